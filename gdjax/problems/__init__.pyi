@@ -1,0 +1,16 @@
+from . import datasets as datasets
+from .bowl import bowl as bowl
+from .costs import accuracy as accuracy
+from .costs import cross_entropy as cross_entropy
+from .costs import quadratic as quadratic
+from .critical_points import CriticalPoint as CriticalPoint
+from .digits import digits as digits
+from .functions import FUNCTIONS as FUNCTIONS
+from .functions import Function as Function
+from .functions import find as find
+from .functions import function as function
+from .networks import Layer as Layer
+from .networks import Network as Network
+from .problem import Measure as Measure
+from .problem import Problem as Problem
+from .problem import check as check

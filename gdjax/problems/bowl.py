@@ -1,0 +1,107 @@
+"""Quadratic costs of any spectrum: the one case where everything about descent is known.
+
+    f(w) = (w - w*)^T H (w - w*) / 2,   w_t - w* = (I - learning_rate H)^t (w_0 - w*)
+
+If all eigenvalues are positive, descent converges for learning rates below 2 / (the largest), and
+for no others:
+
+>>> bowl([1.0, 10.0, 100.0]).samples
+0
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
+
+
+def bowl(
+    eigenvalues: Sequence | ArrayLike,
+    minimum: Sequence | ArrayLike | None = None,
+    *,
+    basis: Sequence | ArrayLike | None = None,
+) -> Problem:
+    """A quadratic cost of any spectrum: a bowl, a valley, or a saddle.
+
+        f(w) = (w - w*)^T H (w - w*) / 2,   H = Q diag(eigenvalues) Q^T,   w_0 - w* ~ N(0, I)
+
+    Args:
+        eigenvalues: of H, any n real numbers; descent is stable below 2 / (the largest).
+        minimum: w*, where the gradient is zero; 0 if None. Negative eigenvalues make it a saddle.
+        basis: Q, an orthogonal matrix whose columns are the eigenvectors (a random one is
+            `jax.random.orthogonal(key, n)`); the identity if None. A problem with a basis is not
+            rebuilt from its record.
+
+    Raises:
+        InputError: eigenvalues or minimum that are not finite vectors of one length; a basis that
+            is not an orthogonal matrix of that size.
+
+    Examples:
+        >>> bowl([1.0, 10.0, 100.0]).cost(jnp.ones(3))
+        Array(55.5, dtype=float32)
+    """
+    spectrum = _vector("eigenvalues", eigenvalues)
+    center = np.zeros_like(spectrum) if minimum is None else _vector("minimum", minimum)
+    if center.shape != spectrum.shape:
+        raise InputError(
+            f"bowl: minimum has {center.size} coordinates, but there are {spectrum.size} "
+            f"eigenvalues; expected as many"
+        )
+    rotation = None if basis is None else _orthogonal(basis, spectrum.size)
+
+    def init(key):
+        offset = jax.random.normal(key, spectrum.shape)
+        return offset + jnp.asarray(center, offset.dtype)
+
+    def cost(w: Float[Array, " n"]) -> Float[Array, ""]:
+        d = w - jnp.asarray(center, w.dtype)
+        if rotation is not None:
+            # Lower precision on accelerators would change the spectrum.
+            d = jnp.matmul(jnp.asarray(rotation.T, w.dtype), d, precision="highest")
+        return jnp.sum(jnp.asarray(spectrum, w.dtype) * d**2) / 2
+
+    record = None
+    if rotation is None:
+        record = {
+            "problem": "bowl",
+            "eigenvalues": spectrum.tolist(),
+            "minimum": center.tolist(),
+        }
+    return Problem(init=init, cost=cost, record=record)
+
+
+def _vector(name, values):
+    vector = _numbers(values)
+    if vector is None or vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
+        raise InputError(f"bowl: {name} = {values!r:.80}, expected a vector of finite real numbers")
+    return vector
+
+
+def _orthogonal(basis, n):
+    matrix = _numbers(basis)
+    if matrix is None or matrix.shape != (n, n):
+        found = "is not made of real numbers" if matrix is None else f"has shape {matrix.shape}"
+        raise InputError(
+            f"bowl: basis {found}, expected a matrix of shape {(n, n)}, one column an eigenvalue"
+        )
+    # float32 matrices are orthogonal to about 1e-6; NaN fails, too.
+    error = np.abs(matrix.T @ matrix - np.eye(n)).max()
+    if not error < 1e-4:
+        raise InputError(
+            f"bowl: basis differs from an orthogonal matrix by {error:.3g}; take the Q of "
+            f"numpy.linalg.qr(basis), or jax.random.orthogonal(key, {n})"
+        )
+    return matrix
+
+
+def _numbers(values):
+    """As float64, or None where it cannot be."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,148 @@
+"""The seed's problem: a network of neurons that learns to read handwritten digits.
+
+    minimise C = 1/n sum_i |network(image_i) - onehot(label_i)|^2
+
+The network starts from random numbers, so its first guesses are right one time in ten:
+
+>>> problem = digits("mnist5k")
+>>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)
+(13002, 4000, 0.9)
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from gdjax.errors import InputError
+from gdjax.problems.costs import COSTS, accuracy, quadratic
+from gdjax.problems.datasets import Dataset, load
+from gdjax.problems.networks import Network
+from gdjax.problems.problem import Measure, Problem
+
+
+def digits(
+    name: str | Dataset = "mnist5k",
+    *,
+    widths: Sequence[int] = (16, 16),
+    activation: str = "sigmoid",
+    initializer: str = "fan_in",
+    cost: str | Callable[[Array, Array], Array] = "quadratic",
+    samples: int | None = None,
+    data_dir: str | None = None,
+) -> Problem:
+    """Network, cost, data and test accuracy of an image classification, as one Problem.
+
+    Pixels stay uint8 in memory and are divided by 255 in the step. With sigmoid neurons the cost
+    has a `temperature` that can be swept; the starting point has an `init_scale`.
+
+    Args:
+        name: a data set that `gdjax.problems.datasets.load` knows, or one that is loaded already.
+        widths: hidden neurons a layer.
+        activation: of the hidden neurons; the output's too, unless the cost takes logits.
+        initializer: how weights start (see `Network`).
+        cost: "quadratic", "cross_entropy" (then the outputs are logits), or a function
+            `(outputs, labels) -> one number a sample`.
+        samples: only the first so many training images; None takes all.
+        data_dir: folder of prepared data sets, as for `load`.
+
+    Returns:
+        A Problem whose data are `(images [samples, pixels], labels [samples])` and whose measure
+        `test_accuracy` is the share of test images whose largest output is at their label.
+
+    Raises:
+        InputError: an unknown cost, more samples than there are, unknown network settings.
+        DataError: the data set cannot be had.
+    """
+    if isinstance(cost, str) and cost not in COSTS:
+        raise InputError(
+            f"digits: cost = {cost!r} is unknown; choose one of {', '.join(COSTS)}, or give a "
+            f"function of (outputs, labels)"
+        )
+    per_sample = COSTS[cost] if isinstance(cost, str) else cost
+    cost = next((name for name, known in COSTS.items() if known is per_sample), cost)
+    dataset = load(name, data_dir=data_dir) if isinstance(name, str) else name
+    available = len(dataset.train_labels)
+    if samples is not None and samples not in range(1, available + 1):
+        raise InputError(
+            f"digits: samples = {samples}, expected 1 to {available}, the training images of "
+            f"{dataset.name}"
+        )
+    images, labels, test_images, test_labels = (
+        flat(dataset.train_images[:samples]),
+        dataset.train_labels[:samples],
+        flat(dataset.test_images),
+        dataset.test_labels,
+    )
+    network = Network(
+        (images.shape[1], *widths, dataset.classes),
+        activation=activation,
+        output_activation="identity" if cost == "cross_entropy" else None,
+        initializer=initializer,
+    )
+
+    def predict(params, inputs, **settings):
+        pixels = jnp.asarray(inputs).astype(params[0].weights.dtype) / 255
+        return network.apply(params, pixels, **settings)
+
+    def loss(outputs, targets):
+        return jnp.mean(per_sample(outputs, jnp.asarray(targets)))
+
+    if "sigmoid" in network.activations:
+
+        def mean_cost(params, batch, *, temperature=1.0):
+            return loss(predict(params, batch[0], temperature=temperature), batch[1])
+
+        def share_right(params, batch, *, temperature=1.0):
+            outputs = predict(params, batch[0], temperature=temperature)
+            return accuracy(outputs, jnp.asarray(batch[1]))
+
+    else:
+
+        def mean_cost(params, batch):
+            return loss(predict(params, batch[0]), batch[1])
+
+        def share_right(params, batch):
+            return accuracy(predict(params, batch[0]), jnp.asarray(batch[1]))
+
+    recorded = {
+        "problem": "digits",
+        "name": dataset.name,
+        "hash": dataset.hash,
+        "widths": list(network.widths[1:-1]),
+        "activation": activation,
+        "initializer": initializer,
+        "cost": cost,
+        "samples": samples,
+    }
+    return Problem(
+        init=network.init,
+        cost=mean_cost,
+        data=(images, labels),
+        measures={
+            "test_accuracy": Measure(
+                share_right, (test_images, test_labels), long_name="test accuracy"
+            )
+        },
+        baseline=_baseline(per_sample, labels, dataset.classes, cost),
+        predict=predict,
+        loss=loss,
+        network=network,
+        record=recorded if isinstance(cost, str) else None,
+    )
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """Images as rows of pixels."""
+    return images.reshape(len(images), -1)
+
+
+def _baseline(per_sample, labels, classes, cost):
+    """Cost of always answering the class frequencies p: 1 - sum p^2, or their entropy in nats."""
+    p = np.bincount(labels, minlength=classes) / len(labels)
+    if per_sample is quadratic:
+        return float(1 - np.sum(p**2))
+    if cost == "cross_entropy":
+        return float(-np.sum(p[p > 0] * np.log(p[p > 0])))
+    return None

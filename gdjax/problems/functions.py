@@ -1,0 +1,345 @@
+"""Costs of one and two parameters, with every place where their slope vanishes.
+
+    minimise f(x),   x in a box,   with all x where grad f(x) = 0 known beforehand
+
+They are small enough to be drawn, and known well enough to judge where a descent ends:
+
+>>> find("himmelblau").minima[0]
+CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
+
+`function` makes a Problem of one of them, or of a user's own.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Scalar, ScalarLike
+
+from gdjax.errors import InputError
+from gdjax.problems import critical_points as points
+from gdjax.problems.critical_points import CriticalPoint
+from gdjax.problems.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A cost of one or two parameters and what is known about it.
+
+    Args:
+        name: what `find` and `function` call it.
+        f: `f(x) -> scalar`, x a scalar array in 1-D and a vector of two in 2-D.
+        domain: `((lo, hi),)` in 1-D, `((lo, hi), (lo, hi))` in 2-D.
+        critical_points: all isolated ones in the domain (see "two_factors" for one that has others,
+            too), for the default settings of `f`.
+        formula: in mathtext, for titles.
+        source: where it comes from.
+    """
+
+    name: str
+    f: Callable[..., Scalar]
+    domain: tuple[tuple[float, float], ...]
+    critical_points: tuple[CriticalPoint, ...]
+    formula: str
+    source: str
+
+    @property
+    def minima(self) -> tuple[CriticalPoint, ...]:
+        """The strict minima, lowest first."""
+        minima = [point for point in self.critical_points if point.kind == points.MINIMUM]
+        return tuple(sorted(minima, key=lambda point: point.value))
+
+
+def _quartic(x: Float[Array, ""]) -> Float[Array, ""]:
+    return x**4 - 4 * x**2 + x
+
+
+def _sine_bowl(x: Float[Array, ""]) -> Float[Array, ""]:
+    return x**2 + 10 * jnp.sin(x)
+
+
+def _two_sines(x: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.sin(x) + jnp.sin(10 * x / 3)
+
+
+def _rosenbrock(w: Float[Array, "2"]) -> Float[Array, ""]:
+    x, y = w
+    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+
+def _himmelblau(w: Float[Array, "2"]) -> Float[Array, ""]:
+    x, y = w
+    return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
+
+
+def _beale(w: Float[Array, "2"]) -> Float[Array, ""]:
+    x, y = w
+    return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
+
+
+def _rastrigin(w: Float[Array, "2"]) -> Float[Array, ""]:
+    return jnp.sum(w**2 + 10 * (1 - jnp.cos(2 * jnp.pi * w)))
+
+
+def _six_hump_camel(w: Float[Array, "2"]) -> Float[Array, ""]:
+    x, y = w
+    return (4 - 2.1 * x**2 + x**4 / 3) * x**2 + x * y + (4 * y**2 - 4) * y**2
+
+
+def _styblinski_tang(w: Float[Array, "2"]) -> Float[Array, ""]:
+    return jnp.sum(w**4 - 16 * w**2 + 5 * w) / 2
+
+
+def _ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
+    """-20 e^(-r/5) - e^(mean cos 2 pi w) + 20 + e, with r the root mean square of w.
+
+    At its minimum 0 it is a cone of slope 2 sqrt(2), where no derivative exists and the textbook's
+    expression gives NaN. Here the gradient at 0 is 0, the subgradient that rests there, and the
+    Hessian that of the second term, 2 pi^2 e I. The sum is written so that nothing cancels.
+    """
+    square = jnp.mean(w**2)
+    away = square > 0
+    # Both branches of a `where` are differentiated: the root must not see the zero.
+    r = jnp.where(away, jnp.sqrt(jnp.where(away, square, 1)), 0)
+    wave = -2 * jnp.mean(jnp.sin(jnp.pi * w) ** 2)  # mean cos(2 pi w) - 1
+    return -20 * jnp.expm1(-r / 5) - jnp.e * jnp.expm1(wave)
+
+
+def _goldstein_price(w: Float[Array, "2"]) -> Float[Array, ""]:
+    x, y = w
+    a = 19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2
+    b = 18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2
+    return (1 + (x + y + 1) ** 2 * a) * (30 + (2 * x - 3 * y) ** 2 * b)
+
+
+def _monkey_saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
+    """Three ways down and three up, and a Hessian of zeros between them."""
+    x, y = w
+    return x**3 - 3 * x * y**2
+
+
+def _two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Array, ""]:
+    """(target - ab)^2 / 2: a linear network of two layers with one weight each.
+
+    Its minima are no points but a hyperbola, ab = target, where the Hessian's eigenvalues are 0 and
+    a^2 + b^2 >= 2 target. Listed are the saddle at 0 and the two flattest minima, as "degenerate".
+    """
+    a, b = w
+    return (target - a * b) ** 2 / 2
+
+
+FUNCTIONS: Mapping[str, Function] = MappingProxyType(
+    {
+        known.name: known
+        for known in (
+            Function(
+                "quartic",
+                _quartic,
+                ((-2.5, 2.5),),
+                points.QUARTIC,
+                r"$x^4 - 4x^2 + x$",
+                "the tilted double well",
+            ),
+            Function(
+                "sine_bowl",
+                _sine_bowl,
+                ((-10.0, 10.0),),
+                points.SINE_BOWL,
+                r"$x^2 + 10 \sin x$",
+                "SciPy lecture notes, chapter on optimisation",
+            ),
+            Function(
+                "two_sines",
+                _two_sines,
+                ((2.7, 7.5),),
+                points.TWO_SINES,
+                r"$\sin x + \sin \frac{10}{3} x$",
+                "Gavana, Global Optimization Benchmarks, univariate problem 2",
+            ),
+            Function(
+                "rosenbrock",
+                _rosenbrock,
+                ((-2.0, 2.0), (-1.0, 3.0)),
+                points.ROSENBROCK,
+                r"$(1 - x)^2 + 100\,(y - x^2)^2$",
+                "Rosenbrock 1960, The Computer Journal 3, 175",
+            ),
+            Function(
+                "himmelblau",
+                _himmelblau,
+                ((-6.0, 6.0), (-6.0, 6.0)),
+                points.HIMMELBLAU,
+                r"$(x^2 + y - 11)^2 + (x + y^2 - 7)^2$",
+                "Himmelblau 1972, Applied Nonlinear Programming",
+            ),
+            Function(
+                "beale",
+                _beale,
+                ((-4.5, 4.5), (-4.5, 4.5)),
+                points.BEALE,
+                r"$(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2$",
+                "Beale 1958, On an iterative method for finding a local minimum",
+            ),
+            Function(
+                "rastrigin",
+                _rastrigin,
+                ((-5.12, 5.12), (-5.12, 5.12)),
+                points.RASTRIGIN,
+                r"$20 + x^2 - 10 \cos 2\pi x + y^2 - 10 \cos 2\pi y$",
+                "Rastrigin 1974, Systems of Extremal Control",
+            ),
+            Function(
+                "six_hump_camel",
+                _six_hump_camel,
+                ((-3.0, 3.0), (-2.0, 2.0)),
+                points.SIX_HUMP_CAMEL,
+                r"$(4 - 2.1x^2 + x^4/3)\,x^2 + xy + (4y^2 - 4)\,y^2$",
+                "Dixon & Szego 1978, Towards Global Optimisation 2",
+            ),
+            Function(
+                "styblinski_tang",
+                _styblinski_tang,
+                ((-5.0, 5.0), (-5.0, 5.0)),
+                points.STYBLINSKI_TANG,
+                r"$\frac{1}{2}(x^4 - 16x^2 + 5x + y^4 - 16y^2 + 5y)$",
+                "Styblinski & Tang 1990, Neural Networks 3, 467",
+            ),
+            Function(
+                "ackley",
+                _ackley,
+                ((-2.5, 2.5), (-2.5, 2.5)),
+                points.ACKLEY,
+                r"$20 + e - 20\,e^{-0.2\sqrt{(x^2 + y^2)/2}}"
+                r" - e^{(\cos 2\pi x + \cos 2\pi y)/2}$",
+                "Ackley 1987, A Connectionist Machine for Genetic Hillclimbing",
+            ),
+            Function(
+                "goldstein_price",
+                _goldstein_price,
+                ((-2.0, 2.0), (-2.0, 2.0)),
+                points.GOLDSTEIN_PRICE,
+                r"$(1 + (x + y + 1)^2\,(19 - 14x + 3x^2 - 14y + 6xy + 3y^2))"
+                r"\,(30 + (2x - 3y)^2\,(18 - 32x + 12x^2 + 48y - 36xy + 27y^2))$",
+                "Goldstein & Price 1971, Mathematics of Computation 25, 569",
+            ),
+            Function(
+                "monkey_saddle",
+                _monkey_saddle,
+                ((-1.5, 1.5), (-1.5, 1.5)),
+                points.MONKEY_SADDLE,
+                r"$x^3 - 3xy^2$",
+                "Hilbert & Cohn-Vossen 1932, Anschauliche Geometrie",
+            ),
+            Function(
+                "two_factors",
+                _two_factors,
+                ((-2.0, 2.0), (-2.0, 2.0)),
+                points.TWO_FACTORS,
+                r"$\frac{1}{2}(s - ab)^2$",
+                "Saxe, McClelland & Ganguli 2014, arXiv 1312.6120",
+            ),
+        )
+    }
+)
+
+
+def find(name: str) -> Function:
+    """Look a test function up by its name.
+
+    Raises:
+        InputError: there is none of that name.
+
+    Examples:
+        >>> find("rastrigin").domain
+        ((-5.12, 5.12), (-5.12, 5.12))
+    """
+    if name not in FUNCTIONS:
+        near = difflib.get_close_matches(name, FUNCTIONS, 1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(
+            f"function: name = {name!r} is not registered; expected one of "
+            f"{', '.join(FUNCTIONS)}.{guess}"
+        )
+    return FUNCTIONS[name]
+
+
+def function(
+    name: str | Callable[..., Scalar], domain: Sequence | ArrayLike | None = None
+) -> Problem:
+    """A function of a few parameters as a Problem that starts anywhere in its domain.
+
+        minimise f(x),   x_0 uniform in the domain
+
+    Args:
+        name: name of a registered function, one of `FUNCTIONS`, or a user's own `f(x) -> scalar`.
+            What f declares keyword-only can be swept.
+        domain: where descents start: `(lo, hi)` for an x that is a scalar, `((lo, hi), ...)`, one
+            pair a coordinate, for a vector. A registered function brings its own.
+
+    Raises:
+        InputError: an unknown name; a user's own f without a domain; a domain that is not made of
+            finite pairs lo < hi, or has not as many of them as the registered function.
+
+    Examples:
+        >>> problem = function(lambda x: x**4 - x, domain=(-2, 2))
+        >>> problem.init(jax.random.key(0)).shape
+        ()
+        >>> function("himmelblau").cost(jnp.array([3.0, 2.0]))
+        Array(0., dtype=float32)
+    """
+    if not isinstance(name, str):
+        if not callable(name):
+            raise InputError(
+                f"function: name = {name!r} is neither a name nor a function; expected one of "
+                f"{', '.join(FUNCTIONS)}, or your own f(x)"
+            )
+        if domain is None:
+            raise InputError(
+                "function: domain = None, but a function of your own needs one to start in; give "
+                "domain=(lo, hi) where x is a scalar, or ((lo, hi), ...), one pair a coordinate"
+            )
+        return Problem(init=_uniform(_bounds(domain)), cost=name)
+
+    known = find(name)
+    dimensions = len(known.domain)
+    record = {"problem": "function", "name": name}
+    bounds = np.asarray(known.domain)
+    if domain is not None:
+        bounds = np.atleast_2d(_bounds(domain))
+        record["domain"] = bounds.tolist()
+    if len(bounds) != dimensions:
+        raise InputError(
+            f"function: domain = {domain!r} has {len(bounds)} pairs, but {name!r} has "
+            f"{dimensions} coordinates; give {dimensions} pairs (lo, hi)"
+        )
+    return Problem(
+        init=_uniform(bounds[0] if dimensions == 1 else bounds), cost=known.f, record=record
+    )
+
+
+def _uniform(bounds):
+    """`init` that draws uniformly in a box, of shape (2,) for scalars or (n, 2) for vectors."""
+    lo, hi = bounds[..., 0], bounds[..., 1]
+
+    def init(key):
+        return jax.random.uniform(key, lo.shape, minval=lo, maxval=hi)
+
+    return init
+
+
+def _bounds(domain):
+    expected = "expected (lo, hi) or ((lo, hi), ...), finite and with lo < hi"
+    try:
+        bounds = np.asarray(domain, dtype=float)
+    except (TypeError, ValueError):
+        bounds = None
+    if bounds is None or bounds.ndim not in (1, 2) or bounds.shape[-1] != 2 or not bounds.size:
+        raise InputError(f"function: domain = {domain!r:.80} is not made of pairs; {expected}")
+    lo, hi = bounds[..., 0], bounds[..., 1]
+    if not np.isfinite(bounds).all() or not (lo < hi).all():
+        raise InputError(f"function: domain = {domain!r:.80} is empty or not finite; {expected}")
+    return bounds

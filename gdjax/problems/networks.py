@@ -1,0 +1,163 @@
+"""Layered networks of sigmoid (and other) neurons, as plain parameters and pure functions.
+
+    a_0 = x,   a_l = s(W_l a_{l-1} + b_l)
+
+The seed of gdjax is the 784-16-16-10 network with its 13,002 weights and biases:
+
+>>> digits = Network((784, 16, 16, 10))
+>>> digits.parameter_count
+13002
+
+Weights are stored [to, from], and samples stay in the last axis between layers: then the one large
+gradient product, dZ @ X, needs no transposition, with or without `vmap` over networks (61 against
+53 % of the machine's matrix-product rate for 64 networks on 5,000 images, 52 against 35 % at
+batches of 32).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, Num, ScalarLike
+
+from gdjax.errors import InputError
+
+
+class Layer(NamedTuple):
+    """Weights and biases of one layer of neurons."""
+
+    weights: Float[Array, "to from"]
+    bias: Float[Array, " to"]
+
+
+def _step(z):
+    """1 where z > 0, else 0: a binary neuron. Its derivative is 0 wherever it exists."""
+    return jnp.heaviside(z, jnp.zeros((), z.dtype))
+
+
+def _sigmoid(z, temperature):
+    """s(z / temperature); a plain quotient would make the gradient NaN at temperature 0."""
+    return jax.nn.sigmoid(z / jnp.maximum(temperature, float(jnp.finfo(z.dtype).tiny)))
+
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "sigmoid": jax.nn.sigmoid,
+        "tanh": jnp.tanh,
+        "relu": jax.nn.relu,
+        "softplus": jax.nn.softplus,
+        "identity": lambda z: z,
+        "step": _step,
+    }
+)
+
+
+def _uniform(key, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, -1.0, 1.0)
+
+
+# Each draws weights [to, from]; sources: "fan_in" LeCun et al. 1998, "glorot" Glorot & Bengio 2010,
+# "he" He et al. 2015.
+INITIALIZERS: Mapping[str, Callable[..., Array]] = MappingProxyType(
+    {
+        "normal": jax.random.normal,
+        "fan_in": jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", 1, 0),
+        "glorot": jax.nn.initializers.variance_scaling(1.0, "fan_avg", "normal", 1, 0),
+        "he": jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal", 1, 0),
+        "uniform": _uniform,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A fully connected network: which layers it has, how it starts, what it computes.
+
+    Args:
+        widths: neurons a layer, inputs first, outputs last.
+        activation: name of the hidden neurons' activation, one of `ACTIVATIONS`.
+        output_activation: the same for the last layer; None means as in the hidden layers.
+        initializer: how weights start, one of `INITIALIZERS`: "normal" N(0, 1), "fan_in"
+            N(0, 1/fan-in), "glorot" N(0, 2/(fan-in + fan-out)), "he" N(0, 2/fan-in), "uniform"
+            U(-1, 1). Biases start at 0.
+
+    Raises:
+        InputError: fewer than two widths, a width below 1, an unknown name.
+
+    Examples:
+        >>> network = Network((2, 3, 1), activation="tanh")
+        >>> params = network.init(jax.random.key(0), init_scale=0.5)
+        >>> [layer.weights.shape for layer in params]
+        [(3, 2), (1, 3)]
+        >>> network.apply(params, jnp.zeros((5, 2))).shape
+        (5, 1)
+
+    Source: Nielsen, *Neural Networks and Deep Learning* (2015), chapter 1.
+    """
+
+    widths: tuple[int, ...]
+    activation: str = "sigmoid"
+    output_activation: str | None = None
+    initializer: str = "fan_in"
+
+    def __post_init__(self):
+        whole = all(isinstance(width, int | np.integer) for width in self.widths)
+        if len(self.widths) < 2 or not whole or min(self.widths) < 1:
+            raise InputError(
+                f"Network: widths = {self.widths}, expected at least an input and an output "
+                f"width, whole numbers >= 1, such as (784, 16, 16, 10)"
+            )
+        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        for argument, table in (
+            ("activation", ACTIVATIONS),
+            ("output_activation", ACTIVATIONS),
+            ("initializer", INITIALIZERS),
+        ):
+            name = getattr(self, argument)
+            if name not in table and not (argument == "output_activation" and name is None):
+                raise InputError(
+                    f"Network: {argument} = {name!r} is unknown; choose one of {', '.join(table)}"
+                )
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Name of each layer's activation, first hidden layer first."""
+        return (self.activation,) * (len(self.widths) - 2) + (
+            self.output_activation or self.activation,
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return sum((n_in + 1) * n_out for n_in, n_out in self._fans())
+
+    def _fans(self):
+        return zip(self.widths[:-1], self.widths[1:], strict=True)
+
+    def init(self, key: Key[Array, ""], *, init_scale: ScalarLike = 1.0) -> tuple[Layer, ...]:
+        """Random weights times `init_scale`, zero biases, in JAX's default float type."""
+        draw = INITIALIZERS[self.initializer]
+        dtype = jnp.zeros(()).dtype
+        keys = jax.random.split(key, len(self.widths) - 1)
+        return tuple(
+            Layer(draw(k, (n_out, n_in), dtype) * init_scale, jnp.zeros(n_out, dtype))
+            for k, (n_in, n_out) in zip(keys, self._fans(), strict=True)
+        )
+
+    def apply(
+        self,
+        params: tuple[Layer, ...],
+        inputs: Num[Array, "samples inputs"],
+        *,
+        temperature: ScalarLike = 1.0,
+    ) -> Float[Array, "samples outputs"]:
+        """Outputs of the last layer; sigmoids are s(z / temperature), so 0 makes them steps."""
+        a = inputs.astype(params[0].weights.dtype).T
+        for layer, name in zip(params, self.activations, strict=True):
+            z = layer.weights @ a + layer.bias[:, None]
+            a = _sigmoid(z, temperature) if name == "sigmoid" else ACTIVATIONS[name](z)
+        return a.T

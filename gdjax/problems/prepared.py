@@ -1,0 +1,277 @@
+"""Image sets that TFDS has prepared as array_record files, read without TensorFlow.
+
+A prepared set is a folder `<data folder>/<name>/<version>` with `dataset_info.json`,
+`features.json` and one or more files of records a split; a record is a message with the encoded
+image and the label. The simplest use:
+
+    train_images, train_labels = decode(describe(find("mnist")), "train")
+
+TFDS takes a second to import and talks while it works: it's imported inside `quiet` only.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdjax.errors import DataError
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+_TALKING = threading.RLock()  # what `quiet` changes is the process's, so one thread at a time
+
+
+class Prepared(NamedTuple):
+    """What the two JSON files of a prepared set say about it.
+
+    `height` and `width` are None where it leaves them open; `counts` are the records of each file,
+    by split.
+    """
+
+    folder: Path
+    height: int | None
+    width: int | None
+    channels: int
+    classes: int
+    counts: dict[str, list[int]]
+
+
+def data_folder(data_dir: str | os.PathLike | None = None) -> Path:
+    """Folder of prepared sets, by TFDS's rule: as given, `TFDS_DATA_DIR`, or in the home folder."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
+    """Folder of the newest prepared version of a set (`name` or `name/config`), or None."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.+-]*)?", name):
+        return None
+    try:
+        inside = list((data_folder(data_dir) / name).iterdir())
+    except OSError:
+        return None
+    versions = [folder for folder in inside if VERSION.fullmatch(folder.name) and folder.is_dir()]
+    return max(versions, key=lambda f: [int(part) for part in f.name.split(".")], default=None)
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above that exists.
+
+    The mode counts even for the superuser, who could write all the same: a folder without write
+    permission was meant to stay as it is.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
+
+
+def describe(folder: Path) -> Prepared:
+    """Read what a prepared set says about itself.
+
+    Args:
+        folder: `<data folder>/<name>/<version>`.
+
+    Raises:
+        DataError: a damaged or missing file; not an image classification; not array_record.
+    """
+    info, features = _json(folder / "dataset_info.json"), _json(folder / "features.json")
+    try:
+        file_format = info.get("fileFormat", "tfrecord")
+        counts = {s["name"]: [int(n) for n in s.get("shardLengths", ())] for s in info["splits"]}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / "dataset_info.json", "it lists no splits") from error
+    if file_format != "array_record":
+        raise DataError(
+            f"{folder} holds {file_format} files, which need TensorFlow; expected array_record. "
+            f"Prepare the set again with TFDS's file_format='array_record'"
+        )
+    if missing := [split for split in ("train", "test") if not sum(counts.get(split, ()))]:
+        raise DataError(
+            f"{folder} has no {' and no '.join(missing)} split, only {', '.join(counts) or 'none'};"
+            f" expected train and test"
+        )
+    try:
+        named = dict(features["featuresDict"]["features"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / "features.json", "it lists no features") from error
+    try:
+        unsuitable = "image" not in named["image"] or "classLabel" not in named["label"]
+    except (KeyError, TypeError):
+        unsuitable = True
+    if unsuitable:
+        raise DataError(
+            f"{folder} is not an image classification: its features are "
+            f"{', '.join(named) or 'none'}; expected an image called image and a class label "
+            f"called label"
+        )
+    try:
+        image, label = named["image"]["image"], named["label"]["classLabel"]
+        shape = [n if (n := int(d)) > 0 else None for d in image["shape"]["dimensions"]]
+        classes, dtype = int(label["numClasses"]), image.get("dtype", "uint8")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / "features.json", "image or label are incomplete") from error
+    height, width, channels = shape if len(shape) == 3 else (None, None, None)
+    if dtype != "uint8" or channels not in MODES:
+        raise DataError(
+            f"{folder} has images of {dtype} and shape {shape}; expected uint8 and 1, 3 or 4 "
+            f"channels"
+        )
+    return Prepared(folder, height, width, channels, classes, counts)
+
+
+def decode(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a split, in the order of its files.
+
+    Args:
+        prepared: as `describe` returns it.
+        split: "train" or "test".
+
+    Returns:
+        Images, uint8 [n, height, width] or [n, height, width, channels], and labels [n].
+
+    Raises:
+        DataError: a file is missing or damaged, images differ in size, or labels are no classes.
+    """
+    with quiet():
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        try:
+            builder = tfds.builder_from_directory(prepared.folder)
+            files = [Path(file) for file in builder.info.splits[split].filepaths]
+        except Exception as error:  # of many kinds, by what is wrong in the file
+            raise _damaged(prepared.folder / "dataset_info.json", str(error)) from error
+    images, labels = [], []
+    for file, count in zip(files, prepared.counts[split], strict=True):
+        for record in _records(file, count):
+            message = tf_example_pb2.Example.FromString(record)  # ty: ignore[missing-attribute]
+            feature = message.features.feature
+            images.append(feature["image"].bytes_list.value[0])
+            labels.append(feature["label"].int64_list.value[0])
+    labels = np.array(labels)
+    if labels.min() < 0 or labels.max() >= prepared.classes:
+        raise DataError(
+            f"{prepared.folder}: labels of the {split} split run from {labels.min()} to "
+            f"{labels.max()}, expected 0 to {prepared.classes - 1}; sets with unlabelled images "
+            f"cannot be used"
+        )
+    labels = labels.astype(np.uint8 if prepared.classes <= 256 else np.int32)
+    return _pixels(images, prepared, split), labels
+
+
+@contextlib.contextmanager
+def quiet() -> Generator[None]:
+    """Keep what TFDS prints, logs and draws from the user; other threads' printing passes."""
+    with _TALKING, _muted():
+        yield
+
+
+@contextlib.contextmanager
+def _muted() -> Generator[None]:
+    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    handlers = list(logging.root.handlers)
+    with contextlib.redirect_stdout(_Muted(sys.stdout)):
+        from tensorflow_datasets.core.utils import tqdm_utils
+
+        active = tqdm_utils._active
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            tqdm_utils.display_progress_bar(False)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            logging.root.handlers[:] = handlers  # the first message of all installs one
+            tqdm_utils.display_progress_bar(active)
+
+
+class _Muted(io.TextIOBase):
+    """A stream that drops what this thread writes."""
+
+    def __init__(self, stream: Any):
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() == self.thread:
+            return len(text)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _records(file: Path, count: int) -> list[bytes]:
+    """All records of a file; its format checks itself, except for records that are not there."""
+    from array_record.python import array_record_module  # ty: ignore[missing-module-member]
+
+    if not file.is_file():
+        raise _damaged(file, "it is missing")
+    try:
+        reader = array_record_module.ArrayRecordReader(str(file))
+        records = reader.read_all()
+        reader.close()
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise _damaged(file, str(error).partition(";")[0].strip()) from error
+    if len(records) != count:
+        raise _damaged(file, f"it has {len(records)} records, dataset_info.json says {count}")
+    return records
+
+
+def _pixels(images: list[bytes], prepared: Prepared, split: str) -> np.ndarray:
+    """Decoded images as one array."""
+    from PIL import Image
+
+    mode = MODES[prepared.channels]
+
+    def open_image(encoded: bytes) -> Image.Image:
+        image = Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG"))
+        return image if image.mode == mode else image.convert(mode)
+
+    try:
+        width, height = open_image(images[0]).size
+        height, width = prepared.height or height, prepared.width or width
+        pixels = np.empty((len(images), height * width * prepared.channels), np.uint8)
+        for row, encoded in enumerate(images):  # threads gain 8 % here: PIL's Python is the cost
+            image = open_image(encoded)
+            if image.size != (width, height):
+                raise DataError(
+                    f"{prepared.folder}: image {row} of the {split} split is "
+                    f"{image.size[1]} x {image.size[0]}, expected {height} x {width}; sets whose "
+                    f"images differ in size cannot be used"
+                )
+            pixels[row] = np.frombuffer(image.tobytes(), np.uint8)
+    except OSError as error:
+        raise DataError(
+            f"{prepared.folder}: an image of the {split} split cannot be read ({error}); expected "
+            f"PNG or JPEG"
+        ) from error
+    colours = (prepared.channels,) if prepared.channels > 1 else ()
+    return pixels.reshape(-1, height, width, *colours)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise _damaged(file, "it is missing") from error
+    except (OSError, ValueError) as error:
+        raise _damaged(file, str(error)) from error
+
+
+def _damaged(file: Path, why: str) -> DataError:
+    return DataError(
+        f"{file} is damaged: {' '.join(why.split())[:200]}. Delete the folder {file.parent} and "
+        f"prepare the set again (`gdjax data prepare NAME`, or with TFDS itself)"
+    )

@@ -1,0 +1,216 @@
+"""Map a function over runs: slabs of fixed width, devices, memory, donation.
+
+    f(run, shared) -> out   becomes   slab(runs, shared) -> outs
+
+The compiled unit is a *slab*: `width` runs on each of some devices, by `vmap` inside and
+`shard_map` outside. Compiled results differ in the last bits with the width, so the width is part
+of what has to be recorded to have a result again; within a slab every slot gives the same bits.
+
+>>> import jax, jax.numpy as jnp
+>>> slab = Slab(width=2, devices=tuple(jax.local_devices()[:1]))
+>>> squares = Program(over_runs(lambda x, shift: x * x + shift, slab, (0, None)))
+>>> squares(slab.place(jnp.arange(2.0)), jnp.ones(())).tolist()
+[1.0, 2.0]
+"""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int, Key, PyTree
+
+from gdjax.errors import InputError
+
+# What a user may have set around a call, by `jax.enable_x64` and its like.
+AROUND = ("jax_enable_x64", "jax_default_matmul_precision")
+
+
+class Slab(NamedTuple):
+    """How many runs a device computes at a time, and on which devices."""
+
+    width: int
+    devices: tuple[jax.Device, ...]
+
+    @property
+    def runs(self) -> int:
+        """Runs in one slab, over all its devices."""
+        return self.width * len(self.devices)
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices as a mesh with the one axis "runs"."""
+        return Mesh(np.array(self.devices), ("runs",))
+
+    def place(self, runs: PyTree) -> PyTree:
+        """Copies of arrays [runs, ...], laid out over the devices; the caller's stay alive."""
+        return jax.device_put(
+            jax.tree.map(lambda a: jnp.array(a, copy=True), runs),
+            NamedSharding(self.mesh, PartitionSpec("runs")),
+        )
+
+    def share(self, shared: PyTree) -> PyTree:
+        """Arrays that every run sees, on all the devices."""
+        return jax.device_put(shared, NamedSharding(self.mesh, PartitionSpec()))
+
+
+def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
+    """`function` of one run as a function of a slab of runs.
+
+    Args:
+        function: written for one run.
+        slab: width and devices.
+        in_axes: 0 for each positional argument that has a leading axis of runs, None for each
+            that all runs share.
+    """
+    batched = jax.vmap(function, in_axes=tuple(in_axes))
+    specs = tuple(PartitionSpec() if axis is None else PartitionSpec("runs") for axis in in_axes)
+    return jax.shard_map(
+        batched, mesh=slab.mesh, in_specs=specs, out_specs=PartitionSpec("runs"), check_vma=False
+    )
+
+
+class Program:
+    """A function that is compiled once for each set of argument shapes, and knows how long it took.
+
+    Args:
+        function: pure, of arrays.
+        donate: positions of arguments whose memory the results may take over.
+    """
+
+    def __init__(self, function: Callable, *, donate: tuple[int, ...] = ()):
+        self.jitted = jax.jit(function, donate_argnums=donate)
+        self.compiled: dict[Any, Any] = {}
+        self.seconds = 0.0
+
+    def compile(self, *arguments: PyTree) -> Any:
+        """The executable for these arguments (arrays, or shapes), compiled if it is new."""
+        return self._found(arguments)[0]
+
+    def hash(self, *arguments: PyTree) -> str:
+        """Hash of the program before compilation, 16 hex digits: the same text, the same hash."""
+        return self._found(arguments)[1]
+
+    def _found(self, arguments):
+        leaves, structure = jax.tree.flatten(arguments)
+        signature = (
+            *(getattr(jax.config, name) for name in AROUND),
+            structure,
+            tuple(
+                (a.shape, a.dtype, getattr(a, "weak_type", False), getattr(a, "sharding", None))
+                for a in leaves
+            ),
+        )
+        if signature not in self.compiled:
+            start = time.perf_counter()
+            lowered = self.jitted.lower(*arguments)
+            text = lowered.as_text().encode()
+            digest = hashlib.sha256(text).hexdigest()[:16]
+            self.compiled[signature] = lowered.compile(), digest
+            self.seconds += time.perf_counter() - start
+        return self.compiled[signature]
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        return self._found(arguments)[0](*arguments)
+
+
+def shapes(tree: PyTree) -> PyTree:
+    """Shapes, types and placement of arrays, without their memory."""
+    return jax.tree.map(
+        lambda a: (
+            jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding, weak_type=a.weak_type)
+            if isinstance(a, jax.Array)
+            else a
+        ),
+        tree,
+    )
+
+
+class Streams(NamedTuple):
+    """Independent sources of randomness, the same in `train`, `sweep` and `replay`."""
+
+    init: Key[Array, "*runs"]
+    order: Key[Array, "*runs"]
+    probes: Key[Array, "*runs"]
+
+
+def streams(
+    root: int,
+    seed: int | Int[np.ndarray, "*runs"] = 0,
+    data_seed: int | Int[np.ndarray, "*runs"] = 0,
+) -> Streams:
+    """The keys of a run: its starting point, its order of mini-batches, its random probes.
+
+    The one place where integers become keys. The starting point depends on `seed` only, the order
+    on `data_seed` only, whatever else runs beside it.
+
+    Args:
+        root: seed of the whole study, in [0, 2^32).
+        seed: which starting point, in [0, 2^32); an array of them gives an array of keys.
+        data_seed: which order of mini-batches, likewise.
+
+    Raises:
+        InputError: a seed that is not a whole number in [0, 2^32).
+
+    Examples:
+        >>> a, b = streams(0, seed=1), streams(0, seed=2)
+        >>> bool(jnp.all(a.order == b.order)), bool(jnp.all(a.init == b.init))
+        (True, False)
+    """
+    for name, value in (("root", root), ("seed", seed), ("data_seed", data_seed)):
+        numbers = np.asarray(value)
+        if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
+            raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
+
+    def folded(base, number):
+        numbers = np.asarray(number, np.uint32)
+        fold = jax.random.fold_in
+        return (
+            fold(base, numbers) if numbers.ndim == 0 else jax.vmap(fold, (None, 0))(base, numbers)
+        )
+
+    base = jax.random.key(np.uint32(root))
+    init, order, probes = (jax.random.fold_in(base, stream) for stream in range(3))
+    return Streams(folded(init, seed), folded(order, data_seed), folded(probes, seed))
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """A flag that Ctrl-C sets, so that work can end where nothing is lost.
+
+    A second Ctrl-C interrupts at once, as without this. Outside the main thread, where signals
+    cannot be caught, and in a process that ignores Ctrl-C, the flag is never set. The caller's
+    handler is put back at the end.
+    """
+    interrupted = threading.Event()
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if in_main else None
+    if before in (None, signal.SIG_IGN):  # None: a handler that Python could not put back
+        yield interrupted
+        return
+
+    def handler(_signum, _frame):
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def memory_limit(device: jax.Device) -> int:
+    """Bytes that programs may use on a device: its own limit, or the host's free memory."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

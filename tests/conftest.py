@@ -1,0 +1,20 @@
+"""Strict flags for every test: shapes checked, rank promotion an error, warnings errors."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+from jaxtyping import install_import_hook
+
+CACHE = Path(__file__).parent.parent / ".jax_cache"
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+_hook = install_import_hook("gdjax", "beartype.beartype")
+_hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session

@@ -1,0 +1,107 @@
+"""A quadratic cost against dense linear algebra in numpy and the exact law of descent on it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.problems.bowl import bowl
+from gdjax.problems.problem import check
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def rotation(n):
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
+
+
+def descend(problem, w, learning_rate, steps):
+    slope = jax.grad(problem.cost)
+    return jax.jit(
+        lambda w: jax.lax.fori_loop(0, steps, lambda _, w: w - learning_rate * slope(w), w)
+    )(w)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("basis", [None, rotation(4)], ids=["straight", "rotated"])
+def test_value_gradient_and_hessian(basis):
+    spectrum, minimum = np.array([-2.0, 0.0, 0.5, 300.0]), np.array([1.0, -2.0, 3.0, 0.5])
+    q = np.eye(4) if basis is None else basis
+    hessian = q @ np.diag(spectrum) @ q.T
+    problem = bowl(spectrum, minimum, basis=basis)
+    w = np.array([0.3, 0.1, -0.7, 2.0])
+    d = w - minimum
+    np.testing.assert_allclose(problem.cost(jnp.asarray(w)), d @ hessian @ d / 2, rtol=1e-13)
+    np.testing.assert_allclose(jax.grad(problem.cost)(w), hessian @ d, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(jax.hessian(problem.cost)(w), hessian, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+def test_descent_follows_the_power_of_a_matrix():
+    spectrum, minimum, q = np.array([1.0, 3.0, 10.0]), np.array([1.0, 2.0, 3.0]), rotation(3)
+    start = np.array([-1.0, 0.5, 2.0])
+    contraction = np.eye(3) - 0.15 * q @ np.diag(spectrum) @ q.T
+    known = minimum + np.linalg.matrix_power(contraction, 20) @ (start - minimum)
+    found = descend(bowl(spectrum, minimum, basis=q), jnp.asarray(start), 0.15, 20)
+    np.testing.assert_allclose(found, known, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("share", "known"), [(0.999, 1.0e-7), (1.0, 50.0), (1.001, 2.4e10)])
+def test_cost_after_5000_steps_near_the_limit_of_stability(share, known):
+    problem = bowl([1.0, 10.0, 100.0])
+    w = descend(problem, jnp.ones(3), share * 2 / 100, 5000)
+    assert float(problem.cost(w)) == pytest.approx(known, rel=0.05)
+
+
+def test_starts_are_normal_around_the_minimum():
+    problem = bowl([1.0, 2.0], minimum=[10.0, -10.0])
+    starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4096))
+    assert starts.dtype == jnp.float32
+    # Five standard errors.
+    np.testing.assert_allclose(starts.mean(axis=0), [10, -10], atol=5 / np.sqrt(4096))
+    np.testing.assert_allclose(starts.std(axis=0), 1, atol=5 / np.sqrt(2 * 4096))
+    check(problem, starts[0])
+
+
+@pytest.mark.usefixtures("float64")
+def test_parameters_keep_their_precision():
+    problem = bowl([1, 2], basis=rotation(2))
+    assert problem.init(jax.random.key(0)).dtype == jnp.float64
+    assert problem.cost(jnp.ones(2, jnp.float32)).dtype == jnp.float32
+
+
+def test_problem_is_rebuilt_from_its_record():
+    problem = bowl(np.array([1, 10]), minimum=(3, 4))
+    assert problem.record == {"problem": "bowl", "eigenvalues": [1, 10], "minimum": [3, 4]}
+    arguments = dict(problem.record or {})
+    del arguments["problem"]
+    again = bowl(**arguments)
+    w = jnp.array([0.5, 0.25])
+    assert float(again.cost(w)) == float(problem.cost(w))
+    assert bowl([1, 2], basis=np.eye(2)).record is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"eigenvalues": []}, "eigenvalues = .*expected a vector"),
+        ({"eigenvalues": [[1.0, 2.0]]}, "eigenvalues = .*expected a vector"),
+        ({"eigenvalues": [1.0, np.inf]}, "eigenvalues = .*finite"),
+        ({"eigenvalues": ["a"]}, "eigenvalues = .*real numbers"),
+        ({"eigenvalues": [1, 2], "minimum": [1, 2, 3]}, "minimum has 3 .* 2 eigenvalues"),
+        ({"eigenvalues": [1], "minimum": [np.nan]}, "minimum = .*finite"),
+        ({"eigenvalues": [1, 2], "basis": np.eye(3)}, r"basis has shape \(3, 3\), .*\(2, 2\)"),
+        ({"eigenvalues": [1, 2], "basis": [[1, 0], [1]]}, "basis is not made of real numbers"),
+        ({"eigenvalues": [1, 2], "basis": np.ones((2, 2))}, "basis differs .*numpy.linalg.qr"),
+        ({"eigenvalues": [1, 2], "basis": np.full((2, 2), np.nan)}, "basis differs"),
+    ],
+)
+def test_what_cannot_work_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        bowl(**arguments)

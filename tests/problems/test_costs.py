@@ -1,0 +1,72 @@
+"""Costs of single samples against numbers that can be worked out by hand, and against scipy."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from gdjax.problems.costs import COSTS, accuracy, cross_entropy, quadratic, targets_for
+
+RNG = np.random.default_rng(0)
+OUTPUTS = jnp.asarray(RNG.normal(size=(8, 10)), jnp.float32)
+LABELS = jnp.asarray(RNG.integers(0, 10, 8))
+
+
+def test_the_quadratic_cost_has_no_half():
+    """(3 - 1)^2 + (0 - 0)^2 = 4, and its slope at the first output is 2 (3 - 1) = 4."""
+    outputs = jnp.array([[3.0, 0.0]])
+    assert quadratic(outputs, jnp.array([0])).tolist() == [4.0]
+    slope = jax.grad(lambda a: jnp.mean(quadratic(a, jnp.array([0]))))(outputs)
+    assert slope.tolist() == [[4.0, 0.0]]
+
+
+def test_all_answers_one_half_cost_two_and_a_half():
+    assert quadratic(jnp.full((3, 10), 0.5), jnp.array([0, 5, 9])).tolist() == [2.5] * 3
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32])
+def test_quadratic_against_numpy(dtype):
+    expected = np.sum((np.asarray(OUTPUTS) - np.eye(10)[np.asarray(LABELS)]) ** 2, axis=1)
+    np.testing.assert_allclose(quadratic(OUTPUTS, LABELS.astype(dtype)), expected, rtol=1e-5)
+
+
+def test_cross_entropy_of_equal_logits_is_the_log_of_their_number():
+    for classes in (2, 10):
+        found = cross_entropy(jnp.full((1, classes), 7.0), jnp.array([1]))
+        assert float(found[0]) == pytest.approx(math.log(classes))
+
+
+def test_cross_entropy_against_scipy_and_unmoved_by_a_shift():
+    rows = np.arange(len(LABELS))
+    expected = -log_softmax(np.asarray(OUTPUTS, np.float64), axis=1)[rows, np.asarray(LABELS)]
+    np.testing.assert_allclose(cross_entropy(OUTPUTS, LABELS), expected, rtol=1e-5)
+    np.testing.assert_allclose(cross_entropy(OUTPUTS + 100, LABELS), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
+def test_labels_are_the_same_as_their_vectors(cost):
+    vectors = jnp.eye(10)[LABELS]
+    np.testing.assert_array_equal(cost(OUTPUTS, LABELS), cost(OUTPUTS, vectors))
+    np.testing.assert_array_equal(targets_for(OUTPUTS, LABELS), vectors)
+
+
+def test_vectors_of_any_numbers_are_targets():
+    assert quadratic(jnp.array([[0.1, 0.9]]), jnp.array([[0.1, 0.4]]))[0] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "share"),
+    [
+        ([[0.1, 0.9], [0.8, 0.3]], [1, 0], 1.0),
+        ([[0.1, 0.9], [0.8, 0.3]], [0, 0], 0.5),
+        ([[0.1, 0.9], [0.8, 0.3]], [0, 1], 0.0),
+        ([[0.5, 0.5], [0.5, 0.5]], [0, 1], 0.5),  # the first wins a tie
+        ([[-3.0, -2.0], [-9.0, -8.0], [0.0, -1.0]], [1, 1, 1], 2 / 3),
+    ],
+)
+def test_accuracy(outputs, labels, share):
+    found = accuracy(jnp.array(outputs), jnp.array(labels, jnp.uint8))
+    assert float(found) == pytest.approx(share)

@@ -1,0 +1,236 @@
+"""Every listed critical point is certified in float64, and none may be missing."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.problems.functions import FUNCTIONS, find
+
+NAMES = tuple(FUNCTIONS)
+SURFACES = tuple(name for name in NAMES if len(FUNCTIONS[name].domain) == 2)
+
+# Copied from the published or independently computed table, to the digits given there.
+KNOWN_POINTS = [
+    ("quartic", "minimum", -1.47299760, -5.44419),
+    ("quartic", "minimum", 1.34699741, -2.61856),
+    ("quartic", "maximum", 0.12600019, None),
+    ("sine_bowl", "minimum", -1.30644001, -7.94582),
+    ("sine_bowl", "minimum", 3.83746711, 8.31559),
+    ("sine_bowl", "maximum", 1.97738303, None),
+    ("two_sines", "minimum", 3.38725172, -1.19992),
+    ("two_sines", "minimum", 5.14573529, -1.89960),
+    ("two_sines", "minimum", 7.00014912, -0.31700),
+    ("two_sines", "maximum", 4.19659627, None),
+    ("two_sines", "maximum", 6.21730885, None),
+    ("rosenbrock", "minimum", (1, 1), 0),
+    ("himmelblau", "minimum", (3, 2), 0),
+    ("himmelblau", "minimum", (3.58442834, -1.84812653), 0),
+    ("himmelblau", "minimum", (-2.80511809, 3.13131252), 0),
+    ("himmelblau", "minimum", (-3.77931025, -3.28318599), 0),
+    ("himmelblau", "maximum", (-0.27084459, -0.92303856), 181.61652),
+    ("beale", "minimum", (3, 0.5), 0),
+    ("beale", "saddle", (0, 1), 14.203125),
+    ("beale", "saddle", (0.10053794, -2.64451359), None),
+    ("six_hump_camel", "minimum", (0.08984201, -0.71265640), -1.03163),
+    ("six_hump_camel", "minimum", (-0.08984201, 0.71265640), -1.03163),
+    ("styblinski_tang", "minimum", (-2.90353403, -2.90353403), 2 * -39.166166),
+    ("ackley", "minimum", (0, 0), 0),
+    ("goldstein_price", "minimum", (0, -1), 3),
+    ("goldstein_price", "minimum", (-0.6, -0.4), 30),
+    ("goldstein_price", "minimum", (1.8, 0.2), 84),
+    ("goldstein_price", "minimum", (1.2, 0.8), 840),
+    ("monkey_saddle", "degenerate", (0, 0), 0),
+]
+
+# (minima, maxima, saddles, degenerate) in the domain.
+KNOWN_COUNTS = {
+    "quartic": (2, 1, 0, 0),
+    "sine_bowl": (2, 1, 0, 0),
+    "two_sines": (3, 2, 0, 0),
+    "rosenbrock": (1, 0, 0, 0),
+    "himmelblau": (4, 1, 4, 0),
+    "beale": (1, 0, 2, 0),
+    "rastrigin": (11**2, 10**2, 2 * 11 * 10, 0),
+    "six_hump_camel": (6, 2, 7, 0),
+    "styblinski_tang": (2**2, 1, 2 * 2, 0),
+    "goldstein_price": (4, 1, 4, 0),
+    "monkey_saddle": (0, 0, 0, 1),
+}
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@functools.cache
+def _calculus(name):
+    """Points [n, d] -> values, gradients and Hessians."""
+    f = FUNCTIONS[name].f
+    g = f if name in SURFACES else lambda w: f(w[0])
+    return jax.jit(jax.vmap(lambda w: (g(w), jax.grad(g)(w), jax.hessian(g)(w))))
+
+
+def calculus(name, points):
+    return tuple(np.asarray(array) for array in _calculus(name)(np.asarray(points)))
+
+
+def newton(name, points, steps=60, reach=0.3):
+    """Where Newton's method leads, and which of the points arrived."""
+    points = np.array(points)
+    for _ in range(steps):
+        _, gradient, hessian = calculus(name, points)
+        step = np.einsum("nij,nj->ni", np.linalg.pinv(hessian, hermitian=True), gradient)
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        points -= step * np.minimum(1, reach / np.maximum(length, 1e-300))
+        if length.max() < 1e-14:
+            break
+    return points, length[:, 0] < 1e-10
+
+
+def listed(name):
+    points = FUNCTIONS[name].critical_points
+    return np.array([point.x for point in points]).reshape(len(points), -1)
+
+
+def inside(name, points):
+    lo, hi = np.array(FUNCTIONS[name].domain).T
+    return ((points >= lo) & (points <= hi)).all(axis=1)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", NAMES)
+def test_listed_points_are_critical(name):
+    x = listed(name)
+    value, gradient, hessian = calculus(name, x)
+    eigenvalues = np.linalg.eigvalsh(hessian)
+    scale = 1 + np.abs(eigenvalues).max(axis=1)
+
+    assert inside(name, x).all()
+    assert (np.linalg.norm(gradient, axis=1) <= 1e-13 * scale).all()
+    np.testing.assert_allclose(newton(name, x)[0], x, rtol=0, atol=1e-13)
+    listed_values = [point.value for point in FUNCTIONS[name].critical_points]
+    np.testing.assert_allclose(value, listed_values, rtol=1e-13, atol=1e-13)
+
+    kinds = {(True, False): "minimum", (False, True): "maximum", (True, True): "saddle"}
+    for point, spectrum in zip(FUNCTIONS[name].critical_points, eigenvalues, strict=True):
+        flat = np.abs(spectrum).min() < 1e-12
+        # No listed point is nearly degenerate: the smallest |eigenvalue| is Beale's 0.30146.
+        assert flat or np.abs(spectrum).min() > 0.1
+        signs = (bool((spectrum > 0).any()), bool((spectrum < 0).any()))
+        assert point.kind == ("degenerate" if flat else kinds[signs])
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", NAMES)
+def test_no_critical_point_is_missing(name):
+    # Newton's method from everywhere finds the listed points, each of them, and no others.
+    sides = [np.linspace(lo, hi, 41) for lo, hi in FUNCTIONS[name].domain]
+    starts = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, len(sides))
+    ends, arrived = newton(name, starts)
+    found = ends[arrived & inside(name, ends)]
+    if name == "two_factors":  # its minima are a hyperbola
+        minima = np.abs(found[:, 0] * found[:, 1] - 1) < 1e-6
+        assert minima.sum() > 100
+        found = found[~minima]
+    distance = np.linalg.norm(found[:, None] - listed(name)[None], axis=-1)
+
+    np.testing.assert_allclose(distance.min(axis=1), 0, atol=1e-8)
+    if name != "two_factors":
+        np.testing.assert_allclose(distance.min(axis=0), 0, atol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SURFACES])
+def test_slope_changes_sign_at_the_listed_points_only(name):
+    ((lo, hi),) = FUNCTIONS[name].domain
+    _, slope, _ = calculus(name, np.linspace(lo, hi, 20_001)[:, None])
+    assert np.count_nonzero(np.diff(np.sign(slope[:, 0]))) == len(listed(name))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", [name for name in SURFACES if name != "two_factors"])
+def test_gradient_turns_as_often_around_the_domain_as_the_points_in_it_say(name):
+    # The index theorem, which no search can fool: walking around a region, the gradient turns once
+    # forward for every minimum or maximum in it and once backward for every saddle (twice for the
+    # monkey's). The hyperbola of "two_factors" leaves its domain, so there is nothing to count.
+    index = {"minimum": 1, "maximum": 1, "saddle": -1, "degenerate": -2}
+    (left, right), (bottom, top) = FUNCTIONS[name].domain
+    corners = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
+    # Where a narrow valley crosses the boundary the gradient turns within a millionth of the walk.
+    steps = 800_000 if name in ("rosenbrock", "beale") else 8_000
+    t = np.linspace(0, 4, steps + 1)
+    walk = np.stack([np.interp(t, range(5), corners[:, axis]) for axis in (0, 1)], axis=1)
+    _, gradient, _ = calculus(name, walk)
+    turns = np.diff(np.unwrap(np.arctan2(gradient[:, 1], gradient[:, 0])))
+    assert np.abs(turns).max() < np.pi / 2
+    assert turns.sum() / (2 * np.pi) == pytest.approx(
+        sum(index[point.kind] for point in FUNCTIONS[name].critical_points), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(("name", "kind", "x", "value"), KNOWN_POINTS)
+def test_known_points_are_listed(name, kind, x, value):
+    nearest = min(
+        FUNCTIONS[name].critical_points,
+        key=lambda point: np.linalg.norm(np.subtract(point.x, x)),
+    )
+    np.testing.assert_allclose(nearest.x, x, rtol=0, atol=6e-9)
+    assert nearest.kind == kind
+    if value is not None:
+        assert nearest.value == pytest.approx(value, abs=6e-6)
+
+
+@pytest.mark.parametrize(("name", "counts"), KNOWN_COUNTS.items())
+def test_known_numbers_of_points(name, counts):
+    kinds = [point.kind for point in FUNCTIONS[name].critical_points]
+    names = ("minimum", "maximum", "saddle", "degenerate")
+    assert tuple(kinds.count(kind) for kind in names) == counts
+    assert len(set(FUNCTIONS[name].critical_points)) == len(kinds)
+
+
+def test_rastrigin_has_a_grid_of_minima():
+    offsets = np.array([0, 0.99495864, 1.98991223, 2.98485570, 3.97978386, 4.97469139])
+    found = np.unique([np.abs(point.x) for point in find("rastrigin").minima])
+    np.testing.assert_allclose(found, offsets, rtol=0, atol=6e-9)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("name", "x", "spectrum"),
+    [
+        ("rosenbrock", (1, 1), (0.39936, 1001.60064)),
+        ("beale", (3, 0.5), (0.30146, 48.97979)),
+        ("rastrigin", (0, 0), (2 + 40 * np.pi**2, 2 + 40 * np.pi**2)),
+        ("himmelblau", (3, 2), (None, 82.284)),
+        ("himmelblau", (3.58442834, -1.84812653), (None, 105.419)),
+        ("himmelblau", (-2.80511809, 3.13131252), (None, 80.550)),
+        ("himmelblau", (-3.77931025, -3.28318599), (None, 133.786)),
+    ],
+)
+def test_known_eigenvalues(name, x, spectrum):
+    eigenvalues = np.linalg.eigvalsh(calculus(name, np.array([x], float))[2][0])
+    for eigenvalue, known in zip(eigenvalues, spectrum, strict=True):
+        if known is not None:
+            assert eigenvalue == pytest.approx(known, abs=6e-4 if known > 1 else 6e-6)
+
+
+@pytest.mark.usefixtures("float64")
+def test_rosenbrock_is_stable_below_its_known_limit():
+    limit = 0.0019968
+    eigenvalues, vectors = np.linalg.eigh(calculus("rosenbrock", np.ones((1, 2)))[2][0])
+    assert 2 / eigenvalues[-1] == pytest.approx(limit, rel=1e-5)
+
+    def distance(learning_rate, steps=200, start=1e-9):
+        slope = jax.grad(find("rosenbrock").f)
+        w = jnp.ones(2) + start * vectors[:, -1]
+        w = jax.lax.fori_loop(0, steps, lambda _, w: w - learning_rate * slope(w), w)
+        return float(jnp.linalg.norm(w - 1)) / start
+
+    # |1 - learning_rate lambda| = 0.98 and 1.02 along the steepest direction.
+    assert distance(0.99 * limit) == pytest.approx(0.98**200, rel=0.01)
+    assert distance(1.01 * limit) == pytest.approx(1.02**200, rel=0.01)

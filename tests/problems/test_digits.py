@@ -1,0 +1,219 @@
+"""The network that reads digits: what is known of it before, and after, it has learned."""
+
+import inspect
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.problems.datasets import load
+
+KEY = jax.random.key(0)
+BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
+FOLDER = Path(os.environ.get("TFDS_DATA_DIR", BESIDE))
+digits = inspect.unwrap(gd.problems.digits)
+
+
+@pytest.fixture(scope="module")
+def mnist5k():
+    return load("mnist5k")
+
+
+@pytest.fixture(scope="module")
+def small(mnist5k):
+    return digits(mnist5k)
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    if not (FOLDER / "mnist").is_dir():
+        pytest.skip(f"no mnist in {FOLDER}")
+    return digits("mnist", data_dir=str(FOLDER))
+
+
+def zeros(problem):
+    return jax.tree.map(jnp.zeros_like, problem.init(KEY))
+
+
+# -- before learning
+
+
+def test_the_seed_has_13002_weights_and_biases(small):
+    leaves = jax.tree.leaves(small.init(KEY))
+    assert sum(leaf.size for leaf in leaves) == small.network.parameter_count == 13_002
+    assert small.network.widths == (784, 16, 16, 10)
+
+
+def test_zero_parameters_answer_one_half_and_cost_two_and_a_half(small):
+    images = jnp.asarray(small.data[0][:7])
+    np.testing.assert_array_equal(small.predict(zeros(small), images), np.full((7, 10), 0.5))
+    assert small.cost(zeros(small), small.data) == 2.5
+
+
+def test_pixels_are_bytes_that_the_step_divides_by_255(small):
+    images, labels = small.data
+    assert images.dtype == np.uint8
+    assert images.shape == (4000, 784)
+    assert images.max() == 255
+    params = small.init(KEY)
+    bright = small.network.apply(params, jnp.asarray(images[:9] / 255, jnp.float32))
+    np.testing.assert_allclose(small.predict(params, jnp.asarray(images[:9])), bright, rtol=1e-5)
+    expected = np.mean(np.sum((np.asarray(bright) - np.eye(10)[labels[:9]]) ** 2, axis=1))
+    assert small.cost(params, (images[:9], labels[:9])) == pytest.approx(expected, rel=1e-5)
+
+
+def test_random_networks_are_right_one_time_in_ten(small):
+    """Exactly so on average, for any data: no output is preferred before learning."""
+    images, labels = map(jnp.asarray, small.measures["test_accuracy"].data)
+
+    @jax.jit
+    @jax.vmap
+    def right(key):
+        return small.measures["test_accuracy"].function(small.init(key), (images, labels))
+
+    found = np.asarray(right(jax.random.split(KEY, 300)))
+    assert found.mean() == pytest.approx(0.1, abs=4 * found.std() / np.sqrt(300))
+    assert found.std() < 0.1  # so that the line above says something
+
+
+def test_the_baseline_is_the_cost_of_the_best_constant_answer(small, mnist5k):
+    """The mean of |a - onehot|^2 is smallest at the class frequencies, where it is 1 - sum p^2."""
+    targets = np.eye(10)[np.asarray(mnist5k.train_labels)]
+    frequencies = targets.mean(axis=0)
+    costs = [
+        np.mean(np.sum((frequencies + shift - targets) ** 2, axis=1)) for shift in (0, 0.01, -0.01)
+    ]
+    assert small.baseline == pytest.approx(costs[0], rel=1e-12)
+    assert costs[0] < min(costs[1:])
+    few = digits(mnist5k, samples=37)
+    p = np.bincount(mnist5k.train_labels[:37], minlength=10) / 37
+    assert few.baseline == pytest.approx(1 - np.sum(p**2), rel=1e-12)
+    assert few.samples == 37
+
+
+def test_weights_of_dark_pixels_have_no_gradient(small):
+    dark = ~np.any(small.data[0], axis=0)
+    gradient = jax.jit(jax.grad(small.cost))(small.init(KEY), small.data)[0].weights
+    assert dark.any()
+    np.testing.assert_array_equal(np.all(gradient == 0, axis=0), dark)
+
+
+# -- variants
+
+
+def test_binary_neurons_cannot_learn(mnist5k):
+    problem = digits(mnist5k, activation="step", samples=200)
+    run = gd.descend(problem, optax.sgd(1.0), problem.init(KEY), 3, key=KEY)
+    assert run.gradient_norm.tolist() == [0] * 4
+    assert len(set(run.cost.tolist())) == 1
+    assert run.outcome == "dead"
+
+
+def test_temperature_is_a_setting_of_sigmoids_only(mnist5k):
+    few = {"samples": 50}
+    smooth, tanh = (digits(mnist5k, activation=name, **few) for name in ("sigmoid", "tanh"))
+    params = smooth.init(KEY)
+    cold = jax.tree.map(lambda a: a / 0.25, params)
+    assert smooth.cost(params, smooth.data, temperature=0.25) == pytest.approx(
+        float(smooth.cost(cold, smooth.data)), rel=1e-5
+    )
+    measure = smooth.measures["test_accuracy"]
+    assert measure.function(params, measure.data, temperature=0.25) == measure.function(
+        cold, measure.data
+    )
+    for problem, names in ((smooth, {"temperature"}), (tanh, set())):
+        assert set(gd.problems.problem.declared(problem.cost)) == names
+
+
+@pytest.mark.parametrize("cost", ["cross_entropy", gd.problems.cross_entropy])
+def test_cross_entropy_takes_logits_and_its_baseline_is_an_entropy(mnist5k, cost):
+    problem = digits(mnist5k, cost=cost)
+    assert problem.network.activations == ("sigmoid", "sigmoid", "identity")
+    assert problem.cost(zeros(problem), problem.data) == pytest.approx(np.log(10), rel=1e-6)
+    p = np.bincount(mnist5k.train_labels, minlength=10) / len(mnist5k.train_labels)
+    assert problem.baseline == pytest.approx(-np.sum(p * np.log(p)), rel=1e-9)
+    assert problem.record["cost"] == "cross_entropy"
+
+
+def test_a_cost_of_ones_own(mnist5k):
+    def absolute(outputs, labels):
+        return jnp.sum(jnp.abs(outputs - jax.nn.one_hot(labels, 10)), axis=-1)
+
+    problem = digits(mnist5k, cost=absolute, samples=20)
+    assert problem.cost(zeros(problem), problem.data) == 5  # ten times |1/2 - 0 or 1|
+    assert problem.baseline is None
+    assert problem.record is None
+
+
+def test_a_record_says_how_to_build_the_problem_again(mnist5k):
+    made = digits(mnist5k, widths=(8,), activation="tanh", initializer="he", samples=30)
+    record = dict(made.record)
+    assert (record.pop("problem"), record.pop("hash")) == ("digits", mnist5k.hash)
+    again = digits(**record)
+    for a, b in zip(*map(jax.tree.leaves, (made.init(KEY), again.init(KEY))), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert made.cost(made.init(KEY), made.data) == again.cost(again.init(KEY), again.data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"cost": "quadric"},
+            "cost = 'quadric' is unknown; choose one of quadratic, cross_entropy",
+        ),
+        ({"samples": 0}, "samples = 0, expected 1 to 4000"),
+        ({"samples": 4001}, "samples = 4001, expected 1 to 4000"),
+        ({"samples": 2.5}, "samples = 2.5, expected 1 to 4000"),
+        ({"activation": "sine"}, "activation = 'sine' is unknown"),
+        ({"widths": (16, 0)}, r"widths = \(784, 16, 0, 10\)"),
+    ],
+)
+def test_what_cannot_be_built_is_named(mnist5k, arguments, message):
+    with pytest.raises(InputError, match=message):
+        digits(mnist5k, **arguments)
+
+
+# -- learning
+
+
+def test_a_huge_learning_rate_kills_the_network_and_does_not_blow_it_up(mnist5k):
+    problem = digits(mnist5k, samples=500)
+    run = gd.descend(problem, optax.sgd(100.0), problem.init(KEY), 100, key=KEY, record_every=50)
+    assert run.outcome == "dead"
+    assert run.cost[-1] == 1.0  # every output is 0
+    assert run.measures["test_accuracy"][-1] == pytest.approx(0.1, abs=0.001)
+
+
+def test_the_full_set(mnist):
+    images, labels = mnist.data
+    assert images.shape == (60_000, 784)
+    assert mnist.baseline == pytest.approx(0.8997, abs=5e-5)
+    assert np.sum(~np.any(images, axis=0)) == 67
+    test_labels = np.asarray(mnist.measures["test_accuracy"].data[1])
+    assert np.mean(test_labels == 1) == pytest.approx(0.1135, abs=1e-9)
+    gradient = jax.jit(jax.grad(mnist.cost))(mnist.init(KEY), (images[:2000], labels[:2000]))
+    dark = ~np.any(images, axis=0)
+    assert np.sum(np.asarray(gradient[0].weights)[:, dark] == 0) == 1072
+
+
+def test_ten_epochs_reach_the_known_accuracy(mnist):
+    """94.66 +- 0.09 % over seeds: batch 32, learning rate 1, weights N(0, 1/fan-in)."""
+    steps = gd.descent.steps_for(10, mnist.samples, 32)
+    optimizer = optax.sgd(1.0)
+    found = []
+    for seed in range(3):
+        stream = gd.streams(0, seed, seed)
+        start = mnist.init(stream.init)
+        run = gd.descend(
+            mnist, optimizer, start, steps, key=stream.order, batch_size=32, record_every=steps
+        )
+        found.append(run.measures["test_accuracy"][-1])
+    assert np.mean(found) >= 0.943
+    assert np.mean(found) == pytest.approx(0.9466, abs=0.003)

@@ -1,0 +1,208 @@
+"""Formulas against textbooks, and Problems made of registered functions and of one's own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.mathtext import MathTextParser
+
+from gdjax.errors import InputError
+from gdjax.problems.functions import FUNCTIONS, find, function
+from gdjax.problems.problem import check, declared
+
+NAMES = tuple(FUNCTIONS)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def values(name, points):
+    return np.asarray(jax.vmap(find(name).f)(jnp.asarray(points)))
+
+
+def hessians(name, points):
+    return np.asarray(jax.jit(jax.vmap(jax.hessian(find(name).f)))(jnp.asarray(points)))
+
+
+@pytest.mark.usefixtures("float64")
+def test_ackley_is_the_textbook_expression():
+    w = np.random.default_rng(0).uniform(-2.5, 2.5, (100, 2))
+    root = np.sqrt(np.mean(w**2, axis=1))
+    waves = np.mean(np.cos(2 * np.pi * w), axis=1)
+    textbook = -20 * np.exp(-0.2 * root) - np.exp(waves) + 20 + np.e
+    np.testing.assert_allclose(values("ackley", w), textbook, rtol=0, atol=1e-13)
+
+
+@pytest.mark.usefixtures("float64")
+def test_ackley_has_the_tip_of_a_cone_at_zero():
+    angles = np.linspace(0, 2 * np.pi, 9)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    slope = values("ackley", 1e-7 * directions) / 1e-7
+    np.testing.assert_allclose(slope, 2 * np.sqrt(2), rtol=1e-5)
+
+    value, gradient = jax.value_and_grad(find("ackley").f)(jnp.zeros(2))
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros(2))
+    hessian = hessians("ackley", np.zeros((1, 2)))[0]
+    np.testing.assert_allclose(hessian, 2 * np.pi**2 * np.e * np.eye(2), rtol=1e-14)
+
+
+def test_ackley_has_a_finite_gradient_down_to_the_smallest_float32():
+    w = jnp.array([[0.0, 0.0], [1e-45, 0.0], [1e-38, -1e-30], [1e-22, 1e-22], [1e-19, 1e-10]])
+    assert w.dtype == jnp.float32
+    gradient = jax.jit(jax.vmap(jax.grad(find("ackley").f)))(w)
+    assert jnp.isfinite(gradient).all()
+    assert (jnp.linalg.norm(gradient, axis=1) < 3).all()
+
+
+@pytest.mark.usefixtures("float64")
+def test_two_factors_hessian():
+    w = np.random.default_rng(0).uniform(-2, 2, (20, 2))
+    x, y = w.T
+    known = np.array([[y**2, 2 * x * y - 1], [2 * x * y - 1, x**2]])
+    np.testing.assert_allclose(hessians("two_factors", w), np.moveaxis(known, -1, 0), atol=1e-13)
+
+    hyperbola = np.stack([x, 1 / x], axis=1)
+    eigenvalues = np.linalg.eigvalsh(hessians("two_factors", hyperbola))
+    np.testing.assert_allclose(values("two_factors", hyperbola), 0, atol=1e-25)
+    np.testing.assert_allclose(eigenvalues[:, 0] / eigenvalues[:, 1], 0, atol=1e-14)
+    np.testing.assert_allclose(eigenvalues[:, 1], (hyperbola**2).sum(axis=1), rtol=1e-13)
+    assert (eigenvalues[:, 1] >= 2).all()  # so a learning rate above 1 is never stable
+
+
+def test_two_factors_takes_another_target():
+    f = find("two_factors").f
+    assert float(f(jnp.array([1.5, 2.0]), target=3.0)) == 0
+    assert declared(function("two_factors").cost) == {"target": 1.0}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_stays_float32_and_agrees_with_float64(name):
+    problem = function(name)
+    w = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 50))
+    single = jax.vmap(problem.cost)(w.astype(jnp.float32))
+    double = jax.vmap(problem.cost)(w)
+    assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)
+    np.testing.assert_allclose(single, double, rtol=0, atol=3e-6 * float(jnp.abs(double).max()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_formula_can_be_drawn(name):
+    MathTextParser("path").parse(FUNCTIONS[name].formula)
+
+
+def test_registry_is_read_only():
+    with pytest.raises(TypeError):
+        FUNCTIONS["mine"] = FUNCTIONS["beale"]  # ty: ignore[invalid-assignment]
+
+
+def test_minima_are_sorted_and_strict():
+    assert [point.value for point in find("goldstein_price").minima] == [3, 30, 84, 840]
+    assert find("monkey_saddle").minima == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_problem_starts_everywhere_in_the_domain(name):
+    problem = function(name)
+    starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4096))
+    domain = np.array(FUNCTIONS[name].domain)
+    assert starts.shape == ((4096,) if len(FUNCTIONS[name].domain) == 1 else (4096, 2))
+    assert starts.dtype == jnp.float32
+    lo, hi = domain.T
+    u = (np.asarray(starts, float).reshape(4096, -1) - lo) / (hi - lo)
+    assert u.min() > -1e-6
+    assert u.max() < 1 + 1e-6
+    # The empirical distribution of n uniform numbers is within 2 / sqrt(n) of uniform in all but
+    # 7 of 10,000 cases.
+    ranks = (np.arange(4096) + 0.5) / 4096
+    assert np.abs(np.sort(u, axis=0) - ranks[:, None]).max() < 2 / np.sqrt(4096)
+    check(problem, starts[0])
+
+
+@pytest.mark.usefixtures("float64")
+def test_problem_starts_in_float64_when_asked():
+    assert function("himmelblau").init(jax.random.key(0)).dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "record"),
+    [
+        ("himmelblau", None, {"problem": "function", "name": "himmelblau"}),
+        ("beale", ((2, 4), (0, 1)), {"domain": [[2.0, 4.0], [0.0, 1.0]]}),
+        ("quartic", (1, 2), {"domain": [[1.0, 2.0]]}),
+        ("quartic", ((1, 2),), {"domain": [[1.0, 2.0]]}),
+    ],
+)
+def test_problem_is_rebuilt_from_its_record(name, domain, record):
+    problem = function(name, domain)
+    assert problem.record == {"problem": "function", "name": name} | record
+    arguments = dict(problem.record or {})
+    del arguments["problem"]
+    again = function(**arguments)
+    assert again.cost is problem.cost
+    key = jax.random.key(3)
+    np.testing.assert_array_equal(again.init(key), problem.init(key))
+    lo, hi = np.array(FUNCTIONS[name].domain if domain is None else domain, float).T
+    assert ((problem.init(key) >= lo) & (problem.init(key) <= hi)).all()
+
+
+@pytest.mark.parametrize(
+    ("domain", "shape"),
+    [((-2, 2), ()), ([[-1, 1]], (1,)), (np.array([[0, 1], [2, 3], [4, 5]]), (3,))],
+)
+def test_a_function_of_ones_own(domain, shape):
+    def f(x, *, eps=0.1):
+        return jnp.sum(x**4 - eps * x)
+
+    problem = function(f, domain)
+    assert problem.cost is f
+    assert problem.record is None
+    assert declared(problem.cost) == {"eps": 0.1}
+    start = problem.init(jax.random.key(0))
+    assert start.shape == shape
+    check(problem, start)
+
+
+def test_a_setting_of_ones_own_can_be_given_another_default():
+    def f(x, *, eps=0.1):
+        return x**4 - eps * x
+
+    problem = function(functools.partial(f, eps=0.5), (-2, 2))
+    assert declared(problem.cost) == {"eps": 0.5}
+    assert float(problem.cost(jnp.array(1.0))) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "message"),
+    [
+        ("himelblau", None, "expected one of quartic, .*two_factors.*mean 'himmelblau'"),
+        ("xyz", None, "'xyz' is not registered; expected one of quartic, "),
+        (jnp.sum, None, "domain = None.*give domain="),
+        (jnp.sum, (1, 1), "domain = .*lo < hi"),
+        (jnp.sum, (2, -2), "domain = .*lo < hi"),
+        (jnp.sum, ((0, 1), (3, 2)), "domain = .*lo < hi"),
+        (jnp.sum, (0, np.inf), "domain = .*finite"),
+        (jnp.sum, (np.nan, 1), "domain = .*finite"),
+        (jnp.sum, (1, 2, 3), "domain = .*not made of pairs"),
+        (jnp.sum, ((1, 2), (3,)), "domain = .*not made of pairs"),
+        (jnp.sum, (), "domain = .*not made of pairs"),
+        (jnp.sum, ("a", "b"), "domain = .*not made of pairs"),
+        ("himmelblau", (-1, 1), "1 pairs, but 'himmelblau' has 2 coordinates"),
+        ("quartic", ((-1, 1), (-1, 1)), "2 pairs, but 'quartic' has 1 coordinates"),
+    ],
+)
+def test_what_cannot_work_is_refused(name, domain, message):
+    with pytest.raises(InputError, match=message):
+        function(name, domain)
+
+
+def test_an_unknown_name_without_a_neighbour_gets_no_guess():
+    with pytest.raises(InputError) as caught:
+        find("xyz")
+    assert "Did you mean" not in str(caught.value)

@@ -1,0 +1,246 @@
+"""Networks against numpy in float64, and against what must hold for every network."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+from scipy.special import expit
+
+from gdjax.errors import InputError
+from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS, Layer, Network
+
+KEY = jax.random.key(0)
+SMOOTH = ("sigmoid", "tanh", "softplus", "identity")
+BY_HAND = {
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "softplus": lambda z: np.log1p(np.exp(z)),
+    "identity": lambda z: z,
+    "step": lambda z: (z > 0).astype(float),
+}
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def random_params(network, seed=0):
+    """Weights and biases from N(0, 1), biases too."""
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Layer(jnp.asarray(rng.normal(size=(n, m))), jnp.asarray(rng.normal(size=n)))
+        for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
+    )
+
+
+# -- what a network has
+
+
+@pytest.mark.parametrize(
+    ("widths", "count"),
+    [
+        ((784, 16, 16, 10), 13_002),
+        ((784, 10), 7_850),
+        ((2, 1, 1), 5),
+        ((784, 100, 100, 10), 784 * 100 + 100 * 100 + 100 * 10 + 210),
+    ],
+)
+def test_known_parameter_counts(widths, count):
+    assert Network(widths).parameter_count == count
+
+
+@settings(max_examples=30, deadline=None)
+@given(widths=st.lists(st.integers(1, 40), min_size=2, max_size=5))
+def test_the_count_is_that_of_the_parameters(widths):
+    network = Network(tuple(widths))
+    shapes = jax.eval_shape(network.init, KEY)
+    assert network.parameter_count == sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert len(shapes) == len(network.activations) == len(widths) - 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"widths": (784,)}, "widths = .784,., expected at least an input and an output"),
+        ({"widths": (784, 0, 10)}, "widths"),
+        ({"widths": (784, 16.5, 10)}, r"widths = \(784, 16.5, 10\).*whole numbers"),
+        ({"activation": "sigmiod"}, "activation = 'sigmiod' is unknown; choose one of sigmoid"),
+        ({"output_activation": "softmax"}, "output_activation = 'softmax'"),
+        ({"initializer": "xavier"}, "initializer = 'xavier' is unknown; .*glorot"),
+    ],
+)
+def test_what_cannot_be_built_is_named(arguments, message):
+    fields = {"widths": (2, 1), "activation": "sigmoid", "output_activation": None}
+    network = object.__new__(Network)
+    for name, value in {**fields, "initializer": "fan_in", **arguments}.items():
+        object.__setattr__(network, name, value)
+    with pytest.raises(InputError, match=message):
+        network.__post_init__()
+
+
+# -- how it starts
+
+
+@pytest.mark.parametrize(
+    ("initializer", "deviation"),
+    [
+        ("normal", lambda fan_in, fan_out: 1.0),
+        ("fan_in", lambda fan_in, fan_out: math.sqrt(1 / fan_in)),
+        ("glorot", lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out))),
+        ("he", lambda fan_in, fan_out: math.sqrt(2 / fan_in)),
+        ("uniform", lambda fan_in, fan_out: math.sqrt(1 / 3)),
+    ],
+)
+def test_weights_start_with_the_stated_spread(initializer, deviation):
+    fan_in, fan_out = 300, 200  # unequal, so that one taken for the other shows
+    (layer,) = Network((fan_in, fan_out), initializer=initializer).init(jax.random.key(1))
+    w, expected = np.asarray(layer.weights, np.float64), deviation(fan_in, fan_out)
+    n = w.size
+    assert abs(w.mean()) < 4 * expected / math.sqrt(n)
+    assert abs(w.std() / expected - 1) < 4 / math.sqrt(2 * n)
+    kurtosis = np.mean(w**4) / np.mean(w**2) ** 2
+    assert kurtosis == pytest.approx(1.8 if initializer == "uniform" else 3.0, abs=0.1)
+    assert not np.any(layer.bias)
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+def test_the_scale_multiplies_weights_and_can_be_traced(initializer):
+    network = Network((5, 4, 3), initializer=initializer)
+    plain = network.init(KEY)
+    scaled = jax.jit(lambda scale: network.init(KEY, init_scale=scale))(0.25)
+    for a, b in zip(plain, scaled, strict=True):
+        np.testing.assert_allclose(b.weights, 0.25 * np.asarray(a.weights), rtol=1e-6)
+
+
+def test_layers_start_independently():
+    first, second = Network((8, 8, 8)).init(KEY)
+    assert not np.any(first.weights == second.weights)
+
+
+# -- what it computes
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output_activation", [None, "identity", "sigmoid"])
+def test_outputs_against_numpy(activation, output_activation):
+    network = Network((4, 5, 3, 2), activation=activation, output_activation=output_activation)
+    params = random_params(network)
+    x = np.random.default_rng(1).normal(size=(7, 4))
+    a = x
+    names = [activation, activation, output_activation or activation]
+    for layer, name in zip(params, names, strict=True):
+        a = BY_HAND[name](a @ np.asarray(layer.weights).T + np.asarray(layer.bias))
+    np.testing.assert_allclose(network.apply(params, jnp.asarray(x)), a, rtol=1e-12, atol=1e-14)
+
+
+def test_bytes_are_taken_as_numbers():
+    network = Network((3, 2))
+    params = network.init(KEY)
+    pixels = jnp.array([[0, 7, 255]], jnp.uint8)
+    np.testing.assert_array_equal(
+        network.apply(params, pixels), network.apply(params, pixels.astype(jnp.float32))
+    )
+
+
+def test_zero_parameters_answer_one_half():
+    network = Network((6, 4, 3))
+    zeros = jax.tree.map(jnp.zeros_like, network.init(KEY))
+    x = jax.random.normal(KEY, (5, 6))
+    np.testing.assert_array_equal(network.apply(zeros, x), np.full((5, 3), 0.5))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("activation", SMOOTH)
+def test_gradients_against_finite_differences(activation):
+    network = Network((3, 4, 2), activation=activation)
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(5, 3)))
+    check_grads(lambda p: network.apply(p, x), (random_params(network),), 1, ["rev"], rtol=1e-6)
+
+
+def test_networks_side_by_side_are_networks_one_by_one():
+    network = Network((4, 6, 2), activation="tanh")
+    keys, x = jax.random.split(KEY, 5), jax.random.normal(KEY, (3, 4))
+    many = jax.vmap(network.init)(keys)
+    together = jax.vmap(network.apply, (0, None))(many, x)
+    for i, key in enumerate(keys):
+        np.testing.assert_allclose(together[i], network.apply(network.init(key), x), rtol=1e-5)
+
+
+# -- smooth and binary neurons
+
+
+def test_a_neuron_with_a_step_has_no_gradient():
+    network = Network((5, 4, 3, 2), activation="step", output_activation="sigmoid")
+    params = network.init(KEY)
+    x = jax.random.normal(KEY, (9, 5))
+    gradient = jax.grad(lambda p: jnp.sum(network.apply(p, x) ** 2))(params)
+    for layer in gradient[:-1]:
+        assert not np.any(layer.weights)
+        assert not np.any(layer.bias)
+    assert np.all(gradient[-1].bias != 0)  # what feeds no step still learns
+
+
+@pytest.mark.usefixtures("float64")
+def test_temperature_divides_weights_and_biases():
+    network = Network((4, 5, 2))
+    params, x = random_params(network), jax.random.normal(KEY, (6, 4))
+    cooled = jax.tree.map(lambda a: a / 0.3, params)
+    np.testing.assert_allclose(
+        network.apply(params, x, temperature=0.3), network.apply(cooled, x), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0, 1e-30, jnp.float32(0)])
+def test_at_temperature_zero_sigmoids_are_steps_and_the_gradient_is_zero(temperature):
+    network, binary = Network((5, 4, 2)), Network((5, 4, 2), activation="step")
+    params, x = network.init(jax.random.key(3)), jax.random.normal(KEY, (20, 5))
+
+    def outputs(p):
+        return network.apply(p, x, temperature=temperature)
+
+    np.testing.assert_array_equal(outputs(params), binary.apply(params, x))
+    for leaf in jax.tree.leaves(jax.grad(lambda p: jnp.sum(outputs(p)))(params)):
+        assert not np.any(leaf)  # zero, and not NaN
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "identity"])
+def test_temperature_is_for_sigmoids_only(activation):
+    network = Network((4, 3), activation=activation)
+    params, x = network.init(KEY), jax.random.normal(KEY, (6, 4))
+    np.testing.assert_array_equal(
+        network.apply(params, x, temperature=0.1), network.apply(params, x)
+    )
+
+
+# -- networks that compute the same
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_order_and_signs_of_hidden_sigmoids_do_not_matter(data):
+    """s(-z) = 1 - s(z): a flipped neuron turns its bias over, and its sum into the next bias."""
+    widths = (3, *data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), 2)
+    network = Network(widths)
+    with jax.enable_x64(True):
+        params = random_params(network, data.draw(st.integers(0, 100)))
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
+        expected = network.apply(params, x)
+        layers = [[np.asarray(layer.weights), np.asarray(layer.bias)] for layer in params]
+        for hidden, width in enumerate(widths[1:-1]):
+            order = data.draw(st.permutations(range(width)))
+            flip = np.array(data.draw(st.lists(st.booleans(), min_size=width, max_size=width)))
+            sign = np.where(flip, -1.0, 1.0)
+            (w, b), (w_next, b_next) = layers[hidden], layers[hidden + 1]
+            layers[hidden] = [(sign[:, None] * w)[order], (sign * b)[order]]
+            layers[hidden + 1] = [(w_next * sign)[:, order], b_next + w_next @ flip]
+        arranged = tuple(Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in layers)
+        np.testing.assert_allclose(network.apply(arranged, x), expected, rtol=1e-12)

@@ -1,0 +1,134 @@
+"""Prepared sets are read as they were written, or not at all."""
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+from prepared_set import assert_holds, some, store
+
+from gdjax.errors import DataError
+from gdjax.problems.datasets import load
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A data folder with the set `tiny`, its version folder, and what is in it."""
+    splits = some()
+    folder = tmp_path / "data" / "tiny" / "1.0.0"
+    store(folder, splits)
+    return folder.parents[1], folder, splits
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "shards"),
+    [("grey", (4, 5), 10, 1), ("colour", (3, 6, 3), 300, 2), ("letters/upper", (4, 4), 26, 3)],
+)
+def test_any_prepared_set_is_read_as_it_was_written(tmp_path, name, shape, classes, shards):
+    splits = some(shape, classes)
+    store(tmp_path / name / "1.0.0", splits, classes=classes, shards=shards)
+    dataset = load(name, data_dir=tmp_path)
+    again = load(name, data_dir=tmp_path)
+    for found in (dataset, again):
+        assert_holds(found, splits)
+        assert found.name == name
+        assert found.classes == classes
+        assert found.train_images.dtype == np.uint8
+        assert found.train_labels.dtype == (np.uint8 if classes <= 256 else np.int32)
+        assert found.train_labels.flags.aligned
+    digest = hashlib.sha256()
+    for array in dataset[1:5]:
+        digest.update(str(array.shape).encode() + array.tobytes())
+    assert dataset.hash == again.hash == digest.hexdigest()[:16]
+
+
+def test_the_newest_version_is_taken(tmp_path):
+    for version, seed in (("1.9.0", 1), ("1.10.0", 2), ("1.2.0", 3)):
+        store(tmp_path / "tiny" / version, some(seed=seed))
+    assert_holds(load("tiny", data_dir=tmp_path), some(seed=2))
+
+
+SHARD = "tiny-train.array_record-00000-of-00001"
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        (SHARD, lambda b: b[: len(b) // 2]),
+        (SHARD, lambda b: b[:65536]),  # a file of the format, with no records
+        (SHARD, lambda b: b""),
+        (SHARD, lambda b: b[:100] + bytes([b[100] ^ 1]) + b[101:]),
+        (SHARD, None),
+        ("dataset_info.json", lambda b: b[: len(b) // 2]),
+        ("dataset_info.json", lambda b: b"[]"),
+        ("dataset_info.json", lambda b: b.replace(b'"9"', b'"8"')),
+        ("dataset_info.json", lambda b: b.replace(b"numBytes", b"numbytes")),
+        ("dataset_info.json", None),
+        ("features.json", lambda b: b"\xff" + b),
+        ("features.json", lambda b: b"null"),
+        ("features.json", lambda b: b'{"featuresDict": []}'),
+        ("features.json", lambda b: b.replace(b"numClasses", b"numclasses")),
+        ("features.json", None),
+    ],
+)
+def test_a_damaged_prepared_file_is_named_with_the_remedy(tiny, file, change):
+    data_dir, folder, _ = tiny
+    content = (folder / file).read_bytes()
+    (folder / file).unlink()
+    if change is not None:
+        assert change(content) != content
+        (folder / file).write_bytes(change(content))
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"is damaged.*Delete the folder.*prepare") as error:
+        load("tiny", data_dir=data_dir)
+    assert time.perf_counter() - start < 3
+    assert str(folder / file) in str(error.value) or "dataset_info.json says 8" in str(error.value)
+
+
+def test_any_flipped_byte_of_the_description_is_an_error_or_harmless(tiny):
+    data_dir, folder, splits = tiny
+    file = folder / "dataset_info.json"
+    content = file.read_bytes()
+    for at in range(0, len(content), 11):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        try:
+            dataset = load("tiny", data_dir=data_dir)
+        except DataError:
+            continue
+        assert_holds(dataset, splits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": {"text": {"text": {}}}}, "not an image classification.*are text; expected"),
+        ({"features": {"image": {"image": {}}, "label": {"tensor": {}}}}, "not an image classif"),
+        ({"file_format": "tfrecord"}, "holds tfrecord files.*expected array_record"),
+        ({"classes": 3}, "labels of the train split run from 0 to 9, expected 0 to 2"),
+    ],
+)
+def test_a_set_that_cannot_be_used_says_why(tmp_path, settings, message):
+    splits = some()
+    splits["train"][1][:2] = 0, 9
+    store(tmp_path / "odd" / "1.0.0", splits, **settings)
+    with pytest.raises(DataError, match=message):
+        load("odd", data_dir=tmp_path)
+
+
+def test_a_set_without_a_test_split(tmp_path):
+    store(tmp_path / "odd" / "1.0.0", {"train": some()["train"]})
+    with pytest.raises(DataError, match="has no test split, only train; expected train and test"):
+        load("odd", data_dir=tmp_path)
+
+
+def test_images_that_differ_in_size(tmp_path):
+    (images, labels), test = some().values()
+    mixed = [*images[:-1], images[-1][:2]]
+    store(tmp_path / "odd" / "1.0.0", {"train": (mixed, labels), "test": test})
+    with pytest.raises(DataError, match="image 8 of the train split is 2 x 5, expected 4 x 5"):
+        load("odd", data_dir=tmp_path)

@@ -1,0 +1,224 @@
+"""The door: what can be descended comes in, and what cannot is told why, before any work."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.problems.problem import check, check_measures, declared
+
+X = jnp.linspace(-1.0, 1.0, 20)
+W = jnp.array([0.5, -2.0])
+
+
+def problem(cost, data=None, **fields):
+    return gd.Problem(init=lambda key: W, cost=cost, data=data, **fields)
+
+
+def unchecked(**fields):
+    """A Problem as a user gets it, without the tests' own type checks in the way."""
+    made = object.__new__(gd.Problem)
+    inspect.unwrap(gd.Problem.__init__)(made, **fields)
+    return made
+
+
+def parabola(w, x):
+    return jnp.mean((w[0] * x + w[1]) ** 2)
+
+
+# -- Problem
+
+
+def test_samples_are_the_rows_of_every_array():
+    assert problem(parabola, X).samples == 20
+    assert problem(parabola, {"a": np.zeros((7, 3)), "b": [np.zeros(7, int)]}).samples == 7
+    assert problem(jnp.sum).samples == 0
+
+
+@pytest.mark.parametrize("name", ["init", "cost"])
+def test_what_is_not_a_function_is_named(name):
+    fields = {"init": lambda key: W, "cost": parabola, name: 3.5}
+    with pytest.raises(InputError, match=f"{name} = 3.5 is not callable"):
+        unchecked(**fields)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((np.zeros((5, 2)), np.zeros(4)), r"differ \(data\[0\]: 5, data\[1\]: 4\)"),
+        ({"x": np.zeros(5), "y": np.float32(1)}, r"data\['y'\] .* leading sample axis"),
+        (np.zeros((0, 3)), "leading sample axis"),
+        ([1.0, 2.0], r"data\[0\] = 1.0, expected an array"),
+        ((), "use None"),
+    ],
+)
+def test_data_without_a_common_leading_axis(data, message):
+    with pytest.raises(InputError, match=message):
+        problem(parabola, data)
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True])
+def test_a_cadence_that_is_no_count(every):
+    with pytest.raises(InputError, match=f"every = {every}"):
+        inspect.unwrap(gd.Measure.__init__)(
+            object.__new__(gd.Measure), function=parabola, every=every
+        )
+
+
+def test_declared_are_the_keywords_that_can_be_swept():
+    def cost(w, batch, scale=2.0, *, temperature=1.0, decay=0):
+        return w
+
+    assert declared(cost) == {"temperature": 1.0, "decay": 0}
+    assert declared(dict) == {}  # has no signature to read
+
+
+# -- check: costs that are fine
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 12, 20])
+def test_a_mean_over_samples_passes(samples):
+    check(problem(parabola, X[:samples]), W)
+
+
+@pytest.mark.parametrize(
+    ("cost", "data"),
+    [
+        (lambda w: jnp.sum(w**2), None),
+        (
+            lambda w, x: parabola(w, x) + 0.1 * jnp.sum(w**2),
+            X,
+        ),  # weight decay is the same each block
+        (lambda w, x: parabola(w, x) * jnp.nan, X),  # numerical failure is an outcome, no error
+        (lambda w, x: jnp.mean(x) * w[0], X),  # whole and blocks cancel to about 0
+        (lambda w, x: jnp.average((w[0] - x["x"]) ** 2), {"x": X, "unused": X > 0}),
+    ],
+    ids=["no data", "weight decay", "nan", "cancelling", "dict"],
+)
+def test_a_good_cost_passes(cost, data):
+    check(problem(cost, data), W)
+
+
+def test_rounding_in_half_precision_is_not_taken_for_a_sum():
+    for dtype in (jnp.bfloat16, jnp.float16):
+        for seed in range(5):
+            x = jax.random.normal(jax.random.key(seed), (12,)).astype(dtype)
+            check(problem(parabola, x), W.astype(dtype))
+
+
+def test_shapes_can_be_checked_without_numbers():
+    shapes = jax.eval_shape(lambda: {"w": W, "deep": [W, (W,)]})
+    check(problem(lambda p: jnp.sum(p["w"]) + jnp.sum(p["deep"][1][0])), shapes)
+
+
+def test_settings_reach_the_cost():
+    def cost(w, x, *, power=2):
+        return jnp.mean(jnp.abs(w[0] - x) ** power) if power < 3 else jnp.sum(x)
+
+    check(problem(cost, X), W)
+    with pytest.raises(InputError, match="mean over the batch"):
+        check(problem(cost, X), W, {"power": 3})
+
+
+# -- check: costs that cannot work
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (lambda w, x: (w[0] * x) ** 2, r"cost: returned float32\[20\], expected one scalar"),
+        (lambda w, x: (parabola(w, x), x), "cost: returned .*expected one scalar"),
+        (lambda w, x: (parabola(w, x),), "cost: returned .*expected one scalar"),
+        (lambda w, x: {"loss": parabola(w, x)}, "cost: returned .*loss.*expected one scalar"),
+        (lambda w, x: None, "cost: returned None, expected one scalar"),
+        (lambda w, x: parabola(w, x) + 0j, "cost: returned complex64"),
+        (lambda w, x: jnp.sum(w > 0), "cost: returned int32"),
+        (lambda w, x: jnp.all(w > 0), "cost: returned bool"),
+        (lambda w: jnp.sum(w**2), r"cost\(params, batch\)"),
+        (lambda w, x: 20 * parabola(w, x) * len(x) / 20, "mean over the batch.*instead of jnp.sum"),
+        (lambda w, x: jnp.sum((w[0] - x) ** 2), "jnp.mean over samples instead of jnp.sum"),
+        (lambda w, x: jnp.max((w[0] - x) ** 2), "mean over the batch"),
+        (lambda w, x: w[0] * jnp.var(x), "nothing that mixes samples"),
+    ],
+    ids=[
+        *("vector", "pair", "one in a tuple", "dict", "None", "complex", "integer", "bool"),
+        *("no batch", "sum by length", "sum", "max", "mixes samples"),
+    ],
+)
+def test_a_cost_that_cannot_be_descended(cost, message):
+    with pytest.raises(InputError, match=message):
+        check(problem(cost, X), W)
+
+
+def test_a_sum_over_two_samples_is_found_too():
+    with pytest.raises(InputError, match=r"instead of jnp\.sum"):
+        check(problem(lambda w, x: jnp.sum((w[0] - x) ** 2), X[:2]), W)
+
+
+def test_a_cost_that_wants_a_batch_where_there_is_no_data():
+    with pytest.raises(InputError, match=r"cost\(params\).*Give `data`"):
+        check(problem(parabola), W)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "message"),
+    [
+        (jnp.array([1, 2]), r"params\['layer'\]\[0\] has type int32"),
+        (3, "has type int32"),
+        (True, "has type bool"),
+        (1 + 2j, "has type complex64"),
+        (jax.random.key(0), "has type key"),
+        (jnp.tanh, r"params\['layer'\]\[0\] = .*tanh.* is not an array"),
+        ("relu", "'relu' is not an array"),
+    ],
+)
+def test_a_parameter_that_cannot_change_a_little_is_named(leaf, message):
+    params = {"layer": [leaf], "w": W}
+    with pytest.raises(InputError, match=message):
+        check(problem(lambda p: jnp.sum(p["w"])), params)
+
+
+def test_no_parameters_at_all():
+    with pytest.raises(InputError, match="params: no arrays"):
+        check(problem(lambda p: jnp.zeros(())), {})
+
+
+# -- measures
+
+
+def plain(w, data):
+    return jnp.sum(w)
+
+
+def counting(w, data, state):
+    return state, state + 1
+
+
+def test_good_measures_pass():
+    measures = {
+        "plain": gd.Measure(plain),
+        "integer": gd.Measure(lambda w, data: jnp.sum(w > 0)),
+        "own data": gd.Measure(lambda w, data: jnp.mean(data), data=X),
+        "state": gd.Measure(counting, init=lambda w, data: jnp.zeros(())),
+        "setting": gd.Measure(lambda w, data, *, temperature: temperature),
+    }
+    check_measures(measures, W, {"temperature": 2.0, "other": 1})
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (gd.Measure(lambda w, data: w), r"'m' returned float32\[2\], expected one real scalar"),
+        (gd.Measure(lambda w, data: (w[0], w[1])), "'m' returned .*expected one real scalar"),
+        (gd.Measure(lambda w, data: w[0] + 0j), "'m' returned complex64"),
+        (gd.Measure(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(scalar, st"),
+        (gd.Measure(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
+    ],
+)
+def test_a_measure_that_is_no_scalar_is_named(measure, message):
+    with pytest.raises(InputError, match=message):
+        check_measures({"fine": gd.Measure(plain), "m": measure}, W)

@@ -1,0 +1,199 @@
+"""Streams, slabs, compiled programs and Ctrl-C, each against what must hold whatever the code."""
+
+import os
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.runs import Program, Slab, interruptible, memory_limit, over_runs, streams
+
+DEVICES = tuple(jax.local_devices())
+
+
+@pytest.fixture
+def python_handler():
+    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def bits(key):
+    return tuple(jax.random.key_data(key).ravel().tolist())
+
+
+# -- streams
+
+
+def test_same_numbers_same_streams():
+    assert [bits(k) for k in streams(7, 3, 5)] == [bits(k) for k in streams(7, 3, 5)]
+
+
+def test_the_start_depends_on_seed_only_and_the_order_on_data_seed_only():
+    base, other_seed, other_data = streams(7, 3, 5), streams(7, 4, 5), streams(7, 3, 6)
+    assert bits(base.order) == bits(other_seed.order)
+    assert bits(base.init) == bits(other_data.init)
+    assert bits(base.probes) == bits(other_data.probes)
+    assert bits(base.init) != bits(other_seed.init)
+    assert bits(base.probes) != bits(other_seed.probes)
+    assert bits(base.order) != bits(other_data.order)
+
+
+def test_no_two_of_many_streams_share_a_key():
+    keys = [
+        bits(key)
+        for root in (0, 1, 2)
+        for seed in range(4)
+        for key in streams(root, seed, data_seed=seed)
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_streams_of_many_seeds_are_those_of_each():
+    seeds = np.array([0, 1, 9, 2**32 - 1])
+    many = streams(5, seeds, seeds[::-1].copy())
+    for i, seed in enumerate(seeds):
+        one = streams(5, int(seed), int(seeds[::-1][i]))
+        assert [bits(k[i]) for k in many] == [bits(k) for k in one]
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**32, 2**70])
+@pytest.mark.parametrize("name", ["root", "seed", "data_seed"])
+def test_a_seed_out_of_range_is_named(name, wrong):
+    with pytest.raises(InputError, match=f"{name} = {wrong}"):
+        streams(**{"root": 0, name: wrong})
+
+
+# -- slabs
+
+
+@pytest.mark.parametrize(("width", "devices"), [(1, 1), (4, 1), (2, 2), (1, 4)])
+def test_a_slab_of_runs_is_a_loop_over_runs(width, devices):
+    slab = Slab(width, DEVICES[:devices])
+    run = {"w": np.linspace(-1, 1, slab.runs * 3, dtype=np.float32).reshape(-1, 3)}
+    shared = np.array([1.0, 2.0, 3.0], np.float32)
+    call = Program(over_runs(lambda r, s: (r["w"] * s, r["w"].sum()), slab, (0, None)))
+    products, sums = call(slab.place(run), slab.share(shared))
+    np.testing.assert_array_equal(products, run["w"] * shared)
+    np.testing.assert_allclose(sums, run["w"].sum(axis=1), rtol=1e-6)
+
+
+def test_every_slot_of_a_slab_gives_the_same_bits():
+    slab = Slab(4, DEVICES[:2])
+    weights = jax.random.normal(jax.random.key(0), (16, 16))
+    w = jnp.broadcast_to(weights, (slab.runs, 16, 16))
+
+    def chaotic(w, x):
+        return jax.lax.fori_loop(0, 200, lambda _, x: jnp.sin(3 * w @ x), x)
+
+    found = np.asarray(Program(over_runs(chaotic, slab, (0, None)))(slab.place(w), jnp.ones(16)))
+    np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))
+
+
+def test_what_is_placed_is_a_copy():
+    slab = Slab(2, DEVICES[:2])
+    mine = jnp.arange(4.0)
+    call = Program(over_runs(lambda x: x + 1, slab, (0,)), donate=(0,))
+    placed = slab.place(mine)
+    call(placed)
+    assert placed.is_deleted()
+    assert mine.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+# -- programs
+
+
+def test_a_program_is_compiled_once_for_each_shape():
+    traces = []
+
+    def double(x):
+        traces.append(x.shape)
+        return 2 * x
+
+    program = Program(double)
+    for shape in [(3,), (3,), (4,), (3,)]:
+        assert program(jnp.ones(shape)).tolist() == [2.0] * shape[0]
+    assert traces == [(3,), (4,)]
+
+
+def test_time_for_compiling_is_counted_once():
+    program = Program(jnp.sin)
+    assert program.seconds == 0
+    program(jnp.ones(3))
+    spent = program.seconds
+    assert spent > 0
+    program(jnp.ones(3))
+    assert program.seconds == spent
+
+
+def test_equal_programs_have_equal_hashes_and_others_do_not():
+    x = jnp.ones(3)
+    first, again, other = (Program(f) for f in (jnp.sin, jnp.sin, jnp.cos))
+    assert first.hash(x) == again.hash(x) != other.hash(x)
+
+
+def test_a_program_compiled_in_float32_is_not_used_in_float64():
+    program = Program(lambda x: jnp.asarray(np.float64(1) / 3) * x)
+    single = program(np.float32(1))
+    with jax.enable_x64(True):
+        double = program(np.float32(1))
+    assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)
+
+
+def test_memory_limit_is_no_more_than_the_machine_has():
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < memory_limit(jax.local_devices(backend="cpu")[0]) <= pages
+
+
+# -- Ctrl-C
+
+
+def test_ctrl_c_sets_the_flag_and_nothing_else(python_handler):
+    with interruptible() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+def test_a_second_ctrl_c_interrupts(python_handler):
+    with pytest.raises(KeyboardInterrupt), interruptible():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+def test_a_users_own_handler_is_put_back_after_an_error(python_handler):
+    def mine(_signum, _frame):
+        raise AssertionError("not while gdjax listens")
+
+    signal.signal(signal.SIGINT, mine)
+    with pytest.raises(ZeroDivisionError), interruptible():
+        _ = 1 / 0
+    assert signal.getsignal(signal.SIGINT) is mine
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(python_handler):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interruptible() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert not stop.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_outside_the_main_thread_signals_are_left_alone(python_handler):
+    seen = []
+
+    def work():
+        with interruptible() as stop:
+            seen.append((stop.is_set(), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, python_handler)]
