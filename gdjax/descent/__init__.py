@@ -1,0 +1,22 @@
+"""How one descent goes."""
+
+from gdjax.descent.batches import steps_for
+from gdjax.descent.descent import Descent, descend
+from gdjax.descent.measures import gradient_noise, noise_scale
+from gdjax.descent.outcome import OUTCOMES
+from gdjax.descent.schedules import warmup_cosine
+from gdjax.descent.step import Info, State, init, step
+
+__all__ = [
+    "OUTCOMES",
+    "Descent",
+    "Info",
+    "State",
+    "descend",
+    "gradient_noise",
+    "init",
+    "noise_scale",
+    "step",
+    "steps_for",
+    "warmup_cosine",
+]

@@ -1,0 +1,289 @@
+"""One descent from a starting point to its end, with its records.
+
+    w_{t+1} = w_t - learning_rate * grad C(w_t),   t = 0 .. steps - 1
+
+Recorded are step 0, every `record_every`-th and the last; `cost` is that of the whole training set
+*at* the step, before its update. The simplest instance:
+
+>>> import optax
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+>>> run = descend(bowl, optax.sgd(0.25), jnp.array([1.0, 2.0]), 3, key=jax.random.key(0))
+>>> run.cost.tolist(), run.outcome
+([5.0, 1.25, 0.3125, 0.078125], 'descending')
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+from tqdm import tqdm
+
+from gdjax import runs
+from gdjax.descent import block, outcome
+from gdjax.descent.batches import Order
+from gdjax.errors import InputError
+from gdjax.problems.problem import Measure, Problem, check, check_measures
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """An optimiser that is made already, as a factory without settings."""
+
+    optimizer: optax.GradientTransformation
+
+    def __call__(self) -> optax.GradientTransformation:
+        return self.optimizer
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """What a descent found, and all that is needed to go on.
+
+    Args:
+        params: where it is now; where it was frozen, if it diverged.
+        step: the steps that were recorded.
+        cost: over the whole training set at those steps; +inf from divergence on.
+        batch_cost: mean over the mini-batches since the record before; NaN for the whole set.
+        gradient_norm: of the whole set's gradient; with mini-batches at the last step only.
+        measures: the problem's measures, by name; NaN where not measured.
+        snapshot_step: the steps at which parameters were kept.
+        snapshots: those parameters, with a leading axis of snapshots, or None.
+        outcome: "descending", "converged", "dead" or "diverged" (see `gdjax.descent.outcome`).
+        diverged_at: the step at which it diverged, or None.
+        interrupted: whether Ctrl-C was pressed; it ended the descent early unless it came last.
+        seconds: for "compile" and for "run".
+        carry: the optimiser's and the measures' memory, for a continuation.
+        steps: how many were taken in all, those before a continuation included.
+    """
+
+    params: PyTree
+    step: Int[np.ndarray, " records"]
+    cost: Float[np.ndarray, " records"]
+    batch_cost: Float[np.ndarray, " records"]
+    gradient_norm: Float[np.ndarray, " records"]
+    measures: Mapping[str, Float[np.ndarray, " records"]]
+    snapshot_step: Int[np.ndarray, " snapshots"]
+    snapshots: PyTree
+    outcome: str
+    diverged_at: int | None
+    interrupted: bool
+    seconds: Mapping[str, float]
+    carry: Any
+    steps: int
+
+
+def descend(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    start: PyTree | Descent,
+    steps: int,
+    *,
+    key: Key[Array, ""],
+    batch_size: int | None = None,
+    record_every: int = 1,
+    snapshot_every: int | None = None,
+    measures: Mapping[str, Measure] | None = None,
+    bound: float = 1e12,
+    tolerance: float = 1e-5,
+) -> Descent:
+    """Descend from `start`, by plain gradient descent or any Optax optimiser.
+
+    The compiled program works on a block of steps at a time. Between blocks a progress bar shows
+    the cost (on a terminal, after two seconds), and Ctrl-C ends the descent and returns what there
+    is.
+
+    Args:
+        problem: what to minimise.
+        optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
+        start: parameters, or a finished `Descent` to go on with; it keeps its step count, optimiser
+            state and place in the order of mini-batches if key and batch size are the same.
+        steps: how many to take, >= 0.
+        key: decides the order of mini-batches; not used for the whole set.
+        batch_size: samples a step; None takes the whole training set, the definition.
+        record_every: steps from one record to the next. With mini-batches a record evaluates the
+            whole set.
+        snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
+            `record_every`; None keeps none.
+        measures: what to watch besides the cost; the problem's own if None.
+        bound: a cost above it counts as diverged.
+        tolerance: gradient norms up to it count as zero in the outcome.
+
+    Returns:
+        The descent: parameters, records, outcome.
+
+    Raises:
+        InputError: arguments that cannot work, or a problem that fails `check`. Never for a
+            numerical failure: NaN and infinity stop the updates and are recorded with their step.
+    """
+    check_counts(problem, steps, batch_size, record_every, snapshot_every)
+    _check_optimizer(optimizer)
+    watched = dict(problem.measures if measures is None else measures)
+    going_on = isinstance(start, Descent)
+    params = start.params if going_on else start
+    check(problem, params)
+    check_measures(watched, params)
+    settings: dict[str, dict] = {"cost": {}, "optimizer": {}}
+    factory = Fixed(optimizer)
+    fresh = block.start(watched, factory, params, settings)
+    carry = _carried(start, fresh) if going_on else fresh
+    plan = block.Plan(
+        first=start.steps if going_on else 0,
+        steps=steps,
+        record_every=record_every,
+        snapshot_every=snapshot_every,
+        cadence={name: measure.every for name, measure in watched.items()},
+    )
+    slots = 0 if snapshot_every is None else block.slots_for(carry.state.params, runs=1, plan=plan)
+    rule = block.Rule(
+        cost=problem.cost,
+        optimizer=factory,
+        measures=tuple((name, m.function, m.init is not None) for name, m in watched.items()),
+        batched=batch_size is not None,
+        bound=float(bound),
+        slots=slots,
+    )
+    program = block.program(rule, None, False)
+    shared = jax.device_put(
+        block.Shared(problem.data, {name: measure.data for name, measure in watched.items()})
+    )
+    carry = _taken_over(carry, shared)
+    order = None
+    if batch_size is not None:
+        _check_key(key)
+        order = block.order_rows(Order((key,), problem.samples, batch_size))
+    pieces, compiled, began = [], program.seconds, time.perf_counter()
+    with (
+        runs.interruptible() as stop,
+        tqdm(total=steps, unit="step", delay=2, disable=None, leave=False) as bar,
+    ):
+        for piece in block.drive(
+            lambda carry, rows, ticks: program(carry, settings, rows, shared, ticks),
+            carry,
+            plan,
+            order,
+            slots=slots,
+            axis=0,
+        ):
+            pieces.append(piece)
+            carry = piece.carry
+            if len(piece.steps):
+                bar.set_postfix(cost=f"{piece.records.cost[-1]:.4g}", refresh=False)
+            bar.update(piece.step - plan.first - bar.n)
+            if stop.is_set():
+                break
+    compiled = program.seconds - compiled
+    seconds = {"compile": compiled, "run": time.perf_counter() - began - compiled}
+    end = pieces[-1].step if pieces else plan.first
+    return _collect(problem, pieces, carry, end, stop.is_set(), seconds, tolerance, watched)
+
+
+def _taken_over(carry, shared):
+    """Copies, since donated buffers die, on the device that the caller chose for some array."""
+    carry = jax.tree.map(lambda a: jnp.array(a, copy=True), carry)
+    chosen = {a.sharding for a in jax.tree.leaves((carry, shared)) if a.committed}
+    # A carry that moved there with its first step would be compiled for twice.
+    one = len(chosen) == 1 and len(next(iter(chosen)).device_set) == 1
+    return jax.device_put(carry, *chosen) if one else carry
+
+
+def _carried(start, fresh):
+    """The carry of a finished descent, measures that are new to it begun afresh."""
+    kept, begun = start.carry, fresh.measures
+    same = jax.tree.structure(kept.state) == jax.tree.structure(fresh.state)
+    if not same or [a.shape for a in jax.tree.leaves(kept.state)] != [
+        a.shape for a in jax.tree.leaves(fresh.state)
+    ]:
+        raise InputError(
+            "start: its optimizer's state does not fit this optimizer; go on with the same kind, "
+            "or give start.params to begin afresh from there"
+        )
+    return kept._replace(measures={name: kept.measures.get(name, begun[name]) for name in begun})
+
+
+def _collect(problem, pieces, carry, end, interrupted, seconds, tolerance, watched):
+    """One Descent from the pieces of its blocks."""
+
+    def joined(values, dtype=np.float32):
+        return np.concatenate(values) if values else np.zeros(0, dtype)
+
+    state = carry.state
+    gradient_norm = joined([p.records.gradient_norm for p in pieces])
+    cost = joined([p.records.cost for p in pieces])
+    code = outcome.classify(
+        jnp.asarray(cost[-1] if len(cost) else state.cost),
+        jnp.asarray(gradient_norm[-1] if len(cost) else optax.tree.norm(state.gradient)),
+        state.diverged_at,
+        problem.baseline,
+        tolerance,
+    )
+    shots = [p.snapshots for p in pieces if p.snapshots is not None]
+    diverged_at = int(state.diverged_at)
+    return Descent(
+        params=state.params,
+        step=joined([p.steps for p in pieces], int),
+        cost=cost,
+        batch_cost=joined([p.records.batch_cost for p in pieces]),
+        gradient_norm=gradient_norm,
+        measures={name: joined([p.records.measures[name] for p in pieces]) for name in watched},
+        snapshot_step=joined([p.snapshot_steps for p in pieces], int),
+        snapshots=jax.tree.map(lambda *a: np.concatenate(a), *shots) if shots else None,
+        outcome=outcome.labels(code)[0],
+        diverged_at=diverged_at if diverged_at >= 0 else None,
+        interrupted=interrupted,
+        seconds=seconds,
+        carry=carry,
+        steps=end,
+    )
+
+
+def _check_optimizer(optimizer):
+    made = not isinstance(optimizer, type) and all(
+        callable(getattr(optimizer, name, None)) for name in ("init", "update")
+    )
+    if not made:
+        name = getattr(optimizer, "__name__", None)
+        what = f"the function {name}" if name else repr(optimizer)
+        remedy = f"call it: {name}(learning_rate)" if name else "such as optax.sgd(0.1)"
+        raise InputError(f"optimizer = {what}, expected an Optax transformation; {remedy}")
+
+
+def _check_key(key):
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not typed and getattr(key, "shape", None) != (2,):
+        raise InputError(f"key = {key!r}, expected a random key, such as jax.random.key(0)")
+
+
+def check_counts(
+    problem: Problem,
+    steps: Any,
+    batch_size: Any,
+    record_every: Any,
+    snapshot_every: Any,
+) -> None:
+    """Make sure that the numbers of a descent can work.
+
+    Raises:
+        InputError: one that is not a whole number or too small, mini-batches without data,
+            snapshots that would not have a recorded cost.
+    """
+    whole = (("steps", steps, 0), ("record_every", record_every, 1))
+    optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
+    for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} = {value!r}, expected a whole number >= {least}")
+    if batch_size is not None and problem.data is None:
+        raise InputError(
+            f"batch_size = {batch_size}, but the problem has no data; leave batch_size out"
+        )
+    if snapshot_every is not None and snapshot_every % record_every:
+        raise InputError(
+            f"snapshot_every = {snapshot_every} is not a multiple of record_every = "
+            f"{record_every}; every snapshot has its recorded cost"
+        )

@@ -1,0 +1,76 @@
+"""Learning rates that change along a descent, with all their numbers traceable.
+
+    up a straight line, then down half a cosine:
+
+    r_t = start + (peak - start) t / T_w                                  t < T_w
+    r_t = end + (peak - end) (1 + cos(pi (t - T_w) / (T - T_w))) / 2      T_w <= t <= T
+    r_t = end                                                             t > T
+
+Optax's `warmup_cosine_decay_schedule` decides with its numbers how the program looks, so that they
+cannot be swept. The simplest instance, two steps up and four down:
+
+>>> rate = warmup_cosine(1.0, 2, 6)
+>>> [round(float(rate(step)), 3) for step in range(8)]
+[0.0, 0.5, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ScalarLike
+
+from gdjax.errors import InputError
+
+
+def warmup_cosine(
+    learning_rate: ScalarLike,
+    warmup_steps: ScalarLike,
+    total_steps: ScalarLike,
+    *,
+    start: ScalarLike = 0.0,
+    end: ScalarLike = 0.0,
+) -> Callable[[Any], Array]:
+    """A learning rate that rises in a straight line and falls as half a cosine.
+
+    Args:
+        learning_rate: the peak.
+        warmup_steps: T_w, when it is reached; 0 begins there.
+        total_steps: T, when `end` is reached; at least `warmup_steps`.
+        start: the rate at step 0.
+        end: the rate from step T on.
+
+    Returns:
+        A schedule, `step -> learning rate`, that every Optax optimiser takes.
+
+    Raises:
+        InputError: step counts below zero or in the wrong order, where they are known beforehand.
+
+    Examples:
+        As the optimizer of a sweep over its peak:
+
+        >>> import optax
+        >>> from functools import partial
+        >>> def optimizer(learning_rate, warmup_steps=100):
+        ...     return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 2500))
+
+    Source: Loshchilov & Hutter, *SGDR* (2017), equation 5; warm-up: Goyal et al. (2017), 2.2.
+    """
+    known = [x for x in (warmup_steps, total_steps) if isinstance(x, int | float | np.number)]
+    if min(known, default=0) < 0 or known != sorted(known):
+        raise InputError(
+            f"warmup_cosine: warmup_steps = {warmup_steps}, total_steps = {total_steps}; expected "
+            f"0 <= warmup_steps <= total_steps"
+        )
+
+    def rate(step: Any) -> Array:
+        step = jnp.asarray(step, jnp.result_type(float))
+        # Divisors of 0 belong to the branch that is not taken.
+        risen = step / jnp.maximum(warmup_steps, 1)
+        fallen = jnp.clip((step - warmup_steps) / jnp.maximum(total_steps - warmup_steps, 1), 0, 1)
+        rising = start + (learning_rate - start) * risen
+        falling = end + (learning_rate - end) * (1 + jnp.cos(jnp.pi * fallen)) / 2
+        return jnp.where(step < warmup_steps, rising, falling)
+
+    return rate

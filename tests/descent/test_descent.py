@@ -1,0 +1,305 @@
+"""What `descend` records, keeps and goes on with; each number against a loop in numpy."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax import runs
+from gdjax.descent.batches import Order
+
+KEY = jax.random.key(0)
+SGD, ADAM, MOMENTUM = optax.sgd(0.1), optax.adam(0.05), optax.sgd(0.05, momentum=0.9)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3)).astype(np.float32)
+Y = (X @ [1.0, -2.0, 0.5] + 0.1 * RNG.normal(size=30)).astype(np.float32)
+START = jnp.zeros(3)
+
+
+def mean_square(w, batch):
+    return jnp.mean((batch[0] @ w - batch[1]) ** 2)
+
+
+def line(**fields):
+    return gd.Problem(init=lambda key: START, cost=mean_square, data=(X, Y), **fields)
+
+
+LINE = line()
+BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+
+
+def by_hand(rate, steps, rows=None):
+    """Path, cost of the whole set and cost of the batch at each step, in double precision."""
+    x, y, w = X.astype(float), Y.astype(float), np.zeros(3)
+    path, whole, part = [], [], []
+    for t in range(steps + 1):
+        xb, yb = (x, y) if rows is None else (x[rows[t]], y[rows[t]])
+        r = xb @ w - yb
+        path.append(w)
+        whole.append(np.mean((x @ w - y) ** 2))
+        part.append(np.mean(r**2))
+        w = w - rate * 2 * xb.T @ r / len(r)
+    return np.array(path), np.array(whole), np.array(part)
+
+
+def assert_same_bits(a, b):
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+# -- records
+
+
+def test_the_cost_is_that_of_the_whole_set_before_the_update():
+    run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
+    path, whole, _ = by_hand(0.1, 20)
+    assert run.step.tolist() == [0, 6, 12, 18, 20]
+    np.testing.assert_allclose(run.cost, whole[run.step], rtol=1e-5)
+    np.testing.assert_allclose(run.params, path[20], rtol=1e-5)
+    assert np.all(np.isnan(run.batch_cost))  # there are no mini-batches
+    assert run.steps == 20
+
+
+def test_gradient_norms_of_the_whole_set():
+    run = gd.descend(LINE, SGD, START, 10, key=KEY)
+    path, _, _ = by_hand(0.1, 11)
+    slopes = np.linalg.norm(np.diff(path, axis=0), axis=1) / 0.1
+    np.testing.assert_allclose(run.gradient_norm, slopes, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30])
+def test_mini_batches_against_a_loop(batch_size):
+    run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, record_every=10)
+    rows = Order([KEY], 30, batch_size).rows(0, 26)[0]
+    path, whole, part = by_hand(0.1, 25, rows)
+    np.testing.assert_allclose(run.cost, whole[run.step], rtol=1e-4)
+    np.testing.assert_allclose(run.params, path[25], rtol=1e-4)
+    assert np.isnan(run.batch_cost[0])  # nothing seen yet
+    since = [part[a:b].mean() for a, b in ((0, 10), (10, 20), (20, 25))]
+    np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
+    assert np.all(np.isnan(run.gradient_norm[:-1]))
+    slope = np.linalg.norm(2 * X.T @ (X @ path[25] - Y) / 30)
+    assert run.gradient_norm[-1] == pytest.approx(slope, rel=1e-3)
+
+
+def test_no_steps_is_a_look_at_the_start():
+    for batch_size in (None, 7):
+        run = gd.descend(LINE, SGD, START, 0, key=KEY, batch_size=batch_size)
+        assert run.step.tolist() == [0]
+        assert run.cost[0] == pytest.approx(np.mean(Y.astype(float) ** 2), rel=1e-5)
+        assert_same_bits(run.params, START)
+
+
+def test_blocks_of_unequal_length_make_one_mean():
+    """2,003 is a prime: blocks of 1,000, 1,000 and 3 samples."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2003, 4)), rng.normal(size=2003)
+    with jax.enable_x64(True):
+        problem = gd.Problem(init=lambda key: jnp.zeros(4), cost=mean_square, data=(x, y))
+        run = gd.descend(problem, SGD, jnp.zeros(4), 1, key=KEY)
+    np.testing.assert_allclose(run.cost[0], np.mean(y**2), rtol=1e-12)
+    np.testing.assert_allclose(run.params, 0.1 * 2 * x.T @ y / 2003, rtol=1e-11)
+
+
+def test_snapshots_are_the_parameters_at_their_steps():
+    run = gd.descend(LINE, SGD, START, 11, key=KEY, record_every=2, snapshot_every=4)
+    path, _, _ = by_hand(0.1, 11)
+    assert run.snapshot_step.tolist() == [0, 4, 8, 11]
+    np.testing.assert_allclose(run.snapshots, path[[0, 4, 8, 11]], rtol=1e-5)
+    assert_same_bits(run.snapshots[-1], run.params)
+    assert gd.descend(LINE, SGD, START, 2, key=KEY).snapshots is None
+
+
+# -- measures
+
+
+def test_measures_have_their_own_cadence_and_data():
+    seen = {
+        "always": gd.Measure(lambda w, data: w[0]),
+        "third": gd.Measure(
+            lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3
+        ),
+    }
+    run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, measures=seen)
+    path, _, _ = by_hand(0.1, 17)
+    np.testing.assert_allclose(run.measures["always"], path[run.step, 0], rtol=1e-5)
+    taken = np.isin(run.step, [0, 6, 12, 17])  # every third record and the last
+    np.testing.assert_array_equal(np.isnan(run.measures["third"]), ~taken)
+    sums = path[run.step].sum(axis=1)[taken]
+    np.testing.assert_allclose(run.measures["third"][taken], sums, rtol=1e-4)
+
+
+def counter(every=1):
+    """How often it was asked before."""
+    return gd.Measure(
+        lambda w, data, count: (count, count + 1), init=lambda w, data: 0, every=every
+    )
+
+
+def test_a_measure_may_carry_a_state():
+    run = gd.descend(LINE, SGD, START, 7, key=KEY, measures={"asked": counter(2)})
+    np.testing.assert_array_equal(run.measures["asked"], [0, np.nan, 1, np.nan, 2, np.nan, 3, 4])
+    more = gd.descend(LINE, SGD, run, 2, key=KEY, measures={"asked": counter()})
+    assert more.measures["asked"].tolist() == [5, 6]
+
+
+def test_the_problems_own_measures_are_watched_unless_others_are_given():
+    problem = line(measures={"own": gd.Measure(lambda w, data: w[0])})
+    assert set(gd.descend(problem, SGD, START, 1, key=KEY).measures) == {"own"}
+    assert set(gd.descend(problem, SGD, START, 1, key=KEY, measures={}).measures) == set()
+
+
+# -- going on
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD, ADAM, MOMENTUM, optax.sgd(optax.cosine_decay_schedule(0.1, 100)), optax.lbfgs()],
+    ids=["sgd", "adam", "momentum", "schedule", "lbfgs"],
+)
+def test_ten_steps_and_ninety_are_a_hundred(optimizer, batch_size):
+    options = {"key": KEY, "batch_size": batch_size, "record_every": 5}
+    whole = gd.descend(LINE, optimizer, START, 100, **options)
+    first = gd.descend(LINE, optimizer, START, 10, **options)
+    rest = gd.descend(LINE, optimizer, first, 90, **options)
+    assert_same_bits(rest.params, whole.params)
+    assert_same_bits(rest.carry.state.optimizer, whole.carry.state.optimizer)
+    for name in ("step", "cost", "batch_cost"):
+        joined = np.concatenate([getattr(first, name), getattr(rest, name)])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    assert rest.steps == 100
+
+
+def test_a_finished_descent_can_be_gone_on_with_more_than_once():
+    first = gd.descend(LINE, ADAM, START, 10, key=KEY)
+    before = np.array(first.params)
+    ends = [gd.descend(LINE, ADAM, first, 5, key=KEY).params for _ in range(2)]
+    assert_same_bits(*ends)
+    assert_same_bits(first.params, before)
+
+
+def test_going_on_elsewhere_takes_the_gradient_from_there():
+    """The first step after a change of cost, data or order is a step of the new problem."""
+    first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
+    moved = gd.Problem(init=BOWL.init, cost=lambda w: jnp.sum((w - 5) ** 2))
+    then = gd.descend(moved, SGD, first, 1, key=KEY)
+    np.testing.assert_allclose(then.params, first.params - 0.2 * (first.params - 5), rtol=1e-6)
+    batched = gd.descend(LINE, SGD, START, 3, key=KEY, batch_size=2)
+    whole = gd.descend(LINE, SGD, batched, 1, key=KEY)
+    slope = 2 * X.T @ (X @ np.asarray(batched.params) - Y) / 30
+    np.testing.assert_allclose(whole.params, batched.params - 0.1 * slope, rtol=1e-5)
+
+
+# -- the same again
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
+    problem = gd.Problem(
+        init=lambda key: jax.random.normal(key, (3,)), cost=mean_square, data=(X, Y)
+    )
+
+    def run(seed, data_seed):
+        stream = gd.streams(0, seed, data_seed)
+        start = problem.init(stream.init)
+        found = gd.descend(problem, ADAM, start, 40, key=stream.order, batch_size=batch_size)
+        return found.params, found.cost
+
+    one, again, seed, data_seed = run(1, 1), run(1, 1), run(2, 1), run(1, 2)
+    assert_same_bits(one, again)
+    assert not np.any(one[0] == seed[0])
+    assert np.any(one[0] != data_seed[0]) == (batch_size is not None)
+
+
+# -- what is left alone, and what is compiled
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        lambda: jnp.ones(2),
+        lambda: jax.device_put(jnp.ones(2), jax.devices()[2]),
+        lambda: np.ones(2, np.float32),
+        lambda: [1.0, 1.0],
+    ],
+    ids=["jax", "on another device", "numpy", "numbers"],
+)
+def test_the_callers_parameters_survive(mine):
+    start, problem = mine(), gd.Problem(init=BOWL.init, cost=lambda w: w[0] ** 2 + w[1] ** 2)
+    found = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
+    assert np.asarray(start).tolist() == [1.0, 1.0]
+    for run in found:
+        np.testing.assert_allclose(run.params, 0.8**200, rtol=1e-4)
+        np.testing.assert_allclose(run.cost[:3], [2, 2 * 0.8**2, 2 * 0.8**4], rtol=1e-6)
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """The programs that are made from here on."""
+    made, begin = [], runs.Program.__init__
+
+    def init(self, *arguments, **options):
+        made.append(self)
+        begin(self, *arguments, **options)
+
+    monkeypatch.setattr(runs.Program, "__init__", init)
+    return made
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize(
+    "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
+)
+def test_one_compilation_serves_the_whole_descent(programs, batch_size, start):
+    """As often traced for five steps as for 1,001 in many blocks, the last of them short."""
+    traced = []
+    for steps in (5, 1001):
+        count = []
+
+        def cost(w, batch, count=count):
+            count.append(1)
+            return jnp.mean((batch[0] @ (w + jnp.zeros(3)) - batch[1]) ** 2)
+
+        problem = gd.Problem(init=lambda key: START, cost=cost, data=(X, Y))
+        run = gd.descend(problem, ADAM, start, steps, key=KEY, batch_size=batch_size)
+        assert run.steps == steps
+        traced.append(len(count))
+    assert traced[0] == traced[1]
+    assert [len(program.compiled) for program in programs] == [1, 1]
+
+
+@pytest.fixture
+def lowered(monkeypatch):
+    """The text of every program that a descent calls."""
+    texts = []
+
+    def call(self, *arguments):
+        texts.append(self.jitted.lower(*arguments).as_text())
+        return self.compile(*arguments)(*arguments)
+
+    monkeypatch.setattr(runs.Program, "__call__", call)
+    return texts
+
+
+def longest_constant(text):
+    return max((len(found) for found in re.findall(r"dense<[^>]*>", text)), default=0)
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_data_are_arguments_of_the_program_and_not_in_it(lowered, batch_size):
+    x = RNG.normal(size=(500, 20)).astype(np.float32)
+    y = x[:, 0]
+    measure = gd.Measure(lambda w, d: jnp.mean(d @ w), data=jnp.asarray(x))
+    problem = gd.Problem(
+        init=lambda key: jnp.zeros(20), cost=mean_square, data=(x, y), measures={"m": measure}
+    )
+    gd.descend(problem, SGD, jnp.zeros(20), 2, key=KEY, batch_size=batch_size)
+    assert longest_constant("".join(lowered)) < 2000
+    closed = gd.Problem(init=problem.init, cost=lambda w: mean_square(w, (x, y)))
+    gd.descend(closed, SGD, jnp.zeros(20), 2, key=KEY)
+    assert longest_constant(lowered[-1]) > 40_000  # what the line above would find

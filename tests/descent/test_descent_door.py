@@ -1,0 +1,239 @@
+"""What can be handed to `descend`, and what is told why it cannot.
+
+Wrong types go to the function without the type checks that are on during tests: what a user sees
+must not depend on them.
+"""
+
+import inspect
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+
+KEY = jax.random.key(0)
+SGD = optax.sgd(0.1)
+X = jnp.linspace(-1.0, 1.0, 12)
+BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+LINE = gd.Problem(
+    init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
+)
+descend = inspect.unwrap(gd.descend)
+
+
+def square(params):
+    return sum(jnp.sum(leaf.astype(jnp.float32) ** 2) for leaf in jax.tree.leaves(params))
+
+
+# -- wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": -1}, "steps = -1, expected a whole number >= 0"),
+        ({"steps": 2.0}, "steps = 2.0, expected a whole number"),
+        ({"steps": True}, "steps = True, expected a whole number"),
+        ({"steps": "10"}, "steps = '10', expected a whole number"),
+        ({"record_every": 0}, "record_every = 0, expected a whole number >= 1"),
+        ({"batch_size": 0}, "batch_size = 0, expected a whole number >= 1"),
+        ({"batch_size": 13}, "batch_size = 13, expected 1 to 12, the number of samples"),
+        ({"batch_size": 4.0}, "batch_size = 4.0, expected a whole number"),
+        ({"snapshot_every": 0}, "snapshot_every = 0, expected a whole number >= 1"),
+        ({"record_every": 2, "snapshot_every": 3}, "snapshot_every = 3 is not a multiple"),
+        ({"problem": BOWL, "batch_size": 2}, "batch_size = 2, but the problem has no data"),
+        ({"key": 0, "batch_size": 2}, r"key = 0, expected a random key, such as jax\.random\.key"),
+        ({"key": None, "batch_size": 2}, "key = None, expected a random key"),
+        ({"optimizer": optax.sgd}, r"optimizer = the function sgd, .*call it: sgd\(learning_rate"),
+        ({"optimizer": 0.1}, r"optimizer = 0.1, expected an Optax .*such as optax\.sgd\(0\.1\)"),
+        ({"optimizer": "sgd"}, "optimizer = 'sgd', expected an Optax transformation"),
+        ({"optimizer": None}, "optimizer = None, expected an Optax transformation"),
+        ({"optimizer": optax.MultiSteps}, "optimizer = the function MultiSteps"),
+        ({"start": jnp.array([1, 2])}, "params has type int32"),
+        ({"start": LINE.init}, "is not an array"),
+        ({"start": None}, "params: no arrays"),
+        ({"measures": {"m": gd.Measure(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_any_work(arguments, message):
+    given = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "steps": 3, "key": KEY}
+    with pytest.raises(InputError, match=message):
+        descend(**{**given, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (lambda w, x: jnp.sum((w[0] * x) ** 2), r"use jnp\.mean over samples"),
+        (lambda w, x: w * x[0], "expected one scalar"),
+        (lambda w, x: 1j * w[0] + jnp.mean(x), "returned complex64"),
+    ],
+    ids=["sum", "vector", "complex"],
+)
+def test_a_cost_that_fails_the_check_is_not_descended(cost, message):
+    problem = gd.Problem(init=LINE.init, cost=cost, data=X)
+    with pytest.raises(InputError, match=message):
+        gd.descend(problem, SGD, jnp.ones(2), 3, key=KEY)
+
+
+def test_going_on_with_another_kind_of_optimizer():
+    first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
+    with pytest.raises(InputError, match=r"start: .*give start\.params to begin afresh"):
+        gd.descend(BOWL, optax.adam(0.1), first, 3, key=KEY)
+    second = gd.descend(BOWL, optax.adam(0.1), first.params, 3, key=KEY)
+    assert second.steps == 3
+
+
+# -- parameters of every shape and type
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        jnp.ones(()),
+        jnp.ones((2, 3, 1)),
+        {"layer": {"w": jnp.ones((2, 2)), "b": [jnp.zeros(2), (jnp.ones(()),)]}},
+        (jnp.ones(2), None, jnp.ones(3)),
+        2.0,
+        np.float32(2),
+    ],
+    ids=["scalar", "tensor", "nested", "with None", "number", "numpy number"],
+)
+def test_parameters_of_any_structure(start):
+    """Each parameter of a sum of squares shrinks by 1 - 2 * 0.1 a step."""
+    problem = gd.Problem(init=lambda key: start, cost=square)
+    run = gd.descend(problem, SGD, start, 5, key=KEY, snapshot_every=1)
+    assert jax.tree.structure(run.params) == jax.tree.structure(start)
+    for leaf, begin, kept in zip(
+        *map(jax.tree.leaves, (run.params, start, run.snapshots)), strict=True
+    ):
+        np.testing.assert_allclose(leaf, 0.8**5 * np.asarray(begin), rtol=1e-5)
+        assert kept.shape == (6, *np.shape(begin))
+
+
+def test_double_precision_where_it_is_enabled():
+    with jax.enable_x64(True):
+        run = gd.descend(BOWL, SGD, jnp.ones(2), 7, key=KEY)
+    assert run.params.dtype == run.cost.dtype == np.float64
+    np.testing.assert_allclose(run.cost, 2 * 0.8 ** (2 * np.arange(8)), rtol=1e-14)
+
+
+def test_mixed_precision_keeps_each_type():
+    start = {"half": jnp.ones(4, jnp.bfloat16), "single": jnp.ones(2)}
+    problem = gd.Problem(init=lambda key: start, cost=square)
+    for optimizer in (SGD, optax.adam(0.1), optax.sgd(0.1, momentum=0.9)):
+        run = gd.descend(problem, optimizer, start, 3, key=KEY)
+        assert jax.tree.map(lambda a: a.dtype, run.params) == {
+            "half": jnp.bfloat16,
+            "single": jnp.float32,
+        }
+        assert run.cost.dtype == np.float32
+    run = gd.descend(problem, SGD, start, 3, key=KEY)
+    np.testing.assert_allclose(run.params["single"], 0.8**3, rtol=1e-6)
+    np.testing.assert_allclose(run.params["half"].astype(jnp.float32), 0.8**3, rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_costs_are_summed_in_single(dtype):
+    """400 mini-batch costs of 4: a sum in bfloat16 would stop growing at 1,024."""
+    problem = gd.Problem(
+        init=lambda key: jnp.ones((), dtype),
+        cost=lambda w, x: jnp.mean(x + 0 * w),
+        data=jnp.full(8, 4, dtype),
+    )
+    run = gd.descend(
+        problem, SGD, jnp.ones((), dtype), 400, key=KEY, batch_size=2, record_every=400
+    )
+    assert run.batch_cost[-1] == 4
+
+
+# -- optimisers
+
+
+def decayed(rate):
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.add_decayed_weights(0.01), rate)
+
+
+OPTIMIZERS = {
+    "sgd": SGD,
+    "nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True),
+    "adam": optax.adam(0.05),
+    "adamw": optax.adamw(0.05),
+    "adagrad": optax.adagrad(0.1),
+    "rmsprop": optax.rmsprop(0.01),
+    "lion": optax.lion(0.01),
+    "lamb": optax.lamb(0.05),
+    "adafactor": optax.adafactor(0.05),
+    "chain": decayed(SGD),
+    "schedule": optax.sgd(optax.exponential_decay(0.1, 5, 0.5)),
+    "injected": optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
+    "noisy": optax.noisy_sgd(0.1, eta=0.1, key=0),
+    "multi steps": optax.MultiSteps(SGD, 3).gradient_transformation(),
+    "polyak": optax.polyak_sgd(),
+    "plateau": optax.chain(SGD, optax.contrib.reduce_on_plateau(patience=2)),
+    "lbfgs": optax.lbfgs(),
+    "schedule free": optax.contrib.schedule_free_sgd(0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_does_what_a_plain_loop_does(name):
+    optimizer = OPTIMIZERS[name]
+    start = jnp.array([2.0, -1.0])
+
+    def cost(w):
+        return (w[0] - 1) ** 2 + 3 * w[1] ** 2 + 0.1 * w[0] * w[1]
+
+    @jax.jit
+    def loop(w, state):
+        for _ in range(7):
+            value, gradient = jax.value_and_grad(cost)(w)
+            updates, state = optax.with_extra_args_support(optimizer).update(
+                gradient, state, w, value=value, grad=gradient, value_fn=cost
+            )
+            w = optax.apply_updates(w, updates)
+        return w
+
+    run = gd.descend(gd.Problem(init=lambda key: start, cost=cost), optimizer, start, 7, key=KEY)
+    np.testing.assert_allclose(run.params, loop(start, optimizer.init(start)), rtol=1e-5)
+    assert not np.allclose(run.params, start)
+
+
+# -- other people's models
+
+
+def test_a_flax_model_in_a_few_lines():
+    model = nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)])
+    x = X[:, None]
+    problem = gd.Problem(
+        init=lambda key: model.init(key, x),
+        cost=lambda params, xy: jnp.mean((model.apply(params, xy[0]) - xy[1]) ** 2),
+        data=(x, x**2),
+    )
+    run = gd.descend(problem, optax.adam(0.02), problem.init(KEY), 1000, key=KEY, batch_size=6)
+    assert run.cost[-1] < 0.01 * np.var(np.asarray(x**2))
+
+
+def test_an_equinox_model_in_a_few_lines():
+    x = X[:, None]
+    _, fixed = eqx.partition(eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY), eqx.is_array)
+    problem = gd.Problem(
+        init=lambda key: eqx.filter(eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=key), eqx.is_array),
+        cost=lambda p, xy: jnp.mean((jax.vmap(eqx.combine(p, fixed))(xy[0]) - xy[1]) ** 2),
+        data=(x, x**2),
+    )
+    run = gd.descend(problem, optax.adam(0.02), problem.init(KEY), 1000, key=KEY, batch_size=6)
+    assert run.cost[-1] < 0.01 * np.var(np.asarray(x**2))
+
+
+def test_a_whole_equinox_model_is_told_what_is_not_an_array():
+    model = eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY)
+    problem = gd.Problem(init=lambda key: model, cost=lambda model: jnp.sum(model(jnp.ones(1))))
+    with pytest.raises(InputError, match=r"params\.activation = .* is not an array"):
+        gd.descend(problem, SGD, model, 1, key=KEY)

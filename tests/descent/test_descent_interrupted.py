@@ -1,0 +1,129 @@
+"""Ctrl-C, progress, and threads: a descent leaves the process as it found it."""
+
+import io
+import os
+import signal
+import sys
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+
+KEY = jax.random.key(0)
+BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+SLOW = optax.sgd(1e-9)
+FOREVER = 10**9
+
+
+@pytest.fixture
+def python_handler():
+    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def when(ready):
+    """Ctrl-C from another thread, once `ready()`."""
+
+    def press():
+        while not ready():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def listening():
+    return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+
+
+def test_ctrl_c_ends_a_descent_and_returns_what_there_is(python_handler):
+    thread = when(listening)
+    run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=1000)
+    thread.join()
+    assert run.interrupted
+    assert run.step[0] == 0
+    assert 0 <= run.step[-1] <= run.steps < FOREVER
+    assert len(run.cost) == len(run.step)
+    assert np.all(np.isfinite(run.cost))
+    assert run.outcome == "descending"
+    assert signal.getsignal(signal.SIGINT) is python_handler
+    more = gd.descend(BOWL, SLOW, run, 10, key=KEY)  # and it can be gone on with
+    assert more.steps == run.steps + 10
+    assert not more.interrupted
+
+
+def pressed_while_compiling(times):
+    """A cost that is traced while the descent listens, and Ctrl-C comes then."""
+
+    def cost(w):
+        for _ in range(times if listening() else 0):
+            signal.raise_signal(signal.SIGINT)
+        return jnp.sum(w**2)
+
+    return gd.Problem(init=BOWL.init, cost=cost)
+
+
+def test_a_second_ctrl_c_interrupts_at_once(python_handler):
+    with pytest.raises(KeyboardInterrupt):
+        gd.descend(pressed_while_compiling(2), SLOW, jnp.ones(2), 10, key=KEY)
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+def test_ctrl_c_that_comes_too_late_to_end_anything_is_told(python_handler):
+    run = gd.descend(pressed_while_compiling(1), SLOW, jnp.ones(2), 10, key=KEY)
+    assert run.interrupted
+    assert run.steps == 10
+
+
+def test_a_descent_in_another_thread_is_the_same_descent(python_handler):
+    found = []
+    start = jnp.array([1.0, -3.0])
+    optimizer = optax.adam(0.1)
+    thread = threading.Thread(
+        target=lambda: found.append(gd.descend(BOWL, optimizer, start, 50, key=KEY))
+    )
+    thread.start()
+    thread.join()
+    here = gd.descend(BOWL, optimizer, start, 50, key=KEY)
+    np.testing.assert_array_equal(found[0].cost, here.cost)
+    assert not found[0].interrupted
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_short_descent_prints_nothing_even_on_a_terminal(monkeypatch, capsys):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    gd.descend(BOWL, optax.sgd(0.1), jnp.ones(2), 300, key=KEY)
+    assert terminal.getvalue() == ""
+    assert capsys.readouterr().out == ""
+
+
+def test_a_long_descent_shows_its_cost_on_a_terminal(monkeypatch, python_handler):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    thread = when(lambda: "cost=2" in terminal.getvalue())
+    run = gd.descend(BOWL, optax.sgd(0.0), jnp.ones(2), FOREVER, key=KEY, record_every=1000)
+    thread.join()
+    assert run.interrupted
+
+
+def test_random_numbers_and_settings_of_the_process_are_left_alone():
+    before = (np.random.get_state()[1].tolist(), dict(jax.config.values))  # noqa: NPY002
+    gd.descend(BOWL, optax.sgd(0.1), jnp.ones(2), 3, key=KEY)
+    assert before == (np.random.get_state()[1].tolist(), dict(jax.config.values))  # noqa: NPY002

@@ -1,0 +1,143 @@
+"""The gradient's noise against its definition, sample by sample, on a linear regression."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.descent.batches import Order
+from gdjax.descent.measures import gradient_noise, noise_scale
+from gdjax.errors import InputError
+from gdjax.problems.problem import check_measures, declared
+
+KEY = jax.random.key(0)
+N = 60
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, 3))
+Y = X @ [1.0, -2.0, 0.5] + RNG.normal(size=N)
+W = np.array([0.3, 0.1, -1.0])
+
+
+def mean_square(w, batch, *, decay=0.0):
+    return jnp.mean((batch[0] @ w["a"] - batch[1]) ** 2) + decay * jnp.sum(w["a"] ** 2)
+
+
+PROBLEM = gd.Problem(
+    init=lambda key: {"a": jnp.zeros(3)},
+    cost=mean_square,
+    data=(X.astype(np.float32), Y.astype(np.float32)),
+)
+
+
+def slopes(w=W):
+    """The gradient of each sample's cost, 2 (x.w - y) x."""
+    return 2 * (X @ w - Y)[:, None] * X
+
+
+def noise(g):
+    return np.sum((g - g.mean(axis=0)) ** 2) / (len(g) - 1)
+
+
+@partial(jax.jit, static_argnums=0)
+def compiled(function, params, data, settings):
+    return function(params, data, **settings)
+
+
+def taken(measure, w=W, **settings):
+    params = {"a": jnp.asarray(w, jnp.float32)}
+    return float(compiled(measure.function, params, measure.data, settings))
+
+
+def test_one_sample_a_batch_over_all_samples_is_the_definition():
+    measure = gradient_noise(PROBLEM, KEY, batch_size=1, batches=N)
+    assert taken(measure) == pytest.approx(noise(slopes()), rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10])
+def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
+    batches = 4
+    found = [
+        taken(gradient_noise(PROBLEM, key, batch_size=batch_size, batches=batches))
+        for key in jax.random.split(jax.random.key(1), 150)
+    ]
+    error = np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(noise(slopes()), abs=4 * error)
+    assert error < 0.1 * noise(slopes())
+
+
+def test_the_noise_of_a_mini_batch_is_that_of_a_sample_over_its_size():
+    """E |g_B - g|^2 = noise/B (1 - B/n), by drawing 8,000 mini-batches."""
+    g = slopes()
+    for batch_size in (2, 20):
+        rows = Order([KEY], N, batch_size).rows(0, 8000)[0]
+        squares = np.sum((g[rows].mean(axis=1) - g.mean(axis=0)) ** 2, axis=1)
+        known = noise(g) / batch_size * (1 - batch_size / N)
+        assert np.mean(squares) == pytest.approx(known, rel=0.06)
+
+
+def test_the_scale_is_noise_over_the_squared_gradient():
+    measure = noise_scale(PROBLEM, KEY, batch_size=1, batches=N)
+    known = noise(slopes()) / np.sum(slopes().mean(axis=0) ** 2)
+    assert taken(measure) == pytest.approx(known, rel=1e-4)
+    assert measure.units == "samples"
+
+
+def test_samples_that_agree_make_no_noise():
+    same = gd.Problem(init=PROBLEM.init, cost=mean_square, data=(np.ones((8, 3)), np.ones(8)))
+    assert taken(gradient_noise(same, KEY, batch_size=2, batches=4)) == pytest.approx(0, abs=1e-9)
+
+
+def test_settings_of_the_cost_reach_the_measure():
+    """Weight decay is the same for every sample: no noise of its own, but a longer gradient."""
+    decay = 3.0
+    plain, scale = (
+        make(PROBLEM, KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
+    )
+    assert declared(plain.function) == declared(scale.function) == {"decay": 0.0}
+    assert taken(plain, decay=decay) == pytest.approx(noise(slopes()), rel=1e-4)
+    gradient = slopes().mean(axis=0) + 2 * decay * W
+    known = noise(slopes()) / np.sum(gradient**2)
+    assert taken(scale, decay=decay) == pytest.approx(known, rel=1e-4)
+
+
+def test_watched_along_a_descent():
+    measures = {
+        "noise": gradient_noise(PROBLEM, KEY, batch_size=1, batches=N),
+        "scale": noise_scale(PROBLEM, KEY, batch_size=4, batches=15),
+    }
+    check_measures(measures, PROBLEM.init(KEY), {"decay": 0.1})
+    run = gd.descend(
+        PROBLEM, optax.sgd(0.1), {"a": jnp.asarray(W, jnp.float32)}, 20, key=KEY, measures=measures
+    )
+    w = W
+    for t in range(21):
+        assert run.measures["noise"][t] == pytest.approx(noise(slopes(w)), rel=1e-3)
+        w = w - 0.1 * slopes(w).mean(axis=0)
+    assert run.measures["scale"][-1] > run.measures["scale"][0]  # the gradient goes, noise stays
+
+
+def test_the_same_key_takes_the_same_samples():
+    a, b, c = (
+        gradient_noise(PROBLEM, key, batch_size=2, batches=5)
+        for key in (KEY, KEY, jax.random.key(9))
+    )
+    assert taken(a) == taken(b) != taken(c)
+    assert a.function == b.function  # so that a descent is not compiled again
+
+
+@pytest.mark.parametrize("make", [gradient_noise, noise_scale])
+@pytest.mark.parametrize(("batch_size", "batches"), [(0, 4), (31, 2), (4, 1), (1, 61)])
+def test_too_few_samples_are_named(make, batch_size, batches):
+    with pytest.raises(InputError, match=f"batches = {batches} of batch_size = {batch_size}"):
+        make(PROBLEM, KEY, batch_size=batch_size, batches=batches)
+
+
+@pytest.mark.parametrize("make", [gradient_noise, noise_scale])
+def test_without_data_there_is_no_noise(make):
+    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+    with pytest.raises(InputError, match=f"{make.__name__}: the problem has no data"):
+        make(bowl, KEY)

@@ -1,0 +1,54 @@
+"""The schedule is Optax's where its numbers are known, and can be swept where they are not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gdjax.descent.schedules import warmup_cosine
+from gdjax.errors import InputError
+
+
+@pytest.mark.parametrize("peak", [0.3, 10.0])
+@pytest.mark.parametrize("start", [0.0, 0.01])
+@pytest.mark.parametrize("end", [0.0, 0.02])
+@pytest.mark.parametrize(("warmup", "total"), [(0, 50), (10, 50), (49, 50)])
+def test_it_is_optaxs(peak, start, end, warmup, total):
+    expected = optax.warmup_cosine_decay_schedule(start, peak, warmup, total, end)
+    steps = jnp.arange(total + 20)
+    found = jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(steps)
+    np.testing.assert_allclose(found, jax.vmap(expected)(steps), rtol=1e-6, atol=1e-6 * peak)
+
+
+def test_it_is_the_formula_in_float64():
+    with jax.enable_x64(True):
+        rate = warmup_cosine(3.0, 4, 11, start=0.5, end=0.25)
+        found = np.array([rate(step) for step in range(14)])
+    t = np.arange(14.0)
+    fall = 0.25 + 2.75 * (1 + np.cos(np.pi * np.minimum((t - 4) / 7, 1))) / 2
+    np.testing.assert_allclose(found, np.where(t < 4, 0.5 + 2.5 * t / 4, fall), rtol=1e-14)
+
+
+def test_all_its_numbers_can_be_traced():
+    numbers = jnp.array([3.0, 4.0, 11.0, 0.5, 0.25]), jnp.array([1.0, 0.0, 6.0, 0.1, 0.0])
+
+    def rates(peak, warmup, total, start, end):
+        return jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(jnp.arange(14))
+
+    swept = jax.vmap(rates)(*jnp.stack(numbers).T)
+    for row, (peak, warmup, total, start, end) in zip(swept, numbers, strict=True):
+        one = rates(float(peak), int(warmup), int(total), float(start), float(end))
+        np.testing.assert_allclose(row, one, rtol=1e-6, atol=1e-7)
+
+
+def test_no_decay_at_all_stays_finite():
+    found = jax.vmap(warmup_cosine(2.0, 5, 5))(jnp.arange(8))
+    np.testing.assert_allclose(found[:6], [0, 0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(6, 5), (-1, 5), (0, -2)])
+def test_steps_in_the_wrong_order_are_an_error(warmup, total):
+    with pytest.raises(InputError, match=f"warmup_steps = {warmup}, total_steps = {total}"):
+        warmup_cosine(1.0, warmup, total)
