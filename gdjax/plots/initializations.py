@@ -1,0 +1,88 @@
+"""Pictures of how a network starts: initialiser and scale against what becomes of it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gdjax.plots.style import CYCLE, style
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+class Starts(NamedTuple):
+    """What one initialiser does at each scale.
+
+    Args:
+        scale: of the starting weights, as a multiple of the initialiser's own.
+        accuracy_before: test accuracy of each run at its start, in [0, 1].
+        accuracy_after: the same at its end.
+        cost_before: training cost at the start.
+        epochs: until half of the baseline's cost is reached; inf where it is not.
+        slope: mean of 4 s (1 - s) over the hidden sigmoids at the start.
+    """
+
+    scale: Float[np.ndarray, " scales"]
+    accuracy_before: Float[np.ndarray, "scales seeds"]
+    accuracy_after: Float[np.ndarray, "scales seeds"]
+    cost_before: Float[np.ndarray, "scales seeds"]
+    epochs: Float[np.ndarray, "scales seeds"]
+    slope: Float[np.ndarray, "scales seeds"]
+
+
+def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
+    """Before, after, how fast, and how saturated, against the scale of the starting weights.
+
+    Args:
+        found: by the initialiser's name.
+        epochs: length of the runs; those that took longer are drawn above it.
+    """
+    with style():
+        figure = Figure(figsize=(12, 8.5))
+        (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
+        never = 1.15 * epochs
+        for number, (name, starts) in enumerate(found.items()):
+            look = {
+                "color": CYCLE[number % len(CYCLE)],
+                "marker": MARKERS[number % len(MARKERS)],
+                "label": name.replace("_", "-"),
+            }
+            after.plot(starts.scale, _median(starts.accuracy_after), **look)
+            after.plot(
+                starts.scale,
+                _median(starts.accuracy_before),
+                **(look | {"marker": "", "linestyle": ":", "label": None}),
+            )
+            taken = _median(starts.epochs)
+            fast.plot(starts.scale, np.where(np.isfinite(taken), taken, never), **look)
+            before.plot(starts.scale, _median(starts.cost_before), **look)
+            slope.plot(starts.scale, _median(starts.slope), **look)
+        after.set_title("Learns in between")
+        after.set_ylabel("test accuracy\n(dotted: before training)")
+        after.yaxis.set_major_formatter(PercentFormatter(1.0))
+        after.set_ylim(0, 1)
+        fast.set_title("Small starts wait, large ones never leave")
+        fast.set_ylabel("epochs to half the cost\nof ignoring the image")
+        fast.set_ylim(0, 1.25 * epochs)
+        ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
+        fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
+        before.set_title("Large starts are surely wrong")
+        before.set_ylabel("training cost before training")
+        before.set_ylim(0, None)
+        slope.set_title("Large starts are saturated")
+        slope.set_ylabel("mean slope of hidden sigmoids\n(1 in the middle, 0 saturated)")
+        slope.set_ylim(0, 1.05)
+        for axes in (before, slope):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_xlabel("scale of starting weights (1 is the initialiser's own)")
+        slope.legend(loc="lower left")
+    return figure
+
+
+def _median(values):
+    """Over seeds; one of the values, and inf where most of them are."""
+    return np.quantile(values, 0.5, axis=1, method="inverted_cdf")

@@ -1,0 +1,400 @@
+"""The gradient against hand-written backpropagation, and what must be true of its entries."""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+from scipy.special import expit
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.geometry import derivatives
+from gdjax.problems import Layer, Network, digits
+
+BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
+PREPARED = Path(os.environ.get("TFDS_DATA_DIR", BESIDE))
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return digits("mnist5k")
+
+
+def random_params(network, seed=0):
+    """Weights N(0, 1/fan-in), and biases that are not zero either."""
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Layer(
+            jnp.asarray(rng.normal(size=(n, m)) / np.sqrt(m)), jnp.asarray(rng.normal(size=n) / 2)
+        )
+        for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
+    )
+
+
+def anatomy_of(problem):
+    """The anatomy of a problem's gradient, compiled, as a function of parameters and data."""
+    return jax.jit(lambda params, data: derivatives.anatomy(problem.cost, params, data))
+
+
+def regression(samples, seed=0):
+    """A 3-4-2 tanh network on random targets: cost, parameters, data, in the default type."""
+    network = Network((3, 4, 2), activation="tanh")
+    rng = np.random.default_rng(seed)
+    data = tuple(jnp.asarray(rng.normal(size=(samples, n))) for n in (3, 2))
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((network.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
+
+    return cost, random_params(network, seed), data
+
+
+# -- backpropagation by hand: numpy, float64, one matrix product a line
+
+
+def forward(params, x):
+    """Activations of all layers of a sigmoid network, samples in rows."""
+    activations = [x]
+    for weights, bias in params:
+        activations.append(expit(activations[-1] @ weights.T + bias))
+    return activations
+
+
+def cost_by_hand(params, x, y):
+    return np.mean(np.sum((forward(params, x)[-1] - y) ** 2, axis=1))
+
+
+def backpropagate(params, x, y):
+    """Nielsen 2015, chapter 2, equations BP1 to BP4, for the cost without a half."""
+    activations = forward(params, x)
+    error = 2 * (activations[-1] - y)
+    gradient = []
+    for layer in reversed(range(len(params))):
+        a = activations[layer + 1]
+        delta = error * a * (1 - a)
+        gradient.append((delta.T @ activations[layer] / len(x), delta.mean(axis=0)))
+        error = delta @ params[layer].weights
+    return gradient[::-1]
+
+
+@pytest.fixture
+def by_hand(problem, float64):
+    """Float64 parameters, and 60 digits with 0/1 targets, for the functions above."""
+    images, labels = problem.data
+    params = jax.tree.map(np.asarray, random_params(problem.network))
+    return params, images[:60] / 255, np.eye(10)[labels[:60]]
+
+
+def test_gradient_is_hand_written_backpropagation(problem, by_hand):
+    params, x, y = by_hand
+    few = jax.tree.map(lambda a: a[:60], problem.data)
+    cost, gradient = derivatives.value_and_gradient(problem.cost, params, few)
+    np.testing.assert_allclose(cost, cost_by_hand(params, x, y), rtol=1e-13)
+    for ours, theirs in zip(gradient, backpropagate(params, x, y), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-16)
+
+
+def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
+    params, x, y = by_hand
+    few = jax.tree.map(lambda a: a[:60], problem.data)
+    _, gradient = derivatives.value_and_gradient(problem.cost, params, few)
+    flat, unravel = ravel_pytree(params)
+    g = ravel_pytree(gradient)[0]
+    most = derivatives.largest(gradient, 10).position
+    h = 1e-5
+    for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
+        up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
+        slope = (cost_by_hand(up, x, y) - cost_by_hand(down, x, y)) / (2 * h)
+        # Rounding is 1e-16 / h, the third derivative's part h^2 times a number below 1.
+        assert abs(slope - g[i]) < 2e-10
+
+
+# -- exact values of the digit network
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dtype):
+    with jax.enable_x64(dtype is np.float64):
+        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), random_params(problem.network))
+        assert np.all(problem.predict(zeros, jnp.asarray(problem.data[0][:50])) == 0.5)
+        found = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
+    assert float(found.cost) == 2.5
+    # Outputs of 1/2 have slope 1/4, classes are balanced: a bias has 2 (1/2 - 1/10) 1/4 = 0.2, a
+    # weight half of that from a hidden output of 1/2; nothing passes weights of zero.
+    last = found.gradient[-1]
+    np.testing.assert_allclose(last.bias, 0.2, rtol=1e-5)
+    np.testing.assert_allclose(last.weights, 0.1, rtol=1e-5)
+    np.testing.assert_allclose(found.relative[-1].weights, 0.5, rtol=1e-5)
+    assert float(found.zero_share) == pytest.approx((13_002 - 170) / 13_002, rel=1e-6)
+    assert [[int(z) for z in layer] for layer in found.zeros] == [[12_544, 16], [256, 16], [0, 0]]
+    assert np.all(found.sign[-1].weights == 1)
+    assert found.part_norms[0] == 0
+    assert float(found.norm) == pytest.approx(np.sqrt(160 * 0.1**2 + 10 * 0.2**2), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_gradient_is_exactly_zero_at_dark_pixels_and_nowhere_else(problem, seed):
+    params = problem.init(jax.random.key(seed))
+    found = anatomy_of(problem)(params, problem.data)
+    dark = np.all(problem.data[0] == 0, axis=0)
+    assert problem.samples == 4000
+    assert int(found.zeros[0].weights) == 16 * dark.sum() == 2_112
+    assert float(found.zero_share) == pytest.approx(2_112 / 13_002)
+    np.testing.assert_array_equal(found.gradient[0].weights == 0, np.broadcast_to(dark, (16, 784)))
+
+
+@pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason="full MNIST is not prepared here")
+def test_full_mnist_has_1072_entries_that_are_always_zero():
+    problem = digits("mnist", data_dir=str(PREPARED))
+    found = anatomy_of(problem)(problem.init(jax.random.key(0)), problem.data)
+    assert problem.samples == 60_000
+    assert sum(int(z) for z in jax.tree.leaves(found.zeros)) == 1_072
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "step"])
+def test_all_that_feeds_a_step_neuron_has_gradient_exactly_zero(problem, output):
+    network = Network((784, 16, 16, 10), activation="step", output_activation=output)
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
+
+    few = jax.tree.map(lambda a: jnp.asarray(a[:100]), problem.data)
+    found = jax.jit(lambda w, data: derivatives.anatomy(cost, w, data))(
+        network.init(jax.random.key(0)), few
+    )
+    assert [float(norm) == 0 for norm in found.part_norms] == [True, True, output == "step"]
+
+
+# -- anatomy of any tree
+
+
+def test_a_linear_cost_shows_its_coefficients():
+    slopes = {"a": jnp.array([3.0, 0.0, -4.0]), "b": {"c": jnp.array([[0.0], [12.0]])}}
+
+    def cost(w):
+        return sum(jax.tree.leaves(jax.tree.map(lambda s, v: jnp.sum(s * v), slopes, w)))
+
+    found = derivatives.anatomy(cost, jax.tree.map(jnp.ones_like, slopes))
+    assert jax.tree.map(lambda a: a.ravel().tolist(), found.sign) == {
+        "a": [1, 0, -1],
+        "b": {"c": [0, 1]},
+    }
+    np.testing.assert_allclose(found.relative["a"], [0.25, 0, 1 / 3], rtol=1e-6)
+    assert float(found.relative["b"]["c"].max()) == 1
+    assert float(found.norm) == 13
+    assert {k: float(v) for k, v in found.part_norms.items()} == {"a": 5, "b": 12}
+    assert float(found.leaf_norms["b"]["c"]) == 12
+    assert float(found.zero_share) == pytest.approx(2 / 5)
+
+
+def test_at_a_minimum_nothing_has_a_size():
+    found = derivatives.anatomy(lambda w: jnp.sum(w**2), jnp.zeros(3))
+    assert found.relative.tolist() == [0, 0, 0]
+    assert (float(found.zero_share), float(found.norm), float(found.part_norms)) == (1, 0, 0)
+
+
+def test_largest_takes_the_first_of_equals_and_keeps_signs():
+    found = derivatives.largest((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
+    assert found.position.tolist() == [5, 1, 2, 4]
+    assert found.value.tolist() == [-6, -5, 5, 2]
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_largest_names_a_count_that_cannot_be(count):
+    with pytest.raises(InputError, match=f"count = {count}, expected 1 to 3"):
+        derivatives.largest(jnp.ones(3), count)
+
+
+# -- places
+
+
+def test_every_place_holds_the_entry_of_its_position():
+    network = Network((6, 4, 3))
+    params = random_params(network)
+    flat, _ = ravel_pytree(params)
+    everywhere = derivatives.places(
+        params, jnp.arange(flat.size), network=network, image_shape=(2, 3)
+    )
+    for value, place in zip(flat, everywhere, strict=True):
+        layer = params[place.layer - 1]
+        array = layer.bias if place.from_neuron is None else layer.weights
+        at = (place.to_neuron, place.from_neuron)[: array.ndim]
+        assert array[at] == value
+        assert place.index == at
+        assert place.leaf == f"params[{place.layer - 1}].{'bias' if at[1:] == () else 'weights'}"
+        if place.layer == 1 and at[1:]:
+            assert np.arange(6).reshape(2, 3)[place.pixel] == place.from_neuron
+        else:
+            assert place.pixel is None
+
+
+def test_labels_say_layer_neurons_and_pixel():
+    network = Network((784, 16, 16, 10))
+    params = network.init(jax.random.key(0))
+    # The last of 12,544 weights, the first bias behind them, the second output's first weight.
+    at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
+    found = derivatives.places(params, at, network=network, image_shape=(28, 28))
+    assert [place.label for place in found] == [
+        "layer 1: pixel (27, 27) to 15",
+        "layer 1: bias of neuron 0",
+        "layer 3: neuron 0 to 1",
+    ]
+    assert derivatives.places({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
+    assert derivatives.places(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
+
+
+def test_places_refuse_another_network_and_another_image():
+    params = Network((4, 3)).init(jax.random.key(0))
+    with pytest.raises(InputError, match=r"widths \(4, 2\)"):
+        derivatives.places(params, jnp.array([0]), network=Network((4, 2)))
+    with pytest.raises(InputError, match=r"image_shape = \(3, 3\) has 9 pixels, expected 4"):
+        derivatives.places(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
+
+
+# -- the proof by nudging
+
+
+def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
+    bends = jnp.array([1.0, 10.0, -100.0])
+    w = jnp.array([2.0, -1.0, 3.0])
+    found = derivatives.nudge(
+        lambda w: jnp.sum(bends * w**2) / 2, w, None, jnp.arange(3, dtype=jnp.int32)
+    )
+    np.testing.assert_allclose(found.predicted, bends * w * found.nudge, rtol=1e-14)
+    np.testing.assert_allclose(found.second_order, bends * found.nudge**2 / 2, rtol=1e-14)
+    assert np.all(np.abs(found.actual - found.predicted - found.second_order) <= found.rounding)
+    # At the chosen nudge both errors are equal: H h^2 / 2 = rounding.
+    np.testing.assert_allclose(np.abs(found.second_order), found.rounding, rtol=1e-6)
+
+
+def test_without_curvature_the_nudge_is_the_largest_allowed():
+    w = jnp.array([0.5, -4.0])
+    found = derivatives.nudge(lambda w: w[0] - w[1], w, None, jnp.array([0, 1]))
+    most = np.finfo(np.float32).eps ** 0.25
+    np.testing.assert_allclose(found.nudge, [most, 4 * most], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def nudged(problem):
+    """The digit network at a start: the 12 largest entries, 24 of any size, a dead one."""
+    params = problem.init(jax.random.key(3))
+    found = anatomy_of(problem)(params, problem.data)
+    top = derivatives.largest(found.gradient, 12).position
+    some = np.random.default_rng(0).choice(13_002, 24, replace=False)
+    at = jnp.concatenate([top, jnp.asarray(some, jnp.int32), jnp.zeros(1, jnp.int32)])
+    proof = jax.jit(lambda w, data, at: derivatives.nudge(problem.cost, w, data, at))
+    return params, at, proof(params, problem.data, at)
+
+
+def test_the_cost_changes_as_the_largest_entries_predict(nudged):
+    _, _, found = nudged
+    top = jax.tree.map(lambda a: a[:12], found)
+    assert np.all(top.relative_error <= top.expected_error)
+    # It is a proof only if the expected error is small.
+    assert np.max(top.expected_error) < 0.01
+
+
+def test_the_cost_moves_by_rounding_at_most_where_the_gradient_is_dead(nudged, problem):
+    _, _, found = nudged
+    assert np.all(problem.data[0][:, 0] == 0)
+    assert float(found.predicted[-1]) == 0
+    assert abs(float(found.actual[-1])) <= float(found.rounding[-1])
+    assert float(found.nudge[-1]) > 0.01
+
+
+def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
+    params, at, found = nudged
+    with jax.enable_x64(True):
+        flat, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
+        cost = jax.jit(problem.cost)
+        before = cost(unravel(flat), problem.data)
+        changes = [
+            float(cost(unravel(flat.at[i].add(float(h))), problem.data) - before)
+            for i, h in zip(at, found.nudge, strict=True)
+        ]
+    error = np.abs(found.actual - np.array(changes))
+    assert 0 < error.max() <= found.rounding[0]
+
+
+def test_the_proof_finds_a_wrong_gradient():
+    @jax.custom_jvp
+    def wrong(w):
+        return jnp.sum(w**2)
+
+    wrong.defjvp(lambda w, t: (jnp.sum(w[0] ** 2), 1.05 * jnp.sum(2 * w[0] * t[0])))
+    found = derivatives.nudge(wrong, jnp.array([1.0, 3.0]), None, jnp.array([0, 1]))
+    assert np.all(found.relative_error > 5 * found.expected_error)
+
+
+# -- Hessian times a vector
+
+
+@pytest.mark.parametrize("samples", [10, 2_500, 1_511])
+def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, samples):
+    cost, params, data = regression(samples)
+    flat, unravel = ravel_pytree(params)
+    H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
+    product = jax.jit(lambda v: derivatives.hessian_vector_product(cost, params, v, data))
+    for seed in range(3):
+        v = np.random.default_rng(seed).normal(size=flat.size)
+        found = ravel_pytree(product(unravel(jnp.asarray(v))))[0]
+        np.testing.assert_allclose(found, H @ v, rtol=1e-10, atol=1e-12)
+
+
+def test_product_with_a_bowl_is_its_matrix_times_the_vector(float64):
+    problem = gd.problems.function("rosenbrock")
+    found = derivatives.hessian_vector_product(
+        problem.cost, jnp.array([1.0, 1.0]), jnp.array([1.0, 2.0])
+    )
+    # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
+    np.testing.assert_allclose(found, [2.0, 0.0], atol=1e-12)
+
+
+def test_product_mapped_over_runs_is_that_of_each(float64):
+    cost, _, data = regression(30)
+    many = [random_params(Network((3, 4, 2)), seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
+
+    @jax.jit
+    def product(w):
+        return derivatives.hessian_vector_product(cost, w, w, data)
+
+    together = jax.jit(jax.vmap(product))(stacked)
+    for i, params in enumerate(many):
+        alone = optax.tree.sub(product(params), jax.tree.map(lambda a, i=i: a[i], together))
+        assert optax.tree.norm(alone) < 1e-12
+
+
+@pytest.mark.parametrize("samples", [10, 2_500])
+def test_matrix_products_are_in_full_precision_and_only_there(samples):
+    cost, params, data = regression(samples)
+    found = jax.make_jaxpr(
+        lambda w, data: (
+            derivatives.value_and_gradient(cost, w, data),
+            derivatives.hessian_vector_product(cost, w, w, data),
+            derivatives.nudge(cost, w, data, jnp.array([0])),
+        )
+    )(params, data)
+    products = str(found).split("dot_general[")[1:]
+    assert len(products) > 10
+    assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
+    assert jax.config.jax_default_matmul_precision is None
+
+
+def test_a_vector_of_another_tree_is_named():
+    cost, params, data = regression(5)
+    with pytest.raises(InputError, match="vector has"):
+        derivatives.hessian_vector_product(cost, params, params[0], data)
+    with pytest.raises(InputError, match=r"\(2,\).*expected .*\(3,\)"):
+        derivatives.hessian_vector_product(jnp.sum, jnp.ones(3), jnp.ones(2))

@@ -1,0 +1,95 @@
+"""Pictures of a gradient: what they show is what they were given."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from gdjax.plots import anatomy
+from gdjax.plots.style import BLUE, VERMILLION
+
+SIZES = {
+    "start": {"layer 1": np.array([0.0, 0.0, 1e-3, 1e-12]), "layer 2": np.array([1.0])},
+    "end": {"layer 1": np.array([0.0, 1.0, 0.5, 0.1]), "layer 2": np.array([1e-4])},
+}
+BARS = {
+    "start": anatomy.Bars(np.array([3.0, -2.0, 1.0]), ["a", "b", "c"]),
+    "end": anatomy.Bars(np.array([-3e-5, 2e-5]), ["d", "e"]),
+}
+PROOF = {
+    "start": anatomy.Proof(np.array([1e-3, 2e-3]), np.array([1.01e-3, 2e-3]), np.full(2, 0.02)),
+    "end": anatomy.Proof(np.array([-4e-6]), np.array([-4.2e-6]), np.array([0.1])),
+}
+PICTURES = {
+    "sizes": lambda: anatomy.relative_sizes(SIZES),
+    "top": lambda: anatomy.top_entries(BARS),
+    "proof": lambda: anatomy.predicted_actual(PROOF),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_figure_comes_back_with_every_axis_named_and_nothing_global_changed(name):
+    before = dict(matplotlib.rcParams)
+    figure = PICTURES[name]()
+    figure.draw_without_rendering()
+    assert isinstance(figure, Figure)
+    assert dict(matplotlib.rcParams) == before
+    import matplotlib.pyplot as plt
+
+    assert plt.get_fignums() == []
+    for axes in figure.axes:
+        assert axes.get_title(loc="left")
+        # A shared axis is named once, a bar by its place.
+        assert axes.get_xlabel() or axes.get_shared_x_axes().get_siblings(axes) != [axes]
+        assert axes.get_ylabel() or name == "top"
+
+
+def test_share_of_zeros_is_written_and_each_layer_adds_up_to_the_rest():
+    figure = anatomy.relative_sizes(SIZES)
+    start, end = figure.axes
+    assert start.get_title(loc="left") == "start: 40.0% of all entries are exactly 0"
+    assert end.get_title(loc="left") == "end: 20.0% of all entries are exactly 0"
+    # Outlines: the area under each is the share of its layer that is not zero, the entry of 1e-12
+    # in the lowest bin.
+    heights = [np.max(p.get_xy()[:, 1]) for p in start.patches if not p.get_fill()]
+    assert heights == [0.25, 1.0]
+    filled = [p.get_xy() for p in start.patches if p.get_fill()]
+    assert filled[0][1, 1] == 0.25
+
+
+def test_bars_have_length_sign_and_place_of_their_entries():
+    start, end = anatomy.top_entries(BARS).axes
+    assert [bar.get_width() for bar in start.patches] == [3, -2, 1]
+    assert [bar.get_facecolor() for bar in start.patches] == [
+        to_rgba(VERMILLION),
+        to_rgba(BLUE),
+        to_rgba(VERMILLION),
+    ]
+    assert [label.get_text() for label in start.get_yticklabels()] == ["a", "b", "c"]
+    assert start.get_ylim()[0] > start.get_ylim()[1]  # the largest on top
+    np.testing.assert_allclose([bar.get_width() for bar in end.patches], [-30, 20])
+    assert end.get_xlabel().endswith("(10$^{-6}$)")
+
+
+def test_proof_shows_changes_in_one_unit_and_errors_against_what_is_allowed():
+    start, end, errors = anatomy.predicted_actual(PROOF).axes
+    dots = next(line for line in start.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(dots.get_xdata(), [1, 2])
+    np.testing.assert_allclose(dots.get_ydata(), [1.01, 2])
+    assert "10$^{-3}$" in start.get_xlabel()
+    assert "10$^{-3}$" in start.get_ylabel()
+    assert "10$^{-6}$" in end.get_ylabel()
+    first, second = errors.lines
+    np.testing.assert_allclose(first.get_ydata(), [0.01, 0], atol=1e-9)
+    np.testing.assert_allclose(second.get_xydata(), [[0.1, 0.05]])
+
+
+def test_a_gradient_that_is_dead_can_be_drawn():
+    nothing = np.zeros(3)
+    anatomy.relative_sizes({"dead": {"layer 1": nothing}}).draw_without_rendering()
+    anatomy.top_entries({"dead": anatomy.Bars(nothing, list("abc"))}).draw_without_rendering()
+    proof = anatomy.Proof(nothing, nothing, np.full(3, np.inf))
+    figure = anatomy.predicted_actual({"dead": proof})
+    figure.draw_without_rendering()
+    assert figure.axes[-1].lines[0].get_xdata().size == 0

@@ -1,0 +1,80 @@
+"""Pictures of costs of one parameter: arrays in, Figure out, nothing global changed."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from gdjax.plots import curves
+
+X = np.linspace(-2, 2, 81)
+STARTS = np.array([-1.5, -0.5, 0.5, 1.5])
+# Halfway to the nearest of the minima at -1 and 1, at every step.
+ENDS = np.sign(STARTS)
+PATHS = ENDS[:, None] + (STARTS - ENDS)[:, None] * 0.5 ** np.arange(30)
+CURVE = curves.Curve(
+    title="two wells",
+    x=X,
+    cost=(X**2 - 1) ** 2 + 0.1 * X,
+    paths=PATHS,
+    valley=np.array([0, 0, 1, 1]),
+    minima=np.array([-1.0, 1.0]),
+    minima_cost=np.array([-0.1, 0.1]),
+    maxima=np.array([0.0]),
+    shares=np.array([0.5, 0.5]),
+)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global():
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+def test_valleys_have_one_colour_in_curve_and_paths():
+    figure = curves.valleys([CURVE, CURVE])
+    assert len(figure.axes) == 4
+    top, below = figure.axes[0], figure.axes[2]
+    (dots,) = top.collections
+    of_paths = [matplotlib.colors.to_rgba(line.get_color()) for line in below.lines[:4]]
+    np.testing.assert_allclose(dots.get_facecolors(), of_paths)
+    assert len(set(of_paths)) == 2
+    np.testing.assert_allclose(dots.get_offsets()[:, 0], STARTS)
+    assert (top.get_ylabel(), below.get_ylabel()) == ("cost", "step")
+    assert below.get_xlabel() == "parameter x"
+    assert below.yaxis_inverted()
+    figure.canvas.draw()
+
+
+def test_the_lowest_minimum_is_named():
+    texts = {text.get_text(): text.xy[0] for text in curves.valleys([CURVE]).axes[0].texts[:2]}
+    assert texts == {"lowest\n50%": -1.0, "50%": 1.0}
+
+
+def test_paths_are_shown_until_nothing_moves():
+    below = curves.valleys([CURVE]).axes[1]
+    # 0.5 * 0.5^t falls under 0.4 % of the width 4 at t = 5.
+    assert below.get_ylim()[0] in (5, 6)
+
+
+def test_first_steps_point_against_the_slope():
+    slopes = PATHS - ENDS[:, None]
+    figure = curves.steps(
+        CURVE, slopes=slopes, learning_rate=0.5, contractions=np.array([0.5, 0.5])
+    )
+    first, slope, length = figure.axes
+    for arrows, sign in zip(first.collections, (-1, 1), strict=True):
+        assert np.all(np.sign(arrows.U) == sign)
+    (dots,) = slope.collections
+    x, y = dots.get_offsets().T
+    np.testing.assert_allclose(y, -0.5 * x, atol=1e-12)
+    assert length.get_yscale() == "log"
+    theory = [
+        line for line in length.lines if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
+    for line in theory:
+        np.testing.assert_allclose(np.diff(np.log(line.get_ydata())), np.log(0.5))
+    assert len(theory) == 2
+    figure.canvas.draw()

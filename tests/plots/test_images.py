@@ -1,0 +1,61 @@
+"""Small images of signed numbers: centred colours, and nothing told apart from next to nothing."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+
+from gdjax.plots import images
+
+
+def drawn(figure):
+    return [axes.images[0] for axes in figure.axes if axes.images]
+
+
+def colour(image, row, column):
+    return image.to_rgba(image.get_array())[row, column]
+
+
+def test_each_neuron_has_its_image_on_one_scale_centred_on_zero():
+    values = np.random.default_rng(0).normal(size=(16, 5, 7))
+    figure = images.signed(values, title="pull", label="slope (1)")
+    found = drawn(figure)
+    assert len(found) == 16
+    limits = {image.get_clim() for image in found}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low == -high < 0
+    for image, value in zip(found, values, strict=True):
+        np.testing.assert_array_equal(image.get_array(), value)
+    assert figure.get_suptitle() == "pull"
+    assert figure.axes[-1].get_xlabel() == "slope (1)"
+
+
+def test_red_is_above_zero_blue_below_and_grey_exactly_zero():
+    (image,) = drawn(images.signed(np.array([[[1.0, -1.0, 0.0, 1e-9]]]), title="", label=""))
+    red, _, blue, _ = colour(image, 0, 0)
+    assert red > blue
+    red, _, blue, _ = colour(image, 0, 1)
+    assert blue > red
+    assert tuple(colour(image, 0, 2)) == to_rgba(images.NOTHING)
+    assert min(colour(image, 0, 3)) > 0.9
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_images_without_any_number_are_grey(value):
+    (image,) = drawn(images.signed(np.full((1, 2, 2), value), title="", label=""))
+    assert tuple(colour(image, 0, 0)) == to_rgba(images.NOTHING)
+
+
+def test_rows_of_pixels_become_images_and_back():
+    grey = np.arange(2 * 49).reshape(2, 49)
+    assert np.array_equal(images.shaped(grey)[1].ravel(), grey[1])
+    colours = np.arange(48).reshape(1, 48)
+    assert images.shaped(colours).shape == (1, 4, 4, 3)
+    assert images.shaped(np.zeros((3, 30))) is None
+
+
+def test_nothing_global_changes():
+    before = dict(matplotlib.rcParams)
+    images.signed(np.ones((1, 2, 2)), title="", label="").draw_without_rendering()
+    assert dict(matplotlib.rcParams) == before

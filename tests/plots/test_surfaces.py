@@ -1,0 +1,93 @@
+"""Pictures of costs of two parameters: arrays in, Figure out, nothing global changed."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgb
+
+from gdjax.plots import surfaces
+from gdjax.plots.style import BLACK, CYCLE
+
+X, Y = np.linspace(-2, 2, 41), np.linspace(-1, 1, 31)
+XX, YY = np.meshgrid(X, Y)
+TWO_WELLS = surfaces.Surface(
+    title="two wells",
+    x=X,
+    y=Y,
+    cost=(XX**2 - 1) ** 2 + YY**2,
+    minima=np.array([[-1.0, 0.0], [1.0, 0.0]]),
+    saddles=np.zeros((1, 2)),
+    maxima=np.zeros((0, 2)),
+)
+ENDS = np.where(XX > 0, 1, 0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global():
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+def test_paths_have_the_colour_of_their_minimum():
+    shrinking = 0.5 ** np.arange(12)[:, None]
+    starts, ends = np.array([[1.8, 0.8], [-0.5, 0.9], [0.3, -0.7]]), np.array([1, 0, 1])
+    minima = TWO_WELLS.minima[ends]
+    positions = minima[:, None] + (starts - minima)[:, None] * shrinking
+    field_at = np.array([[1.5, 0.5], [0.0, 0.0]])
+    field = np.array([[-7.5, -1.0], [0.0, 0.0]])  # at the saddle there is no direction
+    figure = surfaces.paths(TWO_WELLS, positions, ends, field_at=field_at, field=field)
+    (axes,) = figure.axes
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 12]
+    assert [line.get_color() for line in drawn] == [CYCLE[end] for end in ends]
+    assert axes.get_aspect() == 1  # else the way down does not look perpendicular to contours
+    arrows = next(c for c in axes.collections if hasattr(c, "U"))
+    np.testing.assert_allclose(np.hypot(arrows.U, arrows.V), [1, 0])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("parameter x", "parameter y")
+    figure.canvas.draw()
+
+
+def test_contours_are_dense_where_the_cost_is_low():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    surfaces.contours(axes, TWO_WELLS)
+    levels = axes.collections[0].levels
+    assert np.all(np.diff(levels, 2) > 0)
+    assert levels[0] > TWO_WELLS.cost.min()
+    assert levels[-1] < TWO_WELLS.cost.max()
+
+
+def test_maps_tell_minima_divergence_and_unfinished_runs_apart():
+    ends = ENDS.copy()
+    ends[0, :] = -2
+    ends[-1, :] = -1
+    figure = surfaces.basins([TWO_WELLS], [[ENDS, ends]], [[0.1, 1.0]], not_arrived=-1, diverged=-2)
+    clean, mixed = (axes.images[0].get_array() for axes in figure.axes)
+    assert len(np.unique(clean.reshape(-1, 3), axis=0)) == 2
+    assert len(np.unique(mixed.reshape(-1, 3), axis=0)) == 4
+    np.testing.assert_allclose(mixed[0], [to_rgb(BLACK)] * len(X))
+    np.testing.assert_allclose(mixed[-1], 1.0)
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["minimum", "saddle", "maximum", "diverged", "not arrived"]
+    assert "0.1" in figure.axes[0].get_title(loc="left")
+    figure.canvas.draw()
+
+
+def test_a_rose_is_longest_along_the_gradient():
+    angle = 2 * np.pi * np.arange(48) / 48
+    downhill = np.array([angle[6], angle[30]])
+    slopes = -np.cos(angle - downhill[:, None])
+    figure = surfaces.directions(
+        TWO_WELLS, np.array([0.5, 0.2]), 1, angle, downhill=downhill, slopes=slopes
+    )
+    rose, curve = figure.axes
+    falls, rises = (c for c in rose.collections if hasattr(c, "U"))
+    longest = np.argmax(np.hypot(falls.U, falls.V))
+    assert np.arctan2(falls.V, falls.U)[longest] % (2 * np.pi) == pytest.approx(downhill[1])
+    assert len(falls.U) + len(rises.U) == 24
+    x, y = curve.lines[0].get_data()
+    np.testing.assert_allclose(y, -np.cos(np.radians(x)), atol=1e-12)
+    figure.canvas.draw()

@@ -1,0 +1,87 @@
+"""Pictures of a sweep: arrays in, Figure out, nothing global changed."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from gdjax.plots import sweeps
+
+RATES = np.geomspace(0.1, 10, 4)
+ACCURACY = np.array([[0.2, 0.3, 0.4], [0.8, 0.9, 0.85], [0.9, 0.1, 0.95], [0.1, 0.1, 0.1]])
+COST = np.array([[0.8, 0.7, 0.6], [0.2, 0.1, 0.3], [0.1, 1.0, 0.2], [np.inf, np.inf, 1.0]])
+OUTCOME = np.array([[0, 0, 0], [0, 1, 0], [1, 2, 0], [3, 3, 2]])
+NAMES = ("descending", "converged", "dead", "diverged")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global():
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+def test_quantiles_count_divergence_as_worst():
+    low, half, high = sweeps.quantiles(COST)
+    assert half.tolist() == [0.7, 0.2, 0.2, np.inf]
+    assert low[3] == 1.0
+    assert high[3] == np.inf
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_ends_show_every_run_and_every_outcome(log):
+    figure = sweeps.ends_by_setting(
+        RATES, ACCURACY, COST, OUTCOME, outcomes=NAMES, log=log, baseline=0.9
+    )
+    top, middle, bottom = figure.axes
+    assert (top.get_ylabel(), middle.get_ylabel()) == ("test accuracy", "final training cost")
+    assert bottom.get_xlabel() == "learning rate"
+    heights = np.zeros(4)
+    for bars in bottom.containers:
+        heights += [bar.get_height() for bar in bars]
+    np.testing.assert_allclose(heights, 1.0)
+    assert [text.get_text() for text in bottom.get_legend().get_texts()] == list(NAMES)
+    runs = next(line for line in top.lines if line.get_linestyle() == "None")
+    assert len(runs.get_xdata()) == ACCURACY.size
+    figure.canvas.draw()
+
+
+def test_curves_are_medians_with_one_colour_a_setting():
+    time = np.arange(3.0)
+    values = np.stack([np.outer(c, np.exp(-time)) for c in np.where(np.isfinite(COST), COST, 5.0)])
+    figure = sweeps.curves_by_setting(time, RATES, values)
+    axes = figure.axes[0]
+    assert len({line.get_color() for line in axes.lines}) == 4
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.7 * np.exp(-time))
+    assert axes.get_xlabel() == "epoch"
+    figure.canvas.draw()
+
+
+def test_a_single_setting_is_drawn_too():
+    sweeps.ends_by_setting(
+        RATES[:1], ACCURACY[:1], COST[:1], OUTCOME[:1], outcomes=NAMES, log=False
+    ).canvas.draw()
+    sweeps.curves_by_setting(
+        np.arange(2.0), RATES[:1], COST[:1, :, None] * np.ones(2)
+    ).canvas.draw()
+
+
+def test_the_lowest_curve_is_named_and_thicker():
+    values = np.ones((4, 3, 5)) * np.array([3.0, 1.0, 2.0, np.inf])[:, None, None]
+    axes = sweeps.curves_by_setting(np.arange(5.0), RATES, values).axes[0]
+    widths = [line.get_linewidth() for line in axes.lines]
+    assert np.argmax(widths) == 1
+    assert f"{RATES[1]:.3g}" in axes.get_title("left")
+
+
+def test_bisections_show_every_test_and_name_the_range():
+    tested = np.array([[2.0, 2.0], [3.0, 1.5]])
+    worked = np.array([[True, False], [False, True]])
+    figure = sweeps.bisections({"a": sweeps.Bisection(tested, worked, best=1.0)})
+    (axes,) = figure.axes
+    marks = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert sorted(marks["trains"]) == [1.5, 2.0]
+    assert sorted(marks["does not"]) == [2.0, 3.0]
+    assert axes.get_title("left") == "a: 1.5 to 3"
+    figure.canvas.draw()

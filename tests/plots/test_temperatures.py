@@ -1,0 +1,39 @@
+"""Picture of cooled sigmoids: zero has a place on both axes, nothing global changed."""
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot
+
+from gdjax.plots import temperatures
+
+
+def test_zero_temperature_and_zero_gradient_are_on_the_axes():
+    before = dict(matplotlib.rcParams)
+    temperature = np.array([1.0, 0.1, 0.01, 0.0])
+    norm = np.array([[1.0, 2.0, 3.0], [10, 20, 30], [5, 50, 500], [0, 0, 0]])
+    shift = np.linspace(0, 1, 5)
+    figure = temperatures.cooling(
+        shift,
+        {1.0: shift, 0.0: np.round(shift)},
+        temperature=temperature,
+        whole=norm,
+        image=norm / 2,
+        still=np.array([[0.0] * 3, [0] * 3, [0.5] * 3, [1] * 3]),
+        trained=temperature,
+        usual=np.array([[0.9, 0.8, 0.7], [0.5, 0.6, 0.1], [0.1] * 3, [0.1] * 3]),
+        scaled=np.array([[0.9] * 3, [0.9] * 3, [0.9] * 3, [0.1] * 3]),
+        chance=0.1,
+    )
+    panels = {axes.get_ylabel(): axes for axes in figure.axes}
+    gradient = panels["norm of the gradient"]
+    assert gradient.get_xlim()[0] > 1 > 0 > gradient.get_xlim()[1]  # falling, with 0 inside
+    assert gradient.get_ylim()[0] == 0
+    np.testing.assert_allclose(gradient.lines[0].get_ydata(), [2, 20, 50, 0])  # medians
+    learnt = panels["test accuracy"]
+    np.testing.assert_allclose(learnt.lines[0].get_ydata(), [0.8, 0.5, 0.1, 0.1])
+    places = gradient.transData.transform([(0.01, 1.0), (0.0, 1.0)])[:, 0]
+    figure.canvas.draw()
+    assert places[1] - places[0] > 10  # pixels
+    assert [text.get_text() for text in gradient.get_xticklabels()] == ["0", "0.01", "0.1", "1"]
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []

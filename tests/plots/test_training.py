@@ -1,0 +1,124 @@
+"""Pictures of a training: what they show is what they were given, diverged runs included."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from gdjax.plots import training
+
+RNG = np.random.default_rng(0)
+
+
+def one_hot_like(answers, surety=1.0):
+    return surety * np.eye(10)[answers]
+
+
+def given(pixels=49, **changes):
+    """Forty test images, all taken for 3 before, and read rightly but for two of them after."""
+    labels = np.arange(40) % 10
+    answers = np.where(np.arange(40) < 2, 9, labels)
+    return {
+        "epoch": np.arange(4.0),
+        "cost": np.array([2.5, 1.0, 0.4, 0.2]),
+        "accuracy": np.array([0.1, 0.5, np.nan, 0.95]),
+        "baseline": 0.9,
+        "inputs": RNG.integers(0, 256, size=(40, pixels)).astype(np.uint8),
+        "labels": labels,
+        "before": one_hot_like(np.full(40, 3)),
+        "after": one_hot_like(answers),
+        "weights": RNG.normal(size=(16, pixels)),
+        **changes,
+    }
+
+
+def test_all_pictures_are_there_named_and_nothing_global_changed():
+    before = dict(matplotlib.rcParams)
+    found = training.pictures(**given())
+    assert list(found) == ["learning", "confusion", "wrong", "weights"]
+    for figure in found.values():
+        assert isinstance(figure, Figure)
+        figure.draw_without_rendering()
+    assert dict(matplotlib.rcParams) == before
+    import matplotlib.pyplot as plt
+
+    assert plt.get_fignums() == []
+    top, bottom = found["learning"].axes
+    assert (top.get_ylabel(), bottom.get_ylabel()) == (
+        "cost, mean over images",
+        "test images right",
+    )
+    assert bottom.get_xlabel().startswith("epoch")
+    for axes in found["confusion"].axes:
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("the network says", "the image shows")
+
+
+def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
+    data = given()
+    figure = training.learning(
+        data["epoch"], data["cost"], data["accuracy"], baseline=0.9, test_cost=2 * data["cost"]
+    )
+    top, bottom = figure.axes
+    trained, tested, baseline = top.lines
+    np.testing.assert_array_equal(trained.get_ydata(), data["cost"])
+    np.testing.assert_array_equal(tested.get_ydata(), 2 * data["cost"])
+    assert set(baseline.get_ydata()) == {0.9}
+    assert top.get_yscale() == "log"
+    # The record without a measurement is left out, not joined as zero.
+    np.testing.assert_array_equal(bottom.lines[0].get_xydata(), [[0, 0.1], [1, 0.5], [3, 0.95]])
+    assert "10.0% right before, 95.0% after" in bottom.get_title(loc="left")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cost": np.array([2.5, np.inf, np.inf, np.inf]), "weights": np.full((16, 49), np.nan)},
+        {"cost": np.full(4, np.inf), "accuracy": np.full(4, np.nan)},
+        {"cost": np.zeros(4), "baseline": None},
+        {"after": np.full((40, 10), np.nan)},
+        {"epoch": np.zeros(1), "cost": np.ones(1), "accuracy": np.ones(1)},
+    ],
+    ids=["diverged", "diverged at once", "perfect", "answers NaN", "no steps"],
+)
+def test_any_outcome_can_be_drawn(changes):
+    for figure in training.pictures(**given(**changes)).values():
+        figure.draw_without_rendering()
+
+
+def test_confusion_counts_rows_as_shown_and_columns_as_said():
+    matrix = training.counts(np.array([0, 0, 1, 2]), np.array([0, 2, 1, 1]), 3)
+    assert matrix.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
+    (axes,) = training.confusion({"after": matrix}).axes
+    assert axes.get_title(loc="left") == "after: 50.0% right"
+    written = {tuple(text.get_position()): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "1", (2, 0): "1", (1, 1): "1", (1, 2): "1"}
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.5, 0, 0.5], [0, 1, 0], [0, 1, 0]])
+
+
+def test_wrong_examples_come_surest_first_with_what_they_show_and_what_was_said():
+    images = np.arange(4)[:, None, None] * np.ones((4, 2, 2))
+    outputs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0, 0.8], [0, 0, 1.0]])
+    figure = training.wrong(images, np.array([0, 1, 0, 2]), outputs)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == ["0 read as 2", "1 read as 0"]
+    assert [axes.images[0].get_array()[0, 0] for axes in shown] == [2, 1]
+    assert figure.get_suptitle() == "2 of 4 test images are read wrongly"
+
+
+def test_with_more_errors_than_places_the_title_says_so():
+    figure = training.wrong(np.zeros((100, 2, 2)), np.zeros(100, int), np.eye(2)[np.ones(100, int)])
+    assert sum(bool(axes.images) for axes in figure.axes) == training.WRONG
+    assert "100 of 100" in figure.get_suptitle()
+    assert f"the {training.WRONG} surest" in figure.get_suptitle()
+
+
+def test_pictures_of_images_are_left_out_where_inputs_are_none():
+    assert list(training.pictures(**given(pixels=30))) == ["learning", "confusion"]
+
+
+def test_colour_images_are_shown_in_colour_and_weights_as_their_mean():
+    data = given(pixels=48)
+    found = training.pictures(**data)
+    assert found["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
+    first = found["weights"].axes[0].images[0].get_array()
+    np.testing.assert_allclose(first, data["weights"][0].reshape(4, 4, 3).mean(axis=-1))
