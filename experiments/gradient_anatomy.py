@@ -1,0 +1,204 @@
+"""What does one gradient say about 13,002 weights and biases, and is it true?
+
+    sign: which way to turn a weight;  size: how much that matters next to the others
+
+The gradient of the digit network's cost over all training images is taken apart at a random start
+and again after training: how large its entries are, in which layer, which ones matter most, which
+are exactly zero, and what the entries of the first layer look like as images of their pixels. Then
+it is put to the proof: the most important weights are nudged one by one, and the cost must change
+by gradient times nudge, up to the curvature H_ii h^2 / 2 and to the rounding of the cost.
+
+    python experiments/gradient_anatomy.py        (about 20 s)
+
+Expected: 2,112 entries exactly zero at any time (132 pixels are dark in all 4,000 images, times 16
+neurons); every nudge within the error that is allowed, which is below 1 % at the start.
+"""
+
+import math
+from dataclasses import dataclass
+
+import common
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.geometry import derivatives
+from gdjax.plots import anatomy, images
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which network, and when it is looked at.
+
+    Args:
+        data: data set.
+        widths: hidden neurons a layer.
+        epochs: passes over the training set after which the gradient is looked at, rising.
+        learning_rate: of the training in between.
+        batch_size: of the training in between; the gradient that is looked at is the whole set's.
+        top: entries that are listed and nudged.
+        seed: of the starting point.
+    """
+
+    data: str = "mnist5k"
+    widths: tuple[int, ...] = (16, 16)
+    epochs: tuple[int, ...] = (0, 30)
+    learning_rate: float = 1.0
+    batch_size: int = 32
+    top: int = 20
+    seed: int = 0
+
+
+def run(config: Config) -> xr.Dataset:
+    """The gradient of each stage, its largest entries, and their nudges."""
+    if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
+        raise InputError(f"epochs = {config.epochs}, expected whole numbers >= 0 that rise")
+    problem = gd.problems.digits(config.data, widths=config.widths)
+    streams = gd.streams(0, seed=config.seed)
+    look = jax.jit(lambda w, data: examine(problem.cost, config.top, w, data))
+    at, params = 0, problem.init(streams.init)
+    before, stages = None, []
+    for epochs in config.epochs:
+        steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
+        if steps > at:
+            before = gd.descend(
+                problem,
+                optax.sgd(config.learning_rate),
+                params if before is None else before,
+                steps - at,
+                key=streams.order,
+                batch_size=config.batch_size,
+                record_every=steps,
+            )
+            at, params = steps, before.params
+        stages.append(jax.tree.map(np.asarray, look(params, problem.data)))
+    found, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
+    gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
+    side = math.isqrt(problem.network.widths[0])
+    places = [
+        derivatives.places(params, top, network=problem.network, image_shape=(side, side))
+        for top in nudges.position
+    ]
+    layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])
+    return xr.Dataset(
+        {
+            "gradient": (("stage", "entry"), gradient),
+            "layer": ("entry", layer),
+            "cost": ("stage", found.cost),
+            "norm": ("stage", found.norm),
+            "layer_norm": (("stage", "part"), np.stack(found.part_norms, axis=1)),
+            "zero_share": ("stage", found.zero_share),
+            "position": (("stage", "top"), nudges.position),
+            **{
+                name: (("stage", "top"), getattr(nudges, name))
+                for name in ("nudge", "predicted", "actual", "second_order", "rounding")
+            },
+            "dark_pixels": ((), int(np.sum(np.all(problem.data[0] == 0, axis=0)))),
+        },
+        {"epoch": ("stage", list(config.epochs))},
+        {
+            "places": [[place.label for place in stage] for stage in places],
+            "image_shape": [side, side],
+            "neurons": problem.network.widths[1],
+            "data_hash": (problem.record or {})["hash"],
+        },
+    )
+
+
+def examine(cost, count, params, data):
+    """Anatomy of the gradient at one point, and the nudges of its largest entries."""
+    found = derivatives.anatomy(cost, params, data)
+    top = derivatives.largest(found.gradient, count)
+    return found, derivatives.nudge(cost, params, data, top.position)
+
+
+def expected_error(stage):
+    """Relative error of each prediction that theory allows; without end where it predicts 0."""
+    allowed = (abs(stage.second_order) + stage.rounding).values
+    size = np.abs(stage.predicted.values)
+    return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)
+
+
+def found_error(stage):
+    """Relative error of each prediction that was found; 0 where it predicts 0."""
+    size = np.abs(stage.predicted.values)
+    off = np.abs((stage.actual - stage.predicted).values)
+    return np.divide(off, size, out=np.zeros(size.shape), where=size > 0)
+
+
+def holding_half(gradient):
+    """How many of the largest entries hold half of the squared norm."""
+    squares = np.sort(gradient.astype(float) ** 2)[::-1]
+    return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Signs, zeros, shares and the proof, a stage at a time."""
+    found = {
+        "parameters": dataset.sizes["entry"],
+        "dark_pixels": int(dataset.dark_pixels),
+        "data_hash": dataset.attrs["data_hash"],
+    }
+    for i, places in enumerate(dataset.attrs["places"]):
+        stage = dataset.isel(stage=i)
+        g = stage.gradient.values
+        error = found_error(stage)
+        shares = (stage.layer_norm.values / (float(stage.norm) or 1)) ** 2
+        name = f"epoch_{int(stage.epoch)}"
+        found |= {
+            f"{name}_cost": float(stage.cost),
+            f"{name}_gradient_norm": float(stage.norm),
+            f"{name}_exactly_zero": int(np.sum(g == 0)),
+            f"{name}_positive": int(np.sum(g > 0)),
+            f"{name}_negative": int(np.sum(g < 0)),
+            f"{name}_entries_holding_half": holding_half(g),
+            f"{name}_share_of_layers": [float(share) for share in shares],
+            f"{name}_largest_entry": places[0],
+            f"{name}_largest_error_found": float(np.max(error)),
+            f"{name}_largest_error_allowed": float(np.max(expected_error(stage))),
+            f"{name}_nudges_within_allowed": float(np.mean(error <= expected_error(stage))),
+        }
+    return found
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Sizes, the most important entries, the proof, and the first layer as images."""
+    layers = [f"layer {number}" for number in np.unique(dataset.layer)]
+    side, neurons = dataset.attrs["image_shape"], dataset.attrs["neurons"]
+    sizes, top, proof, figures = {}, {}, {}, {}
+    for i, places in enumerate(dataset.attrs["places"]):
+        stage = dataset.isel(stage=i)
+        epoch = int(stage.epoch)
+        name = "at a random start" if epoch == 0 else f"after {epoch} epochs"
+        g = stage.gradient.values
+        relative = np.abs(g) / (np.max(np.abs(g)) or 1)
+        sizes[name] = {
+            layer: relative[stage.layer.values == number + 1] for number, layer in enumerate(layers)
+        }
+        last = sum(place.startswith(f"{layers[-1]}:") for place in places)
+        top[f"{name}:\n{last} of the {len(places)} largest in {layers[-1]}"] = anatomy.Bars(
+            g[stage.position.values], places
+        )
+        proof[name] = anatomy.Proof(
+            stage.predicted.values, stage.actual.values, expected_error(stage)
+        )
+        first = g[: neurons * side[0] * side[1]].reshape(neurons, *side)
+        figures[f"pixels_{epoch}"] = images.signed(
+            first,
+            title=f"Where the gradient pulls the first layer's weights, {name}",
+            label="slope of the cost: red weights fall, blue rise, grey (dark pixels) never move",
+        )
+    return {
+        "sizes": anatomy.relative_sizes(sizes),
+        "largest": anatomy.top_entries(top),
+        "proof": anatomy.predicted_actual(proof),
+        **figures,
+    }
+
+
+if __name__ == "__main__":
+    common.main("gradient_anatomy", Config, run, plot, numbers)

@@ -1,0 +1,290 @@
+"""On a surface: is the negative gradient the steepest way down, and which minimum does it lead to?
+
+    slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
+
+Slopes are measured in hundreds of directions from values of the cost alone, without any gradient.
+Then a whole grid of starts descends as one program, and the map of where each one ends is drawn, at
+a small learning rate and at one near the limit 2 / lambda beyond which the sharpest minimum cannot
+hold a descent. At a small rate every certified saddle must lie on a border of the map; at a large
+one the same starts end elsewhere, and the borders fray.
+
+    python experiments/steepest_descent.py           (about 15 s)
+
+Expected: largest measured slope over |grad f| in [cos 0.5 deg, 1], never more than 0.5 deg from the
+negative gradient; 4 of 4 and 7 of 7 saddles on a border.
+"""
+
+from dataclasses import dataclass
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+import gdjax as gd
+from gdjax.plots import surfaces
+
+NEAR = 1e-4  # a descent this near to a certified minimum has arrived
+NOT_ARRIVED, DIVERGED = -1, -2
+DIFFERENCE = 1e-5  # step of the finite differences: their error is of order 1e-8 here
+FIELD = 17  # arrows along each side of a drawn field
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which surfaces, from where, and how.
+
+    Args:
+        functions: names of 2-D test functions.
+        side: starts along each side of the map.
+        steps: how many each start takes.
+        rates: learning rates of the maps, as shares of 2 / the largest eigenvalue at any minimum.
+        paths: random starts whose whole paths are drawn, at the first rate.
+        points: random points at which slopes in all directions are measured.
+        directions: how many, evenly around.
+        seed: of the random starts and points.
+    """
+
+    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel")
+    side: int = 200
+    steps: int = 1000
+    rates: tuple[float, ...] = (0.1, 0.9)
+    paths: int = 24
+    points: int = 200
+    directions: int = 360
+    seed: int = 0
+
+
+def directional_slopes(f, points, directions):
+    """How steep f is along each unit vector, from its values on both sides of each point."""
+    angle = 2 * jnp.pi * jnp.arange(directions) / directions
+    units = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+    def slope(point, unit):
+        return (f(point + DIFFERENCE * unit) - f(point - DIFFERENCE * unit)) / (2 * DIFFERENCE)
+
+    every = jax.vmap(jax.vmap(slope, (None, 0)), (0, None))
+    return np.asarray(angle), jax.jit(every)(points, units)
+
+
+def ends(f, learning_rate, starts, steps):
+    """Where each start is after so many steps, and the step at which it diverged, or -1."""
+
+    def cost(w, _batch):
+        return f(w)
+
+    def end(start, learning_rate):
+        optimizer = optax.sgd(learning_rate)
+        state = jax.lax.fori_loop(
+            0,
+            steps,
+            lambda at, state: gd.descent.step(cost, optimizer, state, None, None, at=at + 1)[0],
+            gd.descent.init(cost, optimizer, start, None),
+        )
+        return state.params, state.diverged_at
+
+    return jax.jit(jax.vmap(end, (0, None)))(starts, learning_rate)
+
+
+def paths(f, learning_rate, starts, steps):
+    """Where each start is at every step, [starts, steps + 1, 2]."""
+
+    def cost(w, _batch):
+        return f(w)
+
+    def path(start):
+        optimizer = optax.sgd(learning_rate)
+
+        def advance(state, _):
+            return gd.descent.step(cost, optimizer, state, None, None)[0], state.params
+
+        state = gd.descent.init(cost, optimizer, start, None)
+        return jax.lax.scan(advance, state, length=steps + 1)[1]
+
+    return jax.jit(jax.vmap(path))(starts)
+
+
+def label(points, minima, diverged):
+    """Number of the minimum that each point has arrived at, or why it has not."""
+    distance = np.linalg.norm(np.asarray(points)[..., None, :] - minima, axis=-1)
+    arrived = np.min(distance, axis=-1) < NEAR
+    found = np.where(arrived, np.argmin(distance, axis=-1), NOT_ARRIVED)
+    return np.where(np.asarray(diverged) >= 0, DIVERGED, found)
+
+
+def one(config: Config, name: str) -> xr.Dataset:
+    """All that is measured on one surface, beside what is known about it."""
+    known = gd.problems.find(name)
+    kinds = {
+        kind: np.array([p.x for p in known.critical_points if p.kind == kind]).reshape(-1, 2)
+        for kind in ("minimum", "saddle", "maximum")
+    }
+    minima = kinds["minimum"]
+    eigenvalues = np.linalg.eigvalsh(jax.vmap(jax.hessian(known.f))(jnp.asarray(minima)))
+    limit = 2 / eigenvalues.max()
+    (x_lo, x_hi), (y_lo, y_hi) = known.domain
+    x, y = np.linspace(x_lo, x_hi, config.side), np.linspace(y_lo, y_hi, config.side)
+    grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
+    square = (config.side, config.side)
+    maps = []
+    for share in config.rates:
+        end, diverged = ends(known.f, share * limit, grid, config.steps)
+        maps.append(label(end, minima, diverged).reshape(square))
+
+    init = gd.problems.function(name).init
+    keys = gd.runs.streams(config.seed, np.arange(config.paths)).init
+    walked = paths(known.f, config.rates[0] * limit, jax.vmap(init)(keys), config.steps)
+    keys = gd.runs.streams(config.seed, np.arange(config.points)).probes
+    points = jax.vmap(init)(keys)
+    angle, slope = directional_slopes(known.f, points, config.directions)
+    gradient = jax.vmap(jax.grad(known.f))
+    inside = (np.arange(FIELD) + 0.5) / FIELD
+    field_x, field_y = (a + (b - a) * inside for a, b in known.domain)
+    field = jnp.asarray(np.stack(np.meshgrid(field_x, field_y), axis=-1).reshape(-1, 2))
+    return xr.Dataset(
+        {
+            "x": ("column", x),
+            "y": ("row", y),
+            "cost": (("row", "column"), np.asarray(jax.vmap(known.f)(grid)).reshape(square)),
+            "end": (("rate", "row", "column"), np.array(maps, np.int8)),
+            "path": (("start", "step", "xy"), np.asarray(walked)),
+            "path_end": ("start", label(walked[:, -1], minima, np.full(config.paths, -1))),
+            "field_at": (("arrow", "xy"), np.asarray(field)),
+            "field": (("arrow", "xy"), -np.asarray(gradient(field))),
+            "point": (("probe", "xy"), np.asarray(points)),
+            "gradient": (("probe", "xy"), np.asarray(gradient(points))),
+            "slope": (("probe", "direction"), np.asarray(slope)),
+            "learning_rate": ("rate", np.array(config.rates) * limit),
+            **{kind: ((f"{kind}_number", "xy"), found) for kind, found in kinds.items()},
+        },
+        {"angle": ("direction", angle)}
+        | {f"{kind}_number": np.arange(len(found)) for kind, found in kinds.items()},
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """All surfaces, along a dimension `function` in the order of the config."""
+    with jax.enable_x64(True):
+        found = [one(config, name) for name in config.functions]
+    # Surfaces differ in their critical points: the missing ones become NaN.
+    dataset = xr.concat(found, "function", join="outer", data_vars="all")
+    formulas = [gd.problems.find(name).formula for name in config.functions]
+    return dataset.assign_coords(rate=list(config.rates)).assign_attrs(
+        functions=list(config.functions), formulas=formulas
+    )
+
+
+def by_function(dataset):
+    """Each surface by its name, without the padding."""
+    for index, name in enumerate(dataset.attrs["functions"]):
+        found = dataset.isel(function=index)
+        for kind in ("minimum", "saddle", "maximum"):
+            found = found.dropna(f"{kind}_number")
+        yield name, found
+
+
+def steepest(dataset):
+    """Steepest measured way down: its slope over |grad f|, and its angle to -grad f in degrees."""
+    gradient = dataset.gradient.values.reshape(-1, 2)
+    slope = dataset.slope.values.reshape(len(gradient), -1)
+    ratio = -np.min(slope, axis=1) / np.linalg.norm(gradient, axis=1)
+    away = dataset.angle.values[np.argmin(slope, axis=1)] - downhill(gradient)
+    return ratio, np.degrees(np.abs((away + np.pi) % (2 * np.pi) - np.pi))
+
+
+def downhill(gradient):
+    """Direction of -grad f, as an angle in radians."""
+    return np.arctan2(-gradient[..., 1], -gradient[..., 0])
+
+
+def on_border(surface):
+    """For each saddle, whether starts around it end in different minima at the first rate."""
+    end, found = surface.end.values[0], []
+    for x, y in surface.saddle.values:
+        row = np.argmin(np.abs(surface.y.values - y))
+        column = np.argmin(np.abs(surface.x.values - x))
+        around = end[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        found.append(len(np.unique(around[around >= 0])) > 1)
+    return np.array(found)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """How steep the steepest way is, and what the maps show."""
+    ratio, angle = steepest(dataset)
+    found = {
+        "slopes_measured": int(dataset.slope.size),
+        "steepest_over_gradient_norm_least": float(ratio.min()),
+        "steepest_over_gradient_norm_most": float(ratio.max()),
+        "degrees_from_negative_gradient_most": float(angle.max()),
+    }
+    for name, surface in by_function(dataset):
+        small = surface.end.values[0]
+        border = on_border(surface)
+        found[f"{name}_saddles"] = len(border)
+        found[f"{name}_saddles_on_border"] = int(border.sum())
+        found[f"{name}_share_by_minimum"] = [
+            float(np.mean(small == number)) for number in surface.minimum_number.values
+        ]
+        for index, share in enumerate(dataset.rate.values):
+            end = surface.end.values[index]
+            found[f"{name}_learning_rate_{share:g}"] = float(surface.learning_rate[index])
+            found[f"{name}_diverged_{share:g}"] = float(np.mean(end == DIVERGED))
+            found[f"{name}_not_arrived_{share:g}"] = float(np.mean(end == NOT_ARRIVED))
+            found[f"{name}_elsewhere_{share:g}"] = float(np.mean(end != small))
+    return found
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Slopes in all directions, paths over the surfaces, and the maps of where starts end."""
+    pictures = [
+        surfaces.Surface(
+            title=formula,
+            x=surface.x.values,
+            y=surface.y.values,
+            cost=surface.cost.values,
+            minima=surface.minimum.values,
+            saddles=surface.saddle.values,
+            maxima=surface.maximum.values,
+        )
+        for (_, surface), formula in zip(
+            by_function(dataset), dataset.attrs["formulas"], strict=True
+        )
+    ]
+    found = dict(by_function(dataset))
+    first = next(iter(found.values()))
+    centre = np.array([np.mean(pictures[0].x), np.mean(pictures[0].y)])
+    shown = np.argmin(np.linalg.norm(first.point.values - centre, axis=1))
+    gradient = dataset.gradient.values.reshape(-1, 2)
+    slope = dataset.slope.values.reshape(len(gradient), -1)
+    figures = {
+        "directions": surfaces.directions(
+            pictures[0],
+            first.point.values[shown],
+            int(shown),
+            dataset.angle.values,
+            downhill=downhill(gradient),
+            slopes=slope / np.linalg.norm(gradient, axis=1, keepdims=True),
+        ),
+        "basins": surfaces.basins(
+            pictures,
+            [list(surface.end.values) for surface in found.values()],
+            [list(surface.learning_rate.values) for surface in found.values()],
+            not_arrived=NOT_ARRIVED,
+            diverged=DIVERGED,
+        ),
+    }
+    for picture, (name, surface) in zip(pictures, found.items(), strict=True):
+        figures[f"paths_{name}"] = surfaces.paths(
+            picture,
+            surface.path.values,
+            surface.path_end.values,
+            field_at=surface.field_at.values,
+            field=surface.field.values,
+        )
+    return figures
+
+
+if __name__ == "__main__":
+    common.main("steepest_descent", Config, run, plot, numbers)

@@ -1,0 +1,54 @@
+"""A small network learns to read a share of the digits that no guessing reaches."""
+
+import digits
+import numpy as np
+import pytest
+from digits import Config
+
+SMALL = Config(epochs=6, random_networks=16)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return digits.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return digits.numbers(dataset)
+
+
+def test_before_training_it_guesses(found):
+    # Random networks, each right by chance: 1 in 10 of a set with 100 digits a class.
+    off = abs(found["random_networks_mean_accuracy"] - 0.1)
+    assert off < max(5 * found["random_networks_standard_error"], 0.01)
+    assert found["initial_test_accuracy"] < 0.25
+    assert found["initial_cost"] == pytest.approx(2.5, abs=0.2)
+
+
+def test_after_training_it_reads_digits_it_has_never_seen(found):
+    assert found["final_cost"] < 0.4 < found["baseline_cost"]
+    # Six epochs, a fifth of the default: far above 10 %, where a network that learnt nothing stays.
+    assert found["final_test_accuracy"] > 0.7
+    assert found["wrong"] == round(1000 * (1 - found["final_test_accuracy"]))
+
+
+def test_outputs_kept_are_those_of_the_accuracies(dataset):
+    for name, record in (("before", 0), ("after", -1)):
+        right = np.argmax(dataset[name].values, axis=1) == dataset.label.values
+        assert np.mean(right) == pytest.approx(float(dataset.test_accuracy[record]), abs=1e-6)
+
+
+def test_costs_on_images_never_trained_on_are_recorded_and_higher(dataset):
+    assert dataset.epoch.values.tolist() == list(range(7))
+    target = np.eye(10)[dataset.label.values]
+    by_hand = np.mean(np.sum((dataset.after.values - target) ** 2, axis=1))
+    assert float(dataset.test_cost[-1]) == pytest.approx(by_hand, rel=1e-5)
+    assert float(dataset.test_cost[-1]) > float(dataset.cost[-1])
+
+
+def test_pictures_need_nothing_but_the_data(dataset):
+    figures = digits.plot(dataset)
+    assert set(figures) == {"learning", "confusion", "wrong", "weights"}
+    images = [axes for axes in figures["weights"].axes if axes.images]
+    assert len(images) == 16

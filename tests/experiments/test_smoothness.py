@@ -1,0 +1,87 @@
+"""A step has no slope, so nothing can be learnt; above that, temperature is a unit of weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import smoothness
+from smoothness import Config
+
+import gdjax as gd
+
+SMALL = Config(
+    temperatures=(0.5, 0.03125, 0.0009765625, 0.0),
+    learning_rates=(0.01, 1.0),
+    seeds=2,
+    epochs=1,
+    looked_at=(10.0, 1.0, 0.05, 0.0001, 0.0),
+    images=40,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return smoothness.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return smoothness.numbers(dataset)
+
+
+def test_steps_have_no_gradient_and_learn_nothing(dataset, found):
+    assert found["gradient_norm_of_steps"] == 0
+    assert np.all(dataset.image_gradient_norm.sel(looked_at=0) == 0)
+    assert found["cost_moved_by_steps"] == 0
+    assert found["accuracy_at_0"] < 0.25
+
+
+def test_gradients_of_single_images_grow_before_they_are_gone(dataset):
+    median = dataset.image_gradient_norm.median(("image", "seed"))
+    assert float(median.sel(looked_at=10)) < float(median.sel(looked_at=1))
+    assert float(median.sel(looked_at=1)) < float(median.sel(looked_at=0.05))
+    assert float(median.sel(looked_at=0.0001)) == 0
+
+
+def test_learning_stops_at_low_temperature_whatever_the_rate(dataset):
+    accuracy = dataset.test_accuracy.isel(step=-1).median("seed").max("learning_rate")
+    assert float(accuracy.sel(temperature=0.5)) > 0.5
+    assert float(accuracy.sel(temperature=0.03125)) < 0.3
+
+
+def test_temperature_is_a_unit_of_weights(dataset):
+    """C(w; T) = C(w / T; 1): scaled starts and rates give the same descent to the last bit."""
+    warm = dataset.scaled_cost.values[dataset.temperature.values > 0]
+    assert np.array_equal(warm, np.broadcast_to(warm[:1], warm.shape))
+    assert np.all(warm[..., -1] < warm[..., 0])
+
+
+def test_temperature_zero_is_the_step():
+    image = jnp.asarray(np.random.default_rng(0).integers(0, 256, (20, 784), dtype=np.uint8))
+    smooth = gd.problems.Network((784, 16, 16, 10))
+    step = gd.problems.Network((784, 16, 16, 10), activation="step")
+    params = smooth.init(jax.random.key(0))
+    cold = smooth.apply(params, image, temperature=0.0)
+    assert np.array_equal(cold, step.apply(params, image))
+    gradient = jax.grad(lambda p: jnp.sum(step.apply(p, image) ** 2))(params)
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def test_cost_along_a_weight_is_a_staircase(dataset):
+    stairs = dataset.cost_along.sel(drawn=0).values
+    smooth = dataset.cost_along.sel(drawn=1).values
+    # Each of the images moves the cost by a whole number over their count, at most once.
+    assert len(np.unique(stairs)) <= SMALL.along + 1
+    jumps = np.diff(stairs) * SMALL.along
+    np.testing.assert_allclose(jumps, np.round(jumps), atol=1e-4)
+    assert 0 < np.count_nonzero(jumps) <= SMALL.along
+    assert np.abs(np.diff(smooth)).max() < 1e-3
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+    import xarray as xr
+
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    figures = smoothness.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
+    assert list(figures) == ["cooling"]
+    figures["cooling"].canvas.draw()

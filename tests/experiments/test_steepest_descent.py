@@ -1,0 +1,87 @@
+"""The negative gradient is the steepest way down; saddles lie on the borders between basins."""
+
+import numpy as np
+import pytest
+import steepest_descent
+from steepest_descent import Config
+
+SMALL = Config(side=60, steps=600, paths=6, points=25, directions=180)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return steepest_descent.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return steepest_descent.numbers(dataset)
+
+
+def test_gradients_of_himmelblau(dataset):
+    x, y = dataset.point.values[0].T
+    first, second = x**2 + y - 11, x + y**2 - 7
+    expected = np.stack([4 * x * first + 2 * second, 2 * first + 4 * y * second], axis=-1)
+    np.testing.assert_allclose(dataset.gradient.values[0], expected, rtol=1e-12, atol=1e-10)
+
+
+def test_no_direction_is_steeper_than_the_negative_gradient(dataset, found):
+    # The nearest of directions 2 degrees apart is at most 1 degree away.
+    assert found["degrees_from_negative_gradient_most"] <= 1 + 1e-3
+    assert found["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
+    assert found["steepest_over_gradient_norm_most"] <= 1 + 1e-6
+    length = np.linalg.norm(dataset.gradient.values, axis=-1, keepdims=True)
+    assert np.all(np.abs(dataset.slope.values) <= length * (1 + 1e-6))
+
+
+def test_slopes_are_the_cosine_of_the_angle_to_the_gradient(dataset):
+    gradient = dataset.gradient.values
+    towards = np.arctan2(gradient[..., 1], gradient[..., 0])[..., None]
+    length = np.linalg.norm(gradient, axis=-1, keepdims=True)
+    expected = length * np.cos(dataset.angle.values - towards)
+    np.testing.assert_allclose(dataset.slope.values, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "saddles"), [("himmelblau", 4), ("six_hump_camel", 7)])
+def test_every_saddle_lies_on_a_border(found, name, saddles):
+    assert found[f"{name}_saddles"] == found[f"{name}_saddles_on_border"] == saddles
+
+
+def test_every_start_arrives_at_a_small_rate(found):
+    for name, minima in (("himmelblau", 4), ("six_hump_camel", 6)):
+        assert found[f"{name}_diverged_0.1"] == found[f"{name}_not_arrived_0.1"] == 0
+        shares = found[f"{name}_share_by_minimum"]
+        assert len(shares) == minima
+        assert min(shares) > 0.05
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_the_camel_is_the_same_after_half_a_turn(dataset):
+    minima = dataset.minimum.values[1]
+    partner = [int(np.argmin(np.linalg.norm(minima + m, axis=1))) for m in minima]
+    end = dataset.end.values[1, 0]
+    assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
+
+
+def test_a_large_rate_sends_starts_elsewhere(found):
+    assert found["himmelblau_elsewhere_0.9"] > 0.1
+    assert found["six_hump_camel_diverged_0.9"] > 0.1  # its x^6 outgrows any fixed rate
+
+
+def test_above_the_limit_the_sharpest_minimum_holds_nobody():
+    found = steepest_descent.run(
+        Config(functions=("himmelblau",), side=30, steps=600, rates=(0.1, 1.05), paths=2, points=2)
+    )
+    sharpest = 3  # (-3.779, -3.283), largest eigenvalue 133.786
+    assert (found.end.values[0, 0] == sharpest).mean() > 0.2
+    assert not (found.end.values[0, 1] == sharpest).any()
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+    import xarray as xr
+
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    figures = steepest_descent.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
+    assert sorted(figures) == ["basins", "directions", "paths_himmelblau", "paths_six_hump_camel"]
+    for figure in figures.values():
+        figure.canvas.draw()
