@@ -15,6 +15,8 @@ from .sweeps import axes as axes
 from .sweeps import compare as compare
 from .sweeps import open_dataset as open_dataset
 from .sweeps import params_of as params_of
+from .sweeps import replay as replay
+from .sweeps import resume as resume
 from .sweeps import sweep as sweep
 from .sweeps import together as together
 from .sweeps import verify as verify

@@ -56,7 +56,9 @@ class Order:
                 f"batch_size = {batch_size}, expected 1 to {samples}, the number of samples; "
                 f"None takes the whole set at every step"
             )
-        self.keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
+        keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
+        # A single descent runs on the first device; where there are several, it is not disturbed.
+        self.keys = jax.device_put(keys, jax.local_devices()[-1])
         self.samples, self.batch_size = samples, batch_size
         self._passes: dict[int, Any] = {}
 

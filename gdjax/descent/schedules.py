@@ -64,13 +64,16 @@ def warmup_cosine(
             f"0 <= warmup_steps <= total_steps"
         )
 
+    peak, first, last = (jnp.asarray(rate) for rate in (learning_rate, start, end))
+    warmup, total = jnp.asarray(warmup_steps), jnp.asarray(total_steps)
+
     def rate(step: Any) -> Array:
         step = jnp.asarray(step, jnp.result_type(float))
         # Divisors of 0 belong to the branch that is not taken.
-        risen = step / jnp.maximum(warmup_steps, 1)
-        fallen = jnp.clip((step - warmup_steps) / jnp.maximum(total_steps - warmup_steps, 1), 0, 1)
-        rising = start + (learning_rate - start) * risen
-        falling = end + (learning_rate - end) * (1 + jnp.cos(jnp.pi * fallen)) / 2
-        return jnp.where(step < warmup_steps, rising, falling)
+        risen = step / jnp.maximum(warmup, 1)
+        fallen = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
+        rising = first + (peak - first) * risen
+        falling = last + (peak - last) * (1 + jnp.cos(jnp.pi * fallen)) / 2
+        return jnp.where(step < warmup, rising, falling)
 
     return rate

@@ -1,0 +1,38 @@
+"""The `gdjax` command: each subcommand is a typed dataclass that parses, calls, prints and writes.
+
+Nothing here imports JAX before a command runs, so `gdjax --help` and a wrong flag answer at once.
+"""
+
+import sys
+from typing import Annotated
+
+import tyro
+
+from gdjax.cli.data import Data
+from gdjax.cli.store import Replay, Resume
+from gdjax.cli.sweep import Sweep
+from gdjax.cli.train import Train
+from gdjax.errors import GdjaxError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 2 on input that cannot work, with 130 on Ctrl-C."""
+    command = tyro.cli(
+        Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+        | Annotated[Resume, tyro.conf.subcommand("resume")]
+        | Annotated[Replay, tyro.conf.subcommand("replay")]
+        | Annotated[Data, tyro.conf.subcommand("data")],
+        prog="gdjax",
+        description="See gradient descent: what the step does, and where it ends.",
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
+    )
+    try:
+        command.run()
+    except GdjaxError as error:
+        print(f"gdjax: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,5 @@
+"""`python -m gdjax.cli` is `gdjax`."""
+
+from gdjax.cli import main
+
+main()

@@ -1,0 +1,117 @@
+"""Where a command or an experiment leaves what it found: summary.json, data, pictures.
+
+    results/<name>/<short hash of the config>/
+
+The same config overwrites its own results and no others.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from gdjax.errors import GdjaxError, InputError
+
+PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
+
+
+def plain(value: Any) -> Any:
+    """A config, array or number as what JSON can hold; NaN and infinities become strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
+    """Short hash of a config, eight hex digits; where results go is not part of it."""
+    entries = {k: v for k, v in plain(config).items() if k not in leave_out}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def folder(name: str, config: Any, out: Path | None) -> Path:
+    """The folder for the results of `config`, made if need be; `out` if that is given.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    path = out if out is not None else Path("results") / name / digest(config)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--out = {path}: cannot make this folder ({error.strerror}); choose another"
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out = {path}: no permission to write there; choose another folder")
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results."""
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
+
+
+def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]) -> Path:
+    """Write summary.json: what was run, with which config and versions, and what came out.
+
+    Raises:
+        GdjaxError: it could not be written, such as on a full disk.
+    """
+    import jax
+
+    summary = {
+        "name": name,
+        "config": plain(config),
+        "versions": versions(),
+        "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
+        **plain(numbers),
+    }
+    file = path / "summary.json"
+    write(file, json.dumps(summary, indent=1) + "\n")
+    return file
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text file at once or not at all.
+
+    Raises:
+        GdjaxError: it could not be written, such as on a full disk.
+    """
+    partial = file.with_name(file.name + ".partial")
+    try:
+        partial.write_text(text)
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise GdjaxError(
+            f"{file}: could not be written ({error.strerror}); free some space or choose "
+            f"another folder with --out"
+        ) from error
+
+
+def save_figure(figure: Any, file: Path) -> None:
+    """Write a picture at 150 dots an inch.
+
+    Raises:
+        GdjaxError: it could not be written, such as on a full disk.
+    """
+    try:
+        figure.savefig(file, dpi=150)
+    except OSError as error:
+        raise GdjaxError(
+            f"{file}: could not be written ({error.strerror}); free some space or choose "
+            f"another folder with --out"
+        ) from error

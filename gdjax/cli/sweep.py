@@ -1,0 +1,118 @@
+"""`gdjax sweep`: the digit network over learning rates, seeds and whatever else is named."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gdjax.cli.grid import GRAMMAR, parse
+from gdjax.errors import InputError
+
+Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Compare learning rates and starting points: many descents as one program.
+
+    Values of an axis: 1  |  0.5,1,2  |  0:8 (whole numbers)  |  0:1:5  |  0.1:30:12:log
+    """
+
+    learning_rate: Values = "0.1:30:12:log"
+    """Learning rates."""
+    seed: Values = "0:8"
+    """Seeds of the starting points."""
+    data_seed: Values | None = None
+    """Seeds of the order of mini-batches; the same order for all runs if not given."""
+    init_scale: Values | None = None
+    """Scales of the starting weights."""
+    axes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUES")] = ()
+    """Further axes, such as temperature=1,0.5 or momentum=0,0.9."""
+    data: str = "mnist5k"
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
+    widths: tuple[int, ...] = (16, 16)
+    """Hidden neurons a layer."""
+    activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
+    """Activation of the neurons."""
+    initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
+    """How weights start."""
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    """Update rule; momentum is 0.9 unless it is an axis."""
+    batch_size: int | Literal["full"] = 32
+    """Samples a step; full takes the whole training set."""
+    epochs: int = 20
+    """Passes over the training set."""
+    steps: int | None = None
+    """Steps, instead of epochs."""
+    record_every: int | None = None
+    """Steps from one record to the next; an epoch if not given."""
+    root: int = 0
+    """Seed of the whole study."""
+    store: Path | None = None
+    """Zarr store; what it holds is not computed again. By default in the results folder."""
+    width: int | None = None
+    """Runs a device computes at a time; chosen by memory if not given."""
+    out: Path | None = None
+    """Folder for summary and pictures; by default results/sweep/<hash of these settings>."""
+
+    def run(self) -> None:
+        """Sweep, then print the table and write summary and pictures."""
+        named = self._axes()
+        if self.batch_size != "full" and self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
+        for flag, value in (("--epochs", self.epochs), ("--steps", self.steps)):
+            if value is not None and value < 1:
+                raise InputError(f"{flag} {value}: expected at least 1")
+        from gdjax.cli import process
+
+        process.own()
+        from gdjax.cli import optimizers, report, results
+        from gdjax.descent import steps_for
+        from gdjax.problems import digits
+        from gdjax.sweeps import axes, sweep
+
+        problem = digits(
+            self.data,
+            widths=self.widths,
+            activation=self.activation,
+            initializer=self.initializer,
+        )
+        batch_size = None if self.batch_size == "full" else self.batch_size
+        epoch = steps_for(1, problem.samples, batch_size)
+        folder = results.folder("sweep", self, self.out)
+        store = self.store or folder / "runs.zarr"
+        with process.resumable(f"gdjax resume {store}"):
+            runs = sweep(
+                problem,
+                axes(**named),
+                self.steps or self.epochs * epoch,
+                optimizer=optimizers.factory(self.optimizer, named),
+                batch_size=batch_size,
+                record_every=self.record_every or epoch,
+                root=self.root,
+                store=store,
+                width=self.width,
+            )
+        report.sweep(runs, folder, self)
+
+    def _axes(self):
+        given = {
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "data_seed": self.data_seed,
+            "init_scale": self.init_scale,
+        }
+        named = {
+            name: parse(text, "--" + name.replace("_", "-"))
+            for name, text in given.items()
+            if text is not None
+        }
+        for entry in self.axes:
+            name, equals, text = entry.partition("=")
+            if not equals or name in named:
+                raise InputError(
+                    f"--axes {entry}: expected NAME=VALUES with a new name and values {GRAMMAR}"
+                )
+            named[name] = parse(text, f"--axes {name}")
+        return named

@@ -1,0 +1,153 @@
+"""`gdjax train`: one network learns to read digits, from random guesses to the end."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gdjax.errors import GdjaxError, InputError
+
+
+@dataclass(frozen=True)
+class Train:
+    """Descend once: a network of neurons learns to read handwritten digits."""
+
+    data: str = "mnist5k"
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
+    widths: tuple[int, ...] = (16, 16)
+    """Hidden neurons a layer."""
+    activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
+    """Activation of the neurons."""
+    initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
+    """How weights start."""
+    learning_rate: float = 1.0
+    """Learning rate."""
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    """Update rule; momentum is 0.9."""
+    batch_size: int | Literal["full"] = 32
+    """Samples a step; full takes the whole training set."""
+    epochs: int = 30
+    """Passes over the training set."""
+    steps: int | None = None
+    """Steps, instead of epochs."""
+    seed: int = 0
+    """Seed of the starting point."""
+    out: Path | None = None
+    """Folder for results; by default results/train/<hash of these settings>."""
+
+    def run(self) -> None:
+        """Train, then print the table and write summary, parameters and pictures."""
+        self._check()
+        from gdjax.cli import optimizers, process, results
+
+        process.own()
+        from gdjax import problems, runs
+        from gdjax.descent import descend, steps_for
+
+        problem = problems.digits(
+            self.data, widths=self.widths, activation=self.activation, initializer=self.initializer
+        )
+        batch_size = None if self.batch_size == "full" else self.batch_size
+        epoch = steps_for(1, problem.samples, batch_size)
+        steps = self.steps or self.epochs * epoch
+        folder = results.folder("train", self, self.out)
+        streams = runs.streams(0, seed=self.seed)
+        start = problem.init(streams.init)
+        run = descend(
+            problem,
+            optimizers.factory(self.optimizer)(learning_rate=self.learning_rate),
+            start,
+            steps,
+            key=streams.order,
+            batch_size=batch_size,
+            record_every=epoch if batch_size else max(1, steps // 200),
+        )
+        self._write(folder, problem, start, run, epoch)
+        if run.interrupted:
+            print(
+                f"interrupted after {run.steps} of {steps} steps; the parameters so far are in "
+                f"{folder / 'params.npz'}. Run the same command again for all of them",
+                file=sys.stderr,
+            )
+            raise SystemExit(130)
+
+    def _check(self):
+        """What is wrong is said before JAX is imported."""
+        for flag, value in (
+            ("--epochs", self.epochs),
+            ("--steps", self.steps),
+            ("--batch-size", self.batch_size),
+            ("--widths", min(self.widths, default=None)),
+        ):
+            if isinstance(value, int) and value < 1:
+                raise InputError(f"{flag} {value}: expected at least 1")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed}: expected 0 to {2**32 - 1}")
+
+    def _write(self, folder: Path, problem: Any, start: Any, run: Any, epoch: int) -> None:
+        import jax
+        import jax.numpy as jnp
+        import numpy as np
+
+        from gdjax.cli import results
+        from gdjax.plots import training
+        from gdjax.sweeps.arrays import named_leaves, storable
+
+        accuracy = run.measures["test_accuracy"]
+        shown = np.unique(np.round(np.geomspace(1, len(run.step), 8)).astype(int) - 1)
+        print("    epoch      step  training cost  test accuracy")
+        for i in shown:
+            print(
+                f"{run.step[i] / epoch:>9.1f}  {run.step[i]:>8}  {run.cost[i]:>13.4f}"
+                f"  {accuracy[i]:>13.1%}"
+            )
+        print(
+            f"{problem.network.parameter_count:,} parameters, {run.outcome}"
+            + (f" at step {run.diverged_at}" if run.diverged_at is not None else "")
+            + f"; compiled in {run.seconds['compile']:.1f} s, ran in {run.seconds['run']:.1f} s"
+        )
+        leaves = named_leaves("params", run.params)
+        try:
+            np.savez(folder / "params.npz", **{n: storable(a) for n, a in leaves.items()})  # ty: ignore[invalid-argument-type]
+        except OSError as error:
+            raise GdjaxError(
+                f"{folder / 'params.npz'}: could not be written ({error.strerror}); free some "
+                f"space or choose another folder with --out"
+            ) from error
+        results.write_summary(
+            folder,
+            "train",
+            self,
+            {
+                "problem": problem.record,
+                "parameter_count": problem.network.parameter_count,
+                "final_test_accuracy": float(accuracy[-1]),
+                "initial_cost": float(run.cost[0]),
+                "final_cost": float(run.cost[-1]),
+                "final_gradient_norm": float(run.gradient_norm[-1]),
+                "baseline_cost": problem.baseline,
+                "outcome": run.outcome,
+                "diverged_at": run.diverged_at,
+                "interrupted": run.interrupted,
+                "steps": run.steps,
+                "seconds": dict(run.seconds),
+            },
+        )
+        images, labels = problem.measures["test_accuracy"].data
+        predict = jax.jit(problem.predict)
+        pictures = training.pictures(
+            epoch=run.step / epoch,
+            cost=run.cost,
+            accuracy=accuracy,
+            baseline=problem.baseline,
+            inputs=images,
+            labels=labels,
+            before=np.asarray(predict(start, jnp.asarray(images))),
+            after=np.asarray(predict(run.params, jnp.asarray(images))),
+            weights=np.asarray(run.params[0].weights),
+        )
+        for name, figure in pictures.items():
+            results.save_figure(figure, folder / f"{name}.png")
+        print(f"written to {folder}")

@@ -1,0 +1,163 @@
+"""What the arrays of a sweep are: names, dimensions, types, units.
+
+    cost[axes, step],   outcome[axes],   params.0.weights[axes, 0.weights[0], 0.weights[1]]
+
+A parameter's name is its place in the pytree:
+
+>>> named_leaves("params", {"a": [1.0, 2.0]})
+{'params.a.0': 1.0, 'params.a.1': 2.0}
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax.descent import outcome
+from gdjax.descent.block import Plan
+from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
+from gdjax.problems.problem import Measure
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.layout import Coordinate, Layout, Variable
+
+DESCRIBED = {
+    "cost": "cost over the whole training set",
+    "batch_cost": "mean cost of the mini-batches since the record before",
+    "gradient_norm": "norm of the whole set's gradient",
+}
+OWN = (*DESCRIBED, "outcome", "diverged_at")
+HEAVY = ("params", "snapshots")
+
+
+def recorded(measures: Mapping[str, Measure], batched: bool) -> tuple[str, ...]:
+    """Names of the arrays that have a step: costs and measures."""
+    return ("cost", *(("batch_cost",) if batched else ()), "gradient_norm", *measures)
+
+
+def layout(
+    grid: Axes,
+    box: tuple[int, ...],
+    plan: Plan,
+    params: PyTree,
+    measures: Mapping[str, Measure],
+    *,
+    batched: bool,
+) -> Layout:
+    """Which arrays a sweep consists of, with their names, units and coordinates.
+
+    Args:
+        grid: the axes.
+        box: length of a tile along each of its dimensions.
+        plan: steps, records and snapshots.
+        params: shapes of one run's parameters.
+        measures: what is watched.
+        batched: mini-batches instead of the whole set.
+    """
+    steps = plan.records()
+    snapshots = steps[plan.is_snapshot(steps)]
+    dims = tuple(grid.sizes)
+    sizes = {**grid.sizes, "step": len(steps)}
+    coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
+    variables = {}
+    for name in recorded(measures, batched):
+        measure = measures.get(name)
+        long_name = measure.long_name if measure else DESCRIBED[name]
+        variables[name] = Variable(
+            (*dims, "step"),
+            np.dtype(cost_type(params)),
+            {
+                "long_name": long_name or name.replace("_", " "),
+                "units": measure.units if measure else "1",
+            },
+        )
+    variables["outcome"] = Variable(
+        dims,
+        np.int8,
+        {
+            "long_name": "how the run ended",
+            "flag_values": list(range(len(outcome.OUTCOMES))),
+            "flag_meanings": " ".join(outcome.OUTCOMES),
+        },
+        fill_value=-1,
+    )
+    variables["diverged_at"] = Variable(
+        dims,
+        np.int32,
+        {"long_name": "step of divergence, -1 where there was none", "units": "1"},
+        fill_value=-2,
+    )
+    kept = [("params", (), "final parameters")]
+    if len(snapshots):
+        sizes["snapshot_step"] = len(snapshots)
+        coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
+        kept.append(("snapshots", ("snapshot_step",), "parameters along the way"))
+    for prefix, own, long_name in kept:
+        for name, leaf in named_leaves("params", params).items():
+            inner = tuple(f"{name.removeprefix('params.')}[{i}]" for i in range(len(leaf.shape)))
+            sizes |= dict(zip(inner, leaf.shape, strict=True))
+            variables[name.replace("params", prefix, 1)] = Variable(
+                (*dims, *own, *inner),
+                np.float32 if _short(leaf.dtype) else np.dtype(leaf.dtype),
+                {"long_name": f"{long_name}: {name}", "units": "1"},
+            )
+    return Layout(sizes, dict(zip(dims, box, strict=True)), variables, coordinates)
+
+
+def _axis_values(grid):
+    found = {}
+    for dim, along in grid.dimensions.items():
+        for axis, values in along.items():
+            found[axis] = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
+        if dim not in along:
+            found[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
+    return found
+
+
+def _numbers(dim, values, long_name):
+    return Coordinate((dim,), values, {"long_name": long_name, "units": "1"})
+
+
+def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
+    """Bytes of some of a layout's variables."""
+    found = [layout.variables[name] for name in names]
+    return sum(
+        math.prod(layout.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in found
+    )
+
+
+def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
+    """Arrays of a pytree by their place in it, joined by dots.
+
+    Raises:
+        InputError: two of them would have the same name.
+
+    Examples:
+        >>> named_leaves("params", 3.0)
+        {'params': 3.0}
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {
+        ".".join(filter(None, (prefix, jax.tree_util.keystr(path, simple=True, separator=".")))): a
+        for path, a in leaves
+    }
+    if len(named) < len(leaves):
+        raise InputError(
+            f"{prefix}: two arrays have the same name, of {', '.join(named)}; keys of the "
+            f"parameters, joined by dots, must differ"
+        )
+    return named
+
+
+def storable(array: Any) -> np.ndarray:
+    """An array as one of NumPy's own types; bfloat16 and the like become float32, exactly."""
+    array = np.asarray(array)
+    return array.astype(np.float32) if _short(array.dtype) else array
+
+
+def _short(dtype):
+    """Whether a float type is one that NumPy and most readers lack."""
+    return np.dtype(dtype).kind not in "biuf"

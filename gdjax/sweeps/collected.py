@@ -1,0 +1,78 @@
+"""What a slab of runs has brought so far, in a form that outlives the process.
+
+records, snapshots: [runs, steps so far, ...];   carry: all that the next step needs
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax.descent import block
+
+
+class Collected:
+    """What a slab of runs has brought so far."""
+
+    def __init__(self, kept: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None):
+        self.carry: Any = None
+        self.step = 0
+        self.saved: tuple[list[np.ndarray], int] | None = None
+        self._records: list[dict[str, np.ndarray]] = []
+        self._snapshots: list[dict[str, np.ndarray]] = []
+        if kept is not None:
+            found, meta = kept
+            self.step = meta["step"]
+            self.saved = [found[f"carry.{i}"] for i in range(meta["leaves"])], meta["step"]
+            for name, into in (("records", self._records), ("snapshots", self._snapshots)):
+                if meta[name]:
+                    into.append({key: found[f"{name}.{key}"] for key in meta[name]})
+
+    def add(self, piece: block.Piece) -> None:
+        fields = piece.records._asdict()
+        self._records.append({**fields.pop("measures"), **fields})
+        if piece.snapshots is not None:
+            leaves = jax.tree.leaves(piece.snapshots)
+            self._snapshots.append({str(i): np.asarray(a) for i, a in enumerate(leaves)})
+        self.carry, self.step = piece.carry, piece.step
+
+    @property
+    def records(self) -> dict[str, np.ndarray]:
+        return _joined(self._records)
+
+    @property
+    def snapshots(self) -> PyTree:
+        """Parameters along the way, each leaf [runs, snapshots, ...]."""
+        structure = jax.tree.structure(self.carry.state.params)
+        return jax.tree.unflatten(structure, list(_joined(self._snapshots).values()))
+
+    def packed(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What the descent can be taken up from, as `kept`."""
+        leaves = [to_host(a) for a in jax.tree.leaves(self.carry)]
+        found = {f"carry.{i}": a for i, a in enumerate(leaves)}
+        meta: dict[str, Any] = {"step": self.step, "leaves": len(leaves)}
+        for name, parts in (("records", self._records), ("snapshots", self._snapshots)):
+            joined = _joined(parts)
+            found |= {f"{name}.{key}": a for key, a in joined.items()}
+            meta[name] = list(joined)
+        return found, meta
+
+
+def _joined(parts):
+    names = parts[0] if parts else ()
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}
+
+
+def to_host(array: Any) -> np.ndarray:
+    """An array in host memory; a random key as its numbers."""
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(array) if is_key else array)
+
+
+def from_host(array: np.ndarray, like: Any) -> Any:
+    """The inverse of `to_host`, given an array of the same kind."""
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+    return array

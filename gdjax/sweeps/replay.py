@@ -1,0 +1,268 @@
+"""A stored sweep again, from its record alone: one run of it, or what is missing of it.
+
+    replay(store, at):  run `at` once more, in a slab of the recorded width, and compare the bits
+    resume(store):      compute the tiles that are not finished
+
+>>> import tempfile, optax
+>>> from gdjax import problems
+>>> from gdjax.sweeps.axes import axes
+>>> with tempfile.TemporaryDirectory() as folder:
+...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", width=2)
+...     again = replay(f"{folder}/s", {"learning_rate": 0.09, "seed": 1})
+>>> again.at, again.equal, again.first_step
+({'learning_rate': 0.1, 'seed': 1}, True, None)
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import ScalarLike
+
+from gdjax.errors import InputError, StoreError
+from gdjax.problems.problem import Problem
+from gdjax.sweeps import frame, record
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.integrity import local
+from gdjax.sweeps.layout import plain
+from gdjax.sweeps.plan import draft, fit
+from gdjax.sweeps.store import read_attributes
+from gdjax.sweeps.sweep import sweep
+
+VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A run of a stored sweep that has been run again.
+
+    Args:
+        at: the run's values, by axis.
+        equal: whether everything is what the store holds, to the last bit.
+        largest_difference: between two numbers, over records and parameters; infinite where one of
+            them is and the other is not.
+        first_step: first recorded step at which something differs, the last one where it is only
+            the parameters; None where nothing does.
+        changed: what differs from the setting that computed the store's numbers: device, versions;
+            by name, (stored, here). Bits are only promised where nothing does.
+        dataset: the run's records and parameters, as in the store without the axes.
+    """
+
+    at: Mapping[str, int | float]
+    equal: bool
+    largest_difference: float
+    first_step: int | None
+    changed: Mapping[str, tuple[Any, Any]]
+    dataset: Any
+
+
+def replay(
+    store: str | Path,
+    at: Mapping[str, ScalarLike],
+    *,
+    problem: Problem | None = None,
+    optimizer: Callable | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Replay:
+    """Run one run of a stored sweep again and compare it with what the store holds.
+
+    Args:
+        store: folder of the store; it may be in use.
+        at: values by axis; the nearest run of the grid is taken. Every dimension of the grid needs
+            a value of one of its axes.
+        problem: the sweep's, where it was the user's own.
+        optimizer: the sweep's, where it cannot be imported by name.
+        devices: what to compute on; None takes the first local ones, as many as recorded.
+
+    Raises:
+        InputError: a value that is missing, or for something that is no axis.
+        StoreError: no store; a run that is not finished; a problem or an optimizer that has to be
+            given, or is not the recorded one (the message lists the differences).
+    """
+    from gdjax.sweeps.dataset import open_dataset
+
+    path = local(store)
+    stored, arguments = _rebuilt(path, problem, optimizer)
+    grid = arguments.pop("axes")
+    index = nearest(grid, at)
+    local_devices = jax.local_devices() if devices is None else devices
+    count = stored["slab"]["devices"]
+    work = draft(axes=grid, devices=tuple(local_devices)[:count], **arguments)
+    work = fit(work, stored["slab"]["width"])
+    with open_dataset(path) as dataset:
+        there = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
+        origins = dataset.attrs["origins"]
+    number = int(there["finished"])
+    if number == 0:
+        raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
+    changed = _changed(origins[number - 1], record.information(work))
+    _compare(path, stored, work, lenient=bool(changed))
+    slots = tuple(np.full(work.slab.runs, i) for i in index)
+    found = work.descend(slots)
+    assert found is not None  # nobody stops it
+    names = [str(name) for name in there.data_vars if name != "finished"]
+    here = there[names].copy(data={name: found[name][0] for name in names})
+    values = grid.values(tuple(np.array([i]) for i in index))
+    first = _first_step(here, there)
+    return Replay(
+        at={axis: value[0].item() for axis, value in values.items()},
+        equal=first is None,
+        largest_difference=max(_difference(here[n].values, there[n].values) for n in names),
+        first_step=first,
+        changed=changed,
+        dataset=here,
+    )
+
+
+def resume(
+    store: str | Path,
+    *,
+    problem: Problem | None = None,
+    optimizer: Callable | None = None,
+    client: Any = None,
+) -> Any:
+    """Compute what a stored sweep lacks; the result is equal to one that was never interrupted.
+
+    Args:
+        store: folder of the store.
+        problem: the sweep's, where it was the user's own.
+        optimizer: the sweep's, where it cannot be imported by name.
+        client: a Dask client, as for `sweep`.
+
+    Returns:
+        The sweep's Dataset.
+
+    Raises:
+        StoreError: no store, or as for `replay`.
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
+    """
+    _, arguments = _rebuilt(local(store), problem, optimizer)
+    return sweep(**arguments, store=store, client=client)
+
+
+def nearest(grid: Axes, at: Mapping[str, ScalarLike]) -> tuple[int, ...]:
+    """Position along each dimension of the run whose values are nearest.
+
+    Where several values are given on one dimension, differences are measured in units of each
+    axis's range and added.
+
+    Raises:
+        InputError: a value for something that is no axis, one that is no number, or a dimension
+            without a value.
+    """
+    listed = "; ".join(f"{axis}: {_short(v)}" for axis, v in _axes(grid).items())
+    for name, value in at.items():
+        number = np.asarray(value)
+        real = number.ndim == 0 and number.dtype.kind in "iuf" and np.isfinite(number)
+        if name not in _axes(grid) or not real:
+            raise InputError(f"at: {name} = {value!r}, expected a number for an axis of {listed}")
+    index = []
+    for dim, along in grid.dimensions.items():
+        given = [axis for axis in along if axis in at]
+        if not given:
+            raise InputError(
+                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
+                f"{dim}, of {listed}"
+            )
+        distance = np.zeros(grid.sizes[dim])
+        for axis in given:
+            scale = float(np.ptp(along[axis])) or 1.0
+            distance += np.abs(along[axis] - at[axis]) / scale
+        index.append(int(distance.argmin()))
+    return tuple(index)
+
+
+def _axes(grid):
+    return {axis: v for along in grid.dimensions.values() for axis, v in along.items()}
+
+
+def _short(values):
+    shown = [f"{value:.6g}" for value in values]
+    return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", *shown[-4:]])
+
+
+def _rebuilt(path, problem, optimizer):
+    """What a store says its sweep is, and the arguments of `sweep` that say the same."""
+    attributes = read_attributes(path)
+    if attributes is None:
+        raise StoreError(f"{path}: there is no store here; check the path")
+    stored = attributes["identity"]
+    if "axes" not in stored:
+        raise StoreError(f"{path}: was not written by a sweep")
+    if problem is None:
+        problem = record.problem_from(stored["problem"], path)
+    if optimizer is None:
+        optimizer = record.optimizer_from(stored["optimizer"], path)
+    measures = {}
+    for name, every in stored["measures"].items():
+        if name not in problem.measures:
+            raise StoreError(
+                f"{path}: its sweep watched {name}, which is no measure of the problem; give a "
+                f"problem that has it: dataclasses.replace(problem, measures=...)"
+            )
+        measures[name] = dataclasses.replace(problem.measures[name], every=every)
+    same = ("steps", "batch_size", "record_every", "snapshot_every", "root", "until_settled")
+    arguments = {name: stored[name] for name in same}
+    return stored, arguments | {
+        "problem": problem,
+        "axes": record.axes_from(stored["axes"]),
+        "optimizer": optimizer,
+        "measures": measures,
+        "bound": float(stored["bound"]),  # infinity is recorded as text
+        "tolerance": float(stored["tolerance"]),
+    }
+
+
+def _changed(then, now):
+    return {
+        name: (then.get(name), now.get(name))
+        for name in VERSIONS
+        if then.get(name) != now.get(name)
+    }
+
+
+def _compare(path, stored, work, *, lenient):
+    """Make sure that the run to come is the recorded one."""
+    wanted = plain(record.identity(work), "identity") | {"layout": work.layout().identity()}
+    # The text of a program depends on versions and devices, which may differ here.
+    ignored = {"layout", *(("program_hash", "slab") if lenient else ())}
+    both = []
+    for identity in (stored, wanted):
+        both.append({k: v for k, v in identity.items() if k not in ignored})
+        both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
+    frame.compare(path, *both)
+
+
+def _differs(a, b):
+    """Where two arrays of one type differ in a bit."""
+    a, b = (np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}") for x in (a, b))
+    return a != b
+
+
+def _difference(a, b):
+    """Largest |a - b|; 0 where both are NaN or the same infinity, inf where only one is."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b)
+    return float(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)).max(initial=0))
+
+
+def _first_step(here, there):
+    """First recorded step with a difference in any record; the last one for anything else."""
+    differs = np.zeros(here.sizes["step"], bool)
+    for name in here.data_vars:
+        found = _differs(here[name].values, there[name].values)
+        if here[name].dims == ("step",):
+            differs |= found
+        elif "snapshot_step" in here[name].dims:
+            late = here.snapshot_step.values[found.reshape(len(found), -1).any(axis=1)]
+            differs |= np.isin(here.step.values, late)
+        else:
+            differs[-1] |= found.any()
+    return int(here.step.values[differs.argmax()]) if differs.any() else None

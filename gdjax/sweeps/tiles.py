@@ -1,0 +1,334 @@
+"""One tile of a sweep: a box of the grid of runs, computed as one slab.
+
+    tile (i, j) = runs [i m : (i + 1) m] x [j n : (j + 1) n],   m n <= width * devices
+
+Every tile runs the same compiled program. A box at the edge of the grid is filled up with copies of
+its last run, which are cropped when the tile is written.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from gdjax import runs
+from gdjax.descent import block, outcome
+from gdjax.descent.batches import Order
+from gdjax.problems.problem import Measure, Problem
+from gdjax.sweeps import arrays
+from gdjax.sweeps.axes import Axes, Role, traced
+from gdjax.sweeps.collected import Collected, from_host
+from gdjax.sweeps.layout import Layout
+
+ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
+SAVE_SECONDS = 30.0  # how often a tile that takes longer saves its state
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Work:
+    """All that is needed to compute any tile of a sweep.
+
+    Args:
+        problem: what is minimised.
+        optimizer: factory, called inside the program with the axes it names.
+        grid: the axes.
+        roles: which keyword each axis sets.
+        plan: steps and records.
+        batch_size: samples a step, None for the whole set.
+        measures: what is watched.
+        root: seed of the study.
+        bound: a cost above it counts as diverged.
+        tolerance: gradient norms up to it count as zero.
+        until_settled: a run whose gradient counts as zero at a record stops there.
+        slab: width and devices.
+        box: length of a tile along each dimension of the grid.
+    """
+
+    problem: Problem
+    optimizer: Callable
+    grid: Axes
+    roles: Mapping[str, Role]
+    plan: block.Plan
+    batch_size: int | None
+    measures: Mapping[str, Measure]
+    root: int
+    bound: float
+    tolerance: float
+    until_settled: bool
+    slab: runs.Slab
+    box: tuple[int, ...]
+
+    @property
+    def own_order(self) -> bool:
+        """Whether runs differ in their order of mini-batches."""
+        return self.batch_size is not None and "data_seed" in self.roles
+
+    @cached_property
+    def params(self) -> PyTree:
+        """Shapes and types of one run's parameters."""
+        init = partial(self.problem.init, runs.streams(self.root).init)
+        return traced(init, "init", self.roles, self.grid)
+
+    @cached_property
+    def slots(self) -> int:
+        """Room for snapshots in a block."""
+        if self.plan.snapshot_every is None:
+            return 0
+        return block.slots_for(self.params, runs=self.slab.width, plan=self.plan)
+
+    def _settings(self, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+        """Swept values by role and keyword, in JAX's default types."""
+        found: dict[str, dict[str, np.ndarray]] = {"init": {}, "cost": {}, "optimizer": {}}
+        for axis, value in values.items():
+            role, keyword = self.roles[axis]
+            if role != "seed":
+                found[role][keyword] = value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
+        return found
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one run's state: parameters, gradient, the optimiser's memory."""
+        first = self.grid.values(tuple(np.zeros(1, int) for _ in self.box))
+        settings = jax.tree.map(lambda v: v[0], self._settings(first))
+        carry = jax.eval_shape(partial(block.start, {}, self.optimizer), self.params, settings)
+        return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
+
+    def memory(self) -> int:
+        """Bytes that a slab needs on each of its devices; compiles the program."""
+        found = self.program.compile(*self._example).memory_analysis()
+        return (
+            found.temp_size_in_bytes
+            + found.argument_size_in_bytes
+            + found.output_size_in_bytes
+            - found.alias_size_in_bytes
+        )
+
+    def program_hash(self) -> str:
+        """Hash of the lowered program, 16 hex digits."""
+        return self.program.hash(*self._example)
+
+    @cached_property
+    def _example(self):
+        """Arguments of the program for the first tile, large ones without their memory."""
+        values = self.grid.values(self.positions(tuple(0 for _ in self.box)))
+        arguments = self._placed(values)
+        shared = _shapes(self._shared, self.slab.mesh)
+        carry = jax.eval_shape(self._begin.jitted, *arguments, shared)
+        samples = None
+        if self.batch_size is not None:
+            own = (self.slab.runs,) if self.own_order else ()
+            shape = (*own, self._rows + 2, self.batch_size)
+            samples = jax.ShapeDtypeStruct(shape, np.int32)
+            if self.own_order:
+                samples = _shapes(samples, self.slab.mesh, "runs")
+        ticks, _ = block.example(self.plan, None)
+        settings = runs.shapes(arguments[1])
+        return _shapes(carry, self.slab.mesh, "runs"), settings, samples, shared, ticks
+
+    def positions(self, tile: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """For each slot of the slab, where in the grid its run stands."""
+        slot = np.minimum(np.arange(self.slab.runs), math.prod(self.box) - 1)
+        within = np.unravel_index(slot, self.box)
+        return tuple(
+            np.minimum(i * length + w, size - 1)
+            for i, length, w, size in zip(tile, self.box, within, self.grid.shape, strict=True)
+        )
+
+    @cached_property
+    def _begin(self) -> runs.Program:
+        measures = self.measures
+
+        def begin(key, settings, shared):
+            params = self.problem.init(key, **settings["init"])
+            given = {
+                name: dataclasses.replace(measure, data=shared.measures[name])
+                for name, measure in measures.items()
+            }
+            return block.start(given, self.optimizer, params, settings)
+
+        return runs.Program(runs.over_runs(begin, self.slab, (0, 0, None)))
+
+    @cached_property
+    def program(self) -> runs.Program:
+        """The compiled block of steps that all tiles share."""
+        rule = block.Rule(
+            cost=self.problem.cost,
+            optimizer=self.optimizer,
+            measures=tuple((n, m.function, m.init is not None) for n, m in self.measures.items()),
+            batched=self.batch_size is not None,
+            bound=self.bound,
+            slots=self.slots,
+            settle=self.tolerance if self.until_settled else None,
+        )
+        return block.program(rule, self.slab, self.own_order)
+
+    @cached_property
+    def _shared(self):
+        data = {name: measure.data for name, measure in self.measures.items()}
+        return block.Shared(self.problem.data, data)
+
+    @cached_property
+    def shared(self) -> block.Shared:
+        """The data, on the slab's devices."""
+        return self.slab.share(jax.tree.map(jnp.asarray, self._shared))
+
+    def _placed(self, values: Mapping[str, np.ndarray]) -> tuple[PyTree, PyTree]:
+        """Keys of the starting points, and settings, of a slab of runs."""
+        seeds = values.get("seed", np.zeros(self.slab.runs, int))
+        keys = runs.streams(self.root, seed=seeds).init
+        return self.slab.place(keys), self.slab.place(self._settings(values))
+
+    @property
+    def _rows(self):
+        """Mini-batches that a block has room for."""
+        if self.batch_size is None or not self.own_order:
+            return block.ROWS
+        return min(max(ORDER_NUMBERS // (self.slab.runs * self.batch_size), 64), block.ROWS)
+
+    def _order(self, values):
+        """Sample numbers of mini-batches for a slab, as `block.drive` wants them."""
+        if self.batch_size is None:
+            return None
+        samples = self.problem.samples
+        if not self.own_order:
+            order = Order((runs.streams(self.root).order,), samples, self.batch_size)
+            return block.order_rows(order)
+        seeds, which = np.unique(values["data_seed"], return_inverse=True)
+        keys = runs.streams(self.root, data_seed=seeds).order
+        order = Order(list(keys), samples, self.batch_size)
+        return lambda first, count: order.rows(first, count)[which]
+
+    def pieces(self, values: Mapping[str, np.ndarray], saved=None):
+        """Descend a slab of runs, piece by piece; from `saved`, a carry and its step, if given."""
+        keys, settings = self._placed(values)
+        carry = self._begin(keys, settings, self.shared)
+        plan = self.plan
+        if saved is not None:
+            leaves, first = saved
+            carry = jax.tree.unflatten(
+                jax.tree.structure(carry),
+                [
+                    from_host(a, like)
+                    for a, like in zip(leaves, jax.tree.leaves(carry), strict=True)
+                ],
+            )
+            carry = self.slab.place(carry)
+            plan = plan._replace(first=first, steps=plan.last - first)
+        place = self.slab.place if self.own_order else (lambda rows: rows)
+        yield from block.drive(
+            lambda carry, rows, ticks: self.program(
+                carry, settings, place(rows), self.shared, ticks
+            ),
+            carry,
+            plan,
+            self._order(values),
+            slots=self.slots,
+            rows=self._rows,
+            axis=1,
+            still=self._still,
+        )
+
+    def compute(self, tile: tuple[int, ...], **hooks: Any) -> dict[str, np.ndarray] | None:
+        """All variables of a tile, of the tile's full shape; None if it was stopped.
+
+        Args:
+            tile: its index along each dimension.
+            hooks: as for `descend`.
+        """
+        found = self.descend(self.positions(tile), **hooks)
+        count = math.prod(self.box)
+        return found and {
+            name: a[:count].reshape(*self.box, *a.shape[1:]) for name, a in found.items()
+        }
+
+    def descend(
+        self,
+        positions: tuple[np.ndarray, ...],
+        *,
+        load: Callable = lambda: None,
+        save: Callable = lambda arrays, meta: None,
+        watch: Callable[[block.Piece], None] = lambda piece: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, np.ndarray] | None:
+        """All variables of a slab of runs, [runs, ...]; None if it was stopped.
+
+        Args:
+            positions: where in the grid each run stands, one array a dimension.
+            load: what `save` kept of these runs, or None.
+            save: keeps arrays and numbers from which the descent can be continued; called every
+                30 s and when it is stopped.
+            watch: is shown every piece.
+            stop: asked after every piece.
+        """
+        done = Collected(load())
+        saved_at = time.monotonic()
+        for piece in self.pieces(self.grid.values(positions), done.saved):
+            done.add(piece)
+            watch(piece)
+            if piece.step == self.plan.last:
+                break
+            stopping = stop()
+            if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
+                save(*done.packed())
+                saved_at = time.monotonic()
+            if stopping:
+                return None
+        return self._variables(done)
+
+    def _still(self, carry: block.Carry) -> bool:
+        """Whether no run of the slab will move again."""
+        still = np.asarray(carry.state.diverged_at >= 0) | np.asarray(carry.settled)
+        return self.until_settled and bool(still.all())
+
+    def _variables(self, done: Collected) -> dict[str, np.ndarray]:
+        state, records = done.carry.state, done.records
+        codes = outcome.classify(
+            jnp.asarray(records["cost"][:, -1]),
+            jnp.asarray(records["gradient_norm"][:, -1]),
+            jnp.asarray(state.diverged_at),
+            self.problem.baseline,
+            self.tolerance,
+        )
+        kept = {"params": state.params}
+        if self.slots:
+            kept["snapshots"] = done.snapshots
+        return {
+            **{n: records[n] for n in arrays.recorded(self.measures, self.batch_size is not None)},
+            "outcome": np.asarray(codes, np.int8),
+            "diverged_at": np.asarray(state.diverged_at, np.int32),
+            **{
+                name: arrays.storable(a)
+                for prefix, tree in kept.items()
+                for name, a in arrays.named_leaves(prefix, tree).items()
+            },
+        }
+
+    def layout(self) -> Layout:
+        """Which arrays the sweep consists of, with their names, units and coordinates."""
+        return arrays.layout(
+            self.grid,
+            self.box,
+            self.plan,
+            self.params,
+            self.measures,
+            batched=self.batch_size is not None,
+        )
+
+
+def _shapes(tree, mesh, *spec):
+    """Shapes and placement that arrays will have, without their memory."""
+    sharding = NamedSharding(mesh, PartitionSpec(*spec))
+    return jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(
+            a.shape, a.dtype, sharding=sharding, weak_type=getattr(a, "weak_type", False)
+        ),
+        jax.eval_shape(lambda tree: jax.tree.map(jnp.asarray, tree), tree),
+    )

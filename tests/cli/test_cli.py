@@ -1,0 +1,99 @@
+"""The command line as a user meets it: help, wrong input, exit statuses, speed of an answer."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gdjax.cli import main
+from gdjax.cli.sweep import Sweep
+from gdjax.cli.train import Train
+
+
+def gdjax(*arguments, **settings):
+    return subprocess.run(  # noqa: PLW1510 - the status is what is tested
+        [sys.executable, "-m", "gdjax.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["train", "--no-such"]])
+def test_help_and_wrong_flags_answer_at_once(arguments):
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        done = gdjax(*arguments)
+        best = min(best, time.perf_counter() - start)
+    assert done.returncode == (2 if "--no-such" in arguments else 0)
+    assert best < 0.8
+
+
+def test_parsing_imports_no_jax():
+    code = (
+        "import sys, gdjax, gdjax.cli\n"
+        "try: gdjax.cli.main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'jax', 'numpy', 'matplotlib', 'xarray'} & set(sys.modules), 'imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--learning-rate", "-1"], "--learning-rate -1.0: expected a number above 0"),
+        (["train", "--learning-rate", "nan"], "--learning-rate nan"),
+        (["train", "--epochs", "0"], "--epochs 0: expected at least 1"),
+        (["train", "--batch-size", "0"], "--batch-size 0"),
+        (["train", "--widths", "16", "0"], "--widths 0"),
+        (["train", "--seed", "-1"], "--seed -1"),
+        (["sweep", "--learning-rate", "3:1"], "--learning-rate '3:1': expected one of"),
+        (["sweep", "--steps", "0"], "--steps 0"),
+        (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
+    ],
+)
+def test_wrong_values_end_with_one_line_and_status_2_before_any_work(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "mnis5k"], "mnist5k"),
+        (["train", "--batch-size", "5000"], "batch_size = 5000, expected 1 to 4000"),
+        (["sweep", "--axes", "momentun=0.9"], "Did you mean momentum?"),
+        (
+            ["sweep", "--optimizer", "momentum", "--axes", "nesterov=0,1"],
+            "nesterov cannot be swept",
+        ),
+    ],
+)
+def test_what_only_the_library_can_know_ends_the_same_way(arguments, message, tmp_path):
+    start = time.perf_counter()
+    done = gdjax(*arguments, "--out", str(tmp_path / "out"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.perf_counter() - start < 30
+
+
+def test_choices_are_those_of_the_library():
+    from typing import get_args, get_type_hints
+
+    from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
+
+    for command in (Train, Sweep):
+        hints = get_type_hints(command)
+        assert get_args(hints["activation"]) == tuple(ACTIVATIONS)
+        assert get_args(hints["initializer"]) == tuple(INITIALIZERS)

@@ -1,0 +1,42 @@
+"""The grammar of axis values."""
+
+import numpy as np
+import pytest
+
+from gdjax.cli.grid import parse
+from gdjax.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", [1]),
+        ("0.5", [0.5]),
+        ("0.5,1,2", [0.5, 1, 2]),
+        ("0:8", list(range(8))),
+        ("3:5", [3, 4]),
+        ("0:1:5", np.linspace(0, 1, 5)),
+        ("0.1:30:12:log", np.geomspace(0.1, 30, 12)),
+        ("30:0.1:4:log", np.geomspace(30, 0.1, 4)),
+        ("2:3:1", [2]),
+        ("-1:1:3", [-1, 0, 1]),
+    ],
+)
+def test_values_of_a_text(text, expected):
+    np.testing.assert_allclose(parse(text, "--x"), expected, rtol=1e-14)
+
+
+def test_ends_of_a_range_are_exact():
+    values = parse("0.1:30:12:log", "--x")
+    assert (values[0], values[-1]) == (0.1, 30.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "1:", ":3", "5:5", "8:0", "0:1:0", "0:1:3:log", "-1:1:3:log", "0.1:1:3:lin",
+     "1,,2", "nan", "inf", "1:inf:3", "1:1:3", "0.5:2", "1:2:3:log:4"],
+)  # fmt: skip
+def test_what_the_grammar_lacks_is_named_with_its_flag(text):
+    with pytest.raises(InputError, match="--learning-rate") as caught:
+        parse(text, "--learning-rate")
+    assert repr(text) in str(caught.value)

@@ -1,0 +1,64 @@
+"""Where results go, and what a summary holds."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gdjax.cli import results
+from gdjax.errors import GdjaxError, InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config as commands have them."""
+
+    rate: float = 0.1
+    widths: tuple[int, ...] = (16, 16)
+    out: Path | None = None
+
+
+def test_same_config_same_folder_other_config_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = results.folder("train", Config(), None)
+    assert results.folder("train", Config(), None) == first
+    assert results.folder("train", Config(rate=0.2), None) != first
+    assert first.is_dir()
+    assert first.parent == Path("results/train")
+
+
+def test_where_results_go_is_not_part_of_the_hash(tmp_path):
+    assert results.digest(Config()) == results.digest(replace(Config(), out=tmp_path))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--out = .*file/below"):
+        results.folder("train", Config(), tmp_path / "file" / "below")
+
+
+def test_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
+    numbers = {"cost": np.float32(np.inf), "steps": np.int64(3), "curve": np.array([1.0, np.nan])}
+    file = results.write_summary(tmp_path, "train", Config(), numbers)
+    found = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert found["config"] == {"rate": 0.1, "widths": [16, 16], "out": None}
+    assert (found["cost"], found["steps"], found["curve"]) == ("inf", 3, [1.0, "nan"])
+    assert {"python", "gdjax", "jax", "optax", "numpy"} <= set(found["versions"])
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
+    file = tmp_path / "summary.json"
+    file.write_text("old")
+
+    def full(self, text):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(GdjaxError, match="No space left"):
+        results.write(file, "new")
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]

@@ -1,0 +1,79 @@
+"""`gdjax sweep`, `resume` and `replay` as commands, over one small store."""
+
+import json
+import shutil
+
+import pytest
+
+from gdjax.cli import main, process
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished small sweep and what it printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "own", lambda: None)
+        main(
+            "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --steps 20 --record-every 10 "
+            f"--width 1 --out {folder}".split()
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _devices_of_the_suite(monkeypatch):
+    monkeypatch.setattr(process, "own", lambda: None)
+
+
+def test_summary_has_the_table_and_the_pictures_are_there(swept):
+    summary = json.loads((swept / "summary.json").read_text())
+    assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
+    assert summary["runs"] == 6
+    assert summary["steps"] == 20
+    assert all(0 <= row["median_accuracy"] <= 1 for row in summary["table"])
+    assert {p.name for p in swept.glob("*.png")} == {"ends.png", "curves.png"}
+
+
+def test_resume_of_a_finished_store_computes_nothing_and_shows_the_same(swept, tmp_path, capsys):
+    before = json.loads((swept / "summary.json").read_text())["table"]
+    main(["resume", str(swept / "runs.zarr"), "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
+    assert "6 runs of 20 steps" in capsys.readouterr().out
+
+
+def test_resume_computes_what_is_missing_to_the_same_bits(swept, tmp_path):
+    store = tmp_path / "runs.zarr"
+    shutil.copytree(swept / "runs.zarr", store)
+    flags = sorted((store / "finished").glob("c.*"))
+    flags[0].unlink()
+    main(["resume", str(store), "--out", str(tmp_path)])
+    before = json.loads((swept / "summary.json").read_text())["table"]
+    assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
+
+
+def test_replay_is_equal_and_names_the_run_it_took(swept, capsys):
+    main(["replay", str(swept / "runs.zarr"), "--at", "learning_rate=0.6", "seed=2"])
+    assert "learning_rate=0.5 seed=2: equal to the last bit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["replay", "nowhere.zarr"], "nowhere.zarr: there is no store"),
+        (["resume", "nowhere.zarr"], "nowhere.zarr: there is no store"),
+    ],
+)
+def test_a_store_that_is_not_there(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("at", [["seed"], ["seed=a"], ["=1"], ["seed=1"], ["rate=1", "seed=1"]])
+def test_a_run_that_is_not_named_rightly(at, swept, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["replay", str(swept / "runs.zarr"), "--at", *at])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("gdjax: ")

@@ -1,0 +1,81 @@
+"""`gdjax train` as a command: what it prints, writes, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from gdjax.cli import main, process
+
+
+def start(folder, *more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "gdjax.cli", "train", *more, "--out", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder.parent,
+    )
+
+
+def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
+    """The default run reaches 89 % on the held-out digits, and says what it did."""
+    run = start(tmp_path / "out")
+    printed, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["parameter_count"] == 13_002
+    assert summary["final_test_accuracy"] >= 0.89
+    assert summary["final_cost"] < summary["baseline_cost"] == pytest.approx(0.9)
+    assert summary["steps"] == 30 * 125
+    assert summary["outcome"] == "descending"
+    assert summary["problem"]["hash"]
+    assert set(summary["seconds"]) == {"compile", "run"}
+    assert "13,002 parameters" in printed
+    with np.load(tmp_path / "out" / "params.npz") as params:
+        assert sum(params[name].size for name in params) == 13_002
+        assert params["params.0.weights"].shape == (16, 784)
+    pictures = {p.name for p in (tmp_path / "out").glob("*.png")}
+    assert pictures == {"learning.png", "confusion.png", "wrong.png", "weights.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        (["--batch-size", "full", "--epochs", "3"], 3),
+        (["--steps", "7", "--optimizer", "adam", "--learning-rate", "0.01"], 7),
+        (
+            ["--steps", "5", "--widths", "8", "--activation", "tanh", "--learning-rate", "0.01"],
+            5,
+        ),
+    ],
+)
+def test_flags_do_what_they_say(arguments, steps, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+    main(["train", *arguments, "--out", str(tmp_path)])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["steps"] == steps
+    assert summary["final_cost"] < summary["initial_cost"]
+    if "--widths" in arguments:
+        assert summary["parameter_count"] == 784 * 8 + 8 + 8 * 10 + 10
+
+
+def test_ctrl_c_keeps_the_parameters_and_exits_with_130(tmp_path):
+    run = start(tmp_path / "out", "--steps", "2000000000")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(3)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 130, errors
+    assert "interrupted after" in errors
+    assert (tmp_path / "out" / "params.npz").is_file()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["interrupted"]
+    assert summary["steps"] < 2_000_000_000

@@ -1,0 +1,70 @@
+"""A stored sweep of a few seconds, and a process that runs it over and over until it is killed.
+
+Eight tiles, each of many short blocks; its state is saved after nearly every one.
+"""
+
+import os
+import sys
+
+import jax
+from small_problems import network
+
+from gdjax.descent import block
+from gdjax.sweeps import axes, sweep, tiles
+
+
+def run(path=None, steps=1500):
+    """The sweep, in slabs of two runs on one device."""
+    grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], data_seed=range(2), seed=range(2))
+    return sweep(
+        network(watched=True),
+        grid,
+        steps,
+        batch_size=5,
+        record_every=2,
+        snapshot_every=500,
+        width=2,
+        devices=jax.local_devices()[:1],
+        store=path,
+    )
+
+
+def save_often():
+    tiles.SAVE_SECONDS = 0.02
+    block.TICKS = 64
+
+
+def say_when_it_begins():
+    compute = tiles.Work.compute
+
+    def said(self, tile, **hooks):
+        tiles.Work.compute = compute
+        print("begun", flush=True)
+        return compute(self, tile, **hooks)
+
+    tiles.Work.compute = said
+
+
+def serve() -> None:
+    """For each path on standard input fork a process that runs the sweep there.
+
+    It says the process's number, "begun" when that computes its first tile, and how it ended.
+    """
+    import google_crc32c  # noqa: F401
+    import xarray  # noqa: F401
+    import zarr.codecs
+    import zarr.storage  # noqa: F401
+
+    save_often()
+    for line in sys.stdin:
+        child = os.fork()  # JAX has not been used yet in this process: it starts in the child
+        if child == 0:
+            say_when_it_begins()
+            run(line.strip())
+            os._exit(0)
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
+
+
+if __name__ == "__main__":
+    serve()

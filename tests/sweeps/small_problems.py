@@ -1,0 +1,57 @@
+"""Small problems with everything that can be swept, for tests and for processes that they start."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gdjax.problems.problem import Measure, Problem
+
+SAMPLES = 24
+
+
+def _data():
+    random = np.random.default_rng(5)
+    inputs = random.normal(size=(SAMPLES, 3)).astype(np.float32)
+    return inputs, np.sin(inputs[:, :2] * 2).astype(np.float32)
+
+
+def init(key, *, scale=1.0):
+    first, second = jax.random.split(key)
+    return {
+        "first": {
+            "weights": scale * jax.random.normal(first, (3, 5)),
+            "bias": jnp.zeros(5),
+        },
+        "second": {"weights": scale * jax.random.normal(second, (5, 2))},
+    }
+
+
+def cost(params, batch, *, decay=0.0):
+    inputs, targets = batch
+    hidden = jnp.tanh(inputs @ params["first"]["weights"] + params["first"]["bias"][None])
+    outputs = hidden @ params["second"]["weights"]
+    size = jnp.sum(params["second"]["weights"] ** 2)
+    return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1)) + decay * size
+
+
+def largest_weight(params, _data):
+    return jnp.max(jnp.abs(params["first"]["weights"]))
+
+
+def network(*, watched: bool = False) -> Problem:
+    """A 3-5-2 tanh network on 24 samples; a learning rate of 0.4 makes it wander, one of 1 explode.
+
+    Its start has a `scale`, its cost a `decay`.
+    """
+    measures = {"largest_weight": Measure(largest_weight, every=2, long_name="largest weight")}
+    return Problem(init=init, cost=cost, data=_data(), measures=measures if watched else {})
+
+
+def same_bits(a, b) -> bool:
+    """Whether two arrays, or two sweeps in all they hold but attributes, are equal to the bit."""
+    if hasattr(a, "variables"):
+        return set(a.variables) == set(b.variables) and all(
+            same_bits(a[name], b[name]) for name in a.variables
+        )
+    a, b = np.asarray(a), np.asarray(b)
+    return (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()

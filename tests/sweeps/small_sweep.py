@@ -1,0 +1,135 @@
+"""A small sweep with known arrays, and a process that writes it over and over until it is killed.
+
+Five learning rates by three seeds in tiles of two by two: tiles at both edges are cut off. One
+tile's cost is NaN throughout, and one run has diverged.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gdjax.sweeps.layout import Coordinate, Layout, Variable
+from gdjax.sweeps.store import Store
+
+RATES, SEEDS, RECORDS = 5, 3, 4
+TILES = (3, 2)
+HERE = Path(__file__).parent
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""For processes that import this module; one thread, so that they may fork."""
+IDENTITY = {"config": {"steps": 300, "batch_size": None}, "data_hash": "b5d4", "root_seed": 0}
+INFORMATION = {"device": "cpu", "slab_width": 4}
+
+
+def layout(rates=None) -> Layout:
+    grid = ("learning_rate", "seed")
+    rates = np.geomspace(0.1, 30, RATES) if rates is None else rates
+    return Layout(
+        sizes={"learning_rate": RATES, "seed": SEEDS, "step": RECORDS, "pixel": 3, "unit": 2},
+        tile={"learning_rate": 2, "seed": 2},
+        variables={
+            "cost": Variable((*grid, "step"), np.float32, {"long_name": "cost", "units": "1"}),
+            "outcome": Variable(
+                grid,
+                np.int8,
+                {"flag_values": [0, 1], "flag_meanings": "descending diverged", "units": "1"},
+                fill_value=-1,
+            ),
+            "params.0.weights": Variable((*grid, "pixel", "unit"), np.float64),
+            "params.0.used": Variable((*grid, "unit"), np.bool_),
+        },
+        coordinates={
+            "learning_rate": Coordinate(
+                ("learning_rate",), rates, {"long_name": "learning rate", "units": "1"}
+            ),
+            "seed": Coordinate(("seed",), np.arange(SEEDS)),
+            "step": Coordinate(("step",), np.arange(RECORDS) * 100),
+            "momentum": Coordinate(("learning_rate",), np.linspace(0, 0.9, RATES, dtype="f4")),
+        },
+    )
+
+
+def whole() -> dict[str, np.ndarray]:
+    """Every variable over the whole grid."""
+    random = np.random.default_rng(7)
+    cost = random.normal(size=(RATES, SEEDS, RECORDS)).astype(np.float32)
+    cost[2:4, 0:2] = np.nan
+    cost[4, 2, 1:] = np.inf
+    return {
+        "cost": cost,
+        "outcome": np.isinf(cost[..., -1]).astype(np.int8),
+        "params.0.weights": random.normal(size=(RATES, SEEDS, 3, 2)),
+        "params.0.used": random.integers(2, size=(RATES, SEEDS, 2)).astype(np.bool_),
+    }
+
+
+def part(store, tile) -> dict[str, np.ndarray]:
+    """Every variable over one tile, cropped to the grid."""
+    return {name: values[store.contents.box(tile)] for name, values in whole().items()}
+
+
+def open_store(path, **changed) -> Store:
+    return Store(path, layout(), identity={**IDENTITY, **changed}, information=INFORMATION)
+
+
+def fill(path) -> list[tuple[int, ...]]:
+    """Write what is missing; return the tiles that were."""
+    with open_store(path) as store:
+        store.repair()
+        missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
+        for tile in missing:
+            store.write(tile, part(store, tile))
+    return missing
+
+
+def equals_whole(path) -> bool:
+    """Compare a store, read by plain xarray, with what was written, to the last bit."""
+    import xarray as xr
+
+    with xr.open_zarr(path, chunks=None) as dataset:
+        return all(dataset[name].values.tobytes() == v.tobytes() for name, v in whole().items())
+
+
+def stamps(path) -> dict[str, tuple[int, int]]:
+    """Tell which version of each file there is: one that is written again gets another stamp."""
+    return {
+        str(file.relative_to(path)): (file.stat().st_ino, file.stat().st_mtime_ns)
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+
+
+def files_of(tile) -> set[str]:
+    i, j = tile
+    own = {"cost": ".0", "outcome": "", "params.0.weights": ".0.0", "params.0.used": ".0"}
+    return {f"{name}/c.{i}.{j}{rest}" for name, rest in {**own, "finished": ""}.items()}
+
+
+def python(code: str, *arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def serve() -> None:
+    """For each path on standard input fork a process that fills it, and say its number."""
+    import google_crc32c  # noqa: F401
+    import zarr.codecs
+    import zarr.storage  # noqa: F401
+
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            fill(line.strip())
+            os._exit(0)
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
+
+
+if __name__ == "__main__":
+    serve()

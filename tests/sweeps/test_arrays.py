@@ -1,0 +1,68 @@
+"""Names, types and places of a sweep's arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.descent.block import Plan
+from gdjax.errors import InputError
+from gdjax.problems.networks import Layer
+from gdjax.sweeps.arrays import layout, named_leaves, nbytes, storable
+from gdjax.sweeps.axes import axes, together
+
+
+@pytest.mark.parametrize(
+    ("tree", "names"),
+    [
+        (1.0, ["params"]),
+        ((1.0, [2.0]), ["params.0", "params.1.0"]),
+        ({"b": 1.0, "a": {"c": 2.0}}, ["params.a.c", "params.b"]),
+        ((Layer(jnp.ones((2, 2)), jnp.ones(2)),), ["params.0.weights", "params.0.bias"]),
+        ({"used": 1.0, "not": None}, ["params.used"]),
+    ],
+)
+def test_a_leafs_name_is_its_place(tree, names):
+    named = named_leaves("params", tree)
+    assert list(named) == names
+    assert all(a is b for a, b in zip(named.values(), jax.tree.leaves(tree), strict=True))
+
+
+def test_two_leaves_of_one_name_are_an_error():
+    with pytest.raises(InputError, match="two arrays have the same name"):
+        named_leaves("params", {"a.b": 1.0, "a": {"b": 2.0}})
+
+
+def test_short_floats_are_stored_exactly():
+    values = jnp.array([1.0, 3.140625, -jnp.inf], jnp.bfloat16)
+    assert storable(values).dtype == np.float32
+    assert storable(values).tolist() == [1.0, 3.140625, -np.inf]
+    assert storable(jnp.ones(2, jnp.float16)).dtype == np.float16
+
+
+def test_layout():
+    grid = axes(pair=together(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
+    params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
+    plan = Plan(first=0, steps=10, record_every=4, snapshot_every=8, cadence={})
+    found = layout(grid, (2, 3), plan, params, {}, batched=True)
+    assert found.sizes == {
+        **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
+        **{"w[0]": 3, "w[1]": 2},
+    }
+    assert found.tiles == (1, 2)
+    assert {n: c.values.tolist() for n, c in found.coordinates.items()} == {
+        "step": [0, 4, 8, 10],
+        "snapshot_step": [0, 8, 10],
+        "pair": [0, 1],
+        "learning_rate": [0.1, 0.2],
+        "decay": [0.0, 1.0],
+        "seed": list(range(6)),
+    }
+    dtypes = {name: np.dtype(v.dtype).name for name, v in found.variables.items()}
+    assert dtypes == {
+        **dict.fromkeys(("cost", "batch_cost", "gradient_norm"), "float32"),
+        **{"outcome": "int8", "diverged_at": "int32"},
+        **dict.fromkeys(("params.w", "snapshots.w"), "float32"),
+    }
+    assert found.variables["snapshots.w"].dims == ("pair", "seed", "snapshot_step", "w[0]", "w[1]")
+    assert nbytes(found, ("params.w",)) == 12 * 6 * 4

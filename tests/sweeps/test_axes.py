@@ -1,0 +1,226 @@
+"""Axes span the grid they say, and an axis that cannot work is an error that names it."""
+
+import inspect
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_problems import network
+
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
+from gdjax.sweeps import axes, sweep, together
+from gdjax.sweeps.axes import Role, arguments, check_arguments, check_update, roles, traced
+
+# The grid
+
+
+def test_axes_multiply_in_the_order_they_are_given():
+    grid = axes(momentum=[0.0, 0.9], seed=range(3), learning_rate=[0.1])
+    assert (grid.shape, grid.runs) == ((2, 3, 1), 6)
+    assert grid.sizes == {"momentum": 2, "seed": 3, "learning_rate": 1}
+    values = grid.values((np.array([1, 0]), np.array([2, 2]), np.array([0, 0])))
+    assert {name: v.tolist() for name, v in values.items()} == {
+        "momentum": [0.9, 0.0],
+        "seed": [2, 2],
+        "learning_rate": [0.1, 0.1],
+    }
+
+
+def test_axes_together_share_a_dimension():
+    grid = axes(pair=together(learning_rate=[0.1, 1.0], scale=[2.0, 1.0]), seed=range(3))
+    assert grid.sizes == {"pair": 2, "seed": 3}
+    assert grid.names == ("learning_rate", "scale", "seed")
+    values = grid.values((np.array([1]), np.array([0])))
+    assert (values["learning_rate"], values["scale"], values["seed"]) == (1.0, 1.0, 0)
+    with pytest.raises(InputError, match="lengths differ"):
+        together(learning_rate=[0.1, 1.0], scale=[2.0])
+
+
+def test_values_have_one_type_whatever_they_came_as():
+    for given in ([1, 2.5], np.float32([1, 2.5]), jnp.array([1, 2.5]), (1, 2.5)):
+        values = axes(rate=given).dimensions["rate"]["rate"]
+        assert (values.dtype, values.tolist()) == (np.float64, [1.0, 2.5])
+    for given in (range(2), np.uint8([0, 1]), jnp.arange(2), [0.0, 1.0]):
+        assert axes(seed=given).dimensions["seed"]["seed"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "given", [[], ["0.1"], [True], [[1.0]], [[1.0], [1.0, 2.0]], [np.nan], [1.0, np.inf], [1j], "a"]
+)
+def test_values_that_are_no_numbers(given):
+    with pytest.raises(InputError, match=r"axes: rate = .*expected a list of finite numbers"):
+        axes(rate=given)
+
+
+@pytest.mark.parametrize("given", [[-1], [0.5], [2**32]])
+def test_seeds_are_whole_numbers(given):
+    for name in ("seed", "data_seed"):
+        with pytest.raises(InputError, match=f"axes: {name} = .*whole numbers"):
+            axes(**{name: given})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "none given"),
+        ({"seed": [0], "pair": together(seed=[0], scale=[1.0])}, "seed is given on two"),
+        ({"scale": together(rate=[1.0]), "pair": together(scale=[1.0])}, "scale is given on two"),
+        ({"step": [1, 2]}, r"step is a name .*'cost.step'"),
+        ({"finished": together(seed=[0])}, "finished is a name"),
+    ],
+)
+def test_names_that_clash(given, message):
+    with pytest.raises(InputError, match=message):
+        axes(**given)
+
+
+# Which keyword an axis sets
+
+
+def two_scales():
+    def cost(w, *, scale=1.0, temperature=1.0):
+        return scale * jnp.sum(w**2) / temperature
+
+    return Problem(init=lambda key, *, scale=1.0: scale * jnp.ones(2), cost=cost)
+
+
+def test_a_qualified_name_says_whose_keyword_it_is():
+    grid = axes(**{"init.scale": [1.0, 2.0], "cost.scale": [3.0], "seed": [0], "temperature": [1]})
+    assert roles(two_scales(), optax.sgd, grid) == {
+        "init.scale": Role("init", "scale"),
+        "cost.scale": Role("cost", "scale"),
+        "seed": Role("seed", "seed"),
+        "temperature": Role("cost", "temperature"),
+    }
+
+
+def test_a_name_that_two_things_take_has_to_be_qualified():
+    with pytest.raises(InputError, match=r"init and of cost; say which: init.scale or cost.scale"):
+        roles(two_scales(), optax.sgd, axes(scale=[1.0]))
+
+
+def test_a_keyword_is_set_once():
+    grid = axes(**{"temperature": [1.0], "cost.temperature": [2.0]})
+    with pytest.raises(InputError, match="given twice"):
+        roles(two_scales(), optax.sgd, grid)
+
+
+def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
+    with pytest.raises(InputError) as caught:
+        sweep(network(), axes(learning_rat=[0.1]), 1)
+    message = str(caught.value)
+    assert message.startswith("axes: nothing takes 'learning_rat'; valid are seed, data_seed, ")
+    for name in ("scale", "decay", "learning_rate", "momentum", "nesterov"):
+        assert f", {name}" in message
+    assert message.endswith("Did you mean learning_rate?")
+    with pytest.raises(InputError, match=r"nothing takes 'cost.scale'"):
+        sweep(network(), axes(**{"cost.scale": [0.1]}, learning_rate=[0.1]), 1)
+
+
+def test_an_argument_of_the_optimizer_needs_a_value():
+    with pytest.raises(InputError, match="optimizer: learning_rate has no value; add an axis"):
+        sweep(network(), axes(seed=[0]), 1)
+    check_arguments(partial(optax.sgd, learning_rate=0.1), {})
+
+
+def test_an_optimizer_is_a_function_that_makes_one():
+    for given in (optax.sgd(0.1), 0.1):
+        with pytest.raises(InputError, match=r"optimizer = .* such as optax.sgd"):
+            inspect.unwrap(arguments)(given)
+
+
+# What can be traced
+
+
+def swept(optimizer, **values):
+    grid = axes(**values)
+    found = roles(two_scales(), optimizer, grid)
+    check_update(optimizer, found, grid, jax.ShapeDtypeStruct((2,), jnp.float32))
+
+
+def cosine(learning_rate, decay_steps):
+    return optax.sgd(optax.cosine_decay_schedule(learning_rate, decay_steps))
+
+
+def exponential(learning_rate, decay_rate):
+    return optax.sgd(optax.exponential_decay(learning_rate, 10, decay_rate))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "values"),
+    [
+        (optax.sgd, {"learning_rate": [0.1], "momentum": [0.9]}),
+        (optax.adam, {"learning_rate": [0.1], "b1": [0.8], "b2": [0.9], "eps": [1e-3]}),
+        (optax.adamw, {"learning_rate": [0.1], "weight_decay": [0.9]}),
+        (partial(cosine, decay_steps=5), {"learning_rate": [0.1]}),
+    ],
+)
+def test_numbers_of_optimisers_can_be_swept(optimizer, values):
+    swept(optimizer, **values)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "axis", "values"),
+    [
+        (optax.sgd, "nesterov", {"learning_rate": [0.1], "momentum": [0.9], "nesterov": [1]}),
+        (cosine, "decay_steps", {"learning_rate": [0.1], "decay_steps": [10, 20]}),
+        (exponential, "decay_rate", {"learning_rate": [0.1], "decay_rate": [0.5]}),
+    ],
+)
+def test_what_decides_how_an_optimiser_looks_cannot_be_swept(optimizer, axis, values):
+    with pytest.raises(InputError, match=f"axes: {axis} cannot be swept: optimizer decides"):
+        swept(optimizer, **values)
+
+
+def test_what_decides_how_a_problem_looks_cannot_be_swept():
+    def init(key, *, size=2, scale=1.0):
+        return scale * jnp.ones(size)
+
+    def cost(w, *, steep=0, temperature=1.0):
+        return jnp.sum(w**4 if steep else w**2) / temperature
+
+    problem = Problem(init=init, cost=cost)
+    rate = {"learning_rate": [0.1]}
+    with pytest.raises(InputError, match="axes: size cannot be swept: init decides"):
+        sweep(problem, axes(scale=[1.0], size=[1, 2], **rate), 1)
+    with pytest.raises(InputError, match="axes: steep cannot be swept: cost decides"):
+        sweep(problem, axes(temperature=[1.0], steep=[0, 1], **rate), 1)
+
+
+def test_an_error_of_the_users_own_stays_what_it_is():
+    def broken(*, scale=1.0):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        traced(broken, "init", {"scale": Role("init", "scale")}, axes(scale=[1.0]))
+
+
+def test_a_factory_may_look_at_the_parameters_structure():
+    """One rate for each layer: Optax's partition labels the leaves of the real parameters."""
+
+    def rates(first, second):
+        labels = {"first": {"weights": "a", "bias": "a"}, "second": {"weights": "b"}}
+        return optax.partition({"a": optax.sgd(first), "b": optax.sgd(second)}, labels)
+
+    runs = sweep(
+        network(),
+        axes(first=[0.0, 0.1], second=[0.0, 0.1]),
+        2,
+        optimizer=rates,
+        snapshot_every=1,
+        width=1,
+    )
+    for name, moves in (
+        ("first.weights", "first"),
+        ("first.bias", "first"),
+        ("second.weights", "second"),
+    ):
+        snapshots = runs[f"snapshots.{name}"]
+        moved = (snapshots.isel(snapshot_step=1) != snapshots.isel(snapshot_step=0)).any(
+            [dim for dim in snapshots.dims if "[" in str(dim)]
+        )
+        np.testing.assert_array_equal(moved, (runs[moves] > 0).broadcast_like(moved))

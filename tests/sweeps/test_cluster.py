@@ -1,0 +1,136 @@
+"""Tiles on Dask workers: every run arrives, none is stored twice, and the bits are the same."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import jax
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+from small_problems import network, same_bits
+
+from gdjax.errors import InputError, StoreError
+from gdjax.sweeps import axes, sweep
+from gdjax.sweeps.store import read_attributes
+
+DEVICES = 4
+
+
+@pytest.fixture(scope="module")
+def client():
+    environment = {
+        "JAX_NUM_CPU_DEVICES": str(DEVICES),
+        "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[2] / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            env=environment,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def run(path, steps=400, client=None, **changed):
+    given = {
+        "problem": network(watched=True),
+        "axes": axes(learning_rate=[0.1, 0.2, 0.3, 0.4], seed=range(8)),
+        "steps": steps,
+        "batch_size": 5,
+        "record_every": 2,
+        "snapshot_every": 100,
+        "width": 1,
+        **changed,
+    }
+    return sweep(store=path, client=client, **given)
+
+
+def stamps(path):
+    files = [file for file in path.glob("*/c.*") if file.is_file()]
+    return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+
+def finished_tiles(path):
+    return len(list(path.glob("finished/c.*")))
+
+
+def test_one_worker_killed_in_the_middle(client, tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    seen: dict[str, tuple[int, int]] = {}
+    killed = []
+
+    def kill():
+        while finished_tiles(there) < 2:
+            time.sleep(0.01)
+        victim = next(iter(workers.values()))
+        seen.update(stamps(there))
+        killed.append(victim)
+        os.kill(victim, signal.SIGKILL)
+
+    workers = client.run(os.getpid)
+    assert len(set(workers.values())) == 2
+    watcher = threading.Thread(target=kill, daemon=True)
+    watcher.start()
+    found = run(there, client=client).load()
+    watcher.join()
+    assert killed
+    now = stamps(there)
+    finished = [file for file in seen if "/finished/" in file]
+    assert finished
+    assert all(now[file] == seen[file] for file in finished)  # none was stored twice
+    assert (found.finished > 0).all()
+    assert found.attrs["tiles"] == found.attrs["tiles_finished"] == 8
+    alone = run(here).load()
+    assert same_bits(found, alone)
+    assert found.identity == alone.identity
+    (origin,) = found.attrs["origins"]
+    assert origin == alone.attrs["origins"][0]
+    with xr.open_zarr(there, chunks=None) as dataset:
+        assert same_bits(dataset.load(), alone)
+    before = stamps(there)
+    run(there, client=client)  # nothing left to do
+    assert stamps(there) == before
+
+
+def test_ctrl_c_saves_everywhere_and_the_sweep_goes_on_without_the_cluster(client, tmp_path):
+    path = tmp_path / "s"
+
+    def press():
+        while finished_tiles(path) < 1:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)  # to the main thread, wherever it is raised
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(path, 2000, client=client)
+    done = finished_tiles(path)
+    assert 1 <= done < 8
+    time.sleep(0.3)
+    assert finished_tiles(path) == done  # the workers have stopped
+    assert same_bits(run(path, 2000).drop_vars("finished").load(), run(None, 2000))
+
+
+def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
+    with pytest.raises(InputError, match="width = 0, expected a whole number"):
+        run(tmp_path / "a", width=0, client=client)
+    assert read_attributes(tmp_path / "a") is None
+    run(tmp_path / "b", 10)
+    with pytest.raises(StoreError, match="steps: stored 10, wanted 20"):
+        run(tmp_path / "b", 20, client=client)
+    run(tmp_path / "c", 10, devices=jax.local_devices()[:2])
+    assert run(tmp_path / "c", 10, client=client).identity["slab"]["devices"] == 2
+
+
+def test_a_client_needs_a_store_and_no_devices(tmp_path):
+    for wrong in ({"path": None}, {"path": tmp_path, "devices": jax.local_devices()}):
+        with pytest.raises(InputError, match="client: needs a store"):
+            run(client=object(), **wrong)

@@ -1,0 +1,99 @@
+"""A store opens as labelled arrays, with plain xarray too, and without a warning."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+from small_sweep import fill, open_store, part, whole
+
+from gdjax.errors import StoreError
+from gdjax.sweeps.dataset import open_dataset
+
+
+def test_plain_xarray_reads_a_store_without_gdjax_and_without_a_warning(tmp_path):
+    fill(tmp_path / "s.zarr")
+    code = """
+import sys, xarray as xr
+with xr.open_zarr(sys.argv[1]) as dataset:
+    dataset.load()
+    print(sorted(dataset.coords), dict(dataset.sizes), dataset.cost.dims)
+assert "gdjax" not in sys.modules
+"""
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "s.zarr")]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=os.sep, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.strip() == (
+        "['learning_rate', 'momentum', 'seed', 'step'] "
+        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2} "
+        "('learning_rate', 'seed', 'step')"
+    )
+
+
+@pytest.mark.parametrize("opened", [open_dataset, xr.open_zarr])
+def test_labels_types_and_attributes(tmp_path, opened):
+    fill(tmp_path)
+    with opened(tmp_path) as dataset:
+        for name, values in whole().items():
+            assert dataset[name].dtype == values.dtype
+            np.testing.assert_array_equal(dataset[name], values)
+        np.testing.assert_array_equal(dataset.learning_rate, np.geomspace(0.1, 30, 5))
+        assert dataset.learning_rate.attrs["long_name"] == "learning rate"
+        assert dataset.momentum.dims == ("learning_rate",)
+        assert dataset.outcome.attrs["flag_meanings"] == "descending diverged"
+        assert dataset.cost.sel(learning_rate=30, seed=2, step=0) == whole()["cost"][4, 2, 0]
+        assert dataset.attrs["identity"]["config"]["steps"] == 300
+
+
+def test_unfinished_tiles_show_the_fill_value(tmp_path):
+    with open_store(tmp_path) as store:
+        store.write((0, 0), part(store, (0, 0)))
+        store.write((2, 1), part(store, (2, 1)))
+    expected = {"cost": np.nan, "outcome": -1, "params.0.weights": np.nan, "params.0.used": False}
+    for opened in (open_dataset, xr.open_zarr):
+        with opened(tmp_path) as dataset:
+            for name, fill_value in expected.items():
+                values = np.full_like(whole()[name], fill_value)
+                for box in np.s_[:2, :2], np.s_[4:, 2:]:
+                    values[box] = whole()[name][box]
+                np.testing.assert_array_equal(dataset[name], values)
+    with open_dataset(tmp_path) as dataset:
+        assert (dataset.attrs["tiles"], dataset.attrs["tiles_finished"]) == (6, 2)
+
+
+def test_a_tile_whose_writing_was_cut_off_is_not_shown(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "finished" / "c.0.1").unlink()
+    (tmp_path / "cost" / "c.0.1.0").write_bytes(b"damaged besides")
+    with open_dataset(tmp_path) as dataset:
+        assert np.isnan(dataset.cost[:2, 2:]).all()
+        assert (dataset.outcome[:2, 2:] == -1).all()
+        assert (dataset.finished[:2, 2:] == 0).all()
+        np.testing.assert_array_equal(dataset.cost[:2, :2], whole()["cost"][:2, :2])
+        assert dataset.attrs["tiles_finished"] == 5
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "cost/zarr.json", "seed/c.0"])
+def test_damaged_metadata_or_coordinates_are_an_error_that_names_them(tmp_path, file):
+    fill(tmp_path)
+    (tmp_path / file).write_bytes(b"{" + (tmp_path / file).read_bytes()[1:-1] + b"?")
+    with pytest.raises(StoreError, match=f"damaged: {file}: "):
+        open_dataset(tmp_path)
+
+
+def test_a_damaged_chunk_is_an_error_when_it_is_read(tmp_path):
+    fill(tmp_path)
+    raw = bytearray((tmp_path / "cost" / "c.2.1.0").read_bytes())
+    raw[5] ^= 4
+    (tmp_path / "cost" / "c.2.1.0").write_bytes(raw)
+    with open_dataset(tmp_path) as dataset:
+        dataset.cost[:4].load()
+        with pytest.raises(ValueError, match="checksum"):
+            dataset.cost[4:].load()
+
+
+def test_no_store_is_an_error(tmp_path):
+    with pytest.raises(StoreError, match="no store here"):
+        open_dataset(tmp_path / "none")

@@ -1,0 +1,72 @@
+"""Layouts that cannot work are refused at the door, with the name of what is wrong."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.sweeps.layout import ChunkedArray, Contents, Coordinate, Layout, Variable, plain
+
+GOOD: dict[str, Any] = {
+    "sizes": {"seed": 5, "step": 3},
+    "tile": {"seed": 2},
+    "variables": {"cost": Variable(("seed", "step"), np.float32)},
+}
+
+
+def test_tiles_cover_the_grid_once():
+    for size, length in [(5, 2), (4, 2), (1, 3), (7, 7)]:
+        flags = ChunkedArray("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"))
+        arrays = Contents({}, {}, flags)
+        covered = np.zeros((size, 3), int)
+        for tile in np.ndindex(arrays.tiles):
+            covered[arrays.box(tile)] += 1
+        assert (covered == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizes": {"seed": 0, "step": 3}}, r"sizes\['seed'\] = 0"),
+        ({"tile": {"seed": 0}}, r"tile\['seed'\] = 0"),
+        ({"tile": {}}, "at least one dimension"),
+        ({"variables": {}}, "one variable"),
+        ({"variables": {"cost": Variable(("step", "seed"), "f4")}}, "grid's dimensions"),
+        ({"variables": {"cost": Variable(("step",), "f4")}}, "grid's dimensions"),
+        ({"variables": {"cost": Variable(("seed", "epoch"), "f4")}}, "epoch"),
+        ({"variables": {"cost": Variable(("seed", "seed"), "f4")}}, "each once"),
+        ({"variables": {"step": Variable(("seed", "step"), "f4")}}, "no dimension"),
+        ({"variables": {"a/b": Variable(("seed",), "f4")}}, "'a/b' cannot name"),
+        ({"variables": {".a": Variable(("seed",), "f4")}}, "cannot name"),
+        ({"variables": {"finished": Variable(("seed",), "f4")}}, "cannot name"),
+        ({"variables": {"outcome": Variable(("seed",), "i1")}}, "needs a fill_value"),
+        ({"variables": {"name": Variable(("seed",), "U5")}}, "dtype <U5"),
+        ({"variables": {"time": Variable(("seed",), "f4", {"units": "seconds"})}}, "'s'"),
+        ({"coordinates": {"seed": Coordinate(("seed",), np.arange(4))}}, r"shape \(4,\)"),
+        ({"coordinates": {"seed": Coordinate(("seed",), list("abcde"))}}, "flag_meanings"),
+        ({"coordinates": {"a b": Coordinate(("seed",), np.arange(5))}}, "without spaces"),
+        ({"coordinates": {"cost": Coordinate(("seed",), np.arange(5))}}, "both variables and"),
+    ],
+)
+def test_a_layout_that_cannot_work_is_refused(change, message):
+    Layout(**GOOD)
+    with pytest.raises(InputError, match=message):
+        Layout(**{**GOOD, **change})
+
+
+def test_wording_is_no_part_of_a_layout_s_identity():
+    def described(long_name, dtype="f4"):
+        cost = Variable(("seed", "step"), dtype, {"long_name": long_name})
+        return Layout(GOOD["sizes"], GOOD["tile"], {"cost": cost}).identity()
+
+    assert described("cost") == described("mean cost")
+    assert described("cost") != described("cost", "f8")
+
+
+def test_what_is_recorded_becomes_json():
+    given = {"a": (1, np.int64(2)), "b": np.float32(0.5), "c": np.array([1.0, np.nan]), "d": None}
+    assert plain(given) == {"a": [1, 2], "b": 0.5, "c": [1.0, "nan"], "d": None}
+    assert plain({"on": np.bool_(True), "seeds": range(2)}) == {"on": True, "seeds": [0, 1]}
+    with pytest.raises(InputError, match=r"config\.f\[1\]"):
+        plain({"f": [0, object()]}, "config")

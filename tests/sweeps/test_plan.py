@@ -1,0 +1,74 @@
+"""The slab is as wide as fills a cache, and boxes of runs fit into it."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from small_problems import network
+
+from gdjax.problems.problem import Problem
+from gdjax.sweeps import axes, plan
+from gdjax.sweeps.plan import cut, draft, fit
+
+SETTINGS = {
+    "optimizer": optax.sgd,
+    "batch_size": None,
+    "record_every": 1,
+    "snapshot_every": None,
+    "measures": None,
+    "root": 0,
+    "bound": 1e12,
+    "tolerance": 1e-5,
+    "until_settled": False,
+}
+
+
+def drafted(problem, grid, devices=4):
+    return draft(problem, grid, 5, devices=jax.local_devices()[:devices], **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "most", "box"),
+    [
+        ((12, 8), 96, (12, 8)),
+        ((12, 8), 95, (6, 8)),
+        ((12, 64), 128, (12, 8)),
+        ((4096,), 128, (128,)),
+        ((7,), 4, (4,)),
+        ((3, 3, 3), 1, (1, 1, 1)),
+    ],
+)
+def test_the_longest_side_is_halved_until_a_box_fits(shape, most, box):
+    assert cut(shape, most) == box
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize("width", [None, 5])
+def test_a_box_fits_into_its_slab_and_the_stored_width_gives_the_same_box(width, devices):
+    grid = axes(learning_rate=[0.1, 0.2, 0.3], seed=range(11))
+    work = fit(drafted(network(), grid, devices), width)
+    assert len(work.slab.devices) == devices
+    assert 1 <= math.prod(work.box) <= work.slab.runs
+    if width is not None:
+        assert work.slab.width == width
+    again = fit(drafted(network(), grid, devices), work.slab.width)
+    assert (again.slab, again.box) == (work.slab, work.box)
+
+
+def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
+    """A run of plain descent keeps parameters and gradient: 2 * 4 * 1,000 bytes and a little."""
+    problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
+    work = drafted(problem, axes(learning_rate=[0.1], seed=range(512)), devices=2)
+    assert 8000 < work.state_bytes < 8100
+    monkeypatch.setattr(plan, "SLAB_BYTES", 100_000)  # 12 runs fit
+    assert fit(work, None).slab.width == 8
+
+
+def test_nothing_large_is_allocated_to_find_out_whether_it_fits():
+    """A slab of 2^16 runs of 2^20 parameters would take 512 GiB."""
+    problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
+    work = drafted(problem, axes(learning_rate=[0.1], seed=range(2**18)))
+    with pytest.raises(ValueError, match=r"width = 65536: a slab needs \d\d\d,\d\d\d MiB"):
+        fit(work, 2**16)

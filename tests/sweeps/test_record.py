@@ -1,0 +1,267 @@
+"""A store says all that made its numbers, and refuses what is not the same sweep."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+from small_problems import init, network, same_bits
+
+from gdjax import problems
+from gdjax.errors import InputError, StoreError
+from gdjax.sweeps import axes, record, sweep, together
+from gdjax.sweeps.tiles import Work
+
+GRID = {"learning_rate": [0.1, 0.2, 0.3], "seed": range(4), "scale": [1.0]}
+
+
+def stored(path, **changed):
+    given = {
+        "problem": network(watched=True),
+        "axes": axes(**GRID),
+        "steps": 12,
+        "batch_size": 6,
+        "record_every": 4,
+        "snapshot_every": 8,
+        "optimizer": partial(optax.sgd, momentum=0.9),
+        "width": 1,
+        **changed,
+    }
+    return sweep(store=path, **given)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("record") / "s.zarr"
+    stored(path)
+    return path
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The tiles that are computed from here on."""
+    tiles = []
+    compute = Work.compute
+
+    def counted(self, tile, **hooks):
+        tiles.append(tile)
+        return compute(self, tile, **hooks)
+
+    monkeypatch.setattr(Work, "compute", counted)
+    return tiles
+
+
+# The store of a sweep
+
+
+def test_a_stored_sweep_is_the_sweep(store):
+    in_memory = stored(None)
+    with xr.open_zarr(store, chunks=None) as dataset:
+        found = dataset.load()
+    assert (found.finished == 1).all()
+    assert same_bits(found.drop_vars("finished"), in_memory)
+    for name, variable in in_memory.variables.items():
+        assert found[name].attrs == variable.attrs, name
+
+
+def test_plain_xarray_opens_it_where_gdjax_cannot_be_imported(store):
+    code = """
+import sys
+sys.modules["gdjax"] = None
+import numpy as np, xarray as xr
+with xr.open_zarr(sys.argv[1]) as runs:
+    runs.load()
+    rates = runs.learning_rate
+    print(rates.dims, rates.values.tolist(), rates.attrs)
+    print(runs.step.values.tolist(), runs.snapshot_step.values.tolist())
+    print(runs.largest_weight.attrs["long_name"], runs.cost.dims)
+    meanings = runs.outcome.attrs["flag_meanings"].split()
+    print({meanings[code] for code in np.unique(runs.outcome)})
+    print(runs.attrs["identity"]["optimizer"], runs.attrs["origins"][0]["jax"])
+"""
+    command = [sys.executable, "-W", "error", "-c", code, str(store)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=os.sep, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.splitlines() == [
+        "('learning_rate',) [0.1, 0.2, 0.3] {'long_name': 'learning rate', 'units': '1'}",
+        "[0, 4, 8, 12] [0, 8, 12]",
+        "largest weight ('learning_rate', 'seed', 'scale', 'step')",
+        "{'descending'}",
+        "{'module': 'optax', 'name': 'sgd', 'keywords': {'momentum': 0.9}} " + jax.__version__,
+    ]
+
+
+def test_a_finished_store_computes_nothing(store, computed):
+    before = {f: f.stat().st_mtime_ns for f in store.rglob("c.*")}
+    found = stored(store).load()
+    assert not computed
+    assert same_bits(found.drop_vars("finished"), stored(None))
+    assert {f: f.stat().st_mtime_ns for f in store.rglob("c.*")} == before
+
+
+def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
+    whole = stored(tmp_path).load()
+    tiles = len(computed)
+    assert tiles > 1
+    computed.clear()
+    tile = ".".join(map(str, (1, 0, 0)))
+    raw = bytearray((tmp_path / "cost" / f"c.{tile}.0").read_bytes())
+    raw[3] ^= 1
+    (tmp_path / "cost" / f"c.{tile}.0").write_bytes(raw)
+    with pytest.warns(UserWarning, match=rf"was damaged: cost/c.{tile}.0: checksum differs; tile"):
+        again = stored(tmp_path)
+    assert computed == [(1, 0, 0)]
+    assert same_bits(again, whole)
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"steps": 16}, "steps: stored 12, wanted 16"),
+        ({"batch_size": None}, "batch_size: stored 6, wanted None"),
+        ({"root": 1}, "root: stored 0, wanted 1"),
+        ({"width": 2}, "slab.width: stored 1, wanted 2"),
+        ({"tolerance": 1e-3}, "tolerance: stored 1e-05, wanted 0.001"),
+        (
+            {"optimizer": partial(optax.sgd, momentum=0.8)},
+            "optimizer.keywords.momentum: stored 0.9",
+        ),
+        (
+            {"axes": axes(**{**GRID, "seed": range(5)})},
+            "axes.seed.seed: stored [0, 1, 2, 3], wanted",
+        ),
+        ({"measures": {}}, "measures.largest_weight: stored 2, wanted 'nothing'"),
+    ],
+)
+def test_another_sweep_is_refused_with_the_differences(store, computed, changed, difference):
+    with pytest.raises(StoreError, match="holds another sweep") as caught:
+        stored(store, **changed)
+    assert f"  {difference}" in str(caught.value)
+    assert not computed
+
+
+def test_other_data_and_another_cost_are_another_sweep(store):
+    problem = network(watched=True)
+    images, labels = problem.data
+    other = images.copy()
+    other[7, 1] = np.nextafter(other[7, 1], 1)
+    for changed, difference in (
+        ({"data": (other, labels)}, "data_hash"),
+        (
+            {"cost": lambda w, x, *, decay=0.0: problem.cost(w, x, decay=decay) + 0.5},
+            "program_hash",
+        ),
+    ):
+        with pytest.raises(StoreError) as caught:
+            stored(store, problem=dataclasses.replace(problem, **changed))
+        lines = [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:-1]]
+        assert lines == [difference]
+
+
+def test_a_store_of_more_devices_than_there_are(store):
+    with pytest.raises(InputError, match="computed on 4 devices, and here are 2"):
+        stored(store, devices=jax.local_devices()[:2], width=None)
+
+
+# What is in the record
+
+
+def test_hashes_see_every_bit_and_every_name():
+    tree = {"a": np.arange(6, dtype=np.float32), "b": (np.zeros((2, 0), np.float32), None)}
+    assert record.hash_of(tree) == record.hash_of(jax.tree.map(jnp.asarray, tree))
+    flipped = tree["a"].copy()
+    flipped.view(np.uint32)[5] ^= 1
+    others = [
+        {**tree, "a": flipped},
+        {**tree, "a": tree["a"].reshape(2, 3)},
+        {**tree, "a": tree["a"].view(np.int32)},
+        {"c": tree["a"], "b": tree["b"]},
+        {**tree, "b": (None, tree["b"][0])},
+    ]
+    hashes = {record.hash_of(other) for other in (tree, *others)}
+    assert len(hashes) == 6
+    strided = np.arange(12, dtype=np.float32)[::2]
+    assert record.hash_of(strided) == record.hash_of(strided.copy())
+
+
+def test_an_optimizer_comes_back_from_its_record():
+    described = record.describe(partial(partial(optax.adam, b1=0.5, b2=0.6), b1=0.7))
+    assert described == {"module": "optax", "name": "adam", "keywords": {"b1": 0.7, "b2": 0.6}}
+    again = record.optimizer_from(described, "s")
+    assert (again.func, again.keywords) == (optax.adam, {"b1": 0.7, "b2": 0.6})
+    assert record.optimizer_from(record.describe(optax.sgd), "s") is optax.sgd
+    contrib = record.describe(optax.contrib.prodigy)
+    assert record.optimizer_from(contrib, "s") is optax.contrib.prodigy
+
+
+def test_what_cannot_come_back_is_an_error_that_says_so():
+    def mine(learning_rate):
+        return optax.sgd(learning_rate)
+
+    with pytest.raises(StoreError, match=r"s: its optimizer .*mine cannot be imported; give it"):
+        record.optimizer_from(record.describe(mine), "s")
+    masked = record.describe(partial(optax.adamw, mask=lambda p: p, weight_decay=0.1))
+    assert " at 0x" not in str(masked)  # another process has other addresses
+    with pytest.raises(StoreError, match=r"adamw was made with mask = <function .*give it"):
+        record.optimizer_from(masked, "s")
+    with pytest.raises(InputError, match="positional arguments cannot be recorded"):
+        record.describe(partial(optax.sgd, 0.1))
+    with pytest.raises(StoreError, match="s: holds a sweep of a user's own problem; give it"):
+        record.problem_from("user's own", "s")
+
+
+@pytest.mark.parametrize(
+    "problem", [problems.bowl([1.0, 4.0], minimum=[0.5, 1.0]), problems.function("himmelblau")]
+)
+def test_a_problem_of_gdjax_comes_back_from_its_record(problem):
+    again = record.problem_from(problem.record, "s")
+    w = jnp.array([0.3, 0.7])
+    assert again.cost(w) == problem.cost(w)
+    assert same_bits(again.init(jax.random.key(3)), problem.init(jax.random.key(3)))
+
+
+def test_axes_come_back_from_their_record(store):
+    import json
+
+    grid = axes(pair=together(a=[0.1, 1.0], b=[1, 2]), seed=range(3))
+    described = {
+        dim: {axis: v.tolist() for axis, v in along.items()}
+        for dim, along in grid.dimensions.items()
+    }
+    again = record.axes_from(json.loads(json.dumps(described)))
+    assert again.sizes == grid.sizes
+    for dim, along in grid.dimensions.items():
+        for axis, values in along.items():
+            assert same_bits(again.dimensions[dim][axis], values)
+
+
+def test_information_explains_bits():
+    from gdjax.sweeps.plan import draft
+
+    work = draft(
+        dataclasses.replace(network(), init=init),
+        axes(learning_rate=[0.1]),
+        1,
+        devices=jax.local_devices(),
+        optimizer=optax.sgd,
+        batch_size=None,
+        record_every=1,
+        snapshot_every=None,
+        measures=None,
+        root=0,
+        bound=1.0,
+        tolerance=0.0,
+        until_settled=False,
+    )
+    found = record.information(work)
+    assert found["device"] == "4 x cpu"
+    assert found["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
+    assert found["jax"] == jax.__version__
+    assert found["revision"]

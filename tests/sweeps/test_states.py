@@ -1,0 +1,57 @@
+"""A state comes back exactly as it was kept, or not at all."""
+
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.sweeps.states import pack, unpack
+
+ARRAYS = {
+    "file": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),
+    "key": np.array([7, 2**32 - 1], np.uint32),
+    "step": np.array(12),
+    "alive": np.array([[True, False]]),
+    "none": np.zeros((0, 3)),
+    "transposed": np.arange(6.0).reshape(2, 3).T,
+}
+
+
+def there_and_back(arrays, meta):
+    kept = unpack(pack(arrays, meta))
+    assert kept is not None
+    return kept
+
+
+def test_a_state_comes_back_to_the_last_bit():
+    arrays, meta = there_and_back(ARRAYS, {"step": 12, "orders": [[0, 1]]})
+    assert list(arrays) == list(ARRAYS)
+    for name, values in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (values.dtype, values.shape)
+        assert arrays[name].tobytes() == values.tobytes()
+        assert arrays[name].flags.writeable
+        assert arrays[name].flags.aligned
+    assert meta == {"step": 12, "orders": [[0, 1]]}
+
+
+def test_short_floats_come_back():
+    import ml_dtypes
+
+    values = np.arange(3, dtype=ml_dtypes.bfloat16)
+    arrays, _ = there_and_back({"w": values}, {})
+    assert arrays["w"].dtype == values.dtype
+    assert arrays["w"].tobytes() == values.tobytes()
+
+
+def test_any_flipped_bit_and_any_cut_makes_it_none():
+    raw = pack({"w": np.arange(3)}, {"step": 1})
+    for bit in range(8 * len(raw)):
+        flipped = bytearray(raw)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert unpack(bytes(flipped)) is None
+    for length in range(len(raw)):
+        assert unpack(raw[:length]) is None
+
+
+def test_only_numbers_are_states():
+    with pytest.raises(InputError, match="w has dtype object"):
+        pack({"w": np.array([None])}, {})

@@ -1,0 +1,222 @@
+"""Whatever ends a process, and whatever the disk refuses: what is finished stays finished."""
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_sweep import (
+    ENVIRONMENT,
+    HERE,
+    TILES,
+    equals_whole,
+    files_of,
+    fill,
+    open_store,
+    part,
+    python,
+    stamps,
+)
+
+from gdjax.errors import StoreError
+from gdjax.sweeps import integrity
+from gdjax.sweeps.integrity import verify
+from gdjax.sweeps.store import read_attributes
+
+
+@contextlib.contextmanager
+def talk_to(*arguments):
+    """Run Python as a process that is told lines and tells lines."""
+    command = [sys.executable, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+
+
+def say(process: subprocess.Popen, line) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+# Several processes
+
+
+def test_a_second_process_is_refused_and_a_killed_one_frees_the_store(tmp_path):
+    path = tmp_path / "s"
+    code = """
+import sys, small_sweep
+store = small_sweep.open_store(sys.argv[1])
+store.write((0, 0), small_sweep.part(store, (0, 0)))
+print("open", flush=True)
+sys.stdin.read()
+"""
+    with talk_to("-c", code, path) as first:
+        assert hear(first) == "open"
+        before = stamps(path)
+        with pytest.raises(StoreError, match=f"being written by process {first.pid} on"):
+            open_store(path)
+        assert verify(path) == []  # readers are welcome
+        assert stamps(path) == before
+        # a worker of the process that holds the lock takes none
+        code = """
+import sys, small_sweep
+from gdjax.sweeps.store import Tiles
+store = Tiles(sys.argv[1])
+store.write((2, 1), small_sweep.part(store, (2, 1)))
+"""
+        assert python(code, path).returncode == 0
+        first.kill()
+    missing = fill(path)
+    assert set(np.ndindex(TILES)) - set(missing) == {(0, 0), (2, 1)}
+    assert equals_whole(path)
+
+
+def test_one_process_opens_a_store_once(tmp_path):
+    with open_store(tmp_path), pytest.raises(StoreError, match="being written by"):
+        open_store(tmp_path)
+    open_store(tmp_path).close()
+
+
+def test_kill_at_random_moments(tmp_path):
+    path = tmp_path / "s"
+    moments = random.Random(3)
+    seen: dict[str, tuple[int, int]] = {}
+    cut_off = {"creation": 0, "tiles": 0}
+    latest = 0.2  # seconds
+    with talk_to(HERE / "small_sweep.py") as server:
+        say(server, tmp_path / "first")  # imports take their time once
+        assert (hear(server) != "", hear(server)) == (True, "0")
+        while sum(cut_off.values()) < 20:
+            say(server, path)
+            child = int(hear(server))
+            time.sleep(moments.uniform(0, latest))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            assert int(hear(server)) in (0, signal.SIGKILL)
+            if not path.exists() or read_attributes(path) is None:
+                cut_off["creation"] += 1
+                latest *= 1.1
+                continue
+            assert {d.file for d in verify(path)} <= {"zarr.json"}  # its record is there
+            arrays = integrity.contents(integrity.require_root(path))
+            finished = integrity.read_flags(path, arrays)[0] > 0
+            now = stamps(path)
+            for tile in map(tuple, np.argwhere(finished)):
+                for file in files_of(tile):
+                    assert seen.setdefault(file, now[file]) == now[file]  # written once
+            if finished.all():  # too late: begin another, and be quicker
+                assert equals_whole(path)
+                shutil.rmtree(path)
+                seen.clear()
+                latest *= 0.9
+            else:
+                cut_off["tiles"] += 1
+    assert min(cut_off.values()) > 0, cut_off
+    fill(path)
+    assert equals_whole(path)
+    assert verify(path) == []
+    assert not list(path.rglob("*.partial"))
+
+
+def test_a_creation_cut_off_is_done_again(tmp_path, monkeypatch):
+    path = tmp_path / "s"
+
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gdjax.sweeps.frame.write_root", killed)
+        with pytest.raises(SystemExit):
+            open_store(path)
+    assert (path / "cost" / "zarr.json").exists()
+    assert read_attributes(path) is None
+    (path / "cost" / "zarr.json").write_text("half of")
+    fill(path)
+    assert equals_whole(path)
+
+
+# A full disk
+
+
+@pytest.mark.parametrize("refused", ["cost", "params.0.weights", "finished"])
+def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, refused):
+    path = tmp_path / "s"
+    with open_store(path) as store:
+        store.write((0, 0), part(store, (0, 0)))
+        opened = Path.open
+
+        def full(self, *arguments, **options):
+            if self.parent.name == refused and self.suffix == ".partial":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return opened(self, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", full)
+            with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
+                store.write((1, 0), part(store, (1, 0)))
+        assert np.argwhere(store.finished()).tolist() == [[0, 0]]
+        store.write((1, 0), part(store, (1, 0)))  # there is space again
+    assert verify(path) == []
+    assert len(fill(path)) == 4
+    assert equals_whole(path)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a file system here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk):
+    ballast = small_disk / "ballast"
+
+    def occupy():
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    path = small_disk / "s"
+    occupy()
+    with pytest.raises(StoreError, match="No space left on device"):
+        fill(path)
+    ballast.unlink()
+    with open_store(path) as store:
+        store.write((0, 0), part(store, (0, 0)))
+        occupy()
+        os.truncate(ballast, ballast.stat().st_size - 2 * 4096)  # room for two chunks of five
+        with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
+            store.write((0, 1), part(store, (0, 1)))
+        with pytest.raises(StoreError, match="No space left on device"):
+            store.save_state((0, 1), {"w": np.zeros(10_000)}, {})
+    ballast.unlink()
+    assert verify(path) == []
+    assert fill(path) == [tile for tile in np.ndindex(TILES) if tile != (0, 0)]
+    assert equals_whole(path)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_store(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written"):
+        open_store(tmp_path / "file" / "s")

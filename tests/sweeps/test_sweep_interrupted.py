@@ -1,0 +1,209 @@
+"""Whatever ends a stored sweep, it goes on where it was, computes nothing twice, and ends equal.
+
+"Equal" is to the last bit, compared with a sweep that nothing interrupted.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import interrupted_sweep
+import numpy as np
+import pytest
+import xarray as xr
+from small_problems import same_bits
+
+from gdjax.descent import block
+from gdjax.errors import StoreError
+from gdjax.sweeps import tiles
+from gdjax.sweeps.integrity import contents, read_flags, require_root, verify
+from gdjax.sweeps.store import Tiles, read_attributes
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return interrupted_sweep.run()
+
+
+def finished(path):
+    """The flags of all tiles; None where there is no store yet."""
+    if not path.exists() or read_attributes(path) is None:
+        return None
+    return read_flags(path, contents(require_root(path)))[0] > 0
+
+
+def states(path):
+    return sorted(file.name for file in (path / ".gdjax" / "states").glob("[0-9]*"))
+
+
+def stored(path):
+    with xr.open_zarr(path, chunks=None) as dataset:
+        return dataset.drop_vars("finished").load()
+
+
+# Killed
+
+
+def test_kill_at_20_random_moments(tmp_path, uninterrupted):
+    """Several kills a store, all along it; what is finished stays as it is, the rest goes on."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
+        "OPENBLAS_NUM_THREADS": "1",
+        "JAX_NUM_CPU_DEVICES": "4",  # as many threads as here, so the same bits
+        "JAX_COMPILATION_CACHE_DIR": str(HERE.parents[1] / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    moments = random.Random(5)
+    kills, halfway, stores = 0, 0, 0
+    seen: dict[str, int] = {}
+    path = tmp_path / "0"
+    command = [sys.executable, "-W", "ignore", str(HERE / "interrupted_sweep.py")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        hear = lambda: server.stdout.readline().strip()  # noqa: E731
+
+        def start():
+            server.stdin.write(f"{path}\n")
+            server.stdin.flush()
+            return int(hear())
+
+        while kills < 20:
+            child = start()
+            if kills % 4:  # in the middle of its tiles
+                assert hear() == "begun"
+                time.sleep(moments.uniform(0, 0.7))
+            else:  # while it prepares
+                time.sleep(moments.uniform(0, 1))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            while (said := hear()) == "begun":
+                pass
+            status = int(said)
+            assert status in (0, signal.SIGKILL)
+            kills += status == signal.SIGKILL
+            done = finished(path)
+            if done is None:
+                continue
+            assert {damage.file for damage in verify(path)} <= {"zarr.json"}
+            halfway += bool(states(path))
+            for tile in map(tuple, np.argwhere(done)):
+                for file in path.glob(f"*/c.{'.'.join(map(str, tile))}*"):
+                    assert seen.setdefault(str(file), file.stat().st_mtime_ns) == (
+                        file.stat().st_mtime_ns
+                    )
+            if done.all():
+                assert same_bits(stored(path), uninterrupted)
+                stores += 1
+                path = tmp_path / str(stores)
+        start()
+        assert (hear(), hear()) == ("begun", "0")
+        server.stdin.close()
+    assert same_bits(stored(path), uninterrupted)
+    assert states(path) == []
+    assert halfway >= 5
+
+
+# Ctrl-C
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many steps are taken of which tile, in all calls; a key press may come in between."""
+    steps, press = Counter(), []
+    pieces, compute = tiles.Work.pieces, tiles.Work.compute
+    current = []
+
+    def counted_compute(self, tile, **hooks):
+        current[:] = [tile]
+        return compute(self, tile, **hooks)
+
+    def counted_pieces(self, values, saved=None):
+        before = 0 if saved is None else saved[1]
+        for piece in pieces(self, values, saved):
+            steps[current[0]] += piece.step - before
+            before = piece.step
+            if press and sum(steps.values()) >= press[0]:
+                press.clear()
+                signal.raise_signal(signal.SIGINT)
+            yield piece
+
+    monkeypatch.setattr(tiles.Work, "compute", counted_compute)
+    monkeypatch.setattr(tiles.Work, "pieces", counted_pieces)
+    monkeypatch.setattr(block, "TICKS", 64)
+    return steps, press
+
+
+def test_ctrl_c_saves_and_raises_and_nothing_is_computed_twice(tmp_path, uninterrupted, counted):
+    steps, press = counted
+    handler, spent = signal.getsignal(signal.SIGINT), 0
+    for after in (700, 4100, 4500, 10_000):  # all of it is 8 tiles of 1,500 steps
+        press.append(after)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_sweep.run(tmp_path)
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert read_attributes(tmp_path)["seconds"] > spent
+        spent = read_attributes(tmp_path)["seconds"]
+        assert after <= sum(steps.values()) < after + 1500
+        unfinished = int((~finished(tmp_path)).sum())
+        assert unfinished == 8 - sum(count == 1500 for count in steps.values())
+        assert len(states(tmp_path)) == sum(0 < count < 1500 for count in steps.values()) <= 1
+    interrupted_sweep.run(tmp_path)
+    assert list(steps.values()) == [1500] * 8
+    assert same_bits(stored(tmp_path), uninterrupted)
+
+
+def test_ctrl_c_in_the_last_tile_keeps_it(tmp_path, uninterrupted, counted):
+    steps, press = counted
+    press.append(8 * 1500)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_sweep.run(tmp_path)
+    assert finished(tmp_path).all()
+    interrupted_sweep.run(tmp_path)
+    assert sum(steps.values()) == 8 * 1500
+    assert same_bits(stored(tmp_path), uninterrupted)
+
+
+def test_a_damaged_state_is_begun_afresh(tmp_path, uninterrupted, counted):
+    steps, press = counted
+    press.append(700)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_sweep.run(tmp_path)
+    (state,) = (tmp_path / ".gdjax" / "states").iterdir()
+    state.write_bytes(state.read_bytes()[:-5])
+    interrupted_sweep.run(tmp_path)
+    assert sum(steps.values()) > 8 * 1500
+    assert same_bits(stored(tmp_path), uninterrupted)
+
+
+# The disk
+
+
+def test_a_full_disk_ends_the_sweep_and_it_goes_on_later(tmp_path, uninterrupted, monkeypatch):
+    write, written = Tiles.write, []
+
+    def full(self, tile, arrays):
+        if len(written) == 3:
+            (self.path / self.contents.variables["cost"].file(tile)).write_bytes(b"half of it")
+            raise StoreError("No space left on device")
+        written.append(tile)
+        write(self, tile, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiles, "write", full)
+        with pytest.raises(StoreError, match="No space left"):
+            interrupted_sweep.run(tmp_path)
+    assert int(finished(tmp_path).sum()) == 3
+    interrupted_sweep.run(tmp_path)
+    assert same_bits(stored(tmp_path), uninterrupted)

@@ -1,0 +1,258 @@
+"""A run is what it is, to the last bit, wherever in a slab it stands and whatever stands beside it.
+
+All of it with one width and one set of devices: four CPU devices, two runs each.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_problems import network, same_bits
+
+from gdjax.problems.networks import Network
+from gdjax.problems.problem import Measure, Problem
+from gdjax.sweeps import axes, sweep
+from gdjax.sweeps.plan import draft, fit
+
+RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon differs altogether
+SETTINGS = {
+    "record_every": 10,
+    "root": 3,
+    "bound": 1e12,
+    "tolerance": 1e-5,
+    "until_settled": False,
+    "snapshot_every": None,
+    "batch_size": None,
+    "measures": None,
+    "optimizer": optax.sgd,
+}
+
+
+def work_of(problem, grid, steps=60, *, width=2, **changed):
+    devices = jax.local_devices()
+    return fit(draft(problem, grid, steps, devices=devices, **{**SETTINGS, **changed}), width)
+
+
+def runs_of(grid, steps=60, *, problem=None, **changed):
+    given = {"record_every": 10, "root": 3, "width": 2, **changed}
+    return sweep(problem or network(), grid, steps, **given)
+
+
+@pytest.fixture(scope="module")
+def sixty_four():
+    return runs_of(axes(learning_rate=[0.4], seed=range(64)))
+
+
+# The same bits
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
+    work = work_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
+    assert work.slab.runs == 8
+    alone = tuple(np.full(8, i) for i in (2, 1))
+    mixed = np.array([0, 2, 1, 2, 2, 0, 1, 2]), np.array([1, 1, 0, 2, 1, 0, 1, 1])
+    found, others = work.descend(alone), work.descend(mixed)
+    assert found is not None
+    assert others is not None
+    same = (mixed[0] == 2) & (mixed[1] == 1)
+    for name, values in found.items():
+        for value in (*values, *others[name][same]):
+            assert same_bits(value, values[0]), name
+    assert len({row.tobytes() for row in others["cost"]}) == 6  # as many as differ
+
+
+def test_a_sweep_of_7_and_one_of_64_give_the_same_bits(sixty_four):
+    seven = runs_of(axes(learning_rate=[0.4], seed=range(20, 27)))
+    assert same_bits(seven, sixty_four.isel(seed=slice(20, 27)))
+
+
+def test_the_order_of_axes_and_values_changes_no_bit():
+    there = runs_of(axes(learning_rate=RATES, seed=range(5)))
+    back = runs_of(axes(seed=[3, 0, 4, 2, 1], learning_rate=RATES[::-1]))
+    back = back.sortby(["seed", "learning_rate"]).transpose(*there.dims)
+    for name in there.variables:
+        dims = there[name].dims
+        assert same_bits(there[name], back[name].transpose(*dims)), name
+
+
+def test_a_run_has_the_same_bits_in_any_tile(sixty_four):
+    """The grid's shape decides in which tile, at which place, with which neighbours a run is."""
+    tall = runs_of(axes(seed=range(64), learning_rate=[0.1, 0.4, 30.0]))
+    wide = tall.sel(learning_rate=[0.4]).transpose("learning_rate", ...)
+    for name in sixty_four.data_vars:
+        assert same_bits(wide[name], sixty_four[name]), name
+
+
+def test_a_diverged_run_harms_nobody():
+    exploding = runs_of(axes(learning_rate=[0.3, 1e6, 0.4], seed=range(3)))
+    tame = runs_of(axes(learning_rate=[0.3, 0.2, 0.4], seed=range(3)))
+    assert (exploding.outcome.isel(learning_rate=1) == 3).all()
+    rest = {"learning_rate": [0, 2]}
+    assert same_bits(exploding.isel(rest), tame.isel(rest))
+
+
+def test_orders_of_mini_batches_depend_on_nothing_else():
+    given = {"batch_size": 5, "width": 1}
+    many = runs_of(axes(data_seed=range(6), seed=[1, 2], learning_rate=[0.5]), **given)
+    one = runs_of(axes(learning_rate=[0.5], seed=[2], data_seed=[4]), **given)
+    for name in one.data_vars:
+        picked = many[name].sel(data_seed=[4], seed=[2]).transpose(*one[name].dims)
+        assert same_bits(one[name], picked), name
+    costs = many.cost.isel(step=-1, learning_rate=0).values
+    assert len(np.unique(costs)) == 12
+
+
+def digits_like():
+    """The seed's network on 300 random images."""
+    network_ = Network((784, 16, 16, 10))
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(300, 784)).astype(np.float32)
+    targets = np.eye(10, dtype=np.float32)[random.integers(10, size=300)]
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((network_.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
+
+    return Problem(init=network_.init, cost=cost, data=(images, targets))
+
+
+@pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
+def test_the_number_of_devices_changes_no_bit(problem, rate):
+    """As long as the process is the same: XLA cuts matrix products by its number of threads."""
+    problem, grid = problem(), axes(learning_rate=[rate], seed=range(8))
+    one, two, four = (
+        runs_of(grid, 30, problem=problem, devices=jax.local_devices()[:n]) for n in (1, 2, 4)
+    )
+    assert same_bits(one, two)
+    assert same_bits(one, four)
+
+
+def test_one_compilation_serves_all_values():
+    traces = []
+
+    def counted(rates, root):
+        count = len(traces)
+
+        def cost(w, *, steep=1.0):
+            traces.append(1)
+            return steep * jnp.sum(w**2)
+
+        problem = Problem(init=lambda key, *, scale=1.0: scale * jnp.ones(2), cost=cost)
+        grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
+        found = sweep(problem, grid, 20, width=1, root=root)
+        assert found.sizes["learning_rate"] == len(rates)
+        return len(traces) - count
+
+    assert counted([0.1], 0) == counted(np.geomspace(0.01, 0.9, 24), 1) > 0
+
+
+# Taking up again
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkeypatch):
+    monkeypatch.setattr("gdjax.descent.block.TICKS", 7)  # many short pieces
+    swept = {
+        "batch_size": batch_size,
+        "optimizer": optax.adam,
+        "snapshot_every": 20,
+        "record_every": 4,
+    }
+    drifting = Measure(  # a measure with a memory, and a random key in it
+        lambda w, data, state: (jnp.sum(w["first"]["bias"]) + state[0], (state[0] + 1, state[1])),
+        init=lambda w, data: (jnp.zeros(()), jax.random.key(1)),
+    )
+    problem = dataclasses.replace(network(watched=True), measures={"drift": drifting})
+    work = work_of(problem, axes(learning_rate=[0.01, 0.3], seed=range(4)), **swept)
+    whole = work.compute((0, 0))
+    assert whole is not None
+    assert set(whole) >= {"drift", "snapshots.first.bias", "params.first.bias"}
+    kept, stopped, steps = None, 0, []
+
+    def save(arrays, meta):
+        nonlocal kept
+        kept = {name: np.array(a) for name, a in arrays.items()}, dict(meta)
+        steps.append(meta["step"])
+
+    while (found := work.compute((0, 0), load=lambda: kept, save=save, stop=lambda: True)) is None:
+        stopped += 1
+        assert stopped < 100
+    assert stopped >= 3
+    assert steps == sorted(set(steps))
+    assert all(same_bits(found[name], whole[name]) for name in whole)
+
+
+def test_a_long_tile_saves_its_state_now_and_then(monkeypatch):
+    monkeypatch.setattr("gdjax.descent.block.TICKS", 2)
+    monkeypatch.setattr("gdjax.sweeps.tiles.SAVE_SECONDS", 0.0)
+    work = work_of(network(), axes(learning_rate=RATES, seed=range(2)))
+    steps = []
+    assert work.compute((0, 0), save=lambda arrays, meta: steps.append(meta["step"])) is not None
+    assert steps == [*range(10, 60, 20)]
+
+
+# Ending early
+
+
+def test_until_settled_takes_no_step_after_the_last_run_has_stopped():
+    """A bowl of curvature 2 at rate 1/2 is at its bottom after one step; at 2 it never rests."""
+    work_done = []
+
+    def cost(w):
+        jax.debug.callback(lambda: work_done.append(1))
+        return jnp.sum(w**2)
+
+    problem = Problem(
+        init=lambda key: jnp.ones(2),
+        cost=cost,
+        measures={"size": Measure(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
+    )
+    given = {"record_every": 1, "until_settled": True, "width": 1, "bound": 100.0}
+    runs = runs_of(axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **given)
+    assert len(work_done) < 4000
+    plain = runs_of(
+        axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **{**given, "until_settled": False}
+    )
+    assert len(work_done) > 8000
+    assert same_bits(runs, plain)
+    assert runs.outcome.values.tolist() == [1, 3]
+    assert np.isfinite(runs["size"].isel(step=slice(None, None, 3))).all()
+
+
+def test_until_settled_freezes_a_run_at_the_record_where_its_gradient_vanishes():
+    bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+    grid = axes(learning_rate=[0.1, 0.45])
+    given = {"problem": bowl, "tolerance": 1e-3, "record_every": 5}
+    on = runs_of(grid, 400, **given)
+    stopped = runs_of(grid, 400, until_settled=True, **given)
+    for rate in (0.1, 0.45):
+        before, after = (r.sel(learning_rate=rate) for r in (on, stopped))
+        still = before.gradient_norm.values <= 1e-3
+        last = int(np.argmax(still))
+        assert last > 0
+        assert same_bits(after.cost[: last + 1], before.cost[: last + 1])
+        assert (after.cost[last:] == after.cost[last]).all()
+        assert before.cost[-1] < before.cost[last]
+    assert (stopped.outcome == 1).all()
+
+
+# Types
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [("bfloat16", np.float32), ("float16", np.float16)])
+def test_short_floats(dtype, stored, tmp_path):
+    """They come back exactly; bfloat16, which NumPy lacks, as float32."""
+
+    def init(key):
+        return {"w": jax.random.normal(key, (3,), dtype)}
+
+    problem = Problem(init=init, cost=lambda p: jnp.sum(p["w"].astype(jnp.float32) ** 2))
+    runs = runs_of(axes(learning_rate=[0.1], seed=range(3)), 0, problem=problem, store=tmp_path)
+    assert (runs["params.w"].dtype, runs.cost.dtype) == (stored, np.float32)
+    for seed in range(3):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(np.uint32(3)), 0), seed)
+        start = init(key)["w"].astype(jnp.float32)
+        np.testing.assert_array_equal(runs["params.w"].sel(seed=seed)[0], start)
