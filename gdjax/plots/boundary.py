@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -59,19 +60,29 @@ def maps(shown: Sequence[Map]) -> Figure:
     """
     with style():
         rows = -(-len(shown) // 2)
-        figure = Figure(figsize=(11, 5.6 * rows + 0.9))
-        panels = figure.subplots(rows, 2, squeeze=False).ravel()
-        for axes, one in zip(panels, shown, strict=False):
-            _map(axes, one)
+        figure = Figure(figsize=(11, 5.3 * rows + 0.9))
+        grid = figure.add_gridspec(rows + 1, 2, height_ratios=[1] * rows + [0.03])
+        panels = [figure.add_subplot(grid[divmod(number, 2)]) for number in range(len(shown))]
         whole = np.ptp(np.log10(shown[0].input_rate))
-        for number, (axes, one) in enumerate(zip(panels, shown, strict=False)):
+        for number, (axes, one) in enumerate(zip(panels, shown, strict=True)):
+            _map(axes, one)
             zoom = whole / np.ptp(np.log10(one.input_rate))
-            axes.set_title("the whole" if number == 0 else f"{zoom:,.0f} times closer")
+            axes.set_title("The whole" if number == 0 else f"{zoom:,.0f} times closer")
         for axes, inner in zip(panels, shown[1:], strict=False):
             _frame(axes, inner)
-        for axes in panels[len(shown) :]:
-            axes.set_visible(False)
-        _keys(figure, panels[: len(shown)])
+        for column, (colormap, label, ends) in enumerate(
+            (
+                (TRAINS, "trains", ("slowly", "fast")),
+                (DIVERGES, "does not train", ("grows late", "at once")),
+            )
+        ):
+            bar = figure.colorbar(
+                ScalarMappable(cmap=colormap),
+                cax=figure.add_subplot(grid[rows, column]),
+                orientation="horizontal",
+            )
+            bar.set_ticks([0.0, 1.0], labels=ends)
+            bar.set_label(label, labelpad=-12)
         figure.suptitle(
             "However close we look, no line parts rates that train from rates that don't"
         )
@@ -104,28 +115,6 @@ def _frame(axes, inner):
         axes.add_patch(
             Rectangle((left, bottom), right - left, top - bottom, fill=False, ec=color, lw=width)
         )
-
-
-def _keys(figure, panels):
-    """What the two scales of colour mean."""
-    from matplotlib.cm import ScalarMappable
-
-    for colormap, place, label, ends in (
-        (TRAINS, 0.0, "trains", ("slowly", "fast")),
-        (DIVERGES, 0.5, "does not train: diverges", ("late", "at once")),
-    ):
-        bar = figure.colorbar(
-            ScalarMappable(cmap=colormap),
-            ax=list(panels),
-            orientation="horizontal",
-            location="bottom",
-            shrink=0.35,
-            anchor=(place + 0.25, 0.0),
-            aspect=25,
-            pad=0.02,
-        )
-        bar.set_ticks([0.0, 1.0], labels=ends)
-        bar.set_label(label)
 
 
 def box_counting(

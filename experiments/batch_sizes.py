@@ -1,0 +1,193 @@
+"""Is the whole training set worth its price, or is a glance at a few images enough for a step?
+
+    w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
+
+The digit network is trained with mini-batches of several sizes, up to the whole set, each with
+several learning rates and starting points. They are compared where all have seen the training set
+equally often, and where all have computed equally long; each at the learning rate whose median
+training cost is lowest there. Test images choose nothing.
+
+The whole set is run on after that, to see how much longer it needs.
+
+Time is that of one run among all runs of its batch size, computed together: a sweep of 20 epochs
+with no records but the first and the last, the shortest of three, divided by runs and epochs.
+Compilation is not in it.
+
+    python experiments/batch_sizes.py           (about 70 s on two cores)
+
+Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch in
+batches of 8 takes three times as long as one of the whole set, one in batches of 32 up to twice as
+long: at equal time 32 is still ahead, and the whole set last by far. It needs about a hundred
+epochs for what batches of 32 reach in two.
+"""
+
+from dataclasses import dataclass
+
+import common
+import numpy as np
+import xarray as xr
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.plots import budgets
+from gdjax.plots.sweeps import quantiles
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which batch sizes are compared, and how long.
+
+    Args:
+        data: name of the data set.
+        batch_sizes: images a step; the last is the whole training set, whatever its size.
+        epochs: passes over the training set, for each batch size.
+        lowest: smallest learning rate.
+        highest: largest one.
+        rates: how many, evenly spaced by ratio.
+        seeds: starting points.
+        timed_epochs: length of the sweeps that are timed.
+        repeats: how often each is timed.
+    """
+
+    data: str = "mnist5k"
+    batch_sizes: tuple[int, ...] = (8, 32, 128, 512, 4000)
+    epochs: tuple[int, ...] = (60, 60, 60, 60, 300)
+    lowest: float = 0.3
+    highest: float = 30.0
+    rates: int = 7
+    seeds: int = 4
+    timed_epochs: int = 20
+    repeats: int = 3
+
+
+def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
+    """How long one run takes for an epoch, for each batch size, in a sweep of all runs.
+
+    Batch sizes take turns, so that a busy moment of the machine hits all of them.
+    """
+
+    def spent(size):
+        steps = gd.descent.steps_for(config.timed_epochs, problem.samples, size)
+        runs = gd.sweep(problem, axes, steps, batch_size=size, record_every=steps, measures={})
+        return runs.attrs["seconds"]
+
+    shortest = np.min([[spent(size) for size in sizes] for _ in range(config.repeats)], axis=0)
+    return list(shortest / config.timed_epochs / axes.runs)
+
+
+def run(config: Config) -> xr.Dataset:
+    """All batch sizes, along a dimension `batch_size`; NaN after the last epoch of each."""
+    if len(config.epochs) != len(config.batch_sizes):
+        raise InputError(
+            f"epochs = {config.epochs}, expected one number for each of {config.batch_sizes}"
+        )
+    problem = gd.problems.digits(config.data)
+    axes = gd.axes(
+        learning_rate=np.geomspace(config.lowest, config.highest, config.rates),
+        seed=range(config.seeds),
+    )
+    sizes = [*config.batch_sizes[:-1], None]
+    epoch = [gd.descent.steps_for(1, problem.samples, size) for size in sizes]
+    tree = gd.compare(
+        {
+            str(size): (problem, {"batch_size": size, "steps": epochs * per, "record_every": per})
+            for size, epochs, per in zip(sizes, config.epochs, epoch, strict=True)
+        },
+        axes,
+        1,
+    )
+    found = [
+        tree[str(size)]
+        .to_dataset()[["cost", "test_accuracy"]]
+        .assign_coords(step=lambda runs, per=per: runs.step // per)
+        .rename(step="epoch")
+        for size, per in zip(sizes, epoch, strict=True)
+    ]
+    seen = [size or problem.samples for size in sizes]
+    seconds = seconds_an_epoch(problem, axes, sizes, config)
+    joined = xr.concat(found, xr.Variable("batch_size", seen), join="outer")
+    return joined.assign(seconds_an_epoch=("batch_size", seconds)).assign_attrs(
+        baseline=problem.baseline
+    )
+
+
+def last_epochs(dataset: xr.Dataset) -> np.ndarray:
+    """How many epochs each batch size was run for."""
+    return dataset.cost.notnull().any(("learning_rate", "seed")).sum("epoch").values - 1
+
+
+def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """The epoch at which each batch size is looked at, at equal epochs and at equal time."""
+    epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
+    time = np.min(epochs * seconds)
+    # The tolerance keeps the batch size that sets the time at its own last epoch.
+    return {
+        "epochs": np.full(len(epochs), epochs.min()),
+        "time": np.floor(time / seconds + 1e-9).astype(int),
+    }
+
+
+def chosen(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
+    """The runs of a batch size at the rate whose median cost at epoch `end` is lowest."""
+    runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
+    median = runs.cost.isel(epoch=end).quantile(0.5, "seed", method="inverted_cdf")
+    return runs.isel(learning_rate=int(median.argmin("learning_rate"))).transpose("seed", "epoch")
+
+
+def middle(values: np.ndarray) -> float:
+    """Median over seeds."""
+    return float(quantiles(values[None])[1][0])
+
+
+def soonest(dataset: xr.Dataset, index: int) -> float:
+    """First epoch with a median cost at half of the baseline, at the rate that is there first."""
+    cost = dataset.cost.isel(batch_size=index).transpose("learning_rate", "epoch", "seed").values
+    half = np.quantile(cost, 0.5, axis=-1, method="inverted_cdf")
+    there = np.nonzero(np.any(half <= dataset.attrs["baseline"] / 2, axis=0))[0]
+    return float(dataset.epoch[there[0]]) if len(there) else float("inf")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Price of an epoch, and what each batch size reaches at equal epochs and at equal time."""
+    found: dict = {}
+    sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
+    for index, size in enumerate(sizes):
+        found[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
+    for budget, end in ends(dataset).items():
+        for index, size in enumerate(sizes):
+            runs = chosen(dataset, index, end[index])
+            there = runs.isel(epoch=end[index])
+            found |= {
+                f"equal_{budget}_{size}_epochs": int(end[index]),
+                f"equal_{budget}_{size}_rate": float(runs.learning_rate),
+                f"equal_{budget}_{size}_cost": middle(there.cost.values),
+                f"equal_{budget}_{size}_accuracy": middle(there.test_accuracy.values),
+            }
+    for index, size in enumerate(sizes):
+        found[f"epochs_to_half_{size}"] = soonest(dataset, index)
+    return found
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Cost and accuracy against epochs and against time."""
+    curves = {}
+    for budget, end in ends(dataset).items():
+        curves[budget] = []
+        for index, size in enumerate(dataset.batch_size.values):
+            runs = chosen(dataset, index, end[index])
+            unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
+            curves[budget].append(
+                budgets.Curve(
+                    name=f"{size}" if size < dataset.batch_size.max() else f"all {size}",
+                    rate=float(runs.learning_rate),
+                    spent=runs.epoch.values * unit,
+                    cost=runs.cost.values,
+                    accuracy=runs.test_accuracy.values,
+                    end=int(end[index]),
+                )
+            )
+    return {"budgets": budgets.epochs_and_time(curves["epochs"], curves["time"])}
+
+
+if __name__ == "__main__":
+    common.main("batch_sizes", Config, run, plot, numbers)

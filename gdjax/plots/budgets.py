@@ -1,0 +1,70 @@
+"""Pictures of what a descent reaches for what it costs: epochs, or time."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gdjax.plots.style import CYCLE, style
+
+
+class Curve(NamedTuple):
+    """Runs of one batch size at one learning rate.
+
+    Args:
+        name: of the batch size.
+        rate: learning rate.
+        spent: epochs or seconds at each record, from 0.
+        cost: training cost of each run at each record.
+        accuracy: test accuracy likewise, in [0, 1].
+        end: position of the record at which curves are compared; what comes after is drawn thin.
+    """
+
+    name: str
+    rate: float
+    spent: Float[np.ndarray, " records"]
+    cost: Float[np.ndarray, "seeds records"]
+    accuracy: Float[np.ndarray, "seeds records"]
+    end: int
+
+
+def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Figure:
+    """Cost and accuracy, medians over seeds, against epochs on the left and time on the right.
+
+    Args:
+        by_epochs: at the rates that are best at equal epochs; `spent` in epochs.
+        by_time: at the rates that are best at equal time; `spent` in seconds.
+    """
+    with style():
+        figure = Figure(figsize=(12, 8.5))
+        grid = figure.subplots(2, 2, sharex="col", sharey="row")
+        for (top, bottom), curves, label, title in (
+            (grid[:, 0], by_epochs, "epochs", "Equal epochs"),
+            (grid[:, 1], by_time, "seconds of computing, a run", "Equal time"),
+        ):
+            for number, curve in enumerate(curves):
+                color = CYCLE[number % len(CYCLE)]
+                name = f"{curve.name}  (rate {curve.rate:.2g})"
+                for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
+                    half = np.quantile(values, 0.5, axis=0, method="inverted_cdf")
+                    # From the first epoch on: a logarithmic axis has no place for the start.
+                    before, after = slice(1, curve.end + 1), slice(curve.end, None)
+                    axes.plot(curve.spent[before], half[before], color=color, label=name)
+                    axes.plot(curve.spent[after], half[after], color=color, linewidth=1)
+                    axes.plot(curve.spent[curve.end], half[curve.end], "o", color=color)
+            top.set_title(title)
+            top.set_xscale("log")
+            top.set_yscale("log")
+            bottom.set_xlabel(label)
+            bottom.xaxis.set_major_formatter("{x:g}")
+            bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+            top.legend(title="images a step", loc="lower left", title_fontsize=12)
+        grid[0, 0].set_ylabel("training cost")
+        grid[1, 0].set_ylabel("test accuracy")
+        figure.suptitle(
+            "Many rough steps beat few careful ones, for the same images and for the same time"
+        )
+    return figure

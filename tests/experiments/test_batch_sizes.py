@@ -1,0 +1,76 @@
+"""Mini-batches are ahead of the whole set, and what is compared is what was spent."""
+
+import batch_sizes
+import numpy as np
+import pytest
+import xarray as xr
+from batch_sizes import Config
+
+from gdjax.errors import InputError
+
+SMALL = Config(batch_sizes=(32, 4000), epochs=(2, 3), rates=3, seeds=2, timed_epochs=1, repeats=1)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return batch_sizes.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return batch_sizes.numbers(dataset)
+
+
+def test_mini_batches_are_ahead_at_equal_epochs(found):
+    assert found["equal_epochs_32_cost"] < 0.5
+    assert found["equal_epochs_4000_cost"] > 0.8
+    assert found["equal_epochs_32_accuracy"] > 0.7
+    assert found["epochs_to_half_32"] <= 2
+    assert found["epochs_to_half_4000"] == np.inf
+
+
+def test_each_is_recorded_as_long_as_it_ran(dataset):
+    assert batch_sizes.last_epochs(dataset).tolist() == [2, 3]
+    assert dataset.batch_size.values.tolist() == [32, 4000]
+    assert np.all(dataset.seconds_an_epoch > 0)
+    # Before the first step the batch size makes no difference.
+    start = dataset.cost.isel(epoch=0).values
+    np.testing.assert_allclose(start[0], start[1], rtol=1e-5)
+
+
+def small(seconds):
+    """Two batch sizes, two rates, one seed; the first one's best rate changes along the way."""
+    cost = np.array([[[9, 1, 1, np.nan], [9, 2, 0, np.nan]], [[9, 8, 7, 6], [9, 7, 6, 5]]])
+    return xr.Dataset(
+        {
+            "cost": (("batch_size", "learning_rate", "seed", "epoch"), cost[:, :, None]),
+            "test_accuracy": (("batch_size", "learning_rate", "seed", "epoch"), cost[:, :, None]),
+            "seconds_an_epoch": ("batch_size", seconds),
+        },
+        {"batch_size": [1, 4], "learning_rate": [0.1, 1.0], "epoch": np.arange(4)},
+        {"baseline": 2.0},
+    )
+
+
+def test_equal_time_is_the_shortest_of_all_times():
+    # 2 epochs of 1 s and 3 of 0.6 s: all have had 1.8 s, which is one epoch of the first.
+    ends = batch_sizes.ends(small([1.0, 0.6]))
+    assert ends["epochs"].tolist() == [2, 2]
+    assert ends["time"].tolist() == [1, 3]
+
+
+def test_the_rate_is_chosen_where_it_is_looked_at():
+    dataset = small([1.0, 0.6])
+    assert float(batch_sizes.chosen(dataset, 0, 1).learning_rate) == 0.1
+    assert float(batch_sizes.chosen(dataset, 0, 2).learning_rate) == 1.0
+    assert batch_sizes.soonest(dataset, 0) == 1
+    assert batch_sizes.soonest(dataset, 1) == np.inf
+
+
+def test_every_batch_size_needs_its_epochs():
+    with pytest.raises(InputError, match="one number for each"):
+        batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
+
+
+def test_the_picture_is_drawn(dataset):
+    batch_sizes.plot(dataset)["budgets"].canvas.draw()

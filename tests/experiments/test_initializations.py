@@ -1,0 +1,73 @@
+"""Starts that are too small wait, starts that are too large are saturated, those between learn."""
+
+import initializations
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from initializations import Config
+
+import gdjax as gd
+
+SMALL = Config(
+    initializers=("normal", "fan_in"),
+    scales=3,
+    learning_rates=(3.0,),
+    seeds=2,
+    epochs=2,
+    images=100,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return initializations.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return initializations.numbers(dataset)
+
+
+def test_before_training_everybody_guesses(found):
+    assert 0.07 < found["accuracy_before_mean"] < 0.13
+
+
+def test_tiny_starts_say_one_half_to_everything(dataset, found):
+    # All outputs are 1/2: the cost is 10 * 1/4, and every sigmoid is in its middle.
+    assert found["cost_before_smallest"] == pytest.approx(2.5, abs=0.02)
+    assert np.all(dataset.slope_1.isel(initializer=1, init_scale=0, step=0) > 0.999)
+
+
+def test_huge_starts_are_saturated_and_learn_nothing(found):
+    for name in SMALL.initializers:
+        assert found[f"{name}_slope_at_largest"] < 0.06
+        assert found[f"{name}_accuracy_at_largest"] < 0.2
+
+
+def test_the_start_between_learns(found):
+    assert found["fan_in_best_scale"] == pytest.approx(1)
+    assert found["fan_in_accuracy_at_best"] > 0.7
+    # N(0, 1) is 28 times N(0, 1/784): saturated already at its own scale.
+    assert found["normal_slope_at_best"] < found["fan_in_slope_at_best"] / 2
+
+
+def test_slopes_are_those_of_sigmoids_by_hand():
+    network = gd.problems.Network((6, 4, 3, 2))
+    params = network.init(jax.random.key(0))
+    images = jnp.arange(30, dtype=np.uint8).reshape(5, 6) * 8
+    a = np.asarray(images) / 255
+    for layer, one in enumerate(params[:2], start=1):
+        a = 1 / (1 + np.exp(-(a @ np.asarray(one.weights, float).T + np.asarray(one.bias))))
+        slope = initializations.slope_of_layer(network, layer)(params, images)
+        assert float(slope) == pytest.approx(np.mean(4 * a * (1 - a)), rel=1e-5)
+
+
+def test_epochs_are_counted_to_the_first_record_that_is_low_enough():
+    cost = np.array([[3.0, 1.0, 0.4, 0.5], [3.0, 2.0, 1.0, 0.9]])
+    epochs = initializations.epochs_to(cost, np.array([0.0, 1.0, 2.0, 3.0]), 0.45)
+    assert epochs.tolist() == [2.0, np.inf]
+
+
+def test_the_picture_is_drawn(dataset):
+    initializations.plot(dataset)["starts"].canvas.draw()

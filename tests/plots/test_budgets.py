@@ -1,0 +1,26 @@
+"""Pictures of what is reached for what is spent."""
+
+import numpy as np
+
+from gdjax.plots import budgets
+
+
+def curve(name, end):
+    cost = np.array([[4.0, 2.0, 1.0, 0.5], [8.0, 4.0, 2.0, 1.0], [5.0, 3.0, 1.5, 0.7]])
+    return budgets.Curve(name, 3.0, np.arange(4.0), cost, cost / 10, end)
+
+
+def test_curves_are_medians_up_to_the_end_and_thin_beyond():
+    curves = [curve("32", 2), curve("all 4000", 3)]
+    figure = budgets.epochs_and_time(curves, curves)
+    top = figure.axes[0]
+    thick, thin, mark = top.lines[:3]
+    np.testing.assert_allclose(thick.get_ydata(), [3.0, 1.5])
+    np.testing.assert_allclose(thin.get_ydata(), [1.5, 0.7])
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (2.0, 1.5)
+    assert thin.get_linewidth() < thick.get_linewidth()
+    names = [text.get_text() for text in top.get_legend().get_texts()]
+    assert names == ["32  (rate 3)", "all 4000  (rate 3)"]
+    assert figure.axes[2].get_xlabel() == "epochs"
+    assert "seconds" in figure.axes[3].get_xlabel()
+    figure.canvas.draw()

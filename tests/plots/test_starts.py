@@ -1,0 +1,40 @@
+"""Pictures of starts: arrays in, Figure out."""
+
+import numpy as np
+
+from gdjax.plots import starts as pictures
+
+
+def starts(epochs):
+    def filled(values):
+        return np.outer(values, np.ones(3))
+
+    return pictures.Starts(
+        scale=np.array([0.1, 1.0, 10.0]),
+        accuracy_before=filled([0.1, 0.1, 0.1]),
+        accuracy_after=filled([0.4, 0.9, 0.1]),
+        cost_before=filled([2.5, 2.6, 4.0]),
+        epochs=filled(epochs),
+        slope=filled([1.0, 0.9, 0.1]),
+    )
+
+
+def test_runs_that_never_arrive_stand_above_the_others():
+    figure = pictures.by_scale({"fan_in": starts([np.inf, 2.0, np.inf])}, epochs=10.0)
+    fast = figure.axes[1]
+    (line,) = fast.lines
+    never = fast.get_yticks()[-1]
+    assert never > 10
+    assert line.get_ydata().tolist() == [never, 2.0, never]
+    assert fast.get_yticklabels()[-1].get_text() == "never"
+    figure.canvas.draw()
+
+
+def test_before_and_after_have_one_colour_and_names_are_shown():
+    figure = pictures.by_scale(
+        {"fan_in": starts([1.0, 2.0, 3.0]), "he": starts([1.0, 2.0, 3.0])}, epochs=10.0
+    )
+    solid, dotted, *_ = figure.axes[0].lines
+    assert solid.get_color() == dotted.get_color()
+    names = [text.get_text() for text in figure.axes[3].get_legend().get_texts()]
+    assert names == ["fan-in", "he"]
