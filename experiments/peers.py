@@ -1,5 +1,6 @@
 """The same descents in PyTorch, for `speed.py`; measured where PyTorch can be imported."""
 
+import importlib
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +12,9 @@ WIDTHS = (784, 16, 16, 10)
 def found() -> Any:
     """The module torch, or None."""
     try:
-        import torch
+        return importlib.import_module("torch")
     except ImportError:
         return None
-    return torch
 
 
 def _cost(torch, params, x, y):

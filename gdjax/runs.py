@@ -18,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -183,7 +183,7 @@ def streams(
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Generator[threading.Event]:
     """A flag that Ctrl-C sets, so that work can end where nothing is lost.
 
     A second Ctrl-C interrupts at once, as without this. Outside the main thread, where signals

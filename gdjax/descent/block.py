@@ -11,7 +11,7 @@ and saving come between them.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -270,9 +270,7 @@ def program(rule: Rule, slab: Slab | None, own_order: bool) -> Program:
         own_order: whether each run has its own order of mini-batches.
     """
 
-    def advance(carry, settings, order, shared, ticks):
-        return _advance(rule, carry, settings, order, shared, ticks)
-
+    advance: Callable = partial(_advance, rule)
     if slab is not None:
         advance = over_runs(advance, slab, (0, 0, 0 if own_order else None, None, None))
     return Program(advance, donate=(0,))
@@ -441,7 +439,7 @@ def _ticks(ticks, base, plan):
         for name, every in plan.cadence.items()
     }
     return Ticks(
-        count=np.int32(len(ticks)),
+        count=np.asarray(len(ticks), np.int32),
         steps=steps,
         row=row - np.int32(base),
         arrives=arrives,

@@ -56,7 +56,7 @@ def boundary(inside: Bool[np.ndarray, "*points"]) -> Bool[np.ndarray, "*cells"]:
             for corner in product((True, False), repeat=inside.ndim)
         ]
     )
-    return corners.any(axis=0) & ~corners.all(axis=0)
+    return np.asarray(corners.any(axis=0) & ~corners.all(axis=0))
 
 
 def box_counts(
