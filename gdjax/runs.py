@@ -209,7 +209,7 @@ def interruptible() -> Generator[threading.Event]:
 
 
 def memory_limit(device: jax.Device) -> int:
-    """Bytes that programs may use on a device: its own limit, or the host's free memory."""
+    """Bytes that programs may use on a device: its own limit, or the host's memory."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"])

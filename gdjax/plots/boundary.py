@@ -119,26 +119,30 @@ def _frame(axes, inner):
 
 def box_counting(
     counts: Sequence[tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]],
-    dimensions: Sequence[float],
+    dimensions: Sequence[tuple[float, float]],
 ) -> Figure:
     """Boxes that meet each map's boundary against their size, with fits; a smooth line beside them.
 
     Args:
         counts: sides of boxes in cells and their counts, for each map.
-        dimensions: minus the slope of each fit.
+        dimensions: minus the slope of each fit, and its standard error.
     """
     with style():
         figure = Figure(figsize=(8, 5.5))
         axes = figure.subplots()
-        for number, ((sides, count), dimension) in enumerate(zip(counts, dimensions, strict=True)):
+        for number, ((sides, count), (dimension, error)) in enumerate(
+            zip(counts, dimensions, strict=True)
+        ):
             color = CYCLE[number % len(CYCLE)]
             name = "the whole" if number == 0 else f"zoom {number}"
-            axes.plot(sides, count, "o", color=color, label=f"{name}: {dimension:.2f}")
+            axes.plot(
+                sides, count, "o", color=color, label=f"{name}: {dimension:.2f} ± {error:.2f}"
+            )
             middle = np.exp(np.mean(np.log(count)) + dimension * np.mean(np.log(sides)))
             axes.plot(sides, middle * sides**-dimension, color=color)
         sides = counts[0][0]
-        least = min(count[0] for _, count in counts)
-        axes.plot(sides, least / 2 / sides, ":", color=GREY, label="a smooth line: 1")
+        below = min(np.min(count * side) for side, count in counts) / 2
+        axes.plot(sides, below / sides, ":", color=GREY, label="a smooth line: 1")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xlabel("side of a box, in steps of the grid")

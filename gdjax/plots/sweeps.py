@@ -77,15 +77,8 @@ def ends_by_setting(
         middle.set_ylabel("final training cost")
         middle.set_yscale("log")
         if baseline is not None:
-            middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
-            middle.text(
-                setting[-1],
-                baseline,
-                "best answer that ignores the image",
-                va="top",
-                ha="right",
-                fontsize=11,
-            )
+            line = middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
+            middle.legend([line], ["best answer that ignores the input"], loc="best")
         below = np.zeros(len(setting))
         place = np.arange(len(setting)) if not log else setting
         width = _widths(place, log)

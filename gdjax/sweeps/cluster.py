@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 import jax
+import jax.numpy as jnp
 import numpy as np
 from distributed import (
     Client,
@@ -81,6 +82,7 @@ class Told(WorkerPlugin):
     def __init__(self, name: str, work: bytes):
         self.name = name
         self.pickled = work
+        self.x64 = jnp.result_type(float) == jnp.float64  # a worker has not its client's setting
         self._lock: threading.Lock | None = None
         self._work: Work | None = None
         self._compared = False
@@ -261,7 +263,7 @@ def _told(name: str) -> Told:
 def _plan(name: str, width: int | None, devices: int | None) -> Planned:
     """On a worker: decide on the slab, as `sweep` does on its own devices."""
     told = _told(name)
-    with told.lock:
+    with told.lock, jax.enable_x64(told.x64):
         work = fit(told.work(devices), width)
         return Planned(
             shape=Shape(work.slab.width, len(work.slab.devices), work.box),
@@ -274,7 +276,7 @@ def _plan(name: str, width: int | None, devices: int | None) -> Planned:
 def _compute(name: str, shape: Shape, path: str, tile: tuple[int, ...], stopping: str) -> Answer:
     """On a worker: compute one tile and write it, unless it is there."""
     told, stop = _told(name), Event(stopping, client=get_client())
-    with told.lock:
+    with told.lock, jax.enable_x64(told.x64):
         tiles = Tiles(path)
         if tiles.finished_tile(tile):
             return Answer(True)

@@ -285,8 +285,10 @@ class Work:
 
     def _still(self, carry: block.Carry) -> bool:
         """Whether no run of the slab will move again."""
-        still = np.asarray(carry.state.diverged_at >= 0) | np.asarray(carry.settled)
-        return self.until_settled and bool(still.all())
+        if not self.until_settled:
+            return False
+        still = (np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.settled)
+        return bool(still.all())
 
     def _variables(self, done: Collected) -> dict[str, np.ndarray]:
         state, records = done.carry.state, done.records

@@ -6,7 +6,10 @@ import threading
 import time
 from pathlib import Path
 
+import cloudpickle
 import jax
+import numpy as np
+import optax
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
@@ -14,6 +17,8 @@ from small_problems import network, same_bits
 
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps import axes, sweep
+from gdjax.sweeps.cluster import Told, _portable
+from gdjax.sweeps.plan import draft
 from gdjax.sweeps.store import read_attributes
 
 DEVICES = 4
@@ -128,6 +133,46 @@ def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
         run(tmp_path / "b", 20, client=client)
     run(tmp_path / "c", 10, devices=jax.local_devices()[:2])
     assert run(tmp_path / "c", 10, client=client).identity["slab"]["devices"] == 2
+
+
+def test_workers_that_differ_are_origins_of_their_own(client, tmp_path):
+    one = next(iter(client.run(os.getpid)))
+    client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # what XLA reads when it starts
+    found = run(tmp_path / "there", client=client).load()
+    client.run(lambda: os.environ.pop("NPROC"), workers=[one])
+    assert sorted(origin["cpu_threads"] for origin in found.attrs["origins"]) == [DEVICES, 9]
+    assert set(np.unique(found.finished)) <= {1, 2}
+    assert same_bits(found.drop_vars("finished"), run(None))
+
+
+def test_a_worker_with_too_few_devices(tmp_path):
+    work = draft(
+        network(),
+        axes(learning_rate=[0.1]),
+        3,
+        devices=jax.local_devices(),
+        optimizer=optax.sgd,
+        batch_size=None,
+        record_every=1,
+        snapshot_every=None,
+        measures=None,
+        root=0,
+        bound=1e12,
+        tolerance=1e-5,
+        until_settled=False,
+    )
+    told = Told("name", cloudpickle.dumps(_portable(work)))
+    assert len(told.work(None).slab.devices) == DEVICES
+    assert len(told.work(2).slab.devices) == 2
+    with pytest.raises(InputError, match="a worker has 4 devices, and the sweep's slabs are for 5"):
+        told.work(5)
+
+
+def test_float64_reaches_the_workers(client, tmp_path):
+    with jax.enable_x64(True):
+        there, here = (run(tmp_path / str(c), 20, client=c) for c in (client, None))
+    assert there["params.first.bias"].dtype == float
+    assert same_bits(there.load(), here.load())
 
 
 def test_a_client_needs_a_store_and_no_devices(tmp_path):

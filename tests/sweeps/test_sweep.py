@@ -15,8 +15,9 @@ from small_problems import SAMPLES, cost, init, network, same_bits
 import gdjax as gd
 from gdjax import runs
 from gdjax.descent.batches import Order
+from gdjax.descent.schedules import warmup_cosine
 from gdjax.errors import InputError
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, compare, params_of, sweep, together
 
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
@@ -105,7 +106,7 @@ def test_axes_together_go_hand_in_hand():
 
 
 def test_data_seeds_are_orders_of_mini_batches():
-    grid = axes(data_seed=[0, 7], seed=[2], learning_rate=[0.1])
+    grid = axes(data_seed=[7, 0], seed=[2], learning_rate=[0.1])
     found = sweep(network(), grid, 10, root=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
     for data_seed in (0, 7):
         one = alone(optax.sgd(0.1), 10, seed=2, data_seed=data_seed, batch_size=4)
@@ -139,6 +140,18 @@ def test_one_rate_a_layer():
     close(found.cost.sel(first=0.2, second=0.3), alone(rates(0.2, 0.3), 10).cost)
     start = init(runs.streams(ROOT).init)["first"]["weights"]
     assert same_bits(found["params.first.weights"].sel(first=0.0, second=0.1), start)
+
+
+def test_the_peak_and_the_warm_up_of_a_schedule():
+    def warm(learning_rate, warmup_steps):
+        return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
+
+    grid = axes(learning_rate=[0.1, 0.3], warmup_steps=[0, 4])
+    found = sweep(network(), grid, 10, optimizer=warm, root=ROOT)
+    for peak, steps in ((0.1, 4), (0.3, 0), (0.3, 4)):
+        optaxs = optax.warmup_cosine_decay_schedule(0.0, peak, steps, 10)
+        one = alone(optax.sgd(optaxs), 10)
+        close(found.cost.sel(learning_rate=peak, warmup_steps=steps), one.cost)
 
 
 def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents():
@@ -220,6 +233,15 @@ def test_mini_batches_that_diverge(spread):
     assert np.isposinf(found.cost.sel(learning_rate=1e4).where(late, np.inf)).all()
     assert np.isfinite(found.cost.sel(learning_rate=0.1)).all()
     assert not np.isnan(found.cost).any()
+
+
+def test_float64_is_there_for_the_asking():
+    with jax.enable_x64(True):
+        found = sweep(BOWL, axes(learning_rate=[0.1, 0.3]), 20)
+    assert (found.cost.dtype, found["params"].dtype) == (np.float64, np.float64)
+    for rate in (0.1, 0.3):
+        exact = 2 * (1 - 2 * rate) ** (2 * np.arange(21.0))
+        np.testing.assert_allclose(found.cost.sel(learning_rate=rate), exact, rtol=1e-13)
 
 
 # The Dataset
@@ -308,79 +330,12 @@ def test_compare_checks_everything_before_any_work(tmp_path):
 
     good = dataclasses.replace(BOWL, cost=cost)
     grid = axes(learning_rate=[0.1])
-    with pytest.raises(InputError, match="batch_size"):
-        compare({"a": good, "b": (good, {"batch_size": 3})}, grid, 5, store=tmp_path)
+    with pytest.raises(InputError, match="batch_size = 25, expected 1 to 24"):
+        compare({"a": good, "b": (network(), {"batch_size": 25})}, grid, 5, store=tmp_path)
     with pytest.raises(InputError, match="compare: b = 3, expected a Problem"):
         compare({"a": good, "b": 3}, grid, 5)
     assert not called
     assert list(tmp_path.iterdir()) == []
-
-
-# The door
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"steps": -1}, "steps = -1"),
-        ({"batch_size": 25}, "batch_size = 25, expected 1 to 24"),
-        ({"record_every": 0}, "record_every = 0"),
-        ({"snapshot_every": 3, "record_every": 2}, "snapshot_every = 3 is not a multiple"),
-        ({"width": 0}, "width = 0"),
-        ({"root": -1}, "root = -1"),
-        ({"devices": ()}, "devices: none given"),
-        ({"axes": axes(data_seed=[0], learning_rate=[0.1])}, "data_seed decides the order of"),
-        ({"axes": axes(learning_rate=[1e39])}, r"learning_rate = 1e\+39 does not fit in float32"),
-        ({"axes": axes(learning_rate=[0.1, 1e-60])}, "learning_rate = 1e-60 does not fit"),
-        ({"axes": axes(learning_rate=[2**40])}, "learning_rate = 1099511627776 does not fit"),
-        ({"measures": {"cost": Measure(lambda w, d: 0.0)}}, "measures: cost is an array"),
-        ({"measures": {"decay": Measure(lambda w, d: 0.0)}}, "axes: decay is an array"),
-        ({"measures": {"m": Measure(lambda w, d: w)}}, "measures: 'm' returned"),
-    ],
-)
-def test_what_cannot_work_is_an_error(changed, message):
-    given = {
-        "problem": network(),
-        "axes": axes(learning_rate=[0.1], decay=[0.0]),
-        "steps": 3,
-        **changed,
-    }
-    with pytest.raises(InputError, match=message):
-        sweep(**given)
-
-
-def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
-    called = []
-
-    def start(key):
-        jax.debug.callback(lambda: called.append(1))
-        return jnp.ones(1000)
-
-    problem = Problem(init=start, cost=lambda w: jnp.sum(w**2))
-    grid = axes(learning_rate=[0.1], seed=range(64))
-    monkeypatch.setattr(runs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13
-    with pytest.raises(InputError, match=r"width = 1: a slab needs .* take fewer samples"):
-        sweep(problem, grid, 3)
-    monkeypatch.setattr(runs, "memory_limit", lambda device: 4 * 2**16)
-    with pytest.raises(InputError, match=r"width = 16: a slab needs .* choose a smaller width"):
-        sweep(problem, grid, 3, width=16)
-    assert not called
-    narrow = sweep(problem, grid, 3)
-    assert narrow.attrs["slab_width"] in (2, 4)
-    assert called
-
-
-def test_one_device_of_a_cpu_is_mentioned_once(monkeypatch):
-    from gdjax.sweeps import plan
-
-    one = jax.local_devices()[:1]
-    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # chosen: nothing to say
-    plan.mention_cores.cache_clear()
-    monkeypatch.setattr(jax, "local_devices", lambda **_: one)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    with pytest.warns(UserWarning, match="'jax_num_cpu_devices', 2"):
-        sweep(BOWL, axes(learning_rate=[0.1]), 1)
-    sweep(BOWL, axes(learning_rate=[0.1]), 1)
 
 
 def test_many_values_need_no_more_memory_than_a_tile():

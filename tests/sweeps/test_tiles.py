@@ -97,7 +97,7 @@ def test_a_diverged_run_harms_nobody():
 
 def test_orders_of_mini_batches_depend_on_nothing_else():
     given = {"batch_size": 5, "width": 1}
-    many = runs_of(axes(data_seed=range(6), seed=[1, 2], learning_rate=[0.5]), **given)
+    many = runs_of(axes(seed=[1, 2], data_seed=[5, 0, 4, 1, 3, 2], learning_rate=[0.5]), **given)
     one = runs_of(axes(learning_rate=[0.5], seed=[2], data_seed=[4]), **given)
     for name in one.data_vars:
         picked = many[name].sel(data_seed=[4], seed=[2]).transpose(*one[name].dims)
@@ -256,3 +256,28 @@ def test_short_floats(dtype, stored, tmp_path):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(np.uint32(3)), 0), seed)
         start = init(key)["w"].astype(jnp.float32)
         np.testing.assert_array_equal(runs["params.w"].sel(seed=seed)[0], start)
+
+
+# Compilation
+
+
+@pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
+def test_the_program_that_was_measured_is_the_one_that_runs(batch_size, more):
+    """Its memory and its hash come from shapes alone: arrays must not make it another program."""
+    network_ = network(watched=True)
+
+    def cost(params, batch, *, decay=0.0):  # a new one: programs are kept by function
+        return network_.cost(params, batch, decay=decay)
+
+    work = work_of(
+        dataclasses.replace(network_, cost=cost),
+        axes(learning_rate=[0.1], decay=[1, 0], b1=[0.9], **more),
+        batch_size=batch_size,
+        optimizer=optax.adam,
+        snapshot_every=20,
+    )
+    assert len(work.program.compiled) == 1
+    work.compute(tuple(0 for _ in work.box))
+    assert len(work.program.compiled) == 1
+    assert len(work.program_hash()) == 16
+    assert len(work.program.compiled) == 1
