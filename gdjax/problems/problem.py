@@ -14,6 +14,7 @@ defaults ("settings"); these are what a sweep can vary.
 """
 
 import inspect
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ import numpy as np
 from jaxtyping import Array, PyTree, Scalar
 
 from gdjax.errors import InputError
+
+# Problems whose cost was found to be a mean: looked at once, since it means compiling.
+_MEANS: weakref.WeakSet["Problem"] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +259,9 @@ def _check_params(params):
 
 def _check_mean(problem, params, settings):
     """Compare the cost of a few samples with the weighted mean of the costs of two blocks."""
-    if not all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(params)):
+    if problem in _MEANS or not all(
+        isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(params)
+    ):
         return
     count = min(problem.samples, 12)
     cut = max(1, count // 3)
@@ -280,3 +286,4 @@ def _check_mean(problem, params, settings):
             f"that blocks can be combined: use jnp.mean over samples instead of jnp.sum, and "
             f"nothing that mixes samples"
         )
+    _MEANS.add(problem)

@@ -91,13 +91,21 @@ def draft(
     params = work.params
     if batch_size is not None:
         Order((runs.streams(root).order,), problem.samples, batch_size)
-    settings = {
-        found[axis].keyword: values[0].item()
-        for along in axes.dimensions.values()
-        for axis, values in along.items()
-        if found[axis].role == "cost"
+    first = {
+        role: {
+            found[axis].keyword: values[0].item()
+            for along in axes.dimensions.values()
+            for axis, values in along.items()
+            if found[axis].role == role
+        }
+        for role in ("init", "cost")
     }
-    check(problem, params, settings)
+    settings = first["cost"]
+    # A real starting point: whether the cost is a mean over samples shows only in its values.
+    start = params
+    if problem.data is not None:
+        start = jax.jit(partial(problem.init, **first["init"]))(runs.streams(root).init)
+    check(problem, start, settings)
     check_measures(watched, params, settings)
     sample = () if problem.data is None else (problem.data,)
     traced(

@@ -73,3 +73,13 @@ def test_one_device_of_a_cpu_is_mentioned_once(monkeypatch):
     with pytest.warns(UserWarning, match="'jax_num_cpu_devices', 2"):
         sweep(BOWL, axes(learning_rate=[0.1]), 1)
     sweep(BOWL, axes(learning_rate=[0.1]), 1)
+
+
+def test_a_cost_that_sums_over_samples_is_refused_here_too():
+    summed = Problem(
+        init=lambda key: jax.random.normal(key, (3,)),
+        cost=lambda w, batch: jnp.sum((batch @ w[:, None]) ** 2),
+        data=jnp.arange(30.0).reshape(10, 3),
+    )
+    with pytest.raises(InputError, match=r"cost: .* expected a mean over the batch"):
+        sweep(summed, axes(learning_rate=[0.1]), 2)
