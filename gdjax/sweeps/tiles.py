@@ -101,10 +101,13 @@ class Work:
         carry = jax.eval_shape(partial(block.start, {}, self.optimizer), self.params, settings)
         return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
 
-    def memory(self) -> int:
-        """Bytes that a slab needs on each of its devices; compiles the program."""
+    def memory(self) -> tuple[int, int]:
+        """Bytes of scratch that a slab needs on each of its devices, and bytes of all it needs.
+
+        Compiles the program.
+        """
         found = self.program.compile(*self._example).memory_analysis()
-        return (
+        return found.temp_size_in_bytes, (
             found.temp_size_in_bytes
             + found.argument_size_in_bytes
             + found.output_size_in_bytes

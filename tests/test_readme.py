@@ -1,0 +1,38 @@
+"""What the README shows, run as a user would: without this suite's strict flags."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_examples_of_the_readme_run(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_experiment_is_in_the_table_and_has_its_finding():
+    files = {p.stem for p in (ROOT / "experiments").glob("*.py")} - {"common", "peers"}
+    table = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert table == files
+    findings = (ROOT / "results" / "README.md").read_text()
+    for name in files:
+        assert f"## {name}" in findings
+        assert (ROOT / "results" / name / "summary.json").is_file()
+
+
+def test_readme_is_short_and_its_pictures_are_there():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 150
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
+        assert (ROOT / picture).is_file()
