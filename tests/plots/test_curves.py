@@ -2,8 +2,6 @@
 
 import matplotlib
 import numpy as np
-import pytest
-from matplotlib import pyplot
 
 from gdjax.plots import curves
 
@@ -23,14 +21,6 @@ CURVE = curves.Curve(
     maxima=np.array([0.0]),
     shares=np.array([0.5, 0.5]),
 )
-
-
-@pytest.fixture(autouse=True)
-def _nothing_global():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before
-    assert pyplot.get_fignums() == []
 
 
 def test_valleys_have_one_colour_in_curve_and_paths():

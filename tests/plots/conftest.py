@@ -1,0 +1,13 @@
+"""No picture changes anything global: checked around every test of this folder."""
+
+import matplotlib
+import pytest
+from matplotlib import pyplot
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global():
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
