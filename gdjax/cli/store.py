@@ -22,7 +22,7 @@ class Resume:
 
     def run(self) -> None:
         """Compute what is missing, then print the table and write summary and pictures."""
-        _exists(self.store)
+        exists(self.store)
         from gdjax.cli import process
 
         process.own()
@@ -49,7 +49,7 @@ class Replay:
 
     def run(self) -> None:
         """Replay, and print how it compares."""
-        _exists(self.store)
+        exists(self.store)
         at = parse_at(self.at)
         from gdjax.cli import process
 
@@ -90,7 +90,8 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float]:
     return at
 
 
-def _exists(store: Path) -> None:
+def exists(store: Path) -> None:
+    """Make sure that a store is there, before JAX is imported."""
     if not store.is_dir():
         raise InputError(
             f"{store}: there is no store; give the folder of a sweep, such as "

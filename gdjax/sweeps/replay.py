@@ -24,14 +24,13 @@ import jax
 import numpy as np
 from jaxtyping import ScalarLike
 
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import frame, record
-from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.integrity import local
 from gdjax.sweeps.layout import plain
 from gdjax.sweeps.plan import draft, fit
-from gdjax.sweeps.store import read_attributes
+from gdjax.sweeps.selected import identity_of, nearest, problem_of
 from gdjax.sweeps.sweep import sweep
 
 VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
@@ -145,79 +144,6 @@ def resume(
     return sweep(**arguments, store=store, client=client)
 
 
-def nearest(grid: Axes, at: Mapping[str, ScalarLike]) -> tuple[int, ...]:
-    """Position along each dimension of the run whose values are nearest.
-
-    Where several values are given on one dimension, differences are measured in units of each
-    axis's range and added.
-
-    Raises:
-        InputError: a value for something that is no axis, one that is no number, or a dimension
-            without a value.
-    """
-    listed = "; ".join(f"{axis}: {_short(v)}" for axis, v in _axes(grid).items())
-    for name, value in at.items():
-        number = np.asarray(value)
-        real = number.ndim == 0 and number.dtype.kind in "iuf" and np.isfinite(number)
-        if name not in _axes(grid) or not real:
-            raise InputError(f"at: {name} = {value!r}, expected a number for an axis of {listed}")
-    index = []
-    for dim, along in grid.dimensions.items():
-        given = [axis for axis in along if axis in at]
-        if not given:
-            raise InputError(
-                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
-                f"{dim}, of {listed}"
-            )
-        distance = np.zeros(grid.sizes[dim])
-        for axis in given:
-            scale = float(np.ptp(along[axis])) or 1.0
-            distance += np.abs(along[axis] - at[axis]) / scale
-        index.append(int(distance.argmin()))
-    return tuple(index)
-
-
-def _axes(grid):
-    return {axis: v for along in grid.dimensions.values() for axis, v in along.items()}
-
-
-def _short(values):
-    shown = [f"{value:.6g}" for value in values]
-    return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", *shown[-4:]])
-
-
-def _rebuilt(path, problem, optimizer):
-    """What a store says its sweep is, and the arguments of `sweep` that say the same."""
-    attributes = read_attributes(path)
-    if attributes is None:
-        raise StoreError(f"{path}: there is no store here; check the path")
-    stored = attributes["identity"]
-    if "axes" not in stored:
-        raise StoreError(f"{path}: was not written by a sweep")
-    if problem is None:
-        problem = record.problem_from(stored["problem"], path)
-    if optimizer is None:
-        optimizer = record.optimizer_from(stored["optimizer"], path)
-    measures = {}
-    for name, every in stored["measures"].items():
-        if name not in problem.measures:
-            raise StoreError(
-                f"{path}: its sweep watched {name}, which is no measure of the problem; give a "
-                f"problem that has it: dataclasses.replace(problem, measures=...)"
-            )
-        measures[name] = dataclasses.replace(problem.measures[name], every=every)
-    same = ("steps", "batch_size", "record_every", "snapshot_every", "root", "until_settled")
-    arguments = {name: stored[name] for name in same}
-    return stored, arguments | {
-        "problem": problem,
-        "axes": record.axes_from(stored["axes"]),
-        "optimizer": optimizer,
-        "measures": measures,
-        "bound": float(stored["bound"]),  # infinity is recorded as text
-        "tolerance": float(stored["tolerance"]),
-    }
-
-
 def _changed(then, now):
     return {
         name: (then.get(name), now.get(name))
@@ -266,3 +192,29 @@ def _first_step(here, there):
         else:
             differs[-1] |= found.any()
     return int(here.step.values[differs.argmax()]) if differs.any() else None
+
+
+def _rebuilt(path, problem, optimizer):
+    """What a store says its sweep is, and the arguments of `sweep` that say the same."""
+    stored = identity_of(path)
+    problem = problem_of(path, problem)
+    if optimizer is None:
+        optimizer = record.optimizer_from(stored["optimizer"], path)
+    measures = {}
+    for name, every in stored["measures"].items():
+        if name not in problem.measures:
+            raise StoreError(
+                f"{path}: its sweep watched {name}, which is no measure of the problem; give a "
+                f"problem that has it: dataclasses.replace(problem, measures=...)"
+            )
+        measures[name] = dataclasses.replace(problem.measures[name], every=every)
+    same = ("steps", "batch_size", "record_every", "snapshot_every", "root", "until_settled")
+    arguments = {name: stored[name] for name in same}
+    return stored, arguments | {
+        "problem": problem,
+        "axes": record.axes_from(stored["axes"]),
+        "optimizer": optimizer,
+        "measures": measures,
+        "bound": float(stored["bound"]),  # infinity is recorded as text
+        "tolerance": float(stored["tolerance"]),
+    }

@@ -1,7 +1,6 @@
 """Any run of a store can be run again, and says whether it is the same to the last bit."""
 
 import dataclasses
-import inspect
 import shutil
 from functools import partial
 
@@ -13,9 +12,9 @@ import zarr
 from small_problems import network, same_bits
 
 from gdjax import problems
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import StoreError
 from gdjax.sweeps import axes, record, sweep, together
-from gdjax.sweeps.replay import nearest, replay, resume
+from gdjax.sweeps.replay import replay, resume
 from gdjax.sweeps.tiles import Work
 
 
@@ -147,45 +146,6 @@ def test_a_measure_has_to_be_given_with_its_problem(tmp_path):
     again = replay(tmp_path / "b", {"learning_rate": 0.1}, problem=watched)
     assert again.equal
     assert "largest_weight" not in again.dataset
-
-
-# Which run
-
-
-@pytest.mark.parametrize(
-    ("at", "index"),
-    [
-        ({"learning_rate": 0.1, "seed": 3, "b": 4}, (0, 1, 2)),
-        ({"learning_rate": 7, "seed": 0, "a": 1e3}, (2, 0, 3)),
-        ({"learning_rate": 0.26, "seed": 7, "a": 11, "b": 4.0}, (1, 2, 2)),
-    ],
-)
-def test_the_nearest_run_is_taken(at, index):
-    together_ = together(a=[0, 10, 20, 30], b=[1, 3, 4, 4])
-    grid = axes(learning_rate=[0.1, 0.4, 1.6], seed=[1, 4, 8], pair=together_)
-    assert nearest(grid, at) == index
-
-
-@pytest.mark.parametrize(
-    ("at", "message"),
-    [
-        (
-            {"seed": 1},
-            r"nothing given for learning_rate; .*learning_rate: 0.1, 1; a: 1, 2; b: 5, 6",
-        ),
-        ({"learning_rate": 1, "seed": 1}, "nothing given for a or b"),
-        (
-            {"learning_rate": 1, "seed": 1, "a": 1, "rate": 2},
-            r"at: rate = 2, expected .*seed: 0, 1",
-        ),
-        ({"learning_rate": "x", "seed": 1, "a": 1}, "at: learning_rate = 'x', expected a number"),
-        ({"learning_rate": np.nan, "seed": 1, "a": 1}, "at: learning_rate = nan"),
-    ],
-)
-def test_every_dimension_needs_a_value(at, message):
-    grid = axes(learning_rate=[0.1, 1], pair=together(a=[1, 2], b=[5, 6]), seed=range(2))
-    with pytest.raises(InputError, match=message):
-        inspect.unwrap(nearest)(grid, at)
 
 
 # Resume

@@ -1,0 +1,194 @@
+"""Which network a command looks at: a run of a store, parameters in a file, or one trained now."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from gdjax.cli.store import exists, parse_at
+from gdjax.errors import InputError
+
+SNAPSHOTS = 50  # kept of a network that is trained on the spot
+
+
+class Point(NamedTuple):
+    """What a command looks at, and how it came there.
+
+    Args:
+        problem: whose cost.
+        params: the point.
+        step: at which each snapshot was kept; None without snapshots.
+        snapshots: parameters on the way there, with a leading axis; None where none were kept.
+        learning_rate: of the descent that led there, where it had one.
+        momentum: of it.
+        batch_size: samples a step; None for the whole set.
+        label: in words, for titles.
+    """
+
+    problem: Any
+    params: Any
+    step: Any
+    snapshots: Any
+    learning_rate: float | None
+    momentum: float
+    batch_size: int | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the point comes from; without any of these, a network is trained on the spot."""
+
+    store: Path | None = None
+    """Zarr store of a sweep, with --at."""
+    at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
+    """Which run of the store: its axes, such as learning_rate=0.5 seed=3."""
+    params: Path | None = None
+    """params.npz that `gdjax train` wrote; the summary.json beside it says of what network."""
+    data: str = "mnist5k"
+    """Data set of the network that is trained on the spot."""
+    learning_rate: float = 1.0
+    """Its learning rate."""
+    batch_size: int = 32
+    """Samples a step."""
+    epochs: int = 10
+    """Passes over the training set."""
+    seed: int = 0
+    """Seed of its starting point."""
+
+    def check(self) -> None:
+        """Say what is wrong before JAX is imported.
+
+        Raises:
+            InputError: two origins, a path that is not there, numbers that cannot work.
+        """
+        if self.store is not None and self.params is not None:
+            raise InputError("--store and --params: expected one of them")
+        if self.at and self.store is None:
+            raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a run of")
+        if self.store is not None:
+            exists(self.store)
+            parse_at(self.at)
+        if self.params is not None and not self.params.is_file():
+            raise InputError(
+                f"--params {self.params}: there is no such file; give the params.npz that "
+                f"`gdjax train` wrote"
+            )
+        for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
+            if value < 1:
+                raise InputError(f"{flag} {value}: expected at least 1")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed}: expected 0 to {2**32 - 1}")
+
+    def find(self) -> Point:
+        """The point.
+
+        Raises:
+            InputError, DataError, StoreError: what was asked for cannot be had.
+        """
+        if self.store is not None:
+            return _of_store(self.store, parse_at(self.at))
+        if self.params is not None:
+            return _of_file(self.params)
+        return self._trained()
+
+    def _trained(self):
+        import optax
+
+        from gdjax import problems, runs
+        from gdjax.descent import descend, steps_for
+
+        problem = problems.digits(self.data)
+        epoch = steps_for(1, problem.samples, self.batch_size)
+        steps = self.epochs * epoch
+        every = max(1, steps // SNAPSHOTS)
+        streams = runs.streams(0, seed=self.seed)
+        run = descend(
+            problem,
+            optax.sgd(self.learning_rate),
+            problem.init(streams.init),
+            steps,
+            key=streams.order,
+            batch_size=self.batch_size,
+            record_every=every,
+            snapshot_every=every,
+            measures={},
+        )
+        if run.interrupted:
+            raise KeyboardInterrupt
+        return Point(
+            problem,
+            run.params,
+            run.snapshot_step,
+            run.snapshots,
+            self.learning_rate,
+            0.0,
+            self.batch_size,
+            f"{self.data}, learning rate {self.learning_rate:g}, {self.epochs} epochs, "
+            f"{run.outcome}",
+        )
+
+
+def _of_store(store, at):
+    from gdjax.sweeps import run_of
+
+    run = run_of(store, at)
+    axes = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in run.at.items())
+    plain = run.optimizer["name"] == "sgd"
+    return Point(
+        run.problem,
+        run.params,
+        run.step if run.snapshots is not None else None,
+        run.snapshots,
+        run.optimizer.get("learning_rate") if plain else None,
+        run.optimizer.get("momentum") or 0.0,
+        run.batch_size,
+        f"{axes}, {run.outcome}",
+    )
+
+
+def _of_file(file):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from gdjax.cli.optimizers import MOMENTUM
+    from gdjax.sweeps.arrays import named_leaves
+    from gdjax.sweeps.record import problem_from
+
+    try:
+        summary = json.loads((file.parent / "summary.json").read_text())
+        described, config = summary["problem"], summary["config"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"--params {file}: no summary.json of `gdjax train` beside it ({error}), so the "
+            f"network is not known; train again, or keep both files together"
+        ) from None
+    problem = problem_from(described, file)
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    try:
+        with np.load(file) as arrays:
+            leaves = [
+                jnp.asarray(arrays[name].reshape(leaf.shape), leaf.dtype)
+                for name, leaf in named_leaves("params", like).items()
+            ]
+    except Exception as error:  # whatever a damaged file makes of NumPy
+        raise InputError(
+            f"--params {file}: is not the parameters of the network in summary.json ({error}); "
+            f"train again"
+        ) from None
+    plain = config["optimizer"] != "adam"
+    return Point(
+        problem,
+        jax.tree.unflatten(jax.tree.structure(like), leaves),
+        None,
+        None,
+        config["learning_rate"] if plain else None,
+        MOMENTUM if config["optimizer"] == "momentum" else 0.0,
+        None if config["batch_size"] == "full" else config["batch_size"],
+        f"{config['data']}, learning rate {config['learning_rate']:g}, {summary['outcome']}",
+    )

@@ -1,0 +1,196 @@
+"""How often each minimum was found, and how many were not found yet.
+
+    mass of the unseen   about  f1 / n                      (Good and Turing)
+    number of the unseen  >=    (n - 1)/n f1^2 / (2 f2)     (Chao), as an expectation
+
+of n runs that ended in some minimum, f1 and f2 being the numbers of minima found once and twice.
+Minima that are found again and again leave little room for others; minima found once mean that the
+next run may well find one more. Five runs that found three minima, two of them once:
+
+>>> found = unseen([3, 1, 1])
+>>> found.mass
+0.4
+>>> found.number, found.number_low, found.number_high
+(0.8, 0, 11)
+
+Both take the runs as independent draws, each from the same unknown shares of basins: what random
+starts give and a grid of starts does not. Nothing is assumed about the shares themselves. That is
+why the number can only be bounded from below: basins too small to be met leave no trace.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from scipy import stats
+
+from gdjax.errors import InputError
+
+LEVEL = 0.95
+
+
+class Unseen(NamedTuple):
+    """What a count of minima says about those that were not found.
+
+    Args:
+        draws: runs that ended in some minimum, n.
+        seen: different minima among their ends.
+        once: how many of these were found by one run only, f1.
+        twice: by two, f2.
+        mass: estimated probability that the next run ends in a minimum not seen yet.
+        mass_low: lower end of its confidence interval.
+        mass_high: upper end.
+        number: estimate of how many were not seen; its expectation is no more than the truth.
+        number_low: lower end of its confidence interval, a whole number.
+        number_high: upper end; true where basins have nearly equal shares, too low where some are
+            much smaller than those found once.
+        level: confidence of both intervals.
+    """
+
+    draws: int
+    seen: int
+    once: int
+    twice: int
+    mass: float
+    mass_low: float
+    mass_high: float
+    number: float
+    number_low: int
+    number_high: int
+    level: float
+
+
+class Shares(NamedTuple):
+    """How much of all starts each basin takes.
+
+    Args:
+        share: runs that ended there over all runs.
+        low: lower ends of confidence intervals that hold for all basins at once.
+        high: upper ends.
+    """
+
+    share: Float[np.ndarray, " minima"]
+    low: Float[np.ndarray, " minima"]
+    high: Float[np.ndarray, " minima"]
+
+
+def unseen(counts: Sequence[int] | ArrayLike, *, level: float = LEVEL) -> Unseen:
+    """How much probability, and how many minima, no run has ended in.
+
+        mass = f1 / n,   variance (f1 (1 - f1/n) + 2 f2) / n^2
+        number = (n - 1)/n f1^2 / (2 f2),   or (n - 1)/n f1 (f1 - 1) / 2 where f2 = 0
+
+    The mass is a nearly unbiased estimate whatever the shares are: its bias is below f1/n^2 or so.
+    Its interval joins Esty's with the exact binomial one for f1 of n, which still says something
+    where nothing was found once. The number is the least that fits f1 and f2 (equal shares among
+    the rare); its interval is Chao's log-normal one, rounded outwards to whole numbers.
+
+    Args:
+        counts: runs that ended in each minimum, one number a minimum, >= 1.
+        level: confidence of the intervals.
+
+    Raises:
+        InputError: counts that are not whole numbers >= 1, or none at all.
+
+    Examples:
+        A hundred runs, ten minima, each found ten times: hardly another one is likely.
+
+        >>> found = unseen([10] * 10)
+        >>> found.mass, round(found.mass_high, 3), found.number_high
+        (0.0, 0.036, 1)
+
+    Source: Good 1953, Biometrika 40, 237; Esty 1983, Annals of Statistics 11, 905; Chao 1987,
+    Biometrics 43, 783, with the variances for f1 = 0 and f2 = 0 as in Colwell's EstimateS.
+    """
+    counts = _whole(counts)
+    n, seen = int(counts.sum()), len(counts)
+    once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
+    z = float(stats.norm.isf((1 - level) / 2))
+    mass = once / n
+    spread = z * math.sqrt(once * (1 - mass) + 2 * twice) / n
+    exact = stats.binomtest(once, n).proportion_ci(level, method="exact")
+    number, low, high = _chao(n, seen, once, twice, z)
+    return Unseen(
+        draws=n,
+        seen=seen,
+        once=once,
+        twice=twice,
+        mass=mass,
+        mass_low=max(0.0, min(mass - spread, float(exact.low))),
+        mass_high=min(1.0, max(mass + spread, float(exact.high))),
+        number=number,
+        number_low=low,
+        number_high=high,
+        level=level,
+    )
+
+
+def _chao(n, seen, once, twice, z):
+    """Chao's estimate of the number of the unseen, and its interval."""
+    k = (n - 1) / n
+    if twice:
+        number = k * once**2 / (2 * twice)
+        r = once / twice
+        variance = twice * (k * r**2 / 2 + k**2 * r**3 + k**2 * r**4 / 4)
+    else:
+        number = k * once * (once - 1) / 2
+        variance = k * once * (once - 1) / 2 + k**2 * once * (2 * once - 1) ** 2 / 4
+        variance -= k**2 * once**4 / (4 * (seen + number))
+    if number > 0:
+        factor = math.exp(z * math.sqrt(math.log1p(variance / number**2)))
+        return number, math.floor(number / factor), math.ceil(number * factor)
+    # Nothing speaks for more. The interval is that of a minimum that is as rare as the mean one.
+    missed = math.exp(-n / seen)
+    if missed == 1:
+        return number, 0, seen
+    more = seen / (1 - missed) - seen
+    spread = z * math.sqrt(seen * missed * (1 - missed)) / (1 - missed)
+    return number, max(0, math.floor(more - spread)), math.ceil(more + spread)
+
+
+def shares(
+    counts: Sequence[int] | ArrayLike, runs: int | None = None, *, level: float = LEVEL
+) -> Shares:
+    """Share of each basin among all starts, with exact intervals that hold for all at once.
+
+    Clopper and Pearson's binomial interval of each basin, at the level 1 - (1 - level)/k for k
+    basins (Bonferroni): with at least the probability `level`, all of them hold their true share.
+
+    Args:
+        counts: runs that ended in each minimum, >= 1.
+        runs: of how many; those that ended in no minimum count too. None: the sum of the counts.
+        level: confidence.
+
+    Raises:
+        InputError: counts that are not whole numbers >= 1, or more of them than runs.
+
+    Examples:
+        >>> found = shares([30, 10], 50)
+        >>> found.share.tolist(), found.low.round(2).tolist(), found.high.round(2).tolist()
+        ([0.6, 0.2], [0.43, 0.09], [0.75, 0.36])
+
+    Source: Clopper and Pearson 1934, Biometrika 26, 404.
+    """
+    counts = _whole(counts)
+    total = int(counts.sum())
+    runs = total if runs is None else runs
+    if runs < total:
+        raise InputError(f"shares: runs = {runs}, but the counts sum up to {total}; expected more")
+    tail = (1 - level) / (2 * len(counts))
+    high = stats.beta.isf(tail, counts + 1, np.maximum(runs - counts, 1e-300))
+    return Shares(
+        share=counts / runs,
+        low=stats.beta.ppf(tail, counts, runs - counts + 1),
+        high=np.where(counts == runs, 1.0, high),
+    )
+
+
+def _whole(counts):
+    array = np.asarray(counts)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
+        raise InputError(
+            f"counts = {counts!r:.80}, expected whole numbers >= 1, one a minimum that was found"
+        )
+    return array.astype(np.int64)

@@ -1,0 +1,95 @@
+"""Where a command's network comes from: a store's run, a file, or trained on the spot."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.cli import main, process
+from gdjax.cli.point import Origin
+from gdjax.errors import GdjaxError, InputError
+
+
+def equal(a, b):
+    return jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
+
+def test_trained_on_the_spot_is_an_ordinary_descent():
+    point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
+    problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
+    start = problem.init(streams.init)
+    run = gd.descend(problem, optax.sgd(2.0), start, 10, key=streams.order, batch_size=400)
+    for kept, expected in zip(
+        jax.tree.leaves(point.params), jax.tree.leaves(run.params), strict=True
+    ):
+        np.testing.assert_allclose(kept, expected, atol=1e-6)
+    assert point.step.tolist() == list(range(11))
+    assert equal(jax.tree.map(lambda a: a[0], point.snapshots), start)
+    assert equal(jax.tree.map(lambda a: a[-1], point.snapshots), point.params)
+
+
+def test_a_run_of_a_store(tmp_path):
+    problem = gd.problems.digits("mnist5k", widths=(4,), samples=50)
+    grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2), temperature=[0.5, 2.0])
+    runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=2)
+    at = ("learning_rate=0.9", "seed=1", "temperature=0.5")
+    point = Origin(store=tmp_path / "s", at=at).find()
+    index = {"learning_rate": 1, "seed": 1, "temperature": 0}
+    assert equal(point.params, gd.params_of(runs, problem.init(jax.random.key(0)), index))
+    assert point.step.tolist() == [0, 2, 4]
+    assert (point.learning_rate, point.momentum, point.batch_size) == (1.0, 0.0, None)
+    assert "learning rate 1" in point.label
+    # The run's temperature is its cost's now.
+    for i, step in enumerate([0, 2, 4]):
+        params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
+        found = float(point.problem.cost(params, point.problem.data))
+        recorded = float(runs.cost.isel(index).sel(step=step))
+        assert found == pytest.approx(recorded, rel=1e-5)
+    share = point.problem.measures["test_accuracy"]
+    assert float(share.function(point.params, share.data)) == pytest.approx(
+        float(runs.test_accuracy.isel(index)[-1]), abs=2e-3
+    )
+
+
+def test_parameters_that_train_wrote(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+    flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
+    main(["train", *flags.split(), "--out", str(tmp_path)])
+    capsys.readouterr()
+    point = Origin(params=tmp_path / "params.npz").find()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    cost = float(point.problem.cost(point.params, point.problem.data))
+    assert cost == pytest.approx(summary["final_cost"], rel=1e-4)
+    assert (point.learning_rate, point.momentum, point.batch_size) == (0.5, 0.9, 200)
+    assert point.snapshots is None
+
+    with np.load(tmp_path / "params.npz") as arrays:
+        np.savez(tmp_path / "few.npz", **{name: a[:1] for name, a in arrays.items()})
+    with pytest.raises(InputError, match=r"few.npz: is not the parameters of the network"):
+        Origin(params=tmp_path / "few.npz").find()
+    (tmp_path / "summary.json").unlink()
+    with pytest.raises(InputError, match=r"no summary.json of `gdjax train` beside it"):
+        Origin(params=tmp_path / "params.npz").find()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"at": ("seed=1",)}, "--at seed=1: needs --store"),
+        ({"store": "none"}, "there is no store"),
+        ({"params": "none"}, "--params none: there is no such file"),
+        ({"store": "a", "params": "b"}, "expected one of them"),
+        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"batch_size": 0}, "--batch-size 0: expected at least 1"),
+        ({"learning_rate": -1.0}, "--learning-rate -1.0"),
+        ({"seed": -1}, "--seed -1"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(given, message, tmp_path):
+    paths = {k: tmp_path / v if k in ("store", "params") else v for k, v in given.items()}
+    with pytest.raises(GdjaxError, match=message.replace("--params none", "--params .*none")):
+        dataclasses.replace(Origin(), **paths).check()
