@@ -1,17 +1,15 @@
-"""A compiled block of steps with its records, called from Python until the descent is done.
+"""A compiled block of steps with its records: what `drive` calls until the descent is done.
 
-    tick:  some steps, then one record            block:  up to `TICKS` ticks
+    tick:  some steps, then one record            block:  some ticks
 
 How many steps a tick has and how many ticks a block has are numbers that the program reads, not
-shapes: one compilation serves the whole descent and every continuation, its results do not depend
-on where blocks end, and blocks can be made to last a fraction of a second, so that progress, Ctrl-C
-and saving come between them.
+shapes: one compilation serves the whole descent and every continuation, and its results do not
+depend on where blocks end.
 """
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -20,17 +18,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gdjax.descent.batches import Order
 from gdjax.descent.step import State, blank, cost_type, finite
 from gdjax.descent.step import step as take_step
 from gdjax.problems.blocks import over_blocks
-from gdjax.problems.problem import Measure, declared
+from gdjax.problems.problem import declared
 from gdjax.runs import Program, Slab, over_runs
-
-TICKS = 128  # records a block at most
-ROWS = 2048  # mini-batches a block at most
-SNAPSHOT_BYTES = 2**26  # memory for the snapshots of one block
-SECONDS = 0.25  # what a block should last
 
 
 class Carry(NamedTuple):
@@ -107,21 +99,29 @@ def _subset(function, settings):
     return {name: settings[name] for name in declared(function) if name in settings}
 
 
+def strong(tree: PyTree) -> PyTree:
+    """Arrays without weak types, which would make the second call of a program another program."""
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), tree)
+
+
 def start(
-    problem_measures: Mapping[str, Measure], optimizer: Callable, params: PyTree, settings: Mapping
+    optimizer: Callable,
+    params: PyTree,
+    settings: Mapping,
+    memories: Mapping[str, PyTree] = MappingProxyType({}),
 ) -> Carry:
-    """The carry of a run that has not been evaluated yet."""
-    transformation = optimizer(**settings["optimizer"])
-    # Weak types would make the second call of a program another program.
-    strong = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), tree)  # noqa: E731
+    """The carry of a run that has not been evaluated yet.
+
+    Args:
+        optimizer: factory.
+        params: the starting point.
+        settings: values of the factory's keywords, under "optimizer".
+        memories: what measures begin with, by name.
+    """
     params = strong(params)
     carry = Carry(
-        state=blank(transformation, params),
-        measures={
-            name: measure.init(params, measure.data)
-            for name, measure in problem_measures.items()
-            if measure.init
-        },
+        state=blank(optimizer(**settings["optimizer"]), params),
+        measures=dict(memories),
         batch_cost=jnp.zeros((), cost_type(params)),
         batches=jnp.zeros((), jnp.int32),
         settled=jnp.zeros((), bool),
@@ -274,190 +274,3 @@ def program(rule: Rule, slab: Slab | None, own_order: bool) -> Program:
     if slab is not None:
         advance = over_runs(advance, slab, (0, 0, 0 if own_order else None, None, None))
     return Program(advance, donate=(0,))
-
-
-class Plan(NamedTuple):
-    """Which steps are recorded, which are kept as snapshots, and where to begin.
-
-    Args:
-        first: steps taken before; a continuation begins there.
-        steps: steps to take.
-        record_every: steps from record to record.
-        snapshot_every: steps from snapshot to snapshot, a multiple of `record_every`; or None.
-        cadence: for each measure, records from one measurement to the next.
-    """
-
-    first: int
-    steps: int
-    record_every: int
-    snapshot_every: int | None
-    cadence: Mapping[str, int]
-
-    @property
-    def last(self) -> int:
-        return self.first + self.steps
-
-    def records(self) -> np.ndarray:
-        """Steps that are recorded: the start (unless it was before), the multiples, the last."""
-        every = self.record_every
-        begin = 0 if self.first == 0 else (self.first // every + 1) * every
-        steps = np.arange(begin, self.last + 1, every)
-        missing = self.last > (steps[-1] if len(steps) else self.first)
-        return np.append(steps, self.last) if missing else steps
-
-    def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
-        if self.snapshot_every is None:
-            return np.zeros(np.shape(step), bool)
-        step = np.asarray(step)
-        return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
-
-
-class Piece(NamedTuple):
-    """What one call of the compiled block brought: its records, and where the descent now is."""
-
-    carry: Carry
-    step: int
-    steps: np.ndarray
-    records: Records
-    snapshot_steps: np.ndarray
-    snapshots: PyTree
-
-
-def drive(
-    call: Callable[[Carry, PyTree, Ticks], tuple[Carry, Records, PyTree]],
-    carry: Carry,
-    plan: Plan,
-    order: Callable[[int, int], PyTree] | None,
-    *,
-    slots: int,
-    axis: int,
-    rows: int = ROWS,
-    seconds: float = SECONDS,
-    still: Callable[[Carry], bool] = lambda carry: False,
-) -> Iterator[Piece]:
-    """Run a plan block by block; each piece is complete when it is handed out.
-
-    Args:
-        call: `(carry, order, ticks) -> (carry, records, snapshots)`, a compiled block.
-        carry: the run, or the slab of runs, at `plan.first`.
-        plan: what to do.
-        order: `(first, count) -> sample numbers` of mini-batches, or None for the whole set.
-        slots: room for snapshots in a block.
-        axis: where ticks stand in the records: 0 for one run, 1 for a slab.
-        rows: mini-batches a block at most.
-        seconds: how long a block should last. It has no influence on results.
-        still: whether nothing will move again; then what is left is recorded without steps.
-    """
-    pending = deque(plan.records().tolist())
-    step, budget = plan.first, 16
-    moves = False  # the first tick only evaluates: a continuation may have another cost or order
-    resting = False
-    limit = rows if order is not None else np.iinfo(np.int32).max
-    while pending:
-        ticks, recorded, kept, spent, base = [], [], [], 0, step - 1
-        room = min(budget, limit)
-        while pending and len(ticks) < TICKS and spent < room:
-            target = pending[0]
-            count = min(target - step, room - spent) if moves else 1
-            if resting:
-                count, row, arrived = 0, target, target
-            else:
-                # Evaluation e happens on batch e; the move before it, on batch e - 1.
-                row, arrived = (step, step + count) if moves else (step - 1, step)
-            done = arrived == target
-            keep = done and bool(plan.is_snapshot(target))
-            if keep and len(kept) == slots:
-                break
-            ticks.append(
-                (
-                    count,
-                    row,
-                    row + 1,
-                    moves,
-                    done,
-                    target == plan.last,
-                    len(kept) if keep else slots,
-                )
-            )
-            if done:
-                recorded.append((len(ticks) - 1, pending.popleft()))
-            if keep:
-                kept.append(target)
-            step = arrived
-            spent += count
-            moves = True
-        samples = None if order is None else _rows(order, base, spent + 2, rows)
-        started = time.perf_counter()
-        carry, records, snapshots = call(carry, samples, _ticks(ticks, base, plan))
-        index = np.array([i for i, _ in recorded], int)
-        records = jax.tree.map(lambda a, i=index: np.take(np.asarray(a), i, axis), records)
-        shots = None
-        if kept:
-            full = np.arange(len(kept))
-            shots = jax.tree.map(lambda a, i=full: np.take(np.asarray(a), i, axis), snapshots)
-        took = time.perf_counter() - started
-        if took < seconds / 2:
-            budget = spent * 2 if budget <= spent * 2 else budget
-        elif took > 2 * seconds:
-            budget = max(1, spent // 2)
-        resting = still(carry)
-        yield Piece(
-            carry,
-            step,
-            np.array([s for _, s in recorded], int),
-            records,
-            np.array(kept, int),
-            shots,
-        )
-
-
-def example(plan: Plan, order: Callable | None, rows: int = ROWS) -> tuple[Ticks, PyTree]:
-    """Ticks and mini-batch rows of a block that does nothing: what a program is compiled for."""
-    ticks = _ticks([(0, 0, 1, True, False, False, 0)], -1, plan)
-    return ticks, None if order is None else _rows(order, -1, 2, rows)
-
-
-def _rows(order, base, count, most):
-    """Sample numbers of batches `base`.., padded to the number of rows that the program takes."""
-    rows = order(max(base, 0), count if base >= 0 else count - 1)
-    spare = [(0, 0)] * (rows.ndim - 2)
-    # Before the first batch stands nothing; a row there keeps the numbering the same.
-    return np.pad(rows, [*spare, (int(base < 0), most + 2 - count), (0, 0)])
-
-
-def _ticks(ticks, base, plan):
-    columns = list(zip(*ticks, strict=True))
-    steps, row, arrives, moves, record, final, slot = (
-        np.pad(np.array(c, dtype), (0, TICKS - len(ticks)))
-        for c, dtype in zip(
-            columns, (np.int32, np.int32, np.int32, bool, bool, bool, np.int32), strict=True
-        )
-    )
-    at = arrives + steps - 1
-    measured = {
-        name: record & ((at % (plan.record_every * every) == 0) | final)
-        for name, every in plan.cadence.items()
-    }
-    return Ticks(
-        count=np.asarray(len(ticks), np.int32),
-        steps=steps,
-        row=row - np.int32(base),
-        arrives=arrives,
-        moves=moves,
-        record=record,
-        final=final,
-        slot=slot,
-        measured=measured,
-    )
-
-
-def order_rows(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
-    """Rows of a single shared stream, for `drive`."""
-    return None if order is None else lambda first, count: order.rows(first, count)[0]
-
-
-def slots_for(params: PyTree, *, runs: int, plan: Plan) -> int:
-    """Room for snapshots in a block: as many as its memory takes, and no more than there are."""
-    size = runs * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    wanted = int(plan.is_snapshot(plan.records()).sum())
-    return max(1, min(TICKS, SNAPSHOT_BYTES // size, wanted))

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
 from gdjax import runs
-from gdjax.descent import block, outcome
+from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem, check, check_measures
@@ -130,16 +130,20 @@ def descend(
     check_measures(watched, params)
     settings: dict[str, dict] = {"cost": {}, "optimizer": {}}
     factory = Fixed(optimizer)
-    fresh = block.start(watched, factory, params, settings)
+    strong = block.strong(params)
+    memories = {name: m.init(strong, m.data) for name, m in watched.items() if m.init}
+    fresh = block.start(factory, strong, settings, memories)
     carry = _carried(start, fresh) if going_on else fresh
-    plan = block.Plan(
+    plan = driving.Plan(
         first=start.steps if going_on else 0,
         steps=steps,
         record_every=record_every,
         snapshot_every=snapshot_every,
         cadence={name: measure.every for name, measure in watched.items()},
     )
-    slots = 0 if snapshot_every is None else block.slots_for(carry.state.params, runs=1, plan=plan)
+    slots = (
+        0 if snapshot_every is None else driving.slots_for(carry.state.params, runs=1, plan=plan)
+    )
     rule = block.Rule(
         cost=problem.cost,
         optimizer=factory,
@@ -156,13 +160,13 @@ def descend(
     order = None
     if batch_size is not None:
         _check_key(key)
-        order = block.order_rows(Order((key,), problem.samples, batch_size))
+        order = driving.order_rows(Order((key,), problem.samples, batch_size))
     pieces, compiled, began = [], program.seconds, time.perf_counter()
     with (
         runs.interruptible() as stop,
         tqdm(total=steps, unit="step", delay=2, disable=None, leave=False) as bar,
     ):
-        for piece in block.drive(
+        for piece in driving.drive(
             lambda carry, rows, ticks: program(carry, settings, rows, shared, ticks),
             carry,
             plan,

@@ -174,6 +174,11 @@ def check(problem: Problem, params: PyTree, settings: Mapping[str, Any] | None =
         _check_mean(problem, params, settings)
 
 
+def found_mean(problem: Problem) -> bool:
+    """Whether `check` has seen that the problem's cost is a mean over samples."""
+    return problem in _MEANS
+
+
 def check_measures(
     measures: Mapping[str, Measure], params: PyTree, settings: Mapping[str, Any] | None = None
 ) -> None:
@@ -259,7 +264,7 @@ def _check_params(params):
 
 def _check_mean(problem, params, settings):
     """Compare the cost of a few samples with the weighted mean of the costs of two blocks."""
-    if problem in _MEANS or not all(
+    if found_mean(problem) or not all(
         isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(params)
     ):
         return

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent import outcome
-from gdjax.descent.block import Plan
+from gdjax.descent.driving import Plan
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure

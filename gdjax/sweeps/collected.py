@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax.descent import block
+from gdjax.descent import driving
 
 
 class Collected:
@@ -30,7 +30,7 @@ class Collected:
                 if meta[name]:
                     into.append({key: found[f"{name}.{key}"] for key in meta[name]})
 
-    def add(self, piece: block.Piece) -> None:
+    def add(self, piece: driving.Piece) -> None:
         fields = piece.records._asdict()
         self._records.append({**fields.pop("measures"), **fields})
         if piece.snapshots is not None:

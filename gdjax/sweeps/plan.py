@@ -20,11 +20,11 @@ import jax
 import numpy as np
 
 from gdjax import runs
-from gdjax.descent import block
+from gdjax.descent import driving
 from gdjax.descent.batches import Order
 from gdjax.descent.descent import check_counts
 from gdjax.errors import InputError
-from gdjax.problems.problem import Measure, Problem, check, check_measures
+from gdjax.problems.problem import Measure, Problem, check, check_measures, found_mean
 from gdjax.sweeps import arrays
 from gdjax.sweeps.axes import Axes, check_arguments, check_update, roles, traced
 from gdjax.sweeps.tiles import Work
@@ -58,6 +58,7 @@ def draft(
     if not isinstance(axes, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(learning_rate=[...], ...)")
     check_counts(problem, steps, batch_size, record_every, snapshot_every)
+    optimizer = same_for_equal(optimizer)
     found = roles(problem, optimizer, axes)
     if "data_seed" in found and batch_size is None:
         raise InputError(
@@ -73,7 +74,7 @@ def draft(
         optimizer=optimizer,
         grid=axes,
         roles=found,
-        plan=block.Plan(
+        plan=driving.Plan(
             first=0,
             steps=steps,
             record_every=record_every,
@@ -104,7 +105,7 @@ def draft(
     settings = first["cost"]
     # A real starting point: whether the cost is a mean over samples shows only in its values.
     start = params
-    if problem.data is not None:
+    if problem.data is not None and not found_mean(problem):
         start = jax.jit(partial(problem.init, **first["init"]))(runs.streams(root).init)
     check(problem, start, settings)
     check_measures(watched, params, settings)
@@ -117,6 +118,30 @@ def draft(
     )
     check_update(optimizer, found, axes, params)
     return work
+
+
+def same_for_equal(optimizer: Callable) -> Callable:
+    """One object for all `functools.partial`s of equal content, so that none compiles again.
+
+    Examples:
+        >>> import optax
+        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
+        >>> made[0] is made[1]
+        True
+    """
+    if not isinstance(optimizer, partial):
+        return optimizer
+    # 1 == 1.0 == True, but they are not the same to an optimizer.
+    keywords = tuple((name, type(v), v) for name, v in sorted(optimizer.keywords.items()))
+    try:
+        return _partial(optimizer.func, optimizer.args, keywords)
+    except TypeError:  # something in it has no hash
+        return optimizer
+
+
+@lru_cache(maxsize=64)
+def _partial(function, arguments, keywords):
+    return partial(function, *arguments, **{name: value for name, _, value in keywords})
 
 
 def _check_size(axes):
@@ -171,11 +196,11 @@ def fit(work: Work, width: int | None) -> Work:
         scratch, need = work.memory()
         # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
         # took 2.4 times as long 4,096 at a time as 256 at a time.
-        crowded = width is None and wide > CROWDED and scratch > 2 * budget
+        crowded = width is None and wide > CROWDED and scratch > budget
         if need <= limit and not crowded:
             return work
         if crowded:
-            wanted = max(CROWDED, 2 ** int(np.log2(wide * budget / 2 / scratch)))
+            wanted = max(CROWDED, 2 ** int(np.log2(wide * budget / scratch)))
             continue
         if width is not None or wide == 1:
             raise InputError(

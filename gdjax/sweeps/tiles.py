@@ -10,17 +10,17 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 
 from gdjax import runs
-from gdjax.descent import block, outcome
+from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays
@@ -56,7 +56,7 @@ class Work:
     optimizer: Callable
     grid: Axes
     roles: Mapping[str, Role]
-    plan: block.Plan
+    plan: driving.Plan
     batch_size: int | None
     measures: Mapping[str, Measure]
     root: int
@@ -82,7 +82,7 @@ class Work:
         """Room for snapshots in a block."""
         if self.plan.snapshot_every is None:
             return 0
-        return block.slots_for(self.params, runs=self.slab.width, plan=self.plan)
+        return driving.slots_for(self.params, runs=self.slab.width, plan=self.plan)
 
     def _settings(self, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
         """Swept values by role and keyword, in JAX's default types."""
@@ -98,7 +98,7 @@ class Work:
         """Bytes of one run's state: parameters, gradient, the optimiser's memory."""
         first = self.grid.values(tuple(np.zeros(1, int) for _ in self.box))
         settings = jax.tree.map(lambda v: v[0], self._settings(first))
-        carry = jax.eval_shape(partial(block.start, {}, self.optimizer), self.params, settings)
+        carry = jax.eval_shape(partial(block.start, self.optimizer), self.params, settings)
         return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
 
     def memory(self) -> tuple[int, int]:
@@ -132,7 +132,7 @@ class Work:
             samples = jax.ShapeDtypeStruct(shape, np.int32)
             if self.own_order:
                 samples = _shapes(samples, self.slab.mesh, "runs")
-        ticks, _ = block.example(self.plan, None)
+        ticks, _ = driving.example(self.plan, None)
         settings = runs.shapes(arguments[1])
         return _shapes(carry, self.slab.mesh, "runs"), settings, samples, shared, ticks
 
@@ -147,17 +147,8 @@ class Work:
 
     @cached_property
     def _begin(self) -> runs.Program:
-        measures = self.measures
-
-        def begin(key, settings, shared):
-            params = self.problem.init(key, **settings["init"])
-            given = {
-                name: dataclasses.replace(measure, data=shared.measures[name])
-                for name, measure in measures.items()
-            }
-            return block.start(given, self.optimizer, params, settings)
-
-        return runs.Program(runs.over_runs(begin, self.slab, (0, 0, None)))
+        memories = tuple((name, m.init) for name, m in self.measures.items() if m.init)
+        return beginning(self.problem.init, self.optimizer, memories, self.slab)
 
     @cached_property
     def program(self) -> runs.Program:
@@ -183,27 +174,40 @@ class Work:
         """The data, on the slab's devices."""
         return self.slab.share(jax.tree.map(jnp.asarray, self._shared))
 
+    @cached_property
+    def _starts(self) -> tuple[np.ndarray, Key[Array, " seeds"]]:
+        """All seeds of the grid in order, and the keys of their starting points."""
+        seeds = [along["seed"] for along in self.grid.dimensions.values() if "seed" in along]
+        distinct = np.unique(seeds[0]) if seeds else np.zeros(1, np.int64)
+        return distinct, runs.streams(self.root, seed=distinct).init
+
     def _placed(self, values: Mapping[str, np.ndarray]) -> tuple[PyTree, PyTree]:
         """Keys of the starting points, and settings, of a slab of runs."""
-        seeds = values.get("seed", np.zeros(self.slab.runs, int))
-        keys = runs.streams(self.root, seed=seeds).init
-        return self.slab.place(keys), self.slab.place(self._settings(values))
+        seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
+        distinct, keys = self._starts
+        chosen = keys[np.searchsorted(distinct, seeds)]
+        return self.slab.place(chosen), self.slab.place(self._settings(values))
+
+    @cached_property
+    def _pace(self):
+        """What the tiles before have shown about a block's time."""
+        return driving.Pace()
 
     @property
     def _rows(self):
         """Mini-batches that a block has room for."""
         if self.batch_size is None or not self.own_order:
-            return block.ROWS
-        return min(max(ORDER_NUMBERS // (self.slab.runs * self.batch_size), 64), block.ROWS)
+            return driving.ROWS
+        return min(max(ORDER_NUMBERS // (self.slab.runs * self.batch_size), 64), driving.ROWS)
 
     def _order(self, values):
-        """Sample numbers of mini-batches for a slab, as `block.drive` wants them."""
+        """Sample numbers of mini-batches for a slab, as `driving.drive` wants them."""
         if self.batch_size is None:
             return None
         samples = self.problem.samples
         if not self.own_order:
             order = Order((runs.streams(self.root).order,), samples, self.batch_size)
-            return block.order_rows(order)
+            return driving.order_rows(order)
         seeds, which = np.unique(values["data_seed"], return_inverse=True)
         keys = runs.streams(self.root, data_seed=seeds).order
         order = Order(list(keys), samples, self.batch_size)
@@ -226,7 +230,7 @@ class Work:
             carry = self.slab.place(carry)
             plan = plan._replace(first=first, steps=plan.last - first)
         place = self.slab.place if self.own_order else (lambda rows: rows)
-        yield from block.drive(
+        yield from driving.drive(
             lambda carry, rows, ticks: self.program(
                 carry, settings, place(rows), self.shared, ticks
             ),
@@ -235,6 +239,7 @@ class Work:
             self._order(values),
             slots=self.slots,
             rows=self._rows,
+            pace=self._pace,
             axis=1,
             still=self._still,
         )
@@ -258,7 +263,7 @@ class Work:
         *,
         load: Callable = lambda: None,
         save: Callable = lambda arrays, meta: None,
-        watch: Callable[[block.Piece], None] = lambda piece: None,
+        watch: Callable[[driving.Piece], None] = lambda piece: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, np.ndarray] | None:
         """All variables of a slab of runs, [runs, ...]; None if it was stopped.
@@ -326,6 +331,30 @@ class Work:
             self.measures,
             batched=self.batch_size is not None,
         )
+
+
+@lru_cache(maxsize=16)
+def beginning(
+    init: Callable,
+    optimizer: Callable,
+    memories: tuple[tuple[str, Callable], ...],
+    slab: runs.Slab,
+) -> runs.Program:
+    """The compiled start of a slab of runs: keys, settings and shared data to carries.
+
+    Args:
+        init: the problem's.
+        optimizer: factory.
+        memories: name and `init` of each measure that carries a state.
+        slab: width and devices.
+    """
+
+    def begin(key, settings, shared):
+        params = block.strong(init(key, **settings["init"]))
+        begun = {name: first(params, shared.measures[name]) for name, first in memories}
+        return block.start(optimizer, params, settings, begun)
+
+    return runs.Program(runs.over_runs(begin, slab, (0, 0, None)))
 
 
 def _shapes(tree, mesh, *spec):

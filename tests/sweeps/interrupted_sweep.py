@@ -9,7 +9,7 @@ import sys
 import jax
 from small_problems import network
 
-from gdjax.descent import block
+from gdjax.descent import driving
 from gdjax.sweeps import axes, sweep, tiles
 
 
@@ -31,7 +31,7 @@ def run(path=None, steps=1500):
 
 def save_often():
     tiles.SAVE_SECONDS = 0.02
-    block.TICKS = 64
+    driving.TICKS = 64
 
 
 def say_when_it_begins():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.descent.block import Plan
+from gdjax.descent.driving import Plan
 from gdjax.errors import InputError
 from gdjax.problems.networks import Layer
 from gdjax.sweeps.arrays import layout, named_leaves, nbytes, storable

@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 from small_problems import same_bits
 
-from gdjax.descent import block
+from gdjax.descent import driving
 from gdjax.errors import StoreError
 from gdjax.sweeps import tiles
 from gdjax.sweeps.integrity import contents, read_flags, require_root, verify
@@ -141,7 +141,7 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(tiles.Work, "compute", counted_compute)
     monkeypatch.setattr(tiles.Work, "pieces", counted_pieces)
-    monkeypatch.setattr(block, "TICKS", 64)
+    monkeypatch.setattr(driving, "TICKS", 64)
     return steps, press
 
 

@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import gdjax as gd
-from gdjax.descent import block
+from gdjax.descent import block, driving
 from gdjax.descent.batches import Order
 from gdjax.descent.descent import Fixed
 from gdjax.runs import Slab
@@ -24,7 +24,7 @@ def cost(w, x, *, temperature=1.0):
 
 
 def plan(first=0, steps=40, record_every=1, snapshot_every=None, cadence=None):
-    return block.Plan(first, steps, record_every, snapshot_every, cadence or {})
+    return driving.Plan(first, steps, record_every, snapshot_every, cadence or {})
 
 
 def pieces(plan, *, batch_size=None, slots=0, measures=None, settings=None, **options):
@@ -43,10 +43,10 @@ def pieces(plan, *, batch_size=None, slots=0, measures=None, settings=None, **op
     shared = block.Shared(X, {name: measure.data for name, measure in measures.items()})
     order = None
     if batch_size is not None:
-        order = block.order_rows(Order([jax.random.key(1)], 30, batch_size))
-    carry = block.start(measures, ADAM, jnp.zeros(4), settings)
+        order = driving.order_rows(Order([jax.random.key(1)], 30, batch_size))
+    carry = block.start(ADAM, jnp.zeros(4), settings)
     return list(
-        block.drive(
+        driving.drive(
             lambda carry, rows, ticks: program(carry, settings, rows, shared, ticks),
             jax.tree.map(lambda a: jnp.array(a, copy=True), carry),
             plan,
@@ -104,9 +104,9 @@ def test_snapshots_are_multiples_and_the_last():
 
 def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
-    assert block.slots_for(small, runs=1, plan=plan(0, 10, 1, 1)) == 11
-    assert block.slots_for(small, runs=1, plan=plan(0, 10**6, 1, 1)) == block.TICKS
-    assert block.slots_for(large, runs=1, plan=plan(0, 10, 1, 1)) == 1
+    assert driving.slots_for(small, runs=1, plan=plan(0, 10, 1, 1)) == 11
+    assert driving.slots_for(small, runs=1, plan=plan(0, 10**6, 1, 1)) == driving.TICKS
+    assert driving.slots_for(large, runs=1, plan=plan(0, 10, 1, 1)) == 1
 
 
 # -- where blocks end is nobody's business
@@ -116,8 +116,10 @@ def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
 @pytest.mark.parametrize("record_every", [1, 13])
 def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
     todo = plan(0, 100, record_every)
-    long = pieces(todo, batch_size=batch_size, seconds=1e9)
-    short = pieces(todo, batch_size=batch_size, seconds=0.0)  # every block took too long
+    long = pieces(todo, batch_size=batch_size, pace=driving.Pace(seconds=1e9))
+    short = pieces(
+        todo, batch_size=batch_size, pace=driving.Pace(seconds=0.0)
+    )  # every block took too long
     assert len(short) > len(long)
     np.testing.assert_array_equal(costs(short), costs(long))
     np.testing.assert_array_equal(short[-1].carry.state.params, long[-1].carry.state.params)
@@ -125,14 +127,14 @@ def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
 
 
 def test_few_rows_at_a_time_give_the_same_bits():
-    found = [pieces(plan(0, 40, 10), batch_size=7, rows=rows) for rows in (5, block.ROWS)]
+    found = [pieces(plan(0, 40, 10), batch_size=7, rows=rows) for rows in (5, driving.ROWS)]
     assert len(found[0]) >= 40 / 5
     np.testing.assert_array_equal(costs(found[0]), costs(found[1]))
 
 
 def test_a_long_way_to_the_next_record_is_cut_too():
     """So that Ctrl-C and the progress bar do not wait for a record."""
-    found = pieces(plan(0, 200, 200), seconds=0.0)
+    found = pieces(plan(0, 200, 200), pace=driving.Pace(seconds=0.0))
     steps = [piece.step for piece in found]
     assert max(np.diff([0, *steps])) <= 16
     assert np.concatenate([p.steps for p in found]).tolist() == [0, 200]
@@ -149,7 +151,7 @@ def test_few_slots_keep_all_snapshots():
 
 
 def test_a_piece_says_where_the_descent_is():
-    found = pieces(plan(0, 100, 7), seconds=0.0)
+    found = pieces(plan(0, 100, 7), pace=driving.Pace(seconds=0.0))
     for piece in found:
         assert np.all(piece.steps <= piece.step)
         assert len(piece.steps) == len(piece.records.cost)
@@ -191,7 +193,7 @@ def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_orde
     settings = {"cost": {}, "optimizer": {}}
     rule = block.Rule(cost, ADAM, (), batched=True, bound=1e12, slots=0)
     program = block.program(rule, slab, own_order)
-    one = block.start({}, ADAM, jnp.zeros(4), settings)
+    one = block.start(ADAM, jnp.zeros(4), settings)
     carry = slab.place(jax.tree.map(lambda a: jnp.stack([a] * slab.runs), one))
     order = Order([jax.random.key(1)], 30, 7)
     repeat = slab.runs if own_order else 1
@@ -205,7 +207,7 @@ def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_orde
         return program(carry, settings, placed, slab.share(block.Shared(X, {})), ticks)
 
     found = np.concatenate(
-        [p.records.cost for p in block.drive(call, carry, plan(), rows, slots=0, axis=1)], axis=1
+        [p.records.cost for p in driving.drive(call, carry, plan(), rows, slots=0, axis=1)], axis=1
     )
     assert found.shape == (slab.runs, 41)
     np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))
