@@ -12,22 +12,15 @@ Expected: shares of at least 0.70 for the whole set, 0.30 for batches in one ord
 in 64 orders.
 """
 
-import os
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import common
 import peers
-
-WIDTHS = (784, 16, 16, 10)
-PARAMETERS = 13_002
+import timed_descents as descents
+from timing import Clock
 
 
 @dataclass(frozen=True)
@@ -42,44 +35,6 @@ class Config:
     """Fraction of the steps; smaller is quicker and less certain."""
     out: Path | None = None
     """Folder for results."""
-
-
-class Clock:
-    """Times work beside the rate of a matrix product in the same process."""
-
-    def __init__(self, repeats: int):
-        import jax
-        import jax.numpy as jnp
-
-        self.repeats = repeats
-        self._matrix = jax.random.normal(jax.random.key(0), (2000, 2000), jnp.float32)
-        self._product = jax.jit(jnp.matmul)
-        self.rates: list[float] = []
-
-    def rate(self) -> float:
-        """Operations a second of a 2000 x 2000 float32 product on the default device: best of 5."""
-        import jax
-
-        jax.block_until_ready(self._product(self._matrix, self._matrix))
-        best = min(
-            common.seconds(lambda: self._product(self._matrix, self._matrix)) for _ in range(5)
-        )
-        self.rates.append(2 * 2000**3 / best)
-        return self.rates[-1]
-
-    def best(self, work: Callable[[], Any]) -> tuple[float, float]:
-        """Least seconds of several, and the highest rate of the product around them."""
-        work()  # compiles
-        seconds, rates = [], [self.rate()]
-        for _ in range(self.repeats):
-            seconds.append(common.seconds(work))
-            rates.append(self.rate())
-        return min(seconds), max(rates)
-
-
-def share(seconds: float, rate: float, samples: int, run_steps: int) -> float:
-    """Part of the matrix product's rate that the work's own operations reached."""
-    return 4 * samples * PARAMETERS * run_steps / seconds / rate
 
 
 def data() -> Any:
@@ -100,292 +55,6 @@ def data() -> Any:
     return Dataset("noise", images[:60000], labels[:60000], images[60000:], labels[60000:], 10, "")
 
 
-def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], Any]:
-    """A sweep that records only its ends, as work to be timed."""
-    import optax
-
-    import gdjax as gd
-
-    def work():
-        runs = gd.sweep(
-            problem,
-            axes,
-            steps,
-            optimizer=partial(optax.sgd, learning_rate=1.0),
-            batch_size=batch_size,
-            record_every=max(steps, 1),
-            measures={},
-            **settings,
-        )
-        return runs.cost.values
-
-    return work
-
-
-def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: int):
-    """Seconds for `many - few` steps: the difference of two sweeps, without what both do once."""
-    short, _ = clock.best(make(few))
-    long, rate = clock.best(make(many))
-    return long - short, rate
-
-
-def whole_set(clock, config, dataset):
-    """The whole set of 5,000, many runs: ours, a user's natural layout, and the peers."""
-    import jax
-    import jax.numpy as jnp
-
-    import gdjax as gd
-
-    axes = gd.axes(seed=range(config.runs))
-    few, many = 2, 2 + max(2, round(20 * config.scale))
-    small = gd.problems.digits(dataset, samples=5000)
-
-    def natural_init(key):
-        keys = jax.random.split(key, 3)
-        pairs = zip(keys, WIDTHS[:-1], WIDTHS[1:], strict=True)
-        return [
-            (jax.random.normal(k, (i, o)) / jnp.sqrt(1.0 * i), jnp.zeros((1, o)))
-            for k, i, o in pairs
-        ]
-
-    def natural(params, batch):
-        a = batch[0].astype(jnp.float32) / 255
-        for w, b in params:
-            a = jax.nn.sigmoid(a @ w + b)
-        return jnp.mean(jnp.sum((a - jax.nn.one_hot(batch[1], 10)) ** 2, axis=1))
-
-    users = gd.Problem(init=natural_init, cost=natural, data=small.data)
-    found = {}
-    for name, problem in (("whole_set", small), ("whole_set_natural_layout", users)):
-        seconds, rate = steps_only(
-            clock, lambda steps, p=problem: sweep_seconds(p, axes, steps, None), few, many
-        )
-        run_steps = (many - few) * config.runs
-        found[f"{name}_share"] = share(seconds, rate, 5000, run_steps)
-        found[f"{name}_ms_a_run_step"] = 1e3 * seconds / run_steps
-    ours = found["whole_set_ms_a_run_step"]
-    for peer, milliseconds in peers.whole_set(small, config.runs, config.repeats).items():
-        found[f"{peer}_whole_set_ms_a_run_step"] = milliseconds
-        found[f"whole_set_times_{peer}"] = milliseconds / ours
-    return found
-
-
-def mini_batches(clock, config, dataset):
-    """Batches of 32 of 60,000: one order for all runs, one for each, and one run after another."""
-    import gdjax as gd
-
-    problem = gd.problems.digits(dataset)
-    few, many = 10, 10 + max(20, round(4000 * config.scale))
-    run_steps = (many - few) * config.runs
-    found = {}
-    for name, axes in (
-        ("shared_order", gd.axes(seed=range(config.runs))),
-        ("own_orders", gd.axes(data_seed=range(config.runs))),
-    ):
-        seconds, rate = steps_only(
-            clock, lambda steps, a=axes: sweep_seconds(problem, a, steps, 32), few, many
-        )
-        found[f"{name}_share"] = share(seconds, rate, 32, run_steps)
-        found[f"{name}_us_a_run_step"] = 1e6 * seconds / run_steps
-    one = gd.axes(seed=[0])
-    seconds, _ = steps_only(clock, lambda steps: sweep_seconds(problem, one, steps, 32), few, many)
-    alone = 1e6 * seconds / (many - few)
-    found["one_run_us_a_step"] = alone
-    found["one_sweep_times_one_after_another"] = alone / found["shared_order_us_a_run_step"]
-    torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
-    if torch_us is not None:
-        found["torch_loop_us_a_run_step"] = torch_us
-        for name in ("shared_order", "own_orders"):
-            found[f"{name}_times_torch_loop"] = torch_us / found[f"{name}_us_a_run_step"]
-    return found
-
-
-def one_descent(clock, config, dataset):
-    """Ten epochs of one run, recorded once an epoch, against a ten-line scan.
-
-    Both draw ten permutations; ours also evaluates the cost of the whole set eleven times. The scan
-    is measured as it is, without any record, and with the cost evaluated once an epoch.
-    """
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    import gdjax as gd
-
-    problem = gd.problems.digits(dataset)
-    optimizer = optax.sgd(1.0)
-    start = problem.init(jax.random.key(0))
-    images, labels = (jnp.asarray(a) for a in problem.data)
-    epochs = max(1, round(10 * config.scale))
-    steps = epochs * 1875
-    on_device = gd.Problem(
-        init=problem.init, cost=problem.cost, data=(images, labels), baseline=problem.baseline
-    )
-
-    def ours():
-        return gd.descend(
-            on_device,
-            optimizer,
-            start,
-            steps,
-            key=jax.random.key(1),
-            batch_size=32,
-            record_every=1875,
-        ).params
-
-    @partial(jax.jit, static_argnums=4)
-    def scan(params, images, labels, key, records):
-        def step(params, rows):
-            gradient = jax.grad(problem.cost)(params, (images[rows], labels[rows]))
-            return jax.tree.map(lambda w, g: w - g, params, gradient), None
-
-        def epoch(params, key):
-            order = jax.random.permutation(key, 60_000).reshape(-1, 32)
-            seen = problem.cost(params, (images, labels)) if records else None
-            return jax.lax.scan(step, params, order)[0], seen
-
-        return jax.lax.scan(epoch, params, jax.random.split(key, epochs))
-
-    ours_seconds, rate = clock.best(ours)
-    scans = {
-        records: clock.best(lambda r=records: scan(start, images, labels, jax.random.key(1), r))[0]
-        for records in (False, True)
-    }
-    found = {
-        "ten_epochs_seconds": ours_seconds * 10 / epochs,
-        "ten_epochs_times_scan_without_records": scans[False] / ours_seconds,
-        "ten_epochs_times_scan_with_records": scans[True] / ours_seconds,
-        "ten_epochs_share": share(ours_seconds, rate, 32, steps),
-    }
-    torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
-    if torch_us is not None:
-        found["ten_epochs_times_torch_loop"] = torch_us * 1e-6 * steps / ours_seconds
-    return found
-
-
-def trainability(clock, config):
-    """16,384 tiny networks in float64, against a jitted step called from Python 100 times."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import optax
-
-    import gdjax as gd
-
-    side = max(16, round(128 * np.sqrt(config.scale)))
-    rates = np.geomspace(1e-2, 1e2, side)
-    with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), 3)
-        inputs = jax.random.normal(keys[0], (72, 8), jnp.float64)
-        targets = jax.random.normal(keys[1], (72, 1), jnp.float64)
-
-        def init(_key):
-            first, second = jax.random.split(keys[2])
-            return {
-                "first": jax.random.normal(first, (8, 8), jnp.float64) / np.sqrt(8),
-                "second": jax.random.normal(second, (1, 8), jnp.float64) / 8,
-            }
-
-        def cost(params, batch):
-            hidden = jnp.tanh(params["first"] @ batch[0].T)
-            return jnp.mean((params["second"] @ hidden - batch[1].T) ** 2)
-
-        def two_rates(first, second):
-            def update(updates, state, params=None):
-                rate = {"first": first, "second": second}
-                return jax.tree.map(lambda g, r: -r * g, updates, rate), state
-
-            return optax.GradientTransformation(optax.init_empty_state, update)
-
-        problem = gd.Problem(init=init, cost=cost, data=(inputs, targets))
-        axes = gd.axes(first=rates, second=rates)
-
-        def ours():
-            return gd.sweep(problem, axes, 100, optimizer=two_rates, record_every=100).cost.values
-
-        first, second = (jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
-
-        @jax.jit
-        @jax.vmap
-        def step(params, first, second):
-            value, gradient = jax.value_and_grad(cost)(params, (inputs, targets))
-            rate = {"first": first, "second": second}
-            return jax.tree.map(lambda w, g, r: w - r * g, params, gradient, rate), value
-
-        start = jax.tree.map(
-            lambda a: jnp.broadcast_to(a, (side * side, *a.shape)), init(jax.random.key(0))
-        )
-
-        def stepwise():
-            params, costs = start, []
-            for _ in range(100):
-                params, value = step(params, first, second)
-                costs.append(np.asarray(value))
-            return params
-
-        seconds, _ = clock.best(ours)
-        slow, _ = clock.best(stepwise)
-    run_steps = 100 * side * side
-    return {
-        "trainability_run_steps_a_second": run_steps / seconds,
-        "trainability_stepwise_run_steps_a_second": run_steps / slow,
-        "trainability_times_stepwise": slow / seconds,
-    }
-
-
-def many_runs(config):
-    """4,096 runs against 64, stored: time a run, and peak memory, each in a process of its own."""
-    found = {}
-    steps = max(20, round(500 * config.scale))
-    for runs in (64, 64 * max(2, round(64 * config.scale))):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, __file__, "--worker", str(runs), str(steps), folder]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-        seconds, peak = (float(word) for word in done.stdout.split()[-2:])
-        found[runs] = seconds / runs, peak
-    (few, many) = sorted(found)
-    return {
-        "many_runs": many,
-        "many_runs_time_a_run_against_64": found[many][0] / found[few][0],
-        "peak_MiB_of_64": found[few][1],
-        "peak_MiB_of_many": found[many][1],
-    }
-
-
-def worker(runs: int, steps: int, folder: str) -> None:
-    """A stored sweep; prints its seconds after compilation and the process's peak memory."""
-    from gdjax.cli import process
-
-    process.own()
-    import gdjax as gd
-
-    problem = gd.problems.digits("mnist5k")
-    work = sweep_seconds(problem, gd.axes(seed=range(64)), steps, 32, store=f"{folder}/warm")
-    work()
-    work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
-    seconds = common.seconds(work)
-    # Not from getrusage: a child begins with its parent's peak.
-    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-    print(seconds, int(status["VmHWM"].split()[0]) / 1024)
-
-
-def second_start(config):
-    """The whole command a second time, from its start to the end of a first short block."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "gdjax.cli", "sweep", "--steps", "16", "--out"]
-        seconds = []
-        for number in range(2):
-            start = time.perf_counter()
-            subprocess.run(
-                [*command, f"{folder}/{number}"],
-                check=True,
-                capture_output=True,
-                env={**os.environ, "XDG_CACHE_HOME": folder},
-            )
-            seconds.append(time.perf_counter() - start)
-    return {"first_start_seconds": seconds[0], "second_start_seconds": seconds[1]}
-
-
 def run(config: Config) -> Any:
     """All measurements, as a Dataset of scalars."""
     import xarray as xr
@@ -394,12 +63,12 @@ def run(config: Config) -> Any:
     dataset = data()
     found = {}
     for part in (
-        lambda: one_descent(clock, config, dataset),
-        lambda: whole_set(clock, config, dataset),
-        lambda: mini_batches(clock, config, dataset),
-        lambda: trainability(clock, config),
-        lambda: many_runs(config),
-        lambda: second_start(config),
+        lambda: descents.one_descent(clock, config, dataset),
+        lambda: descents.whole_set(clock, config, dataset),
+        lambda: descents.mini_batches(clock, config, dataset),
+        lambda: descents.trainability(clock, config),
+        lambda: descents.many_runs(config),
+        lambda: descents.second_start(config),
     ):
         found |= part()
     found["matrix_product_GFlops"] = max(clock.rates) / 1e9
@@ -428,6 +97,6 @@ def plot(dataset) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        worker(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+        descents.worker(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
     else:
         common.main("speed", Config, run, plot, numbers)

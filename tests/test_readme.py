@@ -21,8 +21,12 @@ def test_examples_of_the_readme_run(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# What experiments share, and what `speed.py` measures.
+SUPPORT = {"common", "peers", "timing", "timed_descents"}
+
+
 def test_every_experiment_is_in_the_table_and_has_its_finding():
-    files = {p.stem for p in (ROOT / "experiments").glob("*.py")} - {"common", "peers"}
+    files = {p.stem for p in (ROOT / "experiments").glob("*.py")} - SUPPORT
     table = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert table == files
     findings = (ROOT / "results" / "README.md").read_text()

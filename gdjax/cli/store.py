@@ -26,12 +26,14 @@ class Resume:
         from gdjax.cli import process
 
         process.own()
-        from gdjax.cli import report, results
+        from gdjax.cli import results
         from gdjax.sweeps import resume
 
         with process.resumable(f"gdjax resume {self.store}"):
             runs = resume(self.store)
         folder = results.folder("resume", self, self.out or self.store.resolve().parent)
+        from gdjax.cli import report  # imports matplotlib: the first block need not wait
+
         report.sweep(runs, folder, self)
 
 

@@ -67,7 +67,7 @@ class Sweep:
         from gdjax.cli import process
 
         process.own()
-        from gdjax.cli import optimizers, report, results
+        from gdjax.cli import optimizers, results
         from gdjax.descent import steps_for
         from gdjax.problems import digits
         from gdjax.sweeps import axes, sweep
@@ -94,6 +94,8 @@ class Sweep:
                 store=store,
                 width=self.width,
             )
+        from gdjax.cli import report  # imports matplotlib: the first block need not wait
+
         report.sweep(runs, folder, self)
 
     def _axes(self):

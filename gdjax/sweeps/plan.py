@@ -31,7 +31,7 @@ from gdjax.sweeps.tiles import Work
 
 SLAB_BYTES = 2**24  # memory for the states of one CPU device's runs: about its cache
 WIDEST = 4096  # runs a device at most
-CROWDED = 32  # runs a device below which a full cache does not make a slab narrower
+CROWDED = 32  # runs a device that are tried first; more if they leave a cache half empty
 
 
 def draft(
@@ -188,31 +188,34 @@ def fit(work: Work, width: int | None) -> Work:
     else:
         budget = limit // 64
     fitting = 2 ** int(np.log2(max(budget // work.state_bytes, 1)))
-    wanted = width or min(fitting, WIDEST)
+    most = width or min(fitting, WIDEST)
+    wanted = min(most, CROWDED) if width is None else width
+    widened = width is not None
     while True:
         box = cut(work.grid.shape, wanted * len(devices))
         wide = width or -(-math.prod(box) // len(devices))
         work = dataclasses.replace(work, slab=runs.Slab(wide, devices), box=box)
         scratch, need = work.memory()
+        if need > limit:
+            widened = True
+            if width is not None or wide == 1:
+                raise InputError(
+                    f"width = {wide}: a slab needs {need / 2**20:,.0f} MiB a device, which has "
+                    f"{limit / 2**20:,.0f}; "
+                    + (
+                        "choose a smaller width"
+                        if wide > 1
+                        else "take fewer samples, a smaller batch_size or fewer snapshots"
+                    )
+                )
+            wanted = wide // 2
+            continue
         # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
         # took 2.4 times as long 4,096 at a time as 256 at a time.
-        crowded = width is None and wide > CROWDED and scratch > budget
-        if need <= limit and not crowded:
+        room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
+        if widened or wanted == most or room == 1 or math.prod(box) == math.prod(work.grid.shape):
             return work
-        if crowded:
-            wanted = max(CROWDED, 2 ** int(np.log2(wide * budget / scratch)))
-            continue
-        if width is not None or wide == 1:
-            raise InputError(
-                f"width = {wide}: a slab needs {need / 2**20:,.0f} MiB a device, which has "
-                f"{limit / 2**20:,.0f}; "
-                + (
-                    "choose a smaller width"
-                    if wide > 1
-                    else "take fewer samples, a smaller batch_size or fewer snapshots"
-                )
-            )
-        wanted = wide // 2
+        wanted, widened = min(most, wanted * room), True
 
 
 @lru_cache

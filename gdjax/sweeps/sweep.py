@@ -151,8 +151,6 @@ def _planned(problem, axes, steps, *, store, width, devices, keep, client, **set
 
 
 def _in_store(work: Work, store: str | Path) -> Any:
-    from gdjax.sweeps.dataset import open_dataset
-
     identity, information = record.identity(work), record.information(work)
     with Store(store, work.layout(), identity=identity, information=information) as held:
         for damage in held.repair():
@@ -165,6 +163,8 @@ def _in_store(work: Work, store: str | Path) -> Any:
             raise
         if computed:
             add_seconds(held, began)
+    from gdjax.sweeps.dataset import open_dataset  # imports xarray: the first block need not wait
+
     return open_dataset(store)
 
 

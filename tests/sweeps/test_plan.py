@@ -66,6 +66,21 @@ def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
     assert fit(work, None).slab.width == 8
 
 
+@pytest.mark.parametrize(("samples", "least", "most"), [(1000, 32, 32), (16, 64, 512)])
+def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch):
+    """One number a run, but 64 activations a sample: they are to fit in the cache, too."""
+    x = jnp.linspace(-1.0, 1.0, samples)[:, None] * jnp.linspace(0.1, 1.0, 64)[None]
+    problem = Problem(
+        init=lambda key: jnp.ones(()),
+        cost=lambda w, x: jnp.mean(jnp.sin(jnp.sin(w * x) @ jnp.ones((64, 64)))),
+        data=x,
+    )
+    monkeypatch.setattr(plan, "SLAB_BYTES", 2**21)
+    work = fit(drafted(problem, axes(learning_rate=[0.1], seed=range(4096))), None)
+    assert least <= work.slab.width <= most
+    assert work.slab.width == plan.CROWDED or work.memory()[0] <= 1.25 * 2**21
+
+
 def test_nothing_large_is_allocated_to_find_out_whether_it_fits():
     """A slab of 2^16 runs of 2^20 parameters would take 512 GiB."""
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))

@@ -1,0 +1,50 @@
+"""The measurements run, and what they say about themselves is arithmetic."""
+
+import numpy as np
+import pytest
+import speed
+import timed_descents
+from timing import Clock, share
+
+from gdjax.problems.datasets import Dataset
+
+SMALL = speed.Config(runs=2, repeats=1, scale=0.001)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5100, 28, 28)).astype(np.uint8)
+    labels = rng.integers(0, 10, 5100).astype(np.uint8)
+    return Dataset("noise", images[:5000], labels[:5000], images[5000:], labels[5000:], 10, "")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
+    monkeypatch.setattr("peers.found", lambda: None)  # PyTorch's threads would stay
+    return Clock(SMALL.repeats)
+
+
+def test_a_share_is_the_works_own_operations_by_the_machines():
+    """A step of 13,002 parameters on 1,000 samples is 4 * 1,000 * 13,002 operations."""
+    assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
+def test_every_part_measures_something(part, clock, dataset, monkeypatch):
+    # At so few steps a difference of two sweeps is noise: take the longer one alone.
+    monkeypatch.setattr(
+        timed_descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
+    )
+    found = getattr(timed_descents, part)(clock, SMALL, dataset)
+    assert found
+    assert all(value > 0 for value in found.values())
+    assert not any("torch" in name for name in found)
+
+
+def test_tiny_networks_against_a_step_called_from_python(clock):
+    found = timed_descents.trainability(clock, SMALL)
+    assert found["trainability_times_stepwise"] == pytest.approx(
+        found["trainability_run_steps_a_second"] / found["trainability_stepwise_run_steps_a_second"]
+    )
