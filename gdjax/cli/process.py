@@ -4,12 +4,6 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
-
-
-def cache_folder() -> Path:
-    """Where compiled programs and decoded data are kept between commands."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"
 
 
 def own() -> None:
@@ -19,6 +13,8 @@ def own() -> None:
     core a device beats one device with threads for small steps (see `experiments/speed.py`).
     """
     import jax
+
+    from gdjax.problems.datasets import cache_folder
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))

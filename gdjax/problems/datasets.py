@@ -221,11 +221,15 @@ def _key(folder: Path) -> dict[str, Any]:
     }
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be computed again: decoded data, compiled programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"
+
+
 def _cache_files(folder: Path) -> tuple[Path, Path]:
     """Where decoded arrays may be: beside the prepared set, or in the user's cache folder."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    return folder / ".gdjax_arrays", caches / "datasets" / f"{folder.parent.name}-{place}"
+    return folder / ".gdjax_arrays", cache_folder() / "datasets" / f"{folder.parent.name}-{place}"
 
 
 def _keep(dataset: Dataset, folder: Path, key: dict[str, Any]) -> None:
