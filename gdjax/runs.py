@@ -11,6 +11,8 @@ of what has to be recorded to have a result again; within a slab every slot give
 >>> squares = Program(over_runs(lambda x, shift: x * x + shift, slab, (0, None)))
 >>> squares(slab.place(jnp.arange(2.0)), jnp.ones(())).tolist()
 [1.0, 2.0]
+>>> in_slabs(squares, slab, jnp.arange(5.0), (jnp.ones(()),)).tolist()
+[1.0, 2.0, 5.0, 10.0, 17.0]
 """
 
 import hashlib
@@ -27,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key, PyTree
+from tqdm import tqdm
 
 from gdjax.errors import InputError
 
@@ -132,6 +135,40 @@ def shapes(tree: PyTree) -> PyTree:
         ),
         tree,
     )
+
+
+def in_slabs(
+    program: Callable, slab: Slab, runs: PyTree, shared: Sequence[PyTree] = (), *, unit: str = "run"
+) -> PyTree:
+    """Any number of runs through the program of a slab, one slab after another.
+
+    The last slab is filled up with copies of the last run. A progress bar shows how many are done
+    (on a terminal, after two seconds).
+
+    Args:
+        program: `program(runs, *shared) -> outs`, of a slab of runs.
+        slab: width and devices.
+        runs: arrays with a leading axis of runs, at least one.
+        shared: what all runs see, on the slab's devices.
+        unit: what a run is called in the bar.
+
+    Returns:
+        The outs of all runs, as arrays on the host.
+    """
+    runs = jax.tree.map(lambda a: a if _is_key(a) else np.asarray(a), runs)
+    count = jax.tree.leaves(runs)[0].shape[0]
+    found = []
+    with tqdm(total=count, unit=unit, delay=2, disable=None, leave=False) as bar:
+        for first in range(0, count, slab.runs):
+            rows = np.minimum(np.arange(first, first + slab.runs), count - 1)
+            some = slab.place(jax.tree.map(lambda a, rows=rows: a[rows], runs))
+            found.append(jax.tree.map(np.asarray, program(some, *shared)))
+            bar.update(min(slab.runs, count - first))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+
+
+def _is_key(array):
+    return jax.dtypes.issubdtype(getattr(array, "dtype", None), jax.dtypes.prng_key)
 
 
 class Streams(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gdjax.errors import InputError
-from gdjax.runs import Program, Slab, interruptible, memory_limit, over_runs, streams
+from gdjax.runs import Program, Slab, in_slabs, interruptible, memory_limit, over_runs, streams
 
 DEVICES = tuple(jax.local_devices())
 
@@ -93,6 +93,24 @@ def test_every_slot_of_a_slab_gives_the_same_bits():
 
     found = np.asarray(Program(over_runs(chaotic, slab, (0, None)))(slab.place(w), jnp.ones(16)))
     np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))
+
+
+@pytest.mark.parametrize("count", [1, 6, 13])
+def test_any_number_of_runs_goes_through_slabs(count):
+    """Keys and arrays in, trees out, in order, with nothing of what fills the last slab up."""
+    slab = Slab(3, DEVICES[:2])
+
+    def one(run, shift):
+        key, x = run
+        return {"moved": x + shift, "drawn": jax.random.uniform(key)}
+
+    program = Program(over_runs(one, slab, (0, None)))
+    keys = jax.random.split(jax.random.key(0), count)
+    x = np.arange(2.0 * count, dtype=np.float32).reshape(count, 2)
+    found = in_slabs(program, slab, (keys, x), slab.share((jnp.full(2, 10.0),)))
+    np.testing.assert_array_equal(found["moved"], x + 10)
+    np.testing.assert_array_equal(found["drawn"], jax.vmap(jax.random.uniform)(keys))
+    assert len(program.compiled) == 1
 
 
 def test_what_is_placed_is_a_copy():
