@@ -2,6 +2,7 @@ from . import cli as cli
 from . import descent as descent
 from . import errors as errors
 from . import geometry as geometry
+from . import minima as minima
 from . import plots as plots
 from . import problems as problems
 from . import runs as runs
@@ -11,6 +12,7 @@ from .descent import descend as descend
 from .problems import Measure as Measure
 from .problems import Problem as Problem
 from .runs import streams as streams
+from .sweeps import advise as advise
 from .sweeps import axes as axes
 from .sweeps import compare as compare
 from .sweeps import open_dataset as open_dataset

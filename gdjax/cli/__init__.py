@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from gdjax.cli.data import Data
+from gdjax.cli.landscape import Landscape
 from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
         | Annotated[Sweep, tyro.conf.subcommand("sweep")]
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Replay, tyro.conf.subcommand("replay")]
+        | Annotated[Landscape, tyro.conf.subcommand("landscape")]
         | Annotated[Data, tyro.conf.subcommand("data")],
         prog="gdjax",
         description="See gradient descent: what the step does, and where it ends.",

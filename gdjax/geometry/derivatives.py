@@ -1,4 +1,4 @@
-"""What the gradient of a cost says, entry by entry, and how the cost bends along a direction.
+"""What the gradient of a cost says, entry by entry, and a proof by nudging.
 
     C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
 
@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.blocks import over_blocks
+from gdjax.geometry.products import hessian_vector_product, mean_over_blocks, of_two
 from gdjax.problems.networks import Network
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
@@ -145,46 +145,7 @@ def value_and_gradient(
         params: the point.
         data: a pytree of arrays with a leading sample axis, or None.
     """
-    return _over_blocks(jax.value_and_grad(_of_two(cost)), params, data)
-
-
-def hessian_vector_product(
-    cost: Callable, params: PyTree, vector: PyTree, data: PyTree = None
-) -> PyTree:
-    """The Hessian of the cost times a vector, exactly, without the Hessian.
-
-        H v = d/de grad C(w + e v) at e = 0
-
-    Forward over reverse: about twice the work of a gradient, and no memory beyond a block's.
-
-    Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
-        params: the point w.
-        vector: v, a tree like `params`.
-        data: a pytree of arrays with a leading sample axis, or None.
-
-    Returns:
-        H v, a tree like `params`.
-
-    Raises:
-        InputError: a vector whose tree or shapes are not those of `params`.
-
-    Examples:
-        >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
-        >>> hessian_vector_product(saddle, jnp.zeros(2), jnp.array([1.0, 1.0])).tolist()
-        [2.0, -2.0]
-
-    Source: Pearlmutter 1994, *Fast exact multiplication by the Hessian*.
-    """
-    _check_like("hessian_vector_product: vector", vector, params)
-    cost = _of_two(cost)
-
-    def product(point, part):
-        w, v = point
-        return jax.jvp(lambda w: jax.grad(cost)(w, part), (w,), (v,))[1]
-
-    tangent = jax.tree.map(lambda v, w: jnp.asarray(v, jnp.result_type(w)), vector, params)
-    return _over_blocks(product, (params, tangent), data)
+    return mean_over_blocks(jax.value_and_grad(of_two(cost)), params, data)
 
 
 def anatomy(cost: Callable, params: PyTree, data: PyTree = None) -> Anatomy:
@@ -316,9 +277,9 @@ def nudge(cost: Callable, params: PyTree, data: PyTree, position: Positions) -> 
         i, end = at
         return two(unravel(flat.at[i].set(end)), part) - two(params, part)
 
-    two = _of_two(cost)
+    two = of_two(cost)
     actual = jax.lax.map(
-        lambda at: _over_blocks(change, at, data), (position, there), batch_size=TOGETHER
+        lambda at: mean_over_blocks(change, at, data), (position, there), batch_size=TOGETHER
     )
     return Nudges(
         position=position,
@@ -328,27 +289,6 @@ def nudge(cost: Callable, params: PyTree, data: PyTree, position: Positions) -> 
         second_order=curvature * h**2 / 2,
         rounding=jnp.full_like(h, rounding),
     )
-
-
-def _over_blocks(function, params, data):
-    """A mean over samples, in blocks of them and with matrix products in full precision."""
-    with jax.default_matmul_precision("highest"):
-        return over_blocks(function)(params, jax.tree.map(jnp.asarray, data))
-
-
-def _of_two(cost):
-    """Every cost as a function of `(params, batch)`."""
-    return lambda params, batch: cost(params) if batch is None else cost(params, batch)
-
-
-def _check_like(what: str, tree: Any, params: Any) -> None:
-    same = jax.tree.structure(tree) == jax.tree.structure(params)
-    shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]
-    if not same or shapes[0] != shapes[1]:
-        raise InputError(
-            f"{what} has {jax.tree.structure(tree)} with shapes {shapes[0]}, expected the tree of "
-            f"the parameters, {jax.tree.structure(params)} with shapes {shapes[1]}"
-        )
 
 
 def _check_network(network: Network, params: Any, image_shape: tuple[int, int] | None) -> None:

@@ -44,8 +44,8 @@ class Unseen(NamedTuple):
         mass_high: upper end.
         number: estimate of how many were not seen; its expectation is no more than the truth.
         number_low: lower end of its confidence interval, a whole number.
-        number_high: upper end; true where basins have nearly equal shares, too low where some are
-            much smaller than those found once.
+        number_high: upper end, whole or infinite; true where basins have nearly equal shares, too
+            low where some are much smaller than those found once.
         level: confidence of both intervals.
     """
 
@@ -58,7 +58,7 @@ class Unseen(NamedTuple):
     mass_high: float
     number: float
     number_low: int
-    number_high: int
+    number_high: float
     level: float
 
 
@@ -76,7 +76,7 @@ class Shares(NamedTuple):
     high: Float[np.ndarray, " minima"]
 
 
-def unseen(counts: Sequence[int] | ArrayLike, *, level: float = LEVEL) -> Unseen:
+def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
     """How much probability, and how many minima, no run has ended in.
 
         mass = f1 / n,   variance (f1 (1 - f1/n) + 2 f2) / n^2
@@ -135,23 +135,23 @@ def _chao(n, seen, once, twice, z):
         r = once / twice
         variance = twice * (k * r**2 / 2 + k**2 * r**3 + k**2 * r**4 / 4)
     else:
-        number = k * once * (once - 1) / 2
+        number = k * once * max(0, once - 1) / 2
         variance = k * once * (once - 1) / 2 + k**2 * once * (2 * once - 1) ** 2 / 4
         variance -= k**2 * once**4 / (4 * (seen + number))
     if number > 0:
         factor = math.exp(z * math.sqrt(math.log1p(variance / number**2)))
         return number, math.floor(number / factor), math.ceil(number * factor)
     # Nothing speaks for more. The interval is that of a minimum that is as rare as the mean one.
+    if n == 1:
+        return number, 0, math.inf
     missed = math.exp(-n / seen)
-    if missed == 1:
-        return number, 0, seen
     more = seen / (1 - missed) - seen
     spread = z * math.sqrt(seen * missed * (1 - missed)) / (1 - missed)
     return number, max(0, math.floor(more - spread)), math.ceil(more + spread)
 
 
 def shares(
-    counts: Sequence[int] | ArrayLike, runs: int | None = None, *, level: float = LEVEL
+    counts: Sequence | ArrayLike, runs: int | None = None, *, level: float = LEVEL
 ) -> Shares:
     """Share of each basin among all starts, with exact intervals that hold for all at once.
 

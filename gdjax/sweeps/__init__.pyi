@@ -1,3 +1,5 @@
+from .advice import Advice as Advice
+from .advice import advise as advise
 from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import together as together

@@ -1,0 +1,154 @@
+"""`gdjax landscape`: the cost around a network and along its way there, on planes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from gdjax.cli.point import Origin
+from gdjax.errors import InputError
+
+TRAJECTORY = "trajectory"
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """See the cost around a network, and along its way there, on planes."""
+
+    origin: tyro.conf.OmitArgPrefixes[Origin] = field(default_factory=Origin)
+    directions: tuple[
+        Literal["trajectory", "random", "neuron", "layer", "eigenvectors", "gradient"], ...
+    ] = ()
+    """Planes: of the descent's own way, of two random directions, of such scaled to the weights of
+    each neuron or layer, of the Hessian's top eigenvectors, of the gradient and a random one. By
+    default trajectory (where snapshots were kept), random, neuron and eigenvectors."""
+    points: int = 51
+    """Along each side of a plane."""
+    reach: float | None = None
+    """How far planes reach to either side of the network, as a distance between parameters; by
+    default a third of the length of its parameters. The trajectory decides its own."""
+    direction_seed: int = 0
+    """Seed of the random directions."""
+    out: Path | None = None
+    """Folder for results; by default results/landscape/<hash of these settings>."""
+
+    def run(self) -> None:
+        """Evaluate the planes, print a table, write data, summary and pictures."""
+        self._check()
+        from gdjax.cli import process, results
+
+        process.own()
+        import jax
+        import numpy as np
+        import optax
+
+        from gdjax import geometry
+
+        point = self.origin.find()
+        kinds = self._kinds(point)
+        folder = results.folder("landscape", self, self.out)
+        problem, params = point.problem, point.params
+        reach = self.reach or float(optax.tree.norm(params)) / 3 or 1.0
+        side = np.linspace(-reach, reach, self.points)
+        found = {}
+        for kind in kinds:
+            if kind == TRAJECTORY:
+                found[kind] = geometry.trajectory_plane(
+                    problem, point.snapshots, step=point.step, points=self.points
+                )
+                continue
+            key = jax.random.key(self.direction_seed)
+            two = geometry.view(kind, problem.cost, params, problem.data, key=key)
+            found[kind] = geometry.plane(problem, params, two, side, side).assign_attrs(
+                kind=kind, direction_seed=self.direction_seed
+            )
+        self._write(folder, point, found)
+
+    def _check(self):
+        """What is wrong is said before JAX is imported."""
+        self.origin.check()
+        if self.points < 2:
+            raise InputError(f"--points {self.points}: expected at least 2")
+        if self.reach is not None and not 0 < self.reach < float("inf"):
+            raise InputError(f"--reach {self.reach}: expected a distance above 0")
+        if not 0 <= self.direction_seed < 2**32:
+            raise InputError(f"--direction-seed {self.direction_seed}: expected 0 to {2**32 - 1}")
+        if len(set(self.directions)) < len(self.directions):
+            raise InputError(f"--directions {' '.join(self.directions)}: expected each once")
+
+    def _kinds(self, point):
+        if point.snapshots is None and TRAJECTORY in self.directions:
+            raise InputError(
+                "--directions trajectory: no snapshots were kept of this network's way; give a "
+                "store of a sweep with snapshot_every, or train on the spot"
+            )
+        usual = ("random", "neuron", "eigenvectors")
+        return self.directions or (usual if point.snapshots is None else (TRAJECTORY, *usual))
+
+    def _write(self, folder: Path, point: Any, found: dict[str, Any]) -> None:
+        import xarray as xr
+
+        from gdjax.cli import results
+        from gdjax.plots import landscapes
+
+        store = folder / "planes.zarr"
+        xr.DataTree.from_dict(found).to_zarr(store, mode="w", zarr_format=3, consolidated=False)
+        rows = {kind: row(seen) for kind, seen in found.items()}
+        print(f"{'plane':>12}  lowest cost  highest cost  directions")
+        for kind, told in rows.items():
+            print(
+                f"{kind:>12}  {told['lowest_cost']:>11.4g}  {told['highest_cost']:>12.4g}  "
+                f"{'; '.join(told['directions'])}"
+            )
+        around = {kind: seen for kind, seen in found.items() if kind != TRAJECTORY}
+        pictures: dict[str, Any] = {}
+        if TRAJECTORY in found:
+            way = found[TRAJECTORY]
+            told = rows[TRAJECTORY]
+            print(
+                f"the way: {told['explained']:.1%} explained by its plane, off it by "
+                f"{told['off_plane_most']:.3g} at most; its start costs {told['start_cost']:.4g}, "
+                f"in the plane {told['start_cost_in_plane']:.4g}"
+            )
+            pictures |= {
+                "descent": landscapes.descents({point.label: way}),
+                "surface": landscapes.surface(way, title=point.label),
+                "motion": landscapes.animation(way, title=point.label),
+            }
+        if around:
+            titled = {
+                kind.replace("neuron", "neuron-scaled"): seen for kind, seen in around.items()
+            }
+            pictures["planes"] = landscapes.planes({"": titled}, title=point.label)
+        results.write_summary(
+            folder,
+            "landscape",
+            self,
+            {"point": point.label, "problem": point.problem.record, "planes": rows},
+        )
+        for name, figure in pictures.items():
+            results.save_figure(figure, folder / f"{name}.png")
+        print(f"written to {folder}")
+
+
+def row(seen: Any) -> dict[str, Any]:
+    """What a plane says in numbers; NaN where no cost is finite."""
+    import numpy as np
+
+    cost = seen.cost.values[np.isfinite(seen.cost.values)]
+    told = {
+        "directions": list(seen.attrs["directions"]),
+        "lowest_cost": float(cost.min()) if cost.size else float("nan"),
+        "highest_cost": float(cost.max()) if cost.size else float("nan"),
+        "evaluated": seen.attrs["evaluated"],
+    }
+    if "path_cost" in seen:
+        told |= {
+            "explained": float(seen.explained[:2].sum()),
+            "off_plane_most": float(seen.path_off.max()),
+            "start_cost": float(seen.path_cost[0]),
+            "start_cost_in_plane": float(seen.path_cost_in_slice[0]),
+            "end_cost": float(seen.path_cost[-1]),
+        }
+    return told

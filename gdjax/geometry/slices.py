@@ -1,0 +1,323 @@
+"""Lines and planes through the cost: what it looks like around a point, and along a descent.
+
+    C(a, b) = C(w_0 + a d_1 + b d_2)
+
+The grid is evaluated in slabs of points that share the data, so that their first layers become one
+matrix product; for a network it is known once a direction (see `gdjax.geometry.reduction`). What
+comes back is an `xarray.Dataset`: save it with `to_zarr`, draw it again with `gdjax.plots`.
+
+>>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
+>>> flat, steep = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
+>>> seen = plane(bowl, jnp.zeros(2), {"flat": flat, "steep": steep}, [0.0, 1.0], [0.0, 2.0])
+>>> seen.cost.values.tolist()
+[[0.0, 40.0], [1.0, 41.0]]
+
+The functions here compile and run their own programs: call them, do not jit them. A cost that is
+NaN or infinite somewhere is data.
+"""
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import ArrayLike, PyTree
+from tqdm import tqdm
+
+from gdjax import runs
+from gdjax.errors import InputError
+from gdjax.geometry.derivatives import value_and_gradient
+from gdjax.geometry.products import check_like, mean_over_blocks, of_two
+from gdjax.geometry.reduction import moved, reduced, saves
+from gdjax.problems.problem import Measure, Problem, check, check_measures
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Points a device at a time: 16 to 128 are equally fast on a CPU, within what can be measured.
+WIDTH = 64
+
+# Of a grid, one a direction.
+DIMENSIONS = string.ascii_lowercase
+
+
+def line(
+    cost: Problem | Callable,
+    params: PyTree,
+    direction: Mapping[str, PyTree],
+    a: ArrayLike | Sequence,
+    data: PyTree = None,
+    *,
+    measures: Mapping[str, Measure] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The cost along a line, C(w_0 + a d).
+
+    Args:
+        direction: `{name: d}`, the name saying what it is.
+        a: where on the line, in multiples of d.
+
+    All else, what comes back and what is raised as in `grid`.
+    """
+    return grid(cost, params, direction, (a,), data, measures=measures, width=width)
+
+
+def plane(
+    cost: Problem | Callable,
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    a: ArrayLike | Sequence,
+    b: ArrayLike | Sequence,
+    data: PyTree = None,
+    *,
+    measures: Mapping[str, Measure] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The cost on a plane, C(w_0 + a d_1 + b d_2).
+
+    Args:
+        directions: `{name: d_1, other name: d_2}`, the names saying what they are.
+        a: where along the first, in multiples of d_1.
+        b: where along the second.
+
+    All else, what comes back and what is raised as in `grid`.
+    """
+    return grid(cost, params, directions, (a, b), data, measures=measures, width=width)
+
+
+def grid(
+    cost: Problem | Callable,
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    coordinates: Sequence[ArrayLike | Sequence],
+    data: PyTree = None,
+    *,
+    measures: Mapping[str, Measure] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The cost, and whatever else is measured, on a grid of points along any directions.
+
+        C(c) = C(w_0 + sum_i c_i d_i)
+
+    Args:
+        cost: `cost(params, batch) -> scalar`, a mean over samples, `cost(params)` without data; or
+            a Problem, which brings its data and, if it has a network, is evaluated as a smaller
+            one where that is the same.
+        params: w_0, where all coordinates are 0.
+        directions: d_i by name; say in the name what it is, since axes are labelled with it.
+        coordinates: one vector a direction, in multiples of it.
+        data: a pytree of arrays with a leading sample axis, or None. Leave it out with a Problem.
+        measures: what to evaluate besides, such as `problem.measures` or `gradient_norm(cost)`.
+        width: points a device at a time; 64 if None, fewer if memory is short. Results do not
+            depend on it beyond rounding.
+
+    Returns:
+        A Dataset with dimensions a, b, ..., one a direction: `cost` and each measure. The
+        coordinates have the name and the length of their direction; attributes say how the
+        directions stand to each other (`cosines`, of each pair) and how it was evaluated.
+
+    Raises:
+        InputError: directions or coordinates that cannot work, a problem that fails `check`, a
+            measure that carries a state.
+    """
+    import xarray as xr
+
+    problem = as_problem(cost, params, data)
+    lengths, cosines = check_directions(params, directions)
+    axes = _check_axes(directions, coordinates)
+    dims = tuple(DIMENSIONS[: len(axes)])
+    measures = _check_measures(measures, params, dims)
+    check_width(width)
+    points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
+    at, smaller = on_slice(problem, params, directions, width)
+    found = {"cost": (at(points), "cost", "1")}
+    base = params, tuple(directions.values())
+    for name, m in measures.items():
+        values = evaluate(_measure_at, m.function, _numbers(points), base, m.data, width)
+        found[name] = values, m.long_name or name.replace("_", " "), m.units
+    shape = tuple(len(axis) for axis in axes)
+    return xr.Dataset(
+        {
+            name: (dims, values.reshape(shape), {"long_name": long_name, "units": units})
+            for name, (values, long_name, units) in found.items()
+        },
+        {
+            dim: (dim, axis, {"long_name": name, "units": "1", "length": length})
+            for dim, axis, name, length in zip(dims, axes, directions, lengths, strict=True)
+        },
+        {
+            "directions": list(directions),
+            "cosines": cosines,
+            "samples": problem.samples,
+            "evaluated": "as a smaller network" if smaller else "directly",
+        },
+    )
+
+
+def gradient_norm(problem: Problem) -> Measure:
+    """|grad C| over all the problem's data, as a measure for a grid: three times a cost's work."""
+    return Measure(
+        partial(_gradient_norm, problem.cost), problem.data, long_name="norm of the gradient"
+    )
+
+
+def _gradient_norm(cost, params, data):
+    return optax.tree.norm(value_and_gradient(cost, params, data)[1])
+
+
+# -- how it is evaluated
+
+
+def _cost_at(cost, coordinates, base, data):
+    return mean_over_blocks(of_two(cost), moved(*base, coordinates), data)
+
+
+def _measure_at(function, coordinates, base, data):
+    with jax.default_matmul_precision("highest"):
+        return function(moved(*base, coordinates), data)
+
+
+@lru_cache(maxsize=32)
+def _program(kind, function, slab):
+    return runs.Program(runs.over_runs(partial(kind, function), slab, (0, None, None)))
+
+
+def evaluate(
+    kind: Callable,
+    function: Callable,
+    rows: PyTree,
+    base: PyTree,
+    data: PyTree,
+    width: int | None,
+) -> np.ndarray:
+    """`kind(function, row, base, data)` for each of the rows, a slab of them at a time."""
+    rows = jax.tree.map(np.asarray, rows)  # slabs are cut out without a program of their own
+    count = jax.tree.leaves(rows)[0].shape[0]
+    devices = tuple(jax.local_devices())
+    wide = width or min(WIDTH, -(-count // len(devices)))
+    sharing = len(devices) if devices[0].platform == "cpu" else 1
+    limit = min(runs.memory_limit(device) for device in devices) / sharing / 2
+    while True:
+        slab = runs.Slab(wide, devices)
+        program = _program(kind, function, slab)
+        shared = slab.share((base, data))
+        need = program.compile(_rows_from(0, rows, count, slab), *shared).memory_analysis()
+        if width or wide == 1 or need.temp_size_in_bytes <= limit:
+            break
+        wide //= 2
+    found = []
+    with tqdm(total=count, unit="point", delay=2, disable=None, leave=False) as bar:
+        for first in range(0, count, slab.runs):
+            found.append(np.asarray(program(_rows_from(first, rows, count, slab), *shared)))
+            bar.update(min(slab.runs, count - first))
+    return np.concatenate(found)[:count]
+
+
+def _rows_from(first, rows, count, slab):
+    """A slab of rows, laid out over its devices; what is missing at the end repeats the last."""
+    taken = np.minimum(np.arange(first, first + slab.runs), count - 1)
+    return slab.place(jax.tree.map(lambda a: a[taken], rows))
+
+
+def on_slice(
+    problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
+) -> tuple[Callable[..., np.ndarray], bool]:
+    """The cost as a function of coordinates [points, directions], and whether it was made smaller.
+
+    A network whose cost sees more of the first layer than its products is evaluated directly.
+    """
+    small = None
+    if saves(problem, directions):
+        with suppress(InputError):
+            small = reduced(problem, params, directions)
+    cost, base, data = problem.cost, (params, tuple(directions.values())), problem.data
+    if small is not None:
+        base, data = (small.params, tuple(small.directions.values())), small.problem.data
+
+    def at(points):
+        return evaluate(_cost_at, cost, _numbers(points), base, data, width)
+
+    return at, small is not None
+
+
+def _numbers(points):
+    return np.asarray(points, jnp.zeros(()).dtype)
+
+
+# -- what is checked at the door
+
+
+def as_problem(cost: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
+    """A Problem, or a cost and its data as one; checked."""
+    if isinstance(cost, Problem):
+        if data is not None:
+            raise InputError("data: the Problem brings its own; leave data out, or give its cost")
+        problem = cost
+    else:
+        problem = Problem(init=lambda key: params, cost=cost, data=data)
+    check(problem, params)
+    return problem
+
+
+def check_directions(
+    params: PyTree, directions: Mapping[str, PyTree]
+) -> tuple[list[float], list[float]]:
+    """Their lengths, and the cosines of every pair of them."""
+    most = len(DIMENSIONS)
+    if not isinstance(directions, Mapping) or not 1 <= len(directions) <= most:
+        raise InputError(
+            f"directions = {directions!r:.80}, expected a dict of one tree a direction, by name"
+        )
+    for name, direction in directions.items():
+        check_like(f"direction {name!r}", direction, params)
+    flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
+    lengths = [float(np.linalg.norm(d)) for d in flat]
+    cosines = [
+        float(flat[i] @ flat[j] / (lengths[i] * lengths[j])) if lengths[i] * lengths[j] else 0.0
+        for i, j in combinations(range(len(flat)), 2)
+    ]
+    return lengths, cosines
+
+
+def _check_axes(directions, coordinates):
+    if len(coordinates) != len(directions):
+        raise InputError(
+            f"coordinates: {len(coordinates)} vectors for {len(directions)} directions; expected "
+            f"one each"
+        )
+    axes = [np.asarray(axis, float) for axis in coordinates]
+    for name, axis in zip(directions, axes, strict=True):
+        if axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
+            raise InputError(
+                f"coordinates along {name!r} = {axis!r:.80}, expected a vector of finite numbers, "
+                f"such as numpy.linspace(-1, 1, 51)"
+            )
+    return axes
+
+
+def _check_measures(measures, params, dims):
+    measures = dict(measures or {})
+    for name, measure in measures.items():
+        if name == "cost" or name in dims:
+            raise InputError(f"measures: the name {name!r} is taken; give it another")
+        if measure.init is not None:
+            raise InputError(
+                f"measures: {name!r} carries a state along a descent, but a grid has no before; "
+                f"give a measure without init"
+            )
+    check_measures(measures, params)
+    return measures
+
+
+def check_width(width: int | None) -> None:
+    """Make sure that a width can work."""
+    whole = isinstance(width, int | np.integer) and not isinstance(width, bool)
+    if width is not None and not (whole and width >= 1):
+        raise InputError(f"width = {width!r}, expected a whole number >= 1")

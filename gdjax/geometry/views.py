@@ -1,0 +1,84 @@
+"""Pairs of directions of length 1 by name of their kind: the usual planes through a point.
+
+    w(a, b) = w_0 + a d_1 + b d_2,   |d_1| = |d_2| = 1
+
+All of length 1, so that planes of different kinds can be compared at the same distance:
+
+>>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
+>>> found = view("eigenvectors", bowl, jnp.ones(2), key=jax.random.key(0))
+>>> list(found)
+['eigenvector 1, λ = 20', 'eigenvector 2, λ = 2']
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Key, PyTree
+
+from gdjax.errors import InputError
+from gdjax.geometry.directions import (
+    gradient_direction,
+    layer_normalised,
+    named,
+    neuron_normalised,
+    orthogonalised,
+    random_direction,
+)
+from gdjax.geometry.spectrum import extremes
+
+KINDS = ("random", "neuron", "layer", "eigenvectors", "gradient")
+
+
+def view(
+    kind: str, cost: Callable, params: PyTree, data: PyTree = None, *, key: Key[Array, ""]
+) -> dict[str, PyTree]:
+    """Two directions of length 1 through a point.
+
+    Args:
+        kind: "random": two draws of N(0, 1); "neuron": the same draws, each neuron's scaled to its
+            weights (see `neuron_normalised`); "layer": the same, each array's; "eigenvectors": of
+            the Hessian's two largest eigenvalues; "gradient": the gradient, and a random direction
+            at a right angle to it.
+        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        params: the point, of at least two parameters.
+        data: a pytree of arrays with a leading sample axis, or None.
+        key: for what is random.
+
+    Returns:
+        Both by name, for `plane`. One that is zero, such as the gradient where it vanishes, stays.
+
+    Raises:
+        InputError: an unknown kind, or a single parameter.
+    """
+    if kind not in KINDS:
+        raise InputError(f"view: kind = {kind!r} is unknown; choose one of {', '.join(KINDS)}")
+    count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    if count < 2:
+        raise InputError(f"view: {count} parameter has no plane; take `line`")
+    first, second = jax.random.split(key)
+    if kind == "eigenvectors":
+        found = jax.jit(partial(extremes, cost, largest=2))(params, data, key=first)
+        names = [f"eigenvector {i}, λ = {value:.3g}" for i, value in enumerate(found.values, 1)]
+        return {name: _unit(d) for name, d in named(names, found.vectors).items()}
+    draws = [random_direction(params, k) for k in (first, second)]
+    if kind == "gradient":
+        steepest = jax.jit(partial(gradient_direction, cost))(params, data)
+        two = {"gradient": steepest, "random direction": draws[0]}
+        if float(optax.tree.norm(steepest)) > 0:
+            two = orthogonalised(two)
+        return {name: _unit(d) for name, d in two.items()}
+    names, scaled = {
+        "random": ("random direction", lambda d: d),
+        "neuron": ("neuron-scaled direction", lambda d: neuron_normalised(d, params)),
+        "layer": ("layer-scaled direction", lambda d: layer_normalised(d, params)),
+    }[kind]
+    return {f"{names} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
+
+
+def _unit(direction):
+    length = optax.tree.norm(direction)
+    return jax.tree.map(lambda d: jnp.where(length > 0, d / length, d), direction)

@@ -1,0 +1,393 @@
+"""Two networks laid over each other as well as their symmetries allow.
+
+    min over arrangements g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
+
+S holds, for neuron i of b and j of a, the product of all weights that go in and out of them. The
+best order of one layer, the others given, is an assignment problem, solved exactly; the best signs
+are those of S. Layers are taken in turn until nothing changes, from several starts. With one hidden
+layer the result is the best there is; with more it need not be: the problem is NP-hard.
+
+>>> from gdjax.minima.symmetry import random_arrangement
+>>> network = Network((3, 4, 4, 2))
+>>> params = network.init(jax.random.key(0))
+>>> other = arrange(network, params, random_arrangement(network, jax.random.key(1)))
+>>> found = match(network, other, params, key=jax.random.key(2))
+>>> found.plain > 1, found.distance < 1e-5
+(True, True)
+
+Distances are those of `coordinates`, the same however the two networks are written down, so that
+matching never makes them larger. Everything happens on the host, in float64.
+
+Source: Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (signs are ours).
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, Num, PyTree
+from scipy.optimize import linear_sum_assignment
+
+from gdjax.errors import InputError
+from gdjax.minima.symmetry import (
+    FLIPS,
+    SCALES,
+    Arrangement,
+    Params,
+    arrange,
+    checked,
+    coordinates,
+    normalised,
+    random_arrangement,
+)
+from gdjax.problems.networks import Network
+
+RESTARTS = 2
+TOGETHER = 2**24  # numbers of weights gathered at a time
+ROUNDS = 100  # every round makes it better, so this is never reached; a loop must have an end
+
+
+class Matches(NamedTuple):
+    """How some networks are laid over others. Entries have the shape of the pairs.
+
+    Args:
+        arrangement: for `arrange`, one a hidden layer; the identity for parameters that are not
+            finite.
+        distance: what is left afterwards; NaN for parameters that are not finite.
+        plain: the same for the networks as they are written down; never less.
+    """
+
+    arrangement: tuple[Arrangement, ...]
+    distance: Float[np.ndarray, "*pairs"]
+    plain: Float[np.ndarray, "*pairs"]
+
+
+class Match(NamedTuple):
+    """How one network is laid over another.
+
+    Args:
+        params: the first network, written down so that it fits the other.
+        arrangement: that did it, one a hidden layer.
+        distance: what is left; NaN for parameters that are not finite.
+        plain: the same for the networks as they are written down; never less.
+    """
+
+    params: Params
+    arrangement: tuple[Arrangement, ...]
+    distance: float
+    plain: float
+
+
+def match(
+    network: Network,
+    params: Params,
+    reference: Params,
+    *,
+    key: Key[Array, ""],
+    restarts: int = RESTARTS,
+) -> Match:
+    """The equivalent of one network whose weights are nearest to another's.
+
+    Args:
+        network: the layers of both.
+        params: is rearranged.
+        reference: stays as it is. Where there are scales, the result takes over its: the straight
+            line between the two is that between the networks without scales.
+        key: of the random starts.
+        restarts: random starts beside two others: as they are, and layer by layer from the inputs.
+            With one hidden layer none is needed.
+
+    Raises:
+        InputError: parameters of another network; restarts below 0.
+    """
+    stack = jax.tree.map(lambda *a: jnp.stack(a), *_two(network, params, reference))
+    found = match_pairs(network, stack, np.array([0]), np.array([1]), key=key, restarts=restarts)
+    return _one(network, params, found)
+
+
+def match_pairs(
+    network: Network,
+    params: PyTree,
+    first: Int[np.ndarray, " pairs"],
+    second: Int[np.ndarray, " pairs"],
+    *,
+    key: Key[Array, ""],
+    restarts: int = RESTARTS,
+) -> Matches:
+    """`match` for many pairs of networks at once; a pair's result does not depend on the others.
+
+    Args:
+        network: the layers of all.
+        params: of all networks, with a leading axis.
+        first: which are rearranged.
+        second: which they are compared with.
+        key: of the random starts, the same for all pairs.
+        restarts: as for `match`.
+
+    Raises:
+        InputError: parameters of another network; restarts below 0.
+    """
+    if restarts < 0:
+        raise InputError(f"match: restarts = {restarts}, expected 0 or more")
+    rows, scales = _rows(network, params)
+    starts = _starts(network, key, restarts)
+    length = max(1, TOGETHER // sum(n_in * n_out for n_in, n_out in _inner(network)))
+    left, plain = np.empty(len(first)), np.empty(len(first))
+    hidden = network.widths[1:-1]
+    order = [np.empty((len(first), n), np.int32) for n in hidden]
+    sign, scale = ([np.empty((len(first), n)) for n in hidden] for _ in range(2))
+    for begin in range(0, len(first), length):
+        some = slice(begin, begin + length)
+        i, j = first[some], second[some]
+        orders, signs, left[some], plain[some] = _of_pairs(network, rows, i, j, starts)
+        for number, (o, s, known) in enumerate(zip(orders, signs, scales, strict=True)):
+            order[number][some], sign[number][some] = o, s
+            scale[number][some] = np.take_along_axis(known[i], o, 1) / known[j]
+    dtype = jax.tree.leaves(params)[0].dtype
+    arrangement = tuple(
+        Arrangement(jnp.asarray(o), jnp.asarray(s, dtype), jnp.asarray(a, dtype))
+        for o, s, a in zip(order, sign, scale, strict=True)
+    )
+    return Matches(arrangement, left, plain)
+
+
+def match_activations(
+    network: Network,
+    params: Params,
+    reference: Params,
+    inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
+) -> Match:
+    """The equivalent of one network whose neurons are active most like another's.
+
+        min over arrangements of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
+
+    counted from the middle of activations that can be flipped, and with activations of mean square
+    1 where there are scales. Layers do not depend on each other, and each is solved exactly.
+
+    Args:
+        network: the layers of both.
+        params: is rearranged.
+        reference: stays as it is.
+        inputs: what the networks see (for `gdjax.problems.digits`, pixels / 255).
+
+    Returns:
+        The match; its distances are roots of the sum above, not distances of weights.
+
+    Raises:
+        InputError: parameters of another network.
+    """
+    both = _two(network, params, reference)
+    order, sign, factor, left, plain = [], [], [], 0.0, 0.0
+    scales = [_scales(network, one) for one in both]
+    for number in range(len(network.widths) - 2):
+        a, b = (_activity(network, one, inputs, number) for one in both)
+        S = b @ a.T
+        (o,), (s,), _ = _assigned(S[None], network.activation in FLIPS)
+        left += float(np.sum((a[o] * s[:, None] - b) ** 2))
+        plain += float(np.sum((a - b) ** 2))
+        order.append(o)
+        sign.append(s)
+        factor.append(scales[0][number][o] / scales[1][number])
+    one = Matches(
+        tuple(
+            Arrangement(*(jnp.asarray(x)[None] for x in each))
+            for each in zip(order, sign, factor, strict=True)
+        ),
+        np.sqrt([left]),
+        np.sqrt([plain]),
+    )
+    return _one(network, params, one)
+
+
+def _two(network, params, reference):
+    return tuple(tuple(checked("match", network, one)) for one in (params, reference))
+
+
+def _one(network, params, found):
+    arrangement = jax.tree.map(lambda a: a[0], found.arrangement)
+    return Match(
+        arrange(network, params, arrangement),
+        arrangement,
+        float(found.distance[0]),
+        float(found.plain[0]),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+@partial(jax.vmap, in_axes=(None, 0))
+def _seen(network, one):
+    layers = checked("match", network, one)
+    return coordinates(network, one), normalised(network, layers)[1]
+
+
+_drawn = jax.jit(random_arrangement, static_argnums=0)
+
+
+def _rows(network, params):
+    """Weights and bias of each layer side by side, in `coordinates`, and the scales they have."""
+    layers, scales = _seen(network, params)
+    rows = [
+        np.concatenate([np.asarray(w, float), np.asarray(b, float)[..., None]], axis=-1)
+        for w, b in layers
+    ]
+    return rows, [np.asarray(scale, float) for scale in scales]
+
+
+def _scales(network, params):
+    return [np.asarray(scale, float) for scale in normalised(network, list(params))[1]]
+
+
+def _activity(network, params, inputs, number):
+    """[neurons, samples] / sqrt(samples), so that sums of squares are means over samples."""
+    part = Network(network.widths[: number + 2], network.activation)
+    with jax.default_matmul_precision("highest"):
+        values = np.asarray(part.apply(params[: number + 1], jnp.asarray(inputs)), float).T
+    values = values - FLIPS.get(network.activation, 0.0) / 2
+    values = values / np.sqrt(values.shape[1])
+    if network.activation in SCALES:
+        norm = np.linalg.norm(values, axis=1, keepdims=True)
+        values = values / np.where(norm > 0, norm, 1)
+    return values
+
+
+def _starts(network, key, restarts):
+    """None for "as they are", "inputs" for "from the inputs on", or arrangements to begin with."""
+    if len(network.widths) <= 3:
+        return [None]
+    drawn = [
+        [(np.asarray(order), np.asarray(sign, float)) for order, sign, _ in _drawn(network, k)]
+        for k in jax.random.split(key, restarts)
+    ]
+    return [None, "inputs", *drawn]
+
+
+def _inner(network):
+    """Shapes of what is held of every pair: products of first neurons, and the layers behind."""
+    return [
+        (network.widths[1], network.widths[1]),
+        *zip(network.widths[1:-1], network.widths[2:], strict=True),
+    ]
+
+
+def _of_pairs(network, rows, i, j, starts):
+    """Best order and signs over the starts, for pairs of networks; distances after and before."""
+    finite = np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in rows], axis=0)
+    rows = [np.where(finite[:, None, None], layer, 0) for layer in rows]
+    square = sum(np.sum(layer**2, axis=(1, 2)) for layer in rows)
+    # What goes into the first layer is arranged by nobody: its products are needed only once.
+    first = np.array([rows[0][m] @ rows[0][k].T for k, m in zip(i, j, strict=True)])
+    a, b = [layer[i] for layer in rows[1:]], [layer[j] for layer in rows[1:]]
+    best = _Arranged(a, first)
+    plain = value = best.value(b)
+    for start in starts:
+        one = _Arranged(a, first)
+        if isinstance(start, list):
+            one.begin(start)
+        _settle(network, one, b, forward=start == "inputs")
+        found = one.value(b)
+        better = found > value
+        value = np.where(better, found, value)
+        best.take(one, better)
+    nan = np.where(finite[i] & finite[j], 0, np.nan)
+    left, before = (
+        np.sqrt(np.maximum(square[i] + square[j] - 2 * product, 0)) + nan
+        for product in (value, plain)
+    )
+    return best.order, best.sign, left, before
+
+
+class _Arranged:
+    """Networks with their hidden neurons in some order and signs, next to others.
+
+    Args:
+        behind: weights and bias of all layers but the first, of each network.
+        first: products of the first layers' neurons, [pairs, of the other network, of this one].
+    """
+
+    def __init__(self, behind, first):
+        widths = [layer.shape[2] - 1 for layer in behind]
+        self.order = [np.tile(np.arange(n), (len(first), 1)) for n in widths]
+        self.sign = [np.ones((len(first), n)) for n in widths]
+        self.first = first.copy()
+        self.behind = [layer.copy() for layer in behind]
+
+    def begin(self, start):
+        every = np.arange(len(self.first))
+        for number, (order, sign) in enumerate(start):
+            shape = (len(every), len(order))
+            self.turn(number, every, np.broadcast_to(order, shape), np.broadcast_to(sign, shape))
+
+    def turn(self, number, rows, order, sign):
+        """Rearrange one layer of some of the pairs."""
+        self.order[number][rows] = np.take_along_axis(self.order[number][rows], order, 1)
+        self.sign[number][rows] = np.take_along_axis(self.sign[number][rows], order, 1) * sign
+        if number:
+            layer = self.behind[number - 1]
+            layer[rows] = np.take_along_axis(layer[rows], order[..., None], 1) * sign[..., None]
+        else:
+            first = np.take_along_axis(self.first[rows], order[:, None], 2)
+            self.first[rows] = first * sign[:, None]
+        layer = self.behind[number]
+        weights = np.take_along_axis(layer[rows][..., :-1], order[:, None], 2) * sign[:, None]
+        layer[rows] = np.concatenate([weights, layer[rows][..., -1:]], axis=2)
+
+    def take(self, other, where):
+        """Become like another arrangement of the same networks, for some of them."""
+        self.first[where] = other.first[where]
+        for name in ("order", "sign", "behind"):
+            for mine, theirs in zip(getattr(self, name), getattr(other, name), strict=True):
+                mine[where] = theirs[where]
+
+    def value(self, b):
+        """The sum of products of all weights with those of the other networks."""
+        total = np.trace(self.first, axis1=1, axis2=2)
+        for ours, theirs in zip(self.behind, b, strict=True):
+            total = total + np.sum(ours * theirs, axis=(1, 2))
+        return total
+
+    def into(self, b, number, rows):
+        """Products of what goes into neuron i of b and neuron j of this: [pairs, i, j]."""
+        if number == 0:
+            return self.first[rows]
+        return b[number - 1][rows] @ self.behind[number - 1][rows].swapaxes(1, 2)
+
+    def out_of(self, b, number, rows):
+        """The same for what goes out; the bias behind has no part in it."""
+        ours, theirs = self.behind[number][rows], b[number][rows]
+        return theirs[..., :-1].swapaxes(1, 2) @ ours[..., :-1]
+
+
+def _settle(network, one, b, *, forward):
+    """Take layer after layer until nothing changes.
+
+    `forward`: in the first round each layer looks only at what goes in.
+    """
+    flips = network.activation in FLIPS
+    active = np.arange(len(one.first))
+    for turn in range(ROUNDS):
+        changed = np.zeros(len(one.first), bool)
+        for number in range(len(one.order)):
+            S = one.into(b, number, active)
+            if not (forward and turn == 0):
+                S = S + one.out_of(b, number, active)
+            order, sign, then = _assigned(S, flips)
+            now = np.trace(S, axis1=1, axis2=2)
+            # More than rounding: two equal arrangements must not take turns for ever.
+            size = np.max(np.abs(S), axis=(1, 2)) * S.shape[1]
+            better = then > now + 1e-12 * size
+            one.turn(number, active[better], order[better], sign[better])
+            changed[active[better]] = True
+        active = active[changed[active]]
+        if not len(active):
+            break
+
+
+def _assigned(S, flips):
+    """Which j goes to each place i, with which sign, and the sum of products: the largest."""
+    gain = np.abs(S) if flips else S
+    order = np.array([linear_sum_assignment(one, maximize=True)[1] for one in gain])
+    picked = np.take_along_axis(S, order[..., None], 2)[..., 0]
+    sign = np.where(flips & (picked < 0), -1.0, 1.0)
+    return order, sign, np.sum(picked * sign, axis=1)

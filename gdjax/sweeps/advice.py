@@ -1,0 +1,274 @@
+"""Which learning rate, and why: the curvature's bound, and what a small sweep finds.
+
+    bound = 2 / (largest eigenvalue of the Hessian)
+
+The bound is necessary near a minimum and only there: steps above it can lead to flatter places, and
+steps below it can be thrown about by mini-batches. So the rates are tried, too.
+
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
+>>> found = advise(bowl, steps=50)
+>>> round(found.bound_at_start, 3), found.learning_rate
+(0.2, 0.1)
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gdjax.descent.outcome import OUTCOMES
+from gdjax.errors import InputError
+from gdjax.geometry.stability import sharpness
+from gdjax.problems.problem import Problem
+from gdjax.runs import streams
+from gdjax.sweeps.axes import axes
+from gdjax.sweeps.sweep import sweep
+
+RECORDS = 20  # of the cost along each run
+ESTIMATES = 5  # of the sharpness along each run, besides the one at the start
+TOLERANCE = 0.02  # of the sharpness; advice does not need more
+DOUBLINGS = 6  # of the rates, on both sides of the bound at the start
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """A learning rate with its reason, and what both rest on.
+
+    Args:
+        learning_rate: the recommended one; None where none of those tried works.
+        reason: in words.
+        bound_at_start: 2 / sharpness, median over starts; infinite where nothing bends upwards.
+        bound_along: 2 / the largest sharpness after the start at the recommended rate (at the
+            lowest rate if there is none), median over starts; NaN where it is not known.
+        learning_rates: those tried, ascending.
+        diverged: share of starts that diverged at each.
+        dead: share of starts that stopped without getting below the baseline at each.
+        works: whether every start lowered its cost at each, and none diverged or died.
+        cost: median over starts of the cost at the end, for each.
+        runs: the sweep, an `xarray.Dataset` over learning_rate, seed and step, with `sharpness`.
+    """
+
+    learning_rate: float | None
+    reason: str
+    bound_at_start: float
+    bound_along: float
+    learning_rates: Float[np.ndarray, " rates"]
+    diverged: Float[np.ndarray, " rates"]
+    dead: Float[np.ndarray, " rates"]
+    works: Bool[np.ndarray, " rates"]
+    cost: Float[np.ndarray, " rates"]
+    runs: Any
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def advise(
+    problem: Problem,
+    *,
+    steps: int = 250,
+    batch_size: int | None = None,
+    seeds: int = 4,
+    learning_rates: Sequence[float] | Float[np.ndarray, " rates"] | None = None,
+    samples: int = 1000,
+    root: int = 0,
+) -> Advice:
+    """Recommend a learning rate for plain gradient descent, from curvature and from trying.
+
+    From a few starts, the problem is descended for a short time at rates from far below to far
+    above 2 / sharpness. Recommended is the rate with the lowest median cost at the end among those
+    at which every start came down, and none diverged or died. It is the best one for so many
+    steps: longer descents may do better with another, and more starts may find one that fails.
+
+    Args:
+        problem: what to minimise.
+        steps: of each descent, >= 1.
+        batch_size: samples a step; None takes the whole training set.
+        seeds: how many starting points, >= 1.
+        learning_rates: to try, > 0; None takes the median bound at the start times 2^-6 to 2^6.
+        samples: at most so many, drawn at random, are used for the sharpness.
+        root: seed of the whole study, as for `sweep`.
+
+    Returns:
+        The advice; `print` it for its reason.
+
+    Raises:
+        InputError: arguments that cannot work.
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 1:
+        raise InputError(f"advise: seeds = {seeds!r}, expected a whole number >= 1")
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise InputError(f"advise: steps = {steps!r}, expected a whole number >= 1")
+    record_every = max(1, steps // RECORDS)
+    every = max(1, steps // record_every // ESTIMATES)
+    measure = sharpness(_of_few(problem, samples, root), every=every, tolerance=TOLERANCE)
+    at_start = _at_start(problem, measure, seeds, root)
+    bound = _bound(at_start)
+    rates = _rates(learning_rates, bound)
+    runs = sweep(
+        problem,
+        axes(learning_rate=rates, seed=range(seeds)),
+        int(steps),
+        batch_size=batch_size,
+        record_every=record_every,
+        measures={"sharpness": measure},
+        root=root,
+    )
+    cost = runs.cost.values
+    diverged, dead = (
+        np.mean(runs.outcome.values == OUTCOMES.index(name), axis=1)
+        for name in ("diverged", "dead")
+    )
+    works = np.all(cost[..., -1] < cost[..., 0], axis=1) & (diverged == 0) & (dead == 0)
+    middle = _median(cost[..., -1])
+    choice = int(np.argmin(np.where(works, middle, np.inf))) if works.any() else None
+    along = _largest_along(runs.sharpness.values)
+    bound_along = _bound(along[choice or 0])
+    found = Advice(
+        learning_rate=None if choice is None else float(rates[choice]),
+        reason="",
+        bound_at_start=bound,
+        bound_along=bound_along,
+        learning_rates=rates,
+        diverged=diverged,
+        dead=dead,
+        works=works,
+        cost=middle,
+        runs=runs,
+    )
+    return dataclasses.replace(found, reason=_reason(found, choice, batch_size))
+
+
+def _of_few(problem, samples, root):
+    """The problem with no more samples than the sharpness needs."""
+    if problem.data is None or problem.samples <= samples:
+        return problem
+    if samples < 1:
+        raise InputError(f"advise: samples = {samples!r}, expected a whole number >= 1")
+    chosen = jax.random.permutation(streams(root).probes, problem.samples)[:samples]
+    return dataclasses.replace(
+        problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data), measures={}
+    )
+
+
+def _at_start(problem, measure, seeds, root):
+    """The sharpness at each starting point."""
+
+    def one(key, data):
+        params = problem.init(key)
+        return measure.function(params, data, measure.init(params, data))[0]
+
+    keys = streams(root, np.arange(seeds)).init
+    return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, measure.data))
+
+
+def _median(values):
+    """Over the last axis; one of the values, so that infinity stays infinity."""
+    return np.quantile(values, 0.5, axis=-1, method="inverted_cdf")
+
+
+def _bound(sharpnesses):
+    """2 over the median sharpness; NaN if none is known, infinite if it is not positive."""
+    known = sharpnesses[np.isfinite(sharpnesses)]
+    if not known.size:
+        return float("nan")
+    middle = float(_median(known))
+    return 2 / middle if middle > 0 else float("inf")
+
+
+def _largest_along(sharpnesses):
+    """The largest sharpness after the start, for each run; NaN where none is known."""
+    later = sharpnesses[..., 1:]
+    largest = np.max(np.where(np.isfinite(later), later, -np.inf), axis=-1)
+    return np.where(np.isfinite(largest), largest, np.nan)
+
+
+def _rates(given, bound):
+    if given is None:
+        # Where nothing bends upwards at the start there is no scale to begin with.
+        center = bound if np.isfinite(bound) else 1.0
+        return center * 2.0 ** np.arange(-DOUBLINGS, DOUBLINGS + 1)
+    rates = np.unique(np.asarray(given, float))
+    if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):
+        raise InputError(
+            f"advise: learning_rates = {given!r:.80}, expected a list of numbers above 0"
+        )
+    return rates
+
+
+def _reason(found: Advice, choice: int | None, batch_size: int | None) -> str:
+    """What was found, in words."""
+    rates, ends = found.learning_rates, found.runs.cost.values[..., -1]
+    starts, steps = ends.shape[1], int(found.runs.step.values[-1])
+    tried = f"{len(rates)} rates from {rates[0]:.3g} to {rates[-1]:.3g}"
+    how = "whole training set" if batch_size is None else f"mini-batches of {batch_size}"
+    if choice is None:
+        return (
+            f"None of {tried} works for all of {starts} starts in {steps} steps ({how}): "
+            f"{_failures(found, 0)} at the lowest. Try lower ones, or look at the start. "
+            + _curvature(found, None)
+        )
+    words = [
+        f"Learning rate {rates[choice]:.3g}: of {tried}, the lowest median cost after {steps} "
+        f"steps ({found.cost[choice]:.3g}; {ends[choice].min():.3g} to {ends[choice].max():.3g} "
+        f"over {starts} starts, {how}). No start diverged or died there."
+    ]
+    if choice + 1 < len(rates):
+        words.append(
+            f"At {rates[choice + 1]:.3g}, the next one up, {_failures(found, choice + 1)}."
+        )
+    else:
+        words.append("It is the highest one tried: higher ones may be better.")
+    if choice == 0:
+        words.append("It is the lowest one tried: lower ones may be better.")
+    words.append(_curvature(found, choice))
+    return " ".join(words)
+
+
+def _failures(found, index):
+    """How runs at one rate failed."""
+    ends = found.runs.cost.values[index]
+    starts = len(ends)
+    died, burst = round(found.dead[index] * starts), round(found.diverged[index] * starts)
+    parts = [
+        f"{count} of {starts} {what}"
+        for count, what in ((burst, "diverged"), (died, "died"))
+        if count
+    ]
+    if parts:
+        return " and ".join(parts)
+    above = int(np.sum(~(ends[:, -1] < ends[:, 0])))
+    if above:
+        return f"{above} of {starts} ended no lower than it began"
+    return f"the median is {found.cost[index]:.3g}"
+
+
+def _curvature(found, choice):
+    """The two bounds, and where the rate stands to them."""
+    if np.isnan(found.bound_at_start):
+        return "The sharpness at the start could not be found."
+    if np.isinf(found.bound_at_start):
+        return "At the start no direction bends upwards, so curvature sets no bound there."
+    words = (
+        f"On a quadratic cost, descent is stable below 2 / sharpness: {found.bound_at_start:.3g} "
+    )
+    words += "at the start"
+    if not np.isfinite(found.bound_along):
+        return words + "."
+    where = "the lowest rate" if choice is None else "this rate"
+    words += f", {found.bound_along:.3g} at the sharpest place along the way at {where}"
+    if choice is None:
+        return words + "."
+    ratio = found.learning_rate / found.bound_along
+    if ratio > 1.2:
+        return words + "; above that, the cost may go up and down before it settles."
+    if ratio > 0.8:
+        return (
+            words + "; that is the edge of stability, where the rate itself limits the sharpness."
+        )
+    return words + "; well below that, so that descent is smooth."

@@ -1,0 +1,156 @@
+"""`gdjax landscape`: from a store, a file or trained on the spot, to planes one can open again."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import gdjax as gd
+from gdjax.cli import main, process
+
+
+@pytest.fixture(autouse=True)
+def _own_nothing(monkeypatch):
+    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_on_the_spot_it_shows_way_and_end(tmp_path, capsys):
+    main(
+        [
+            "landscape",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "200",
+            "--points",
+            "5",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    told = summary(tmp_path)
+    assert list(told["planes"]) == ["trajectory", "random", "neuron", "eigenvectors"]
+    way = told["planes"]["trajectory"]
+    assert 0 < way["explained"] <= 1
+    assert way["start_cost"] > way["end_cost"]
+    assert all(row["evaluated"] == "as a smaller network" for row in told["planes"].values())
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "summary.json",
+        "planes.zarr",
+        "planes.png",
+        "descent.png",
+        "surface.png",
+        "motion.webp",
+    }
+    tree = xr.open_datatree(tmp_path / "planes.zarr", engine="zarr", consolidated=False).load()
+    assert dict(tree["neuron"].sizes) == {"a": 5, "b": 5}
+    assert float(tree["neuron"].cost.min()) == pytest.approx(
+        told["planes"]["neuron"]["lowest_cost"]
+    )
+    printed = capsys.readouterr().out
+    assert "eigenvector 1" in printed
+    assert "explained by its plane" in printed
+
+
+def test_a_run_of_a_store_is_seen_where_it_ended(tmp_path):
+    problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
+    grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2))
+    runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=1)
+    main(
+        [
+            "landscape",
+            "--store",
+            str(tmp_path / "s"),
+            "--at",
+            "learning_rate=1",
+            "seed=1",
+            "--directions",
+            "trajectory",
+            "gradient",
+            "--points",
+            "3",
+            "--reach",
+            "0.5",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    tree = xr.open_datatree(tmp_path / "out" / "planes.zarr", engine="zarr", consolidated=False)
+    costs = runs.cost.sel(learning_rate=1.0, seed=1).values
+    np.testing.assert_allclose(tree["trajectory"].path_cost, costs, rtol=1e-5)
+    gradient = tree["gradient"]
+    assert float(gradient.cost[1, 1]) == pytest.approx(float(costs[-1]), rel=1e-5)
+    assert gradient.a.values.tolist() == [-0.5, 0, 0.5]
+    # Against the gradient the cost is lower than along it.
+    assert float(gradient.cost[0, 1]) < float(gradient.cost[2, 1])
+
+
+def test_a_function_of_two_parameters_has_planes_too(tmp_path):
+    gd.sweep(
+        gd.problems.function("himmelblau"),
+        gd.axes(learning_rate=[0.01], seed=[0]),
+        50,
+        store=tmp_path / "s",
+        snapshot_every=5,
+    )
+    main(
+        [
+            "landscape",
+            "--store",
+            str(tmp_path / "s"),
+            "--at",
+            "learning_rate=0.01",
+            "seed=0",
+            "--directions",
+            "eigenvectors",
+            "--points",
+            "3",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    row = summary(tmp_path / "out")["planes"]["eigenvectors"]
+    assert row["evaluated"] == "directly"
+    assert row["lowest_cost"] < 1e-3
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"planes.png"}
+
+
+def test_from_a_file_there_is_no_way_to_be_seen(tmp_path, capsys):
+    main(["train", "--steps", "3", "--widths", "4", "--out", str(tmp_path)])
+    file = str(tmp_path / "params.npz")
+    out = tmp_path / "out"
+    main(
+        ["landscape", "--params", file, "--directions", "layer", "--points", "3", "--out", str(out)]
+    )
+    assert list(summary(out)["planes"]) == ["layer"]
+    with pytest.raises(SystemExit) as raised:
+        main(["landscape", "--params", file, "--directions", "trajectory", "--out", str(out)])
+    assert raised.value.code == 2
+    assert "no snapshots were kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--points", "1"], "--points 1: expected at least 2"),
+        (["--reach", "0"], "--reach 0.0: expected a distance above 0"),
+        (["--direction-seed", "-1"], "--direction-seed -1: expected 0 to"),
+        (["--directions", "random", "random"], "random random: expected each once"),
+        (["--epochs", "0"], "--epochs 0"),
+        (["--at", "seed=0"], "needs --store"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_computed(
+    arguments, message, capsys, monkeypatch
+):
+    monkeypatch.setattr(jax, "jit", None)
+    with pytest.raises(SystemExit) as raised:
+        main(["landscape", *arguments])
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err

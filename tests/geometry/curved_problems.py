@@ -1,0 +1,83 @@
+"""Costs whose Hessian is known: a small digit network, a regression, and quadratics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from gdjax.problems import Layer, Network
+
+
+def random_params(network, seed=0):
+    """Weights N(0, 1/fan-in), and biases that are not zero either."""
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Layer(
+            jnp.asarray(rng.normal(size=(n, m)) / np.sqrt(m)), jnp.asarray(rng.normal(size=n) / 2)
+        )
+        for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
+    )
+
+
+def regression(samples, seed=0):
+    """A 3-4-2 tanh network on random targets: cost, parameters, data, in the default type."""
+    network = Network((3, 4, 2), activation="tanh")
+    rng = np.random.default_rng(seed)
+    data = tuple(jnp.asarray(rng.normal(size=(samples, n))) for n in (3, 2))
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((network.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
+
+    return cost, random_params(network, seed), data
+
+
+def pooled_digits(samples=60, dark=4, seed=0):
+    """A 100-16-16-10 network on images of 10 x 10 with some dark pixels: cost, parameters, data."""
+    network = Network((100, 16, 16, 10))
+    rng = np.random.default_rng(seed)
+    prototypes = rng.uniform(size=(10, 100))
+    labels = rng.integers(10, size=samples)
+    images = np.clip(prototypes[labels] + 0.3 * rng.normal(size=(samples, 100)), 0, 1)
+    images[:, :dark] = 0
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((network.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
+
+    params = jax.tree.map(lambda a: 2 * a, random_params(network, seed))
+    return cost, params, (jnp.asarray(images), jnp.asarray(np.eye(10)[labels]))
+
+
+def in_float64(tree):
+    """The same numbers with room for more digits."""
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
+
+
+def dense_reference(cost, params, data=None):
+    """The Hessian as a float64 matrix: reverse over forward, where the library has it reversed."""
+    with jax.enable_x64(True):
+        flat, unravel = ravel_pytree(in_float64(params))
+        batch = () if data is None else (in_float64(data),)
+
+        def column(v, w, *batch):
+            def slope(w):
+                return jax.jvp(lambda w: cost(unravel(w), *batch), (w,), (v,))[1]
+
+            return jax.grad(slope)(w)
+
+        def columns(w, *batch):
+            units = jnp.eye(w.size)
+            return jax.lax.map(lambda v: column(v, w, *batch), units, batch_size=100)
+
+        return np.asarray(jax.jit(columns)(flat, *batch))
+
+
+def quadratic(eigenvalues, seed=0):
+    """w^T A w / 2 with these eigenvalues in random directions; A is data, one sample of it."""
+    spectrum = np.asarray(eigenvalues, np.float64)
+    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(spectrum.size,) * 2))[0]
+    matrix = (basis * spectrum) @ basis.T
+
+    def cost(w, batch):
+        return w @ jnp.matmul(batch[0], w, precision="highest") / 2
+
+    return cost, jnp.asarray(np.random.default_rng(1).normal(size=spectrum.size)), matrix[None]

@@ -1,0 +1,144 @@
+"""Basins: shares against an independent integration, stability limits, and codes of their own."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.minima.basins import CODES, DIVERGED, ELSEWHERE, NOT_ARRIVED, basins
+
+# Rastrigin's ripples are parted by its maxima (TRUTHS: certified in problems/critical_points.py).
+HILLS = sorted(
+    x
+    for x in {p.x[0] for p in gd.problems.find("rastrigin").critical_points if p.kind == "maximum"}
+)
+
+
+def himmelblau_gradient(_time, w):
+    """By hand, for many points at once: w is [2 n], all x first."""
+    x, y = w.reshape(2, -1)
+    a, b = x**2 + y - 11, x + y**2 - 7
+    return -np.concatenate([4 * x * a + 2 * b, 2 * a + 4 * y * b])
+
+
+@pytest.fixture(scope="module")
+def himmelblau():
+    return basins("himmelblau", [0.001, 0.014], side=60, steps=3000)
+
+
+def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
+    """scipy's error-controlled Runge-Kutta on the hand-written gradient, in numpy."""
+    x, y = (a.ravel() for a in np.meshgrid(himmelblau.x.values, himmelblau.y.values))
+    flow = solve_ivp(himmelblau_gradient, (0, 3), np.concatenate([x, y]), rtol=1e-6, atol=1e-8)
+    ends = flow.y[:, -1].reshape(2, -1).T
+    minima = np.array([p.x for p in gd.problems.find("himmelblau").minima])
+    distance = np.linalg.norm(ends[:, None] - minima, axis=-1)
+    number = np.argmin(distance, axis=1).reshape(60, 60)
+    settled = distance.min(axis=1).reshape(60, 60) < 1e-2
+    assert settled.mean() > 0.99
+    small = himmelblau.end.sel(learning_rate=0.001).isel(momentum=0).values
+    assert np.mean(small[settled] == number[settled]) > 0.99
+    shares = np.bincount(number[settled], minlength=4) / settled.sum()
+    found = himmelblau.share.sel(learning_rate=0.001).isel(momentum=0).values
+    np.testing.assert_allclose(found, shares, atol=0.01)
+
+
+def test_the_four_minima_and_their_limits(himmelblau):
+    # Largest eigenvalues as in TRUTHS, in the order of the registry.
+    np.testing.assert_allclose(himmelblau.sharpness, [82.284, 105.419, 80.550, 133.786], atol=5e-4)
+    np.testing.assert_allclose(himmelblau.limit[0], 2 / himmelblau.sharpness.values)
+    # 0.014 is below the limit of all four: all are still found, but not from the same starts.
+    assert np.all(himmelblau.share.sel(learning_rate=0.014) > 0)
+
+
+def test_no_start_stays_in_a_minimum_beyond_its_limit():
+    # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is gone.
+    found = basins("himmelblau", [0.0145, 0.016, 0.02], side=40, steps=2000).isel(momentum=0)
+    held = found.share.values > 0
+    assert held.tolist() == [
+        [True, True, True, True],
+        [True, True, True, False],
+        [True, False, True, False],
+    ]
+
+
+def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
+    found = basins("himmelblau", [0.016], momentum=[0.0, 0.5], side=30, steps=2000)
+    np.testing.assert_allclose(found.limit[1], 1.5 * found.limit[0])
+    held = found.share.isel(learning_rate=0, minimum=3)
+    assert float(held.sel(momentum=0.0)) == 0
+    assert float(held.sel(momentum=0.5)) > 0
+
+
+def test_rastrigin_shares_are_the_areas_between_its_hills():
+    """Below 1 / (largest curvature) steps of each coordinate are monotone: no hill is crossed."""
+    found = basins("rastrigin", [0.002], side=64, steps=400).isel(momentum=0, learning_rate=0)
+    edges = np.array([-5.12, *HILLS, 5.12])
+    x = np.clip(np.digitize(found.x, edges) - 1, 0, 10)
+    minima = np.sort(np.unique(found.position.values[:, 0]))
+    expected = np.stack(
+        [np.broadcast_to(minima[x], (64, 64)), np.broadcast_to(minima[x][:, None], (64, 64))], -1
+    )
+    np.testing.assert_allclose(found.position.values[found.end.values], expected, atol=1e-12)
+
+
+def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
+    # The quartic: rate 1 blows up from afar; 3 steps are too few; its hill at 0.126 holds a start
+    # that stands on it to the last bit.
+    far = basins("quartic", [1.0], side=10, steps=50)
+    assert np.all(far.end.values[0, 0][[0, -1]] == DIVERGED)
+    early = basins("quartic", [0.01], side=10, steps=3)
+    assert np.all(early.end.values == NOT_ARRIVED)
+    hill = basins(lambda x: -(x**2), [0.1], domain=(-1.0, 1.0), side=1, steps=5)
+    assert hill.end.values.ravel().tolist() == [ELSEWHERE]
+    assert hill.sizes["minimum"] == 0
+    others = sum(far[f"share_{name}"].item() for name in CODES.values())
+    assert others + far.share.sum().item() == pytest.approx(1)
+
+
+def test_minima_of_a_function_of_ones_own_are_found_and_certified():
+    def wells(w):
+        return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
+
+    found = basins(wells, [0.05], domain=((-2, 2), (-1, 1)), side=21, steps=1000)
+    roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # of the derivative in x
+    np.testing.assert_allclose(found.position.values, [[roots[0], 0], [roots[2], 0]], atol=1e-6)
+    np.testing.assert_allclose(
+        found.sharpness, np.maximum(12 * roots[[0, 2]] ** 2 - 4, 2), rtol=1e-5
+    )
+    assert found.minimum_cost[0] < found.minimum_cost[1]
+    assert int((found.end == ELSEWHERE).sum()) == 0
+
+
+def test_arrival_is_the_step_at_which_the_gradient_is_gone():
+    """On x^2 / 2 the gradient after t steps is (1 - rate)^t x_0."""
+    found = basins(lambda x: x**2 / 2, [0.1], domain=(0.5, 1.5), side=3, steps=200, tolerance=1e-3)
+    expected = np.ceil(np.log(1e-3 / found.x.values) / np.log(0.9))
+    arrived = found.arrived_at.values[0, 0]
+    assert np.all((arrived >= expected) & (arrived < expected + 2))  # recorded every second step
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("himmelblau", [0.0]), "rates above 0"),
+        (("himmelblau", []), "learning_rate"),
+        (("nothing", [0.1]), "not registered"),
+        ((lambda x: x**2, [0.1]), "domain"),
+    ],
+)
+def test_input_that_cannot_work(arguments, message):
+    with pytest.raises(InputError, match=message):
+        basins(*arguments)
+
+
+def test_a_valley_floor_is_no_minimum():
+    """On x^2 of (x, y) every point of the line x = 0 is at rest, and none is isolated."""
+    box = {"domain": ((-1, 1), (-1, 1)), "steps": 100}
+    found = basins(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
+    assert found.sizes["minimum"] == 0
+    assert np.all(found.end == ELSEWHERE)
+    with pytest.raises(InputError, match="isolated"):
+        basins(lambda w: 0 * w[0], [0.4], side=40, **box)

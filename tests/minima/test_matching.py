@@ -1,0 +1,231 @@
+"""Matching finds what brute force finds, and never makes a distance larger."""
+
+from itertools import permutations, product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdjax.errors import InputError
+from gdjax.minima import (
+    arrange,
+    coordinates,
+    match,
+    match_activations,
+    match_pairs,
+    random_arrangement,
+)
+from gdjax.problems.networks import Layer, Network
+
+KEY = jax.random.key(7)
+
+
+def some_params(network, seed):
+    """Weights and biases of order 1; init's biases are 0, which would hide mistakes."""
+    leaves, tree = jax.tree.flatten(network.init(jax.random.key(0)))
+    rng = np.random.default_rng(seed)
+    drawn = [jnp.asarray(rng.normal(size=a.shape), a.dtype) for a in leaves]
+    return jax.tree.unflatten(tree, drawn)
+
+
+def flat(tree):
+    return np.concatenate([np.asarray(leaf, float).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def apart(network, a, b):
+    return float(np.linalg.norm(flat(coordinates(network, a)) - flat(coordinates(network, b))))
+
+
+def signed_orders(width, flips):
+    return [
+        (np.array(order), np.array(sign))
+        for order in permutations(range(width))
+        for sign in product((1.0, -1.0) if flips else (1.0,), repeat=width)
+    ]
+
+
+def least_distance(network, a, b):
+    """The smallest distance over all arrangements, by trying them: plain numpy, float64."""
+    a, b = (
+        [(np.asarray(w, float), np.asarray(c, float)) for w, c in coordinates(network, one)]
+        for one in (a, b)
+    )
+    flips = network.activation in ("sigmoid", "tanh")
+    best = np.inf
+    for choice in product(*(signed_orders(n, flips) for n in network.widths[1:-1])):
+        total, came, turned = 0.0, np.arange(network.widths[0]), np.ones(network.widths[0])
+        ends = (np.arange(network.widths[-1]), np.ones(network.widths[-1]))
+        for (w, c), (v, d), (order, sign) in zip(a, b, (*choice, ends), strict=True):
+            moved = sign[:, None] * w[order][:, came] * turned
+            total += np.sum((moved - v) ** 2) + np.sum((sign * c[order] - d) ** 2)
+            came, turned = order, sign
+        best = min(best, total)
+    return np.sqrt(best)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus"])
+def test_a_thousand_equivalents_are_matched_to_rounding(activation):
+    network = Network((20, 16, 16, 10), activation=activation)
+    params = some_params(network, 0)
+    keys = jax.random.split(jax.random.key(1), 1000)
+
+    @jax.jit
+    @jax.vmap
+    def written_anew(key):
+        return arrange(network, params, random_arrangement(network, key))
+
+    stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, written_anew(keys))
+    first, second = np.arange(1, 1001), np.zeros(1000, int)
+    found = match_pairs(network, stack, first, second, key=KEY, restarts=0)
+    size = np.linalg.norm(flat(coordinates(network, params)))
+    assert found.plain.min() > 0.1 * size
+    assert found.distance.max() < 1e-6 * size
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_both_ways_find_the_equivalent_itself(activation):
+    network = Network((6, 5, 4, 3), activation=activation)
+    params = some_params(network, 0)
+    other = arrange(network, params, random_arrangement(network, jax.random.key(1)))
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(50, 6)), jnp.float32)
+    by_activations = match_activations(network, other, params, x)
+    assert by_activations.plain > 0.1 > 1e-3 > by_activations.distance
+    for found in (match(network, other, params, key=KEY), by_activations):
+        np.testing.assert_allclose(flat(found.params), flat(params), atol=2e-5)
+        assert flat(arrange(network, other, found.arrangement)).tolist() == (
+            flat(found.params).tolist()
+        )
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus"])
+def test_one_hidden_layer_is_matched_as_well_as_can_be(activation):
+    network = Network((3, 4, 2), activation=activation)
+    for seed in range(5):
+        a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
+        found = match(network, a, b, key=KEY, restarts=0)
+        np.testing.assert_allclose(found.distance, least_distance(network, a, b), rtol=1e-5)
+        np.testing.assert_allclose(found.plain, apart(network, a, b), rtol=1e-5)
+        np.testing.assert_allclose(found.distance, apart(network, found.params, b), rtol=1e-5)
+
+
+def test_two_hidden_layers_are_matched_as_well_as_can_be_with_restarts():
+    """Layer by layer is a local search; among 2,304 arrangements a few starts find the best."""
+    network = Network((2, 3, 3, 1))
+    found, without, best = [], [], []
+    for seed in range(8):
+        a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
+        found.append(match(network, a, b, key=KEY, restarts=20).distance)
+        without.append(match(network, a, b, key=KEY, restarts=0).distance)
+        best.append(least_distance(network, a, b))
+    np.testing.assert_allclose(found, best, rtol=1e-5)
+    assert np.all(np.array(without) >= np.array(best) * (1 - 1e-6))
+    assert np.mean(np.array(without) / np.array(best)) < 1.1
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)]),
+    st.sampled_from(["sigmoid", "tanh", "relu", "softplus", "step", "identity"]),
+    st.integers(0, 2**31),
+)
+def test_matching_never_raises_the_distance(widths, activation, seed):
+    with jax.enable_x64(True):
+        network = Network(widths, activation=activation)
+        a, b = some_params(network, seed), some_params(network, seed + 1)
+        found = match(network, a, b, key=KEY, restarts=1)
+        assert found.distance <= found.plain
+        np.testing.assert_allclose(found.plain, apart(network, a, b), rtol=1e-7)
+        np.testing.assert_allclose(found.distance, apart(network, found.params, b), rtol=1e-7)
+        x = jnp.asarray(np.random.default_rng(seed).normal(size=(9, widths[0])))
+        np.testing.assert_allclose(
+            network.apply(found.params, x), network.apply(a, x), rtol=1e-9, atol=1e-9
+        )
+        active = match_activations(network, a, b, x)
+        assert active.distance <= active.plain + 1e-12
+
+
+def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
+    network = Network((4, 5, 3))
+    a, b = some_params(network, 0), some_params(network, 1)
+    wanted = match(network, a, b, key=KEY).distance
+    for seed in range(5):
+        key_a, key_b = jax.random.split(jax.random.key(seed))
+        other = arrange(network, a, random_arrangement(network, key_a))
+        reference = arrange(network, b, random_arrangement(network, key_b))
+        np.testing.assert_allclose(
+            match(network, other, reference, key=KEY).distance, wanted, rtol=1e-5
+        )
+    np.testing.assert_allclose(match(network, b, a, key=KEY).distance, wanted, rtol=1e-5)
+
+
+def test_lines_between_matched_networks_are_those_without_scales():
+    """Scales of the reference, put on both ends, change no output anywhere on the line."""
+    network = Network((4, 5, 3, 2), activation="relu")
+    a, b = some_params(network, 0), some_params(network, 1)
+    found = match(network, a, b, key=KEY).params
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(30, 4)), jnp.float32)
+
+    def halfway(a, b):
+        return network.apply(jax.tree.map(lambda v, w: (v + w) / 2, a, b), x)
+
+    without = halfway(coordinates(network, found), coordinates(network, b))
+    np.testing.assert_allclose(halfway(found, b), without, rtol=1e-4, atol=1e-4)
+
+
+def test_activations_are_matched_as_well_as_can_be():
+    network = Network((3, 4, 2))
+    a, b = some_params(network, 0), some_params(network, 1)
+    x = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
+    found = match_activations(network, a, b, jnp.asarray(x))
+
+    def activity(params):
+        (w, c), _ = params
+        return 1 / (1 + np.exp(-(x @ np.asarray(w, float).T + np.asarray(c, float)))) - 0.5
+
+    ours, theirs = activity(a), activity(b)
+    trials = [
+        np.sqrt(np.mean(np.sum((ours[:, order] * sign - theirs) ** 2, axis=1)))
+        for order, sign in signed_orders(4, True)
+    ]
+    np.testing.assert_allclose(found.distance, min(trials), rtol=1e-5)
+    np.testing.assert_allclose(found.plain, trials[0], rtol=1e-5)
+
+
+def test_a_pair_does_not_depend_on_its_neighbours():
+    network = Network((5, 4, 4, 3))
+    runs = [some_params(network, seed) for seed in range(6)]
+    stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
+    first, second = np.triu_indices(6, 1)
+    found = match_pairs(network, stack, first, second, key=KEY)
+    for k in (0, 7, 14):
+        alone = match(network, runs[first[k]], runs[second[k]], key=KEY)
+        np.testing.assert_allclose(alone.distance, found.distance[k], rtol=1e-9)
+        for ours, theirs in zip(alone.arrangement, found.arrangement, strict=True):
+            assert np.array_equal(ours.order, theirs.order[k])
+            assert np.array_equal(ours.sign, theirs.sign[k])
+
+
+def test_networks_that_blew_up_are_left_as_they_are():
+    network = Network((3, 4, 4, 2))
+    runs = [some_params(network, seed) for seed in range(3)]
+    runs[1] = (Layer(runs[1][0].weights.at[0, 0].set(jnp.nan), runs[1][0].bias), *runs[1][1:])
+    stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
+    found = match_pairs(network, stack, np.array([0, 0]), np.array([1, 2]), key=KEY)
+    assert np.isnan(found.distance).tolist() == [True, False]
+    assert np.isnan(found.plain).tolist() == [True, False]
+    assert np.array_equal(found.arrangement[0].order[0], np.arange(4))
+    alone = match(network, runs[0], runs[2], key=KEY)
+    np.testing.assert_allclose(found.distance[1], alone.distance, rtol=1e-9)
+
+
+def test_what_cannot_be_matched_is_refused():
+    network = Network((3, 4, 2))
+    params = some_params(network, 0)
+    with pytest.raises(InputError, match="restarts = -1"):
+        match(network, params, params, key=KEY, restarts=-1)
+    other = some_params(Network((3, 5, 2)), 0)
+    with pytest.raises(InputError, match="match: params have shapes"):
+        match(network, params, other, key=KEY)

@@ -1,0 +1,189 @@
+"""The matrix of barriers is what every pair says for itself."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.minima import arrange, barriers, match, pairs, random_arrangement
+from gdjax.problems.networks import Network
+
+KEY = jax.random.key(3)
+RNG = np.random.default_rng(0)
+
+
+def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), samples=70, scale=1):
+    """A network with everything that `digits` gives, on random inputs."""
+    output = "identity" if cost == "cross_entropy" else None
+    network = Network(widths, activation=activation, output_activation=output)
+    per_sample = {"quadratic": gd.problems.quadratic, "cross_entropy": gd.problems.cross_entropy}[
+        cost
+    ]
+    x = RNG.normal(size=(samples, widths[0])) / scale
+    data = (x.astype(np.float32), RNG.integers(0, widths[-1], samples))
+
+    def predict(params, inputs):
+        return network.apply(params, jnp.asarray(inputs) * scale)
+
+    def loss(outputs, targets):
+        return jnp.mean(per_sample(outputs, jnp.asarray(targets)))
+
+    return gd.Problem(
+        init=network.init,
+        cost=lambda params, batch: loss(predict(params, batch[0]), batch[1]),
+        data=data,
+        predict=predict,
+        loss=loss,
+        network=network,
+    )
+
+
+def some_runs(problem, runs):
+    def one(key):
+        leaves, tree = jax.tree.flatten(problem.init(key))
+        keys = jax.random.split(key, len(leaves))
+        drawn = [2 * jax.random.normal(k, a.shape) for k, a in zip(keys, leaves, strict=True)]
+        return jax.tree.unflatten(tree, drawn)
+
+    return jax.vmap(one)(jax.random.split(jax.random.key(1), runs))
+
+
+def of_run(runs, k):
+    return jax.tree.map(lambda a: a[k], runs)
+
+
+def rise(cost):
+    line = np.linspace(cost[0], cost[-1], len(cost))
+    return max(np.max(cost - line), 0)
+
+
+def directly(problem, a, b, points):
+    """Costs on the line, one point after the other, all parameters at once."""
+    return np.array(
+        [
+            float(
+                problem.cost(
+                    jax.tree.map(lambda x, y, t=t: (1 - t) * x + t * y, a, b), problem.data
+                )
+            )
+            for t in np.linspace(0, 1, points)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("activation", "cost", "widths", "scale"),
+    [
+        ("sigmoid", "quadratic", (7, 5, 4, 3), 1),
+        ("sigmoid", "quadratic", (7, 5, 3), 255),
+        ("tanh", "cross_entropy", (7, 5, 4, 3), 1),
+        ("relu", "cross_entropy", (7, 5, 4, 3), 1 / 255),
+        ("softplus", "quadratic", (7, 3), 1),
+    ],
+)
+def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, scale):
+    problem = some_problem(activation, cost, widths, scale=scale)
+    runs = some_runs(problem, 5)
+    found = barriers(problem, runs, key=KEY, points=9)
+    # Widths (7, 3) have no hidden layer, and 255 is no scale that is tried: the plain way.
+    fast = scale != 255 and len(widths) > 2
+    assert (pairs._pixel_scale(problem, runs, problem.data) is not None) == fast
+    for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
+        a, b = of_run(runs, i), of_run(runs, j)
+        plain = directly(problem, a, b, 9)
+        np.testing.assert_allclose(found.cost[k], plain, rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(found.barrier[i, j], rise(plain), rtol=1e-4, atol=1e-5)
+        one = match(problem.network, a, b, key=KEY)
+        matched = directly(problem, one.params, b, 9)
+        np.testing.assert_allclose(found.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(found.matched_barrier[i, j], rise(matched), atol=1e-5)
+        np.testing.assert_allclose(found.matched_distance[i, j], one.distance, rtol=1e-6)
+        np.testing.assert_allclose(found.distance[i, j], one.plain, rtol=1e-6)
+    for matrix in (found.barrier, found.matched_barrier, found.distance, found.matched_distance):
+        assert np.array_equal(matrix, matrix.T)
+        assert not np.any(np.diag(matrix))
+    assert np.all(found.matched_distance <= found.distance)
+    assert np.ptp(found.cost, axis=1).min() > 1e-3
+    assert activation != "sigmoid" or found.barrier.max() > 1e-3
+
+
+def test_copies_have_no_barrier_once_they_are_matched():
+    """Each of them says exactly what is wanted; what lies between them does not."""
+    problem = some_problem()
+    one = of_run(some_runs(problem, 1), 0)
+    x = problem.data[0]
+    problem = dataclasses.replace(problem, data=(x, np.asarray(problem.predict(one, x))))
+    keys = jax.random.split(jax.random.key(5), 6)
+    copies = jax.vmap(
+        lambda key: arrange(problem.network, one, random_arrangement(problem.network, key))
+    )(keys)
+    found = barriers(problem, copies, key=KEY)
+    off = ~np.eye(6, dtype=bool)
+    assert found.barrier[off].min() > 1e-3
+    assert found.distance[off].min() > 1
+    assert found.matched_barrier.max() < 1e-5
+    assert found.matched_distance.max() < 1e-4
+
+
+def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
+    problem = some_problem(samples=2100)  # three blocks, one shorter
+    runs = some_runs(problem, 4)
+    wanted = barriers(problem, runs, key=KEY, points=5)
+    k = 2
+    a, b = of_run(runs, wanted.first[k]), of_run(runs, wanted.second[k])
+    np.testing.assert_allclose(wanted.cost[k], directly(problem, a, b, 5), rtol=2e-5)
+    monkeypatch.setattr(pairs, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
+    one = barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
+    np.testing.assert_allclose(one.cost, wanted.cost, rtol=1e-5)
+    np.testing.assert_allclose(one.matched_cost, wanted.matched_cost, rtol=1e-5)
+
+
+def test_any_problem_has_barriers():
+    well = gd.Problem(
+        init=lambda key: {"x": jnp.zeros(()), "y": jnp.zeros(2)},
+        cost=lambda p: (p["x"] ** 2 - 1) ** 2 + jnp.sum(p["y"] ** 2),
+    )
+    runs = {"x": jnp.array([-1.0, 1.0, 1.0]), "y": jnp.zeros((3, 2)).at[2, 0].set(4.0)}
+    found = barriers(well, runs, key=KEY)
+    np.testing.assert_allclose(found.barrier, [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(
+        found.distance, [[0, 2, np.sqrt(20)], [2, 0, 4], [np.sqrt(20), 4, 0]], rtol=1e-6
+    )
+    assert np.array_equal(found.matched_barrier, found.barrier)
+    assert np.array_equal(found.matched_distance, found.distance)
+
+
+def test_digits_take_the_short_way_and_other_data_can_be_asked():
+    problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
+    images, labels = problem.data
+    runs = jax.vmap(problem.init)(jax.random.split(KEY, 3))
+    assert pairs._pixel_scale(problem, runs, problem.data) == 1 / 255
+    found = barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
+    a, b = of_run(runs, 0), of_run(runs, 2)
+    middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)
+    k = int(np.argmax((found.first == 0) & (found.second == 2)))
+    wanted = [problem.cost(p, (images[:50], labels[:50])) for p in (a, middle, b)]
+    np.testing.assert_allclose(found.cost[k], wanted, rtol=1e-5)
+
+
+def test_a_run_that_blew_up_has_no_barriers():
+    problem = some_problem()
+    runs = some_runs(problem, 3)
+    runs = jax.tree.map(lambda a: a.at[1].set(jnp.nan), runs)
+    found = barriers(problem, runs, key=KEY, points=5)
+    bad = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
+    for matrix in (found.barrier, found.matched_barrier, found.distance, found.matched_distance):
+        assert np.array_equal(np.isnan(matrix), bad)
+
+
+def test_what_cannot_be_compared_is_refused():
+    problem = some_problem()
+    with pytest.raises(InputError, match="points = 1"):
+        barriers(problem, some_runs(problem, 2), key=KEY, points=1)
+    other = some_problem(widths=(7, 4, 3))
+    with pytest.raises(InputError, match="barriers: params have shapes"):
+        barriers(problem, some_runs(other, 2), key=KEY)

@@ -1,0 +1,231 @@
+"""Barriers of closed form; curves that go round what straight lines cross."""
+
+from math import comb
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.minima import along, barrier, between, bezier, chain, curve, place, straight
+from gdjax.problems.networks import Network
+
+KEY = jax.random.key(0)
+
+
+def well(x):
+    """(x^2 - 1)^2: minima of 0 at -1 and 1, a hill of 1 at 0."""
+    return (x**2 - 1) ** 2
+
+
+def tilted(x):
+    """The same with one end higher: 0 at -1, 2 at 1."""
+    return well(x) + 1 + x
+
+
+def hills(w):
+    """A ridge across the straight line from (-2, 0) to (2, 0), which falls off for y < 0."""
+    return jnp.exp(-2 * w[0] ** 2) * jax.nn.sigmoid(4 * w[1] + 2) + 0.01 * jnp.sum(w**2)
+
+
+class TestShapes:
+    def test_bezier_is_bernsteins_sum(self):
+        rng = np.random.default_rng(0)
+        for n in (1, 2, 5):
+            control = {"a": rng.normal(size=(n + 1, 3)), "b": rng.normal(size=n + 1)}
+            for t in (0.0, 0.3, 1.0):
+                weights = np.array([comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)])
+                np.testing.assert_allclose(bezier(n + 1, t), weights, atol=1e-6)
+                found = place(jax.tree.map(jnp.asarray, control), bezier(n + 1, t))
+                np.testing.assert_allclose(found["a"], weights @ control["a"], atol=1e-6)
+                np.testing.assert_allclose(found["b"], weights @ control["b"], atol=1e-6)
+
+    def test_chain_is_numpys_interpolation(self):
+        values = np.array([0.0, 2.0, -1.0, 4.0])
+        for t in np.linspace(0, 1, 11):
+            wanted = np.interp(t, np.linspace(0, 1, 4), values)
+            found = place(jnp.asarray(values), chain(4, t))
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+    def test_ends_are_on_the_path_exactly(self):
+        control = jax.random.normal(KEY, (4, 7))
+        for shape in (bezier, chain):
+            assert np.array_equal(place(control, shape(4, 0.0)), control[0])
+            assert np.array_equal(place(control, shape(4, 1.0)), control[-1])
+
+    def test_many_places_are_one_after_the_other(self):
+        control = jax.random.normal(KEY, (4, 7))
+        t = jnp.linspace(0, 1, 5)
+        together = place(control, jax.vmap(lambda t: bezier(4, t))(t))
+        for k in range(5):
+            np.testing.assert_allclose(together[k], place(control, bezier(4, t[k])), atol=1e-6)
+
+    def test_control_points_of_a_straight_line_are_on_it(self):
+        control = between(jnp.zeros(2), jnp.array([4.0, 8.0]), bends=3)
+        assert control.tolist() == [[0, 0], [1, 2], [2, 4], [3, 6], [4, 8]]
+
+
+class TestBarrier:
+    def test_of_the_double_well_is_the_hill(self):
+        cost = straight(well, jnp.array(-1.0), jnp.array(1.0), points=101)
+        assert float(barrier(cost)) == 1
+
+    def test_of_a_bowl_is_nothing(self):
+        for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
+            cost = straight(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
+            assert float(barrier(cost)) == 0
+
+    def test_of_uneven_ends_is_above_the_line_between_them(self):
+        """The line from 0 to 2 is 1 + x, just what was added."""
+        cost = straight(tilted, jnp.array(-1.0), jnp.array(1.0))
+        np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
+        np.testing.assert_allclose(barrier(cost), 1, atol=1e-6)
+
+    def test_finds_more_with_more_points_only(self):
+        a, b = jnp.array(-1.2), jnp.array(0.9)
+        coarse, fine = (barrier(straight(well, a, b, points=n)) for n in (3, 257))
+        assert float(coarse) <= float(fine)
+
+    def test_is_taken_of_every_path(self):
+        costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
+        assert barrier(costs).tolist() == [[1, 0], [0, 2]]
+
+    def test_of_what_is_not_finite_is_not_a_number(self):
+        assert np.isnan(float(barrier(jnp.array([0.0, jnp.nan, 0.0]))))
+        assert np.isinf(float(barrier(jnp.array([0.0, jnp.inf, 0.0]))))
+
+
+class TestStraight:
+    def test_is_the_network_at_every_point_with_any_measures(self):
+        network = Network((3, 4, 2))
+        a, b = (network.init(jax.random.key(k)) for k in (1, 2))
+        rng = np.random.default_rng(0)
+        data = (rng.normal(size=(2300, 3)), rng.integers(0, 2, 2300))  # three blocks, one shorter
+
+        def look(params, batch):
+            outputs = network.apply(params, batch[0])
+            return {
+                "cost": jnp.mean(gd.problems.quadratic(outputs, batch[1])),
+                "accuracy": gd.problems.accuracy(outputs, batch[1]),
+            }
+
+        found = jax.jit(lambda *ends: straight(look, *ends, points=5))(a, b, data)
+        sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
+        for k, t in enumerate((0, 0.25, 0.5, 0.75, 1)):
+            w, b1, v, b2 = (
+                (1 - t) * np.asarray(x, float) + t * np.asarray(y, float)
+                for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+            )
+            outputs = sigmoid(sigmoid(data[0] @ w.T + b1) @ v.T + b2)
+            cost = np.mean(np.sum((outputs - np.eye(2)[data[1]]) ** 2, axis=1))
+            np.testing.assert_allclose(found["cost"][k], cost, rtol=1e-5)
+            right = np.mean(np.argmax(outputs, axis=1) == data[1])
+            np.testing.assert_allclose(found["accuracy"][k], right, atol=1.01 / 2300)
+
+    def test_can_be_mapped_over_pairs(self):
+        a, b = jnp.array([-1.0, 0.0]), jnp.array([1.0, 1.0])
+        found = jax.vmap(lambda a, b: straight(well, a, b, points=3))(a, b)
+        np.testing.assert_allclose(found, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
+
+    def test_refuses_what_is_no_path(self):
+        with pytest.raises(InputError, match="points = 1"):
+            straight(well, jnp.zeros(()), jnp.ones(()), points=1)
+        with pytest.raises(InputError, match="a has shapes"):
+            straight(well, jnp.zeros(2), jnp.zeros(3))
+        with pytest.raises(InputError, match="bends = 0"):
+            curve(gd.Problem(lambda key: jnp.zeros(()), well), 0.0, 1.0, bends=0)
+
+
+class TestCurve:
+    land = gd.Problem(init=lambda key: jnp.zeros(2), cost=hills)
+    a, b = jnp.array([-2.0, 0.0]), jnp.array([2.0, 0.0])
+
+    def test_cost_is_the_mean_along_the_path(self):
+        """A bowl along a line: the mean of x^2 from a to b is (a^2 + a b + b^2) / 3, exactly."""
+        bowl = gd.Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
+        a, b = -1.0, 4.0
+        path = curve(bowl, jnp.array(a), jnp.array(b), nodes=2)
+        start = path.init(KEY)
+        np.testing.assert_allclose(path.cost(start), (a * a + a * b + b * b) / 3, rtol=1e-6)
+        # From 0 to 0 over the bend w: x = 2 t (1 - t) w, the mean of x^2 is 4 w^2 / 30.
+        bent = curve(bowl, jnp.zeros(()), jnp.zeros(()), nodes=3)
+        np.testing.assert_allclose(bent.cost(jnp.array([0.0, 3.0, 0.0])), 36 / 30, rtol=1e-6)
+
+    @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (chain, 1), (chain, 3)])
+    def test_goes_round_the_hill_that_the_straight_line_crosses(self, shape, bends):
+        path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
+        start = path.init(KEY)
+        run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
+        before = barrier(along(hills, start, points=101, shape=shape))
+        after = barrier(along(hills, run.params, points=101, shape=shape))
+        np.testing.assert_allclose(before, hills(jnp.zeros(2)) - 0.04, atol=1e-3)
+        assert float(after) < 0.1 * float(before)
+        assert run.cost[-1] < 0.5 * run.cost[0]
+
+    def test_ends_are_held_exactly(self):
+        path = curve(self.land, self.a, self.b, bends=2)
+        gradient = jax.grad(path.cost)(path.init(KEY))
+        assert not np.any(gradient[jnp.array([0, -1])])
+        assert np.all(np.any(np.asarray(gradient[1:-1]) != 0, axis=1))
+        for optimizer in (optax.sgd(0.3, momentum=0.9), optax.adam(0.1)):
+            run = gd.descend(path, optimizer, path.init(KEY), 20, key=KEY)
+            assert np.array_equal(run.params[0], self.a)
+            assert np.array_equal(run.params[-1], self.b)
+
+    def test_many_pairs_are_one_sweep(self):
+        a = jnp.stack([self.a, self.a + 0.5, self.b])
+        b = jnp.stack([self.b, self.b, self.a])
+        path = curve(self.land, a, b)
+        runs = gd.sweep(path, gd.axes(pair=range(3), learning_rate=[0.5]), 10, optimizer=optax.sgd)
+        for k in range(3):
+            one = curve(self.land, a[k], b[k])
+            run = gd.descend(one, optax.sgd(0.5), one.init(KEY), 10, key=KEY)
+            np.testing.assert_allclose(runs.cost[k, 0], run.cost, rtol=1e-5)
+            found = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0})
+            np.testing.assert_allclose(found, run.params, atol=1e-5)
+
+    def test_other_ends_need_no_other_program(self):
+        traced = []
+
+        def cost(w):
+            traced.append(1)
+            return jnp.sum(w**2)
+
+        land = gd.Problem(init=lambda key: jnp.zeros(2), cost=cost)
+        counts = []
+        for shift in (0.0, 1.0, 2.0):
+            path = curve(land, self.a + shift, self.b)
+            gd.descend(path, PLAIN, path.init(KEY), 3, key=KEY)
+            counts.append(len(traced))
+        # What the door looks at is traced every time, the descent only once.
+        assert counts[2] - counts[1] < counts[0]
+
+    def test_bends_of_a_network_lower_the_cost_between_two_of_them(self):
+        network = Network((2, 6, 1), output_activation="identity")
+        x = np.random.default_rng(0).uniform(-2, 2, (200, 2)).astype(np.float32)
+        y = np.sin(2 * x[:, :1]) * x[:, 1:]
+        problem = gd.Problem(
+            init=network.init,
+            cost=lambda params, batch: jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2),
+            data=(x, y),
+        )
+        ends = [
+            gd.descend(
+                problem, optax.adam(0.02), problem.init(jax.random.key(k)), 600, key=KEY
+            ).params
+            for k in range(2)
+        ]
+        path = curve(problem, *ends)
+        start = path.init(KEY)
+        run = gd.descend(path, optax.adam(0.02), start, 300, key=KEY, batch_size=50)
+        before, after = (
+            barrier(along(problem.cost, control, problem.data)) for control in (start, run.params)
+        )
+        assert float(before) > 0.01
+        assert float(after) < 0.5 * float(before)
+
+
+PLAIN = optax.sgd(0.1)

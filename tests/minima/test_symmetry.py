@@ -1,0 +1,270 @@
+"""Equivalent networks compute the same and come to one form; different ones stay different."""
+
+import math
+from itertools import permutations, product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdjax.errors import InputError
+from gdjax.minima import (
+    Arrangement,
+    arrange,
+    arrangement_count,
+    canonical,
+    canonical_arrangement,
+    coordinates,
+    random_arrangement,
+)
+from gdjax.problems.networks import ACTIVATIONS, Layer, Network
+
+all_widths = st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)])
+
+
+def some_params(network, seed):
+    """Weights and biases of order 1; init's biases are 0, which would hide mistakes."""
+    leaves, tree = jax.tree.flatten(network.init(jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    drawn = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(tree, drawn)
+
+
+def apart(a, b):
+    return float(
+        np.sqrt(
+            sum(
+                np.sum((np.asarray(x, float) - np.asarray(y, float)) ** 2)
+                for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+            )
+        )
+    )
+
+
+def every_arrangement(network):
+    """All orders and signs of all hidden layers."""
+    signs = (1.0, -1.0) if network.activation in ("sigmoid", "tanh") else (1.0,)
+    layers = [
+        [
+            Arrangement(jnp.array(order), jnp.array(sign), jnp.ones(n))
+            for order in permutations(range(n))
+            for sign in product(signs, repeat=n)
+        ]
+        for n in network.widths[1:-1]
+    ]
+    return list(product(*layers))
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    all_widths,
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.sampled_from([None, "identity"]),
+    st.integers(0, 2**31),
+)
+def test_arranging_changes_parameters_and_not_outputs(widths, activation, output, seed):
+    with jax.enable_x64(True):
+        network = Network(widths, activation=activation, output_activation=output)
+        params = some_params(network, seed)
+        x = jax.random.normal(jax.random.key(seed + 1), (7, network.widths[0]))
+        arrangement = random_arrangement(network, jax.random.key(seed + 2))
+        other = arrange(network, params, arrangement)
+        form = canonical(network, params)
+        temperature = {"temperature": 0.3} if network.activation == "sigmoid" else {}
+        wanted = network.apply(params, x, **temperature)
+        for equivalent in (other, form):
+            found = network.apply(equivalent, x, **temperature)
+            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+        moved = any(
+            np.any(a.order != np.arange(len(a.order))) or np.any(a.sign < 0) or np.any(a.scale != 1)
+            for a in arrangement
+        )
+        assert (apart(other, params) > 0) == moved
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus", "step"])
+def test_a_thousand_equivalents_come_to_one_form(activation):
+    network = Network((20, 16, 16, 10), activation=activation)
+    params = some_params(network, 0)
+    keys = jax.random.split(jax.random.key(1), 1000)
+
+    @jax.jit
+    def forms(params, keys):
+        def one(key):
+            other = arrange(network, params, random_arrangement(network, key))
+            return other, canonical(network, other)
+
+        return jax.vmap(one)(keys)
+
+    others, found = forms(params, keys)
+    assert float(canonical_arrangement(network, params)[1]) > 1e-5  # no ties in this one
+    for leaf in jax.tree.leaves(found):
+        assert np.ptp(np.asarray(leaf), axis=0).max() < 3e-5
+    # They were different before: no two of the thousand have the same first weights.
+    assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    st.lists(st.integers(1, 5), min_size=3, max_size=5).map(tuple),
+    st.sampled_from(["sigmoid", "tanh", "relu", "softplus"]),
+    st.integers(0, 2**31),
+)
+def test_the_form_is_an_equivalent_and_its_own_form(widths, activation, seed):
+    with jax.enable_x64(True):
+        network = Network(widths, activation=activation)
+        params = some_params(network, seed)
+        form = canonical(network, params)
+        if float(canonical_arrangement(network, params)[1]) < 1e-9:
+            return
+        other = arrange(network, params, random_arrangement(network, jax.random.key(seed)))
+        assert apart(canonical(network, form), form) < 1e-9
+        assert apart(canonical(network, other), form) < 1e-9 * (
+            1 + apart(form, jax.tree.map(jnp.zeros_like, form))
+        )
+
+
+def near_twins(gap):
+    """A tanh network whose two neurons are nearly alike but in what they send on."""
+    w = np.array([[0.7, -0.4], [0.7 + gap, -0.4]])
+    first = Layer(jnp.asarray(w), jnp.array([0.3, 0.3]))
+    return (first, Layer(jnp.array([[1.0, -0.8]]), jnp.zeros(1)))
+
+
+@pytest.mark.parametrize("gap", [1e-1, 1e-3, 1e-6, 1e-9, 0.0])
+def test_near_ties_never_make_different_networks_the_same(gap):
+    """Forms are equivalents of what they came from, so they are never nearer than these can be."""
+    with jax.enable_x64(True):
+        network = Network((2, 2, 1), activation="tanh")
+        ours = near_twins(gap)
+        sent = ours[1].weights
+        for change in (1e-2, 1e-5, 1e-8):
+            theirs = (ours[0], Layer(sent + jnp.array([[change, 0.0]]), ours[1].bias))
+            least = min(
+                apart(arrange(network, theirs, g), ours) for g in every_arrangement(network)
+            )
+            found = apart(canonical(network, theirs), canonical(network, ours))
+            assert found >= least - 1e-15
+            assert found > change / 2
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-7])
+def test_the_margin_says_how_near_a_tie_is(gap):
+    with jax.enable_x64(True):
+        network = Network((2, 2, 1), activation="tanh")
+        ours = near_twins(gap)
+        alike = (ours[0], Layer(jnp.array([[1.0, 1.0]]), jnp.zeros(1)))
+        margin = float(canonical_arrangement(network, alike)[1])
+        assert gap / 10 < margin < 10 * gap
+        # A difference in what they send on settles it.
+        assert float(canonical_arrangement(network, ours)[1]) > 0.01
+
+
+def test_neurons_that_are_alike_may_tie():
+    """Trained from equal starts, all neurons stay alike: any order of them is the same network."""
+    for activation in ("sigmoid", "relu"):
+        network = Network((3, 4, 2), activation=activation)
+        params = (
+            Layer(jnp.full((4, 3), 0.5), jnp.full(4, 0.1)),
+            Layer(jnp.full((2, 4), -0.3), jnp.zeros(2)),
+        )
+        form = canonical(network, params)
+        for seed in range(5):
+            key = jax.random.key(seed)
+            other = arrange(network, params, random_arrangement(network, key))
+            assert apart(canonical(network, other), form) < 1e-6
+
+
+def test_silent_neurons_are_left_alone():
+    """Nothing comes in: no sign and no scale to choose, and no NaN."""
+    for activation in ACTIVATIONS:
+        network = Network((3, 4, 2), activation=activation)
+        params = jax.tree.map(jnp.zeros_like, network.init(jax.random.key(0)))
+        form, seen = canonical(network, params), coordinates(network, params)
+        assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves((form, seen)))
+        assert float(canonical_arrangement(network, params)[1]) == 0
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    all_widths,
+    st.sampled_from(["sigmoid", "tanh", "relu", "softplus"]),
+    st.integers(0, 2**31),
+)
+def test_distances_of_coordinates_do_not_depend_on_the_arrangement(widths, activation, seed):
+    with jax.enable_x64(True):
+        network = Network(widths, activation=activation)
+        a, b = some_params(network, seed), some_params(network, seed + 1)
+        g, h = (random_arrangement(network, jax.random.key(seed + k)) for k in (2, 3))
+        # One order and signs for both; scales as each likes.
+        h = tuple(x._replace(scale=y.scale) for x, y in zip(g, h, strict=True))
+        plain = apart(coordinates(network, a), coordinates(network, b))
+        moved = apart(
+            coordinates(network, arrange(network, a, g)),
+            coordinates(network, arrange(network, b, h)),
+        )
+        np.testing.assert_allclose(moved, plain, rtol=1e-10)
+
+
+def test_a_flip_of_sigmoids_moves_plain_biases_but_not_coordinates():
+    """w s(z) = w - w s(-z): the bias behind goes from b to b + w, its coordinate stays b + w/2."""
+    network = Network((1, 1, 1))
+    params = (Layer(jnp.array([[2.0]]), jnp.array([0.5])), Layer(jnp.array([[3.0]]), jnp.zeros(1)))
+    flip = (Arrangement(jnp.array([0]), jnp.array([-1.0]), jnp.ones(1)),)
+    other = arrange(network, params, flip)
+    assert [leaf.item() for leaf in jax.tree.leaves(other)] == [-2.0, -0.5, -3.0, 3.0]
+    assert float(coordinates(network, params)[1].bias[0]) == 1.5
+    assert float(coordinates(network, other)[1].bias[0]) == 1.5
+
+
+def test_count_of_arrangements():
+    a_layer = math.factorial(16) * 2**16
+    assert arrangement_count(Network((784, 16, 16, 10))) == a_layer**2
+    assert arrangement_count(Network((784, 16, 10), activation="relu")) == math.factorial(16)
+    assert arrangement_count(Network((5, 2))) == 1
+    network = Network((2, 3, 1))
+    assert arrangement_count(network) == len(every_arrangement(network))
+
+
+def test_random_arrangements_are_all_as_likely():
+    network = Network((2, 2, 1), activation="tanh")
+    keys = jax.random.split(jax.random.key(0), 4000)
+    (one,) = jax.vmap(lambda key: random_arrangement(network, key))(keys)
+    names = np.asarray(one.order[:, 0]) + 2 * (np.asarray(one.sign) > 0) @ np.array([1, 2])
+    counts = np.bincount(names, minlength=8)
+    # Eight ways, 500 each with a standard deviation of 21.
+    assert np.all(np.abs(counts - 500) < 5 * 21)
+    assert np.all(np.asarray(one.scale) == 1)
+    (scaled,) = random_arrangement(Network((2, 50, 1), activation="relu"), jax.random.key(1))
+    assert np.all(np.asarray(scaled.sign) == 1)
+    assert len(np.unique(np.asarray(scaled.scale))) == 50
+
+
+def test_signs_and_scales_that_an_activation_does_not_have_are_not_taken():
+    network = Network((2, 3, 1), activation="softplus")
+    params = some_params(network, 0)
+    odd = (Arrangement(jnp.arange(3), -jnp.ones(3), 2 * jnp.ones(3)),)
+    assert apart(arrange(network, params, odd), params) == 0
+
+
+def test_mapped_over_runs_as_one_by_one():
+    network = Network((4, 3, 3, 2))
+    keys = jax.random.split(jax.random.key(0), 5)
+    runs = jax.vmap(network.init)(keys)
+    together = jax.jit(jax.vmap(lambda params: canonical(network, params)))(runs)
+    for k in range(5):
+        alone = canonical(network, jax.tree.map(lambda a, k=k: a[k], runs))
+        assert apart(jax.tree.map(lambda a, k=k: a[k], together), alone) < 1e-6
+
+
+def test_parameters_of_another_network_are_refused():
+    network = Network((4, 3, 2))
+    other = Network((4, 2, 2)).init(jax.random.key(0))
+    for function in (canonical, coordinates, canonical_arrangement):
+        with pytest.raises(InputError, match=r"expected \[\(3, 4\), \(3,\)"):
+            function(network, other)
+    with pytest.raises(InputError, match="has 0 entries, expected 1"):
+        arrange(network, network.init(jax.random.key(0)), ())

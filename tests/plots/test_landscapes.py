@@ -1,0 +1,181 @@
+"""Pictures of slices say what they show, and leave what is no number out."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm, to_hex
+from PIL import Image
+
+from gdjax.plots import landscapes
+
+SIDE = np.linspace(-2, 2, 9)
+
+
+def plane(cost=None, *, length=(1.0, 1.0), path=False):
+    """A bowl on a plane; with a path that floats half a unit above it in the middle."""
+    a, b = np.meshgrid(SIDE, SIDE / 2, indexing="ij")
+    seen = xr.Dataset(
+        {"cost": (("a", "b"), a**2 + b**2 + 0.01 if cost is None else cost)},
+        {
+            "a": ("a", SIDE, {"long_name": "first way", "units": "1", "length": length[0]}),
+            "b": ("b", SIDE / 2, {"long_name": "second way", "units": "1", "length": length[1]}),
+        },
+    )
+    if path:
+        x, y = np.linspace(1.5, 0, 6), np.linspace(0.8, 0, 6)
+        inside = x**2 + y**2 + 0.01
+        seen = seen.assign(
+            path_a=("snapshot_step", x),
+            path_b=("snapshot_step", y),
+            path_off=("snapshot_step", np.linspace(0.5, 0, 6)),
+            path_cost=("snapshot_step", inside + np.linspace(0.5, 0, 6)),
+            path_cost_in_slice=("snapshot_step", inside),
+            explained=("component", np.array([0.75, 0.2, 0.05])),
+        ).assign_coords(snapshot_step=("snapshot_step", 10 * np.arange(6)))
+    return seen
+
+
+def texts(figure):
+    return [t.get_text() for axes in figure.axes for t in axes.texts]
+
+
+def test_planes_share_one_scale_and_say_how_high_they_reach():
+    flat = plane(np.full((9, 9), 4.0))
+    figure = landscapes.planes({"one": {"bowl": plane(), "flat": flat}, "two": {"bowl": plane()}})
+    figure.canvas.draw()
+    assert texts(figure) == ["cost 0.01 to 5.01", "cost 4 everywhere", "cost 0.01 to 5.01"]
+    bowl, level, hidden = figure.axes[0], figure.axes[1], figure.axes[3]
+    assert not hidden.get_visible()
+    filled = [axes.collections[0] for axes in (bowl, level, figure.axes[2])]
+    assert len({(c.norm.vmin, c.norm.vmax) for c in filled}) == 1
+    assert isinstance(filled[0].norm, LogNorm)
+    assert bowl.get_title(loc="left") == "one\nbowl"
+    assert (bowl.get_xlabel(), bowl.get_ylabel()) == ("first way", "second way")
+    # Contour lines only where there is something to tell apart.
+    assert len(bowl.collections) == 2
+    assert len(level.collections) == 1
+
+
+def test_distances_are_to_scale_and_long_directions_say_so():
+    seen = plane(length=(4.0, 2.0))
+    figure = landscapes.planes({"": {"bowl": seen}})
+    figure.canvas.draw()
+    assert figure.axes[0].get_xlabel() == "first way\n(1 is a distance of 4)"
+    assert figure.axes[0].get_aspect() == pytest.approx(0.5)
+    assert figure.axes[0].get_title(loc="left") == "bowl"
+
+
+def test_where_the_cost_is_no_number_the_ground_is_grey():
+    cost = plane().cost.values.copy()
+    cost[:, :5] = np.nan
+    cost[0, 8] = np.inf
+    figure = landscapes.planes({"": {"bowl": plane(cost)}})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    axes = figure.axes[0]
+    image = np.asarray(canvas.buffer_rgba())
+    x, y = axes.transData.transform((1.0, -0.7))
+    color = image[image.shape[0] - 1 - round(y), round(x)][:3] / 255
+    assert to_hex(color) == landscapes.NOWHERE.lower()
+    assert np.isfinite(axes.collections[0].norm.vmax)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, 1.0])
+def test_a_plane_of_one_value_can_be_drawn(value):
+    figure = landscapes.planes({"": {"even": plane(np.full((9, 9), value))}})
+    figure.canvas.draw()
+    expected = "no finite cost" if np.isnan(value) else f"cost {value:g} everywhere"
+    assert texts(figure) == [expected]
+
+
+def test_a_grid_of_one_row_can_be_drawn():
+    landscapes.planes({"": {"row": plane().isel(b=[4])}}).canvas.draw()
+
+
+def test_a_descent_shows_how_far_off_it_is_and_both_costs():
+    seen = plane(path=True)
+    figure = landscapes.descents({"rate 1": seen, "rate 2": seen})
+    figure.canvas.draw()
+    ground, side = figure.axes[0], figure.axes[1]
+    points = ground.collections[-1]
+    np.testing.assert_allclose(points.get_array(), seen.path_off)
+    assert (points.norm.vmin, points.norm.vmax) == (0, 0.5)
+    np.testing.assert_allclose(points.get_offsets(), np.stack([seen.path_a, seen.path_b], 1))
+    assert side.get_title(loc="left") == "explained by the plane: 95.0%"
+    own, inside = side.lines
+    np.testing.assert_allclose(own.get_ydata(), seen.path_cost)
+    np.testing.assert_allclose(inside.get_ydata(), seen.path_cost_in_slice)
+    assert [t.get_text() for t in side.get_legend().get_texts()] == [
+        "of the descent itself",
+        "of its place in the plane",
+    ]
+    assert ground.get_title(loc="left") == "rate 1"
+
+
+def test_on_a_surface_the_descent_floats_at_its_own_cost():
+    seen = plane(path=True)
+    figure = landscapes.surface(seen, title="a bowl")
+    figure.canvas.draw()
+    named = {line.get_label(): line for line in figure.axes[0].lines}
+    height = np.asarray(named["the descent, at its own cost"].get_data_3d()[2])
+    np.testing.assert_allclose(10**height, seen.path_cost)
+    shadow = np.asarray(named["its place in the plane"].get_data_3d()[2])
+    np.testing.assert_allclose(10**shadow, seen.path_cost_in_slice)
+    assert figure.axes[0].get_zticklabels()[0].get_text() == "0.01"
+
+
+def test_a_surface_without_descent_and_with_holes_can_be_drawn():
+    cost = plane().cost.values - 3.0  # negative costs have no logarithm
+    cost[2:4, 5] = np.nan
+    figure = landscapes.surface(plane(cost))
+    figure.canvas.draw()
+    assert not figure.legends
+
+
+def test_lines_are_drawn_against_distance_with_their_parabola():
+    sharp = plane().isel(b=4).assign_coords(a=plane(length=(3.0, 1.0)).a)
+    figure = landscapes.lines(
+        {"sharp": sharp, "other": plane().isel(b=4)}, parabolas={"sharp": 2.0}
+    )
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    first, parabola, second = axes.lines[:3]
+    np.testing.assert_allclose(first.get_xdata(), 3 * SIDE)
+    np.testing.assert_allclose(second.get_xdata(), SIDE)
+    drawn = np.isfinite(parabola.get_ydata())
+    np.testing.assert_allclose(
+        parabola.get_ydata()[drawn], (0.01 + (3 * SIDE) ** 2)[drawn], atol=1e-12
+    )
+    assert drawn.sum() == 3  # the rest would reach above the picture
+    labels = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert labels == ["sharp", "parabola of curvature 2", "other"]
+
+
+def test_an_animation_follows_the_descent_and_is_small(tmp_path):
+    seen = plane(path=True)
+    found = landscapes.animation(seen, title="rate 1", frames=4)
+    found.savefig(tmp_path / "descent.png", dpi=150)
+    assert [p.name for p in tmp_path.iterdir()] == ["descent.webp"]
+    assert (tmp_path / "descent.webp").stat().st_size < 2**21
+    with Image.open(tmp_path / "descent.webp") as image:
+        assert image.n_frames == len(found.frames) == 4
+        assert image.size == found.frames[0].size
+    pictures = [np.asarray(frame, int) for frame in found.frames]
+    changed = [np.abs(a - b).max(-1) > 40 for a, b in pairwise(pictures)]
+    # The ball moves, the picture around it does not.
+    assert all(0 < c.mean() < 0.05 for c in changed)
+
+
+def test_moments_pass_over_where_a_descent_rests():
+    """100 snapshots of which the last 80 stand still: half of the frames show the first 20."""
+    way = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
+    seen = xr.Dataset({"path_a": ("t", way), "path_b": ("t", way)})
+    shown = landscapes._moments(seen, 21)
+    assert (shown[0], shown[-1]) == (0, 99)
+    assert len(shown) <= 21
+    assert np.sum(shown < 20) > 10
+    still = xr.Dataset({"path_a": ("t", np.zeros(5)), "path_b": ("t", np.zeros(5))})
+    assert landscapes._moments(still, 60).tolist() == [0, 1, 2, 3, 4]

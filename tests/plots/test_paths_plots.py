@@ -1,0 +1,90 @@
+"""Pictures of paths: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+
+from gdjax.plots import paths
+
+T = np.linspace(0, 1, 5)
+HILL = np.array([[0.1, 0.5, 0.9, 0.5, 0.1], [0.2, 0.6, 1.0, 0.6, 0.2], [0.1, 0.4, 0.7, 0.4, 0.1]])
+FLAT = np.full((3, 5), 0.15)
+COST = {"narrow": {"straight": HILL, "curved": FLAT}, "wide": {"straight": HILL[:1]}}
+
+
+def test_paths_show_the_median_and_all_pairs():
+    accuracy = {
+        name: {kind: 1 - values for kind, values in kinds.items()} for name, kinds in COST.items()
+    }
+    figure = paths.along_paths(T, COST, accuracy, baseline=0.9, title="Hills")
+    top, _, bottom, _ = figure.axes
+    straight, curved, line = top.lines
+    np.testing.assert_allclose(straight.get_ydata(), [0.1, 0.5, 0.9, 0.5, 0.1])
+    np.testing.assert_allclose(curved.get_ydata(), 0.15)
+    np.testing.assert_allclose(line.get_ydata(), 0.9)
+    band = top.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0.1, 1.0)
+    np.testing.assert_allclose(bottom.lines[0].get_ydata(), [0.9, 0.5, 0.1, 0.5, 0.9])
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == [
+        "narrow (3 pairs)",
+        "wide (1 pair)",
+    ]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["straight", "curved"]
+    figure.canvas.draw()
+
+
+def test_spread_shows_every_pair_and_the_median():
+    barriers = {
+        "narrow": {"straight": np.array([0.9, 0.7, 0.8]), "curved": np.array([0.1])},
+        "wide": {"straight": np.array([0.2, 0.4])},
+    }
+    figure = paths.spread(barriers, title="Barriers")
+    (axes,) = figure.axes
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [sorted(line.get_ydata()) for line in dots] == [[0.7, 0.8, 0.9], [0.1], [0.2, 0.4]]
+    places = [np.round(np.mean(line.get_xdata())) for line in dots]
+    assert places == [0, 0, 1]
+    assert [text.get_text() for text in axes.texts] == ["0.8", "0.1", "0.3"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["narrow", "wide"]
+    figure.canvas.draw()
+
+
+def blocks():
+    """Two clusters, {0, 2, 4} and {1, 3, 5}: 0.1 inside, 1 between."""
+    odd = np.arange(6) % 2
+    matrix = np.where(odd[:, None] == odd, 0.1, 1.0)
+    np.fill_diagonal(matrix, 0)
+    return matrix
+
+
+def test_matrices_stand_in_the_order_of_clusters():
+    order = paths.by_cluster(blocks())
+    assert len({int(k) % 2 for k in order[:3]}) == 1
+    before = 2 * np.ones((6, 6)) - 2 * np.eye(6)
+    figure = paths.barrier_matrix({"before": before, "after": blocks()}, groups=np.arange(6) % 2)
+    first, second = (axes.images[0] for axes in figure.axes[:2])
+    assert first.get_clim() == second.get_clim() == (0, 2)
+    shown = np.asarray(second.get_array())
+    np.testing.assert_allclose(shown[:3, 3:], 1.0)
+    assert shown[:3, :3].max() == shown[3:, 3:].max() == 0.1
+    # One line across and one down, where the group changes.
+    assert figure.axes[0].lines[0].get_ydata()[0] == 2.5
+    assert len(figure.axes[0].lines) == 2
+    assert figure.axes[1].get_title(loc="left") == "after\nmedian 1"
+    figure.canvas.draw()
+
+
+def test_what_has_no_barrier_stands_apart():
+    matrix = blocks()
+    matrix[4] = matrix[:, 4] = np.nan
+    order = paths.by_cluster(matrix)
+    assert order[0] == 4 or order[-1] == 4
+    figure = paths.barrier_matrix({"only": matrix})
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_one_or_two_networks_need_no_clusters(runs):
+    matrix = np.ones((runs, runs)) - np.eye(runs)
+    assert paths.by_cluster(matrix).tolist() == list(range(runs))
+    paths.barrier_matrix({"few": matrix}).canvas.draw()

@@ -1,0 +1,119 @@
+"""Pictures of how large a step may be: what they show is what they were given."""
+
+import numpy as np
+import pytest
+
+from gdjax.plots import stability
+
+STEP = np.arange(0, 50, 10)
+RATES = np.array([0.1, 0.5, 10.0])
+EDGE = stability.Edge(
+    title="plain",
+    step=STEP,
+    learning_rate=RATES,
+    sharpness=np.array([[3, 5, 8, 12, 15.0], [3, 4, 4, 4, np.nan], [3, 1, 0.5, 0.2, 0.2]]),
+    threshold=2 / RATES,
+    cost=np.array([[1, 0.5, 0.2, 0.1, 0.05], [1, 0.3, 0.4, 0.1, 0.05], [1, np.inf] + [np.inf] * 3]),
+)
+TIME = np.linspace(1, 10, 10)
+FLOW = stability.BesideFlow(
+    title="toy",
+    time=TIME,
+    learning_rate=np.array([0.4, 0.2, 0.1]),
+    shown=np.exp(-TIME) * np.array([[0.9], [0.95], [0.975]]),
+    flow=np.exp(-TIME),
+    shown_label="cost",
+    distance=np.array([[0.4], [0.2], [0.1]]) * TIME,
+    fitted=2,
+    order=1.0,
+)
+
+
+def test_limits_are_dashed_in_the_colour_of_their_rate():
+    top, bottom = stability.edge([EDGE]).axes
+    solid = {line.get_color(): line for line in top.lines if line.get_linestyle() == "-"}
+    dashed = {line.get_color(): line for line in top.lines if line.get_linestyle() == "--"}
+    assert len(solid) == 3
+    for color, line in dashed.items():
+        row = np.flatnonzero([np.array_equal(s, solid[color].get_ydata()) for s in EDGE.sharpness])
+        if row.size:  # the one with NaN is not equal to itself
+            assert line.get_ydata()[0] == EDGE.threshold[row[0]]
+    assert sorted(line.get_ydata()[0] for line in dashed.values()) == [0.2, 4]
+    labels = [text.get_text() for text in bottom.get_legend().get_texts()]
+    assert labels == ["0.1: 20", "0.5: 4", "10: 0.2"]
+    assert bottom.get_yscale() == "log"
+
+
+def test_a_limit_that_nobody_comes_near_does_not_press_the_rest_down():
+    """2 / 0.1 = 20 is far above the highest sharpness, 15: it is left out."""
+    top, _ = stability.edge([EDGE]).axes
+    assert 15 < top.get_ylim()[1] < 20
+
+
+def test_panels_stand_beside_each_other_with_every_axis_named():
+    figure = stability.edge([EDGE, EDGE, EDGE])
+    assert len(figure.axes) == 6
+    assert [a.get_ylabel() for a in figure.axes[::3]] == [
+        "sharpness, largest\neigenvalue of the Hessian",
+        "cost",
+    ]
+    assert {a.get_xlabel() for a in figure.axes[3:]} == {"step"}
+    assert figure.axes[0].get_title(loc="left") == "plain"
+    figure.canvas.draw()
+
+
+def test_distances_and_their_order():
+    left, middle, right = stability.from_flow([FLOW]).axes
+    np.testing.assert_allclose(left.lines[-1].get_ydata(), FLOW.flow)
+    for line, distance in zip(middle.lines, FLOW.distance, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), distance)
+    (dots,) = right.collections
+    np.testing.assert_allclose(dots.get_offsets()[:, 1], [4, 2, 1])
+    (slope,) = right.lines
+    x, y = slope.get_data()
+    np.testing.assert_allclose(np.diff(np.log(y)) / np.diff(np.log(x)), 1)
+    np.testing.assert_allclose(y / x, 10)  # through the smallest
+    assert right.get_title(loc="left") == "Fitted order 1.000 (2 smallest)"
+
+
+def test_distances_of_zero_can_be_drawn():
+    stability.from_flow([FLOW._replace(distance=np.zeros((3, 10)) + 1e-9 * TIME * (TIME > 5))])
+
+
+TRIED = 2.0 ** np.arange(-3, 4)
+
+
+def advised(**changes):
+    given = {
+        "diverged": np.array([0, 0, 0, 0, 0, 0.25, 1.0]),
+        "dead": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
+        "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
+        "along": np.linspace(1, 3, 7)[:, None] * np.array([1, 1.1, 1.2, np.nan]),
+        "bound_at_start": 1.5,
+        "recommended": 0.5,
+    }
+    return stability.advice(TRIED, **{**given, **changes}, title="which rate")
+
+
+def test_advice_shows_failures_costs_and_sharpness():
+    figure = advised()
+    failed, costs, sharp = figure.axes
+    died, diverged = failed.containers
+    np.testing.assert_allclose([bar.get_height() for bar in died], [0, 0, 0, 0, 0.5, 0.25, 0])
+    np.testing.assert_allclose([bar.get_y() for bar in diverged], [0, 0, 0, 0, 0.5, 0.25, 0])
+    np.testing.assert_allclose([bar.get_height() for bar in diverged], [0, 0, 0, 0, 0, 0.25, 1])
+    star = next(line for line in costs.lines if line.get_marker() == "*")
+    assert star.get_xdata()[0] == 0.5
+    assert star.get_ydata()[0] == pytest.approx(0.7 * 1.1)
+    limit = next(line for line in sharp.lines if line.get_linestyle() == "--")
+    np.testing.assert_allclose(limit.get_ydata() * limit.get_xdata(), 2)
+    assert "2 / sharpness at the start: 1.5" in [t.get_text() for t in costs.get_legend().texts]
+    figure.canvas.draw()
+
+
+def test_advice_without_a_recommendation_or_a_bound_can_be_drawn():
+    cost = np.full((7, 4), np.inf)
+    cost[0] = 1.0
+    figure = advised(recommended=None, bound_at_start=np.inf, cost=cost)
+    figure.canvas.draw()
+    assert not [line for line in figure.axes[1].lines if line.get_marker() == "*"]
