@@ -1,0 +1,311 @@
+"""How sharp does the cost become under a descent, and what does the learning rate do about it?
+
+    sharpness = largest eigenvalue of the Hessian;   on a quadratic cost descent needs it below
+    2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)
+
+Descent on a network seeks out ever sharper places until the limit of its learning rate stops it,
+and goes on there (Cohen et al. 2021, arXiv 2103.00065). Looked at twice. First on the small case of
+their code: 20 points of the Chebyshev polynomial of degree 5, a 1-100-1 tanh network that starts
+as PyTorch's layers do, the whole set a step; with plain descent, heavy ball and Nesterov's
+momentum. Their cost has a half: their learning rate is twice ours, their sharpness half of ours,
+and both limits are the same place. Then on the digit network (784-16-16-10, sigmoids, quadratic
+cost), the whole training set of mnist5k a step, and on the same network without the sigmoids of its
+last layer. Every panel is one sweep, its sharpness estimated at every record from the eigenvector
+before. Last, what `gd.advise` makes of the digits with mini-batches.
+
+    python experiments/edge_of_stability.py           (about 100 s on two cores)
+
+Expected: on the Chebyshev points the sharpness rises to the limit of every rate that can reach it
+and stays within 2 % of it (medians over the last quarter), while the cost goes on falling, not
+monotonically. On the digits it stops rising by itself near 0.7, short of the limits of small
+learning rates, and falls below its limit later on; with linear outputs it stays there.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+import gdjax as gd
+from gdjax.descent import OUTCOMES
+from gdjax.geometry import sharpness, stability_threshold
+from gdjax.plots import stability as plots
+from gdjax.problems import Layer, Network
+from gdjax.problems.costs import quadratic
+
+PANELS = ("plain", "heavy", "nesterov", "digits", "linear")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which descents are watched.
+
+    Args:
+        rates: of plain descent on the Chebyshev points.
+        steps: of it.
+        heavy_rates: with heavy-ball momentum.
+        nesterov_rates: with Nesterov's.
+        momentum: of both.
+        momentum_steps: of both.
+        seeds: starting points of each.
+        data: name of the data set of digits.
+        samples: images of it; None takes all.
+        digit_rates: of plain descent on it.
+        linear_rates: of plain descent on it with linear outputs.
+        digit_steps: of both.
+        digit_seeds: starting points of both.
+        records: of each descent, about so many; the whole set's digits swing with period 2, so an
+            odd number of steps from one to the next shows more.
+        tolerance: of the sharpness.
+        batch_size: images a step for the advice.
+        advice_steps: of the descents that the advice rests on.
+        advice_seeds: starting points of them.
+    """
+
+    rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
+    steps: int = 60_000
+    heavy_rates: tuple[float, ...] = (0.03, 0.04, 0.05, 0.06)
+    nesterov_rates: tuple[float, ...] = (0.01, 0.015, 0.02, 0.03)
+    momentum: float = 0.9
+    momentum_steps: int = 12_000
+    seeds: int = 3
+    data: str = "mnist5k"
+    samples: int | None = None
+    digit_rates: tuple[float, ...] = (1.0, 2.5, 3.5, 5.0)
+    linear_rates: tuple[float, ...] = (0.1, 0.15, 0.2, 0.4)
+    digit_steps: int = 1_500
+    digit_seeds: int = 1
+    records: int = 200
+    tolerance: float = 0.01
+    batch_size: int = 32
+    advice_steps: int = 250
+    advice_seeds: int = 4
+
+
+def chebyshev(points: int = 20, degree: int = 5, width: int = 100) -> gd.Problem:
+    """Regression on a Chebyshev polynomial by a tanh network that starts as PyTorch's layers do.
+
+    All weights and biases of a layer are uniform within 1 / sqrt(its inputs).
+    """
+    network = Network((1, width, 1), activation="tanh", output_activation="identity")
+    x = np.linspace(-1, 1, points)
+    y = np.cos(degree * np.arccos(x))
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return tuple(
+            Layer(*_uniform(k, (n_out, n_in)))
+            for k, n_in, n_out in ((first, 1, width), (second, width, 1))
+        )
+
+    def cost(params, batch):
+        return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
+
+    return gd.Problem(init=init, cost=cost, data=(x[:, None], y[:, None]), network=network)
+
+
+def linear_outputs(problem: gd.Problem) -> gd.Problem:
+    """The digits read by the same network, but for its last layer, which has no activation."""
+    network = dataclasses.replace(problem.network, output_activation="identity")
+
+    def cost(params, batch):
+        pixels = batch[0].astype(params[0].weights.dtype) / 255
+        return jnp.mean(quadratic(network.apply(params, pixels), jnp.asarray(batch[1])))
+
+    return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
+
+
+def _uniform(key, shape):
+    weights, bias = jax.random.split(key)
+    bound = 1 / np.sqrt(shape[1])
+    draw = partial(jax.random.uniform, minval=-bound, maxval=bound)
+    return draw(weights, shape), draw(bias, shape[:1])
+
+
+def watched(
+    config: Config, problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
+) -> xr.Dataset:
+    """Cost and sharpness of descents at all rates from all starts, one sweep."""
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(seeds)),
+        steps,
+        record_every=max(1, steps // config.records),
+        measures={"sharpness": sharpness(problem, tolerance=config.tolerance)},
+        optimizer=optimizer,
+    )
+    momentum = optimizer.keywords if isinstance(optimizer, partial) else {}
+    threshold = stability_threshold(runs.learning_rate.values, **momentum)
+    return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
+        threshold=("learning_rate", np.asarray(threshold))
+    )
+
+
+def advised(config: Config, problem: gd.Problem) -> xr.Dataset:
+    """What `gd.advise` says of the digits, and what it rests on."""
+    found = gd.advise(
+        problem,
+        steps=config.advice_steps,
+        batch_size=config.batch_size,
+        seeds=config.advice_seeds,
+    )
+    runs = found.runs
+    return xr.Dataset(
+        {
+            "cost": (("learning_rate", "seed"), runs.cost.values[..., -1]),
+            "along": (
+                ("learning_rate", "seed"),
+                runs.sharpness.isel(step=slice(1, None)).max("step").values,
+            ),
+            "diverged": ("learning_rate", found.diverged),
+            "dead": ("learning_rate", found.dead),
+            "bound_at_start": found.bound_at_start,
+            "recommended": np.nan if found.learning_rate is None else found.learning_rate,
+        },
+        {"learning_rate": found.learning_rates, "seed": runs.seed.values},
+        {"reason": found.reason},
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """All panels, names prefixed by them."""
+    small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
+    momentum = partial(optax.sgd, momentum=config.momentum)
+    of_small = (config.seeds, config.momentum_steps)
+    parts = {
+        "plain": watched(config, small, config.rates, config.seeds, config.steps, optax.sgd),
+        "heavy": watched(config, small, config.heavy_rates, *of_small, momentum),
+        "nesterov": watched(
+            config, small, config.nesterov_rates, *of_small, partial(momentum, nesterov=True)
+        ),
+        "digits": watched(
+            config, digits, config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd
+        ),
+        "linear": watched(
+            config,
+            linear_outputs(digits),
+            config.linear_rates,
+            config.digit_seeds,
+            config.digit_steps,
+            optax.sgd,
+        ),
+        "advice": advised(config, digits),
+    }
+    reason = parts["advice"].attrs["reason"]
+    return xr.merge(
+        [
+            part.drop_attrs().rename({name: f"{prefix}_{name}" for name in names(part)})
+            for prefix, part in parts.items()
+        ]
+    ).assign_attrs(reason=reason, momentum=config.momentum)
+
+
+def names(dataset: xr.Dataset) -> list[str]:
+    """Of variables, coordinates and dimensions."""
+    return sorted({*map(str, dataset.variables), *map(str, dataset.dims)})
+
+
+def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
+    """One part by its own names."""
+    part = dataset[[name for name in map(str, dataset.data_vars) if name.startswith(f"{prefix}_")]]
+    return part.rename({name: name.removeprefix(f"{prefix}_") for name in names(part)})
+
+
+def settled(part: xr.Dataset) -> dict:
+    """For each rate: where its sharpness is in the end, and what the cost does from there on."""
+    ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
+    cost = part.cost.transpose("learning_rate", "seed", "step").values
+    records = ratio.shape[-1]
+    found: dict = {"rates": [], "threshold": [], "late_over_threshold": [], "highest": []}
+    found |= {"reached_at_step": [], "cost_left_after_it": [], "records_with_rising_cost": []}
+    for index, rate in enumerate(part.learning_rate.values):
+        late = ratio[index, :, -records // 4 :]
+        # From the start on it may be above; reached is reached from below, or from above.
+        near = np.abs(ratio[index] - 1) < 0.02
+        first = [int(np.argmax(n)) if n.any() else -1 for n in near]
+        hit = [seed for seed, at in enumerate(first) if at >= 0]
+        left = [np.min(cost[index, s, -records // 10 :]) / cost[index, s, first[s]] for s in hit]
+        rises = [
+            np.mean(np.diff(cost[index, s, first[s] :]) > 0) for s in hit if first[s] < records - 1
+        ]
+        found["rates"].append(float(rate))
+        found["threshold"].append(float(part.threshold[index]))
+        found["late_over_threshold"].append(float(np.nanmedian(late)))
+        found["highest"].append(float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])))
+        found["reached_at_step"].append(
+            float(np.median([part.step.values[first[s]] for s in hit])) if hit else None
+        )
+        found["cost_left_after_it"].append(float(np.median(left)) if hit else None)
+        found["records_with_rising_cost"].append(float(np.median(rises)) if rises else None)
+    return found
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """How near to their limits sharpnesses stay, and what the advice is."""
+    found: dict = {}
+    for prefix in PANELS:
+        part = panel(dataset, prefix)
+        found |= {f"{prefix}_{name}": value for name, value in settled(part).items()}
+        for place, name in enumerate(("at_start", "at_first_record")):
+            found[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=place).median())
+        found[f"{prefix}_cost_at_end"] = [
+            float(c) for c in part.cost.isel(step=-1).median("seed").values
+        ]
+        found[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == OUTCOMES.index("diverged")))
+        found[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
+    return found | {
+        "advice": dataset.attrs["reason"],
+        "advice_learning_rate": float(dataset.advice_recommended),
+        "advice_bound_at_start": float(dataset.advice_bound_at_start),
+    }
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """The Chebyshev panels beside each other, the digits, and the advice."""
+    beta = dataset.attrs["momentum"]
+    titles = {
+        "plain": "Plain descent: limit 2/η",
+        "heavy": f"Heavy ball {beta:g}: {2 + 2 * beta:.3g}/η",
+        "nesterov": f"Nesterov {beta:g}: {(2 + 2 * beta) / (1 + 2 * beta):.3g}/η",
+        "digits": "Digit network, whole set: limit 2/η",
+        "linear": "With linear outputs: limit 2/η",
+    }
+
+    def first(prefix):
+        part = panel(dataset, prefix).isel(seed=0)
+        return plots.Edge(
+            title=titles[prefix],
+            step=part.step.values,
+            learning_rate=part.learning_rate.values,
+            sharpness=part.sharpness.transpose("learning_rate", "step").values,
+            threshold=part.threshold.values,
+            cost=part.cost.transpose("learning_rate", "step").values,
+        )
+
+    advice = panel(dataset, "advice")
+    recommended = float(advice.recommended)
+    return {
+        "chebyshev": plots.edge([first("plain"), first("heavy"), first("nesterov")]),
+        "digits": plots.edge([first("digits"), first("linear")]),
+        "advice": plots.advice(
+            advice.learning_rate.values,
+            diverged=advice.diverged.values,
+            dead=advice.dead.values,
+            cost=advice.cost.transpose("learning_rate", "seed").values,
+            along=advice.along.transpose("learning_rate", "seed").values,
+            bound_at_start=float(advice.bound_at_start),
+            recommended=None if np.isnan(recommended) else recommended,
+            title="Which learning rate for the digits, and why",
+        ),
+    }
+
+
+if __name__ == "__main__":
+    common.main("edge_of_stability", Config, run, plot, numbers)

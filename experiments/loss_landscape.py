@@ -1,0 +1,200 @@
+"""What does the cost look like around the place where a descent ends, and along its way there?
+
+    C(a, b) = C(w_end + a d_1 + b d_2),   |d_1| = |d_2| = 1
+
+The digit network descends from one start with three learning rates: far too small, good, far too
+large. Each end is seen on four planes of a 13,002-dimensional space: two random directions, two
+random ones scaled to each neuron's weights, the Hessian's two top eigenvectors, and the two
+principal components of the way itself. The first three have the same size and colours, so that they
+can be compared. The way does not lie in its plane: its distance from it, its own cost, and the cost
+of the nearest point in the plane stand beside each other.
+
+    python experiments/loss_landscape.py           (about 45 s)
+
+Expected: at the good rate (2) an end of cost 0.05 in a bowl that rises by 0.004 at distance 5 along
+a random direction and by more than 1 along the top eigenvector; a plane that explains 98 % of
+the way, and yet shows its start, of cost 2.5, at 0.85. At 30 the end is dead: cost 1.0 wherever one
+looks.
+"""
+
+from dataclasses import dataclass
+
+import common
+import jax
+import numpy as np
+import optax
+import xarray as xr
+
+import gdjax as gd
+from gdjax import geometry
+from gdjax.plots import landscapes
+
+VIEWS = {
+    "random": "random directions",
+    "neuron": "random, neuron-scaled",
+    "eigenvectors": "top eigenvectors",
+}
+BRANCHES = ("too small", "good", "too large")
+RISE_AT = 5.0  # distance at which the rise of the cost is told
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which descents, and how much of the cost is looked at.
+
+    Args:
+        data: name of the data set.
+        learning_rates: far too small, good, far too large.
+        epochs: passes over the training set.
+        batch_size: images a step.
+        seed: of the starting point and the order of mini-batches.
+        direction_seed: of the random directions.
+        snapshots: parameters kept along the way, about.
+        points: along each side of a plane.
+        reach: how far the planes around the end reach, to either side.
+        samples: only the first so many training images; None takes all.
+    """
+
+    data: str = "mnist5k"
+    learning_rates: tuple[float, float, float] = (0.03, 2.0, 30.0)
+    epochs: int = 20
+    batch_size: int = 32
+    seed: int = 0
+    direction_seed: int = 0
+    snapshots: int = 100
+    points: int = 51
+    reach: float = 15.0
+    samples: int | None = None
+
+
+def descend(config, problem, learning_rate):
+    """One descent with snapshots, the first of them its start."""
+    streams = gd.streams(0, seed=config.seed)
+    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
+    every = max(1, steps // config.snapshots)
+    return gd.descend(
+        problem,
+        optax.sgd(learning_rate),
+        problem.init(streams.init),
+        steps,
+        key=streams.order,
+        batch_size=config.batch_size,
+        record_every=every,
+        snapshot_every=every,
+    )
+
+
+def look(config: Config, problem, learning_rate: float) -> dict[str, xr.Dataset]:
+    """One descent, and its end on lines and planes."""
+    run = descend(config, problem, learning_rate)
+    way = geometry.trajectory_plane(
+        problem, run.snapshots, step=run.snapshot_step, points=config.points
+    ).assign_attrs(
+        learning_rate=learning_rate,
+        outcome=run.outcome,
+        test_accuracy=float(run.measures["test_accuracy"][-1]),
+        seed=config.seed,
+    )
+    side = np.linspace(-config.reach, config.reach, config.points)
+    along = np.linspace(-config.reach, config.reach, 301)
+    found = {"way": way}
+    key = jax.random.key(config.direction_seed)
+    for view in VIEWS:
+        two = geometry.view(view, problem.cost, run.params, problem.data, key=key)
+        first = dict([next(iter(two.items()))])
+        said = {"view": VIEWS[view], "seed": config.direction_seed}
+        found[view] = geometry.plane(problem, run.params, two, side, side).assign_attrs(said)
+        found[f"line_{view}"] = geometry.line(problem, run.params, first, along).assign_attrs(said)
+    return found
+
+
+def run(config: Config) -> xr.DataTree:
+    """All three descents, a branch each."""
+    problem = gd.problems.digits(config.data, samples=config.samples)
+    return xr.DataTree.from_dict(
+        {
+            f"{branch}/{name}": seen
+            for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)
+            for name, seen in look(config, problem, rate).items()
+        }
+    )
+
+
+def seen(tree, branch, name) -> xr.Dataset:
+    """One view of one descent's end."""
+    return tree[f"{branch}/{name}"].to_dataset()
+
+
+def curvature(line) -> float:
+    """Second difference of the cost at the middle of a line."""
+    cost, a = line.cost.values.astype(float), line.a.values
+    middle = len(a) // 2
+    return float((cost[middle + 1] + cost[middle - 1] - 2 * cost[middle]) / (a[1] - a[0]) ** 2)
+
+
+def numbers(tree) -> dict:
+    """How each descent ended, what its plane hides, and how steep it is around its end."""
+    found = {}
+    for branch in BRANCHES:
+        way = seen(tree, branch, "way")
+        gap = np.abs(way.path_cost.values - way.path_cost_in_slice.values)
+        told = {
+            "learning_rate": way.attrs["learning_rate"],
+            "outcome": way.attrs["outcome"],
+            "final_cost": float(way.path_cost[-1]),
+            "test_accuracy": way.attrs["test_accuracy"],
+            "explained_by_1": float(way.explained[0]),
+            "explained_by_2": float(way.explained[:2].sum()),
+            "off_plane_most": float(way.path_off.max()),
+            "start_cost": float(way.path_cost[0]),
+            "start_cost_in_plane": float(way.path_cost_in_slice[0]),
+            "difference_after_start_most": float(gap[1:].max()),
+        }
+        for view in VIEWS:
+            line = seen(tree, branch, f"line_{view}")
+            rise = line.cost.sel(a=[-RISE_AT, RISE_AT], method="nearest").mean()
+            told[f"rise_along_{view}"] = float(rise - line.cost.sel(a=0, method="nearest"))
+            told[f"curvature_along_{view}"] = curvature(line)
+            told[f"plane_{view}_lowest"] = float(seen(tree, branch, view).cost.min())
+        tops = seen(tree, branch, "line_eigenvectors").a.attrs["long_name"]
+        told["largest_eigenvalue"] = float(tops.split("= ")[1])
+        found |= {f"{branch.replace(' ', '_')}_{name}": value for name, value in told.items()}
+    return found
+
+
+def title(tree, branch) -> str:
+    """Of one descent, for pictures."""
+    way = seen(tree, branch, "way").attrs
+    rate, share = way["learning_rate"], way["test_accuracy"]
+    return f"learning rate {rate:g}, {branch}: {share:.1%} right"
+
+
+def plot(tree) -> dict:
+    """Ways, ends, the best end as a surface and on lines, and the descent in motion."""
+    ways = {title(tree, branch): seen(tree, branch, "way") for branch in BRANCHES}
+    ends = {
+        title(tree, branch): {text: seen(tree, branch, view) for view, text in VIEWS.items()}
+        for branch in BRANCHES
+    }
+    good = title(tree, "good")
+    lines = {view: seen(tree, "good", f"line_{view}") for view in VIEWS}
+    tops = numbers(tree)["good_largest_eigenvalue"]
+    return {
+        "descents": landscapes.descents(
+            ways, title="Three descents from one start, on their planes"
+        ),
+        "planes": landscapes.planes(
+            ends, title="Around the ends: one scale of distance and of cost"
+        ),
+        "surface": landscapes.surface(ways[good], title=good),
+        "lines": landscapes.lines(
+            {line.a.attrs["long_name"]: line for line in lines.values()},
+            parabolas={lines["eigenvectors"].a.attrs["long_name"]: tops},
+            title="The same minimum along three directions",
+        ),
+        "descent": landscapes.animation(ways[good], title=good),
+    }
+
+
+if __name__ == "__main__":
+    common.main("loss_landscape", Config, run, plot, numbers)

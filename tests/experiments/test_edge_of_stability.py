@@ -1,0 +1,95 @@
+"""Sharpness climbs to the limit of the learning rate, with momentum to its own, and stays there."""
+
+import edge_of_stability
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from edge_of_stability import Config
+
+SMALL = Config(
+    rates=(0.04, 0.06),
+    steps=12_000,
+    heavy_rates=(0.06,),
+    nesterov_rates=(0.03,),
+    momentum_steps=3_000,
+    seeds=2,
+    digit_rates=(3.0,),
+    linear_rates=(0.2,),
+    digit_steps=40,
+    digit_seeds=1,
+    records=100,
+    samples=200,
+    advice_steps=20,
+    advice_seeds=1,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return edge_of_stability.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return edge_of_stability.numbers(dataset)
+
+
+def test_the_start_is_that_of_the_published_code():
+    """20 points of T5 = 16 x^5 - 20 x^3 + 5 x; PyTorch's layers start within 1 / sqrt(inputs)."""
+    problem = edge_of_stability.chebyshev()
+    x, y = problem.data
+    np.testing.assert_allclose(y, 16 * x**5 - 20 * x**3 + 5 * x, atol=1e-12)
+    assert x.shape == (20, 1)
+    params = problem.init(jax.random.key(0))
+    assert [np.shape(a) for layer in params for a in layer] == [(100, 1), (100,), (1, 100), (1,)]
+    for layer, bound in zip(params, (1.0, 0.1), strict=True):
+        for leaf in layer:
+            assert float(jnp.max(jnp.abs(leaf))) <= bound
+    assert float(jnp.max(jnp.abs(params[0].weights))) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("panel", "known"),
+    [("plain", [2 / 0.04, 2 / 0.06]), ("heavy", [3.8 / 0.06]), ("nesterov", [3.8 / 2.8 / 0.03])],
+)
+def test_sharpness_stays_at_the_limit(found, panel, known):
+    np.testing.assert_allclose(found[f"{panel}_threshold"], known, rtol=1e-5)
+    # With momentum it falls below after each spike and climbs again.
+    allowed = 0.02 if panel == "plain" else 0.15
+    np.testing.assert_allclose(found[f"{panel}_late_over_threshold"], 1, atol=allowed)
+    assert found[f"{panel}_runs_diverged"] == 0
+    assert found[f"{panel}_sharpness_not_found"] == 0
+
+
+def test_it_climbs_there_from_below_while_the_cost_goes_on_falling(dataset, found):
+    """At 0.04 the limit, 50, is above where all starts begin; the cost falls, not monotonically."""
+    assert np.all(dataset.plain_sharpness.isel(plain_step=0) < 50)
+    assert found["plain_reached_at_step"][0] > 1000
+    assert found["plain_cost_left_after_it"][0] < 0.6
+    assert 0 < found["plain_records_with_rising_cost"][0] < 0.8
+
+
+def test_linear_outputs_are_the_network_before_its_last_sigmoids():
+    problem = edge_of_stability.gd.problems.digits("mnist5k", samples=20)
+    params = problem.init(jax.random.key(0))
+    images, labels = (jnp.asarray(a) for a in problem.data)
+    outputs = jnp.log(problem.predict(params, images)) - jnp.log1p(-problem.predict(params, images))
+    known = jnp.mean(jnp.sum((outputs - jax.nn.one_hot(labels, 10)) ** 2, axis=1))
+    found = edge_of_stability.linear_outputs(problem).cost(params, (images, labels))
+    assert float(found) == pytest.approx(float(known), rel=1e-4)
+
+
+def test_advice_is_given(found):
+    assert found["advice"].startswith("Learning rate ")
+    assert found["advice_learning_rate"] > 0
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    figures = edge_of_stability.plot(read)
+    assert list(figures) == ["chebyshev", "digits", "advice"]
+    for figure in figures.values():
+        figure.canvas.draw()

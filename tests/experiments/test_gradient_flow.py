@@ -1,0 +1,57 @@
+"""Descent is a first-order approximation of the flow; the flow itself is exact."""
+
+import gradient_flow
+import numpy as np
+import pytest
+import xarray as xr
+from gradient_flow import Config
+
+SMALL = Config(samples=40, digit_rate=0.4, digit_time=8.0, times=5)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return gradient_flow.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return gradient_flow.numbers(dataset)
+
+
+@pytest.mark.parametrize("problem", ["equal", "unequal", "digits"])
+def test_the_distance_is_of_first_order(found, problem):
+    assert found[f"{problem}_order"] == pytest.approx(1, abs=0.1)
+    assert found[f"{problem}_last_ratio"] == pytest.approx(2, rel=0.05)
+    assert found[f"{problem}_flow_arrived"]
+
+
+def test_the_flow_of_two_factors_is_known_and_keeps_their_balance(found):
+    assert found["equal_flow_error"] < 1e-8
+    assert found["unequal_balance_lost_by_flow"] < 1e-8
+    assert found["unequal_balance_order"] == pytest.approx(1, abs=0.1)
+
+
+def test_descent_from_equal_factors_is_its_recurrence(dataset):
+    """a <- a + eta (s - a^2) a."""
+    a, rate = SMALL.start, SMALL.factor_rate
+    every = round(float(dataset.equal_time[0]) / rate)
+    for product in dataset.equal_product.values[0]:
+        for _ in range(every):
+            a += rate * (SMALL.target - a**2) * a
+        assert product == pytest.approx(a**2, rel=1e-9)
+
+
+def test_the_error_of_the_flow_is_far_below_the_distances(dataset, found):
+    assert (
+        found["digits_flow_error_at_looser_tolerance"] < 0.1 * found["digits_largest_distances"][-1]
+    )
+    assert np.all(np.diff(dataset.digits_flow_cost) < 0)
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    figures = gradient_flow.plot(read)
+    assert list(figures) == ["from_flow"]
+    figures["from_flow"].canvas.draw()

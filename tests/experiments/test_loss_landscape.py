@@ -1,0 +1,69 @@
+"""Small: the ends of three descents, on planes that say what they are and hide nothing unsaid."""
+
+import loss_landscape
+import numpy as np
+import pytest
+import xarray as xr
+from loss_landscape import BRANCHES, VIEWS, Config
+
+SMALL = Config(epochs=3, snapshots=10, points=7, samples=1000)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return loss_landscape.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(tree):
+    return loss_landscape.numbers(tree)
+
+
+def test_all_three_start_at_the_same_cost_and_the_large_rate_kills(tree, found):
+    starts = {found[f"{branch.replace(' ', '_')}_start_cost"] for branch in BRANCHES}
+    assert len(starts) == 1
+    assert found["good_final_cost"] < found["too_small_final_cost"]
+    assert found["too_large_outcome"] == "dead"
+    assert found["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_dead_end_is_flat_wherever_one_looks(tree):
+    for view in VIEWS:
+        cost = loss_landscape.seen(tree, "too large", view).cost.values
+        assert np.ptp(cost) < 0.01
+
+
+def test_the_end_is_steepest_along_the_eigenvector_and_as_curved_as_its_eigenvalue(found):
+    """No direction is more curved than the top eigenvector; measured from the costs alone."""
+    for branch in ("too_small", "good"):
+        largest = found[f"{branch}_largest_eigenvalue"]
+        along = {view: found[f"{branch}_curvature_along_{view}"] for view in VIEWS}
+        assert along["eigenvectors"] == pytest.approx(largest, rel=0.03)
+        assert max(along["random"], along["neuron"]) < along["eigenvectors"]
+
+
+def test_planes_through_an_end_have_its_cost_in_the_middle_and_one_size(tree):
+    for branch in BRANCHES:
+        way = loss_landscape.seen(tree, branch, "way")
+        for view in VIEWS:
+            plane = loss_landscape.seen(tree, branch, view)
+            assert float(plane.cost[3, 3]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
+            assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
+            assert (plane.a[0], plane.a[-1]) == (-SMALL.reach, SMALL.reach)
+
+
+def test_ways_come_with_what_their_planes_hide(tree, found):
+    way = loss_landscape.seen(tree, "good", "way")
+    assert way.path_off[-1] < 1e-5
+    assert found["good_off_plane_most"] > 0.01
+    assert 0.5 < found["good_explained_by_1"] < found["good_explained_by_2"] < 1
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
+    pictures = loss_landscape.plot(stored)
+    assert list(pictures) == ["descents", "planes", "surface", "lines", "descent"]
+    for name in ("descents", "planes", "surface", "lines"):
+        pictures[name].canvas.draw()
+    assert len(pictures["descent"].frames) <= 60
