@@ -1,4 +1,4 @@
-"""The same descents in PyTorch, for `speed.py`; measured where PyTorch can be imported."""
+"""The same work in PyTorch, for `speed.py`; measured where its packages can be imported."""
 
 import importlib
 from itertools import pairwise
@@ -23,10 +23,34 @@ def _cost(torch, params, x, y):
     return ((x - y) ** 2).sum(-1).mean()
 
 
-def _setup(torch, problem, count):
+def _samples(torch, problem, count):
     x = torch.tensor(problem.data[0][:count]).float() / 255
-    y = torch.nn.functional.one_hot(torch.tensor(problem.data[1][:count]).long(), 10).float()
-    return x, y, [[torch.randn(i, o) / i**0.5, torch.zeros(o)] for i, o in pairwise(WIDTHS)]
+    return x, torch.nn.functional.one_hot(torch.tensor(problem.data[1][:count]).long(), 10).float()
+
+
+def _setup(torch, problem, count):
+    starts = [[torch.randn(i, o) / i**0.5, torch.zeros(o)] for i, o in pairwise(WIDTHS)]
+    return *_samples(torch, problem, count), starts
+
+
+def _network(torch, layers):
+    """A sigmoid network of given weights and biases, as a module."""
+    stages = []
+    for layer in layers:
+        linear = torch.nn.Linear(*layer[0].shape[::-1])
+        with torch.no_grad():
+            for parameter, values in zip(linear.parameters(), layer, strict=True):
+                parameter.copy_(torch.tensor(values.tolist()))
+        stages += [linear, torch.nn.Sigmoid()]
+    return torch.nn.Sequential(*stages)
+
+
+def _package(name):
+    """A package that builds on PyTorch, or None."""
+    try:
+        return importlib.import_module(name) if found() else None
+    except ImportError:
+        return None
 
 
 def _descend(torch, flat, cost):
@@ -82,3 +106,55 @@ def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
 
     loop()
     return 1e6 * min(common.seconds(loop) for _ in range(repeats)) / len(order)
+
+
+def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -> float | None:
+    """Seconds for the costs of a sigmoid network on a plane with `loss-landscapes`, or None.
+
+    The plane reaches from -1 to 1 along both directions, `side` points each. (Every other row
+    comes out one step to the side: the package turns around before it evaluates.)
+    """
+    torch, package = found(), _package("loss_landscapes")
+    if package is None:
+        return None
+    x, y = _samples(torch, problem, len(problem.data[1]))
+    step = 2 / (side - 1)
+
+    def model(first, second):
+        moved = [
+            [base + first * d_1 + second * d_2 for base, d_1, d_2 in zip(*layer, strict=True)]
+            for layer in zip(params, *directions, strict=True)
+        ]
+        return _network(torch, moved)
+
+    metrics = importlib.import_module("loss_landscapes.metrics")
+    metric = metrics.Loss(lambda outputs, t: ((outputs - t) ** 2).sum(-1).mean(), x, y)
+
+    def work():
+        # It steps along the second direction before it evaluates.
+        corners = (-1, -1 - step), (side * step - 1, -1 - step), (-1, (side - 1) * step - 1)
+        with torch.no_grad():
+            return package.planar_interpolation(*(model(*c) for c in corners), metric, side)
+
+    work()
+    return min(common.seconds(work) for _ in range(repeats))
+
+
+def eigenvalues(
+    problem: Any, params: Any, count: int, repeats: int
+) -> tuple[float, list[float]] | None:
+    """Seconds for the largest eigenvalues with `pyhessian` at its own tolerance; the values."""
+    torch, package = found(), _package("pyhessian")
+    if package is None:
+        return None
+    model = _network(torch, params)
+    x, y = _samples(torch, problem, len(problem.data[1]))
+
+    def work():
+        operator = package.hessian(
+            model, lambda a, t: ((a - t) ** 2).sum(-1).mean(), data=(x, y), cuda=False
+        )
+        return operator.eigenvalues(top_n=count)[0]
+
+    values = work()
+    return min(common.seconds(work) for _ in range(repeats)), values

@@ -5,11 +5,12 @@
 Everything is measured in one process, each work beside the matrix product's rate at that moment, so
 the ratios hold when the machine's speed drifts. A run-step counts 4 * samples * parameters
 operations (forward, and the gradient of the weights). Peers are measured where they can be
-imported: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`.
+imported: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
+loss-landscapes for a plane, PyHessian for eigenvalues.
 
-Command: python experiments/speed.py      (about 4 minutes on two cores, with PyTorch)
+Command: python experiments/speed.py      (about 6 minutes on two cores, with all peers)
 Expected: shares of at least 0.70 for the whole set, 0.30 for batches in one order, 0.15 for batches
-in 64 orders.
+in 64 orders, 0.60 for a plane.
 """
 
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 import common
 import peers
 import timed_descents as descents
+import timed_geometry as geometry
 from timing import Clock
 
 
@@ -69,6 +71,9 @@ def run(config: Config) -> Any:
         lambda: descents.trainability(clock, config),
         lambda: descents.many_runs(config),
         lambda: descents.second_start(config),
+        lambda: geometry.planes(clock, config, dataset),
+        lambda: geometry.eigenvalues(clock, config, dataset),
+        lambda: geometry.paths(clock, config, dataset),
     ):
         found |= part()
     found["matrix_product_GFlops"] = max(clock.rates) / 1e9

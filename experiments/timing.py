@@ -42,6 +42,6 @@ class Clock:
         return min(seconds), max(rates)
 
 
-def share(seconds: float, rate: float, samples: int, run_steps: int) -> float:
+def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
     """Part of the matrix product's rate that the work's own operations reached."""
     return 4 * samples * PARAMETERS * run_steps / seconds / rate

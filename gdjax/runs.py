@@ -60,6 +60,12 @@ class Slab(NamedTuple):
             NamedSharding(self.mesh, PartitionSpec("runs")),
         )
 
+    def filled(self, runs: PyTree, first: int) -> PyTree:
+        """The slab that begins at run `first`; copies of the last run fill up what is missing."""
+        count = jax.tree.leaves(runs)[0].shape[0]
+        rows = np.minimum(np.arange(first, first + self.runs), count - 1)
+        return self.place(jax.tree.map(lambda a: a[rows], runs))
+
     def share(self, shared: PyTree) -> PyTree:
         """Arrays that every run sees, on all the devices."""
         return jax.device_put(shared, NamedSharding(self.mesh, PartitionSpec()))
@@ -142,7 +148,7 @@ def in_slabs(
 ) -> PyTree:
     """Any number of runs through the program of a slab, one slab after another.
 
-    The last slab is filled up with copies of the last run. A progress bar shows how many are done
+    A progress bar shows how many are done
     (on a terminal, after two seconds).
 
     Args:
@@ -160,8 +166,7 @@ def in_slabs(
     found = []
     with tqdm(total=count, unit=unit, delay=2, disable=None, leave=False) as bar:
         for first in range(0, count, slab.runs):
-            rows = np.minimum(np.arange(first, first + slab.runs), count - 1)
-            some = slab.place(jax.tree.map(lambda a, rows=rows: a[rows], runs))
+            some = slab.filled(runs, first)
             found.append(jax.tree.map(np.asarray, program(some, *shared)))
             bar.update(min(slab.runs, count - first))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)

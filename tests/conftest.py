@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 CACHE = Path(__file__).parent.parent / ".jax_cache"
@@ -18,3 +19,17 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session
+
+# Where compiling takes most of the time, and no bits are compared with those of another process.
+QUICKLY = {"geometry", "minima", "experiments"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly(request):
+    """Half the compiler's work is left out where a test runs its programs but once."""
+    if request.path.parent.name not in QUICKLY:
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

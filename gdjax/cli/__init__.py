@@ -10,6 +10,8 @@ import tyro
 
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
+from gdjax.cli.minima import Minima
+from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
@@ -24,6 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Replay, tyro.conf.subcommand("replay")]
         | Annotated[Landscape, tyro.conf.subcommand("landscape")]
+        | Annotated[Spectrum, tyro.conf.subcommand("spectrum")]
+        | Annotated[Minima, tyro.conf.subcommand("minima")]
         | Annotated[Data, tyro.conf.subcommand("data")],
         prog="gdjax",
         description="See gradient descent: what the step does, and where it ends.",

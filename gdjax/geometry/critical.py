@@ -100,7 +100,7 @@ def classify(
       the gradient is. "maximum": the first of these alone.
     - "minimum": the smallest is at least -tolerance, the largest above it. It may be degenerate:
       see `nullity`.
-    - "undecided": residuals too large to say so, or numbers that are not finite.
+    - "undecided": residuals or rounding too large to say so, or numbers that are not finite.
 
     Args:
         cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
@@ -135,11 +135,14 @@ def classify(
     found = ends(product, mask, key_start, eigenvalue_tolerance, restarts)
     tolerance = jnp.maximum(eigenvalue_tolerance * found.norm, gradient_tolerance)
     smallest, largest = found.values
+    # A value may be wrong by rounding; that an eigenvalue lies no further out rests on residuals.
+    rounding = with_rounding(jnp.zeros_like(found.residuals), found.norm)[0]
+    down, up = smallest < -tolerance - rounding, largest > tolerance + rounding
     small, large = found.residuals <= tolerance
-    down, up = smallest < -tolerance, largest > tolerance
+    not_down, not_up = (smallest >= -tolerance) & small, (largest <= tolerance) & large
     finite = jnp.isfinite(size) & jnp.isfinite(found.norm) & jnp.all(jnp.isfinite(found.residuals))
     by_hessian = jnp.select(
-        [~jnp.any(live), down & up, down & large, ~down & small & up, ~down & small & large],
+        [~jnp.any(live), down & up, down & not_up, not_down & up, not_down & not_up],
         [FLAT, SADDLE, MAXIMUM, MINIMUM, FLAT],
         UNDECIDED,
     )

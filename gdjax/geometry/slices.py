@@ -29,7 +29,6 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
-from tqdm import tqdm
 
 from gdjax import runs
 from gdjax.errors import InputError
@@ -208,22 +207,11 @@ def evaluate(
         slab = runs.Slab(wide, devices)
         program = _program(kind, function, slab)
         shared = slab.share((base, data))
-        need = program.compile(_rows_from(0, rows, count, slab), *shared).memory_analysis()
+        need = program.compile(slab.filled(rows, 0), *shared).memory_analysis()
         if width or wide == 1 or need.temp_size_in_bytes <= limit:
             break
         wide //= 2
-    found = []
-    with tqdm(total=count, unit="point", delay=2, disable=None, leave=False) as bar:
-        for first in range(0, count, slab.runs):
-            found.append(np.asarray(program(_rows_from(first, rows, count, slab), *shared)))
-            bar.update(min(slab.runs, count - first))
-    return np.concatenate(found)[:count]
-
-
-def _rows_from(first, rows, count, slab):
-    """A slab of rows, laid out over its devices; what is missing at the end repeats the last."""
-    taken = np.minimum(np.arange(first, first + slab.runs), count - 1)
-    return slab.place(jax.tree.map(lambda a: a[taken], rows))
+    return runs.in_slabs(program, slab, rows, shared, unit="point")
 
 
 def on_slice(

@@ -1,4 +1,5 @@
 from .basins import basins as basins
+from .basins import limits as limits
 from .census import census as census
 from .census import kinds as kinds
 from .counting import Shares as Shares

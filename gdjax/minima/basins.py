@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import ArrayLike, Float, Scalar
+from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
 from gdjax.descent.outcome import OUTCOMES
@@ -129,6 +129,28 @@ def basins(
         tolerance=tolerance,
         near=near,
     )
+
+
+def limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " minima"]:
+    """The learning rate at which each minimum of a test function stops being stable.
+
+        (2 + 2 momentum) / (largest eigenvalue of the Hessian there)
+
+    Args:
+        name: of a registered function; its certified minima, lowest first.
+        momentum: of heavy-ball momentum.
+
+    Examples:
+        >>> limits("quartic").round(3).tolist()
+        [0.111, 0.145]
+    """
+    known = functions.find(name)
+    minima = np.array([np.atleast_1d(point.x) for point in known.minima])
+    if not len(minima):
+        return np.zeros(0)
+    with jax.enable_x64(True):
+        sharpness = _eigenvalues(known.f, minima)[:, -1]
+        return np.asarray(stability_threshold(sharpness, momentum))
 
 
 def _checked(name, values):

@@ -144,6 +144,7 @@ def _costs(problem, params, data, first, second, arrangement, *, points, devices
     scale = _pixel_scale(problem, params, data)
     samples = jax.tree.leaves(data)[0].shape[0] if data is not None else 0
     length = block_length(samples) if samples else 0
+    pairs = jax.tree.map(np.asarray, (first, second, arrangement))
     total = np.zeros((len(first), points))
     begins = range(0, samples, length) if scale is not None else [0]
     for begin in begins:
@@ -162,9 +163,7 @@ def _costs(problem, params, data, first, second, arrangement, *, points, devices
         slab = Slab(int(np.clip(room // size, 1, 64)), devices)
         program, shared = _program(evaluate, slab), slab.share((shared, t))
         for start in range(0, len(first), slab.runs):
-            rows = np.minimum(np.arange(start, start + slab.runs), len(first) - 1)
-            pairs = jax.tree.map(lambda a, r=rows: np.asarray(a)[r], (first, second, arrangement))
-            found = np.asarray(program(*slab.place(pairs), *shared))
+            found = np.asarray(program(*slab.filled(pairs, start), *shared))
             count = min(slab.runs, len(first) - start)
             total[start : start + count] += share * found[:count]
             bar.update(count * share)

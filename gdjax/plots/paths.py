@@ -12,6 +12,9 @@ from gdjax.plots.style import BLACK, CYCLE, GREY, style
 Profiles = Mapping[str, Float[np.ndarray, "pairs points"]]
 
 
+NUMBERED = 16  # rows of a matrix that are told by their own numbers, not by their place
+
+
 def along_paths(
     t: Float[np.ndarray, " points"],
     cost: Mapping[str, Profiles],
@@ -80,7 +83,7 @@ def spread(
         title: of the picture.
     """
     with style():
-        figure = Figure(figsize=(8, 5))
+        figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
         kinds = list(dict.fromkeys(kind for found in barriers.values() for kind in found))
         rng = np.random.default_rng(0)  # scatters points sideways, so that all can be seen
@@ -125,6 +128,7 @@ def barrier_matrix(
     *,
     order: Int[np.ndarray, " runs"] | None = None,
     groups: Int[np.ndarray, " runs"] | None = None,
+    unit: str = "network",
     label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
@@ -137,6 +141,7 @@ def barrier_matrix(
             where there is none.
         order: of the networks; by clustering of the last matrix if None.
         groups: number of the group of each network; lines are drawn where it changes.
+        unit: what stands in a row and in a column.
         label: what a barrier is measured in.
         title: of the whole.
     """
@@ -144,21 +149,24 @@ def barrier_matrix(
     order = by_cluster(last) if order is None else order
     most = max((float(m[np.isfinite(m)].max(initial=0)) for m in matrices.values()), default=0)
     with style():
-        figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.4))
+        figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.9))
         panels = figure.subplots(1, len(matrices), squeeze=False, sharey=True)[0]
         for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
             image = axes.imshow(matrix[np.ix_(order, order)], vmin=0, vmax=most or 1)
             off = matrix[~_same(len(matrix))]
             half = np.median(off[np.isfinite(off)]) if np.isfinite(off).any() else np.nan
-            axes.set_title(f"{name}\nmedian {half:.2g}")
-            axes.set_xlabel("network, ordered by cluster")
+            axes.set_title(f"{name}\nmedian {half:.3g}")
+            axes.set_xlabel(f"{unit}, ordered by cluster")
             for side in (axes.xaxis, axes.yaxis):
-                side.set_major_locator(MaxNLocator(6, integer=True))
+                if len(matrix) <= NUMBERED:
+                    side.set_ticks(range(len(matrix)), [str(k) for k in order])
+                else:
+                    side.set_major_locator(MaxNLocator(6, integer=True))
             if groups is not None:
                 for edge in np.flatnonzero(np.diff(groups[order])) + 0.5:
                     axes.axhline(edge, color="white", linewidth=1)
                     axes.axvline(edge, color="white", linewidth=1)
-        panels[0].set_ylabel("network, ordered by cluster")
+        panels[0].set_ylabel(f"{unit}, ordered by cluster")
         bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
         bar.set_label(label)
         if title:

@@ -4,6 +4,8 @@ from .costs import accuracy as accuracy
 from .costs import cross_entropy as cross_entropy
 from .costs import quadratic as quadratic
 from .critical_points import CriticalPoint as CriticalPoint
+from .decayed import decayed as decayed
+from .decayed import few_digits as few_digits
 from .digits import digits as digits
 from .functions import FUNCTIONS as FUNCTIONS
 from .functions import Function as Function

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.basins import CODES, DIVERGED, ELSEWHERE, NOT_ARRIVED, basins
+from gdjax.minima.basins import CODES, DIVERGED, ELSEWHERE, NOT_ARRIVED, basins, limits
 
 # Rastrigin's ripples are parted by its maxima (TRUTHS: certified in problems/critical_points.py).
 HILLS = sorted(
@@ -49,6 +49,9 @@ def test_the_four_minima_and_their_limits(himmelblau):
     # Largest eigenvalues as in TRUTHS, in the order of the registry.
     np.testing.assert_allclose(himmelblau.sharpness, [82.284, 105.419, 80.550, 133.786], atol=5e-4)
     np.testing.assert_allclose(himmelblau.limit[0], 2 / himmelblau.sharpness.values)
+    np.testing.assert_allclose(limits("himmelblau"), himmelblau.limit[0], rtol=1e-12)
+    np.testing.assert_allclose(limits("himmelblau", momentum=0.9), 1.9 * himmelblau.limit[0])
+    assert len(limits("monkey_saddle")) == 0
     # 0.014 is below the limit of all four: all are still found, but not from the same starts.
     assert np.all(himmelblau.share.sel(learning_rate=0.014) > 0)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
 
 from gdjax.errors import InputError
 from gdjax.minima import (
@@ -18,6 +19,7 @@ from gdjax.minima import (
     canonical,
     canonical_arrangement,
     coordinates,
+    groups,
     random_arrangement,
 )
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
@@ -101,8 +103,10 @@ def test_a_thousand_equivalents_come_to_one_form(activation):
 
     others, found = forms(params, keys)
     assert float(canonical_arrangement(network, params)[1]) > 1e-5  # no ties in this one
-    for leaf in jax.tree.leaves(found):
-        assert np.ptp(np.asarray(leaf), axis=0).max() < 3e-5
+    for leaf in map(np.asarray, jax.tree.leaves(found)):
+        assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
+    points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(found)
+    assert len(groups(np.asarray(points), 1e-3).width) == 1
     # They were different before: no two of the thousand have the same first weights.
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 

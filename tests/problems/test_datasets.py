@@ -77,7 +77,11 @@ def test_mnist5k_without_its_package(monkeypatch):
         load("mnist5k")
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"1,2,3\n"), gzip.compress(b"0.0\n")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"1,2,3\n"), gzip.compress(b"0.0\n")],
+    ids=["empty", "short", "odd"],
+)
 def test_mnist5k_from_a_damaged_package(content, tmp_path, monkeypatch):
     (tmp_path / "data" / "data").mkdir(parents=True)
     (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(content)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import speed
 import timed_descents
+import timed_geometry
 from timing import Clock, share
 
 from gdjax.problems.datasets import Dataset
@@ -48,3 +49,11 @@ def test_tiny_networks_against_a_step_called_from_python(clock):
     assert found["trainability_times_stepwise"] == pytest.approx(
         found["trainability_run_steps_a_second"] / found["trainability_stepwise_run_steps_a_second"]
     )
+
+
+@pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
+def test_every_part_of_geometry_measures_something(part, clock, dataset):
+    found = getattr(timed_geometry, part)(clock, SMALL, dataset)
+    assert found
+    assert all(value > 0 for value in found.values())
+    assert found.get("eigenvalues_largest_residual", 0) < 1e-3

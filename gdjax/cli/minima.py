@@ -1,0 +1,303 @@
+"""`gdjax minima`: how many different minima did some descents find, and what lies between them?"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gdjax.cli.store import exists, parse_at
+from gdjax.errors import InputError
+
+DATA = "mnist5k"
+STARTS = 400  # of a function
+NETWORKS = 16
+STEPS = 5000  # of networks, with momentum
+FUNCTION_STEPS = 1000
+MOMENTUM = 0.9  # of networks
+LEARNING_RATE = 3.0  # of networks
+OF_LIMIT = 0.2  # of the rate at which the sharpest minimum of a function stops being stable
+NO_LIMIT = 0.5  # where a function has no isolated minimum
+ROWS = 20  # of the table that are printed
+
+
+@dataclass(frozen=True)
+class Minima:
+    """Count the different minima that descents from many starts ended in.
+
+    Without --store or --function, digit networks are trained on a subset (--samples) small enough
+    that gradients become small, with weight decay, without which their minima are no points.
+    """
+
+    store: Path | None = None
+    """Zarr store of a sweep, whose ends are looked at."""
+    at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
+    """Only the runs of the store nearest to these, such as learning_rate=0.5."""
+    function: (
+        Literal[
+            "quartic",
+            "sine_bowl",
+            "two_sines",
+            "rosenbrock",
+            "himmelblau",
+            "beale",
+            "rastrigin",
+            "six_hump_camel",
+            "styblinski_tang",
+            "ackley",
+            "goldstein_price",
+            "monkey_saddle",
+            "two_factors",
+        ]
+        | None
+    ) = None
+    """Test function that is descended from random starts."""
+    data: str | None = None
+    """Data set of the digit networks; mnist5k if nothing else is given."""
+    seeds: int | None = None
+    """Random starts; 16 for networks, 400 for a function."""
+    learning_rate: float | None = None
+    """Of the descents; 3 for networks; for a function 0.2 of what its sharpest minimum bears."""
+    steps: int | None = None
+    """Of each descent; 5000 for networks (whole set, momentum 0.9), 1000 for a function."""
+    samples: int = 50
+    """Training images of the networks."""
+    widths: tuple[int, ...] = (16, 16)
+    """Their hidden neurons a layer, sigmoids."""
+    decay: float = 1e-3
+    """Their weight decay: cost of a weight of 1. Biases have none."""
+    tolerance: float = 1e-3
+    """Ends up to this far apart are one minimum, in the units of the parameters."""
+    polishing: int = 200
+    """Steps of Newton's method that polish an end, at most."""
+    out: Path | None = None
+    """Folder for results; by default results/minima/<hash of these settings>."""
+
+    def run(self) -> None:
+        """Take the census, print its table, write data, summary and pictures."""
+        self._check()
+        from gdjax.cli import process, results
+
+        process.own()
+        from gdjax.minima import census_of
+
+        folder = results.folder("minima", self, self.out)
+        store = self.store
+        if store is None:
+            with process.resumable(f"gdjax minima with --out {folder} and these settings"):
+                store = self._swept(folder / "runs.zarr")
+        found = census_of(store, parse_at(self.at), tolerance=self.tolerance, steps=self.polishing)
+        self._write(folder, found)
+
+    def _check(self):
+        """What is wrong is said before JAX is imported."""
+        origins = {"--store": self.store, "--function": self.function, "--data": self.data}
+        given = [flag for flag, value in origins.items() if value is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)}: expected one of them")
+        if self.at and self.store is None:
+            raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a part of")
+        if self.store is not None:
+            exists(self.store)
+            parse_at(self.at)
+        whole = {
+            "--seeds": self.seeds,
+            "--steps": self.steps,
+            "--samples": self.samples,
+            "--widths": min(self.widths, default=1),
+            "--polishing": self.polishing,
+        }
+        for flag, number in whole.items():
+            if number is not None and number < 1:
+                raise InputError(f"{flag} {number}: expected at least 1")
+        for flag, number in (
+            ("--learning-rate", self.learning_rate),
+            ("--tolerance", self.tolerance),
+        ):
+            if number is not None and not 0 < number < float("inf"):
+                raise InputError(f"{flag} {number}: expected a number above 0")
+        if not 0 <= self.decay < float("inf"):
+            raise InputError(f"--decay {self.decay}: expected a number >= 0")
+
+    def _swept(self, store: Path) -> Path:
+        """Descend from random starts into a store; what it holds is not computed again."""
+        import optax
+
+        from gdjax.problems import few_digits, function
+        from gdjax.sweeps import axes, sweep
+
+        if self.function is not None:
+            problem, rate, momentum = function(self.function), self._rate(self.function), 0.0
+            seeds, steps = self.seeds or STARTS, self.steps or FUNCTION_STEPS
+        else:
+            problem = few_digits(
+                self.data or DATA, samples=self.samples, widths=self.widths, decay=self.decay
+            )
+            rate, momentum = self.learning_rate or LEARNING_RATE, MOMENTUM
+            seeds, steps = self.seeds or NETWORKS, self.steps or STEPS
+        sweep(
+            problem,
+            axes(learning_rate=[rate], momentum=[momentum], seed=range(seeds)),
+            steps,
+            optimizer=optax.sgd,
+            record_every=steps,
+            measures={},
+            store=store,
+        )
+        return store
+
+    def _rate(self, name: str) -> float:
+        from gdjax.minima import limits
+
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return OF_LIMIT * float(limits(name).min(initial=NO_LIMIT))
+
+    def _write(self, folder: Path, found: Any) -> None:
+        from gdjax.cli import results
+        from gdjax.minima import basins, kinds
+        from gdjax.plots import minima, paths
+
+        found.to_zarr(folder / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+        rows, told = table(found), numbers(found)
+        _print(rows, told, found.attrs["tolerance"])
+        title = f"{len(rows)} minima of {found.sizes['run']} runs"
+        figures = {}
+        share = found.share.values
+        if len(rows) and found["count"].max() > 1:
+            rest = {k: n / found.sizes["run"] for k, n in kinds(found).items() if k != "minimum"}
+            figures["shares"] = minima.frequencies(
+                share,
+                found.share_low.values,
+                found.share_high.values,
+                found.minimum_cost.values,
+                rest=rest,
+                title=title,
+            )
+        if "barrier" in found:
+            compared = found.sizes["compared"]
+            lowest = f", the {compared} lowest" if compared < len(rows) else ""
+            figures["map"] = minima.located(
+                found.position.values,
+                float(found.position_share),
+                share[:compared],
+                found.minimum_cost.values[:compared],
+                title=title + lowest,
+            )
+            barriers = {"straight": found.barrier.values}
+            if "canonical" in found.attrs["compared"]:  # else there is nothing to be matched
+                barriers["after matching"] = found.matched_barrier.values
+            figures["barriers"] = paths.barrier_matrix(
+                barriers, unit="minimum", label="barrier in cost", title=title + lowest
+            )
+        if self.function is not None and _coordinates(found) == 2:
+            seen = basins(self.function, found.learning_rate.values[:1])
+            seen.to_zarr(folder / "basins.zarr", mode="w", zarr_format=3, consolidated=False)
+            figures["basins"] = minima.basin_maps(
+                *minima.of_basins(seen, [(0, 0)]),
+                title=f"{seen.attrs['formula']}: where a start ends",
+            )
+        results.write_summary(folder, "minima", self, {**told, "minima": rows})
+        for name, figure in figures.items():
+            results.save_figure(figure, folder / f"{name}.png")
+        print(f"written to {folder}")
+
+
+def table(found: Any) -> list[dict[str, Any]]:
+    """One row a minimum, lowest first."""
+    measures = [name for name in ("test_accuracy",) if name in found]
+    names = {
+        "runs": "count",
+        "share": "share",
+        "share_low": "share_low",
+        "share_high": "share_high",
+        "cost": "minimum_cost",
+        **{name: name for name in measures},
+        "sharpness": "sharpness",
+        "nullity": "minimum_nullity",
+    }
+    columns = {name: found[variable].values.tolist() for name, variable in names.items()}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if 0 < _coordinates(found) <= 2:
+        places = found["params"].values.reshape(len(rows), _coordinates(found)).tolist()
+        rows = [{**row, "at": at} for row, at in zip(rows, places, strict=True)]
+    return [{"minimum": number, **row} for number, row in enumerate(rows)]
+
+
+def _coordinates(found):
+    """How many a minimum has that is one array; 0 for networks and other trees."""
+    return math.prod(found["params"].shape[1:]) if "params" in found else 0
+
+
+def numbers(found: Any) -> dict[str, Any]:
+    """What a census says beside its table."""
+    from gdjax.minima import kinds
+
+    told: dict[str, Any] = {"runs": found.sizes["run"], "ended": kinds(found)}
+    for name in found.data_vars:
+        if str(name).startswith("unseen_") or name in (
+            "gap",
+            "stable_from",
+            "stable_to",
+            "functions",
+        ):
+            told[str(name)] = float(found[name])
+    for name in ("barrier", "matched_barrier", "distance", "matched_distance"):
+        if name in found:
+            told[f"{name}_median"] = _median(found[name].values)
+    return told
+
+
+def _median(matrix):
+    """Of the pairs of a symmetric matrix."""
+    import numpy as np
+
+    return float(np.median(matrix[np.triu_indices(len(matrix), 1)]))
+
+
+def _print(rows, told, tolerance):
+    accurate = bool(rows) and "test_accuracy" in rows[0]
+    accuracy = "  test accuracy" if accurate else ""
+    place = "  at" if rows and "at" in rows[0] else ""
+    print(f"minimum  runs  share, 95 % interval         cost{accuracy}  sharpness  nullity{place}")
+    for row in rows[:ROWS]:
+        accuracy = f"  {row['test_accuracy']:>13.1%}" if accurate else ""
+        place = f"  {_place(row['at'])}" if "at" in row else ""
+        print(
+            f"{row['minimum']:>7}  {row['runs']:>4}  {row['share']:>6.1%} "
+            f"({row['share_low']:>5.1%} - {row['share_high']:>5.1%})  {row['cost']:>11.5g}"
+            f"{accuracy}  {row['sharpness']:>9.4g}  {row['nullity']:>7}{place}"
+        )
+    if len(rows) > ROWS:
+        print(f"... and {len(rows) - ROWS} more, in summary.json")
+    ended = told["ended"]
+    others = ", ".join(f"{count} {kind}" for kind, count in ended.items() if kind != "minimum")
+    print(
+        f"{ended.get('minimum', 0)} of {told['runs']} runs ended in {len(rows)} minima; "
+        f"in none: {others or 'not one'}"
+    )
+    if not rows:
+        return
+    print(
+        f"not seen yet: minima with {told['unseen_mass']:.1%} of such starts "
+        f"({told['unseen_mass_low']:.1%} - {told['unseen_mass_high']:.1%}), at least "
+        f"{told['unseen_number']:.0f} ({told['unseen_number_low']:.0f} - "
+        f"{told['unseen_number_high']:.0f})"
+    )
+    print(
+        f"as many minima for every tolerance from {told['stable_from']:.2g} to "
+        f"{told['stable_to']:.2g} (taken: {tolerance:g})"
+    )
+    floors = sum(row["nullity"] > 0 for row in rows)
+    if floors:
+        print(
+            f"{floors} of them are floors (nullity above 0): each run has its own point of the "
+            f"same floor"
+        )
+    if "functions" in told:
+        print(f"different functions computed: {told['functions']:.0f}")
+
+
+def _place(at):
+    return "(" + ", ".join(f"{x:.5g}" for x in at) + ")"

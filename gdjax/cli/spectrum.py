@@ -1,0 +1,267 @@
+"""`gdjax spectrum`: how the cost bends at a network, and what kind of point that makes it."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tyro
+
+from gdjax.cli.point import Origin
+from gdjax.errors import InputError
+
+SHARE = 6  # probes of the trace for one of the density
+
+
+class Found(NamedTuple):
+    """What was found at a point: `Eigenpairs` of the whole and of parts, and the rest."""
+
+    size: int
+    ends: Any
+    parts: dict[str, Any]
+    trace: Any
+    density: Any
+    certificate: Any
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """See how the cost bends at a network: eigenvalues, trace and density of its Hessian."""
+
+    origin: tyro.conf.OmitArgPrefixes[Origin] = field(default_factory=Origin)
+    largest: int = 10
+    """Eigenvalues from the upper end, of the whole Hessian and of the block of each layer; at most
+    as many as there are."""
+    smallest: int = 3
+    """Eigenvalues from the lower end of the whole."""
+    tolerance: float = 1e-3
+    """Relative to the largest |eigenvalue|: residuals are at most so large, and an eigenvalue so
+    close to 0 counts as 0."""
+    gradient_tolerance: float = 1e-5
+    """Norm of the gradient up to which the point counts as stationary."""
+    probes: int = 48
+    """Random vectors for the trace; the density takes a sixth as many, 64 products each."""
+    probe_seed: int = 0
+    """Seed of the random vectors."""
+    out: Path | None = None
+    """Folder for results; by default results/spectrum/<hash of these settings>."""
+
+    def run(self) -> None:
+        """Find the eigenvalues, print tables, write data, summary and pictures."""
+        self._check()
+        from gdjax.cli import process, results
+
+        process.own()
+        point = self.origin.find()
+        folder = results.folder("spectrum", self, self.out)
+        self._write(folder, point, self._find(point))
+
+    def _check(self):
+        """What is wrong is said before JAX is imported."""
+        self.origin.check()
+        for flag, value, least in (
+            ("--largest", self.largest, 1),
+            ("--smallest", self.smallest, 0),
+            ("--probes", self.probes, 2 * SHARE),
+        ):
+            if value < least:
+                raise InputError(f"{flag} {value}: expected at least {least}")
+        for flag, number in (
+            ("--tolerance", self.tolerance),
+            ("--gradient-tolerance", self.gradient_tolerance),
+        ):
+            if not 0 < number < float("inf"):
+                raise InputError(f"{flag} {number}: expected a number above 0")
+        if not 0 <= self.probe_seed < 2**32:
+            raise InputError(f"--probe-seed {self.probe_seed}: expected 0 to {2**32 - 1}")
+
+    def _find(self, point: Any) -> Found:
+        import jax
+        import numpy as np
+
+        from gdjax import geometry
+
+        cost, params = point.problem.cost, point.params
+        data = jax.tree.map(jax.numpy.asarray, point.problem.data)
+        key = jax.random.key(self.probe_seed)
+        key_ends, key_trace, key_density, key_kind = jax.random.split(key, 4)
+
+        def at(function, key, cost=cost, params=params, **options):
+            program = jax.jit(partial(function, cost, **options))
+            return jax.tree.map(np.asarray, program(params, data, key=key))
+
+        def ends(cost, params, smallest):
+            size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+            largest = min(self.largest, size)
+            return at(
+                geometry.extremes, key_ends, cost, params, largest=largest,
+                smallest=min(smallest, size - largest), tolerance=self.tolerance,
+            )  # fmt: skip
+
+        parts = geometry.parts(cost, params)
+        names = {name: name for name in parts}
+        if point.problem.network is not None:
+            names = {name: f"layer {number}" for number, name in enumerate(parts, 1)}
+        return Found(
+            size=sum(np.size(leaf) for leaf in jax.tree.leaves(params)),
+            ends=ends(cost, params, self.smallest),
+            parts={
+                names[name]: ends(part.cost, part.params, 0)
+                for name, part in parts.items()
+                if len(parts) > 1
+            },
+            trace=at(geometry.trace, key_trace, probes=self.probes),
+            density=at(geometry.density, key_density, probes=self.probes // SHARE),
+            certificate=at(
+                geometry.classify,
+                key_kind,
+                gradient_tolerance=self.gradient_tolerance,
+                eigenvalue_tolerance=self.tolerance,
+            ),
+        )
+
+    def _write(self, folder: Path, point: Any, found: Found) -> None:
+        from gdjax.cli import results
+        from gdjax.plots import spectrum as plots
+
+        summary = told(point, found)
+        dataset(found).assign_attrs(point=point.label).to_zarr(
+            folder / "spectrum.zarr", mode="w", zarr_format=3, consolidated=False
+        )
+        results.write_summary(folder, "spectrum", self, summary)
+        print(table(point.label, summary))
+        if found.ends.status == 2:
+            print(f"nothing can be drawn of what is not finite; written to {folder}")
+            return
+        spread = plots.Spread(
+            point.label,
+            *(found.density[:3]),
+            width=float(found.density.width),
+            size=found.size,
+            ends=found.ends.values,
+            residuals=found.ends.residuals,
+        )
+        ranked = {"whole": found.ends, **found.parts}
+        threshold = summary["stability_threshold"]
+        pictures = {
+            "density": plots.densities([spread]),
+            "ranks": plots.ranks(
+                {
+                    point.label: [
+                        plots.Ranked(name, pairs.values[:k], pairs.residuals[:k])
+                        for name, pairs in ranked.items()
+                        for k in [min(self.largest, len(pairs.values))]
+                    ]
+                },
+                limit=threshold,
+                limit_label="limit of stability" if point.momentum else "2 / learning rate",
+            ),
+        }
+        for name, figure in pictures.items():
+            results.save_figure(figure, folder / f"{name}.png")
+        print(f"written to {folder}")
+
+
+def told(point: Any, found: Found) -> dict[str, Any]:
+    """What summary.json says."""
+    from gdjax import geometry
+
+    ends, certificate = found.ends, found.certificate
+    top = float(ends.values[0])
+    threshold = None
+    if point.learning_rate is not None:
+        threshold = float(geometry.stability_threshold(point.learning_rate, point.momentum))
+    return {
+        "point": point.label,
+        "problem": point.problem.record,
+        "parameters": found.size,
+        "eigenvalues": ends.values,
+        "residuals": ends.residuals,
+        "status": geometry.STATUSES[int(ends.status)],
+        "products": int(ends.products),
+        "trace": float(found.trace.value),
+        "trace_standard_error": float(found.trace.error),
+        "parts": {
+            name: {
+                "largest": float(pairs.values[0]),
+                "residual": float(pairs.residuals[0]),
+                "status": geometry.STATUSES[int(pairs.status)],
+            }
+            for name, pairs in found.parts.items()
+        },
+        "stability_threshold": threshold,
+        "share_of_threshold": None if threshold is None else top / threshold,
+        "certificate": {**certificate._asdict(), "kind": geometry.kind(certificate)},
+        "nullity_is": "exactly" if found.size <= geometry.spectrum.DENSE else "at least",
+    }
+
+
+def table(label: str, summary: dict[str, Any]) -> str:
+    """What is printed."""
+    lines = [
+        f"{label}: {summary['parameters']:,} parameters",
+        "      eigenvalue   residual",
+        *(
+            f"{value:>16.5g}  {residual:>9.2g}"
+            for value, residual in zip(summary["eigenvalues"], summary["residuals"], strict=True)
+        ),
+        f"{summary['status']}, {summary['products']} products with the Hessian",
+        f"trace {summary['trace']:.5g} ± {summary['trace_standard_error']:.2g} (standard error)",
+    ]
+    for name, part in summary["parts"].items():
+        words = "" if part["status"] == "converged" else f", {part['status']}"
+        lines.append(
+            f"{name} alone: largest {part['largest']:.5g}, residual {part['residual']:.2g}{words}"
+        )
+    threshold = summary["stability_threshold"]
+    if threshold is not None:
+        lines.append(
+            f"limit of stability for its learning rate {threshold:.4g}: the largest eigenvalue is "
+            f"{summary['share_of_threshold']:.3g} of it"
+        )
+    c = summary["certificate"]
+    lines += [
+        f"{c['kind']}: gradient {c['gradient_norm']:.3g} (tolerance {c['gradient_tolerance']:.2g})",
+        f"  eigenvalues {c['smallest']:.4g} ± {c['smallest_residual']:.1g} to "
+        f"{c['largest']:.4g} ± {c['largest_residual']:.1g}, within {c['eigenvalue_tolerance']:.2g} "
+        f"of 0 {summary['nullity_is']} {c['nullity']}; {c['dead']:,} dead coordinates set aside",
+    ]
+    return "\n".join(lines)
+
+
+def dataset(found: Found) -> Any:
+    """Everything that was found, as labelled arrays."""
+    import numpy as np
+    import xarray as xr
+
+    ends, density = found.ends, found.density
+    rank = np.arange(1, 1 + max((len(p.values) for p in found.parts.values()), default=0))
+    parts = {
+        name: np.array(
+            [
+                np.pad(values, (0, len(rank) - len(values)), constant_values=np.nan)
+                for pairs in found.parts.values()
+                for values in [getattr(pairs, name)]
+            ]
+        ).reshape(len(found.parts), len(rank))
+        for name in ("values", "residuals")
+    }
+    return xr.Dataset(
+        {
+            "eigenvalue": ("end", ends.values, {"long_name": "eigenvalue of the Hessian"}),
+            "residual": ("end", ends.residuals, {"long_name": "|H v - eigenvalue v|"}),
+            "part_eigenvalue": (("part", "rank"), parts["values"]),
+            "part_residual": (("part", "rank"), parts["residuals"]),
+            "density": ("at", density.value, {"long_name": "share of eigenvalues per unit"}),
+            "density_error": ("at", density.error, {"long_name": "standard error"}),
+            "node": (("probe", "depth"), density.nodes),
+            "weight": (("probe", "depth"), density.weights),
+        },
+        {"at": ("at", density.at, {"long_name": "eigenvalue"}), "rank": rank},
+        {
+            "parts": list(found.parts),
+            "density_width": float(density.width),
+            "trace": float(found.trace.value),
+            "trace_standard_error": float(found.trace.error),
+        },
+    )

@@ -1,0 +1,139 @@
+"""Networks whose minima are points: weight decay, and digits in as few coordinates as they span.
+
+    C(w) + decay * sum of squared weights
+
+A network that can fit its data has no minima that are points: zero error is a valley floor, or lies
+at infinity. Decay closes floors and infinity. Biases are left out of it, so that all orders and
+signs of hidden neurons cost the same.
+
+>>> problem = few_digits(samples=50, widths=(4,))
+>>> problem.network.widths, problem.network.parameter_count
+((50, 4, 10), 254)
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from gdjax.errors import InputError
+from gdjax.problems.costs import accuracy, quadratic
+from gdjax.problems.datasets import load
+from gdjax.problems.digits import flat
+from gdjax.problems.networks import Network
+from gdjax.problems.problem import Measure, Problem
+
+
+def decayed(
+    network: Network,
+    data: PyTree,
+    decay: float,
+    *,
+    test: PyTree = None,
+    init: Callable[..., PyTree] | None = None,
+) -> Problem:
+    """A network with the quadratic cost and weight decay.
+
+        C = 1/n sum_i |network(x_i) - y_i|^2 + decay * sum of squared weights (biases left out)
+
+    Args:
+        network: as it stands on the inputs.
+        data: `(inputs [samples, numbers], targets)`, targets as labels or as outputs.
+        decay: cost of a weight of 1, >= 0.
+        test: data for the measure `test_accuracy`, labels as targets; none without them.
+        init: another starting point than the network's own.
+
+    Raises:
+        InputError: a decay that is negative or not finite.
+    """
+    if not 0 <= decay < float("inf"):
+        raise InputError(f"decayed: decay = {decay}, expected a number >= 0")
+
+    def predict(params, inputs):
+        return network.apply(params, jnp.asarray(inputs))
+
+    def loss(outputs, targets):
+        return jnp.mean(quadratic(outputs, jnp.asarray(targets)))
+
+    def cost(params, batch):
+        squares = sum(jnp.sum(layer.weights**2) for layer in params)
+        return loss(predict(params, batch[0]), batch[1]) + decay * squares
+
+    def share_right(params, batch):
+        return accuracy(predict(params, batch[0]), jnp.asarray(batch[1]))
+
+    measures = {}
+    if test is not None:
+        measures["test_accuracy"] = Measure(share_right, test, long_name="test accuracy")
+    return Problem(
+        init=network.init if init is None else init,
+        cost=cost,
+        data=data,
+        measures=measures,
+        predict=predict,
+        loss=loss,
+        network=network,
+    )
+
+
+def few_digits(
+    name: str = "mnist5k",
+    *,
+    samples: int = 100,
+    widths: Sequence[int] = (16, 16),
+    decay: float = 1e-3,
+) -> Problem:
+    """The digit network on a few images, which it can learn down to small gradients.
+
+        x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images
+
+    With decay, a minimum's first layer has no part outside what the images span. So images are
+    given by their coordinates in that span: with 100 images, 100 numbers instead of 784, the same
+    minima, a sixth of the parameters. Starts are those of the whole network, in the span.
+
+    Args:
+        name: of the data set.
+        samples: only the first so many training images.
+        widths: hidden neurons a layer, sigmoids.
+        decay: as for `decayed`.
+
+    Raises:
+        InputError: more samples than there are; a decay that is negative or not finite.
+        DataError: the data set cannot be had.
+    """
+    data = load(name)
+    if samples not in range(1, len(data.train_labels) + 1):
+        raise InputError(
+            f"few_digits: samples = {samples}, expected 1 to {len(data.train_labels)}, the "
+            f"training images of {data.name}"
+        )
+    images, test_images = (
+        flat(a).astype(np.float64) / 255 for a in (data.train_images[:samples], data.test_images)
+    )
+    basis = np.linalg.svd(images, full_matrices=False)[2].T  # [pixels, coordinates]
+    whole = Network((images.shape[1], *widths, data.classes))
+    network = Network((basis.shape[1], *widths, data.classes))
+
+    def init(key: Array) -> PyTree:
+        first, *behind = whole.init(key)
+        within = first.weights @ jnp.asarray(basis, first.weights.dtype)
+        return (first._replace(weights=within), *behind)
+
+    problem = decayed(
+        network,
+        ((images @ basis).astype(np.float32), data.train_labels[:samples]),
+        decay,
+        test=((test_images @ basis).astype(np.float32), data.test_labels),
+        init=init,
+    )
+    record = {
+        "problem": "few_digits",
+        "name": data.name,
+        "hash": data.hash,
+        "samples": samples,
+        "widths": list(widths),
+        "decay": decay,
+    }
+    return dataclasses.replace(problem, record=record)

@@ -1,0 +1,144 @@
+"""`gdjax minima`: from starts of its own or a store, to a census one can open again."""
+
+import json
+from typing import get_args, get_type_hints
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import gdjax as gd
+from gdjax.cli import main, process
+from gdjax.cli.minima import Minima
+
+
+@pytest.fixture(autouse=True)
+def _own_nothing(monkeypatch):
+    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def opened(folder, name="data"):
+    return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
+
+
+def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
+    """Himmelblau's four, as certified, each with its place, curvature and share."""
+    flags = ["--function", "himmelblau", "--seeds", "60", "--steps", "200"]
+    main(["minima", *flags, "--out", str(tmp_path)])
+    told = summary(tmp_path)
+    known = gd.problems.find("himmelblau").minima
+    rows = told["minima"]
+    for row in rows:
+        away = [np.hypot(*np.subtract(row["at"], point.x)) for point in known]
+        assert min(away) < 1e-6
+    assert sorted(row["sharpness"] for row in rows) == pytest.approx(
+        [80.550, 82.284, 105.419, 133.786], abs=1e-3
+    )
+    assert sum(row["runs"] for row in rows) == 60
+    assert all(row["share_low"] < 0.25 < row["share_high"] for row in rows)
+    assert told["ended"] == {"minimum": 60}
+    assert told["unseen_mass"] == 0
+    assert told["stable_from"] < 1e-3 < told["stable_to"]
+    # The config of these numbers: a fifth of 2 / 133.786.
+    assert float(opened(tmp_path).learning_rate[0]) == pytest.approx(0.4 / 133.786, rel=1e-4)
+    basins = opened(tmp_path, "basins")
+    np.testing.assert_allclose(basins.share.values.sum(), 1)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "summary.json",
+        "runs.zarr",
+        "data.zarr",
+        "basins.zarr",
+        "shares.png",
+        "map.png",
+        "barriers.png",
+        "basins.png",
+    }
+    printed = capsys.readouterr().out
+    assert "60 of 60 runs ended in 4 minima; in none: not one" in printed
+    assert "(3, 2)" in printed
+    assert "not seen yet: minima with 0.0% of such starts" in printed
+    assert "(taken: 0.001)" in printed
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("networks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "own", lambda: None)
+        main(
+            f"minima --samples 20 --widths 3 --decay 0.002 --seeds 6 --steps 1000 "
+            f"--out {folder}".split()
+        )
+    return folder
+
+
+def test_networks_are_told_by_cost_accuracy_and_barriers(networks):
+    told, found = summary(networks), opened(networks)
+    costs = [row["cost"] for row in told["minima"]]
+    assert costs == sorted(costs)
+    assert len(costs) == found.sizes["minimum"] > 0
+    assert all(0 <= row["test_accuracy"] <= 1 for row in told["minima"])
+    assert sum(told["ended"].values()) == told["runs"] == 6
+    assert "at" not in told["minima"][0]
+    assert found.attrs["problem"]["problem"] == "few_digits"
+    assert not (networks / "basins.png").exists()
+
+
+def test_the_store_alone_gives_the_same_census(networks, tmp_path):
+    main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
+    first, again = opened(networks), opened(tmp_path)
+    xr.testing.assert_identical(first.drop_attrs(deep=False), again.drop_attrs(deep=False))
+    assert summary(tmp_path)["minima"] == summary(networks)["minima"]
+    assert not (tmp_path / "runs.zarr").exists()
+
+
+def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
+    """A part of a store: on the quartic the larger rate blows up from everywhere."""
+    gd.sweep(
+        gd.problems.function("quartic"),
+        gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
+        60,
+        store=tmp_path / "s",
+    )
+    store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=2.5"]
+    main(["minima", *store, "--out", str(tmp_path / "out")])
+    assert "0 of 8 runs ended in 0 minima; in none: 8 diverged" in capsys.readouterr().out
+    assert summary(tmp_path / "out")["minima"] == []
+    # Nothing to be drawn: no minimum, and one parameter.
+    assert list((tmp_path / "out").glob("*.png")) == []
+
+
+def test_functions_are_those_of_the_library():
+    given, _ = get_args(get_type_hints(Minima)["function"])
+    assert get_args(given) == tuple(gd.problems.FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--store nowhere --function beale", "--store and --function: expected one of them"),
+        ("--function beale --data mnist", "--function and --data: expected one of them"),
+        ("--store nowhere", "nowhere: there is no store"),
+        ("--at seed=0", "needs --store"),
+        ("--function himelblau", "himmelblau"),
+        ("--seeds 0", "--seeds 0: expected at least 1"),
+        ("--steps 0", "--steps 0: expected at least 1"),
+        ("--widths 16 0", "--widths 0: expected at least 1"),
+        ("--learning-rate 0", "--learning-rate 0.0: expected a number above 0"),
+        ("--tolerance nan", "--tolerance nan: expected a number above 0"),
+        ("--decay -1", "--decay -1.0: expected a number >= 0"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_computed(
+    arguments, message, capsys, monkeypatch
+):
+    monkeypatch.setattr(jax, "jit", None)
+    with pytest.raises(SystemExit) as raised:
+        main(["minima", *arguments.split()])
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err

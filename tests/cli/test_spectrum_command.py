@@ -1,0 +1,126 @@
+"""`gdjax spectrum`: from a store to eigenvalues that are those of the dense Hessian."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import gdjax as gd
+from gdjax.cli import main, process
+from gdjax.cli.point import Origin
+
+
+@pytest.fixture(autouse=True)
+def _own_nothing(monkeypatch):
+    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of a store: a 784-2-10 network, 1,600 parameters, on 60 images."""
+    store = tmp_path_factory.mktemp("trained") / "s"
+    problem = gd.problems.digits("mnist5k", widths=(2,), samples=60)
+    gd.sweep(problem, gd.axes(learning_rate=[1.0], seed=[0]), 3, store=store)
+    return store, ("learning_rate=1", "seed=0")
+
+
+@pytest.fixture(scope="module")
+def hilly(tmp_path_factory):
+    """Descents on Himmelblau's function: one that arrives, and one that diverges."""
+    store = tmp_path_factory.mktemp("hilly") / "s"
+    grid = gd.axes(learning_rate=[0.01, 1e30], seed=[2])
+    gd.sweep(gd.problems.function("himmelblau"), grid, 200, store=store)
+    return store
+
+
+def run(out, *arguments):
+    main(["spectrum", *arguments, "--out", str(out)])
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, capsys):
+    store, at = trained
+    flags = ["--largest", "3", "--smallest", "1", "--probes", "60"]
+    told = run(tmp_path, "--store", str(store), "--at", *at, *flags)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "summary.json",
+        "spectrum.zarr",
+        "density.png",
+        "ranks.png",
+    }
+    point = Origin(store=store, at=at).find()
+    hessian = jax.jit(lambda w, data: gd.geometry.hessian(point.problem.cost, w, data))
+    H = np.asarray(hessian(point.params, point.problem.data), np.float64)
+    exact = np.linalg.eigvalsh(H)
+    size = np.abs(exact).max()
+    assert told["status"] == "converged"
+    np.testing.assert_allclose(told["eigenvalues"], exact[[-1, -2, -3, 0]], atol=2e-3 * size)
+    assert max(told["residuals"]) <= 1e-3 * size
+    assert abs(told["trace"] - exact.sum()) <= 4 * told["trace_standard_error"]
+    first = 784 * 2 + 2
+    blocks = {"layer 1": H[:first, :first], "layer 2": H[first:, first:]}
+    assert list(told["parts"]) == list(blocks)
+    for name, block in blocks.items():
+        largest = np.linalg.eigvalsh(block)[-1]
+        assert told["parts"][name]["largest"] == pytest.approx(largest, abs=2e-3 * size)
+    assert told["stability_threshold"] == pytest.approx(2.0)  # of learning rate 1
+    assert told["share_of_threshold"] == pytest.approx(exact[-1] / 2, rel=1e-2)
+    assert told["certificate"]["kind"] == "not stationary"
+    assert told["certificate"]["dead"] == np.sum(np.all(H == 0, axis=0)) > 0
+
+    seen = xr.open_zarr(tmp_path / "spectrum.zarr", consolidated=False).load()
+    np.testing.assert_allclose(seen.eigenvalue, told["eigenvalues"], rtol=1e-6)
+    assert seen.attrs["parts"] == ["layer 1", "layer 2"]
+    np.testing.assert_allclose(seen.weight.sum("depth"), 1, rtol=1e-4)
+    assert dict(seen.part_eigenvalue.sizes) == {"part": 2, "rank": 3}
+
+    printed = capsys.readouterr().out
+    assert "1,600 parameters" in printed
+    assert "converged" in printed
+    assert f"{told['certificate']['dead']} dead coordinates set aside" in printed
+
+
+def test_the_end_of_a_descent_is_told_to_be_a_minimum(hilly, tmp_path, capsys):
+    """One of Himmelblau's four, known by its largest eigenvalue."""
+    at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]
+    told = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
+    known = [82.2843, 105.4190, 80.5498, 133.7865]
+    assert min(abs(told["eigenvalues"][0] - top) for top in known) < 1e-2
+    assert len(told["eigenvalues"]) == 2
+    assert told["parts"] == {}
+    assert told["certificate"]["kind"] == "minimum"
+    assert told["trace"] == pytest.approx(sum(told["eigenvalues"]), rel=1e-5)
+    assert told["stability_threshold"] == pytest.approx(200)
+    assert "of 0 exactly 0; 0 dead" in capsys.readouterr().out
+
+
+def test_a_point_that_is_not_finite_is_said_to_be_and_not_drawn(hilly, tmp_path, capsys):
+    told = run(tmp_path, "--store", str(hilly), "--at", "learning_rate=1e30", "seed=2")
+    assert told["status"] == "not finite"
+    assert told["certificate"]["kind"] == "undecided"
+    assert not list(tmp_path.glob("*.png"))
+    assert "nothing can be drawn of what is not finite" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--largest", "0"], "--largest 0: expected at least 1"),
+        (["--smallest", "-1"], "--smallest -1: expected at least 0"),
+        (["--probes", "11"], "--probes 11: expected at least 12"),
+        (["--tolerance", "0"], "--tolerance 0.0: expected a number above 0"),
+        (["--gradient-tolerance", "nan"], "--gradient-tolerance nan: expected a number above 0"),
+        (["--probe-seed", "-1"], "--probe-seed -1: expected 0 to"),
+        (["--epochs", "0"], "--epochs 0"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_computed(
+    arguments, message, capsys, monkeypatch
+):
+    monkeypatch.setattr(jax, "jit", None)
+    with pytest.raises(SystemExit) as raised:
+        main(["spectrum", *arguments])
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""Small: nobody stays beyond a limit, small rates give the flow's basins, limits are drawn."""
+
+import basins
+import numpy as np
+import pytest
+import xarray as xr
+from basins import Config
+
+SMALL = Config(
+    functions=("himmelblau", "rastrigin"),
+    side=24,
+    steps=1000,
+    rates=(0.2, 0.5, 0.9, 1.1),
+    momenta=(0.0, 0.5),
+    drawn=(0, 3),
+)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return basins.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(tree):
+    return basins.numbers(tree)
+
+
+def test_nobody_is_held_beyond_a_limit(tree, found):
+    for name in SMALL.functions:
+        assert found[f"{name}_held_beyond_limit_most"] == 0
+        assert found[f"{name}_half_arrives_up_to_0"] >= 0.9
+    # The largest rate is beyond the sharpest minimum's limit only, and momentum moves that.
+    beyond = basins.beyond(tree["himmelblau"].to_dataset())
+    assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
+
+
+def test_limits_are_those_of_the_certified_eigenvalues(found):
+    assert found["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
+    assert found["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
+    # All of Rastrigin's are within 2 % of each other.
+    least, most = found["rastrigin_limit_least"], found["rastrigin_limit_most"]
+    assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
+    assert least < most < 1.02 * least
+
+
+def test_larger_steps_send_starts_elsewhere_only_where_there_is_a_hill_to_jump(found):
+    assert found["himmelblau_elsewhere_at_0.9"] > found["himmelblau_elsewhere_at_0.5"] >= 0
+    assert found["himmelblau_elsewhere_with_momentum_0"] == 0
+    # One coordinate at a time, below its limit, no step of Rastrigin's is that long.
+    assert found["rastrigin_elsewhere_at_0.5"] == 0
+
+
+def test_minima_that_are_alike_have_one_line(tree):
+    names, numbers, share, limit = basins.lines(tree["rastrigin"].to_dataset())
+    assert names == ["(0, 0)", "4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the other 112"]
+    assert numbers[0] == 0
+    np.testing.assert_allclose(share[0, 0].sum(), 1)
+    assert limit.shape == (2, 4)
+
+
+def test_every_limit_is_in_the_picture(tree):
+    picture = basins.plot(tree)["shares_himmelblau"]
+    for axes, limits in zip(picture.axes, tree["himmelblau"].limit.values, strict=True):
+        dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+        np.testing.assert_allclose(sorted(dashed), sorted(limits))
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
+    pictures = basins.plot(stored)
+    assert set(pictures) == {
+        f"{kind}_{name}" for name in SMALL.functions for kind in ("maps", "shares")
+    }
+    for picture in pictures.values():
+        picture.canvas.draw()

@@ -1,0 +1,127 @@
+"""Small: how many eigenvalues stand out by the stated rule, and what the rest sums to."""
+
+import hessian_spectrum
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from hessian_spectrum import Config
+from jax.flatten_util import ravel_pytree
+
+import gdjax as gd
+from gdjax.geometry import gauss_newton_vector_product, hessian
+
+SMALL = Config(
+    epochs=(0, 2),
+    shown=(0, 2),
+    seeds=1,
+    largest=12,
+    smallest=1,
+    gap_within=11,
+    probes=4,
+    depth=20,
+    samples=200,
+)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return hessian_spectrum.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(tree):
+    return hessian_spectrum.numbers(tree)
+
+
+def test_the_linearised_cost_bends_as_gauss_newton_does():
+    network = gd.problems.Network((3, 2, 2))
+    inputs, targets = (jax.random.normal(key, (9, n)) for key, n in zip(
+        jax.random.split(jax.random.key(0)), (3, 2), strict=True
+    ))  # fmt: skip
+
+    def loss(outputs, targets):
+        return jnp.mean(jnp.sum((outputs - targets) ** 4, axis=1))
+
+    def cost(params, batch):
+        return loss(network.apply(params, batch[0]), batch[1])
+
+    params = network.init(jax.random.key(1))
+    flat, unravel = ravel_pytree(params)
+    v = jax.random.normal(jax.random.key(2), flat.shape)
+
+    @jax.jit
+    def both(params, data):
+        part = hessian_spectrum.linearised(network.apply, loss, params)
+        image = gauss_newton_vector_product(network.apply, loss, params, unravel(v), data)
+        costs = part.cost(params, data), cost(params, data)
+        matrices = hessian(part.cost, params, data), hessian(cost, params, data)
+        return costs, matrices, ravel_pytree(image)[0]
+
+    costs, (G, H), image = both(params, (inputs, targets))
+    assert costs[0] == pytest.approx(float(costs[1]), rel=1e-6)
+    np.testing.assert_allclose(np.asarray(G) @ np.asarray(v), image, rtol=1e-4, atol=1e-5)
+    assert np.abs(G - H).max() > 0.1 * np.abs(H).max()
+
+
+def test_the_rule_and_what_it_does_at_its_edges():
+    values = np.array([9.0, 8.0, 2.0, 1.9, 0.1, -1.0])
+    assert hessian_spectrum.widest_gap(values, 3) == (2, 4.0)
+    assert hessian_spectrum.widest_gap(values, 4) == (4, pytest.approx(19))
+    # There is no ratio to what is not above 0.
+    assert hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
+
+
+def test_negative_parts_of_known_nodes():
+    nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
+    weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
+    told = hessian_spectrum.negative(nodes, weights, 100, 0.01)
+    assert told["eigenvalues_below"] == pytest.approx(20)
+    assert told["eigenvalues_above"] == pytest.approx(25)
+    assert told["negative_sum"] == pytest.approx(-25)
+    assert told["negative_sum_error"] == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("cost", "outliers"), [("quadratic", 10), ("cross_entropy", 9)])
+def test_before_training_outputs_have_as_many_outliers_as_they_have_directions(
+    found, cost, outliers
+):
+    told = found[f"{cost}_0_gauss_newton"]
+    assert told["above_gap"] == [outliers]
+    assert told["gap"][0] > 10
+    # In the whole Hessian the same directions are hidden among others.
+    assert found[f"{cost}_0_hessian"]["gap"][0] < told["gap"][0] / 3
+    assert found[f"{cost}_all_converged"]
+    assert found[f"{cost}_largest_residual"] <= 1.01e-3
+
+
+def test_negative_curvature_fades(found):
+    before, after = (found[f"quadratic_{epoch}"]["smallest_over_largest"][0] for epoch in (0, 2))
+    assert -1 < before < after < 0
+    assert found["spread_0"]["negative_sum"] < found["spread_2"]["negative_sum"] < 0
+
+
+def test_nodes_sum_to_the_trace(tree, found):
+    """Two estimates from different probes, each with its error."""
+    seen = tree["quadratic"].to_dataset()
+    for at in SMALL.shown:
+        here = seen.sel(shown=at)
+        sums = 13_002 * (here.node * here.weight).sum("depth").values
+        error = np.hypot(sums.std(ddof=1) / 2, found[f"spread_{at}"]["trace_standard_error"])
+        assert abs(sums.mean() - found[f"spread_{at}"]["trace"]) < 5 * error
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
+    pictures = hessian_spectrum.plot(stored)
+    assert list(pictures) == ["density", "ranks"]
+    for picture in pictures.values():
+        picture.canvas.draw()
+    panels = [axes.get_title(loc="left") for axes in pictures["ranks"].axes]
+    assert panels == [
+        f"{cost}: {matrix}"
+        for cost in ("quadratic cost", "cross entropy")
+        for matrix in ("Hessian", "Gauss-Newton part")
+    ]

@@ -1,0 +1,85 @@
+"""Small: with decay minima are points, counted once each, in pictures that can be drawn again."""
+
+import local_minima
+import numpy as np
+import pytest
+import xarray as xr
+from local_minima import Config
+
+SMALL = Config(
+    seeds=12,
+    hidden=(2,),
+    xor_decay=(1e-3,),
+    xor_steps=1000,
+    pooled_images=0,
+    images=20,
+    widths=(3,),
+    decay=2e-3,
+    steps=1000,
+)
+DECAYED, DIGITS = "XOR 2-2-1, decay 0.001", "digits 784-3-10"
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return local_minima.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(tree):
+    return local_minima.numbers(tree)
+
+
+def test_every_case_says_how_its_runs_ended(found):
+    for name in (DECAYED, DIGITS):
+        ended = [
+            v for k, v in found.items() if k.startswith(f"{name}: runs_") and "lowest" not in k
+        ]
+        assert sum(ended) == SMALL.seeds
+        assert found[f"{name}: minima"] > 0
+
+
+def test_with_decay_minima_are_points_and_fewer(tree, found):
+    one = local_minima.by_case(tree)[DECAYED]
+    regular = one.minimum_nullity.values == 0
+    assert regular.any()
+    assert np.all(one.least_curvature.values[regular] > 0)
+    assert found[f"{DECAYED}: minima"] < found[f"{DECAYED}: runs_minimum"]
+    # Decay makes saying exactly 0.1 and 0.9 too dear.
+    assert found[f"{DECAYED}: cost_lowest"] > 0.01
+
+
+def test_the_digit_network_has_its_images_in_few_coordinates(tree, found):
+    one = local_minima.by_case(tree)[DIGITS]
+    assert one["params.0.weights"].shape[1:] == (3, 20)
+    assert found[f"{DIGITS}: cost_lowest"] <= found[f"{DIGITS}: cost_median_of_runs"]
+    least, most = (found[f"{DIGITS}: accuracy_{end}"] for end in ("least", "most"))
+    assert least <= found[f"{DIGITS}: accuracy_of_the_lowest"] <= most
+    assert most > 0.2
+    assert found[f"{DIGITS}: matched_distance_least"] <= found[f"{DIGITS}: distance_least"]
+
+
+def test_digits_are_pooled_to_ten_by_ten():
+    images = np.zeros((1, 28, 28), np.uint8)
+    images[0, 4:6, 6:8] = [[255, 0], [0, 255]]  # the first row's second cell
+    images[0, 0] = 255  # in the margin
+    cells = local_minima.pooled(images)
+    assert cells.shape == (1, 100)
+    np.testing.assert_allclose(np.flatnonzero(cells), [1])
+    np.testing.assert_allclose(cells[0, 1], 0.5)
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
+    assert local_minima.numbers(stored) == local_minima.numbers(tree)
+    pictures = local_minima.plot(stored)
+    assert set(pictures) == {
+        "tolerances",
+        "frequencies_XOR_2-2-1_decay_0.001",
+        "map_digits_784-3-10",
+        "barriers_digits_784-3-10",
+        "worth",
+    }
+    for picture in pictures.values():
+        picture.canvas.draw()

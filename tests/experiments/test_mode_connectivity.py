@@ -1,0 +1,85 @@
+"""Straight lines cross hills; matching lowers them; curves go round."""
+
+import mode_connectivity
+import numpy as np
+import pytest
+import xarray as xr
+from mode_connectivity import Config
+
+SMALL = Config(
+    samples=500,
+    widths=(16,),
+    networks=(4,),
+    epochs=12,
+    curve_epochs=12,
+    learning_rate=0.02,
+    batch_size=25,
+    points=9,
+    nodes=3,
+    images=200,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return mode_connectivity.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    return mode_connectivity.numbers(dataset)
+
+
+def test_networks_have_learned_something(dataset):
+    assert dataset.test_accuracy.min("run").max() > 0.5
+    assert np.all(dataset.cost.min("run") < dataset.attrs["baseline"])
+
+
+def test_ends_of_all_paths_are_the_networks(dataset):
+    """Rearranging changes no outputs: the cost at both ends is that of training, in every kind."""
+    for k, width in enumerate(SMALL.widths):
+        for pair in range(SMALL.networks[k] // 2):
+            cost = dataset.cost.sel(width=width)
+            along = dataset.cost_along.sel(width=width, pair=pair)
+            for end, run in ((0, 2 * pair), (-1, 2 * pair + 1)):
+                np.testing.assert_allclose(along.isel(t=end), float(cost[run]), rtol=1e-4)
+
+
+def test_single_paths_are_those_of_the_matrix(dataset):
+    for kind, name in (("straight", "barrier"), ("matched by weights", "matched_barrier")):
+        along = dataset.cost_along.sel(width=16, pair=1, kind=kind).values
+        rise = np.max(along - np.linspace(along[0], along[-1], len(along)))
+        np.testing.assert_allclose(
+            float(dataset[name].sel(width=16, run=2, other=3)), max(rise, 0), atol=1e-4
+        )
+
+
+def test_matching_brings_networks_nearer_and_curves_lie_lower(dataset, found):
+    assert np.all((dataset.matched_distance <= dataset.distance) | dataset.distance.isnull())
+    mean = dataset.cost_along.mean("t").sel(kind=["straight", "curved"]).dropna("pair", how="all")
+    assert np.all(
+        (mean.sel(kind="curved") < mean.sel(kind="straight")) | mean.sel(kind="curved").isnull()
+    )
+    for width in SMALL.widths:
+        assert (
+            found[f"width_{width}_barrier_matched_by_weights"]
+            < (found[f"width_{width}_barrier_straight"])
+        )
+
+
+def test_numbers_leave_the_padding_out(dataset, found):
+    fewer = dataset.isel(run=slice(3), other=slice(3), pair=slice(1)).assign_coords(width=[17])
+    both = xr.concat([dataset, fewer], "width", join="outer")
+    told = mode_connectivity.numbers(both)
+    assert (told["width_16_pairs"], told["width_17_pairs"]) == (6, 3)
+    assert all(np.isfinite(value) for value in told.values())
+    assert {name: told[name] for name in found} == found
+
+
+def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    stored = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    figures = mode_connectivity.plot(stored)
+    assert list(figures) == ["along", "barriers", "matrix"]
+    for figure in figures.values():
+        figure.canvas.draw()

@@ -1,0 +1,117 @@
+"""Pictures of eigenvalues: what they show is what they were given."""
+
+import numpy as np
+import pytest
+
+from gdjax.plots import spectrum
+
+AT = np.linspace(-0.5, 2.1, 400)
+ENDS = np.array([2.0, 1.5, -0.4])
+RESIDUALS = np.array([0.0, 0.1, 0.02])
+
+
+def bell(width):
+    return np.exp(-((AT / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
+
+
+def spread(title="now", width=0.05, **changes):
+    given = {
+        "density": bell(width),
+        "error": 0.1 * bell(width),
+        "ends": ENDS,
+        "residuals": RESIDUALS,
+    }
+    return spectrum.Spread(title=title, at=AT, width=width, size=1000, **{**given, **changes})
+
+
+def by_label(axes):
+    handles, labels = axes.get_legend_handles_labels()
+    return dict(zip(labels, handles, strict=True))
+
+
+def test_densities_share_axes_and_say_where_they_are_linear():
+    figure = spectrum.densities([spread("before"), spread("after", 0.02)], title="both")
+    top, bottom = figure.axes
+    figure.canvas.draw()
+    assert top.get_xlim() == bottom.get_xlim() == (AT[0], AT[-1])
+    assert top.get_ylim() == bottom.get_ylim()
+    assert (bottom.get_xscale(), bottom.get_yscale()) == ("symlog", "log")
+    assert bottom.get_xlabel() == "eigenvalue of the Hessian (axis linear within ±0.05)"
+    ticks = [text.get_text() for text in bottom.get_xticklabels()]
+    assert ticks == ["-0.3", "-0.1", "0", "0.1", "0.3", "1"]
+    assert top.get_title(loc="left") == "before (Gaussians of width 0.05)"
+
+
+def test_the_density_and_what_it_would_be_without_a_bulk():
+    (axes,) = spectrum.densities([spread()]).axes
+    found = by_label(axes)
+    alone = found["one eigenvalue alone"].get_ydata()[0]
+    assert alone == pytest.approx(bell(0.05).max() / 1000, rel=1e-2)
+    density = found["density"].get_ydata()
+    high = bell(0.05) > alone
+    np.testing.assert_allclose(density[high], bell(0.05)[high])
+    # All eigenvalues of this one are 0, so the dashed line lies on it.
+    np.testing.assert_allclose(found["if all of them were 0"].get_ydata(), bell(0.05), atol=1e-300)
+
+
+def test_ends_are_marked_above_with_their_residuals():
+    (axes,) = spectrum.densities([spread()]).axes
+    marks, _, (bars,) = by_label(axes)["found one by one, with residuals"]
+    np.testing.assert_allclose(marks.get_xdata(), ENDS)
+    assert set(marks.get_ydata()) == {0.9}  # of the panel's height
+    widths = [np.ptp(segment[:, 0]) for segment in bars.get_segments()]
+    np.testing.assert_allclose(widths, 2 * RESIDUALS)
+
+
+def test_a_density_that_is_not_finite_leaves_the_marks():
+    nothing = np.full(AT.size, np.nan)
+    figure = spectrum.densities([spread(density=nothing, error=nothing), spread()])
+    figure.canvas.draw()
+    assert np.all(np.isfinite(figure.axes[0].get_ylim()))
+
+
+RANKED = spectrum.Ranked(
+    "whole", np.array([1.0, 0.5, 0.1, -0.2]), np.array([0.01, 0.01, 0.3, 0.01])
+)
+
+
+def test_ranks_fall_and_what_is_negative_is_left_out():
+    (axes,) = spectrum.ranks({"now": [RANKED]}).axes
+    line, _, (bars,) = by_label(axes)["whole"]
+    np.testing.assert_allclose(line.get_xydata(), [[1, 1], [2, 0.5], [3, 0.1]])
+    # A residual larger than its value has a bar that ends above 0, where a logarithm ends.
+    np.testing.assert_allclose(bars.get_segments()[2][:, 1], [1e-4, 0.4])
+    assert axes.get_ylabel() == "eigenvalue"
+    assert axes.get_yscale() == "log"
+
+
+def test_each_matrix_has_a_colour_and_a_shape_that_every_panel_keeps():
+    second = RANKED._replace(name="layer 1", value=RANKED.value / 2)
+    figure = spectrum.ranks({"a": [RANKED, second], "b": [RANKED, second], "c": [RANKED]})
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == ["a", "b", "c"]
+    looks = [
+        [(bar[0].get_color(), bar[0].get_marker()) for bar in axes.containers] for axes in shown
+    ]
+    assert looks[0] == looks[1]
+    assert looks[2] == looks[0][:1]
+    assert len({color for color, _ in looks[0]}) == len({shape for _, shape in looks[0]}) == 2
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["whole", "layer 1"]
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("limit", [2.0, 1e4])
+def test_a_limit_far_above_does_not_press_the_rest_down(limit):
+    (axes,) = spectrum.ranks({"now": [RANKED]}, limit=limit, after=2, after_label="classes").axes
+    found = by_label(axes)
+    assert found["classes"].get_xdata()[0] == 2.5
+    assert ("2 / learning rate = 2" in found) == (limit == 2.0)
+    if limit == 2.0:
+        assert found["2 / learning rate = 2"].get_ydata()[0] == 2.0
+    assert axes.get_ylim()[1] < 4
+
+
+def test_a_matrix_of_zeros_can_be_drawn():
+    zeros = spectrum.Ranked("flat", np.zeros(3), np.zeros(3))
+    spectrum.ranks({"": [zeros]}, limit=2.0).canvas.draw()

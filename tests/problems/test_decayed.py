@@ -1,0 +1,84 @@
+"""Weight decay leaves biases alone; digits in their span are the digit network's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.problems.decayed import decayed, few_digits
+from gdjax.problems.networks import Network
+from gdjax.sweeps.record import problem_from
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return few_digits(samples=30, widths=(4,), decay=0.01)
+
+
+@pytest.fixture(scope="module")
+def images():
+    data = gd.problems.datasets.load("mnist5k")
+    return data.train_images[:30].reshape(30, -1) / 255.0
+
+
+def test_decay_costs_squared_weights_and_no_biases():
+    network = Network((2, 3, 1))
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    y = np.full((5, 1), 0.3, np.float32)
+    params = jax.tree.map(lambda a: a + 0.5, network.init(KEY))
+    apart = [float(decayed(network, (x, y), decay).cost(params, (x, y))) for decay in (0.0, 0.1)]
+    outputs = np.asarray(network.apply(params, jnp.asarray(x)))
+    assert apart[0] == pytest.approx(np.mean(np.sum((outputs - y) ** 2, axis=1)), rel=1e-5)
+    squares = sum(float(np.sum(np.asarray(layer.weights) ** 2)) for layer in params)
+    assert apart[1] - apart[0] == pytest.approx(0.1 * squares, rel=1e-4)
+
+
+def test_starts_are_those_of_the_whole_network(few, images):
+    """W x = (W B)(B^T x) for every x in the span of B."""
+    whole = Network((784, 4, 10))
+    wanted = whole.apply(whole.init(KEY), jnp.asarray(images, jnp.float32))
+    found = few.network.apply(few.init(KEY), jnp.asarray(few.data[0]))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert few.network.widths == (30, 4, 10)
+    np.testing.assert_allclose(few.data[0] @ few.data[0].T, images @ images.T, atol=1e-4)
+
+
+def test_outside_the_span_only_decay_pulls(few, images):
+    """So a minimum of the whole network has nothing there, and none is lost."""
+    whole = Network((784, 4, 10))
+    batch = (images.astype(np.float32), few.data[1])
+    problem = decayed(whole, batch, 0.01)
+    params = whole.init(KEY)
+    slope = np.asarray(jax.grad(problem.cost)(params, batch)[0].weights)
+    span = np.linalg.svd(images, full_matrices=False)[2]
+    outside = np.eye(784) - span.T @ span
+    wanted = 2 * 0.01 * np.asarray(params[0].weights) @ outside
+    np.testing.assert_allclose(slope @ outside, wanted, atol=1e-6)
+    assert np.abs(wanted).max() > 1e-4
+
+
+def test_it_is_rebuilt_from_its_record(few):
+    again = problem_from(few.record, "here")
+    params = few.init(KEY)
+    assert float(again.cost(params, again.data)) == float(few.cost(params, few.data))
+    measure = again.measures["test_accuracy"]
+    assert measure.data[0].shape == (1000, 30)
+    assert 0 <= float(measure.function(params, measure.data)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"samples": 0}, "samples = 0, expected 1 to 4000"),
+        ({"samples": 4001}, "samples = 4001"),
+        ({"decay": -0.1}, "decay = -0.1, expected a number >= 0"),
+        ({"decay": float("nan")}, "decay = nan"),
+    ],
+)
+def test_what_cannot_work(settings, message):
+    with pytest.raises(InputError, match=message):
+        few_digits(**settings)
