@@ -1,6 +1,7 @@
 """Strict flags for every test: shapes checked, rank promotion an error, warnings errors."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -33,3 +34,8 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    # What is compiled is not compiled again because a flag has changed.
+    jax.clear_caches()
+    for name in [name for name in sys.modules if name.startswith("gdjax.")]:
+        for entry in vars(sys.modules[name]).values():
+            getattr(entry, "cache_clear", lambda: None)()
