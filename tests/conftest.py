@@ -22,18 +22,16 @@ _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session
 
 # Where compiling takes most of the time, and no bits are compared with those of another process.
-QUICKLY = {"geometry", "minima", "experiments"}
+QUICKLY = {"geometry", "minima", "experiments", "test_advice"}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     """Half the compiler's work is left out where a test runs its programs but once."""
-    if request.path.parent.name not in QUICKLY:
-        yield
+    quickly = not QUICKLY.isdisjoint({request.path.parent.name, request.path.stem})
+    if quickly == jax.config.read("jax_disable_most_optimizations"):
         return
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", quickly)
     # What is compiled is not compiled again because a flag has changed.
     jax.clear_caches()
     for name in [name for name in sys.modules if name.startswith("gdjax.")]:
