@@ -22,7 +22,7 @@ _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session
 
 # Where compiling takes most of the time, and no bits are compared with those of another process.
-QUICKLY = {"geometry", "minima", "experiments", "test_advice"}
+QUICKLY = {"cli", "experiments", "geometry", "minima", "problems", "test_advice"}
 
 
 @pytest.fixture(autouse=True, scope="module")
