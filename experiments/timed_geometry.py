@@ -81,7 +81,7 @@ def eigenvalues(clock, config, dataset):
         "eigenvalues_products": int(exact.products),
         "eigenvalues_largest_residual": float(np.max(exact.residuals) / exact.norm),
         "eigenvalues_networks": many,
-        "eigenvalues_of_many_times_one": batched / alone,
+        "eigenvalues_of_many_over_one": batched / alone,
     }
     peer = peers.eigenvalues(problem, each[0], len(exact.values), config.repeats)
     if peer is not None:
