@@ -5,8 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import common
-
-WIDTHS = (784, 16, 16, 10)
+from timing import WIDTHS
 
 
 def found() -> Any:

@@ -148,8 +148,8 @@ def in_slabs(
 ) -> PyTree:
     """Any number of runs through the program of a slab, one slab after another.
 
-    A progress bar shows how many are done
-    (on a terminal, after two seconds).
+    The last slab is filled up (see `Slab.filled`). On a terminal, a progress bar shows after two
+    seconds how many are done.
 
     Args:
         program: `program(runs, *shared) -> outs`, of a slab of runs.

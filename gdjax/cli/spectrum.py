@@ -78,6 +78,7 @@ class Spectrum:
     def _find(self, point: Any) -> Found:
         import jax
         import numpy as np
+        import optax
 
         from gdjax import geometry
 
@@ -91,7 +92,7 @@ class Spectrum:
             return jax.tree.map(np.asarray, program(params, data, key=key))
 
         def ends(cost, params, smallest):
-            size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+            size = optax.tree.size(params)
             largest = min(self.largest, size)
             return at(
                 geometry.extremes, key_ends, cost, params, largest=largest,
@@ -103,7 +104,7 @@ class Spectrum:
         if point.problem.network is not None:
             names = {name: f"layer {number}" for number, name in enumerate(parts, 1)}
         return Found(
-            size=sum(np.size(leaf) for leaf in jax.tree.leaves(params)),
+            size=optax.tree.size(params),
             ends=ends(cost, params, self.smallest),
             parts={
                 names[name]: ends(part.cost, part.params, 0)

@@ -15,7 +15,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Key, PyTree
 
@@ -56,7 +55,7 @@ def view(
     """
     if kind not in KINDS:
         raise InputError(f"view: kind = {kind!r} is unknown; choose one of {', '.join(KINDS)}")
-    count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    count = optax.tree.size(params)
     if count < 2:
         raise InputError(f"view: {count} parameter has no plane; take `line`")
     first, second = jax.random.split(key)

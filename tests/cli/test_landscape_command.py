@@ -8,12 +8,9 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from gdjax.cli import main, process
+from gdjax.cli import main
 
-
-@pytest.fixture(autouse=True)
-def _own_nothing(monkeypatch):
-    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+pytestmark = pytest.mark.usefixtures("own_nothing")
 
 
 def summary(folder):

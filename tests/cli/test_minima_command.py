@@ -12,10 +12,7 @@ import gdjax as gd
 from gdjax.cli import main, process
 from gdjax.cli.minima import Minima
 
-
-@pytest.fixture(autouse=True)
-def _own_nothing(monkeypatch):
-    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+pytestmark = pytest.mark.usefixtures("own_nothing")
 
 
 def summary(folder):

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.cli import main, process
+from gdjax.cli import main
 from gdjax.cli.point import Origin
 from gdjax.errors import GdjaxError, InputError
 
@@ -55,8 +55,8 @@ def test_a_run_of_a_store(tmp_path):
     )
 
 
-def test_parameters_that_train_wrote(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+@pytest.mark.usefixtures("own_nothing")
+def test_parameters_that_train_wrote(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
     main(["train", *flags.split(), "--out", str(tmp_path)])
     capsys.readouterr()

@@ -8,13 +8,10 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from gdjax.cli import main, process
+from gdjax.cli import main
 from gdjax.cli.point import Origin
 
-
-@pytest.fixture(autouse=True)
-def _own_nothing(monkeypatch):
-    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+pytestmark = pytest.mark.usefixtures("own_nothing")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import pytest
 
 from gdjax.cli import main, process
 
+pytestmark = pytest.mark.usefixtures("own_nothing")
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
@@ -19,11 +21,6 @@ def swept(tmp_path_factory):
             f"--width 1 --out {folder}".split()
         )
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _devices_of_the_suite(monkeypatch):
-    monkeypatch.setattr(process, "own", lambda: None)
 
 
 def test_summary_has_the_table_and_the_pictures_are_there(swept):

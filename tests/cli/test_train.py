@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from gdjax.cli import main, process
+from gdjax.cli import main
 
 
 def start(folder, *more):
@@ -54,8 +54,8 @@ def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
         ),
     ],
 )
-def test_flags_do_what_they_say(arguments, steps, tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "own", lambda: None)  # this process's devices are the suite's
+@pytest.mark.usefixtures("own_nothing")
+def test_flags_do_what_they_say(arguments, steps, tmp_path):
     main(["train", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["steps"] == steps
