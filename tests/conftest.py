@@ -37,3 +37,9 @@ def compiled_quickly(request):
     for name in [name for name in sys.modules if name.startswith("gdjax.")]:
         for entry in vars(sys.modules[name]).values():
             getattr(entry, "cache_clear", lambda: None)()
+
+
+@pytest.fixture
+def own_nothing(monkeypatch):
+    """A command that is called in this process leaves its devices as they are: the suite's."""
+    monkeypatch.setattr("gdjax.cli.process.own", lambda: None)
