@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from gdjax.minima.basins import CODES, basins, limits
-from gdjax.plots import minima
+from gdjax.plots import basin_maps
 
 SHOWN = {"not_arrived": "still moving", "diverged": "diverged", "at_no_minimum": "at no minimum"}
 
@@ -134,13 +134,13 @@ def plot(tree: xr.DataTree) -> dict:
         found = node.to_dataset()
         drawn = [(r, m) for m in tree.attrs["drawn_momenta"] for r in tree.attrs["drawn"]]
         rate, momentum = found.learning_rate.values, found.momentum.values
-        figures[f"maps_{name}"] = minima.basin_maps(
-            *minima.of_basins(found, drawn),
+        figures[f"maps_{name}"] = basin_maps.maps_of(
+            *basin_maps.from_dataset(found, drawn),
             columns=len(tree.attrs["drawn"]),
             title=found.attrs["formula"] + ": where a start ends",
         )
         names, colors, share, limit = lines(found)
-        figures[f"shares_{name}"] = minima.shares_by_rate(
+        figures[f"shares_{name}"] = basin_maps.shares_by_rate(
             rate,
             list(share),
             list(limit),

@@ -157,7 +157,7 @@ class Minima:
     def _write(self, folder: Path, found: Any) -> None:
         from gdjax.cli import results
         from gdjax.minima import basins, kinds
-        from gdjax.plots import minima, paths
+        from gdjax.plots import basin_maps, minima, paths
 
         found.to_zarr(folder / "data.zarr", mode="w", zarr_format=3, consolidated=False)
         rows, told = table(found), numbers(found)
@@ -194,8 +194,8 @@ class Minima:
         if self.function is not None and _coordinates(found) == 2:
             seen = basins(self.function, found.learning_rate.values[:1])
             seen.to_zarr(folder / "basins.zarr", mode="w", zarr_format=3, consolidated=False)
-            figures["basins"] = minima.basin_maps(
-                *minima.of_basins(seen, [(0, 0)]),
+            figures["basins"] = basin_maps.maps_of(
+                *basin_maps.from_dataset(seen, [(0, 0)]),
                 title=f"{seen.attrs['formula']}: where a start ends",
             )
         results.write_summary(folder, "minima", self, {**told, "minima": rows})
