@@ -139,7 +139,7 @@ def one(config: Config, name: str) -> xr.Dataset:
     keys = gd.runs.streams(config.seed, np.arange(config.points)).probes
     points = jax.vmap(init)(keys)
     angle, slope = directional_slopes(known.f, points, config.directions)
-    gradient = jax.vmap(jax.grad(known.f))
+    gradient = jax.jit(jax.vmap(jax.grad(known.f)))
     inside = (np.arange(FIELD) + 0.5) / FIELD
     field_x, field_y = (a + (b - a) * inside for a, b in known.domain)
     field = jnp.asarray(np.stack(np.meshgrid(field_x, field_y), axis=-1).reshape(-1, 2))

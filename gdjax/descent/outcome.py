@@ -13,6 +13,9 @@ nothing moves again. That is dead, not converged; the baseline tells them apart.
 ['converged', 'dead']
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, ScalarLike
@@ -20,6 +23,7 @@ from jaxtyping import Array, Float, Int, ScalarLike
 OUTCOMES = ("descending", "converged", "dead", "diverged")
 
 
+@partial(jax.jit, static_argnames="baseline")
 def classify(
     cost: Float[Array, "*runs"],
     gradient_norm: Float[Array, "*runs"],

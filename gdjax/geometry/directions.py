@@ -16,6 +16,7 @@ that can be jitted and mapped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -119,6 +120,7 @@ def _arrays(*trees):
     return tuple(jax.tree.map(jnp.asarray, tree) for tree in trees)
 
 
+@partial(jax.jit, static_argnums=2)
 def _rescaled(d, w, within):
     """d with the norms of w over the axes `within`; zero where d or w is."""
     length = jnp.sqrt(jnp.sum(d**2, axis=within, keepdims=True))
@@ -234,18 +236,23 @@ def principal_components(
     check_points("principal_components: snapshots", points, center)
     if center is None:
         center = jax.tree.map(lambda a: jnp.mean(a, axis=0), points)
-    offsets = _offsets(points, center)
-    most = min(offsets.shape)
-    if not 1 <= count <= most:
+    number, size = len(jax.tree.leaves(points)[0]), optax.tree.size(center)
+    if not 1 <= count <= min(number, size):
         raise InputError(
-            f"principal_components: count = {count}, expected 1 to {most}, for "
-            f"{offsets.shape[0]} points of {offsets.shape[1]} parameters"
+            f"principal_components: count = {count}, expected 1 to {min(number, size)}, for "
+            f"{number} points of {size} parameters"
         )
+    return _components(points, jax.tree.map(jnp.asarray, center), count)
+
+
+@partial(jax.jit, static_argnums=2)
+def _components(points, center, count):
+    offsets = _offsets(points, center)
     u, s, v = jnp.linalg.svd(offsets, full_matrices=False)
     coordinates = u * s[None]
     sign = jnp.where(coordinates[0] < 0, -1, 1).astype(v.dtype)
     total = jnp.sum(s**2)
-    unravel = ravel_pytree(jax.tree.map(jnp.asarray, center))[1]
+    unravel = ravel_pytree(center)[1]
     return Components(
         center=center,
         directions=jax.vmap(unravel)((v * sign[:, None])[:count]),
@@ -270,10 +277,13 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
     check_points("project: points", points, params)
     for name, direction in directions.items():
         check_like(f"project: direction {name!r}", direction, params)
+    return _projected(*_arrays(points, params, tuple(directions.values())))
+
+
+@jax.jit
+def _projected(points, params, directions):
     offsets = _offsets(points, params)
-    spanning = jnp.stack(
-        [ravel_pytree(jax.tree.map(jnp.asarray, d))[0] for d in directions.values()]
-    )
+    spanning = jnp.stack([ravel_pytree(direction)[0] for direction in directions])
     with jax.default_matmul_precision("highest"):
         q, r = jnp.linalg.qr(spanning.astype(offsets.dtype).T)
         along = offsets @ q
@@ -286,7 +296,7 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
 
 def _offsets(points, center):
     """Points as rows, counted from the center."""
-    moved = jax.tree.map(lambda a, c: jnp.asarray(a) - jnp.asarray(c)[None], points, center)
+    moved = jax.tree.map(lambda a, c: a - c[None], points, center)
     return jax.vmap(lambda point: ravel_pytree(point)[0])(moved)
 
 

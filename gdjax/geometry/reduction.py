@@ -67,6 +67,7 @@ def point(
     return moved(params, tuple(directions.values()), jnp.asarray(coordinates))
 
 
+@jax.jit
 def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
     """`point` without names: a dict that goes through a compiled program comes out sorted."""
     found = jax.tree.map(jnp.asarray, params)
@@ -110,9 +111,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
     def smaller(number):
         # Its neurons take their own product with `number`, and nothing of the others.
         tree, dtype = trees[number], weights.dtype
-        share = jnp.kron(
-            jnp.eye(count, dtype=dtype)[number : number + 1], jnp.eye(width, dtype=dtype)
-        )
+        share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
         return (tree[0]._replace(weights=share), *tree[1:])
 
     found = Reduced(

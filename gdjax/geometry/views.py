@@ -78,6 +78,7 @@ def view(
     return {f"{names} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
 
 
+@jax.jit
 def _unit(direction):
     length = optax.tree.norm(direction)
     return jax.tree.map(lambda d: jnp.where(length > 0, d / length, d), direction)

@@ -222,9 +222,6 @@ def _seen(network, one):
     return coordinates(network, one), normalised(network, layers)[1]
 
 
-_drawn = jax.jit(random_arrangement, static_argnums=0)
-
-
 def _rows(network, params):
     """Weights and bias of each layer side by side, in `coordinates`, and the scales they have."""
     layers, scales = _seen(network, params)
@@ -257,7 +254,10 @@ def _starts(network, key, restarts):
     if len(network.widths) <= 3:
         return [None]
     drawn = [
-        [(np.asarray(order), np.asarray(sign, float)) for order, sign, _ in _drawn(network, k)]
+        [
+            (np.asarray(order), np.asarray(sign, float))
+            for order, sign, _ in random_arrangement(network, k)
+        ]
         for k in jax.random.split(key, restarts)
     ]
     return [None, "inputs", *drawn]

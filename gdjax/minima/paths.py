@@ -161,6 +161,7 @@ def along(
     return jax.lax.map(at, jnp.linspace(0, 1, points, dtype=dtype), batch_size=TOGETHER)
 
 
+@jax.jit
 def barrier(
     cost: Float[Array, "*paths points"] | Float[np.ndarray, "*paths points"],
 ) -> Float[Array, "*paths"]:

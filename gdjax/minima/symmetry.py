@@ -21,6 +21,7 @@ of a sigmoid (`coordinates`): distances there do not depend on how networks are 
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -37,6 +38,9 @@ FLIPS: Mapping[str, float] = MappingProxyType({"sigmoid": 1.0, "tanh": 0.0, "ide
 SCALES = ("relu", "identity")
 
 Params = tuple[Layer, ...]
+
+# Called alone, each of these is one program instead of dozens.
+_of_network = partial(jax.jit, static_argnums=0)
 
 
 class Arrangement(NamedTuple):
@@ -66,6 +70,7 @@ def arrangement_count(network: Network) -> int:
     return math.prod(math.factorial(n) * flips**n for n in network.widths[1:-1])
 
 
+@_of_network
 def arrange(network: Network, params: Params, arrangement: tuple[Arrangement, ...]) -> Params:
     """The same network with its hidden neurons written down in another way.
 
@@ -96,6 +101,7 @@ def arrange(network: Network, params: Params, arrangement: tuple[Arrangement, ..
     return tuple(layers)
 
 
+@_of_network
 def random_arrangement(network: Network, key: Key[Array, ""]) -> tuple[Arrangement, ...]:
     """Any order and signs, each as likely as any other; scales in (1/e, e)."""
     found = []
@@ -118,6 +124,7 @@ def identity(width: int) -> Arrangement:
     return Arrangement(jnp.arange(width), jnp.ones(width), jnp.ones(width))
 
 
+@_of_network
 def canonical(network: Network, params: Params) -> Params:
     """The one among a network's equivalents that all of them come to.
 
@@ -138,6 +145,7 @@ def canonical(network: Network, params: Params) -> Params:
     return arrange(network, params, canonical_arrangement(network, params)[0])
 
 
+@_of_network
 def canonical_arrangement(
     network: Network, params: Params
 ) -> tuple[tuple[Arrangement, ...], Float[Array, ""]]:
@@ -172,6 +180,7 @@ def canonical_arrangement(
     return tuple(arrangements), jnp.min(jnp.stack(margins))
 
 
+@_of_network
 def coordinates(network: Network, params: Params) -> Params:
     """Parameters in which order and signs are rotations and scales are gone.
 

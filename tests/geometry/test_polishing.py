@@ -46,7 +46,8 @@ def beside(points, seed=0):
 def curvature(name, points):
     """Largest |eigenvalue| of the Hessian at each point, in float64."""
     n = points.shape[1]
-    H = jax.vmap(jax.hessian(FUNCTIONS[name].f))(jnp.asarray(shaped(name, points)))
+    hessians = jax.jit(jax.vmap(jax.hessian(FUNCTIONS[name].f)))
+    H = hessians(jnp.asarray(shaped(name, points)))
     return np.abs(np.linalg.eigvalsh(np.asarray(H).reshape(-1, n, n))).max(axis=1)
 
 
@@ -162,8 +163,8 @@ def test_a_network_is_polished_to_a_small_gradient():
         params, data
     )
     assert found.gradient_norm <= 3e-6
-    assert found.cost < decayed(params, data)
-    slope = jax.grad(decayed)(found.params, data)
+    assert found.cost < jax.jit(decayed)(params, data)
+    slope = jax.jit(jax.grad(decayed))(found.params, data)
     norm = np.sqrt(sum(float(jnp.sum(a**2)) for a in jax.tree.leaves(slope)))
     assert norm == pytest.approx(float(found.gradient_norm), abs=2e-6)
 

@@ -26,7 +26,7 @@ def drawn(problem, scale=1.0):
     """An origin and two directions, named against the alphabet, biases not zero."""
     trees = []
     for seed in range(3):
-        w = problem.init(jax.random.key(seed), init_scale=scale)
+        w = jax.jit(problem.init)(jax.random.key(seed), init_scale=scale)
         bias = np.random.default_rng(seed).normal(size=64)
         trees.append(
             tuple(layer._replace(bias=jnp.asarray(bias[: len(layer.bias)])) for layer in w)
@@ -78,10 +78,11 @@ def test_in_float32_it_is_equal_to_rounding():
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem, scale=5.0)
     small = reduced(problem, w, ds)
+    cost = jax.jit(problem.cost)
     for c in AT:
-        direct = float(problem.cost(point(w, ds, c), problem.data))
+        direct = float(cost(point(w, ds, c), problem.data))
         there = point(small.params, small.directions, c)
-        assert float(problem.cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-5)
+        assert float(cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-5)
 
 
 def test_it_starts_and_goes_down_like_any_problem():

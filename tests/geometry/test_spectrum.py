@@ -74,7 +74,7 @@ def test_curvature_at_critical_points_of_functions(function):
             jax.vmap(lambda x: spectrum.extremes(function.f, x, key=jax.random.key(0), **ends))
         )(points)
         found = jax.tree.map(np.asarray, found)
-        H = np.asarray(jax.vmap(jax.hessian(function.f))(points)).reshape(-1, n, n)
+        H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(points)).reshape(-1, n, n)
     exact = np.linalg.eigvalsh(H)[:, ::-1]
     np.testing.assert_allclose(found.values, exact, atol=1e-12 * (1 + np.abs(exact).max()))
     assert np.all(found.residuals <= 1e-12 * (1 + np.abs(exact).max()))

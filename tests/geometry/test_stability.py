@@ -1,6 +1,6 @@
 """Sharpness against dense eigenvalues in float64; thresholds against descents below and above."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +36,16 @@ def cold(measure, params):
     return measure.init(params, measure.data)
 
 
+@cache
+def compiled(problem, options):
+    measure = sharpness(problem, **dict(options))
+    return measure, jax.jit(measure.function)
+
+
 def at(problem, params, **options):
     """The sharpness at one point, from a cold start."""
-    measure = sharpness(problem, **options)
-    state = cold(measure, params)
-    return jax.jit(measure.function)(params, measure.data, state)
+    measure, function = compiled(problem, tuple(options.items()))
+    return function(params, measure.data, cold(measure, params))
 
 
 def regression(samples=40, widths=(3, 8, 2), seed=0):
@@ -58,16 +63,24 @@ def regression(samples=40, widths=(3, 8, 2), seed=0):
     return gd.Problem(init=network.init, cost=cost, data=data)
 
 
+@cache
+def hessian(cost):
+    @jax.jit
+    def of(params, batch, settings):
+        flat, unravel = ravel_pytree(params)
+        return jax.hessian(lambda w: cost(unravel(w), *batch, **settings))(flat)
+
+    return of
+
+
 def dense(problem, params, **settings):
     """All eigenvalues of the Hessian, float64."""
     with jax.enable_x64(True):
         params, data = jax.tree.map(
             lambda a: jnp.asarray(np.asarray(a), float), (params, problem.data)
         )
-        flat, unravel = ravel_pytree(params)
         batch = () if data is None else (data,)
-        hessian = jax.jit(jax.hessian(lambda w: problem.cost(unravel(w), *batch, **settings)))
-        return np.linalg.eigvalsh(hessian(flat))
+        return np.linalg.eigvalsh(hessian(problem.cost)(params, batch, settings))
 
 
 # -- the threshold
@@ -147,8 +160,9 @@ def test_along_axes_that_nothing_mixes():
 def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
     with jax.enable_x64(x64):
         problem = regression(samples)
+        start = jax.jit(partial(problem.init, init_scale=2.0))
         for seed in range(3):
-            params = problem.init(jax.random.key(seed), init_scale=2.0)
+            params = start(jax.random.key(seed))
             value, state = at(problem, params)
             known = dense(problem, params)
             assert known[0] < 0  # so that it says something about indefinite ones
@@ -170,9 +184,8 @@ def test_the_stated_residual_is_true():
         )
         _, unravel = ravel_pytree(params)
         v = jnp.asarray(np.asarray(state.vectors[-1]), float)
-        image = np.asarray(
-            ravel_pytree(hessian_vector_product(problem.cost, params, unravel(v), data))[0]
-        )
+        product = jax.jit(partial(hessian_vector_product, problem.cost))
+        image = np.asarray(ravel_pytree(product(params, unravel(v), data))[0])
         v = np.asarray(v)
     assert np.linalg.norm(v) == pytest.approx(1, abs=1e-6)
     left = np.linalg.norm(image - float(value) * v)

@@ -58,7 +58,7 @@ def xor(hidden=2, decay=1e-3, dark=0):
 
 def starts(problem, count, scale=1.0):
     keys = jax.random.split(jax.random.key(3), count)
-    return jax.vmap(lambda key: problem.init(key, init_scale=scale))(keys)
+    return jax.jit(jax.vmap(lambda key: problem.init(key, init_scale=scale)))(keys)
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,12 @@ def test_equivalents_of_one_network_are_one_minimum(found):
     params = params_at(first, 0)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(7), 20)
-        equivalents = jax.vmap(
-            lambda key: arrange(problem.network, params, random_arrangement(problem.network, key))
+        equivalents = jax.jit(
+            jax.vmap(
+                lambda key: arrange(
+                    problem.network, params, random_arrangement(problem.network, key)
+                )
+            )
         )(keys)
     again = census(problem, equivalents, key=KEY)
     assert again["count"].values.tolist() == [20]
@@ -163,10 +167,18 @@ def test_what_is_said_about_a_minimum_is_so(found):
     with jax.enable_x64(True):
         params = params_at(first, 0)
         flat, unravel = jax.flatten_util.ravel_pytree(params)
-        f = lambda w: problem.cost(unravel(w), problem.data)  # noqa: E731
-        values = np.linalg.eigvalsh(jax.hessian(f)(flat))
-        assert float(f(flat)) == pytest.approx(float(first.minimum_cost[0]))
-        assert np.linalg.norm(jax.grad(f)(flat)) < 1e-7
+
+        @jax.jit
+        def dense(w):
+            def f(w):
+                return problem.cost(unravel(w), problem.data)
+
+            return f(w), jax.grad(f)(w), jax.hessian(f)(w)
+
+        cost, gradient, H = dense(flat)
+        values = np.linalg.eigvalsh(H)
+        assert float(cost) == pytest.approx(float(first.minimum_cost[0]))
+        assert np.linalg.norm(gradient) < 1e-7
     assert values[[0, -1]] == pytest.approx(
         [float(first.least_curvature[0]), float(first.sharpness[0])], rel=1e-6
     )
