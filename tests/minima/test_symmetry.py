@@ -1,7 +1,6 @@
 """Equivalent networks compute the same and come to one form; different ones stay different."""
 
 import math
-from functools import partial
 from itertools import permutations, product
 
 import jax
@@ -73,15 +72,19 @@ def test_arranging_changes_parameters_and_not_outputs(widths, activation, output
         network = Network(widths, activation=activation, output_activation=output)
         params = some_params(network, seed)
         x = jnp.asarray(np.random.default_rng(seed + 1).normal(size=(7, network.widths[0])))
-        arrangement = random_arrangement(network, jax.random.key(seed + 2))
-        other = arrange(network, params, arrangement)
-        form = canonical(network, params)
         temperature = {"temperature": 0.3} if network.activation == "sigmoid" else {}
-        outputs = jax.jit(partial(network.apply, **temperature))
-        wanted = outputs(params, x)
-        for equivalent in (other, form):
-            found = outputs(equivalent, x)
-            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+
+        @jax.jit
+        def equivalents(params, x, key):
+            arrangement = random_arrangement(network, key)
+            other = arrange(network, params, arrangement)
+            each = (params, other, canonical(network, params))
+            return arrangement, other, [network.apply(one, x, **temperature) for one in each]
+
+        arrangement, other, outputs = equivalents(params, x, jax.random.key(seed + 2))
+        wanted, *found = outputs
+        for output in found:
+            np.testing.assert_allclose(output, wanted, rtol=1e-10, atol=1e-10)
         moved = any(
             np.any(a.order != np.arange(len(a.order))) or np.any(a.sign < 0) or np.any(a.scale != 1)
             for a in arrangement
@@ -123,14 +126,20 @@ def test_the_form_is_an_equivalent_and_its_own_form(widths, activation, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         params = some_params(network, seed)
-        form = canonical(network, params)
-        if float(canonical_arrangement(network, params)[1]) < 1e-9:
+
+        @jax.jit
+        def forms(params, key):
+            form = canonical(network, params)
+            other = arrange(network, params, random_arrangement(network, key))
+            margin = canonical_arrangement(network, params)[1]
+            return margin, form, canonical(network, form), canonical(network, other)
+
+        margin, form, again, of_other = forms(params, jax.random.key(seed))
+        if float(margin) < 1e-9:
             return
-        other = arrange(network, params, random_arrangement(network, jax.random.key(seed)))
-        assert apart(canonical(network, form), form) < 1e-9
-        assert apart(canonical(network, other), form) < 1e-9 * (
-            1 + apart(form, jax.tree.map(jnp.zeros_like, form))
-        )
+        assert apart(again, form) < 1e-9
+        size = np.sqrt(sum(np.sum(np.asarray(a) ** 2) for a in jax.tree.leaves(form)))
+        assert apart(of_other, form) < 1e-9 * (1 + size)
 
 
 def near_twins(gap):
