@@ -24,6 +24,7 @@ Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 
 BLOCK = 2  # random vectors in the block
 ROUND = 20  # products from one restart to the next, at least
+PASSES = 4  # of orthogonalisation, at most
 
 
 class Ritz(NamedTuple):
@@ -200,16 +201,24 @@ def _put(columns, block, at):
 def _orthonormal(block, columns):
     """The block made orthogonal to orthonormal columns and in itself.
 
-    Twice is enough, except where nothing but rounding is left: then it takes more. The inverse root
-    of a small Gram matrix is all matrix products; LAPACK's QR took longer than the operator.
+    A pass that finds little along the columns, and the block nearly orthonormal, is the last: twice
+    is enough, except where nothing but rounding is left. The inverse root of a small Gram matrix is
+    all matrix products; LAPACK's QR took longer than the operator.
     """
     eps = jnp.finfo(block.dtype).eps
 
-    def again(_, block):
-        rest = block - columns @ (columns.T @ block)
+    def again(state):
+        block, _, passes = state
+        along = columns.T @ block
+        rest = block - columns @ along
         length = jnp.linalg.norm(rest, axis=0, keepdims=True)
         rest = rest / jnp.where(length > 0, length, 1)
         values, vectors = jnp.linalg.eigh(rest.T @ rest)
-        return rest @ (vectors / jnp.sqrt(jnp.maximum(values, 10 * eps))[None])
+        good = jnp.all(jnp.abs(along) <= jnp.sqrt(eps) * length) & (values[0] > 0.5)
+        return rest @ (vectors / jnp.sqrt(jnp.maximum(values, 10 * eps))[None]), good, passes + 1
 
-    return jax.lax.fori_loop(0, 4, again, block)
+    def unfinished(state):
+        _, good, passes = state
+        return ~good & (passes < PASSES)
+
+    return jax.lax.while_loop(unfinished, again, (block, jnp.array(False), 0))[0]
