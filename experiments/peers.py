@@ -142,7 +142,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
 def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
-    """Mean seconds for the largest eigenvalues with `pyhessian` at its own tolerance; the values."""
+    """Mean seconds for the largest eigenvalues by `pyhessian`, at its own tolerance; the values."""
     torch, package = found(), _package("pyhessian")
     if package is None:
         return None

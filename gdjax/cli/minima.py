@@ -83,11 +83,11 @@ class Minima:
         from gdjax.minima import census_of
 
         folder = results.folder("minima", self, self.out)
-        store = self.store
-        if store is None:
-            with process.resumable(f"gdjax minima with --out {folder} and these settings"):
-                store = self._swept(folder / "runs.zarr")
-        found = census_of(store, parse_at(self.at), tolerance=self.tolerance, steps=self.polishing)
+        with process.resumable(f"gdjax minima with --out {folder} and these settings"):
+            store = self.store or self._swept(folder / "runs.zarr")
+            found = census_of(
+                store, parse_at(self.at), tolerance=self.tolerance, steps=self.polishing
+            )
         self._write(folder, found)
 
     def _check(self):

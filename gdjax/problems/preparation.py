@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from gdjax.errors import DataError
 from gdjax.problems.prepared import data_folder, describe, find, quiet, writable
@@ -168,8 +169,9 @@ class _WithoutTensorFlow:
     ) -> Iterator[tuple[int, dict]]:
         from PIL import Image
 
-        pairs = zip(_idx(images), _idx(labels), strict=True)
-        for index, (image, label) in enumerate(pairs):
+        pairs = list(zip(_idx(images), _idx(labels), strict=True))
+        bar = tqdm(pairs, unit="image", delay=2, disable=None, leave=False)
+        for index, (image, label) in enumerate(bar):
             yield index, {"image": Image.fromarray(image), "label": int(label)}
 
 
