@@ -217,6 +217,37 @@ def test_zero_error_minima_are_floors_that_compute_the_same():
     assert found.sizes["minimum"] == int(found["count"].sum())
 
 
+def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
+    """One hidden neuron, a user's own cost on a dict: 7 parameters, 4 equations, floors of 3.
+
+    Sprinkhuizen-Kuyper and Boers 1996, Neural Computation 8, 1301.
+    """
+
+    def cost(params, batch):
+        inputs, targets = batch
+        hidden = jax.nn.sigmoid(inputs @ params["in"] + params["bias"])
+        outputs = jax.nn.sigmoid(hidden * params["out"] + inputs @ params["wired"] + params["last"])
+        return jnp.mean((outputs - targets) ** 2)
+
+    shapes = {"in": (2,), "wired": (2,), "bias": (), "out": (), "last": ()}
+    data = (
+        np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),
+        np.array([0.1, 0.9, 0.9, 0.1]),
+    )
+    problem = Problem(
+        init=lambda key: jax.tree.map(jnp.zeros, shapes, is_leaf=lambda s: isinstance(s, tuple)),
+        cost=cost,
+        data=data,
+    )
+    rng = np.random.default_rng(0)
+    runs = {name: 3 * rng.normal(size=(60, *shape)) for name, shape in shapes.items()}
+    found = census(problem, runs, key=KEY, steps=400)
+    assert kinds(found)["minimum"] >= 55
+    minima = found.minimum_of.values >= 0
+    assert found.cost.values[minima].max() < 1e-12
+    assert np.all(found.nullity.values[minima] == 3)
+
+
 def test_dead_weights_do_not_tell_networks_apart(found):
     """Weights of an input that is always 0 stay where they started, at random."""
     _, first = found
