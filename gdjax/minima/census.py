@@ -110,8 +110,8 @@ def census(
           between any two, and a map of these distances in the plane.
 
     Raises:
-        InputError: params without a leading axis of runs; a cost that changes when hidden neurons
-            are written down in another way.
+        InputError: as for `certify`; a cost that changes when hidden neurons are written down in
+            another way.
     """
     key_door, key_ends, key_pairs = jax.random.split(key, 3)
     _check_symmetric(problem, key_door)

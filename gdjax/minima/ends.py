@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry import classify, critical, hessian_vector_product, polish, value_and_gradient
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check
 from gdjax.runs import Program, Slab, in_slabs, over_runs
 
 KINDS = (*critical.KINDS, "sliding", "diverged")
@@ -100,15 +100,27 @@ def certify(
         steps: of polishing, at most. A slow descent that stopped far from its end needs more.
 
     Raises:
-        InputError: params without a leading axis of runs.
+        InputError: params without a leading axis of runs; a cost that cannot be descended; a
+            tolerance that is no number above 0, or steps below 0.
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
-    like = jax.tree.leaves(jax.eval_shape(problem.init, jax.random.key(0)))
+    tolerances = {
+        "tolerance": tolerance,
+        "gradient_tolerance": gradient_tolerance,
+        "eigenvalue_tolerance": eigenvalue_tolerance,
+    }
+    for name, value in tolerances.items():
+        if not 0 < value < np.inf:
+            raise InputError(f"certify: {name} = {value}, expected a number above 0")
+    if steps < 0:
+        raise InputError(f"certify: steps = {steps}, expected 0 or more")
+    start = jax.eval_shape(problem.init, jax.random.key(0))
+    check(problem, start)
+    leaves, like = [np.asarray(leaf) for leaf in jax.tree.leaves(params)], jax.tree.leaves(start)
     shapes = [leaf.shape[1:] for leaf in leaves if leaf.ndim]
     if not leaves or shapes != [leaf.shape for leaf in like] or not len(leaves[0]):
         raise InputError(
-            f"params: shapes {[leaf.shape for leaf in leaves]}, expected a leading axis of runs "
-            f"before {[leaf.shape for leaf in like]}, those of problem.init"
+            f"params: shapes {[leaf.shape for leaf in leaves]}, expected a leading axis of at "
+            f"least one run before {[leaf.shape for leaf in like]}, those of problem.init"
         )
     runs = len(leaves[0])
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)

@@ -278,8 +278,34 @@ def test_a_cost_that_its_symmetries_change_is_refused():
 
 def test_params_without_runs_are_refused():
     problem = gd.problems.function("himmelblau")
-    with pytest.raises(InputError, match="leading axis of runs"):
-        census(problem, jnp.zeros(2), key=KEY)
+    for params in (jnp.zeros(2), jnp.zeros((0, 2))):
+        with pytest.raises(InputError, match="leading axis of at least one run"):
+            census(problem, params, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tolerance": -1.0}, "tolerance = -1.0, expected a number above 0"),
+        ({"gradient_tolerance": np.inf}, "gradient_tolerance = inf"),
+        ({"eigenvalue_tolerance": np.nan}, "eigenvalue_tolerance = nan"),
+        ({"steps": -1}, "steps = -1, expected 0 or more"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        census(gd.problems.function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings)
+
+
+def test_costs_that_cannot_be_descended_are_refused():
+    vector = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: w**2)
+    with pytest.raises(InputError, match="expected one scalar"):
+        census(vector, jnp.zeros((3, 2)), key=KEY)
+    whole = Problem(init=lambda key: jnp.zeros(2, int), cost=lambda w: jnp.sum(w**2))
+    with pytest.raises(InputError, match="expected a real float"):
+        census(whole, jnp.zeros((3, 2), int), key=KEY)
+    nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)
+    assert kinds(census(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
 
 
 def test_rastrigin_from_random_starts():
