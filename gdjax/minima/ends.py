@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry import classify, critical, hessian_vector_product, polish, value_and_gradient
-from gdjax.problems.problem import Problem, check
+from gdjax.problems.problem import Problem, check_runs
 from gdjax.runs import Program, Slab, in_slabs, over_runs
 
 KINDS = (*critical.KINDS, "sliding", "diverged")
@@ -113,16 +113,8 @@ def certify(
             raise InputError(f"certify: {name} = {value}, expected a number above 0")
     if steps < 0:
         raise InputError(f"certify: steps = {steps}, expected 0 or more")
-    start = jax.eval_shape(problem.init, jax.random.key(0))
-    check(problem, start)
-    leaves, like = [np.asarray(leaf) for leaf in jax.tree.leaves(params)], jax.tree.leaves(start)
-    shapes = [leaf.shape[1:] for leaf in leaves if leaf.ndim]
-    if not leaves or shapes != [leaf.shape for leaf in like] or not len(leaves[0]):
-        raise InputError(
-            f"params: shapes {[leaf.shape for leaf in leaves]}, expected a leading axis of at "
-            f"least one run before {[leaf.shape for leaf in like]}, those of problem.init"
-        )
-    runs = len(leaves[0])
+    runs = check_runs(problem, params)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)
     with jax.enable_x64(True):
         params = jax.tree.unflatten(

@@ -176,8 +176,13 @@ def match_activations(
         The match; its distances are roots of the sum above, not distances of weights.
 
     Raises:
-        InputError: parameters of another network.
+        InputError: parameters of another network, or inputs for another one.
     """
+    if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:
+        raise InputError(
+            f"match_activations: inputs of shape {jnp.shape(inputs)}, expected "
+            f"(samples, {network.widths[0]})"
+        )
     both = _two(network, params, reference)
     order, sign, factor, left, plain = [], [], [], 0.0, 0.0
     scales = [_scales(network, one) for one in both]

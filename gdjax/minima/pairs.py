@@ -30,7 +30,7 @@ from gdjax.minima.paths import POINTS, along, barrier, between
 from gdjax.minima.symmetry import FLIPS, SCALES, arrange, checked, identity
 from gdjax.problems.blocks import block_length
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check_runs
 from gdjax.runs import Program, Slab, over_runs
 
 SLAB_BYTES = {"cpu": 2**20}  # one layer's activities of all pairs of a slab: about a core's cache
@@ -93,11 +93,12 @@ def barriers(
         Matrices over runs, and the costs along each path.
 
     Raises:
-        InputError: parameters of another network; too few points.
+        InputError: parameters that are not those of runs, or of another network; a cost that is
+            no real scalar; too few points.
     """
     if points < 2:
         raise InputError(f"points = {points}, expected 2 or more: the ends of the path")
-    runs = jax.tree.leaves(params)[0].shape[0]
+    runs = check_runs(problem, params)
     data = problem.data if data is None else data
     first, second = np.triu_indices(runs, 1)
     local = tuple(jax.local_devices() if devices is None else devices)

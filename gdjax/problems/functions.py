@@ -261,7 +261,7 @@ def find(name: str) -> Function:
         near = difflib.get_close_matches(name, FUNCTIONS, 1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(
-            f"function: name = {name!r} is not registered; expected one of "
+            f"function: name = {name!r:.80} is not registered; expected one of "
             f"{', '.join(FUNCTIONS)}.{guess}"
         )
     return FUNCTIONS[name]

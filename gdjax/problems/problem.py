@@ -174,6 +174,32 @@ def check(problem: Problem, params: PyTree, settings: Mapping[str, Any] | None =
         _check_mean(problem, params, settings)
 
 
+def check_runs(problem: Problem, params: PyTree) -> int:
+    """Make sure that arrays are points of many runs of a problem that can be descended.
+
+    Args:
+        problem: whose `init` says what a point looks like.
+        params: points, with a leading axis of runs.
+
+    Returns:
+        How many runs there are.
+
+    Raises:
+        InputError: as for `check`, or arrays of other shapes.
+    """
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    check(problem, like)
+    _check_params(params)
+    found, wanted = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like))
+    runs = {shape[0] if shape else 0 for shape in found}
+    if [shape[1:] for shape in found] != wanted or len(runs) > 1 or 0 in runs:
+        raise InputError(
+            f"params: shapes {found}, expected a leading axis of at least one run before {wanted}, "
+            f"those of problem.init"
+        )
+    return found[0][0]
+
+
 def found_mean(problem: Problem) -> bool:
     """Whether `check` has seen that the problem's cost is a mean over samples."""
     return problem in _MEANS

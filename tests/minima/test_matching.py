@@ -229,3 +229,5 @@ def test_what_cannot_be_matched_is_refused():
     other = some_params(Network((3, 5, 2)), 0)
     with pytest.raises(InputError, match="match: params have shapes"):
         match(network, params, other, key=KEY)
+    with pytest.raises(InputError, match=r"inputs of shape \(7, 4\), expected \(samples, 3\)"):
+        match_activations(network, params, params, np.ones((7, 4)))

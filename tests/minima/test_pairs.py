@@ -187,5 +187,8 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InputError, match="points = 1"):
         barriers(problem, some_runs(problem, 2), key=KEY, points=1)
     other = some_problem(widths=(7, 4, 3))
-    with pytest.raises(InputError, match="barriers: params have shapes"):
+    with pytest.raises(InputError, match="leading axis of at least one run before"):
         barriers(problem, some_runs(other, 2), key=KEY)
+    whole = jax.tree.map(lambda a: a.astype(int), some_runs(problem, 2))
+    with pytest.raises(InputError, match="expected a real float"):
+        barriers(problem, whole, key=KEY)
