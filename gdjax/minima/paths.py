@@ -149,10 +149,10 @@ def along(
     """
     if points < 2:
         raise InputError(f"points = {points}, expected 2 or more: the ends of the path")
-    data = jax.tree.map(jnp.asarray, data)
+    control, data = jax.tree.map(jnp.asarray, (control, data))
     mean = over_blocks(_of_two(function))
     leaves = jax.tree.leaves(control)
-    count, dtype = jnp.shape(leaves[0])[0], jnp.result_type(*leaves)
+    count, dtype = len(leaves[0]), jnp.result_type(*leaves)
 
     def at(t):
         with jax.default_matmul_precision("highest"):

@@ -130,6 +130,11 @@ class TestStraight:
         found = jax.vmap(lambda a, b: straight(well, a, b, points=3))(a, b)
         np.testing.assert_allclose(found, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
+    def test_numpys_float64_is_taken_without_a_warning(self):
+        """Outside float64 it is rounded, as everywhere in JAX; warnings are errors here."""
+        cost = along(well, np.array([-1.0, 1.0]), points=3)
+        np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
+
     def test_refuses_what_is_no_path(self):
         with pytest.raises(InputError, match="points = 1"):
             straight(well, jnp.zeros(()), jnp.ones(()), points=1)
