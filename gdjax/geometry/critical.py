@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.geometry import krylov
 from gdjax.geometry.derivatives import value_and_gradient
-from gdjax.geometry.products import dense, flat_product
+from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.geometry.spectrum import DENSE, with_rounding
 
 KINDS = ("minimum", "saddle", "maximum", "flat", "not stationary", "undecided")
@@ -115,7 +115,7 @@ def classify(
         The certificate. Above 512 parameters extreme eigenvalues come from products: a negative
         curvature that was found is there; that there is none rests on several random starts.
     """
-    flat = ravel_pytree(params)[0]
+    flat = raveled(params)[0]
     key_probe, key_sign, key_start = jax.random.split(key, 3)
     value, gradient = value_and_gradient(cost, params, data)
     g = ravel_pytree(gradient)[0]

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from gdjax.errors import InputError
 from gdjax.geometry.products import hessian_vector_product, mean_over_blocks, of_two
 from gdjax.problems.networks import Network
+from gdjax.problems.problem import check_params
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
@@ -144,7 +145,11 @@ def value_and_gradient(
         cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
         params: the point.
         data: a pytree of arrays with a leading sample axis, or None.
+
+    Raises:
+        InputError: parameters that are no real floats, or a cost that is no scalar.
     """
+    check_params(params)
     return mean_over_blocks(jax.value_and_grad(of_two(cost)), params, data)
 
 

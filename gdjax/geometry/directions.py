@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import check_like
+from gdjax.problems.problem import check_params
 
 
 class Components(NamedTuple):
@@ -66,7 +67,11 @@ def random_direction(params: PyTree, key: Key[Array, ""]) -> PyTree:
     Args:
         params: the point, any pytree of real arrays.
         key: which direction.
+
+    Raises:
+        InputError: parameters that are no real floats.
     """
+    check_params(params)
     return optax.tree.random_like(key, jax.tree.map(jnp.asarray, params))
 
 

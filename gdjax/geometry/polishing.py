@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
-from gdjax.geometry.products import dense, flat_product
+from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.geometry.spectrum import DENSE
 
 RADIUS = 0.1  # of the first step: short, since the point beside this one is looked for
@@ -81,7 +81,7 @@ def polish(
     Source: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2; for
     rounding, Hager and Zhang 2005.
     """
-    flat, unravel = ravel_pytree(params)
+    flat, unravel = raveled(params)
     eps = jnp.finfo(flat.dtype).eps
     at = _flat_gradient(cost, unravel, data)
     start = at(flat)
@@ -162,7 +162,7 @@ def nearest_critical_point(
 
     Source: Levenberg 1944, Marquardt 1963, for the equations g(w) = 0.
     """
-    flat, unravel = ravel_pytree(params)
+    flat, unravel = raveled(params)
     if flat.size > DENSE:
         raise InputError(
             f"nearest_critical_point: {flat.size} parameters, expected at most {DENSE}; `polish` "

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
 from gdjax.problems.blocks import over_blocks
+from gdjax.problems.problem import check_params, check_value
 
 # Columns of a dense Hessian computed together: they share the samples and their activations.
 TOGETHER = 64
@@ -49,7 +50,8 @@ def hessian_vector_product(
         H v, a tree like `params`.
 
     Raises:
-        InputError: a vector whose tree or shapes are not those of `params`.
+        InputError: parameters that are no real floats, a cost that is no scalar, or a vector whose
+            tree or shapes are not those of `params`.
 
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
@@ -58,6 +60,7 @@ def hessian_vector_product(
 
     Source: Pearlmutter 1994, *Fast exact multiplication by the Hessian*.
     """
+    check_params(params)
     check_like("hessian_vector_product: vector", vector, params)
     cost = of_two(cost)
 
@@ -93,7 +96,8 @@ def gauss_newton_vector_product(
         G v, a tree like `params`.
 
     Raises:
-        InputError: a vector whose tree or shapes are not those of `params`.
+        InputError: parameters that are no real floats, a cost that is no scalar, or a vector whose
+            tree or shapes are not those of `params`.
 
     Examples:
         >>> line = lambda w, x: w * x
@@ -104,6 +108,7 @@ def gauss_newton_vector_product(
 
     Source: Schraudolph 2002, *Fast curvature matrix-vector products*.
     """
+    check_params(params)
     check_like("gauss_newton_vector_product: vector", vector, params)
 
     def product(point, part):
@@ -133,7 +138,7 @@ def hessian(cost: Callable, params: PyTree, data: PyTree = None) -> Float[Array,
     Raises:
         InputError: more parameters than that.
     """
-    flat, _ = ravel_pytree(params)
+    flat, _ = raveled(params)
     if flat.size > MOST:
         raise InputError(
             f"hessian: {flat.size} parameters, expected at most {MOST}; for larger problems take "
@@ -167,8 +172,20 @@ def mean_over_blocks(function: Callable, params: PyTree, data: PyTree) -> PyTree
 
 
 def of_two(cost: Callable) -> Callable:
-    """Every cost as a function of `(params, batch)`."""
-    return lambda params, batch: cost(params) if batch is None else cost(params, batch)
+    """Every cost as a function of `(params, batch)`; what is no scalar is refused."""
+
+    def two(params, batch):
+        value = cost(params) if batch is None else cost(params, batch)
+        check_value(value)
+        return value
+
+    return two
+
+
+def raveled(params: PyTree) -> tuple[Float[Array, " n"], Callable]:
+    """Parameters as one vector, and the way back; what cannot change a little is refused."""
+    check_params(params)
+    return ravel_pytree(params)
 
 
 def check_like(what: str, tree: Any, params: Any) -> None:

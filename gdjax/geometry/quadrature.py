@@ -20,12 +20,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree, ScalarLike
 from matfree import decomp, stochtrace
 
 from gdjax.errors import InputError
-from gdjax.geometry.products import dense, flat_product
+from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.geometry.spectrum import DENSE, ROUNDING
 
 POINTS = 1001  # of the grid on which a density is given
@@ -93,7 +92,7 @@ def trace(
     """
     if probes < 6:
         raise InputError(f"trace: probes = {probes}, expected at least 6: three thirds of 2")
-    flat = ravel_pytree(params)[0]
+    flat = raveled(params)[0]
     product = flat_product(cost, params, data)
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
     if flat.size <= DENSE:
@@ -154,7 +153,7 @@ def density(
         raise InputError(
             f"density: probes = {probes} and depth = {depth}, expected at least 2 and 1"
         )
-    flat = ravel_pytree(params)[0]
+    flat = raveled(params)[0]
     product = flat_product(cost, params, data)
     if flat.size <= DENSE:
         nodes = jnp.linalg.eigvalsh(dense(product, flat))[None]

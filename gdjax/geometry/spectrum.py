@@ -18,12 +18,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.geometry import krylov
-from gdjax.geometry.products import dense, flat_product
+from gdjax.geometry.products import dense, flat_product, raveled
 
 DENSE = 512  # parameters up to which the whole matrix is taken
 # Rounding of a product H v, in units of eps |H| |v|: 10 times what was seen at the digit network.
@@ -102,7 +101,7 @@ def extremes(
     Source: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000, *Thick-restart
     Lanczos method*.
     """
-    flat, unravel = ravel_pytree(params)
+    flat, unravel = raveled(params)
     if min(largest, smallest) < 0 or not 1 <= largest + smallest <= flat.size:
         raise InputError(
             f"extremes: largest = {largest} and smallest = {smallest}, expected 1 to {flat.size} "

@@ -148,7 +148,7 @@ def check(problem: Problem, params: PyTree, settings: Mapping[str, Any] | None =
             floating-point scalar; a cost whose value on the whole is not the weighted mean of its
             values on blocks.
     """
-    _check_params(params)
+    check_params(params)
     settings = dict(settings or {})
     arguments = (params,) if problem.data is None else (params, problem.data)
     try:
@@ -159,19 +159,27 @@ def check(problem: Problem, params: PyTree, settings: Mapping[str, Any] | None =
             f"cost: could not be called as {shape}: {error}. Give `data` to the Problem exactly "
             f"when its cost takes a batch"
         ) from error
+    check_value(value)
+    if problem.data is not None and problem.samples >= 2:
+        _check_mean(problem, params, settings)
+
+
+def check_value(value: PyTree) -> None:
+    """Make sure that what a cost returned can be descended.
+
+    Raises:
+        InputError: it is no real floating-point scalar.
+    """
     if not _is_array(value) or value.shape != ():
         raise InputError(
             f"cost: returned {_shapes(value)}, expected one scalar; take the mean over the batch, "
             f"and leave what else is worth knowing to measures"
         )
-    dtype = value.dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if not jnp.issubdtype(value.dtype, jnp.floating):
         raise InputError(
-            f"cost: returned {dtype}, expected a real floating-point scalar; take a real part or "
-            f"an absolute value, or divide an integer count"
+            f"cost: returned {value.dtype}, expected a real floating-point scalar; take a real "
+            f"part or an absolute value, or divide an integer count"
         )
-    if problem.data is not None and problem.samples >= 2:
-        _check_mean(problem, params, settings)
 
 
 def check_runs(problem: Problem, params: PyTree) -> int:
@@ -189,7 +197,7 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     """
     like = jax.eval_shape(problem.init, jax.random.key(0))
     check(problem, like)
-    _check_params(params)
+    check_params(params)
     found, wanted = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like))
     runs = {shape[0] if shape else 0 for shape in found}
     if [shape[1:] for shape in found] != wanted or len(runs) > 1 or 0 in runs:
@@ -269,7 +277,12 @@ def _check_data(data):
         )
 
 
-def _check_params(params):
+def check_params(params: PyTree) -> None:
+    """Make sure that parameters can change a little.
+
+    Raises:
+        InputError: a leaf that is no real floating-point array, or none at all.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise InputError("params: no arrays in it; expected a pytree of real arrays")
