@@ -53,7 +53,7 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
         out = Path(__file__).parent.parent / "results" / name
     folder = results.folder(name, config, out)
     dataset = run(config)
-    dataset.to_zarr(folder / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+    results.save_data(dataset, folder / "data.zarr")
     found = dict(numbers(dataset))
     results.write_summary(folder, name, config, found)
     for key, value in found.items():

@@ -92,8 +92,6 @@ class Landscape:
         from gdjax.cli import results
         from gdjax.plots import landscapes
 
-        store = folder / "planes.zarr"
-        xr.DataTree.from_dict(found).to_zarr(store, mode="w", zarr_format=3, consolidated=False)
         rows = {kind: row(seen) for kind, seen in found.items()}
         print(f"{'plane':>12}  lowest cost  highest cost  directions")
         for kind, told in rows.items():
@@ -101,6 +99,7 @@ class Landscape:
                 f"{kind:>12}  {told['lowest_cost']:>11.4g}  {told['highest_cost']:>12.4g}  "
                 f"{'; '.join(told['directions'])}"
             )
+        results.save_data(xr.DataTree.from_dict(found), folder / "planes.zarr")
         around = {kind: seen for kind, seen in found.items() if kind != TRAJECTORY}
         pictures: dict[str, Any] = {}
         if TRAJECTORY in found:

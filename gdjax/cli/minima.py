@@ -159,9 +159,9 @@ class Minima:
         from gdjax.minima import basins, kinds
         from gdjax.plots import basin_maps, minima, paths
 
-        found.to_zarr(folder / "data.zarr", mode="w", zarr_format=3, consolidated=False)
         rows, told = table(found), numbers(found)
         _print(rows, told, found.attrs["tolerance"])
+        results.save_data(found, folder / "data.zarr")
         title = f"{len(rows)} minima of {found.sizes['run']} runs"
         figures = {}
         share = found.share.values
@@ -193,7 +193,7 @@ class Minima:
             )
         if self.function is not None and _coordinates(found) == 2:
             seen = basins(self.function, found.learning_rate.values[:1])
-            seen.to_zarr(folder / "basins.zarr", mode="w", zarr_format=3, consolidated=False)
+            results.save_data(seen, folder / "basins.zarr")
             figures["basins"] = basin_maps.maps_of(
                 *basin_maps.from_dataset(seen, [(0, 0)]),
                 title=f"{seen.attrs['formula']}: where a start ends",

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -91,15 +92,23 @@ def write(file: Path, text: str) -> None:
         GdjaxError: it could not be written, such as on a full disk.
     """
     partial = file.with_name(file.name + ".partial")
-    try:
-        partial.write_text(text)
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise GdjaxError(
-            f"{file}: could not be written ({error.strerror}); free some space or choose "
-            f"another folder with --out"
-        ) from error
+    with _writing(file):
+        try:
+            partial.write_text(text)
+            partial.replace(file)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def save_data(dataset: Any, store: Path) -> None:
+    """Write a Dataset or DataTree as a Zarr store, in place of what was there.
+
+    Raises:
+        GdjaxError: it could not be written, such as on a full disk.
+    """
+    with _writing(store):
+        dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
 def save_figure(figure: Any, file: Path) -> None:
@@ -108,10 +117,17 @@ def save_figure(figure: Any, file: Path) -> None:
     Raises:
         GdjaxError: it could not be written, such as on a full disk.
     """
-    try:
+    with _writing(file):
         figure.savefig(file, dpi=150)
+
+
+@contextmanager
+def _writing(file):
+    """Turn an error of the disk into one that says what to do."""
+    try:
+        yield
     except OSError as error:
         raise GdjaxError(
-            f"{file}: could not be written ({error.strerror}); free some space or choose "
+            f"{file}: could not be written ({error.strerror or error}); free some space or choose "
             f"another folder with --out"
         ) from error

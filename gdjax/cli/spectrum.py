@@ -126,11 +126,9 @@ class Spectrum:
         from gdjax.plots import spectrum as plots
 
         summary = told(point, found)
-        dataset(found).assign_attrs(point=point.label).to_zarr(
-            folder / "spectrum.zarr", mode="w", zarr_format=3, consolidated=False
-        )
-        results.write_summary(folder, "spectrum", self, summary)
         print(table(point.label, summary))
+        results.save_data(dataset(found).assign_attrs(point=point.label), folder / "spectrum.zarr")
+        results.write_summary(folder, "spectrum", self, summary)
         if found.ends.status == 2:
             print(f"nothing can be drawn of what is not finite; written to {folder}")
             return

@@ -62,3 +62,18 @@ def test_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
         results.write(file, "new")
     assert file.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+class Full:
+    """Data and a picture for a disk without room."""
+
+    def to_zarr(self, store, **settings):
+        raise OSError(28, "No space left on device")
+
+    savefig = to_zarr
+
+
+@pytest.mark.parametrize("save", [results.save_data, results.save_figure])
+def test_full_disk_is_an_error_that_says_what_to_do(save, tmp_path):
+    with pytest.raises(GdjaxError, match=r"a: could not be written \(No space.*with --out"):
+        save(Full(), tmp_path / "a")
