@@ -13,8 +13,6 @@ nothing moves again. That is dead, not converged; the baseline tells them apart.
 ['converged', 'dead']
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +21,12 @@ from jaxtyping import Array, Float, Int, ScalarLike
 OUTCOMES = ("descending", "converged", "dead", "diverged")
 
 
-@partial(jax.jit, static_argnames="baseline")
+@jax.jit
 def classify(
     cost: Float[Array, "*runs"],
     gradient_norm: Float[Array, "*runs"],
     diverged_at: Int[Array, "*runs"],
-    baseline: float | None,
+    baseline: ScalarLike | None,
     tolerance: ScalarLike = 1e-5,
 ) -> Int[Array, "*runs"]:
     """Position in `OUTCOMES` of how each run ended.

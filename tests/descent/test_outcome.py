@@ -29,6 +29,7 @@ def descend(cost, start, steps, learning_rate, *, baseline=None, optimizer=None,
         (0.1, 1e-6, -1, 0.9, "converged"),
         (0.9, 1e-6, -1, 0.9, "dead"),
         (1.0, 0.0, -1, 0.9, "dead"),
+        (1.0, 0.0, -1, jnp.float32(0.9), "dead"),
         (0.1, 1e-5, -1, None, "converged"),  # up to the tolerance, and with it
         (0.1, 2e-5, -1, None, "descending"),
         (1.0, 2e-5, -1, 0.9, "descending"),
