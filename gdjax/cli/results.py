@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -85,6 +85,22 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
     return file
 
 
+@contextmanager
+def writing(file: Path) -> Generator[None]:
+    """Turn an error of the disk into one that says what to do.
+
+    Raises:
+        GdjaxError: `file` could not be written, such as on a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise GdjaxError(
+            f"{file}: could not be written ({error.strerror or error}); free some space or choose "
+            f"another folder with --out"
+        ) from error
+
+
 def write(file: Path, text: str) -> None:
     """Write a text file at once or not at all.
 
@@ -92,7 +108,7 @@ def write(file: Path, text: str) -> None:
         GdjaxError: it could not be written, such as on a full disk.
     """
     partial = file.with_name(file.name + ".partial")
-    with _writing(file):
+    with writing(file):
         try:
             partial.write_text(text)
             partial.replace(file)
@@ -107,7 +123,7 @@ def save_data(dataset: Any, store: Path) -> None:
     Raises:
         GdjaxError: it could not be written, such as on a full disk.
     """
-    with _writing(store):
+    with writing(store):
         dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
@@ -117,17 +133,5 @@ def save_figure(figure: Any, file: Path) -> None:
     Raises:
         GdjaxError: it could not be written, such as on a full disk.
     """
-    with _writing(file):
+    with writing(file):
         figure.savefig(file, dpi=150)
-
-
-@contextmanager
-def _writing(file):
-    """Turn an error of the disk into one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise GdjaxError(
-            f"{file}: could not be written ({error.strerror or error}); free some space or choose "
-            f"another folder with --out"
-        ) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gdjax.errors import GdjaxError, InputError
+from gdjax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,9 @@ class Train:
             + f"; compiled in {run.seconds['compile']:.1f} s, ran in {run.seconds['run']:.1f} s"
         )
         leaves = named_leaves("params", run.params)
-        try:
-            np.savez(folder / "params.npz", **{n: storable(a) for n, a in leaves.items()})  # ty: ignore[invalid-argument-type]
-        except OSError as error:
-            raise GdjaxError(
-                f"{folder / 'params.npz'}: could not be written ({error.strerror}); free some "
-                f"space or choose another folder with --out"
-            ) from error
+        file = folder / "params.npz"
+        with results.writing(file):
+            np.savez(file, **{n: storable(a) for n, a in leaves.items()})  # ty: ignore[invalid-argument-type]
         results.write_summary(
             folder,
             "train",
