@@ -96,8 +96,8 @@ def gauss_newton_vector_product(
         G v, a tree like `params`.
 
     Raises:
-        InputError: parameters that are no real floats, a cost that is no scalar, or a vector whose
-            tree or shapes are not those of `params`.
+        InputError: parameters that are no real floats, or a vector whose tree or shapes are not
+            those of `params`.
 
     Examples:
         >>> line = lambda w, x: w * x
@@ -136,7 +136,7 @@ def hessian(cost: Callable, params: PyTree, data: PyTree = None) -> Float[Array,
         H, symmetric.
 
     Raises:
-        InputError: more parameters than that.
+        InputError: more parameters than that, or what `hessian_vector_product` refuses.
     """
     flat, _ = raveled(params)
     if flat.size > MOST:

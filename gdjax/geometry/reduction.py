@@ -70,7 +70,7 @@ def point(
 @jax.jit
 def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
     """`point` without names: a dict that goes through a compiled program comes out sorted."""
-    found = jax.tree.map(jnp.asarray, params)
+    found = params
     for c, direction in zip(coordinates, directions, strict=True):
         found = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, found, direction)
     return found

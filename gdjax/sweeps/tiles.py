@@ -185,6 +185,7 @@ class Work:
         """Keys of the starting points, and settings, of a slab of runs."""
         seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
         distinct, keys = self._starts
+        # One small program, where an index would be five.
         chosen = jnp.take(keys, np.searchsorted(distinct, seeds), axis=0, mode="clip")
         return self.slab.place(chosen), self.slab.place(self._settings(values))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from curved_problems import dense_reference
 from jax.flatten_util import ravel_pytree
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -63,24 +64,10 @@ def regression(samples=40, widths=(3, 8, 2), seed=0):
     return gd.Problem(init=network.init, cost=cost, data=data)
 
 
-@cache
-def hessian(cost):
-    @jax.jit
-    def of(params, batch, settings):
-        flat, unravel = ravel_pytree(params)
-        return jax.hessian(lambda w: cost(unravel(w), *batch, **settings))(flat)
-
-    return of
-
-
 def dense(problem, params, **settings):
     """All eigenvalues of the Hessian, float64."""
-    with jax.enable_x64(True):
-        params, data = jax.tree.map(
-            lambda a: jnp.asarray(np.asarray(a), float), (params, problem.data)
-        )
-        batch = () if data is None else (data,)
-        return np.linalg.eigvalsh(hessian(problem.cost)(params, batch, settings))
+    cost = partial(problem.cost, **settings)
+    return np.linalg.eigvalsh(dense_reference(cost, params, problem.data))
 
 
 # -- the threshold

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from some_networks import some_params
 
 from gdjax.errors import InputError
 from gdjax.minima import (
@@ -21,14 +22,6 @@ from gdjax.minima import (
 from gdjax.problems.networks import Layer, Network
 
 KEY = jax.random.key(7)
-
-
-def some_params(network, seed):
-    """Weights and biases of order 1; init's biases are 0, which would hide mistakes."""
-    leaves, tree = jax.tree.flatten(jax.eval_shape(network.init, jax.random.key(0)))
-    rng = np.random.default_rng(seed)
-    drawn = [jnp.asarray(rng.normal(size=a.shape), a.dtype) for a in leaves]
-    return jax.tree.unflatten(tree, drawn)
 
 
 def flat(tree):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
+from some_networks import some_params
 
 from gdjax.errors import InputError
 from gdjax.minima import (
@@ -25,14 +26,6 @@ from gdjax.minima import (
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 
 all_widths = st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)])
-
-
-def some_params(network, seed):
-    """Weights and biases of order 1; init's biases are 0, which would hide mistakes."""
-    leaves, tree = jax.tree.flatten(jax.eval_shape(network.init, jax.random.key(0)))
-    rng = np.random.default_rng(seed)
-    drawn = [jnp.asarray(rng.normal(size=a.shape), a.dtype) for a in leaves]
-    return jax.tree.unflatten(tree, drawn)
 
 
 def apart(a, b):
