@@ -27,9 +27,9 @@ from gdjax.errors import InputError, StoreError
 from gdjax.minima.census import census
 from gdjax.problems.problem import Problem, declared
 from gdjax.runs import streams
+from gdjax.stores.reading import open_dataset
 from gdjax.sweeps.arrays import named_leaves
 from gdjax.sweeps.axes import SEEDS
-from gdjax.sweeps.dataset import open_dataset
 from gdjax.sweeps.selected import problem_of, with_settings
 
 

@@ -3,15 +3,12 @@ from .advice import advise as advise
 from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import together as together
-from .dataset import open_dataset as open_dataset
-from .integrity import verify as verify
 from .replay import Replay as Replay
 from .replay import replay as replay
 from .replay import resume as resume
 from .selected import Run as Run
 from .selected import problem_of as problem_of
 from .selected import run_of as run_of
-from .store import Store as Store
 from .sweep import compare as compare
 from .sweep import params_of as params_of
 from .sweep import sweep as sweep

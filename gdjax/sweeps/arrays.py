@@ -21,8 +21,8 @@ from gdjax.descent.driving import Plan
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure
+from gdjax.stores.layout import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
-from gdjax.sweeps.layout import Coordinate, Layout, Variable
 
 DESCRIBED = {
     "cost": "cost over the whole training set",

@@ -37,12 +37,13 @@ from tqdm import tqdm
 
 from gdjax import runs
 from gdjax.errors import GdjaxError, InputError
-from gdjax.sweeps import frame, record
-from gdjax.sweeps.dataset import open_dataset
-from gdjax.sweeps.integrity import local
-from gdjax.sweeps.layout import Layout, plain
+from gdjax.stores import frame
+from gdjax.stores.format import local
+from gdjax.stores.layout import Layout, plain
+from gdjax.stores.reading import open_dataset
+from gdjax.stores.writing import Store, Tiles
+from gdjax.sweeps import record
 from gdjax.sweeps.plan import fit
-from gdjax.sweeps.store import Store, Tiles
 from gdjax.sweeps.sweep import add_seconds
 from gdjax.sweeps.tiles import Work
 

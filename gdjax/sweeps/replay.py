@@ -26,9 +26,10 @@ from jaxtyping import ScalarLike
 
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import frame, record
-from gdjax.sweeps.integrity import local
-from gdjax.sweeps.layout import plain
+from gdjax.stores import frame
+from gdjax.stores.format import local
+from gdjax.stores.layout import plain
+from gdjax.sweeps import record
 from gdjax.sweeps.plan import draft, fit
 from gdjax.sweeps.selected import identity_of, nearest, problem_of
 from gdjax.sweeps.sweep import sweep
@@ -83,7 +84,7 @@ def replay(
         StoreError: no store; a run that is not finished; a problem or an optimizer that has to be
             given, or is not the recorded one (the message lists the differences).
     """
-    from gdjax.sweeps.dataset import open_dataset
+    from gdjax.stores.reading import open_dataset
 
     path = local(store)
     stored, arguments = _rebuilt(path, problem, optimizer)

@@ -28,11 +28,11 @@ from jaxtyping import Int, PyTree, ScalarLike
 from gdjax.descent.outcome import labels
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem, declared
+from gdjax.stores.format import local
+from gdjax.stores.writing import read_attributes
 from gdjax.sweeps import record
 from gdjax.sweeps.arrays import named_leaves
 from gdjax.sweeps.axes import SEEDS, Axes
-from gdjax.sweeps.integrity import local
-from gdjax.sweeps.store import read_attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def run_of(store: str | Path, at: Mapping[str, ScalarLike], problem: Problem | N
         InputError: a value that is missing, or for something that is no axis.
         StoreError: no store, a run that is not finished, a problem that has to be given.
     """
-    from gdjax.sweeps.dataset import open_dataset
+    from gdjax.stores.reading import open_dataset
 
     path = local(store)
     problem = problem_of(path, problem)

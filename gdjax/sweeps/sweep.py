@@ -31,12 +31,12 @@ from tqdm import tqdm
 from gdjax import runs
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem
+from gdjax.stores.layout import Layout
+from gdjax.stores.writing import Store, read_attributes
 from gdjax.sweeps import record
 from gdjax.sweeps.arrays import HEAVY, named_leaves, nbytes
 from gdjax.sweeps.axes import Axes
-from gdjax.sweeps.layout import Layout
 from gdjax.sweeps.plan import draft, fit, mention_cores
-from gdjax.sweeps.store import Store, read_attributes
 from gdjax.sweeps.tiles import Work
 
 KEEP = 2**30  # bytes of parameters kept in memory without a store
@@ -163,7 +163,7 @@ def _in_store(work: Work, store: str | Path) -> Any:
             raise
         if computed:
             add_seconds(held, began)
-    from gdjax.sweeps.dataset import open_dataset  # imports xarray: the first block need not wait
+    from gdjax.stores.reading import open_dataset  # imports xarray: the first block need not wait
 
     return open_dataset(store)
 

@@ -23,10 +23,10 @@ from gdjax import runs
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.problems.problem import Measure, Problem
+from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.axes import Axes, Role, traced
 from gdjax.sweeps.collected import Collected, from_host
-from gdjax.sweeps.layout import Layout
 
 ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
 SAVE_SECONDS = 30.0  # how often a tile that takes longer saves its state

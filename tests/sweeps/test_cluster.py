@@ -16,10 +16,10 @@ from distributed import Client, LocalCluster
 from small_problems import network, same_bits
 
 from gdjax.errors import InputError, StoreError
+from gdjax.stores.writing import read_attributes
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.cluster import Told, _portable
 from gdjax.sweeps.plan import draft
-from gdjax.sweeps.store import read_attributes
 
 DEVICES = 4
 

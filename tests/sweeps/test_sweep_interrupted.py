@@ -21,9 +21,9 @@ from small_problems import same_bits
 
 from gdjax.descent import driving
 from gdjax.errors import StoreError
+from gdjax.stores.format import contents, read_flags, require_root, verify
+from gdjax.stores.writing import Tiles, read_attributes
 from gdjax.sweeps import tiles
-from gdjax.sweeps.integrity import contents, read_flags, require_root, verify
-from gdjax.sweeps.store import Tiles, read_attributes
 
 HERE = Path(__file__).parent
 

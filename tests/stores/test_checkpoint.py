@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gdjax.errors import InputError
-from gdjax.sweeps.states import pack, unpack
+from gdjax.stores.checkpoint import pack, unpack
 
 ARRAYS = {
     "file": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from small_sweep import fill, open_store, part, whole
+from small_store import fill, open_store, part, whole
 
 from gdjax.errors import StoreError
-from gdjax.sweeps.dataset import open_dataset
+from gdjax.stores.reading import open_dataset
 
 
 def test_plain_xarray_reads_a_store_without_gdjax_and_without_a_warning(tmp_path):

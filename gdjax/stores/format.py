@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps.layout import FLAGS, ChunkedArray, Contents, contents
+from gdjax.stores.layout import FLAGS, ChunkedArray, Contents, contents
 
 FORMAT = 1
 """Version of the store's format; a store of another one is not opened."""

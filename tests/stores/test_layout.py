@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gdjax.errors import InputError
-from gdjax.sweeps.layout import ChunkedArray, Contents, Coordinate, Layout, Variable, plain
+from gdjax.stores.layout import ChunkedArray, Contents, Coordinate, Layout, Variable, plain
 
 GOOD: dict[str, Any] = {
     "sizes": {"seed": 5, "step": 3},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_sweep import (
+from small_store import (
     ENVIRONMENT,
     HERE,
     TILES,
@@ -27,9 +27,9 @@ from small_sweep import (
 )
 
 from gdjax.errors import StoreError
-from gdjax.sweeps import integrity
-from gdjax.sweeps.integrity import verify
-from gdjax.sweeps.store import read_attributes
+from gdjax.stores import format
+from gdjax.stores.format import verify
+from gdjax.stores.writing import read_attributes
 
 
 @contextlib.contextmanager
@@ -58,9 +58,9 @@ def hear(process: subprocess.Popen) -> str:
 def test_a_second_process_is_refused_and_a_killed_one_frees_the_store(tmp_path):
     path = tmp_path / "s"
     code = """
-import sys, small_sweep
-store = small_sweep.open_store(sys.argv[1])
-store.write((0, 0), small_sweep.part(store, (0, 0)))
+import sys, small_store
+store = small_store.open_store(sys.argv[1])
+store.write((0, 0), small_store.part(store, (0, 0)))
 print("open", flush=True)
 sys.stdin.read()
 """
@@ -73,10 +73,10 @@ sys.stdin.read()
         assert stamps(path) == before
         # a worker of the process that holds the lock takes none
         code = """
-import sys, small_sweep
-from gdjax.sweeps.store import Tiles
+import sys, small_store
+from gdjax.stores.writing import Tiles
 store = Tiles(sys.argv[1])
-store.write((2, 1), small_sweep.part(store, (2, 1)))
+store.write((2, 1), small_store.part(store, (2, 1)))
 """
         assert python(code, path).returncode == 0
         first.kill()
@@ -98,7 +98,7 @@ def test_kill_at_random_moments(tmp_path):
     cut_off = {"creation": 0, "tiles": 0}
     latest = 0.2  # seconds
     attempts = 0
-    with talk_to(HERE / "small_sweep.py") as server:
+    with talk_to(HERE / "small_store.py") as server:
         say(server, tmp_path / "first")  # imports take their time once
         assert (hear(server) != "", hear(server)) == (True, "0")
         while sum(cut_off.values()) < 20 or (min(cut_off.values()) == 0 and attempts < 200):
@@ -114,8 +114,8 @@ def test_kill_at_random_moments(tmp_path):
                 latest *= 1.1
                 continue
             assert {d.file for d in verify(path)} <= {"zarr.json"}  # its record is there
-            arrays = integrity.contents(integrity.require_root(path))
-            finished = integrity.read_flags(path, arrays)[0] > 0
+            arrays = format.contents(format.require_root(path))
+            finished = format.read_flags(path, arrays)[0] > 0
             now = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
@@ -141,7 +141,7 @@ def test_a_creation_cut_off_is_done_again(tmp_path, monkeypatch):
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("gdjax.sweeps.frame.write_root", killed)
+        patch.setattr("gdjax.stores.frame.write_root", killed)
         with pytest.raises(SystemExit):
             open_store(path)
     assert (path / "cost" / "zarr.json").exists()

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import LocalStore
 
-from gdjax.sweeps.integrity import local, read_flags, require_sound_root
-from gdjax.sweeps.layout import contents
+from gdjax.stores.format import local, read_flags, require_sound_root
+from gdjax.stores.layout import contents
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:

@@ -6,7 +6,7 @@ A store is one Zarr v3 group in a folder, and anybody reads it with `xarray.open
 for one sweep at a time. The simplest instance is two runs in two tiles:
 
 >>> import tempfile
->>> from gdjax.sweeps.layout import Layout, Variable
+>>> from gdjax.stores.layout import Layout, Variable
 >>> layout = Layout({"seed": 2}, {"seed": 1}, {"cost": Variable(("seed",), "float32")})
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     with Store(f"{folder}/two.zarr", layout, identity={"steps": 10}) as store:
@@ -31,8 +31,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import frame, states
-from gdjax.sweeps.integrity import (
+from gdjax.stores import checkpoint, frame
+from gdjax.stores.format import (
     OWN,
     Damage,
     damaged_tiles,
@@ -44,7 +44,7 @@ from gdjax.sweeps.integrity import (
     write_file,
     write_root,
 )
-from gdjax.sweeps.layout import FLAGS, Layout, contents, plain
+from gdjax.stores.layout import FLAGS, Layout, contents, plain
 
 _RESERVED = ("gdjax_format", "coordinates", "identity", "origins", "digest")
 
@@ -164,14 +164,14 @@ class Tiles:
         file = self._state(self._checked(tile))
         with _writing(self.path):
             file.parent.mkdir(exist_ok=True)
-            write_file(file, states.pack(arrays, plain(meta, "meta")))
+            write_file(file, checkpoint.pack(arrays, plain(meta, "meta")))
 
     def load_state(
         self, tile: tuple[int, ...]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Read what `save_state` kept; None where there is nothing, or it is damaged."""
         try:
-            return states.unpack(self._state(self._checked(tile)).read_bytes())
+            return checkpoint.unpack(self._state(self._checked(tile)).read_bytes())
         except OSError:
             return None
 

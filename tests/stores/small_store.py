@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gdjax.sweeps.layout import Coordinate, Layout, Variable
-from gdjax.sweeps.store import Store
+from gdjax.stores.layout import Coordinate, Layout, Variable
+from gdjax.stores.writing import Store
 
 RATES, SEEDS, RECORDS = 5, 3, 4
 TILES = (3, 2)

@@ -4,15 +4,15 @@ import json
 
 import numpy as np
 import pytest
-import small_sweep
+import small_store
 import xarray as xr
-from small_sweep import TILES, equals_whole, files_of, fill, open_store, part, python, stamps
+from small_store import TILES, equals_whole, files_of, fill, open_store, part, python, stamps
 
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import integrity
-from gdjax.sweeps.integrity import verify
-from gdjax.sweeps.layout import Layout, Variable
-from gdjax.sweeps.store import Store, Tiles, read_attributes
+from gdjax.stores import format
+from gdjax.stores.format import verify
+from gdjax.stores.layout import Layout, Variable
+from gdjax.stores.writing import Store, Tiles, read_attributes
 
 # Writing and taking up again
 
@@ -99,7 +99,7 @@ def test_annotations_and_origins(tmp_path):
         assert store.origin == 1
     attributes = read_attributes(tmp_path)
     assert attributes is not None
-    assert attributes["origins"] == [small_sweep.INFORMATION, {"device": "gpu"}]
+    assert attributes["origins"] == [small_store.INFORMATION, {"device": "gpu"}]
     assert attributes["identity"]["config"] == {"steps": 300, "batch_size": None}
     assert (attributes["seconds"], attributes["bound"]) == (1.5, "inf")
     with xr.open_zarr(tmp_path, chunks=None) as dataset:
@@ -109,7 +109,7 @@ def test_annotations_and_origins(tmp_path):
 
 
 def test_the_store_needs_no_jax():
-    code = "import sys, gdjax.sweeps.store, gdjax.sweeps.dataset; sys.exit('jax' in sys.modules)"
+    code = "import sys, gdjax.stores.writing, gdjax.stores.reading; sys.exit('jax' in sys.modules)"
     assert python(code).returncode == 0
 
 
@@ -137,13 +137,13 @@ def test_other_coordinates_are_another_sweep(tmp_path):
     rates = np.geomspace(0.1, 30, 5)
     rates[3] = np.nextafter(rates[3], 1)
     with pytest.raises(StoreError, match=r"layout.coordinates.learning_rate: stored"):
-        Store(tmp_path, small_sweep.layout(rates), identity=small_sweep.IDENTITY)
+        Store(tmp_path, small_store.layout(rates), identity=small_store.IDENTITY)
 
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("gdjax.sweeps.frame.FORMAT", integrity.FORMAT + 1)
-        patch.setattr("gdjax.sweeps.integrity.FORMAT", integrity.FORMAT + 1)
+        patch.setattr("gdjax.stores.frame.FORMAT", format.FORMAT + 1)
+        patch.setattr("gdjax.stores.format.FORMAT", format.FORMAT + 1)
         fill(tmp_path)
     for opened in (open_store, read_attributes, verify, Tiles):
         with pytest.raises(StoreError, match="has format 2, this gdjax reads and writes 1"):

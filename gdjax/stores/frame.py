@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gdjax.errors import StoreError
-from gdjax.sweeps.integrity import (
+from gdjax.stores.format import (
     FORMAT,
     OWN,
     RECORD,
@@ -24,7 +24,7 @@ from gdjax.sweeps.integrity import (
     write_file,
     write_root,
 )
-from gdjax.sweeps.layout import Layout
+from gdjax.stores.layout import Layout
 
 
 def prepare(

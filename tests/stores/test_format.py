@@ -4,12 +4,12 @@ import random
 
 import numpy as np
 import pytest
-from small_sweep import equals_whole, files_of, fill, open_store, part, stamps, whole
+from small_store import equals_whole, files_of, fill, open_store, part, stamps, whole
 
 from gdjax.errors import StoreError
-from gdjax.sweeps.dataset import open_dataset
-from gdjax.sweeps.integrity import verify, write_file
-from gdjax.sweeps.store import Tiles, read_attributes
+from gdjax.stores.format import verify, write_file
+from gdjax.stores.reading import open_dataset
+from gdjax.stores.writing import Tiles, read_attributes
 
 
 def contents(path) -> dict[str, bytes]:
@@ -155,7 +155,7 @@ def test_a_kill_between_record_and_root_loses_nothing(tmp_path, monkeypatch):
         write_file(file, data)
 
     with open_store(tmp_path) as store, monkeypatch.context() as patch:
-        patch.setattr("gdjax.sweeps.integrity.write_file", killed_at_the_second)
+        patch.setattr("gdjax.stores.format.write_file", killed_at_the_second)
         with pytest.raises(SystemExit):
             store.annotate(seconds=2.0)
     assert verify(tmp_path) == []

@@ -1,0 +1,11 @@
+from .format import Damage as Damage
+from .format import local as local
+from .format import verify as verify
+from .layout import Coordinate as Coordinate
+from .layout import Layout as Layout
+from .layout import Variable as Variable
+from .layout import plain as plain
+from .reading import open_dataset as open_dataset
+from .writing import Store as Store
+from .writing import Tiles as Tiles
+from .writing import read_attributes as read_attributes
