@@ -18,7 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
@@ -68,7 +69,7 @@ def gradient_flow(
     params: PyTree,
     data: PyTree = None,
     *,
-    times: Sequence[float] | Float[Array, " times"] | Float[np.ndarray, " times"],
+    times: Sequence | ArrayLike,
     tolerance: float | None = None,
 ) -> Flow:
     """Follow the negative gradient without steps, by an ODE solver that controls its own error.
@@ -88,8 +89,15 @@ def gradient_flow(
     Returns:
         The flow at those times.
 
+    Raises:
+        InputError: times that are no ascending list of numbers from 0 on; a tolerance that is not
+            above 0.
+
     Source: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
     """
+    _check_times("gradient_flow", times)
+    if tolerance is not None:
+        _check_tolerance(tolerance)
     import diffrax  # takes two seconds to import
 
     params = _strong(params)
@@ -135,8 +143,8 @@ def distance_from_flow(
     params: PyTree,
     data: PyTree = None,
     *,
-    learning_rates: Sequence[float] | Float[np.ndarray, " rates"],
-    times: Sequence[float] | Float[np.ndarray, " times"],
+    learning_rates: Sequence | ArrayLike,
+    times: Sequence | ArrayLike,
     tolerance: float | None = None,
 ) -> FlowDistance:
     """How far plain gradient descent is from the flow, for several learning rates.
@@ -186,18 +194,35 @@ def _strong(params):
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), params)
 
 
+def _check_times(what, times):
+    """Times that are traced cannot be looked at: whoever traces them vouches for them."""
+    if isinstance(times, Tracer):
+        return
+    try:
+        ends = np.asarray(times, float)
+    except (TypeError, ValueError):
+        ends = np.zeros(0)
+    rising = np.all(np.diff(ends, prepend=0) >= 0) if ends.ndim == 1 and ends.size else False
+    if not (rising and np.isfinite(ends).all()):
+        raise InputError(
+            f"{what}: times = {times!r:.80}, expected an ascending list of numbers from 0 on"
+        )
+
+
+def _check_tolerance(tolerance):
+    number = isinstance(tolerance, int | float | np.number)
+    if not number or not 0 < tolerance < np.inf:
+        raise InputError(f"gradient_flow: tolerance = {tolerance!r:.80}, expected a number above 0")
+
+
 def _counts(learning_rates, times):
     """Steps from each time to the next, for each rate."""
+    _check_times("distance_from_flow", times)
     rates, ends = np.asarray(learning_rates, float), np.asarray(times, float)
     if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):
         raise InputError(
             f"distance_from_flow: learning_rates = {learning_rates!r:.80}, expected a list of "
             f"numbers above 0"
-        )
-    if ends.ndim != 1 or not ends.size or np.any(np.diff(ends, prepend=0) < 0):
-        raise InputError(
-            f"distance_from_flow: times = {times!r:.80}, expected an ascending list of numbers "
-            f"from 0 on"
         )
     steps = ends / rates[:, None]
     whole = np.round(steps)

@@ -27,7 +27,7 @@ from gdjax.geometry.directions import (
     orthogonalised,
     random_direction,
 )
-from gdjax.geometry.spectrum import extremes
+from gdjax.geometry.spectrum import STATUSES, extremes
 
 KINDS = ("random", "neuron", "layer", "eigenvectors", "gradient")
 
@@ -49,9 +49,11 @@ def view(
 
     Returns:
         Both by name, for `plane`. One that is zero, such as the gradient where it vanishes, stays.
+        Eigenvalues that did not converge are named with their residual, "λ = 20 ± 0.3".
 
     Raises:
-        InputError: an unknown kind, or a single parameter.
+        InputError: an unknown kind, a single parameter, or eigenvectors of a Hessian that is not
+            finite.
     """
     if kind not in KINDS:
         raise InputError(f"view: kind = {kind!r} is unknown; choose one of {', '.join(KINDS)}")
@@ -60,9 +62,18 @@ def view(
         raise InputError(f"view: {count} parameter has no plane; take `line`")
     first, second = jax.random.split(key)
     if kind == "eigenvectors":
-        found = jax.jit(partial(extremes, cost, largest=2))(params, data, key=first)
-        names = [f"eigenvector {i}, λ = {value:.3g}" for i, value in enumerate(found.values, 1)]
-        return {name: _unit(d) for name, d in named(names, found.vectors).items()}
+        pairs = jax.jit(partial(extremes, cost, largest=2))(params, data, key=first)
+        if STATUSES[int(pairs.status)] == "not finite":
+            raise InputError(
+                "view: the Hessian is not finite at params, so it has no eigenvectors; give a "
+                "point at which cost and gradient are finite, or take another kind"
+            )
+        exact = STATUSES[int(pairs.status)] == "converged"
+        names = [
+            f"eigenvector {i}, λ = {pair[0]:.3g}" + ("" if exact else f" ± {pair[1]:.1g}")
+            for i, pair in enumerate(zip(pairs.values, pairs.residuals, strict=True), 1)
+        ]
+        return {name: _unit(d) for name, d in named(names, pairs.vectors).items()}
     draws = [random_direction(params, k) for k in (first, second)]
     if kind == "gradient":
         steepest = jax.jit(partial(gradient_direction, cost))(params, data)

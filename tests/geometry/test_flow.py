@@ -199,6 +199,25 @@ def test_times_that_no_step_arrives_at_are_named(rates, times, message):
         distance_from_flow(factors, jnp.ones(2), learning_rates=rates, times=times)
 
 
+@pytest.mark.parametrize(
+    "times", [[-1.0], [], [2.0, 1.0], [np.nan], [np.inf], 1.0, [[1.0]], "soon"]
+)
+def test_times_that_no_flow_can_be_wanted_at_are_named(times):
+    with pytest.raises(InputError, match=r"gradient_flow: times = .* ascending .* from 0 on"):
+        gradient_flow(factors, jnp.ones(2), times=times)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1e-3, np.nan, np.inf])
+def test_a_tolerance_that_no_step_can_keep_is_named(tolerance):
+    with pytest.raises(InputError, match=r"gradient_flow: tolerance = .* above 0"):
+        gradient_flow(factors, jnp.ones(2), times=[1.0], tolerance=tolerance)
+
+
+def test_at_time_zero_the_flow_is_its_start():
+    found = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(found.params[:2], np.ones((2, 2)))
+
+
 @pytest.mark.parametrize("condition", [10, 40, 160])
 def test_descent_needs_steps_in_proportion_to_the_condition_number(condition, float64):
     """At the best rate, 2 / (1 + kappa), both ends of the spectrum shrink by the same factor.

@@ -1,5 +1,7 @@
 """Pairs of directions are what their kind says, of length 1, and named with what they are."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +65,21 @@ def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(f
     for direction, entry in zip(found.values(), (5, 4), strict=True):
         expected = np.eye(6)[entry]
         np.testing.assert_allclose(np.abs(ravel_pytree(direction)[0]), expected, atol=1e-8)
+
+
+def test_a_hessian_that_is_not_finite_has_no_eigenvectors():
+    with pytest.raises(InputError, match="the Hessian is not finite at params"):
+        views.view("eigenvectors", lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), key=KEY)
+
+
+def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypatch):
+    monkeypatch.setattr(views, "extremes", partial(views.extremes, restarts=0, tolerance=1e-6))
+    scale = jnp.linspace(0.9, 1.0, 800)
+    found = views.view("eigenvectors", lambda w: jnp.sum(scale * w**2), jnp.ones(800), key=KEY)
+    for name in found:
+        value, residual = name.partition("λ = ")[2].split(" ± ")
+        assert 1.9 < float(value) <= 2.001
+        assert 0 < float(residual) < 0.1
 
 
 def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
