@@ -90,7 +90,7 @@ def run(config: Config) -> xr.Dataset:
             "baseline": problem.baseline,
             "outcome": found.outcome,
             "parameters": problem.network.parameter_count,
-            "data_hash": (problem.record or {})["hash"],
+            "data_hash": (problem.provenance or {})["hash"],
             "seconds": dict(found.seconds),
         },
     )

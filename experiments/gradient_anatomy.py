@@ -104,7 +104,7 @@ def run(config: Config) -> xr.Dataset:
             "places": [[place.label for place in stage] for stage in places],
             "image_shape": [side, side],
             "neurons": problem.network.widths[1],
-            "data_hash": (problem.record or {})["hash"],
+            "data_hash": (problem.provenance or {})["hash"],
         },
     )
 

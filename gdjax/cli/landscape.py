@@ -124,7 +124,7 @@ class Landscape:
             folder,
             "landscape",
             self,
-            {"point": point.label, "problem": point.problem.record, "planes": rows},
+            {"point": point.label, "problem": point.problem.provenance, "planes": rows},
         )
         for name, figure in pictures.items():
             results.save_figure(figure, folder / f"{name}.png")

@@ -172,7 +172,7 @@ def told(point: Any, found: Found) -> dict[str, Any]:
         threshold = float(geometry.stability_threshold(point.learning_rate, point.momentum))
     return {
         "point": point.label,
-        "problem": point.problem.record,
+        "problem": point.problem.provenance,
         "parameters": found.size,
         "eigenvalues": ends.values,
         "residuals": ends.residuals,

@@ -117,7 +117,7 @@ class Train:
             "train",
             self,
             {
-                "problem": problem.record,
+                "problem": problem.provenance,
                 "parameter_count": problem.network.parameter_count,
                 "final_test_accuracy": float(accuracy[-1]),
                 "initial_cost": float(run.cost[0]),

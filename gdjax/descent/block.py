@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.step import State, blank, cost_type, finite
 from gdjax.descent.step import step as take_step
-from gdjax.problems.blocks import over_blocks
+from gdjax.problems.chunks import in_chunks
 from gdjax.problems.problem import declared
 from gdjax.runs import Program, Slab, over_runs
 
@@ -133,7 +133,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, shared: Shared, ticks: T
     """All ticks of a block, for one run."""
     cost = with_settings(rule.cost, settings["cost"], shared.data)
     optimizer = rule.optimizer(**settings["optimizer"])
-    whole = lambda function: over_blocks(jax.value_and_grad(function))  # noqa: E731
+    whole = lambda function: in_chunks(jax.value_and_grad(function))  # noqa: E731
     evaluate = jax.value_and_grad if rule.batched else whole
 
     def batch(row):
@@ -171,7 +171,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, shared: Shared, ticks: T
                 ticks.final[index],
                 lambda params: _value_and_norm(whole(cost), params, shared, value.dtype),
                 lambda params: (
-                    over_blocks(cost)(params, shared.data).astype(value.dtype),
+                    in_chunks(cost)(params, shared.data).astype(value.dtype),
                     jnp.full_like(norm, jnp.nan),
                 ),
                 state.params,

@@ -28,7 +28,8 @@ from gdjax import runs
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
-from gdjax.problems.problem import Measure, Problem, check, check_measures
+from gdjax.problems.checks import check, check_measures
+from gdjax.problems.problem import Measure, Problem
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.blocks import over_blocks
+from gdjax.problems.chunks import in_chunks
 from gdjax.problems.problem import Measure, Problem, declared
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -119,7 +119,7 @@ def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
 
 def _scale(cost, params, data):
     few, whole = data
-    gradient = over_blocks(jax.grad(cost))(params, whole)
+    gradient = in_chunks(jax.grad(cost))(params, whole)
     return _noise(cost, params, few) / optax.tree.norm(gradient, squared=True)
 
 

@@ -29,8 +29,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry.products import hessian_vector_product, mean_over_blocks, of_two
+from gdjax.problems.checks import check_params
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import check_params
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 

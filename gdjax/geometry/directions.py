@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import check_like
-from gdjax.problems.problem import check_params
+from gdjax.problems.checks import check_params
 
 
 class Components(NamedTuple):

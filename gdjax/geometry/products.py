@@ -22,8 +22,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.blocks import over_blocks
-from gdjax.problems.problem import check_params, check_value
+from gdjax.problems.checks import check_params, check_value
+from gdjax.problems.chunks import in_chunks
 
 # Columns of a dense Hessian computed together: they share the samples and their activations.
 TOGETHER = 64
@@ -168,7 +168,7 @@ def _tangent(vector, params):
 def mean_over_blocks(function: Callable, params: PyTree, data: PyTree) -> PyTree:
     """A mean over samples, in blocks of them and with matrix products in full precision."""
     with jax.default_matmul_precision("highest"):
-        return over_blocks(function)(params, jax.tree.map(jnp.asarray, data))
+        return in_chunks(function)(params, jax.tree.map(jnp.asarray, data))
 
 
 def of_two(cost: Callable) -> Callable:

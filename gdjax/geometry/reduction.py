@@ -121,7 +121,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
             data=(_products(data[0], weights), *data[1:]),
             measures={},
             network=dataclasses.replace(network, widths=(count * width, *network.widths[1:])),
-            record=None,
+            provenance=None,
         ),
         smaller(0),
         {name: smaller(number) for number, name in enumerate(directions, start=1)},

@@ -35,7 +35,8 @@ from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import check_like, mean_over_blocks, of_two
 from gdjax.geometry.reduction import moved, reduced, saves
-from gdjax.problems.problem import Measure, Problem, check, check_measures
+from gdjax.problems.checks import check, check_measures
+from gdjax.problems.problem import Measure, Problem
 
 if TYPE_CHECKING:
     import xarray as xr

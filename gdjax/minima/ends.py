@@ -28,7 +28,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry import classify, critical, hessian_vector_product, polish, value_and_gradient
-from gdjax.problems.problem import Problem, check_runs
+from gdjax.problems.checks import check_runs
+from gdjax.problems.problem import Problem
 from gdjax.runs import Program, Slab, in_slabs, over_runs
 
 KINDS = (*critical.KINDS, "sliding", "diverged")

@@ -28,9 +28,10 @@ from gdjax.errors import InputError
 from gdjax.minima.matching import RESTARTS, match_pairs
 from gdjax.minima.paths import POINTS, along, barrier, between
 from gdjax.minima.symmetry import FLIPS, SCALES, arrange, checked, identity
-from gdjax.problems.blocks import block_length
+from gdjax.problems.checks import check_runs
+from gdjax.problems.chunks import chunk_length
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem, check_runs
+from gdjax.problems.problem import Problem
 from gdjax.runs import Program, Slab, over_runs
 
 SLAB_BYTES = {"cpu": 2**20}  # one layer's activities of all pairs of a slab: about a core's cache
@@ -144,7 +145,7 @@ def _costs(problem, params, data, first, second, arrangement, *, points, devices
     t = jnp.linspace(0, 1, points, dtype=dtype)
     scale = _pixel_scale(problem, params, data)
     samples = jax.tree.leaves(data)[0].shape[0] if data is not None else 0
-    length = block_length(samples) if samples else 0
+    length = chunk_length(samples) if samples else 0
     pairs = jax.tree.map(np.asarray, (first, second, arrangement))
     total = np.zeros((len(first), points))
     begins = range(0, samples, length) if scale is not None else [0]

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.blocks import over_blocks
+from gdjax.problems.chunks import in_chunks
 from gdjax.problems.problem import Problem
 
 POINTS = 25
@@ -150,7 +150,7 @@ def along(
     if points < 2:
         raise InputError(f"points = {points}, expected 2 or more: the ends of the path")
     control, data = jax.tree.map(jnp.asarray, (control, data))
-    mean = over_blocks(_of_two(function))
+    mean = in_chunks(_of_two(function))
     leaves = jax.tree.leaves(control)
     count, dtype = len(leaves[0]), jnp.result_type(*leaves)
 

@@ -1,5 +1,6 @@
 from . import datasets as datasets
 from .bowl import bowl as bowl
+from .checks import check as check
 from .costs import accuracy as accuracy
 from .costs import cross_entropy as cross_entropy
 from .costs import quadratic as quadratic
@@ -7,6 +8,9 @@ from .critical_points import CriticalPoint as CriticalPoint
 from .decayed import decayed as decayed
 from .decayed import few_digits as few_digits
 from .digits import digits as digits
+from .evaluation import evaluate as evaluate
+from .evaluation import evaluation_of as evaluation_of
+from .evaluation import frozen as frozen
 from .functions import FUNCTIONS as FUNCTIONS
 from .functions import Function as Function
 from .functions import find as find
@@ -15,4 +19,4 @@ from .networks import Layer as Layer
 from .networks import Network as Network
 from .problem import Measure as Measure
 from .problem import Problem as Problem
-from .problem import check as check
+from .problem import as_problem as as_problem

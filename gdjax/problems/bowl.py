@@ -35,7 +35,7 @@ def bowl(
         minimum: w*, where the gradient is zero; 0 if None. Negative eigenvalues make it a saddle.
         basis: Q, an orthogonal matrix whose columns are the eigenvectors (a random one is
             `jax.random.orthogonal(key, n)`); the identity if None. A problem with a basis is not
-            rebuilt from its record.
+            rebuilt from its provenance.
 
     Raises:
         InputError: eigenvalues or minimum that are not finite vectors of one length; a basis that
@@ -65,14 +65,14 @@ def bowl(
             d = jnp.matmul(jnp.asarray(rotation.T, w.dtype), d, precision="highest")
         return jnp.sum(jnp.asarray(spectrum, w.dtype) * d**2) / 2
 
-    record = None
+    provenance = None
     if rotation is None:
-        record = {
+        provenance = {
             "problem": "bowl",
             "eigenvalues": spectrum.tolist(),
             "minimum": center.tolist(),
         }
-    return Problem(init=init, cost=cost, record=record)
+    return Problem(init=init, cost=cost, provenance=provenance)
 
 
 def _vector(name, values):

@@ -128,7 +128,7 @@ def few_digits(
         test=((test_images @ basis).astype(np.float32), data.test_labels),
         init=init,
     )
-    record = {
+    provenance = {
         "problem": "few_digits",
         "name": data.name,
         "hash": data.hash,
@@ -136,4 +136,4 @@ def few_digits(
         "widths": list(widths),
         "decay": decay,
     }
-    return dataclasses.replace(problem, record=record)
+    return dataclasses.replace(problem, provenance=provenance)

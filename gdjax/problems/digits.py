@@ -129,7 +129,7 @@ def digits(
         predict=predict,
         loss=loss,
         network=network,
-        record=recorded if isinstance(cost, str) else None,
+        provenance=recorded if isinstance(cost, str) else None,
     )
 
 

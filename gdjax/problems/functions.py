@@ -306,18 +306,18 @@ def function(
 
     known = find(name)
     dimensions = len(known.domain)
-    record = {"problem": "function", "name": name}
+    provenance = {"problem": "function", "name": name}
     bounds = np.asarray(known.domain)
     if domain is not None:
         bounds = np.atleast_2d(_bounds(domain))
-        record["domain"] = bounds.tolist()
+        provenance["domain"] = bounds.tolist()
     if len(bounds) != dimensions:
         raise InputError(
             f"function: domain = {domain!r} has {len(bounds)} pairs, but {name!r} has "
             f"{dimensions} coordinates; give {dimensions} pairs (lo, hi)"
         )
     return Problem(
-        init=_uniform(bounds[0] if dimensions == 1 else bounds), cost=known.f, record=record
+        init=_uniform(bounds[0] if dimensions == 1 else bounds), cost=known.f, provenance=provenance
     )
 
 

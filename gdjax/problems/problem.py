@@ -10,24 +10,34 @@ The simplest instance is a cost without data:
 0
 
 Parameters are any pytree of real arrays. `init` and `cost` may declare keyword-only arguments with
-defaults ("settings"); these are what a sweep can vary.
+defaults ("settings"); these are what a sweep can vary. Three keywords of a cost are no settings: a
+cost that declares `key`, `step` or `state` is given a random key of its own, the step's number, and
+what it carries beside the parameters.
+
+A Problem is a pytree whose only leaf is `data`, so that jitting a function of it bakes no data in:
+
+>>> import jax
+>>> line = Problem(init=bowl.init, cost=lambda w, x: jnp.mean(w[0] * x), data=jnp.arange(4.0))
+>>> float(jax.jit(lambda problem, w: problem.cost(w, problem.data))(line, jnp.ones(2)))
+1.5
 """
 
+import dataclasses
 import inspect
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree, Scalar
+from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.errors import InputError
 
-# Problems whose cost was found to be a mean: looked at once, since it means compiling.
-_MEANS: weakref.WeakSet["Problem"] = weakref.WeakSet()
+GIVEN = ("key", "step", "state")  # keywords of a cost that a descent fills in at each step
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal problems are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +46,11 @@ class Measure:
 
     Args:
         function: `function(params, data, **settings) -> scalar`, or with an `init`,
-            `function(params, data, state, **settings) -> (scalar, state)`.
+            `function(params, data, memory, **settings) -> (scalar, memory)`. One that declares the
+            keyword `state` is given what the cost carries beside the parameters.
         data: the function's own data, any pytree of arrays (the test set, say), or None.
         every: measured at every `every`-th record, and at the last.
-        init: `init(params, data) -> state` for a measure that carries a state, such as the warm
+        init: `init(params, data) -> memory` for a measure that carries a memory, such as the warm
             start of an eigenvalue estimate.
         long_name: what the number is, for axes and tables.
         units: its unit; "1" for a pure number.
@@ -63,11 +74,21 @@ class Problem:
     """A starting point, a cost, and the data it is a mean over.
 
     Args:
-        init: `init(key, **settings) -> params`, a random starting point, any pytree of real arrays.
+        init: `init(key, **settings) -> params`, a random starting point, any pytree of real arrays;
+            `(params, state)` where the cost carries a state.
         cost: `cost(params, batch, **settings) -> scalar`, the *mean* over the batch's samples, or
-            `cost(params, **settings)` where there is no data.
+            `cost(params, **settings)` where there is no data. It may declare three keyword-only
+            arguments without being told more: `key`, a random key of its own at each step of each
+            run; `step`, the step's number; `state`, what it carries (running statistics), and
+            then it returns `(scalar, state)`.
         data: a pytree of arrays with a common leading sample axis, or None. It is handed to `cost`
             as an argument; a cost never closes over it.
+        evaluation: `evaluation(params, batch, **settings) -> scalar`, a deterministic cost for
+            records, geometry and minima where `cost` is not what should be looked at (dropout off,
+            no augmentation), a mean over samples. It may declare `step` and `state`, which it does
+            not return. None: the cost itself, or where that is random, its mean over fixed keys.
+        mixes: whether the cost of a batch is not the mean over its samples (contrastive costs,
+            statistics of the batch); it is never taken in chunks then.
         measures: what to watch along a descent, by name.
         baseline: the cost of the best answer that ignores the input, where there is one. A run that
             stops moving without getting below it is dead, not converged.
@@ -75,15 +96,17 @@ class Problem:
         loss: `loss(outputs, targets) -> scalar`, the mean over samples, where the cost comes from
             one.
         network: the layer structure, for what needs one (symmetries, anatomy by neuron).
-        record: how to build this problem again, as a call of a function of `gdjax.problems`:
+        provenance: how to build this problem again, as a call of a function of `gdjax.problems`:
             `{"problem": "digits", ...arguments}`. None for a user's own.
 
     Raises:
-        InputError: `init` or `cost` is not callable, or the leading axes of `data` differ.
+        InputError: a function that is not callable, an evaluation that asks for a random key, or
+            leading axes of `data` that differ.
 
     Examples:
         A straight line through four points, its parameters a dict:
 
+        >>> import jax.numpy as jnp
         >>> x = jnp.arange(4.0)
         >>> line = Problem(
         ...     init=lambda key: {"slope": jnp.zeros(()), "offset": jnp.zeros(())},
@@ -95,22 +118,33 @@ class Problem:
     """
 
     init: Callable[..., PyTree]
-    cost: Callable[..., Scalar]
+    cost: Callable[..., Any]
     data: PyTree = None
-    measures: Mapping[str, Measure] = field(default_factory=dict)
+    evaluation: Callable[..., Scalar] | None = None
+    mixes: bool = False
+    measures: Mapping[str, Measure] = field(default_factory=lambda: NOTHING)
     baseline: float | None = None
     predict: Callable[..., Array] | None = None
     loss: Callable[..., Scalar] | None = None
     network: Any = None
-    record: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        for name in ("init", "cost"):
+        for name in ("init", "cost", *(("evaluation",) if self.evaluation is not None else ())):
             if not callable(getattr(self, name)):
                 raise InputError(
                     f"Problem: {name} = {getattr(self, name)!r} is not callable; "
                     f"expected a function"
                 )
+        if self.evaluation is not None and "key" in given_to(self.evaluation):
+            raise InputError(
+                "Problem: evaluation declares `key`, expected a cost without random numbers; leave "
+                "it out and records are the mean of the cost over fixed keys"
+            )
+        if self.evaluation is not None and "state" in set(given_to(self.evaluation)) - set(
+            given_to(self.cost)
+        ):
+            raise InputError("Problem: evaluation declares `state`, but the cost carries none")
         _check_data(self.data)
 
     @property
@@ -119,15 +153,125 @@ class Problem:
         leaves = jax.tree.leaves(self.data)
         return leaves[0].shape[0] if leaves else 0
 
+    @property
+    def random(self) -> bool:
+        """Whether the cost draws random numbers."""
+        return "key" in given_to(self.cost)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the cost carries a state beside the parameters."""
+        return "state" in given_to(self.cost)
+
+    def begin(self, key: Key[Array, ""], **settings: Any) -> tuple[PyTree, PyTree]:
+        """A random starting point and the cost's first state, which is None where it has none.
+
+        Raises:
+            InputError: the cost carries a state and `init` returned no pair.
+        """
+        made = self.init(key, **settings)
+        if not self.stateful:
+            return made, None
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise InputError(
+                f"init: returned {type(made).__name__}, expected the pair (params, state), since "
+                f"the cost declares `state`"
+            )
+        return made
+
+
+class _Fixed(tuple):
+    """A Problem without its data, equal to another where every field is the same object."""
+
+    __slots__ = ()
+
+    def __eq__(self, other):
+        return len(self) == len(other) and all(a is b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self):
+        return hash(tuple(map(id, self)))
+
+
+_FIXED = tuple(f.name for f in dataclasses.fields(Problem) if f.name != "data")
+
+
+def _flatten(problem):
+    return (problem.data,), _Fixed(getattr(problem, name) for name in _FIXED)
+
+
+def _flatten_with_keys(problem):
+    (data,), fixed = _flatten(problem)
+    return ((jax.tree_util.GetAttrKey("data"), data),), fixed
+
+
+def _unflatten(fixed, children):
+    # Leaves may be anything here (JAX puts markers in their place), so nothing is checked.
+    problem = object.__new__(Problem)
+    for name, value in (*zip(_FIXED, fixed, strict=True), ("data", children[0])):
+        object.__setattr__(problem, name, value)
+    return problem
+
+
+jax.tree_util.register_pytree_with_keys(Problem, _flatten_with_keys, _unflatten, _flatten)
+
+
+def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) -> Problem:
+    """A Problem as it is, or around a bare cost: the door of every public function.
+
+    Args:
+        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: it is neither, or data without a common leading axis.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> as_problem(lambda w, x: jnp.mean(w * x), jnp.arange(3.0)).samples
+        3
+    """
+    if isinstance(problem, Problem):
+        return problem if data is None else dataclasses.replace(problem, data=data)
+    if not callable(problem) or isinstance(problem, type):
+        raise InputError(f"problem = {problem!r:.80}, expected a Problem or a cost function")
+    return Problem(init=_no_start, cost=problem, data=data)
+
+
+def _no_start(key):
+    raise InputError(
+        "init: a bare cost has no starting points; give gd.Problem(init=..., cost=...)"
+    )
+
 
 def declared(function: Callable) -> dict[str, Any]:
     """Keyword-only arguments of a function and their defaults: what can be swept.
 
+    `key`, `step` and `state` are left out: a descent fills them in.
+
     Examples:
-        >>> def cost(w, *, temperature=1.0): return w / temperature
+        >>> def cost(w, *, key, temperature=1.0): return w / temperature
         >>> declared(cost)
         {'temperature': 1.0}
     """
+    return {name: value for name, value in _keywords(function).items() if name not in GIVEN}
+
+
+def given_to(function: Callable) -> tuple[str, ...]:
+    """Which of `key`, `step` and `state` a function declares and `functools.partial` did not fix.
+
+    Examples:
+        >>> def cost(w, *, key, temperature=1.0): return w / temperature
+        >>> given_to(cost)
+        ('key',)
+    """
+    keywords, fixed = _keywords(function), set()
+    while isinstance(function, partial):
+        fixed |= function.keywords.keys()
+        function = function.func
+    return tuple(name for name in GIVEN if name in keywords and name not in fixed)
+
+
+def _keywords(function):
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # some builtins have no signature
@@ -135,126 +279,9 @@ def declared(function: Callable) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def check(problem: Problem, params: PyTree, settings: Mapping[str, Any] | None = None) -> None:
-    """Make sure, once and before any work, that a problem can be descended from `params`.
-
-    Args:
-        problem: what to check.
-        params: a starting point (arrays, or their shapes).
-        settings: values for the cost's keywords; its defaults where not given.
-
-    Raises:
-        InputError: parameters that are not real floating-point arrays; a cost that is not a real
-            floating-point scalar; a cost whose value on the whole is not the weighted mean of its
-            values on blocks.
-    """
-    check_params(params)
-    settings = dict(settings or {})
-    arguments = (params,) if problem.data is None else (params, problem.data)
-    try:
-        value = jax.eval_shape(lambda *a: problem.cost(*a, **settings), *arguments)
-    except TypeError as error:
-        shape = "cost(params, batch)" if problem.data is not None else "cost(params)"
-        raise InputError(
-            f"cost: could not be called as {shape}: {error}. Give `data` to the Problem exactly "
-            f"when its cost takes a batch"
-        ) from error
-    check_value(value)
-    if problem.data is not None and problem.samples >= 2:
-        _check_mean(problem, params, settings)
-
-
-def check_value(value: PyTree) -> None:
-    """Make sure that what a cost returned can be descended.
-
-    Raises:
-        InputError: it is no real floating-point scalar.
-    """
-    if not _is_array(value) or value.shape != ():
-        raise InputError(
-            f"cost: returned {_shapes(value)}, expected one scalar; take the mean over the batch, "
-            f"and leave what else is worth knowing to measures"
-        )
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise InputError(
-            f"cost: returned {value.dtype}, expected a real floating-point scalar; take a real "
-            f"part or an absolute value, or divide an integer count"
-        )
-
-
-def check_runs(problem: Problem, params: PyTree) -> int:
-    """Make sure that arrays are points of many runs of a problem that can be descended.
-
-    Args:
-        problem: whose `init` says what a point looks like.
-        params: points, with a leading axis of runs.
-
-    Returns:
-        How many runs there are.
-
-    Raises:
-        InputError: as for `check`, or arrays of other shapes.
-    """
-    like = jax.eval_shape(problem.init, jax.random.key(0))
-    check(problem, like)
-    check_params(params)
-    found, wanted = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like))
-    runs = {shape[0] if shape else 0 for shape in found}
-    if [shape[1:] for shape in found] != wanted or len(runs) > 1 or 0 in runs:
-        raise InputError(
-            f"params: shapes {found}, expected a leading axis of at least one run before {wanted}, "
-            f"those of problem.init"
-        )
-    return found[0][0]
-
-
-def found_mean(problem: Problem) -> bool:
-    """Whether `check` has seen that the problem's cost is a mean over samples."""
-    return problem in _MEANS
-
-
-def check_measures(
-    measures: Mapping[str, Measure], params: PyTree, settings: Mapping[str, Any] | None = None
-) -> None:
-    """Make sure that measures can be taken at `params`: each one real scalar.
-
-    Args:
-        measures: what is watched, by name.
-        params: a starting point (arrays, or their shapes).
-        settings: values for the keywords that a measure shares with the cost.
-
-    Raises:
-        InputError: a measure that is not a real scalar, or carries a state and does not return
-            `(scalar, state)`.
-    """
-    for name, measure in measures.items():
-        given = {k: v for k, v in (settings or {}).items() if k in declared(measure.function)}
-
-        def once(params, data, measure=measure, given=given):
-            memory = () if measure.init is None else (measure.init(params, data),)
-            return measure.function(params, data, *memory, **given)
-
-        found = jax.eval_shape(once, params, measure.data)
-        if measure.init is not None and not (isinstance(found, tuple) and len(found) == 2):
-            raise InputError(
-                f"measures: {name!r} has an init and returned {_shapes(found)}, expected "
-                f"(scalar, state)"
-            )
-        value = found if measure.init is None else found[0]
-        real = _is_array(value) and not jnp.issubdtype(value.dtype, jnp.complexfloating)
-        if not real or value.shape != ():
-            raise InputError(
-                f"measures: {name!r} returned {_shapes(value)}, expected one real scalar; for "
-                f"more numbers, use more measures, or snapshots of the parameters"
-            )
-
-
-def _is_array(leaf):
+def is_array(leaf: Any) -> bool:
+    """Whether something has a shape and a type."""
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-
-
-def _shapes(tree):
-    return jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
 
 
 def _check_data(data):
@@ -264,7 +291,7 @@ def _check_data(data):
     sizes = {}
     for path, leaf in leaves:
         name = "data" + jax.tree_util.keystr(path)
-        if not _is_array(leaf) or not leaf.shape or leaf.shape[0] == 0:
+        if not is_array(leaf) or not leaf.shape or leaf.shape[0] == 0:
             raise InputError(
                 f"Problem: {name} = {leaf!r:.80}, expected an array with a leading sample axis"
             )
@@ -275,59 +302,3 @@ def _check_data(data):
             f"Problem: data has leading axes that differ ({found}); every array needs one row a "
             f"sample"
         )
-
-
-def check_params(params: PyTree) -> None:
-    """Make sure that parameters can change a little.
-
-    Raises:
-        InputError: a leaf that is no real floating-point array, or none at all.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise InputError("params: no arrays in it; expected a pytree of real arrays")
-    for path, leaf in leaves:
-        name = "params" + jax.tree_util.keystr(path)
-        if not _is_array(leaf) and not isinstance(leaf, int | float | complex):
-            raise InputError(
-                f"{name} = {leaf!r:.80} is not an array; keep functions, names and other settings "
-                f"out of params, in the cost's closure"
-            )
-        dtype = leaf.dtype if _is_array(leaf) else jnp.result_type(type(leaf))
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise InputError(
-                f"{name} has type {dtype}, expected a real float; gradient descent needs numbers "
-                f"that can change a little: use {name}.astype(float), or keep it out of params"
-            )
-
-
-def _check_mean(problem, params, settings):
-    """Compare the cost of a few samples with the weighted mean of the costs of two blocks."""
-    if found_mean(problem) or not all(
-        isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(params)
-    ):
-        return
-    count = min(problem.samples, 12)
-    cut = max(1, count // 3)
-    few = jax.tree.map(lambda a: a[:count], problem.data)
-
-    @jax.jit
-    def values(params, few):
-        def cost(a, b):
-            return problem.cost(params, jax.tree.map(lambda leaf: leaf[a:b], few), **settings)
-
-        return cost(0, count), cost(0, cut), cost(cut, count)
-
-    found = values(params, few)
-    whole, first, second = (float(value) for value in found)
-    mean = (cut * first + (count - cut) * second) / count
-    size = max(abs(whole), abs(first), abs(second))
-    rounding = 8 * float(jnp.finfo(found[0].dtype).eps)
-    if np.isfinite(size) and abs(whole - mean) > max(1e-3, rounding) * size:
-        raise InputError(
-            f"cost: on {count} samples it is {whole:.6g}, but the weighted mean over blocks of "
-            f"{cut} and {count - cut} of them is {mean:.6g}; expected a mean over the batch, so "
-            f"that blocks can be combined: use jnp.mean over samples instead of jnp.sum, and "
-            f"nothing that mixes samples"
-        )
-    _MEANS.add(problem)

@@ -24,7 +24,8 @@ from gdjax.descent import driving
 from gdjax.descent.batches import Order
 from gdjax.descent.descent import check_counts
 from gdjax.errors import InputError
-from gdjax.problems.problem import Measure, Problem, check, check_measures, found_mean
+from gdjax.problems.checks import check, check_measures, found_mean
+from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays
 from gdjax.sweeps.axes import Axes, check_arguments, check_update, roles, traced
 from gdjax.sweeps.tiles import Work
@@ -105,7 +106,7 @@ def draft(
     settings = first["cost"]
     # A real starting point: whether the cost is a mean over samples shows only in its values.
     start = params
-    if problem.data is not None and not found_mean(problem):
+    if problem.data is not None and not found_mean(problem, first["cost"]):
         start = jax.jit(partial(problem.init, **first["init"]))(runs.streams(root).init)
     check(problem, start, settings)
     check_measures(watched, params, settings)

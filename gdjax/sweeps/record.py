@@ -29,7 +29,7 @@ def identity(work: Work) -> dict[str, Any]:
     """What must be equal for two sweeps to be the same."""
     plan = work.plan
     return {
-        "problem": dict(work.problem.record) if work.problem.record else "user's own",
+        "problem": dict(work.problem.provenance) if work.problem.provenance else "user's own",
         "optimizer": describe(work.optimizer),
         "axes": {
             dim: {axis: values.tolist() for axis, values in along.items()}

@@ -12,7 +12,8 @@ import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.descent.measures import gradient_noise, noise_scale
 from gdjax.errors import InputError
-from gdjax.problems.problem import check_measures, declared
+from gdjax.problems.checks import check_measures
+from gdjax.problems.problem import declared
 
 KEY = jax.random.key(0)
 N = 60

@@ -16,7 +16,8 @@ from gdjax.errors import InputError
 from gdjax.geometry import hessian_vector_product, stability
 from gdjax.geometry.stability import sharpness, stability_threshold
 from gdjax.problems import bowl, digits
-from gdjax.problems.problem import check_measures, declared
+from gdjax.problems.checks import check_measures
+from gdjax.problems.problem import declared
 
 KEY = jax.random.key(0)
 

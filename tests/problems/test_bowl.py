@@ -7,7 +7,7 @@ import pytest
 
 from gdjax.errors import InputError
 from gdjax.problems.bowl import bowl
-from gdjax.problems.problem import check
+from gdjax.problems.checks import check
 
 
 @pytest.fixture
@@ -78,13 +78,13 @@ def test_parameters_keep_their_precision():
 
 def test_problem_is_rebuilt_from_its_record():
     problem = bowl(np.array([1, 10]), minimum=(3, 4))
-    assert problem.record == {"problem": "bowl", "eigenvalues": [1, 10], "minimum": [3, 4]}
-    arguments = dict(problem.record or {})
+    assert problem.provenance == {"problem": "bowl", "eigenvalues": [1, 10], "minimum": [3, 4]}
+    arguments = dict(problem.provenance or {})
     del arguments["problem"]
     again = bowl(**arguments)
     w = jnp.array([0.5, 0.25])
     assert float(again.cost(w)) == float(problem.cost(w))
-    assert bowl([1, 2], basis=np.eye(2)).record is None
+    assert bowl([1, 2], basis=np.eye(2)).provenance is None
 
 
 @pytest.mark.parametrize(

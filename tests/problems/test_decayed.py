@@ -62,7 +62,7 @@ def test_outside_the_span_only_decay_pulls(few, images):
 
 
 def test_it_is_rebuilt_from_its_record(few):
-    again = problem_from(few.record, "here")
+    again = problem_from(few.provenance, "here")
     params = few.init(KEY)
     assert float(again.cost(params, again.data)) == float(few.cost(params, few.data))
     measure = again.measures["test_accuracy"]

@@ -138,7 +138,7 @@ def test_cross_entropy_takes_logits_and_its_baseline_is_an_entropy(mnist5k, cost
     assert problem.cost(zeros(problem), problem.data) == pytest.approx(np.log(10), rel=1e-6)
     p = np.bincount(mnist5k.train_labels, minlength=10) / len(mnist5k.train_labels)
     assert problem.baseline == pytest.approx(-np.sum(p * np.log(p)), rel=1e-9)
-    assert problem.record["cost"] == "cross_entropy"
+    assert problem.provenance["cost"] == "cross_entropy"
 
 
 def test_a_cost_of_ones_own(mnist5k):
@@ -148,12 +148,12 @@ def test_a_cost_of_ones_own(mnist5k):
     problem = digits(mnist5k, cost=absolute, samples=20)
     assert problem.cost(zeros(problem), problem.data) == 5  # ten times |1/2 - 0 or 1|
     assert problem.baseline is None
-    assert problem.record is None
+    assert problem.provenance is None
 
 
 def test_a_record_says_how_to_build_the_problem_again(mnist5k):
     made = digits(mnist5k, widths=(8,), activation="tanh", initializer="he", samples=30)
-    record = dict(made.record)
+    record = dict(made.provenance)
     assert (record.pop("problem"), record.pop("hash")) == ("digits", mnist5k.hash)
     again = digits(**record)
     for a, b in zip(*map(jax.tree.leaves, (made.init(KEY), again.init(KEY))), strict=True):

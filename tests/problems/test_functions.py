@@ -9,8 +9,9 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 
 from gdjax.errors import InputError
+from gdjax.problems.checks import check
 from gdjax.problems.functions import FUNCTIONS, find, function
-from gdjax.problems.problem import check, declared
+from gdjax.problems.problem import declared
 
 NAMES = tuple(FUNCTIONS)
 
@@ -141,8 +142,8 @@ def test_problem_starts_in_float64_when_asked():
 )
 def test_problem_is_rebuilt_from_its_record(name, domain, record):
     problem = function(name, domain)
-    assert problem.record == {"problem": "function", "name": name} | record
-    arguments = dict(problem.record or {})
+    assert problem.provenance == {"problem": "function", "name": name} | record
+    arguments = dict(problem.provenance or {})
     del arguments["problem"]
     again = function(**arguments)
     assert again.cost is problem.cost
@@ -162,7 +163,7 @@ def test_a_function_of_ones_own(domain, shape):
 
     problem = function(f, domain)
     assert problem.cost is f
-    assert problem.record is None
+    assert problem.provenance is None
     assert declared(problem.cost) == {"eps": 0.1}
     start = problem.init(jax.random.key(0))
     assert start.shape == shape

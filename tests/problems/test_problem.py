@@ -1,5 +1,6 @@
 """The door: what can be descended comes in, and what cannot is told why, before any work."""
 
+import dataclasses
 import inspect
 
 import jax
@@ -9,7 +10,9 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.problems.problem import check, check_measures, declared
+from gdjax.problems.checks import check, check_measures
+from gdjax.problems.evaluation import KEYS, evaluate, frozen
+from gdjax.problems.problem import as_problem, declared
 
 X = jnp.linspace(-1.0, 1.0, 20)
 W = jnp.array([0.5, -2.0])
@@ -138,11 +141,11 @@ def test_settings_reach_the_cost():
         (lambda w, x: parabola(w, x) + 0j, "cost: returned complex64"),
         (lambda w, x: jnp.sum(w > 0), "cost: returned int32"),
         (lambda w, x: jnp.all(w > 0), "cost: returned bool"),
-        (lambda w: jnp.sum(w**2), r"cost\(params, batch\)"),
+        (lambda w: jnp.sum(w**2), r"problem has data, so its cost takes them as second argument"),
         (lambda w, x: 20 * parabola(w, x) * len(x) / 20, "mean over the batch.*instead of jnp.sum"),
         (lambda w, x: jnp.sum((w[0] - x) ** 2), "jnp.mean over samples instead of jnp.sum"),
         (lambda w, x: jnp.max((w[0] - x) ** 2), "mean over the batch"),
-        (lambda w, x: w[0] * jnp.var(x), "nothing that mixes samples"),
+        (lambda w, x: w[0] * jnp.var(x), r"mixes=True"),
     ],
     ids=[
         *("vector", "pair", "one in a tuple", "dict", "None", "complex", "integer", "bool"),
@@ -160,7 +163,9 @@ def test_a_sum_over_two_samples_is_found_too():
 
 
 def test_a_cost_that_wants_a_batch_where_there_is_no_data():
-    with pytest.raises(InputError, match=r"cost\(params\).*Give `data`"):
+    with pytest.raises(
+        InputError, match=r"cost\(params\).*has no data.*give `data` to the Problem"
+    ):
         check(problem(parabola), W)
 
 
@@ -215,10 +220,112 @@ def test_good_measures_pass():
         (gd.Measure(lambda w, data: w), r"'m' returned float32\[2\], expected one real scalar"),
         (gd.Measure(lambda w, data: (w[0], w[1])), "'m' returned .*expected one real scalar"),
         (gd.Measure(lambda w, data: w[0] + 0j), "'m' returned complex64"),
-        (gd.Measure(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(scalar, st"),
+        (gd.Measure(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(scalar, mem"),
         (gd.Measure(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
 def test_a_measure_that_is_no_scalar_is_named(measure, message):
     with pytest.raises(InputError, match=message):
         check_measures({"fine": gd.Measure(plain), "m": measure}, W)
+
+
+# -- a Problem is a pytree, its data the only leaf
+
+
+def test_jitted_functions_of_a_problem_bake_no_data_in():
+    big = problem(parabola, jnp.ones(100_000))
+    assert jax.tree.leaves(big) == [big.data]
+    traces = []
+
+    @jax.jit
+    def at(problem, w):
+        traces.append(problem)
+        return evaluate(problem, w)
+
+    assert len(at.lower(big, W).as_text()) < 20_000
+    assert float(at(big, W)) == pytest.approx(float(parabola(W, 1.0)), rel=1e-6)
+    other = dataclasses.replace(big, data=jnp.zeros(100_000))  # the same functions, other numbers
+    assert float(at(other, W)) == pytest.approx(4.0, rel=1e-6)
+    assert len(traces) == 1
+    at(dataclasses.replace(big, baseline=1.0), W)  # another problem
+    assert len(traces) == 2
+
+
+def test_a_bare_cost_becomes_a_problem_once():
+    made = as_problem(parabola, X)
+    assert made.samples == 20
+    assert jax.tree.structure(made) == jax.tree.structure(as_problem(parabola, X + 1))
+    assert as_problem(made) is made
+    assert as_problem(made, X[:5]).samples == 5
+    with pytest.raises(InputError, match="bare cost has no starting points"):
+        made.init(jax.random.key(0))
+    with pytest.raises(InputError, match="problem = 3"):
+        inspect.unwrap(as_problem)(3)
+
+
+# -- what is looked at: the deterministic cost
+
+
+def noisy(w, x, *, key, scale=1.0):
+    return parabola(w, x) + scale * jax.random.normal(key)
+
+
+def test_a_random_cost_is_looked_at_as_its_mean_over_fixed_keys():
+    keys = jax.random.split(jax.random.key(0), KEYS)
+    expected = np.mean([noisy(W, X, key=key, scale=2.0) for key in keys])
+    made = problem(noisy, X)
+    assert float(evaluate(made, W, scale=2.0)) == pytest.approx(expected, rel=1e-5)
+    check(made, W)  # it is no mean over samples, and is not asked to be
+
+
+def test_an_evaluation_takes_the_place_of_a_random_cost():
+    made = problem(noisy, X, evaluation=parabola)
+    assert float(evaluate(made, W, scale=2.0)) == pytest.approx(float(parabola(W, X)), rel=1e-6)
+    with pytest.raises(InputError, match="evaluation: on 12 samples"):
+        check(problem(noisy, X, evaluation=lambda w, x: jnp.sum((w[0] - x) ** 2)), W)
+    with pytest.raises(InputError, match="evaluation declares `key`"):
+        problem(noisy, X, evaluation=noisy)
+
+
+def test_a_cost_that_mixes_samples_is_taken_whole_once_it_says_so():
+    def contrast(w, x):
+        return w[0] * jnp.var(x)
+
+    x = jnp.arange(3000.0)
+    made = problem(contrast, x, mixes=True)
+    check(made, W)
+    assert float(evaluate(made, W)) == pytest.approx(float(contrast(W, x)), rel=1e-6)
+
+
+def moving(w, x, *, state, step):
+    return (w[0] - state) ** 2 + step + 0 * jnp.mean(x), 0.5 * state + 0.5 * jnp.mean(x)
+
+
+def test_a_cost_with_a_state_is_looked_at_where_it_is_frozen():
+    made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
+    params, state = made.begin(jax.random.key(0))
+    check(made, params)
+    assert float(evaluate(made, params, state=state, step=3)) == 3.25
+    with pytest.raises(InputError, match=r"frozen\(problem, state"):
+        evaluate(made, params)
+    with pytest.raises(InputError, match=r"frozen\(problem, step"):
+        evaluate(made, params, state=state)
+    still = frozen(made, state=jnp.ones(()), step=0)
+    assert still.init(jax.random.key(0)) is W
+    assert float(evaluate(still, params)) == 0.25
+    assert not still.stateful
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (lambda w, *, state: w[0], r"declares `state` and returned float32\[\]"),
+        (lambda w, *, state: (w[0], jnp.zeros(2)), "was given the state .* and returned"),
+    ],
+)
+def test_a_state_that_is_lost_or_changes_its_form(cost, message):
+    made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=cost)
+    with pytest.raises(InputError, match=message):
+        check(made, W)
+    with pytest.raises(InputError, match=r"expected the pair \(params, state\)"):
+        gd.Problem(init=lambda key: W, cost=cost).begin(jax.random.key(0))

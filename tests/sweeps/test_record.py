@@ -221,7 +221,7 @@ def test_what_cannot_come_back_is_an_error_that_says_so():
     "problem", [problems.bowl([1.0, 4.0], minimum=[0.5, 1.0]), problems.function("himmelblau")]
 )
 def test_a_problem_of_gdjax_comes_back_from_its_record(problem):
-    again = record.problem_from(problem.record, "s")
+    again = record.problem_from(problem.provenance, "s")
     w = jnp.array([0.3, 0.7])
     assert again.cost(w) == problem.cost(w)
     assert same_bits(again.init(jax.random.key(3)), problem.init(jax.random.key(3)))

@@ -1,11 +1,11 @@
-"""A mean over the whole training set, taken block by block, so that memory does not grow with it.
+"""A mean over the whole training set, taken in chunks, so that memory does not grow with it.
 
-    C = sum_b (n_b / n) C_b,   C_b the mean over block b
+    C = sum_c (n_c / n) C_c,   C_c the mean over chunk c
 
 holds for every cost that is a mean over samples; `gdjax.problems.check` makes sure of it once.
-A block of about a thousand samples also keeps a network's activations in a processor's cache.
+A chunk of about a thousand samples also keeps a network's activations in a processor's cache.
 
->>> value = over_blocks(lambda w, x: jnp.mean(w * x), block=4)
+>>> value = in_chunks(lambda w, x: jnp.mean(w * x), chunk=4)
 >>> float(value(jnp.array(2.0), jnp.arange(10.0)))
 9.0
 """
@@ -16,37 +16,39 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-BLOCK = 1000
+CHUNK = 1000
 
 
-def block_length(samples: int, block: int = BLOCK) -> int:
-    """Samples a block: a divisor of `samples` in (block / 2, block] if there is one, else `block`.
+def chunk_length(samples: int, chunk: int = CHUNK) -> int:
+    """Samples a chunk: a divisor of `samples` in (chunk / 2, chunk] if there is one, else `chunk`.
 
     Examples:
-        >>> block_length(60_000), block_length(4_096), block_length(2_003), block_length(300)
+        >>> chunk_length(60_000), chunk_length(4_096), chunk_length(2_003), chunk_length(300)
         (1000, 512, 1000, 300)
     """
-    if samples <= block:
+    if samples <= chunk:
         return samples
-    return next((b for b in range(block, block // 2, -1) if samples % b == 0), block)
+    return next((c for c in range(chunk, chunk // 2, -1) if samples % c == 0), chunk)
 
 
-def over_blocks(function: Callable, block: int = BLOCK) -> Callable:
-    """`function(params, data) -> pytree`, a mean over samples, computed in blocks of samples.
+def in_chunks(function: Callable, chunk: int | None = CHUNK) -> Callable:
+    """`function(params, data) -> pytree`, a mean over samples, computed in chunks of samples.
 
     Args:
         function: a mean over the leading axis of `data`, such as a cost or its gradient.
-        block: samples at a time.
+        chunk: samples at a time; None for all, where samples mix.
 
     Returns:
         `(params, data) -> pytree`, equal to `function` up to rounding. Data of None, or not longer
-        than a block, go to `function` as they are.
+        than a chunk, go to `function` as they are.
     """
+    if chunk is None:
+        return function
 
     def mean(params: PyTree, data: PyTree) -> PyTree:
         leaves = jax.tree.leaves(data)
         samples = leaves[0].shape[0] if leaves else 0
-        length = block_length(samples, block)
+        length = chunk_length(samples, chunk)
         if length == samples:
             return function(params, data)
         count = samples // length

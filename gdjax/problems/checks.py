@@ -1,0 +1,312 @@
+"""The door of every descent: what can be descended comes in, what cannot is told why.
+
+    C(12 samples) = 4/12 C(the first 4) + 8/12 C(the others)
+
+is what makes a cost a mean over samples, so that it can be taken in chunks.
+
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+>>> check(bowl, jnp.ones(2))
+"""
+
+import contextlib
+import inspect
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import PyTree
+
+from gdjax.errors import InputError
+from gdjax.problems.evaluation import cost_chunk
+from gdjax.problems.problem import Measure, Problem, declared, given_to, is_array
+
+# Costs seen to be means, and with which settings: looked at once, since it means compiling.
+_MEANS: weakref.WeakKeyDictionary[Callable, set[str]] = weakref.WeakKeyDictionary()
+
+
+def check(
+    problem: Problem,
+    params: PyTree,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    state: PyTree = None,
+) -> None:
+    """Make sure, once and before any work, that a problem can be descended from `params`.
+
+    Args:
+        problem: what to check.
+        params: a starting point (arrays, or their shapes).
+        settings: values for the cost's keywords; its defaults where not given.
+        state: what a cost that carries a state begins with (arrays, or their shapes); what `init`
+            makes if None.
+
+    Raises:
+        InputError: parameters that are not real floating-point arrays; a cost that cannot be
+            called, is not a real floating-point scalar, or returns a state of another shape than
+            it got; a cost or an evaluation whose value on the whole is not the weighted mean of
+            its values on chunks, unless the problem says that it mixes samples.
+    """
+    check_params(params)
+    settings = dict(settings or {})
+    if problem.stateful and state is None:
+        state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
+    given = {"key": jax.random.key(0), "step": jnp.zeros((), jnp.int32), "state": state}
+    roles = {"cost": problem.cost}
+    if problem.evaluation is not None:
+        roles["evaluation"] = problem.evaluation
+    for role, function in roles.items():
+        fixed = settings if role == "cost" else _own(function, settings)
+        value = _shape_of(role, function, problem, params, given, fixed)
+        if role == "cost" and problem.stateful:
+            value = _without_state(value, state)
+        check_value(value, role)
+        whole = role == "cost" and cost_chunk(problem) is None
+        if problem.data is not None and problem.samples >= 2 and not whole:
+            _check_mean(role, function, problem, params, fixed, given)
+
+
+def _shape_of(role, function, problem, params, given, settings):
+    """Shapes of what a cost returns, or the error that says how it could not be called."""
+    needs = given_to(function)
+    data = () if problem.data is None else (problem.data,)
+    keywords = {name: given[name] for name in needs}
+
+    def call(params, data, keywords):
+        return function(params, *data, **keywords, **settings)
+
+    try:
+        return jax.eval_shape(call, params, data, keywords)
+    except TypeError as error:
+        places = ", ".join(["params", *(("batch",) if data else ()), *needs])
+        remedy = ""
+        with contextlib.suppress(ValueError):
+            signature = inspect.signature(function)
+            if not _binds(signature, 1 + len(data), {**keywords, **settings}):
+                remedy = (
+                    f"; the problem has data, so its {role} takes them as second argument: "
+                    f"{role}(params, batch)"
+                    if data
+                    else f"; the problem has no data, so its {role} takes parameters alone: give "
+                    f"`data` to the Problem, or declare `key` for numbers that are drawn afresh"
+                )
+        raise InputError(f"{role}: could not be called as {role}({places}): {error}{remedy}") from (
+            error
+        )
+
+
+def _binds(signature, count, keywords):
+    try:
+        signature.bind(*range(count), **keywords)
+    except TypeError:
+        return False
+    return True
+
+
+def _without_state(value, state):
+    """The value of a cost that returns `(value, state)`, its state seen to keep its form."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InputError(
+            f"cost: declares `state` and returned {_shapes(value)}, expected the pair "
+            f"(scalar, state)"
+        )
+    before, after = (
+        jax.tree.map(lambda a: (jnp.shape(a), jnp.result_type(a)), tree)
+        for tree in (state, value[1])
+    )
+    if before != after:
+        raise InputError(
+            f"cost: was given the state {_shapes(state)} and returned {_shapes(value[1])}; "
+            f"expected arrays of the same names, shapes and types"
+        )
+    return value[0]
+
+
+def check_value(value: PyTree, role: str = "cost") -> None:
+    """Make sure that what a cost returned can be descended.
+
+    Args:
+        value: shapes will do.
+        role: what returned it, for the error.
+
+    Raises:
+        InputError: it is no real floating-point scalar.
+    """
+    if not is_array(value) or value.shape != ():
+        raise InputError(
+            f"{role}: returned {_shapes(value)}, expected one scalar; take the mean over the "
+            f"batch, and leave what else is worth knowing to measures"
+        )
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise InputError(
+            f"{role}: returned {value.dtype}, expected a real floating-point scalar; take a real "
+            f"part or an absolute value, or divide an integer count"
+        )
+
+
+def check_runs(problem: Problem, params: PyTree) -> int:
+    """Make sure that arrays are points of many runs of a problem that can be descended.
+
+    Args:
+        problem: whose `init` says what a point looks like.
+        params: points, with a leading axis of runs.
+
+    Returns:
+        How many runs there are.
+
+    Raises:
+        InputError: as for `check`, or arrays of other shapes.
+    """
+    like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
+    check(problem, like)
+    check_params(params)
+    found, wanted = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like))
+    runs = {shape[0] if shape else 0 for shape in found}
+    if [shape[1:] for shape in found] != wanted or len(runs) > 1 or 0 in runs:
+        raise InputError(
+            f"params: shapes {found}, expected a leading axis of at least one run before {wanted}, "
+            f"those of problem.init"
+        )
+    return found[0][0]
+
+
+def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> bool:
+    """Whether `check` has seen that what is taken in chunks is a mean over samples."""
+    settings = dict(settings or {})
+    evaluation = problem.evaluation
+    return problem.data is None or (
+        (cost_chunk(problem) is None or _seen(problem.cost, settings))
+        and (evaluation is None or _seen(evaluation, _own(evaluation, settings)))
+    )
+
+
+def _own(function, settings):
+    return {name: value for name, value in settings.items() if name in declared(function)}
+
+
+def _seen(function, settings):
+    try:
+        return repr(sorted(settings.items())) in _MEANS.get(function, ())
+    except TypeError:  # has no hash
+        return False
+
+
+def check_measures(
+    measures: Mapping[str, Measure],
+    params: PyTree,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    state: PyTree = None,
+) -> None:
+    """Make sure that measures can be taken at `params`: each one real scalar.
+
+    Args:
+        measures: what is watched, by name.
+        params: a starting point (arrays, or their shapes).
+        settings: values for the keywords that a measure shares with the cost.
+        state: what the cost carries (arrays, or their shapes), for measures that declare it.
+
+    Raises:
+        InputError: a measure that is not a real scalar, that carries a memory and does not return
+            `(scalar, memory)`, or wants a state that no cost carries.
+    """
+    for name, measure in measures.items():
+        given = _own(measure.function, settings or {})
+        carried = {}
+        if "state" in given_to(measure.function):
+            if state is None:
+                raise InputError(
+                    f"measures: {name!r} declares `state`, but the cost carries none; declare it "
+                    f"there, too, or leave it out"
+                )
+            carried["state"] = state
+
+        def once(params, data, carried, measure=measure, given=given):
+            memory = () if measure.init is None else (measure.init(params, data),)
+            return measure.function(params, data, *memory, **carried, **given)
+
+        found = jax.eval_shape(once, params, measure.data, carried)
+        if measure.init is not None and not (isinstance(found, tuple) and len(found) == 2):
+            raise InputError(
+                f"measures: {name!r} has an init and returned {_shapes(found)}, expected "
+                f"(scalar, memory)"
+            )
+        value = found if measure.init is None else found[0]
+        real = is_array(value) and not jnp.issubdtype(value.dtype, jnp.complexfloating)
+        if not real or value.shape != ():
+            raise InputError(
+                f"measures: {name!r} returned {_shapes(value)}, expected one real scalar; for "
+                f"more numbers, use more measures, or snapshots of the parameters"
+            )
+
+
+def _shapes(tree):
+    return jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
+
+
+def check_params(params: PyTree) -> None:
+    """Make sure that parameters can change a little.
+
+    Raises:
+        InputError: a leaf that is no real floating-point array, or none at all.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise InputError("params: no arrays in it; expected a pytree of real arrays")
+    for path, leaf in leaves:
+        name = "params" + jax.tree_util.keystr(path)
+        if not is_array(leaf) and not isinstance(leaf, int | float | complex):
+            raise InputError(
+                f"{name} = {leaf!r:.80} is not an array; keep functions, names and other settings "
+                f"out of params, in the cost's closure"
+            )
+        dtype = leaf.dtype if is_array(leaf) else jnp.result_type(type(leaf))
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise InputError(
+                f"{name} has type {dtype}, expected a real float; gradient descent needs numbers "
+                f"that can change a little: use {name}.astype(float), or keep it out of params"
+            )
+
+
+def _check_mean(role, function, problem, params, settings, given):
+    """Compare the cost of a few samples with the weighted mean of the costs of two chunks."""
+    needs = {name: given[name] for name in given_to(function)}
+    leaves = jax.tree.leaves((params, problem.data, needs))
+    known = all(
+        isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
+    )
+    if not known or _seen(function, settings):
+        return
+    count = min(problem.samples, 12)
+    cut = max(1, count // 3)
+    few = jax.tree.map(lambda a: a[:count], problem.data)
+
+    @jax.jit
+    def values(params, few, needs):
+        def cost(a, b):
+            part = jax.tree.map(lambda leaf: leaf[a:b], few)
+            return function(params, part, **needs, **settings)
+
+        return cost(0, count), cost(0, cut), cost(cut, count)
+
+    found = values(params, few, needs)
+    whole, first, second = (float(value) for value in found)
+    mean = (cut * first + (count - cut) * second) / count
+    size = max(abs(whole), abs(first), abs(second))
+    rounding = 8 * float(jnp.finfo(found[0].dtype).eps)
+    if np.isfinite(size) and abs(whole - mean) > max(1e-3, rounding) * size:
+        remedy = (
+            "where samples mix on purpose, say so: Problem(..., mixes=True)"
+            if role == "cost"
+            else "an evaluation cannot mix samples; leave it out, and records are the cost itself"
+        )
+        raise InputError(
+            f"{role}: on {count} samples it is {whole:.6g}, but the weighted mean over chunks of "
+            f"{cut} and {count - cut} of them is {mean:.6g}; expected a mean over the batch, so "
+            f"that chunks can be combined: use jnp.mean over samples instead of jnp.sum; {remedy}"
+        )
+    with contextlib.suppress(TypeError):  # has no hash, or takes no weak reference
+        _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))

@@ -1,0 +1,176 @@
+"""The deterministic cost of a problem: what records, geometry and minima look at.
+
+    E(w) = evaluation(w)                 where the problem has one
+    E(w) = C(w)                          where the cost draws no random numbers
+    E(w) = 1/K sum_k C(w, key_k)         where it does: the same K keys everywhere
+
+>>> import jax.numpy as jnp
+>>> noisy = Problem(
+...     init=lambda key: jnp.ones(2),
+...     cost=lambda w, *, key: jnp.sum(w**2) + jax.random.normal(key),
+...     evaluation=lambda w: jnp.sum(w**2),
+... )
+>>> float(evaluation_of(noisy)(jnp.ones(2), None))
+2.0
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree, ScalarLike
+
+from gdjax.errors import InputError
+from gdjax.problems.chunks import CHUNK, in_chunks
+from gdjax.problems.problem import Problem, declared, given_to
+
+KEYS = 8  # random costs without an evaluation are looked at as the mean over so many fixed keys
+
+
+def evaluation_of(
+    problem: Problem, *, state: PyTree = None, step: ScalarLike | None = None, **settings: Any
+) -> Callable[[PyTree, PyTree], Array]:
+    """The deterministic cost as `(params, batch) -> scalar`, with data or without (batch is None).
+
+    Args:
+        problem: whose evaluation, or cost.
+        state: what the cost carries, where it carries anything.
+        step: the step's number, where the cost depends on it and has no default for it.
+        settings: values of the cost's keywords; its defaults where not given.
+
+    Raises:
+        InputError: a cost that depends on a state or a step which is not given.
+    """
+    function = problem.cost if problem.evaluation is None else problem.evaluation
+    needs = given_to(function)
+    given = dict(settings)
+    if problem.evaluation is not None:
+        given = {name: v for name, v in given.items() if name in declared(function)}
+    if "state" in needs:
+        if state is None:
+            raise InputError(
+                "problem: its cost carries a state beside the parameters, which is not the same "
+                "elsewhere; say with which one: gdjax.problems.frozen(problem, state=...)"
+            )
+        given["state"] = state
+    if "step" in needs:
+        if step is None:
+            raise InputError(
+                "problem: its cost depends on the step; say which one is meant: "
+                "gdjax.problems.frozen(problem, step=...), or give the Problem an evaluation"
+            )
+        given["step"] = jnp.asarray(step, jnp.int32)
+
+    def evaluate(params, batch, **more):
+        arguments = (params,) if batch is None else (params, batch)
+        value = function(*arguments, **given, **more)
+        return value[0] if problem.evaluation is None and problem.stateful else value
+
+    if "key" not in needs:
+        return evaluate
+
+    def mean_over_keys(params, batch):
+        keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), KEYS)
+        return jnp.mean(jax.lax.map(lambda key: evaluate(params, batch, key=key), keys))
+
+    return mean_over_keys
+
+
+def evaluation_chunk(problem: Problem) -> int | None:
+    """Samples that the deterministic cost takes at a time; None for all, where they mix."""
+    if problem.evaluation is not None:
+        return CHUNK
+    return cost_chunk(problem)
+
+
+def cost_chunk(problem: Problem) -> int | None:
+    """Samples that the cost takes at a time; None for all.
+
+    A cost that mixes samples, draws random numbers for them or returns a state is one with all of
+    them only.
+    """
+    return None if problem.mixes or problem.random or problem.stateful else CHUNK
+
+
+def evaluate(
+    problem: Problem,
+    params: PyTree,
+    *,
+    data: PyTree = None,
+    state: PyTree = None,
+    step: ScalarLike | None = None,
+    **settings: Any,
+) -> Array:
+    """The deterministic cost over the whole data.
+
+    Args:
+        problem: whose evaluation, or cost.
+        params: where.
+        data: instead of the problem's own.
+        state: as for `evaluation_of`.
+        step: as for `evaluation_of`.
+        settings: as for `evaluation_of`.
+
+    Raises:
+        InputError: as for `evaluation_of`.
+    """
+    cost = evaluation_of(problem, state=state, step=step, **settings)
+    data = problem.data if data is None else data
+    return in_chunks(cost, evaluation_chunk(problem))(params, data)
+
+
+def frozen(
+    problem: Problem, *, state: PyTree = None, step: ScalarLike | None = None, **settings: Any
+) -> Problem:
+    """The problem whose cost is another's deterministic one, its state, step and settings fixed.
+
+    What looks at a cost around a point (lines, planes, spectra, certificates) takes no cost that
+    carries a state: running statistics at one point are none at the next. Frozen at the state of
+    one point, the cost is a function of the parameters alone.
+
+    Args:
+        problem: what to look at.
+        state: where the cost carries one.
+        step: where the cost depends on it.
+        settings: values of the cost's keywords.
+
+    Raises:
+        InputError: a state or a step that is needed and not given.
+
+    Examples:
+        >>> pulled = Problem(
+        ...     init=lambda key: (jnp.ones(()), jnp.zeros(())),
+        ...     cost=lambda w, *, state: ((w - state) ** 2, 0.9 * state + 0.1 * w),
+        ... )
+        >>> float(frozen(pulled, state=jnp.ones(())).cost(jnp.array(3.0)))
+        4.0
+    """
+    cost = evaluation_of(problem, state=state, step=step, **settings)
+    given = dict(settings) | ({} if state is None else {"state": state})
+
+    def fixed(function):
+        if function is None:
+            return None
+        known = {*declared(function), *given_to(function)}
+        own = {name: value for name, value in given.items() if name in known}
+        return partial(function, **own) if own else function
+
+    def init(key):
+        return problem.begin(key)[0]
+
+    return dataclasses.replace(
+        problem,
+        init=init,
+        cost=cost if problem.data is not None else lambda params: cost(params, None),
+        evaluation=None,
+        mixes=evaluation_chunk(problem) is None,
+        measures={
+            name: dataclasses.replace(measure, function=fixed(measure.function))
+            for name, measure in problem.measures.items()
+        },
+        predict=fixed(problem.predict),
+        provenance=None,
+    )
