@@ -5,15 +5,20 @@ An experiment is a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> 
 results/<experiment>, any other one to a folder of its own below that.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from gdjax import interrupts
 from gdjax.cli import process, results
 from gdjax.errors import GdjaxError
+
+RESULTS = Path(__file__).parent.parent / "results"
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -32,16 +37,48 @@ def main(
     plot: Callable[[Any], Mapping[str, Any]],
     numbers: Callable[[Any], Mapping[str, Any]],
 ) -> None:
-    """The command line of an experiment."""
-    config = tyro.cli(config_type, prog=name)
+    """The command line of an experiment: the fields of its config, and --out."""
+    config, out = parse(name, config_type)
+    interrupts.own()
     process.own()
     try:
-        folder = write(name, config, run, plot, numbers)
+        written = write(name, config, run, plot, numbers, out)
     except GdjaxError as error:
         raise SystemExit(f"{name}: {error}") from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    print(f"written to {folder}")
+        print(interrupts.message(), file=sys.stderr)
+        raise SystemExit(interrupts.STATUS) from None
+    print(f"written to {written}")
+
+
+def parse(
+    name: str, config_type: type, arguments: list[str] | None = None
+) -> tuple[Any, Path | None]:
+    """The config that a command line asks for, and where its results are to go."""
+
+    @dataclass(frozen=True)
+    class Command:
+        config: tyro.conf.OmitArgPrefixes[config_type] = field(  # ty: ignore[invalid-type-form]
+            default_factory=config_type
+        )
+        out: Path | None = None
+        """Folder for results; by default the experiment's own in results/, or one below it for
+        another config than the default."""
+
+    Command.__doc__ = config_type.__doc__
+    command = tyro.cli(Command, prog=name, args=arguments)
+    return command.config, command.out
+
+
+def folder(name: str, config: Any, out: Path | None = None) -> Path:
+    """Where the results of `config` go: `out`, or a folder in results/, whoever calls from where.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    home = RESULTS / name
+    default = home if config == type(config)() else home / results.digest(config)
+    return results.folder(name, config, out or default)
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
@@ -49,15 +86,13 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
 
     Data are written before anything is drawn; `plot` needs nothing but them.
     """
-    if out is None and config == type(config)():
-        out = Path(__file__).parent.parent / "results" / name
-    folder = results.folder(name, config, out)
+    written = folder(name, config, out)
     dataset = run(config)
-    results.save_data(dataset, folder / "data.zarr")
+    results.save_data(dataset, written / "data.zarr")
     found = dict(numbers(dataset))
-    results.write_summary(folder, name, config, found)
+    results.write_summary(written, name, config, found)
     for key, value in found.items():
         print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")
     for file, figure in plot(dataset).items():
-        results.save_figure(figure, folder / f"{file}.png")
-    return folder
+        results.save_figure(figure, written / f"{file}.png")
+    return written

@@ -15,7 +15,6 @@ in 64 orders, 0.60 for a plane.
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import common
@@ -35,8 +34,6 @@ class Config:
     """Each measurement is the best of so many."""
     scale: float = 1.0
     """Fraction of the steps; smaller is quicker and less certain."""
-    out: Path | None = None
-    """Folder for results."""
 
 
 def data() -> Any:

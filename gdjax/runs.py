@@ -16,12 +16,8 @@ of what has to be recorded to have a result again; within a slab every slot give
 """
 
 import hashlib
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +27,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key, PyTree
 from tqdm import tqdm
 
+from gdjax import machine
 from gdjax.errors import InputError
 
 # What a user may have set around a call, by `jax.enable_x64` and its like.
@@ -224,35 +221,9 @@ def streams(
     return Streams(folded(init, seed), folded(order, data_seed), folded(probes, seed))
 
 
-@contextmanager
-def interruptible() -> Generator[threading.Event]:
-    """A flag that Ctrl-C sets, so that work can end where nothing is lost.
-
-    A second Ctrl-C interrupts at once, as without this. Outside the main thread, where signals
-    cannot be caught, and in a process that ignores Ctrl-C, the flag is never set. The caller's
-    handler is put back at the end.
-    """
-    interrupted = threading.Event()
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if in_main else None
-    if before in (None, signal.SIG_IGN):  # None: a handler that Python could not put back
-        yield interrupted
-        return
-
-    def handler(_signum, _frame):
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def memory_limit(device: jax.Device) -> int:
-    """Bytes that programs may use on a device: its own limit, or the host's memory."""
+    """Bytes that programs may use on a device: its own limit, or what the host grants."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine.memory()

@@ -1,6 +1,7 @@
 """Strict flags for every test: shapes checked, rank promotion an error, warnings errors."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+# Where tests are started by `nohup` or in the background of a script, all would ignore Ctrl-C, the
+# processes that they start, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))  # for processes that tests start
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

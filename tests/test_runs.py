@@ -1,26 +1,15 @@
-"""Streams, slabs, compiled programs and Ctrl-C, each against what must hold whatever the code."""
-
-import os
-import signal
-import threading
+"""Streams, slabs and compiled programs, each against what must hold whatever the code."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gdjax import machine
 from gdjax.errors import InputError
-from gdjax.runs import Program, Slab, in_slabs, interruptible, memory_limit, over_runs, streams
+from gdjax.runs import Program, Slab, in_slabs, memory_limit, over_runs, streams
 
 DEVICES = tuple(jax.local_devices())
-
-
-@pytest.fixture
-def python_handler():
-    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
 
 
 def bits(key):
@@ -163,55 +152,5 @@ def test_a_program_compiled_in_float32_is_not_used_in_float64():
     assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)
 
 
-def test_memory_limit_is_no_more_than_the_machine_has():
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < memory_limit(jax.local_devices(backend="cpu")[0]) <= pages
-
-
-# -- Ctrl-C
-
-
-def test_ctrl_c_sets_the_flag_and_nothing_else(python_handler):
-    with interruptible() as stop:
-        assert not stop.is_set()
-        signal.raise_signal(signal.SIGINT)
-        assert stop.is_set()
-    assert signal.getsignal(signal.SIGINT) is python_handler
-
-
-def test_a_second_ctrl_c_interrupts(python_handler):
-    with pytest.raises(KeyboardInterrupt), interruptible():  # noqa: PT012
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is python_handler
-
-
-def test_a_users_own_handler_is_put_back_after_an_error(python_handler):
-    def mine(_signum, _frame):
-        raise AssertionError("not while gdjax listens")
-
-    signal.signal(signal.SIGINT, mine)
-    with pytest.raises(ZeroDivisionError), interruptible():
-        _ = 1 / 0
-    assert signal.getsignal(signal.SIGINT) is mine
-
-
-def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(python_handler):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with interruptible() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert not stop.is_set()
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-def test_outside_the_main_thread_signals_are_left_alone(python_handler):
-    seen = []
-
-    def work():
-        with interruptible() as stop:
-            seen.append((stop.is_set(), signal.getsignal(signal.SIGINT)))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [(False, python_handler)]
+def test_a_cpu_device_has_the_memory_that_the_host_grants():
+    assert memory_limit(jax.local_devices(backend="cpu")[0]) == machine.memory()

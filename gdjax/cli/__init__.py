@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from gdjax import interrupts
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
@@ -40,5 +41,5 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"gdjax: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        print(interrupts.message(), file=sys.stderr)
+        raise SystemExit(interrupts.STATUS) from None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from gdjax import interrupts
 from gdjax.cli.store import exists, parse_at
 from gdjax.errors import InputError
 
@@ -83,7 +84,7 @@ class Minima:
         from gdjax.minima import census_of
 
         folder = results.folder("minima", self, self.out)
-        with process.resumable(f"gdjax minima with --out {folder} and these settings"):
+        with interrupts.resumable(f"gdjax minima with --out {folder} and these settings"):
             store = self.store or self._swept(folder / "runs.zarr")
             found = census_of(
                 store, parse_at(self.at), tolerance=self.tolerance, steps=self.polishing

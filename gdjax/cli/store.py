@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from gdjax import interrupts
 from gdjax.errors import InputError
 
 StorePath = Annotated[Path, tyro.conf.Positional]
@@ -29,7 +30,7 @@ class Resume:
         from gdjax.cli import results
         from gdjax.sweeps import resume
 
-        with process.resumable(f"gdjax resume {self.store}"):
+        with interrupts.resumable(f"gdjax resume {self.store}"):
             runs = resume(self.store)
         folder = results.folder("resume", self, self.out or self.store.resolve().parent)
         from gdjax.cli import report  # imports matplotlib: the first block need not wait

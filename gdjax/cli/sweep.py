@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gdjax import interrupts
 from gdjax.cli.grid import GRAMMAR, parse
 from gdjax.errors import InputError
 
@@ -82,7 +83,7 @@ class Sweep:
         epoch = steps_for(1, problem.samples, batch_size)
         folder = results.folder("sweep", self, self.out)
         store = self.store or folder / "runs.zarr"
-        with process.resumable(f"gdjax resume {store}"):
+        with interrupts.resumable(f"gdjax resume {store}"):
             runs = sweep(
                 problem,
                 axes(**named),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gdjax import interrupts
 from gdjax.errors import InputError
 
 
@@ -53,23 +54,26 @@ class Train:
         folder = results.folder("train", self, self.out)
         streams = runs.streams(0, seed=self.seed)
         start = problem.init(streams.init)
-        run = descend(
-            problem,
-            optimizers.factory(self.optimizer)(learning_rate=self.learning_rate),
-            start,
-            steps,
-            key=streams.order,
-            batch_size=batch_size,
-            record_every=epoch if batch_size else max(1, steps // 200),
-        )
-        self._write(folder, problem, start, run, epoch)
-        if run.interrupted:
-            print(
-                f"interrupted after {run.steps} of {steps} steps; the parameters so far are in "
-                f"{folder / 'params.npz'}. Run the same command again for all of them",
-                file=sys.stderr,
+        with interrupts.interruptible() as stop:  # what was descended is written, too
+            run = descend(
+                problem,
+                optimizers.factory(self.optimizer)(learning_rate=self.learning_rate),
+                start,
+                steps,
+                key=streams.order,
+                batch_size=batch_size,
+                record_every=epoch if batch_size else max(1, steps // 200),
             )
-            raise SystemExit(130)
+            self._write(folder, problem, start, run, epoch)
+        if stop.is_set():
+            what = (
+                f"after {run.steps} of {steps} steps; the parameters so far are in "
+                f"{folder / 'params.npz'}. Run the same command again for all of them"
+                if run.steps < steps
+                else f"when all {steps} steps were done; everything is in {folder}"
+            )
+            print(f"interrupted {what}", file=sys.stderr)
+            raise SystemExit(interrupts.STATUS)
 
     def _check(self):
         """What is wrong is said before JAX is imported."""

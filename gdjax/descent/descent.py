@@ -24,10 +24,10 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
-from gdjax import runs
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
+from gdjax.interrupts import interruptible
 from gdjax.problems.checks import check, check_measures
 from gdjax.problems.problem import Measure, Problem
 
@@ -164,7 +164,7 @@ def descend(
         order = driving.order_rows(Order((key,), problem.samples, batch_size))
     pieces, compiled, began = [], program.seconds, time.perf_counter()
     with (
-        runs.interruptible() as stop,
+        interruptible() as stop,
         tqdm(total=steps, unit="step", delay=2, disable=None, leave=False) as bar,
     ):
         for piece in driving.drive(

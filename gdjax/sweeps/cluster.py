@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from gdjax import runs
 from gdjax.errors import GdjaxError, InputError
+from gdjax.interrupts import interruptible
 from gdjax.stores import frame
 from gdjax.stores.format import local
 from gdjax.stores.layout import Layout, plain
@@ -211,7 +212,7 @@ def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:
 
     try:
         with (
-            runs.interruptible() as stop,
+            interruptible() as stop,
             tqdm(total=len(missing), unit="tile", delay=1, disable=None, leave=False) as bar,
         ):
             for tile in missing:

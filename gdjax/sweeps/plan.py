@@ -11,7 +11,6 @@ last bits of the results.
 
 import dataclasses
 import math
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -19,7 +18,7 @@ from functools import lru_cache, partial
 import jax
 import numpy as np
 
-from gdjax import runs
+from gdjax import machine, runs
 from gdjax.descent import driving
 from gdjax.descent.batches import Order
 from gdjax.descent.descent import check_counts
@@ -222,7 +221,7 @@ def fit(work: Work, width: int | None) -> Work:
 @lru_cache
 def mention_cores() -> None:
     """Say once what a CPU's other cores would gain."""
-    cores = len(os.sched_getaffinity(0))
+    cores = machine.cores()
     devices = jax.local_devices()
     if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
         warnings.warn(

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from gdjax import machine
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes
@@ -74,7 +75,7 @@ def cpu_threads() -> int:
     They decide how large matrix products are cut, and so the last bits, whatever the number of
     devices a sweep uses; no compiler option keeps them from it.
     """
-    cores = int(os.environ.get("NPROC", "0")) or len(os.sched_getaffinity(0))
+    cores = int(os.environ.get("NPROC", "0")) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from gdjax import runs
 from gdjax.errors import InputError
+from gdjax.interrupts import interruptible
 from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.layout import Layout
 from gdjax.stores.writing import Store, read_attributes
@@ -183,7 +184,7 @@ def _run(work: Work, sink: Any) -> int:
     per_tile = work.plan.steps * math.prod(work.box)
     written = None
     with (
-        runs.interruptible() as stop,
+        interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as writer,
         tqdm(
             total=per_tile * len(missing),

@@ -14,7 +14,7 @@ from gdjax.cli.train import Train
 
 def gdjax(*arguments, **settings):
     return subprocess.run(  # noqa: PLW1510 - the status is what is tested
-        [sys.executable, "-m", "gdjax.cli", *arguments],
+        [sys.executable, "-m", "gdjax", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "100"},

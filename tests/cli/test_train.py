@@ -14,7 +14,7 @@ from gdjax.cli import main
 
 def start(folder, *more):
     return subprocess.Popen(
-        [sys.executable, "-m", "gdjax.cli", "train", *more, "--out", str(folder)],
+        [sys.executable, "-m", "gdjax", "train", *more, "--out", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -22,6 +22,7 @@ def start(folder, *more):
     )
 
 
+@pytest.mark.long
 def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
     """The default run reaches 89 % on the held-out digits, and says what it did."""
     run = start(tmp_path / "out")
@@ -64,6 +65,7 @@ def test_flags_do_what_they_say(arguments, steps, tmp_path):
         assert summary["parameter_count"] == 784 * 8 + 8 + 8 * 10 + 10
 
 
+@pytest.mark.long
 def test_ctrl_c_keeps_the_parameters_and_exits_with_130(tmp_path):
     run = start(tmp_path / "out", "--steps", "2000000000")
     deadline = time.monotonic() + 120

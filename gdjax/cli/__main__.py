@@ -1,5 +1,0 @@
-"""`python -m gdjax.cli` is `gdjax`."""
-
-from gdjax.cli import main
-
-main()

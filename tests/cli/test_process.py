@@ -1,0 +1,40 @@
+"""What a command does to its own process, seen from inside one."""
+
+import os
+import subprocess
+import sys
+
+from gdjax import machine
+
+REPORT = """
+from gdjax.cli import process
+process.own()
+import jax, matplotlib
+print(jax.local_device_count(), jax.config.jax_compilation_cache_dir, matplotlib.get_backend())
+"""
+
+
+def report(**environment):
+    """Devices, folder of programs and backend of pictures, after `own`."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**ours, **environment},
+    )
+    return done.stdout.split()
+
+
+def test_cores_become_devices_and_programs_are_kept(tmp_path):
+    """A wrong MPLBACKEND would be found when all work is done."""
+    devices, folder, backend = report(XDG_CACHE_HOME=str(tmp_path), MPLBACKEND="no_such")
+    assert int(devices) == machine.cores()
+    assert folder == str(tmp_path / "gdjax" / "programs")
+    assert backend == "agg"
+
+
+def test_what_the_user_has_set_wins(tmp_path):
+    devices, folder, _ = report(JAX_NUM_CPU_DEVICES="3", JAX_COMPILATION_CACHE_DIR=str(tmp_path))
+    assert (devices, folder) == ("3", str(tmp_path))

@@ -1,0 +1,92 @@
+"""The command line that all experiments share, with a tiny one."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import common
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Config:
+    """How often to double."""
+
+    times: int = 3
+    """Doublings."""
+
+
+def run(config):
+    return xr.Dataset({"value": ("time", [2.0**k for k in range(config.times + 1)])})
+
+
+def plot(dataset):
+    return {"doubled": Figure()}
+
+
+def numbers(dataset):
+    return {"last": float(dataset.value[-1])}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """results/ elsewhere, and a process that stays as it is."""
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr("gdjax.cli.process.own", lambda: None)
+    monkeypatch.setattr("gdjax.interrupts.own", lambda: None)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    return tmp_path / "results"
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["doubling", *arguments])
+    common.main("doubling", Config, run, plot, numbers)
+
+
+def last(folder):
+    assert {path.name for path in folder.iterdir()} >= {"data.zarr", "summary.json", "doubled.png"}
+    return json.loads((folder / "summary.json").read_text())["last"]
+
+
+def test_the_default_config_writes_to_its_own_folder_of_results(home, monkeypatch):
+    command(monkeypatch)
+    assert last(home / "doubling") == 8
+
+
+def test_another_config_writes_below_it_wherever_it_is_started(home, monkeypatch, capsys):
+    command(monkeypatch, "--times", "2")
+    (folder,) = (home / "doubling").iterdir()
+    assert last(folder) == 4
+    assert list(Path.cwd().iterdir()) == []
+    assert capsys.readouterr().out.endswith(f"written to {folder}\n")
+    command(monkeypatch, "--times", "2")
+    assert list((home / "doubling").iterdir()) == [folder]
+
+
+def test_out_is_where_results_go(home, monkeypatch):
+    for arguments in ((), ("--times", "1")):
+        command(monkeypatch, "--out", "here", *arguments)
+        assert last(Path("here")) == (2 if arguments else 8)
+    assert not home.exists()
+
+
+def test_wrong_flags_are_named(home, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command(monkeypatch, "--tmies", "2")
+    assert caught.value.code == 2
+    assert "--tmies" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_an_experiment_with_advice(home, monkeypatch, capsys):
+    def interrupted(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["doubling"])
+    with pytest.raises(SystemExit) as caught:
+        common.main("doubling", Config, interrupted, plot, numbers)
+    assert caught.value.code == 130
+    assert "run the same command again" in capsys.readouterr().err

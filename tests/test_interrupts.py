@@ -1,0 +1,247 @@
+"""Ctrl-C, at every moment of a process: only the flag, or a second Ctrl-C, ends the work."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from gdjax.interrupts import interruptible
+
+
+@pytest.fixture
+def python_handler():
+    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+# -- the flag
+
+
+def test_ctrl_c_sets_the_flag_and_nothing_else(python_handler):
+    with interruptible() as stop:
+        assert not stop.is_set()
+        press()
+        assert stop.is_set()
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+def test_a_second_ctrl_c_interrupts(python_handler):
+    with pytest.raises(KeyboardInterrupt), interruptible():  # noqa: PT012
+        press()
+        press()
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+@pytest.mark.parametrize("pressed_before", [True, False])
+def test_work_within_work_shares_its_flag(pressed_before, python_handler):
+    with interruptible() as outer:
+        if pressed_before:
+            press()
+        with interruptible() as inner:
+            assert inner.is_set() == pressed_before
+            if not pressed_before:
+                press()
+            assert inner.is_set()
+            with pytest.raises(KeyboardInterrupt):
+                press()
+        assert outer.is_set()
+    assert signal.getsignal(signal.SIGINT) is python_handler
+
+
+def test_a_flag_is_forgotten_with_its_work(python_handler):
+    with interruptible():
+        press()
+    with interruptible() as stop:
+        assert not stop.is_set()
+
+
+def test_a_users_own_handler_is_put_back_after_an_error(python_handler):
+    def mine(_signum, _frame):
+        raise AssertionError("not while gdjax listens")
+
+    signal.signal(signal.SIGINT, mine)
+    with pytest.raises(ZeroDivisionError), interruptible():
+        _ = 1 / 0
+    assert signal.getsignal(signal.SIGINT) is mine
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(python_handler):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interruptible() as stop:
+        press()
+        assert not stop.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_outside_the_main_thread_signals_are_left_alone(python_handler):
+    flags = []
+
+    def work():
+        with interruptible() as stop:
+            flags.append((stop.is_set(), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert flags == [(False, python_handler)]
+
+
+# -- a process of a command's own
+
+PRESS = """
+import gc, signal, sys
+from gdjax import interrupts
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+def press_in_a_callback(when):
+    "Exceptions in callbacks of the garbage collection are printed and forgotten."
+    def collected(phase, info):
+        if when():
+            gc.callbacks.remove(collected)
+            press()
+    gc.callbacks.append(collected)
+
+class At:
+    "Ctrl-C while a module is being looked for."
+    def __init__(self, name):
+        self.name = name
+    def find_spec(self, name, *_):
+        if name == self.name:
+            self.name = None
+            press()
+"""
+COMMAND = "from gdjax import __main__\n__main__.main()"
+DIGITS = ("train", "--steps", "5", "--out", "out")
+
+
+def python(*lines, arguments=(), cwd=None):
+    return subprocess.run(  # noqa: PLW1510 - the status is what is tested
+        [sys.executable, "-c", "\n".join([PRESS, *lines]), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+    )
+
+
+def ended(done, advice):
+    """Status 130 with advice, and nothing else said."""
+    return (done.returncode, done.stderr.strip()) == (130, f"interrupted; {advice}")
+
+
+def test_ctrl_c_outside_of_work_ends_the_process_with_advice():
+    done = python("interrupts.own()", "print('so far')", "press()", "print('not reached')")
+    assert ended(done, "run the same command again"), done.stderr
+    assert done.stdout == "so far\n"
+
+
+def test_ctrl_c_in_a_callback_is_not_swallowed():
+    done = python("interrupts.own()", "press_in_a_callback(lambda: True)", "gc.collect()")
+    assert ended(done, "run the same command again"), done.stderr
+
+
+def test_a_second_ctrl_c_within_work_ends_the_process():
+    done = python(
+        "interrupts.own()",
+        "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
+        "    press_in_a_callback(lambda: True)",
+        "    gc.collect()",
+        "    print(stop.is_set())",
+        "    press()",
+    )
+    assert ended(done, "what was done is kept. Go on with:  gdjax resume it"), done.stderr
+    assert done.stdout == "True\n"
+
+
+def test_work_that_ends_by_its_flag_says_how_to_go_on():
+    done = python(
+        "interrupts.own()",
+        "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
+        "    press()",
+        "    if stop.is_set(): raise KeyboardInterrupt",
+    )
+    assert ended(done, "what was done is kept. Go on with:  gdjax resume it"), done.stderr
+
+
+def test_a_command_that_ignores_ctrl_c_goes_on_ignoring_it():
+    ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    done = python(ignoring, "interrupts.own()", "press()", "print('reached')")
+    assert (done.returncode, done.stdout) == (0, "reached\n")
+
+
+@pytest.mark.parametrize("module", ["tyro", "gdjax.cli.process", "jaxlib"])
+def test_ctrl_c_while_a_command_starts_ends_it_with_advice(module, tmp_path):
+    at = f"sys.meta_path.insert(0, At({module!r}))"
+    done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
+    assert ended(done, "run the same command again"), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("moment", "advice"),
+    [
+        ("'gdjax.problems.digits' in sys.modules", "interrupted; run the same command again"),
+        ("interrupts._open", "Run the same command again for all of them"),
+    ],
+)
+def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
+    arguments = ("train", "--steps", "2000000000", "--out", "out")
+    at = f"press_in_a_callback(lambda: {moment})"
+    done = python(at, COMMAND, arguments=arguments, cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert advice in done.stderr
+    assert "ignored" not in done.stderr
+
+
+@pytest.mark.long
+def test_ctrl_c_while_pictures_are_drawn_waits_for_them(tmp_path):
+    at = "sys.meta_path.insert(0, At('gdjax.plots.training'))"
+    done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert "all 5 steps" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "written to out" in done.stdout
+    assert (tmp_path / "out" / "learning.png").exists()
+
+
+@pytest.mark.long
+def test_ctrl_c_at_many_moments_of_train(tmp_path):
+    """From the first import to the middle of the descent: status 130, one line, no traceback."""
+    listening = "interrupts.own()\nprint('listening', flush=True)"
+    for number, wait in enumerate(0.01 * 1.45**k for k in range(18)):
+        arguments = ["train", "--steps", "2000000000", "--out", str(tmp_path / str(number))]
+        run = subprocess.Popen(
+            [sys.executable, "-c", "\n".join([PRESS, listening, COMMAND]), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert run.stdout.readline() == "listening\n"
+        time.sleep(wait)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+        assert run.returncode == 130, (wait, errors)
+        assert "interrupted" in errors, wait
+        assert "ame command again" in errors, wait
+        assert "Traceback" not in errors, (wait, errors)
+
+
+@pytest.mark.long
+def test_a_test_that_is_started_by_a_shell_that_ignores_ctrl_c_can_press_it():
+    """`nohup` and background jobs of scripts ignore it, and children inherit that."""
+    script = 'trap \'\' INT; exec "$0" "$@"'
+    name = f"{__file__}::test_ctrl_c_sets_the_flag_and_nothing_else"
+    pytest_ = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", name]
+    subprocess.run(["sh", "-c", script, *pytest_], check=True, capture_output=True, timeout=120)

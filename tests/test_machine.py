@@ -1,0 +1,90 @@
+"""Cores and memory where they are limited, and where what says so does not exist."""
+
+import os
+
+import psutil
+import pytest
+
+from gdjax import machine
+
+WHOLE = psutil.virtual_memory().total
+UNLIMITED = 9223372036854771712  # what version 1 says of a group without a limit
+
+
+def tree(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{text}\n")
+    return root
+
+
+def test_cores_are_those_that_the_process_may_run_on(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    assert machine.cores() == 3
+
+
+@pytest.mark.parametrize(("counted", "cores"), [(6, 6), (None, 1)])
+def test_cores_where_nothing_says_which(counted, cores, monkeypatch):
+    """macOS and Windows have no os.sched_getaffinity; some systems do not even count."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    assert machine.cores() == cores
+
+
+def test_memory_is_the_machines_where_no_group_limits_it(tmp_path):
+    assert machine.memory(tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": 1000}, 1000),
+        ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/b/memory.max": 1000}, 1000),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b",
+                "sys/fs/cgroup/a/b/memory.max": "max",
+                "sys/fs/cgroup/a/memory.max": 3000,
+            },
+            3000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b",
+                "sys/fs/cgroup/a/b/memory.max": 4000,
+                "sys/fs/cgroup/a/memory.max": 3000,
+            },
+            3000,
+        ),
+        ({"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/memory.max": "max"}, WHOLE),
+        ({"proc/self/cgroup": "0::/outside", "sys/fs/cgroup/memory.max": 5000}, 5000),
+        (
+            {
+                "proc/self/cgroup": "9:name=systemd:/\n4:memory:/jobs/7\n1:cpu:/\n0::/",
+                "sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes": 2000,
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": UNLIMITED,
+            },
+            2000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,memory:/outside",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": 6000,
+            },
+            6000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": UNLIMITED,
+            },
+            WHOLE,
+        ),
+    ],
+)
+def test_memory_is_what_the_smallest_limit_leaves(files, limit, tmp_path):
+    assert machine.memory(tree(tmp_path, files)) == limit
+
+
+def test_memory_of_this_process_is_no_more_than_the_machine_has():
+    assert 0 < machine.memory() <= WHOLE
