@@ -109,7 +109,7 @@ def pooled(images: np.ndarray) -> np.ndarray:
 
 def small_digits(config: Config) -> gd.Problem:
     """10x10 digits and one hidden layer."""
-    data, n = gd.problems.datasets.load(config.data), config.pooled_images
+    data, n = gd.data.load(config.data), config.pooled_images
     network = gd.problems.Network((100, *config.pooled_hidden, 10))
     train = (pooled(data.train_images[:n]), data.train_labels[:n])
     test = (pooled(data.test_images), data.test_labels)

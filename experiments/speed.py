@@ -40,8 +40,8 @@ def data() -> Any:
     """Full MNIST where it can be had without network, else noise of the same shapes."""
     import numpy as np
 
+    from gdjax.data import ImageSet, available, load
     from gdjax.errors import GdjaxError
-    from gdjax.problems.datasets import Dataset, available, load
 
     try:
         if any(entry.name == "mnist" and entry.prepared for entry in available()):
@@ -51,7 +51,7 @@ def data() -> Any:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (70_000, 28, 28)).astype(np.uint8)
     labels = rng.integers(0, 10, 70_000).astype(np.uint8)
-    return Dataset("noise", images[:60000], labels[:60000], images[60000:], labels[60000:], 10, "")
+    return ImageSet("noise", images[:60000], labels[:60000], images[60000:], labels[60000:], 10, "")
 
 
 def run(config: Config) -> Any:

@@ -1,4 +1,5 @@
 from . import cli as cli
+from . import data as data
 from . import descent as descent
 from . import errors as errors
 from . import geometry as geometry

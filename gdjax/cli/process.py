@@ -14,7 +14,7 @@ def own() -> None:
     import jax
 
     from gdjax import machine
-    from gdjax.problems.datasets import cache_folder
+    from gdjax.data.cache import cache_folder
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", machine.cores())

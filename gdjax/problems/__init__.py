@@ -1,4 +1,4 @@
-"""What is minimised: problems, test functions, networks, costs and data sets."""
+"""What is minimised: problems, test functions, networks and costs."""
 
 import lazy_loader
 

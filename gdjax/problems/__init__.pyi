@@ -1,4 +1,3 @@
-from . import datasets as datasets
 from .bowl import bowl as bowl
 from .checks import check as check
 from .costs import accuracy as accuracy

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from gdjax.data.sets import load
 from gdjax.errors import InputError
 from gdjax.problems.costs import accuracy, quadratic
-from gdjax.problems.datasets import load
 from gdjax.problems.digits import flat
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem

@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
 from gdjax.problems.costs import COSTS, accuracy, quadratic
-from gdjax.problems.datasets import Dataset, load
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem
 
 
 def digits(
-    name: str | Dataset = "mnist5k",
+    name: str | ImageSet = "mnist5k",
     *,
     widths: Sequence[int] = (16, 16),
     activation: str = "sigmoid",
@@ -38,7 +38,7 @@ def digits(
     has a `temperature` that can be swept; the starting point has an `init_scale`.
 
     Args:
-        name: a data set that `gdjax.problems.datasets.load` knows, or one that is loaded already.
+        name: a data set that `gdjax.data.load` knows, or one that is loaded already.
         widths: hidden neurons a layer.
         activation: of the hidden neurons; the output's too, unless the cost takes logits.
         initializer: how weights start (see `Network`).

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from gdjax import data
 from gdjax.cli import main
-from gdjax.problems import datasets
 
 
 def run(*arguments, capsys):
@@ -35,7 +35,7 @@ def test_prepare_passes_its_folders_on(tmp_path, capsys, monkeypatch):
         calls.append((name, folders))
         return tmp_path / "mnist" / "3.0.1"
 
-    monkeypatch.setattr(datasets, "prepare", prepare)
+    monkeypatch.setattr(data, "prepare", prepare)
     folders = {"data_dir": tmp_path / "data", "manual_dir": tmp_path / "originals"}
     flags = ("--data-dir", folders["data_dir"], "--manual-dir", folders["manual_dir"])
     status, out, err = run("prepare", "mnist", *flags, capsys=capsys)

@@ -7,7 +7,7 @@ import timed_descents
 import timed_geometry
 from timing import Clock, share
 
-from gdjax.problems.datasets import Dataset
+from gdjax.data import ImageSet
 
 SMALL = speed.Config(runs=2, repeats=1, scale=0.001)
 
@@ -17,7 +17,7 @@ def dataset():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5100, 28, 28)).astype(np.uint8)
     labels = rng.integers(0, 10, 5100).astype(np.uint8)
-    return Dataset("noise", images[:5000], labels[:5000], images[5000:], labels[5000:], 10, "")
+    return ImageSet("noise", images[:5000], labels[:5000], images[5000:], labels[5000:], 10, "")
 
 
 @pytest.fixture

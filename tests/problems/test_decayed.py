@@ -21,7 +21,7 @@ def few():
 
 @pytest.fixture(scope="module")
 def images():
-    data = gd.problems.datasets.load("mnist5k")
+    data = gd.data.load("mnist5k")
     return data.train_images[:30].reshape(30, -1) / 255.0
 
 

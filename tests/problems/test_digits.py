@@ -11,8 +11,8 @@ import optax
 import pytest
 
 import gdjax as gd
+from gdjax.data import load
 from gdjax.errors import InputError
-from gdjax.problems.datasets import load
 
 KEY = jax.random.key(0)
 BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"

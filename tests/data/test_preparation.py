@@ -3,8 +3,11 @@
 import contextlib
 import errno
 import gzip
+import hashlib
+import io
 import logging
 import os
+import re
 import shutil
 import signal
 import struct
@@ -18,12 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
+from gdjax.data import load, preparation, prepare
 from gdjax.errors import DataError
-from gdjax.problems import preparation
-from gdjax.problems.datasets import load
-from gdjax.problems.preparation import prepare
 
+PREPARED = Path(
+    os.environ.get("TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "tensorflow_datasets")
+)
 URL = "http://digits.invalid/"
 # A set of the MNIST family, as TFDS would have it, that knows the checksums of ORIGINALS.
 MODULE = """
@@ -47,18 +52,18 @@ class Tiny(mnist.MNIST, skip_registration=True):
 KILLED = """
 import sys, time
 from pathlib import Path
-from gdjax.problems import preparation
+from gdjax.data import preparation
 data_dir, originals = sys.argv[1:]
-preparation.SOURCES["tiny"] = ("tiny_set", "Tiny")
-whole = preparation._WithoutTensorFlow._generate_examples
+preparation.SOURCES["tiny"] = preparation.Source("tiny_set", "Tiny", {})
+whole = preparation._FromArrays._generate_examples
 def stuck(self, images, labels):
     for example in whole(self, images, labels):
         yield example
         if example[0] == 5:
             Path(data_dir, "reached").touch()
             time.sleep(60)
-preparation._WithoutTensorFlow._generate_examples = stuck
-preparation.prepare("tiny", data_dir=data_dir, manual_dir=originals)
+preparation._FromArrays._generate_examples = stuck
+preparation.prepared("tiny", data_dir, originals)
 """
 
 
@@ -96,7 +101,12 @@ def module(originals, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "tiny_set", raising=False)
-    monkeypatch.setitem(preparation.SOURCES, "tiny", ("tiny_set", "Tiny"))
+    contents = {
+        file.stem: hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest()
+        for file in originals.iterdir()
+    }
+    source = preparation.Source("tiny_set", "Tiny", contents)
+    monkeypatch.setitem(preparation.SOURCES, "tiny", source)
     return folder
 
 
@@ -116,8 +126,8 @@ def assert_holds(dataset, images):
 
 
 def nothing_left(data_dir):
-    """Whether no file but the lock is left of a preparation that failed."""
-    return [file.name for file in data_dir.rglob("*") if file.is_file()] in ([], [".lock"])
+    """Whether neither a file nor a folder is left of a preparation that failed."""
+    return not data_dir.exists()
 
 
 class Served:
@@ -125,6 +135,10 @@ class Served:
 
     def __init__(self, originals, *, status=200, error=None):
         self.originals, self.status, self.error, self.urls = originals, status, error, []
+
+    def raise_for_status(self):
+        if self.status != 200:
+            raise requests.HTTPError(str(self.status))
 
     def get(self, url, **settings):
         assert settings["timeout"]
@@ -135,15 +149,12 @@ class Served:
         return contextlib.nullcontext(
             types.SimpleNamespace(
                 url=url,
-                status_code=self.status,
-                headers={},
+                raise_for_status=self.raise_for_status,
                 iter_content=lambda chunk_size: iter([content]),
             )
         )
 
     def install(self, monkeypatch):
-        import requests
-
         monkeypatch.setattr(requests.Session, "get", self.get)
         return self
 
@@ -156,8 +167,7 @@ def test_prepared_from_original_files(images, originals, data_dir, capfd):
     assert_holds(dataset, images)
     assert dataset.train_images.shape == (12, 28, 28)
     assert capfd.readouterr() == ("", "")
-    # Only the lock stays beside it.
-    assert {file.name for file in (data_dir / "tiny").iterdir()} == {".lock", "3.0.1"}
+    assert {file.name for file in (data_dir / "tiny").iterdir()} == {"3.0.1"}
     assert {file.name for file in data_dir.iterdir()} == {"tiny"}
 
 
@@ -182,15 +192,12 @@ def test_load_downloads_what_is_not_there(images, originals, data_dir, monkeypat
 
 
 def test_the_process_is_left_as_it_was(originals, data_dir):
-    from tensorflow_datasets.core.download import downloader
     from tensorflow_datasets.core.utils import tqdm_utils
 
     def state():
         names = (None, "absl", "urllib3")
         return (
             sys.stdout,
-            downloader.MAX_RETRIES,
-            downloader._open_with_requests,
             tqdm_utils._active,
             [logging.getLogger(name).level for name in names],
             list(logging.root.handlers),
@@ -213,25 +220,28 @@ def test_only_the_preparing_threads_printing_is_dropped(capsys):
     assert capsys.readouterr().out == "user\n"
 
 
-def test_of_two_at_once_one_prepares(images, originals, data_dir, monkeypatch):
-    calls = []
-    whole = preparation._prepare
+def test_of_two_at_once_one_is_kept(images, originals, data_dir, monkeypatch):
+    together = threading.Barrier(2, timeout=60)
+    whole = Path.rename
+    found = []
 
-    def counted(*arguments):
-        calls.append(arguments)
-        time.sleep(0.2)
+    def slow(*arguments):
+        together.wait()
         return whole(*arguments)
 
     def work():
-        prepare("tiny", data_dir=data_dir, manual_dir=originals)
+        with contextlib.suppress(DataError):
+            found.append(prepare("tiny", data_dir=data_dir, manual_dir=originals))
 
-    monkeypatch.setattr(preparation, "_prepare", counted)
+    monkeypatch.setattr(Path, "rename", slow)
     threads = [threading.Thread(target=work) for _ in range(2)]
+    monkeypatch.setattr(preparation, "quiet", contextlib.nullcontext)  # it lets one in at a time
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(calls) == 1
+    assert found == [data_dir / "tiny" / "3.0.1"] * 2
+    assert [file.name for file in (data_dir / "tiny").iterdir()] == ["3.0.1"]
     assert_holds(load("tiny", data_dir=data_dir), images)
 
 
@@ -246,11 +256,13 @@ def test_a_killed_preparation_leaves_nothing_half_read(images, originals, data_d
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert (data_dir / "tiny" / ".preparing").exists()
+    (left,) = (data_dir / "tiny").iterdir()
     assert preparation.find("tiny", data_dir) is None
+    for file in (left, *left.rglob("*")):
+        os.utime(file, (time.time() - 7200,) * 2)
     prepare("tiny", data_dir=data_dir, manual_dir=originals)
     assert_holds(load("tiny", data_dir=data_dir), images)
-    assert {file.name for file in (data_dir / "tiny").iterdir()} == {".lock", "3.0.1"}
+    assert {file.name for file in (data_dir / "tiny").iterdir()} == {"3.0.1"}
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
@@ -258,17 +270,57 @@ def test_the_real_sets_have_known_checksums(name, tmp_path):
     with preparation.quiet():
         builder = preparation._builder(name, tmp_path)
         known = set(builder.url_infos)
-    files = ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
-    assert {f"{builder.URL}{part}-{file}" for part in ("train", "t10k") for file in files} <= known
+    files = [file for pair in preparation.FILES.values() for file in pair]
+    assert {f"{builder.URL}{file}.gz" for file in files} <= known
     assert builder.name == name
+    assert set(preparation.SOURCES[name].contents) in (set(), set(files))
+
+
+@pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
+def test_contents_of_mnist_are_those_of_the_set_that_tfds_prepared(monkeypatch):
+    """TFDS orders rows by the MD5 of split and index, so the files' order can be restored."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    digits = load("mnist", data_dir=PREPARED)
+    for split, part, arrays in (("train", "train", digits[1:3]), ("test", "t10k", digits[3:5])):
+        keys = [hashlib.md5(f"{split}{i}".encode()).digest() for i in range(len(arrays[0]))]
+        order = np.argsort(np.array(keys, "S16"), kind="stable")
+        for array, kind in zip(arrays, ("images-idx3-ubyte", "labels-idx1-ubyte"), strict=True):
+            original = np.empty_like(array)
+            original[order] = array
+            head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            digest = hashlib.sha256(head + original.tobytes()).hexdigest()
+            assert digest == preparation.SOURCES["mnist"].contents[f"{part}-{kind}"]
+
+
+def test_the_same_images_in_other_gzip_files(images, originals, data_dir, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in originals.iterdir():
+        content = gzip.decompress(file.read_bytes())
+        (other / file.name).write_bytes(gzip.compress(content, 1, mtime=1591347949))
+        assert (other / file.name).read_bytes() != file.read_bytes()
+    prepare("tiny", data_dir=data_dir, manual_dir=other)
+    assert_holds(load("tiny", data_dir=data_dir), images)
+
+
+@pytest.mark.parametrize("way", ["manual", "download"])
+def test_a_terminal_shows_how_far_it_is(way, originals, data_dir, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    Served(originals).install(monkeypatch)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    prepare("tiny", data_dir=data_dir, manual_dir=originals if way == "manual" else None)
+    shown = sys.stderr.getvalue()
+    assert re.search(r"preparing tiny: +0%.*0/12", shown)
+    assert (way == "download") == bool(re.search(r"downloading tiny: .*0%", shown))
 
 
 # Errors
 
 
 def test_no_network(data_dir, originals, monkeypatch):
-    import requests
-
     Served(originals, error=requests.ConnectionError("no route")).install(monkeypatch)
     start = time.perf_counter()
     with pytest.raises(DataError) as error:
@@ -286,15 +338,26 @@ def test_an_address_that_is_gone(data_dir, originals, monkeypatch):
     assert nothing_left(data_dir)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:-1] + bytes([b[-1] ^ 1]),
+        lambda b: gzip.compress(gzip.decompress(b)[:-1] + b"0"),
+        lambda b: b[:-9],
+        lambda b: b + b,
+        lambda b: b"",
+    ],
+    ids=["flipped", "other", "cut", "twice", "empty"],
+)
 @pytest.mark.parametrize("way", ["manual", "download"])
-def test_a_wrong_checksum(way, data_dir, originals, tmp_path, monkeypatch):
+def test_a_wrong_checksum(way, damage, data_dir, originals, tmp_path, monkeypatch):
     wrong = tmp_path / "wrong"
     shutil.copytree(originals, wrong)
     file = wrong / "train-labels-idx1-ubyte.gz"
     content = file.read_bytes()
-    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    file.write_bytes(damage(content))
     Served(wrong).install(monkeypatch)
-    with pytest.raises(DataError, match=r"wrong checksum.*train-labels-idx1-ubyte"):
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz of tiny.*wrong checksum"):
         prepare("tiny", data_dir=data_dir, manual_dir=wrong if way == "manual" else None)
     assert nothing_left(data_dir)
 
@@ -324,7 +387,7 @@ def test_no_space_on_the_way(data_dir, originals, monkeypatch, kind):
         raise OSError(errno.ENOSPC, message) if kind is OSError else RuntimeError(message)
         yield
 
-    monkeypatch.setattr(preparation._WithoutTensorFlow, "_generate_examples", full)
+    monkeypatch.setattr(preparation._FromArrays, "_generate_examples", full)
     with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
     assert nothing_left(data_dir)
@@ -340,7 +403,9 @@ def test_a_read_only_folder_is_left_alone_even_by_the_superuser(data_dir, origin
 
 @pytest.mark.parametrize(("name", "nearest"), [("mnst", "mnist"), ("kmnits", "kmnist")])
 def test_an_unknown_name(name, nearest, data_dir):
-    with pytest.raises(DataError, match=f"{name}.*did you mean '{nearest}'.*Expected mnist, fash"):
+    with pytest.raises(
+        DataError, match=f"{name}.*did you mean '{nearest}'.*Expected mnist5k, mnist, fash"
+    ):
         prepare(name, data_dir=data_dir)
     assert not data_dir.exists()
 

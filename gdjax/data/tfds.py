@@ -4,7 +4,7 @@ A prepared set is a folder `<data folder>/<name>/<version>` with `dataset_info.j
 `features.json` and one or more files of records a split; a record is a message with the encoded
 image and the label. The simplest use:
 
-    train_images, train_labels = decode(describe(find("mnist")), "train")
+    (train_images, train_labels, test_images, test_labels), classes = decode(folder)
 
 TFDS takes a second to import and talks while it works: it's imported inside `quiet` only.
 """
@@ -13,8 +13,6 @@ import contextlib
 import io
 import json
 import logging
-import os
-import re
 import sys
 import threading
 from collections.abc import Generator
@@ -26,9 +24,6 @@ import numpy as np
 from gdjax.errors import DataError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-VERSION = re.compile(r"\d+\.\d+\.\d+")
-
-
 _TALKING = threading.RLock()  # what `quiet` changes is the process's, so one thread at a time
 
 
@@ -45,34 +40,6 @@ class Prepared(NamedTuple):
     channels: int
     classes: int
     counts: dict[str, list[int]]
-
-
-def data_folder(data_dir: str | os.PathLike | None = None) -> Path:
-    """Folder of prepared sets, by TFDS's rule: as given, `TFDS_DATA_DIR`, or in the home folder."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
-    """Folder of the newest prepared version of a set (`name` or `name/config`), or None."""
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.+-]*)?", name):
-        return None
-    try:
-        inside = list((data_folder(data_dir) / name).iterdir())
-    except OSError:
-        return None
-    versions = [folder for folder in inside if VERSION.fullmatch(folder.name) and folder.is_dir()]
-    return max(versions, key=lambda f: [int(part) for part in f.name.split(".")], default=None)
-
-
-def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or in the nearest one above that exists.
-
-    The mode counts even for the superuser, who could write all the same: a folder without write
-    permission was meant to stay as it is.
-    """
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
 
 
 def describe(folder: Path) -> Prepared:
@@ -129,19 +96,26 @@ def describe(folder: Path) -> Prepared:
     return Prepared(folder, height, width, channels, classes, counts)
 
 
-def decode(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a split, in the order of its files.
+def decode(folder: Path) -> tuple[list[np.ndarray], int]:
+    """Images and labels of a prepared set, in the order of its files.
 
     Args:
-        prepared: as `describe` returns it.
-        split: "train" or "test".
+        folder: `<data folder>/<name>/<version>`.
 
     Returns:
-        Images, uint8 [n, height, width] or [n, height, width, channels], and labels [n].
+        Training images, uint8 [n, height, width] or [n, height, width, channels], and labels [n],
+        the same for testing; and the number of classes.
 
     Raises:
-        DataError: a file is missing or damaged, images differ in size, or labels are no classes.
+        DataError: a file is missing or damaged, images differ in size, labels are no classes, or
+            it is no image classification.
     """
+    prepared = describe(folder)
+    return [*_split(prepared, "train"), *_split(prepared, "test")], prepared.classes
+
+
+def _split(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a split."""
     with quiet():
         import tensorflow_datasets as tfds
         from tensorflow_datasets.proto import tf_example_pb2

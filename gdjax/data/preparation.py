@@ -1,0 +1,340 @@
+"""Sets in TFDS's data folder: finding one there, or preparing it from its original files.
+
+The original files are downloaded, or taken from a folder; what counts is what is inside them. TFDS
+then writes the folder that `gdjax.data.tfds` reads. Its own way there calls TensorFlow in three
+places (unpacking, opening files, encoding arrays), so it is handed arrays and images of PIL.
+"""
+
+import contextlib
+import difflib
+import errno
+import gzip
+import hashlib
+import importlib
+import io
+import os
+import re
+import shutil
+import time
+import types
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from gdjax.data.bundled import BUNDLED
+from gdjax.data.cache import writable
+from gdjax.data.tfds import quiet
+from gdjax.errors import DataError
+
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+NEEDED = 150 * 10**6  # bytes: the largest set three times, in transit, whole, and decoded
+LARGEST = 10**8  # bytes of an original file, unpacked
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+class Source(NamedTuple):
+    """A set that can be prepared: TFDS's builder, and SHA-256 of what its files hold, unpacked."""
+
+    module: str
+    builder: str
+    contents: Mapping[str, str]
+
+
+# TFDS's builders know the addresses, and the checksums of the files as their authors packed them.
+# Contents: of MNIST from TFDS's prepared set, put back into the files' order; of Fashion-MNIST from
+# Debian's copy, which packed as the authors did it has the checksums that TFDS knows. Those of
+# KMNIST are not established: only the authors' own files are taken.
+_FAMILY = "tensorflow_datasets.image_classification.mnist"
+SOURCES = {
+    "mnist": Source(
+        _FAMILY,
+        "MNIST",
+        {
+            "train-images-idx3-ubyte": (
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+            ),
+            "train-labels-idx1-ubyte": (
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+            ),
+            "t10k-images-idx3-ubyte": (
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+            ),
+            "t10k-labels-idx1-ubyte": (
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+            ),
+        },
+    ),
+    "fashion_mnist": Source(
+        _FAMILY,
+        "FashionMNIST",
+        {
+            "train-images-idx3-ubyte": (
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+            ),
+            "train-labels-idx1-ubyte": (
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+            ),
+            "t10k-images-idx3-ubyte": (
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+            ),
+            "t10k-labels-idx1-ubyte": (
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+            ),
+        },
+    ),
+    "kmnist": Source(_FAMILY, "KMNIST", {}),
+}
+
+
+def data_folder(data_dir: str | os.PathLike | None = None) -> Path:
+    """Folder of prepared sets, by TFDS's rule: as given, `TFDS_DATA_DIR`, or in the home folder."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
+    """Folder of the newest prepared version of a set (`name` or `name/config`), or None."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.+-]*)?", name):
+        return None
+    try:
+        inside = list((data_folder(data_dir) / name).iterdir())
+    except OSError:
+        return None
+    versions = [folder for folder in inside if VERSION.fullmatch(folder.name) and folder.is_dir()]
+    return max(versions, key=lambda f: [int(part) for part in f.name.split(".")], default=None)
+
+
+def prepared_sets(folder: Path) -> dict[str, Path]:
+    """Names of the sets in a data folder, and where their newest versions are."""
+    names = {
+        file.parent.parent.relative_to(folder).as_posix()
+        for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")
+        for file in folder.glob(pattern)
+        if VERSION.fullmatch(file.parent.name)
+    }
+    places = {name: find(name, folder) for name in sorted(names)}
+    return {name: place for name, place in places.items() if place is not None}
+
+
+def prepared(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+) -> Path:
+    """Folder of a set, which is prepared first if it isn't there.
+
+    Everything is made in a scratch folder and renamed when it is whole, so an interrupted
+    preparation is never read; of two at once, one is kept.
+
+    Args:
+        name: of the set.
+        data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        manual_dir: folder with the original `.gz` files; None downloads them.
+
+    Raises:
+        DataError: unknown name, no network, missing or wrong original files, no space.
+    """
+    if folder := find(name, data_dir):
+        return folder
+    home = data_folder(data_dir) / name
+    if name not in SOURCES:
+        raise _unknown(name, data_folder(data_dir))
+    if not writable(home):
+        raise DataError(
+            f"{name} is not in {home.parent}, and that folder cannot be written to; name another "
+            f"one in data_dir or TFDS_DATA_DIR. mnist5k needs no preparation"
+        )
+    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
+        raise DataError(
+            f"manual_dir = {str(manual_dir)!r} is no folder; expected one with the original files "
+            f"of {name}"
+        )
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    scratch = home / f".preparing-{uuid.uuid4().hex}"
+    try:
+        scratch.mkdir(parents=True)
+        if shutil.disk_usage(home).free < NEEDED:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _clear(home)
+        with quiet():
+            whole = _prepare(name, scratch, manual_dir)
+        with contextlib.suppress(OSError):  # another process was faster: its set stays
+            whole.rename(home / whole.name)
+    except (OSError, RuntimeError) as error:  # the latter from the writer of records
+        raise _unwritten(name, home, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for folder in made:  # those that are empty: nothing is left of a failure
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    if (folder := find(name, data_dir)) is None:
+        raise _unwritten(name, home, OSError("what was prepared could not be put in its place"))
+    return folder
+
+
+def _unknown(name: str, folder: Path) -> DataError:
+    """The error for a name that nothing is known about, with the nearest that is known."""
+    known = list(dict.fromkeys([BUNDLED, *SOURCES, *prepared_sets(folder)]))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return DataError(
+        f"data set {name!r} is unknown{hint} Expected {', '.join(known)}, or any image "
+        f"classification that TFDS has prepared as array_record in {folder}"
+    )
+
+
+def _clear(home: Path) -> None:
+    """Remove what a killed preparation has left: scratch folders untouched for an hour."""
+    for left in home.glob(".preparing*"):
+        newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
+        if time.time() - newest > 3600:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> Path:
+    """Prepare a set below a scratch folder."""
+    import requests
+    import tensorflow_datasets as tfds
+
+    builder = _builder(name, scratch)
+    if manual_dir is not None:
+        packed = _taken(name, builder.URL, Path(manual_dir).expanduser())
+    else:
+        try:
+            packed = _downloaded(name, builder)
+        except requests.RequestException as error:
+            raise DataError(
+                f"{name} could not be downloaded from {builder.URL} ({type(error).__name__}). "
+                f"A prepared copy would be looked for in {scratch.parent}; `gdjax data prepare "
+                f"{name} --manual-dir DIR` takes the original files. mnist5k needs no network"
+            ) from error
+    origin = manual_dir or builder.URL
+    builder.originals = {
+        split: [_array(name, file, packed[file], origin, builder) for file in files]
+        for split, files in FILES.items()
+    }
+    builder.download_and_prepare(
+        download_dir=scratch / "downloads",
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        file_format="array_record",
+    )
+    return Path(builder.data_dir)
+
+
+def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
+    """Original files of a folder, as they are packed, by name."""
+    files = [file for pair in FILES.values() for file in pair]
+    if missing := [f"{file}.gz" for file in files if not (folder / f"{file}.gz").is_file()]:
+        raise DataError(
+            f"{folder} has no {', '.join(missing)}; expected the original files of {name}, as they "
+            f"lie at {url}"
+        )
+    return {file: (folder / f"{file}.gz").read_bytes() for file in files}
+
+
+def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
+    """Original files from their address, as they are packed, by name.
+
+    No more is read than there should be, and nobody waits for ever: ten repetitions without a
+    network would take 205 s.
+    """
+    import requests
+
+    addresses = {file: f"{builder.URL}{file}.gz" for pair in FILES.values() for file in pair}
+    sizes = {file: int(builder.url_infos[url].size) for file, url in addresses.items()}
+    packed = {}
+    with (
+        requests.Session() as session,
+        _bar(f"downloading {name}", sum(sizes.values()), unit="B", unit_scale=True) as bar,
+    ):
+        for file, url in addresses.items():
+            received = io.BytesIO()
+            with session.get(url, stream=True, timeout=(2, 20)) as response:
+                response.raise_for_status()
+                for part in response.iter_content(2**16):
+                    received.write(part)
+                    bar.update(len(part))
+                    if received.tell() > sizes[file]:
+                        break
+            packed[file] = received.getvalue()
+    return packed
+
+
+def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np.ndarray:
+    """What an original file holds, if it is what its authors published, however it is packed."""
+    with contextlib.suppress(OSError, EOFError, zlib.error):
+        content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(LARGEST)
+        known = builder.url_infos[f"{builder.URL}{file}.gz"].checksum
+        if hashlib.sha256(packed).hexdigest() == known or hashlib.sha256(
+            content
+        ).hexdigest() == SOURCES[name].contents.get(file):
+            return _idx(content)
+    raise DataError(
+        f"{file}.gz of {name} from {origin} has the wrong checksum: it is damaged, or of another "
+        f"set. Fetch it again"
+        + ("" if name in ("mnist", "fashion_mnist") else ", as its authors have packed it")
+    )
+
+
+def _idx(content: bytes) -> np.ndarray:
+    """Array of an idx file: 0, 0, 8 (bytes), the number of axes, their lengths, the data."""
+    axes = content[3]
+    shape = np.frombuffer(content, ">i4", axes, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+class _FromArrays:
+    """The parts of a TFDS builder of the MNIST family that call TensorFlow, without it."""
+
+    name: str
+    originals: Mapping[str, list[np.ndarray]]
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        return {split: self._generate_examples(*pair) for split, pair in self.originals.items()}
+
+    def _generate_examples(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> Iterator[tuple[int, dict]]:
+        from PIL import Image
+
+        with _bar(f"preparing {self.name}", len(images), unit="image") as bar:
+            for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+                yield index, {"image": Image.fromarray(image), "label": int(label)}
+                bar.update()
+
+
+def _builder(name: str, data_dir: Path) -> Any:
+    """TFDS's builder of a set, its TensorFlow parts replaced; name and features stay its own."""
+    source = SOURCES[name]
+    stock = getattr(importlib.import_module(source.module), source.builder)
+    body = {"__module__": stock.__module__, "name": stock.name}
+    bases, settings = (_FromArrays, stock), {"skip_registration": True}
+    return types.new_class(source.builder, bases, settings, lambda space: space.update(body))(
+        data_dir=data_dir
+    )
+
+
+def _bar(what: str, total: int, **units: Any) -> tqdm:
+    """A bar on a terminal, which is gone when its work is done; nothing elsewhere."""
+    return tqdm(desc=what, total=total, disable=None, leave=False, **units)
+
+
+def _unwritten(name: str, home: Path, error: Exception) -> DataError:
+    full = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "disk space")
+    if any(text in str(error) for text in full):
+        return DataError(
+            f"no space left in {home.parent} to prepare {name}, which takes up to "
+            f"{NEEDED // 10**6} MB on the way; free some, or name another "
+            f"folder in data_dir or TFDS_DATA_DIR"
+        )
+    return DataError(
+        f"{name} could not be prepared in {home.parent}: {error}; name another folder in data_dir "
+        f"or TFDS_DATA_DIR"
+    )
