@@ -19,7 +19,11 @@ import numpy as np
 
 from gdjax.errors import InputError
 
+MOST_BYTES = 2**34
+"""A longer checkpoint is not read."""
+
 _DIGEST = hashlib.sha256().digest_size
+_KINDS = "biufcV"  # V: the short floats that NumPy lacks
 
 
 def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
@@ -34,8 +38,8 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
     """
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
     for name, values in arrays.items():
-        if values.dtype.kind not in "biufcV":  # V: the short floats that NumPy lacks
-            raise InputError(f"state: {name} has dtype {values.dtype}, expected numbers")
+        if values.dtype.kind not in _KINDS:
+            raise InputError(f"checkpoint: {name} has dtype {values.dtype}, expected numbers")
     described = {name: [values.dtype.name, values.shape] for name, values in arrays.items()}
     header = json.dumps({"arrays": described, "meta": meta}).encode() + b"\n"
     body = b"".join([header, *(values.tobytes() for values in arrays.values())])
@@ -48,12 +52,18 @@ def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     body = view[:-_DIGEST]
     if len(raw) < _DIGEST or hashlib.sha256(body).digest() != view[-_DIGEST:]:
         return None
-    at = raw.index(b"\n") + 1
-    header = json.loads(raw[:at])
-    arrays = {}
-    for name, (dtype, shape) in header["arrays"].items():
-        count = math.prod(shape)
-        values = np.frombuffer(body, np.dtype(dtype), count, at)
-        arrays[name] = values.reshape(shape).copy()  # aligned, and free to be written to
-        at += values.nbytes
-    return arrays, header["meta"]
+    try:
+        at = raw.index(b"\n") + 1
+        header = json.loads(raw[:at])
+        arrays = {}
+        for name, (dtype, shape) in header["arrays"].items():
+            kind = np.dtype(dtype)
+            count = math.prod(shape)
+            if kind.name != dtype or kind.kind not in _KINDS or min(shape, default=0) < 0:
+                return None
+            values = np.frombuffer(body, kind, count, at)
+            arrays[name] = values.reshape(shape).copy()  # aligned, and free to be written to
+            at += values.nbytes
+        return (arrays, dict(header["meta"])) if at == len(body) else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # its digest is right: not damaged, but none of ours

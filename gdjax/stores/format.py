@@ -1,281 +1,202 @@
-"""Whether a store is what was written: a digest over its metadata, a checksum in every chunk.
+"""Format 2 of a store: what it says about itself, checked before it is believed.
 
-    digest = SHA-256 of the root's zarr.json with the digest left empty
+    store = zarr.json (all that is known of the sweep, with a digest), name/c.i.j (chunks)
 
-The root's `zarr.json` holds the metadata of every array, so this one digest covers them all. A
-copy of it, `.gdjax/record.json`, is what a damaged one is restored from. Chunks end with the
-CRC32C of what comes before. A chunk that is missing reads as the fill value, so every chunk of a
-finished tile must exist.
+A store is one Zarr v3 group. The root's `zarr.json` holds the metadata of every array, so that one
+digest covers them all: SHA-256 of the file with the digest left empty. A digest says that nothing
+was damaged, not that nobody meant harm, so what it covers is checked besides.
 
-What has to survive is kill -9: files are renamed into place, and a tile's flag comes last. After a
-loss of power `verify` finds what did not reach the disk.
+Foreseen, without another format: sweeps that are parts of a larger one, named in `parts`.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.layout import FLAGS, ChunkedArray, Contents, contents
+from gdjax.stores.contents import (
+    FLAGS,
+    MOST,
+    ROOT,
+    Contents,
+    array_from,
+    serialise,
+    within,
+)
+from gdjax.stores.files import MISSING, Folder
 
-FORMAT = 1
+FORMAT = 2
 """Version of the store's format; a store of another one is not opened."""
 
 OWN = ".gdjax"
-"""Folder in a store for what is no array: the lock, the record, states of unfinished tiles."""
+"""Folder in a store for what is no array: the lock, checkpoints of unfinished tiles."""
 
-ROOT = "zarr.json"
-RECORD = f"{OWN}/record.json"
-MISSING = "missing"
-
-
-class Damage(NamedTuple):
-    """One damaged file of a store.
-
-    Args:
-        file: its path in the store.
-        problem: what is wrong with it.
-        tile: the tile that has to be computed again; None for metadata and coordinates, which are
-            restored when the sweep goes on.
-    """
-
-    file: str
-    problem: str
-    tile: tuple[int, ...] | None = None
-
-    def __str__(self) -> str:
-        again = "" if self.tile is None else f"; tile {self.tile} has to be computed again"
-        return f"{self.file}: {self.problem}{again}"
+RESERVED = ("gdjax_format", "coordinates", "parts", "identity", "origins", "digest")
+"""Attributes that every store has; others are annotations."""
 
 
-def verify(path: str | Path) -> list[Damage]:
-    """Read every file of a store and say which are damaged; change nothing.
-
-    Args:
-        path: folder of the store. It may be in use by a sweep.
-
-    Returns:
-        The damaged files, an empty list where all is well. Tiles that are not finished cannot be
-        damaged.
-
-    Raises:
-        StoreError: there is no store, or it cannot be understood at all.
-    """
-    path = local(path)
-    root = require_root(path)
-    return damaged_frame(path, root) + damaged_tiles(path, contents(root))
+class OtherFormat(InputError):
+    """A store of another format than this module's."""
 
 
-def local(path: str | Path) -> Path:
-    """Turn the name of a store into a path.
+def contents_of(root: Mapping[str, Any]) -> Contents:
+    """The arrays of a store, from a root that `read_root` has returned."""
+    found = root["consolidated_metadata"]["metadata"]
+    arrays = {name: array_from(name, described) for name, described in found.items()}
+    flags = arrays.pop(FLAGS)
+    coordinates = {name: arrays.pop(name) for name in root["attributes"]["coordinates"].split()}
+    return Contents(arrays, coordinates, flags)
+
+
+def root_of(
+    arrays: Contents, identity: Mapping[str, Any], origins: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The root of a store that holds some arrays."""
+    return {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {
+            "gdjax_format": FORMAT,
+            "coordinates": " ".join(arrays.coordinates),
+            "parts": [],
+            "identity": identity,
+            "origins": origins,
+        },
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": {name: array.document() for name, array in arrays.arrays.items()},
+        },
+    }
+
+
+def seal(root: Mapping[str, Any]) -> bytes:
+    """Write a root with its digest in the attributes.
 
     Raises:
-        InputError: it is a URL. Renaming and locking need a file system.
+        InputError: it is longer than a reader would take.
     """
-    if "://" in str(path):
-        raise InputError(f"store = {path!s} is a URL; expected a folder of a file system")
-    return Path(path)
-
-
-def serialise(document: dict[str, Any]) -> bytes:
-    """The one way in which metadata are written: equal documents are equal bytes."""
-    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
-
-
-def seal(root: dict[str, Any]) -> bytes:
-    """Write a root with its digest in the attributes."""
     blank = {**root, "attributes": {**root["attributes"], "digest": ""}}
     blank["attributes"]["digest"] = hashlib.sha256(serialise(blank)).hexdigest()
-    return serialise(blank)
+    raw = serialise(blank)
+    within("bytes of zarr.json", len(raw), "what is recorded of the sweep")
+    return raw
 
 
-def write_file(file: Path, data: bytes | memoryview) -> None:
-    """Write a file that is there as a whole or, after a kill or a loss of power, not at all."""
-    partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.partial")
+def parse_root(raw: bytes) -> dict[str, Any]:
+    """The root of a store from the bytes of its `zarr.json`, digest and all checked.
+
+    Raises:
+        InputError: what is wrong with it.
+    """
     try:
-        with partial.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        partial.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-
-
-def read_file(file: Path) -> bytes | None:
-    """Read a file; None where there is none."""
+        root = json.loads(raw)
+        found = root["attributes"]["gdjax_format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{ROOT} is damaged") from error
+    if found != FORMAT or type(found) is not int:
+        raise OtherFormat(
+            f"has format {found!r:.20}, this gdjax reads and writes {FORMAT}; open it with the "
+            f"gdjax that wrote it, or run its sweep again on a new store"
+        )
     try:
-        return file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def write_root(path: Path, root: dict[str, Any]) -> None:
-    """Write the record, then the root: if a kill comes between, the record is newer, and holds."""
-    raw = seal(root)
-    write_file(path / RECORD, raw)
-    write_file(path / ROOT, raw)
+        if seal(root) != raw:
+            raise InputError(f"{ROOT} is damaged: its digest differs")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{ROOT} is damaged: its digest differs") from error
+    _check_depth(root)
+    try:
+        _check_root(root)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{ROOT} is not of this format ({type(error).__name__})") from error
+    return root
 
 
 def read_root(path: Path) -> dict[str, Any] | None:
-    """Read the root of a store, from its record where that is sound.
+    """Read the root of a store, checked.
 
     Returns:
-        The root's metadata; None where there is no store, or one whose creation was cut off.
+        The root; None where there is no store.
 
     Raises:
-        StoreError: the folder holds something else, a store of another format, or one of which
-            neither the root nor the record is sound.
+        StoreError: the folder holds something else, a store of another format, or one whose root
+            is damaged.
     """
+    folder = Folder(path)
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file; expected a folder. Choose another store")
-    copies = {file: read_file(path / file) for file in (RECORD, ROOT)}
-    for raw in copies.values():
-        if (root := _sound(raw)) is not None:
-            return root
-    for raw in copies.values():
-        if (found := _format(raw)) not in (None, FORMAT):
+    raw, problem = folder.read(ROOT, MOST["bytes of zarr.json"])
+    if problem == MISSING:
+        if folder.names() and not begun(folder):
             raise StoreError(
-                f"{path} has format {found}, this gdjax reads and writes {FORMAT}; open it with "
-                f"the gdjax that wrote it, or choose another store"
+                f"{path} is a folder that holds something else than a store of gdjax; choose "
+                f"another"
             )
-    names = {child.name for child in path.iterdir()} if path.exists() else set()
-    if names and OWN not in names:
-        raise StoreError(
-            f"{path} is a folder that holds something else than a store of gdjax; choose another"
-        )
-    if any(raw is not None for raw in copies.values()) or any(path.glob(f"{FLAGS}/c.*")):
-        raise StoreError(
-            f"{path}: {ROOT} and {RECORD} are both damaged, so nothing says what the arrays are "
-            f"of. Restore one of them from a backup, or choose another store"
-        )
-    return None
-
-
-def require_root(path: Path) -> dict[str, Any]:
-    """Read the root of a store that has to be there.
-
-    Raises:
-        StoreError: there is none.
-    """
-    root = read_root(path)
-    if root is None:
-        raise StoreError(f"{path}: there is no store here; check the path")
-    return root
-
-
-def require_sound_root(path: Path) -> dict[str, Any]:
-    """Read the root of a store that has to be there, metadata and coordinates undamaged.
-
-    Raises:
-        StoreError: there is none, or it names the damaged files.
-    """
-    root = require_root(path)
-    # The record is there to restore from; a copy made without hidden files can do without.
-    if found := [damage for damage in damaged_frame(path, root) if damage.file != RECORD]:
-        listed = "; ".join(map(str, found))
-        raise StoreError(
-            f"{path} is damaged: {listed}. Start its sweep again on this store: that restores it"
-        )
-    return root
-
-
-def damaged_frame(path: Path, root: dict[str, Any]) -> list[Damage]:
-    """Say which files are damaged that do not belong to a tile: metadata and coordinates."""
-    # Two sound copies may differ: a kill came between them, and the record is the newer.
-    found = [
-        Damage(file, MISSING if raw is None else "digest differs")
-        for file in (ROOT, RECORD)
-        if _sound(raw := read_file(path / file)) is None
-    ]
-    for name, described in root["consolidated_metadata"]["metadata"].items():
-        raw = read_file(path / name / ROOT)
-        if raw != serialise(described):
-            problem = MISSING if raw is None else "differs from the store's record"
-            found.append(Damage(f"{name}/{ROOT}", problem))
-    for array in contents(root).coordinates.values():
-        if problem := _chunk(path, array)[1]:
-            found.append(Damage(array.file(), problem))
-    return found
-
-
-def damaged_tiles(path: Path, arrays: Contents) -> list[Damage]:
-    """Say which chunks of finished tiles are damaged, flags included."""
-    flags, found = read_flags(path, arrays)
-    for tile in zip(*(index.tolist() for index in np.nonzero(flags)), strict=True):
-        for array in arrays.variables.values():
-            if problem := _chunk(path, array, tile)[1]:
-                found.append(Damage(array.file(tile), problem, tile))
-    return found
-
-
-def read_flags(path: Path, arrays: Contents) -> tuple[np.ndarray, list[Damage]]:
-    """Read the completion flag of every tile.
-
-    Returns:
-        The number of the origin that computed each tile, 0 where none has or the flag is damaged;
-        and the damaged flags. A flag is the only witness that its tile is whole, so a tile
-        without it is computed again.
-    """
-    flags = np.zeros(arrays.tiles, arrays.flags.dtype)
-    found = []
-    for tile in np.ndindex(arrays.tiles):
-        flags[tile], problem = _flag(path, arrays, tile)
-        if problem not in (None, MISSING):
-            found.append(Damage(arrays.flags.file(tile), problem, tile))
-    return flags, found
-
-
-def read_flag(path: Path, arrays: Contents, tile: tuple[int, ...]) -> int:
-    """Read the completion flag of one tile, as `read_flags` does."""
-    return _flag(path, arrays, tile)[0]
-
-
-def _flag(path: Path, arrays: Contents, tile: tuple[int, ...]) -> tuple[int, str | None]:
-    raw, problem = _chunk(path, arrays.flags, tile)
-    return (0 if problem else int(np.frombuffer(raw, arrays.flags.dtype, 1)[0])), problem
-
-
-def _chunk(path: Path, array: ChunkedArray, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
-    """Read the file of one chunk and say what is wrong with it, None if nothing is."""
-    # zarr's own checksum; through zarr an array would have to be opened and decoded.
-    import google_crc32c
-
-    try:
-        raw = (path / array.file(tile)).read_bytes()
-    except FileNotFoundError:
-        return b"", MISSING
-    except OSError as error:
-        return b"", f"cannot be read ({error.strerror})"
-    if len(raw) != array.nbytes:
-        return raw, f"{len(raw)} bytes, expected {array.nbytes}"
-    if google_crc32c.value(np.frombuffer(raw, np.uint8)[:-4]) != int.from_bytes(raw[-4:], "little"):
-        return raw, "checksum differs"
-    return raw, None
-
-
-def _sound(raw: bytes | None) -> dict[str, Any] | None:
-    """Parse a root and return it if it is of our format and its digest is right."""
-    if raw is None or _format(raw) != FORMAT:
+        if folder.names(FLAGS):
+            raise StoreError(
+                f"{path}: {ROOT} is missing; start its sweep again on this store: that restores it"
+            )
         return None
-    root = json.loads(raw)
     try:
-        return root if seal(root) == raw else None
-    except ValueError:  # a damaged digit can make a number too large to be written again
-        return None
+        if problem:
+            raise InputError(f"{ROOT} {problem}")
+        return parse_root(raw)
+    except OtherFormat as error:
+        raise StoreError(f"{path}: {error}") from error
+    except InputError as error:
+        raise StoreError(
+            f"{path}: {error}. Start its sweep again on this store, with the arguments it had: "
+            f"that restores it"
+        ) from error
 
 
-def _format(raw: bytes | None) -> Any:
-    """Return the format that a root claims, None where there is no telling."""
-    try:
-        return json.loads(raw or b"")["attributes"]["gdjax_format"]
-    except (ValueError, KeyError, TypeError):
-        return None
+def begun(folder: Folder) -> bool:
+    """Whether a folder without a root has the look of a store whose creation was cut off."""
+    own = folder.path / OWN
+    return own.is_dir() and not own.is_symlink()
+
+
+def _check_root(root):
+    consolidated, attributes = root["consolidated_metadata"], root["attributes"]
+    expected = {"kind": "inline", "must_understand": False}
+    if (
+        root.keys() != {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+        or (root["zarr_format"], root["node_type"]) != (3, "group")
+        or {k: v for k, v in consolidated.items() if k != "metadata"} != expected
+    ):
+        raise InputError(f"{ROOT} is no group of ours")
+    for name, kind in zip(RESERVED, (int, str, list, dict, list, str), strict=True):
+        if not isinstance(attributes[name], kind):
+            raise InputError(f"attribute {name} is no {kind.__name__}")
+    if attributes["parts"]:
+        raise InputError("is made of parts, which this gdjax cannot read; take a newer one")
+    origins = attributes["origins"]
+    within("origins", len(origins), "origins")
+    if not origins or not all(isinstance(origin, dict) for origin in origins):
+        raise InputError("attribute origins is no list of what computed the tiles")
+    arrays = contents_of(root)
+    arrays.check()
+    described = attributes["identity"].get("layout", {})
+    if {k: v for k, v in described.items() if k != "coordinates"} != arrays.identity():
+        raise InputError("its arrays are not those of its sweep")
+    if list(described["coordinates"]) != list(arrays.coordinates):
+        raise InputError("its coordinates are not those of its sweep")
+
+
+def _check_depth(value):
+    """Refuse what is nested too deeply, without recursion."""
+    level = [value]
+    for _ in range(MOST["levels of nesting"]):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return
+    within("levels of nesting", MOST["levels of nesting"] + 1, ROOT)

@@ -16,22 +16,17 @@ The simplest instance is one variable over one axis:
 (3,)
 """
 
-import hashlib
 import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from gdjax.errors import InputError
-
-FLAGS = "finished"
-"""Name of the array that says which runs are there."""
-
-# xarray turns numbers with these units into time spans, with a warning.
-_DECODED_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+from gdjax.stores.contents import FLAGS, ChunkedArray, Contents, summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,22 +91,16 @@ class Layout:
             raise InputError("Layout: expected at least one dimension in tile and one variable")
         if twice := set(self.variables) & set(self.coordinates):
             raise InputError(f"Layout: {sorted(twice)} are both variables and coordinates")
+        if FLAGS in (*self.variables, *self.coordinates):
+            raise InputError(f"Layout: {FLAGS!r} is the array that says which runs are there")
         for name, array in (*self.variables.items(), *self.coordinates.items()):
-            _check_name(name)
-            _check_dims(name, array.dims, self.sizes)
-            if array.attrs.get("units") in _DECODED_UNITS:
+            if not set(array.dims) <= set(self.sizes):
                 raise InputError(
-                    f"Layout: {name} has units {array.attrs['units']!r}, which xarray would turn "
-                    f"into time spans; write the symbol, such as 's'"
+                    f"Layout: {name} has dims {array.dims}; expected them out of "
+                    f"{tuple(self.sizes)}"
                 )
-        grid = tuple(self.tile)
         for name, variable in self.variables.items():
-            if variable.dims[: len(grid)] != grid or name in self.sizes:
-                raise InputError(
-                    f"Layout: variable {name} has dims {variable.dims}; expected a name that is "
-                    f"no dimension, and the grid's dimensions {grid} first"
-                )
-            if _dtype(name, variable.dtype).kind in "iu" and variable.fill_value is None:
+            if np.dtype(variable.dtype).kind in "iu" and variable.fill_value is None:
                 raise InputError(
                     f"Layout: integer variable {name} needs a fill_value: what is read where "
                     f"nothing has been computed yet, such as -1"
@@ -119,44 +108,16 @@ class Layout:
         for name, coordinate in self.coordinates.items():
             shape = np.shape(coordinate.values)
             expected = tuple(self.sizes[d] for d in coordinate.dims)
-            _dtype(name, np.asarray(coordinate.values).dtype)
-            if shape != expected or any(c.isspace() for c in name):
+            if shape != expected:
                 raise InputError(
                     f"Layout: coordinate {name!r} has shape {shape} over {coordinate.dims}; "
-                    f"expected {expected}, and a name without spaces"
+                    f"expected {expected}"
                 )
+        self.contents.check()
 
-    @property
-    def tiles(self) -> tuple[int, ...]:
-        """Number of tiles along each dimension of the grid."""
-        return tuple(-(-self.sizes[name] // length) for name, length in self.tile.items())
-
-    def identity(self) -> dict[str, Any]:
-        """What makes two layouts the same, as JSON: everything but attributes and fill values."""
-        return {
-            "sizes": {name: int(size) for name, size in self.sizes.items()},
-            "tile": {name: int(length) for name, length in self.tile.items()},
-            "variables": {
-                name: f"{np.dtype(v.dtype)} ({', '.join(v.dims)})"
-                for name, v in self.variables.items()
-            },
-            "coordinates": {
-                name: f"{_summary(np.asarray(c.values))} ({', '.join(c.dims)})"
-                for name, c in self.coordinates.items()
-            },
-        }
-
-    def files(self) -> dict[str, bytes]:
-        """The files of a store in which nothing has been computed, without the root's `zarr.json`.
-
-        Returns:
-            The metadata of every array and the chunks of the coordinates, by their path in the
-            store.
-        """
-        from zarr.storage import MemoryStore
-
-        held: dict[str, Any] = {}
-        store = MemoryStore(held)
+    @cached_property
+    def contents(self) -> Contents:
+        """The arrays of a store of this layout."""
         grid = tuple(self.tile)
         flags = Variable(
             grid,
@@ -164,79 +125,49 @@ class Layout:
             {"long_name": "0: not computed; k: computed by the k-th of origins", "units": "1"},
             fill_value=0,
         )
-        for name, variable in {**self.variables, FLAGS: flags}.items():
-            shape = tuple(self.sizes[d] for d in variable.dims)
-            chunks = tuple(
-                min(self.tile.get(d, self.sizes[d]), self.sizes[d]) for d in variable.dims
-            )
-            _create(store, name, variable, shape, chunks)
-        for name, coordinate in self.coordinates.items():
-            values = np.asarray(coordinate.values)
-            described = Variable(coordinate.dims, values.dtype, coordinate.attrs, fill_value=0)
-            _create(store, name, described, values.shape, values.shape)[...] = values
-        return {file: raw.to_bytes() for file, raw in held.items() if file != "zarr.json"}
+        return Contents(
+            {name: self._array(name, variable) for name, variable in self.variables.items()},
+            {
+                name: self._array(name, Variable(c.dims, np.asarray(c.values).dtype, c.attrs), {})
+                for name, c in self.coordinates.items()
+            },
+            self._array(FLAGS, flags),
+        )
 
-
-class ChunkedArray(NamedTuple):
-    """One array of a store, as its metadata describe it."""
-
-    name: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    chunk: tuple[int, ...]
-    dtype: np.dtype
-
-    def file(self, tile: tuple[int, ...] = ()) -> str:
-        """Path of the chunk that belongs to a tile; of the only chunk, for a coordinate."""
-        index = tile + (0,) * (len(self.shape) - len(tile))
-        return "/".join((self.name, ".".join(("c", *map(str, index)))))
-
-    @property
-    def nbytes(self) -> int:
-        """Size of every chunk's file: the numbers, uncompressed, and four bytes of CRC32C."""
-        return math.prod(self.chunk) * self.dtype.itemsize + 4
-
-
-class Contents(NamedTuple):
-    """The arrays of a store, as the metadata in its root describe them.
-
-    Args:
-        variables: what is computed for every run.
-        coordinates: what is written once.
-        flags: number of the origin that computed a run; 0 where none has.
-    """
-
-    variables: dict[str, ChunkedArray]
-    coordinates: dict[str, ChunkedArray]
-    flags: ChunkedArray
+    def _array(self, name, variable, lengths=None):
+        lengths = self.tile if lengths is None else lengths
+        shape = tuple(int(self.sizes[d]) for d in variable.dims)
+        chunk = tuple(
+            min(int(lengths.get(d, n)), n) for d, n in zip(variable.dims, shape, strict=True)
+        )
+        dtype = np.dtype(variable.dtype)
+        fill = variable.fill_value
+        if fill is None:
+            fill = {"b": False, "f": math.nan}.get(dtype.kind, 0)
+        fill = plain(dtype.type(fill)) if dtype.kind in "biuf" else None
+        fill = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(fill, fill)
+        attrs = plain(variable.attrs, name)
+        return ChunkedArray(name, tuple(variable.dims), shape, chunk, dtype, fill, attrs)
 
     @property
     def tiles(self) -> tuple[int, ...]:
         """Number of tiles along each dimension of the grid."""
-        return tuple(-(-n // m) for n, m in zip(self.flags.shape, self.flags.chunk, strict=True))
+        return self.contents.tiles
 
-    def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
-        """Which part of the grid a tile covers; edge tiles end with the grid."""
-        lengths = zip(tile, self.flags.chunk, self.flags.shape, strict=True)
-        return tuple(slice(i * m, min((i + 1) * m, n)) for i, m, n in lengths)
+    def identity(self) -> dict[str, Any]:
+        """What makes two layouts the same, as JSON: everything but attributes and fill values."""
+        values = {
+            name: f"{summary(np.asarray(c.values))} ({', '.join(c.dims)})"
+            for name, c in self.coordinates.items()
+        }
+        return {**self.contents.identity(), "coordinates": values}
 
-
-def contents(root: Mapping[str, Any]) -> Contents:
-    """Read which arrays there are from the consolidated metadata of a store's root."""
-    arrays = {
-        name: ChunkedArray(
-            name,
-            tuple(described["dimension_names"]),
-            tuple(described["shape"]),
-            tuple(described["chunk_grid"]["configuration"]["chunk_shape"]),
-            np.dtype(described["data_type"]),
-        )
-        for name, described in root["consolidated_metadata"]["metadata"].items()
-    }
-    flags = arrays.pop(FLAGS)
-    named = root["attributes"].get("coordinates", "").split()
-    coordinates = {name: arrays.pop(name) for name in named}
-    return Contents(arrays, coordinates, flags)
+    def files(self) -> dict[str, bytes]:
+        """The coordinates' chunks, by their path in the store."""
+        return {
+            array.file(): array.encode(np.asarray(self.coordinates[name].values))
+            for name, array in self.contents.coordinates.items()
+        }
 
 
 def plain(value: Any, where: str = "attributes") -> Any:
@@ -269,62 +200,3 @@ def plain(value: Any, where: str = "attributes") -> Any:
         f"{where} = {value!r} cannot be recorded in a store; expected numbers, text, None, or "
         f"lists and mappings of them"
     )
-
-
-def _create(store, name, variable, shape, chunks):
-    """Create one array: uncompressed, with a checksum, its chunks side by side in one folder."""
-    import zarr
-    from zarr.codecs import BytesCodec, Crc32cCodec
-
-    dtype = np.dtype(variable.dtype)
-    fill = variable.fill_value
-    if fill is None:
-        fill = False if dtype.kind == "b" else math.nan
-    return zarr.create_array(
-        store,
-        name=name,
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype,
-        fill_value=fill,
-        attributes=plain(variable.attrs, name),
-        dimension_names=variable.dims,
-        filters=None,
-        serializer=BytesCodec(endian="little"),
-        # No compression: zstd at level 1 saves 8 % of float32 noise and makes writing slower by
-        # half. As it is, every chunk's file has a size known beforehand.
-        compressors=[Crc32cCodec()],
-        chunk_key_encoding={"name": "default", "separator": "."},
-        config={"write_empty_chunks": True},
-    )
-
-
-def _summary(values: np.ndarray) -> str:
-    """Say what a coordinate's values are in a line that differs where they differ."""
-    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
-    return f"{values.dtype} {values.flat[0]} ... {values.flat[-1]}, sha256 {digest}"
-
-
-def _check_name(name: str) -> None:
-    if not name or "/" in name or name.startswith((".", "__")) or name in (FLAGS, "zarr.json"):
-        raise InputError(
-            f"Layout: {name!r} cannot name an array; expected a name without '/', that does not "
-            f"start with '.' or '__', other than {FLAGS!r}"
-        )
-
-
-def _check_dims(name: str, dims: tuple[str, ...], sizes: Mapping[str, int]) -> None:
-    if not set(dims) <= set(sizes) or len(set(dims)) < len(dims):
-        raise InputError(
-            f"Layout: {name} has dims {dims}; expected each once, out of {tuple(sizes)}"
-        )
-
-
-def _dtype(name: str, dtype: Any) -> np.dtype:
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "biuf":
-        raise InputError(
-            f"Layout: {name} has dtype {dtype}, which not every reader knows; cast to float32, or "
-            f"write names as integers with flag_values and flag_meanings"
-        )
-    return dtype

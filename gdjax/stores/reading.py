@@ -1,61 +1,274 @@
-"""A store opened for reading, as labelled arrays.
+"""A store opened for reading: checked, and as labelled arrays.
 
-Plain `xarray.open_zarr(path)` reads a store too. What is done here besides: damaged metadata and
-coordinates are an error that names the file, and of a tile that is being written, or whose writing
-was cut off, nothing is shown.
+Plain `xarray.open_zarr(path)` reads a store too. What is done here besides: everything is checked
+before it is shown, and a hole is never a number. Of a tile that is being written, or whose writing
+was cut off, nothing is shown; a finished tile of which something is missing is an error.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-import xarray as xr
-from zarr.storage import LocalStore
 
-from gdjax.stores.format import local, read_flags, require_sound_root
-from gdjax.stores.layout import contents
+from gdjax.errors import InputError, StoreError
+from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, summary
+from gdjax.stores.files import MISSING, Folder
+from gdjax.stores.format import contents_of, read_root, seal
 
 
-def open_dataset(path: str | Path) -> xr.Dataset:
-    """Open a sweep's store for reading; it may be in use.
+class Damage(NamedTuple):
+    """One damaged file of a store.
+
+    Args:
+        file: its path in the store.
+        problem: what is wrong with it.
+        tile: the tile that has to be computed again; None for metadata and coordinates, which are
+            restored when the sweep goes on.
+    """
+
+    file: str
+    problem: str
+    tile: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        again = "" if self.tile is None else f"; tile {self.tile} has to be computed again"
+        return f"{self.file}: {self.problem}{again}"
+
+
+def local(path: str | Path) -> Path:
+    """Turn the name of a store into a path.
+
+    Raises:
+        InputError: it is no path, or a URL. Renaming and locking need a file system.
+    """
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise InputError(f"store = {path!r:.80}, expected the path of a folder")
+    if "://" in str(path):
+        raise InputError(f"store = {path!s} is a URL; expected a folder of a file system")
+    return Path(path)
+
+
+def read_attributes(path: str | Path) -> dict[str, Any] | None:
+    """Read what a store says about its sweep; it may be in use.
 
     Args:
         path: folder of the store.
 
     Returns:
-        The sweep. Arrays are read when they are used. Runs that are not finished show the fill
-        value: NaN in floating arrays. Attributes are the store's, and `tiles` and
-        `tiles_finished`.
+        Its attributes: `gdjax_format`, `identity`, `origins`, and what was annotated. None where
+        there is no store yet.
 
     Raises:
-        StoreError: there is no store, it has another format, or metadata or coordinates are
-            damaged. A damaged chunk raises ValueError when it is read; `verify` names it.
+        StoreError: there is something else, another format, or nothing that can be understood.
     """
-    path = local(path)
-    arrays = contents(require_sound_root(path))
-    finished = read_flags(path, arrays)[0] > 0
-    hidden = {
-        array.file(tile)
-        for tile in map(tuple, np.argwhere(~finished).tolist())
-        for array in (*arrays.variables.values(), arrays.flags)
-    }
-    dataset = xr.open_zarr(_Finished(path, hidden), chunks=None)
-    return dataset.assign_attrs(tiles=finished.size, tiles_finished=int(finished.sum()))
+    root = read_root(local(path))
+    return None if root is None else root["attributes"]
 
 
-class _Finished(LocalStore):
-    """A store in which some chunks, those of unfinished tiles, are not to be seen."""
+def verify(path: str | Path) -> list[Damage]:
+    """Read every file of a store and say which are damaged; change nothing.
 
-    def __init__(self, root: Path, hidden: set[str], *, read_only: bool = True):
-        super().__init__(root, read_only=read_only)
-        self.hidden = hidden
+    Args:
+        path: folder of the store. It may be in use by a sweep.
 
-    def with_read_only(self, read_only: bool = False) -> "_Finished":
-        return type(self)(self.root, self.hidden, read_only=read_only)
+    Returns:
+        The damaged files, an empty list where all is well. Tiles that are not finished cannot be
+        damaged.
 
-    async def get(self, key, prototype=None, byte_range=None):
-        return None if key in self.hidden else await super().get(key, prototype, byte_range)
+    Raises:
+        StoreError: there is no store, or its `zarr.json` cannot be understood.
+    """
+    stored = Stored(path)
+    return stored.damaged_frame() + stored.damaged_tiles()
 
-    def get_sync(self, key, *, prototype=None, byte_range=None):
-        if key in self.hidden:
-            return None
-        return super().get_sync(key, prototype=prototype, byte_range=byte_range)
+
+def open_dataset(path: str | Path, *, skip_damaged: bool = False) -> Any:
+    """Open a sweep's store for reading; it may be in use.
+
+    Args:
+        path: folder of the store.
+        skip_damaged: show tiles that are damaged as if they were not finished; their chunks are
+            all read for that.
+
+    Returns:
+        The sweep, an `xarray.Dataset`. Arrays are read when they are used. Runs that are not
+        finished show the fill value: NaN in floating arrays. Attributes are the store's, and
+        `tiles` and `tiles_finished`.
+
+    Raises:
+        StoreError: there is no store, it has another format, or a part of it is missing or
+            damaged. What is wrong inside a chunk is raised when it is read; `verify` finds it.
+    """
+    import xarray as xr
+    from zarr.storage import MemoryStore
+
+    stored = Stored(path)
+    if found := stored.damaged_coordinates():
+        raise StoreError(
+            f"{stored.path} is damaged: {found[0]}. Start its sweep again on this store: that "
+            f"restores it"
+        )
+    flags, found = stored.flags()
+    found += stored.damaged_tiles() if skip_damaged else stored.holes(flags)
+    if found and not skip_damaged:
+        raise StoreError(
+            f"{stored.path}: tile {found[0].tile} is damaged ({found[0].file}: "
+            f"{found[0].problem}). Start its sweep again on this store: that computes it anew. To "
+            f"go on without: gd.open_dataset(store, skip_damaged=True)"
+        )
+    for damage in found:
+        flags[damage.tile] = 0
+    chunks = cast(Any, _Chunks(stored, flags > 0))
+    dataset = xr.open_zarr(MemoryStore(chunks, read_only=True), chunks=None)
+    return dataset.assign_attrs(tiles=flags.size, tiles_finished=int((flags > 0).sum()))
+
+
+class Stored:
+    """A store whose metadata have been checked.
+
+    Args:
+        path: folder of the store.
+
+    Raises:
+        StoreError: there is no store, or its `zarr.json` cannot be understood.
+
+    Attributes:
+        contents: the arrays of the store, and which part of the grid each tile covers.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = local(path)
+        root = read_root(self.path)
+        if root is None:
+            raise StoreError(f"{self.path}: there is no store here; check the path")
+        self._take(root)
+
+    def _take(self, root: dict[str, Any]) -> None:
+        self.folder = Folder(self.path)
+        self.root = root
+        self.contents = contents_of(root)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the store says about its sweep, as it was when it was opened."""
+        return self.root["attributes"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of tiles along each dimension of the grid."""
+        return self.contents.tiles
+
+    def flags(self) -> tuple[np.ndarray, list[Damage]]:
+        """Read the completion flag of every tile.
+
+        Returns:
+            The number of the origin that computed each tile, 0 where none has or the flag is
+            damaged; and the damaged flags. A flag is the only witness that its tile is whole, so a
+            tile without it is computed again.
+        """
+        array = self.contents.flags
+        flags = np.zeros(self.shape, array.dtype)
+        found = []
+        written = self.folder.names(array.name)
+        for tile in np.ndindex(self.shape):
+            file = array.file(tile)
+            if file.rpartition("/")[2] not in written:
+                continue
+            raw, problem = self.chunk(array, tile)
+            if problem:
+                found.append(Damage(file, problem, tile))
+            else:
+                flags[tile] = array.decode(raw).flat[0]
+        return flags, found
+
+    def finished_tile(self, tile: tuple[int, ...]) -> bool:
+        """Say whether one tile has been written. One with a damaged flag counts as not written."""
+        array = self.contents.flags
+        raw, problem = self.chunk(array, tile)
+        return not problem and bool(array.decode(raw).flat[0])
+
+    def chunk(self, array: ChunkedArray, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
+        """Read the file of one chunk and say what is wrong with it, None if nothing is."""
+        raw, problem = self.folder.read(array.file(tile), array.nbytes)
+        return raw, problem or check_chunk(array, raw)
+
+    def holes(self, flags: np.ndarray) -> list[Damage]:
+        """Which chunks of finished tiles are missing or cut off; none is read."""
+        found = []
+        for tile in map(tuple, np.argwhere(flags > 0).tolist()):
+            for array, file in self.contents.files(tile):
+                if problem := self.folder.problem(file, array.nbytes):
+                    found.append(Damage(file, problem, tile))
+        return found
+
+    def damaged_tiles(self) -> list[Damage]:
+        """Which chunks of finished tiles are damaged, flags included; all are read."""
+        flags, found = self.flags()
+        for tile in map(tuple, np.argwhere(flags > 0).tolist()):
+            for array in self.contents.variables.values():
+                if problem := self.chunk(array, tile)[1]:
+                    found.append(Damage(array.file(tile), problem, tile))
+        return found
+
+    def damaged_coordinates(self) -> list[Damage]:
+        """Which coordinates are damaged, or not those of the sweep."""
+        found = []
+        described = self.attributes["identity"]["layout"]["coordinates"]
+        for name, array in self.contents.coordinates.items():
+            raw, problem = self.chunk(array)
+            if not problem:
+                values = array.decode(raw).astype(array.dtype)
+                if f"{summary(values)} ({', '.join(array.dims)})" != described[name]:
+                    problem = "holds other values than its sweep says"
+            if problem:
+                found.append(Damage(array.file(), problem))
+        return found
+
+    def damaged_frame(self) -> list[Damage]:
+        """Which files are damaged that do not belong to a tile: metadata and coordinates."""
+        found = []
+        for name, array in self.contents.arrays.items():
+            expected = serialise(array.document())
+            raw, problem = self.folder.read(f"{name}/{ROOT}", len(expected))
+            if problem or raw != expected:
+                problem = problem if problem == MISSING else "differs from the store's root"
+                found.append(Damage(f"{name}/{ROOT}", problem))
+        return found + self.damaged_coordinates()
+
+
+class _Chunks(Mapping):
+    """The files of a store that may be seen, as Zarr asks for them, each checked as it is read."""
+
+    def __init__(self, stored: Stored, finished: np.ndarray):
+        self.stored = stored
+        self.finished = finished
+
+    def __getitem__(self, key: str) -> Any:
+        from zarr.core.buffer.cpu import Buffer
+
+        if key == ROOT:
+            return Buffer.from_bytes(seal(self.stored.root))
+        name, _, chunk = key.rpartition("/")
+        array = self.stored.contents.arrays[name]
+        dims = len(self.finished.shape)
+        tile: tuple[int, ...] = ()
+        if name not in self.stored.contents.coordinates:
+            tile = tuple(int(i) for i in chunk.split(".")[1 : dims + 1] if i.isdecimal())
+            if len(tile) < dims or not self.finished[tile]:
+                raise KeyError(key)
+        if array.file(tile) != key:
+            raise KeyError(key)
+        raw, problem = self.stored.chunk(array, tile)
+        if problem:
+            raise StoreError(
+                f"{self.stored.path} is damaged: {Damage(key, problem, tile or None)}. Start its "
+                f"sweep again on this store, or open it with skip_damaged=True"
+            )
+        return Buffer.from_bytes(raw)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((ROOT,))
+
+    def __len__(self) -> int:
+        return 1

@@ -18,12 +18,9 @@ for one sweep at a time. The simplest instance is two runs in two tiles:
 Only folders of a file system: a store needs renames that are atomic and `flock`.
 """
 
-import contextlib
-import errno
-import fcntl
+import hashlib
 import os
-import socket
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,42 +28,19 @@ import numpy as np
 from jaxtyping import Bool
 
 from gdjax.errors import InputError, StoreError
-from gdjax.stores import checkpoint, frame
-from gdjax.stores.format import (
-    OWN,
-    Damage,
-    damaged_tiles,
-    local,
-    read_flag,
-    read_flags,
-    read_root,
-    require_sound_root,
-    write_file,
-    write_root,
-)
-from gdjax.stores.layout import FLAGS, Layout, contents, plain
+from gdjax.stores import checkpoint
+from gdjax.stores.contents import FLAGS, MOST, ROOT, serialise
+from gdjax.stores.files import MISSING, Folder, writing
+from gdjax.stores.format import OWN, RESERVED, OtherFormat, begun, parse_root, root_of, seal
+from gdjax.stores.layout import Layout, plain
+from gdjax.stores.lock import take
+from gdjax.stores.reading import Damage, Stored, local
 
-_RESERVED = ("gdjax_format", "coordinates", "identity", "origins", "digest")
+_CHECKPOINTS = f"{OWN}/checkpoints"
+_SWEEP = f"{OWN}/sweep"  # holds a digest of the sweep: whose tiles these are, if the root is lost
 
 
-def read_attributes(path: str | Path) -> dict[str, Any] | None:
-    """Read what a store says about its sweep; it may be in use.
-
-    Args:
-        path: folder of the store.
-
-    Returns:
-        Its attributes: `gdjax_format`, `identity`, `origins`, and what was annotated. None where
-        there is no store yet.
-
-    Raises:
-        StoreError: there is something else, another format, or nothing that can be understood.
-    """
-    root = read_root(local(path))
-    return None if root is None else root["attributes"]
-
-
-class Tiles:
+class Tiles(Stored):
     """A writer of tiles of an existing store, such as a worker of a cluster.
 
     It takes no lock: the sweep that handed out the tiles holds it. No two writers may have the
@@ -77,44 +51,19 @@ class Tiles:
         origin: number of the entry of the attribute `origins` that says what computes the tiles.
 
     Raises:
-        StoreError: there is no store, or its metadata or coordinates are damaged.
-
-    Attributes:
-        contents: the arrays of the store, and which part of the grid each tile covers.
+        StoreError: there is no store, or its metadata are damaged.
     """
 
     def __init__(self, path: str | Path, origin: int = 1):
-        self.path = local(path)
+        super().__init__(path)
         self.origin = origin
-        self._open(require_sound_root(self.path))
-
-    def _open(self, root: dict[str, Any]) -> None:
-        import zarr
-
-        self._root = root
-        self.contents = contents(root)
-        group = zarr.open_group(self.path, mode="r+", use_consolidated=True)
-        # Without this, a chunk of nothing but NaN is not written and looks deleted.
-        self._arrays = {
-            name: array.with_config({"write_empty_chunks": True}) for name, array in group.arrays()
-        }
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What the store says about its sweep, as it was when this writer was opened."""
-        return self._root["attributes"]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of tiles along each dimension of the grid."""
-        return self.contents.tiles
 
     def finished(self) -> Bool[np.ndarray, "..."]:
         """Say which tiles have been written. One whose flag is damaged counts as not written."""
-        return read_flags(self.path, self.contents)[0] > 0
+        return self.flags()[0] > 0
 
     def write(self, tile: tuple[int, ...], arrays: Mapping[str, Any]) -> None:
-        """Write all variables of a tile, then its flag; drop its state.
+        """Write all variables of a tile, then its flag; drop its checkpoint.
 
         Args:
             tile: its index along each dimension of the grid.
@@ -138,17 +87,18 @@ class Tiles:
             )
         box = self.contents.box(tile)
         cropped = {name: self._cropped(name, values, box) for name, values in arrays.items()}
-        with _writing(self.path):
-            for name, values in cropped.items():
-                self._arrays[name][box] = values
-            self._arrays[FLAGS][box] = self.origin
-            self._state(tile).unlink(missing_ok=True)
+        flags = np.full([s.stop - s.start for s in box], self.origin, self.contents.flags.dtype)
+        with writing(self.path):
+            for array, file in self.contents.files(tile):
+                values = flags if array.name == FLAGS else cropped[array.name]
+                self.folder.write(file, array.encode(values))
+            self.folder.remove(self._checkpoint(tile))
 
     def finished_tile(self, tile: tuple[int, ...]) -> bool:
         """Say whether one tile has been written."""
-        return read_flag(self.path, self.contents, self._checked(tile)) > 0
+        return super().finished_tile(self._checked(tile))
 
-    def save_state(
+    def save_checkpoint(
         self, tile: tuple[int, ...], arrays: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> None:
         """Keep how far an unfinished tile has come, in place of what was kept before.
@@ -161,22 +111,21 @@ class Tiles:
         Raises:
             StoreError: the disk does not take it.
         """
-        file = self._state(self._checked(tile))
-        with _writing(self.path):
-            file.parent.mkdir(exist_ok=True)
-            write_file(file, checkpoint.pack(arrays, plain(meta, "meta")))
+        file = self._checkpoint(self._checked(tile))
+        with writing(self.path):
+            self.folder.make(_CHECKPOINTS)
+            self.folder.write(file, checkpoint.pack(arrays, plain(meta, "meta")), durable=True)
 
-    def load_state(
+    def load_checkpoint(
         self, tile: tuple[int, ...]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Read what `save_state` kept; None where there is nothing, or it is damaged."""
-        try:
-            return checkpoint.unpack(self._state(self._checked(tile)).read_bytes())
-        except OSError:
-            return None
+        """Read what `save_checkpoint` kept; None where there is nothing, or it is damaged."""
+        file = self._checkpoint(self._checked(tile))
+        raw, problem = self.folder.read(file, checkpoint.MOST_BYTES)
+        return None if problem else checkpoint.unpack(raw)
 
-    def _state(self, tile: tuple[int, ...]) -> Path:
-        return self.path / OWN / "states" / ".".join(map(str, tile))
+    def _checkpoint(self, tile: tuple[int, ...]) -> str:
+        return f"{_CHECKPOINTS}/{'.'.join(map(str, tile))}"
 
     def _checked(self, tile: tuple[int, ...]) -> tuple[int, ...]:
         tile = tuple(int(i) for i in tile)
@@ -202,8 +151,8 @@ class Tiles:
 class Store(Tiles):
     """The store of a sweep: created, or taken up again where it holds the same sweep.
 
-    Metadata and coordinates that are damaged are restored on opening, which needs `layout`;
-    `repair` does the rest.
+    What belongs to no tile (metadata, coordinates) follows from `layout` and `identity`, so
+    whatever of it is missing or damaged is written anew on opening; `repair` does the rest.
 
     Args:
         path: folder of the store.
@@ -232,20 +181,52 @@ class Store(Tiles):
         information: Mapping[str, Any] | None = None,
     ):
         self.path = local(path)
+        self.folder = Folder(self.path)
         wanted = {**plain(identity, "identity"), "layout": layout.identity()}
         information = plain(information or {}, "information")
-        read_root(self.path)  # refuses what is no store of ours before anything is touched
-        with _writing(self.path):
-            (self.path / OWN).mkdir(parents=True, exist_ok=True)
-        self._lock: int | None = _lock(self.path)
+        seal(root_of(layout.contents, wanted, [information]))  # refuses what is too much to record
+        _root_or_none(self.folder, layout, wanted)  # refuses what is not ours, untouched
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.folder.make(OWN)
+        self._lock: int | None = take(self.folder)
         try:
-            with _writing(self.path):
-                self.restored, root = frame.prepare(self.path, layout, wanted, information)
-            self._open(root)
+            with writing(self.path):
+                self.restored = self._frame(layout, wanted, information)
             self.origin = self.add_origin(information)
         except BaseException:
             self.close()
             raise
+
+    def _frame(self, layout, wanted, information) -> list[Damage]:
+        """Write what belongs to no tile wherever it is not what it should be."""
+        root = _root_or_none(self.folder, layout, wanted)
+        begun_before = root is not None or bool(self.folder.names(FLAGS) - {ROOT})
+        if root is None:
+            self._take(root_of(layout.contents, wanted, [information]))
+            if begun_before:  # what computed the tiles that are there is not known any more
+                lost = {"lost": f"{ROOT} was damaged"}
+                self.attributes["origins"][:0] = [lost] * int(self.flags()[0].max(initial=0))
+        else:
+            self._take(root)
+        for name in self.contents.arrays:
+            self.folder.make(name)
+        found = self.damaged_frame()
+        files = layout.files() if found else {}
+        for damage in found:
+            name, _, last = damage.file.rpartition("/")
+            document = self.contents.arrays[name].document()
+            raw = serialise(document) if last == ROOT else files[damage.file]
+            self.folder.write(damage.file, raw)
+        digest = _digest(wanted)
+        if self.folder.read(_SWEEP, len(digest))[0] != digest:
+            self.folder.write(_SWEEP, digest)
+        for name in ("", OWN, _CHECKPOINTS, *self.contents.arrays):
+            self.folder.remove_partial(name)
+        if root is None:
+            self._write_root()
+            found.append(Damage(ROOT, "was missing or damaged"))
+        return found if begun_before else []
 
     def __enter__(self):
         return self
@@ -266,7 +247,7 @@ class Store(Tiles):
             The number of the entry in the attribute `origins`, counted from 1.
         """
         information = plain(information, "information")
-        origins = self._root["attributes"]["origins"]
+        origins = self.attributes["origins"]
         if information not in origins:
             origins.append(information)
             self._write_root()
@@ -278,9 +259,9 @@ class Store(Tiles):
         Raises:
             InputError: a name is one of the store's own, or a value cannot be recorded as JSON.
         """
-        if taken := sorted(set(attributes) & set(_RESERVED)):
+        if taken := sorted(set(attributes) & set(RESERVED)):
             raise InputError(f"annotate: {taken} are the store's own; choose other names")
-        self._root["attributes"].update(plain(attributes))
+        self.attributes.update(plain(attributes))
         self._write_root()
 
     def repair(self) -> list[Damage]:
@@ -290,55 +271,82 @@ class Store(Tiles):
             The damaged files, those that were restored on opening included. After this,
             `finished` says which tiles have to be computed.
         """
-        found = damaged_tiles(self.path, self.contents)
-        with _writing(self.path):
+        found = self.damaged_tiles()
+        with writing(self.path):
             for damage in found:
                 if damage.tile is not None:
                     # The flag goes first: a kill leaves a tile to compute, not one with a hole.
-                    (self.path / self.contents.flags.file(damage.tile)).unlink(missing_ok=True)
-                    (self.path / damage.file).unlink(missing_ok=True)
+                    self.folder.remove(self.contents.flags.file(damage.tile))
+                    self.folder.remove(damage.file)
         return self.restored + found
 
     def _write_root(self) -> None:
-        with _writing(self.path):
-            write_root(self.path, self._root)
+        raw = seal(self.root)
+        with writing(self.path):
+            self.folder.write(ROOT, raw, durable=True)
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Generator[None]:
-    """Turn an error of the disk into one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if full else "see to the disk or its permissions"
+def require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Make sure that two sweeps are the same.
+
+    Raises:
+        StoreError: they are not; it lists the differences.
+    """
+    old, new = dict(_flat(stored)), dict(_flat(wanted))
+    differences = [
+        f"{key}: stored {old.get(key, 'nothing')!r:.120}, wanted {new.get(key, 'nothing')!r:.120}"
+        for key in {**old, **new}
+        if key not in old or key not in new or old[key] != new[key]
+    ]
+    if differences:
+        more = f"; and {len(differences) - 8} more" if len(differences) > 8 else ""
         raise StoreError(
-            f"{path} cannot be written ({error.strerror or error}); {remedy} and start its sweep "
-            f"again on this store: what is finished stays finished"
-        ) from error
+            f"{path} holds another sweep: {'; '.join(differences[:8])}{more}. Choose another "
+            f"store, or set these back"
+        )
 
 
-def _lock(path: Path) -> int:
-    """Take the store for this process, until it ends or closes the returned descriptor."""
-    file = path / OWN / "lock"
-    with _writing(path):
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _flat(item, f"{prefix}{key}.")
+        else:
+            yield prefix + key, item
+
+
+def _root_or_none(folder, layout, wanted) -> dict[str, Any] | None:
+    """The root of a sweep's store; None where it has to be written, anew or for the first time."""
+    if folder.path.exists() and not folder.path.is_dir():
+        raise StoreError(f"{folder.path} is a file; expected a folder. Choose another store")
+    raw, problem = folder.read(ROOT, MOST["bytes of zarr.json"])
+    ours = folder.read(_SWEEP, MOST["bytes of a name"])[0] == _digest(wanted)
+    root = None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-        os.close(descriptor)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise StoreError(
-                f"{path}: its file system cannot lock files ({error.strerror}); choose a folder "
-                f"of another file system"
-            ) from error
+        root = None if problem else parse_root(raw)
+    except OtherFormat as error:
+        if not ours:  # but damaged
+            raise StoreError(f"{folder.path}: {error}") from error
+    except InputError:
+        pass
+    if root is not None:
+        require_same(folder.path, root["attributes"]["identity"], wanted)
+        return root
+    if ours:
+        return None
+    names = {name for name in folder.names() if not name.startswith(f"{ROOT}.")}
+    others = names - {OWN, ROOT, *layout.contents.arrays}
+    if others or (names and not begun(folder)):
         raise StoreError(
-            f"{path} is being written by {holder}; wait until it has ended, or end it, and start "
-            f"again: what is finished stays finished. To look at the store meanwhile, open it "
-            f"for reading"
-        ) from None
-    with contextlib.suppress(OSError):  # only for the message above
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    return descriptor
+            f"{folder.path} is a folder that holds something else than a store of gdjax; choose "
+            f"another"
+        )
+    if problem != MISSING or folder.names(FLAGS) - {ROOT}:
+        raise StoreError(
+            f"{folder.path}: {ROOT} is {problem or 'damaged'}, and nothing says whose the tiles "
+            f"are. Restore it from a backup, or choose another store"
+        )
+    return None
+
+
+def _digest(identity: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(serialise(identity)).hexdigest().encode()

@@ -38,11 +38,9 @@ from tqdm import tqdm
 from gdjax import runs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
-from gdjax.stores import frame
-from gdjax.stores.format import local
 from gdjax.stores.layout import Layout, plain
-from gdjax.stores.reading import open_dataset
-from gdjax.stores.writing import Store, Tiles
+from gdjax.stores.reading import local, open_dataset
+from gdjax.stores.writing import Store, Tiles, require_same
 from gdjax.sweeps import record
 from gdjax.sweeps.plan import fit
 from gdjax.sweeps.sweep import add_seconds
@@ -121,7 +119,7 @@ class Told(WorkerPlugin):
         """Make sure, once, that this worker computes what the store is of."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
-            frame.compare(tiles.path, stored, plain(record.identity(work), "identity"))
+            require_same(tiles.path, stored, plain(record.identity(work), "identity"))
         self._compared = True
 
 
@@ -292,8 +290,8 @@ def _compute(name: str, shape: Shape, path: str, tile: tuple[int, ...], stopping
         told.compare(tiles, work)
         arrays = work.compute(
             tile,
-            load=partial(tiles.load_state, tile),
-            save=partial(tiles.save_state, tile),
+            load=partial(tiles.load_checkpoint, tile),
+            save=partial(tiles.save_checkpoint, tile),
             stop=stop.is_set,
         )
         if arrays is None:

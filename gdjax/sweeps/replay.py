@@ -26,9 +26,9 @@ from jaxtyping import ScalarLike
 
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
-from gdjax.stores import frame
-from gdjax.stores.format import local
 from gdjax.stores.layout import plain
+from gdjax.stores.reading import local
+from gdjax.stores.writing import require_same
 from gdjax.sweeps import record
 from gdjax.sweeps.plan import draft, fit
 from gdjax.sweeps.selected import identity_of, nearest, problem_of
@@ -162,7 +162,7 @@ def _compare(path, stored, work, *, lenient):
     for identity in (stored, wanted):
         both.append({k: v for k, v in identity.items() if k not in ignored})
         both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
-    frame.compare(path, *both)
+    require_same(path, *both)
 
 
 def _differs(a, b):

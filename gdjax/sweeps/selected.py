@@ -28,8 +28,7 @@ from jaxtyping import Int, PyTree, ScalarLike
 from gdjax.descent.outcome import labels
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem, declared
-from gdjax.stores.format import local
-from gdjax.stores.writing import read_attributes
+from gdjax.stores.reading import local, read_attributes
 from gdjax.sweeps import record
 from gdjax.sweeps.arrays import named_leaves
 from gdjax.sweeps.axes import SEEDS, Axes

@@ -33,7 +33,8 @@ from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.layout import Layout
-from gdjax.stores.writing import Store, read_attributes
+from gdjax.stores.reading import read_attributes
+from gdjax.stores.writing import Store
 from gdjax.sweeps import record
 from gdjax.sweeps.arrays import HEAVY, named_leaves, nbytes
 from gdjax.sweeps.axes import Axes
@@ -204,8 +205,8 @@ def _run(work: Work, sink: Any) -> int:
 
             arrays = work.compute(
                 tile,
-                load=partial(sink.load_state, tile),
-                save=partial(sink.save_state, tile),
+                load=partial(sink.load_checkpoint, tile),
+                save=partial(sink.save_checkpoint, tile),
                 watch=watch,
                 stop=stop.is_set,
             )
@@ -241,10 +242,10 @@ class Memory:
     def finished(self) -> np.ndarray:
         return np.zeros(self.tiles, bool)
 
-    def load_state(self, _tile: tuple[int, ...]) -> None:
+    def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
         return None
 
-    def save_state(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
+    def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
         """Nothing outlives the process."""
 
     def write(self, tile: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> None:

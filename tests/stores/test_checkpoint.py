@@ -1,4 +1,6 @@
-"""A state comes back exactly as it was kept, or not at all."""
+"""A checkpoint comes back exactly as it was kept, or not at all."""
+
+import hashlib
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def there_and_back(arrays, meta):
     return kept
 
 
-def test_a_state_comes_back_to_the_last_bit():
+def test_a_checkpoint_comes_back_to_the_last_bit():
     arrays, meta = there_and_back(ARRAYS, {"step": 12, "orders": [[0, 1]]})
     assert list(arrays) == list(ARRAYS)
     for name, values in ARRAYS.items():
@@ -52,6 +54,25 @@ def test_any_flipped_bit_and_any_cut_makes_it_none():
         assert unpack(raw[:length]) is None
 
 
-def test_only_numbers_are_states():
+def test_only_numbers_are_kept():
     with pytest.raises(InputError, match="w has dtype object"):
         pack({"w": np.array([None])}, {})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\n",
+        b"[]\n",
+        b'{"arrays": {}, "meta": 3}\n',
+        b'{"arrays": {"w": ["O", [1]]}, "meta": {}}\n' + bytes(8),
+        b'{"arrays": {"w": ["float32", [1e9]]}, "meta": {}}\n' + bytes(8),
+        b'{"arrays": {"w": ["float32", [1000000000000]]}, "meta": {}}\n' + bytes(8),
+        b'{"arrays": {"w": ["float32", [-1]]}, "meta": {}}\n' + bytes(8),
+        b'{"arrays": {"w": ["float32", [1]]}, "meta": {}}\n' + bytes(8),
+        b"[" * 100_000 + b"\n",
+    ],
+)
+def test_a_right_digest_of_something_else_is_none(header):
+    assert unpack(header + hashlib.sha256(header).digest()) is None

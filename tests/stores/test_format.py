@@ -1,19 +1,19 @@
 """Damage of any file is found and named, and only what is damaged is written again."""
 
 import random
+import shutil
 
 import numpy as np
 import pytest
+import small_store
 from small_store import equals_whole, files_of, fill, open_store, part, stamps, whole
 
 from gdjax.errors import StoreError
-from gdjax.stores.format import verify, write_file
-from gdjax.stores.reading import open_dataset
-from gdjax.stores.writing import Tiles, read_attributes
+from gdjax.stores.reading import open_dataset, read_attributes, verify
 
 
 def contents(path) -> dict[str, bytes]:
-    """Every file of a store but the lock, which holds nothing of the sweep."""
+    """Every file of a store but the lock, which says nothing of the sweep."""
     files = {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
     del files[".gdjax/lock"]
     return files
@@ -30,14 +30,29 @@ def bits(raw: bytes) -> list[int]:
     return [0, random.Random(len(raw)).randrange(8 * len(raw)), 8 * len(raw) - 1]
 
 
+def replace_by_folder(file, raw):
+    file.unlink()
+    file.mkdir()
+    (file / "within").write_bytes(raw)
+
+
+def replace_by_link(file):
+    """The same bytes, but elsewhere."""
+    elsewhere = file.with_name(f"{file.name}.elsewhere")
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+
+
 DAMAGES = {
-    "first bit": lambda raw: flip(raw, bits(raw)[0]),
-    "any bit": lambda raw: flip(raw, bits(raw)[1]),
-    "last bit": lambda raw: flip(raw, bits(raw)[2]),
-    "cut off": lambda raw: raw[: len(raw) // 2],
-    "emptied": lambda _: b"",
-    "longer": lambda raw: raw + b"\0",
-    "deleted": None,
+    "first bit": lambda file, raw: file.write_bytes(flip(raw, bits(raw)[0])),
+    "any bit": lambda file, raw: file.write_bytes(flip(raw, bits(raw)[1])),
+    "last bit": lambda file, raw: file.write_bytes(flip(raw, bits(raw)[2])),
+    "cut off": lambda file, raw: file.write_bytes(raw[: len(raw) // 2]),
+    "emptied": lambda file, raw: file.write_bytes(b""),
+    "longer": lambda file, raw: file.write_bytes(raw + b"\0"),
+    "deleted": lambda file, raw: file.unlink(),
+    "a folder": replace_by_folder,
+    "a link": lambda file, raw: replace_by_link(file),
 }
 
 
@@ -45,35 +60,42 @@ DAMAGES = {
 def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage):
     fill(tmp_path)
     sound = contents(tmp_path)
-    assert len(sound) == 2 + 9 + 4 + 6 * 5  # root and record, metadata, coordinates, chunks
+    assert len(sound) == 2 + 9 + 4 + 6 * 5  # root and digest, metadata, coordinates, chunks
     tiles = {file: tile for tile in np.ndindex(3, 2) for file in files_of(tile)}
     for name, raw in sound.items():
         file = tmp_path / name
-        if damage is None:
-            file.unlink()
-        else:
-            file.write_bytes(damage(raw))
+        damage(file, raw)
         before = stamps(tmp_path)
-        found = verify(tmp_path)
-        if damage is None and name.startswith("finished/c."):
-            assert found == []  # a tile without a flag is one that has not been written
+        if name == "zarr.json":
+            with pytest.raises(StoreError, match=r"zarr\.json.*sweep again on this store"):
+                verify(tmp_path)
+        elif name == ".gdjax/sweep" or (not file.exists() and name.startswith("finished/c.")):
+            assert verify(tmp_path) == []  # a tile without a flag has not been written
         else:
+            found = verify(tmp_path)
             assert [(d.file, d.tile) for d in found] == [(name, tiles.get(name))]
             assert name in str(found[0])
         assert stamps(tmp_path) == before
 
         with open_store(tmp_path) as store:
-            assert store.repair() == found
+            store.repair()
             missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
             assert missing == ([tiles[name]] if name in tiles else [])
             for tile in missing:
                 store.write(tile, part(store, tile))
-        assert contents(tmp_path) == sound
+        assert verify(tmp_path) == []
+        for elsewhere in tmp_path.rglob("*.elsewhere"):  # what a link points to stays
+            assert elsewhere.read_bytes() == raw
+            elsewhere.unlink()
         changed = {f for f, stamp in stamps(tmp_path).items() if stamp != before.get(f)}
         allowed = files_of(tiles[name]) if name in tiles else {name}
-        if name in ("zarr.json", ".gdjax/record.json"):
-            allowed = {"zarr.json", ".gdjax/record.json"}
         assert changed <= allowed | {".gdjax/lock"}
+        if name == "zarr.json":
+            lost, ours = read_attributes(tmp_path)["origins"]
+            assert "lost" in lost
+            assert ours == small_store.INFORMATION
+            file.write_bytes(raw)
+        assert contents(tmp_path) == sound
     assert equals_whole(tmp_path)
 
 
@@ -94,7 +116,8 @@ def test_every_bit_of_the_root_counts(tmp_path):
     random_bits = random.Random(5).sample(range(8 * len(raw)), 400)
     for bit in random_bits:
         (tmp_path / "zarr.json").write_bytes(flip(raw, bit))
-        assert [d.file for d in verify(tmp_path)] == ["zarr.json"]
+        with pytest.raises(StoreError):
+            verify(tmp_path)
 
 
 def test_a_chunk_of_nothing_but_nan_is_not_taken_for_a_deleted_one(tmp_path):
@@ -119,59 +142,47 @@ def test_chunks_of_unfinished_tiles_are_no_damage(tmp_path):
     assert verify(tmp_path) == []
 
 
-def test_damaged_metadata_stop_those_who_cannot_restore_them(tmp_path):
-    fill(tmp_path)
-    file = tmp_path / "learning_rate" / "c.0"
-    file.write_bytes(flip(file.read_bytes(), 3))
-    with pytest.raises(StoreError, match=r"damaged: learning_rate/c.0: checksum differs"):
-        Tiles(tmp_path)
-
-
-def test_root_and_record_both_damaged_cannot_be_understood(tmp_path):
+def test_a_root_is_written_anew_only_by_its_own_sweep(tmp_path):
     fill(tmp_path)
     before = contents(tmp_path)
-    for name in ("zarr.json", ".gdjax/record.json"):
-        (tmp_path / name).write_bytes(flip(before[name], 77))
-    for opened in (open_store, verify, read_attributes):
-        with pytest.raises(StoreError, match=r"zarr.json and .gdjax/record.json are both damaged"):
+    for damaged in (flip(before["zarr.json"], 77), b""):
+        (tmp_path / "zarr.json").write_bytes(damaged)
+        for opened in (verify, read_attributes, open_dataset):
+            with pytest.raises(StoreError, match=r"zarr.json is damaged.*sweep again"):
+                opened(tmp_path)
+        with pytest.raises(StoreError, match="nothing says whose the tiles are"):
+            open_store(tmp_path, data_hash="another")
+    (tmp_path / "zarr.json").unlink()
+    (tmp_path / ".gdjax/sweep").unlink()
+    for opened in (open_store, verify):
+        with pytest.raises(StoreError, match=r"zarr.json is missing"):  # never taken for a new one
             opened(tmp_path)
-    for name in ("zarr.json", ".gdjax/record.json"):
-        (tmp_path / name).unlink()
-    with pytest.raises(StoreError, match="both damaged"):  # never taken for a new store
-        open_store(tmp_path)
     (tmp_path / "zarr.json").write_bytes(before["zarr.json"])
     assert fill(tmp_path) == []
     assert contents(tmp_path) == before
 
 
-def test_a_kill_between_record_and_root_loses_nothing(tmp_path, monkeypatch):
-    fill(tmp_path)
-    written = []
-
-    def killed_at_the_second(file, data):
-        if written:
-            raise SystemExit
-        written.append(file)
-        write_file(file, data)
-
-    with open_store(tmp_path) as store, monkeypatch.context() as patch:
-        patch.setattr("gdjax.stores.format.write_file", killed_at_the_second)
-        with pytest.raises(SystemExit):
-            store.annotate(seconds=2.0)
-    assert verify(tmp_path) == []
-    for _ in range(2):
-        attributes = read_attributes(tmp_path)
-        assert attributes is not None
-        assert attributes["seconds"] == 2.0
-        open_store(tmp_path).close()
-    assert (tmp_path / "zarr.json").read_bytes() == (tmp_path / ".gdjax/record.json").read_bytes()
+@pytest.mark.parametrize("replace", ["file", "link"])
+def test_folders_replaced_by_something_else_are_made_anew(tmp_path, replace):
+    path, elsewhere = tmp_path / "s", tmp_path / "elsewhere"
+    fill(path)
+    sound = contents(path)
+    for name in ("cost", "finished", "seed", ".gdjax"):
+        (path / name).rename(elsewhere)
+        (path / name).symlink_to(elsewhere) if replace == "link" else (path / name).touch()
+        before = stamps(elsewhere)
+        assert len(fill(path)) == (6 if name in ("cost", "finished") else 0)
+        assert contents(path) == sound
+        assert stamps(elsewhere) == before
+        shutil.rmtree(elsewhere)
+    assert equals_whole(path)
 
 
 def test_what_a_killed_writer_left_half_written_is_removed(tmp_path):
     fill(tmp_path)
     sound = contents(tmp_path)
-    for name in ("cost/c.0.0.5f.partial", "zarr.json.5f.partial", ".gdjax/states.5f.partial"):
-        (tmp_path / name).write_bytes(b"half of")
+    for name in ("cost/c.0.0", "zarr.json", ".gdjax/sweep"):
+        (tmp_path / f"{name}.{'5f' * 16}.partial").write_bytes(b"half of")
     assert verify(tmp_path) == []
     assert fill(tmp_path) == []
     assert contents(tmp_path) == sound
@@ -184,7 +195,7 @@ def test_a_copy_without_hidden_files_is_a_store(tmp_path):
     for file in (copy / ".gdjax").iterdir():
         file.unlink()
     (copy / ".gdjax").rmdir()
-    assert [d.file for d in verify(copy)] == [".gdjax/record.json"]
+    assert verify(copy) == []
     with open_dataset(copy) as dataset:
         np.testing.assert_array_equal(dataset.cost, whole()["cost"])
     assert fill(copy) == []

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gdjax.errors import InputError
-from gdjax.stores.layout import ChunkedArray, Contents, Coordinate, Layout, Variable, plain
+from gdjax.stores.contents import ChunkedArray, Contents
+from gdjax.stores.layout import Coordinate, Layout, Variable, plain
 
 GOOD: dict[str, Any] = {
     "sizes": {"seed": 5, "step": 3},
@@ -17,7 +18,7 @@ GOOD: dict[str, Any] = {
 
 def test_tiles_cover_the_grid_once():
     for size, length in [(5, 2), (4, 2), (1, 3), (7, 7)]:
-        flags = ChunkedArray("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"))
+        flags = ChunkedArray("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"), 0, {})
         arrays = Contents({}, {}, flags)
         covered = np.zeros((size, 3), int)
         for tile in np.ndindex(arrays.tiles):
@@ -37,11 +38,15 @@ def test_tiles_cover_the_grid_once():
         ({"variables": {"cost": Variable(("seed", "epoch"), "f4")}}, "epoch"),
         ({"variables": {"cost": Variable(("seed", "seed"), "f4")}}, "each once"),
         ({"variables": {"step": Variable(("seed", "step"), "f4")}}, "no dimension"),
-        ({"variables": {"a/b": Variable(("seed",), "f4")}}, "'a/b' cannot name"),
-        ({"variables": {".a": Variable(("seed",), "f4")}}, "cannot name"),
-        ({"variables": {"finished": Variable(("seed",), "f4")}}, "cannot name"),
+        ({"variables": {"a/b": Variable(("seed",), "f4")}}, "'a/b' cannot be a name"),
+        ({"variables": {".a": Variable(("seed",), "f4")}}, "cannot be a name"),
+        ({"variables": {"finished": Variable(("seed",), "f4")}}, "which runs are there"),
         ({"variables": {"outcome": Variable(("seed",), "i1")}}, "needs a fill_value"),
         ({"variables": {"name": Variable(("seed",), "U5")}}, "dtype <U5"),
+        ({"variables": {"a": Variable(("seed",), "f4", {"scale_factor": 2})}}, "scale_factor"),
+        ({"variables": {"a": Variable(("seed",), "f4", {"comment": "a" * 2**15})}}, "bytes of"),
+        ({"variables": {"a": Variable(("seed",), "c8")}}, "dtype complex64"),
+        ({"variables": {"a" * 201: Variable(("seed",), "f4")}}, "cannot be a name"),
         ({"variables": {"time": Variable(("seed",), "f4", {"units": "seconds"})}}, "'s'"),
         ({"coordinates": {"seed": Coordinate(("seed",), np.arange(4))}}, r"shape \(4,\)"),
         ({"coordinates": {"seed": Coordinate(("seed",), list("abcde"))}}, "flag_meanings"),

@@ -75,12 +75,25 @@ def test_a_tile_whose_writing_was_cut_off_is_not_shown(tmp_path):
         assert dataset.attrs["tiles_finished"] == 5
 
 
-@pytest.mark.parametrize("file", ["zarr.json", "cost/zarr.json", "seed/c.0"])
+@pytest.mark.parametrize("file", ["zarr.json", "seed/c.0"])
 def test_damaged_metadata_or_coordinates_are_an_error_that_names_them(tmp_path, file):
     fill(tmp_path)
     (tmp_path / file).write_bytes(b"{" + (tmp_path / file).read_bytes()[1:-1] + b"?")
-    with pytest.raises(StoreError, match=f"damaged: {file}: "):
+    with pytest.raises(StoreError, match=f"{file}.*damaged|damaged: {file}: "):
         open_dataset(tmp_path)
+
+
+def test_a_hole_in_a_finished_tile_is_an_error_unless_asked_for(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "cost" / "c.0.1.0").unlink()
+    with pytest.raises(StoreError, match=r"tile \(0, 1\).*cost/c.0.1.0: missing.*skip_damaged"):
+        open_dataset(tmp_path)
+    with open_dataset(tmp_path, skip_damaged=True) as dataset:
+        assert np.isnan(dataset.cost[:2, 2:]).all()
+        assert (dataset.finished[:2, 2:] == 0).all()
+        assert (dataset.outcome[:2, 2:] == -1).all()
+        np.testing.assert_array_equal(dataset.cost[:2, :2], whole()["cost"][:2, :2])
+        assert dataset.attrs["tiles_finished"] == 5
 
 
 def test_a_damaged_chunk_is_an_error_when_it_is_read(tmp_path):
@@ -90,7 +103,18 @@ def test_a_damaged_chunk_is_an_error_when_it_is_read(tmp_path):
     (tmp_path / "cost" / "c.2.1.0").write_bytes(raw)
     with open_dataset(tmp_path) as dataset:
         dataset.cost[:4].load()
-        with pytest.raises(ValueError, match="checksum"):
+        with pytest.raises(StoreError, match=r"cost/c.2.1.0: checksum differs; tile \(2, 1\)"):
+            dataset.cost[4:].load()
+    with open_dataset(tmp_path, skip_damaged=True) as dataset:
+        assert np.isnan(dataset.cost[4:, 2:]).all()
+        assert dataset.attrs["tiles_finished"] == 5
+
+
+def test_what_becomes_damaged_after_it_was_opened_is_an_error_too(tmp_path):
+    fill(tmp_path)
+    with open_dataset(tmp_path) as dataset:
+        (tmp_path / "cost" / "c.2.1.0").unlink()
+        with pytest.raises(StoreError, match=r"cost/c.2.1.0: missing; tile \(2, 1\)"):
             dataset.cost[4:].load()
 
 

@@ -27,9 +27,7 @@ from small_store import (
 )
 
 from gdjax.errors import StoreError
-from gdjax.stores import format
-from gdjax.stores.format import verify
-from gdjax.stores.writing import read_attributes
+from gdjax.stores.reading import Stored, read_attributes, verify
 
 
 @contextlib.contextmanager
@@ -113,9 +111,8 @@ def test_kill_at_random_moments(tmp_path):
                 cut_off["creation"] += 1
                 latest *= 1.1
                 continue
-            assert {d.file for d in verify(path)} <= {"zarr.json"}  # its record is there
-            arrays = format.contents(format.require_root(path))
-            finished = format.read_flags(path, arrays)[0] > 0
+            assert verify(path) == []
+            finished = Stored(path).flags()[0] > 0
             now = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
@@ -141,7 +138,7 @@ def test_a_creation_cut_off_is_done_again(tmp_path, monkeypatch):
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("gdjax.stores.frame.write_root", killed)
+        patch.setattr("gdjax.stores.writing.Store._write_root", killed)
         with pytest.raises(SystemExit):
             open_store(path)
     assert (path / "cost" / "zarr.json").exists()
@@ -211,7 +208,7 @@ def test_a_disk_that_is_really_full(small_disk):
         with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
             store.write((0, 1), part(store, (0, 1)))
         with pytest.raises(StoreError, match="No space left on device"):
-            store.save_state((0, 1), {"w": np.zeros(10_000)}, {})
+            store.save_checkpoint((0, 1), {"w": np.zeros(10_000)}, {})
     ballast.unlink()
     assert verify(path) == []
     assert fill(path) == [tile for tile in np.ndindex(TILES) if tile != (0, 0)]

@@ -1,6 +1,7 @@
 """A store keeps what is written, is taken up again, and takes nothing that is not its own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from small_store import TILES, equals_whole, files_of, fill, open_store, part, p
 
 from gdjax.errors import InputError, StoreError
 from gdjax.stores import format
-from gdjax.stores.format import verify
-from gdjax.stores.layout import Layout, Variable
-from gdjax.stores.writing import Store, Tiles, read_attributes
+from gdjax.stores.layout import Coordinate, Layout, Variable
+from gdjax.stores.reading import read_attributes, verify
+from gdjax.stores.writing import Store, Tiles
 
 # Writing and taking up again
 
@@ -122,12 +123,11 @@ def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
     config = {"steps": 400, "batch_size": None, "optimizer": "adam"}
     with pytest.raises(StoreError) as caught:
         open_store(tmp_path, config=config, data_hash="aaaa")
-    lines = str(caught.value).splitlines()[1:-1]
-    assert lines == [
-        "  config.steps: stored 300, wanted 400",
-        "  data_hash: stored 'b5d4', wanted 'aaaa'",
-        "  config.optimizer: stored 'nothing', wanted 'adam'",
-    ]
+    assert str(caught.value) == (
+        f"{tmp_path} holds another sweep: config.steps: stored 300, wanted 400; data_hash: stored "
+        f"'b5d4', wanted 'aaaa'; config.optimizer: stored 'nothing', wanted 'adam'. Choose another "
+        f"store, or set these back"
+    )
     assert stamps(tmp_path).keys() == before.keys()
     assert equals_whole(tmp_path)
 
@@ -142,22 +142,67 @@ def test_other_coordinates_are_another_sweep(tmp_path):
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("gdjax.stores.frame.FORMAT", format.FORMAT + 1)
         patch.setattr("gdjax.stores.format.FORMAT", format.FORMAT + 1)
         fill(tmp_path)
+    (tmp_path / ".gdjax" / "sweep").unlink()
+    before = stamps(tmp_path)
     for opened in (open_store, read_attributes, verify, Tiles):
-        with pytest.raises(StoreError, match="has format 2, this gdjax reads and writes 1"):
+        with pytest.raises(StoreError, match="has format 3, this gdjax reads and writes 2"):
             opened(tmp_path)
-    assert equals_whole(tmp_path)
+    assert stamps(tmp_path) == before
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+@pytest.mark.parametrize("made", [Path.touch, Path.mkdir, None])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, made):
     (tmp_path / "thesis.tex").write_text("all of it")
+    (tmp_path / "cost").mkdir()
+    (tmp_path / "cost" / "c.0.0.0").write_text("a draft")
+    if made is not None:
+        made(tmp_path / ".gdjax")
+    before = stamps(tmp_path)
     with pytest.raises(StoreError, match="holds something else"):
         open_store(tmp_path)
-    assert [child.name for child in tmp_path.iterdir()] == ["thesis.tex"]
+    assert stamps(tmp_path) == before
     with pytest.raises(StoreError, match="is a file"):
         open_store(tmp_path / "thesis.tex")
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
+    for number, link in enumerate((Path.symlink_to, Path.hardlink_to)):
+        victim = tmp_path / f"victim{number}"
+        victim.write_text("precious")
+        path = tmp_path / f"s{number}"
+        fill(path)
+        (path / ".gdjax" / "lock").unlink()
+        link(path / ".gdjax" / "lock", victim)
+        assert fill(path) == []
+        assert victim.read_text() == "precious"
+
+
+def test_what_the_format_foresees_can_be_stored(tmp_path):
+    """A network's state, an optimiser's memory, measures with dimensions of their own."""
+    grid = {"learning_rate": 3, "seed": 2}
+    dims = tuple(grid)
+    own = {"state.mean": ("unit",), "memory.0.trace": ("unit",), "rights": ("late_step", "byte")}
+    types = {"state.mean": "f4", "memory.0.trace": "f8", "rights": "u1"}
+    layout = Layout(
+        {**grid, "unit": 4, "late_step": 2, "byte": 3},
+        {"learning_rate": 2, "seed": 2},
+        {name: Variable((*dims, *inner), types[name], fill_value=0) for name, inner in own.items()},
+        {"late_step": Coordinate(("late_step",), np.array([0, 50]))},
+    )
+    random = np.random.default_rng(2)
+    with Store(tmp_path, layout, identity={}) as store:
+        chunks = {name: array.chunk for name, array in store.contents.variables.items()}
+        given = {
+            name: random.integers(200, size=c).astype(types[name]) for name, c in chunks.items()
+        }
+        store.write((0, 0), given)
+        store.write((1, 0), given)
+    with xr.open_zarr(tmp_path, chunks=None) as dataset:
+        for name, values in given.items():
+            np.testing.assert_array_equal(dataset[name], np.concatenate([values, values[:1]]))
+        assert dataset.late_step.values.tolist() == [0, 50]
 
 
 def test_no_store_is_no_store(tmp_path):
@@ -176,37 +221,37 @@ def test_what_cannot_be_recorded_is_named_before_anything_is_made(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-# States of unfinished tiles
+# Checkpoints of unfinished tiles
 
 
-def test_a_state_is_kept_until_its_tile_is_written(tmp_path):
+def test_a_checkpoint_is_kept_until_its_tile_is_written(tmp_path):
     w = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
     with open_store(tmp_path) as store:
-        assert store.load_state((1, 0)) is None
-        store.save_state((1, 0), {"w": w}, {"step": 100})
-        store.save_state((1, 0), {"w": w + 1}, {"step": 200})
-    with xr.open_zarr(tmp_path, chunks=None) as dataset:  # states do not disturb a reader
+        assert store.load_checkpoint((1, 0)) is None
+        store.save_checkpoint((1, 0), {"w": w}, {"step": 100})
+        store.save_checkpoint((1, 0), {"w": w + 1}, {"step": 200})
+    with xr.open_zarr(tmp_path, chunks=None) as dataset:  # checkpoints do not disturb a reader
         assert "w" not in dataset
     with open_store(tmp_path) as store:
-        assert store.load_state((0, 0)) is None
-        kept = store.load_state((1, 0))
+        assert store.load_checkpoint((0, 0)) is None
+        kept = store.load_checkpoint((1, 0))
         assert kept is not None
         arrays, meta = kept
         np.testing.assert_array_equal(arrays["w"], w + 1)
         assert meta == {"step": 200}
         store.write((1, 0), part(store, (1, 0)))
-        assert store.load_state((1, 0)) is None
+        assert store.load_checkpoint((1, 0)) is None
 
 
-def test_a_damaged_state_is_no_state(tmp_path):
+def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path):
     with open_store(tmp_path) as store:
-        store.save_state((0, 0), {"w": np.arange(4)}, {})
-        (file,) = (tmp_path / ".gdjax" / "states").iterdir()
+        store.save_checkpoint((0, 0), {"w": np.arange(4)}, {})
+        (file,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
         raw = bytearray(file.read_bytes())
         raw[-40] ^= 1
         file.write_bytes(raw)
-        assert store.load_state((0, 0)) is None
-        assert verify(tmp_path) == []  # a state is no part of the results
+        assert store.load_checkpoint((0, 0)) is None
+        assert verify(tmp_path) == []  # a checkpoint is no part of the results
 
 
 # Cost

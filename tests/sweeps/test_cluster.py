@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 from small_problems import network, same_bits
 
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.writing import read_attributes
+from gdjax.stores.reading import read_attributes
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.cluster import Told, _portable
 from gdjax.sweeps.plan import draft
