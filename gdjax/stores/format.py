@@ -136,7 +136,7 @@ def read_root(path: Path) -> dict[str, Any] | None:
                 f"{path} is a folder that holds something else than a store of gdjax; choose "
                 f"another"
             )
-        if folder.names(FLAGS):
+        if folder.names(FLAGS) - {ROOT}:
             raise StoreError(
                 f"{path}: {ROOT} is missing; start its sweep again on this store: that restores it"
             )
