@@ -143,7 +143,7 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
 def test_another_sweep_is_refused_with_the_differences(store, computed, changed, difference):
     with pytest.raises(StoreError, match="holds another sweep") as caught:
         stored(store, **changed)
-    assert f"  {difference}" in str(caught.value)
+    assert f" {difference}" in str(caught.value)
     assert not computed
 
 

@@ -131,7 +131,7 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
     assert replay(tmp_path, at, problem=problem, optimizer=mine).equal
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     for call in (partial(replay, at=at), resume):
-        with pytest.raises(StoreError, match=r"another sweep:\n  data_hash: stored .*\nChoose"):
+        with pytest.raises(StoreError, match=r"another sweep: data_hash: stored .*\. Choose"):
             call(tmp_path, problem=other, optimizer=mine)
 
 
