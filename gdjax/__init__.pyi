@@ -24,3 +24,5 @@ from .sweeps import replay as replay
 from .sweeps import resume as resume
 from .sweeps import sweep as sweep
 from .sweeps import together as together
+
+__version__: str

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from gdjax import interrupts
+from gdjax import __version__, interrupts
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
@@ -21,6 +21,9 @@ from gdjax.errors import GdjaxError
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 2 on input that cannot work, with 130 on Ctrl-C."""
+    if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"gdjax {__version__}")
+        return
     command = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Sweep, tyro.conf.subcommand("sweep")]
@@ -31,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         | Annotated[Minima, tyro.conf.subcommand("minima")]
         | Annotated[Data, tyro.conf.subcommand("data")],
         prog="gdjax",
-        description="See gradient descent: what the step does, and where it ends.",
+        description="See gradient descent: what a step does, and where it ends (or --version).",
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
     )

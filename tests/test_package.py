@@ -1,0 +1,26 @@
+"""What a package says about itself."""
+
+from pathlib import Path
+
+import pytest
+
+import gdjax
+from gdjax.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_one_version_everywhere(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"gdjax {gdjax.__version__}\n"
+    assert f"version: {gdjax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {gdjax.__version__}" in (ROOT / "docs" / "changelog.md").read_text()
+
+
+def test_types_are_shipped():
+    assert (Path(gdjax.__file__).parent / "py.typed").is_file()
+
+
+def test_a_wrong_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = gdjax.no_such_name
