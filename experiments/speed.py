@@ -13,15 +13,12 @@ Expected: shares of at least 0.70 for the whole set, 0.30 for batches in one ord
 in 64 orders, 0.60 for a plane.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import common
-import peers
-import timed_descents as descents
-import timed_geometry as geometry
-from timing import Clock
+from benchmarks import bars, descents, geometry, peers
+from benchmarks.timing import Clock
 
 
 @dataclass(frozen=True)
@@ -90,15 +87,10 @@ def numbers(dataset) -> dict[str, Any]:
 
 def plot(dataset) -> dict[str, Any]:
     """Shares of the machine's rate, and how many times faster than the peers."""
-    from gdjax.plots.speed import ratios
-
     shares = {n: float(v) for n, v in dataset.data_vars.items() if n.endswith("_share")}
     times = {n: float(v) for n, v in dataset.data_vars.items() if "_times_" in n}
-    return {"speed": ratios(shares, times)}
+    return {"speed": bars.ratios(shares, times)}
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--worker"]:
-        descents.worker(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
-    else:
-        common.main("speed", Config, run, plot, numbers)
+    common.main("speed", Config, run, plot, numbers)

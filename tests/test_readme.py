@@ -22,7 +22,7 @@ def test_examples_of_the_readme_run(tmp_path):
 
 
 # What experiments share, and what `speed.py` measures.
-SUPPORT = {"common", "peers", "timing", "timed_descents", "timed_geometry"}
+SUPPORT = {"common"}
 
 
 def test_every_experiment_is_in_the_table_and_has_its_finding():

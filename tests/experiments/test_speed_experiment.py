@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import speed
-import timed_descents
-import timed_geometry
-from timing import Clock, share
+from benchmarks import descents, geometry
+from benchmarks.timing import Clock, share
 
 from gdjax.data import ImageSet
 
@@ -23,7 +22,7 @@ def dataset():
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
-    monkeypatch.setattr("peers.found", lambda: None)  # PyTorch's threads would stay
+    monkeypatch.setattr("benchmarks.peers.found", lambda: None)  # PyTorch's threads would stay
     return Clock(SMALL.repeats)
 
 
@@ -32,28 +31,31 @@ def test_a_share_is_the_works_own_operations_by_the_machines():
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
 def test_every_part_measures_something(part, clock, dataset, monkeypatch):
     # At so few steps a difference of two sweeps is noise: take the longer one alone.
     monkeypatch.setattr(
-        timed_descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
+        descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
     )
-    found = getattr(timed_descents, part)(clock, SMALL, dataset)
+    found = getattr(descents, part)(clock, SMALL, dataset)
     assert found
     assert all(value > 0 for value in found.values())
     assert not any("torch" in name for name in found)
 
 
+@pytest.mark.long
 def test_tiny_networks_against_a_step_called_from_python(clock):
-    found = timed_descents.trainability(clock, SMALL)
+    found = descents.trainability(clock, SMALL)
     assert found["trainability_times_stepwise"] == pytest.approx(
         found["trainability_run_steps_a_second"] / found["trainability_stepwise_run_steps_a_second"]
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
 def test_every_part_of_geometry_measures_something(part, clock, dataset):
-    found = getattr(timed_geometry, part)(clock, SMALL, dataset)
+    found = getattr(geometry, part)(clock, SMALL, dataset)
     assert found
     assert all(value > 0 for value in found.values())
     assert found.get("eigenvalues_largest_residual", 0) < 1e-3

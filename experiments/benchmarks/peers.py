@@ -5,7 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 import common
-from timing import WIDTHS
+
+from benchmarks.timing import WIDTHS
 
 
 def found() -> Any:

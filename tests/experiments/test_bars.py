@@ -1,6 +1,6 @@
 """The picture of speed."""
 
-from gdjax.plots.speed import ratios
+from benchmarks.bars import ratios
 
 
 def test_bars_have_the_values_and_readable_names():

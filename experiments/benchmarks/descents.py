@@ -11,22 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import common
-import peers
-from timing import WIDTHS, Clock, share
 
-# Prints the seconds from its start to the end of the first block of steps of `gdjax sweep`.
-FIRST_BLOCK = """
-import sys, time
-began = float(sys.argv[1])
-from gdjax.descent import driving
-from gdjax.cli import main
-learn = driving.Pace.learn
-def first(pace, spent, took):
-    print(time.time() - began)
-    driving.Pace.learn = learn
-driving.Pace.learn = first
-main(["sweep", "--steps", "16", "--out", sys.argv[2]])
-"""
+from benchmarks import peers
+from benchmarks.timing import WIDTHS, Clock, share
 
 
 def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], Any]:
@@ -268,9 +255,11 @@ def many_runs(config):
     steps = max(20, round(500 * config.scale))
     for runs in (64, 64 * max(2, round(64 * config.scale))):
         with tempfile.TemporaryDirectory() as folder:
-            script = str(Path(__file__).with_name("speed.py"))
-            command = [sys.executable, script, "--worker", str(runs), str(steps), folder]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            command = [sys.executable, "-m", "benchmarks.descents", str(runs), str(steps), folder]
+            experiments = Path(__file__).parent.parent
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, cwd=experiments
+            )
         seconds, peak = (float(word) for word in done.stdout.split()[-2:])
         found[runs] = seconds / runs, peak
     (few, many) = sorted(found)
@@ -300,20 +289,28 @@ def worker(runs: int, steps: int, folder: str) -> None:
 
 
 def second_start(_config):
-    """`gdjax sweep` twice: from its start to the end of a first short block, and to its own end."""
+    """`gdjax sweep` twice: from its start to its first tile on the disk, and to its own end."""
     found = {}
     # Without its compiled Python files no start is a second one.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         for start in ("first", "second"):
-            began = time.time()
-            done = subprocess.run(
-                [sys.executable, "-c", FIRST_BLOCK, str(began), f"{folder}/{start}"],
-                check=True,
-                capture_output=True,
-                text=True,
+            out = Path(folder) / start
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "gdjax", "sweep", "--steps", "16", "--out", str(out)]
+            with subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
                 env={**environment, "XDG_CACHE_HOME": folder},
-            )
-            found[f"{start}_start_seconds"] = time.time() - began
-            found[f"{start}_start_first_block_seconds"] = float(done.stdout.split()[0])
+            ) as running:
+                while running.poll() is None and not list(out.rglob("cost/c")):
+                    time.sleep(0.01)
+                found[f"{start}_start_first_tile_seconds"] = time.perf_counter() - began
+            if running.returncode:
+                raise RuntimeError(f"{' '.join(command)} ended with status {running.returncode}")
+            found[f"{start}_start_seconds"] = time.perf_counter() - began
     return found
+
+
+if __name__ == "__main__":
+    worker(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,7 +1,7 @@
 """What `speed.py` measures of planes, eigenvalues and paths, each beside its peers."""
 
-import peers
-from timing import share
+from benchmarks import peers
+from benchmarks.timing import share
 
 
 def planes(clock, config, dataset):
