@@ -78,12 +78,13 @@ def open_store(path, **changed) -> Store:
     return Store(path, layout(), identity={**IDENTITY, **changed}, information=INFORMATION)
 
 
-def fill(path) -> list[tuple[int, ...]]:
-    """Write what is missing; return the tiles that were."""
+def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
+    """Write what is missing, saying so before each tile; return the tiles that were."""
     with open_store(path) as store:
         store.repair()
         missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
         for tile in missing:
+            say()
             store.write(tile, part(store, tile))
     return missing
 
@@ -117,7 +118,10 @@ def python(code: str, *arguments) -> subprocess.CompletedProcess:
 
 
 def serve() -> None:
-    """For each path on standard input fork a process that fills it, and say its number."""
+    """For each path on standard input fork a process that fills it.
+
+    It says the process's number, "writing" before each tile, and how it ended.
+    """
     import google_crc32c  # noqa: F401
     import zarr.codecs
     import zarr.storage  # noqa: F401
@@ -125,10 +129,11 @@ def serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            fill(line.strip())
+            fill(line.strip(), lambda: os.write(1, b"writing\n"))
             os._exit(0)
-        print(child, flush=True)
-        print(os.waitpid(child, 0)[1], flush=True)
+        # Lines of two processes: each is one call, so that none is torn.
+        os.write(1, f"{child}\n".encode())
+        os.write(1, f"ended {os.waitpid(child, 0)[1]}\n".encode())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -89,42 +88,51 @@ def test_one_process_opens_a_store_once(tmp_path):
     open_store(tmp_path).close()
 
 
-def test_kill_at_random_moments(tmp_path):
+@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.long)])
+def test_kill_while_tiles_are_written(tmp_path, kills):
+    """Half of the kills while a tile is being written, the others anywhere from the start on."""
     path = tmp_path / "s"
     moments = random.Random(3)
     seen: dict[str, tuple[int, int]] = {}
-    cut_off = {"creation": 0, "tiles": 0}
-    latest = 0.2  # seconds
-    attempts = 0
+    begun, halfway, stores = 0, 0, 0
     with talk_to(HERE / "small_store.py") as server:
         say(server, tmp_path / "first")  # imports take their time once
-        assert (hear(server) != "", hear(server)) == (True, "0")
-        while sum(cut_off.values()) < 20 or (min(cut_off.values()) == 0 and attempts < 200):
-            attempts += 1
+        while not (said := hear(server)).endswith("ended 0"):
+            assert said
+        for number in range(kills):
             say(server, path)
-            child = int(hear(server))
-            time.sleep(moments.uniform(0, latest))
+            while not (said := hear(server)).isdecimal():  # "writing" may come first
+                pass
+            child = int(said)
+            if number % 2:
+                for _ in range(moments.randrange(1, 4)):
+                    hear(server)  # it begins to write a tile
+                time.sleep(moments.uniform(0, 0.005))
+            else:
+                time.sleep(moments.uniform(0, 0.2))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            assert int(hear(server)) in (0, signal.SIGKILL)
+            while not (said := hear(server)).startswith("ended"):
+                pass
+            assert said in ("ended 0", f"ended {signal.SIGKILL:d}")
             if not path.exists() or read_attributes(path) is None:
-                cut_off["creation"] += 1
-                latest *= 1.1
                 continue
+            begun += 1
             assert verify(path) == []
             finished = Stored(path).flags()[0] > 0
             now = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
                     assert seen.setdefault(file, now[file]) == now[file]  # written once
-            if finished.all():  # too late: begin another, and be quicker
+            if finished.all():
                 assert equals_whole(path)
-                shutil.rmtree(path)
                 seen.clear()
-                latest *= 0.9
+                stores += 1
+                path = tmp_path / f"s{stores}"
             else:
-                cut_off["tiles"] += 1
-    assert min(cut_off.values()) > 0, cut_off
+                halfway += any(file.split("/")[0] != "finished" and "/c." in file for file in now)
+    assert begun > 0
+    assert halfway > 0
     fill(path)
     assert equals_whole(path)
     assert verify(path) == []
