@@ -3,6 +3,7 @@
 records, snapshots: [runs, steps so far, ...];   carry: all that the next step needs
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -60,6 +61,43 @@ class Collected:
         return found, meta
 
 
+def fits(
+    kept: tuple[dict[str, np.ndarray], dict[str, Any]],
+    plan: driving.Plan,
+    carry: PyTree,
+    records: PyTree,
+    snapshots: PyTree,
+) -> bool:
+    """Whether something is what `packed` gives of a descent: names, shapes, types, step.
+
+    Args:
+        kept: what a store holds, which may be anything.
+        plan: of the whole descent.
+        carry: its shapes, as are the next two, of one block.
+        records: [runs, ticks, ...].
+        snapshots: [runs, slots, ...].
+    """
+    found, meta = kept
+    step = meta.get("step")
+    if type(step) is not int or not plan.first <= step < plan.last:
+        return False
+    steps = plan.records()
+    steps = steps[steps <= step]
+    late = int(plan.is_snapshot(steps).sum())
+    fields = records._asdict()
+    named = {**fields.pop("measures"), **fields}
+    shots = dict(enumerate(jax.tree.leaves(snapshots))) if late else {}
+    leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, _numbers), carry))
+    cut = lambda a, count: ((a.shape[0], count, *a.shape[2:]), a.dtype)  # noqa: E731
+    arrays = {f"carry.{i}": (a.shape, a.dtype) for i, a in enumerate(leaves)}
+    arrays |= {f"records.{name}": cut(a, len(steps)) for name, a in named.items()}
+    arrays |= {f"snapshots.{i}": cut(a, late) for i, a in shots.items()}
+    said = {"leaves": len(leaves), "records": list(named), "snapshots": list(map(str, shots))}
+    return meta == {"step": step, **said} and arrays == {
+        name: (a.shape, a.dtype) for name, a in found.items()
+    }
+
+
 def _joined(parts):
     names = parts[0] if parts else ()
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}
@@ -67,8 +105,12 @@ def _joined(parts):
 
 def to_host(array: Any) -> np.ndarray:
     """An array in host memory; a random key as its numbers."""
+    return np.asarray(_numbers(array))
+
+
+def _numbers(array):
     is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(array) if is_key else array)
+    return jax.random.key_data(array) if is_key else array
 
 
 def from_host(array: np.ndarray, like: Any) -> Any:

@@ -26,7 +26,7 @@ from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.axes import Axes, Role, traced
-from gdjax.sweeps.collected import Collected, from_host
+from gdjax.sweeps.collected import Collected, fits, from_host
 
 ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
 SAVE_SECONDS = 30.0  # how often a tile that takes longer saves its state
@@ -277,7 +277,8 @@ class Work:
             watch: is shown every piece.
             stop: asked after every piece.
         """
-        done = Collected(load())
+        kept = load()
+        done = Collected(kept if kept is not None and self._fits(kept) else None)
         saved_at = time.monotonic()
         for piece in self.pieces(self.grid.values(positions), done.saved):
             done.add(piece)
@@ -291,6 +292,11 @@ class Work:
             if stopping:
                 return None
         return self._variables(done)
+
+    def _fits(self, kept) -> bool:
+        """Whether a checkpoint, which may be a stranger's, is one of this sweep."""
+        _, records, snapshots = jax.eval_shape(self.program.jitted, *self._example)
+        return fits(kept, self.plan, self._example[0], records, snapshots)
 
     def _still(self, carry: block.Carry) -> bool:
         """Whether no run of the slab will move again."""

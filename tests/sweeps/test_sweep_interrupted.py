@@ -84,7 +84,10 @@ def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
             child = start()
             if kills % 4:  # in the middle of its tiles
                 assert hear() == "begun"
-                time.sleep(moments.uniform(0, 0.7))
+                until = time.monotonic() + 60
+                while not states(path) and time.monotonic() < until:
+                    time.sleep(0.002)
+                time.sleep(moments.uniform(0, 0.1))
             else:  # while it prepares
                 time.sleep(moments.uniform(0, 1))
             with contextlib.suppress(ProcessLookupError):
