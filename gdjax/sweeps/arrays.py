@@ -9,6 +9,8 @@ A parameter's name is its place in the pytree:
 """
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +21,6 @@ from jaxtyping import PyTree
 from gdjax.descent import outcome
 from gdjax.descent.driving import Plan
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
 from gdjax.problems.problem import Measure
 from gdjax.stores.layout import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
@@ -130,26 +131,40 @@ def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
 
 
 def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
-    """Arrays of a pytree by their place in it, joined by dots.
+    """Arrays of a pytree by their place in it: its keys, joined by dots.
 
-    Raises:
-        InputError: two of them would have the same name.
+    Names are names of files, on systems too that know no capitals. So all but letters, digits, `_`
+    and `-` is written as `%` and two hexadecimal digits a byte, and so are capitals where two names
+    would otherwise differ in nothing else. No two places have the same name.
 
     Examples:
-        >>> named_leaves("params", 3.0)
-        {'params': 3.0}
+        >>> named_leaves("params", {"mlp/~/linear_0": {"w": 1.0, "b": 2.0}})
+        {'params.mlp%2f%7e%2flinear_0.b': 2.0, 'params.mlp%2f%7e%2flinear_0.w': 1.0}
+        >>> named_leaves("params", {"W": 1.0, "w": 2.0, "Dense_0": 3.0})
+        {'params.Dense_0': 3.0, 'params.%57': 1.0, 'params.w': 2.0}
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    named = {
-        ".".join(filter(None, (prefix, jax.tree_util.keystr(path, simple=True, separator=".")))): a
-        for path, a in leaves
+    plain = [_name(prefix, path, _UNSAFE) for path, _ in leaves]
+    times = Counter(name.lower() for name in plain)
+    return {
+        name if times[name.lower()] == 1 else _name(prefix, path, _UNSAFE_OR_CAPITAL): leaf
+        for name, (path, leaf) in zip(plain, leaves, strict=True)
     }
-    if len(named) < len(leaves):
-        raise InputError(
-            f"{prefix}: two arrays have the same name, of {', '.join(named)}; keys of the "
-            f"parameters, joined by dots, must differ"
-        )
-    return named
+
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_UNSAFE_OR_CAPITAL = re.compile(r"[^a-z0-9_-]")
+
+
+def _hexadecimal(found):
+    return "".join(f"%{byte:02x}" for byte in found[0].encode(errors="surrogatepass"))
+
+
+def _name(prefix, path, escaped):
+    """A place as a name; keys that are empty become a `%` alone."""
+    keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
+    coded = [escaped.sub(_hexadecimal, key) for key in keys]
+    return ".".join([prefix, *(key or "%" for key in coded)])
 
 
 def storable(array: Any) -> np.ndarray:

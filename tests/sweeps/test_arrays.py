@@ -1,12 +1,15 @@
 """Names, types and places of a sweep's arrays."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gdjax.descent.driving import Plan
-from gdjax.errors import InputError
 from gdjax.problems.networks import Layer
 from gdjax.sweeps.arrays import layout, named_leaves, nbytes, storable
 from gdjax.sweeps.axes import axes, together
@@ -28,9 +31,32 @@ def test_a_leafs_name_is_its_place(tree, names):
     assert all(a is b for a, b in zip(named.values(), jax.tree.leaves(tree), strict=True))
 
 
-def test_two_leaves_of_one_name_are_an_error():
-    with pytest.raises(InputError, match="two arrays have the same name"):
-        named_leaves("params", {"a.b": 1.0, "a": {"b": 2.0}})
+KEYS = st.text(st.sampled_from("aAbB.%/~ 0é_") | st.characters(codec="utf-8"), max_size=4)
+TREES = st.recursive(
+    st.just(1.0), lambda inner: st.dictionaries(KEYS, inner, min_size=1, max_size=4), max_leaves=8
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TREES)
+def test_no_two_places_have_the_same_name_with_or_without_capitals(tree):
+    names = list(named_leaves("params", tree))
+    assert len({name.lower() for name in names}) == len(jax.tree.leaves(tree))
+    assert all(re.fullmatch(r"params(\.[\w%-]+)*", name, re.ASCII) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("tree", "names"),
+    [
+        ({"a.b": 1.0, "a": {"b": 2.0}}, ["params.a.b", "params.a%2eb"]),
+        ({"": 1.0, "..": 2.0}, ["params.%", "params.%2e%2e"]),
+        ({"Dense": {"Kernel": 1.0}}, ["params.Dense.Kernel"]),
+        ({"A": 1.0, "a": 2.0}, ["params.%41", "params.a"]),
+        ({"é": 1.0, "%c3%a9": 2.0}, ["params.%25c3%25a9", "params.%c3%a9"]),
+    ],
+)
+def test_names_that_are_no_names_of_files_are_written_otherwise(tree, names):
+    assert list(named_leaves("params", tree)) == names
 
 
 def test_short_floats_are_stored_exactly():
