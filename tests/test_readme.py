@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
-def test_examples_of_the_readme_run(tmp_path):
+@pytest.mark.parametrize("file", ["README.md", "docs/how_to_models.md"])
+def test_examples_run(file, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],
+        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / file)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

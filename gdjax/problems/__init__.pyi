@@ -19,3 +19,5 @@ from .networks import Network as Network
 from .problem import Measure as Measure
 from .problem import Problem as Problem
 from .problem import as_problem as as_problem
+from .problem import declared as declared
+from .supervised import supervised as supervised

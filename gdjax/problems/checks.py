@@ -261,7 +261,9 @@ def check_params(params: PyTree) -> None:
         if not is_array(leaf) and not isinstance(leaf, int | float | complex):
             raise InputError(
                 f"{name} = {leaf!r:.80} is not an array; keep functions, names and other settings "
-                f"out of params, in the cost's closure"
+                f"out of params, in the cost's closure: of a module of Equinox, params are "
+                f"eqx.filter(model, eqx.is_inexact_array), and eqx.combine(params, model) applies "
+                f"them"
             )
         dtype = leaf.dtype if is_array(leaf) else jnp.result_type(type(leaf))
         if not jnp.issubdtype(dtype, jnp.floating):

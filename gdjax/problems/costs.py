@@ -61,7 +61,7 @@ def cross_entropy(
 
 
 def accuracy(
-    outputs: Float[Array, "samples outputs"], labels: Num[Array, " samples"]
+    outputs: Float[Array, "*samples outputs"], labels: Num[Array, "*samples"]
 ) -> Float[Array, ""]:
     """Share of samples whose largest output is at their label; the first wins a tie."""
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)

@@ -20,10 +20,11 @@ from jaxtyping import Array, PyTree
 
 from gdjax.data.sets import load
 from gdjax.errors import InputError
-from gdjax.problems.costs import accuracy, quadratic
+from gdjax.problems.costs import quadratic
 from gdjax.problems.digits import flat
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.supervised import supervised
 
 
 def decayed(
@@ -51,31 +52,18 @@ def decayed(
     if not 0 <= decay < float("inf"):
         raise InputError(f"decayed: decay = {decay}, expected a number >= 0")
 
-    def predict(params, inputs):
-        return network.apply(params, jnp.asarray(inputs))
+    def apply(params, inputs):
+        return network.apply(params, inputs)
 
-    def loss(outputs, targets):
-        return jnp.mean(quadratic(outputs, jnp.asarray(targets)))
+    start = network.init if init is None else init
+    plain = supervised(start, apply, quadratic, data, test=test)
 
     def cost(params, batch):
         squares = sum(jnp.sum(layer.weights**2) for layer in params)
-        return loss(predict(params, batch[0]), batch[1]) + decay * squares
+        return plain.cost(params, batch) + decay * squares
 
-    def share_right(params, batch):
-        return accuracy(predict(params, batch[0]), jnp.asarray(batch[1]))
-
-    measures = {}
-    if test is not None:
-        measures["test_accuracy"] = Measure(share_right, test, long_name="test accuracy")
-    return Problem(
-        init=network.init if init is None else init,
-        cost=cost,
-        data=data,
-        measures=measures,
-        predict=predict,
-        loss=loss,
-        network=network,
-    )
+    accuracy = {} if test is None else {"test_accuracy": plain.measures["test_accuracy"]}
+    return dataclasses.replace(plain, cost=cost, measures=accuracy, network=network)
 
 
 def few_digits(

@@ -9,17 +9,18 @@ The network starts from random numbers, so its first guesses are right one time 
 (13002, 4000, 0.9)
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
-from gdjax.problems.costs import COSTS, accuracy, quadratic
+from gdjax.problems.costs import COSTS, quadratic
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.supervised import supervised
 
 
 def digits(
@@ -69,44 +70,26 @@ def digits(
             f"digits: samples = {samples}, expected 1 to {available}, the training images of "
             f"{dataset.name}"
         )
-    images, labels, test_images, test_labels = (
-        flat(dataset.train_images[:samples]),
-        dataset.train_labels[:samples],
-        flat(dataset.test_images),
-        dataset.test_labels,
-    )
+    images, labels = flat(dataset.train_images[:samples]), dataset.train_labels[:samples]
     network = Network(
         (images.shape[1], *widths, dataset.classes),
         activation=activation,
         output_activation="identity" if cost == "cross_entropy" else None,
         initializer=initializer,
+        input_scale=255,
     )
 
-    def predict(params, inputs, **settings):
-        pixels = jnp.asarray(inputs).astype(params[0].weights.dtype) / 255
-        return network.apply(params, pixels, **settings)
+    def without_temperature(params, inputs):
+        return network.apply(params, inputs)
 
-    def loss(outputs, targets):
-        return jnp.mean(per_sample(outputs, jnp.asarray(targets)))
-
-    if "sigmoid" in network.activations:
-
-        def mean_cost(params, batch, *, temperature=1.0):
-            return loss(predict(params, batch[0], temperature=temperature), batch[1])
-
-        def share_right(params, batch, *, temperature=1.0):
-            outputs = predict(params, batch[0], temperature=temperature)
-            return accuracy(outputs, jnp.asarray(batch[1]))
-
-    else:
-
-        def mean_cost(params, batch):
-            return loss(predict(params, batch[0]), batch[1])
-
-        def share_right(params, batch):
-            return accuracy(predict(params, batch[0]), jnp.asarray(batch[1]))
-
-    recorded = {
+    problem = supervised(
+        network.init,
+        network.apply if "sigmoid" in network.activations else without_temperature,
+        per_sample,
+        (images, labels),
+        test=(flat(dataset.test_images), dataset.test_labels),
+    )
+    provenance = {
         "problem": "digits",
         "name": dataset.name,
         "hash": dataset.hash,
@@ -116,20 +99,12 @@ def digits(
         "cost": cost,
         "samples": samples,
     }
-    return Problem(
-        init=network.init,
-        cost=mean_cost,
-        data=(images, labels),
-        measures={
-            "test_accuracy": Measure(
-                share_right, (test_images, test_labels), long_name="test accuracy"
-            )
-        },
+    return dataclasses.replace(
+        problem,
+        measures={"test_accuracy": problem.measures["test_accuracy"]},
         baseline=_baseline(per_sample, labels, dataset.classes, cost),
-        predict=predict,
-        loss=loss,
         network=network,
-        provenance=recorded if isinstance(cost, str) else None,
+        provenance=provenance if isinstance(cost, str) else None,
     )
 
 

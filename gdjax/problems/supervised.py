@@ -1,0 +1,171 @@
+"""A problem out of a model: any pair of functions that start it and apply it.
+
+    C(w) = mean_i loss(apply(w, x_i), y_i)
+
+The simplest model is a straight line:
+
+>>> import jax.numpy as jnp
+>>> x = jnp.arange(4.0)[:, None]
+>>> line = supervised(
+...     init=lambda key: {"slope": jnp.zeros(()), "offset": jnp.ones(())},
+...     apply=lambda p, x: p["slope"] * x + p["offset"],
+...     loss=lambda outputs, targets: (outputs - targets) ** 2,
+...     data=(x, 2 * x),
+... )
+>>> float(line.cost(line.init(None), line.data))
+9.0
+
+A model that is another one in training (dropout, statistics of the batch) says so by its keywords:
+`apply(params, x, *, train, key, state)` makes the cost that is descended with `train=True`, and the
+evaluation that is recorded with `train=False`.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from gdjax.errors import InputError
+from gdjax.problems.costs import accuracy
+from gdjax.problems.problem import Measure, Problem, declared, given_to
+
+
+def supervised(
+    init: Callable[..., PyTree],
+    apply: Callable[..., Any],
+    loss: Callable[[Array, Array], Array],
+    data: PyTree,
+    *,
+    test: PyTree = None,
+    mixes: bool = False,
+) -> Problem:
+    """Prediction, cost, test cost and test accuracy of a model, as one Problem.
+
+    Args:
+        init: `init(key, **settings) -> params`, or `-> (params, state)` where `apply` declares
+            `state`.
+        apply: `apply(params, inputs, **settings) -> outputs`. It may declare keyword-only `train`,
+            whether it is descended or looked at; `key`, a random key of its own at each step of
+            each run, in evaluation always the same; `step`, the step's number; `state`, what the
+            model carries beside its parameters, and then it returns `(outputs, state)`. Its other
+            keywords with defaults can be swept.
+        loss: `loss(outputs, targets)`, one number a sample or their mean.
+        data: `(inputs, targets)` with a common leading sample axis; inputs are any pytree.
+        test: the same, held out: measured as `test_cost`, and as `test_accuracy` where targets are
+            labels and outputs have one number a class.
+        mixes: whether a sample's outputs in training depend on the other samples of its batch
+            (statistics of the batch): then the cost is never taken in chunks.
+
+    Raises:
+        InputError: data that are no pair, or functions that do not fit each other.
+
+    Examples:
+        Dropout is on in the cost and off in the evaluation:
+
+        >>> def apply(w, x, *, train, key):
+        ...     return x * w * (2 * jax.random.bernoulli(key, 0.5, x.shape) if train else 1)
+        >>> dropped = supervised(
+        ...     init=lambda key: jnp.ones(()),
+        ...     apply=apply,
+        ...     loss=lambda outputs, targets: (outputs - targets) ** 2,
+        ...     data=(jnp.ones(8), jnp.ones(8)),
+        ... )
+        >>> float(dropped.evaluation(jnp.ones(()), dropped.data))
+        0.0
+        >>> float(dropped.cost(jnp.ones(()), dropped.data, key=jax.random.key(0)))
+        1.0
+    """
+    for name, pair in (("data", data), ("test", test)):
+        if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise InputError(
+                f"supervised: {name} is of type {type(pair).__name__}, expected the pair "
+                f"(inputs, targets)"
+            )
+    settings, given = declared(apply), given_to(apply)
+    trained = "train" in settings
+    settings.pop("train", None)
+    stateful = "state" in given
+
+    def outputs(params, inputs, train, keywords):
+        """What the model says, and its next state."""
+        if trained:
+            keywords = {**keywords, "train": train}
+        if not train and "key" in given:
+            keywords = {**keywords, "key": jax.random.key(0)}
+        found = apply(params, inputs, **keywords)
+        return found if stateful else (found, None)
+
+    def mean_loss(outputs, targets):
+        return jnp.mean(loss(outputs, jax.tree.map(jnp.asarray, targets)))
+
+    def cost(params, batch, **keywords):
+        found, state = outputs(params, batch[0], True, keywords)
+        value = mean_loss(found, batch[1])
+        return (value, state) if stateful else value
+
+    def evaluation(params, batch, **keywords):
+        return mean_loss(outputs(params, batch[0], False, keywords)[0], batch[1])
+
+    def predict(params, inputs, **keywords):
+        return outputs(params, inputs, False, keywords)[0]
+
+    def share_right(params, batch, **keywords):
+        found, _ = outputs(params, batch[0], False, keywords)
+        return accuracy(found, jnp.asarray(batch[1]))
+
+    frozen = tuple(name for name in given if name != "key")
+    _declare(cost, ("params", "batch"), given, settings)
+    _declare(predict, ("params", "inputs"), frozen, settings)
+    for function in (evaluation, share_right):
+        _declare(function, ("params", "batch"), frozen, settings)
+    measures = {}
+    if test is not None:
+        measures["test_cost"] = Measure(evaluation, test, long_name="test cost")
+        if _classifies(init, predict, stateful, test):
+            measures["test_accuracy"] = Measure(share_right, test, long_name="test accuracy")
+    return Problem(
+        init=init,
+        cost=cost,
+        data=tuple(data),
+        evaluation=evaluation if trained or (stateful and "key" not in given) else None,
+        mixes=mixes,
+        measures=measures,
+        predict=predict,
+        loss=mean_loss,
+    )
+
+
+def _declare(function, positional, given, settings):
+    """Give a function that passes its keywords on the signature that says which."""
+    Parameter = inspect.Parameter
+    function.__signature__ = inspect.Signature(
+        [
+            *(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in positional),
+            *(Parameter(name, Parameter.KEYWORD_ONLY) for name in given),
+            *(
+                Parameter(name, Parameter.KEYWORD_ONLY, default=default)
+                for name, default in settings.items()
+            ),
+        ]
+    )
+
+
+def _classifies(init, predict, stateful, test):
+    """Whether targets are labels, and outputs have one number a class for each of them."""
+    inputs, labels = test
+    if not hasattr(labels, "dtype") or not np.issubdtype(labels.dtype, np.integer):
+        return False
+
+    def start(key, inputs):
+        made = init(key)
+        params, state = made if stateful else (made, None)
+        at = {"state": state, "step": 0}
+        return predict(params, inputs, **{name: at[name] for name in given_to(predict)})
+
+    found = jax.eval_shape(start, jax.random.key(0), inputs)
+    shape = tuple(getattr(found, "shape", ()))
+    return len(shape) == labels.ndim + 1 and shape[:-1] == labels.shape and shape[-1] > 1

@@ -1,0 +1,151 @@
+"""A problem out of a model says what its two functions say, in training and looked at."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.problems import declared, supervised
+from gdjax.problems.problem import given_to
+
+KEY = jax.random.key(0)
+X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+LABELS = np.array([0, 1, 1, 0, 1, 1])
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
+def start(key):
+    return jax.random.normal(key, (3, 2))
+
+
+def by_hand(w, x, labels):
+    """Mean of -log softmax(x w) at the labels, in float64."""
+    z = np.asarray(x, float) @ np.asarray(w, float)
+    z = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return -z[np.arange(len(labels)), labels].mean()
+
+
+def test_cost_prediction_and_measures_of_a_plain_model():
+    problem = supervised(
+        start, lambda w, x: x @ w, cross_entropy, (X, LABELS), test=(X[:4], LABELS[:4])
+    )
+    w = problem.init(KEY)
+    np.testing.assert_allclose(problem.cost(w, problem.data), by_hand(w, X, LABELS), rtol=1e-6)
+    np.testing.assert_array_equal(problem.predict(w, X), X @ w)
+    assert float(problem.loss(problem.predict(w, X), LABELS)) == float(problem.cost(w, (X, LABELS)))
+    assert problem.evaluation is None  # the cost is its own
+    found = {name: float(m.function(w, m.data)) for name, m in problem.measures.items()}
+    right = np.mean(np.argmax(X[:4] @ np.asarray(w), axis=1) == LABELS[:4])
+    assert found == {
+        "test_cost": pytest.approx(by_hand(w, X[:4], LABELS[:4]), rel=1e-6),
+        "test_accuracy": right,
+    }
+    gd.problems.check(problem, w)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets"),
+    [
+        (lambda w, x: x @ w, X[:, :2]),  # numbers
+        (lambda w, x: x @ w[:, :1], LABELS),  # one number for two classes
+        (lambda w, x: x @ w[:, 0], LABELS),
+        (lambda w, x: x @ w, LABELS[:, None]),
+    ],
+)
+def test_only_labels_have_an_accuracy(outputs, targets):
+    def loss(outputs, targets):
+        return jnp.sum(outputs) ** 2
+
+    problem = supervised(start, outputs, loss, (X, targets), test=(X, targets))
+    assert list(problem.measures) == ["test_cost"]
+
+
+def test_accuracy_of_sequences():
+    """A label a place: outputs are [samples, places, classes]."""
+    x, labels = np.eye(3, dtype=np.float32)[None].repeat(2, 0), np.array([[0, 1, 1], [1, 1, 0]])
+    problem = supervised(start, lambda w, x: x @ w, cross_entropy, (x, labels), test=(x, labels))
+    w = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    measure = problem.measures["test_accuracy"]
+    assert float(measure.function(w, measure.data)) == pytest.approx(4 / 6)
+
+
+def test_settings_of_the_model_are_settings_of_everything():
+    def apply(w, x, *, sharpness=2.0):
+        return sharpness * x @ w
+
+    problem = supervised(start, apply, cross_entropy, (X, LABELS), test=(X, LABELS))
+    functions = [problem.cost, problem.predict, *(m.function for m in problem.measures.values())]
+    assert all(declared(function) == {"sharpness": 2.0} for function in functions)
+    w = problem.init(KEY)
+    for sharpness in (2.0, 0.5):
+        given = {} if sharpness == 2 else {"sharpness": sharpness}
+        found = problem.cost(w, (X, LABELS), **given)
+        np.testing.assert_allclose(found, by_hand(sharpness * w, X, LABELS), rtol=1e-6)
+
+
+def model(w, x, *, train, key, state, rate=0.1):
+    """Inputs that are shifted by their mean, in training also by noise."""
+    mean = jnp.expand_dims(x.mean(0) if train else state, 0)
+    noise = jax.random.normal(key, x.shape) if train else 0.0
+    return (x - mean + noise) @ w, (1 - rate) * state + rate * x.mean(0)
+
+
+def test_training_and_looking_are_two_things():
+    problem = supervised(
+        lambda key: (start(key), jnp.ones(3)),
+        model,
+        cross_entropy,
+        (X, LABELS),
+        test=(X, LABELS),
+        mixes=True,
+    )
+    assert given_to(problem.cost) == ("key", "state")
+    assert (problem.random, problem.stateful, problem.mixes) == (True, True, True)
+    for function in (problem.evaluation, problem.measures["test_cost"].function, problem.predict):
+        assert given_to(function) == ("state",)
+        assert declared(function) == {"rate": 0.1}
+    w, state = problem.begin(KEY)
+    value, after = problem.cost(w, problem.data, key=KEY, state=state)
+    noise = np.asarray(jax.random.normal(KEY, X.shape))
+    np.testing.assert_allclose(value, by_hand(w, X - X.mean(0) + noise, LABELS), rtol=1e-5)
+    np.testing.assert_allclose(after, 0.9 + 0.1 * X.mean(0), rtol=1e-5)
+    seen = problem.evaluation(w, problem.data, state=state)
+    np.testing.assert_allclose(seen, by_hand(w, X - 1, LABELS), rtol=1e-5)
+    np.testing.assert_allclose(problem.predict(w, X, state=state), (X - 1) @ w, rtol=1e-5)
+
+
+def test_a_model_that_is_always_random_is_looked_at_with_fixed_keys():
+    def apply(w, x, *, key):
+        return (x + jax.random.normal(key, x.shape)) @ w
+
+    problem = supervised(start, apply, cross_entropy, (X, LABELS), test=(X, LABELS))
+    assert problem.evaluation is None
+    assert problem.random
+    w = problem.init(KEY)
+    first, again = (problem.predict(w, X) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert set(problem.measures) == {"test_cost", "test_accuracy"}
+
+
+def test_inputs_may_be_a_tree():
+    data = ({"left": X, "right": 2 * X}, X[:, :2])
+    problem = supervised(
+        start,
+        lambda w, x: (x["left"] + x["right"]) @ w,
+        lambda outputs, targets: (outputs - targets) ** 2,
+        data,
+    )
+    w = problem.init(KEY)
+    expected = np.mean((3 * X @ np.asarray(w) - X[:, :2]) ** 2)
+    np.testing.assert_allclose(problem.cost(w, data), expected, rtol=1e-5)
+    assert problem.samples == 6
+
+
+@pytest.mark.parametrize("name", ["data", "test"])
+def test_what_is_no_pair_is_named(name):
+    pairs = {"data": (X, LABELS), "test": (X, LABELS)} | {name: X}
+    with pytest.raises(InputError, match=f"{name} is of type ndarray, expected the pair"):
+        supervised(start, lambda w, x: x @ w, cross_entropy, **pairs)
