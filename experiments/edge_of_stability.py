@@ -116,8 +116,7 @@ def linear_outputs(problem: gd.Problem) -> gd.Problem:
     network = dataclasses.replace(problem.network, output_activation="identity")
 
     def cost(params, batch):
-        pixels = batch[0].astype(params[0].weights.dtype) / 255
-        return jnp.mean(quadratic(network.apply(params, pixels), jnp.asarray(batch[1])))
+        return jnp.mean(quadratic(network.apply(params, batch[0]), jnp.asarray(batch[1])))
 
     return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
 

@@ -14,6 +14,7 @@ Expected: before training 10 % of test digits right, whatever the start; afterwa
 every initialiser at its best scale, and 10 % for every one at a hundred times its own.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import common
@@ -57,10 +58,11 @@ class Config:
 
 def slope_of_layer(network: gd.problems.Network, layer: int):
     """The mean over neurons and images of 4 s (1 - s) in a hidden layer, the first is 1."""
-    inner = gd.problems.Network(network.widths[: layer + 1])
+    widths = network.widths[: layer + 1]
+    inner = dataclasses.replace(network, widths=widths, output_activation=None)
 
     def slope(params, images):
-        s = inner.apply(params[:layer], images.astype(params[0].weights.dtype) / 255)
+        s = inner.apply(params[:layer], images)
         return jnp.mean(4 * s * (1 - s))
 
     return slope

@@ -128,7 +128,7 @@ def single(config: Config, problem, ends, first, second):
     """Cost and accuracy along every kind of path between some pairs: [pair, kind, t]."""
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, key = problem.network, jax.random.key(1)
-    inputs = problem.data[0][: config.images].astype(np.float32) / 255
+    inputs = problem.data[0][: config.images]
     matched = minima.match_pairs(network, ends, first, second, key=key)
     by_weights = jax.vmap(lambda one, how: minima.arrange(network, one, how))(
         a, matched.arrangement

@@ -81,8 +81,8 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
 
         z = [1 a b] [W x; D_1 x; D_2 x] + bias,   all else as it was
 
-    The inputs may be scaled before the first layer (pixels / 255), but not shifted, and the cost
-    may depend on the first layer in no other way (no weight decay): a few samples are tried.
+    Inputs may be scaled before the first layer, as `Network.input_scale` does, but not shifted; and
+    the cost may depend on it in no other way (no weight decay). A few samples are tried.
 
     Args:
         problem: with a network whose parameters are its layers.

@@ -21,6 +21,7 @@ matching never makes them larger. Everything happens on the host, in float64.
 Source: Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (signs are ours).
 """
 
+import dataclasses
 from functools import partial
 from typing import NamedTuple
 
@@ -170,7 +171,7 @@ def match_activations(
         network: the layers of both.
         params: is rearranged.
         reference: stays as it is.
-        inputs: what the networks see (for `gdjax.problems.digits`, pixels / 255).
+        inputs: of the networks, such as those of the problem's data.
 
     Returns:
         The match; its distances are roots of the sum above, not distances of weights.
@@ -243,7 +244,8 @@ def _scales(network, params):
 
 def _activity(network, params, inputs, number):
     """[neurons, samples] / sqrt(samples), so that sums of squares are means over samples."""
-    part = Network(network.widths[: number + 2], network.activation)
+    widths = network.widths[: number + 2]
+    part = dataclasses.replace(network, widths=widths, output_activation=None)
     with jax.default_matmul_precision("highest"):
         values = np.asarray(part.apply(params[: number + 1], jnp.asarray(inputs)), float).T
     values = values - FLIPS.get(network.activation, 0.0) / 2

@@ -143,21 +143,21 @@ def _costs(problem, params, data, first, second, arrangement, *, points, devices
     params = jax.tree.map(jnp.asarray, params)
     dtype = jnp.result_type(*jax.tree.leaves(params))
     t = jnp.linspace(0, 1, points, dtype=dtype)
-    scale = _pixel_scale(problem, params, data)
+    alone = _of_outputs_alone(problem, data)
     samples = jax.tree.leaves(data)[0].shape[0] if data is not None else 0
     length = chunk_length(samples) if samples else 0
     pairs = jax.tree.map(np.asarray, (first, second, arrangement))
     total = np.zeros((len(first), points))
-    begins = range(0, samples, length) if scale is not None else [0]
+    begins = range(0, samples, length) if alone else [0]
     for begin in begins:
-        if scale is None:
+        if not alone:
             evaluate = _Whole(problem.cost, problem.network)
             shared = (params, jax.tree.map(jnp.asarray, data))
             share, size = 1.0, sum(leaf[0].nbytes for leaf in jax.tree.leaves(params))
         else:
             inputs, targets = jax.tree.map(lambda a, b=begin: a[b : b + length], data)
             evaluate = _Behind(problem.loss, problem.network)
-            sums = _first_sums(params[0].weights, jnp.asarray(inputs), scale)
+            sums = _first_sums(params[0].weights, jnp.asarray(inputs), problem.network.input_scale)
             shared = (sums, _without_inputs(params), jnp.asarray(targets))
             share = len(inputs) / samples
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
@@ -223,7 +223,7 @@ class _Behind(NamedTuple):
 def _first_sums(weights, inputs, scale):
     """What flows into the first layer, without biases: [runs, neurons, samples]."""
     runs, neurons, pixels = weights.shape
-    x = inputs.astype(weights.dtype) * scale
+    x = inputs.astype(weights.dtype) / scale
     flat = jnp.matmul(weights.reshape(-1, pixels), x.T, precision="highest")
     return flat.reshape(runs, neurons, -1)
 
@@ -234,30 +234,23 @@ def _without_inputs(params):
     return (Layer(jnp.zeros_like(weights[..., :1]), bias), *behind)
 
 
-def _pixel_scale(problem, params, data):
-    """The s for which the cost is loss(network(s inputs), targets), or None if there is none.
+def _of_outputs_alone(problem, data):
+    """Whether the cost is loss(network(inputs), targets): tried on a few samples.
 
-    A Problem does not say how its predictions come from its network. So it is tried out on a few
-    samples, and if no s fits, paths are followed with the problem's cost as it is.
+    Where it is not (weight decay, say), paths are followed with the problem's cost as it is.
     """
     network = problem.network
     known = network is not None and problem.loss is not None and len(network.widths) > 2
     if not known or not isinstance(data, tuple) or len(data) != 2 or jnp.ndim(data[0]) != 2:
-        return None
-    inputs, targets = jax.tree.map(lambda a: jnp.asarray(a[:CHECKED]), data)
+        return False
     one = network.init(jax.random.key(0))
 
     @jax.jit
-    def costs(one, inputs, targets):
-        x = inputs.astype(one[0].weights.dtype)
-        trials = [problem.loss(network.apply(one, x * s), targets) for s in scales]
-        return problem.cost(one, (inputs, targets)), trials
+    def costs(one, few):
+        return problem.cost(one, few), problem.loss(network.apply(one, few[0]), few[1])
 
-    scales = (1.0, 1 / 255)
-    wanted, trials = costs(one, inputs, targets)
-    errors = [abs(float(trial) - float(wanted)) for trial in trials]
-    best = int(np.argmin(errors))
-    return scales[best] if errors[best] <= 1e-5 * abs(float(wanted)) else None
+    wanted, found = costs(one, jax.tree.map(lambda a: jnp.asarray(a[:CHECKED]), data))
+    return abs(float(found) - float(wanted)) <= 1e-5 * abs(float(wanted))
 
 
 def _unchanged(network, pairs):

@@ -14,6 +14,7 @@ gradient product, dZ @ X, needs no transposition, with or without `vmap` over ne
 batches of 32).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -84,9 +85,11 @@ class Network:
         initializer: how weights start, one of `INITIALIZERS`: "normal" N(0, 1), "fan_in"
             N(0, 1/fan-in), "glorot" N(0, 2/(fan-in + fan-out)), "he" N(0, 2/fan-in), "uniform"
             U(-1, 1). Biases start at 0.
+        input_scale: inputs are divided by it before the first layer: 255 for pixels that are bytes.
 
     Raises:
-        InputError: fewer than two widths, a width below 1, an unknown name.
+        InputError: fewer than two widths, a width below 1, an unknown name, a scale that is not
+            positive and finite.
 
     Examples:
         >>> network = Network((2, 3, 1), activation="tanh")
@@ -103,6 +106,7 @@ class Network:
     activation: str = "sigmoid"
     output_activation: str | None = None
     initializer: str = "fan_in"
+    input_scale: float | int = 1.0
 
     def __post_init__(self):
         whole = all(isinstance(width, int | np.integer) for width in self.widths)
@@ -112,6 +116,10 @@ class Network:
                 f"width, whole numbers >= 1, such as (784, 16, 16, 10)"
             )
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        if not 0 < self.input_scale < math.inf:
+            raise InputError(
+                f"Network: input_scale = {self.input_scale}, expected a positive number"
+            )
         for argument, table in (
             ("activation", ACTIVATIONS),
             ("output_activation", ACTIVATIONS),
@@ -151,12 +159,14 @@ class Network:
     def apply(
         self,
         params: tuple[Layer, ...],
-        inputs: Num[Array, "samples inputs"],
+        inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
         *,
         temperature: ScalarLike = 1.0,
     ) -> Float[Array, "samples outputs"]:
         """Outputs of the last layer; sigmoids are s(z / temperature), so 0 makes them steps."""
-        a = inputs.astype(params[0].weights.dtype).T
+        a = jnp.asarray(inputs).astype(params[0].weights.dtype).T
+        if self.input_scale != 1:
+            a = a / self.input_scale
         for layer, name in zip(params, self.activations, strict=True):
             z = layer.weights @ a + layer.bias[:, None]
             a = _sigmoid(z, temperature) if name == "sigmoid" else ACTIVATIONS[name](z)

@@ -53,7 +53,7 @@ def test_the_start_between_learns(found):
 
 
 def test_slopes_are_those_of_sigmoids_by_hand():
-    network = gd.problems.Network((6, 4, 3, 2))
+    network = gd.problems.Network((6, 4, 3, 2), input_scale=255)
     params = network.init(jax.random.key(0))
     images = jnp.arange(30, dtype=np.uint8).reshape(5, 6) * 8
     a = np.asarray(images) / 255

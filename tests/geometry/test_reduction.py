@@ -109,7 +109,7 @@ def shifted(problem):
     """Pixels from -1/2 to 1/2: the first layer sees more than its products with the pixels."""
 
     def cost(params, batch):
-        pixels = jnp.asarray(batch[0]).astype(jnp.float32) / 255 - 0.5
+        pixels = jnp.asarray(batch[0]).astype(jnp.float32) - 255 / 2
         return problem.loss(problem.network.apply(params, pixels), batch[1])
 
     return dataclasses.replace(problem, cost=cost)

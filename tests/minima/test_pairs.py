@@ -19,24 +19,21 @@ RNG = np.random.default_rng(0)
 def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), samples=70, scale=1):
     """A network with everything that `digits` gives, on random inputs."""
     output = "identity" if cost == "cross_entropy" else None
-    network = Network(widths, activation=activation, output_activation=output)
+    network = Network(widths, activation, output, input_scale=scale)
     per_sample = {"quadratic": gd.problems.quadratic, "cross_entropy": gd.problems.cross_entropy}[
         cost
     ]
-    x = RNG.normal(size=(samples, widths[0])) / scale
+    x = RNG.normal(size=(samples, widths[0])) * scale
     data = (x.astype(np.float32), RNG.integers(0, widths[-1], samples))
-
-    def predict(params, inputs):
-        return network.apply(params, jnp.asarray(inputs) * scale)
 
     def loss(outputs, targets):
         return jnp.mean(per_sample(outputs, jnp.asarray(targets)))
 
     return gd.Problem(
         init=network.init,
-        cost=lambda params, batch: loss(predict(params, batch[0]), batch[1]),
+        cost=lambda params, batch: loss(network.apply(params, batch[0]), batch[1]),
         data=data,
-        predict=predict,
+        predict=network.apply,
         loss=loss,
         network=network,
     )
@@ -88,9 +85,8 @@ def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, s
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
     found = barriers(problem, runs, key=KEY, points=9)
-    # Widths (7, 3) have no hidden layer, and 255 is no scale that is tried: the plain way.
-    fast = scale != 255 and len(widths) > 2
-    assert (pairs._pixel_scale(problem, runs, problem.data) is not None) == fast
+    # Without a hidden layer there is nothing to save.
+    assert pairs._of_outputs_alone(problem, problem.data) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
         plain = directly(problem, a, b, 9)
@@ -162,7 +158,7 @@ def test_digits_take_the_short_way_and_other_data_can_be_asked():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
-    assert pairs._pixel_scale(problem, runs, problem.data) == 1 / 255
+    assert pairs._of_outputs_alone(problem, problem.data)
     found = barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
     a, b = of_run(runs, 0), of_run(runs, 2)
     middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)

@@ -74,6 +74,8 @@ def test_the_count_is_that_of_the_parameters(widths):
         ({"widths": (784, 16.5, 10)}, r"widths = \(784, 16.5, 10\).*whole numbers"),
         ({"activation": "sigmiod"}, "activation = 'sigmiod' is unknown; choose one of sigmoid"),
         ({"output_activation": "softmax"}, "output_activation = 'softmax'"),
+        ({"input_scale": 0}, "input_scale = 0, expected a positive number"),
+        ({"input_scale": float("nan")}, "input_scale = nan"),
         ({"initializer": "xavier"}, "initializer = 'xavier' is unknown; .*glorot"),
     ],
 )
@@ -148,6 +150,15 @@ def test_bytes_are_taken_as_numbers():
     pixels = jnp.array([[0, 7, 255]], jnp.uint8)
     np.testing.assert_array_equal(
         network.apply(params, pixels), network.apply(params, pixels.astype(jnp.float32))
+    )
+
+
+def test_inputs_are_divided_by_their_scale():
+    plain, scaled = Network((3, 2)), Network((3, 2), input_scale=255)
+    params = plain.init(KEY)
+    pixels = np.array([[0, 51, 255]], np.uint8)
+    np.testing.assert_allclose(
+        scaled.apply(params, pixels), plain.apply(params, pixels / 255.0), rtol=1e-6
     )
 
 
