@@ -103,7 +103,8 @@ def layout(
             variables[name.replace("params", prefix, 1)] = Variable(
                 (*dims, *own, *inner),
                 np.float32 if _short(leaf.dtype) else np.dtype(leaf.dtype),
-                {"long_name": f"{long_name}: {name}", "units": "1"},
+                {"long_name": f"{long_name}: {name}", "units": "1"}
+                | ({"comment": f"computed as {leaf.dtype}"} if _short(leaf.dtype) else {}),
             )
     return Layout(sizes, dict(zip(dims, box, strict=True)), variables, coordinates)
 

@@ -1,5 +1,6 @@
 """A problem out of a model says what its two functions say, in training and looked at."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,6 +143,18 @@ def test_inputs_may_be_a_tree():
     expected = np.mean((3 * X @ np.asarray(w) - X[:, :2]) ** 2)
     np.testing.assert_allclose(problem.cost(w, data), expected, rtol=1e-5)
     assert problem.samples == 6
+
+
+def test_a_whole_module_of_equinox_is_told_the_line_that_takes_it_apart():
+    whole = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
+    with pytest.raises(InputError, match=r"params are eqx\.filter\(model, eqx\.is_inexact_array\)"):
+        gd.descend(
+            supervised(lambda key: whole, lambda m, x: jax.vmap(m)(x), cross_entropy, (X, LABELS)),
+            optax.sgd(0.1),
+            whole,
+            1,
+            key=KEY,
+        )
 
 
 @pytest.mark.parametrize("name", ["data", "test"])

@@ -14,7 +14,7 @@ from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem
-from gdjax.sweeps import axes, sweep
+from gdjax.sweeps import axes, params_of, sweep
 from gdjax.sweeps.plan import draft, fit
 
 RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon differs altogether
@@ -257,6 +257,12 @@ def test_short_floats(dtype, stored, tmp_path):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(np.uint32(3)), 0), seed)
         start = init(key)["w"].astype(jnp.float32)
         np.testing.assert_array_equal(runs["params.w"].sel(seed=seed)[0], start)
+        kept = params_of(runs, init(key), {"learning_rate": 0, "seed": seed})["w"]
+        assert kept.dtype == dtype
+        np.testing.assert_array_equal(kept, init(key)["w"])
+    assert runs["params.w"].attrs.get("comment") == (
+        "computed as bfloat16" if dtype == "bfloat16" else None
+    )
 
 
 # Compilation
