@@ -17,6 +17,7 @@ def summary(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.long
 def test_on_the_spot_it_shows_way_and_end(tmp_path, capsys):
     main(
         [
@@ -55,6 +56,7 @@ def test_on_the_spot_it_shows_way_and_end(tmp_path, capsys):
     assert "explained by its plane" in printed
 
 
+@pytest.mark.long
 def test_a_run_of_a_store_is_seen_where_it_ended(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2))
@@ -118,6 +120,7 @@ def test_a_function_of_two_parameters_has_planes_too(tmp_path):
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"planes.png"}
 
 
+@pytest.mark.long
 def test_from_a_file_there_is_no_way_to_be_seen(tmp_path, capsys):
     main(["train", "--steps", "3", "--widths", "4", "--out", str(tmp_path)])
     file = str(tmp_path / "params.npz")

@@ -74,6 +74,7 @@ def networks(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_networks_are_told_by_cost_accuracy_and_barriers(networks):
     told, found = summary(networks), opened(networks)
     costs = [row["cost"] for row in told["minima"]]
@@ -86,6 +87,7 @@ def test_networks_are_told_by_cost_accuracy_and_barriers(networks):
     assert not (networks / "basins.png").exists()
 
 
+@pytest.mark.long
 def test_the_store_alone_gives_the_same_census(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
     first, again = opened(networks), opened(tmp_path)

@@ -55,6 +55,7 @@ def test_a_run_of_a_store(tmp_path):
     )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_nothing")
 def test_parameters_that_train_wrote(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"

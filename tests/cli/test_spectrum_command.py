@@ -37,6 +37,7 @@ def run(out, *arguments):
     return json.loads((out / "summary.json").read_text())
 
 
+@pytest.mark.long
 def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, capsys):
     store, at = trained
     flags = ["--largest", "3", "--smallest", "1", "--probes", "60"]

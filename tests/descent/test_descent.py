@@ -156,6 +156,7 @@ def test_the_problems_own_measures_are_watched_unless_others_are_given():
 # -- going on
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize(
     "optimizer",
@@ -251,6 +252,7 @@ def programs(monkeypatch):
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize(
     "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
@@ -290,6 +292,7 @@ def longest_constant(text):
     return max((len(found) for found in re.findall(r"dense<[^>]*>", text)), default=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_data_are_arguments_of_the_program_and_not_in_it(lowered, batch_size):
     x = RNG.normal(size=(500, 20)).astype(np.float32)

@@ -182,6 +182,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_does_what_a_plain_loop_does(name):
     optimizer = OPTIMIZERS[name]
@@ -208,6 +209,7 @@ def test_every_optimizer_does_what_a_plain_loop_does(name):
 # -- other people's models
 
 
+@pytest.mark.long
 def test_a_flax_model_in_a_few_lines():
     model = nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)])
     x = X[:, None]

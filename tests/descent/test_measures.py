@@ -58,6 +58,7 @@ def test_one_sample_a_batch_over_all_samples_is_the_definition():
     assert taken(measure) == pytest.approx(noise(slopes()), rel=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
     batches = 4

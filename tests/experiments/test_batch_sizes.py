@@ -8,6 +8,8 @@ from batch_sizes import Config
 
 from gdjax.errors import InputError
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(batch_sizes=(32, 4000), epochs=(2, 3), rates=3, seeds=2, timed_epochs=1, repeats=1)
 
 

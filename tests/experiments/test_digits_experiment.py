@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from digits import Config
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(epochs=6, random_networks=16)
 
 

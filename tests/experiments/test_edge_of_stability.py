@@ -8,6 +8,8 @@ import pytest
 import xarray as xr
 from edge_of_stability import Config
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     rates=(0.04, 0.06),
     steps=12_000,

@@ -7,6 +7,8 @@ from gradient_anatomy import Config
 
 from gdjax.errors import InputError
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(widths=(8,), epochs=(0, 1), top=6)
 
 

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from gradient_flow import Config
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(samples=40, digit_rate=0.4, digit_time=8.0, times=5)
 
 

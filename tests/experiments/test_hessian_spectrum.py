@@ -12,6 +12,8 @@ from jax.flatten_util import ravel_pytree
 import gdjax as gd
 from gdjax.geometry import gauss_newton_vector_product, hessian
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     epochs=(0, 2),
     shown=(0, 2),

@@ -9,6 +9,8 @@ from initializations import Config
 
 import gdjax as gd
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     initializers=("normal", "fan_in"),
     scales=3,

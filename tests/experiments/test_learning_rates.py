@@ -8,6 +8,8 @@ from learning_rates import Config
 from gdjax.descent import OUTCOMES
 from gdjax.errors import InputError
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(lowest=0.003, highest=300.0, rates=6, seeds=3, epochs=2, halvings=2)
 RATIO = 10.0  # from one rate to the next
 

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from local_minima import Config
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     seeds=12,
     hidden=(2,),

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from loss_landscape import BRANCHES, VIEWS, Config
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(epochs=3, snapshots=10, points=7, samples=1000)
 
 

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from mode_connectivity import Config
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     samples=500,
     widths=(16,),

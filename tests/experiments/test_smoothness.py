@@ -9,6 +9,8 @@ from smoothness import Config
 
 import gdjax as gd
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     temperatures=(0.5, 0.03125, 0.0009765625, 0.0),
     learning_rates=(0.01, 1.0),

@@ -12,6 +12,8 @@ from trainability_boundary import Config
 from gdjax.errors import InputError
 from gdjax.geometry import fractal
 
+pytestmark = pytest.mark.long  # trains networks
+
 SMALL = Config(
     width=4,
     samples=20,

@@ -32,6 +32,7 @@ def at_points(function, points, *tolerances):
     return [jax.tree.map(lambda a, i=i: np.asarray(a[i]), found) for i in range(len(tolerances))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda f: f.name)
 def test_critical_points_of_functions_are_told_apart(function):
     points = np.array([point.x for point in function.critical_points])
@@ -114,6 +115,7 @@ def at_zero():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [40, 520])
 @pytest.mark.parametrize("name", SPECTRA)
 def test_planted_points_below_and_above_the_dense_limit(at_zero, name, n):
@@ -143,6 +145,7 @@ def test_a_slope_is_not_stationary_whatever_the_hessian_says(at_zero, n):
     assert float(found.gradient_norm) == pytest.approx(norm, rel=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [40, 520])
 def test_residuals_too_large_leave_it_undecided(at_zero, n):
     """A tolerance below float32's rounding: whether 0 is -0 cannot be said."""
@@ -166,6 +169,7 @@ def test_a_constant_is_flat_and_all_of_it_dead(at_zero, n):
     assert np.isnan(found.smallest)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [40, 520])
 def test_what_is_not_finite_is_undecided_and_spoils_no_neighbour(at_zero, n):
     matrices = [jnp.asarray(quadratic(planted(k, n))[2][0]) for k in ("minimum", "saddle", "half")]
@@ -213,6 +217,7 @@ def network():
     return certificate, int(dead.sum()), np.linalg.eigvalsh(H[~dead][:, ~dead])
 
 
+@pytest.mark.long
 def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian(network):
     certificate, dead, exact = network
     found = certificate(0.0, 0.0)
@@ -226,6 +231,7 @@ def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian(
     assert critical.kind(found) == "not stationary"
 
 
+@pytest.mark.long
 def test_a_networks_planted_saddle_is_one_until_it_is_lifted(network):
     certificate, dead, exact = network
     tolerance = 1e-3 * np.abs(exact).max()

@@ -101,6 +101,7 @@ def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand)
 # -- exact values of the digit network
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dtype):
     with jax.enable_x64(dtype is np.float64):
@@ -275,6 +276,7 @@ def nudged(problem):
     return params, at, proof(params, problem.data, at)
 
 
+@pytest.mark.long
 def test_the_cost_changes_as_the_largest_entries_predict(nudged):
     _, _, found = nudged
     top = jax.tree.map(lambda a: a[:12], found)

@@ -108,6 +108,7 @@ def test_neurons_rescaled_together_with_their_direction_keep_it():
     np.testing.assert_allclose(ways.neuron_normalised(d * scale, w), before, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("normalise", "same"),
     [

@@ -34,6 +34,7 @@ def product_along(time, start, s=2.0):
     return s * growth / (growth - 1 + s / start)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-4), (True, 1e-9)])
 def test_on_a_bowl_the_flow_is_an_exponential(x64, error):
     rng = np.random.default_rng(0)
@@ -54,6 +55,7 @@ def test_on_a_bowl_the_flow_is_an_exponential(x64, error):
         assert int(found.steps) >= 20 * 4 / 3.4
 
 
+@pytest.mark.long
 def test_the_stated_tolerance_decides_the_error(float64):
     errors = []
     for tolerance in (1e-4, 1e-6, 1e-8):
@@ -77,6 +79,7 @@ def test_the_flow_keeps_what_is_conserved(float64):
     assert np.prod(found.params[-1]) == pytest.approx(2, abs=1e-4)
 
 
+@pytest.mark.long
 def test_the_cost_never_rises_along_the_flow_of_a_network():
     problem, start = network()
     found = jax.jit(
@@ -94,6 +97,7 @@ def test_a_flow_that_leaves_the_numbers_says_so(float64):
     assert not np.isfinite(found.params[1])
 
 
+@pytest.mark.long
 def test_many_starts_at_once_are_as_each_alone(float64):
     starts = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2)))
 
@@ -121,6 +125,7 @@ def network(samples=30):
     return problem, problem.init(KEY)
 
 
+@pytest.mark.long
 def test_on_a_bowl_the_distance_is_known(float64):
     rates, curvature = np.array([0.1, 0.05, 0.025]), np.array([1.0, 3.0])
     start, times = np.array([1.0, -2.0]), np.array([0.1, 0.5, 1.0])
@@ -152,6 +157,7 @@ def test_the_distance_is_of_first_order_for_two_factors(float64):
     np.testing.assert_allclose(largest[:-1] / largest[1:], 2, rtol=0.05)
 
 
+@pytest.mark.long
 def test_the_distance_is_of_first_order_for_a_network(float64):
     problem, start = network()
     rates = 0.1 / 2.0 ** np.arange(4)
@@ -164,6 +170,7 @@ def test_the_distance_is_of_first_order_for_a_network(float64):
     assert bool(found.flow.arrived)
 
 
+@pytest.mark.long
 def test_the_descent_beside_the_flow_is_descend():
     problem, start = network()
     found = distance_from_flow(

@@ -49,6 +49,7 @@ def solve(A, key, largest, smallest, tolerance=1e-3, restarts=200, start=None):
 solved = jax.jit(solve, static_argnames=("largest", "smallest", "restarts"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("largest", "smallest"), ENDS)
 @pytest.mark.parametrize("name", SPECTRA)
 def test_ends_of_a_known_spectrum(name, largest, smallest):
@@ -115,6 +116,7 @@ def test_coordinates_that_are_left_out_stay_out():
     assert np.all(np.asarray(found.vectors)[dead] == 0)
 
 
+@pytest.mark.long
 def test_mapped_over_runs_is_each_alone():
     names = ["outliers", "indefinite", "identity"]
     A = jnp.stack([jnp.asarray(matrix(SPECTRA[name]), jnp.float32) for name in names])

@@ -54,6 +54,7 @@ def curvature(name, points):
 # -- polish
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_minima_of_functions_are_reached_to_rounding(name):
     """Asked for more than there is, it ends where parameters have no more digits."""
@@ -85,6 +86,7 @@ def test_in_float32_the_gradient_is_what_the_parameters_last_bit_makes_it(name):
     np.testing.assert_allclose(found.params.reshape(minima.shape), minima, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "goldstein_price"])
 def test_saddles_and_maxima_are_left_downhill(name):
     other = points_of(name, "saddle", "maximum")
@@ -169,6 +171,7 @@ def test_a_network_is_polished_to_a_small_gradient():
     assert norm == pytest.approx(float(found.gradient_norm), abs=2e-6)
 
 
+@pytest.mark.long
 def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
     traces = []
     cost, _, data = regression(20)
@@ -208,6 +211,7 @@ def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
 # -- nearest_critical_point
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
     points = points_of(name, "minimum", "saddle", "maximum")

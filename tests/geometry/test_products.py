@@ -96,6 +96,7 @@ def test_hessian_is_that_of_nested_differentiation(float64, samples):
     np.testing.assert_allclose(found, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 def test_hessian_of_a_network_in_float32_is_that_of_float64_to_rounding():
     cost, params, data = pooled_digits()
     found = jax.jit(lambda w, data: products.hessian(cost, w, data))(params, data)

@@ -26,6 +26,7 @@ def mean_density(at, eigenvalues, width):
 # -- trace
 
 
+@pytest.mark.long
 def test_trace_of_a_network_is_within_three_standard_errors(network):
     cost, params, data, eigenvalues = network
     exact = eigenvalues.sum()
@@ -44,6 +45,7 @@ def test_trace_of_a_network_is_within_three_standard_errors(network):
     assert np.all(found.error < np.sqrt(2 / 90 * np.sum(eigenvalues**2)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [30, 600])
 @pytest.mark.parametrize("name", ["indefinite", "identity", "zero", "low rank"])
 def test_trace_of_quadratics(n, name):
@@ -66,6 +68,7 @@ def test_trace_of_quadratics(n, name):
 # -- density
 
 
+@pytest.mark.long
 def test_density_of_a_network_is_that_of_its_eigenvalues(network):
     cost, params, data, eigenvalues = network
     found = jax.jit(
@@ -87,6 +90,7 @@ def test_density_of_a_network_is_that_of_its_eigenvalues(network):
     assert apart < 3 * stated < 0.2
 
 
+@pytest.mark.long
 def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
     cost, params, data, eigenvalues = network
     found = jax.jit(
@@ -117,6 +121,7 @@ def test_small_problems_have_exact_nodes():
     assert np.all(found.error == 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
 def test_a_spectrum_of_one_value_is_one_bell(level):
     """A Krylov space of one vector: Lanczos goes on with NaN or noise, the density does not."""
@@ -130,6 +135,7 @@ def test_a_spectrum_of_one_value_is_one_bell(level):
     assert width == pytest.approx(0.01 * (abs(level) or 1), rel=1e-5)
 
 
+@pytest.mark.long
 def test_what_is_not_finite_stays_so():
     w = jnp.ones(600).at[0].set(jnp.inf)
     found = quadrature.density(lambda w: jnp.sum(w**4), w, key=jax.random.key(0), depth=3)

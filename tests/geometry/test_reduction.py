@@ -34,6 +34,7 @@ def drawn(problem, scale=1.0):
     return trees[0], {"z": trees[1], "a": trees[2]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -122,6 +123,7 @@ def decayed(problem):
     return dataclasses.replace(problem, cost=cost)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("other", [shifted, decayed])
 def test_a_cost_that_sees_more_of_the_first_layer_is_refused_and_evaluated_directly(other):
     problem = other(digits("mnist5k", samples=50))

@@ -146,6 +146,7 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
 # -- how it is computed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1, 3, 50])
 def test_the_width_of_slabs_changes_nothing_beyond_rounding(problem, width):
     w, d = (problem.init(jax.random.key(seed)) for seed in range(2))

@@ -37,6 +37,7 @@ def found(network):
     )(params, data, jax.random.key(0))
 
 
+@pytest.mark.long
 def test_ends_of_a_network_are_those_of_its_dense_hessian(network, found):
     H = network[-1]
     exact = np.linalg.eigvalsh(H)
@@ -50,6 +51,7 @@ def test_ends_of_a_network_are_those_of_its_dense_hessian(network, found):
     assert int(found.products) < 400
 
 
+@pytest.mark.long
 def test_residuals_are_true_in_float64(network, found):
     H = network[-1]
     residuals = true_residuals(H, found)
@@ -63,6 +65,7 @@ def test_residuals_are_true_in_float64(network, found):
     assert np.all(nearest <= found.residuals)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda f: f.name)
 def test_curvature_at_critical_points_of_functions(function):
     """Largest and smallest eigenvalue, the dense way, in float64."""
@@ -80,6 +83,7 @@ def test_curvature_at_critical_points_of_functions(function):
     assert np.all(found.residuals <= 1e-12 * (1 + np.abs(exact).max()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [40, 700])
 @pytest.mark.parametrize("name", ["known", "multiple", "low rank", "identity", "zero"])
 def test_quadratics_below_and_above_the_dense_limit(n, name):
@@ -115,6 +119,7 @@ def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
     assert found.residuals[0] > 1e-9 * found.norm
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hidden", [3, 300])
 def test_what_is_not_finite_is_said(hidden):
     w = jnp.ones(2 * hidden).at[0].set(jnp.inf)
@@ -164,6 +169,7 @@ def test_ends_that_are_not_there_are_named(ends):
 # -- parts
 
 
+@pytest.mark.long
 def test_parts_are_the_diagonal_blocks(network):
     cost, params, data, H = network
     found = spectrum.parts(cost, params)

@@ -121,6 +121,7 @@ SPECTRA = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SPECTRA)
 def test_the_most_positive_eigenvalue_of_a_quadratic_is_found(name, float64):
     spectrum = SPECTRA[name]
@@ -130,6 +131,7 @@ def test_the_most_positive_eigenvalue_of_a_quadratic_is_found(name, float64):
     assert float(state.residual) <= 1e-3 * abs(spectrum.max()) + 1e-12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [3, 30])
 def test_without_curvature_the_sharpness_is_zero(n):
     value, _ = at(gd.Problem(init=lambda key: jnp.ones(n), cost=jnp.sum), jnp.ones(n))
@@ -143,6 +145,7 @@ def test_along_axes_that_nothing_mixes():
     assert float(value) == pytest.approx(3, rel=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("samples", [40, 2500])
 @pytest.mark.parametrize("x64", [False, True])
 def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
@@ -162,6 +165,7 @@ def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
             assert abs(float(value) - known[-1]) <= min(error, 1e-3 * known[-1])
 
 
+@pytest.mark.long
 def test_the_stated_residual_is_true():
     problem = regression()
     params = problem.init(jax.random.key(1))
@@ -256,6 +260,7 @@ def test_along_a_descent_it_is_the_dense_one_at_every_record():
         assert found[t] == pytest.approx(dense(problem, params)[-1], rel=1e-3)
 
 
+@pytest.mark.long
 def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
     """Batched equals alone; a quartic's Hessian is infinite where a run has left the numbers."""
     problem = gd.Problem(
@@ -277,6 +282,7 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
         np.testing.assert_allclose(alone.measures["sharpness"], found, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_a_continuation_goes_on_from_the_last_eigenvector():
     problem = regression()
     watch = {"sharpness": sharpness(problem)}
@@ -290,6 +296,7 @@ def test_a_continuation_goes_on_from_the_last_eigenvector():
     assert spent[1] - spent[0] < 5 * int(cold)
 
 
+@pytest.mark.long
 def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
     problem = regression()
     grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
@@ -321,6 +328,7 @@ def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
         assert float(value) == pytest.approx(known, rel=1e-3)
 
 
+@pytest.mark.long
 def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()

@@ -74,6 +74,7 @@ def descent():
     return problem, run, seen
 
 
+@pytest.mark.long
 def test_a_networks_descent_comes_with_what_its_plane_hides(descent):
     _, run, seen = descent
     rows = np.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(run.snapshots)], axis=1)
