@@ -20,7 +20,7 @@ import common
 import numpy as np
 import xarray as xr
 
-from gdjax.minima.basins import CODES, basins, limits
+from gdjax.minima.basins import basins, limits
 from gdjax.plots import basin_maps
 
 SHOWN = {"not_arrived": "still moving", "diverged": "diverged", "at_no_minimum": "at no minimum"}
@@ -147,7 +147,7 @@ def plot(tree: xr.DataTree) -> dict:
             names,
             colors=colors,
             others=[
-                {SHOWN[code]: found[f"share_{code}"].values[:, at] for code in CODES.values()}
+                {text: found[f"share_{name}"].values[:, at] for name, text in SHOWN.items()}
                 for at in range(len(momentum))
             ],
             titles=[f"momentum {m:g}" if m else "no momentum" for m in momentum],

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import common
 import numpy as np
 import xarray as xr
+from drawings import budgets
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.plots import budgets
 from gdjax.plots.sweeps import quantiles
 
 

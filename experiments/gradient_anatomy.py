@@ -16,18 +16,20 @@ neurons); every nudge within the error that is allowed, which is below 1 % at th
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import common
 import jax
 import numpy as np
 import optax
 import xarray as xr
+from drawings import anatomy
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import derivatives
-from gdjax.plots import anatomy, images
+from gdjax.plots import images
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def run(config: Config) -> xr.Dataset:
         raise InputError(f"epochs = {config.epochs}, expected whole numbers >= 0 that rise")
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
-    look = jax.jit(lambda w, data: examine(problem.cost, config.top, w, data))
+    look = jax.jit(partial(examine, config.top))
     at, params = 0, problem.init(streams.init)
     before, stages = None, []
     for epochs in config.epochs:
@@ -75,12 +77,12 @@ def run(config: Config) -> xr.Dataset:
                 record_every=steps,
             )
             at, params = steps, before.params
-        stages.append(jax.tree.map(np.asarray, look(params, problem.data)))
+        stages.append(jax.tree.map(np.asarray, look(problem, params)))
     found, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
     gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
     side = math.isqrt(problem.network.widths[0])
     places = [
-        derivatives.places(params, top, network=problem.network, image_shape=(side, side))
+        derivatives.locate(params, top, network=problem.network, image_shape=(side, side))
         for top in nudges.position
     ]
     layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])
@@ -90,7 +92,7 @@ def run(config: Config) -> xr.Dataset:
             "layer": ("entry", layer),
             "cost": ("stage", found.cost),
             "norm": ("stage", found.norm),
-            "layer_norm": (("stage", "part"), np.stack(found.part_norms, axis=1)),
+            "layer_norm": (("stage", "part"), np.stack(found.layer_norms, axis=1)),
             "zero_share": ("stage", found.zero_share),
             "position": (("stage", "top"), nudges.position),
             **{
@@ -109,11 +111,11 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def examine(cost, count, params, data):
+def examine(count, problem, params):
     """Anatomy of the gradient at one point, and the nudges of its largest entries."""
-    found = derivatives.anatomy(cost, params, data)
-    top = derivatives.largest(found.gradient, count)
-    return found, derivatives.nudge(cost, params, data, top.position)
+    parts = derivatives.anatomy(problem, params)
+    top = derivatives.largest_entries(parts.gradient, count)
+    return parts, derivatives.nudge(problem, params, top.position)
 
 
 def expected_error(stage):

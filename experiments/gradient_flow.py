@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from gdjax.geometry import distance_from_flow
+from gdjax.geometry.flow import distance_from_flow
 from gdjax.plots import stability as plots
 
 
@@ -69,15 +69,13 @@ def halving(largest: float, count: int) -> np.ndarray:
     return largest / 2.0 ** np.arange(count)
 
 
-def compared(cost, start, data, rates, until, times, **options):
+def compared(problem, start, rates, until, times, **options):
     """Distances and costs of descents beside the flow; and the parameters of both."""
     every = max(1, round(until / rates[0] / times)) * rates[0]
     at = every * np.arange(1, max(1, round(until / every)) + 1)
     found = jax.jit(
-        lambda w, batch: distance_from_flow(
-            cost, w, batch, learning_rates=rates, times=at, **options
-        )
-    )(start, data)
+        lambda problem, w: distance_from_flow(problem, w, learning_rates=rates, times=at, **options)
+    )(gd.problems.as_problem(problem), start)
     return (
         xr.Dataset(
             {
@@ -102,13 +100,13 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
 
     rates = halving(config.factor_rate, config.rates)
     options = (rates, config.factor_time, config.times)
-    equal, descent, flow = compared(cost, jnp.full(2, config.start), None, *options)
+    equal, descent, flow = compared(cost, jnp.full(2, config.start), *options)
     growth = np.exp(2 * config.target * equal.time)
     known = config.target * growth / (growth - 1 + config.target / config.start**2)
     equal["known"] = known
     equal["flow_product"] = ("time", np.prod(flow, axis=1))
     equal["product"] = (("rate", "time"), np.prod(descent, axis=-1))
-    unequal, descent, flow = compared(cost, jnp.array(config.unequal), None, *options)
+    unequal, descent, flow = compared(cost, jnp.array(config.unequal), *options)
     for name, dims, w in (("flow_", (), flow), ("", ("rate",), descent)):
         unequal[f"{name}balance"] = ((*dims, "time"), w[..., 0] ** 2 - w[..., 1] ** 2)
     return equal, unequal
@@ -120,19 +118,18 @@ def digits(config: Config) -> xr.Dataset:
     start = problem.init(gd.streams(0).init)
     rates = halving(config.digit_rate, config.rates)
     found, _, flow = compared(
-        problem.cost,
+        problem,
         start,
-        problem.data,
         rates,
         config.digit_time,
         config.times,
         tolerance=config.tolerance,
     )
     looser = jax.jit(
-        lambda w, batch: gd.geometry.gradient_flow(
-            problem.cost, w, batch, times=found.time.values, tolerance=config.check
+        lambda problem, w: gd.geometry.gradient_flow(
+            problem, w, times=found.time.values, tolerance=config.check
         )
-    )(start, problem.data)
+    )(problem, start)
     squares = jax.tree.map(
         lambda a, b: np.sum((a - np.asarray(b)).reshape(len(a), -1) ** 2, axis=1),
         flow,

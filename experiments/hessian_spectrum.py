@@ -20,6 +20,7 @@ since R adds others and as many negative ones. By 30 epochs G and H fall off eve
 of outliers is whatever the rule makes it.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +33,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax import geometry
+from gdjax.geometry.spectrum import Convergence
 from gdjax.plots import spectrum as plots
 
 MATRICES = ("hessian", "gauss_newton")
@@ -76,8 +78,8 @@ class Config:
     samples: int | None = None
 
 
-def linearised(predict, loss, at) -> geometry.Part:
-    """The cost with outputs that are linear in the parameters around a point.
+def linearised(problem, at) -> gd.Problem:
+    """The problem with outputs that are linear in the parameters around a point.
 
     C_lin(w) = loss(predict(at) + J (w - at)),   its Hessian at that point is G
     """
@@ -85,10 +87,10 @@ def linearised(predict, loss, at) -> geometry.Part:
     def cost(params, batch):
         inputs, targets = batch
         moved = jax.tree.map(jnp.subtract, params, at)
-        outputs, change = jax.jvp(lambda w: predict(w, inputs), (at,), (moved,))
-        return loss(outputs + change, targets)
+        outputs, change = jax.jvp(lambda w: problem.predict(w, inputs), (at,), (moved,))
+        return problem.loss(outputs + change, targets)
 
-    return geometry.Part(cost, at)
+    return dataclasses.replace(problem, cost=cost)
 
 
 def descend(config: Config, problem: gd.Problem, learning_rate: float, seed: int) -> list:
@@ -115,22 +117,22 @@ def descend(config: Config, problem: gd.Problem, learning_rate: float, seed: int
     ]
 
 
-def ends_of(config: Config, problem: gd.Problem):
+def ends_of(config: Config):
     """Eigenvalues of H and of G at a point, one program each."""
 
     @jax.jit
-    def hessian(params, data, key):
+    def hessian(problem, params, key):
         return geometry.extremes(
-            problem.cost, params, data, key=key, largest=config.largest,
+            problem, params, key=key, largest=config.largest,
             smallest=config.smallest, tolerance=config.tolerance,
         )  # fmt: skip
 
     @jax.jit
-    def gauss_newton(params, data, key):
-        part = linearised(problem.predict, problem.loss, params)
+    def gauss_newton(problem, params, key):
         return geometry.extremes(
-            part.cost, params, data, key=key, largest=config.largest, tolerance=config.tolerance
-        )
+            linearised(problem, params), params, key=key, largest=config.largest,
+            tolerance=config.tolerance,
+        )  # fmt: skip
 
     return hessian, gauss_newton
 
@@ -138,12 +140,12 @@ def ends_of(config: Config, problem: gd.Problem):
 def look(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
     """The ends of both spectra with one cost, for every start and epoch."""
     problem = gd.problems.digits(config.data, cost=cost, samples=config.samples)
-    data = jax.tree.map(jnp.asarray, problem.data)
-    programs = ends_of(config, problem)
+    placed = jax.tree.map(jnp.asarray, problem)
+    programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)
     points = [descend(config, problem, learning_rate, seed) for seed in range(config.seeds)]
     found = [
-        [[program(w, data, key) for program in programs] for w, _, _ in way]
+        [[program(placed, w, key) for program in programs] for w, _, _ in way]
         for way, key in zip(points, keys, strict=True)
     ]
 
@@ -185,14 +187,12 @@ def look(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
 
 def spread(config: Config, problem: gd.Problem, points: dict) -> xr.Dataset:
     """Density and trace at a few points."""
-    data = jax.tree.map(jnp.asarray, problem.data)
-    trace = jax.jit(partial(geometry.trace, problem.cost, probes=6 * config.probes))
-    density = jax.jit(
-        partial(geometry.density, problem.cost, probes=config.probes, depth=config.depth)
-    )
+    problem = jax.tree.map(jnp.asarray, problem)
+    trace = jax.jit(partial(geometry.trace, probes=6 * config.probes))
+    density = jax.jit(partial(geometry.density, probes=config.probes, depth=config.depth))
     key_trace, key_density = jax.random.split(jax.random.key(1))
-    traces = [trace(points[at][0], data, key=key_trace) for at in config.shown]
-    densities = [density(points[at][0], data, key=key_density) for at in config.shown]
+    traces = [trace(problem, points[at][0], key=key_trace) for at in config.shown]
+    densities = [density(problem, points[at][0], key=key_density) for at in config.shown]
 
     def of(rows, name):
         return np.array([getattr(row, name) for row in rows])
@@ -268,7 +268,7 @@ def numbers(tree) -> dict:
     found = {}
     for cost, seen in branches(tree).items():
         within = seen.attrs["gap_within"]
-        found[f"{cost}_all_converged"] = bool(np.all(seen.status == 0))
+        found[f"{cost}_all_converged"] = bool(np.all(seen.status == Convergence.CONVERGED))
         found[f"{cost}_largest_residual"] = float(
             max(
                 (seen[f"{matrix}_residual"].max("rank") / seen[matrix].isel(rank=0)).max()
@@ -316,6 +316,18 @@ def numbers(tree) -> dict:
     return found
 
 
+def near_zero(seen: xr.Dataset) -> float:
+    """Smallest share of eigenvalues within a hundredth of the largest, over the points shown."""
+    size = np.abs(seen.node).max(("probe", "depth"))
+    return float((seen.weight * (np.abs(seen.node) < size / 100)).sum("depth").mean("probe").min())
+
+
+def above_gap(branch: xr.Dataset) -> str:
+    """How many eigenvalues of the Gauss-Newton part stand above the widest gap, for each start."""
+    first = branch.gauss_newton.isel(epoch=0).values
+    return ", ".join(str(widest_gap(row, branch.attrs["gap_within"])[0]) for row in first)
+
+
 def after(epoch: int) -> str:
     """A point on the way, in words."""
     if epoch == 0:
@@ -361,14 +373,18 @@ def plot(tree) -> dict:
             ]
     return {
         "density": plots.densities(
-            spreads, title=f"{seen.attrs['parameters']:,} eigenvalues: nearly all are nearly 0"
+            spreads,
+            title=f"{seen.attrs['parameters']:,} eigenvalues: {near_zero(seen):.1%} at least are "
+            "within a hundredth of the largest of 0",
         ),
         "ranks": plots.ranks(
             panels,
             after=10,
             after_label="as many as classes",
-            title="About as many outliers as classes in the Gauss-Newton part, "
-            "until training closes the gap",
+            title="Above the widest gap of the Gauss-Newton part before training: "
+            + ", ".join(
+                f"{NAMES[cost]} {above_gap(branch)}" for cost, branch in branches(tree).items()
+            ),
         ),
     }
 

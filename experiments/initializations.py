@@ -21,9 +21,9 @@ import common
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from drawings import starts as plots
 
 import gdjax as gd
-from gdjax.plots import starts as plots
 from gdjax.plots.sweeps import quantiles
 
 

@@ -100,7 +100,7 @@ def look(config: Config, problem, learning_rate: float) -> dict[str, xr.Dataset]
     found = {"way": way}
     key = jax.random.key(config.direction_seed)
     for view in VIEWS:
-        two = geometry.view(view, problem.cost, run.params, problem.data, key=key)
+        two = geometry.views.plane_directions(problem, run.params, view, key=key)
         first = dict([next(iter(two.items()))])
         said = {"view": VIEWS[view], "seed": config.direction_seed}
         found[view] = geometry.plane(problem, run.params, two, side, side).assign_attrs(said)
@@ -181,7 +181,7 @@ def plot(tree) -> dict:
     tops = numbers(tree)["good_largest_eigenvalue"]
     return {
         "descents": landscapes.descents(
-            ways, title="Three descents from one start, on their planes"
+            ways, title=f"{len(ways)} descents from one start, on their planes"
         ),
         "planes": landscapes.planes(
             ends, title="Around the ends: one scale of distance and of cost"
@@ -190,7 +190,7 @@ def plot(tree) -> dict:
         "lines": landscapes.lines(
             {line.a.attrs["long_name"]: line for line in lines.values()},
             parabolas={lines["eigenvectors"].a.attrs["long_name"]: tops},
-            title="The same minimum along three directions",
+            title=f"{good}: along {len(lines)} directions",
         ),
         "descent": landscapes.animation(ways[good], title=good),
     }

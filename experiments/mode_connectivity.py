@@ -145,16 +145,16 @@ def single(config: Config, problem, ends, first, second):
     test = problem.measures["test_accuracy"]
 
     @jax.jit
-    def look(control, data, test_data):
+    def look(control, problem, test_data):
         def one(control):
             return (
-                minima.along(problem.cost, control, data, points=config.points),
-                minima.along(test.function, control, test_data, points=config.points),
+                minima.along(problem, control, points=config.points),
+                minima.along(test.function, control, data=test_data, points=config.points),
             )
 
         return jax.lax.map(one, control)
 
-    found = [look(control, problem.data, test.data) for control in controls]
+    found = [look(control, problem, test.data) for control in controls]
     return (np.stack([np.asarray(one[k]) for one in found], 1) for k in (0, 1))
 
 
@@ -198,6 +198,13 @@ def barriers_of(dataset):
     }
 
 
+def medians(dataset) -> str:
+    """Median barriers of one width by kind of path."""
+    return ", ".join(
+        f"{np.median(values):.2g} ({kind})" for kind, values in barriers_of(dataset).items()
+    )
+
+
 def numbers(dataset: xr.Dataset) -> dict:
     """Barriers with their spread, distances, and accuracies at the ends and half-way."""
     found = {}
@@ -236,12 +243,11 @@ def plot(dataset: xr.Dataset) -> dict:
             {name: kinds_of(one, "cost_along") for name, one in each.items()},
             {name: kinds_of(one, "accuracy_along") for name, one in each.items()},
             baseline=dataset.attrs["baseline"],
-            title="Between networks that learned the same: a hill on the straight line, "
-            "hardly one on the curve",
+            title=f"Between networks {name}: median barrier {medians(narrow)}",
         ),
         "barriers": paths.spread(
             {name: barriers_of(one) for name, one in each.items()},
-            title="Matching takes away most of the barrier, a curve nearly all",
+            title=f"Barriers by kind of path; medians of {name}: {medians(narrow)}",
         ),
         "matrix": paths.barrier_matrix(
             {

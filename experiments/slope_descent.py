@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from drawings import curves
 
 import gdjax as gd
-from gdjax.plots import curves
 
 GRID = 1001  # points of a drawn curve
 DRAWN = 21  # paths a picture

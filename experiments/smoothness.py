@@ -28,9 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from drawings import temperatures
 
 import gdjax as gd
-from gdjax.plots import temperatures
 
 SHIFTS = np.linspace(-0.5, 1.5, 2001)  # added to one weight, for the cost along it
 

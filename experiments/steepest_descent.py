@@ -24,10 +24,11 @@ import optax
 import xarray as xr
 
 import gdjax as gd
+from gdjax.minima.basins import NoMinimum, basins, limits
 from gdjax.plots import surfaces
 
 NEAR = 1e-4  # a descent this near to a certified minimum has arrived
-NOT_ARRIVED, DIVERGED = -1, -2
+GRADIENT = 1e-5  # a slope up to it counts as zero
 DIFFERENCE = 1e-5  # step of the finite differences: their error is of order 1e-8 here
 FIELD = 17  # arrows along each side of a drawn field
 
@@ -69,25 +70,6 @@ def directional_slopes(f, points, directions):
     return np.asarray(angle), jax.jit(every)(points, units)
 
 
-def ends(f, learning_rate, starts, steps):
-    """Where each start is after so many steps, and the step at which it diverged, or -1."""
-
-    def cost(w, _batch):
-        return f(w)
-
-    def end(start, learning_rate):
-        optimizer = optax.sgd(learning_rate)
-        state = jax.lax.fori_loop(
-            0,
-            steps,
-            lambda at, state: gd.descent.step(cost, optimizer, state, None, None, at=at + 1)[0],
-            gd.descent.init(cost, optimizer, start, None),
-        )
-        return state.params, state.diverged_at
-
-    return jax.jit(jax.vmap(end, (0, None)))(starts, learning_rate)
-
-
 def paths(f, learning_rate, starts, steps):
     """Where each start is at every step, [starts, steps + 1, 2]."""
 
@@ -106,12 +88,11 @@ def paths(f, learning_rate, starts, steps):
     return jax.jit(jax.vmap(path))(starts)
 
 
-def label(points, minima, diverged):
-    """Number of the minimum that each point has arrived at, or why it has not."""
+def nearest(points, minima):
+    """Number of the minimum that each point has arrived at, or that it has at none."""
     distance = np.linalg.norm(np.asarray(points)[..., None, :] - minima, axis=-1)
     arrived = np.min(distance, axis=-1) < NEAR
-    found = np.where(arrived, np.argmin(distance, axis=-1), NOT_ARRIVED)
-    return np.where(np.asarray(diverged) >= 0, DIVERGED, found)
+    return np.where(arrived, np.argmin(distance, axis=-1), NoMinimum.NOT_ARRIVED)
 
 
 def one(config: Config, name: str) -> xr.Dataset:
@@ -119,23 +100,16 @@ def one(config: Config, name: str) -> xr.Dataset:
     known = gd.problems.find(name)
     kinds = {
         kind: np.array([p.x for p in known.critical_points if p.kind == kind]).reshape(-1, 2)
-        for kind in ("minimum", "saddle", "maximum")
+        for kind in ("saddle", "maximum")
     }
-    minima = kinds["minimum"]
-    eigenvalues = np.linalg.eigvalsh(jax.vmap(jax.hessian(known.f))(jnp.asarray(minima)))
-    limit = 2 / eigenvalues.max()
-    (x_lo, x_hi), (y_lo, y_hi) = known.domain
-    x, y = np.linspace(x_lo, x_hi, config.side), np.linspace(y_lo, y_hi, config.side)
-    grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
-    square = (config.side, config.side)
-    maps = []
-    for share in config.rates:
-        end, diverged = ends(known.f, share * limit, grid, config.steps)
-        maps.append(label(end, minima, diverged).reshape(square))
-
+    rates = limits(name).min() * np.array(config.rates)
+    held = basins(
+        name, rates, side=config.side, steps=config.steps, tolerance=GRADIENT, near=NEAR
+    ).isel(momentum=0)
+    minima = kinds["minimum"] = held.position.values
     init = gd.problems.function(name).init
     keys = gd.runs.streams(config.seed, np.arange(config.paths)).init
-    walked = paths(known.f, config.rates[0] * limit, jax.vmap(init)(keys), config.steps)
+    walked = paths(known.f, rates[0], jax.vmap(init)(keys), config.steps)
     keys = gd.runs.streams(config.seed, np.arange(config.points)).probes
     points = jax.vmap(init)(keys)
     angle, slope = directional_slopes(known.f, points, config.directions)
@@ -145,18 +119,18 @@ def one(config: Config, name: str) -> xr.Dataset:
     field = jnp.asarray(np.stack(np.meshgrid(field_x, field_y), axis=-1).reshape(-1, 2))
     return xr.Dataset(
         {
-            "x": ("column", x),
-            "y": ("row", y),
-            "cost": (("row", "column"), np.asarray(jax.vmap(known.f)(grid)).reshape(square)),
-            "end": (("rate", "row", "column"), np.array(maps, np.int8)),
+            "x": ("column", held.x.values),
+            "y": ("row", held.y.values),
+            "cost": (("row", "column"), held.cost.values),
+            "end": (("rate", "row", "column"), held.end.values),
             "path": (("start", "step", "xy"), np.asarray(walked)),
-            "path_end": ("start", label(walked[:, -1], minima, np.full(config.paths, -1))),
+            "path_end": ("start", nearest(walked[:, -1], minima)),
             "field_at": (("arrow", "xy"), np.asarray(field)),
             "field": (("arrow", "xy"), -np.asarray(gradient(field))),
             "point": (("probe", "xy"), np.asarray(points)),
             "gradient": (("probe", "xy"), np.asarray(gradient(points))),
             "slope": (("probe", "direction"), np.asarray(slope)),
-            "learning_rate": ("rate", np.array(config.rates) * limit),
+            "learning_rate": ("rate", rates),
             **{kind: ((f"{kind}_number", "xy"), found) for kind, found in kinds.items()},
         },
         {"angle": ("direction", angle)}
@@ -230,8 +204,11 @@ def numbers(dataset: xr.Dataset) -> dict:
         for index, share in enumerate(dataset.rate.values):
             end = surface.end.values[index]
             found[f"{name}_learning_rate_{share:g}"] = float(surface.learning_rate[index])
-            found[f"{name}_diverged_{share:g}"] = float(np.mean(end == DIVERGED))
-            found[f"{name}_not_arrived_{share:g}"] = float(np.mean(end == NOT_ARRIVED))
+            found[f"{name}_diverged_{share:g}"] = float(np.mean(end == NoMinimum.DIVERGED))
+            found[f"{name}_not_arrived_{share:g}"] = float(np.mean(end == NoMinimum.NOT_ARRIVED))
+            found[f"{name}_at_no_minimum_{share:g}"] = float(
+                np.mean(end == NoMinimum.AT_NO_MINIMUM)
+            )
             found[f"{name}_elsewhere_{share:g}"] = float(np.mean(end != small))
     return found
 
@@ -271,8 +248,8 @@ def plot(dataset: xr.Dataset) -> dict:
             pictures,
             [list(surface.end.values) for surface in found.values()],
             [list(surface.learning_rate.values) for surface in found.values()],
-            not_arrived=NOT_ARRIVED,
-            diverged=DIVERGED,
+            not_arrived=NoMinimum.NOT_ARRIVED,
+            diverged=NoMinimum.DIVERGED,
         ),
     }
     for picture, (name, surface) in zip(pictures, found.items(), strict=True):

@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from drawings import boundary as plots
 
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import fractal
-from gdjax.plots import boundary as plots
 
 DUST = 0.25  # share of boundary cells above which a window is not zoomed into
 WIDTH = 256  # runs a device at a time: their activations fill a cache, 2.6 times as fast as 4096

@@ -21,7 +21,7 @@ def planes(clock, config, dataset):
     side = max(4, round(51 * config.scale**0.5))
     at = np.linspace(-1, 1, side)
     opaque, rate = clock.best(
-        lambda: gd.geometry.plane(problem.cost, params, named, at, at, problem.data)
+        lambda: gd.geometry.plane(problem.cost, params, named, at, at, data=problem.data)
     )
     own, _ = clock.best(lambda: gd.geometry.plane(problem, params, named, at, at))
     found = {
@@ -66,16 +66,16 @@ def eigenvalues(clock, config, dataset):
     each = [gd.params_of(runs, like, {"seed": seed}) for seed in range(many)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
     keys = jax.random.split(jax.random.key(0), many)
-    data = jax.tree.map(jnp.asarray, problem.data)
+    problem = jax.tree.map(jnp.asarray, problem)
 
-    def ends(params, key, data):
-        return gd.geometry.extremes(problem.cost, params, data, key=key, largest=10)
+    def ends(params, key, problem):
+        return gd.geometry.extremes(problem, params, key=key, largest=10)
 
     one = jax.jit(ends)
     all_of_them = jax.jit(jax.vmap(ends, in_axes=(0, 0, None)))
-    alone, _ = clock.best(lambda: one(each[0], keys[0], data))
-    batched, _ = clock.best(lambda: all_of_them(together, keys, data))
-    exact = one(each[0], keys[0], data)
+    alone, _ = clock.best(lambda: one(each[0], keys[0], problem))
+    batched, _ = clock.best(lambda: all_of_them(together, keys, problem))
+    exact = one(each[0], keys[0], problem)
     found = {
         "eigenvalues_seconds": alone,
         "eigenvalues_products": int(exact.products),

@@ -59,7 +59,7 @@ class Landscape:
                 )
                 continue
             key = jax.random.key(self.direction_seed)
-            two = geometry.view(kind, problem.cost, params, problem.data, key=key)
+            two = geometry.views.plane_directions(problem, params, kind, key=key)
             found[kind] = geometry.plane(problem, params, two, side, side).assign_attrs(
                 kind=kind, direction_seed=self.direction_seed
             )

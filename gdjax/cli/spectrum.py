@@ -82,54 +82,56 @@ class Spectrum:
 
         from gdjax import geometry
 
-        cost, params = point.problem.cost, point.params
-        data = jax.tree.map(jax.numpy.asarray, point.problem.data)
+        problem, params = point.problem, point.params
+        data = jax.tree.map(jax.numpy.asarray, problem.data)
         key = jax.random.key(self.probe_seed)
         key_ends, key_trace, key_density, key_kind = jax.random.split(key, 4)
 
-        def at(function, key, cost=cost, params=params, **options):
-            program = jax.jit(partial(function, cost, **options))
-            return jax.tree.map(np.asarray, program(params, data, key=key))
+        def at(function, key, problem=problem, params=params, **options):
+            program = jax.jit(partial(function, **options))
+            return jax.tree.map(np.asarray, program(problem, params, key=key))
 
-        def ends(cost, params, smallest):
+        def ends(problem, params, smallest):
             size = optax.tree.size(params)
             largest = min(self.largest, size)
             return at(
-                geometry.extremes, key_ends, cost, params, largest=largest,
+                geometry.extremes, key_ends, problem, params, largest=largest,
                 smallest=min(smallest, size - largest), tolerance=self.tolerance,
             )  # fmt: skip
 
-        parts = geometry.parts(cost, params)
+        parts = geometry.spectrum.layers(problem, params)
+        certify = partial(
+            geometry.classify,
+            problem.cost,
+            gradient_tolerance=self.gradient_tolerance,
+            eigenvalue_tolerance=self.tolerance,
+        )
         names = {name: name for name in parts}
         if point.problem.network is not None:
             names = {name: f"layer {number}" for number, name in enumerate(parts, 1)}
         return Found(
             size=optax.tree.size(params),
-            ends=ends(cost, params, self.smallest),
+            ends=ends(problem, params, self.smallest),
             parts={
-                names[name]: ends(part.cost, part.params, 0)
+                names[name]: ends(part.problem, part.params, 0)
                 for name, part in parts.items()
                 if len(parts) > 1
             },
             trace=at(geometry.trace, key_trace, probes=self.probes),
             density=at(geometry.density, key_density, probes=self.probes // SHARE),
-            certificate=at(
-                geometry.classify,
-                key_kind,
-                gradient_tolerance=self.gradient_tolerance,
-                eigenvalue_tolerance=self.tolerance,
-            ),
+            certificate=jax.tree.map(np.asarray, jax.jit(certify)(params, data, key=key_kind)),
         )
 
     def _write(self, folder: Path, point: Any, found: Found) -> None:
         from gdjax.cli import results
+        from gdjax.geometry.spectrum import Convergence
         from gdjax.plots import spectrum as plots
 
         summary = told(point, found)
         print(table(point.label, summary))
         results.save_data(dataset(found).assign_attrs(point=point.label), folder / "spectrum.zarr")
         results.write_summary(folder, "spectrum", self, summary)
-        if found.ends.status == 2:
+        if found.ends.status == Convergence.NOT_FINITE:
             print(f"nothing can be drawn of what is not finite; written to {folder}")
             return
         spread = plots.Spread(
@@ -164,6 +166,7 @@ class Spectrum:
 def told(point: Any, found: Found) -> dict[str, Any]:
     """What summary.json says."""
     from gdjax import geometry
+    from gdjax.geometry.spectrum import Convergence
 
     ends, certificate = found.ends, found.certificate
     top = float(ends.values[0])
@@ -176,7 +179,7 @@ def told(point: Any, found: Found) -> dict[str, Any]:
         "parameters": found.size,
         "eigenvalues": ends.values,
         "residuals": ends.residuals,
-        "status": geometry.STATUSES[int(ends.status)],
+        "status": Convergence(int(ends.status)).label,
         "products": int(ends.products),
         "trace": float(found.trace.value),
         "trace_standard_error": float(found.trace.error),
@@ -184,13 +187,13 @@ def told(point: Any, found: Found) -> dict[str, Any]:
             name: {
                 "largest": float(pairs.values[0]),
                 "residual": float(pairs.residuals[0]),
-                "status": geometry.STATUSES[int(pairs.status)],
+                "status": Convergence(int(pairs.status)).label,
             }
             for name, pairs in found.parts.items()
         },
         "stability_threshold": threshold,
         "share_of_threshold": None if threshold is None else top / threshold,
-        "certificate": {**certificate._asdict(), "kind": geometry.kind(certificate)},
+        "certificate": {**certificate._asdict(), "kind": geometry.critical.kind(certificate)},
         "nullity_is": "exactly" if found.size <= geometry.spectrum.DENSE else "at least",
     }
 

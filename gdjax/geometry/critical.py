@@ -117,7 +117,7 @@ def classify(
     """
     flat = raveled(params)[0]
     key_probe, key_sign, key_start = jax.random.split(key, 3)
-    value, gradient = value_and_gradient(cost, params, data)
+    value, gradient = value_and_gradient(cost, params, data=data)
     g = ravel_pytree(gradient)[0]
     size = jnp.linalg.norm(g)
     product = flat_product(cost, params, data)

@@ -6,15 +6,13 @@ The sign of an entry says which way to turn that weight, its size how much it ma
 others. On a bowl the steep direction matters ten times as much as the flat one:
 
 >>> bowl = lambda w: 0.5 * (w["flat"] ** 2 + 10.0 * w["steep"] ** 2)
->>> found = anatomy(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
->>> {name: float(g) for name, g in found.gradient.items()}
+>>> parts = anatomy(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
+>>> {name: float(g) for name, g in parts.gradient.items()}
 {'flat': 1.0, 'steep': -10.0}
->>> {name: round(float(size), 3) for name, size in found.relative.items()}
+>>> {name: round(float(size), 3) for name, size in parts.relative.items()}
 {'flat': 0.1, 'steep': 1.0}
 
-Everything is a pure function of `(cost, params, data)` for any pytree of parameters. A cost with
-data is a mean over samples and is taken in blocks of them, with matrix products in full precision:
-on a GPU the default precision would spoil second derivatives.
+Everything is a pure function of `(problem, params)` for any pytree of parameters.
 """
 
 from collections.abc import Callable
@@ -28,9 +26,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.errors import InputError
-from gdjax.geometry.products import hessian_vector_product, mean_over_blocks, of_two
+from gdjax.geometry.products import averaged, hessian_vector_product
 from gdjax.problems.checks import check_params
 from gdjax.problems.networks import Network
+from gdjax.problems.problem import Problem, as_problem
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
@@ -48,7 +47,7 @@ class Anatomy(NamedTuple):
         relative: |g_i| / max |g|, between 0 and 1; 0 everywhere where the gradient is 0.
         norm: Euclidean norm of the whole gradient.
         leaf_norms: one norm an array of parameters, in the tree of the parameters.
-        part_norms: one norm a child of the root: a layer, for a network.
+        layer_norms: one norm a child of the root: a layer, for a network.
         zeros: how many entries of each array are exactly zero, in the tree of the parameters.
         zero_share: share of exactly zero entries among all.
     """
@@ -59,13 +58,13 @@ class Anatomy(NamedTuple):
     relative: PyTree
     norm: Float[Array, ""]
     leaf_norms: PyTree
-    part_norms: PyTree
+    layer_norms: PyTree
     zeros: PyTree
     zero_share: Float[Array, ""]
 
 
-class Largest(NamedTuple):
-    """The entries of a gradient that matter most, largest first.
+class Entries(NamedTuple):
+    """Entries of a gradient, largest first.
 
     Args:
         position: of each entry among all, counted through the leaves in their order.
@@ -137,31 +136,34 @@ class Nudges(NamedTuple):
 
 
 def value_and_gradient(
-    cost: Callable, params: PyTree, data: PyTree = None
+    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> tuple[Float[Array, ""], PyTree]:
-    """The cost and its gradient, over all samples, in blocks of them.
+    """The cost and its gradient, over all samples, in chunks of them.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
 
     Raises:
         InputError: parameters that are no real floats, or a cost that is no scalar.
     """
     check_params(params)
-    return mean_over_blocks(jax.value_and_grad(of_two(cost)), params, data)
+    return averaged(as_problem(problem, data), jax.value_and_grad, params)
 
 
-def anatomy(cost: Callable, params: PyTree, data: PyTree = None) -> Anatomy:
+def anatomy(problem: Problem | Callable, params: PyTree, *, data: PyTree = None) -> Anatomy:
     """The gradient with the signs, relative sizes, norms and zeros of its entries.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: as for `value_and_gradient`.
         params: the point, any pytree of real arrays.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: as for `value_and_gradient`.
     """
-    value, gradient = value_and_gradient(cost, params, data)
+    value, gradient = value_and_gradient(problem, params, data=data)
     leaves = jax.tree.leaves(gradient)
     highest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
     scale = jnp.where(highest > 0, highest, 1)
@@ -173,30 +175,36 @@ def anatomy(cost: Callable, params: PyTree, data: PyTree = None) -> Anatomy:
         relative=jax.tree.map(lambda g: jnp.abs(g) / scale, gradient),
         norm=optax.tree.norm(gradient),
         leaf_norms=jax.tree.map(optax.tree.norm, gradient),
-        part_norms=jax.tree.map(optax.tree.norm, gradient, is_leaf=lambda a: a is not gradient),
+        layer_norms=jax.tree.map(optax.tree.norm, gradient, is_leaf=lambda a: a is not gradient),
         zeros=zeros,
         zero_share=sum(jax.tree.leaves(zeros)) / sum(g.size for g in leaves),
     )
 
 
-def largest(gradient: PyTree, count: int) -> Largest:
+def largest_entries(gradient: PyTree, count: int) -> Entries:
     """The `count` entries of largest absolute value; of equal ones, the first.
+
+    Args:
+        gradient: any tree of arrays.
+        count: how many.
 
     Raises:
         InputError: a count below 1, or more than there are entries.
 
     Examples:
-        >>> largest({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
-        Largest(position=Array([1, 2], dtype=int32), value=Array([-3.,  2.], dtype=float32))
+        >>> largest_entries({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
+        Entries(position=Array([1, 2], dtype=int32), value=Array([-3.,  2.], dtype=float32))
     """
     flat, _ = ravel_pytree(gradient)
     if not 1 <= count <= flat.size:
-        raise InputError(f"largest: count = {count}, expected 1 to {flat.size}, all entries")
+        raise InputError(
+            f"largest_entries: count = {count}, expected 1 to {flat.size}, all entries"
+        )
     _, position = jax.lax.top_k(jnp.abs(flat), count)
-    return Largest(position, flat[position])
+    return Entries(position, flat[position])
 
 
-def places(
+def locate(
     params: PyTree,
     position: Positions,
     *,
@@ -207,7 +215,7 @@ def places(
 
     Args:
         params: the parameters, or a gradient: any tree with their shapes.
-        position: of the entries, as `largest` gives them.
+        position: of the entries, as `largest_entries` gives them.
         network: the layers that `params` belong to, such as `Problem.network`.
         image_shape: rows and columns, where the network's inputs are the pixels of an image.
 
@@ -216,9 +224,9 @@ def places(
 
     Examples:
         >>> params = Network((4, 3)).init(jax.random.key(0))
-        >>> places(params, jnp.array([6]), network=Network((4, 3)), image_shape=(2, 2))[0].label
+        >>> locate(params, jnp.array([6]), network=Network((4, 3)), image_shape=(2, 2))[0].label
         'layer 1: pixel (1, 0) to 1'
-        >>> places({"slope": jnp.zeros(3)}, jnp.array([1]))[0].label
+        >>> locate({"slope": jnp.zeros(3)}, jnp.array([1]))[0].label
         "params['slope'][1]"
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
@@ -226,10 +234,10 @@ def places(
     if network is not None:
         _check_network(network, params, image_shape)
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
-    found = []
-    for at in np.asarray(position):
-        leaf = int(np.searchsorted(starts, at, side="right")) - 1
-        index = tuple(int(i) for i in np.unravel_index(at - starts[leaf], shapes[leaf]))
+    places = []
+    for entry in np.asarray(position):
+        leaf = int(np.searchsorted(starts, entry, side="right")) - 1
+        index = tuple(int(i) for i in np.unravel_index(entry - starts[leaf], shapes[leaf]))
         place = Place("params" + jax.tree_util.keystr(leaves[leaf][0]), index)
         if network is not None:  # leaves are weights and bias in turn, a layer after the other
             layer, origin = leaf // 2 + 1, index[1] if leaf % 2 == 0 else None
@@ -237,11 +245,13 @@ def places(
             if image_shape and layer == 1 and origin is not None:
                 row, column = divmod(origin, image_shape[1])
                 place = place._replace(pixel=(row, column))
-        found.append(place)
-    return found
+        places.append(place)
+    return places
 
 
-def nudge(cost: Callable, params: PyTree, data: PyTree, position: Positions) -> Nudges:
+def nudge(
+    problem: Problem | Callable, params: PyTree, position: Positions, *, data: PyTree = None
+) -> Nudges:
     """Put the gradient to the proof: move one entry at a time and look what the cost does.
 
         actual = C(w + h e_i) - C(w),   predicted = g_i h,   error = H_ii h^2 / 2 + rounding
@@ -251,40 +261,46 @@ def nudge(cost: Callable, params: PyTree, data: PyTree, position: Positions) -> 
     rounding of a difference of two costs is taken as 4 eps C.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: as for `value_and_gradient`.
         params: the point w.
-        data: a pytree of arrays with a leading sample axis, or None.
-        position: of the entries, as `largest` gives them.
+        position: of the entries, as `largest_entries` gives them.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: as for `value_and_gradient`.
 
     Source: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
+    problem = as_problem(problem, data)
     flat, unravel = ravel_pytree(params)
     position = jnp.asarray(position)
-    value, gradient = value_and_gradient(cost, params, data)
+    value, gradient = value_and_gradient(problem, params)
     g = ravel_pytree(gradient)[0][position]
     eps = jnp.finfo(flat.dtype).eps
     w = flat[position]
 
-    def bend(i):
+    def second_derivative(i):
         unit = unravel(jnp.zeros_like(flat).at[i].set(1))
-        return ravel_pytree(hessian_vector_product(cost, params, unit, data))[0][i]
+        return ravel_pytree(hessian_vector_product(problem, params, unit))[0][i]
 
-    curvature = jax.lax.map(bend, position, batch_size=TOGETHER)
+    curvature = jax.lax.map(second_derivative, position, batch_size=TOGETHER)
     rounding = 4 * eps * jnp.abs(value)
     most = eps**0.25 * jnp.maximum(1, jnp.abs(w))
-    bent = jnp.where(curvature != 0, jnp.abs(curvature), 1)
-    best = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / bent), most)
+    bend = jnp.where(curvature != 0, jnp.abs(curvature), 1)
+    best = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / bend), most)
     # What arrives is w + h rounded: the nudge that was really made is the difference.
-    there = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
-    h = there - w
+    nudged = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
+    h = nudged - w
 
-    def change(at, part):
-        i, end = at
-        return two(unravel(flat.at[i].set(end)), part) - two(params, part)
+    def change_of(cost):
+        def change(entry, batch):
+            i, w_i = entry
+            return cost(unravel(flat.at[i].set(w_i)), batch) - cost(params, batch)
 
-    two = of_two(cost)
+        return change
+
     actual = jax.lax.map(
-        lambda at: mean_over_blocks(change, at, data), (position, there), batch_size=TOGETHER
+        lambda entry: averaged(problem, change_of, entry), (position, nudged), batch_size=TOGETHER
     )
     return Nudges(
         position=position,
@@ -299,14 +315,14 @@ def nudge(cost: Callable, params: PyTree, data: PyTree, position: Positions) -> 
 def _check_network(network: Network, params: Any, image_shape: tuple[int, int] | None) -> None:
     pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
     wanted = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
-    found = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    if found != wanted:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    if shapes != wanted:
         raise InputError(
-            f"places: params have shapes {found}, expected {wanted}, those of a network with "
+            f"locate: params have shapes {shapes}, expected {wanted}, those of a network with "
             f"widths {network.widths}; leave network out for parameters of another kind"
         )
     if image_shape and image_shape[0] * image_shape[1] != network.widths[0]:
         raise InputError(
-            f"places: image_shape = {image_shape} has {image_shape[0] * image_shape[1]} pixels, "
+            f"locate: image_shape = {image_shape} has {image_shape[0] * image_shape[1]} pixels, "
             f"expected {network.widths[0]}, the network's inputs"
         )

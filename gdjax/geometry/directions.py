@@ -11,7 +11,7 @@ network; the principal components of a descent; or an eigenvector. Slices take t
 >>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
 [5.0, 1.0, 2.0]
 
-`orthogonalised` and `named` work on directions by name, and all else are pure functions of arrays
+`orthogonalised` and `by_name` work on directions by name, and all else are pure functions of arrays
 that can be jitted and mapped.
 """
 
@@ -30,6 +30,7 @@ from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import check_like
 from gdjax.problems.checks import check_params
+from gdjax.problems.problem import Problem
 
 
 class Components(NamedTuple):
@@ -134,22 +135,27 @@ def _rescaled(d, w, within):
     return (d * factor).astype(d.dtype)
 
 
-def gradient_direction(cost: Callable, params: PyTree, data: PyTree = None) -> PyTree:
+def gradient_direction(
+    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
+) -> PyTree:
     """The direction of steepest ascent, of length 1; zero where the gradient is.
 
         g / |g|,   g = grad C
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: parameters that are no real floats, or a cost that is no scalar.
     """
-    gradient = value_and_gradient(cost, params, data)[1]
+    gradient = value_and_gradient(problem, params, data=data)[1]
     length = optax.tree.norm(gradient)
     return jax.tree.map(lambda g: jnp.where(length > 0, g / length, 0).astype(g.dtype), gradient)
 
 
-def between(params: PyTree, other: PyTree) -> PyTree:
+def direction_to(params: PyTree, other: PyTree) -> PyTree:
     """From one parameter set to another: 0 along it is the one, 1 the other.
 
     Args:
@@ -159,7 +165,7 @@ def between(params: PyTree, other: PyTree) -> PyTree:
     Raises:
         InputError: trees or shapes that differ.
     """
-    check_like("between: other", other, params)
+    check_like("direction_to: other", other, params)
     return optax.tree.sub(*_arrays(other, params))
 
 
@@ -182,7 +188,7 @@ def orthogonalised(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
     Source: Gram and Schmidt's process, every sweep done twice against rounding.
     """
-    found, units = {}, []
+    turned, units = {}, []
     for name, direction in directions.items():
         flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, direction))
         rest = d = np.asarray(flat, float)
@@ -190,29 +196,34 @@ def orthogonalised(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
             rest = rest - unit * (unit @ rest)
         length, left = np.linalg.norm(d), np.linalg.norm(rest)
         if not left > 1e-5 * length:
-            before = f"lies along {', '.join(found)}" if length > 0 and found else "is zero"
+            before = f"lies along {', '.join(turned)}" if length > 0 and turned else "is zero"
             raise InputError(
                 f"orthogonalised: direction {name!r} {before}; take one that leaves something"
             )
         units.append(rest / left)
-        turned = unravel(jnp.asarray(length * rest / left, flat.dtype))
-        found[f"{name}, orthogonalised" if found else name] = turned if found else direction
-    return found
+        if not turned:
+            turned[name] = direction
+            continue
+        rest = jnp.asarray(length * rest / left, flat.dtype)
+        turned[f"{name}, orthogonalised"] = unravel(rest)
+    return turned
 
 
-def named(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
+def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
     """Directions by name, from a tree with a leading axis, such as eigenvectors come in.
 
     Raises:
         InputError: more names than the leading axis is long.
 
     Examples:
-        >>> {name: d.tolist() for name, d in named(["up", "right"], jnp.eye(2)).items()}
+        >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
         {'up': [1.0, 0.0], 'right': [0.0, 1.0]}
     """
     count = min((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)), default=0)
     if len(names) > count:
-        raise InputError(f"named: {len(names)} names, but the leading axis has {count} directions")
+        raise InputError(
+            f"by_name: {len(names)} names, but the leading axis has {count} directions"
+        )
     return {name: jax.tree.map(lambda a, i=i: a[i], stacked) for i, name in enumerate(names)}
 
 
@@ -297,6 +308,20 @@ def _projected(points, params, directions):
         off = offsets - along @ q.T
         off = off - (off @ q) @ q.T
     return Projection(coordinates, jnp.linalg.norm(off, axis=1))
+
+
+def component_directions(components: Components, count: int) -> dict[str, PyTree]:
+    """The first principal components as directions by name, the name with their share.
+
+    Args:
+        components: such as `principal_components` gives them.
+        count: how many.
+    """
+    names = [
+        f"principal component {i} ({share:.1%})"
+        for i, share in enumerate(np.asarray(components.explained)[:count], start=1)
+    ]
+    return by_name(names, components.directions)
 
 
 def _offsets(points, center):

@@ -4,8 +4,8 @@
 
 On the bowl w^2 / 2 the flow is e^-t:
 
->>> found = gradient_flow(lambda w: w**2 / 2, jnp.array(1.0), times=jnp.array([0.0, 1.0]))
->>> [round(float(w), 4) for w in found.params]
+>>> flow = gradient_flow(lambda w: w**2 / 2, jnp.array(1.0), times=jnp.array([0.0, 1.0]))
+>>> [round(float(w), 4) for w in flow.params]
 [1.0, 0.3679]
 
 The flow has no learning rate: what it does is the cost's doing alone. What descent does otherwise
@@ -24,6 +24,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
+from gdjax.problems.problem import Problem, as_problem
 
 STEPS = 1_000_000  # of the solver, at most
 
@@ -65,10 +66,10 @@ class FlowDistance(NamedTuple):
 
 
 def gradient_flow(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     times: Sequence | ArrayLike,
     tolerance: float | None = None,
 ) -> Flow:
@@ -80,9 +81,9 @@ def gradient_flow(
     the tolerance: a time T takes at least sharpness T / 3.3 steps of 6 gradients.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the start w_0, any pytree of real arrays.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
         times: at which the flow is wanted, ascending, >= 0.
         tolerance: of one step; None takes eps^(2/3): 2e-5 in float32, 4e-11 in float64.
 
@@ -100,23 +101,23 @@ def gradient_flow(
         _check_tolerance(tolerance)
     import diffrax  # takes two seconds to import
 
-    params = _strong(params)
+    problem, params = as_problem(problem, data), _strong(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
     if tolerance is None:
         tolerance = float(jnp.finfo(dtype).eps) ** (2 / 3)
 
-    def velocity(_time, w, data):
-        return jax.tree.map(jnp.negative, value_and_gradient(cost, w, data)[1])
+    def velocity(_time, w, problem):
+        return jax.tree.map(jnp.negative, value_and_gradient(problem, w)[1])
 
-    found = diffrax.diffeqsolve(
+    solution = diffrax.diffeqsolve(
         diffrax.ODETerm(velocity),
         diffrax.Tsit5(),
         t0=jnp.zeros((), dtype),
         t1=times[-1],
         dt0=None,
         y0=params,
-        args=data,
+        args=problem,
         saveat=diffrax.SaveAt(ts=times),
         # Steps end at the times: interpolated between steps, the error would not be controlled.
         stepsize_controller=diffrax.ClipStepSizeController(
@@ -129,20 +130,20 @@ def gradient_flow(
         max_steps=STEPS,
         throw=False,
     )
-    values = jax.lax.map(lambda w: value_and_gradient(cost, w, data)[0], found.ys)
+    values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
     return Flow(
-        params=found.ys,
+        params=solution.ys,
         cost=values,
-        steps=found.stats["num_steps"],
-        arrived=found.result == diffrax.RESULTS.successful,
+        steps=solution.stats["num_steps"],
+        arrived=solution.result == diffrax.RESULTS.successful,
     )
 
 
 def distance_from_flow(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     learning_rates: Sequence | ArrayLike,
     times: Sequence | ArrayLike,
     tolerance: float | None = None,
@@ -154,9 +155,9 @@ def distance_from_flow(
     It is proportional to eta where eta is small: half the rate, twice the steps, half the distance.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: where both start.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
         learning_rates: eta of each descent, > 0.
         times: at which they are compared, ascending; whole multiples of every learning rate.
         tolerance: of the flow, as for `gradient_flow`.
@@ -166,21 +167,22 @@ def distance_from_flow(
             whole number of steps.
     """
     counts = _counts(learning_rates, times)
-    flow = gradient_flow(cost, params, data, times=np.asarray(times, float), tolerance=tolerance)
+    problem = as_problem(problem, data)
+    flow = gradient_flow(problem, params, times=np.asarray(times, float), tolerance=tolerance)
     params = _strong(params)
     dtype = cost_type(params)
     rates = jnp.asarray(learning_rates, dtype)
 
     def along(rate, counts):
         def step(_number, w):
-            g = value_and_gradient(cost, w, data)[1]
+            g = value_and_gradient(problem, w)[1]
             return jax.tree.map(lambda w, g: (w - rate * g).astype(w.dtype), w, g)
 
         def record(w, arrived):
-            count, there = arrived
+            count, on_flow = arrived
             w = jax.lax.fori_loop(0, count, step, w)
-            squares = jax.tree.map(lambda a, b: jnp.sum((a - b).astype(dtype) ** 2), w, there)
-            value = value_and_gradient(cost, w, data)[0]
+            squares = jax.tree.map(lambda a, b: jnp.sum((a - b).astype(dtype) ** 2), w, on_flow)
+            value = value_and_gradient(problem, w)[0]
             return w, (jnp.sqrt(sum(jax.tree.leaves(squares))), value, w)
 
         return jax.lax.scan(record, params, (counts, flow.params))[1]

@@ -8,6 +8,9 @@ random block starts afresh and finds further copies. Two products together share
 activations of a network; wider blocks make one network faster still, but need more products in all,
 and 16 networks in one program slower.
 
+Near by another operator whose eigenvectors are known the block starts as those: so the sharpness is
+followed along a descent, with a handful of products an estimate.
+
 The basis is kept orthonormal to rounding, and where the operator maps it into itself (the identity,
 a matrix of low rank) random directions go on. Its images are kept as well: Ritz values come from
 S^T (A S), never from a recurrence, and so do residuals.
@@ -20,11 +23,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, ScalarLike
 
-Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
+from gdjax.geometry import jacobi
 
-BLOCK = 2  # random vectors in the block
+Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
+# Residuals that are small enough, from the values and the operator's norm.
+Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
+
+BLOCK = 2  # vectors in the block
 ROUND = 20  # products from one restart to the next, at least
 PASSES = 4  # of orthogonalisation, at most
+
+
+class Sizes(NamedTuple):
+    """How many vectors are kept at a restart, and how many there are in all.
+
+    Args:
+        upper: Ritz vectors kept at the upper end, a multiple of the block.
+        lower: likewise at the lower end.
+        basis: vectors in the basis, a multiple of the block.
+    """
+
+    upper: int
+    lower: int
+    basis: int
 
 
 class Ritz(NamedTuple):
@@ -36,6 +57,7 @@ class Ritz(NamedTuple):
         residuals: |A v - value v|, from the products that were taken.
         norm: largest |eigenvalue| seen, a lower bound of the operator's norm.
         products: how many were taken.
+        block: the first columns of all that was kept, to begin with at an operator near by.
     """
 
     values: Float[Array, " k"]
@@ -43,6 +65,7 @@ class Ritz(NamedTuple):
     residuals: Float[Array, " k"]
     norm: Float[Array, ""]
     products: Int[Array, ""]
+    block: Float[Array, "n b"]
 
 
 class _Basis(NamedTuple):
@@ -54,7 +77,7 @@ class _Basis(NamedTuple):
     key: Key[Array, ""]
 
 
-class _Found(NamedTuple):
+class _Kept(NamedTuple):
     """Ritz pairs kept, those wanted first at the upper end and last at the lower."""
 
     values: Float[Array, " kept"]
@@ -68,23 +91,23 @@ class _State(NamedTuple):
     """What a restart needs."""
 
     basis: _Basis
-    found: _Found
+    kept: _Kept
     norm: Float[Array, ""]
-    count: Int[Array, ""]
+    restarts: Int[Array, ""]
     done: Bool[Array, ""]
 
 
-def sizes(largest: int, smallest: int) -> tuple[int, int, int]:
-    """Ritz vectors kept at the upper and the lower end, and vectors in the basis.
+def sizes(largest: int, smallest: int) -> Sizes:
+    """What a search for so many eigenvalues from random vectors keeps.
 
     Examples:
-        >>> sizes(largest=10, smallest=0), sizes(largest=1, smallest=1)
+        >>> tuple(sizes(largest=10, smallest=0)), tuple(sizes(largest=1, smallest=1))
         ((12, 0, 40), (4, 4, 28))
     """
     # A few beside the wanted ones make restarts converge faster.
     upper, lower = ((-(-k // BLOCK) + 1) * BLOCK if k else 0 for k in (largest, smallest))
     kept = upper + lower
-    return upper, lower, kept + max(ROUND, 2 * kept + 4)
+    return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
 
 
 def extremes(
@@ -94,8 +117,10 @@ def extremes(
     *,
     largest: int,
     smallest: int,
-    tolerance: ScalarLike,
+    tolerance: ScalarLike | Allowed,
     restarts: int,
+    block: Float[Array, "n b"] | None = None,
+    space: Sizes | None = None,
 ) -> Ritz:
     """The ends of the spectrum, restarted until every residual is at most `tolerance * norm`.
 
@@ -106,14 +131,20 @@ def extremes(
         key: for the random vectors.
         largest: eigenvalues wanted at the upper end.
         smallest: at the lower end.
-        tolerance: relative to the operator's norm.
+        tolerance: relative to the operator's norm; or a function of the values and the norm that
+            says which residuals are small enough.
         restarts: at most so many; fewer if the tolerance is reached or numbers are not finite.
+        block: what to begin with, such as `Ritz.block` of an operator near by; random if None.
+        space: other sizes than `sizes(largest, smallest)`.
     """
-    upper, lower, size = sizes(largest, smallest)
-    kept = upper + lower
+    upper, lower, size = space or sizes(largest, smallest)
+    count = upper + lower
     ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
-    wanted = jnp.array([*range(largest), *range(kept - smallest, kept)])
+    wanted = jnp.array([*range(largest), *range(count - smallest, count)])
     many = jax.vmap(product, in_axes=1, out_axes=1)
+
+    def allowed(values, norm):
+        return tolerance(values, norm) if callable(tolerance) else tolerance * norm
 
     def random(key):
         return jax.random.normal(key, (start.size, BLOCK), start.dtype) * start[:, None]
@@ -140,57 +171,57 @@ def extremes(
     def ritz(basis):
         """Ritz pairs at the ends of the spectrum, with their images and residuals."""
         matrix = basis.columns.T @ basis.images
-        values, small = jnp.linalg.eigh((matrix + matrix.T) / 2)
+        values, small = jacobi.eigh((matrix + matrix.T) / 2)
         vectors, images = (a @ small[:, ends] for a in (basis.columns, basis.images))
         residuals = jnp.linalg.norm(images - values[ends][None] * vectors, axis=0)
-        return _Found(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
+        return _Kept(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
+
+    def exact(kept, norm):
+        return jnp.all(kept.residuals[wanted] <= allowed(kept.values[wanted], norm))
 
     def crowded(values, norm):
         """Whether equal eigenvalues take all the places that a block has for them."""
-        upper, lower = values[:largest], -values[kept - smallest :][::-1]
+        upper, lower = values[:largest], -values[count - smallest :][::-1]
         gaps = [end[:-BLOCK] - end[BLOCK - 1 : -1] for end in (upper, lower) if len(end) > BLOCK]
-        return jnp.any(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]) <= tolerance * norm)
+        nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
+        return nearest <= jnp.max(allowed(values[wanted], norm))
 
-    def going_on(state):
-        worst = jnp.max(state.found.residuals)
-        finite = jnp.isfinite(worst) & jnp.isfinite(state.norm)
-        return finite & ~state.done & (state.count < restarts)
+    def unfinished(state):
+        finite = jnp.isfinite(jnp.max(state.kept.residuals)) & jnp.isfinite(state.norm)
+        return finite & ~state.done & (state.restarts < restarts)
 
     def restart(state):
-        basis, found = state.basis, state.found
+        basis, kept = state.basis, state.kept
         empty = jnp.zeros_like(basis.columns)
-        columns, images = (_put(empty, a, 0) for a in (found.vectors, found.images))
+        columns, images = (_put(empty, a, 0) for a in (kept.vectors, kept.images))
         key, key_fresh = jax.random.split(basis.key)
         # Residuals of all kept vectors lie in the next block; a fresh one looks elsewhere.
-        fresh = exact(found, state.norm)
+        fresh = exact(kept, state.norm)
         block = jnp.where(fresh, _orthonormal(random(key_fresh), columns), basis.block)
-        basis = expand(_Basis(columns, images, block, key), kept // BLOCK)
-        found = ritz(basis)
-        norm = jnp.maximum(state.norm, found.norm)
-        moved = jnp.max(jnp.abs(found.values - state.found.values)[wanted])
-        same = fresh & (moved <= tolerance * norm)
-        done = exact(found, norm) & (same | ~crowded(found.values, norm))
-        return _State(basis, found, norm, state.count + 1, done)
-
-    def exact(found, norm):
-        return jnp.max(found.residuals[wanted]) <= tolerance * norm
+        basis = expand(_Basis(columns, images, block, key), count // BLOCK)
+        kept = ritz(basis)
+        norm = jnp.maximum(state.norm, kept.norm)
+        moved = jnp.abs(kept.values - state.kept.values)[wanted]
+        same = fresh & jnp.all(moved <= allowed(kept.values[wanted], norm))
+        done = exact(kept, norm) & (same | ~crowded(kept.values, norm))
+        return _State(basis, kept, norm, state.restarts + 1, done)
 
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
         empty = jnp.zeros((start.size, size), start.dtype)
-        first = _orthonormal(random(key_start), empty)
+        first = _orthonormal(random(key_start) if block is None else block, empty)
         basis = expand(_Basis(empty, empty, first, key_noise), 0)
-        found = ritz(basis)
-        done = exact(found, found.norm) & ~crowded(found.values, found.norm)
-        state = _State(basis, found, found.norm, jnp.zeros((), jnp.int32), done)
-        _, found, norm, count, _ = jax.lax.while_loop(going_on, restart, state)
-    values, vectors, _, residuals, _ = found
+        kept = ritz(basis)
+        done = exact(kept, kept.norm) & ~crowded(kept.values, kept.norm)
+        state = _State(basis, kept, kept.norm, jnp.zeros((), jnp.int32), done)
+        _, kept, norm, taken, _ = jax.lax.while_loop(unfinished, restart, state)
     return Ritz(
-        values[wanted],
-        vectors[:, wanted],
-        residuals[wanted],
+        kept.values[wanted],
+        kept.vectors[:, wanted],
+        kept.residuals[wanted],
         norm,
-        size + count * (size - kept),
+        size + taken * (size - count),
+        kept.vectors[:, :BLOCK],
     )
 
 
@@ -207,18 +238,18 @@ def _orthonormal(block, columns):
     """
     eps = jnp.finfo(block.dtype).eps
 
-    def again(state):
+    def unfinished(state):
+        _, good, passes = state
+        return ~good & (passes < PASSES)
+
+    def make_orthonormal(state):
         block, _, passes = state
         along = columns.T @ block
         rest = block - columns @ along
         length = jnp.linalg.norm(rest, axis=0, keepdims=True)
         rest = rest / jnp.where(length > 0, length, 1)
-        values, vectors = jnp.linalg.eigh(rest.T @ rest)
+        values, vectors = jacobi.eigh(rest.T @ rest)
         good = jnp.all(jnp.abs(along) <= jnp.sqrt(eps) * length) & (values[0] > 0.5)
         return rest @ (vectors / jnp.sqrt(jnp.maximum(values, 10 * eps))[None]), good, passes + 1
 
-    def unfinished(state):
-        _, good, passes = state
-        return ~good & (passes < PASSES)
-
-    return jax.lax.while_loop(unfinished, again, (block, jnp.array(False), 0))[0]
+    return jax.lax.while_loop(unfinished, make_orthonormal, (block, jnp.array(False), 0))[0]

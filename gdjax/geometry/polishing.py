@@ -203,7 +203,7 @@ def _flat_gradient(cost, unravel, data):
     """Cost and gradient as functions of a vector."""
 
     def at(w):
-        value, gradient = value_and_gradient(cost, unravel(w), data)
+        value, gradient = value_and_gradient(cost, unravel(w), data=data)
         return value.astype(w.dtype), ravel_pytree(gradient)[0]
 
     return at

@@ -9,21 +9,31 @@ instance, a saddle:
 >>> hessian(saddle, jnp.zeros(2)).tolist()
 [[2.0, 0.0], [0.0, -2.0]]
 
-Products cost about two gradients each and no memory beyond a block of samples; the dense Hessian
-costs as many products as there are parameters.
+Products cost about two gradients each and no memory beyond a chunk of samples; the dense Hessian
+costs as many products as there are parameters. What is looked at everywhere is the problem's
+deterministic cost (see `gdjax.problems.evaluation_of`), over all its data. Where a problem is an
+argument of a jitted function its data are, too:
+
+>>> line = Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((w * x) ** 2), data=jnp.arange(3.0))
+>>> jax.jit(hessian)(line, jnp.zeros(1)).round(3).tolist()
+[[3.333]]
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
 from gdjax.problems.checks import check_params, check_value
 from gdjax.problems.chunks import in_chunks
+from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
+from gdjax.problems.problem import Problem, as_problem
 
 # Columns of a dense Hessian computed together: they share the samples and their activations.
 TOGETHER = 64
@@ -32,19 +42,19 @@ MOST = 4096
 
 
 def hessian_vector_product(
-    cost: Callable, params: PyTree, vector: PyTree, data: PyTree = None
+    problem: Problem | Callable, params: PyTree, vector: PyTree, *, data: PyTree = None
 ) -> PyTree:
     """The Hessian of the cost times a vector, exactly, without the Hessian.
 
         H v = d/de grad C(w + e v) at e = 0
 
-    Forward over reverse: about twice the work of a gradient, and no memory beyond a block's.
+    Forward over reverse: about twice the work of a gradient, and no memory beyond a chunk's.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point w.
         vector: v, a tree like `params`.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
 
     Returns:
         H v, a tree like `params`.
@@ -62,23 +72,22 @@ def hessian_vector_product(
     """
     check_params(params)
     check_like("hessian_vector_product: vector", vector, params)
-    cost = of_two(cost)
 
-    def product(point, part):
-        w, v = point
-        return jax.jvp(lambda w: jax.grad(cost)(w, part), (w,), (v,))[1]
+    def product_of(cost):
+        def product(point, batch):
+            w, v = point
+            return jax.jvp(lambda w: jax.grad(cost)(w, batch), (w,), (v,))[1]
 
-    return mean_over_blocks(product, (params, _tangent(vector, params)), data)
+        return product
+
+    point = params, _tangent(vector, params)
+    return averaged(as_problem(problem, data), product_of, point)
 
 
 def gauss_newton_vector_product(
-    predict: Callable,
-    loss: Callable,
-    params: PyTree,
-    vector: PyTree,
-    data: tuple[PyTree, PyTree],
+    problem: Problem, params: PyTree, vector: PyTree, *, data: tuple[PyTree, PyTree] | None = None
 ) -> PyTree:
-    """The Gauss-Newton part of the Hessian times a vector: for models with `predict` and `loss`.
+    """The Gauss-Newton part of the Hessian times a vector; needs `problem.predict` and `loss`.
 
         G v = J^T L J v,   J = d predict / dw,   L = the loss's Hessian in the outputs
 
@@ -86,51 +95,71 @@ def gauss_newton_vector_product(
     convex in the outputs, and equals H where every sample is fitted.
 
     Args:
-        predict: `predict(params, inputs) -> outputs`, such as `Problem.predict`.
-        loss: `loss(outputs, targets) -> scalar`, the mean over samples, such as `Problem.loss`.
+        problem: with `predict(params, inputs) -> outputs`, `loss(outputs, targets) -> scalar`, the
+            mean over samples, and data `(inputs, targets)`.
         params: the point w.
         vector: v, a tree like `params`.
-        data: `(inputs, targets)`, each with a leading sample axis.
+        data: instead of the problem's own.
 
     Returns:
         G v, a tree like `params`.
 
     Raises:
-        InputError: parameters that are no real floats, or a vector whose tree or shapes are not
-            those of `params`.
+        InputError: a problem without these, parameters that are no real floats, or a vector whose
+            tree or shapes are not those of `params`.
 
     Examples:
-        >>> line = lambda w, x: w * x
-        >>> mean_square = lambda a, y: jnp.mean((a - y) ** 2)
-        >>> xs, ys = jnp.array([1.0, 2.0]), jnp.zeros(2)
-        >>> float(gauss_newton_vector_product(line, mean_square, jnp.array(3.0), 1.0, (xs, ys)))
+        >>> line = Problem(
+        ...     init=lambda key: jnp.zeros(()),
+        ...     cost=lambda w, xy: jnp.mean((w * xy[0] - xy[1]) ** 2),
+        ...     data=(jnp.array([1.0, 2.0]), jnp.zeros(2)),
+        ...     predict=lambda w, x: w * x,
+        ...     loss=lambda a, y: jnp.mean((a - y) ** 2),
+        ... )
+        >>> float(gauss_newton_vector_product(line, jnp.array(3.0), 1.0))
         5.0
 
     Source: Schraudolph 2002, *Fast curvature matrix-vector products*.
     """
     check_params(params)
     check_like("gauss_newton_vector_product: vector", vector, params)
+    problem = as_problem(problem, data)
+    predict, loss = problem.predict, problem.loss
+    if (
+        predict is None
+        or loss is None
+        or not (isinstance(problem.data, tuple) and len(problem.data) == 2)
+    ):
+        raise InputError(
+            "gauss_newton_vector_product: the problem has no predict, no loss or no data (inputs, "
+            "targets); give gd.Problem(..., predict=..., loss=..., data=(inputs, targets))"
+        )
 
-    def product(point, part):
-        w, v = point
-        inputs, targets = part
-        outputs, moved = jax.jvp(lambda w: predict(w, inputs), (w,), (v,))
-        slope = jax.grad(lambda a: loss(a, targets))
-        bent = jax.jvp(slope, (outputs,), (moved,))[1]
-        return jax.vjp(lambda w: predict(w, inputs), w)[1](bent)[0]
+    def product_of(_cost):
+        def product(point, batch):
+            w, v = point
+            inputs, targets = batch
+            outputs, moved = jax.jvp(lambda w: predict(w, inputs), (w,), (v,))
+            slope = jax.grad(lambda a: loss(a, targets))
+            bent = jax.jvp(slope, (outputs,), (moved,))[1]
+            return jax.vjp(lambda w: predict(w, inputs), w)[1](bent)[0]
 
-    return mean_over_blocks(product, (params, _tangent(vector, params)), data)
+        return product
+
+    return averaged(problem, product_of, (params, _tangent(vector, params)))
 
 
-def hessian(cost: Callable, params: PyTree, data: PyTree = None) -> Float[Array, "n n"]:
+def hessian(
+    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
+) -> Float[Array, "n n"]:
     """The whole Hessian as a matrix, for small problems.
 
         H_ij = d^2 C / dw_i dw_j,   i and j in the order of `jax.flatten_util.ravel_pytree`
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: as for `hessian_vector_product`.
         params: the point w, of at most 4,096 parameters.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
 
     Returns:
         H, symmetric.
@@ -144,15 +173,15 @@ def hessian(cost: Callable, params: PyTree, data: PyTree = None) -> Float[Array,
             f"hessian: {flat.size} parameters, expected at most {MOST}; for larger problems take "
             f"`extremes`, `trace` and `density`, which need no matrix"
         )
-    return dense(flat_product(cost, params, data), flat)
+    return dense(flat_product(problem, params, data), flat)
 
 
 def flat_product(
-    cost: Callable, params: PyTree, data: PyTree = None
+    problem: Problem | Callable, params: PyTree, data: PyTree = None
 ) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
     """`v -> H v` on vectors in the order of `ravel_pytree`."""
-    unravel = ravel_pytree(params)[1]
-    return lambda v: ravel_pytree(hessian_vector_product(cost, params, unravel(v), data))[0]
+    problem, unravel = as_problem(problem, data), ravel_pytree(params)[1]
+    return lambda v: ravel_pytree(hessian_vector_product(problem, params, unravel(v)))[0]
 
 
 def dense(product: Callable, like: Float[Array, " n"]) -> Float[Array, "n n"]:
@@ -165,25 +194,66 @@ def _tangent(vector, params):
     return jax.tree.map(lambda v, w: jnp.asarray(v, jnp.result_type(w)), vector, params)
 
 
-def mean_over_blocks(function: Callable, params: PyTree, data: PyTree) -> PyTree:
-    """A mean over samples, in blocks of them and with matrix products in full precision."""
-    with jax.default_matmul_precision("highest"):
-        return in_chunks(function)(params, jax.tree.map(jnp.asarray, data))
+def averaged(
+    problem: Problem, function_of: Callable[[Callable], Callable], point: PyTree
+) -> PyTree:
+    """`function_of(cost)(point, batch)` as a mean over the problem's samples, in full precision.
 
+    It is taken in chunks of samples, so that memory does not grow with them, but for a cost that
+    mixes samples. On a GPU the default precision would spoil second derivatives.
 
-def of_two(cost: Callable) -> Callable:
-    """Every cost as a function of `(params, batch)`; what is no scalar is refused."""
+    Args:
+        problem: whose deterministic cost, over its data.
+        function_of: what is made of the cost `(params, batch) -> scalar`, such as `jax.grad`.
+        point: its first argument.
+    """
+    evaluation = evaluation_of(problem)
 
-    def two(params, batch):
-        value = cost(params) if batch is None else cost(params, batch)
+    def cost(params, batch):
+        value = evaluation(params, batch)
         check_value(value)
         return value
 
-    return two
+    with jax.default_matmul_precision("highest"):
+        mean = in_chunks(function_of(cost), evaluation_chunk(problem))
+        return mean(point, jax.tree.map(jnp.asarray, problem.data))
+
+
+def bare(problem: Problem) -> Problem:
+    """Only what the deterministic cost needs: what costs the same is then one program."""
+    return dataclasses.replace(
+        as_problem(problem.cost, problem.data), evaluation=problem.evaluation, mixes=problem.mixes
+    )
+
+
+def without_data(problem: Problem) -> PyTreeDef:
+    """`bare` as a tree without leaves, which can be compared; `with_data` is the way back."""
+    return jax.tree.structure(bare(dataclasses.replace(problem, data=None)))
+
+
+def with_data(tree: PyTreeDef, data: PyTree) -> Problem:
+    """The problem that `without_data` made a tree of, over these data."""
+    return as_problem(jax.tree.unflatten(tree, ()), data)
+
+
+def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
+    """The deterministic cost as one of other parameters: `cost(v) = evaluation(whole(v))`.
+
+    Args:
+        problem: whose deterministic cost.
+        whole: from the new parameters to the problem's own.
+    """
+    evaluation = evaluation_of(problem)
+
+    def cost(params, batch=None):
+        return evaluation(whole(params), batch)
+
+    mixes = evaluation_chunk(problem) is None
+    return Problem(init=problem.init, cost=cost, data=problem.data, mixes=mixes)
 
 
 def raveled(params: PyTree) -> tuple[Float[Array, " n"], Callable]:
-    """Parameters as one vector, and the way back; what cannot change a little is refused."""
+    """Parameters as one vector, and the way back; parameters that are no floats are refused."""
     check_params(params)
     return ravel_pytree(params)
 

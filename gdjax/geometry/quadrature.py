@@ -26,6 +26,7 @@ from matfree import decomp, stochtrace
 from gdjax.errors import InputError
 from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.geometry.spectrum import DENSE, ROUNDING
+from gdjax.problems.problem import Problem
 
 POINTS = 1001  # of the grid on which a density is given
 
@@ -63,11 +64,11 @@ class Density(NamedTuple):
 
 
 def trace(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
     key: Key[Array, ""],
+    data: PyTree = None,
     probes: int = 48,
 ) -> Trace:
     """The trace of the Hessian, with its standard error.
@@ -78,10 +79,10 @@ def trace(
     varies little. The error comes from the spread of the last third.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: a pytree of arrays with a leading sample axis, or None.
         key: for the probes.
+        data: instead of the problem's own.
         probes: Hessian-vector products, at least 6; not used up to 512 parameters, where the trace
             is exact.
 
@@ -93,7 +94,7 @@ def trace(
     if probes < 6:
         raise InputError(f"trace: probes = {probes}, expected at least 6: three thirds of 2")
     flat = raveled(params)[0]
-    product = flat_product(cost, params, data)
+    product = flat_product(problem, params, data)
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
     if flat.size <= DENSE:
         matrix = dense(product, flat)
@@ -122,11 +123,11 @@ def trace(
 
 
 def density(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
     key: Key[Array, ""],
+    data: PyTree = None,
     probes: int = 8,
     depth: int = 64,
     width: ScalarLike = 0.01,
@@ -136,10 +137,10 @@ def density(
         1/n tr f(H) = E v^T f(H) v / |v|^2 = E sum_j weight_j f(node_j)
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: a pytree of arrays with a leading sample axis, or None.
         key: for the probes.
+        data: instead of the problem's own.
         probes: random vectors, at least 2; not used up to 512 parameters, where nodes are exact.
         depth: products a probe; nodes at the ends of the spectrum converge first.
         width: of the Gaussian for each node, relative to the largest |eigenvalue|.
@@ -154,7 +155,7 @@ def density(
             f"density: probes = {probes} and depth = {depth}, expected at least 2 and 1"
         )
     flat = raveled(params)[0]
-    product = flat_product(cost, params, data)
+    product = flat_product(problem, params, data)
     if flat.size <= DENSE:
         nodes = jnp.linalg.eigvalsh(dense(product, flat))[None]
         weights = jnp.full_like(nodes, 1 / flat.size)

@@ -13,8 +13,9 @@ network's own, and the same coordinates give the same cost:
 >>> small = reduced(problem, w, {"random": d})
 >>> small.problem.network.widths
 (32, 16, 16, 10)
->>> here, there = (point(w, {"random": d}, [0.5]), point(small.params, small.directions, [0.5]))
->>> float(problem.cost(here, problem.data)), float(small.problem.cost(there, small.problem.data))
+>>> whole = at_coordinates(w, {"random": d}, [0.5])
+>>> part = at_coordinates(small.params, small.directions, [0.5])
+>>> float(problem.cost(whole, problem.data)), float(small.problem.cost(part, small.problem.data))
 (2.597, 2.597)
 """
 
@@ -30,6 +31,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry.products import check_like
+from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.problem import Problem
 
 TOGETHER = 1000  # samples whose products are taken at a time
@@ -52,7 +54,7 @@ class Reduced(NamedTuple):
     directions: dict[str, PyTree]
 
 
-def point(
+def at_coordinates(
     params: PyTree,
     directions: Mapping[str, PyTree],
     coordinates: ArrayLike | Sequence,
@@ -69,11 +71,10 @@ def point(
 
 @jax.jit
 def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
-    """`point` without names: a dict that goes through a compiled program comes out sorted."""
-    found = params
+    """`at_coordinates` without names: a dict comes out of a compiled program sorted."""
     for c, direction in zip(coordinates, directions, strict=True):
-        found = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, found, direction)
-    return found
+        params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
+    return params
 
 
 def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) -> Reduced:
@@ -114,7 +115,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
         share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
         return (tree[0]._replace(weights=share), *tree[1:])
 
-    found = Reduced(
+    small = Reduced(
         dataclasses.replace(
             problem,
             init=lambda key: smaller(0),
@@ -126,8 +127,8 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
         smaller(0),
         {name: smaller(number) for number, name in enumerate(directions, start=1)},
     )
-    _check_same(problem, params, directions, found, remedy)
-    return found
+    _check_same(problem, params, directions, small, remedy)
+    return small
 
 
 def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
@@ -142,23 +143,25 @@ def _products(inputs, weights):
         return jax.lax.map(lambda x: weights @ x.astype(weights.dtype), inputs, batch_size=TOGETHER)
 
 
-def _check_same(problem, params, directions, found, remedy):
+def _check_same(problem, params, directions, small, remedy):
     """Compare costs of a few samples at the origin, one step along each direction, and all."""
     if problem in _LINEAR:
         return
     few, few_products = (
         jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
-        for data in (problem.data, found.problem.data)
+        for data in (problem.data, small.problem.data)
     )
+    cost = evaluation_of(problem)
     count = len(directions)
     corners = np.concatenate([np.zeros((1, count)), np.eye(count), np.ones((1, count))])
     with jax.default_matmul_precision("highest"):
         for corner in corners:
-            at = float(problem.cost(point(params, directions, corner), few))
-            other = float(problem.cost(point(found.params, found.directions, corner), few_products))
-            if not np.isclose(at, other, rtol=1e-3, atol=1e-9, equal_nan=True):
+            own = float(cost(at_coordinates(params, directions, corner), few))
+            point = at_coordinates(small.params, small.directions, corner)
+            other = float(cost(point, few_products))
+            if not np.isclose(own, other, rtol=1e-3, atol=1e-9, equal_nan=True):
                 raise InputError(
-                    f"reduced: at coordinates {corner.tolist()} the cost is {at:.6g}, but that of "
+                    f"reduced: at coordinates {corner.tolist()} the cost is {own:.6g}, but that of "
                     f"the smaller network {other:.6g}; expected inputs that are at most scaled "
                     f"before the first layer, and a cost of the outputs alone; {remedy}"
                 )

@@ -8,12 +8,14 @@ comes back is an `xarray.Dataset`: save it with `to_zarr`, draw it again with `g
 
 >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
 >>> flat, steep = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
->>> seen = plane(bowl, jnp.zeros(2), {"flat": flat, "steep": steep}, [0.0, 1.0], [0.0, 2.0])
->>> seen.cost.values.tolist()
+>>> drawn = plane(bowl, jnp.zeros(2), {"flat": flat, "steep": steep}, [0.0, 1.0], [0.0, 2.0])
+>>> drawn.cost.values.tolist()
 [[0.0, 40.0], [1.0, 41.0]]
 
 The functions here compile and run their own programs: call them, do not jit them. A cost that is
-NaN or infinite somewhere is data.
+NaN or infinite somewhere is data. A cost that carries a state is refused, since running statistics
+of one point are none of another: `gdjax.problems.frozen(problem, state=...)` looks at all points
+with those of one, an `evaluation` that takes statistics of its batch at each with its own.
 """
 
 import string
@@ -28,15 +30,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import runs
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
-from gdjax.geometry.products import check_like, mean_over_blocks, of_two
+from gdjax.geometry.products import averaged, bare, check_like, with_data, without_data
 from gdjax.geometry.reduction import moved, reduced, saves
 from gdjax.problems.checks import check, check_measures
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Measure, Problem, as_problem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,12 +51,12 @@ DIMENSIONS = string.ascii_lowercase
 
 
 def line(
-    cost: Problem | Callable,
+    problem: Problem | Callable,
     params: PyTree,
     direction: Mapping[str, PyTree],
     a: ArrayLike | Sequence,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     measures: Mapping[str, Measure] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
@@ -66,17 +68,17 @@ def line(
 
     All else, what comes back and what is raised as in `grid`.
     """
-    return grid(cost, params, direction, (a,), data, measures=measures, width=width)
+    return grid(problem, params, direction, (a,), data=data, measures=measures, width=width)
 
 
 def plane(
-    cost: Problem | Callable,
+    problem: Problem | Callable,
     params: PyTree,
     directions: Mapping[str, PyTree],
     a: ArrayLike | Sequence,
     b: ArrayLike | Sequence,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     measures: Mapping[str, Measure] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
@@ -89,16 +91,16 @@ def plane(
 
     All else, what comes back and what is raised as in `grid`.
     """
-    return grid(cost, params, directions, (a, b), data, measures=measures, width=width)
+    return grid(problem, params, directions, (a, b), data=data, measures=measures, width=width)
 
 
 def grid(
-    cost: Problem | Callable,
+    problem: Problem | Callable,
     params: PyTree,
     directions: Mapping[str, PyTree],
     coordinates: Sequence[ArrayLike | Sequence],
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     measures: Mapping[str, Measure] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
@@ -107,14 +109,13 @@ def grid(
         C(c) = C(w_0 + sum_i c_i d_i)
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples, `cost(params)` without data; or
-            a Problem, which brings its data and, if it has a network, is evaluated as a smaller
-            one where that is the same.
+        problem: a Problem, which is evaluated as a smaller one if it has a network and that is the
+            same; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: w_0, where all coordinates are 0.
         directions: d_i by name; say in the name what it is, since axes are labelled with it.
         coordinates: one vector a direction, in multiples of it.
-        data: a pytree of arrays with a leading sample axis, or None. Leave it out with a Problem.
-        measures: what to evaluate besides, such as `problem.measures` or `gradient_norm(cost)`.
+        data: instead of the problem's own.
+        measures: what to evaluate besides, such as `problem.measures` or `gradient_norm(problem)`.
         width: points a device at a time; 64 if None, fewer if memory is short. Results do not
             depend on it beyond rounding.
 
@@ -124,29 +125,30 @@ def grid(
         directions stand to each other (`cosines`, of each pair) and how it was evaluated.
 
     Raises:
-        InputError: directions or coordinates that cannot work, a problem that fails `check`, a
-            measure that carries a state.
+        InputError: directions or coordinates that cannot work, a problem that fails `check` or
+            carries a state, a measure that carries a memory.
     """
     import xarray as xr
 
-    problem = as_problem(cost, params, data)
+    problem = checked_problem(problem, params, data)
     lengths, cosines = check_directions(params, directions)
     axes = _check_axes(directions, coordinates)
     dims = tuple(DIMENSIONS[: len(axes)])
     measures = _check_measures(measures, params, dims)
     check_width(width)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
-    at, smaller = on_slice(problem, params, directions, width)
-    found = {"cost": (at(points), "cost", "1")}
-    base = params, tuple(directions.values())
+    cost_at, smaller = on_slice(problem, params, directions, width)
+    columns = {"cost": (cost_at(points), "cost", "1")}
+    origin = params, tuple(directions.values())
     for name, m in measures.items():
-        values = evaluate(_measure_at, m.function, _numbers(points), base, m.data, width)
-        found[name] = values, m.long_name or name.replace("_", " "), m.units
+        evaluate = partial(_measured, m.function)
+        values = over_rows(evaluate, _numbers(points), (origin, m.data), width)
+        columns[name] = values, m.long_name or name.replace("_", " "), m.units
     shape = tuple(len(axis) for axis in axes)
     return xr.Dataset(
         {
             name: (dims, values.reshape(shape), {"long_name": long_name, "units": units})
-            for name, (values, long_name, units) in found.items()
+            for name, (values, long_name, units) in columns.items()
         },
         {
             dim: (dim, axis, {"long_name": name, "units": "1", "length": length})
@@ -161,43 +163,49 @@ def grid(
     )
 
 
-def gradient_norm(problem: Problem) -> Measure:
-    """|grad C| over all the problem's data, as a measure for a grid: three times a cost's work."""
-    return Measure(
-        partial(_gradient_norm, problem.cost), problem.data, long_name="norm of the gradient"
-    )
+def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Measure:
+    """|grad C| over all the problem's data, as a measure for a grid: three times a cost's work.
+
+    Args:
+        problem: as for `grid`.
+        data: instead of the problem's own.
+    """
+    problem = as_problem(problem, data)
+    function = partial(_gradient_norm, without_data(problem))
+    return Measure(function, problem.data, long_name="norm of the gradient")
 
 
-def _gradient_norm(cost, params, data):
-    return optax.tree.norm(value_and_gradient(cost, params, data)[1])
+def _gradient_norm(tree, params, data):
+    return optax.tree.norm(value_and_gradient(with_data(tree, data), params)[1])
 
 
 # -- how it is evaluated
 
 
-def _cost_at(cost, coordinates, base, data):
-    return mean_over_blocks(of_two(cost), moved(*base, coordinates), data)
+def cost_of(params: PyTree, problem: Problem) -> Array:
+    """The deterministic cost of parameters."""
+    return averaged(problem, lambda cost: cost, params)
 
 
-def _measure_at(function, coordinates, base, data):
+def _sliced(coordinates, shared):
+    origin, problem = shared
+    return cost_of(moved(*origin, coordinates), problem)
+
+
+def _measured(function, coordinates, shared):
+    origin, data = shared
     with jax.default_matmul_precision("highest"):
-        return function(moved(*base, coordinates), data)
+        return function(moved(*origin, coordinates), data)
 
 
 @lru_cache(maxsize=32)
-def _program(kind, function, slab):
-    return runs.Program(runs.over_runs(partial(kind, function), slab, (0, None, None)))
+def _program(function, structure, slab):
+    # The structure holds the problem's functions: 32 of them are kept, and no more.
+    return runs.Program(runs.over_runs(function, slab, (0, None)))
 
 
-def evaluate(
-    kind: Callable,
-    function: Callable,
-    rows: PyTree,
-    base: PyTree,
-    data: PyTree,
-    width: int | None,
-) -> np.ndarray:
-    """`kind(function, row, base, data)` for each of the rows, a slab of them at a time."""
+def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
+    """`function(row, shared)` for each of the rows, a slab of them at a time."""
     rows = jax.tree.map(np.asarray, rows)  # slabs are cut out without a program of their own
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = tuple(jax.local_devices())
@@ -206,13 +214,13 @@ def evaluate(
     limit = min(runs.memory_limit(device) for device in devices) / sharing / 2
     while True:
         slab = runs.Slab(wide, devices)
-        program = _program(kind, function, slab)
-        shared = slab.share((base, data))
-        need = program.compile(slab.filled(rows, 0), *shared).memory_analysis()
+        program = _program(function, jax.tree.structure(shared), slab)
+        placed = slab.share(shared)
+        need = program.compile(slab.filled(rows, 0), placed).memory_analysis()
         if width or wide == 1 or need.temp_size_in_bytes <= limit:
             break
         wide //= 2
-    return runs.in_slabs(program, slab, rows, shared, unit="point")
+    return runs.in_slabs(program, slab, rows, (placed,), unit="point")
 
 
 def on_slice(
@@ -226,14 +234,14 @@ def on_slice(
     if saves(problem, directions):
         with suppress(InputError):
             small = reduced(problem, params, directions)
-    cost, base, data = problem.cost, (params, tuple(directions.values())), problem.data
+    shared = (params, tuple(directions.values())), bare(problem)
     if small is not None:
-        base, data = (small.params, tuple(small.directions.values())), small.problem.data
+        shared = (small.params, tuple(small.directions.values())), bare(small.problem)
 
-    def at(points):
-        return evaluate(_cost_at, cost, _numbers(points), base, data, width)
+    def cost_at(points):
+        return over_rows(_sliced, _numbers(points), shared, width)
 
-    return at, small is not None
+    return cost_at, small is not None
 
 
 def _numbers(points):
@@ -243,14 +251,9 @@ def _numbers(points):
 # -- what is checked at the door
 
 
-def as_problem(cost: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
-    """A Problem, or a cost and its data as one; checked."""
-    if isinstance(cost, Problem):
-        if data is not None:
-            raise InputError("data: the Problem brings its own; leave data out, or give its cost")
-        problem = cost
-    else:
-        problem = Problem(init=lambda key: params, cost=cost, data=data)
+def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
+    """A Problem whose deterministic cost can be taken at these parameters."""
+    problem = as_problem(problem, data)
     check(problem, params)
     return problem
 
@@ -298,7 +301,7 @@ def _check_measures(measures, params, dims):
             raise InputError(f"measures: the name {name!r} is taken; give it another")
         if measure.init is not None:
             raise InputError(
-                f"measures: {name!r} carries a state along a descent, but a grid has no before; "
+                f"measures: {name!r} carries a memory along a descent, but a grid has no before; "
                 f"give a measure without init"
             )
     check_measures(measures, params)

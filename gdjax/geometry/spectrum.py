@@ -6,14 +6,15 @@ The largest eigenvalue decides which learning rates can work, the smallest wheth
 minimum. The simplest instance:
 
 >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
->>> found = extremes(bowl, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
->>> found.values.tolist(), STATUSES[int(found.status)]
-([10.0, 1.0], 'converged')
+>>> pairs = extremes(bowl, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
+>>> pairs.values.tolist(), Convergence(int(pairs.status)).name
+([10.0, 1.0], 'CONVERGED')
 
 Up to 512 parameters the whole matrix is taken; above, only products with it (see `krylov`).
 """
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import NamedTuple
 
 import jax
@@ -22,13 +23,25 @@ from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.geometry import krylov
-from gdjax.geometry.products import dense, flat_product, raveled
+from gdjax.geometry.products import dense, flat_product, raveled, restricted
+from gdjax.problems.problem import Problem, as_problem
 
 DENSE = 512  # parameters up to which the whole matrix is taken
 # Rounding of a product H v, in units of eps |H| |v|: 10 times what was seen at the digit network.
 ROUNDING = 8
 
-STATUSES = ("converged", "tolerance not reached", "not finite")
+
+class Convergence(IntEnum):
+    """Whether an iteration reached its tolerance."""
+
+    CONVERGED = 0
+    TOLERANCE_NOT_REACHED = 1
+    NOT_FINITE = 2
+
+    @property
+    def label(self) -> str:
+        """For tables: "tolerance not reached"."""
+        return self.name.lower().replace("_", " ")
 
 
 class Eigenpairs(NamedTuple):
@@ -41,7 +54,7 @@ class Eigenpairs(NamedTuple):
             hidden. An eigenvalue lies that close to the value; that no other lies further out is
             likely (there were several random starts), not proven.
         norm: largest |eigenvalue| seen, the operator's norm.
-        status: position in `STATUSES`.
+        status: a `Convergence`.
         products: Hessian-vector products that were taken.
     """
 
@@ -53,24 +66,24 @@ class Eigenpairs(NamedTuple):
     products: Int[Array, ""]
 
 
-class Part(NamedTuple):
-    """The cost as a function of some parameters alone, the others held where they are.
+class Layer(NamedTuple):
+    """A problem as one of some parameters alone, the others held where they are.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, or `cost(params)`, of these parameters.
+        problem: whose cost is a function of these parameters.
         params: their values.
     """
 
-    cost: Callable
+    problem: Problem
     params: PyTree
 
 
 def extremes(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
     key: Key[Array, ""],
+    data: PyTree = None,
     largest: int = 1,
     smallest: int = 0,
     tolerance: ScalarLike = 1e-3,
@@ -82,10 +95,10 @@ def extremes(
     `restarts` times. Up to 512 parameters the dense matrix is decomposed instead.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: a pytree of arrays with a leading sample axis, or None.
         key: for the random starts.
+        data: instead of the problem's own.
         largest: how many from the upper end.
         smallest: how many from the lower end.
         tolerance: of residuals, relative to the largest |eigenvalue|.
@@ -107,11 +120,11 @@ def extremes(
             f"extremes: largest = {largest} and smallest = {smallest}, expected 1 to {flat.size} "
             f"together, the number of parameters"
         )
-    product = flat_product(cost, params, data)
+    product = flat_product(problem, params, data)
     if flat.size <= DENSE:
-        found = _dense(dense(product, flat), largest, smallest)
+        ritz = _dense(dense(product, flat), largest, smallest)
     else:
-        found = krylov.extremes(
+        ritz = krylov.extremes(
             product,
             jnp.ones_like(flat),
             key,
@@ -120,16 +133,21 @@ def extremes(
             tolerance=tolerance,
             restarts=restarts,
         )
-    residuals = with_rounding(found.residuals, found.norm)
-    finite = jnp.all(jnp.isfinite(residuals)) & jnp.isfinite(found.norm)
-    exact = jnp.max(residuals) <= tolerance * found.norm
+    residuals = with_rounding(ritz.residuals, ritz.norm)
+    finite = jnp.all(jnp.isfinite(residuals)) & jnp.isfinite(ritz.norm)
+    exact = (jnp.max(residuals) <= tolerance * ritz.norm) | (ritz.norm == 0)
+    status = jnp.select(
+        [~finite, exact],
+        [jnp.int32(Convergence.NOT_FINITE), jnp.int32(Convergence.CONVERGED)],
+        jnp.int32(Convergence.TOLERANCE_NOT_REACHED),
+    )
     return Eigenpairs(
-        values=found.values,
-        vectors=jax.vmap(unravel, in_axes=1)(found.vectors),
+        values=ritz.values,
+        vectors=jax.vmap(unravel, in_axes=1)(ritz.vectors),
         residuals=residuals,
-        norm=found.norm,
-        status=jnp.where(finite, jnp.where(exact | (found.norm == 0), 0, 1), 2).astype(jnp.int32),
-        products=found.products,
+        norm=ritz.norm,
+        status=status,
+        products=ritz.products,
     )
 
 
@@ -138,33 +156,34 @@ def with_rounding(residuals: Float[Array, " k"], norm: Float[Array, ""]) -> Floa
     return residuals + ROUNDING * jnp.finfo(residuals.dtype).eps * norm
 
 
-def parts(cost: Callable, params: PyTree) -> dict[str, Part]:
-    """One cost a child of the parameters' root: a layer each, for a network.
+def layers(problem: Problem | Callable, params: PyTree) -> dict[str, Layer]:
+    """One problem a child of the parameters' root: a layer each, for a network.
 
-    The Hessian of a part is a diagonal block of the Hessian. `extremes`, `trace` and `density` of
-    `part.cost` at `part.params` are those of the block.
+    The Hessian of a layer is a diagonal block of the Hessian: `extremes`, `trace` and `density` of
+    `layer.problem` at `layer.params` are those of the block.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, or `cost(params)`.
-        params: the point; an array is its own only part.
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point; an array is its own only layer.
 
     Examples:
         >>> cost = lambda w: w["a"] ** 2 + 3 * w["a"] * w["b"] + 5 * w["b"] ** 2
-        >>> found = parts(cost, {"a": jnp.array(0.0), "b": jnp.array(0.0)})
-        >>> {name: float(jax.hessian(part.cost)(part.params)) for name, part in found.items()}
+        >>> each = layers(cost, {"a": jnp.array(0.0), "b": jnp.array(0.0)})
+        >>> {k: float(jax.hessian(part.problem.cost)(part.params)) for k, part in each.items()}
         {'a': 2.0, 'b': 10.0}
     """
+    problem = as_problem(problem)
     children, tree = jax.tree.flatten_with_path(params, is_leaf=lambda a: a is not params)
 
-    def part(at):
-        def of_part(child, *batch):
-            whole = [child if i == at else other for i, (_, other) in enumerate(children)]
-            return cost(jax.tree.unflatten(tree, whole), *batch)
+    def layer(number):
+        def whole(child):
+            others = [child if i == number else other for i, (_, other) in enumerate(children)]
+            return jax.tree.unflatten(tree, others)
 
-        return Part(of_part, children[at][1])
+        return Layer(restricted(problem, whole), children[number][1])
 
     names = [jax.tree_util.keystr(path, simple=True) or "all" for path, _ in children]
-    return {name: part(at) for at, name in enumerate(names)}
+    return {name: layer(number) for number, name in enumerate(names)}
 
 
 def _dense(matrix, largest, smallest):
@@ -180,4 +199,5 @@ def _dense(matrix, largest, smallest):
         jnp.linalg.norm(rest, axis=0),
         jnp.max(jnp.abs(values)),
         jnp.array(n, jnp.int32),
+        vectors[:, :0],
     )

@@ -8,7 +8,7 @@ On a bowl of curvature 4, a learning rate of 0.49 is just below the limit and on
 4.0
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
 >>> measure = sharpness(bowl)
->>> value, state = measure.function(jnp.ones(2), None, measure.init(jnp.ones(2), None))
+>>> value, memory = measure.function(jnp.ones(2), None, measure.init(jnp.ones(2), None))
 >>> float(value)
 4.0
 
@@ -28,28 +28,29 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.geometry.products import hessian_vector_product
-from gdjax.problems.problem import Measure, Problem, declared
+from gdjax.geometry import jacobi, krylov
+from gdjax.geometry.products import dense, flat_product, with_data, without_data
+from gdjax.geometry.spectrum import ROUNDING
+from gdjax.problems.evaluation import frozen
+from gdjax.problems.problem import Measure, Problem, as_problem, declared, given_to
 
-# Two vectors taken together cost little more than one, since the network is evaluated once for
-# both; four powers of the Hessian on them follow a descent's sharpness within one round mostly.
-TOGETHER = 2
-POWERS = 4
-DENSE = TOGETHER * POWERS  # as few parameters as that get their whole Hessian
-ROUNDS = 20
+# Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.
+SPACE = krylov.Sizes(upper=krylov.BLOCK, lower=0, basis=8)
+RESTARTS = 19
 
 
 class Warm(NamedTuple):
     """What the next estimate starts from.
 
     Args:
-        vectors: approximate eigenvectors of the largest eigenvalues, the largest one last.
+        vectors: approximate eigenvectors of the largest eigenvalues, the largest first; none where
+            the whole Hessian is taken.
         residual: |H v - sharpness v| of the last estimate, v its eigenvector of length 1.
         products: products of the Hessian and a vector, all estimates taken together.
         drawn: how often random directions were drawn.
     """
 
-    vectors: Float[Array, "together n"]
+    vectors: Float[Array, "n together"]
     residual: Float[Array, ""]
     products: Int[Array, ""]
     drawn: Int[Array, ""]
@@ -82,40 +83,43 @@ def stability_threshold(
     return limit / (1 + 2 * b) if nesterov else limit
 
 
-def sharpness(problem: Problem, *, every: int = 1, tolerance: float = 1e-3) -> Measure:
+def sharpness(
+    problem: Problem | Callable, *, data: PyTree = None, every: int = 1, tolerance: float = 1e-3
+) -> Measure:
     """The Hessian's largest eigenvalue along a descent, each estimate begun from the one before.
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
-    It is the most positive eigenvalue, however negative others are. The estimate is the largest
-    Ritz value of the Krylov space of two vectors: the eigenvector found last, and the second one,
-    blended with a random direction so that an eigenvector that rises from elsewhere is seen, too.
-    Rounds of 8 products are repeated until |H v - sharpness v| <= tolerance |sharpness| (or is
-    rounding). So an eigenvalue lies within that distance, and the error is of the order of its
-    square over the gap to the next one. That no other is larger is likely, not proven. Up to 8
-    parameters the whole Hessian is taken. The number is NaN where 20 rounds are not enough or
-    nothing is finite.
+    It is the most positive eigenvalue, however negative others are, by block Lanczos (`krylov`)
+    from the two eigenvectors found last, the second blended with a random direction so that an
+    eigenvector that rises from elsewhere is seen, too. It goes on until |H v - sharpness v| <=
+    tolerance |sharpness| (or is rounding). So an eigenvalue lies within that distance, and the
+    error is of the order of its square over the gap to the next one. That no other is larger is
+    likely, not proven. Up to 8 parameters the whole Hessian is taken. The number is NaN where 19
+    restarts are not enough or nothing is finite. On CPUs no LAPACK is called, so that runs on
+    several devices cannot wait for each other in it.
 
     Args:
-        problem: whose cost, over its data. Keywords of the cost can be swept.
+        problem: whose deterministic cost, over its data. Keywords of the cost can be swept; a
+            state that the cost carries is the run's own at each estimate.
+        data: instead of the problem's own.
         every: records from one estimate to the next.
         tolerance: of the residual, relative to the sharpness.
 
     Returns:
         A measure for `descend(..., measures=...)` and `sweep(..., measures=...)`. An estimate costs
-        8 products of the Hessian and a vector where little has changed: the time of about 10
-        gradients (measured on the digit network).
+        8 products of the Hessian and a vector where little has changed, and 6 for each restart.
 
     Raises:
         InputError: a tolerance that is not above 0.
 
-    Source: Cohen et al. 2021, arXiv 2103.00065; Saad 2011, *Numerical Methods for Large Eigenvalue
-    Problems*, chapter 6, on block Krylov methods with restarts.
+    Source: Cohen et al. 2021, arXiv 2103.00065.
     """
-    if not tolerance > 0:
+    if not 0 < tolerance < jnp.inf:
         raise InputError(f"sharpness: tolerance = {tolerance!r}, expected a number above 0")
+    problem = as_problem(problem, data)
     return Measure(
-        _Sharpness(problem.cost, float(tolerance)),
+        _Sharpness(without_data(problem), float(tolerance)),
         data=problem.data,
         every=every,
         init=_cold,
@@ -125,154 +129,109 @@ def sharpness(problem: Problem, *, every: int = 1, tolerance: float = 1e-3) -> M
 
 @dataclass(frozen=True)
 class _Sharpness:
-    """`(params, data, state, **settings) -> (sharpness, state)`, with the cost's keywords."""
+    """`(params, data, memory, **settings) -> (sharpness, memory)`, with the cost's keywords.
 
-    cost: Callable
+    Args:
+        without_data: the problem as a tree without leaves, so that measures of one problem are one
+            program.
+        tolerance: of the residual.
+    """
+
+    without_data: Any
     tolerance: float
 
-    def __call__(self, params, data, state, **settings):
-        def cost(params, *batch):
-            return self.cost(params, *batch, **settings)
-
-        return follow(cost, params, data, state, tolerance=self.tolerance)
+    def __call__(self, params, data, memory, **settings):
+        problem = frozen(with_data(self.without_data, data), **settings)
+        return follow(problem, params, memory, tolerance=self.tolerance)
 
     @property
     def __signature__(self):
+        problem = with_data(self.without_data, None)
+        cost = problem.cost if problem.evaluation is None else problem.evaluation
         place, keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        defaults = declared(problem.cost)
+        if "state" in given_to(cost):
+            defaults["state"] = None
         return inspect.Signature(
             [
-                *(inspect.Parameter(name, place) for name in ("params", "data", "state")),
-                *(
-                    inspect.Parameter(name, keyword, default=default)
-                    for name, default in declared(self.cost).items()
-                ),
+                *(inspect.Parameter(name, place) for name in ("params", "data", "memory")),
+                *(inspect.Parameter(name, keyword, default=v) for name, v in defaults.items()),
             ]
         )
 
 
 def _cold(params: PyTree, data: Any) -> Warm:
-    """The state before the first estimate: random directions."""
+    """The memory before the first estimate: random directions."""
     size = ravel_pytree(params)[0].size
     dtype = cost_type(params)
-    count = size if size <= DENSE else TOGETHER
+    count = krylov.BLOCK if size > SPACE.basis else 0
     return Warm(
-        vectors=_random(jnp.zeros((), jnp.int32), (count, size), dtype),
+        vectors=_random(jnp.zeros((), jnp.int32), (size, count), dtype),
         residual=jnp.full((), jnp.inf, dtype),
         products=jnp.zeros((), jnp.int32),
         drawn=jnp.ones((), jnp.int32),
     )
 
 
+def _key(drawn):
+    # Which directions does not matter to an eigenvalue that is known to a tolerance: they are the
+    # same for every run and every caller, and no key of its own is asked for.
+    return jax.random.fold_in(jax.random.key(0), drawn)
+
+
 def _random(drawn, shape, dtype):
-    """Directions of length near 1, the same for every run and every caller."""
-    # Which ones does not matter to an eigenvalue that is known to a tolerance: no key of its own.
-    key = jax.random.fold_in(jax.random.key(0), drawn)
-    return jax.random.normal(key, shape, dtype) / jnp.sqrt(jnp.asarray(shape[-1], dtype))
+    """Directions of length near 1, one a column."""
+    return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
 def follow(
-    cost: Callable, params: PyTree, data: PyTree, state: Warm, *, tolerance: float = 1e-3
+    problem: Problem, params: PyTree, memory: Warm, *, tolerance: float = 1e-3
 ) -> tuple[Float[Array, ""], Warm]:
     """The sharpness at a point, from the eigenvectors at a point nearby; see `sharpness`.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: whose deterministic cost, over its data.
         params: the point.
-        data: a pytree of arrays with a leading sample axis, or None.
-        state: of the estimate before.
+        memory: of the estimate before.
         tolerance: of the residual, relative to the sharpness.
 
     Returns:
-        The sharpness, NaN where it was not found, and the state for the next point.
+        The sharpness, NaN where it was not found, and the memory for the next point.
     """
-    flat, unravel = ravel_pytree(params)
-    dtype = state.vectors.dtype
+    flat, dtype = ravel_pytree(params)[0], memory.residual.dtype
+    exact = flat_product(problem, params)
 
     def product(vector):
-        tangent = unravel(vector.astype(flat.dtype))
-        return ravel_pytree(hessian_vector_product(cost, params, tangent, data))[0].astype(dtype)
+        return exact(vector.astype(flat.dtype)).astype(dtype)
 
-    count, size = state.vectors.shape
-    powers = 1 if size <= DENSE else POWERS
+    def allowed(values, norm):
+        return tolerance * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
 
-    def again(loop):
-        round_number, value, scale, state = loop
-        return (round_number < ROUNDS) & ~_reached(value, scale, state.residual, tolerance)
-
-    def improve(loop):
-        round_number, _, _, state = loop
-        spare = _random(state.drawn, (count * powers, size), dtype)
-        values, vectors, residual = _ritz(jax.vmap(product), state.vectors, spare, powers)
-        state = Warm(vectors, residual, state.products + count * powers, state.drawn + 1)
-        return round_number + 1, values[-1], jnp.max(jnp.abs(values)), state
-
-    blended = state.vectors
-    if size > DENSE:
-        blended = blended.at[0].add(_random(state.drawn, (size,), dtype))
-    begin = state._replace(
-        vectors=blended, drawn=state.drawn + 1, residual=jnp.full((), jnp.inf, dtype)
-    )
-    unknown = jnp.zeros((), dtype)
-    _, value, scale, found = jax.lax.while_loop(again, improve, (0, unknown, unknown, begin))
-    good = jnp.isfinite(value) & jnp.isfinite(found.residual)
+    if flat.size <= SPACE.basis:
+        matrix = dense(product, flat.astype(dtype))
+        values, vectors = jacobi.eigh(matrix)
+        top, block = vectors[:, -1], memory.vectors
+        rest = jnp.matmul(matrix, top, precision="highest") - values[-1] * top
+        value, residual, products = values[-1], jnp.linalg.norm(rest), flat.size
+        norm = jnp.max(jnp.abs(values))
+    else:
+        elsewhere = _random(memory.drawn, (flat.size,), dtype)
+        ritz = krylov.extremes(
+            product,
+            jnp.ones(flat.size, dtype),
+            _key(memory.drawn + 1),
+            largest=1,
+            smallest=0,
+            tolerance=allowed,
+            restarts=RESTARTS,
+            block=memory.vectors.at[:, 1].add(elsewhere),
+            space=SPACE,
+        )
+        value, residual, products = ritz.values[0], ritz.residuals[0], ritz.products
+        block, norm = ritz.block, ritz.norm
+    finite = jnp.isfinite(value) & jnp.isfinite(residual)
+    reached = finite & (residual <= allowed(value, norm))
     # A run that left the numbers must not take its eigenvector along.
-    kept = found._replace(vectors=jnp.where(good, found.vectors, state.vectors))
-    good &= _reached(value, scale, found.residual, tolerance)
-    return jnp.where(good, value, jnp.nan), kept
-
-
-def _reached(value, scale, residual, tolerance):
-    """Whether a residual is small enough, or as small as rounding lets it be; or is no number."""
-    rounding = 8 * jnp.finfo(residual.dtype).eps * scale
-    return ~(residual > tolerance * jnp.abs(value) + rounding)
-
-
-def _ritz(products: Callable, block: Array, spare: Array, powers: int):
-    """The best approximations to the largest eigenvalues in a Krylov space of several vectors.
-
-    Args:
-        products: [count, n] vectors to the Hessian's products with them.
-        block: [count, n], what the space is spanned by: these, H these, H^2 these ...
-        spare: [count * powers, n], random directions, taken where the space cannot grow by itself.
-        powers: of H, the identity included.
-
-    Returns:
-        All Ritz values, ascending; the vectors of the last `count`; the residual of the last.
-    """
-    count, size = block.shape
-    precise = jax.lax.Precision.HIGHEST
-
-    def outside(vector, basis):
-        for _ in range(2):  # once leaves what rounding put back
-            inside = jnp.matmul(basis, vector, precision=precise)
-            vector = vector - jnp.matmul(inside, basis, precision=precise)
-        return vector
-
-    def unit(vector):
-        length = jnp.linalg.norm(vector)
-        return vector / jnp.where(length > 0, length, 1)
-
-    def add(row, loop):
-        basis, block, spare = loop
-        given = unit(block[row % count])
-        rest = outside(given, basis)
-        # What is left of a vector of the space itself is rounding.
-        lost = ~(jnp.linalg.norm(rest) > 100 * jnp.finfo(rest.dtype).eps)
-        rest = outside(unit(jnp.where(lost, spare[row], rest)), basis)
-        return basis.at[row].set(unit(rest)), block, spare
-
-    def power(number, loop):
-        basis, images, block = loop
-        first = number * count
-        basis, _, _ = jax.lax.fori_loop(first, first + count, add, (basis, block, spare))
-        image = products(jax.lax.dynamic_slice_in_dim(basis, first, count))
-        return basis, jax.lax.dynamic_update_slice_in_dim(images, image, first, 0), image
-
-    empty = jnp.zeros((count * powers, size), block.dtype)
-    basis, images, _ = jax.lax.fori_loop(0, powers, power, (empty, empty, block))
-    small = jnp.matmul(basis, images.T, precision=precise)
-    values, mixes = jnp.linalg.eigh((small + small.T) / 2)
-    top = mixes[:, -count:].T
-    vectors = jnp.matmul(top, basis, precision=precise)
-    image = jnp.matmul(top[-1], images, precision=precise)
-    return values, vectors, jnp.linalg.norm(image - values[-1] * vectors[-1])
+    block = jnp.where(finite, block, memory.vectors)
+    memory = Warm(block, residual, memory.products + products, memory.drawn + 2)
+    return jnp.where(reached, value, jnp.nan), memory

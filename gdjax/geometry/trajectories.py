@@ -8,10 +8,10 @@ the plane, nothing differs:
 
 >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2 + w[2] ** 2
 >>> shots = jnp.array([[4.0, 1.0, 0.0], [3.0, 0.1, 0.0], [2.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
->>> seen = trajectory_plane(bowl, shots, points=5)
->>> float(seen.path_off.max()) < 1e-6
+>>> way = trajectory_plane(bowl, shots, points=5)
+>>> float(way.path_off.max()) < 1e-6
 True
->>> float(abs(seen.path_cost - seen.path_cost_in_slice).max()) < 1e-4
+>>> float(abs(way.path_cost - way.path_cost_in_slice).max()) < 1e-4
 True
 """
 
@@ -25,18 +25,24 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
 
 from gdjax.errors import InputError
-from gdjax.geometry.directions import Components, check_points, named, principal_components, project
-from gdjax.geometry.products import mean_over_blocks, of_two
+from gdjax.geometry.directions import (
+    check_points,
+    component_directions,
+    principal_components,
+    project,
+)
+from gdjax.geometry.products import bare
 from gdjax.geometry.slices import (
     DIMENSIONS,
-    as_problem,
     check_directions,
     check_width,
-    evaluate,
+    checked_problem,
+    cost_of,
     on_slice,
+    over_rows,
     plane,
 )
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Measure, Problem, as_problem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,13 +51,13 @@ if TYPE_CHECKING:
 SQUARE = 0.6
 
 
-def path(
-    cost: Problem | Callable,
+def descent_on_slice(
+    problem: Problem | Callable,
     params: PyTree,
     directions: Mapping[str, PyTree],
     snapshots: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     step: Sequence | ArrayLike | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
@@ -61,11 +67,11 @@ def path(
     itself unless that lies in the slice. Here both stand side by side.
 
     Args:
-        cost: as for `grid`.
+        problem: as for `grid`.
         params: the slice's origin.
         directions: its directions by name.
         snapshots: the descent's parameters, with a leading axis.
-        data: as for `grid`.
+        data: instead of the problem's own.
         step: of each snapshot; their numbers if None.
         width: as for `grid`.
 
@@ -79,23 +85,23 @@ def path(
     """
     import xarray as xr
 
-    check_points("path: snapshots", snapshots, params)
-    problem = as_problem(cost, params, data)
+    check_points("descent_on_slice: snapshots", snapshots, params)
+    problem = checked_problem(problem, params, data)
     check_directions(params, directions)
     check_width(width)
-    seen = project(snapshots, params, directions)
-    count = len(seen.distance)
-    steps = _steps("path", step, count)
-    at, _ = on_slice(problem, params, directions, width)
-    itself = evaluate(_cost_of, problem.cost, snapshots, (), problem.data, width)
+    projection = project(snapshots, params, directions)
+    count = len(projection.distance)
+    steps = _steps("descent_on_slice", step, count)
+    cost_at, _ = on_slice(problem, params, directions, width)
+    own = over_rows(cost_of, snapshots, bare(problem), width)
     columns = {
-        f"path_{letter}": (np.asarray(seen.coordinates[:, i]), name, "1")
+        f"path_{letter}": (np.asarray(projection.coordinates[:, i]), name, "1")
         for i, (letter, name) in enumerate(zip(DIMENSIONS, directions, strict=False))
     } | {
-        "path_off": (np.asarray(seen.distance), "distance off the slice", "1"),
-        "path_cost": (itself, "cost", "1"),
+        "path_off": (np.asarray(projection.distance), "distance off the slice", "1"),
+        "path_cost": (own, "cost", "1"),
         "path_cost_in_slice": (
-            at(np.asarray(seen.coordinates)),
+            cost_at(np.asarray(projection.coordinates)),
             "cost of the nearest point in the slice",
             "1",
         ),
@@ -110,10 +116,10 @@ def path(
 
 
 def trajectory_plane(
-    cost: Problem | Callable,
+    problem: Problem | Callable,
     snapshots: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     step: Sequence | ArrayLike | None = None,
     points: int = 51,
     margin: float = 0.2,
@@ -123,10 +129,10 @@ def trajectory_plane(
     """The plane in which a descent moves most, through its end, with the descent on it.
 
     Args:
-        cost: as for `grid`.
+        problem: as for `grid`.
         snapshots: the descent's parameters, with a leading axis; those that are not finite are
             left out.
-        data: as for `grid`.
+        data: instead of the problem's own.
         step: of each snapshot; their numbers if None.
         points: along each side.
         margin: how far the plane reaches beyond the descent, as a share of its extent. The shorter
@@ -135,9 +141,9 @@ def trajectory_plane(
         width: as for `grid`.
 
     Returns:
-        What `plane` and `path` return, in one Dataset, and `explained`, the share of the squared
-        distance from the end that lies along each principal component, of as many components as
-        there are, but ten at most. The plane's origin is the end.
+        What `plane` and `descent_on_slice` return, in one Dataset, and `explained`, the share of
+        the squared distance from the end that lies along each principal component, of as many
+        components as there are, but ten at most. The plane's origin is the end.
 
     Raises:
         InputError: fewer than three finite snapshots, snapshots that do not move, or arguments
@@ -165,21 +171,22 @@ def trajectory_plane(
     size = ravel_pytree(origin)[0].size
     if size < 2:
         raise InputError(f"trajectory_plane: {size} parameter has no plane; take `line`")
-    found = principal_components(snapshots, min(10, size, int(finite.sum())), center=origin)
-    if not float(jnp.ptp(found.coordinates[:, 0])) > 0:
+    components = principal_components(snapshots, min(10, size, int(finite.sum())), center=origin)
+    if not float(jnp.ptp(components.coordinates[:, 0])) > 0:
         raise InputError("trajectory_plane: the snapshots are all at one place, so span no plane")
-    directions = of_components(found, 2)
-    seen = path(cost, origin, directions, snapshots, data, step=steps[finite], width=width)
-    middle, extent = zip(*(_span(seen[f"path_{axis}"].values) for axis in "ab"), strict=True)
+    directions = component_directions(components, 2)
+    problem = as_problem(problem, data)
+    way = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite], width=width)
+    middle, extent = zip(*(_span(way[f"path_{axis}"].values) for axis in "ab"), strict=True)
     extent = [max(own, SQUARE * max(extent)) * (1 + 2 * margin) for own in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
-    drawn = plane(cost, origin, directions, *sides, data, measures=measures, width=width)
+    drawn = plane(problem, origin, directions, *sides, measures=measures, width=width)
     share = xr.DataArray(
-        np.asarray(found.explained),
-        {"component": np.arange(1, len(found.explained) + 1)},
+        np.asarray(components.explained),
+        {"component": np.arange(1, len(components.explained) + 1)},
         attrs={"long_name": "share of the squared distance from the end", "units": "1"},
     )
-    return xr.merge([drawn, seen, share.rename("explained")]).assign_attrs(
+    return xr.merge([drawn, way, share.rename("explained")]).assign_attrs(
         drawn.attrs, snapshots_left_out=int((~finite).sum())
     )
 
@@ -197,16 +204,3 @@ def _span(values):
     """Middle and length of what values cover."""
     low, high = float(values.min()), float(values.max())
     return (low + high) / 2, high - low
-
-
-def of_components(found: Components, count: int) -> dict[str, PyTree]:
-    """The first principal components as directions by name, the name with their share."""
-    names = [
-        f"principal component {i} ({share:.1%})"
-        for i, share in enumerate(np.asarray(found.explained)[:count], start=1)
-    ]
-    return named(names, found.directions)
-
-
-def _cost_of(cost, params, _base, data):
-    return mean_over_blocks(of_two(cost), params, data)

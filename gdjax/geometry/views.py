@@ -5,13 +5,12 @@
 All of length 1, so that planes of different kinds can be compared at the same distance:
 
 >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
->>> found = view("eigenvectors", bowl, jnp.ones(2), key=jax.random.key(0))
->>> list(found)
+>>> two = plane_directions(bowl, jnp.ones(2), "eigenvectors", key=jax.random.key(0))
+>>> list(two)
 ['eigenvector 1, λ = 20', 'eigenvector 2, λ = 2']
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,32 +19,38 @@ from jaxtyping import Array, Key, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry.directions import (
+    by_name,
     gradient_direction,
     layer_normalised,
-    named,
     neuron_normalised,
     orthogonalised,
     random_direction,
 )
-from gdjax.geometry.spectrum import STATUSES, extremes
+from gdjax.geometry.spectrum import Convergence, extremes
+from gdjax.problems.problem import Problem, as_problem
 
 KINDS = ("random", "neuron", "layer", "eigenvectors", "gradient")
 
 
-def view(
-    kind: str, cost: Callable, params: PyTree, data: PyTree = None, *, key: Key[Array, ""]
+def plane_directions(
+    problem: Problem | Callable,
+    params: PyTree,
+    kind: str,
+    *,
+    key: Key[Array, ""],
+    data: PyTree = None,
 ) -> dict[str, PyTree]:
     """Two directions of length 1 through a point.
 
     Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point, of at least two parameters.
         kind: "random": two draws of N(0, 1); "neuron": the same draws, each neuron's scaled to its
             weights (see `neuron_normalised`); "layer": the same, each array's; "eigenvectors": of
             the Hessian's two largest eigenvalues; "gradient": the gradient, and a random direction
             at a right angle to it.
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
-        params: the point, of at least two parameters.
-        data: a pytree of arrays with a leading sample axis, or None.
         key: for what is random.
+        data: instead of the problem's own.
 
     Returns:
         Both by name, for `plane`. One that is zero, such as the gradient where it vanishes, stays.
@@ -56,27 +61,30 @@ def view(
             finite.
     """
     if kind not in KINDS:
-        raise InputError(f"view: kind = {kind!r} is unknown; choose one of {', '.join(KINDS)}")
+        raise InputError(
+            f"plane_directions: kind = {kind!r} is unknown; choose one of {', '.join(KINDS)}"
+        )
     count = optax.tree.size(params)
     if count < 2:
-        raise InputError(f"view: {count} parameter has no plane; take `line`")
+        raise InputError(f"plane_directions: {count} parameter has no plane; take `line`")
+    problem = as_problem(problem, data)
     first, second = jax.random.split(key)
     if kind == "eigenvectors":
-        pairs = jax.jit(partial(extremes, cost, largest=2))(params, data, key=first)
-        if STATUSES[int(pairs.status)] == "not finite":
+        pairs = _largest_two(problem, params, first)
+        if int(pairs.status) == Convergence.NOT_FINITE:
             raise InputError(
-                "view: the Hessian is not finite at params, so it has no eigenvectors; give a "
-                "point at which cost and gradient are finite, or take another kind"
+                "plane_directions: the Hessian is not finite at params, so it has no eigenvectors; "
+                "give a point at which cost and gradient are finite, or take another kind"
             )
-        exact = STATUSES[int(pairs.status)] == "converged"
+        exact = int(pairs.status) == Convergence.CONVERGED
         names = [
             f"eigenvector {i}, λ = {pair[0]:.3g}" + ("" if exact else f" ± {pair[1]:.1g}")
             for i, pair in enumerate(zip(pairs.values, pairs.residuals, strict=True), 1)
         ]
-        return {name: _unit(d) for name, d in named(names, pairs.vectors).items()}
+        return {name: _unit(d) for name, d in by_name(names, pairs.vectors).items()}
     draws = [random_direction(params, k) for k in (first, second)]
     if kind == "gradient":
-        steepest = jax.jit(partial(gradient_direction, cost))(params, data)
+        steepest = jax.jit(gradient_direction)(problem, params)
         two = {"gradient": steepest, "random direction": draws[0]}
         if float(optax.tree.norm(steepest)) > 0:
             two = orthogonalised(two)
@@ -87,6 +95,11 @@ def view(
         "layer": ("layer-scaled direction", lambda d: layer_normalised(d, params)),
     }[kind]
     return {f"{names} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
+
+
+@jax.jit
+def _largest_two(problem, params, key):
+    return extremes(problem, params, key=key, largest=2)
 
 
 @jax.jit

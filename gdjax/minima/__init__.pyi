@@ -8,10 +8,6 @@ from .counting import shares as shares
 from .counting import unseen as unseen
 from .ends import Ends as Ends
 from .ends import certify as certify
-from .flooding import Pass as Pass
-from .flooding import Passes as Passes
-from .flooding import lowest_pass as lowest_pass
-from .flooding import passes as passes
 from .grouping import Groups as Groups
 from .grouping import groups as groups
 from .grouping import in_the_plane as in_the_plane

@@ -6,20 +6,21 @@ A grid of starts descends as one program, for every learning rate and momentum a
 rates the basins are those of the gradient flow, parted by the saddles' stable curves; larger steps
 jump over borders, and above 2 / (largest eigenvalue) a minimum holds nobody any more:
 
->>> found = basins("quartic", [0.02, 0.12], side=200, steps=500)
->>> found.limit.values.round(3).tolist()
+>>> held = basins("quartic", [0.02, 0.12], side=200, steps=500)
+>>> held.limit.values.round(3).tolist()
 [[0.111, 0.145]]
->>> found.share.isel(momentum=0, learning_rate=0).values.tolist()
+>>> held.share.isel(momentum=0, learning_rate=0).values.tolist()
 [0.525, 0.475]
->>> float(found.share.isel(momentum=0, learning_rate=1, minimum=0))
+>>> float(held.share.isel(momentum=0, learning_rate=1, minimum=0))
 0.0
 
 The hill between the two valleys stands at 0.126, and 0.525 of [-2.5, 2.5] lies left of it.
 """
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from itertools import product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from scipy.spatial import KDTree
 
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
+from gdjax.flags import flags
 from gdjax.geometry.stability import stability_threshold
 from gdjax.minima.grouping import groups
 from gdjax.problems import functions
@@ -38,12 +40,20 @@ from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.sweep import sweep
 
-# Codes of starts that did not end in a minimum; those that did have its number, from 0.
-NOT_ARRIVED, DIVERGED, ELSEWHERE = -1, -2, -3
-CODES = {NOT_ARRIVED: "not_arrived", DIVERGED: "diverged", ELSEWHERE: "at_no_minimum"}
-OTHERS = (SADDLE, MAXIMUM, DEGENERATE)
+if TYPE_CHECKING:
+    import xarray as xr
+
+KINDS = (SADDLE, MAXIMUM, DEGENERATE)  # of critical points that are no minima
 RECORDS = 100  # how finely the time of arrival is known: steps / RECORDS
 ISOLATED = 1000  # more places than that are no isolated minima, but a valley floor
+
+
+class NoMinimum(IntEnum):
+    """Why a start has no minimum; those that have one have its number, from 0."""
+
+    NOT_ARRIVED = -1
+    DIVERGED = -2
+    AT_NO_MINIMUM = -3
 
 
 class Critical(NamedTuple):
@@ -70,7 +80,7 @@ def basins(
     steps: int = 1000,
     tolerance: float = 1e-6,
     near: float = 1e-3,
-) -> Any:
+) -> "xr.Dataset":
     """Descend from a grid of starts, with every learning rate and momentum, and see who ends where.
 
     Starts stand in the middle of equal cells, so that a share is the part of the domain's area that
@@ -112,7 +122,7 @@ def basins(
         grid = [lo + (hi - lo) * (np.arange(side) + 0.5) / side for lo, hi in bounds]
         ends, outcome, arrived_at = _descend(problem.cost, grid, rates, momenta, steps, tolerance)
         still = outcome == OUTCOMES.index("converged")
-        critical = _known(known) if known else _found(problem.cost, ends[still], near)
+        critical = _known(known) if known else _at_rest(problem.cost, ends[still], near)
         sharpness = _eigenvalues(problem.cost, critical.at)[:, -1]
         cost = jax.jit(jax.vmap(problem.cost))(_points(_mesh(grid)))
         limit = np.stack([stability_threshold(sharpness, float(b)) for b in momenta])
@@ -225,7 +235,7 @@ def _known(function):
     )
 
 
-def _found(cost, ends, near):
+def _at_rest(cost, ends, near):
     """The points at which descents came to rest, each certified by its Hessian."""
     size = ends.shape[-1]
     places = np.unique(np.round(ends / near), axis=0) * near
@@ -266,12 +276,12 @@ def _eigenvalues(cost, at):
 def _labelled(ends, still, outcome, critical, near):
     """The number of the minimum at which each start came to rest, or why there is none."""
     minima = critical.at[critical.kind == MINIMUM]
-    end = np.full(still.shape, NOT_ARRIVED, np.int16)
-    end[outcome == OUTCOMES.index("diverged")] = DIVERGED
-    end[still] = ELSEWHERE
+    end = np.full(still.shape, NoMinimum.NOT_ARRIVED, np.int16)
+    end[outcome == OUTCOMES.index("diverged")] = NoMinimum.DIVERGED
+    end[still] = NoMinimum.AT_NO_MINIMUM
     if len(minima):
         distance, number = KDTree(minima).query(ends[still])
-        end[still] = np.where(distance <= near, number, ELSEWHERE)
+        end[still] = np.where(distance <= near, number, NoMinimum.AT_NO_MINIMUM)
     return end
 
 
@@ -282,7 +292,7 @@ def _dataset(places, end, arrived_at, critical, sharpness, limit, cost):
     settings, place = dims[:2], dims[2:]
     is_minimum = critical.kind == MINIMUM
     count = int(is_minimum.sum())
-    codes = [*range(count), *CODES]
+    codes = [*range(count), *NoMinimum]
     area = tuple(range(2, end.ndim))
     shares = np.stack([np.mean(end == code, axis=area) for code in codes], axis=-1)
     coordinates = {name: (name, values, _named(name)) for name, values in places.items()}
@@ -291,20 +301,24 @@ def _dataset(places, end, arrived_at, critical, sharpness, limit, cost):
             "end": (
                 dims,
                 end,
-                {
-                    "long_name": "number of the minimum, or why there is none",
-                    "flag_values": list(CODES),
-                    "flag_meanings": " ".join(CODES.values()),
-                },
+                {"long_name": "number of the minimum, or why there is none", **flags(NoMinimum)},
             ),
             "arrived_at": (dims, arrived_at, _named("step of arrival, -1 where there is none")),
             "cost": (place, cost.reshape(end.shape[2:]), _named("cost")),
-            "share": ((*settings, "minimum"), shares[..., :count], _named("share of the starts")),
+            "share": (
+                (*settings, "minimum"),
+                shares[..., :count],
+                _named("share of the starts"),
+            ),
             **{
                 f"share_{name}": (settings, shares[..., count + i], _named(f"share {name}"))
-                for i, name in enumerate(CODES.values())
+                for i, name in enumerate(why.name.lower() for why in NoMinimum)
             },
-            "position": (("minimum", "coordinate"), critical.at[is_minimum], _named("position")),
+            "position": (
+                ("minimum", "coordinate"),
+                critical.at[is_minimum],
+                _named("position"),
+            ),
             "minimum_cost": ("minimum", critical.value[is_minimum], _named("cost")),
             "sharpness": ("minimum", sharpness[is_minimum], _named("largest eigenvalue")),
             "limit": (
@@ -315,11 +329,11 @@ def _dataset(places, end, arrived_at, critical, sharpness, limit, cost):
             "other": (("point", "coordinate"), critical.at[~is_minimum], _named("position")),
             "other_kind": (
                 "point",
-                np.array([OTHERS.index(kind) for kind in critical.kind[~is_minimum]], np.int8),
+                np.array([KINDS.index(kind) for kind in critical.kind[~is_minimum]], np.int8),
                 {
                     "long_name": "kind of critical point",
-                    "flag_values": list(range(len(OTHERS))),
-                    "flag_meanings": " ".join(OTHERS),
+                    "flag_values": list(range(len(KINDS))),
+                    "flag_meanings": " ".join(KINDS),
                 },
             ),
         },

@@ -27,7 +27,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gdjax.errors import InputError
-from gdjax.geometry import classify, critical, hessian_vector_product, polish, value_and_gradient
+from gdjax.geometry import classify, critical, hessian_vector_product, polish
+from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.problems.checks import check_runs
 from gdjax.problems.problem import Problem
 from gdjax.runs import Program, Slab, in_slabs, over_runs
@@ -161,7 +162,7 @@ class _Certified(NamedTuple):
         params, key = run
         key_probe, key_certificate = jax.random.split(key)
         flat, unravel = ravel_pytree(params)
-        value, gradient = value_and_gradient(self.cost, params, data)
+        value, gradient = value_and_gradient(self.cost, params, data=data)
 
         def further(start, tolerance):
             found = polish(self.cost, start, data, steps=self.steps, tolerance=tolerance)
@@ -180,9 +181,9 @@ class _Certified(NamedTuple):
             eigenvalue_tolerance=self.eigenvalue_tolerance,
         )
         there = ravel_pytree(found.params)[0]
-        slope = ravel_pytree(value_and_gradient(self.cost, found.params, data)[1])[0]
+        slope = ravel_pytree(value_and_gradient(self.cost, found.params, data=data)[1])[0]
         probe = unravel(jax.random.normal(key_probe, flat.shape, flat.dtype))
-        bent = ravel_pytree(hessian_vector_product(self.cost, found.params, probe, data))[0]
+        bent = ravel_pytree(hessian_vector_product(self.cost, found.params, probe, data=data))[0]
         norm = jnp.linalg.norm(ravel_pytree(gradient)[0])
         return (
             found.params,

@@ -11,8 +11,8 @@ layer the result is the best there is; with more it need not be: the problem is 
 >>> network = Network((3, 4, 4, 2))
 >>> params = network.init(jax.random.key(0))
 >>> other = arrange(network, params, random_arrangement(network, jax.random.key(1)))
->>> found = match(network, other, params, key=jax.random.key(2))
->>> found.plain > 1, found.distance < 1e-5
+>>> laid = match(network, other, params, key=jax.random.key(2))
+>>> laid.plain > 1, laid.distance < 1e-5
 (True, True)
 
 Distances are those of `coordinates`, the same however the two networks are written down, so that
@@ -104,8 +104,8 @@ def match(
         InputError: parameters of another network; restarts below 0.
     """
     stack = jax.tree.map(lambda *a: jnp.stack(a), *_two(network, params, reference))
-    found = match_pairs(network, stack, np.array([0]), np.array([1]), key=key, restarts=restarts)
-    return _one(network, params, found)
+    matches = match_pairs(network, stack, np.array([0]), np.array([1]), key=key, restarts=restarts)
+    return _one(network, params, matches)
 
 
 def match_pairs(
@@ -140,12 +140,12 @@ def match_pairs(
     order = [np.empty((len(first), n), np.int32) for n in hidden]
     sign, scale = ([np.empty((len(first), n)) for n in hidden] for _ in range(2))
     for begin in range(0, len(first), length):
-        some = slice(begin, begin + length)
-        i, j = first[some], second[some]
-        orders, signs, left[some], plain[some] = _of_pairs(network, rows, i, j, starts)
+        chosen = slice(begin, begin + length)
+        i, j = first[chosen], second[chosen]
+        orders, signs, left[chosen], plain[chosen] = _of_pairs(network, rows, i, j, starts)
         for number, (o, s, known) in enumerate(zip(orders, signs, scales, strict=True)):
-            order[number][some], sign[number][some] = o, s
-            scale[number][some] = np.take_along_axis(known[i], o, 1) / known[j]
+            order[number][chosen], sign[number][chosen] = o, s
+            scale[number][chosen] = np.take_along_axis(known[i], o, 1) / known[j]
     dtype = jax.tree.leaves(params)[0].dtype
     arrangement = tuple(
         Arrangement(jnp.asarray(o), jnp.asarray(s, dtype), jnp.asarray(a, dtype))
@@ -211,26 +211,26 @@ def _two(network, params, reference):
     return tuple(tuple(checked("match", network, one)) for one in (params, reference))
 
 
-def _one(network, params, found):
-    arrangement = jax.tree.map(lambda a: a[0], found.arrangement)
+def _one(network, params, matches):
+    arrangement = jax.tree.map(lambda a: a[0], matches.arrangement)
     return Match(
         arrange(network, params, arrangement),
         arrangement,
-        float(found.distance[0]),
-        float(found.plain[0]),
+        float(matches.distance[0]),
+        float(matches.plain[0]),
     )
 
 
 @partial(jax.jit, static_argnums=0)
 @partial(jax.vmap, in_axes=(None, 0))
-def _seen(network, one):
+def _normal_form(network, one):
     layers = checked("match", network, one)
     return coordinates(network, one), normalised(network, layers)[1]
 
 
 def _rows(network, params):
     """Weights and bias of each layer side by side, in `coordinates`, and the scales they have."""
-    layers, scales = _seen(network, params)
+    layers, scales = _normal_form(network, params)
     rows = [
         np.concatenate([np.asarray(w, float), np.asarray(b, float)[..., None]], axis=-1)
         for w, b in layers
@@ -293,9 +293,9 @@ def _of_pairs(network, rows, i, j, starts):
         if isinstance(start, list):
             one.begin(start)
         _settle(network, one, b, forward=start == "inputs")
-        found = one.value(b)
-        better = found > value
-        value = np.where(better, found, value)
+        settled = one.value(b)
+        better = settled > value
+        value = np.where(better, settled, value)
         best.take(one, better)
     nan = np.where(finite[i] & finite[j], 0, np.nan)
     left, before = (

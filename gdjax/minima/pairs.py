@@ -4,8 +4,8 @@
 
 >>> from gdjax.problems.problem import Problem
 >>> well = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: (x**2 - 1) ** 2)
->>> found = barriers(well, jnp.array([-1.0, 1.0, 1.0]), key=jax.random.key(0))
->>> found.barrier.tolist()
+>>> hills = barriers(well, jnp.array([-1.0, 1.0, 1.0]), key=jax.random.key(0))
+>>> hills.barrier.tolist()
 [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 
 A straight line between two networks is straight in the first layer's sums, too: z(t) = (1 - t) z_a
@@ -16,7 +16,7 @@ costs nothing along all the paths.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +25,15 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
 from gdjax.errors import InputError
+from gdjax.geometry.products import bare
 from gdjax.minima.matching import RESTARTS, match_pairs
 from gdjax.minima.paths import POINTS, along, barrier, between
 from gdjax.minima.symmetry import FLIPS, SCALES, arrange, checked, identity
 from gdjax.problems.checks import check_runs
 from gdjax.problems.chunks import chunk_length
+from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, as_problem
 from gdjax.runs import Program, Slab, over_runs
 
 SLAB_BYTES = {"cpu": 2**20}  # one layer's activities of all pairs of a slab: about a core's cache
@@ -71,8 +73,8 @@ def barriers(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    points: int = POINTS,
     data: PyTree = None,
+    points: int = POINTS,
     restarts: int = RESTARTS,
     devices: Sequence[jax.Device] | None = None,
 ) -> Barriers:
@@ -82,11 +84,11 @@ def barriers(
     terminal, after two seconds).
 
     Args:
-        problem: whose cost. If it has a network, every pair is matched by weights, too.
+        problem: whose deterministic cost. If it has a network, every pair is matched by weights.
         params: of all runs, with a leading axis. What is not finite gives NaN.
         key: of the matching's random starts.
+        data: instead of the problem's own.
         points: evenly spaced along each path, the ends among them, >= 2.
-        data: over which the cost is taken; the problem's own if None.
         restarts: random starts of the matching, as for `match`.
         devices: what to compute on; None takes all local devices.
 
@@ -95,12 +97,12 @@ def barriers(
 
     Raises:
         InputError: parameters that are not those of runs, or of another network; a cost that is
-            no real scalar; too few points.
+            no real scalar, or carries a state (see `along`); too few points.
     """
     if points < 2:
         raise InputError(f"points = {points}, expected 2 or more: the ends of the path")
     runs = check_runs(problem, params)
-    data = problem.data if data is None else data
+    problem = as_problem(problem, data)
     first, second = np.triu_indices(runs, 1)
     local = tuple(jax.local_devices() if devices is None else devices)
     network = problem.network
@@ -115,15 +117,15 @@ def barriers(
         leave=False,
     ) as bar:
         measure = partial(
-            _costs, problem, params, data, first, second, points=points, devices=local, bar=bar
+            _costs, problem, params, first, second, points=points, devices=local, bar=bar
         )
         cost = matched_cost = measure(plain)
         if network is None:
             distance = matched_distance = _distances(params, first, second)
         else:
-            found = match_pairs(network, params, first, second, key=key, restarts=restarts)
-            distance, matched_distance = found.plain, found.distance
-            matched_cost = measure(found.arrangement)
+            matches = match_pairs(network, params, first, second, key=key, restarts=restarts)
+            distance, matched_distance = matches.plain, matches.distance
+            matched_cost = measure(matches.arrangement)
     full = partial(_matrix, runs, first, second)
     return Barriers(
         barrier=full(np.asarray(barrier(cost))),
@@ -138,21 +140,20 @@ def barriers(
     )
 
 
-def _costs(problem, params, data, first, second, arrangement, *, points, devices, bar):
+def _costs(problem, params, first, second, arrangement, *, points, devices, bar):
     """The cost along every pair's path, slab by slab: [pairs, points]."""
     params = jax.tree.map(jnp.asarray, params)
     dtype = jnp.result_type(*jax.tree.leaves(params))
     t = jnp.linspace(0, 1, points, dtype=dtype)
-    alone = _of_outputs_alone(problem, data)
-    samples = jax.tree.leaves(data)[0].shape[0] if data is not None else 0
+    alone, data, samples = _of_outputs_alone(problem), problem.data, problem.samples
     length = chunk_length(samples) if samples else 0
     pairs = jax.tree.map(np.asarray, (first, second, arrangement))
     total = np.zeros((len(first), points))
     begins = range(0, samples, length) if alone else [0]
     for begin in begins:
         if not alone:
-            evaluate = _Whole(problem.cost, problem.network)
-            shared = (params, jax.tree.map(jnp.asarray, data))
+            evaluate = _Whole(problem.network)
+            shared = (params, bare(problem))
             share, size = 1.0, sum(leaf[0].nbytes for leaf in jax.tree.leaves(params))
         else:
             inputs, targets = jax.tree.map(lambda a, b=begin: a[b : b + length], data)
@@ -163,32 +164,33 @@ def _costs(problem, params, data, first, second, arrangement, *, points, devices
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
         room = SLAB_BYTES.get(devices[0].platform, ELSEWHERE)
         slab = Slab(int(np.clip(room // size, 1, 64)), devices)
-        program, shared = _program(evaluate, slab), slab.share((shared, t))
+        program = _program(evaluate, jax.tree.structure(shared), slab)
+        shared = slab.share((shared, t))
         for start in range(0, len(first), slab.runs):
-            found = np.asarray(program(*slab.filled(pairs, start), *shared))
+            costs = np.asarray(program(*slab.filled(pairs, start), *shared))
             count = min(slab.runs, len(first) - start)
-            total[start : start + count] += share * found[:count]
+            total[start : start + count] += share * costs[:count]
             bar.update(count * share)
     return total.astype(dtype)
 
 
 @lru_cache(maxsize=16)
-def _program(evaluate: Callable, slab: Slab) -> Program:
+def _program(evaluate: Callable, structure: Any, slab: Slab) -> Program:
+    # The structure holds a problem's functions: 16 of them are kept, and no more.
     return Program(over_runs(evaluate, slab, (0, 0, 0, None, None)))
 
 
 class _Whole(NamedTuple):
     """Costs along one path, from all parameters: what works for every problem."""
 
-    cost: Callable
     network: Network | None
 
     def __call__(self, i, j, arrangement, shared, t):
-        params, data = shared
+        params, problem = shared
         a, b = (jax.tree.map(lambda w, k=k: w[k], params) for k in (i, j))
         if self.network is not None:
             a = arrange(self.network, a, arrangement)
-        return along(self.cost, between(a, b), data, points=t.shape[0])
+        return along(problem, between(a, b), points=t.shape[0])
 
 
 class _Behind(NamedTuple):
@@ -229,17 +231,17 @@ def _first_sums(weights, inputs, scale):
 
 
 def _without_inputs(params):
-    """Parameters of the same networks with one input that nobody listens to."""
+    """Parameters of the same networks with one input, whose weights are 0."""
     (weights, bias), *behind = params
     return (Layer(jnp.zeros_like(weights[..., :1]), bias), *behind)
 
 
-def _of_outputs_alone(problem, data):
+def _of_outputs_alone(problem):
     """Whether the cost is loss(network(inputs), targets): tried on a few samples.
 
     Where it is not (weight decay, say), paths are followed with the problem's cost as it is.
     """
-    network = problem.network
+    network, data = problem.network, problem.data
     known = network is not None and problem.loss is not None and len(network.widths) > 2
     if not known or not isinstance(data, tuple) or len(data) != 2 or jnp.ndim(data[0]) != 2:
         return False
@@ -247,10 +249,11 @@ def _of_outputs_alone(problem, data):
 
     @jax.jit
     def costs(one, few):
-        return problem.cost(one, few), problem.loss(network.apply(one, few[0]), few[1])
+        own = evaluation_of(problem)(one, few)
+        return own, problem.loss(network.apply(one, few[0]), few[1])
 
-    wanted, found = costs(one, jax.tree.map(lambda a: jnp.asarray(a[:CHECKED]), data))
-    return abs(float(found) - float(wanted)) <= 1e-5 * abs(float(wanted))
+    own, of_outputs = costs(one, jax.tree.map(lambda a: jnp.asarray(a[:CHECKED]), data))
+    return abs(float(of_outputs) - float(own)) <= 1e-5 * abs(float(own))
 
 
 def _unchanged(network, pairs):

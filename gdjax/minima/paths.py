@@ -24,8 +24,10 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
+from gdjax.geometry.products import with_data, without_data
 from gdjax.problems.chunks import in_chunks
-from gdjax.problems.problem import Problem
+from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
+from gdjax.problems.problem import Problem, as_problem
 
 POINTS = 25
 NODES = 8
@@ -92,65 +94,68 @@ def place(control: PyTree, weights: Float[Array, "*places count"]) -> PyTree:
 
 
 def straight(
-    function: Callable[..., PyTree],
+    problem: Problem | Callable[..., PyTree],
     a: PyTree,
     b: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     points: int = POINTS,
 ) -> PyTree:
     """Costs, or anything else that is a mean over samples, along the straight line from a to b.
 
     Args:
-        function: `function(params, data) -> pytree`, a mean over samples; without data
-            `function(params)`.
+        problem: as for `along`.
         a: parameters at t = 0.
         b: parameters at t = 1.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
         points: evenly spaced in t, the ends among them, >= 2.
 
     Returns:
-        What the function returns, with a leading axis of points.
+        The cost, or what the function returns, with a leading axis of points.
 
     Raises:
-        InputError: ends of different shapes; too few points.
+        InputError: ends of different shapes; too few points; a cost that carries a state.
 
     Examples:
         >>> straight(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), points=3).tolist()
         [0.0, 1.0, 4.0]
     """
-    return along(function, between(a, b), data, points=points)
+    return along(problem, between(a, b), data=data, points=points)
 
 
 def along(
-    function: Callable[..., PyTree],
+    problem: Problem | Callable[..., PyTree],
     control: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     points: int = POINTS,
     shape: Shape = bezier,
 ) -> PyTree:
     """Costs, or anything else that is a mean over samples, along any path.
 
     Args:
-        function: `function(params, data) -> pytree`, a mean over samples; without data
-            `function(params)`.
+        problem: a Problem, whose deterministic cost is taken; or any function
+            `function(params, batch) -> pytree` that is a mean over samples, `function(params)`
+            without data.
         control: parameters with a leading axis of control points, such as a descent on `curve`
             ends with.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
         points: evenly spaced in t, the ends among them, >= 2.
         shape: `bezier` or `chain`, or any `shape(count, t) -> weights`.
 
     Returns:
-        What the function returns, with a leading axis of points.
+        The cost, or what the function returns, with a leading axis of points.
 
     Raises:
-        InputError: too few points.
+        InputError: too few points; a cost that carries a state: running statistics of the ends are
+            none between them. Give the problem an `evaluation` that takes statistics of its batch,
+            anew at each point.
     """
     if points < 2:
         raise InputError(f"points = {points}, expected 2 or more: the ends of the path")
-    control, data = jax.tree.map(jnp.asarray, (control, data))
-    mean = in_chunks(_of_two(function))
+    problem = as_problem(problem, data)
+    control, data = jax.tree.map(jnp.asarray, (control, problem.data))
+    mean = in_chunks(evaluation_of(problem), evaluation_chunk(problem))
     leaves = jax.tree.leaves(control)
     count, dtype = len(leaves[0]), jnp.result_type(*leaves)
 
@@ -205,7 +210,7 @@ def curve(
     exactly zero, so that every optimiser without weight decay leaves them where they are.
 
     Args:
-        problem: whose cost; data and mini-batches are as for itself.
+        problem: whose deterministic cost; data and mini-batches are as for itself.
         a: parameters at t = 0, or many of them with a leading axis of pairs: then `init` has the
             keyword `pair`, and `gd.sweep(path, gd.axes(pair=range(pairs)), ...)` bends them all.
         b: parameters at t = 1, likewise.
@@ -214,11 +219,12 @@ def curve(
         nodes: points at which the cost is taken, each as expensive as the problem's own cost.
 
     Returns:
-        A Problem that starts with the straight line. `along(problem.cost, params, data,
-        shape=shape)` says what is along the path that was found.
+        A Problem that starts with the straight line. `along(problem, params, shape=shape)` says
+        what is along the path that was found.
 
     Raises:
-        InputError: ends of different shapes; bends or nodes below 1.
+        InputError: ends of different shapes; bends or nodes below 1; a cost that carries a state
+            (see `along`).
 
     Examples:
         Round a hill that stands on the straight line:
@@ -230,10 +236,10 @@ def curve(
         >>> a, b = jnp.array([-2.0, 0.0]), jnp.array([2.0, 0.0])
         >>> path = curve(land, a, b)
         >>> start = path.init(jax.random.key(0))
-        >>> found = descend(path, optax.adam(0.1), start, 200, key=jax.random.key(1))
+        >>> bent = descend(path, optax.adam(0.1), start, 200, key=jax.random.key(1))
         >>> round(float(jnp.max(straight(hill, a, b))), 1)
         1.0
-        >>> float(jnp.max(along(hill, found.params))) < 0.1
+        >>> float(jnp.max(along(hill, bent.params))) < 0.1
         True
 
     Source: Garipov et al. 2018, *Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs*,
@@ -258,15 +264,28 @@ def curve(
             return between(*ends, bends=bends)
 
     x, q = np.polynomial.legendre.leggauss(nodes)
-    cost = _MeanCost(problem.cost, shape, tuple((x + 1) / 2), tuple(q / 2))
-    return Problem(init=init, cost=cost, data=problem.data, baseline=problem.baseline)
+    evaluation_of(problem)  # what carries a state is refused here
+    return Problem(
+        init=init,
+        cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
+        data=problem.data,
+        mixes=evaluation_chunk(problem) is None,
+        baseline=problem.baseline,
+    )
 
 
 @dataclass(frozen=True)
 class _MeanCost:
-    """Equal for equal fields, so that paths between other ends need no other program."""
+    """Equal for equal fields, so that paths between other ends need no other program.
 
-    cost: Callable
+    Args:
+        without_data: the problem as a tree without leaves.
+        shape: of the path.
+        t: nodes of the quadrature.
+        weight: of each node.
+    """
+
+    without_data: Any
     shape: Callable
     t: tuple[float, ...]
     weight: tuple[float, ...]
@@ -276,7 +295,7 @@ class _MeanCost:
         leaves = jax.tree.leaves(control)
         t = jnp.asarray(self.t, jnp.result_type(*leaves))
         weights = jax.vmap(lambda t: self.shape(leaves[0].shape[0], t))(t)
-        cost = _of_two(self.cost)
+        cost = evaluation_of(with_data(self.without_data, None))
         values = jax.vmap(lambda params: cost(params, batch))(place(held, weights))
         return jnp.sum(values * jnp.asarray(self.weight, values.dtype))
 
@@ -296,11 +315,6 @@ def between(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
 def _hold_ends(control):
     hold = jax.lax.stop_gradient
     return jnp.concatenate([hold(control[:1]), control[1:-1], hold(control[-1:])])
-
-
-def _of_two(function):
-    """Every function as one of `(params, batch)`."""
-    return lambda params, batch: function(params) if batch is None else function(params, batch)
 
 
 def _check_ends(a, b):

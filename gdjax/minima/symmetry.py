@@ -104,7 +104,7 @@ def arrange(network: Network, params: Params, arrangement: tuple[Arrangement, ..
 @_of_network
 def random_arrangement(network: Network, key: Key[Array, ""]) -> tuple[Arrangement, ...]:
     """Any order and signs, each as likely as any other; scales in (1/e, e)."""
-    found = []
+    arrangements = []
     for width, layer_key in zip(
         network.widths[1:-1], jax.random.split(key, max(1, len(network.widths) - 2)), strict=False
     ):
@@ -115,8 +115,8 @@ def random_arrangement(network: Network, key: Key[Array, ""]) -> tuple[Arrangeme
         if network.activation in SCALES:
             exponent = jax.random.uniform(key_scale, (width,), one.scale.dtype, -1, 1)
             one = one._replace(scale=jnp.exp(exponent))
-        found.append(one._replace(order=jax.random.permutation(key_order, width)))
-    return tuple(found)
+        arrangements.append(one._replace(order=jax.random.permutation(key_order, width)))
+    return tuple(arrangements)
 
 
 def identity(width: int) -> Arrangement:
@@ -261,10 +261,10 @@ def checked(what: str, network: Network, params: Params) -> list[Layer]:
     """
     pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
     wanted = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
-    found = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    if found != wanted or not all(isinstance(layer, Layer) for layer in params):
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    if shapes != wanted or not all(isinstance(layer, Layer) for layer in params):
         raise InputError(
-            f"{what}: params have shapes {found}, expected {wanted}: the layers of a network with "
+            f"{what}: params have shapes {shapes}, expected {wanted}: the layers of a network with "
             f"widths {network.widths}, as its init gives them; map over several with jax.vmap"
         )
     return [Layer(jnp.asarray(weights), jnp.asarray(bias)) for weights, bias in params]

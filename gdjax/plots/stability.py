@@ -136,7 +136,7 @@ def from_flow(rows: Sequence[BesideFlow]) -> Figure:
             middle.set_ylim(top=seen.max() * (seen.max() / seen.min()) ** 0.4)  # for the legend
             middle.set_xlabel("time, learning rate · steps")
             middle.set_ylabel("distance from the flow")
-            middle.set_title("Half the rate, half the distance")
+            middle.set_title("Distance from the flow")
             middle.legend(
                 title="learning rate",
                 ncols=3,

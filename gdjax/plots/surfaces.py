@@ -170,7 +170,7 @@ def basins(
             for axes, end, rate in zip(panels[row], ends, rates, strict=True):
                 contours(axes, surface, color="#00000055")
                 axes.imshow(
-                    _image(end, not_arrived, diverged),
+                    _image(end, diverged),
                     origin="lower",
                     extent=(*surface.x[[0, -1]], *surface.y[[0, -1]]),
                     interpolation="nearest",
@@ -194,11 +194,11 @@ def basins(
     return figure
 
 
-def _image(end, not_arrived, diverged):
+def _image(end, diverged):
     """Colours of minima, lightened so that marks stand out; black diverged, white nowhere yet."""
     palette = np.array([to_rgb(color) for color in CYCLE[:-1]])  # black is taken
     image = 0.35 + 0.65 * palette[end % len(palette)]
-    image[end == not_arrived] = 1.0
+    image[end < 0] = 1.0  # at no minimum, whatever the reason
     image[end == diverged] = to_rgb(BLACK)
     return image
 

@@ -142,7 +142,7 @@ def bisections(found: Mapping[str, Bisection]) -> Figure:
             axes.set_xticks(halving)
             axes.legend(loc="center right")
         panels[0].set_ylabel("learning rate tested")
-        figure.suptitle("Every starting point has a largest learning rate of its own")
+        figure.suptitle("Largest learning rate that trains, by halving, for each starting point")
     return figure
 
 

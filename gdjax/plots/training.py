@@ -125,10 +125,13 @@ def learning(
         bottom.yaxis.set_major_formatter(PercentFormatter(1))
         bottom.set_ylabel("test images right")
         bottom.set_xlabel("epoch, passes over the training images")
-        top.set_title("The cost goes down")
+        ends = cost[np.flatnonzero(np.isfinite(cost))[[0, -1]]] if np.isfinite(cost).any() else []
+        top.set_title(
+            " to ".join(f"{value:.3g}" for value in ends) + " of cost" if len(ends) else ""
+        )
         if len(known):
             first, last = accuracy[known[[0, -1]]]
-            bottom.set_title(f"and digits are read: {first:.1%} right before, {last:.1%} after")
+            bottom.set_title(f"{first:.1%} right before, {last:.1%} after")
     return figure
 
 

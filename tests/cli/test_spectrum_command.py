@@ -49,8 +49,7 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
         "ranks.png",
     }
     point = Origin(store=store, at=at).find()
-    hessian = jax.jit(lambda w, data: gd.geometry.hessian(point.problem.cost, w, data))
-    H = np.asarray(hessian(point.params, point.problem.data), np.float64)
+    H = np.asarray(jax.jit(gd.geometry.hessian)(point.problem, point.params), np.float64)
     exact = np.linalg.eigvalsh(H)
     size = np.abs(exact).max()
     assert told["status"] == "converged"

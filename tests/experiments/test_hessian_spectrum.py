@@ -10,7 +10,7 @@ from hessian_spectrum import Config
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.geometry import gauss_newton_vector_product, hessian
+from gdjax.geometry.products import gauss_newton_vector_product, hessian
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -54,14 +54,15 @@ def test_the_linearised_cost_bends_as_gauss_newton_does():
     v = jax.random.normal(jax.random.key(2), flat.shape)
 
     @jax.jit
-    def both(params, data):
-        part = hessian_spectrum.linearised(network.apply, loss, params)
-        image = gauss_newton_vector_product(network.apply, loss, params, unravel(v), data)
-        costs = part.cost(params, data), cost(params, data)
-        matrices = hessian(part.cost, params, data), hessian(cost, params, data)
+    def both(problem, params):
+        linear = hessian_spectrum.linearised(problem, params)
+        image = gauss_newton_vector_product(problem, params, unravel(v))
+        costs = linear.cost(params, problem.data), cost(params, problem.data)
+        matrices = hessian(linear, params), hessian(problem, params)
         return costs, matrices, ravel_pytree(image)[0]
 
-    costs, (G, H), image = both(params, (inputs, targets))
+    problem = gd.Problem(network.init, cost, (inputs, targets), predict=network.apply, loss=loss)
+    costs, (G, H), image = both(problem, params)
     assert costs[0] == pytest.approx(float(costs[1]), rel=1e-6)
     np.testing.assert_allclose(np.asarray(G) @ np.asarray(v), image, rtol=1e-4, atol=1e-5)
     assert np.abs(G - H).max() > 0.1 * np.abs(H).max()

@@ -1,7 +1,6 @@
 """The gradient against hand-written backpropagation, and what must be true of its entries."""
 
 import os
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -33,7 +32,7 @@ def problem():
 
 def anatomy_of(problem):
     """The anatomy of a problem's gradient, compiled, as a function of parameters and data."""
-    return jax.jit(lambda params, data: derivatives.anatomy(problem.cost, params, data))
+    return jax.jit(lambda params, data: derivatives.anatomy(problem, params, data=data))
 
 
 # -- backpropagation by hand: numpy, float64, one matrix product a line
@@ -75,8 +74,7 @@ def by_hand(problem, float64):
 def test_gradient_is_hand_written_backpropagation(problem, by_hand):
     params, x, y = by_hand
     few = jax.tree.map(lambda a: a[:60], problem.data)
-    found = jax.jit(partial(derivatives.value_and_gradient, problem.cost))
-    cost, gradient = found(params, few)
+    cost, gradient = jax.jit(derivatives.value_and_gradient)(problem, params, data=few)
     np.testing.assert_allclose(cost, cost_by_hand(params, x, y), rtol=1e-13)
     for ours, theirs in zip(gradient, backpropagate(params, x, y), strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -86,10 +84,10 @@ def test_gradient_is_hand_written_backpropagation(problem, by_hand):
 def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
     params, x, y = by_hand
     few = jax.tree.map(lambda a: a[:60], problem.data)
-    _, gradient = derivatives.value_and_gradient(problem.cost, params, few)
+    _, gradient = derivatives.value_and_gradient(problem, params, data=few)
     flat, unravel = ravel_pytree(params)
     g = ravel_pytree(gradient)[0]
-    most = derivatives.largest(gradient, 10).position
+    most = derivatives.largest_entries(gradient, 10).position
     h = 1e-5
     for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
         up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
@@ -118,7 +116,7 @@ def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dt
     assert float(found.zero_share) == pytest.approx((13_002 - 170) / 13_002, rel=1e-6)
     assert [[int(z) for z in layer] for layer in found.zeros] == [[12_544, 16], [256, 16], [0, 0]]
     assert np.all(found.sign[-1].weights == 1)
-    assert found.part_norms[0] == 0
+    assert found.layer_norms[0] == 0
     assert float(found.norm) == pytest.approx(np.sqrt(160 * 0.1**2 + 10 * 0.2**2), rel=1e-5)
 
 
@@ -149,10 +147,10 @@ def test_all_that_feeds_a_step_neuron_has_gradient_exactly_zero(problem, output)
         return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
 
     few = jax.tree.map(lambda a: jnp.asarray(a[:100]), problem.data)
-    found = jax.jit(lambda w, data: derivatives.anatomy(cost, w, data))(
+    found = jax.jit(lambda w, data: derivatives.anatomy(cost, w, data=data))(
         network.init(jax.random.key(0)), few
     )
-    assert [float(norm) == 0 for norm in found.part_norms] == [True, True, output == "step"]
+    assert [float(norm) == 0 for norm in found.layer_norms] == [True, True, output == "step"]
 
 
 # -- anatomy of any tree
@@ -172,7 +170,7 @@ def test_a_linear_cost_shows_its_coefficients():
     np.testing.assert_allclose(found.relative["a"], [0.25, 0, 1 / 3], rtol=1e-6)
     assert float(found.relative["b"]["c"].max()) == 1
     assert float(found.norm) == 13
-    assert {k: float(v) for k, v in found.part_norms.items()} == {"a": 5, "b": 12}
+    assert {k: float(v) for k, v in found.layer_norms.items()} == {"a": 5, "b": 12}
     assert float(found.leaf_norms["b"]["c"]) == 12
     assert float(found.zero_share) == pytest.approx(2 / 5)
 
@@ -180,11 +178,13 @@ def test_a_linear_cost_shows_its_coefficients():
 def test_at_a_minimum_nothing_has_a_size():
     found = derivatives.anatomy(lambda w: jnp.sum(w**2), jnp.zeros(3))
     assert found.relative.tolist() == [0, 0, 0]
-    assert (float(found.zero_share), float(found.norm), float(found.part_norms)) == (1, 0, 0)
+    assert (float(found.zero_share), float(found.norm), float(found.layer_norms)) == (1, 0, 0)
 
 
 def test_largest_takes_the_first_of_equals_and_keeps_signs():
-    found = derivatives.largest((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
+    found = derivatives.largest_entries(
+        (jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4
+    )
     assert found.position.tolist() == [5, 1, 2, 4]
     assert found.value.tolist() == [-6, -5, 5, 2]
 
@@ -192,7 +192,7 @@ def test_largest_takes_the_first_of_equals_and_keeps_signs():
 @pytest.mark.parametrize("count", [0, 4])
 def test_largest_names_a_count_that_cannot_be(count):
     with pytest.raises(InputError, match=f"count = {count}, expected 1 to 3"):
-        derivatives.largest(jnp.ones(3), count)
+        derivatives.largest_entries(jnp.ones(3), count)
 
 
 # -- places
@@ -202,7 +202,7 @@ def test_every_place_holds_the_entry_of_its_position():
     network = Network((6, 4, 3))
     params = random_params(network)
     flat, _ = ravel_pytree(params)
-    everywhere = derivatives.places(
+    everywhere = derivatives.locate(
         params, jnp.arange(flat.size), network=network, image_shape=(2, 3)
     )
     for value, place in zip(flat, everywhere, strict=True):
@@ -223,22 +223,22 @@ def test_labels_say_layer_neurons_and_pixel():
     params = network.init(jax.random.key(0))
     # The last of 12,544 weights, the first bias behind them, the second output's first weight.
     at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
-    found = derivatives.places(params, at, network=network, image_shape=(28, 28))
+    found = derivatives.locate(params, at, network=network, image_shape=(28, 28))
     assert [place.label for place in found] == [
         "layer 1: pixel (27, 27) to 15",
         "layer 1: bias of neuron 0",
         "layer 3: neuron 0 to 1",
     ]
-    assert derivatives.places({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
-    assert derivatives.places(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
+    assert derivatives.locate({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
+    assert derivatives.locate(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
 
 
 def test_places_refuse_another_network_and_another_image():
     params = Network((4, 3)).init(jax.random.key(0))
     with pytest.raises(InputError, match=r"widths \(4, 2\)"):
-        derivatives.places(params, jnp.array([0]), network=Network((4, 2)))
+        derivatives.locate(params, jnp.array([0]), network=Network((4, 2)))
     with pytest.raises(InputError, match=r"image_shape = \(3, 3\) has 9 pixels, expected 4"):
-        derivatives.places(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
+        derivatives.locate(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
 
 
 # -- the proof by nudging
@@ -248,7 +248,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     bends = jnp.array([1.0, 10.0, -100.0])
     w = jnp.array([2.0, -1.0, 3.0])
     found = derivatives.nudge(
-        lambda w: jnp.sum(bends * w**2) / 2, w, None, jnp.arange(3, dtype=jnp.int32)
+        lambda w: jnp.sum(bends * w**2) / 2, w, jnp.arange(3, dtype=jnp.int32)
     )
     np.testing.assert_allclose(found.predicted, bends * w * found.nudge, rtol=1e-14)
     np.testing.assert_allclose(found.second_order, bends * found.nudge**2 / 2, rtol=1e-14)
@@ -259,7 +259,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
 
 def test_without_curvature_the_nudge_is_the_largest_allowed():
     w = jnp.array([0.5, -4.0])
-    found = derivatives.nudge(lambda w: w[0] - w[1], w, None, jnp.array([0, 1]))
+    found = derivatives.nudge(lambda w: w[0] - w[1], w, jnp.array([0, 1]))
     most = np.finfo(np.float32).eps ** 0.25
     np.testing.assert_allclose(found.nudge, [most, 4 * most], rtol=1e-4)
 
@@ -269,10 +269,10 @@ def nudged(problem):
     """The digit network at a start: the 12 largest entries, 24 of any size, a dead one."""
     params = problem.init(jax.random.key(3))
     found = anatomy_of(problem)(params, problem.data)
-    top = derivatives.largest(found.gradient, 12).position
+    top = derivatives.largest_entries(found.gradient, 12).position
     some = np.random.default_rng(0).choice(13_002, 24, replace=False)
     at = jnp.concatenate([top, jnp.asarray(some, jnp.int32), jnp.zeros(1, jnp.int32)])
-    proof = jax.jit(lambda w, data, at: derivatives.nudge(problem.cost, w, data, at))
+    proof = jax.jit(lambda w, data, at: derivatives.nudge(problem, w, at, data=data))
     return params, at, proof(params, problem.data, at)
 
 
@@ -313,7 +313,7 @@ def test_the_proof_finds_a_wrong_gradient():
         return jnp.sum(w**2)
 
     wrong.defjvp(lambda w, t: (jnp.sum(w[0] ** 2), 1.05 * jnp.sum(2 * w[0] * t[0])))
-    found = derivatives.nudge(wrong, jnp.array([1.0, 3.0]), None, jnp.array([0, 1]))
+    found = derivatives.nudge(wrong, jnp.array([1.0, 3.0]), jnp.array([0, 1]))
     assert np.all(found.relative_error > 5 * found.expected_error)
 
 
@@ -325,8 +325,8 @@ def test_matrix_products_are_in_full_precision_and_only_there(samples):
     cost, params, data = regression(samples)
     found = jax.make_jaxpr(
         lambda w, data: (
-            derivatives.value_and_gradient(cost, w, data),
-            derivatives.nudge(cost, w, data, jnp.array([0])),
+            derivatives.value_and_gradient(cost, w, data=data),
+            derivatives.nudge(cost, w, jnp.array([0]), data=data),
         )
     )(params, data)
     products = str(found).split("dot_general[")[1:]

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from gdjax.errors import InputError
 from gdjax.geometry import directions as ways
-from gdjax.geometry.reduction import point
+from gdjax.geometry.reduction import at_coordinates
 from gdjax.problems import Layer, Network
 
 
@@ -137,7 +137,10 @@ def test_two_networks_of_relus_that_compute_the_same_show_the_same_picture(
     def curve(w):
         along = {"d": normalise(d, w)}
         return np.array(
-            [jnp.mean(network.apply(point(w, along, [a]), x) ** 2) for a in (-0.7, 0.2, 1.0)]
+            [
+                jnp.mean(network.apply(at_coordinates(w, along, [a]), x) ** 2)
+                for a in (-0.7, 0.2, 1.0)
+            ]
         )
 
     assert np.allclose(curve(params), curve(scaled), rtol=1e-10) == same
@@ -191,7 +194,7 @@ def test_at_a_minimum_there_is_no_steepest_direction():
 
 def test_between_two_networks_one_is_the_other():
     one, other = random_params(Network((3, 4, 2)), 0), random_params(Network((3, 4, 2)), 1)
-    there = point(one, {"to the other": ways.between(one, other)}, [1.0])
+    there = at_coordinates(one, {"to the other": ways.direction_to(one, other)}, [1.0])
     assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
 
 
@@ -217,10 +220,10 @@ def test_a_direction_that_leaves_nothing_is_named(second, message):
 
 
 def test_stacked_directions_get_names():
-    found = ways.named(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
+    found = ways.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
     assert {n: d[0].tolist() for n, d in found.items()} == {"one": [0, 1], "two": [2, 3]}
     with pytest.raises(InputError, match="3 names, but the leading axis has 2"):
-        ways.named("abc", jnp.eye(2))
+        ways.by_name("abc", jnp.eye(2))
 
 
 # -- principal components
@@ -294,7 +297,7 @@ def test_points_stand_where_they_were_put(float64):
     [
         (lambda w: ways.neuron_normalised(w[0], w), "neuron_normalised: direction has"),
         (lambda w: ways.layer_normalised(w[0], w), "layer_normalised: direction has"),
-        (lambda w: ways.between(w, w[0]), "between: other has"),
+        (lambda w: ways.direction_to(w, w[0]), "direction_to: other has"),
         (lambda w: ways.project(w, w, {"d": w}), "project: points, each has"),
         (lambda w: ways.project(w, jax.tree.map(lambda a: a[0], w), {"d": w}), "direction 'd' has"),
         (lambda w: ways.principal_components((jnp.ones((2, 3)), jnp.ones((3, 3)))), "leading axes"),

@@ -8,7 +8,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry import distance_from_flow, gradient_flow
+from gdjax.geometry.flow import distance_from_flow, gradient_flow
 from gdjax.problems import Network
 
 KEY = jax.random.key(0)
@@ -83,7 +83,7 @@ def test_the_flow_keeps_what_is_conserved(float64):
 def test_the_cost_never_rises_along_the_flow_of_a_network():
     problem, start = network()
     found = jax.jit(
-        lambda w, data: gradient_flow(problem.cost, w, data, times=np.linspace(0, 10, 40))
+        lambda w, data: gradient_flow(problem, w, data=data, times=np.linspace(0, 10, 40))
     )(start, problem.data)
     assert np.all(np.diff(found.cost) < 0)
     np.testing.assert_allclose(found.cost[0], problem.cost(start, problem.data), rtol=1e-5)
@@ -163,7 +163,7 @@ def test_the_distance_is_of_first_order_for_a_network(float64):
     rates = 0.1 / 2.0 ** np.arange(4)
     found = jax.jit(
         lambda w, data: distance_from_flow(
-            problem.cost, w, data, learning_rates=rates, times=0.5 * np.arange(1, 9)
+            problem, w, data=data, learning_rates=rates, times=0.5 * np.arange(1, 9)
         )
     )(start, problem.data)
     assert order(found) == pytest.approx(1, abs=0.1)
@@ -173,9 +173,7 @@ def test_the_distance_is_of_first_order_for_a_network(float64):
 @pytest.mark.long
 def test_the_descent_beside_the_flow_is_descend():
     problem, start = network()
-    found = distance_from_flow(
-        problem.cost, start, problem.data, learning_rates=[0.1], times=[0.0, 0.5, 2.0]
-    )
+    found = distance_from_flow(problem, start, learning_rates=[0.1], times=[0.0, 0.5, 2.0])
     run = gd.descend(problem, optax.sgd(0.1), start, 20, key=KEY, record_every=5, snapshot_every=5)
     np.testing.assert_allclose(found.cost[0], run.cost[[0, 1, 4]], rtol=1e-5)
     there = [np.concatenate([a.ravel() for a in jax.tree.leaves(found.flow.params)]) for _ in (0,)]

@@ -28,7 +28,7 @@ def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, 
     cost, params, data = regression(samples)
     flat, unravel = ravel_pytree(params)
     H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
-    product = jax.jit(lambda v: products.hessian_vector_product(cost, params, v, data))
+    product = jax.jit(lambda v: products.hessian_vector_product(cost, params, v, data=data))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
         found = ravel_pytree(product(unravel(jnp.asarray(v))))[0]
@@ -51,7 +51,7 @@ def test_product_mapped_over_runs_is_that_of_each(float64):
 
     @jax.jit
     def product(w):
-        return products.hessian_vector_product(cost, w, w, data)
+        return products.hessian_vector_product(cost, w, w, data=data)
 
     together = jax.jit(jax.vmap(product))(stacked)
     for i, params in enumerate(many):
@@ -62,12 +62,12 @@ def test_product_mapped_over_runs_is_that_of_each(float64):
 @pytest.mark.parametrize("samples", [10, 2_500])
 def test_matrix_products_are_in_full_precision_and_only_there(samples):
     cost, params, data = regression(samples)
-    predict, loss = regression_model()
+    problem = regression_problem(data)
     found = jax.make_jaxpr(
         lambda w, data: (
-            products.hessian_vector_product(cost, w, w, data),
-            products.gauss_newton_vector_product(predict, loss, w, w, data),
-            products.hessian(cost, w, data),
+            products.hessian_vector_product(cost, w, w, data=data),
+            products.gauss_newton_vector_product(problem, w, w, data=data),
+            products.hessian(cost, w, data=data),
         )
     )(params, data)
     matrices = str(found).split("dot_general[")[1:]
@@ -79,11 +79,17 @@ def test_matrix_products_are_in_full_precision_and_only_there(samples):
 def test_a_vector_of_another_tree_is_named():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match="vector has"):
-        products.hessian_vector_product(cost, params, params[0], data)
+        products.hessian_vector_product(cost, params, params[0], data=data)
     with pytest.raises(InputError, match=r"\(2,\).*expected .*\(3,\)"):
         products.hessian_vector_product(jnp.sum, jnp.ones(3), jnp.ones(2))
     with pytest.raises(InputError, match="gauss_newton_vector_product: vector has"):
-        products.gauss_newton_vector_product(*regression_model(), params, params[0], data)
+        products.gauss_newton_vector_product(regression_problem(data), params, params[0])
+
+
+def test_gauss_newton_of_a_bare_cost_is_refused():
+    cost, params, data = regression(5)
+    with pytest.raises(InputError, match=r"no predict, no loss or no data .inputs, targets"):
+        products.gauss_newton_vector_product(gd.problems.as_problem(cost, data), params, params)
 
 
 # -- the whole matrix
@@ -92,14 +98,14 @@ def test_a_vector_of_another_tree_is_named():
 @pytest.mark.parametrize("samples", [7, 1_511])
 def test_hessian_is_that_of_nested_differentiation(float64, samples):
     cost, params, data = regression(samples)
-    found = jax.jit(lambda w, data: products.hessian(cost, w, data))(params, data)
+    found = jax.jit(lambda w, data: products.hessian(cost, w, data=data))(params, data)
     np.testing.assert_allclose(found, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.long
 def test_hessian_of_a_network_in_float32_is_that_of_float64_to_rounding():
     cost, params, data = pooled_digits()
-    found = jax.jit(lambda w, data: products.hessian(cost, w, data))(params, data)
+    found = jax.jit(lambda w, data: products.hessian(cost, w, data=data))(params, data)
     exact = dense_reference(cost, params, data)
     assert np.array_equal(found, found.T)
     assert np.linalg.norm(found - exact, 2) < 1e-5 * np.linalg.norm(exact, 2)
@@ -125,18 +131,29 @@ def regression_model():
     return network.apply, lambda a, y: jnp.mean(jnp.sum(jnp.exp(a - y) + (a - y) ** 2, axis=1))
 
 
+def regression_problem(data):
+    """The regression with what Gauss and Newton need."""
+    predict, loss = regression_model()
+    return gd.Problem(
+        init=Network((3, 4, 2)).init,
+        cost=lambda w, batch: loss(predict(w, batch[0]), batch[1]),
+        data=data,
+        predict=predict,
+        loss=loss,
+    )
+
+
 @pytest.mark.parametrize("samples", [10, 1_511])
 def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
-    predict, loss = regression_model()
+    predict, _ = regression_model()
     _, params, (x, y) = regression(samples)
     flat, unravel = ravel_pytree(params)
     J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
     # Each sample's loss bends by exp(a - y) + 2 in each output, over the number of samples.
     bend = (np.exp(np.asarray(predict(params, x) - y)) + 2) / samples
     G = np.einsum("soi,so,soj->ij", J, bend, J)
-    product = jax.jit(
-        lambda v: products.gauss_newton_vector_product(predict, loss, params, v, (x, y))
-    )
+    problem = regression_problem((x, y))
+    product = jax.jit(lambda v: products.gauss_newton_vector_product(problem, params, v))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
         found = ravel_pytree(product(unravel(jnp.asarray(v))))[0]
@@ -149,13 +166,17 @@ def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
     data = (x, network.apply(params, x))
     v = random_params(network, 5)
     both = (
-        products.hessian_vector_product(cost, params, v, data),
+        products.hessian_vector_product(cost, params, v, data=data),
         products.gauss_newton_vector_product(
-            network.apply,
-            lambda a, y: jnp.mean(jnp.sum((a - y) ** 2, axis=1)),
+            gd.Problem(
+                init=network.init,
+                cost=cost,
+                data=data,
+                predict=network.apply,
+                loss=lambda a, y: jnp.mean(jnp.sum((a - y) ** 2, axis=1)),
+            ),
             params,
             v,
-            data,
         ),
     )
     H, G = (ravel_pytree(tree)[0] for tree in both)

@@ -32,7 +32,7 @@ def test_trace_of_a_network_is_within_three_standard_errors(network):
     exact = eigenvalues.sum()
     traces = jax.jit(
         jax.vmap(
-            lambda w, data, key: quadrature.trace(cost, w, data, key=key, probes=90),
+            lambda w, data, key: quadrature.trace(cost, w, data=data, key=key, probes=90),
             (None, None, 0),
         )
     )
@@ -57,7 +57,7 @@ def test_trace_of_quadratics(n, name):
         "low rank": np.r_[5, -2, 1, np.zeros(n - 3)],
     }[name]
     cost, w, data = quadratic(spectrum)
-    found = jax.jit(lambda w, data, key: quadrature.trace(cost, w, data, key=key))(
+    found = jax.jit(lambda w, data, key: quadrature.trace(cost, w, data=data, key=key))(
         w, jnp.asarray(data), jax.random.key(3)
     )
     assert abs(float(found.value) - spectrum.sum()) <= 3 * float(found.error)
@@ -73,7 +73,7 @@ def test_density_of_a_network_is_that_of_its_eigenvalues(network):
     cost, params, data, eigenvalues = network
     found = jax.jit(
         lambda w, data, key: quadrature.density(
-            cost, w, data, key=key, probes=16, depth=80, width=0.02
+            cost, w, data=data, key=key, probes=16, depth=80, width=0.02
         )
     )(params, data, jax.random.key(0))
     at, value = (np.asarray(a, float) for a in (found.at, found.value))
@@ -94,7 +94,7 @@ def test_density_of_a_network_is_that_of_its_eigenvalues(network):
 def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
     cost, params, data, eigenvalues = network
     found = jax.jit(
-        lambda w, data, key: quadrature.density(cost, w, data, key=key, probes=32, depth=60)
+        lambda w, data, key: quadrature.density(cost, w, data=data, key=key, probes=32, depth=60)
     )(params, data, jax.random.key(1))
     size = np.abs(eigenvalues).max()
     edges = np.array([-1, -0.02, 0.02, 0.2, 1.01]) * size
@@ -111,9 +111,9 @@ def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
 
 def test_small_problems_have_exact_nodes():
     cost, params, data = regression(20)
-    found = jax.jit(lambda w, data, key: quadrature.density(cost, w, data, key=key, width=0.1))(
-        params, data, jax.random.key(0)
-    )
+    found = jax.jit(
+        lambda w, data, key: quadrature.density(cost, w, data=data, key=key, width=0.1)
+    )(params, data, jax.random.key(0))
     eigenvalues = np.linalg.eigvalsh(dense_reference(cost, params, data))
     np.testing.assert_allclose(found.nodes[0], eigenvalues, atol=1e-5 * eigenvalues.max())
     exact = mean_density(np.asarray(found.at, float), eigenvalues, float(found.width))

@@ -10,7 +10,7 @@ import pytest
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import slices
-from gdjax.geometry.reduction import point, reduced, saves
+from gdjax.geometry.reduction import at_coordinates, reduced, saves
 from gdjax.problems import Problem, digits
 
 AT = ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-0.7, 2.3])
@@ -54,8 +54,8 @@ def test_it_has_the_same_cost_everywhere_on_the_slice(float64, settings):
     assert list(small.directions) == ["z", "a"]
     cost = jax.jit(problem.cost)
     for c in AT:
-        direct = float(cost(point(w, ds, c), problem.data))
-        there = point(small.params, small.directions, c)
+        direct = float(cost(at_coordinates(w, ds, c), problem.data))
+        there = at_coordinates(small.params, small.directions, c)
         assert float(cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-12)
 
 
@@ -63,7 +63,9 @@ def test_settings_of_the_cost_and_predictions_are_the_same_too(float64):
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
-    here, there = (point(*of, [0.3, -1.0]) for of in ((w, ds), (small.params, small.directions)))
+    here, there = (
+        at_coordinates(*of, [0.3, -1.0]) for of in ((w, ds), (small.params, small.directions))
+    )
     assert float(problem.cost(there, small.problem.data, temperature=0.3)) == pytest.approx(
         float(problem.cost(here, problem.data, temperature=0.3)), rel=1e-12
     )
@@ -81,8 +83,8 @@ def test_in_float32_it_is_equal_to_rounding():
     small = reduced(problem, w, ds)
     cost = jax.jit(problem.cost)
     for c in AT:
-        direct = float(cost(point(w, ds, c), problem.data))
-        there = point(small.params, small.directions, c)
+        direct = float(cost(at_coordinates(w, ds, c), problem.data))
+        there = at_coordinates(small.params, small.directions, c)
         assert float(cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-5)
 
 
@@ -134,7 +136,7 @@ def test_a_cost_that_sees_more_of_the_first_layer_is_refused_and_evaluated_direc
         reduced(problem, w, ds)
     found = slices.plane(problem, w, ds, [0.5], [-1.0, 1.0])
     assert found.attrs["evaluated"] == "directly"
-    direct = float(problem.cost(point(w, ds, [0.5, 1.0]), problem.data))
+    direct = float(problem.cost(at_coordinates(w, ds, [0.5, 1.0]), problem.data))
     assert float(found.cost[0, 1]) == pytest.approx(direct, rel=1e-5)
 
 

@@ -14,7 +14,7 @@ from gdjax import runs
 from gdjax.errors import InputError
 from gdjax.geometry import directions as ways
 from gdjax.geometry import slices
-from gdjax.geometry.reduction import point
+from gdjax.geometry.reduction import at_coordinates
 from gdjax.problems import Layer, Measure, Network, Problem, digits
 
 
@@ -100,18 +100,18 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
     if whole:
         found = slices.plane(problem, w, ds, a, b)
     else:
-        found = slices.plane(problem.cost, w, ds, a, b, problem.data)
+        found = slices.plane(problem.cost, w, ds, a, b, data=problem.data)
     assert found.attrs["evaluated"] == ("as a smaller network" if whole else "directly")
     assert found.attrs["samples"] == 1500
     cost = jax.jit(problem.cost)
     for i, j in ((0, 0), (8, 3), (3, 1), (6, 2)):
-        direct = float(cost(point(w, ds, [a[i], b[j]]), problem.data))
+        direct = float(cost(at_coordinates(w, ds, [a[i], b[j]]), problem.data))
         assert float(found.cost[i, j]) == pytest.approx(direct, rel=2e-6)
 
 
 def test_three_networks_on_a_plane_have_their_exact_costs(problem):
     one, two, three = (problem.init(jax.random.key(seed), init_scale=3.0) for seed in range(3))
-    ds = {"to 2": ways.between(one, two), "to 3": ways.between(one, three)}
+    ds = {"to 2": ways.direction_to(one, two), "to 3": ways.direction_to(one, three)}
     found = slices.plane(problem, one, ds, [0, 1], [0, 1])
     cost = jax.jit(problem.cost)
     for at, w in (((0, 0), one), ((1, 0), two), ((0, 1), three)):
@@ -123,7 +123,7 @@ def test_measures_stand_beside_the_cost(problem):
     w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
     measures = {**problem.measures, "slope": slices.gradient_norm(problem)}
     found = slices.line(problem, w, {"d": d}, [0.0, 0.5], measures=measures)
-    there = point(w, {"d": d}, [0.5])
+    there = at_coordinates(w, {"d": d}, [0.5])
     measure = problem.measures["test_accuracy"]
     assert float(found.test_accuracy[1]) == pytest.approx(
         float(jax.jit(measure.function)(there, measure.data)), abs=1e-6
@@ -151,19 +151,19 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
 def test_the_width_of_slabs_changes_nothing_beyond_rounding(problem, width):
     w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 23)
-    seen = partial(slices.line, problem.cost, w, {"d": d}, a, problem.data)
+    seen = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
     np.testing.assert_allclose(seen(width=width).cost, seen().cost, rtol=1e-5)
 
 
 def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
     w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 9)
-    before = slices.line(problem.cost, w, {"d": d}, a, problem.data)
+    before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
     widths = []
     slab = runs.Slab
     monkeypatch.setattr(runs, "memory_limit", lambda device: 2**20)
     monkeypatch.setattr(runs, "Slab", lambda width, on: widths.append(width) or slab(width, on))
-    after = slices.line(problem.cost, w, {"d": d}, a, problem.data)
+    after = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
     assert widths == [3, 1]
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
 
@@ -188,12 +188,13 @@ def test_one_compilation_serves_the_whole_grid_and_the_next_one():
 
 def test_matrix_products_are_in_full_precision(problem):
     w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
-    for kind, function in (
-        (slices._cost_at, problem.cost),
-        (slices._measure_at, problem.measures["test_accuracy"].function),
+    few = jax.tree.map(lambda a: a[:3], problem)
+    measure = problem.measures["test_accuracy"].function
+    for function, shared in (
+        (slices._sliced, few),
+        (partial(slices._measured, measure), few.data),
     ):
-        few = jax.tree.map(lambda a: a[:3], problem.data)
-        text = str(jax.make_jaxpr(partial(kind, function))(jnp.ones(1), (w, (d,)), few))
+        text = str(jax.make_jaxpr(function)(jnp.ones(1), ((w, (d,)), shared)))
         products = text.split("dot_general[")[1:]
         assert len(products) == 3
         assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
@@ -231,7 +232,7 @@ def test_where_the_cost_is_no_number_that_is_data():
 
 def test_integer_data_are_samples():
     data = np.arange(10, dtype=np.uint8)
-    found = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data)
+    found = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data=data)
     assert found.cost.values.tolist() == [9.0]
     assert found.attrs["samples"] == 10
 
@@ -264,14 +265,13 @@ STATEFUL = Measure(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
         (lambda: slices.line(weighted, W, D, [np.nan]), "along 'd' .*finite numbers"),
         (lambda: slices.line(weighted, W, D, [0], width=0), "width = 0, expected"),
         (lambda: slices.line(A_SUM, W, D, [0]), "mean over the batch"),
-        (lambda: slices.line(A_SUM, W, D, [0], jnp.ones(4)), "brings its own"),
         (lambda: slices.line(lambda w: w, W, D, [0]), "expected one scalar"),
         (lambda: slices.line(weighted, jnp.ones(3, int), D, [0]), "expected a real float"),
         (
             lambda: slices.line(weighted, W, D, [0], measures={"cost": Measure(weighted)}),
             "'cost' is taken",
         ),
-        (lambda: slices.line(weighted, W, D, [0], measures={"s": STATEFUL}), "carries a state"),
+        (lambda: slices.line(weighted, W, D, [0], measures={"s": STATEFUL}), "carries a memory"),
     ],
 )
 def test_what_cannot_work_is_named_with_its_remedy(call, message):

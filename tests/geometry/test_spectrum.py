@@ -1,5 +1,7 @@
 """Extreme eigenvalues of Hessians against dense float64 ones; residuals are true."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from curved_problems import dense_reference, in_float64, pooled_digits, quadratic, regression
 from jax.flatten_util import ravel_pytree
 
+import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import spectrum
 from gdjax.problems.functions import FUNCTIONS
@@ -33,7 +36,7 @@ def true_residuals(H, found):
 def found(network):
     cost, params, data, _ = network
     return jax.jit(
-        lambda w, data, key: spectrum.extremes(cost, w, data, key=key, largest=10, smallest=3)
+        lambda w, data, key: spectrum.extremes(cost, w, data=data, key=key, largest=10, smallest=3)
     )(params, data, jax.random.key(0))
 
 
@@ -42,7 +45,7 @@ def test_ends_of_a_network_are_those_of_its_dense_hessian(network, found):
     H = network[-1]
     exact = np.linalg.eigvalsh(H)
     assert H.shape == (2058, 2058)
-    assert spectrum.STATUSES[int(found.status)] == "converged"
+    assert int(found.status) == spectrum.Convergence.CONVERGED
     size = np.abs(exact).max()
     np.testing.assert_allclose(found.norm, size, rtol=1e-4)
     np.testing.assert_allclose(found.values[:10], exact[::-1][:10], atol=1e-4 * size)
@@ -100,10 +103,10 @@ def test_quadratics_below_and_above_the_dense_limit(n, name):
     cost, w, data = quadratic(exact)
     matrix = data[0]
     found = jax.jit(
-        lambda w, data, key: spectrum.extremes(cost, w, data, key=key, largest=4, smallest=2)
+        lambda w, data, key: spectrum.extremes(cost, w, data=data, key=key, largest=4, smallest=2)
     )(w, jnp.asarray(data), jax.random.key(1))
     size = np.abs(exact).max()
-    assert int(found.status) == 0
+    assert int(found.status) == spectrum.Convergence.CONVERGED
     np.testing.assert_allclose(found.values, exact[[0, 1, 2, 3, -2, -1]], atol=2e-3 * size)
     assert np.all(true_residuals(matrix, found) <= found.residuals)
 
@@ -112,10 +115,10 @@ def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
     cost, params, data, _ = network
     found = jax.jit(
         lambda w, data, key: spectrum.extremes(
-            cost, w, data, key=key, largest=1, tolerance=1e-9, restarts=2
+            cost, w, data=data, key=key, largest=1, tolerance=1e-9, restarts=2
         )
     )(params, data, jax.random.key(0))
-    assert spectrum.STATUSES[int(found.status)] == "tolerance not reached"
+    assert int(found.status) == spectrum.Convergence.TOLERANCE_NOT_REACHED
     assert found.residuals[0] > 1e-9 * found.norm
 
 
@@ -124,7 +127,7 @@ def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
 def test_what_is_not_finite_is_said(hidden):
     w = jnp.ones(2 * hidden).at[0].set(jnp.inf)
     found = spectrum.extremes(lambda w: jnp.sum(w**4), w, key=jax.random.key(0))
-    assert spectrum.STATUSES[int(found.status)] == "not finite"
+    assert int(found.status) == spectrum.Convergence.NOT_FINITE
 
 
 def test_mapped_over_runs_is_each_alone_in_one_compilation():
@@ -140,7 +143,7 @@ def test_mapped_over_runs_is_each_alone_in_one_compilation():
     keys = jax.random.split(jax.random.key(0), 3)
 
     def one(w, data, key):
-        return spectrum.extremes(counted, w, data, key=key, largest=2, smallest=1)
+        return spectrum.extremes(counted, w, data=data, key=key, largest=2, smallest=1)
 
     together = jax.jit(jax.vmap(one, (0, None, 0)))
     result = together(stacked, data, keys)
@@ -166,25 +169,23 @@ def test_ends_that_are_not_there_are_named(ends):
         )
 
 
-# -- parts
+# -- layers
 
 
 @pytest.mark.long
-def test_parts_are_the_diagonal_blocks(network):
+def test_layers_are_the_diagonal_blocks(network):
     cost, params, data, H = network
-    found = spectrum.parts(cost, params)
-    assert list(found) == ["0", "1", "2"]
+    layers = spectrum.layers(gd.problems.as_problem(cost, data), params)
+    assert list(layers) == ["0", "1", "2"]
     at = 0
-    for part in found.values():
-        flat, _ = ravel_pytree(part.params)
+    for layer in layers.values():
+        flat, _ = ravel_pytree(layer.params)
         block = H[at : at + flat.size, at : at + flat.size]
         at += flat.size
-        assert part.cost(part.params, data) == cost(params, data)
-        ends = jax.jit(
-            lambda w, data, key, cost=part.cost: spectrum.extremes(
-                cost, w, data, key=key, largest=2, smallest=1
-            )
-        )(part.params, data, jax.random.key(0))
+        assert layer.problem.cost(layer.params, data) == cost(params, data)
+        ends = jax.jit(partial(spectrum.extremes, largest=2, smallest=1))(
+            *layer, key=jax.random.key(0)
+        )
         exact = np.linalg.eigvalsh(block)
         size = np.abs(exact).max()
         np.testing.assert_allclose(ends.values, exact[[-1, -2, 0]], atol=1e-3 * size)
@@ -192,18 +193,18 @@ def test_parts_are_the_diagonal_blocks(network):
     assert at == 2058
 
 
-def test_an_array_is_its_own_only_part():
-    found = spectrum.parts(lambda w: jnp.sum(w**2), jnp.ones(3))
-    assert list(found) == ["all"]
-    assert found["all"].cost(found["all"].params) == 3
+def test_an_array_is_its_own_only_layer():
+    layers = spectrum.layers(lambda w: jnp.sum(w**2), jnp.ones(3))
+    assert list(layers) == ["all"]
+    assert layers["all"].problem.cost(layers["all"].params) == 3
 
 
 def test_float64_parameters_give_float64_eigenvalues():
     cost, params, data = regression(20)
     with jax.enable_x64(True):
-        found = jax.jit(lambda w, data, key: spectrum.extremes(cost, w, data, key=key, largest=3))(
-            in_float64(params), in_float64(data), jax.random.key(0)
-        )
+        found = jax.jit(
+            lambda w, data, key: spectrum.extremes(cost, w, data=data, key=key, largest=3)
+        )(in_float64(params), in_float64(data), jax.random.key(0))
         assert found.values.dtype == np.float64
         exact = np.linalg.eigvalsh(dense_reference(cost, params, data))
         np.testing.assert_allclose(found.values, exact[::-1][:3], rtol=1e-12)

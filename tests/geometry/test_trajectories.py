@@ -10,7 +10,8 @@ import xarray as xr
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import trajectories
-from gdjax.geometry.directions import principal_components
+from gdjax.geometry.directions import component_directions, principal_components
+from gdjax.geometry.trajectories import descent_on_slice
 from gdjax.problems import digits
 
 
@@ -47,7 +48,7 @@ def test_a_descent_in_a_plane_hides_nothing(float64):
 def test_a_descent_off_the_plane_is_as_far_off_as_it_was_lifted(float64):
     points, directions, c = on_a_plane(lift=0.7)
     origin = jax.tree.map(lambda a: a[-1], points)
-    found = trajectories.path(bowl, origin, directions, points, step=10 * np.arange(10))
+    found = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))
     np.testing.assert_allclose(found.path_a, c[:, 0], atol=1e-12)
     np.testing.assert_allclose(found.path_b, c[:, 1], atol=1e-12)
     np.testing.assert_allclose(found.path_off, np.abs(c[:, 2]), atol=1e-12)
@@ -136,7 +137,7 @@ def test_components_of_a_descent_are_named_with_their_share():
     found = principal_components(
         jnp.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), 2, center=jnp.zeros(2)
     )
-    assert list(trajectories.of_components(found, 2)) == [
+    assert list(component_directions(found, 2)) == [
         "principal component 1 (64.0%)",
         "principal component 2 (36.0%)",
     ]
@@ -160,11 +161,11 @@ ONE = {"w": POINTS["w"][0]}
         (lambda: trajectories.trajectory_plane(jnp.sum, np.arange(5.0)), "1 parameter has no"),
         (lambda: trajectories.trajectory_plane(bowl, {"w": 1.0}), "leading axes"),
         (
-            lambda: trajectories.path(bowl, ONE, {"d": {"w": np.ones(8)}}, POINTS, step=[1]),
+            lambda: descent_on_slice(bowl, ONE, {"d": {"w": np.ones(8)}}, POINTS, step=[1]),
             r"step has shape \(1,\), expected \(4,\)",
         ),
         (
-            lambda: trajectories.path(bowl, {"w": np.ones(7)}, {"d": {"w": np.ones(7)}}, POINTS),
+            lambda: descent_on_slice(bowl, {"w": np.ones(7)}, {"d": {"w": np.ones(7)}}, POINTS),
             "snapshots, each has",
         ),
     ],

@@ -34,7 +34,7 @@ W = {"weights": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([2.0, 0.1]
 
 @pytest.mark.parametrize("kind", views.KINDS)
 def test_every_kind_is_two_directions_of_length_one(float64, kind):
-    found = views.view(kind, bent, W, key=KEY)
+    found = views.plane_directions(bent, W, kind, key=KEY)
     assert len(found) == 2
     for direction in found.values():
         assert float(optax.tree.norm(direction)) == pytest.approx(1, rel=1e-12)
@@ -42,7 +42,9 @@ def test_every_kind_is_two_directions_of_length_one(float64, kind):
 
 
 def test_random_kinds_are_the_same_draws_differently_scaled(float64):
-    plain, neuron, layer = (views.view(k, bent, W, key=KEY) for k in ("random", "neuron", "layer"))
+    plain, neuron, layer = (
+        views.plane_directions(bent, W, k, key=KEY) for k in ("random", "neuron", "layer")
+    )
     for (name, d), scaled, whole in zip(
         plain.items(), neuron.values(), layer.values(), strict=True
     ):
@@ -55,12 +57,12 @@ def test_random_kinds_are_the_same_draws_differently_scaled(float64):
             np.testing.assert_allclose(
                 ravel_pytree(found)[0], expected / jnp.linalg.norm(expected), rtol=1e-10
             )
-    other = views.view("random", bent, W, key=jax.random.key(5))
+    other = views.plane_directions(bent, W, "random", key=jax.random.key(5))
     assert not np.allclose(*(ravel_pytree(next(iter(v.values())))[0] for v in (plain, other)))
 
 
 def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(float64):
-    found = views.view("eigenvectors", bent, W, key=KEY)
+    found = views.plane_directions(bent, W, "eigenvectors", key=KEY)
     assert list(found) == ["eigenvector 1, λ = 6", "eigenvector 2, λ = 5"]
     for direction, entry in zip(found.values(), (5, 4), strict=True):
         expected = np.eye(6)[entry]
@@ -69,13 +71,17 @@ def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(f
 
 def test_a_hessian_that_is_not_finite_has_no_eigenvectors():
     with pytest.raises(InputError, match="the Hessian is not finite at params"):
-        views.view("eigenvectors", lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), key=KEY)
+        views.plane_directions(
+            lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), "eigenvectors", key=KEY
+        )
 
 
 def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypatch):
     monkeypatch.setattr(views, "extremes", partial(views.extremes, restarts=0, tolerance=1e-6))
     scale = jnp.linspace(0.9, 1.0, 800)
-    found = views.view("eigenvectors", lambda w: jnp.sum(scale * w**2), jnp.ones(800), key=KEY)
+    found = views.plane_directions(
+        lambda w: jnp.sum(scale * w**2), jnp.ones(800), "eigenvectors", key=KEY
+    )
     for name in found:
         value, residual = name.partition("λ = ")[2].split(" ± ")
         assert 1.9 < float(value) <= 2.001
@@ -83,7 +89,7 @@ def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypa
 
 
 def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
-    found = views.view("gradient", bent, W, key=KEY)
+    found = views.plane_directions(bent, W, "gradient", key=KEY)
     assert list(found) == ["gradient", "random direction, orthogonalised"]
     steepest, other = (ravel_pytree(d)[0] for d in found.values())
     g = ravel_pytree(jax.grad(bent)(W))[0]
@@ -92,14 +98,14 @@ def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
 
 
 def test_where_the_gradient_vanishes_it_is_no_direction():
-    found = views.view("gradient", lambda w: jnp.sum(w**2), jnp.zeros(3), key=KEY)
+    found = views.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
     assert found["gradient"].tolist() == [0, 0, 0]
 
 
 def test_the_slope_along_the_gradient_is_its_length():
     problem = gd.problems.digits("mnist5k", samples=100)
     w = problem.init(jax.random.key(0))
-    found = views.view("gradient", problem.cost, w, problem.data, key=KEY)
+    found = views.plane_directions(problem, w, "gradient", key=KEY)
     e = 1e-2
     first = {"gradient": found["gradient"]}
     curve = gd.geometry.line(problem, w, first, [-e, e]).cost.values
@@ -109,6 +115,6 @@ def test_the_slope_along_the_gradient_is_its_length():
 
 def test_what_cannot_work_is_named():
     with pytest.raises(InputError, match="kind = 'sideways' is unknown; choose one of random, ne"):
-        views.view("sideways", bent, W, key=KEY)
+        views.plane_directions(bent, W, "sideways", key=KEY)
     with pytest.raises(InputError, match="1 parameter has no plane"):
-        views.view("random", lambda w: w**2, 1.0, key=KEY)
+        views.plane_directions(lambda w: w**2, 1.0, "random", key=KEY)

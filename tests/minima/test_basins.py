@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.basins import CODES, DIVERGED, ELSEWHERE, NOT_ARRIVED, basins, limits
+from gdjax.minima.basins import NoMinimum, basins, limits
 
 # Rastrigin's ripples are parted by its maxima (TRUTHS: certified in problems/critical_points.py).
 HILLS = sorted(
@@ -91,13 +91,15 @@ def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
     # The quartic: rate 1 blows up from afar; 3 steps are too few; its hill at 0.126 holds a start
     # that stands on it to the last bit.
     far = basins("quartic", [1.0], side=10, steps=50)
-    assert np.all(far.end.values[0, 0][[0, -1]] == DIVERGED)
+    assert np.all(far.end.values[0, 0][[0, -1]] == NoMinimum.DIVERGED)
     early = basins("quartic", [0.01], side=10, steps=3)
-    assert np.all(early.end.values == NOT_ARRIVED)
+    assert np.all(early.end.values == NoMinimum.NOT_ARRIVED)
     hill = basins(lambda x: -(x**2), [0.1], domain=(-1.0, 1.0), side=1, steps=5)
-    assert hill.end.values.ravel().tolist() == [ELSEWHERE]
+    assert hill.end.values.ravel().tolist() == [NoMinimum.AT_NO_MINIMUM]
     assert hill.sizes["minimum"] == 0
-    others = sum(far[f"share_{name}"].item() for name in CODES.values())
+    others = sum(
+        far[f"share_{name}"].item() for name in ("not_arrived", "diverged", "at_no_minimum")
+    )
     assert others + far.share.sum().item() == pytest.approx(1)
 
 
@@ -112,7 +114,7 @@ def test_minima_of_a_function_of_ones_own_are_found_and_certified():
         found.sharpness, np.maximum(12 * roots[[0, 2]] ** 2 - 4, 2), rtol=1e-5
     )
     assert found.minimum_cost[0] < found.minimum_cost[1]
-    assert int((found.end == ELSEWHERE).sum()) == 0
+    assert int((found.end == NoMinimum.AT_NO_MINIMUM).sum()) == 0
 
 
 def test_arrival_is_the_step_at_which_the_gradient_is_gone():
@@ -142,6 +144,6 @@ def test_a_valley_floor_is_no_minimum():
     box = {"domain": ((-1, 1), (-1, 1)), "steps": 100}
     found = basins(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
     assert found.sizes["minimum"] == 0
-    assert np.all(found.end == ELSEWHERE)
+    assert np.all(found.end == NoMinimum.AT_NO_MINIMUM)
     with pytest.raises(InputError, match="isolated"):
         basins(lambda w: 0 * w[0], [0.4], side=40, **box)

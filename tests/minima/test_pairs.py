@@ -86,7 +86,7 @@ def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, s
     runs = some_runs(problem, 5)
     found = barriers(problem, runs, key=KEY, points=9)
     # Without a hidden layer there is nothing to save.
-    assert pairs._of_outputs_alone(problem, problem.data) == (len(widths) > 2)
+    assert pairs._of_outputs_alone(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
         plain = directly(problem, a, b, 9)
@@ -158,7 +158,7 @@ def test_digits_take_the_short_way_and_other_data_can_be_asked():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
-    assert pairs._of_outputs_alone(problem, problem.data)
+    assert pairs._of_outputs_alone(problem)
     found = barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
     a, b = of_run(runs, 0), of_run(runs, 2)
     middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)

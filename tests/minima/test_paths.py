@@ -112,7 +112,7 @@ class TestStraight:
                 "accuracy": gd.problems.accuracy(outputs, batch[1]),
             }
 
-        found = jax.jit(lambda *ends: straight(look, *ends, points=5))(a, b, data)
+        found = jax.jit(lambda *ends: straight(look, *ends, data=data, points=5))(a, b)
         sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
         for k, t in enumerate((0, 0.25, 0.5, 0.75, 1)):
             w, b1, v, b2 = (
@@ -226,9 +226,7 @@ class TestCurve:
         path = curve(problem, *ends)
         start = path.init(KEY)
         run = gd.descend(path, optax.adam(0.02), start, 300, key=KEY, batch_size=50)
-        before, after = (
-            barrier(along(problem.cost, control, problem.data)) for control in (start, run.params)
-        )
+        before, after = (barrier(along(problem, control)) for control in (start, run.params))
         assert float(before) > 0.01
         assert float(after) < 0.5 * float(before)
 

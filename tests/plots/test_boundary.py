@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from gdjax.plots import boundary
+from drawings import boundary
 
 
 def shown(low=0.1, high=1000.0):

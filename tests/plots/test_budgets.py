@@ -1,8 +1,7 @@
 """Pictures of what is reached for what is spent."""
 
 import numpy as np
-
-from gdjax.plots import budgets
+from drawings import budgets
 
 
 def curve(name, end):

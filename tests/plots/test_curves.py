@@ -2,8 +2,7 @@
 
 import matplotlib
 import numpy as np
-
-from gdjax.plots import curves
+from drawings import curves
 
 X = np.linspace(-2, 2, 81)
 STARTS = np.array([-1.5, -0.5, 0.5, 1.5])

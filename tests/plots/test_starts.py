@@ -1,8 +1,7 @@
 """Pictures of starts: arrays in, Figure out."""
 
 import numpy as np
-
-from gdjax.plots import starts as pictures
+from drawings import starts as pictures
 
 
 def starts(epochs):

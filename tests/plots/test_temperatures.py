@@ -2,9 +2,8 @@
 
 import matplotlib
 import numpy as np
+from drawings import temperatures
 from matplotlib import pyplot
-
-from gdjax.plots import temperatures
 
 
 def test_zero_temperature_and_zero_gradient_are_on_the_axes():

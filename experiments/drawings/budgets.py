@@ -65,6 +65,13 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
         grid[0, 0].set_ylabel("training cost")
         grid[1, 0].set_ylabel("test accuracy")
         figure.suptitle(
-            "Many rough steps beat few careful ones, for the same images and for the same time"
+            f"Lowest cost at the dots: {_cheapest(by_epochs)} images a step for equal epochs, "
+            f"{_cheapest(by_time)} for equal time"
         )
     return figure
+
+
+def _cheapest(curves):
+    """Name of the batch size whose median cost is lowest where curves are compared."""
+    ends = [np.quantile(curve.cost[:, curve.end], 0.5, method="inverted_cdf") for curve in curves]
+    return curves[int(np.argmin(ends))].name

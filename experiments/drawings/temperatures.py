@@ -52,7 +52,7 @@ def cooling(
         axes.set_ylim(0, None)
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylabel("norm of the gradient")
-        axes.set_title("Gradients at the start: larger, then gone")
+        axes.set_title("Gradient at the start")
         axes.legend(loc="upper left")
         axes = panels["still"]
         _band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
@@ -61,7 +61,7 @@ def cooling(
         axes.set_ylim(0, 1.03)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel("images with gradient 0")
-        axes.set_title("Fewer and fewer images have a say")
+        axes.set_title("Images whose gradient is not 0")
         axes = panels["learnt"]
         _band(axes, trained, usual, BLUE, "usual start")
         _band(axes, trained, scaled, GREEN, "start scaled by T", dashed=True)
@@ -70,7 +70,7 @@ def cooling(
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel("test accuracy")
-        axes.set_title("After training: steps learn nothing")
+        axes.set_title("After training")
         axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
         for name in ("gradient", "still"):
             _falling(panels[name], temperature)

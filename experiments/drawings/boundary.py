@@ -83,9 +83,8 @@ def maps(shown: Sequence[Map]) -> Figure:
             )
             bar.set_ticks([0.0, 1.0], labels=ends)
             bar.set_label(label, labelpad=-12)
-        figure.suptitle(
-            "However close we look, no line parts rates that train from rates that don't"
-        )
+        share = np.mean([np.mean(one.trains) for one in shown])
+        figure.suptitle(f"Which learning rates train: {share:.0%} of {len(shown)} maps together")
     return figure
 
 
@@ -148,7 +147,8 @@ def box_counting(
         axes.set_xlabel("side of a box, in steps of the grid")
         axes.set_ylabel("boxes that meet the boundary")
         axes.set_xticks(sides, [f"{side:g}" for side in sides])
-        axes.set_title("The boundary is more than a line at every scale")
+        lowest, highest = (f([dimension for dimension, _ in dimensions]) for f in (min, max))
+        axes.set_title(f"Box-counting dimension of the boundary: {lowest:.2f} to {highest:.2f}")
         axes.legend(title="box-counting dimension", title_fontsize=12)
     return figure
 
@@ -167,7 +167,7 @@ def boundary_rates(
         bounded: whether descent stays bounded.
         threshold: roughness above which the cost is not convex.
     """
-    changes = bounded[:, 1:] != bounded[:, :-1]
+    changes, flat = bounded[:, 1:] != bounded[:, :-1], roughness <= threshold
     case, cell = np.nonzero(changes)
     with style():
         figure = Figure(figsize=(8, 7))
@@ -175,7 +175,8 @@ def boundary_rates(
         middle = (learning_rate[:-1] + learning_rate[1:]) / 2
         top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
         top.set_ylabel("learning rates where\nbounded turns to diverging")
-        top.set_title("One boundary while the cost is convex, many beyond")
+        most = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
+        top.set_title(f"Boundaries: at most {most[0]} while the cost is convex, {most[1]} beyond")
         bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
         bottom.set_yscale("log")
         bottom.set_ylabel("how many")

@@ -59,7 +59,7 @@ def valleys(curves: Sequence[Curve]) -> Figure:
             ha="center",
             va="top",
         )
-        figure.suptitle("Each start ends in its own valley; none knows which one is lowest")
+        figure.suptitle("Where starts end: the colour of a start is that of its valley")
     return figure
 
 
@@ -202,6 +202,6 @@ def _lengths(axes, curve, contractions):
     axes.legend(loc="lower left", handlelength=1.2)
     axes.set_yscale("log")
     axes.set_ylim(1e-17, None)
-    axes.set_title("Near a minimum, steps shrink")
+    axes.set_title("Length of each step")
     axes.set_xlabel("step")
     axes.set_ylabel("length of the step in x")

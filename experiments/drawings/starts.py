@@ -60,18 +60,18 @@ def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
             fast.plot(starts.scale, np.where(np.isfinite(taken), taken, never), **look)
             before.plot(starts.scale, _median(starts.cost_before), **look)
             slope.plot(starts.scale, _median(starts.slope), **look)
-        after.set_title("Learns in between")
+        after.set_title("After training")
         after.set_ylabel("test accuracy\n(dotted: before training)")
         after.yaxis.set_major_formatter(PercentFormatter(1.0))
         after.set_ylim(0, 1)
-        fast.set_title("Small starts wait, large ones never leave")
+        fast.set_title("How long it takes to begin")
         fast.set_ylabel("epochs to half the cost\nof ignoring the image")
         fast.set_ylim(0, 1.25 * epochs)
         ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
         fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
-        before.set_title("Large starts are surely wrong")
+        before.set_title("Cost of the start")
         before.set_ylabel("training cost before training")
-        slope.set_title("Large starts are saturated")
+        slope.set_title("Saturation of the start")
         slope.set_ylabel("mean slope of hidden sigmoids\n(1 in the middle, 0 saturated)")
         slope.set_ylim(0, 1.05)
         for axes in (before, slope):
@@ -79,7 +79,7 @@ def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
             axes.xaxis.set_major_formatter("{x:g}")
             axes.set_xlabel("scale of starting weights (1 is the initialiser's own)")
         slope.legend(loc="lower left")
-        figure.suptitle("The scale of the start decides; the initialiser only shifts it (medians)")
+        figure.suptitle("What the scale of the start decides (medians over seeds)")
     return figure
 
 

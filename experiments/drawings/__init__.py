@@ -1,0 +1,1 @@
+"""Pictures that one experiment draws, a file each; those that more than one draws: gdjax.plots."""

@@ -1,0 +1,22 @@
+"""Statuses as the CF conventions write them: numbers, and in the attributes what they mean.
+
+>>> from enum import IntEnum
+>>> class Weather(IntEnum):
+...     DRY = 0
+...     HEAVY_RAIN = 1
+>>> flags(Weather)
+{'flag_values': [0, 1], 'flag_meanings': 'dry heavy_rain'}
+
+Source: CF conventions 1.12, section 3.5.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+
+def flags(statuses: type[IntEnum]) -> dict[str, Any]:
+    """`flag_values` and `flag_meanings` of a variable that holds such statuses."""
+    return {
+        "flag_values": [int(status) for status in statuses],
+        "flag_meanings": " ".join(status.name.lower() for status in statuses),
+    }

@@ -1,0 +1,11 @@
+from . import basin_maps as basin_maps
+from . import images as images
+from . import landscapes as landscapes
+from . import minima as minima
+from . import paths as paths
+from . import spectrum as spectrum
+from . import stability as stability
+from . import style as style
+from . import surfaces as surfaces
+from . import sweeps as sweeps
+from . import training as training

@@ -1,0 +1,9 @@
+"""The pictures are reachable from the top, each module when it is first used."""
+
+import gdjax as gd
+
+
+def test_every_module_is_an_attribute():
+    assert {"landscapes", "sweeps", "style"} <= set(dir(gd.plots))
+    for name in dir(gd.plots):
+        assert getattr(gd.plots, name).__name__ == f"gdjax.plots.{name}"
