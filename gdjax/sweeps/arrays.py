@@ -165,7 +165,7 @@ def _name(prefix, path, escaped):
     """A place as a name; keys that are empty become a `%` alone."""
     keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
     coded = [escaped.sub(_hexadecimal, key) for key in keys]
-    return ".".join([prefix, *(key or "%" for key in coded)])
+    return ".".join([*filter(None, [prefix]), *(key or "%" for key in coded)])
 
 
 def storable(array: Any) -> np.ndarray:

@@ -57,6 +57,7 @@ def test_no_two_places_have_the_same_name_with_or_without_capitals(tree):
 )
 def test_names_that_are_no_names_of_files_are_written_otherwise(tree, names):
     assert list(named_leaves("params", tree)) == names
+    assert list(named_leaves("", tree)) == [name.removeprefix("params.") for name in names]
 
 
 def test_short_floats_are_stored_exactly():
