@@ -27,8 +27,8 @@ import gdjax as gd
 from gdjax.minima.basins import NoMinimum, basins, limits
 from gdjax.plots import surfaces
 
-NEAR = 1e-4  # a descent this near to a certified minimum has arrived
-GRADIENT = 1e-5  # a slope up to it counts as zero
+NEAR = 1e-2  # a descent that rests this near to a certified minimum has arrived there
+GRADIENT = 1e-3  # it rests where the slope is no larger
 DIFFERENCE = 1e-5  # step of the finite differences: their error is of order 1e-8 here
 FIELD = 17  # arrows along each side of a drawn field
 
