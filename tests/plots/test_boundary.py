@@ -61,6 +61,8 @@ def test_fits_go_through_their_counts():
     np.testing.assert_allclose(fit.get_ydata(), points.get_ydata(), rtol=0.01)
     assert np.all(smooth.get_ydata() < counts)
     assert "1.50 ± 0.01" in points.get_label()
+    title = figure.axes[0].get_title(loc="left")
+    assert title == "Box-counting dimension of the boundary: 1.50 to 1.50"
 
 
 def test_boundary_rates_are_where_boundedness_changes():
@@ -77,4 +79,6 @@ def test_boundary_rates_are_where_boundedness_changes():
         (0.1, 3.5),
     ]
     assert bottom.lines[0].get_ydata().tolist() == [1, 3]
+    title = top.get_title(loc="left")
+    assert title == "Boundaries: at most 1 while the cost is convex, 3 beyond"
     figure.canvas.draw()

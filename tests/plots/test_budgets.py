@@ -22,4 +22,8 @@ def test_curves_are_medians_up_to_the_end_and_thin_beyond():
     assert names == ["32  (rate 3)", "all 4000  (rate 3)"]
     assert figure.axes[2].get_xlabel() == "epochs"
     assert "seconds" in figure.axes[3].get_xlabel()
+    title = figure.get_suptitle()
+    assert title == (
+        "Lowest cost at the dots: all 4000 images a step for equal epochs, all 4000 for equal time"
+    )
     figure.canvas.draw()
