@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key, PyTree
 from tqdm import tqdm
@@ -197,7 +198,8 @@ def streams(
         data_seed: which order of mini-batches, likewise.
 
     Raises:
-        InputError: a seed that is not a whole number in [0, 2^32).
+        InputError: a seed that is not a whole number in [0, 2^32), or is not known yet, inside of
+            `jit` or `vmap`.
 
     Examples:
         >>> a, b = streams(0, seed=1), streams(0, seed=2)
@@ -205,6 +207,11 @@ def streams(
         (True, False)
     """
     for name, value in (("root", root), ("seed", seed), ("data_seed", data_seed)):
+        if isinstance(value, Tracer):
+            raise InputError(
+                f"streams: {name} is traced, and seeds are checked; call streams outside of jit "
+                f"and vmap, with an array of seeds, and map over its keys"
+            )
         numbers = np.asarray(value)
         if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
             raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")

@@ -16,7 +16,12 @@ import math
 
 from gdjax.errors import InputError
 
+MOST = 10_000_000  # values of an axis
 GRAMMAR = "1  |  0.5,1,2  |  0:8  |  0:1:5  |  0.1:30:12:log"
+
+
+class TooMany(Exception):
+    """A text stands for more values than an axis may have; how many it stands for."""
 
 
 def parse(text: str, flag: str) -> list[int] | list[float]:
@@ -27,11 +32,16 @@ def parse(text: str, flag: str) -> list[int] | list[float]:
         flag: what the text was given for, for the message.
 
     Raises:
-        InputError: a text that the grammar lacks, an empty range, or a logarithm of nothing.
+        InputError: a text that the grammar lacks, an empty range, a logarithm of nothing, or more
+            values than an axis may have.
     """
     try:
         values = _values(text.strip())
-    except (ValueError, ZeroDivisionError):
+    except TooMany as error:
+        raise InputError(
+            f"{flag} {text}: {error.args[0]:,} values, expected at most {MOST:,}; take fewer"
+        ) from None
+    except (ValueError, ZeroDivisionError, OverflowError):
         values = []
     if not values or not all(math.isfinite(value) for value in values):
         raise InputError(f"{flag} {text!r}: expected one of  {GRAMMAR}")
@@ -43,10 +53,13 @@ def _values(text):
     if len(parts) == 1:
         return [_number(entry) for entry in text.split(",")]
     if len(parts) == 2:
-        return list(range(int(parts[0]), int(parts[1])))
+        whole = range(int(parts[0]), int(parts[1]))
+        _check_count(whole.stop - whole.start)
+        return list(whole)
     low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
     if count < 1 or (count > 1 and low == high):
         raise ValueError(text)
+    _check_count(count)
     share = [i / max(count - 1, 1) for i in range(count)]
     if len(parts) == 3:
         return [low + (high - low) * s for s in share]
@@ -55,6 +68,11 @@ def _values(text):
     # The ends are as they were written, to the last bit.
     inner = [low * (high / low) ** s for s in share[1:-1]]
     return [low, *inner, high][:count]
+
+
+def _check_count(count):
+    if count > MOST:
+        raise TooMany(count)
 
 
 def _number(text):

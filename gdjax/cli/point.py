@@ -138,7 +138,7 @@ def _of_store(store, at):
 
     run = run_of(store, at)
     axes = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in run.at.items())
-    plain = run.optimizer["name"] == "sgd"
+    plain = run.optimizer["name"] == "optax.sgd"
     return Point(
         run.problem,
         run.params,
@@ -153,12 +153,11 @@ def _of_store(store, at):
 
 def _of_file(file):
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
     from gdjax.cli.optimizers import MOMENTUM
-    from gdjax.sweeps.arrays import named_leaves
-    from gdjax.sweeps.record import problem_from
+    from gdjax.sweeps.arrays import from_named
+    from gdjax.sweeps.factories import problem_from
 
     try:
         summary = json.loads((file.parent / "summary.json").read_text())
@@ -172,10 +171,7 @@ def _of_file(file):
     like = jax.eval_shape(problem.init, jax.random.key(0))
     try:
         with np.load(file) as arrays:
-            leaves = [
-                jnp.asarray(arrays[name].reshape(leaf.shape), leaf.dtype)
-                for name, leaf in named_leaves("params", like).items()
-            ]
+            params = from_named("params", like, arrays)
     except Exception as error:  # whatever a damaged file makes of NumPy
         raise InputError(
             f"--params {file}: is not the parameters of the network in summary.json ({error}); "
@@ -184,7 +180,7 @@ def _of_file(file):
     plain = config["optimizer"] != "adam"
     return Point(
         problem,
-        jax.tree.unflatten(jax.tree.structure(like), leaves),
+        params,
         None,
         None,
         config["learning_rate"] if plain else None,

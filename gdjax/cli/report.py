@@ -26,22 +26,32 @@ def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
 def table(runs: Any) -> list[dict[str, Any]]:
     """One row a value of the first axis: medians over all other runs, and how they ended."""
     axis, values, cost = by_first_axis(runs, "cost")
-    accuracy = by_first_axis(runs, "test_accuracy")[2][..., -1]
     outcome = by_first_axis(runs, "outcome")[2]
-    low, half, high = plots.quantiles(accuracy)
+    accuracy = _final_accuracy(runs)
     rows = []
     for i, value in enumerate(values):
         ends = {name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)}
         rows.append(
             {
                 axis: float(value),
-                "median_accuracy": float(half[i]),
-                "quartiles": [float(low[i]), float(high[i])],
+                **({} if accuracy is None else _quartiles(accuracy[i])),
                 "median_cost": float(plots.quantiles(cost[..., -1])[1][i]),
                 **ends,
             }
         )
     return rows
+
+
+def _final_accuracy(runs):
+    """Test accuracy at the end, [settings, runs]; None where the sweep did not measure it."""
+    if "test_accuracy" not in runs:
+        return None
+    return by_first_axis(runs, "test_accuracy")[2][..., -1]
+
+
+def _quartiles(accuracy):
+    low, half, high = plots.quantiles(accuracy[None])[:, 0]
+    return {"median_accuracy": float(half), "quartiles": [float(low), float(high)]}
 
 
 def sweep(runs: Any, folder: Path, config: Any) -> None:
@@ -51,20 +61,25 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
     identity = runs.attrs["identity"]
     epoch = steps_for(1, identity["samples"], identity["batch_size"])
     name = axis.replace("_", " ")
-    print(f"{name:>14}  median accuracy  quartiles         median cost  dead  diverged")
+    accuracy = _final_accuracy(runs)
+    columns = "" if accuracy is None else "  median accuracy  quartiles      "
+    print(f"{name:>14}{columns}    median cost  dead  diverged")
     for row in rows:
-        low, high = row["quartiles"]
+        columns = ""
+        if accuracy is not None:
+            low, high = row["quartiles"]
+            columns = f"  {row['median_accuracy']:>15.1%}  {low:6.1%} - {high:6.1%}"
         print(
-            f"{row[axis]:>14.4g}  {row['median_accuracy']:>15.1%}  {low:6.1%} - {high:6.1%}"
+            f"{row[axis]:>14.4g}{columns}"
             f"  {row['median_cost']:>13.4f}  {row['dead']:>4}  {row['diverged']:>8}"
         )
     best = min(rows, key=lambda row: row["median_cost"])
-    seconds = float(runs.attrs["seconds"])
+    seconds = float(runs.attrs.get("seconds", 0))
     count = int(np.prod(runs.outcome.shape))
     steps = int(runs.step[-1])
     print(
-        f"lowest median training cost at {axis.replace('_', ' ')} {best[axis]:.4g}: "
-        f"{best['median_accuracy']:.1%} of the test set right"
+        f"lowest median training cost at {axis.replace('_', ' ')} {best[axis]:.4g}"
+        + ("" if accuracy is None else f": {best['median_accuracy']:.1%} of the test set right")
     )
     print(f"{count} runs of {steps} steps in {seconds:.1f} s")
     results.write_summary(
@@ -77,17 +92,16 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
             "runs": count,
             "steps": steps,
             "seconds": seconds,
-            "run_steps_per_second": count * steps / seconds,
+            "run_steps_per_second": count * steps / seconds if seconds else 0.0,
         },
     )
     values = runs[axis].values.astype(float)
     log = bool(np.all(values > 0)) and len(values) > 1
     label = axis.replace("_", " ")
     cost = by_first_axis(runs, "cost")[2]
-    accuracy = by_first_axis(runs, "test_accuracy")[2]
     figure = plots.ends_by_setting(
         values,
-        accuracy[..., -1],
+        accuracy,
         cost[..., -1],
         by_first_axis(runs, "outcome")[2],
         outcomes=OUTCOMES,
@@ -98,6 +112,9 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
     results.save_figure(figure, folder / "ends.png")
     time = runs.step.values / epoch
     results.save_figure(
-        plots.curves_by_setting(time, values, cost, setting_label=label), folder / "curves.png"
+        plots.curves_by_setting(
+            time, values, cost, setting_label=label, log=bool(np.all(cost > 0))
+        ),
+        folder / "curves.png",
     )
     print(f"written to {folder}")

@@ -62,7 +62,13 @@ class Sweep:
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
-        for flag, value in (("--epochs", self.epochs), ("--steps", self.steps)):
+        for flag, value in (
+            ("--epochs", self.epochs),
+            ("--steps", self.steps),
+            ("--record-every", self.record_every),
+            ("--width", self.width),
+            ("--widths", min(self.widths, default=None)),
+        ):
             if value is not None and value < 1:
                 raise InputError(f"{flag} {value}: expected at least 1")
         from gdjax.cli import process

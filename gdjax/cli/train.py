@@ -42,8 +42,11 @@ class Train:
         from gdjax.cli import optimizers, process, results
 
         process.own()
+        import jax
+
         from gdjax import problems, runs
         from gdjax.descent import descend, steps_for
+        from gdjax.sweeps import sizing
 
         problem = problems.digits(
             self.data, widths=self.widths, activation=self.activation, initializer=self.initializer
@@ -53,6 +56,8 @@ class Train:
         steps = self.steps or self.epochs * epoch
         folder = results.folder("train", self, self.out)
         streams = runs.streams(0, seed=self.seed)
+        like = jax.eval_shape(problem.init, streams.init)
+        sizing.check_params(like, runs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # what was descended is written, too
             run = descend(

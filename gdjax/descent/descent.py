@@ -31,6 +31,9 @@ from gdjax.interrupts import interruptible
 from gdjax.problems.checks import check, check_measures
 from gdjax.problems.problem import Measure, Problem
 
+MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits
+MOST_RECORDS = 10_000_000  # of one run
+
 
 @dataclass(frozen=True)
 class Fixed:
@@ -123,6 +126,7 @@ def descend(
             numerical failure: NaN and infinity stop the updates and are recorded with their step.
     """
     check_counts(problem, steps, batch_size, record_every, snapshot_every)
+    check_limits(bound, tolerance)
     _check_optimizer(optimizer)
     watched = dict(problem.measures if measures is None else measures)
     going_on = isinstance(start, Descent)
@@ -275,14 +279,22 @@ def check_counts(
     """Make sure that the numbers of a descent can work.
 
     Raises:
-        InputError: one that is not a whole number or too small, mini-batches without data,
-            snapshots that would not have a recorded cost.
+        InputError: one that is not a whole number, too small or too large, mini-batches without
+            data, snapshots that would not have a recorded cost.
     """
     whole = (("steps", steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} = {value!r}, expected a whole number >= {least}")
+            raise InputError(f"{name} = {value!r:.80}, expected a whole number >= {least}")
+        if value > MOST_STEPS:
+            raise InputError(f"{name} = {value:,}, expected at most {MOST_STEPS:,}; take fewer")
+    if steps // record_every > MOST_RECORDS:
+        raise InputError(
+            f"steps = {steps:,} with record_every = {record_every:,} make "
+            f"{steps // record_every:,} records, and at most {MOST_RECORDS:,} are kept; choose "
+            f"record_every = {-(-steps // MOST_RECORDS):,} or more"
+        )
     if batch_size is not None and problem.data is None:
         raise InputError(
             f"batch_size = {batch_size}, but the problem has no data; leave batch_size out"
@@ -292,3 +304,16 @@ def check_counts(
             f"snapshot_every = {snapshot_every} is not a multiple of record_every = "
             f"{record_every}; every snapshot has its recorded cost"
         )
+
+
+def check_limits(bound: Any, tolerance: Any) -> None:
+    """Make sure that the two numbers that decide an outcome can decide one.
+
+    Raises:
+        InputError: one that is no number above 0, or a tolerance that is not finite.
+    """
+    for name, value, finite in (("bound", bound, False), ("tolerance", tolerance, True)):
+        number = np.asarray(value)
+        real = number.ndim == 0 and number.dtype.kind in "iuf" and not isinstance(value, bool)
+        if not real or not number > 0 or (finite and not np.isfinite(number)):
+            raise InputError(f"{name} = {value!r:.80}, expected a number above 0")

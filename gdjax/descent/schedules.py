@@ -14,7 +14,7 @@ cannot be swept. The simplest instance, two steps up and four down:
 [0.0, 0.5, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,6 +24,29 @@ from jaxtyping import Array, ScalarLike
 from gdjax.errors import InputError
 
 
+@dataclass(frozen=True)
+class WarmupCosine:
+    """What `warmup_cosine` makes: a schedule whose numbers can be compared, and recorded."""
+
+    learning_rate: ScalarLike
+    warmup_steps: ScalarLike
+    total_steps: ScalarLike
+    start: ScalarLike = 0.0
+    end: ScalarLike = 0.0
+
+    def __call__(self, step: Any) -> Array:
+        """The learning rate at a step."""
+        peak, first, last = (jnp.asarray(r) for r in (self.learning_rate, self.start, self.end))
+        warmup, total = jnp.asarray(self.warmup_steps), jnp.asarray(self.total_steps)
+        step = jnp.asarray(step, jnp.result_type(float))
+        # Divisors of 0 belong to the branch that is not taken.
+        risen = step / jnp.maximum(warmup, 1)
+        fallen = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
+        rising = first + (peak - first) * risen
+        falling = last + (peak - last) * (1 + jnp.cos(jnp.pi * fallen)) / 2
+        return jnp.where(step < warmup, rising, falling)
+
+
 def warmup_cosine(
     learning_rate: ScalarLike,
     warmup_steps: ScalarLike,
@@ -31,7 +54,7 @@ def warmup_cosine(
     *,
     start: ScalarLike = 0.0,
     end: ScalarLike = 0.0,
-) -> Callable[[Any], Array]:
+) -> WarmupCosine:
     """A learning rate that rises in a straight line and falls as half a cosine.
 
     Args:
@@ -63,17 +86,4 @@ def warmup_cosine(
             f"warmup_cosine: warmup_steps = {warmup_steps}, total_steps = {total_steps}; expected "
             f"0 <= warmup_steps <= total_steps"
         )
-
-    peak, first, last = (jnp.asarray(rate) for rate in (learning_rate, start, end))
-    warmup, total = jnp.asarray(warmup_steps), jnp.asarray(total_steps)
-
-    def rate(step: Any) -> Array:
-        step = jnp.asarray(step, jnp.result_type(float))
-        # Divisors of 0 belong to the branch that is not taken.
-        risen = step / jnp.maximum(warmup, 1)
-        fallen = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
-        rising = first + (peak - first) * risen
-        falling = last + (peak - last) * (1 + jnp.cos(jnp.pi * fallen)) / 2
-        return jnp.where(step < warmup, rising, falling)
-
-    return rate
+    return WarmupCosine(learning_rate, warmup_steps, total_steps, start, end)

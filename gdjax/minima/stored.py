@@ -25,12 +25,14 @@ from jaxtyping import ScalarLike
 
 from gdjax.errors import InputError, StoreError
 from gdjax.minima.census import census
-from gdjax.problems.problem import Problem, declared
+from gdjax.problems.problem import Problem
 from gdjax.runs import streams
-from gdjax.stores.reading import open_dataset
-from gdjax.sweeps.arrays import named_leaves
-from gdjax.sweeps.axes import SEEDS
-from gdjax.sweeps.selected import problem_of, with_settings
+from gdjax.stores.reading import local, open_dataset
+from gdjax.sweeps.arrays import from_named, named_leaves
+from gdjax.sweeps.axes import positions
+from gdjax.sweeps.keywords import by_role, roles
+from gdjax.sweeps.provenance import axes_of, identity_of, problem_of_identity
+from gdjax.sweeps.selected import with_settings
 
 
 def census_of(
@@ -55,61 +57,49 @@ def census_of(
         As `census`; each run has the values of its axes as coordinates.
 
     Raises:
-        InputError: a value for something that is no axis; a cost that differs from run to run.
-        StoreError: no store, none of its runs finished, or a user's own problem not given.
+        InputError: a value for something that is no axis; a cost that differs from run to run; a
+            `key`, which the sweep has itself.
+        StoreError: no store, none of its runs finished, a user's own problem not given, or data
+            that are not the sweep's.
     """
-    problem = problem_of(store, problem)
-    dataset = open_dataset(store)
-    grid = dataset["outcome"].dims
-    dataset = _selected(dataset, grid, at or {}).stack(run=grid)
-    dataset = dataset.isel(run=np.flatnonzero(dataset["finished"].values > 0))
-    if not dataset.sizes["run"]:
+    if "key" in settings:
+        raise InputError(
+            "census_of: key: random probes come from the sweep's own root; leave it out, or take "
+            "`census` of its parameters"
+        )
+    path = local(store)
+    identity = identity_of(path)
+    grid = axes_of(identity, path)
+    chosen = positions(grid, at or {})
+    problem = problem_of_identity(identity, path, problem)
+    dataset = open_dataset(path).isel({dim: [place] for dim, place in chosen.items()})
+    places = np.nonzero(dataset["finished"].values > 0)
+    if not len(places[0]):
         raise StoreError(f"{store}: no run is finished; go on with the sweep first")
-    axes = [
-        str(name) for name, c in dataset.reset_index("run").coords.items() if c.dims == ("run",)
-    ]
-    values = {name: dataset[name].values for name in axes}
-    problem = with_settings(problem, _cost_settings(problem, values))
+    along = zip(grid.sizes, places, strict=True)
+    values = grid.values(tuple(np.full_like(i, chosen[d]) if d in chosen else i for d, i in along))
+    problem = with_settings(problem, _cost_settings(problem, grid, values))
     like = jax.eval_shape(problem.init, jax.random.key(0))
-    leaves = [dataset[name].transpose("run", ...).values for name in named_leaves("params", like)]
     # Where a diverged run was frozen says nothing about minima.
-    diverged = dataset["diverged_at"].values >= 0
-    leaves = [np.where(diverged.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a) for a in leaves]
-    found = census(
-        problem,
-        jax.tree.unflatten(jax.tree.structure(like), leaves),
-        key=streams(dataset.attrs["identity"]["root"]).probes,
-        **settings,
+    diverged = dataset["diverged_at"].values[places] >= 0
+    arrays = {name: dataset[name].values[places] for name in named_leaves("params", like)}
+    ends = from_named("params", like, arrays)
+    ends = jax.tree.map(
+        lambda a: np.where(diverged.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a), ends
     )
+    found = census(problem, ends, key=streams(identity["root"]).probes, **settings)
     return found.assign_coords({name: ("run", v) for name, v in values.items()}).assign_attrs(
-        store=str(store), problem=dataset.attrs["identity"]["problem"]
+        store=str(store), problem=identity["problem"]
     )
 
 
-def _selected(dataset, grid, at):
-    """The runs nearest to some values, as a grid of the same dimensions."""
-    for axis, value in at.items():
-        known = axis in dataset.coords and len(dataset[axis].dims) == 1
-        if not known or dataset[axis].dims[0] not in grid:
-            names = [n for n, c in dataset.coords.items() if c.dims and c.dims[0] in grid]
-            raise InputError(f"at: {axis} = {value!r}, expected an axis of {', '.join(names)}")
-        (dim,) = dataset[axis].dims
-        nearest = int(np.argmin(np.abs(dataset[axis].values - value)))
-        dataset = dataset.isel({dim: [nearest]})
-    return dataset
-
-
-def _cost_settings(problem, values):
+def _cost_settings(problem, grid, values):
     """Keywords of the cost that were axes; a census needs one cost for all its runs."""
-    settings = {}
-    for axis, found in values.items():
-        role, _, keyword = axis.rpartition(".")
-        if role not in ("", "cost") or axis in SEEDS or keyword not in declared(problem.cost):
-            continue
-        if len(np.unique(found)) > 1:
+    settings = by_role(roles(problem, grid), {axis: axis for axis in values})["cost"]
+    for axis in settings.values():
+        if len(np.unique(values[axis])) > 1:
             raise InputError(
                 f"census: {axis} makes the cost differ from run to run, so that their minima are "
-                f"not comparable; choose one value: at={{{axis!r}: {found[0]:.6g}}}"
+                f"not comparable; choose one value: at={{{axis!r}: {values[axis][0]:.6g}}}"
             )
-        settings[keyword] = found[0].item()
-    return settings
+    return {keyword: values[axis][0].item() for keyword, axis in settings.items()}

@@ -27,7 +27,7 @@ def quantiles(
 
 def ends_by_setting(
     setting: Float[np.ndarray, " settings"],
-    accuracy: Float[np.ndarray, "settings runs"],
+    accuracy: Float[np.ndarray, "settings runs"] | None,
     cost: Float[np.ndarray, "settings runs"],
     outcome: Int[np.ndarray, "settings runs"],
     *,
@@ -36,11 +36,11 @@ def ends_by_setting(
     log: bool = True,
     baseline: float | None = None,
 ) -> Figure:
-    """Final accuracy and cost against a setting, median and every run, and how the runs ended.
+    """Final cost, and accuracy if there is one, against a setting, and how the runs ended.
 
     Args:
         setting: its values.
-        accuracy: test accuracy of each run, in [0, 1].
+        accuracy: test accuracy of each run, in [0, 1]; None where it was not measured.
         cost: final training cost of each run; +inf where it diverged.
         outcome: position in `outcomes` of how each run ended.
         outcomes: names of outcomes.
@@ -49,33 +49,37 @@ def ends_by_setting(
         baseline: cost of the best answer that ignores the input.
     """
     with style():
-        figure = Figure(figsize=(8, 8.5))
-        top, middle, bottom = figure.subplots(
-            3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 3, 1.4]}
+        shown = [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
+        figure = Figure(figsize=(8, 2.5 + 3 * len(shown)))
+        *panels, bottom = figure.subplots(
+            len(shown) + 1, 1, sharex=True, gridspec_kw={"height_ratios": [3] * len(shown) + [1.4]}
         )
-        for axes, values, color in ((top, accuracy, BLUE), (middle, cost, VERMILLION)):
+        for axes, (values, color) in zip(panels, shown, strict=True):
             low, half, high = quantiles(values)
-            shown = np.isfinite(half)
+            finite = np.isfinite(half)
             axes.fill_between(
                 setting,
                 low,
                 np.where(np.isfinite(high), high, half),
-                where=shown,
+                where=finite,
                 color=color,
                 alpha=0.2,
                 label="middle half of the seeds",
             )
-            axes.plot(setting[shown], half[shown], "-o", color=color, label="median")
+            axes.plot(setting[finite], half[finite], "-o", color=color, label="median")
             x = np.repeat(setting, values.shape[1])
             axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
         best = setting[np.argmin(quantiles(cost)[1])]
-        top.set_ylabel("test accuracy")
-        top.yaxis.set_major_formatter(PercentFormatter(1.0))
-        top.set_ylim(0, 1)
+        top, middle = panels[0], panels[-1]
+        if accuracy is not None:
+            top.set_ylabel("test accuracy")
+            top.yaxis.set_major_formatter(PercentFormatter(1.0))
+            top.set_ylim(0, 1)
         top.set_title(f"Lowest median training cost at {label} {best:.3g}")
         top.legend(loc="best")
         middle.set_ylabel("final training cost")
-        middle.set_yscale("log")
+        if np.all(cost > 0):
+            middle.set_yscale("log")
         if baseline is not None:
             line = middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
             middle.legend([line], ["best answer that ignores the input"], loc="best")

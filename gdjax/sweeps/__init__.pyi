@@ -9,6 +9,8 @@ from .replay import resume as resume
 from .selected import Run as Run
 from .selected import problem_of as problem_of
 from .selected import run_of as run_of
+from .specification import Request as Request
+from .specification import Specification as Specification
 from .sweep import compare as compare
 from .sweep import params_of as params_of
 from .sweep import sweep as sweep

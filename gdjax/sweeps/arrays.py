@@ -15,12 +15,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent import outcome
 from gdjax.descent.driving import Plan
 from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
 from gdjax.problems.problem import Measure
 from gdjax.stores.layout import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
@@ -110,13 +112,13 @@ def layout(
 
 
 def _axis_values(grid):
-    found = {}
+    coordinates = {}
     for dim, along in grid.dimensions.items():
         for axis, values in along.items():
-            found[axis] = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
+            coordinates[axis] = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
         if dim not in along:
-            found[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
-    return found
+            coordinates[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
+    return coordinates
 
 
 def _numbers(dim, values, long_name):
@@ -125,9 +127,9 @@ def _numbers(dim, values, long_name):
 
 def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
     """Bytes of some of a layout's variables."""
-    found = [layout.variables[name] for name in names]
+    arrays = (layout.variables[name] for name in names)
     return sum(
-        math.prod(layout.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in found
+        math.prod(layout.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in arrays
     )
 
 
@@ -166,6 +168,35 @@ def _name(prefix, path, escaped):
     keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
     coded = [escaped.sub(_hexadecimal, key) for key in keys]
     return ".".join([*filter(None, [prefix]), *(key or "%" for key in coded)])
+
+
+def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
+    """The pytree whose arrays `named_leaves` named; axes in front of a leaf's own may be more.
+
+    Args:
+        prefix: as for `named_leaves`.
+        like: a pytree of the same structure, its arrays or their shapes.
+        stored: arrays by name: a mapping, a Dataset of one run, or a file of NumPy's.
+
+    Raises:
+        InputError: an array that is missing, or of another shape.
+
+    Examples:
+        >>> from_named("params", {"a": np.zeros(2)}, {"params.a": [[1, 2]]})["a"].tolist()
+        [[1.0, 2.0]]
+    """
+    leaves = []
+    for name, leaf in named_leaves(prefix, like).items():
+        own = np.shape(leaf)
+        values = np.asarray(stored[name]) if name in stored else None
+        if values is None or values.shape[values.ndim - len(own) :] != own:
+            what = "is not there" if values is None else f"has shape {values.shape}"
+            raise InputError(
+                f"{name} {what}, expected an array of shape {own}: these are no parameters of this "
+                f"problem"
+            )
+        leaves.append(jnp.asarray(values, jnp.result_type(leaf)))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def storable(array: Any) -> np.ndarray:

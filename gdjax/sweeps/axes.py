@@ -1,4 +1,4 @@
-"""Named axes, the grid of runs they span, and the tiles that the grid is cut into.
+"""Named axes, the grid of runs that they span, and the run of it that is nearest to given values.
 
     runs = product of dimensions;   a dimension carries one axis, or several that vary together
 
@@ -9,25 +9,19 @@
 (2,)
 """
 
-import difflib
-import inspect
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import PyTree
+from jaxtyping import ScalarLike
 
-from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, declared
 
 SEEDS = ("seed", "data_seed")
-ROLES = ("init", "cost", "optimizer")
+MOST = 10_000_000  # values of an axis
 RESERVED = ("step", "snapshot_step", "finished")  # what a sweep's own dimensions and arrays have
 
 
@@ -47,6 +41,8 @@ def together(**values: Iterable[Any]) -> Together:
     Raises:
         InputError: lists of different lengths, or none.
     """
+    if not values:
+        raise InputError("together: none given; name at least one, such as learning_rate=[0.1]")
     arrays = {name: _values(name, entries) for name, entries in values.items()}
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) != 1:
@@ -95,8 +91,9 @@ def axes(**named: Iterable[Any] | Together) -> Axes:
             of the optimizer factory. Qualify a name that two of them have: `**{"init.scale": ...}`.
 
     Raises:
-        InputError: an axis without values, with values that are not finite numbers, a name that is
-            given twice or is one of the sweep's own.
+        InputError: an axis without values, with values that are not finite numbers, with more than
+            ten million of them or one of them twice; a name that is given twice or is one of the
+            sweep's own.
     """
     if not named:
         raise InputError("axes: none given; name at least one, such as seed=range(8)")
@@ -116,14 +113,39 @@ def axes(**named: Iterable[Any] | Together) -> Axes:
                 f"axes: {name} is a name that a sweep's Dataset has for itself; qualify a keyword, "
                 f"as in **{{'cost.{name}': [...]}}, or give the dimension another name"
             )
+    for name, along in dimensions.items():
+        _check_distinct(name, along)
     return Axes(dimensions)
+
+
+def _check_distinct(dim, along):
+    """Make sure that no two places of a dimension have the same values: the runs would be equal."""
+    places = np.stack([values.astype(np.float64) for values in along.values()], axis=1)
+    _, first, counts = np.unique(places, axis=0, return_index=True, return_counts=True)
+    if np.any(counts > 1):
+        at = first[counts > 1][0]
+        twice = ", ".join(f"{axis} = {values[at]}" for axis, values in along.items())
+        raise InputError(
+            f"axes: {dim} has {twice} more than once; keep one: equal settings give equal runs"
+        )
 
 
 def _values(name, given):
     """An axis's values as int64 or float64, whatever they came as: the same in a store's record."""
     try:
-        values = np.atleast_1d(np.asarray(list(given) if not np.isscalar(given) else given))
-    except (TypeError, ValueError):  # no list, or lists of different lengths
+        if isinstance(given, range) and len(given) <= MOST:
+            given = np.arange(given.start, given.stop, given.step)
+        if not hasattr(given, "dtype") and not np.isscalar(given):
+            given = list(itertools.islice(given, MOST + 1))
+        values = np.atleast_1d(np.asarray(given))
+        if len(values) > MOST:
+            raise InputError(
+                f"axes: {name} has more than {MOST:,} values; expected at most that: sweep a part, "
+                f"or spread the runs over two axes"
+            )
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError):  # no list, or lists of different lengths
         values = np.asarray([])
     kind_ok = values.dtype.kind in "iuf" and values.ndim == 1 and len(values)
     if not kind_ok or not np.all(np.isfinite(values)):
@@ -138,159 +160,66 @@ def _values(name, given):
     return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
 
 
-class Role(NamedTuple):
-    """What an axis sets: a seed, or a keyword of `init`, `cost` or the optimizer factory."""
+def positions(grid: Axes, at: Mapping[str, ScalarLike]) -> dict[str, int]:
+    """The place nearest to given values, on each dimension for which there are any.
 
-    role: str
-    keyword: str
-
-
-def roles(problem: Problem, optimizer: Callable, grid: Axes) -> dict[str, Role]:
-    """Which keyword each axis sets.
+    Where several values are given on one dimension, differences are measured in units of each
+    axis's range and added.
 
     Raises:
-        InputError: an axis that nothing takes (the message lists the valid names), one that two
-            things take, two for the same keyword, or an optimizer that is no factory.
+        InputError: a value for something that is no axis, or one that is no number.
+
+    Examples:
+        >>> positions(axes(learning_rate=[0.1, 1.0], seed=range(3)), {"learning_rate": 0.9})
+        {'learning_rate': 1}
     """
-    taken = {
-        "init": tuple(declared(problem.init)),
-        "cost": tuple(declared(problem.cost)),
-        "optimizer": tuple(arguments(optimizer)),
-    }
-    valid = [*SEEDS, *(name for names in taken.values() for name in names)]
-    found: dict[str, Role] = {}
-    for axis in grid.names:
-        role, _, keyword = axis.rpartition(".")
-        homes = [r for r in ROLES if keyword in taken[r] and role in ("", r)]
-        if axis in SEEDS:
-            found[axis] = Role("seed", axis)
-        elif len(homes) > 1:
-            choices = " or ".join(f"{home}.{keyword}" for home in homes)
+    return _nearest(grid, at)
+
+
+def position(grid: Axes, at: Mapping[str, ScalarLike]) -> tuple[int, ...]:
+    """The place of one run along each dimension, as `positions` has it.
+
+    Raises:
+        InputError: as for `positions`, or a dimension without a value.
+    """
+    nearest = _nearest(grid, at)
+    for dim, along in grid.dimensions.items():
+        if dim not in nearest:
             raise InputError(
-                f"axes: {axis} is a keyword of {' and of '.join(homes)}; say which: {choices}"
+                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
+                f"{dim}, of {_listed(grid)}"
             )
-        elif not homes:
-            near = difflib.get_close_matches(axis, valid, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+    return tuple(nearest[dim] for dim in grid.dimensions)
+
+
+def _nearest(grid, at):
+    known = {axis: values for along in grid.dimensions.values() for axis, values in along.items()}
+    for name, value in at.items():
+        number = np.asarray(value)
+        real = number.ndim == 0 and number.dtype.kind in "iuf" and np.isfinite(number)
+        if name not in known or not real:
             raise InputError(
-                f"axes: nothing takes {axis!r}; valid are {', '.join(dict.fromkeys(valid))}.{hint}"
+                f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}"
             )
-        elif (wanted := Role(homes[0], keyword)) in found.values():
-            raise InputError(f"axes: {axis} is given twice, as {keyword} too; keep one")
-        else:
-            found[axis] = wanted
-    return found
+    nearest = {}
+    for dim, along in grid.dimensions.items():
+        given = [axis for axis in along if axis in at]
+        if given:
+            scales = (float(np.ptp(along[axis])) or 1.0 for axis in given)
+            distance = sum(
+                np.abs(along[axis] - at[axis]) / scale
+                for axis, scale in zip(given, scales, strict=True)
+            )
+            nearest[dim] = int(np.argmin(distance))
+    return nearest
 
 
-def arguments(optimizer: Callable) -> dict[str, inspect.Parameter]:
-    """The arguments that an optimizer factory takes by name.
-
-    Raises:
-        InputError: it is no function.
-    """
-    try:
-        parameters = inspect.signature(optimizer).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"optimizer = {optimizer!r:.80}, expected a function that makes a transformation, such "
-            f"as optax.sgd or functools.partial(optax.sgd, momentum=0.9): it is called inside the "
-            f"program, with the axes it names"
-        ) from error
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {p.name: p for p in parameters if p.kind in by_name}
+def _listed(grid):
+    along = (entry for along in grid.dimensions.values() for entry in along.items())
+    return "; ".join(f"{axis}: {_short(values)}" for axis, values in along)
 
 
-def check_arguments(optimizer: Callable, found: Mapping[str, Role]) -> None:
-    """Make sure that an optimizer factory gets all its arguments.
-
-    Raises:
-        InputError: one has neither an axis nor a default.
-    """
-    swept = {role.keyword for role in found.values() if role.role == "optimizer"}
-    missing = [
-        name
-        for name, parameter in arguments(optimizer).items()
-        if parameter.default is parameter.empty and name not in swept
-    ]
-    if missing:
-        raise InputError(
-            f"optimizer: {', '.join(missing)} has no value; add an axis of that name, or fix it "
-            f"with functools.partial(..., {missing[0]}=0.1)"
-        )
-
-
-def traced(
-    function: Callable[..., PyTree], role: str, found: Mapping[str, Role], grid: Axes
-) -> PyTree:
-    """Shapes of what a function returns while the axes that set its keywords are traced.
-
-    Args:
-        function: takes the keywords that the role's axes set.
-        role: one of `ROLES`.
-        found: which keyword each axis sets.
-        grid: the axes; their first values serve as an example.
-
-    Raises:
-        InputError: an axis that cannot be swept, since its keyword decides how the program looks
-            (`nesterov`, step counts of Optax's schedules, anything that sets a shape).
-    """
-    example = {
-        axis: values[0] for along in grid.dimensions.values() for axis, values in along.items()
-    }
-    axis_of = {r.keyword: axis for axis, r in found.items() if r.role == role}
-
-    def shapes(*names):
-        fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
-        return jax.eval_shape(
-            lambda given: function(**fixed, **given),
-            {k: jnp.asarray(example[axis_of[k]]) for k in names},
-        )
-
-    def fails(*names):
-        try:
-            shapes(*names)
-        except Exception:  # whatever a user's function makes of a tracer
-            return True
-        return False
-
-    try:
-        return shapes(*axis_of)
-    except Exception as error:
-        culprits = [axis for k, axis in axis_of.items() if fails(k)]
-        if not culprits or fails():  # it is not the tracing
-            raise
-        raise InputError(
-            f"axes: {culprits[0]} cannot be swept: {role} decides with it how the program looks; "
-            f"run a sweep for each value, or `gd.compare` problems that differ in it"
-        ) from error
-
-
-def check_update(
-    optimizer: Callable, found: Mapping[str, Role], grid: Axes, params: PyTree
-) -> None:
-    """Make sure that a factory builds an optimiser inside the program, and that it can be used.
-
-    Args:
-        optimizer: such as `optax.sgd`.
-        found: which keyword each axis sets.
-        grid: the axes.
-        params: shapes of the parameters.
-
-    Raises:
-        InputError: an axis that cannot be swept.
-    """
-
-    def update(**given):
-        transformation = optax.with_extra_args_support(optimizer(**given))
-        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), params)
-        value = jnp.zeros((), cost_type(zeros))
-        return transformation.update(
-            zeros,
-            transformation.init(zeros),
-            zeros,
-            value=value,
-            grad=zeros,
-            value_fn=lambda p: value + optax.tree.norm(p, squared=True),
-        )
-
-    traced(update, "optimizer", found, grid)
+def _short(values):
+    if len(values) > 16:
+        return f"{_short(values[:8])}, ..., {_short(values[-4:])}"
+    return ", ".join(f"{value:.6g}" for value in values)

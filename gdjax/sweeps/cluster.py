@@ -10,11 +10,12 @@ gdjax and JAX, and equally many devices. On this machine:
     gd.sweep(problem, axes, 1000, store="runs.zarr", client=Client(cluster))
 """
 
+import contextlib
 import dataclasses
 import threading
 import time
 import uuid
-import warnings
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,9 +42,8 @@ from gdjax.interrupts import interruptible
 from gdjax.stores.layout import Layout, plain
 from gdjax.stores.reading import local, open_dataset
 from gdjax.stores.writing import Store, Tiles, require_same
-from gdjax.sweeps import record
-from gdjax.sweeps.plan import fit
-from gdjax.sweeps.sweep import add_seconds
+from gdjax.sweeps import computing, provenance
+from gdjax.sweeps.drafting import fit
 from gdjax.sweeps.tiles import Work
 
 
@@ -55,8 +55,8 @@ class Shape(NamedTuple):
     box: tuple[int, ...]
 
 
-class Planned(NamedTuple):
-    """What a worker decided about a sweep: the slab suits its devices, not the client's."""
+class Fitted(NamedTuple):
+    """A sweep in the slab that suits a worker's devices, which the client need not have."""
 
     shape: Shape
     layout: Layout
@@ -71,7 +71,7 @@ class Answer(NamedTuple):
     newcomer: dict[str, Any] | None = None
 
 
-class Told(WorkerPlugin):
+class Plugin(WorkerPlugin):
     """A sweep with its data: sent to every worker once, also to those that come later.
 
     Args:
@@ -108,7 +108,7 @@ class Told(WorkerPlugin):
         return dataclasses.replace(work, slab=runs.Slab(1, tuple(here[:devices])))
 
     def fitted(self, shape: Shape) -> Work:
-        """The sweep in the slab that was planned, kept from tile to tile with its program."""
+        """The sweep in the slab that was fitted, kept from tile to tile with its program."""
         if self._work is None:
             work = self.work(shape.devices)
             slab = work.slab._replace(width=shape.width)
@@ -119,7 +119,7 @@ class Told(WorkerPlugin):
         """Make sure, once, that this worker computes what the store is of."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
-            require_same(tiles.path, stored, plain(record.identity(work), "identity"))
+            require_same(tiles.path, stored, plain(provenance.identity(work), "identity"))
         self._compared = True
 
 
@@ -146,51 +146,67 @@ def run(
     Raises:
         InputError: a worker has too few devices, or too little memory.
         StoreError: as for `sweep`, or a worker computes something else than the store is of.
-        GdjaxError: workers die, one after another, on the same tile.
+        GdjaxError: workers die, one after another, on the same tile, or the scheduler does.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
     path = local(store).absolute()
     stored = stored or {"width": None, "devices": None}
-    told = Told(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(work)))
-    client.register_plugin(told)
-    try:
-        planned = client.submit(
-            _plan,
-            told.name,
+    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(work)))
+    with _reached(client), _registered(client, plugin):
+        fitted = client.submit(
+            _fit,
+            plugin.name,
             stored["width"] if width is None else width,
             stored["devices"],
             pure=False,
         ).result()
-        with Store(
-            path, planned.layout, identity=planned.identity, information=planned.information
-        ) as held:
-            for damage in held.repair():
-                warnings.warn(f"{path} was damaged: {damage}", stacklevel=3)
-            began = time.perf_counter()
-            try:
-                computed = _hand_out(client, told.name, planned.shape, held)
-            except KeyboardInterrupt:
-                add_seconds(held, began)
-                raise
-            if computed:
-                add_seconds(held, began)
-    finally:
-        client.unregister_worker_plugin(told.name)
+        computing.complete(
+            path,
+            fitted.layout,
+            fitted.identity,
+            fitted.information,
+            partial(_hand_out, client, plugin.name, fitted.shape),
+        )
     return open_dataset(store)
+
+
+@contextlib.contextmanager
+def _registered(client: Client, plugin: Plugin) -> Generator[None]:
+    """A plugin on all workers, as long as this lasts."""
+    client.register_plugin(plugin)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(plugin.name)
+
+
+@contextlib.contextmanager
+def _reached(client: Client) -> Generator[None]:
+    """Turn the loss of a cluster's scheduler into an error that says how to go on."""
+    address = getattr(client.scheduler, "address", "an unknown place")
+    try:
+        yield
+    except Exception as error:
+        if client.status == "running":
+            raise
+        raise GdjaxError(
+            f"client: the scheduler at {address} is not reached any more; what is finished stays "
+            f"finished: start a cluster, and the sweep again on its store"
+        ) from error
 
 
 def _portable(work: Work) -> Work:
     """A sweep that another process can read: host arrays, no devices."""
     host = partial(jax.tree.map, np.asarray)
-    return dataclasses.replace(
-        work,
-        problem=dataclasses.replace(work.problem, data=host(work.problem.data), measures={}),
-        measures={
-            name: dataclasses.replace(measure, data=host(measure.data))
-            for name, measure in work.measures.items()
-        },
-        slab=runs.Slab(1, ()),
-    )
+    what = work.sweep
+    measures = {
+        name: dataclasses.replace(measure, data=host(measure.data))
+        for name, measure in what.watched.items()
+    }
+    problem = dataclasses.replace(what.problem, data=host(what.problem.data), measures={})
+    what = dataclasses.replace(what, problem=problem, measures=measures)
+    return Work(what, runs.Slab(1, ()), work.box)
 
 
 def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:
@@ -254,40 +270,40 @@ def _explained(error: BaseException, tile: tuple[int, ...]) -> BaseException:
     return explained
 
 
-def _told(name: str) -> Told:
-    told = get_worker().plugins[name]
-    assert isinstance(told, Told)
-    return told
+def _plugin(name: str) -> Plugin:
+    plugin = get_worker().plugins[name]
+    assert isinstance(plugin, Plugin)
+    return plugin
 
 
-def _plan(name: str, width: int | None, devices: int | None) -> Planned:
+def _fit(name: str, width: int | None, devices: int | None) -> Fitted:
     """On a worker: decide on the slab, as `sweep` does on its own devices."""
-    told = _told(name)
-    with told.lock, jax.enable_x64(told.x64):
-        work = fit(told.work(devices), width)
-        return Planned(
+    plugin = _plugin(name)
+    with plugin.lock, jax.enable_x64(plugin.x64):
+        work = fit(plugin.work(devices), width)
+        return Fitted(
             shape=Shape(work.slab.width, len(work.slab.devices), work.box),
             layout=work.layout(),
-            identity=record.identity(work),
-            information=record.information(work),
+            identity=provenance.identity(work),
+            information=provenance.information(work),
         )
 
 
 def _compute(name: str, shape: Shape, path: str, tile: tuple[int, ...], stopping: str) -> Answer:
     """On a worker: compute one tile and write it, unless it is there."""
-    told, stop = _told(name), Event(stopping, client=get_client())
-    with told.lock, jax.enable_x64(told.x64):
+    plugin, stop = _plugin(name), Event(stopping, client=get_client())
+    with plugin.lock, jax.enable_x64(plugin.x64):
         tiles = Tiles(path)
         if tiles.finished_tile(tile):
             return Answer(True)
         if stop.is_set():
             return Answer(False)
-        work = told.fitted(shape)
-        information = plain(record.information(work), "information")
+        work = plugin.fitted(shape)
+        information = plain(provenance.information(work), "information")
         if information not in tiles.attributes["origins"]:
             return Answer(False, information)
         tiles.origin = tiles.attributes["origins"].index(information) + 1
-        told.compare(tiles, work)
+        plugin.compare(tiles, work)
         arrays = work.compute(
             tile,
             load=partial(tiles.load_checkpoint, tile),

@@ -14,9 +14,8 @@
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,10 @@ from gdjax.problems.problem import Problem
 from gdjax.stores.layout import plain
 from gdjax.stores.reading import local
 from gdjax.stores.writing import require_same
-from gdjax.sweeps import record
-from gdjax.sweeps.plan import draft, fit
-from gdjax.sweeps.selected import identity_of, nearest, problem_of
+from gdjax.sweeps import provenance
+from gdjax.sweeps.axes import position
+from gdjax.sweeps.drafting import draft, fit
+from gdjax.sweeps.provenance import identity_of, specification_of
 from gdjax.sweeps.sweep import sweep
 
 VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
@@ -76,7 +76,7 @@ def replay(
         at: values by axis; the nearest run of the grid is taken. Every dimension of the grid needs
             a value of one of its axes.
         problem: the sweep's, where it was the user's own.
-        optimizer: the sweep's, where it cannot be imported by name.
+        optimizer: the sweep's, where it is none that a record may name.
         devices: what to compute on; None takes the first local ones, as many as recorded.
 
     Raises:
@@ -87,12 +87,13 @@ def replay(
     from gdjax.stores.reading import open_dataset
 
     path = local(store)
-    stored, arguments = _rebuilt(path, problem, optimizer)
-    grid = arguments.pop("axes")
-    index = nearest(grid, at)
+    stored = identity_of(path)
+    what = specification_of(path, problem, optimizer)
+    grid = what.axes
+    index = position(grid, at)
     local_devices = jax.local_devices() if devices is None else devices
     count = stored["slab"]["devices"]
-    work = draft(axes=grid, devices=tuple(local_devices)[:count], **arguments)
+    work = draft(what, tuple(local_devices)[:count])
     work = fit(work, stored["slab"]["width"])
     with open_dataset(path) as dataset:
         there = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
@@ -100,7 +101,7 @@ def replay(
     number = int(there["finished"])
     if number == 0:
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
-    changed = _changed(origins[number - 1], record.information(work))
+    changed = _changed(origins[number - 1], provenance.information(work))
     _compare(path, stored, work, lenient=bool(changed))
     slots = tuple(np.full(work.slab.runs, i) for i in index)
     found = work.descend(slots)
@@ -131,7 +132,7 @@ def resume(
     Args:
         store: folder of the store.
         problem: the sweep's, where it was the user's own.
-        optimizer: the sweep's, where it cannot be imported by name.
+        optimizer: the sweep's, where it is none that a record may name.
         client: a Dask client, as for `sweep`.
 
     Returns:
@@ -141,7 +142,8 @@ def resume(
         StoreError: no store, or as for `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    _, arguments = _rebuilt(local(store), problem, optimizer)
+    what = specification_of(local(store), problem, optimizer)
+    arguments = {field.name: getattr(what, field.name) for field in fields(what)}
     return sweep(**arguments, store=store, client=client)
 
 
@@ -155,7 +157,7 @@ def _changed(then, now):
 
 def _compare(path, stored, work, *, lenient):
     """Make sure that the run to come is the recorded one."""
-    wanted = plain(record.identity(work), "identity") | {"layout": work.layout().identity()}
+    wanted = plain(provenance.identity(work), "identity") | {"layout": work.layout().identity()}
     # The text of a program depends on versions and devices, which may differ here.
     ignored = {"layout", *(("program_hash", "slab") if lenient else ())}
     both = []
@@ -193,29 +195,3 @@ def _first_step(here, there):
         else:
             differs[-1] |= found.any()
     return int(here.step.values[differs.argmax()]) if differs.any() else None
-
-
-def _rebuilt(path, problem, optimizer):
-    """What a store says its sweep is, and the arguments of `sweep` that say the same."""
-    stored = identity_of(path)
-    problem = problem_of(path, problem)
-    if optimizer is None:
-        optimizer = record.optimizer_from(stored["optimizer"], path)
-    measures = {}
-    for name, every in stored["measures"].items():
-        if name not in problem.measures:
-            raise StoreError(
-                f"{path}: its sweep watched {name}, which is no measure of the problem; give a "
-                f"problem that has it: dataclasses.replace(problem, measures=...)"
-            )
-        measures[name] = dataclasses.replace(problem.measures[name], every=every)
-    same = ("steps", "batch_size", "record_every", "snapshot_every", "root", "until_settled")
-    arguments = {name: stored[name] for name in same}
-    return stored, arguments | {
-        "problem": problem,
-        "axes": record.axes_from(stored["axes"]),
-        "optimizer": optimizer,
-        "measures": measures,
-        "bound": float(stored["bound"]),  # infinity is recorded as text
-        "tolerance": float(stored["tolerance"]),
-    }

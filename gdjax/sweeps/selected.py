@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PyTree, ScalarLike
 
 from gdjax.descent.outcome import labels
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem, declared
-from gdjax.stores.reading import local, read_attributes
-from gdjax.sweeps import record
-from gdjax.sweeps.arrays import named_leaves
-from gdjax.sweeps.axes import SEEDS, Axes
+from gdjax.stores.reading import local
+from gdjax.sweeps.arrays import from_named
+from gdjax.sweeps.axes import position
+from gdjax.sweeps.keywords import by_role, roles
+from gdjax.sweeps.provenance import axes_of, identity_of, problem_of_identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +67,11 @@ def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
         problem: the sweep's, where it was the user's own.
 
     Raises:
-        StoreError: no store, or a user's own problem that was not given.
+        StoreError: no store; a user's own problem that was not given; data that are not those of
+            the sweep.
     """
     path = local(store)
-    identity = identity_of(path)
-    return record.problem_from(identity["problem"], path) if problem is None else problem
+    return problem_of_identity(identity_of(path), path, problem)
 
 
 def run_of(store: str | Path, at: Mapping[str, ScalarLike], problem: Problem | None = None) -> Run:
@@ -85,33 +85,34 @@ def run_of(store: str | Path, at: Mapping[str, ScalarLike], problem: Problem | N
 
     Raises:
         InputError: a value that is missing, or for something that is no axis.
-        StoreError: no store, a run that is not finished, a problem that has to be given.
+        StoreError: no store; a run that is not finished; a problem that has to be given, or has
+            other data.
     """
     from gdjax.stores.reading import open_dataset
 
     path = local(store)
-    problem = problem_of(path, problem)
     identity = identity_of(path)
-    grid = record.axes_from(identity["axes"])
-    index = nearest(grid, at)
+    grid = axes_of(identity, path)
+    index = position(grid, at)
+    problem = problem_of_identity(identity, path, problem)
     with open_dataset(path) as dataset:
-        found = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
-    if not int(found["finished"]):
+        run = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
+    if not int(run["finished"]):
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
     values = grid.values(tuple(np.array([i]) for i in index))
     by_axis = {axis: value[0].item() for axis, value in values.items()}
     like = jax.eval_shape(problem.init, jax.random.key(0))
-    kept = "snapshot_step" in found.dims
+    kept = "snapshot_step" in run.dims
     optimizer = identity["optimizer"]
-    settings, swept = _set_by_axes(problem, by_axis)
+    settings = by_role(roles(problem, grid), by_axis)
     return Run(
-        problem=with_settings(problem, settings),
+        problem=with_settings(problem, settings["cost"]),
         at=by_axis,
-        params=_tree("params", like, found),
-        step=found["snapshot_step"].values if kept else np.asarray([identity["steps"]]),
-        snapshots=_tree("snapshots", like, found) if kept else None,
-        outcome=labels(found["outcome"].values)[0],
-        optimizer={"name": optimizer["name"], **optimizer["keywords"], **swept},
+        params=from_named("params", like, run),
+        step=run["snapshot_step"].values if kept else np.asarray([identity["steps"]]),
+        snapshots=from_named("snapshots", like, run) if kept else None,
+        outcome=labels(run["outcome"].values)[0],
+        optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
         batch_size=identity["batch_size"],
     )
 
@@ -135,76 +136,3 @@ def with_settings(problem: Problem, settings: Mapping[str, ScalarLike]) -> Probl
         },
         predict=predict,
     )
-
-
-def nearest(grid: Axes, at: Mapping[str, ScalarLike]) -> tuple[int, ...]:
-    """Position along each dimension of the run whose values are nearest.
-
-    Where several values are given on one dimension, differences are measured in units of each
-    axis's range and added.
-
-    Raises:
-        InputError: a value for something that is no axis, one that is no number, or a dimension
-            without a value.
-    """
-    listed = "; ".join(f"{axis}: {_short(v)}" for axis, v in _axes(grid).items())
-    for name, value in at.items():
-        number = np.asarray(value)
-        real = number.ndim == 0 and number.dtype.kind in "iuf" and np.isfinite(number)
-        if name not in _axes(grid) or not real:
-            raise InputError(f"at: {name} = {value!r}, expected a number for an axis of {listed}")
-    index = []
-    for dim, along in grid.dimensions.items():
-        given = [axis for axis in along if axis in at]
-        if not given:
-            raise InputError(
-                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
-                f"{dim}, of {listed}"
-            )
-        distance = np.zeros(grid.sizes[dim])
-        for axis in given:
-            scale = float(np.ptp(along[axis])) or 1.0
-            distance += np.abs(along[axis] - at[axis]) / scale
-        index.append(int(distance.argmin()))
-    return tuple(index)
-
-
-def _axes(grid):
-    return {axis: v for along in grid.dimensions.values() for axis, v in along.items()}
-
-
-def _short(values):
-    shown = [f"{value:.6g}" for value in values]
-    return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", *shown[-4:]])
-
-
-def _set_by_axes(problem, at):
-    """Keywords of the cost, and of the optimizer factory, with a run's values."""
-    by_role = {"cost": {}, "init": {}, "optimizer": {}}
-    for axis, value in at.items():
-        role, _, keyword = axis.rpartition(".")
-        if not role and axis not in SEEDS:
-            homes = (name for name in ("cost", "init") if axis in declared(getattr(problem, name)))
-            role = next(homes, "optimizer")
-        if role:
-            by_role[role][keyword] = value
-    return by_role["cost"], by_role["optimizer"]
-
-
-def identity_of(path: Path) -> dict[str, Any]:
-    """What a store says its sweep is."""
-    attributes = read_attributes(path)
-    if attributes is None:
-        raise StoreError(f"{path}: there is no store here; check the path")
-    if "axes" not in attributes["identity"]:
-        raise StoreError(f"{path}: was not written by a sweep")
-    return attributes["identity"]
-
-
-def _tree(prefix, like, dataset):
-    """Arrays of a Dataset as the pytree they were."""
-    leaves = [
-        jnp.asarray(dataset[name].values, leaf.dtype)
-        for name, leaf in named_leaves(prefix, like).items()
-    ]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -22,11 +22,12 @@ from jaxtyping import Array, Key, PyTree
 from gdjax import runs
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.checks import check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
-from gdjax.sweeps.axes import Axes, Role, traced
 from gdjax.sweeps.collected import Collected, fits, from_host
+from gdjax.sweeps.keywords import Traced, by_role, traced
+from gdjax.sweeps.specification import Specification
 
 ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
 SAVE_SECONDS = 30.0  # how often a tile that takes longer saves its state
@@ -37,45 +38,46 @@ class Work:
     """All that is needed to compute any tile of a sweep.
 
     Args:
-        problem: what is minimised.
-        optimizer: factory, called inside the program with the axes it names.
-        grid: the axes.
-        roles: which keyword each axis sets.
-        plan: steps and records.
-        batch_size: samples a step, None for the whole set.
-        measures: what is watched.
-        root: seed of the study.
-        bound: a cost above it counts as diverged.
-        tolerance: gradient norms up to it count as zero.
-        until_settled: a run whose gradient counts as zero at a record stops there.
+        sweep: what is swept.
         slab: width and devices.
         box: length of a tile along each dimension of the grid.
     """
 
-    problem: Problem
-    optimizer: Callable
-    grid: Axes
-    roles: Mapping[str, Role]
-    plan: driving.Plan
-    batch_size: int | None
-    measures: Mapping[str, Measure]
-    root: int
-    bound: float
-    tolerance: float
-    until_settled: bool
+    sweep: Specification
     slab: runs.Slab
     box: tuple[int, ...]
 
     @property
     def own_order(self) -> bool:
         """Whether runs differ in their order of mini-batches."""
-        return self.batch_size is not None and "data_seed" in self.roles
+        return self.batched and "data_seed" in self.sweep.roles
+
+    @property
+    def batched(self) -> bool:
+        """Whether a step sees a mini-batch instead of the whole set."""
+        return self.sweep.batch_size is not None
+
+    @property
+    def plan(self) -> driving.Plan:
+        """Steps and records."""
+        return self.sweep.plan
 
     @cached_property
+    def begun(self) -> Traced:
+        """What one run starts with: parameters, what the cost carries, axes without effect."""
+        what = self.sweep
+
+        def begin(**settings):
+            params, state = what.problem.begin(runs.streams(what.root).init, **settings)
+            check_params(params)
+            return params, state
+
+        return traced(begin, "init", what.roles, what.axes)
+
+    @property
     def params(self) -> PyTree:
         """Shapes and types of one run's parameters."""
-        init = partial(self.problem.init, runs.streams(self.root).init)
-        return traced(init, "init", self.roles, self.grid)
+        return self.begun.shapes[0]
 
     @cached_property
     def slots(self) -> int:
@@ -86,19 +88,15 @@ class Work:
 
     def _settings(self, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
         """Swept values by role and keyword, in JAX's default types."""
-        found: dict[str, dict[str, np.ndarray]] = {"init": {}, "cost": {}, "optimizer": {}}
-        for axis, value in values.items():
-            role, keyword = self.roles[axis]
-            if role != "seed":
-                found[role][keyword] = value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
-        return found
+        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in values.items()}
+        return by_role(self.sweep.roles, cast)
 
     @property
     def state_bytes(self) -> int:
         """Bytes of one run's state: parameters, gradient, the optimiser's memory."""
-        first = self.grid.values(tuple(np.zeros(1, int) for _ in self.box))
+        first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
         settings = jax.tree.map(lambda v: v[0], self._settings(first))
-        carry = jax.eval_shape(partial(block.start, self.optimizer), self.params, settings)
+        carry = jax.eval_shape(partial(block.start, self.sweep.optimizer), self.params, settings)
         return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
 
     def memory(self) -> tuple[int, int]:
@@ -121,14 +119,14 @@ class Work:
     @cached_property
     def _example(self):
         """Arguments of the program for the first tile, large ones without their memory."""
-        values = self.grid.values(self.positions(tuple(0 for _ in self.box)))
+        values = self.sweep.axes.values(self.positions(tuple(0 for _ in self.box)))
         arguments = self._placed(values)
         shared = _shapes(self._shared, self.slab.mesh)
         carry = jax.eval_shape(self._begin.jitted, *arguments, shared)
         samples = None
-        if self.batch_size is not None:
+        if self.batched:
             own = (self.slab.runs,) if self.own_order else ()
-            shape = (*own, self._rows + 2, self.batch_size)
+            shape = (*own, self._rows + 2, self.sweep.batch_size)
             samples = jax.ShapeDtypeStruct(shape, np.int32)
             if self.own_order:
                 samples = _shapes(samples, self.slab.mesh, "runs")
@@ -142,32 +140,36 @@ class Work:
         within = np.unravel_index(slot, self.box)
         return tuple(
             np.minimum(i * length + w, size - 1)
-            for i, length, w, size in zip(tile, self.box, within, self.grid.shape, strict=True)
+            for i, length, w, size in zip(
+                tile, self.box, within, self.sweep.axes.shape, strict=True
+            )
         )
 
     @cached_property
     def _begin(self) -> runs.Program:
-        memories = tuple((name, m.init) for name, m in self.measures.items() if m.init)
-        return beginning(self.problem.init, self.optimizer, memories, self.slab)
+        memories = tuple((name, m.init) for name, m in self.sweep.watched.items() if m.init)
+        return beginning(self.sweep.problem.init, self.sweep.optimizer, memories, self.slab)
 
     @cached_property
     def program(self) -> runs.Program:
         """The compiled block of steps that all tiles share."""
         rule = block.Rule(
-            cost=self.problem.cost,
-            optimizer=self.optimizer,
-            measures=tuple((n, m.function, m.init is not None) for n, m in self.measures.items()),
-            batched=self.batch_size is not None,
-            bound=self.bound,
+            cost=self.sweep.problem.cost,
+            optimizer=self.sweep.optimizer,
+            measures=tuple(
+                (name, m.function, m.init is not None) for name, m in self.sweep.watched.items()
+            ),
+            batched=self.batched,
+            bound=self.sweep.bound,
             slots=self.slots,
-            settle=self.tolerance if self.until_settled else None,
+            settle=self.sweep.tolerance if self.sweep.until_settled else None,
         )
         return block.program(rule, self.slab, self.own_order)
 
     @cached_property
     def _shared(self):
-        data = {name: measure.data for name, measure in self.measures.items()}
-        return block.Shared(self.problem.data, data)
+        data = {name: measure.data for name, measure in self.sweep.watched.items()}
+        return block.Shared(self.sweep.problem.data, data)
 
     @cached_property
     def shared(self) -> block.Shared:
@@ -177,9 +179,10 @@ class Work:
     @cached_property
     def _starts(self) -> tuple[np.ndarray, Key[Array, " seeds"]]:
         """All seeds of the grid in order, and the keys of their starting points."""
-        seeds = [along["seed"] for along in self.grid.dimensions.values() if "seed" in along]
+        dimensions = self.sweep.axes.dimensions.values()
+        seeds = [along["seed"] for along in dimensions if "seed" in along]
         distinct = np.unique(seeds[0]) if seeds else np.zeros(1, np.int64)
-        return distinct, runs.streams(self.root, seed=distinct).init
+        return distinct, runs.streams(self.sweep.root, seed=distinct).init
 
     def _placed(self, values: Mapping[str, np.ndarray]) -> tuple[PyTree, PyTree]:
         """Keys of the starting points, and settings, of a slab of runs."""
@@ -197,21 +200,22 @@ class Work:
     @property
     def _rows(self):
         """Mini-batches that a block has room for."""
-        if self.batch_size is None or not self.own_order:
+        batch = self.sweep.batch_size
+        if batch is None or not self.own_order:
             return driving.ROWS
-        return min(max(ORDER_NUMBERS // (self.slab.runs * self.batch_size), 64), driving.ROWS)
+        return min(max(ORDER_NUMBERS // (self.slab.runs * batch), 64), driving.ROWS)
 
     def _order(self, values):
         """Sample numbers of mini-batches for a slab, as `driving.drive` wants them."""
-        if self.batch_size is None:
+        batch, samples = self.sweep.batch_size, self.sweep.problem.samples
+        if batch is None:
             return None
-        samples = self.problem.samples
         if not self.own_order:
-            order = Order((runs.streams(self.root).order,), samples, self.batch_size)
+            order = Order((runs.streams(self.sweep.root).order,), samples, batch)
             return driving.order_rows(order)
         seeds, which = np.unique(values["data_seed"], return_inverse=True)
-        keys = runs.streams(self.root, data_seed=seeds).order
-        order = Order(list(keys), samples, self.batch_size)
+        keys = runs.streams(self.sweep.root, data_seed=seeds).order
+        order = Order(list(keys), samples, batch)
         return lambda first, count: order.rows(first, count)[which]
 
     def pieces(self, values: Mapping[str, np.ndarray], saved=None):
@@ -280,7 +284,7 @@ class Work:
         kept = load()
         done = Collected(kept if kept is not None and self._fits(kept) else None)
         saved_at = time.monotonic()
-        for piece in self.pieces(self.grid.values(positions), done.saved):
+        for piece in self.pieces(self.sweep.axes.values(positions), done.saved):
             done.add(piece)
             watch(piece)
             if piece.step == self.plan.last:
@@ -300,7 +304,7 @@ class Work:
 
     def _still(self, carry: block.Carry) -> bool:
         """Whether no run of the slab will move again."""
-        if not self.until_settled:
+        if not self.sweep.until_settled:
             return False
         still = (np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.settled)
         return bool(still.all())
@@ -311,14 +315,14 @@ class Work:
             jnp.asarray(records["cost"][:, -1]),
             jnp.asarray(records["gradient_norm"][:, -1]),
             jnp.asarray(state.diverged_at),
-            self.problem.baseline,
-            self.tolerance,
+            self.sweep.problem.baseline,
+            self.sweep.tolerance,
         )
         kept = {"params": state.params}
         if self.slots:
             kept["snapshots"] = done.snapshots
         return {
-            **{n: records[n] for n in arrays.recorded(self.measures, self.batch_size is not None)},
+            **{n: records[n] for n in arrays.recorded(self.sweep.watched, self.batched)},
             "outcome": np.asarray(codes, np.int8),
             "diverged_at": np.asarray(state.diverged_at, np.int32),
             **{
@@ -331,12 +335,12 @@ class Work:
     def layout(self) -> Layout:
         """Which arrays the sweep consists of, with their names, units and coordinates."""
         return arrays.layout(
-            self.grid,
+            self.sweep.axes,
             self.box,
             self.plan,
             self.params,
-            self.measures,
-            batched=self.batch_size is not None,
+            self.sweep.watched,
+            batched=self.batched,
         )
 
 

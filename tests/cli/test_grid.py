@@ -40,3 +40,10 @@ def test_what_the_grammar_lacks_is_named_with_its_flag(text):
     with pytest.raises(InputError, match="--learning-rate") as caught:
         parse(text, "--learning-rate")
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0:5000000000", "0:1:5000000000", "0.1:1:99999999999:log"])
+def test_more_values_than_an_axis_may_have_are_not_made(text):
+    with pytest.raises(InputError, match=r"--seed .*,\d\d\d values") as caught:
+        parse(text, "--seed")
+    assert "at most 10,000,000; take fewer" in str(caught.value)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import gdjax as gd
 from gdjax.cli import main, process
 
 pytestmark = pytest.mark.usefixtures("own_nothing")
@@ -52,6 +53,18 @@ def test_resume_computes_what_is_missing_to_the_same_bits(swept, tmp_path):
 def test_replay_is_equal_and_names_the_run_it_took(swept, capsys):
     main(["replay", str(swept / "runs.zarr"), "--at", "learning_rate=0.6", "seed=2"])
     assert "learning_rate=0.5 seed=2: equal to the last bit" in capsys.readouterr().out
+
+
+def test_resume_of_a_sweep_that_measured_no_accuracy(tmp_path, capsys):
+    grid = gd.axes(learning_rate=[0.01, 0.02], seed=range(2))
+    gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path / "s")
+    main(["resume", str(tmp_path / "s"), "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "4 runs of 3 steps" in printed
+    assert "accuracy" not in printed
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "median_accuracy" not in summary["best"]
+    assert (tmp_path / "ends.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,14 @@ def test_curves_are_medians_with_one_colour_a_setting():
     figure.canvas.draw()
 
 
+def test_without_an_accuracy_and_with_costs_below_zero():
+    figure = sweeps.ends_by_setting(RATES, None, COST - 1, OUTCOME, outcomes=NAMES)
+    top, bottom = figure.axes
+    assert (top.get_ylabel(), top.get_yscale()) == ("final training cost", "linear")
+    assert bottom.get_xlabel() == "learning rate"
+    figure.canvas.draw()
+
+
 def test_a_single_setting_is_drawn_too():
     sweeps.ends_by_setting(
         RATES[:1], ACCURACY[:1], COST[:1], OUTCOME[:1], outcomes=NAMES, log=False

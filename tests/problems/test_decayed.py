@@ -9,7 +9,7 @@ import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.problems.decayed import decayed, few_digits
 from gdjax.problems.networks import Network
-from gdjax.sweeps.record import problem_from
+from gdjax.sweeps.factories import problem_from
 
 KEY = jax.random.key(0)
 

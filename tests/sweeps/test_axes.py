@@ -13,7 +13,14 @@ from small_problems import network
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, sweep, together
-from gdjax.sweeps.axes import Role, arguments, check_arguments, check_update, roles, traced
+from gdjax.sweeps.keywords import (
+    Role,
+    arguments,
+    check_arguments,
+    check_update,
+    roles,
+    traced,
+)
 
 # The grid
 
@@ -71,6 +78,8 @@ def test_seeds_are_whole_numbers(given):
         ({"scale": together(rate=[1.0]), "pair": together(scale=[1.0])}, "scale is given on two"),
         ({"step": [1, 2]}, r"step is a name .*'cost.step'"),
         ({"finished": together(seed=[0])}, "finished is a name"),
+        ({"rate": [0.1, 0.2, 0.1]}, "rate has rate = 0.1 more than once"),
+        ({"p": together(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
     ],
 )
 def test_names_that_clash(given, message):
@@ -90,7 +99,7 @@ def two_scales():
 
 def test_a_qualified_name_says_whose_keyword_it_is():
     grid = axes(**{"init.scale": [1.0, 2.0], "cost.scale": [3.0], "seed": [0], "temperature": [1]})
-    assert roles(two_scales(), optax.sgd, grid) == {
+    assert roles(two_scales(), grid, optax.sgd) == {
         "init.scale": Role("init", "scale"),
         "cost.scale": Role("cost", "scale"),
         "seed": Role("seed", "seed"),
@@ -100,13 +109,13 @@ def test_a_qualified_name_says_whose_keyword_it_is():
 
 def test_a_name_that_two_things_take_has_to_be_qualified():
     with pytest.raises(InputError, match=r"init and of cost; say which: init.scale or cost.scale"):
-        roles(two_scales(), optax.sgd, axes(scale=[1.0]))
+        roles(two_scales(), axes(scale=[1.0]), optax.sgd)
 
 
 def test_a_keyword_is_set_once():
     grid = axes(**{"temperature": [1.0], "cost.temperature": [2.0]})
     with pytest.raises(InputError, match="given twice"):
-        roles(two_scales(), optax.sgd, grid)
+        roles(two_scales(), grid, optax.sgd)
 
 
 def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
@@ -138,7 +147,7 @@ def test_an_optimizer_is_a_function_that_makes_one():
 
 def swept(optimizer, **values):
     grid = axes(**values)
-    found = roles(two_scales(), optimizer, grid)
+    found = roles(two_scales(), grid, optimizer)
     check_update(optimizer, found, grid, jax.ShapeDtypeStruct((2,), jnp.float32))
 
 

@@ -2,24 +2,26 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import cloudpickle
+import dask
 import jax
 import numpy as np
-import optax
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
 from small_problems import network, same_bits
 
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import GdjaxError, InputError, StoreError
 from gdjax.stores.reading import read_attributes
-from gdjax.sweeps import axes, sweep
-from gdjax.sweeps.cluster import Told, _portable
-from gdjax.sweeps.plan import draft
+from gdjax.sweeps import Specification, axes, sweep
+from gdjax.sweeps.cluster import Plugin, _portable
+from gdjax.sweeps.drafting import draft
 
 DEVICES = 4
 
@@ -146,26 +148,12 @@ def test_workers_that_differ_are_origins_of_their_own(client, tmp_path):
 
 
 def test_a_worker_with_too_few_devices(tmp_path):
-    work = draft(
-        network(),
-        axes(learning_rate=[0.1]),
-        3,
-        devices=jax.local_devices(),
-        optimizer=optax.sgd,
-        batch_size=None,
-        record_every=1,
-        snapshot_every=None,
-        measures=None,
-        root=0,
-        bound=1e12,
-        tolerance=1e-5,
-        until_settled=False,
-    )
-    told = Told("name", cloudpickle.dumps(_portable(work)))
-    assert len(told.work(None).slab.devices) == DEVICES
-    assert len(told.work(2).slab.devices) == 2
+    work = draft(Specification(network(), axes(learning_rate=[0.1]), 3), jax.local_devices())
+    plugin = Plugin("name", cloudpickle.dumps(_portable(work)))
+    assert len(plugin.work(None).slab.devices) == DEVICES
+    assert len(plugin.work(2).slab.devices) == 2
     with pytest.raises(InputError, match="a worker has 4 devices, and the sweep's slabs are for 5"):
-        told.work(5)
+        plugin.work(5)
 
 
 def test_float64_reaches_the_workers(client, tmp_path):
@@ -179,3 +167,41 @@ def test_a_client_needs_a_store_and_no_devices(tmp_path):
     for wrong in ({"path": None}, {"path": tmp_path, "devices": jax.local_devices()}):
         with pytest.raises(InputError, match="client: needs a store"):
             run(client=object(), **wrong)
+
+
+SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
+WORKER = "from distributed.cli.dask_worker import main; main()"
+
+
+@pytest.mark.long
+def test_a_scheduler_that_dies_is_said_in_a_line_and_the_sweep_goes_on(tmp_path):
+    file, store = tmp_path / "scheduler.json", tmp_path / "s"
+
+    def start(code, *flags):
+        command = [sys.executable, "-c", code, "--scheduler-file", str(file), *flags]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    started = [
+        start(SCHEDULER, "--port", "0", "--host", "127.0.0.1", "--no-dashboard"),
+        start(WORKER, "--nthreads", "1", "--no-nanny", "--no-dashboard"),
+    ]
+
+    def kill():
+        while finished_tiles(store) < 1:
+            time.sleep(0.02)
+        started[0].kill()
+
+    try:
+        with dask.config.set({"distributed.comm.timeouts.connect": "2s"}):
+            client = Client(scheduler_file=str(file), timeout=60)
+            client.wait_for_workers(1, timeout=60)
+            threading.Thread(target=kill, daemon=True).start()
+            with pytest.raises(GdjaxError, match=r"scheduler at tcp.* is not reached any more; "):
+                run(store, 1000, client=client)
+            client.close(timeout=1)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert run(store, 1000, width=None).attrs["tiles_finished"] == 32

@@ -13,7 +13,7 @@ from small_problems import network, same_bits
 
 from gdjax import problems
 from gdjax.errors import StoreError
-from gdjax.sweeps import axes, record, sweep, together
+from gdjax.sweeps import axes, provenance, sweep, together
 from gdjax.sweeps.replay import replay, resume
 from gdjax.sweeps.tiles import Work
 
@@ -102,8 +102,8 @@ def test_on_other_devices_and_versions_it_only_compares(whole, monkeypatch):
     monkeypatch.setattr(Work, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', wanted 'another'"):
         replay(whole, at)
-    information = record.information
-    monkeypatch.setattr(record, "information", lambda work: information(work) | {"jax": "0.0"})
+    information = provenance.information
+    monkeypatch.setattr(provenance, "information", lambda work: information(work) | {"jax": "0.0"})
     assert replay(whole, at).changed == {"jax": (jax.__version__, "0.0")}
 
 
@@ -124,14 +124,14 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
 
     sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, optimizer=mine)
     at = {"learning_rate": 0.1}
-    with pytest.raises(StoreError, match=r"user's own problem; give it: problem=..."):
+    with pytest.raises(StoreError, match=r"user's own problem; give the one .*: problem=..."):
         replay(tmp_path, at)
-    with pytest.raises(StoreError, match=r"cannot be imported; give it: optimizer=..."):
+    with pytest.raises(StoreError, match=r"none that a record may name; give .*: optimizer=..."):
         replay(tmp_path, at, problem=problem)
     assert replay(tmp_path, at, problem=problem, optimizer=mine).equal
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     for call in (partial(replay, at=at), resume):
-        with pytest.raises(StoreError, match=r"another sweep: data_hash: stored .*\. Choose"):
+        with pytest.raises(StoreError, match=r"other data than this problem \(data_hash: stored"):
             call(tmp_path, problem=other, optimizer=mine)
 
 
@@ -139,7 +139,7 @@ def test_a_measure_has_to_be_given_with_its_problem(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
     sweep(network(), grid, 3, store=tmp_path / "a", measures=watched.measures)
-    with pytest.raises(StoreError, match="its sweep watched largest_weight"):
+    with pytest.raises(StoreError, match="its sweep watched 'largest_weight'"):
         replay(tmp_path / "a", {"learning_rate": 0.1}, problem=network())
     assert replay(tmp_path / "a", {"learning_rate": 0.1}, problem=watched).equal
     sweep(watched, grid, 3, store=tmp_path / "b", measures={})

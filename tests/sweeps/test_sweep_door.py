@@ -1,15 +1,32 @@
 """What cannot work is said before any work, and what could go faster is said once."""
 
+import dataclasses
+import inspect
+from typing import NamedTuple
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from small_problems import network
 
 from gdjax import runs
 from gdjax.errors import InputError
+from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem
-from gdjax.sweeps import axes, plan, sweep
+from gdjax.sweeps import Request, axes, compare, drafting, sweep
 
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+NAN = float("nan")
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
@@ -30,6 +47,32 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"measures": {"cost": Measure(lambda w, d: 0.0)}}, "measures: cost is an array"),
         ({"measures": {"decay": Measure(lambda w, d: 0.0)}}, "axes: decay is an array"),
         ({"measures": {"m": Measure(lambda w, d: w)}}, "measures: 'm' returned"),
+        # Values that would decide nothing
+        *(({"bound": x}, f"bound = {x}, expected a number above 0") for x in (-1, 0, NAN)),
+        *(({"tolerance": x}, f"tolerance = {x}, expected") for x in (-1.0, 0, NAN, float("inf"))),
+        ({"until_settled": "no"}, "until_settled = 'no', expected True or False"),
+        ({"axes": axes(learning_rate=[0.1, 0])}, r"learning_rate = 0.0, expected numbers above 0"),
+        ({"axes": axes(learning_rate=[-1])}, r"learning_rate = -1, expected numbers above 0"),
+        (
+            {"axes": axes(learning_rate=[0.1], nesterov=[0, 1])},
+            "nesterov has no effect on what sgd computes",
+        ),
+        # Types that no door takes
+        ({"problem": lambda w: w}, "problem = <function .* expected a gdjax.Problem"),
+        ({"axes": {"seed": [0]}}, r"axes = {'seed': \[0\]}, expected gd.axes"),
+        ({"steps": 2.0}, "steps = 2.0, expected a whole number"),
+        ({"width": 2.5}, "width = 2.5, expected a whole number >= 1"),
+        ({"devices": "cpu"}, "devices = 'cpu', expected a list of devices"),
+        ({"devices": [0]}, "devices: 0 is no device"),
+        ({"measures": [1]}, r"measures = \[1\], expected a mapping"),
+        ({"measures": {"a": 3}}, "measures: 'a' = 3, expected a name with"),
+        ({"store": 3}, "store = 3, expected the path of a folder"),
+        ({"keep": -1}, "keep = -1, expected a number of bytes"),
+        ({"optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
+        # More than there can be
+        ({"steps": 99999999999999}, "steps = 99,999,999,999,999, expected at most 2,147,483,647"),
+        ({"steps": 2**31 - 1}, "make 2,147,483,647 records, .* choose record_every = 215 or more"),
+        ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB a device .* smaller width"),
     ],
 )
 def test_what_cannot_work_is_an_error(changed, message):
@@ -67,7 +110,7 @@ def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
 def test_one_device_of_a_cpu_is_mentioned_once(monkeypatch):
     one = jax.local_devices()[:1]
     sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # chosen: nothing to say
-    plan.mention_cores.cache_clear()
+    drafting.mention_cores.cache_clear()
     monkeypatch.setattr(jax, "local_devices", lambda **_: one)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     with pytest.warns(UserWarning, match="'jax_num_cpu_devices', 2"):
@@ -83,3 +126,92 @@ def test_a_cost_that_sums_over_samples_is_refused_here_too():
     )
     with pytest.raises(InputError, match=r"cost: .* expected a mean over the batch"):
         sweep(summed, axes(learning_rate=[0.1]), 2)
+
+
+def test_an_axis_without_effect_is_refused_and_one_for_a_measure_alone_is_not():
+    def cost(w, *, idle=1.0):
+        return jnp.sum(w**2)
+
+    def init(key, *, unused=0.0):
+        return jnp.ones(2)
+
+    grid = axes(learning_rate=[0.1], idle=[1.0, 2.0])
+    problem = Problem(init=init, cost=cost)
+    with pytest.raises(InputError, match="axes: idle has no effect on what the cost computes"):
+        sweep(problem, grid, 1)
+    with pytest.raises(InputError, match="axes: unused has no effect on what init computes"):
+        sweep(problem, axes(learning_rate=[0.1], unused=[1.0, 2.0]), 1)
+    watched = {"scaled": Measure(lambda w, _, *, idle=1.0: idle * w[0])}
+    assert sweep(problem, grid, 1, measures=watched).scaled.shape == (1, 2, 2)
+
+
+def test_a_keyword_that_there_is_not_is_named_with_those_there_are(tmp_path):
+    misspelt = {"bach_size": 3}
+    with pytest.raises(InputError, match=r"takes 'bach_size'; .* Did you mean batch_size\?"):
+        sweep(BOWL, axes(learning_rate=[0.1]), 1, **misspelt)
+    with pytest.raises(
+        InputError, match=r"sweep: nothing takes 'bach_size'; expected one of .*root"
+    ):
+        compare({"a": (BOWL, misspelt)}, axes(learning_rate=[0.1]), 1)
+    for name in ("../x", "/x", "a/b", "", ".hidden", "a\nb", "c:x"):
+        with pytest.raises(InputError, match=r"compare: .* cannot be a name"):
+            compare({name: BOWL}, axes(learning_rate=[0.1]), 1, store=tmp_path / "s")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_signature_is_that_of_the_specification():
+    """A new field is a keyword of `sweep` without another line."""
+    names = [field.name for field in dataclasses.fields(Request)]
+    assert list(inspect.signature(sweep).parameters) == names
+    assert names[:3] == ["problem", "axes", "steps"]
+    assert {"optimizer", "batch_size", "store", "client"} < set(names)
+
+
+def test_an_equinox_module_as_it_is_and_taken_apart():
+    def mlp(key):
+        return eqx.nn.MLP(2, 1, 3, 1, key=key)
+
+    whole = Problem(init=mlp, cost=lambda m: jnp.mean(m(jnp.ones(2))) ** 2)
+    with pytest.raises(InputError, match=r"is not an array; .* eqx\.filter"):
+        sweep(whole, axes(learning_rate=[0.1]), 1)
+    _, static = eqx.partition(mlp(jax.random.key(0)), eqx.is_inexact_array)
+    parts = Problem(
+        init=lambda key: eqx.filter(mlp(key), eqx.is_inexact_array),
+        cost=lambda params: jnp.mean(eqx.combine(params, static)(jnp.ones(2))) ** 2,
+    )
+    cost = sweep(parts, axes(learning_rate=[0.1]), 1).cost[0]
+    assert cost[1] < cost[0]
+
+
+def test_streams_inside_of_a_transformation_say_where_to_call_them():
+    with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside of jit"):
+        jax.vmap(lambda seed: inspect.unwrap(runs.streams)(0, seed=seed).init)(jnp.arange(3))
+
+
+# Size before work
+
+
+def test_grids_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="axes: seed has more than 10,000,000 values"):
+        axes(seed=range(5_000_000_000))
+    many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
+    with pytest.raises(
+        InputError, match=r"1,000,000,000 runs need .* GiB of memory.* give a store"
+    ):
+        sweep(BOWL, many, 100)
+    with pytest.raises(InputError, match=r"1,000,000,000 runs are .* tiles, .* larger width"):
+        sweep(BOWL, many, 1, store=tmp_path / "s", width=64)
+    few = axes(learning_rate=[0.1], seed=range(1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**6, 10**6 - 9000, 9000))
+    with pytest.raises(
+        InputError, match=r"1,000 runs need .* KiB on disk, and .* has 8.8 KiB free"
+    ):
+        sweep(BOWL, few, 3, store=tmp_path / "s")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_parameters_than_memory_are_refused_before_they_are_drawn():
+    network_ = Network((784, 1_000_000, 1_000_000, 10))
+    problem = Problem(init=network_.init, cost=lambda p: jnp.mean(p[0].weights))
+    with pytest.raises(InputError, match=r"params: 1,000,79\d,\d+,\d+ numbers .* need 7.3 TiB"):
+        sweep(problem, axes(learning_rate=[0.1]), 1)

@@ -14,26 +14,15 @@ from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem
-from gdjax.sweeps import axes, params_of, sweep
-from gdjax.sweeps.plan import draft, fit
+from gdjax.sweeps import Specification, axes, params_of, sweep
+from gdjax.sweeps.drafting import draft, fit
 
 RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon differs altogether
-SETTINGS = {
-    "record_every": 10,
-    "root": 3,
-    "bound": 1e12,
-    "tolerance": 1e-5,
-    "until_settled": False,
-    "snapshot_every": None,
-    "batch_size": None,
-    "measures": None,
-    "optimizer": optax.sgd,
-}
 
 
 def work_of(problem, grid, steps=60, *, width=2, **changed):
-    devices = jax.local_devices()
-    return fit(draft(problem, grid, steps, devices=devices, **{**SETTINGS, **changed}), width)
+    what = Specification(problem, grid, steps, **{"record_every": 10, "root": 3, **changed})
+    return fit(draft(what, jax.local_devices()), width)
 
 
 def runs_of(grid, steps=60, *, problem=None, **changed):

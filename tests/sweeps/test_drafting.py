@@ -4,29 +4,16 @@ import math
 
 import jax
 import jax.numpy as jnp
-import optax
 import pytest
 from small_problems import network
 
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, plan
-from gdjax.sweeps.plan import cut, draft, fit
-
-SETTINGS = {
-    "optimizer": optax.sgd,
-    "batch_size": None,
-    "record_every": 1,
-    "snapshot_every": None,
-    "measures": None,
-    "root": 0,
-    "bound": 1e12,
-    "tolerance": 1e-5,
-    "until_settled": False,
-}
+from gdjax.sweeps import Specification, axes, drafting
+from gdjax.sweeps.drafting import cut, draft, fit
 
 
 def drafted(problem, grid, devices=4):
-    return draft(problem, grid, 5, devices=jax.local_devices()[:devices], **SETTINGS)
+    return draft(Specification(problem, grid, 5), jax.local_devices()[:devices])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +49,7 @@ def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
     work = drafted(problem, axes(learning_rate=[0.1], seed=range(512)), devices=2)
     assert 8000 < work.state_bytes < 8100
-    monkeypatch.setattr(plan, "SLAB_BYTES", 100_000)  # 12 runs fit
+    monkeypatch.setattr(drafting, "SLAB_BYTES", 100_000)  # 12 runs fit
     assert fit(work, None).slab.width == 8
 
 
@@ -75,10 +62,10 @@ def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch)
         cost=lambda w, x: jnp.mean(jnp.sin(jnp.sin(w * x) @ jnp.ones((64, 64)))),
         data=x,
     )
-    monkeypatch.setattr(plan, "SLAB_BYTES", 2**21)
+    monkeypatch.setattr(drafting, "SLAB_BYTES", 2**21)
     work = fit(drafted(problem, axes(learning_rate=[0.1], seed=range(4096))), None)
     assert least <= work.slab.width <= most
-    assert work.slab.width == plan.CROWDED or work.memory()[0] <= 1.25 * 2**21
+    assert work.slab.width == drafting.CROWDED or work.memory()[0] <= 1.25 * 2**21
 
 
 def test_nothing_large_is_allocated_to_find_out_whether_it_fits():

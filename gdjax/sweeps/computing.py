@@ -1,0 +1,201 @@
+"""A sweep's tiles, one after another, into a store or into memory.
+
+    for tile in unfinished:  arrays = work.compute(tile);  sink.write(tile, arrays)
+
+A tile is written while the next one is computed.
+"""
+
+import concurrent.futures
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from gdjax.interrupts import interruptible
+from gdjax.stores.layout import Layout
+from gdjax.stores.writing import Store
+from gdjax.sweeps import provenance, sizing
+from gdjax.sweeps.arrays import HEAVY, nbytes
+from gdjax.sweeps.tiles import Work
+
+
+def in_store(work: Work, path: str | Path) -> Any:
+    """Compute what a store lacks of a sweep; returns its Dataset."""
+    complete(
+        path,
+        work.layout(),
+        provenance.identity(work),
+        provenance.information(work),
+        partial(_compute, work),
+    )
+    from gdjax.stores.reading import open_dataset  # imports xarray: the first block need not wait
+
+    return open_dataset(path)
+
+
+def complete(
+    path: str | Path,
+    layout: Layout,
+    identity: Mapping[str, Any],
+    information: Mapping[str, Any],
+    compute: Callable[[Store], int],
+) -> None:
+    """Open a sweep's store, take damaged tiles out, and have the missing ones computed.
+
+    Args:
+        path: folder of the store.
+        layout: as for `Store`, as are the next two.
+        identity: what makes it the same sweep.
+        information: what else explains its numbers.
+        compute: computes what the store lacks; returns how many tiles that were.
+    """
+    with Store(path, layout, identity=identity, information=information) as held:
+        for damage in held.repair():
+            warnings.warn(f"{held.path} was damaged: {damage}", stacklevel=4)
+        sizing.check_disk(held.path, layout, float(np.mean(~held.finished())))
+        began = time.perf_counter()
+        computed = 1  # whatever ends it early has taken time, too
+        try:
+            computed = compute(held)
+        finally:
+            if computed:
+                spent = time.perf_counter() - began
+                held.annotate(seconds=float(held.attributes.get("seconds", 0)) + spent)
+
+
+def in_memory(work: Work, layout: Layout) -> Any:
+    """Compute a sweep; returns its Dataset.
+
+    Args:
+        work: what is computed.
+        layout: what is kept of it.
+    """
+    import xarray as xr
+
+    memory = Memory(work, layout)
+    began = time.perf_counter()
+    _compute(work, memory)
+    return xr.Dataset(
+        {n: (v.dims, memory.arrays[n], dict(v.attrs)) for n, v in layout.variables.items()},
+        {n: (c.dims, np.asarray(c.values), dict(c.attrs)) for n, c in layout.coordinates.items()},
+        {**provenance.information(work), "seconds": time.perf_counter() - began},
+    )
+
+
+def kept(work: Work, keep: int) -> Layout:
+    """A sweep's arrays in memory; without parameters, with a warning, where those are too many.
+
+    Args:
+        work: what is to be computed.
+        keep: bytes of parameters and snapshots that are kept.
+
+    Raises:
+        InputError: the arrays are more than this machine's memory.
+    """
+    layout = work.layout()
+    heavy = tuple(name for name in layout.variables if name.split(".")[0] in HEAVY)
+    size = nbytes(layout, heavy)
+    if size <= keep:
+        sizing.check_memory(layout)
+        return layout
+    light = {n: v for n, v in layout.variables.items() if n not in heavy}
+    used = {d for v in light.values() for d in v.dims}
+    layout = dataclasses.replace(
+        layout,
+        variables=light,
+        sizes={d: n for d, n in layout.sizes.items() if d in used},
+        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
+    )
+    sizing.check_memory(layout)
+    warnings.warn(
+        f"sweep: {size / 2**20:,.0f} MiB of parameters are more than keep = "
+        f"{keep / 2**20:,.0f} MiB and are left out; give a store, or a larger keep",
+        stacklevel=5,
+    )
+    return layout
+
+
+def _compute(work: Work, sink: Any) -> int:
+    """Compute all tiles that `sink` lacks; returns how many."""
+    missing = [tuple(int(i) for i in tile) for tile in np.argwhere(~sink.finished())]
+    per_tile = work.plan.steps * math.prod(work.box)
+    written = None
+    with (
+        interruptible() as stop,
+        concurrent.futures.ThreadPoolExecutor(1) as writer,
+        tqdm(
+            total=per_tile * len(missing),
+            unit="run-step",
+            unit_scale=True,
+            delay=1,
+            disable=None,
+            leave=False,
+        ) as bar,
+    ):
+        for number, tile in enumerate(missing):
+            bar.set_postfix_str(f"{number}/{len(missing)} tiles", refresh=False)
+
+            def watch(piece, number=number):
+                done = number * per_tile + piece.step * math.prod(work.box)
+                bar.update(max(0, done - bar.n))
+
+            arrays = work.compute(
+                tile,
+                load=partial(sink.load_checkpoint, tile),
+                save=partial(sink.save_checkpoint, tile),
+                watch=watch,
+                stop=stop.is_set,
+            )
+            if written is not None:
+                written.result()
+            if arrays is None:
+                raise KeyboardInterrupt
+            written = writer.submit(sink.write, tile, arrays)
+            if stop.is_set():
+                break
+        if written is not None:
+            written.result()
+        if stop.is_set():
+            raise KeyboardInterrupt
+    return len(missing)
+
+
+class Memory:
+    """A place for a sweep's arrays without a store."""
+
+    def __init__(self, work: Work, layout: Layout):
+        self.box, self.grid = work.box, work.sweep.axes.shape
+        self.tiles = layout.tiles
+        self.arrays = {
+            name: np.full(
+                [layout.sizes[d] for d in v.dims],
+                np.nan if v.fill_value is None else v.fill_value,
+                v.dtype,
+            )
+            for name, v in layout.variables.items()
+        }
+
+    def finished(self) -> np.ndarray:
+        return np.zeros(self.tiles, bool)
+
+    def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
+        return None
+
+    def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
+        """Nothing outlives the process."""
+
+    def write(self, tile: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> None:
+        box = tuple(
+            slice(i * n, min((i + 1) * n, size))
+            for i, n, size in zip(tile, self.box, self.grid, strict=True)
+        )
+        cropped = tuple(slice(s.stop - s.start) for s in box)
+        for name, whole in self.arrays.items():
+            whole[box] = arrays[name][cropped]

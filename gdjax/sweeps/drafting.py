@@ -1,0 +1,156 @@
+"""What is decided before any work: whether a sweep can be done, and in slabs of which width.
+
+    width = as many runs as fill a device's cache with their states, fewer if memory is short
+
+The choice depends on the program and the device's memory, never on timings: the width decides the
+last bits of the results.
+
+>>> cut((12, 8), 96), cut((12, 64), 128), cut((4096,), 128)
+((12, 8), (12, 8), (128,))
+"""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache, partial
+
+import jax
+import numpy as np
+
+from gdjax import machine, runs
+from gdjax.descent.batches import Order
+from gdjax.errors import InputError
+from gdjax.problems.checks import check, check_measures, found_mean
+from gdjax.problems.problem import declared, given_to
+from gdjax.sweeps import sizing
+from gdjax.sweeps.keywords import by_role, check_effect, check_update, traced
+from gdjax.sweeps.specification import Specification
+from gdjax.sweeps.tiles import Work
+
+SLAB_BYTES = 2**24  # memory for the states of one CPU device's runs: about its cache
+WIDEST = 4096  # runs a device at most
+CROWDED = 32  # runs a device that are tried first; more if they leave a cache half empty
+
+
+def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
+    """A sweep that has been found to work, its slab still of one run a device.
+
+    Args:
+        specification: what is swept.
+        devices: what it is computed on.
+
+    Raises:
+        InputError: a problem, measures or an optimizer that cannot be descended, watched or used;
+            an axis that cannot be swept or has no effect; a run that no device has memory for.
+    """
+    problem, grid, assigned = specification.problem, specification.axes, specification.roles
+    slab = runs.Slab(1, tuple(devices))
+    work = Work(specification, slab, box=(1,) * len(grid.shape))
+    check_effect(work.begun.idle, "init")
+    params, state = work.begun.shapes
+    limit = min(map(runs.memory_limit, slab.devices))
+    sizing.check_params(params, limit)
+    if specification.batch_size is not None:
+        order = (runs.streams(specification.root).order,)
+        Order(order, problem.samples, specification.batch_size)
+    first = {
+        axis: values[0].item()
+        for along in grid.dimensions.values()
+        for axis, values in along.items()
+    }
+    settings = by_role(assigned, first)
+    # A real starting point: whether the cost is a mean over samples shows only in its values.
+    start = params
+    if problem.data is not None and not found_mean(problem, settings["cost"]):
+        begin = jax.jit(partial(problem.begin, **settings["init"]))
+        start, _ = begin(runs.streams(specification.root).init)
+    check(problem, start, settings["cost"], state=state)
+    check_measures(specification.watched, params, settings["cost"], state=state)
+    filled = {"key": jax.random.key(0), "step": np.int32(0), "state": state}
+    filled = {name: filled[name] for name in given_to(problem.cost)}
+
+    def cost(params, data, filled, **swept):
+        sample = () if problem.data is None else (data,)
+        return problem.cost(params, *sample, **filled, **swept)
+
+    idle = traced(cost, "cost", assigned, grid, params, problem.data, filled).idle
+    others = [m.function for m in specification.watched.values()]
+    others += [] if problem.evaluation is None else [problem.evaluation]
+    taken = {keyword for function in others for keyword in declared(function)}
+    check_effect(tuple(axis for axis in idle if assigned[axis].keyword not in taken), "the cost")
+    check_update(specification.optimizer, assigned, grid, params)
+    sizing.check_state(work.state_bytes, limit)
+    return work
+
+
+def fit(work: Work, width: int | None) -> Work:
+    """Choose the slab: as wide as asked, or as fills a cache, narrower if memory is short.
+
+    Raises:
+        InputError: a width that was asked for does not fit in memory, or not even one run does.
+    """
+    devices = work.slab.devices
+    shape = work.sweep.axes.shape
+    limit = min(runs.memory_limit(device) for device in devices)
+    if devices[0].platform == "cpu":
+        limit //= len(devices)  # they share the host's
+        budget = SLAB_BYTES
+    else:
+        budget = limit // 64
+    fitting = 2 ** int(np.log2(max(budget // work.state_bytes, 1)))
+    most = width or min(fitting, WIDEST)
+    wanted = min(most, CROWDED) if width is None else width
+    widened = width is not None
+    if width is not None:
+        sizing.check_width(width, work.state_bytes, limit)
+    while True:
+        box = cut(shape, wanted * len(devices))
+        wide = width or -(-math.prod(box) // len(devices))
+        work = dataclasses.replace(work, slab=runs.Slab(wide, devices), box=box)
+        scratch, need = work.memory()
+        if need > limit:
+            widened = True
+            if width is not None or wide == 1:
+                raise InputError(
+                    f"width = {wide}: a slab needs {need / 2**20:,.0f} MiB a device, which has "
+                    f"{limit / 2**20:,.0f}; "
+                    + (
+                        "choose a smaller width"
+                        if wide > 1
+                        else "take fewer samples, a smaller batch_size or fewer snapshots"
+                    )
+                )
+            wanted = wide // 2
+            continue
+        # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
+        # took 2.4 times as long 4,096 at a time as 256 at a time.
+        room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
+        if widened or wanted == most or room == 1 or math.prod(box) == math.prod(shape):
+            sizing.check_tiles(shape, box)
+            sizing.check_slab(work.layout(), work.slab.runs)
+            return work
+        wanted, widened = min(most, wanted * room), True
+
+
+@lru_cache
+def mention_cores() -> None:
+    """Say once what a CPU's other cores would gain."""
+    cores = machine.cores()
+    devices = jax.local_devices()
+    if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
+        warnings.warn(
+            f"sweep runs on one CPU device; with jax.config.update('jax_num_cpu_devices', {cores}) "
+            f"before the first use of JAX it would use all {cores} cores, up to {cores} times as "
+            f"fast",
+            stacklevel=4,
+        )
+
+
+def cut(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Lengths of a box of at most `most` runs: the longest side is halved until it fits."""
+    box = list(shape)
+    while math.prod(box) > most:
+        longest = max(range(len(box)), key=box.__getitem__)
+        box[longest] = -(-box[longest] // 2)
+    return tuple(box)

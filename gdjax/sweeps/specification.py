@@ -1,0 +1,282 @@
+"""A sweep as a value: what is swept, said once for all who have to do with it.
+
+    specification = problem, axes, steps, settings      request = specification, where, on what
+
+`sweep`, `compare`, `resume`, `replay`, a cluster's workers and the record in a store share it. A
+field that is added to `Specification` is a keyword of `sweep` from then on, is checked here and
+stands in every record; only the place that uses it is left to be written.
+
+>>> from gdjax import problems
+>>> from gdjax.sweeps.axes import axes
+>>> what = Specification(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1], seed=[0, 1]), 100)
+>>> what.axes.runs, what.roles["learning_rate"].role
+(2, 'optimizer')
+"""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from gdjax.descent import driving
+from gdjax.descent.descent import check_counts, check_limits
+from gdjax.errors import InputError
+from gdjax.problems.problem import Measure, Problem
+from gdjax.sweeps import arrays
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.keywords import Role, check_arguments, roles
+
+KEEP = 2**30  # bytes of parameters kept in memory without a store
+
+
+@dataclass(frozen=True, eq=False)
+class Specification:
+    """What makes a sweep the same sweep, in the order of `sweep`'s arguments.
+
+    Args:
+        problem: what to minimise.
+        axes: the grid: `gd.axes(learning_rate=[...], seed=range(8))`. An axis is `seed`,
+            `data_seed`, or a keyword of the problem's `init`, its `cost` or the optimizer factory.
+        steps: how many steps each run takes.
+        optimizer: called inside the program with the axes it names. Fix other arguments with
+            `functools.partial(optax.sgd, momentum=0.9)`.
+        batch_size: samples a step; None takes the whole training set. All runs see the same order
+            of mini-batches unless `data_seed` is an axis.
+        record_every: steps from one record to the next.
+        snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
+            `record_every`; None keeps the final ones only.
+        measures: what to watch besides the cost; the problem's own if None.
+        root: seed of the whole study.
+        bound: a cost above it counts as diverged.
+        tolerance: gradient norms up to it count as zero in the outcome.
+        until_settled: a whole-set run whose gradient counts as zero at a record stops there, and
+            the sweep ends when every run has stopped or diverged; records after it repeat the last.
+
+    Raises:
+        InputError: an argument of a type or a value that cannot work, or axes that nothing takes.
+    """
+
+    problem: Problem
+    axes: Axes
+    steps: int
+    optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
+    batch_size: int | None = None
+    record_every: int = 1
+    snapshot_every: int | None = None
+    measures: Mapping[str, Measure] | None = None
+    root: int = 0
+    bound: float = 1e12
+    tolerance: float = 1e-5
+    until_settled: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.problem, Problem):
+            raise InputError(f"problem = {self.problem!r:.80}, expected a gdjax.Problem")
+        if not isinstance(self.axes, Axes):
+            raise InputError(f"axes = {self.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
+        check_counts(
+            self.problem, self.steps, self.batch_size, self.record_every, self.snapshot_every
+        )
+        check_limits(self.bound, self.tolerance)
+        if not _whole(self.root, 0, 2**32 - 1):
+            raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
+        if not isinstance(self.until_settled, bool | np.bool_):
+            raise InputError(f"until_settled = {self.until_settled!r:.80}, expected True or False")
+        _check_measures(self.measures)
+        object.__setattr__(self, "optimizer", same_for_equal(self.optimizer))
+        check_arguments(self.optimizer, self.roles)
+        if "data_seed" in self.roles and self.batch_size is None:
+            raise InputError(
+                "axes: data_seed decides the order of mini-batches, but batch_size is None; give a "
+                "batch size or leave the axis out"
+            )
+        _check_rates(self)
+        _check_survival(self.axes)
+        _check_names(self.axes, self.watched)
+
+    @cached_property
+    def watched(self) -> dict[str, Measure]:
+        """The measures by name: those given, or the problem's."""
+        return dict(self.problem.measures if self.measures is None else self.measures)
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """Which keyword each axis sets."""
+        return roles(self.problem, self.axes, self.optimizer)
+
+    @property
+    def plan(self) -> driving.Plan:
+        """Which steps are taken, recorded and kept."""
+        return driving.Plan(
+            first=0,
+            steps=self.steps,
+            record_every=self.record_every,
+            snapshot_every=self.snapshot_every,
+            cadence={name: measure.every for name, measure in self.watched.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Request(Specification):
+    """A specification, and where and on what it is to be computed.
+
+    Args:
+        store: folder of a Zarr store. What it already holds of this sweep is not computed again.
+        width: runs a device computes at a time. None takes the store's, or chooses by memory.
+        devices: what to compute on; None takes all local devices.
+        keep: bytes of parameters and snapshots that are kept in memory without a store; more are
+            left out, with a warning.
+        client: a Dask client, whose workers then compute the tiles of `store`.
+
+    Raises:
+        InputError: as for `Specification`.
+    """
+
+    store: str | Path | None = None
+    width: int | None = None
+    devices: Sequence[jax.Device] | None = None
+    keep: int = KEEP
+    client: Any = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.store is not None and not isinstance(self.store, str | os.PathLike):
+            raise InputError(f"store = {self.store!r:.80}, expected the path of a folder")
+        if self.width is not None and not _whole(self.width, 1):
+            raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
+        if not _whole(self.keep, 0):
+            raise InputError(f"keep = {self.keep!r:.80}, expected a number of bytes, such as 2**30")
+        if self.client is not None and (self.store is None or self.devices is not None):
+            raise InputError(
+                "client: needs a store that all workers can reach, store=..., and the workers have "
+                "devices of their own: leave devices out"
+            )
+        if self.devices is not None:
+            _check_devices(self.devices)
+
+    @property
+    def specification(self) -> Specification:
+        """What is swept, without where and on what."""
+        return Specification(**{f.name: getattr(self, f.name) for f in fields(Specification)})
+
+
+def check_keywords(given: Iterable[str]) -> None:
+    """Make sure that all keywords are those of a request.
+
+    Raises:
+        InputError: one is not; the message lists those there are.
+    """
+    known = [field.name for field in fields(Request)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"sweep: nothing takes {name!r}; expected one of {', '.join(known)}.{hint}"
+            )
+
+
+def same_for_equal(optimizer: Callable) -> Callable:
+    """One object for all `functools.partial`s of equal content, so that none compiles again.
+
+    Examples:
+        >>> import optax
+        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
+        >>> made[0] is made[1]
+        True
+    """
+    if not isinstance(optimizer, partial):
+        return optimizer
+    # 1 == 1.0 == True, but they are not the same to an optimizer.
+    keywords = tuple((name, type(v), v) for name, v in sorted(optimizer.keywords.items()))
+    try:
+        return _partial(optimizer.func, optimizer.args, keywords)
+    except TypeError:  # something in it has no hash
+        return optimizer
+
+
+@lru_cache(maxsize=64)
+def _partial(function, arguments, keywords):
+    return partial(function, *arguments, **{name: value for name, _, value in keywords})
+
+
+def _whole(value, least, most=np.inf):
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and least <= value <= most
+
+
+def _check_measures(measures):
+    if measures is None:
+        return
+    if not isinstance(measures, Mapping):
+        raise InputError(
+            f"measures = {measures!r:.80}, expected a mapping of names to gdjax.Measure, such as "
+            f"{{'size': gd.Measure(lambda params, data: ...)}}"
+        )
+    for name, measure in measures.items():
+        if not isinstance(name, str) or not isinstance(measure, Measure):
+            raise InputError(
+                f"measures: {name!r:.80} = {measure!r:.80}, expected a name with a gdjax.Measure"
+            )
+
+
+def _check_devices(devices):
+    if isinstance(devices, str) or not isinstance(devices, Sequence):
+        raise InputError(
+            f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
+        )
+    if not devices:
+        raise InputError("devices: none given; leave it out to take all local devices")
+    for device in devices:
+        if not isinstance(device, jax.Device):
+            raise InputError(
+                f"devices: {device!r:.80} is no device; expected some of jax.local_devices()"
+            )
+
+
+def _check_rates(specification):
+    """Make sure that learning rates go downhill."""
+    for dimension in specification.axes.dimensions.values():
+        for axis, values in dimension.items():
+            swept = specification.roles[axis] == ("optimizer", "learning_rate")
+            if swept and np.any(values <= 0):
+                raise InputError(
+                    f"axes: {axis} = {values[values <= 0][0]}, expected numbers above 0: a step "
+                    f"goes against the gradient"
+                )
+
+
+def _check_survival(axes):
+    """Make sure that values survive in the type that the program computes in."""
+    for name, values in ((n, v) for along in axes.dimensions.values() for n, v in along.items()):
+        if name in ("seed", "data_seed"):
+            continue
+        dtype = jax.dtypes.canonicalize_dtype(values.dtype)
+        with np.errstate(over="ignore"):
+            kept = values.astype(dtype)
+        lost = ~np.isfinite(kept) | ((kept == 0) != (values == 0))
+        if values.dtype.kind == "i":
+            lost |= kept != values
+        if lost.any():
+            raise InputError(
+                f"axes: {name} = {values[lost][0]} does not fit in {dtype}; run the sweep under "
+                f"jax.enable_x64, or choose values of a more usual size"
+            )
+
+
+def _check_names(axes, watched):
+    """Make sure that no axis and no measure takes the name of an array that the sweep has."""
+    names = {*axes.names, *axes.dimensions}
+    own = {*arrays.OWN, *arrays.HEAVY}
+    for name in (*names & {*own, *watched}, *watched.keys() & own):
+        what, remedy = "measures", "give the measure another name"
+        if name in names:
+            what, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
+        raise InputError(f"{what}: {name} is an array that the sweep has already; {remedy}")

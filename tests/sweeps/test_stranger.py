@@ -1,0 +1,200 @@
+"""A store from a stranger: what its record says is compared with tables, and never done."""
+
+import copy
+import dataclasses
+import functools
+import json
+import os
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+from small_problems import network
+
+import gdjax as gd
+from gdjax.data import sets
+from gdjax.descent import warmup_cosine
+from gdjax.errors import StoreError
+from gdjax.sweeps import factories, provenance, run_of
+
+AT = {"learning_rate": 0.1, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stranger") / "s"
+    gd.sweep(gd.problems.bowl([1.0, 4.0]), gd.axes(learning_rate=[0.1], seed=[0, 1]), 2, store=path)
+    return path
+
+
+@pytest.fixture
+def says(path, monkeypatch):
+    """Change what the store's record says."""
+    attributes = provenance.read_attributes(path)
+
+    def change(**changed):
+        altered = copy.deepcopy(attributes)
+        altered["identity"] |= changed
+        monkeypatch.setattr(provenance, "read_attributes", lambda _: altered)
+
+    return change
+
+
+@pytest.fixture
+def nothing_is_run(monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "system", done.append)
+    before = set(sys.modules)
+    yield
+    assert not done
+    assert "this" not in set(sys.modules) - before
+
+
+OPTIMIZERS = [
+    {"module": "os", "name": "system", "keywords": {"command": "touch x"}},
+    {"name": "os.system", "keywords": {"command": "touch x"}},
+    {"name": "this.anything", "keywords": {}},
+    {"name": "optax.chain", "keywords": {}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": "touch x"}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": [1.0]}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": 0.1, "unheard_of": 1}},
+    {"name": "optax.sgd", "keywords": {"accumulator_dtype": "object"}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": {"name": "os.system", "keywords": {}}}},
+    {
+        "name": "optax.sgd",
+        "keywords": {
+            "learning_rate": {
+                "name": "gdjax.warmup_cosine",
+                "keywords": {"learning_rate": 1.0, "warmup_steps": 9, "total_steps": 2},
+            }
+        },
+    },
+    {"name": "optax.adamw", "keywords": {"mask": {"text": "<function>"}}},
+    {"name": ["optax.sgd"], "keywords": {}},
+    {"name": "optax.sgd", "keywords": []},
+    "optax.sgd",
+    None,
+]
+
+
+@pytest.mark.usefixtures("nothing_is_run")
+@pytest.mark.parametrize("said", OPTIMIZERS, ids=str)
+def test_an_optimizer_is_one_of_the_table_or_has_to_be_given(path, says, said):
+    says(optimizer=said)
+    for call in (gd.replay, lambda store, at: gd.resume(store)):
+        with pytest.raises(StoreError) as caught:
+            call(path, AT)
+        assert "\n" not in str(caught.value)
+
+
+PROBLEMS = [
+    "user's own",
+    None,
+    3,
+    {"problem": "datasets"},
+    {"problem": "__builtins__"},
+    {"problem": ["bowl"]},
+    {"problem": "bowl", "eigenvalues": "1.0"},
+    {"problem": "bowl", "eigenvalues": [1.0, True]},
+    {"problem": "bowl", "eigenvalues": [1.0, 4.0], "minimum": [0.0]},
+    {"problem": "bowl", "eigenvalues": [1.0, 4.0], "basis": [[1.0]]},
+    {"problem": "function", "name": "os.system"},
+    {"problem": "function", "name": ["himmelblau"]},
+    {"problem": "digits", "name": "../../x"},
+    {"problem": "digits", "name": "mnist5k", "data_dir": "/tmp/x"},
+    {"problem": "digits", "name": "mnist5k", "widths": [10**12]},
+    {"problem": "digits", "name": "mnist5k", "widths": [1.5]},
+    {"problem": "digits", "name": "mnist5k", "activation": "__import__"},
+    {"problem": "few_digits", "name": "mnist5k", "samples": -1},
+]
+
+
+@pytest.mark.usefixtures("nothing_is_run")
+@pytest.mark.parametrize("said", PROBLEMS, ids=str)
+def test_a_problem_is_one_of_the_table_or_has_to_be_given(path, says, said):
+    says(problem=said)
+    for call in (gd.replay, run_of, lambda store, at: gd.minima.census_of(store)):
+        with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:
+            call(path, AT)
+        assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_downloaded_because_a_record_says_so(monkeypatch):
+    monkeypatch.setattr(sets, "prepare", lambda *_, **__: pytest.fail("downloads"))
+    monkeypatch.setattr(sets, "available", lambda *_: [])
+    said = {"problem": "digits", "name": "fashion_mnist", "hash": "0" * 16}
+    with pytest.raises(StoreError, match="'fashion_mnist', which is not at hand, and nothing is"):
+        factories.problem_from(said, "s")
+
+
+def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
+    digits = gd.problems.digits("mnist5k", widths=(2,), samples=10)
+    said = dict(digits.provenance)
+    assert factories.problem_from(said, "s").provenance == said
+    with pytest.raises(StoreError, match=r"digits had hash = '0+', .* the data set has changed"):
+        factories.problem_from({**said, "hash": "0" * 16}, "s")
+    says(data_hash="0" * 16)
+    for call in (gd.replay, run_of, lambda store, at: gd.minima.census_of(store)):
+        with pytest.raises(StoreError, match="its sweep had other data than this problem"):
+            call(path, AT)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"axes": []},
+        {"axes": {"seed": [0, 1]}},
+        {"axes": {"seed": {"seed": ["x"]}}},
+        {"axes": {"seed": {"seed": [[0]]}}},
+        {"axes": {"seed": {"seed": []}}},
+        {"steps": "3"},
+        {"steps": 10**20},
+        {"batch_size": -1},
+        {"root": 2**40},
+        {"slab": {"width": 0, "devices": 1}},
+        {"slab": 3},
+        {"bound": "x"},
+        {"tolerance": None},
+        {"until_settled": 1},
+        {"record_every": 0},
+        {"snapshot_every": "1"},
+        {"measures": {"os.system": {"every": 1}}},
+        {"measures": [1]},
+        {"samples": "\x1b[31m"},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("as_users_have_it")
+def test_a_record_that_no_sweep_has(path, says, changed):
+    says(**changed)
+    with pytest.raises(StoreError):
+        gd.replay(path, AT)
+
+
+def test_what_is_in_the_tables_comes_back():
+    """Every optimiser of the table can be described, made again and used."""
+    for name, factory in factories.OPTIMIZERS.items():
+        described = factories.describe(factory)
+        assert described == {"name": name, "keywords": {}}
+        assert factories.optimizer_from(described, "s") is factory
+    text = {"name": "optax.adam", "keywords": {"eps": 1e-3, "mu_dtype": "bfloat16"}}
+    made = factories.optimizer_from(text, "s")(learning_rate=0.1)
+    memory = jax.eval_shape(made.init, np.zeros(2, np.float32))
+    assert memory[0].mu.dtype == "bfloat16"
+    rate = warmup_cosine(1.0, 2, 6, end=0.1)
+    described = factories.describe(functools.partial(optax.sgd, learning_rate=rate))
+    again = factories.optimizer_from(json.loads(json.dumps(described)), "s")
+    assert again.keywords == {"learning_rate": rate}
+    infinite = {"name": "optax.sgd", "keywords": {"momentum": "inf"}}
+    assert factories.optimizer_from(infinite, "s").keywords == {"momentum": float("inf")}
+
+
+def test_a_given_problem_must_have_the_sweeps_data(tmp_path):
+    problem = network()
+    gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, optimizer=optax.sgd)
+    other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
+    assert run_of(tmp_path, {"learning_rate": 0.1}, problem).step.tolist() == [1]
+    with pytest.raises(StoreError, match="its sweep had other data than this problem"):
+        run_of(tmp_path, {"learning_rate": 0.1}, other)
