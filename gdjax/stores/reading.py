@@ -179,14 +179,21 @@ class Stored:
             if problem:
                 found.append(Damage(file, problem, tile))
             else:
-                flags[tile] = array.decode(raw).flat[0]
+                flags[tile] = self._flag(tile, raw)
         return flags, found
+
+    def _flag(self, tile: tuple[int, ...], raw: bytes) -> int:
+        """The origin of all runs of a tile, 0 where they have none, or none of this store."""
+        lengths = [slice(s.stop - s.start) for s in self.contents.box(tile)]
+        values = np.unique(self.contents.flags.decode(raw)[tuple(lengths)])
+        known = len(values) == 1 and values[0] <= len(self.attributes["origins"])
+        return int(values[0]) if known else 0
 
     def finished_tile(self, tile: tuple[int, ...]) -> bool:
         """Say whether one tile has been written. One with a damaged flag counts as not written."""
         array = self.contents.flags
         raw, problem = self.chunk(array, tile)
-        return not problem and bool(array.decode(raw).flat[0])
+        return not problem and self._flag(tile, raw) > 0
 
     def chunk(self, array: ChunkedArray, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
         """Read the file of one chunk and say what is wrong with it, None if nothing is."""

@@ -1,0 +1,365 @@
+"""Mutants of whole stores: names, numbers, types, nesting, lengths, links, codecs, records.
+
+A mutation changes a store's files in memory, and makes its digests right again.
+"""
+
+import contextlib
+import copy
+import json
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from gdjax.stores import checkpoint
+from gdjax.stores.contents import serialise
+from gdjax.stores.format import seal
+
+TEXTS = (
+    "../victim",
+    "/etc/passwd",
+    "..",
+    "",
+    "a/b",
+    "a\\b",
+    "\x1b[2J\x07",
+    "line\nbreak",
+    "\ud800",
+    "x" * 300,
+    "os",
+    "builtins",
+    "__import__",
+    "NaN",
+    "inf",
+    "cost",
+    "finished",
+    "zarr.json",
+    "file:///etc/passwd",
+    "adam",
+    "user's own",
+)
+NUMBERS = (0, -1, 1, 2, 7, 255, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, 3.0)
+OTHERS = (None, True, [], {}, "text", 3, 2.5, [1, 2], {"a": 1})
+CODECS = (
+    [{"name": "gzip", "configuration": {"level": 9}}],
+    [{"name": "bytes", "configuration": {"endian": "big"}}, {"name": "crc32c"}],
+    [{"name": "bytes", "configuration": {"endian": "little"}}],
+    [{"name": "vlen-utf8"}],
+    [{"name": "numcodecs.pickle", "configuration": {}}],
+    [{"name": "numcodecs.python"}, {"name": "crc32c"}],
+    [{"name": "zstd", "configuration": {"level": 22, "checksum": False}}],
+    [{"name": "transpose", "configuration": {"order": [0]}}],
+    [{"name": "sharding_indexed", "configuration": {"chunk_shape": [1]}}],
+    [{"name": "os.system"}],
+    [],
+)
+DTYPES = ("string", "object", "O", "r16", "complex64", "float128", "int128", "<U5", "datetime64",
+          {"name": "numpy.datetime64", "configuration": {"unit": "s", "scale_factor": 1}},
+          {"name": "struct", "configuration": {}}, "void", "float16", "int64", "bool")  # fmt: skip
+FACTORIES = (
+    {"module": "os", "name": "system", "keywords": {"command": "touch victim"}},
+    {"module": "subprocess", "name": "run", "keywords": {"args": "touch victim"}},
+    {"module": "builtins", "name": "exec", "keywords": {}},
+    {"module": "builtins", "name": "eval", "keywords": {"source": "open('victim', 'w')"}},
+    {"module": "optax", "name": "__loader__", "keywords": {}},
+    {"module": "optax", "name": "os.system", "keywords": {"command": "touch victim"}},
+    {"module": "optax.os", "name": "system", "keywords": {"command": "touch victim"}},
+    {"module": "optax", "name": "sgd", "keywords": {"nonsense": 1}},
+    {"module": "optax", "name": "sgd", "keywords": {"learning_rate": "touch victim"}},
+    {"module": "optax", "name": "sgd", "keywords": {"momentum": {"text": "lambda: 1"}}},
+    {"module": "antigravity", "name": "fly", "keywords": {}},
+    {"module": "optax", "name": "chain", "keywords": {}},
+)
+PROBLEMS = (
+    {"problem": "__loader__"},
+    {"problem": "open", "file": "victim", "mode": "w"},
+    {"problem": "os.system", "command": "touch victim"},
+    {"problem": "digits", "data": "../victim"},
+    {"problem": "digits", "data": "http://127.0.0.1/victim"},
+    {"problem": "bowl"},
+    {"problem": "bowl", "eigenvalues": "touch victim"},
+    {"problem": "bowl", "eigenvalues": [1.0] * 5},
+    {"problem": "bowl", "eigenvalues": [1.0, 9.0], "minimum": [0.0, 0.0], "__class__": "os"},
+    {"problem": "bowl", "eigenvalues": [1.0, float(2**60)]},
+    {"problem": "function", "name": "../victim"},
+    "user's own",
+    3,
+)
+
+
+# What a mutant is made of
+
+
+class Files(dict):
+    """A store in memory: what its files hold; a Path is a link, None a folder."""
+
+    def root(self):
+        return json.loads(self["zarr.json"])
+
+    def put_root(self, root):
+        """Write a root with a digest that is right, whatever it holds."""
+        with contextlib.suppress(Exception):
+            self["zarr.json"] = seal(root)
+            return
+        self["zarr.json"] = json.dumps(root, indent=1).encode() + b"\n"
+
+
+def nodes(value, path=()):
+    """Every place in a document."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from nodes(item, (*path, key))
+
+
+def at(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+def leaves(root, kinds):
+    return [p for p in nodes(root) if p and isinstance(at(root, p), kinds)]
+
+
+def replaced(root, path, value):
+    root = copy.deepcopy(root)
+    at(root, path[:-1])[path[-1]] = value
+    return root
+
+
+def chunks(files):
+    return sorted(name for name in files if "/c" in name)
+
+
+def sealed_chunk(raw):
+    return raw + google_crc32c.value(raw).to_bytes(4, "little")
+
+
+def as_files(path: Path) -> Files:
+    return Files(
+        (str(file.relative_to(path)), file.read_bytes())
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != "lock"
+    )
+
+
+def write(files: Files, path: Path) -> None:
+    path.mkdir()
+    for name, what in files.items():
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if what is None:
+            file.mkdir()
+            (file / "within").write_text("something")
+        elif isinstance(what, Path):
+            file.symlink_to(what)
+        else:
+            file.write_bytes(what)
+
+
+# Kinds of mutants: each changes the files of a store
+
+
+def number(files, rng):
+    root = files.root()
+    path = rng.choice(leaves(root, int | float))
+    files.put_root(replaced(root, path, rng.choice(NUMBERS)))
+
+
+def kind_of_value(files, rng):
+    root = files.root()
+    path = rng.choice([p for p in nodes(root) if p])
+    files.put_root(replaced(root, path, copy.deepcopy(rng.choice(OTHERS))))
+
+
+def text(files, rng):
+    root = files.root()
+    files.put_root(replaced(root, rng.choice(leaves(root, str)), rng.choice(TEXTS)))
+
+
+def key(files, rng):
+    root = files.root()
+    path = rng.choice([p for p in nodes(root) if p and isinstance(p[-1], str)])
+    mapping = at(root, path[:-1])
+    value = mapping.pop(path[-1])
+    if rng.random() < 0.7:
+        mapping[rng.choice(TEXTS)] = value
+    files.put_root(root)
+
+
+def nesting(files, rng):
+    root = files.root()
+    path = rng.choice([p for p in nodes(root) if p])
+    value = at(root, path)
+    deep = rng.choice((30, 500, 100_000))
+    if deep < 1000:
+        for _ in range(deep):
+            value = [value] if rng.random() < 0.5 else {"a": value}
+        files.put_root(replaced(root, path, value))
+    else:
+        files["zarr.json"] = b'{"a": ' * deep + b"1" + b"}" * deep
+
+
+def length(files, rng):
+    root = files.root()
+    found = [p for p in leaves(root, int) if {"shape", "chunk_shape", "sizes", "tile"} & set(p)]
+    change = rng.choice((lambda n: n + 1, lambda n: n - 1, lambda n: n * 2**33, lambda n: 0))
+    path = rng.choice(found)
+    many = [p for p in found if at(root, p) == at(root, path)] if rng.random() < 0.3 else [path]
+    new = change(at(root, path))
+    for p in many:
+        root = replaced(root, p, new)
+    files.put_root(root)
+
+
+def codec(files, rng):
+    root = files.root()
+    array = rng.choice(sorted(root["consolidated_metadata"]["metadata"]))
+    described = root["consolidated_metadata"]["metadata"][array]
+    described["codecs"] = rng.choice(CODECS)
+    files.put_root(root)
+    files[f"{array}/zarr.json"] = serialise(described)
+
+
+def dtype(files, rng):
+    root = files.root()
+    array = rng.choice(sorted(root["consolidated_metadata"]["metadata"]))
+    described = root["consolidated_metadata"]["metadata"][array]
+    new = rng.choice(DTYPES)
+    variables = root["attributes"]["identity"]["layout"]["variables"]
+    if array in variables and isinstance(new, str):
+        variables[array] = variables[array].replace(described["data_type"], new)
+    described["data_type"] = new
+    files.put_root(root)
+
+
+def name(files, rng):
+    """An array or a dimension renamed wherever it occurs."""
+    root = files.root()
+    arrays = root["consolidated_metadata"]["metadata"]
+    dims = sorted({d for a in arrays.values() for d in a["dimension_names"]})
+    old = rng.choice([*sorted(arrays), *dims])
+    new = rng.choice(TEXTS[:12])
+    raw = serialise(root).decode().replace(json.dumps(old), json.dumps(new))
+    for part in ((f"({old}", f"({new}"), (f" {old},", f" {new},"), (f" {old})", f" {new})")):
+        raw = raw.replace(*(json.dumps(p)[1:-1] for p in part))
+    files.put_root(json.loads(raw))
+
+
+def attribute(files, rng):
+    root = files.root()
+    array = rng.choice(sorted(root["consolidated_metadata"]["metadata"]))
+    attributes = root["consolidated_metadata"]["metadata"][array]["attributes"]
+    new = rng.choice(
+        (
+            {"scale_factor": 2.0, "add_offset": 1},
+            {"_FillValue": 0},
+            {"units": "days since 1900-01-01"},
+            {"units": "seconds"},
+            {"dtype": "object"},
+            {"coordinates": "../victim"},
+            {"comment": "x" * 10**6},
+            {"flag_values": [{}]},
+        )
+    )
+    attributes.update(new)
+    files.put_root(root)
+
+
+def optimizer(files, rng):
+    root = files.root()
+    root["attributes"]["identity"]["optimizer"] = rng.choice(FACTORIES)
+    files.put_root(root)
+
+
+def problem(files, rng):
+    root = files.root()
+    root["attributes"]["identity"]["problem"] = rng.choice(PROBLEMS)
+    files.put_root(root)
+
+
+def link(files, rng, victim):
+    chosen = rng.choice(sorted(files))
+    if rng.random() < 0.4 and "/" in chosen:  # the whole folder
+        folder = chosen.split("/")[0]
+        for file in [f for f in files if f.startswith(f"{folder}/")]:
+            del files[file]
+        files[folder] = victim.parent
+    else:
+        files[chosen] = rng.choice((victim, victim.parent, Path(chosen).name and Path("missing")))
+
+
+def folder(files, rng):
+    files[rng.choice(sorted(files))] = None
+
+
+def file_for_folder(files, rng):
+    chosen = rng.choice(sorted({f.split("/")[0] for f in files if "/" in f}))
+    for file in [f for f in files if f.startswith(f"{chosen}/")]:
+        del files[file]
+    files[chosen] = b"a file"
+
+
+def numbers_of_a_chunk(files, rng):
+    chosen = rng.choice(chunks(files))
+    raw = files[chosen][:-4]
+    files[chosen] = sealed_chunk(
+        rng.choice((rng.randbytes(len(raw)), bytes(len(raw)), b"\xff" * len(raw)))
+    )
+
+
+def length_of_a_chunk(files, rng):
+    chosen = rng.choice(chunks(files))
+    raw = files[chosen][:-4]
+    files[chosen] = sealed_chunk(rng.choice((raw[:-1], raw + raw, raw * 1000, b"", raw[:8])))
+
+
+def gone(files, rng):
+    del files[rng.choice(sorted(files))]
+
+
+def kept(files, rng):
+    """A checkpoint that says something else, its digest right."""
+    chosen = next(f for f in files if "/checkpoints/" in f)
+    arrays, meta = checkpoint.unpack(files[chosen])
+    what = rng.randrange(7)
+    one = rng.choice(sorted(arrays))
+    if what == 0:
+        arrays[rng.choice(TEXTS[:6])] = arrays.pop(one)
+    elif what == 1:
+        arrays[one] = rng.choice((arrays[one].astype("f8"), arrays[one].astype("i2"), np.ones(3)))
+    elif what == 2:
+        arrays[one] = np.ones((2, *arrays[one].shape), arrays[one].dtype)
+    elif what == 3:
+        meta[rng.choice(sorted(meta))] = copy.deepcopy(rng.choice(OTHERS))
+    elif what == 4:
+        meta["step"] = rng.choice((-1, 0, 3, 10**6, 2**70, 1.5))
+    elif what == 5:
+        meta.pop(rng.choice(sorted(meta)))
+    else:
+        arrays[one] = np.full_like(arrays[one], 2)
+    files[chosen] = checkpoint.pack(arrays, meta)
+
+
+def harmless(files, rng):
+    root = files.root()
+    what = rng.randrange(4)
+    if what == 0:
+        root["attributes"]["note"] = rng.choice(("fine", 3, [1, 2], {"a": "b"}))
+    elif what == 1:
+        array = root["consolidated_metadata"]["metadata"]["cost"]
+        array["attributes"]["long_name"] = rng.choice(("price", "cost of a step"))
+        files["cost/zarr.json"] = serialise(array)
+    elif what == 2:
+        files["notes.txt"] = b"what this is about"
+    else:
+        root["attributes"]["seconds"] = rng.random()
+    files.put_root(root)
+
+
+KINDS = (
+    number, kind_of_value, text, key, nesting, length, codec, dtype, name, attribute, optimizer,
+    problem, link, folder, file_for_folder, numbers_of_a_chunk, length_of_a_chunk, gone, kept,
+    harmless,
+)  # fmt: skip

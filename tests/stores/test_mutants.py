@@ -1,0 +1,28 @@
+"""Stores from strangers: whatever they say, they open or are refused, and nothing else happens."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("count", [80, pytest.param(2400, marks=pytest.mark.long)])
+def test_mutants_open_or_end_in_one_line(tmp_path, count):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
+        "JAX_COMPILATION_CACHE_DIR": str(HERE.parents[1] / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    # A process of its own: an audit hook stays as long as its process.
+    command = [sys.executable, str(HERE / "try_mutants.py"), str(count)]
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    print(run.stdout)
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr

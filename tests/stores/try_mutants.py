@@ -1,0 +1,253 @@
+"""Stores that mean harm or are broken: mutants of whole stores are used like any other store.
+
+    python tests/stores/try_mutants.py [how many]
+
+Each mutant is opened, verified, replayed and resumed. It opens, or ends in one line of a
+StoreError. An audit hook watches that nothing is run, imported or written outside the store.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+from mutants import KINDS, Files, as_files, harmless, kept, link, write
+
+from gdjax.errors import StoreError
+
+SECONDS = 120  # a mutant that takes longer hangs
+
+
+def originals(folder: Path) -> list[Files]:
+    """Two stores of the same sweep: one whole, one whose second tile has got halfway."""
+    from gdjax import problems
+    from gdjax.descent import driving
+    from gdjax.sweeps import axes, sweep, tiles
+
+    settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
+    grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
+    bowl = problems.bowl([1.0, 9.0])
+    driving.TICKS = 3  # several blocks even for so few steps
+    sweep(bowl, grid, 6, store=folder / "whole", **settings)
+    pieces, begun = tiles.Work.pieces, []
+
+    def interrupted(self, *arguments, **keywords):
+        begun.append(1)
+        for piece in pieces(self, *arguments, **keywords):
+            if len(begun) == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield piece
+
+    tiles.Work.pieces = interrupted
+    with contextlib.suppress(KeyboardInterrupt):
+        sweep(bowl, grid, 6, store=folder / "halfway", **settings)
+    tiles.Work.pieces = pieces
+    found = [as_files(folder / name) for name in ("whole", "halfway")]
+    assert any("/checkpoints/" in name for name in found[1])
+    return found
+
+
+class Watch:
+    """Notes what must not happen while a store is in use."""
+
+    RUNS = (
+        "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",
+        "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "urllib.Request",
+        "pickle.find_class", "webbrowser.open", "ftplib.connect", "os.startfile",
+    )  # fmt: skip
+    CHANGES = (
+        "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate",
+        "os.chmod", "os.chown", "shutil.rmtree", "shutil.move",
+    )  # fmt: skip
+
+    def __init__(self, allowed):
+        self.allowed = [os.path.realpath(path) for path in allowed]
+        self.noted: list[str] = []
+        self.on = False
+        self.known: set[str] = set()
+        sys.addaudithook(self.hook)
+
+    def hook(self, event, arguments):
+        if not self.on:
+            return
+        if event in self.RUNS:
+            self.noted.append(f"{event} {arguments!r:.200}")
+        elif event == "import" and arguments[0].split(".")[0] not in self.known:
+            self.noted.append(f"import {arguments[0]}")
+        elif event == "compile" and b"victim" in _bytes(arguments[0]):
+            self.noted.append(f"compile {arguments[0]!r:.200}")
+        elif event == "open":
+            path, _, flags = arguments
+            writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+            if isinstance(path, str | bytes) and (
+                (flags or 0) & writes or b"victim" in _bytes(path)
+            ):
+                self.check(event, path)
+        elif event in self.CHANGES:
+            at = arguments[-1] if isinstance(arguments[-1], int) and arguments[-1] > 2 else None
+            paths = (
+                arguments[:2] if event in ("os.rename", "shutil.move", "os.link") else arguments[:1]
+            )
+            if event == "os.symlink":
+                paths = arguments[1:2]
+            for path in paths:
+                if isinstance(path, str | bytes | os.PathLike):
+                    self.check(event, path, at)
+
+    def check(self, event, path, at=None):
+        path = os.fsdecode(path)
+        if at is not None and not path.startswith("/"):
+            path = f"{Path(f'/proc/self/fd/{at}').readlink()}/{path}"
+        head, tail = os.path.split(path)
+        # Opening follows a link; renaming and removing do not.
+        real = os.path.realpath(path) if event == "open" else f"{os.path.realpath(head)}/{tail}"
+        if not any(real == a or real.startswith(f"{a}/") for a in self.allowed):
+            self.noted.append(f"{event} {path!r} -> {real!r}")
+
+
+def _bytes(text):
+    return text if isinstance(text, bytes) else str(text).encode(errors="replace")
+
+
+def use(path: Path) -> None:
+    """All that is done with somebody's store."""
+    import gdjax as gd
+    from gdjax.stores import Tiles
+
+    gd.verify(path)
+    with gd.open_dataset(path) as dataset:
+        dataset.load()
+    with gd.open_dataset(path, skip_damaged=True) as dataset:
+        dataset.load()
+    Tiles(path).finished()
+    gd.sweeps.run_of(path, {"learning_rate": 0.01, "seed": 0})
+    gd.replay(path, {"learning_rate": 0.01, "seed": 0})
+
+
+def complete(path: Path) -> None:
+    import gdjax as gd
+
+    gd.resume(path)
+
+
+def remembered(problem_from):
+    """The same problem for the same record: what has been compiled is not compiled again."""
+    known = {}
+
+    def found(said, where):
+        key = json.dumps(said)
+        if key not in known:
+            known[key] = problem_from(said, where)
+        return known[key]
+
+    return found
+
+
+class Late(BaseException):
+    """A mutant takes too long."""
+
+
+def outcome(act, path) -> tuple[str, str]:
+    """How it ends, and the error's text."""
+
+    def late(*_):
+        raise Late
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    try:
+        act(path)
+    except StoreError as error:
+        said = str(error)
+        return ("StoreError" if said.isprintable() else "unprintable"), said
+    except BaseException as error:
+        return f"{type(error).__name__}", "".join(traceback.format_exception(error)[-4:])
+    finally:
+        signal.alarm(0)
+    return "opens", ""
+
+
+def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
+    """Try mutants of all kinds in turn, print a table; returns what must not have happened."""
+    from gdjax.sweeps import provenance
+
+    provenance.revision = lambda: "unknown"  # asks git, which would be noted
+    provenance.problem_from = remembered(provenance.problem_from)
+    warnings.simplefilter("ignore")
+    rng = random.Random(seed)
+    table = collections.defaultdict(collections.Counter)
+    wrong = []
+    with tempfile.TemporaryDirectory() as made:
+        home = Path(made).resolve()
+        base = originals(home)
+        allowed = [home / "mutant", "/dev/null"]
+        if cache := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+            allowed.append(cache)
+        watch = Watch(allowed)
+        for files in base:  # imports what is imported late
+            write(files, home / "mutant")
+            assert outcome(use, home / "mutant")[0] == "opens", outcome(use, home / "mutant")
+            assert outcome(complete, home / "mutant")[0] == "opens"
+            shutil.rmtree(home / "mutant")
+        watch.known = {name.split(".")[0] for name in sys.modules}
+        for number in range(count):
+            kind = kinds[number % len(kinds)]
+            files = Files(base[1] if kind is kept else rng.choice(base))
+            victims = home / "elsewhere"
+            victims.mkdir(exist_ok=True)
+            victim = victims / "victim"
+            victim.write_text("precious")
+            os.chdir(victims)
+            with contextlib.suppress(FileNotFoundError):
+                kind(files, rng, victim) if kind is link else kind(files, rng)
+            ends = []
+            for act in (use, complete):
+                write(files, home / "mutant")
+                watch.on = True
+                ends.append(outcome(act, home / "mutant"))
+                watch.on = False
+                shutil.rmtree(home / "mutant")
+            names = [end for end, _ in ends]
+            bad = [end for end in ends if end[0] not in ("opens", "StoreError")]
+            table[kind.__name__][
+                "opens"
+                if names == ["opens"] * 2
+                else "resumed"
+                if names[1] == "opens"
+                else "StoreError"
+                if not bad
+                else "other"
+            ] += 1
+            if kind is harmless and names != ["opens"] * 2:
+                bad = ends
+            if [*victims.iterdir()] != [victim] or victim.read_text() != "precious":
+                watch.noted.append("something outside was changed")
+                shutil.rmtree(victims)
+            wrong += [f"{number} {kind.__name__}: {end}: {said}" for end, said in bad]
+            wrong += [f"{number} {kind.__name__}: {noted}" for noted in watch.noted]
+            watch.noted.clear()
+        os.chdir(home.parent)
+    columns = ("opens", "resumed", "StoreError", "other")
+    print(f"{'kind of mutant':24}" + "".join(f"{column:>12}" for column in columns))
+    for kind in kinds:
+        row = table[kind.__name__]
+        print(f"{kind.__name__:24}" + "".join(f"{row[column]:12}" for column in columns))
+    total = sum(table.values(), collections.Counter())
+    print(f"{'all':24}" + "".join(f"{total[column]:12}" for column in columns))
+    return wrong
+
+
+if __name__ == "__main__":
+    found = main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    print(*found, sep="\n")
+    sys.exit(bool(found))
