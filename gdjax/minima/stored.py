@@ -40,6 +40,7 @@ def census_of(
     at: Mapping[str, ScalarLike] | None = None,
     *,
     problem: Problem | None = None,
+    skip_damaged: bool = False,
     **settings: Any,
 ) -> Any:
     """The different minima that the runs of a stored sweep ended in.
@@ -51,6 +52,7 @@ def census_of(
         store: folder of the store; it may be in use.
         at: only the runs that are nearest to these values, by axis; all along the other axes.
         problem: the sweep's, where it was the user's own.
+        skip_damaged: leave out the runs of tiles that are damaged, like those not finished.
         settings: tolerances and steps, as for `census`.
 
     Returns:
@@ -59,8 +61,8 @@ def census_of(
     Raises:
         InputError: a value for something that is no axis; a cost that differs from run to run; a
             `key`, which the sweep has itself.
-        StoreError: no store, none of its runs finished, a user's own problem not given, or data
-            that are not the sweep's.
+        StoreError: no store, a damaged tile, none of its runs finished, a user's own problem not
+            given, or data that are not the sweep's.
     """
     if "key" in settings:
         raise InputError(
@@ -72,7 +74,8 @@ def census_of(
     grid = axes_of(identity, path)
     chosen = positions(grid, at or {})
     problem = problem_of_identity(identity, path, problem)
-    dataset = open_dataset(path).isel({dim: [place] for dim, place in chosen.items()})
+    dataset = open_dataset(path, skip_damaged=skip_damaged)
+    dataset = dataset.isel({dim: [place] for dim, place in chosen.items()})
     places = np.nonzero(dataset["finished"].values > 0)
     if not len(places[0]):
         raise StoreError(f"{store}: no run is finished; go on with the sweep first")

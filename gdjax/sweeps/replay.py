@@ -68,6 +68,7 @@ def replay(
     problem: Problem | None = None,
     optimizer: Callable | None = None,
     devices: Sequence[jax.Device] | None = None,
+    skip_damaged: bool = False,
 ) -> Replay:
     """Run one run of a stored sweep again and compare it with what the store holds.
 
@@ -78,11 +79,13 @@ def replay(
         problem: the sweep's, where it was the user's own.
         optimizer: the sweep's, where it is none that a record may name.
         devices: what to compute on; None takes the first local ones, as many as recorded.
+        skip_damaged: take a tile that is damaged for one that is not finished.
 
     Raises:
         InputError: a value that is missing, or for something that is no axis.
-        StoreError: no store; a run that is not finished; a problem or an optimizer that has to be
-            given, or is not the recorded one (the message lists the differences).
+        StoreError: no store, or a damaged tile; a run that is not finished; a problem or an
+            optimizer that has to be given, or is not the recorded one (the message lists the
+            differences).
     """
     from gdjax.stores.reading import open_dataset
 
@@ -95,7 +98,7 @@ def replay(
     count = stored["slab"]["devices"]
     work = draft(what, tuple(local_devices)[:count])
     work = fit(work, stored["slab"]["width"])
-    with open_dataset(path) as dataset:
+    with open_dataset(path, skip_damaged=skip_damaged) as dataset:
         there = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
         origins = dataset.attrs["origins"]
     number = int(there["finished"])

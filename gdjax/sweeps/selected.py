@@ -74,7 +74,13 @@ def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
     return problem_of_identity(identity_of(path), path, problem)
 
 
-def run_of(store: str | Path, at: Mapping[str, ScalarLike], problem: Problem | None = None) -> Run:
+def run_of(
+    store: str | Path,
+    at: Mapping[str, ScalarLike],
+    problem: Problem | None = None,
+    *,
+    skip_damaged: bool = False,
+) -> Run:
     """One run of a stored sweep: where it ended, and its way there if that was kept.
 
     Args:
@@ -82,11 +88,12 @@ def run_of(store: str | Path, at: Mapping[str, ScalarLike], problem: Problem | N
         at: values by axis; the nearest run of the grid is taken. Every dimension of the grid needs
             a value of one of its axes.
         problem: the sweep's, where it was the user's own.
+        skip_damaged: take a tile that is damaged for one that is not finished.
 
     Raises:
         InputError: a value that is missing, or for something that is no axis.
-        StoreError: no store; a run that is not finished; a problem that has to be given, or has
-            other data.
+        StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
+            be given, or has other data.
     """
     from gdjax.stores.reading import open_dataset
 
@@ -95,7 +102,7 @@ def run_of(store: str | Path, at: Mapping[str, ScalarLike], problem: Problem | N
     grid = axes_of(identity, path)
     index = position(grid, at)
     problem = problem_of_identity(identity, path, problem)
-    with open_dataset(path) as dataset:
+    with open_dataset(path, skip_damaged=skip_damaged) as dataset:
         run = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
     if not int(run["finished"]):
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")

@@ -33,6 +33,23 @@ def test_a_run_with_its_way_there(tmp_path):
     assert (run.at, run.batch_size) == ({"learning_rate": 0.2, "seed": 1}, None)
 
 
+def test_a_hole_is_an_error_unless_asked_for(tmp_path):
+    grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
+    devices = jax.local_devices()[:1]
+    gd.sweep(gd.problems.bowl([1.0]), grid, 2, store=tmp_path, width=2, devices=devices)
+    (tmp_path / "params" / "c.1.0.0").unlink()
+    sound, damaged = ({"learning_rate": rate, "seed": 1} for rate in (0.1, 0.2))
+    for read in (run_of, gd.replay):
+        with pytest.raises(StoreError, match=r"tile \(1, 0\) is damaged \(params/c.1.0.0: missing"):
+            read(tmp_path, sound)
+        assert read(tmp_path, sound, skip_damaged=True).at == sound
+        with pytest.raises(StoreError, match="this run is not finished"):
+            read(tmp_path, damaged, skip_damaged=True)
+    with pytest.raises(StoreError, match=r"tile \(1, 0\) is damaged"):
+        gd.minima.census_of(tmp_path)
+    assert gd.minima.census_of(tmp_path, skip_damaged=True).sizes["run"] == 2
+
+
 def test_settings_of_the_cost_are_the_runs_own(tmp_path):
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
