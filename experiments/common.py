@@ -8,9 +8,9 @@ results/<experiment>, any other one to a folder of its own below that.
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -52,21 +52,20 @@ def main(
 
 
 def parse(
-    name: str, config_type: type, arguments: list[str] | None = None
+    name: str, config_type: Any, arguments: list[str] | None = None
 ) -> tuple[Any, Path | None]:
     """The config that a command line asks for, and where its results are to go."""
 
-    @dataclass(frozen=True)
-    class Command:
-        config: tyro.conf.OmitArgPrefixes[config_type] = field(  # ty: ignore[invalid-type-form]
-            default_factory=config_type
-        )
-        out: Path | None = None
-        """Folder for results; by default the experiment's own in results/, or one below it for
-        another config than the default."""
-
-    Command.__doc__ = config_type.__doc__
-    command = tyro.cli(Command, prog=name, args=arguments)
+    given = tyro.conf.arg(
+        help="folder for results; by default the experiment's own in results/, or one below it "
+        "for another config than the default."
+    )
+    fields = [
+        ("config", tyro.conf.OmitArgPrefixes[config_type], field(default_factory=config_type)),
+        ("out", Annotated[Path | None, given], field(default=None)),
+    ]
+    Command = make_dataclass("Command", fields, namespace={"__doc__": config_type.__doc__})
+    command: Any = tyro.cli(Command, prog=name, args=arguments)
     return command.config, command.out
 
 
