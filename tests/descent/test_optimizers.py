@@ -1,0 +1,123 @@
+"""Every certified test function with every common optimiser: where does it end?
+
+One program an optimiser: functions and starts are axes of a sweep. Descents start 3 % of the domain
+beside a minimum and must end in a known one; what else is right stands in `ELSEWHERE`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.problems.functions import FUNCTIONS
+
+STEPS = 10_000
+STARTS = 4
+NAMES = list(FUNCTIONS)
+TWO_DIMENSIONAL = {name for name in NAMES if len(FUNCTIONS[name].domain) == 2}
+SIDES = np.array([max(hi - lo for lo, hi in FUNCTIONS[name].domain) for name in NAMES])
+
+
+def decaying(factory, **settings):
+    """A factory whose rate falls to 0: steps of a fixed length would hop around their minimum."""
+
+    def made(learning_rate):
+        return factory(optax.cosine_decay_schedule(learning_rate, STEPS), **settings)
+
+    return made
+
+
+# By name: the factory; whether its steps are as long as the rate, or as rate times gradient.
+OPTIMIZERS = {
+    "sgd": (decaying(optax.sgd), "gradient"),
+    "momentum": (decaying(optax.sgd, momentum=0.9), "gradient"),
+    "nesterov": (decaying(optax.sgd, momentum=0.9, nesterov=True), "gradient"),
+    "adam": (decaying(optax.adam), "length"),
+    "adamw": (decaying(optax.adamw), "length"),
+    "nadam": (decaying(optax.nadam), "length"),
+    "amsgrad": (decaying(optax.amsgrad), "length"),
+    "adamax": (decaying(optax.adamax), "length"),
+    "rmsprop": (decaying(optax.rmsprop), "length"),
+    "adagrad": (decaying(optax.adagrad), "length"),
+    "lion": (decaying(optax.lion), "length"),
+    "lbfgs": (lambda learning_rate: optax.lbfgs(), None),
+}
+
+# What is right though it is no isolated minimum: a saddle that falls without end, a floor.
+ELSEWHERE = {"monkey_saddle": "falls", "two_factors": "floor"}
+
+
+def sharpest(name):
+    """The largest eigenvalue of the Hessian at any minimum; 1 where there is none."""
+    known = FUNCTIONS[name]
+    hessian = jax.hessian(known.f)
+    values = [
+        np.linalg.eigvalsh(np.atleast_2d(hessian(jnp.asarray(p.x, float)))).max()
+        for p in known.minima
+    ]
+    return max(values, default=1.0)
+
+
+def starts(name):
+    """Beside each of the lowest minima; of a function without any, beside its critical points."""
+    known = FUNCTIONS[name]
+    points = [np.atleast_1d(p.x) for p in known.minima or known.critical_points]
+    side = max(hi - lo for lo, hi in known.domain)
+    beside = [np.resize(point, 2) + 0.03 * side * np.array([0.8, -0.6]) for point in points]
+    return np.resize(np.stack(beside), (STARTS, 2))
+
+
+TABLE = np.stack([starts(name) for name in NAMES]).astype(np.float32)
+BRANCHES = [
+    FUNCTIONS[name].f if name in TWO_DIMENSIONAL else lambda w, f=FUNCTIONS[name].f: f(w[0])
+    for name in NAMES
+]
+
+
+def init(key, *, row, start):
+    table = jnp.asarray(TABLE)
+    return table[jnp.asarray(row, int), jnp.asarray(start, int)]
+
+
+def cost(w, *, function):
+    return jax.lax.switch(jnp.asarray(function, int), BRANCHES, w)
+
+
+PROBLEM = gd.Problem(init=init, cost=cost)
+
+
+QUICK = ("sgd", "momentum", "adam")
+PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in OPTIMIZERS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
+def ended(request):
+    """The optimiser's name, and the end [function, start, 2] and cost of each descent."""
+    factory, rate = OPTIMIZERS[request.param]
+    rates = 0.01 * SIDES if rate == "length" else np.array([0.5 / sharpest(n) for n in NAMES])
+    numbers = np.arange(len(NAMES))
+    functions = gd.together(function=numbers, row=numbers, learning_rate=rates)
+    steps = STEPS if rate else 100
+    axes = gd.axes(functions=functions, start=range(STARTS))
+    runs = gd.sweep(PROBLEM, axes, steps, optimizer=factory, record_every=steps)
+    return request.param, runs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_function_with_every_optimizer(name, ended):
+    _, runs = ended
+    known, row = FUNCTIONS[name], runs.isel({runs.outcome.dims[0]: NAMES.index(name)})
+    ends, costs = row.params.values.reshape(STARTS, -1), row.cost.values
+    if ELSEWHERE.get(name) == "falls":
+        assert np.all((costs[:, -1] < -1) | np.isposinf(costs[:, -1]))
+        return
+    assert np.all(costs[:, -1] <= costs[:, 0])
+    if name not in ELSEWHERE:
+        minima = np.array([np.atleast_1d(p.x) for p in known.minima])
+        at = ends[:, : minima.shape[1]]
+        away = np.linalg.norm(at[:, None] - minima, axis=2).min(axis=1)
+        assert away.max() < 3e-3 * SIDES[NAMES.index(name)]
+    else:
+        np.testing.assert_allclose(ends.prod(axis=1), 1, atol=1e-3)
