@@ -1,11 +1,14 @@
 """Strict flags for every test: shapes checked, rank promotion an error, warnings errors."""
 
+import gc
 import os
 import signal
-import sys
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Tests run most of their programs once: half of the compiler's work is left out, in the processes
+# that they start, too, so that bits can be compared.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
 import pytest
@@ -28,22 +31,13 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session
 
-# Where compiling takes most of the time, and no bits are compared with those of another process.
-QUICKLY = {"cli", "experiments", "geometry", "minima", "problems", "test_advice"}
-
 
 @pytest.fixture(autouse=True, scope="module")
-def compiled_quickly(request):
-    """Half the compiler's work is left out where a test runs its programs but once."""
-    quickly = not QUICKLY.isdisjoint({request.path.parent.name, request.path.stem})
-    if quickly == jax.config.read("jax_disable_most_optimizations"):
-        return
-    jax.config.update("jax_disable_most_optimizations", quickly)
-    # What is compiled is not compiled again because a flag has changed.
+def _programs_are_let_go():
+    """A worker would keep the programs of all its files: 4 GB in the end."""
+    yield
     jax.clear_caches()
-    for name in [name for name in sys.modules if name.startswith("gdjax.")]:
-        for entry in vars(sys.modules[name]).values():
-            getattr(entry, "cache_clear", lambda: None)()
+    gc.collect()
 
 
 @pytest.fixture
