@@ -15,7 +15,7 @@ def png(image):
 
 def store(folder, splits, *, features=None, classes=10, shards=1, file_format="array_record"):
     """A prepared set as TFDS lays it out: {split: (images, labels)} in a version folder."""
-    from array_record.python import array_record_module
+    from array_record.python import array_record_module  # ty: ignore[missing-module-member]
     from tensorflow_datasets.proto import tf_example_pb2
 
     folder.mkdir(parents=True)

@@ -98,7 +98,7 @@ def test_data_are_the_problems_unless_they_are_given(name):
         ]
     else:
         looks = [
-            LOOKS[name](line(own), jnp.ones(3), data=other),
+            LOOKS[name](line(own), jnp.ones(3), data=other),  # ty: ignore[unknown-argument]
             LOOKS[name](line(other), jnp.ones(3)),
         ]
     for a, b in zip(*map(jax.tree.leaves, looks), strict=True):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
@@ -166,7 +167,7 @@ def test_what_is_said_about_a_minimum_is_so(found):
     problem, first = found
     with jax.enable_x64(True):
         params = params_at(first, 0)
-        flat, unravel = jax.flatten_util.ravel_pytree(params)
+        flat, unravel = ravel_pytree(params)
 
         @jax.jit
         def dense(w):
