@@ -100,7 +100,7 @@ def test_formula_can_be_drawn(name):
 
 def test_registry_is_read_only():
     with pytest.raises(TypeError):
-        FUNCTIONS["mine"] = FUNCTIONS["beale"]  # ty: ignore[invalid-assignment]
+        FUNCTIONS["mine"] = FUNCTIONS["beale"]
 
 
 def test_minima_are_sorted_and_strict():
