@@ -98,6 +98,42 @@ def fits(
     }
 
 
+def joined(parts: list[dict[str, np.ndarray]], prefix: str = "done.") -> dict[str, np.ndarray]:
+    """Arrays of several slabs, one after another, by prefixed names."""
+    names = parts[0] if parts else ()
+    return {prefix + name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def split(
+    kept: tuple[dict[str, np.ndarray], dict[str, Any]] | None,
+    inner: dict[str, tuple[tuple[int, ...], np.dtype]],
+    runs: int,
+    most: int,
+) -> tuple[list[dict[str, np.ndarray]], tuple[dict[str, np.ndarray], dict[str, Any]] | None]:
+    """The slabs that are done, and what there is of the next one, from a tile's checkpoint.
+
+    Args:
+        kept: arrays and numbers, which may be anything.
+        inner: shape of one run and type of each variable.
+        runs: of a slab.
+        most: slabs of a tile.
+    """
+    found, meta = kept or ({}, {})
+    parts = meta.get("parts", 0)
+    if type(parts) is not int or not 0 <= parts <= most:
+        return [], None
+    done = {name: a for name, a in found.items() if name.startswith("done.")}
+    shapes = {f"done.{n}": ((parts * runs, *s), d) for n, (s, d) in inner.items() if parts}
+    if {name: (a.shape, a.dtype) for name, a in done.items()} != shapes:
+        return [], None
+    slabs = [
+        {name: done[f"done.{name}"][i * runs : (i + 1) * runs] for name in inner}
+        for i in range(parts)
+    ]
+    rest = {name: a for name, a in found.items() if name not in done}
+    return slabs, (rest, {k: v for k, v in meta.items() if k != "parts"}) if rest else None
+
+
 def _joined(parts):
     names = parts[0] if parts else ()
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}

@@ -142,9 +142,8 @@ def _compute(work: Work, sink: Any) -> int:
         for number, tile in enumerate(missing):
             bar.set_postfix_str(f"{number}/{len(missing)} tiles", refresh=False)
 
-            def watch(piece, number=number):
-                done = number * per_tile + piece.step * math.prod(work.box)
-                bar.update(max(0, done - bar.n))
+            def watch(share, number=number):
+                bar.update(max(0, int((number + share) * per_tile) - bar.n))
 
             arrays = work.compute(
                 tile,

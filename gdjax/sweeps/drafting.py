@@ -23,12 +23,14 @@ from gdjax.descent.batches import Order
 from gdjax.errors import InputError
 from gdjax.problems.checks import check, check_measures, found_mean
 from gdjax.problems.problem import declared, given_to
-from gdjax.sweeps import sizing
+from gdjax.sweeps import arrays, sizing
 from gdjax.sweeps.keywords import by_role, check_effect, check_update, traced
 from gdjax.sweeps.specification import Specification
 from gdjax.sweeps.tiles import Work
 
 SLAB_BYTES = 2**24  # memory for the states of one CPU device's runs: about its cache
+FILES = 900  # of runs, that a store has at most: more are kept in larger tiles
+TILE_BYTES = 2**28  # of a tile of several slabs: it is in memory until it is written
 WIDEST = 4096  # runs a device at most
 CROWDED = 32  # runs a device that are tried first; more if they leave a cache half empty
 
@@ -127,6 +129,12 @@ def fit(work: Work, width: int | None) -> Work:
         # took 2.4 times as long 4,096 at a time as 256 at a time.
         room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
         if widened or wanted == most or room == 1 or math.prod(box) == math.prod(shape):
+            layout = work.layout()
+            names = tuple(layout.variables)
+            each = arrays.nbytes(layout, names) // work.sweep.axes.runs
+            fewest = max(1, FILES // (len(names) + 1))
+            box = gather(shape, box, fewest, TILE_BYTES // max(each, 1))
+            work = dataclasses.replace(work, box=box)
             sizing.check_tiles(shape, box)
             sizing.check_slab(work.layout(), work.slab.runs)
             return work
@@ -145,6 +153,30 @@ def mention_cores() -> None:
             f"fast",
             stacklevel=4,
         )
+
+
+def gather(
+    shape: tuple[int, ...], box: tuple[int, ...], most: int, largest: int
+) -> tuple[int, ...]:
+    """Lengths of a tile of as many slabs as it takes for at most `most` tiles.
+
+    Args:
+        shape: of the grid.
+        box: of one slab.
+        most: tiles.
+        largest: runs that a tile of several slabs may have.
+
+    Examples:
+        >>> gather((1_000_000,), (3907,), 100, 10**6), gather((12, 8), (4, 4), 100, 10**6)
+        ((15628,), (4, 4))
+    """
+    lengths = list(box)
+    while True:
+        tiles = [-(-size // length) for size, length in zip(shape, lengths, strict=True)]
+        if math.prod(tiles) <= most or 2 * math.prod(lengths) > largest:
+            return tuple(lengths)
+        longest = max(range(len(tiles)), key=tiles.__getitem__)
+        lengths[longest] = min(2 * lengths[longest], shape[longest])
 
 
 def cut(shape: tuple[int, ...], most: int) -> tuple[int, ...]:

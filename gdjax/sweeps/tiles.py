@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,7 @@ from gdjax.descent.batches import Order
 from gdjax.problems.checks import check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
-from gdjax.sweeps.collected import Collected, fits, from_host
+from gdjax.sweeps.collected import Collected, fits, from_host, joined, split
 from gdjax.sweeps.keywords import Traced, by_role, traced
 from gdjax.sweeps.specification import Specification
 
@@ -134,9 +133,10 @@ class Work:
         settings = runs.shapes(arguments[1])
         return _shapes(carry, self.slab.mesh, "runs"), settings, samples, shared, ticks
 
-    def positions(self, tile: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        """For each slot of the slab, where in the grid its run stands."""
-        slot = np.minimum(np.arange(self.slab.runs), math.prod(self.box) - 1)
+    def positions(self, tile: tuple[int, ...], part: int = 0) -> tuple[np.ndarray, ...]:
+        """For each slot of a tile's slab, where in the grid its run stands."""
+        first = part * self.slab.runs
+        slot = np.minimum(np.arange(first, first + self.slab.runs), math.prod(self.box) - 1)
         within = np.unravel_index(slot, self.box)
         return tuple(
             np.minimum(i * length + w, size - 1)
@@ -249,18 +249,69 @@ class Work:
             still=self._still,
         )
 
-    def compute(self, tile: tuple[int, ...], **hooks: Any) -> dict[str, np.ndarray] | None:
+    @property
+    def parts(self) -> int:
+        """Slabs of a tile, computed one after another."""
+        return -(-math.prod(self.box) // self.slab.runs)
+
+    def compute(
+        self,
+        tile: tuple[int, ...],
+        *,
+        load: Callable = lambda: None,
+        save: Callable = lambda arrays, meta: None,
+        watch: Callable[[float], None] = lambda share: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, np.ndarray] | None:
         """All variables of a tile, of the tile's full shape; None if it was stopped.
 
         Args:
             tile: its index along each dimension.
-            hooks: as for `descend`.
+            load: what `save` kept of this tile, or None.
+            save: as for `descend`.
+            watch: is told which share of the tile is done.
+            stop: asked after every piece.
         """
-        found = self.descend(self.positions(tile), **hooks)
+        done, begun = self._kept(load())
+        saved_at = time.monotonic()
+        while len(done) < self.parts:
+            part = len(done)
+            found = self.descend(
+                self.positions(tile, part),
+                load=partial(_given, begun),
+                save=lambda arrays, meta, part=part: save(
+                    joined(done) | arrays, {**meta, "parts": part}
+                ),
+                watch=lambda piece, part=part: watch(
+                    (part + piece.step / self.plan.last) / self.parts
+                ),
+                stop=stop,
+            )
+            if found is None:
+                return None
+            done.append(found)
+            begun = None
+            stopping = len(done) < self.parts and stop()
+            if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
+                save(joined(done), {"parts": len(done)})
+                saved_at = time.monotonic()
+            if stopping:
+                return None
         count = math.prod(self.box)
-        return found and {
-            name: a[:count].reshape(*self.box, *a.shape[1:]) for name, a in found.items()
+        return {
+            name: a[:count].reshape(*self.box, *a.shape[1:])
+            for name, a in joined(done, prefix="").items()
         }
+
+    def _kept(self, kept):
+        """The slabs of a tile that a checkpoint has, and what it has of the one that was begun."""
+        runs = self.slab.runs
+        layout = self.layout()
+        inner = {
+            name: (tuple(layout.sizes[d] for d in v.dims[len(self.box) :]), np.dtype(v.dtype))
+            for name, v in layout.variables.items()
+        }
+        return split(kept, inner, runs, self.parts)
 
     def descend(
         self,
@@ -366,6 +417,10 @@ def beginning(
         return block.start(optimizer, params, settings, begun)
 
     return runs.Program(runs.over_runs(begin, slab, (0, 0, None)))
+
+
+def _given(value):
+    return value
 
 
 def _shapes(tree, mesh, *spec):

@@ -1,0 +1,74 @@
+"""Many runs are few files: tiles of several slabs, computed one after another."""
+
+import signal
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from small_problems import network, same_bits
+
+from gdjax.descent import driving
+from gdjax.sweeps import axes, drafting, sweep, tiles
+
+
+def run(path, steps=40):
+    return sweep(
+        network(watched=True),
+        axes(learning_rate=np.linspace(0.1, 0.4, 7), seed=range(3)),
+        steps,
+        batch_size=5,
+        snapshot_every=20,
+        width=2,
+        devices=jax.local_devices()[:1],
+        store=path,
+    )
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory):
+    """The same sweep, a tile a slab."""
+    return run(tmp_path_factory.mktemp("one") / "s").load()
+
+
+@pytest.fixture
+def gathered(monkeypatch):
+    monkeypatch.setattr(drafting, "FILES", 40)
+
+
+def files(path):
+    return sum("/c." in str(file) for file in path.rglob("*"))
+
+
+@pytest.mark.usefixtures("gathered")
+def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
+    with run(tmp_path) as dataset:
+        assert dataset.attrs["tiles"] < one_by_one.attrs["tiles"] / 2
+        assert files(tmp_path) <= 40 + len(dataset.coords)
+        for name in one_by_one.data_vars:
+            assert same_bits(dataset[name].values, one_by_one[name].values), name
+
+
+@pytest.mark.usefixtures("gathered")
+def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monkeypatch):
+    pieces, begun = tiles.Work.pieces, []
+
+    def interrupted(self, values, saved=None):
+        begun.append(saved is not None)
+        for number, piece in enumerate(pieces(self, values, saved)):
+            if len(begun) == 3 and number == 1:
+                signal.raise_signal(signal.SIGINT)
+            yield piece
+
+    monkeypatch.setattr(tiles.Work, "pieces", interrupted)
+    monkeypatch.setattr(driving, "TICKS", 8)  # several pieces a slab
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    (kept,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
+    assert kept.name.startswith("0.")
+    run(tmp_path)
+    assert begun[3:].count(True) == 1
+    assert begun[3]  # the slab that was begun goes on; those before it are not computed again
+    with xr.open_zarr(tmp_path, chunks=None) as dataset:
+        for name in one_by_one.data_vars:
+            assert same_bits(dataset[name].values, one_by_one[name].values), name
