@@ -21,14 +21,17 @@ class Train:
     """Activation of the neurons."""
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
     """How weights start."""
-    learning_rate: float = 1.0
-    """Learning rate."""
+    recipe: Literal["quick", "best", "plain"] = "quick"
+    """How it is trained: rate, decay, distorted copies, epochs. quick suits a few thousand images,
+    best takes its time over tens of thousands; plain is descent at a held rate."""
+    learning_rate: float | None = None
+    """Learning rate, its peak where it changes; by default the recipe's."""
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule; momentum is 0.9."""
-    batch_size: int | Literal["full"] = 32
-    """Samples a step; full takes the whole training set."""
-    epochs: int = 30
-    """Passes over the training set."""
+    """Update rule; momentum is 0.9. Recipes' rates are those of sgd."""
+    batch_size: int | Literal["full"] | None = None
+    """Samples a step; full takes the whole training set. By default the recipe's."""
+    epochs: int | None = None
+    """Passes over the training set; by default the recipe's."""
     steps: int | None = None
     """Steps, instead of epochs."""
     seed: int = 0
@@ -48,12 +51,20 @@ class Train:
         from gdjax.descent import descend, steps_for
         from gdjax.sweeps import sizing
 
+        recipe = self._recipe()
         problem = problems.digits(
-            self.data, widths=self.widths, activation=self.activation, initializer=self.initializer
+            self.data,
+            widths=self.widths,
+            activation=self.activation,
+            initializer=self.initializer,
+            distortion=recipe.distortion,
         )
-        batch_size = None if self.batch_size == "full" else self.batch_size
-        epoch = steps_for(1, problem.samples, batch_size)
-        steps = self.steps or self.epochs * epoch
+        batch_size = None if self.batch_size == "full" else recipe.batch_size
+        # Copies are more to choose from, not more to do: an epoch is as long as without them.
+        copies = 1 if recipe.distortion is None else recipe.distortion.copies
+        epoch = steps_for(1, problem.samples // copies, batch_size)
+        steps = self.steps or recipe.epochs * epoch
+        print(f"{recipe}, seed {self.seed}")
         folder = results.folder("train", self, self.out)
         streams = runs.streams(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
@@ -62,12 +73,12 @@ class Train:
         with interrupts.interruptible() as stop:  # what was descended is written, too
             run = descend(
                 problem,
-                optimizers.factory(self.optimizer)(learning_rate=self.learning_rate),
+                recipe.optimizer(steps, optimizers.factory(self.optimizer)),
                 start,
                 steps,
                 key=streams.order,
                 batch_size=batch_size,
-                record_every=epoch if batch_size else max(1, steps // 200),
+                record_every=_cadence(steps, epoch, batch_size),
             )
             self._write(folder, problem, start, run, epoch)
         if stop.is_set():
@@ -90,10 +101,24 @@ class Train:
         ):
             if isinstance(value, int) and value < 1:
                 raise InputError(f"{flag} {value}: expected at least 1")
-        if not 0 < self.learning_rate < float("inf"):
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
             raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed {self.seed}: expected 0 to {2**32 - 1}")
+
+    def _recipe(self) -> Any:
+        """The recipe of that name, with what was asked for instead."""
+        import dataclasses
+
+        from gdjax.descent import RECIPES
+
+        asked = {
+            "learning_rate": self.learning_rate,
+            "batch_size": None if self.batch_size == "full" else self.batch_size,
+            "epochs": self.epochs,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        return dataclasses.replace(RECIPES[self.recipe], **given)
 
     def _write(self, folder: Path, problem: Any, start: Any, run: Any, epoch: int) -> None:
         import jax
@@ -156,3 +181,11 @@ class Train:
         for name, figure in pictures.items():
             results.save_figure(figure, folder / f"{name}.png")
         print(f"written to {folder}")
+
+
+def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:
+    """Steps from record to record: an epoch, or several where there are many; a record of the whole
+    set costs as much as a pass over it."""
+    if batch_size is None:
+        return max(1, steps // 200)
+    return epoch * max(1, -(-steps // (30 * epoch)))

@@ -4,13 +4,16 @@ from gdjax.descent.batches import steps_for
 from gdjax.descent.descent import Descent, descend
 from gdjax.descent.measures import gradient_noise, noise_scale
 from gdjax.descent.outcome import OUTCOMES
+from gdjax.descent.recipes import RECIPES, Recipe
 from gdjax.descent.schedules import warmup_cosine
 from gdjax.descent.step import Info, State, init, step
 
 __all__ = [
     "OUTCOMES",
+    "RECIPES",
     "Descent",
     "Info",
+    "Recipe",
     "State",
     "descend",
     "gradient_noise",

@@ -7,6 +7,8 @@ from .critical_points import CriticalPoint as CriticalPoint
 from .decayed import decayed as decayed
 from .decayed import few_digits as few_digits
 from .digits import digits as digits
+from .distorted import Distortion as Distortion
+from .distorted import distorted as distorted
 from .evaluation import evaluate as evaluate
 from .evaluation import evaluation_of as evaluation_of
 from .evaluation import frozen as frozen

@@ -10,7 +10,8 @@ The network starts from random numbers, so its first guesses are right one time 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array
@@ -18,6 +19,7 @@ from jaxtyping import Array
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
 from gdjax.problems.costs import COSTS, quadratic
+from gdjax.problems.distorted import Distortion, distorted
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 from gdjax.problems.supervised import supervised
@@ -31,6 +33,7 @@ def digits(
     initializer: str = "fan_in",
     cost: str | Callable[[Array, Array], Array] = "quadratic",
     samples: int | None = None,
+    distortion: Distortion | Mapping[str, Any] | None = None,
     data_dir: str | None = None,
 ) -> Problem:
     """Network, cost, data and test accuracy of an image classification, as one Problem.
@@ -46,6 +49,8 @@ def digits(
         cost: "quadratic", "cross_entropy" (then the outputs are logits), or a function
             `(outputs, labels) -> one number a sample`.
         samples: only the first so many training images; None takes all.
+        distortion: learn from shifted and turned copies of the training images instead of the
+            images themselves: a `Distortion`, or its fields by name. Test images stay as they are.
         data_dir: folder of prepared data sets, as for `load`.
 
     Returns:
@@ -53,7 +58,8 @@ def digits(
         `test_accuracy` is the share of test images whose largest output is at their label.
 
     Raises:
-        InputError: an unknown cost, more samples than there are, unknown network settings.
+        InputError: an unknown cost, more samples than there are, unknown network settings, a
+            distortion that cannot be.
         DataError: the data set cannot be had.
     """
     if isinstance(cost, str) and cost not in COSTS:
@@ -70,7 +76,12 @@ def digits(
             f"digits: samples = {samples}, expected 1 to {available}, the training images of "
             f"{dataset.name}"
         )
-    images, labels = flat(dataset.train_images[:samples]), dataset.train_labels[:samples]
+    if isinstance(distortion, Mapping):
+        distortion = Distortion(**distortion)
+    images, labels = dataset.train_images[:samples], dataset.train_labels[:samples]
+    if distortion is not None:
+        images, labels = distorted(images, distortion), np.tile(labels, distortion.copies)
+    images = flat(images)
     network = Network(
         (images.shape[1], *widths, dataset.classes),
         activation=activation,
@@ -98,6 +109,7 @@ def digits(
         "initializer": initializer,
         "cost": cost,
         "samples": samples,
+        **({} if distortion is None else {"distortion": dataclasses.asdict(distortion)}),
     }
     return dataclasses.replace(
         problem,

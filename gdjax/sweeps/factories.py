@@ -17,7 +17,7 @@ True
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +32,7 @@ from gdjax.problems.bowl import bowl
 from gdjax.problems.costs import COSTS
 from gdjax.problems.decayed import few_digits
 from gdjax.problems.digits import digits
+from gdjax.problems.distorted import Distortion
 from gdjax.problems.functions import FUNCTIONS, function
 from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
@@ -231,6 +232,14 @@ def _at_hand(name: Any) -> bool:
     return any(known.prepared and known.name == name for known in sets.available())
 
 
+def _distortion(value: Any) -> bool:
+    """Whether it is a `Distortion`, field by field."""
+    if not isinstance(value, Mapping) or set(value) != {f.name for f in fields(Distortion)}:
+        return False
+    whole = all(isinstance(value[n], int) and _finite(value[n]) for n in ("copies", "seed"))
+    return whole and _finite(value["shift"]) and _finite(value["turn"])
+
+
 def _optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
@@ -248,6 +257,7 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
                     "initializer": _one_of(INITIALIZERS),
                     "cost": _one_of(COSTS),
                     "samples": _optional(_whole),
+                    "distortion": _distortion,
                 },
             ),
             "few_digits": (

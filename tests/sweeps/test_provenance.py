@@ -1,6 +1,7 @@
 """A store says all that made its numbers, and refuses what is not the same sweep."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -240,6 +241,18 @@ def test_a_problem_of_gdjax_comes_back_from_its_record(problem):
     w = jnp.array([0.3, 0.7])
     assert again.cost(w) == problem.cost(w)
     assert same_bits(again.init(jax.random.key(3)), problem.init(jax.random.key(3)))
+
+
+def test_distorted_digits_come_back_from_their_record():
+    problem = problems.digits(samples=5, distortion=problems.Distortion(copies=2, seed=3))
+    again = factories.problem_from(json.loads(json.dumps(problem.provenance)), "s")
+    np.testing.assert_array_equal(again.data[0], problem.data[0])
+    for fields in ({"copies": 1}, {"copies": 1.0, "shift": 0, "turn": 0, "seed": 0}, 3):
+        with pytest.raises(StoreError, match="distortion"):
+            factories.problem_from({**problem.provenance, "distortion": fields}, "s")
+    many = {**problem.provenance["distortion"], "copies": 10**9}
+    with pytest.raises(StoreError, match=r"copies = 1000000000, expected"):
+        factories.problem_from({**problem.provenance, "distortion": many}, "s")
 
 
 def test_axes_come_back_from_their_record(store):

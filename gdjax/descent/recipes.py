@@ -1,0 +1,145 @@
+"""Recipes: everything that decides how well a network reads, in one literal table.
+
+    w <- w - r_t (grad C_B(w) + d_l w),   r_t up a straight line, then down half a cosine
+
+A recipe names no data set and no network; it says how one is trained. Those of the table were
+chosen on training images that were held out; `experiments/accuracy.py` tells what each part gives.
+
+>>> RECIPES["plain"].epochs, RECIPES["plain"].distortion is None
+(30, True)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import PyTree, ScalarLike
+
+from gdjax.descent.schedules import warmup_cosine
+from gdjax.errors import InputError
+from gdjax.problems.distorted import Distortion
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Args:
+        learning_rate: held, or the peak of what rises and falls.
+        epochs: passes over as many images as the set has, copies or not.
+        batch_size: images a step.
+        warmup_steps: steps in which the rate rises, before it falls as half a cosine; None holds
+            it.
+        decay: of the first layer's parameters, those of the pixels; what each step adds to their
+            gradient, as a multiple of them.
+        decay_behind: of the parameters of all layers behind it.
+        distortion: learn from shifted and turned copies of the images.
+
+    Raises:
+        InputError: a rate or a decay that cannot be.
+    """
+
+    learning_rate: float
+    epochs: int
+    batch_size: int = 32
+    warmup_steps: int | None = None
+    decay: float = 0.0
+    decay_behind: float = 0.0
+    distortion: Distortion | None = None
+
+    def __post_init__(self):
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(
+                f"Recipe: learning_rate = {self.learning_rate!r}, expected a number above 0"
+            )
+        for name in ("decay", "decay_behind"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(
+                    f"Recipe: {name} = {getattr(self, name)!r}, expected a number >= 0"
+                )
+
+    def __str__(self) -> str:
+        """What it does, in words."""
+        rate = f"rate {self.learning_rate:g}"
+        if self.warmup_steps is not None:
+            rate += f" after {self.warmup_steps} steps, then down half a cosine"
+        copies = ""
+        if self.distortion is not None:
+            d = self.distortion
+            copies = (
+                f"; {d.copies} copies of each image, shifted by up to {d.shift:g} pixels and "
+                f"turned by up to {d.turn:g} radians"
+            )
+        return (
+            f"{self.epochs} epochs in batches of {self.batch_size}; {rate}; decay {self.decay:g} "
+            f"in the first layer and {self.decay_behind:g} behind it{copies}"
+        )
+
+    def optimizer(
+        self, steps: int, factory: Callable[..., optax.GradientTransformation] = optax.sgd
+    ) -> optax.GradientTransformation:
+        """The update rule for so many steps; with decay, parameters are a sequence of layers.
+
+        Args:
+            steps: of the whole descent, at the end of which the rate has fallen to zero.
+            factory: what takes the learning rate, plain descent by default.
+        """
+        rate: Any = self.learning_rate
+        if self.warmup_steps is not None:
+            rate = warmup_cosine(rate, min(self.warmup_steps, steps), steps)
+        rule = factory(learning_rate=rate)
+        if not (self.decay or self.decay_behind):
+            return rule
+        return optax.chain(decayed_layers(self.decay, self.decay_behind), rule)
+
+
+def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTransformation:
+    """Weight decay by layer: the gradient of 1/2 sum_l d_l |w_l|^2, biases and all.
+
+        g_l <- g_l + d_l w_l
+
+    Args:
+        first: d of the first layer.
+        behind: d of every other one.
+
+    Examples:
+        >>> rule = decayed_layers(0.5, 0.1)
+        >>> rule.update((1.0, 1.0, 1.0), rule.init(()), (2.0, 2.0, 3.0))[0]
+        (2.0, 1.2, 1.3)
+    """
+
+    def add(updates: PyTree, params: PyTree) -> PyTree:
+        decays = (first, *(behind for _ in params[1:]))
+        return tuple(
+            jax.tree.map(lambda g, w, d=d: g + d * w, layer, weights)
+            for d, layer, weights in zip(decays, updates, params, strict=True)
+        )
+
+    return optax.stateless(add)
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "plain": Recipe(learning_rate=1.0, epochs=30),
+        "quick": Recipe(
+            learning_rate=8.0,
+            epochs=30,
+            warmup_steps=50,
+            decay=1e-4,
+            decay_behind=1e-4,
+            distortion=Distortion(copies=10, shift=1.0, turn=0.2),
+        ),
+        "best": Recipe(
+            learning_rate=8.0,
+            epochs=40,
+            warmup_steps=200,
+            decay=6e-5,
+            decay_behind=1.5e-5,
+            distortion=Distortion(copies=10, shift=0.5, turn=0.12),
+        ),
+    }
+)
+"""Recipes by name."""

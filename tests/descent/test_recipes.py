@@ -1,0 +1,50 @@
+"""Recipes: what they add to a step, and that what cannot be is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gdjax.descent import warmup_cosine
+from gdjax.descent.recipes import RECIPES, Recipe
+from gdjax.errors import InputError
+from gdjax.problems.networks import Network
+
+
+def test_steps_of_a_recipe_are_the_formula():
+    """Three steps with decay by layer and an annealed rate, against plain numpy."""
+    recipe = Recipe(0.7, epochs=1, warmup_steps=1, decay=0.3, decay_behind=0.05)
+    params = Network((3, 2, 2)).init(jax.random.key(0))
+    expected = [[np.asarray(a, np.float64) for a in layer] for layer in params]
+    rule = recipe.optimizer(3)
+    memory = rule.init(params)
+    rate = warmup_cosine(0.7, 1, 3)
+    for step in range(3):
+        gradient = jax.tree.map(lambda w, step=step: jnp.cos(w + step), params)
+        updates, memory = rule.update(gradient, memory, params)
+        params = optax.apply_updates(params, updates)
+        for layer, decay in zip(expected, (0.3, 0.05), strict=True):
+            layer[:] = [a - float(rate(step)) * (np.cos(a + step) + decay * a) for a in layer]
+    for mine, theirs in zip(jax.tree.leaves(params), [*expected[0], *expected[1]], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_plain_is_gradient_descent_at_a_held_rate():
+    rule = RECIPES["plain"].optimizer(10)
+    w = jnp.array([2.0])
+    updates, _ = rule.update(jnp.array([0.5]), rule.init(w), w)
+    assert updates.tolist() == [-0.5]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate = 0.0"),
+        ({"decay": -1.0}, "decay = -1.0"),
+        ({"decay_behind": float("inf")}, "decay_behind = inf"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_value(fields, named):
+    with pytest.raises(InputError, match=named):
+        Recipe(**{"learning_rate": 1.0, "epochs": 1, **fields})
