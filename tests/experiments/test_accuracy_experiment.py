@@ -1,0 +1,90 @@
+"""What an ingredient gives is a paired difference, and recipes read what they have not seen."""
+
+import accuracy
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from accuracy import Config
+from scipy import stats
+
+from gdjax.problems import quadratic
+
+
+def study():
+    """Two rungs and one try with known gains, two recipes that read three digits."""
+    rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
+    answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
+    generator = np.random.default_rng(0)
+    return xr.Dataset(
+        {
+            "ladder_validation_accuracy": (("ladder_variant", "ladder_seed"), rungs),
+            "tried_validation_accuracy": (("tried_variant", "tried_seed"), rungs[1:, :2] - 0.02),
+            "answer": (("recipe", "seed", "test"), answers.astype(np.uint8)),
+            "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
+            "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
+            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, accuracy.BINS), 0.05)),
+            "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
+            "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
+            "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
+        },
+        {
+            "ladder_variant": ["decayed", "distorted copies"],
+            "tried_variant": ["Adam"],
+            "recipe": ["plain", "best"],
+        },
+        {"data_hash": "0"},
+    )
+
+
+def test_gains_are_paired_start_by_start():
+    gains = accuracy.gains(study())
+    difference = np.array([0.01, 0.02, 0.01])
+    expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
+    mean, half = gains["distorted copies"]
+    np.testing.assert_allclose([mean - half, mean + half], [expected.low, expected.high])
+    # Two of the three starts: only they are compared.
+    np.testing.assert_allclose(gains["Adam"], (-0.02, 0), atol=1e-12)
+
+
+def test_numbers_are_those_of_the_answers():
+    found = accuracy.numbers(study())
+    assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
+    assert found["errors_left"] == 1 / 4
+    assert (found["test_best"], found["test_best_lowest"]) == (0.875, 0.75)
+    assert found["test_gain"] == 0.375
+    assert found["saturated_plain"] == [0.1] * 3
+
+
+def test_pictures_need_nothing_but_the_data():
+    assert set(accuracy.plot(study())) == {"ladder", "weights", "differences"}
+
+
+def test_soft_targets_are_quadratic_ones_moved():
+    outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
+    soft = accuracy.soft(0.1)(outputs, labels)
+    np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
+    np.testing.assert_allclose(accuracy.soft(0.0)(outputs, labels), quadratic(outputs, labels))
+
+
+@pytest.mark.long
+def test_a_small_study_goes_on_where_it_was(tmp_path):
+    small = Config(
+        data="mnist5k",
+        held_out=3900,
+        epochs=2,
+        seeds=2,
+        fewer_seeds=2,
+        test_seeds=2,
+        sharpness_images=50,
+        store=tmp_path,
+    )
+    first = accuracy.run(small)
+    xr.testing.assert_identical(first, accuracy.run(small))
+    assert first.sizes["ladder_variant"] == 6
+    assert np.isfinite(first.sharpness.values).all()
+    np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
+    right = (first.answer == first.label).mean("test")
+    np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
+    # From all 4,000 images each time, and a hundred for the ladder.
+    assert float(first.test_accuracy.sel(recipe="best").min()) > 0.9
