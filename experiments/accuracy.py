@@ -364,7 +364,7 @@ def _ladder(dataset):
         for row, (name, (mean, half)) in enumerate(gained.items()):
             ingredient = name in names
             colour = BLUE if ingredient else ORANGE
-            if abs(mean) > WIDEST:  # some starts died: a number says it, a bar would hide the rest
+            if abs(mean) > WIDEST:  # a number says it, a bar would hide the rest
                 right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=colour)
                 continue
             right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=colour, capsize=4)
