@@ -14,11 +14,15 @@ sample; `digits(..., cost=that)` takes it like the two here.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Num, Shaped
+
+from gdjax.errors import InputError
 
 
 def targets_for(
@@ -28,6 +32,36 @@ def targets_for(
     if targets.ndim == outputs.ndim:
         return targets.astype(outputs.dtype)
     return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
+
+
+def check_labels(targets: Any, outputs: int, what: str) -> None:
+    """Make sure that every label has an output: one that has none would cost nothing at all.
+
+    Args:
+        targets: a label a sample, or a target vector a sample.
+        outputs: how many outputs there are.
+        what: what the targets were given as, for the error.
+
+    Raises:
+        InputError: a label that is no whole number from 0 to `outputs` - 1, or vectors of another
+            length.
+    """
+    targets = np.asarray(targets)
+    if targets.ndim > 1:
+        if targets.shape[1:] != (outputs,):
+            raise InputError(
+                f"{what}: targets of shape {targets.shape}, expected {outputs} numbers a sample, "
+                f"one an output"
+            )
+        return
+    numbers = targets.dtype.kind in "iuf"
+    wrong = (targets < 0) | (targets >= outputs) | (targets % 1 != 0) if numbers else None
+    if wrong is None or wrong.any():
+        at = 0 if wrong is None else int(wrong.argmax())
+        raise InputError(
+            f"{what}: the label of sample {at} is {targets[at]!s:.40}, expected whole numbers from "
+            f"0 to {outputs - 1}, one for each output"
+        )
 
 
 def quadratic(

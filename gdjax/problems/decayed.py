@@ -20,7 +20,7 @@ from jaxtyping import Array, PyTree
 
 from gdjax.data.sets import load
 from gdjax.errors import InputError
-from gdjax.problems.costs import quadratic
+from gdjax.problems.costs import check_labels, quadratic
 from gdjax.problems.digits import flat
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
@@ -47,10 +47,13 @@ def decayed(
         init: another starting point than the network's own.
 
     Raises:
-        InputError: a decay that is negative or not finite.
+        InputError: a decay that is negative or not finite, targets that no output stands for.
     """
     if not 0 <= decay < float("inf"):
         raise InputError(f"decayed: decay = {decay}, expected a number >= 0")
+    for what, given in (("data", data), ("test", test)):
+        if given is not None:
+            check_labels(given[1], network.widths[-1], f"decayed: {what}")
 
     def apply(params, inputs):
         return network.apply(params, inputs)

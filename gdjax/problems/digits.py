@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
-from gdjax.problems.costs import COSTS, quadratic
+from gdjax.problems.costs import COSTS, check_labels, quadratic
 from gdjax.problems.distorted import Distortion, distorted
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
@@ -59,7 +59,7 @@ def digits(
 
     Raises:
         InputError: an unknown cost, more samples than there are, unknown network settings, a
-            distortion that cannot be.
+            distortion that cannot be, labels that no output stands for.
         DataError: the data set cannot be had.
     """
     if isinstance(cost, str) and cost not in COSTS:
@@ -76,6 +76,8 @@ def digits(
             f"digits: samples = {samples}, expected 1 to {available}, the training images of "
             f"{dataset.name}"
         )
+    for split, given in (("train", dataset.train_labels), ("test", dataset.test_labels)):
+        check_labels(given, dataset.classes, f"digits: {split}_labels of {dataset.name}")
     if isinstance(distortion, Mapping):
         distortion = Distortion(**distortion)
     images, labels = dataset.train_images[:samples], dataset.train_labels[:samples]

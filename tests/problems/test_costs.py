@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from gdjax.problems.costs import COSTS, accuracy, cross_entropy, quadratic, targets_for
+from gdjax.data import load
+from gdjax.errors import InputError
+from gdjax.problems import Network, decayed, digits
+from gdjax.problems.costs import (
+    COSTS,
+    accuracy,
+    check_labels,
+    cross_entropy,
+    quadratic,
+    targets_for,
+)
 
 RNG = np.random.default_rng(0)
 OUTPUTS = jnp.asarray(RNG.normal(size=(8, 10)), jnp.float32)
@@ -70,3 +80,34 @@ def test_vectors_of_any_numbers_are_targets():
 def test_accuracy(outputs, labels, share):
     found = accuracy(jnp.array(outputs), jnp.array(labels, jnp.uint8))
     assert float(found) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([0, 1, 3], "data: the label of sample 2 is 3, expected whole numbers from 0 to 2"),
+        ([0, -1, 2], "data: the label of sample 1 is -1"),
+        ([0.5, 1.0], "data: the label of sample 0 is 0.5"),
+        ([np.nan], "data: the label of sample 0 is nan"),
+        (["a"], "data: the label of sample 0 is a"),
+        (np.zeros((4, 2)), r"data: targets of shape \(4, 2\), expected 3 numbers a sample"),
+    ],
+)
+def test_labels_that_no_output_stands_for(targets, message):
+    with pytest.raises(InputError, match=message):
+        check_labels(targets, 3, "data")
+
+
+def test_labels_and_vectors_that_fit():
+    for targets in ([0, 1, 2], np.uint8([2]), np.zeros((4, 3)), []):
+        check_labels(targets, 3, "data")
+
+
+def test_problems_look_at_their_labels():
+    digits5k = load("mnist5k")
+    few = digits5k._replace(classes=5)
+    with pytest.raises(InputError, match="digits: train_labels of mnist5k: the label of sample"):
+        digits(few)
+    inputs = np.zeros((2, 3), np.float32)
+    with pytest.raises(InputError, match="decayed: test: the label of sample 1 is 2"):
+        decayed(Network((3, 2)), (inputs, [0, 1]), 0.1, test=(inputs, [0, 2]))
