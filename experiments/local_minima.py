@@ -7,19 +7,19 @@ is the lowest one." Networks of 9 to 13,002 parameters are trained by whole-set 
 polished in float64, certified, brought to one form and counted. Without weight decay a network that
 can fit its data has no minima that are points: zero error is a floor, or lies at infinity. With it
 minima are points, and counting them makes sense. Biases do not decay, so that all arrangements of
-the neurons cost the same.
+the neurons cost the same; they start at random, too, since from zero a part of the minima is never
+reached. Floors are counted by the paths that join them, and beside the minima, never among them.
 
 The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer has no
 part outside what these images span, so the images are given in coordinates of their span
 (`few_digits`): 100 numbers instead of 784, the same minima, a sixth of the parameters.
 
-    python experiments/local_minima.py           (about 3 min)
+    python experiments/local_minima.py           (about 8 min on two cores)
 
-Expected: XOR 2-2-1 without decay: floors of 5 dimensions (9 weights and biases, 4 equations), all
-computing one function, and a third of the starts sliding off to infinity; with decay four minima in
-two pairs, one of cost 0.014 that computes XOR and one of 0.093 that does not. 64 ends of 100-8-10
-on 200 images are 60 different minima, 63 of the digit network are 63, and nearly all that is there
-has not been seen. Their costs lie within 8 and 18 %, and the lowest is found by one start.
+Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and floors
+near 0.116. Of the digit networks nearly every end is another point: then no number of minima can be
+estimated, and what can be said is the 95 % birthday bound, 674 or more for 63 ends that all differ.
+Refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ import xarray as xr
 import gdjax as gd
 from gdjax.minima import census, kinds
 from gdjax.plots import minima, paths
+from gdjax.statistics import median, share
 
 XOR = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
@@ -50,7 +51,8 @@ class Config:
         xor_decay: weight decay of the XOR networks, one census for each.
         xor_steps: of descent.
         xor_rate: learning rate.
-        xor_scale: standard deviation of the starting weights.
+        xor_scale: standard deviation of the starting weights and biases.
+        xor_seeds: starting points of each XOR network.
         data: name of the data set of the digits.
         pooled_images: training images of the 10x10 digits; 0 leaves the case out.
         pooled_hidden: its hidden neurons.
@@ -70,6 +72,7 @@ class Config:
     xor_steps: int = 20_000
     xor_rate: float = 2.0
     xor_scale: float = 3.0
+    xor_seeds: int = 300
     data: str = "mnist5k"
     pooled_images: int = 200
     pooled_hidden: tuple[int, ...] = (8,)
@@ -91,13 +94,22 @@ class Case:
     steps: int
     optimizer: Callable
     polishing: int
+    seeds: int
 
 
 def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
     """Exclusive or, with targets 0.1 and 0.9: zero error is then at finite weights."""
     network = gd.problems.Network((2, hidden, 1), initializer="normal")
     data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
-    init = partial(network.init, init_scale=scale)
+
+    def init(key):
+        key_weights, *keys = jax.random.split(key, 3)
+        layers = network.init(key_weights, init_scale=scale)
+        return tuple(
+            layer._replace(bias=scale * jax.random.normal(k, layer.bias.shape))
+            for layer, k in zip(layers, keys, strict=True)
+        )
+
     return gd.problems.decayed(network, data, decay, init=init)
 
 
@@ -124,9 +136,9 @@ def cases(config: Config) -> dict[str, Case]:
         for decay in config.xor_decay:
             name = f"XOR 2-{hidden}-1" + (f", decay {decay:g}" if decay else "")
             problem = xor(hidden, decay, config.xor_scale)
-            found[name] = Case(problem, config.xor_steps, plain, config.polishing)
+            found[name] = Case(problem, config.xor_steps, plain, config.polishing, config.xor_seeds)
     heavy = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
-    settings = (config.steps, heavy, config.polishing)
+    settings = (config.steps, heavy, config.polishing, config.seeds)
     if config.pooled_images:
         name = "-".join(map(str, (100, *config.pooled_hidden, 10)))
         found[f"digits {name}"] = Case(small_digits(config), *settings)
@@ -144,14 +156,14 @@ def one(config: Config, case: Case) -> xr.Dataset:
     problem = case.problem
     runs = gd.sweep(
         problem,
-        gd.axes(seed=range(config.seeds)),
+        gd.axes(seed=range(case.seeds)),
         case.steps,
         optimizer=case.optimizer,
         record_every=case.steps,
         measures={},
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))
-    ends = [gd.params_of(runs, like, {"seed": seed}) for seed in range(config.seeds)]
+    ends = [gd.params_of(runs, like, {"seed": seed}) for seed in range(case.seeds)]
     together = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
     found = census(problem, together, key=jax.random.key(config.key), steps=case.polishing)
     return found.assign_coords(seed=("run", runs.seed.values))
@@ -184,38 +196,49 @@ def numbers(tree: xr.DataTree) -> dict:
     """What each census says."""
     result = {}
     for name, found in by_case(tree).items():
-        told: dict[str, Any] = {f"runs_{kind}": count for kind, count in kinds(found).items()}
-        told["minima"] = found.sizes["minimum"]
-        if "functions" in found:
+        told: dict[str, Any] = {
+            f"runs_{kind.replace(' ', '_')}": count for kind, count in kinds(found).items()
+        }
+        told["minima"], told["floors"] = found.sizes["minimum"], found.sizes["floor"]
+        for prefix in ("unseen", "unseen_floor"):
+            if f"{prefix}_mass" in found:
+                names = ("mass", "mass_low", "mass_high", "number", "number_low")
+                told |= {f"{prefix}_{n}": number(found[f"{prefix}_{n}"]) for n in names}
+        if found.sizes["minimum"]:
+            inside = found.minimum_of >= 0
+            lowest = share(int(found["count"][0]), found.sizes["run"])
             told |= {
-                "functions": int(found.functions),
-                "unseen_mass": float(found.unseen_mass),
-                "unseen_mass_low": float(found.unseen_mass_low),
-                "unseen_mass_high": float(found.unseen_mass_high),
-                "unseen_at_least": float(found.unseen_number),
                 "runs_in_the_lowest": int(found["count"][0]),
-                "floors": int(np.sum(found.minimum_nullity > 0)),
+                "share_in_the_lowest": lowest[:3],
                 "cost_lowest": float(found.minimum_cost[0]),
-                "cost_median_of_runs": float(np.median(found.cost[found.minimum_of >= 0])),
+                "cost_median_of_runs": median(found.cost[inside].values)[:3],
                 "cost_highest": float(found.minimum_cost[-1]),
                 "sharpness_least": float(found.sharpness.min()),
                 "sharpness_most": float(found.sharpness.max()),
-                "nullity_least": int(found.minimum_nullity.min()),
-                "nullity_most": int(found.minimum_nullity.max()),
+                "least_curvature": float(found.least_curvature.min()),
                 "same_from": float(found.stable_from),
                 "same_to": float(found.stable_to),
-                "polishing_moved_median": float(np.median(found.moved[found.minimum_of >= 0])),
-                "polishing_moved_beyond_1": int(np.sum(found.moved[found.minimum_of >= 0] > 1)),
-                "polishing_moved_most": float(found.moved[found.minimum_of >= 0].max()),
+                "polishing_moved_median": float(np.median(found.moved[inside])),
+                "polishing_moved_beyond_1": int(np.sum(found.moved[inside] > 1)),
+                "polishing_moved_most": float(found.moved[inside].max()),
             }
+        if found.sizes["floor"]:
+            told |= {
+                "floor_costs": found.floor_cost.values.tolist(),
+                "floor_runs": found.floor_count.values.tolist(),
+                "floor_nullity": found.floor_nullity.values.tolist(),
+            }
+        if "functions" in found:
+            told["functions"] = int(found.functions)
         if found.sizes["minimum"] <= 6:
             told["each_found_by"] = found["count"].values.tolist()
-        if "test_accuracy" in found:
+            told["each_costs"] = found.minimum_cost.values.tolist()
+        if "test_accuracy" in found and found.sizes["minimum"]:
             accuracy = found.test_accuracy.values
             told |= {
                 "accuracy_of_the_lowest": float(accuracy[0]),
                 "accuracy_least": float(accuracy.min()),
-                "accuracy_median": float(np.median(accuracy)),
+                "accuracy_median": median(accuracy)[:3],
                 "accuracy_most": float(accuracy.max()),
             }
         for kind in ("barrier", "matched_barrier", "distance", "matched_distance"):
@@ -231,6 +254,17 @@ def lowest_and_best(name: str, dataset: xr.Dataset) -> str:
     accuracy = dataset.test_accuracy.values
     lowest = accuracy[int(np.argmin(dataset.minimum_cost.values))]
     return f"{name}: lowest minimum {lowest:.1%} right, best {np.max(accuracy):.1%}"
+
+
+def rank(dataset: xr.Dataset) -> int:
+    """Of the lowest minimum by test accuracy, from 1."""
+    accuracy = dataset.test_accuracy.values
+    return 1 + int(np.sum(accuracy > accuracy[0]))
+
+
+def number(value: Any) -> float | None:
+    """For summary.json: what cannot be estimated is no number."""
+    return None if np.isnan(value) else float(value)
 
 
 def plot(tree: xr.DataTree) -> dict:
@@ -251,14 +285,15 @@ def plot(tree: xr.DataTree) -> dict:
         share = dataset.share.values
         if dataset.sizes["minimum"] <= 30 and "decay" in name:
             rest = {k: n / dataset.sizes["run"] for k, n in kinds(dataset).items()}
-            rest.pop("minimum", None)
+            for point in ("strict minimum", "degenerate minimum"):
+                rest.pop(point, None)
             figures[f"frequencies_{file}"] = minima.frequencies(
                 share,
                 dataset.share_low.values,
                 dataset.share_high.values,
                 dataset.minimum_cost.values,
                 rest=rest,
-                title=f"{name}: how often each minimum was found",
+                title=f"{name}: {dataset.sizes['minimum']} minima of {dataset.sizes['run']} runs",
             )
         if "test_accuracy" not in dataset:
             continue
@@ -275,7 +310,9 @@ def plot(tree: xr.DataTree) -> dict:
             unit="minimum",
             title=f"{name}: between any two minima",
         )
-    worth = {name: d for name, d in found.items() if "test_accuracy" in d}
+    worth = {
+        name: d for name, d in found.items() if "test_accuracy" in d and d.sizes["minimum"] > 1
+    }
     if worth:
         figures["worth"] = minima.worth(
             {

@@ -9,15 +9,17 @@ principal components of the way itself. The first three have the same size and c
 can be compared. The way does not lie in its plane: its distance from it, its own cost, and the cost
 of the nearest point in the plane stand beside each other.
 
-    python experiments/loss_landscape.py           (about 45 s)
+The pictures show one start; the numbers are medians over 16, with intervals.
+
+    python experiments/loss_landscape.py           (about 6 min)
 
 Expected: at the good rate (2) an end of cost 0.05 in a bowl that rises by 0.004 at distance 5 along
 a random direction and by more than 1 along the top eigenvector; a plane that explains 98 % of
 the way, and yet shows its start, of cost 2.5, at 0.85. At 30 the end is dead: cost 1.0 wherever one
-looks.
+looks. Refuted where an interval over starts holds no such number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import common
 import jax
@@ -28,6 +30,7 @@ import xarray as xr
 import gdjax as gd
 from gdjax import geometry
 from gdjax.plots import landscapes
+from gdjax.statistics import median
 
 VIEWS = {
     "random": "random directions",
@@ -47,7 +50,8 @@ class Config:
         learning_rates: far too small, good, far too large.
         epochs: passes over the training set.
         batch_size: images a step.
-        seed: of the starting point and the order of mini-batches.
+        seed: of the starting point and the order of mini-batches, in the pictures.
+        seeds: of those that the numbers are taken over.
         direction_seed: of the random directions.
         snapshots: parameters kept along the way, about.
         points: along each side of a plane.
@@ -60,6 +64,7 @@ class Config:
     epochs: int = 20
     batch_size: int = 32
     seed: int = 0
+    seeds: int = 16
     direction_seed: int = 0
     snapshots: int = 100
     points: int = 51
@@ -84,7 +89,9 @@ def descend(config, problem, learning_rate):
     )
 
 
-def look(config: Config, problem, learning_rate: float) -> dict[str, xr.Dataset]:
+def look(
+    config: Config, problem, learning_rate: float, *, planes: bool = True
+) -> dict[str, xr.Dataset]:
     """One descent, and its end on lines and planes."""
     run = descend(config, problem, learning_rate)
     way = geometry.trajectory_plane(
@@ -103,21 +110,38 @@ def look(config: Config, problem, learning_rate: float) -> dict[str, xr.Dataset]
         two = geometry.views.plane_directions(problem, run.params, view, key=key)
         first = dict([next(iter(two.items()))])
         said = {"view": VIEWS[view], "seed": config.direction_seed}
-        found[view] = geometry.plane(problem, run.params, two, side, side).assign_attrs(said)
+        if planes:
+            found[view] = geometry.plane(problem, run.params, two, side, side).assign_attrs(said)
         found[f"line_{view}"] = geometry.line(problem, run.params, first, along).assign_attrs(said)
     return found
 
 
 def run(config: Config) -> xr.DataTree:
-    """All three descents, a branch each."""
+    """All three descents, a branch each; and the numbers of all starts, in the branch "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
-    return xr.DataTree.from_dict(
+    rates = dict(zip(BRANCHES, config.learning_rates, strict=True))
+    parts = {
+        f"{branch}/{name}": seen
+        for branch, rate in rates.items()
+        for name, seen in look(config, problem, rate).items()
+    }
+    coarse = replace(config, points=5)
+    rows = [
+        [
+            told(look(replace(coarse, seed=seed), problem, rate, planes=False))
+            for seed in range(config.seeds)
+        ]
+        for rate in rates.values()
+    ]
+    seeds = xr.Dataset(
         {
-            f"{branch}/{name}": seen
-            for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)
-            for name, seen in look(config, problem, rate).items()
-        }
+            name: (("branch", "seed"), [[row[name] for row in branch] for branch in rows])
+            for name in rows[0][0]
+        },
+        {"branch": [name.replace(" ", "_") for name in BRANCHES], "seed": np.arange(config.seeds)},
     )
+    seeds = seeds.assign_coords(branch=seeds.branch.astype(object))
+    return xr.DataTree.from_dict({**parts, "seeds": seeds})
 
 
 def seen(tree, branch, name) -> xr.Dataset:
@@ -132,34 +156,50 @@ def curvature(line) -> float:
     return float((cost[middle + 1] + cost[middle - 1] - 2 * cost[middle]) / (a[1] - a[0]) ** 2)
 
 
-def numbers(tree) -> dict:
-    """How each descent ended, what its plane hides, and how steep it is around its end."""
-    found = {}
-    for branch in BRANCHES:
-        way = seen(tree, branch, "way")
-        gap = np.abs(way.path_cost.values - way.path_cost_in_slice.values)
-        told = {
-            "learning_rate": way.attrs["learning_rate"],
-            "outcome": way.attrs["outcome"],
-            "final_cost": float(way.path_cost[-1]),
-            "test_accuracy": way.attrs["test_accuracy"],
-            "explained_by_1": float(way.explained[0]),
-            "explained_by_2": float(way.explained[:2].sum()),
-            "off_plane_most": float(way.path_off.max()),
-            "start_cost": float(way.path_cost[0]),
-            "start_cost_in_plane": float(way.path_cost_in_slice[0]),
-            "difference_after_start_most": float(gap[1:].max()),
-        }
-        for view in VIEWS:
-            line = seen(tree, branch, f"line_{view}")
-            rise = line.cost.sel(a=[-RISE_AT, RISE_AT], method="nearest").mean()
-            told[f"rise_along_{view}"] = float(rise - line.cost.sel(a=0, method="nearest"))
-            told[f"curvature_along_{view}"] = curvature(line)
-            told[f"plane_{view}_lowest"] = float(seen(tree, branch, view).cost.min())
-        tops = seen(tree, branch, "line_eigenvectors").a.attrs["long_name"]
-        told["largest_eigenvalue"] = float(tops.split("= ")[1])
-        found |= {f"{branch.replace(' ', '_')}_{name}": value for name, value in told.items()}
+def told(parts: dict[str, xr.Dataset]) -> dict[str, float]:
+    """How one descent ended, what its plane hides, and how steep it is around its end."""
+    way = parts["way"]
+    gap = np.abs(way.path_cost.values - way.path_cost_in_slice.values)
+    found = {
+        "final_cost": float(way.path_cost[-1]),
+        "test_accuracy": float(way.attrs["test_accuracy"]),
+        "explained_by_1": float(way.explained[0]),
+        "explained_by_2": float(way.explained[:2].sum()),
+        "off_plane_most": float(way.path_off.max()),
+        "start_cost": float(way.path_cost[0]),
+        "start_cost_in_plane": float(way.path_cost_in_slice[0]),
+        "difference_after_start_most": float(gap[1:].max()),
+    }
+    for view in VIEWS:
+        line = parts[f"line_{view}"]
+        rise = line.cost.sel(a=[-RISE_AT, RISE_AT], method="nearest").mean()
+        found[f"rise_along_{view}"] = float(rise - line.cost.sel(a=0, method="nearest"))
+        found[f"curvature_along_{view}"] = curvature(line)
+    tops = parts["line_eigenvectors"].a.attrs["long_name"]
+    found["largest_eigenvalue"] = float(tops.split("= ")[1])
     return found
+
+
+def numbers(tree) -> dict:
+    """Of the pictures' start, and medians over all starts with their intervals."""
+    found = {}
+    seeds = tree["seeds"].to_dataset()
+    for number, branch in enumerate(BRANCHES):
+        prefix = branch.replace(" ", "_")
+        names = ("way", *(f"line_{view}" for view in VIEWS))
+        parts = {name: seen(tree, branch, name) for name in names}
+        way = parts["way"].attrs
+        found |= {f"{prefix}_learning_rate": way["learning_rate"]}
+        found |= {f"{prefix}_outcome": way["outcome"]}
+        found |= {f"{prefix}_{name}": value for name, value in told(parts).items()}
+        for view in VIEWS:
+            lowest = float(seen(tree, branch, view).cost.min())
+            found[f"{prefix}_plane_{view}_lowest"] = lowest
+        for name in map(str, seeds.data_vars):
+            values = seeds[name].values[number]
+            if np.any(~np.isnan(values)):
+                found[f"{prefix}_{name}_over_seeds"] = median(values)[:3]
+    return found | {"seeds": seeds.sizes["seed"]}
 
 
 def title(tree, branch) -> str:

@@ -20,7 +20,8 @@ MOMENTUM = 0.9  # of networks
 LEARNING_RATE = 3.0  # of networks
 OF_LIMIT = 0.2  # of the rate at which the sharpest minimum of a function stops being stable
 NO_LIMIT = 0.5  # where a function has no isolated minimum
-ROWS = 20  # of the table that are printed
+ROWS = 20  # of the tables that are printed
+POINTS = ("strict minimum", "degenerate minimum")
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,14 @@ class Minima:
         from gdjax.plots import basin_maps, minima, paths
 
         rows, told = table(found), numbers(found)
-        _print(rows, told, found.attrs["tolerance"])
+        level = table_of_floors(found)
+        _print(rows, level, told, found.attrs["tolerance"])
         results.save_data(found, folder / "data.zarr")
-        title = f"{len(rows)} minima of {found.sizes['run']} runs"
+        title = f"{len(rows)} minima and {len(level)} floors of {found.sizes['run']} runs"
         figures = {}
         share = found.share.values
         if len(rows) and found["count"].max() > 1:
-            rest = {k: n / found.sizes["run"] for k, n in kinds(found).items() if k != "minimum"}
+            rest = {k: n / found.sizes["run"] for k, n in kinds(found).items() if k not in POINTS}
             figures["shares"] = minima.frequencies(
                 share,
                 found.share_low.values,
@@ -199,7 +201,7 @@ class Minima:
                 *basin_maps.from_dataset(seen, [(0, 0)]),
                 title=f"{seen.attrs['formula']}: where a start ends",
             )
-        results.write_summary(folder, "minima", self, {**told, "minima": rows})
+        results.write_summary(folder, "minima", self, {**told, "minima": rows, "floors": level})
         for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
         print(f"written to {folder}")
@@ -224,6 +226,16 @@ def table(found: Any) -> list[dict[str, Any]]:
         places = found["params"].values.reshape(len(rows), _coordinates(found)).tolist()
         rows = [{**row, "at": at} for row, at in zip(rows, places, strict=True)]
     return [{"minimum": number, **row} for number, row in enumerate(rows)]
+
+
+def table_of_floors(found: Any) -> list[dict[str, Any]]:
+    """One row a connected floor, lowest first."""
+    names = ("count", "share", "share_low", "share_high", "cost", "sharpness", "nullity")
+    columns = [found[f"floor_{name}"].values.tolist() for name in names]
+    return [
+        {"floor": number, "runs": count, **dict(zip(names[1:], row, strict=True))}
+        for number, (count, *row) in enumerate(zip(*columns, strict=True))
+    ]
 
 
 def _coordinates(found):
@@ -257,7 +269,7 @@ def _median(matrix):
     return float(np.median(matrix[np.triu_indices(len(matrix), 1)]))
 
 
-def _print(rows, told, tolerance):
+def _print(rows, level, told, tolerance):
     accurate = bool(rows) and "test_accuracy" in rows[0]
     accuracy = "  test accuracy" if accurate else ""
     place = "  at" if rows and "at" in rows[0] else ""
@@ -265,39 +277,57 @@ def _print(rows, told, tolerance):
     for row in rows[:ROWS]:
         accuracy = f"  {row['test_accuracy']:>13.1%}" if accurate else ""
         place = f"  {_place(row['at'])}" if "at" in row else ""
-        print(
-            f"{row['minimum']:>7}  {row['runs']:>4}  {row['share']:>6.1%} "
-            f"({row['share_low']:>5.1%} - {row['share_high']:>5.1%})  {row['cost']:>11.5g}"
-            f"{accuracy}  {row['sharpness']:>9.4g}  {row['nullity']:>7}{place}"
-        )
+        print(_row("minimum", row, accuracy) + place)
     if len(rows) > ROWS:
         print(f"... and {len(rows) - ROWS} more, in summary.json")
+    if level:
+        print("floor    runs  share, 95 % interval         cost  sharpness  dimension")
+        for row in level[:ROWS]:
+            print(_row("floor", row, ""))
+        if len(level) > ROWS:
+            print(f"... and {len(level) - ROWS} more, in summary.json")
     ended = told["ended"]
-    others = ", ".join(f"{count} {kind}" for kind, count in ended.items() if kind != "minimum")
-    print(
-        f"{ended.get('minimum', 0)} of {told['runs']} runs ended in {len(rows)} minima; "
-        f"in none: {others or 'not one'}"
-    )
-    if not rows:
-        return
-    print(
-        f"not seen yet: minima with {told['unseen_mass']:.1%} of such starts "
-        f"({told['unseen_mass_low']:.1%} - {told['unseen_mass_high']:.1%}), at least "
-        f"{told['unseen_number']:.0f} ({told['unseen_number_low']:.0f} - "
-        f"{told['unseen_number_high']:.0f})"
+    points = sum(count for kind, count in ended.items() if kind in POINTS)
+    others = ", ".join(
+        f"{count} {kind}" for kind, count in ended.items() if kind not in (*POINTS, "floor")
     )
     print(
-        f"as many minima for every tolerance from {told['stable_from']:.2g} to "
-        f"{told['stable_to']:.2g} (taken: {tolerance:g})"
+        f"{points} of {told['runs']} runs ended in {len(rows)} minima, {ended.get('floor', 0)} on "
+        f"{len(level)} floors; in none: {others or 'not one'}"
     )
-    floors = sum(row["nullity"] > 0 for row in rows)
-    if floors:
+    if "no derivative" in ended:
         print(
-            f"{floors} of them are floors (nullity above 0): each run has its own point of the "
-            f"same floor"
+            "where the cost has no derivative nothing is certified: its lowest points may be "
+            "minima and are not counted"
         )
+    if rows:
+        _print_unseen("minima", told, "unseen")
+        print(
+            f"as many minima for every tolerance from {told['stable_from']:.2g} to "
+            f"{told['stable_to']:.2g} (taken: {tolerance:g})"
+        )
+    if level:
+        _print_unseen("floors", told, "unseen_floor")
     if "functions" in told:
         print(f"different functions computed: {told['functions']:.0f}")
+
+
+def _row(name, row, accuracy):
+    return (
+        f"{row[name]:>7}  {row['runs']:>4}  {row['share']:>6.1%} "
+        f"({row['share_low']:>5.1%} - {row['share_high']:>5.1%})  {row['cost']:>11.5g}"
+        f"{accuracy}  {row['sharpness']:>9.4g}  {row['nullity']:>7}"
+    )
+
+
+def _print_unseen(what, told, prefix):
+    number = told[f"{prefix}_number"]
+    about = "" if math.isnan(number) else f", about {number:.0f} or more"
+    print(
+        f"{what} not seen yet: with {told[f'{prefix}_mass']:.1%} of such starts "
+        f"({told[f'{prefix}_mass_low']:.1%} - {told[f'{prefix}_mass_high']:.1%}){about}; at least "
+        f"{told[f'{prefix}_number_low']:.0f} (95 %)"
+    )
 
 
 def _place(at):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gdjax import statistics
 from gdjax.cli import results
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
@@ -24,7 +25,10 @@ def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 def table(runs: Any) -> list[dict[str, Any]]:
-    """One row a value of the first axis: medians over all other runs, and how they ended."""
+    """One row a value of the first axis: medians over all other runs, and how they ended.
+
+    Each median has its interval (see `gdjax.statistics.median`), which is infinite below six runs.
+    """
     axis, values, cost = by_first_axis(runs, "cost")
     outcome = by_first_axis(runs, "outcome")[2]
     accuracy = _final_accuracy(runs)
@@ -34,8 +38,8 @@ def table(runs: Any) -> list[dict[str, Any]]:
         rows.append(
             {
                 axis: float(value),
-                **({} if accuracy is None else _quartiles(accuracy[i])),
-                "median_cost": float(plots.quantiles(cost[..., -1])[1][i]),
+                **({} if accuracy is None else _middle("median_accuracy", accuracy[i])),
+                **_middle("median_cost", cost[i, ..., -1]),
                 **ends,
             }
         )
@@ -49,9 +53,14 @@ def _final_accuracy(runs):
     return by_first_axis(runs, "test_accuracy")[2][..., -1]
 
 
-def _quartiles(accuracy):
-    low, half, high = plots.quantiles(accuracy[None])[:, 0]
-    return {"median_accuracy": float(half), "quartiles": [float(low), float(high)]}
+def _middle(name, values):
+    half = statistics.median(values)
+    return {name: half.value, f"{name}_interval": [half.low, half.high]}
+
+
+def interval(ends: list[float], form: str) -> str:
+    """An interval in brackets; "" where too few runs allow none."""
+    return "" if np.isneginf(ends[0]) else "(" + " - ".join(form.format(e) for e in ends) + ")"
 
 
 def sweep(runs: Any, folder: Path, config: Any) -> None:
@@ -62,16 +71,17 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
     epoch = steps_for(1, identity["samples"], identity["batch_size"])
     name = axis.replace("_", " ")
     accuracy = _final_accuracy(runs)
-    columns = "" if accuracy is None else "  median accuracy  quartiles      "
-    print(f"{name:>14}{columns}    median cost  dead  diverged")
+    columns = "" if accuracy is None else "  median accuracy, 95 %   "
+    print(f"{name:>14}{columns}  median cost, 95 %           dead  diverged")
     for row in rows:
         columns = ""
         if accuracy is not None:
-            low, high = row["quartiles"]
-            columns = f"  {row['median_accuracy']:>15.1%}  {low:6.1%} - {high:6.1%}"
+            ends = interval(row["median_accuracy_interval"], "{:.1%}")
+            columns = f"  {row['median_accuracy']:>6.1%} {ends:<17}"
+        ends = interval(row["median_cost_interval"], "{:.4f}")
         print(
-            f"{row[axis]:>14.4g}{columns}"
-            f"  {row['median_cost']:>13.4f}  {row['dead']:>4}  {row['diverged']:>8}"
+            f"{row[axis]:>14.4g}{columns}  {row['median_cost']:>8.4f} {ends:<18}"
+            f"  {row['dead']:>4}  {row['diverged']:>8}"
         )
     best = min(rows, key=lambda row: row["median_cost"])
     seconds = float(runs.attrs.get("seconds", 0))

@@ -83,7 +83,6 @@ class Spectrum:
         from gdjax import geometry
 
         problem, params = point.problem, point.params
-        data = jax.tree.map(jax.numpy.asarray, problem.data)
         key = jax.random.key(self.probe_seed)
         key_ends, key_trace, key_density, key_kind = jax.random.split(key, 4)
 
@@ -100,11 +99,8 @@ class Spectrum:
             )  # fmt: skip
 
         parts = geometry.spectrum.layers(problem, params)
-        certify = partial(
-            geometry.classify,
-            problem.cost,
-            gradient_tolerance=self.gradient_tolerance,
-            eigenvalue_tolerance=self.tolerance,
+        certificate = geometry.classify(
+            problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
         names = {name: name for name in parts}
         if point.problem.network is not None:
@@ -119,7 +115,7 @@ class Spectrum:
             },
             trace=at(geometry.trace, key_trace, probes=self.probes),
             density=at(geometry.density, key_density, probes=self.probes // SHARE),
-            certificate=jax.tree.map(np.asarray, jax.jit(certify)(params, data, key=key_kind)),
+            certificate=jax.tree.map(np.asarray, certificate),
         )
 
     def _write(self, folder: Path, point: Any, found: Found) -> None:
@@ -166,6 +162,7 @@ class Spectrum:
 def told(point: Any, found: Found) -> dict[str, Any]:
     """What summary.json says."""
     from gdjax import geometry
+    from gdjax.geometry import certificates, critical
     from gdjax.geometry.spectrum import Convergence
 
     ends, certificate = found.ends, found.certificate
@@ -193,8 +190,9 @@ def told(point: Any, found: Found) -> dict[str, Any]:
         },
         "stability_threshold": threshold,
         "share_of_threshold": None if threshold is None else top / threshold,
-        "certificate": {**certificate._asdict(), "kind": geometry.critical.kind(certificate)},
-        "nullity_is": "exactly" if found.size <= geometry.spectrum.DENSE else "at least",
+        "certificate": {**certificate._asdict(), "kind": certificates.name(certificate)},
+        "advice": certificates.advice(certificate),
+        "nullity_is": "exactly" if found.size <= critical.DENSE else "at least",
     }
 
 
@@ -225,8 +223,9 @@ def table(label: str, summary: dict[str, Any]) -> str:
     lines += [
         f"{c['kind']}: gradient {c['gradient_norm']:.3g} (tolerance {c['gradient_tolerance']:.2g})",
         f"  eigenvalues {c['smallest']:.4g} ± {c['smallest_residual']:.1g} to "
-        f"{c['largest']:.4g} ± {c['largest_residual']:.1g}, within {c['eigenvalue_tolerance']:.2g} "
+        f"{c['largest']:.4g} ± {c['largest_residual']:.1g}, within {c['resolution']:.2g} "
         f"of 0 {summary['nullity_is']} {c['nullity']}; {c['dead']:,} dead coordinates set aside",
+        *([f"  {summary['advice']}"] if summary["advice"] else []),
     ]
     return "\n".join(lines)
 

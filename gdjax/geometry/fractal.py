@@ -17,8 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from gdjax.errors import InputError
+
+# By how much box counts on grids of 243 to 1,024 cells missed what is known of Koch's curve, of
+# Sierpinski's triangle and carpet, of Henon's attractor and of lines: boxes do not fit the sets.
+BIAS = 0.05
 
 
 class BoxDimension(NamedTuple):
@@ -26,6 +31,8 @@ class BoxDimension(NamedTuple):
 
     Args:
         dimension: minus the slope of the fitted line.
+        error: it lies within, with 95 %: the slope's interval from the scatter of the counts, and
+            the bias of box counting, which no scatter shows (see `BIAS`).
         standard_error: of that slope, from the scatter of the counts around the line.
         residual: root mean square of log10 N around the line; 0.01 is 2 % of a count.
         smallest: smallest box side of the fit, in cells.
@@ -33,6 +40,7 @@ class BoxDimension(NamedTuple):
     """
 
     dimension: float
+    error: float
     standard_error: float
     residual: float
     smallest: int
@@ -84,8 +92,15 @@ def box_counts(
     sides = np.asarray(sides)
     if np.any(sides < 1) or np.any(sides > shortest):
         raise InputError(f"box_counts: sides = {sides.tolist()}, expected 1 to {shortest}")
-    places = np.argwhere(cells)
-    return sides, np.array([len(np.unique(places // side, axis=0)) for side in sides])
+    places = np.nonzero(cells)
+    return sides, np.array([_boxes(places, side, cells.shape) for side in sides])
+
+
+def _boxes(places, side, shape):
+    """Boxes of one side that the cells are in, each as one number: rows are slow to compare."""
+    boxes = np.zeros([-(-length // side) for length in shape], bool)
+    boxes[tuple(axis // side for axis in places)] = True
+    return int(boxes.sum())
 
 
 def dimension(
@@ -112,9 +127,11 @@ def dimension(
     slope, offset = np.polyfit(x, y, 1)
     misfit = y - (slope * x + offset)
     spread = np.sum((x - np.mean(x)) ** 2)
+    standard_error = float(np.sqrt(np.sum(misfit**2) / (len(x) - 2) / spread))
     return BoxDimension(
         dimension=float(-slope),
-        standard_error=float(np.sqrt(np.sum(misfit**2) / (len(x) - 2) / spread)),
+        error=float(stats.t.isf(0.025, len(x) - 2)) * standard_error + BIAS,
+        standard_error=standard_error,
         residual=float(np.sqrt(np.mean(misfit**2))),
         smallest=int(np.min(sides)),
         largest=int(np.max(sides)),

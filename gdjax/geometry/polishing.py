@@ -2,30 +2,54 @@
 
     H p = -g within |p| <= radius,   w <- w + p if the cost fell as g and H had promised
 
-A descent's gradient shrinks slowly at the end; Newton's step makes it vanish, to rounding. The
-simplest instance:
+A descent's gradient shrinks slowly at the end; Newton's step makes it vanish, to rounding. That is
+done in float64, whatever the descent was in: in float32 a gradient ends at 1e-4 or so, and whether
+a point is a minimum cannot be said from there. The simplest instance:
 
 >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
 >>> found = polish(valley, jnp.array([0.05, 0.001]))
->>> bool(found.gradient_norm <= 1e-6), int(found.steps)
-(True, 1)
+>>> bool(found.gradient_norm <= 1e-10), int(found.steps), Stop(int(found.stop)).name
+(True, 1, 'ARRIVED')
+
+`downhill` is the same inside a program, in the type of the parameters it is given.
 """
 
 from collections.abc import Callable
+from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.geometry.derivatives import value_and_gradient
-from gdjax.geometry.products import dense, flat_product, raveled
+from gdjax.geometry import jacobi
+from gdjax.geometry.higher_orders import derivatives
+from gdjax.geometry.products import dense, raveled
 from gdjax.geometry.spectrum import DENSE
+from gdjax.problems.checks import check_params
+from gdjax.problems.problem import Problem, as_problem
 
 RADIUS = 0.1  # of the first step: short, since the point beside this one is looked for
 INNER = 200  # products for one step, at most
+
+
+class Stop(IntEnum):
+    """Why polishing ended.
+
+    - ARRIVED: the gradient's norm is at most the tolerance.
+    - STEPS: all steps were taken, and it was still on its way.
+    - ROUNDING: no step that parameters of this type can take makes the cost fall.
+    - NOT_FINITE: the gradient is not.
+    """
+
+    ARRIVED = 0
+    STEPS = 1
+    ROUNDING = 2
+    NOT_FINITE = 3
 
 
 class Polished(NamedTuple):
@@ -36,12 +60,41 @@ class Polished(NamedTuple):
         cost: there.
         gradient_norm: there; above the tolerance if it was not reached.
         steps: how many were tried.
+        stop: why it ended, a value of `Stop`; `advice` says what would help.
     """
 
     params: PyTree
     cost: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     steps: Int[Array, ""]
+    stop: Int[Array, ""]
+
+
+def advice(polished: Polished) -> str:
+    """What would help where polishing did not arrive; "" where it did.
+
+    Examples:
+        >>> advice(polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), steps=3))
+        'after 3 steps the gradient is 0.67: take more steps; if the parameters go on growing, the
+         minimum lies at infinity, and weight decay brings it back'
+    """
+    stop, size = Stop(int(polished.stop)), float(polished.gradient_norm)
+    if stop == Stop.STEPS:
+        return (
+            f"after {int(polished.steps)} steps the gradient is {size:.2g}: take more steps; if "
+            f"the parameters go on growing, the minimum lies at infinity, and weight decay brings "
+            f"it back"
+        )
+    if stop == Stop.ROUNDING:
+        single = polished.cost.dtype == np.float32
+        wider = "polish in float64, or" if single else "scale the cost, or"
+        return (
+            f"the gradient is {size:.2g} and rounding hides which way is down: {wider} allow a "
+            f"larger tolerance; at a kink of the cost no gradient becomes small"
+        )
+    if stop == Stop.NOT_FINITE:
+        return "the gradient is not finite where it began: the descent diverged"
+    return ""
 
 
 class _Downhill(NamedTuple):
@@ -53,14 +106,14 @@ class _Downhill(NamedTuple):
 
 
 def polish(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     steps: int = 100,
-    tolerance: ScalarLike = 1e-6,
+    tolerance: ScalarLike = 1e-10,
 ) -> Polished:
-    """Downhill to the critical point beside this one, by Newton's method in a trust region.
+    """Downhill to the critical point beside this one, in float64.
 
     Each step solves H p = -g by conjugate gradients, which stop at the region's edge and follow a
     direction that bends down as far as that; so it leaves saddles, unless it starts on one. The
@@ -68,23 +121,70 @@ def polish(
     from the gradients at both ends, -(g + g') p / 2.
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
         params: where the descent stopped.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
         steps: at most so many, with up to 200 products each.
-        tolerance: norm of the gradient at which it ends; 1e-6 suits float32, 1e-10 float64.
+        tolerance: norm of the gradient at which it ends.
 
     Returns:
-        The point; where rounding, a cost that has no minimum, or `steps` ended it before, the
-        gradient's norm says so.
+        The point, as NumPy's float64; `stop` says whether it arrived, and `advice` what would help.
+
+    Raises:
+        InputError: parameters that are no real floats, or are traced: inside a program, take
+            `downhill`.
 
     Source: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2; for
     rounding, Hager and Zhang 2005.
     """
+    problem = as_problem(problem, data)
+    check_params(params)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+        raise InputError(
+            "polish: params are traced, and float64 cannot be switched on inside a program; take "
+            "`downhill` there, in the type that the parameters have"
+        )
+    with jax.enable_x64(True):
+        found = _compiled(problem, wide(params), steps=steps, tolerance=tolerance)
+        # NumPy's float64 can be used where JAX's would be cut to float32.
+        return jax.tree.map(np.asarray, found)
+
+
+def wide(tree: PyTree) -> PyTree:
+    """Real arrays in float64, to be called where that is switched on; integers stay what they are.
+
+    The way there goes by NumPy, since JAX keeps the type of what it already holds.
+    """
+
+    def widened(leaf):
+        array = np.asarray(leaf)
+        real = np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"
+        return jnp.asarray(array.astype(np.float64) if real else array)
+
+    return jax.tree.map(widened, tree)
+
+
+def downhill(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    data: PyTree = None,
+    steps: int = 100,
+    tolerance: ScalarLike = 1e-6,
+) -> Polished:
+    """As `polish`, for use inside a program: in the type of the parameters.
+
+    Args:
+        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
+        params: where the descent stopped.
+        data: instead of the problem's own.
+        steps: at most so many, with up to 200 products each.
+        tolerance: norm of the gradient at which it ends; 1e-6 suits float32, 1e-10 float64.
+    """
     flat, unravel = raveled(params)
     eps = jnp.finfo(flat.dtype).eps
-    at = _flat_gradient(cost, unravel, data)
-    start = at(flat)
+    at = derivatives(as_problem(problem, data), unravel)
+    start = at.gradient(flat)
     first = jnp.linalg.norm(start[1])
 
     def going_on(state):
@@ -94,11 +194,11 @@ def polish(
 
     def step(state):
         size = jnp.linalg.norm(state.g)
-        product = flat_product(cost, unravel(state.w), data)
+        product = partial(at.product, state.w)
         precise = size * jnp.minimum(0.1, jnp.sqrt(size / first))
         p, bent = _steihaug(product, state.g, state.radius, jnp.maximum(precise, tolerance / 10))
         promised = -(state.g @ p + p @ bent / 2)
-        value, g = at(state.w + p)
+        value, g = at.gradient(state.w + p)
         fell = jnp.where(
             promised > 100 * eps * jnp.abs(state.cost),
             state.cost - value,
@@ -125,14 +225,29 @@ def polish(
         step,
         _Downhill(flat, *start, jnp.full_like(first, RADIUS), jnp.zeros((), jnp.int32)),
     )
-    return Polished(unravel(end.w), end.cost, jnp.linalg.norm(end.g), end.steps)
+    return _ended(unravel(end.w), end.cost, end.g, end.steps, steps, tolerance)
+
+
+@partial(jax.jit, static_argnames="steps")
+def _compiled(problem, params, *, steps, tolerance):
+    return downhill(problem, params, steps=steps, tolerance=tolerance)
+
+
+def _ended(params, cost, g, taken, steps, tolerance):
+    size = jnp.linalg.norm(g)
+    stop = jnp.select(
+        [~jnp.isfinite(size), size <= tolerance, taken >= steps],
+        [int(Stop.NOT_FINITE), int(Stop.ARRIVED), int(Stop.STEPS)],
+        int(Stop.ROUNDING),
+    )
+    return Polished(params, cost, size, taken, stop.astype(jnp.int32))
 
 
 def nearest_critical_point(
-    cost: Callable,
+    problem: Problem | Callable,
     params: PyTree,
-    data: PyTree = None,
     *,
+    data: PyTree = None,
     steps: int = 100,
     tolerance: ScalarLike = 1e-6,
 ) -> Polished:
@@ -141,9 +256,9 @@ def nearest_critical_point(
         (H^2 + damping I) p = -H g,   which makes |g| fall
 
     Args:
-        cost: `cost(params, batch) -> scalar`, a mean over samples; `cost(params)` without data.
+        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
         params: where to start, at most 512 parameters.
-        data: a pytree of arrays with a leading sample axis, or None.
+        data: instead of the problem's own.
         steps: at most so many.
         tolerance: norm of the gradient at which it ends.
 
@@ -168,7 +283,7 @@ def nearest_critical_point(
             f"nearest_critical_point: {flat.size} parameters, expected at most {DENSE}; `polish` "
             f"goes downhill from any number of them"
         )
-    at = _flat_gradient(cost, unravel, data)
+    at = derivatives(as_problem(problem, data), unravel)
     eps = jnp.finfo(flat.dtype).eps
 
     def going_on(state):
@@ -179,10 +294,10 @@ def nearest_critical_point(
     def step(state):
         w, value, g, damping, count = state
         with jax.default_matmul_precision("highest"):
-            values, vectors = jnp.linalg.eigh(dense(flat_product(cost, unravel(w), data), w))
+            values, vectors = jacobi.eigh(dense(partial(at.product, w), w))
             bend = values**2 + damping * jnp.max(values**2)
             p = -vectors @ (values / jnp.where(bend > 0, bend, 1) * (vectors.T @ g))
-        value_next, g_next = at(w + p)
+        value_next, g_next = at.gradient(w + p)
         better = jnp.linalg.norm(g_next) < jnp.linalg.norm(g)
         return (
             jnp.where(better, w + p, w),
@@ -192,21 +307,11 @@ def nearest_critical_point(
             count + 1,
         )
 
-    value, g = at(flat)
+    value, g = at.gradient(flat)
     w, value, g, _, count = jax.lax.while_loop(
         going_on, step, (flat, value, g, jnp.full_like(value, 1e-3), jnp.zeros((), jnp.int32))
     )
-    return Polished(unravel(w), value, jnp.linalg.norm(g), count)
-
-
-def _flat_gradient(cost, unravel, data):
-    """Cost and gradient as functions of a vector."""
-
-    def at(w):
-        value, gradient = value_and_gradient(cost, unravel(w), data=data)
-        return value.astype(w.dtype), ravel_pytree(gradient)[0]
-
-    return at
+    return _ended(unravel(w), value, g, count, steps, tolerance)
 
 
 def _steihaug(product, g, radius, precise):

@@ -3,22 +3,24 @@
     ends -> polished -> certified -> in canonical form -> groups -> a table of minima
 
 Only what is certified as a minimum is counted. Runs that diverged, stopped short of a point without
-slope, or ended at a saddle or on a flat piece, are reported as such. Forty starts on a function
-with four minima:
+slope, or ended at a saddle or where the cost has no derivative, are reported as such. Forty starts
+on a function with four minima:
 
 >>> from gdjax.problems import function
 >>> problem = function("himmelblau")
 >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 40))
 >>> found = census(problem, starts, key=jax.random.key(1))
 >>> found.sizes["minimum"], kinds(found)
-(4, {'minimum': 40})
+(4, {'strict minimum': 40})
 
 Two ends are the same if a chain of ends leads from one to the other with no step longer than a
 tolerance (`grouping`). For networks, what the data never touch is set to 0 first, hidden neurons
 are brought to their canonical order and signs, and distances are those of `coordinates`: then
-networks that compute the same in the same way are one, however they are written down. Where minima
-are no points but valley floors (`nullity` above 0), every run has its own point of the same floor;
-that these compute the same is seen in `same_outputs`.
+networks that compute the same in the same way are one, however they are written down.
+
+Where minima are no points but floors, every run has its own point of the same floor. Floors are
+counted for themselves, in a dimension of their own: those that a path of equal cost joins are one
+(`joined`). No number about minima holds any of them.
 """
 
 from typing import Any, NamedTuple
@@ -31,17 +33,9 @@ from scipy.sparse.csgraph import connected_components
 
 from gdjax.errors import InputError
 from gdjax.minima import counting
-from gdjax.minima.ends import (
-    DIVERGED,
-    EIGENVALUE_TOLERANCE,
-    GRADIENT_TOLERANCE,
-    KINDS,
-    MINIMUM,
-    STEPS,
-    TOLERANCE,
-    certify,
-)
+from gdjax.minima.ends import GRADIENT_TOLERANCE, POINTS, STEPS, TOLERANCE, End, certify
 from gdjax.minima.grouping import Groups, counts, groups, in_the_plane
+from gdjax.minima.joined import floors
 from gdjax.minima.pairs import Barriers, barriers
 from gdjax.minima.symmetry import canonical, coordinates
 from gdjax.problems.problem import Problem
@@ -66,6 +60,18 @@ class Minima(NamedTuple):
     groups: Groups | None
 
 
+class Floors(NamedTuple):
+    """Certified floors, lowest cost first.
+
+    Args:
+        label: for each run the number of its floor, -1 for runs that ended on none.
+        first: for each floor the run that stands for it: the one with the smallest gradient.
+    """
+
+    label: Int[np.ndarray, " runs"]
+    first: Int[np.ndarray, " floors"]
+
+
 def census(
     problem: Problem,
     params: PyTree,
@@ -74,7 +80,6 @@ def census(
     tolerance: float = TOLERANCE,
     output_tolerance: float = 1e-3,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
-    eigenvalue_tolerance: float = EIGENVALUE_TOLERANCE,
     steps: int = STEPS,
 ) -> Any:
     """The different minima among the ends of many runs, and what is known about each.
@@ -89,20 +94,22 @@ def census(
         output_tolerance: longest step within a group of minima that compute the same: root mean
             square of the difference of outputs.
         gradient_tolerance: as for `certify`.
-        eigenvalue_tolerance: as for `certify`.
         steps: of polishing, as for `certify`.
 
     Returns:
         An `xarray.Dataset`.
 
-        - A run has its `kind`, its `minimum_of` (-1 if none), cost and gradient norm before and
-          after polishing, extreme eigenvalues, nullity and dead coordinates.
+        - A run has its `kind`, its `minimum_of` and `floor_of` (-1 if none), cost and gradient norm
+          before and after polishing, extreme eigenvalues, nullity and dead coordinates.
         - A `minimum`, lowest first, has `count`, `share` with an interval (`share_low`,
           `share_high`), cost, smallest and largest eigenvalue, nullity, `width` of its group, the
           problem's measures, `same_outputs` (a number that minima share which compute the same),
           and parameters. These are those of the run `first`, as it was written down: flips of
           sigmoids change eigenvalues.
-        - `unseen_*`: what is estimated about minima that were not found (`counting.unseen`).
+        - A `floor`, lowest first, has `floor_count`, `floor_share` with an interval, `floor_cost`,
+          `floor_nullity`, `floor_sharpness`, `floor_first` and `floor_same_outputs`.
+        - `unseen_*`: what is estimated about minima that were not found (`counting.unseen`), and
+          `unseen_floor_*` about floors.
         - `groups` and `output_groups` at other tolerances; `gap` is the smallest distance between
           two minima, `stable_from` and `stable_to` the tolerances between which the number of
           groups stays what it is.
@@ -121,7 +128,6 @@ def census(
         key=key_ends,
         tolerance=tolerance,
         gradient_tolerance=gradient_tolerance,
-        eigenvalue_tolerance=eigenvalue_tolerance,
         steps=steps,
     )
     with jax.enable_x64(True):
@@ -133,27 +139,28 @@ def census(
             if len(merged.first) < len(found.first):
                 found = merged
                 between = _between(problem, canon, found, key_pairs)
+        level = _floors(problem, ends, canon)
         one = jax.tree.map(lambda leaf: leaf[found.first], ends.params)
         measured = _measures(problem, one, len(found.first))
-        outputs = _outputs(problem, one, len(found.first))
+        stand = np.concatenate([found.first, level.first])
+        outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[stand], ends.params), len(stand))
     attributes = {
         "tolerance": tolerance,
         "output_tolerance": output_tolerance,
         "gradient_tolerance": gradient_tolerance,
-        "eigenvalue_tolerance": eigenvalue_tolerance,
         "compared": "coordinates of the canonical form" if problem.network else "parameters",
     }
     return _dataset(
-        ends, found, between, one, measured, outputs, tolerance, output_tolerance
+        ends, found, level, between, one, measured, outputs, output_tolerance
     ).assign_attrs(attributes)
 
 
 def kinds(dataset: Any) -> dict[str, int]:
     """How many runs of a census ended at each kind of point; kinds without any are left out."""
     return {
-        name: int(np.sum(dataset["kind"].values == code))
-        for code, name in enumerate(KINDS)
-        if np.any(dataset["kind"].values == code)
+        end.label: int(np.sum(dataset["kind"].values == end))
+        for end in End
+        if np.any(dataset["kind"].values == end)
     }
 
 
@@ -184,7 +191,7 @@ def _comparable(problem, ends):
 
     What no run's cost depends on is set to 0: it never left its random start.
     """
-    finite = ends.kind != DIVERGED
+    finite = ends.kind != End.DIVERGED
     used = ends.live[finite].any(axis=0) if finite.any() else np.ones(ends.live.shape[1], bool)
     leaves, structure = jax.tree.flatten(ends.params)
     cuts = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
@@ -203,16 +210,26 @@ def _comparable(problem, ends):
 
 def _minima(ends, points, tolerance):
     """Certified minima in groups."""
-    runs = np.flatnonzero(ends.kind == MINIMUM)
+    runs = np.flatnonzero(np.isin(ends.kind, POINTS))
     label = np.full(len(ends.kind), -1)
     if not len(runs):
         return Minima(label, np.zeros(0, int), None)
     found = groups(points[runs], tolerance)
-    return _numbered(ends, runs, found.label, found)
+    return Minima(*_numbered(ends, runs, found.label), found)
 
 
-def _numbered(ends, runs, group, found):
-    """Groups with a run that stands for each, in the order of their costs."""
+def _floors(problem, ends, canon):
+    """Certified floors, those that a path joins as one."""
+    runs = np.flatnonzero(ends.kind == End.FLOOR)
+    if not len(runs):
+        return Floors(np.full(len(ends.kind), -1), np.zeros(0, int))
+    points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canon)
+    label = floors(problem, points, ends.cost[runs], sharpness=ends.largest[runs])
+    return Floors(*_numbered(ends, runs, label))
+
+
+def _numbered(ends, runs, group):
+    """Numbers of the runs' groups in the order of costs, and a run that stands for each."""
     calmest = runs[np.lexsort((runs, ends.gradient_norm[runs]))]
     of = dict(zip(runs.tolist(), group.tolist(), strict=True))
     first = {of[run]: run for run in reversed(calmest.tolist())}
@@ -223,7 +240,7 @@ def _numbered(ends, runs, group, found):
     number = {g: i for i, g in enumerate(place)}
     label = np.full(len(ends.kind), -1)
     label[runs] = [number[g] for g in group.tolist()]
-    return Minima(label, np.array([first[g] for g in place]), found)
+    return label, np.array([first[g] for g in place])
 
 
 def _merged(ends, found, distance, tolerance):
@@ -233,7 +250,7 @@ def _merged(ends, found, distance, tolerance):
     group = found.label[runs]
     # Those beyond the compared ones stay as they are.
     group = np.where(group < len(near), near[np.minimum(group, len(near) - 1)], group + len(near))
-    return _numbered(ends, runs, group, found.groups)
+    return Minima(*_numbered(ends, runs, group), found.groups)
 
 
 def _between(problem, params, found, key):
@@ -270,7 +287,7 @@ def _outputs(problem, params, count):
     return np.stack(rows) / np.sqrt(rows[0].size)
 
 
-def _dataset(ends, found, between, params, measured, outputs, tolerance, output_tolerance):
+def _dataset(ends, found, level, between, params, measured, outputs, output_tolerance):
     import xarray as xr
 
     first, runs = found.first, len(ends.kind)
@@ -278,10 +295,16 @@ def _dataset(ends, found, between, params, measured, outputs, tolerance, output_
     none = np.zeros(0)
     share = counting.shares(count, runs) if len(first) else counting.Shares(none, none, none)
     same = groups(outputs, output_tolerance) if outputs is not None else None
+    floor_count = np.bincount(level.label[level.label >= 0], minlength=len(level.first))
+    floor_share = (
+        counting.shares(floor_count, runs)
+        if len(level.first)
+        else counting.Shares(none, none, none)
+    )
     heights = found.groups.heights if found.groups is not None else none
     joined = counts(heights, TOLERANCES) if found.groups is not None else 0 * TOLERANCES
     data = {
-        "kind": ("run", ends.kind.astype(np.int8), _codes("kind of point", KINDS)),
+        "kind": ("run", ends.kind.astype(np.int8), _codes("kind of point", End)),
         "minimum_of": ("run", found.label.astype(np.int32), _named("number of its minimum, or -1")),
         "cost_before": ("run", ends.cost_before, _named("cost where the run stopped")),
         "cost": ("run", ends.cost, _named("cost after polishing")),
@@ -295,7 +318,11 @@ def _dataset(ends, found, between, params, measured, outputs, tolerance, output_
         "slid": ("run", ends.slid, _named("distance that polishing goes on and on")),
         "smallest": ("run", ends.smallest, _named("smallest eigenvalue of the Hessian")),
         "largest": ("run", ends.largest, _named("largest eigenvalue of the Hessian")),
-        "nullity": ("run", ends.nullity, _named("eigenvalues that count as zero")),
+        "nullity": ("run", ends.nullity, _named("eigenvalues without a sign")),
+        "resolution": ("run", ends.resolution, _named("eigenvalues within it have no sign")),
+        "kantorovich": ("run", ends.kantorovich, _named("below 1/2 a critical point is near by")),
+        "floor_length": ("run", ends.floor_length, _named("how far the cost stayed the same")),
+        "slope": ("run", ends.slope, _named("slope where the cost has no derivative")),
         "dead": ("run", ends.dead, _named("parameters that change nothing")),
         "count": ("minimum", count, _named("runs that ended there")),
         "share": ("minimum", share.share, _named("share of the runs")),
@@ -307,13 +334,26 @@ def _dataset(ends, found, between, params, measured, outputs, tolerance, output_
         "least_curvature": ("minimum", ends.smallest[first], _named("smallest eigenvalue")),
         "minimum_nullity": ("minimum", ends.nullity[first], _named("eigenvalues that are zero")),
         "width": ("minimum", _width(found), _named("largest distance between ends in the group")),
+        "floor_of": ("run", level.label.astype(np.int32), _named("number of its floor, or -1")),
+        "floor_count": ("floor", floor_count, _named("runs that ended on it")),
+        "floor_share": ("floor", floor_share.share, _named("share of the runs")),
+        "floor_share_low": ("floor", floor_share.low, _named("lower end of the interval")),
+        "floor_share_high": ("floor", floor_share.high, _named("upper end of the interval")),
+        "floor_first": ("floor", level.first, _named("run that stands for the floor")),
+        "floor_cost": ("floor", ends.cost[level.first], _named("cost")),
+        "floor_nullity": ("floor", ends.nullity[level.first], _named("dimension")),
+        "floor_sharpness": ("floor", ends.largest[level.first], _named("largest eigenvalue")),
         "groups": ("tolerance", joined.astype(int), _named("number of minima")),
         **_numbers(found, between, same),
     }
     for name, (values, long_name, units) in measured.items():
         data[name] = ("minimum", values, {"long_name": long_name or name, "units": units})
     if same is not None:
-        data["same_outputs"] = ("minimum", same.label, _named("number of the function computed"))
+        for dim, name, numbers in (
+            ("minimum", "same_outputs", same.label[: len(first)]),
+            ("floor", "floor_same_outputs", same.label[len(first) :]),
+        ):
+            data[name] = (dim, numbers, _named("number of the function computed"))
         data["output_groups"] = (
             "tolerance",
             counts(same.heights, TOLERANCES),
@@ -326,6 +366,8 @@ def _dataset(ends, found, between, params, measured, outputs, tolerance, output_
         data[name] = (("minimum", *inner), leaf, _named(f"parameters: {name}"))
     if len(first):
         data |= {f"unseen_{k}": ((), v) for k, v in _unseen(count).items()}
+    if len(level.first):
+        data |= {f"unseen_floor_{k}": ((), v) for k, v in _unseen(floor_count).items()}
     return xr.Dataset(
         data, {"tolerance": ("tolerance", TOLERANCES, _named("tolerance of the groups"))}
     )
@@ -335,12 +377,11 @@ def _named(long_name):
     return {"long_name": long_name, "units": "1"}
 
 
-def _codes(long_name, names):
-    meanings = " ".join(name.replace(" ", "_") for name in names)
+def _codes(long_name, statuses):
     return {
         "long_name": long_name,
-        "flag_values": list(range(len(names))),
-        "flag_meanings": meanings,
+        "flag_values": [int(status) for status in statuses],
+        "flag_meanings": " ".join(status.name.lower() for status in statuses),
     }
 
 
@@ -360,17 +401,18 @@ def _width(found):
 
 def _numbers(found, between, same):
     """What the tolerance decides, as plain numbers."""
-    if found.groups is None:
-        return {}
-    gap = found.groups.gap
-    if between is not None and between.matched_distance is not None:
-        away = between.matched_distance + np.diag(np.full(len(between.matched_distance), np.inf))
-        gap = min(gap, float(away.min()))
-    numbers = {
-        "gap": (gap, "smallest distance between two minima"),
-        "stable_from": (found.groups.stable_from, "least tolerance with as many groups"),
-        "stable_to": (min(found.groups.stable_to, gap), "tolerance from which on there are fewer"),
-    }
+    numbers = {}
+    if found.groups is not None:
+        gap = found.groups.gap
+        if between is not None and between.matched_distance is not None:
+            count = len(between.matched_distance)
+            gap = min(gap, float(np.min(between.matched_distance + np.diag([np.inf] * count))))
+        to = min(found.groups.stable_to, gap)
+        numbers = {
+            "gap": (gap, "smallest distance between two minima"),
+            "stable_from": (found.groups.stable_from, "least tolerance with as many groups"),
+            "stable_to": (to, "tolerance from which on there are fewer"),
+        }
     if same is not None:
         numbers["functions"] = (int(same.label.max()) + 1, "different functions computed")
         numbers["output_gap"] = (same.gap, "smallest difference between two functions")

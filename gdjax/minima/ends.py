@@ -1,10 +1,12 @@
 """Where descents ended, each told what it is: polished to the point beside it, and certified.
 
-    end -> Newton's method to |g| <= tolerance -> minimum, saddle, flat, not stationary, diverged
+    end -> Newton's method to |g| <= tolerance, and on to rounding -> certificate
 
 Where a cost falls for ever, as towards the infinite weights that sigmoids need to say exactly 0 or
 1, gradient and curvature both go to zero, and a point far out looks like a minimum. It is told from
-one by polishing on: a minimum stays where it is, such a point slides away.
+one by polishing on: a minimum stays where it is, such a point slides away. Where a cost has no
+derivative at its lowest point, no gradient becomes small: that is seen from the cost, which rises
+in proportion to the distance all around.
 
 All in float64, many runs as one program. Ten starts that have not moved yet, on a bowl:
 
@@ -12,11 +14,11 @@ All in float64, many runs as one program. Ten starts that have not moved yet, on
 >>> problem = bowl([1.0, 10.0])
 >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 10))
 >>> ends = certify(problem, starts, key=jax.random.key(1))
->>> [KINDS[kind] for kind in np.unique(ends.kind)], bool(np.all(np.abs(ends.params) < 1e-9))
-(['minimum'], True)
+>>> [End(kind).label for kind in np.unique(ends.kind)], bool(np.all(np.abs(ends.params) < 1e-9))
+(['strict minimum'], True)
 """
 
-from collections.abc import Callable
+from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,20 +29,55 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gdjax.errors import InputError
-from gdjax.geometry import classify, critical, hessian_vector_product, polish
-from gdjax.geometry.derivatives import value_and_gradient
+from gdjax.geometry.certificates import Kind
+from gdjax.geometry.critical import classify
+from gdjax.geometry.higher_orders import derivatives
+from gdjax.geometry.polishing import downhill
 from gdjax.problems.checks import check_runs
 from gdjax.problems.problem import Problem
 from gdjax.runs import Program, Slab, in_slabs, over_runs
 
-KINDS = (*critical.KINDS, "sliding", "diverged")
-MINIMUM, SLIDING, DIVERGED = (KINDS.index(name) for name in ("minimum", "sliding", "diverged"))
+
+class End(IntEnum):
+    """Where a run ended: a kind of point (see `gdjax.geometry.Kind`), or none.
+
+    - SLIDING: polishing goes on and on; the lowest point is at infinity or far away.
+    - DIVERGED: the run's parameters are not finite.
+    - NO_DERIVATIVE: the gradient jumps there, or the cost rises in proportion to the distance in
+      all directions that were looked at.
+    """
+
+    UNDECIDED = Kind.UNDECIDED
+    NOT_STATIONARY = Kind.NOT_STATIONARY
+    STRICT_MINIMUM = Kind.STRICT_MINIMUM
+    STRICT_MAXIMUM = Kind.STRICT_MAXIMUM
+    SADDLE = Kind.SADDLE
+    DEGENERATE_MINIMUM = Kind.DEGENERATE_MINIMUM
+    DEGENERATE_MAXIMUM = Kind.DEGENERATE_MAXIMUM
+    DEGENERATE_SADDLE = Kind.DEGENERATE_SADDLE
+    FLOOR = Kind.FLOOR
+    FLAT = Kind.FLAT
+    NO_DERIVATIVE = Kind.NO_DERIVATIVE
+    SLIDING = 11
+    DIVERGED = 12
+
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return self.name.lower().replace("_", " ")
+
+
+POINTS = (End.STRICT_MINIMUM, End.DEGENERATE_MINIMUM)  # minima that are points
+CAN_SLIDE = (*POINTS, End.FLOOR, End.UNDECIDED)
+CAN_BE_TIPS = (End.NOT_STATIONARY, End.UNDECIDED)
 
 GRADIENT_TOLERANCE = 1e-8
-EIGENVALUE_TOLERANCE = 1e-4
 STEPS = 200  # of polishing
 TOLERANCE = 1e-3  # of places
-FURTHER = 1e-3  # of the gradient's norm, for the proof that a minimum stays where it is
+AROUND = 16  # directions, and their opposites, in which the cost is looked at around a tip
+FROM_TIP = (1e-4, 1e-6)  # how far
+PLACES = 48  # down the slope, from 1e-9 to 0.1 away
+ROUNDS = 16  # of looking for the lowest of them
 NUMBERS = 2**20  # of Hessians that a device holds at a time
 
 
@@ -48,7 +85,7 @@ class Ends(NamedTuple):
     """Ends of runs after polishing, with their certificates.
 
     Args:
-        kind: position in `KINDS`.
+        kind: values of `End`.
         params: where polishing ended; zeros for runs that diverged.
         live: parameters on which the cost depends at all, flat.
         cost_before: where the run stopped; +inf for runs that diverged, as all costs.
@@ -57,11 +94,15 @@ class Ends(NamedTuple):
         gradient_norm: after polishing.
         moved: how far polishing went, in the units of the parameters. A run that has nearly
             arrived is not moved far; one that is may have changed its valley.
-        slid: how far it went on from there to a gradient a thousand times as small.
+        slid: how far of that was on the way from the gradient's tolerance to rounding.
         smallest: eigenvalue of the Hessian, of the live coordinates.
         largest: likewise: the sharpness.
         dead: coordinates set aside in the certificate.
-        nullity: eigenvalues within the tolerance of zero among the live ones.
+        nullity: eigenvalues without a sign among the live ones.
+        resolution: eigenvalues within it of zero have none.
+        kantorovich: as in `gdjax.geometry.Certificate`.
+        floor_length: likewise.
+        slope: where the cost rises in proportion to the distance, at least how fast; else 0.
     """
 
     kind: Int[np.ndarray, " runs"]
@@ -77,6 +118,10 @@ class Ends(NamedTuple):
     largest: Float[np.ndarray, " runs"]
     dead: Int[np.ndarray, " runs"]
     nullity: Int[np.ndarray, " runs"]
+    resolution: Float[np.ndarray, " runs"]
+    kantorovich: Float[np.ndarray, " runs"]
+    floor_length: Float[np.ndarray, " runs"]
+    slope: Float[np.ndarray, " runs"]
 
 
 def certify(
@@ -86,7 +131,6 @@ def certify(
     key: Key[Array, ""],
     tolerance: float = TOLERANCE,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
-    eigenvalue_tolerance: float = EIGENVALUE_TOLERANCE,
     steps: int = STEPS,
 ) -> Ends:
     """Polish the ends of many runs and tell what each one is.
@@ -96,9 +140,7 @@ def certify(
         params: where the runs stopped, with a leading axis of runs. What is not finite diverged.
         key: for the certificates' random probes.
         tolerance: a minimum whose place is not known to it is none, but "sliding".
-        gradient_tolerance: a gradient norm up to it counts as zero; polishing goes to a tenth of
-            it if it can.
-        eigenvalue_tolerance: of eigenvalues, relative to the largest |eigenvalue|.
+        gradient_tolerance: a gradient norm up to it counts as zero.
         steps: of polishing, at most. A slow descent that stopped far from its end needs more.
 
     Raises:
@@ -108,7 +150,6 @@ def certify(
     tolerances = {
         "tolerance": tolerance,
         "gradient_tolerance": gradient_tolerance,
-        "eigenvalue_tolerance": eigenvalue_tolerance,
     }
     for name, value in tolerances.items():
         if not 0 < value < np.inf:
@@ -126,15 +167,19 @@ def certify(
                 for leaf in leaves
             ],
         )
-        task = _Certified(
-            problem.cost, float(gradient_tolerance), float(eigenvalue_tolerance), int(steps)
-        )
-        found = _over(task, params, jax.random.split(key, runs), problem.data)
-    polished, live, before, after, moved, slid, certificate = found
-    kind = np.where((certificate.kind == MINIMUM) & ~(slid <= tolerance), SLIDING, certificate.kind)
+        task = _Certified(float(gradient_tolerance), int(steps))
+        found = _over(task, params, jax.random.split(key, runs), problem)
+    polished, live, before, after, moved, slid, slope, tips, certificate = found
+    kind = certificate.kind
+    kind = np.where(np.isin(kind, CAN_SLIDE) & ~(slid <= tolerance), End.SLIDING, kind)
+    tip = np.isin(certificate.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
+    kind = np.where(tip, End.NO_DERIVATIVE, kind)
+    polished = jax.tree.map(
+        lambda a, b: np.where(tip.reshape(-1, *[1] * (a.ndim - 1)), b, a), polished, tips
+    )
     infinite = np.where(finite, 0.0, np.inf)
     return Ends(
-        kind=np.where(finite, kind, DIVERGED),
+        kind=np.where(finite, kind, End.DIVERGED),
         params=polished,
         live=live,
         cost_before=before[0] + infinite,
@@ -147,56 +192,81 @@ def certify(
         largest=certificate.largest,
         dead=certificate.dead,
         nullity=certificate.nullity,
+        resolution=certificate.resolution,
+        kantorovich=certificate.kantorovich,
+        floor_length=certificate.floor_length,
+        slope=slope,
     )
 
 
 class _Certified(NamedTuple):
     """One run: polished and certified. A record, so that equal ones share a program."""
 
-    cost: Callable
     gradient_tolerance: float
-    eigenvalue_tolerance: float
     steps: int
 
-    def __call__(self, run, data):
+    def __call__(self, run, problem):
         params, key = run
-        key_probe, key_certificate = jax.random.split(key)
         flat, unravel = ravel_pytree(params)
-        value, gradient = value_and_gradient(self.cost, params, data=data)
+        at = derivatives(problem, unravel)
 
         def further(start, tolerance):
-            found = polish(self.cost, start, data, steps=self.steps, tolerance=tolerance)
+            found = downhill(problem, start, steps=self.steps, tolerance=tolerance)
             return found.params, found
 
         # Twice, written once: it is most of what has to be compiled.
-        tolerances = self.gradient_tolerance / 10 * jnp.array([1.0, FURTHER], flat.dtype)
+        tolerances = self.gradient_tolerance / 10 * jnp.array([1.0, 0.0], flat.dtype)
         both = jax.lax.scan(further, params, tolerances)[1]
         found, on = (jax.tree.map(lambda a, k=k: a[k], both) for k in range(2))
+        arrived, there = (ravel_pytree(p.params)[0] for p in (found, on))
         certificate = classify(
-            self.cost,
-            found.params,
-            data,
-            key=key_certificate,
-            gradient_tolerance=self.gradient_tolerance,
-            eigenvalue_tolerance=self.eigenvalue_tolerance,
+            problem, on.params, key=key, gradient_tolerance=self.gradient_tolerance
         )
-        there = ravel_pytree(found.params)[0]
-        slope = ravel_pytree(value_and_gradient(self.cost, found.params, data=data)[1])[0]
-        probe = unravel(jax.random.normal(key_probe, flat.shape, flat.dtype))
-        bent = ravel_pytree(hessian_vector_product(self.cost, found.params, probe, data=data))[0]
-        norm = jnp.linalg.norm(ravel_pytree(gradient)[0])
+        probes = jax.random.normal(key, (AROUND, flat.size), flat.dtype)
+        near = jnp.stack([flat, there, there + probes[0] / 10, there + probes[1] / 10])
+        costs, slopes = jax.vmap(at.gradient)(near)
         return (
-            found.params,
-            (slope != 0) | (bent != 0),
-            (value, norm),
-            (found.cost, found.gradient_norm),
+            on.params,
+            jnp.any(slopes != 0, axis=0),
+            (costs[0], jnp.linalg.norm(slopes[0])),
+            (costs[1], jnp.linalg.norm(slopes[1])),
             jnp.linalg.norm(there - flat),
-            jnp.linalg.norm(ravel_pytree(on.params)[0] - there),
+            jnp.linalg.norm(there - arrived),
+            *_tip(at, there, costs[1], probes, unravel),
             certificate,
         )
 
 
-def _over(task, params, keys, data):
+def _tip(at, w, lowest, probes, unravel):
+    """At least how fast the cost rises in proportion to the distance in all directions; 0 else.
+
+    Newton's method finds no way to the tip of a cone. The lowest of many places down the slope,
+    over and over, does; the cost there and around it says whether it is one.
+    """
+    reach = jnp.geomspace(1e-9, 0.1, PLACES, dtype=w.dtype)
+
+    def lower(_, state):
+        w, lowest = state
+        g = at.gradient(w)[1]
+        length = jnp.linalg.norm(g)
+        down = g / jnp.where(length > 0, length, 1)
+        costs = jax.vmap(lambda step: at.gradient(w - step * down)[0])(reach)
+        best = jnp.nanargmin(costs)
+        better = costs[best] < lowest
+        return jnp.where(better, w - reach[best] * down, w), jnp.where(better, costs[best], lowest)
+
+    tip, lowest = jax.lax.fori_loop(0, ROUNDS, lower, (w, lowest))
+    directions = probes / jnp.linalg.norm(probes, axis=1, keepdims=True)
+    distance = jnp.repeat(jnp.array([1, -1, 1, -1], w.dtype), AROUND)[:, None]
+    distance *= jnp.repeat(jnp.array(FROM_TIP, w.dtype), 2 * AROUND)[:, None]
+    around = tip[None] + distance * jnp.tile(directions, (4, 1))
+    rise = (jax.lax.map(lambda w: at.gradient(w)[0], around) - lowest) / jnp.abs(distance[:, 0])
+    far, near = rise[: 2 * AROUND], rise[2 * AROUND :]
+    proportional = (far > 0) & (near > 0) & (far < 3 * near) & (near < 3 * far)
+    return jnp.where(jnp.all(proportional), jnp.min(near), 0), unravel(tip)
+
+
+def _over(task, params, keys, problem):
     """A function of one run, over all of them in slabs of one width; results on the host."""
     size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     devices = tuple(jax.local_devices())
@@ -206,7 +276,7 @@ def _over(task, params, keys, data):
         devices = devices[:1]
     width = int(np.clip(NUMBERS // size**2, 8, 256))
     slab = Slab(min(width, -(-len(keys) // len(devices))), devices)
-    return in_slabs(_program(task, slab), slab, (params, keys), (slab.share(data),))
+    return in_slabs(_program(task, slab), slab, (params, keys), (slab.share(problem),))
 
 
 @lru_cache(maxsize=16)

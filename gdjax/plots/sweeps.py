@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SEQUENTIAL, SKY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, SEQUENTIAL, SKY, VERMILLION, style
 
 OUTCOME_COLORS = {
     "descending": SKY,
@@ -21,8 +21,14 @@ OUTCOME_COLORS = {
 def quantiles(
     values: Float[np.ndarray, "settings runs"], shares: Sequence[float] = (0.25, 0.5, 0.75)
 ) -> Float[np.ndarray, "shares settings"]:
-    """Quantiles over runs that count +inf as what it is: worse than any number."""
-    return np.quantile(values, shares, axis=1, method="inverted_cdf")
+    """Quantiles over runs that count +inf as what it is: worse than any number.
+
+    The usual ones where they are finite: the median of eight runs is the mean of two values.
+    """
+    at = np.asarray(shares)
+    lower = np.quantile(values, at, axis=1, method="inverted_cdf")
+    upper = -np.quantile(-np.asarray(values), 1 - at, axis=1, method="inverted_cdf")
+    return (lower + upper) / 2
 
 
 def ends_by_setting(
@@ -102,51 +108,49 @@ def ends_by_setting(
     return figure
 
 
-class Bisection(NamedTuple):
-    """How one network's largest working learning rates were found.
+class Trained(NamedTuple):
+    """Which learning rates train one network, from each starting point.
 
     Args:
-        tested: learning rate of each halving and seed.
-        worked: whether that run trained.
+        rates: ascending.
+        trained: whether the run with this rate from this start did.
         best: the learning rate of the lowest median cost, for comparison.
     """
 
-    tested: Float[np.ndarray, "halvings seeds"]
-    worked: Bool[np.ndarray, "halvings seeds"]
+    rates: Float[np.ndarray, " rates"]
+    trained: Bool[np.ndarray, "rates seeds"]
     best: float
 
 
-def bisections(found: Mapping[str, Bisection]) -> Figure:
-    """Every seed's way to its own largest learning rate, a panel a network.
+def trained_sets(networks: Mapping[str, Trained]) -> Figure:
+    """For every start the set of rates that train, a panel a network; a row is a start.
 
     Args:
-        found: by the network's name.
+        networks: by name.
     """
     with style():
-        figure = Figure(figsize=(5.5 * len(found), 5.5))
-        panels = figure.subplots(1, len(found), sharex=True, squeeze=False)[0]
-        for axes, (name, one) in zip(panels, found.items(), strict=True):
-            halving = np.arange(1, len(one.tested) + 1)
-            axes.plot(halving, one.tested, color=GREY, linewidth=1)
-            x = np.broadcast_to(halving[:, None], one.tested.shape)
+        figure = Figure(figsize=(6.5 * len(networks), 5.0))
+        panels = figure.subplots(1, len(networks), squeeze=False)[0]
+        for axes, (name, one) in zip(panels, networks.items(), strict=True):
+            seeds = np.arange(one.trained.shape[1])
+            x, y = np.meshgrid(one.rates, seeds, indexing="ij")
             for side, marker, color, label in (
-                (one.worked, "o", BLUE, "trains"),
-                (~one.worked, "x", VERMILLION, "does not"),
+                (one.trained, "o", BLUE, "trains"),
+                (~one.trained, "x", VERMILLION, "does not"),
             ):
-                axes.plot(x[side], one.tested[side], marker, color=color, label=label, zorder=3)
-            limits = one.tested[-1]
-            axes.set_title(f"{name}: {limits.min():.2g} to {limits.max():.2g}")
-            axes.axhline(one.best, color=BLACK, linestyle=":", linewidth=1.5)
-            axes.text(1, one.best, "lowest median cost", va="bottom", fontsize=11)
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
-            axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-            axes.set_xlabel("halving of the bracket")
-            axes.set_xticks(halving)
-            axes.legend(loc="center right")
-        panels[0].set_ylabel("learning rate tested")
-        figure.suptitle("Largest learning rate that trains, by halving, for each starting point")
+                axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+            alternate = np.sum(np.sum(one.trained[1:] > one.trained[:-1], axis=0) > 0)
+            axes.set_title(f"{name}: {alternate} of {len(seeds)} starts alternate")
+            if one.rates[0] <= one.best <= one.rates[-1]:
+                axes.axvline(one.best, color=BLACK, linestyle=":", linewidth=1.5)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            axes.set_xlabel("learning rate")
+            axes.set_yticks(seeds)
+            axes.legend(loc="upper right")
+        panels[0].set_ylabel("starting point")
     return figure
 
 

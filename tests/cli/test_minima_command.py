@@ -38,7 +38,7 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     )
     assert sum(row["runs"] for row in rows) == 60
     assert all(row["share_low"] < 0.25 < row["share_high"] for row in rows)
-    assert told["ended"] == {"minimum": 60}
+    assert told["ended"] == {"strict minimum": 60}
     assert told["unseen_mass"] == 0
     assert told["stable_from"] < 1e-3 < told["stable_to"]
     # The config of these numbers: a fifth of 2 / 133.786.
@@ -56,7 +56,7 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
         "basins.png",
     }
     printed = capsys.readouterr().out
-    assert "60 of 60 runs ended in 4 minima; in none: not one" in printed
+    assert "60 of 60 runs ended in 4 minima, 0 on 0 floors; in none: not one" in printed
     assert "(3, 2)" in printed
     assert "not seen yet: minima with 0.0% of such starts" in printed
     assert "(taken: 0.001)" in printed
@@ -106,7 +106,10 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
     )
     store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=2.5"]
     main(["minima", *store, "--out", str(tmp_path / "out")])
-    assert "0 of 8 runs ended in 0 minima; in none: 8 diverged" in capsys.readouterr().out
+    assert (
+        "0 of 8 runs ended in 0 minima, 0 on 0 floors; in none: 8 diverged"
+        in capsys.readouterr().out
+    )
     assert summary(tmp_path / "out")["minima"] == []
     # Nothing to be drawn: no minimum, and one parameter.
     assert list((tmp_path / "out").glob("*.png")) == []

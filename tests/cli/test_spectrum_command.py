@@ -87,7 +87,7 @@ def test_the_end_of_a_descent_is_told_to_be_a_minimum(hilly, tmp_path, capsys):
     assert min(abs(told["eigenvalues"][0] - top) for top in known) < 1e-2
     assert len(told["eigenvalues"]) == 2
     assert told["parts"] == {}
-    assert told["certificate"]["kind"] == "minimum"
+    assert told["certificate"]["kind"] == "strict minimum"
     assert told["trace"] == pytest.approx(sum(told["eigenvalues"]), rel=1e-5)
     assert told["stability_threshold"] == pytest.approx(200)
     assert "of 0 exactly 0; 0 dead" in capsys.readouterr().out

@@ -18,9 +18,8 @@ SMALL = Config(
     momentum_steps=3_000,
     seeds=2,
     digit_rates=(3.0,),
-    linear_rates=(0.2,),
     digit_steps=40,
-    digit_seeds=1,
+    digit_seeds=2,
     records=100,
     samples=200,
     advice_steps=20,
@@ -73,14 +72,19 @@ def test_it_climbs_there_from_below_while_the_cost_goes_on_falling(dataset, foun
     assert 0 < found["plain_records_with_rising_cost"][0] < 0.8
 
 
-def test_linear_outputs_are_the_network_before_its_last_sigmoids():
+def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
     problem = edge_of_stability.gd.problems.digits("mnist5k", samples=20)
     params = problem.init(jax.random.key(0))
     images, labels = (jnp.asarray(a) for a in problem.data)
     outputs = jnp.log(problem.predict(params, images)) - jnp.log1p(-problem.predict(params, images))
-    known = jnp.mean(jnp.sum((outputs - jax.nn.one_hot(labels, 10)) ** 2, axis=1))
-    found = edge_of_stability.linear_outputs(problem).cost(params, (images, labels))
-    assert float(found) == pytest.approx(float(known), rel=1e-4)
+    known = jnp.mean(jnp.sum((0.5 + outputs / 4 - jax.nn.one_hot(labels, 10)) ** 2, axis=1))
+    tangent = edge_of_stability.tangent_outputs(problem)
+    assert float(tangent.cost(params, (images, labels))) == pytest.approx(float(known), rel=1e-4)
+    same = jax.tree.map(jnp.array_equal, params, tangent.init(jax.random.key(0)))
+    assert all(jax.tree.leaves(same))
+    np.testing.assert_array_equal(dataset.digits_learning_rate, dataset.tangent_learning_rate)
+    value, low, high = found["tangent_minus_digits"][0]
+    assert low <= value <= high
 
 
 def test_advice_is_given(found):

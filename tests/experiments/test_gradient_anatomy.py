@@ -9,7 +9,7 @@ from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks
 
-SMALL = Config(widths=(8,), epochs=(0, 1), top=6)
+SMALL = Config(widths=(8,), epochs=(0, 1), top=6, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,17 @@ def found(dataset):
 
 
 @pytest.mark.parametrize("epoch", SMALL.epochs)
+def test_numbers_of_all_starts_stand_beside_those_of_the_first(dataset):
+    found = gradient_anatomy.numbers(dataset)
+    assert found["seeds"] == 2
+    for name in ("epoch_0", "epoch_1"):
+        value, low, high = found[f"{name}_nudges_within_allowed_over_seeds"]
+        assert 0.5 <= value <= 1
+        assert low == -np.inf < high  # two starts have no interval
+    first = dataset.seeds_cost.values[:, 0]
+    np.testing.assert_array_equal(first, dataset.cost.values)
+
+
 def test_exactly_zero_are_the_weights_of_dark_pixels_at_any_time(found, epoch):
     assert found["dark_pixels"] == 132
     assert found[f"epoch_{epoch}_exactly_zero"] == 8 * 132

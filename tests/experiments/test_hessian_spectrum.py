@@ -76,6 +76,15 @@ def test_the_rule_and_what_it_does_at_its_edges():
     assert hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
 
 
+def test_all_counts_stand_in_the_table(tree, found):
+    rows = found["counts"]
+    assert len(rows) == len(SMALL.costs) * len(SMALL.epochs) * 2
+    for row in rows:
+        own = found[f"{row['cost']}_{row['epoch']}_{row['matrix']}"]
+        assert row["above_gap"] == own["above_gap"]
+        assert len(row["above_gap"]) == SMALL.seeds
+
+
 def test_negative_parts_of_known_nodes():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])

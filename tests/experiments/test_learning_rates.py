@@ -10,8 +10,7 @@ from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks
 
-SMALL = Config(lowest=0.003, highest=300.0, rates=6, seeds=3, epochs=2, halvings=2)
-RATIO = 10.0  # from one rate to the next
+SMALL = Config(lowest=0.003, highest=300.0, rates=6, seeds=3, epochs=2, fine_rates=4)
 
 
 @pytest.fixture(scope="module")
@@ -40,36 +39,26 @@ def test_sigmoids_die_and_never_diverge_relus_do_both(dataset, found):
     assert np.all(np.isinf(dataset.cost.values[gone][:, -1]))
 
 
-def test_the_limit_is_known_as_well_as_the_halvings_say(dataset, found):
-    expected = RATIO ** (1 / 2**SMALL.halvings)
-    np.testing.assert_allclose(dataset.smallest_failure / dataset.largest_rate, expected)
-    assert found["sigmoid_largest_rate_least"] > found["sigmoid_best_rate"]
-    # The best relu rate is a tenth of the best sigmoid rate or less, and so are the limits.
-    assert found["relu_largest_rate_most"] < found["sigmoid_largest_rate_least"]
+def test_the_fine_grid_says_for_every_start_which_rates_train(dataset, found):
+    assert dataset.trains.shape == (2, 4, 3)
+    np.testing.assert_allclose(dataset.fine_rate[:, [0, -1]], SMALL.fine)
+    for name in SMALL.activations:
+        assert 0 <= found[f"{name}_starts_that_alternate"] <= 3
 
 
-def test_bisection_finds_limits_that_are_known():
-    limits = np.array([2.0, 3.0, 9.9])
-    found = learning_rates.bisect(
-        lambda rate: rate <= limits, 20, lower=np.ones(3), upper=np.full(3, 10.0)
-    )
-    np.testing.assert_allclose(found.largest_rate, limits, rtol=1e-5)
-    assert np.all(found.largest_rate <= limits)
-    assert np.all(found.smallest_failure > limits)
-    assert found.tested.shape == (20, 3)
+def test_sets_and_their_borders():
+    trains = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
+    failure, last = learning_rates.borders(np.arange(1.0, 6.0), trains)
+    assert (failure.tolist(), last.tolist()) == ([1, 4], [4, 3])
+    assert learning_rates.stretches(trains).tolist() == [2, 1]
+    failure, last = learning_rates.borders(np.array([1.0, 2.0]), np.array([[1, 0], [1, 0]], bool))
+    np.testing.assert_array_equal(failure, [np.nan, 1])
+    np.testing.assert_array_equal(last, [2, np.nan])
 
 
-def test_the_bracket_is_the_last_rate_that_works_and_the_next():
-    works = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
-    lower, upper = learning_rates.bracket(np.arange(1.0, 6.0), works)
-    assert (lower.tolist(), upper.tolist()) == ([4, 3], [5, 4])
-    assert learning_rates.stretches(works).tolist() == [2, 1]
-
-
-@pytest.mark.parametrize("works", [[[1, 1], [0, 1]], [[1, 0], [0, 0]]])
-def test_a_range_without_a_bracket_is_an_error(works):
-    with pytest.raises(InputError, match="widen the range"):
-        learning_rates.bracket(np.array([1.0, 2.0]), np.array(works, bool))
+def test_a_range_for_each_network_is_asked_for():
+    with pytest.raises(InputError, match="expected a range of rates for each"):
+        learning_rates.run(Config(fine=((8.0, 40.0),)))
 
 
 def test_every_picture_is_drawn(dataset):
@@ -79,7 +68,7 @@ def test_every_picture_is_drawn(dataset):
         "ends_relu",
         "curves_sigmoid",
         "curves_relu",
-        "largest_rates",
+        "rates_that_train",
     }
     for figure in pictures.values():
         figure.canvas.draw()

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.long  # trains networks
 
 SMALL = Config(
     seeds=12,
+    xor_seeds=12,
     hidden=(2,),
     xor_decay=(1e-3,),
     xor_steps=1000,
@@ -43,10 +44,9 @@ def test_every_case_says_how_its_runs_ended(found):
 
 def test_with_decay_minima_are_points_and_fewer(tree, found):
     one = local_minima.by_case(tree)[DECAYED]
-    regular = one.minimum_nullity.values == 0
-    assert regular.any()
-    assert np.all(one.least_curvature.values[regular] > 0)
-    assert found[f"{DECAYED}: minima"] < found[f"{DECAYED}: runs_minimum"]
+    assert np.all(one.minimum_nullity.values == 0)
+    assert np.all(one.least_curvature.values > 0)
+    assert found[f"{DECAYED}: minima"] < found[f"{DECAYED}: runs_strict_minimum"]
     # Decay makes saying exactly 0.1 and 0.9 too dear.
     assert found[f"{DECAYED}: cost_lowest"] > 0.01
 
@@ -54,7 +54,7 @@ def test_with_decay_minima_are_points_and_fewer(tree, found):
 def test_the_digit_network_has_its_images_in_few_coordinates(tree, found):
     one = local_minima.by_case(tree)[DIGITS]
     assert one["params.0.weights"].shape[1:] == (3, 20)
-    assert found[f"{DIGITS}: cost_lowest"] <= found[f"{DIGITS}: cost_median_of_runs"]
+    assert found[f"{DIGITS}: cost_lowest"] <= found[f"{DIGITS}: cost_median_of_runs"][0]
     least, most = (found[f"{DIGITS}: accuracy_{end}"] for end in ("least", "most"))
     assert least <= found[f"{DIGITS}: accuracy_of_the_lowest"] <= most
     assert most > 0.2

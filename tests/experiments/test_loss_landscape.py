@@ -8,7 +8,7 @@ from loss_landscape import BRANCHES, VIEWS, Config
 
 pytestmark = pytest.mark.long  # trains networks
 
-SMALL = Config(epochs=3, snapshots=10, points=7, samples=1000)
+SMALL = Config(epochs=3, snapshots=10, points=7, samples=1000, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,17 @@ def tree():
 @pytest.fixture(scope="module")
 def found(tree):
     return loss_landscape.numbers(tree)
+
+
+def test_the_pictures_start_is_one_of_those_of_the_numbers(tree, found):
+    seeds = tree["seeds"].to_dataset()
+    assert found["seeds"] == 2
+    for branch in ("too_small", "good", "too_large"):
+        first = float(seeds.final_cost.sel(branch=branch)[0])
+        assert first == found[f"{branch}_final_cost"]
+        assert found[f"{branch}_final_cost_over_seeds"][0] == np.mean(
+            seeds.final_cost.sel(branch=branch)
+        )
 
 
 def test_all_three_start_at_the_same_cost_and_the_large_rate_kills(tree, found):

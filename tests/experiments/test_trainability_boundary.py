@@ -20,6 +20,8 @@ SMALL = Config(
     steps=60,
     points=36,
     zooms=1,
+    seeds=(1, 2, 3),
+    seed_points=36,
     factor=4,
     roughness=(0.02, 0.03, 0.1),
     rates=1025,
@@ -43,6 +45,15 @@ def test_small_rates_train_and_large_ones_do_not(dataset, found):
     assert not whole[-1].any()
     assert found["runs_a_map"] == 36 * 36
     assert np.all((dataset.speed > 0) & (dataset.speed <= SMALL.steps))
+
+
+def test_the_number_is_taken_over_seeds(dataset, found):
+    assert dataset.seed_dimension.shape == (3, 2)
+    # The picture's seed, mapped as coarsely, is one of them.
+    assert float(dataset.seed_dimension[0, 0]) == pytest.approx(found["map_0_dimension"])
+    value, low, high = found["seeds_map_0_dimension"]
+    assert value == np.median(dataset.seed_dimension[:, 0])
+    assert low == -np.inf < value < high  # three seeds have no interval
 
 
 def test_a_zoom_lies_in_the_map_before_and_holds_both_sides(dataset):

@@ -77,6 +77,49 @@ def test_kochs_curve_on_scales_that_are_not_its_own():
     assert abs(fit.dimension - np.log(4) / np.log(3)) < 0.05
 
 
+def triangle(count, rng):
+    """Points of Sierpinski's triangle: half way to a random corner, again and again."""
+    corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
+    point, found = np.full(1000, 0.3 + 0.3j), []
+    for turn in range(30 + count // 1000):
+        point = (point + corners[rng.integers(3, size=1000)]) / 2
+        found += [point] if turn >= 30 else []
+    return np.concatenate(found)
+
+
+def henon(count, rng):
+    """Points of Henon's attractor, in the unit square."""
+    x, y = rng.uniform(-0.1, 0.1, (2, 1000))
+    found = []
+    for turn in range(100 + count // 1000):
+        x, y = 1 - 1.4 * x**2 + y, 0.3 * x
+        found += [(x + 1.5) / 3 + 1j * (y + 0.5)] if turn >= 100 else []
+    return np.concatenate(found)
+
+
+def test_the_error_covers_what_is_known():
+    """On scales that are not the sets' own; the scatter alone does not: Koch comes out at 1.29."""
+    rng = np.random.default_rng(0)
+    drawings = {
+        "koch": (koch(8), np.log(4) / np.log(3)),
+        "triangle": (triangle(400_000, rng), np.log(3) / np.log(2)),
+        "henon": (henon(400_000, rng), 1.26),
+        "line": (np.linspace(0, 1, 100_000) * (1 + 0.37j), 1.0),
+    }
+    sets = {
+        (name, size): (drawn(points, size), exact)
+        for name, (points, exact) in drawings.items()
+        for size in (256, 512, 1024)
+    }
+    sets |= {("carpet", n): (carpet(n), np.log(8) / np.log(3)) for n in (5, 6)}
+    biased = 0
+    for name, (cells, exact) in sets.items():
+        fit = fractal.dimension(*fractal.box_counts(cells))
+        assert abs(fit.dimension - exact) <= fit.error <= 0.15, name
+        biased += abs(fit.dimension - exact) > 2 * fit.standard_error
+    assert biased > 2
+
+
 def test_the_residual_is_the_scatter_around_the_line():
     sides = np.array([1, 10, 100, 1000])
     # log10 N = 8 - s, and 0.1 up, down, down, up: a scatter that no line can follow.

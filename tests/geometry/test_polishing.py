@@ -9,7 +9,8 @@ import pytest
 from curved_problems import pooled_digits, quadratic, regression
 
 from gdjax.errors import InputError
-from gdjax.geometry import polishing
+from gdjax.geometry import classify, polishing
+from gdjax.geometry.certificates import Kind
 from gdjax.problems.functions import FUNCTIONS
 
 NAMES = ("quartic", "rosenbrock", "himmelblau", "beale", "goldstein_price")
@@ -20,7 +21,9 @@ NEAR = 0.02  # away from a critical point
 def polisher(name):
     """`polish` of a function, mapped over points, compiled once for each type and tolerance."""
     f = FUNCTIONS[name].f
-    return jax.jit(jax.vmap(lambda x, t: polishing.polish(f, x, tolerance=t, steps=200), (0, None)))
+    return jax.jit(
+        jax.vmap(lambda x, t: polishing.downhill(f, x, tolerance=t, steps=200), (0, None))
+    )
 
 
 def polished(name, points, tolerance):
@@ -102,7 +105,7 @@ def test_saddles_and_maxima_are_left_downhill(name):
 
 
 def test_exactly_on_a_saddle_it_stays():
-    found = polishing.polish(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
+    found = polishing.downhill(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
     assert int(found.steps) == 0
     assert found.params.tolist() == [0, 0]
 
@@ -110,7 +113,7 @@ def test_exactly_on_a_saddle_it_stays():
 def test_steps_that_run_out_are_said_by_the_gradient():
     valley = FUNCTIONS["rosenbrock"].f
     start = jnp.array([-1.2, 1.0])
-    found = jax.jit(lambda w: polishing.polish(valley, w, steps=3))(start)
+    found = jax.jit(lambda w: polishing.downhill(valley, w, steps=3))(start)
     assert int(found.steps) == 3
     assert found.gradient_norm > 1e-3
     assert found.cost < valley(start)
@@ -120,24 +123,24 @@ def test_steps_that_run_out_are_said_by_the_gradient():
 
 def test_a_cost_without_a_minimum_ends_without_one():
     """Down for ever: in float32 until the next step would not be a number."""
-    found = jax.jit(lambda w: polishing.polish(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
+    found = jax.jit(lambda w: polishing.downhill(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
     assert found.params > 5
     assert found.cost < 1e-2
-    found = jax.jit(lambda w: polishing.polish(lambda w: -(w**3), w, steps=200))(jnp.array(1.0))
+    found = jax.jit(lambda w: polishing.downhill(lambda w: -(w**3), w, steps=200))(jnp.array(1.0))
     assert np.isfinite(found.params)
     assert found.gradient_norm > 1
 
 
 def test_steps_into_what_is_no_number_are_not_taken():
     """x - log x has its minimum at 1 and is NaN from 0 down; the first step would lead there."""
-    found = jax.jit(lambda w: polishing.polish(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
+    found = jax.jit(lambda w: polishing.downhill(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
     assert float(found.params) == pytest.approx(0.02, rel=1e-5)
     assert found.gradient_norm < 1e-3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_start_that_is_not_finite_comes_back_as_it_was(value):
-    found = polishing.polish(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
+    found = polishing.downhill(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
     assert int(found.steps) == 0
     assert not np.isfinite(found.gradient_norm)
     np.testing.assert_array_equal(found.params, [1, value])
@@ -146,7 +149,7 @@ def test_a_start_that_is_not_finite_comes_back_as_it_was(value):
 def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
     eigenvalues = np.geomspace(1e-2, 1, 600)
     cost, w, data = quadratic(eigenvalues)
-    found = jax.jit(lambda w, data: polishing.polish(cost, w, data, tolerance=1e-5))(
+    found = jax.jit(lambda w, data: polishing.downhill(cost, w, data=data, tolerance=1e-5))(
         w, jnp.asarray(data)
     )
     assert found.gradient_norm <= 1e-5
@@ -161,7 +164,7 @@ def test_a_network_is_polished_to_a_small_gradient():
     def decayed(params, batch):
         return cost(params, batch) + 1e-2 * sum(jnp.sum(a**2) for a in jax.tree.leaves(params))
 
-    found = jax.jit(lambda w, data: polishing.polish(decayed, w, data, tolerance=3e-6))(
+    found = jax.jit(lambda w, data: polishing.downhill(decayed, w, data=data, tolerance=3e-6))(
         params, data
     )
     assert found.gradient_norm <= 3e-6
@@ -181,7 +184,7 @@ def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
         return cost(w, batch) + 1e-2 * sum(jnp.sum(a**2) for a in jax.tree.leaves(w))
 
     def one(w, data):
-        return polishing.polish(counted, w, data, tolerance=1e-10)
+        return polishing.downhill(counted, w, data=data, tolerance=1e-10)
 
     with jax.enable_x64(True):
         data = jax.tree.map(lambda a: jnp.asarray(a, float), data)
@@ -206,6 +209,39 @@ def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
                 np.testing.assert_allclose(a[i], b, atol=1e-7)
         assert np.isnan(found.gradient_norm[1])
         assert int(found.steps[1]) == 0
+
+
+# -- in float64, whatever is on
+
+
+def test_cross_entropy_arrives_in_float64_where_float32_does_not():
+    """Softmax regression with a little decay, from float32 parameters and data."""
+    rng = np.random.default_rng(0)
+    x, labels = jnp.asarray(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
+    y = jnp.asarray(np.eye(3)[labels], jnp.float32)
+
+    def cost(w, batch):
+        inputs, targets = batch
+        outputs = jax.nn.log_softmax(inputs @ w)
+        return -jnp.mean(jnp.sum(targets * outputs, axis=1)) + 1e-3 * jnp.sum(w**2)
+
+    w = jnp.zeros((3, 3))
+    single = polishing.downhill(cost, w, data=(x, y), tolerance=1e-10)
+    assert polishing.Stop(int(single.stop)) in (polishing.Stop.ROUNDING, polishing.Stop.STEPS)
+    assert polishing.advice(single) != ""
+    found = polishing.polish(cost, w, data=(x, y))
+    assert found.cost.dtype == np.float64
+    assert polishing.Stop(int(found.stop)) == polishing.Stop.ARRIVED
+    assert found.gradient_norm <= 1e-10
+    assert polishing.advice(found) == ""
+    assert not jax.config.read("jax_enable_x64")
+    certificate = classify(cost, found.params, data=(x, y), key=jax.random.key(0))
+    assert certificate.kind == Kind.STRICT_MINIMUM
+
+
+def test_inside_a_program_float64_cannot_be_switched_on():
+    with pytest.raises(InputError, match="downhill"):
+        jax.jit(lambda w: polishing.polish(lambda w: jnp.sum(w**2), w))(jnp.ones(2))
 
 
 # -- nearest_critical_point

@@ -10,7 +10,7 @@ from scipy import stats
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.counting import shares, unseen
+from gdjax.minima.counting import different, shares, unseen
 
 
 def rastrigin_shares():
@@ -47,34 +47,58 @@ def test_mass_is_covered(p, n):
     assert np.mean(covered) > 0.89  # 0.95, less four standard errors of 250 draws
 
 
-@pytest.mark.parametrize("n", [64, 250, 2000])
-def test_number_is_covered_where_shares_are_nearly_equal(n):
-    covered = [e.number_low <= k <= e.number_high for e, _, k in simulated(rastrigin_shares(), n)]
-    assert np.mean(covered) > 0.89
+BASINS = {
+    "equal": np.ones,
+    "zipf": lambda size: 1 / np.arange(1, size + 1),
+    "geometric": lambda size: 0.9 ** np.arange(size),
+}
+
+
+@pytest.mark.parametrize("basins", BASINS)
+@pytest.mark.parametrize("size", [10, 60, 700, 3000])
+def test_the_lower_bound_holds_whatever_the_shares(basins, size):
+    """As often as it says, from few draws and many; an upper bound could not (see `counting`)."""
+    p = BASINS[basins](size) / np.sum(BASINS[basins](size))
+    for n in (30, 63, 200):
+        held = [e.number_low <= k for e, _, k in simulated(p, n, 200)]
+        assert np.mean(held) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200)
 
 
 @pytest.mark.parametrize("p", [GEOMETRIC, ZIPF], ids=["g", "z"])
-def test_number_is_a_lower_bound_whatever_the_shares(p):
+def test_the_estimate_is_low_where_shares_differ(p):
     found = list(simulated(p, 200))
-    assert np.mean([e.number_low <= k for e, _, k in found]) > 0.97
     assert np.mean([e.number for e, _, _ in found]) < np.mean([k for _, _, k in found])
 
 
+@pytest.mark.parametrize("n", [2, 5, 23, 63])
+def test_all_different_is_the_birthday_bound(n):
+    def chance(total):
+        return math.prod(1 - i / total for i in range(1, n))
+
+    found = different(n)
+    assert chance(found) >= 0.05
+    assert found == n or chance(found - 1) < 0.05
+    assert different(63) == 674
+    estimate = unseen([1] * n)
+    assert math.isnan(estimate.number)
+    assert estimate.number_low == found - n
+
+
 def test_chao_by_hand():
-    # n = 20, S = 7, f1 = 4, f2 = 2: 19/20 * 16 / 4 = 3.8; the variance with r = 2 and k = 0.95.
+    # n = 20, f1 = 4, f2 = 2: 19/20 * 4 * 3 / (2 * 3) = 1.9.
     found = unseen([1, 1, 1, 1, 2, 2, 12])
-    assert found.number == pytest.approx(3.8)
-    variance = 2 * (0.95 * 4 / 2 + 0.95**2 * 8 + 0.95**2 * 16 / 4)
-    factor = math.exp(stats.norm.ppf(0.975) * math.sqrt(math.log(1 + variance / 3.8**2)))
-    assert found.number_low == math.floor(3.8 / factor)
-    assert found.number_high == math.ceil(3.8 * factor)
+    assert found.number == pytest.approx(1.9)
+    variance = 1.9 + (0.95 * 4 * 7 / 6) ** 2 + 0.95**2 * 16 * 2 * 9 / (4 * 81)
+    factor = math.exp(stats.norm.ppf(0.95) * math.sqrt(math.log(1 + variance / 1.9**2)))
+    assert found.number_low == math.floor(1.9 / factor)
     assert (found.draws, found.seen, found.once, found.twice) == (20, 7, 4, 2)
 
 
 def test_one_run_says_nothing_about_the_number():
     found = unseen([1])
     assert found.mass == 1
-    assert found.number_high == math.inf
+    assert found.number_low == 0
+    assert math.isnan(found.number)
 
 
 def test_shares_are_clopper_and_pearson_at_the_joint_level():
@@ -106,7 +130,8 @@ def test_a_basin_of_everything():
 def test_intervals_hold_their_estimates(counts):
     found = unseen(counts)
     assert 0 <= found.mass_low <= found.mass <= found.mass_high <= 1
-    assert 0 <= found.number_low <= found.number <= found.number_high
+    assert found.number_low >= 0
+    assert math.isnan(found.number) or found.number_low <= found.number
     part = shares(counts, sum(counts) + 3)
     assert np.all((part.low <= part.share) & (part.share <= part.high))
 

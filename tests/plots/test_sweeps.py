@@ -73,13 +73,12 @@ def test_the_lowest_curve_is_named_and_thicker():
     assert f"{RATES[1]:.3g}" in axes.get_title("left")
 
 
-def test_bisections_show_every_test_and_name_the_range():
-    tested = np.array([[2.0, 2.0], [3.0, 1.5]])
-    worked = np.array([[True, False], [False, True]])
-    figure = sweeps.bisections({"a": sweeps.Bisection(tested, worked, best=1.0)})
+def test_sets_that_train_show_every_run_and_count_who_alternates():
+    trained = np.array([[True, True], [False, True], [True, False]])
+    figure = sweeps.trained_sets({"a": sweeps.Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
     (axes,) = figure.axes
-    marks = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
-    assert sorted(marks["trains"]) == [1.5, 2.0]
-    assert sorted(marks["does not"]) == [2.0, 3.0]
-    assert axes.get_title("left") == "a: 1.5 to 3"
+    marks = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
+    assert marks["trains"] == [1.0, 1.0, 2.0, 4.0]
+    assert marks["does not"] == [2.0, 4.0]
+    assert axes.get_title("left") == "a: 1 of 2 starts alternate"
     figure.canvas.draw()

@@ -1,0 +1,156 @@
+"""What the third and fourth order say where the second is silent.
+
+    C(w + t n + t^2 y / 2) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 (T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.])
+
+for a unit direction n with H n = 0 and the y = -H^+ T3[n, n, .] that keeps the cost lowest
+(Lyapunov and Schmidt). Without the second term (y - x^2)(y - 2 x^2) would be a minimum: it rises
+along every straight line through 0, and falls along y = 1.5 x^2.
+
+>>> from gdjax.problems.problem import as_problem
+>>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
+>>> at = derivatives(as_problem(crossed), lambda w: w)
+>>> bends, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
+>>> bends.tolist(), float(fourth), float(fourth - 3 * bends[1] ** 2 / 2)
+([0.0, -6.0], 48.0, -6.0)
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from gdjax.problems.checks import check_value
+from gdjax.problems.chunks import in_chunks
+from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
+from gdjax.problems.problem import Problem
+
+ITERATIONS = 6  # of the power method for third derivatives
+
+
+class Derivatives(NamedTuple):
+    """A cost's derivatives as functions of vectors in the order of `ravel_pytree`.
+
+    Args:
+        gradient: `w -> (C, grad C)`.
+        product: `(w, v) -> H v`.
+        third: `(w, u) -> T3[u, u, .]`.
+        fourth: `(w, u) -> (T3[u, u, .], T4[u, u, u, u])`.
+    """
+
+    gradient: Callable
+    product: Callable
+    third: Callable
+    fourth: Callable
+
+
+def derivatives(problem: Problem, unravel: Callable) -> Derivatives:
+    """The derivatives of a problem's deterministic cost, over all its samples.
+
+    Args:
+        problem: whose evaluation, or cost, over all its data.
+        unravel: from a vector to parameters.
+    """
+    evaluation, chunk = evaluation_of(problem), evaluation_chunk(problem)
+    data = jax.tree.map(jnp.asarray, problem.data)
+
+    def cost(params, part):
+        value = evaluation(params, part)
+        check_value(value)
+        return value
+
+    def slope(w, part):
+        return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
+
+    def both(w, part):
+        return jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(w)
+
+    def product(point, part):
+        w, v = point
+        return jax.jvp(lambda w: slope(w, part), (w,), (v,))[1]
+
+    def third(point, part):
+        w, u = point
+
+        def bent(w):
+            return jax.jvp(lambda w: slope(w, part), (w,), (u,))[1]
+
+        return jax.jvp(bent, (w,), (u,))[1]
+
+    def fourth(point, part):
+        w, u = point
+        twice, thrice = jax.jvp(lambda w: third((w, u), part), (w,), (u,))
+        return twice, thrice @ u
+
+    def over(function):
+        mean = in_chunks(function, chunk)
+
+        def whole(*point):
+            with jax.default_matmul_precision("highest"):
+                return mean(point if len(point) > 1 else point[0], data)
+
+        return whole
+
+    return Derivatives(over(both), over(product), over(third), over(fourth))
+
+
+def largest_third(
+    at: Derivatives,
+    points: Float[Array, "starts n"],
+    starts: Float[Array, "starts n"],
+    within: Callable,
+) -> tuple[Float[Array, " starts"], Float[Array, "starts n"]]:
+    """Largest |T3[u, u, u]| near each start by power iteration, and the u where it was found.
+
+        u <- T3[u, u, .] / |T3[u, u, .]|
+
+    For a symmetric tensor the largest value on unit vectors is its norm: how fast the Hessian can
+    change (Banach). Found from some starts it is a lower bound of that.
+
+    Args:
+        at: derivatives of the cost.
+        points: where, one for each start.
+        starts: vectors, of any length.
+        within: `within(vectors) -> vectors` keeps each in the space that is looked at.
+
+    Source: De Lathauwer, De Moor and Vandewalle 2000, *On the best rank-1 approximation*.
+    """
+
+    def unit(u):
+        length = jnp.linalg.norm(u, axis=1, keepdims=True)
+        return u / jnp.where(length > 0, length, 1)
+
+    def body_fun(_, state):
+        u, best, where = state
+        images = within(jax.vmap(at.third)(points, u))
+        size = jnp.abs(jnp.sum(images * u, axis=1))
+        better = size > best
+        where = jnp.where(better[:, None], u, where)
+        moved = jnp.linalg.norm(images, axis=1, keepdims=True) > 0
+        return jnp.where(moved, unit(images), u), jnp.maximum(size, best), where
+
+    first = unit(within(starts))
+    zero = jnp.zeros(len(starts), starts.dtype)
+    _, best, where = jax.lax.fori_loop(0, ITERATIONS, body_fun, (first, zero, first))
+    return best, where
+
+
+def reduced(
+    at: Derivatives, w: Float[Array, " n"], n: Float[Array, " n"], inverse: Callable
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Third and fourth derivative along n when all that bends follows, and the size of the terms.
+
+    Args:
+        at: derivatives of the cost.
+        w: the point.
+        n: a unit direction in which the Hessian vanishes.
+        inverse: `v -> H^+ v`, on the directions that bend.
+
+    Returns:
+        T3[n^3];  T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.];  |T4[n^4]| + 3 |T3[n,n,.] H^+ T3[n,n,.]|.
+    """
+    bends, fourth = at.fourth(w, n)
+    follows = bends @ inverse(bends)
+    return bends @ n, fourth - 3 * follows, jnp.abs(fourth) + 3 * jnp.abs(follows)
