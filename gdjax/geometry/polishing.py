@@ -75,7 +75,7 @@ def advice(polished: Polished) -> str:
 
     Examples:
         >>> advice(polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), steps=3))
-        'after 3 steps the gradient is 0.67: take more steps; if the parameters go on growing, the
+        'after 3 steps the gradient is 0.86: take more steps; if the parameters go on growing, the
          minimum lies at infinity, and weight decay brings it back'
     """
     stop, size = Stop(int(polished.stop)), float(polished.gradient_norm)

@@ -161,7 +161,7 @@ def different(draws: int, *, level: float = LEVEL) -> int:
 
     Examples:
         >>> different(63), different(23, level=0.5)
-        (674, 365)
+        (674, 373)
 
     Source: Munford 1977, The American Statistician 31, 119, on birthdays that are not uniform.
     """

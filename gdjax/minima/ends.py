@@ -94,7 +94,8 @@ class Ends(NamedTuple):
         gradient_norm: after polishing.
         moved: how far polishing went, in the units of the parameters. A run that has nearly
             arrived is not moved far; one that is may have changed its valley.
-        slid: how far of that was on the way from the gradient's tolerance to rounding.
+        slid: how far it is from there to where rounding ends it. Within the tolerance the point is
+            taken from there.
         smallest: eigenvalue of the Hessian, of the live coordinates.
         largest: likewise: the sharpness.
         dead: coordinates set aside in the certificate.
@@ -167,7 +168,7 @@ def certify(
                 for leaf in leaves
             ],
         )
-        task = _Certified(float(gradient_tolerance), int(steps))
+        task = _Certified(float(gradient_tolerance), float(tolerance), int(steps))
         found = _over(task, params, jax.random.split(key, runs), problem)
     polished, live, before, after, moved, slid, slope, tips, certificate = found
     kind = certificate.kind
@@ -203,6 +204,7 @@ class _Certified(NamedTuple):
     """One run: polished and certified. A record, so that equal ones share a program."""
 
     gradient_tolerance: float
+    tolerance: float
     steps: int
 
     def __call__(self, run, problem):
@@ -219,19 +221,22 @@ class _Certified(NamedTuple):
         both = jax.lax.scan(further, params, tolerances)[1]
         found, on = (jax.tree.map(lambda a, k=k: a[k], both) for k in range(2))
         arrived, there = (ravel_pytree(p.params)[0] for p in (found, on))
+        slid = jnp.linalg.norm(there - arrived)
+        # Saddles are left on the way to rounding: what goes far is looked at where it arrived.
+        there = jnp.where(slid <= self.tolerance, there, arrived)
         certificate = classify(
-            problem, on.params, key=key, gradient_tolerance=self.gradient_tolerance
+            problem, unravel(there), key=key, gradient_tolerance=self.gradient_tolerance
         )
         probes = jax.random.normal(key, (AROUND, flat.size), flat.dtype)
         near = jnp.stack([flat, there, there + probes[0] / 10, there + probes[1] / 10])
         costs, slopes = jax.vmap(at.gradient)(near)
         return (
-            on.params,
+            unravel(there),
             jnp.any(slopes != 0, axis=0),
             (costs[0], jnp.linalg.norm(slopes[0])),
             (costs[1], jnp.linalg.norm(slopes[1])),
             jnp.linalg.norm(there - flat),
-            jnp.linalg.norm(there - arrived),
+            slid,
             *_tip(at, there, costs[1], probes, unravel),
             certificate,
         )

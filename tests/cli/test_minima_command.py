@@ -58,7 +58,7 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "60 of 60 runs ended in 4 minima, 0 on 0 floors; in none: not one" in printed
     assert "(3, 2)" in printed
-    assert "not seen yet: minima with 0.0% of such starts" in printed
+    assert "minima not seen yet: with 0.0% of such starts" in printed
     assert "(taken: 0.001)" in printed
 
 
