@@ -13,7 +13,6 @@ from . import spectrum as spectrum
 from . import stability as stability
 from . import trajectories as trajectories
 from . import views as views
-from .certificates import Kind as Kind
 from .critical import classify as classify
 from .derivatives import anatomy as anatomy
 from .flow import gradient_flow as gradient_flow

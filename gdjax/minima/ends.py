@@ -39,7 +39,7 @@ from gdjax.runs import Program, Slab, in_slabs, over_runs
 
 
 class End(IntEnum):
-    """Where a run ended: a kind of point (see `gdjax.geometry.Kind`), or none.
+    """Where a run ended: a kind of point (see `gdjax.geometry.certificates.Kind`), or none.
 
     - SLIDING: polishing goes on and on; the lowest point is at infinity or far away.
     - DIVERGED: the run's parameters are not finite.
@@ -101,7 +101,7 @@ class Ends(NamedTuple):
         dead: coordinates set aside in the certificate.
         nullity: eigenvalues without a sign among the live ones.
         resolution: eigenvalues within it of zero have none.
-        kantorovich: as in `gdjax.geometry.Certificate`.
+        kantorovich: as in `gdjax.geometry.certificates.Certificate`.
         floor_length: likewise.
         slope: where the cost rises in proportion to the distance, at least how fast; else 0.
     """
