@@ -38,7 +38,7 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from gdjax.descent import OUTCOMES
+from gdjax.descent import Outcome
 from gdjax.geometry import sharpness, stability_threshold
 from gdjax.plots import stability as plots
 from gdjax.problems import Layer, Network
@@ -276,7 +276,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         found[f"{prefix}_cost_at_end"] = [
             float(c) for c in part.cost.isel(step=-1).median("seed").values
         ]
-        found[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == OUTCOMES.index("diverged")))
+        found[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
         found[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
     bounded, free = (late_ratios(panel(dataset, name)) for name in ("digits", "tangent"))
     found["tangent_minus_digits"] = [

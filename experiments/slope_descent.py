@@ -50,19 +50,14 @@ class Config:
 def descend(f, learning_rate, starts, steps):
     """Position, slope and cost of every start at every step, arrays [starts, steps + 1]."""
 
-    def cost(x, _batch):
-        return f(x)
-
     def path(start):
         optimizer = optax.sgd(learning_rate)
 
         def advance(state, _):
-            state_next, _ = gd.descent.step(cost, optimizer, state, None, None)
-            return state_next, (state.params, state.gradient, state.cost)
+            state_next, info = gd.descent.step(f, optimizer, state)
+            return state_next, (state.params, info.gradient, info.cost)
 
-        return jax.lax.scan(
-            advance, gd.descent.init(cost, optimizer, start, None), length=steps + 1
-        )[1]
+        return jax.lax.scan(advance, gd.descent.init(optimizer, start), length=steps + 1)[1]
 
     return jax.jit(jax.vmap(path))(starts)
 

@@ -73,16 +73,13 @@ def directional_slopes(f, points, directions):
 def paths(f, learning_rate, starts, steps):
     """Where each start is at every step, [starts, steps + 1, 2]."""
 
-    def cost(w, _batch):
-        return f(w)
-
     def path(start):
         optimizer = optax.sgd(learning_rate)
 
         def advance(state, _):
-            return gd.descent.step(cost, optimizer, state, None, None)[0], state.params
+            return gd.descent.step(f, optimizer, state)[0], state.params
 
-        state = gd.descent.init(cost, optimizer, start, None)
+        state = gd.descent.init(optimizer, start)
         return jax.lax.scan(advance, state, length=steps + 1)[1]
 
     return jax.jit(jax.vmap(path))(starts)
@@ -108,9 +105,9 @@ def one(config: Config, name: str) -> xr.Dataset:
     ).isel(momentum=0)
     minima = kinds["minimum"] = held.position.values
     init = gd.problems.function(name).init
-    keys = gd.runs.streams(config.seed, np.arange(config.paths)).init
+    keys = gd.streams(config.seed, np.arange(config.paths)).init
     walked = paths(known.f, rates[0], jax.vmap(init)(keys), config.steps)
-    keys = gd.runs.streams(config.seed, np.arange(config.points)).probes
+    keys = gd.streams(config.seed, np.arange(config.points)).probes
     points = jax.vmap(init)(keys)
     angle, slope = directional_slopes(known.f, points, config.directions)
     gradient = jax.jit(jax.vmap(jax.grad(known.f)))

@@ -99,14 +99,14 @@ class Origin:
     def _trained(self):
         import optax
 
-        from gdjax import problems, runs
+        from gdjax import keys, problems
         from gdjax.descent import descend, steps_for
 
         problem = problems.digits(self.data)
         epoch = steps_for(1, problem.samples, self.batch_size)
         steps = self.epochs * epoch
         every = max(1, steps // SNAPSHOTS)
-        streams = runs.streams(0, seed=self.seed)
+        streams = keys.streams(0, seed=self.seed)
         run = descend(
             problem,
             optax.sgd(self.learning_rate),

@@ -47,7 +47,7 @@ class Train:
         process.own()
         import jax
 
-        from gdjax import problems, runs
+        from gdjax import keys, problems, slabs
         from gdjax.descent import descend, steps_for
         from gdjax.sweeps import sizing
 
@@ -66,9 +66,9 @@ class Train:
         steps = self.steps or recipe.epochs * epoch
         print(f"{recipe}, seed {self.seed}")
         folder = results.folder("train", self, self.out)
-        streams = runs.streams(0, seed=self.seed)
+        streams = keys.streams(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
-        sizing.check_params(like, runs.memory_limit(jax.local_devices()[0]))
+        sizing.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # what was descended is written, too
             run = descend(

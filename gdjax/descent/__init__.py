@@ -3,7 +3,7 @@
 from gdjax.descent.batches import steps_for
 from gdjax.descent.descent import Descent, descend
 from gdjax.descent.measures import gradient_noise, noise_scale
-from gdjax.descent.outcome import OUTCOMES
+from gdjax.descent.outcome import OUTCOMES, Outcome
 from gdjax.descent.recipes import RECIPES, Recipe
 from gdjax.descent.schedules import warmup_cosine
 from gdjax.descent.step import Info, State, init, step
@@ -13,6 +13,7 @@ __all__ = [
     "RECIPES",
     "Descent",
     "Info",
+    "Outcome",
     "Recipe",
     "State",
     "descend",

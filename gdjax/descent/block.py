@@ -1,8 +1,8 @@
 """A compiled block of steps with its records: what `drive` calls until the descent is done.
 
-    tick:  some steps, then one record            block:  some ticks
+    block:  evaluate, record where it is due, move;   again and again
 
-How many steps a tick has and how many ticks a block has are numbers that the program reads, not
+Which steps a block takes and which of them are recorded are numbers that the program reads, not
 shapes: one compilation serves the whole descent and every continuation, and its results do not
 depend on where blocks end.
 """
@@ -10,7 +10,7 @@ depend on where blocks end.
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gdjax.descent.step import State, blank, cost_type, finite
-from gdjax.descent.step import step as take_step
+from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
 from gdjax.problems.chunks import in_chunks
-from gdjax.problems.problem import declared
-from gdjax.runs import Program, Slab, over_runs
+from gdjax.problems.evaluation import cost_chunk, evaluation_chunk, evaluation_of
+from gdjax.problems.problem import Problem, declared, given_to
+from gdjax.slabs import Program, Slab, over_runs
 
 
 class Carry(NamedTuple):
-    """One run between two blocks: its state, its measures' states, batch costs since a record."""
+    """One run between two blocks: its state, its measures' memories, step costs since a record."""
 
     state: State
     measures: Mapping[str, PyTree]
@@ -38,65 +38,76 @@ class Carry(NamedTuple):
 class Records(NamedTuple):
     """What one run shows at a record. NaN means not recorded; a diverged run's costs are +inf."""
 
-    cost: Float[Array, "*ticks"]
-    batch_cost: Float[Array, "*ticks"]
-    gradient_norm: Float[Array, "*ticks"]
-    measures: Mapping[str, Float[Array, "*ticks"]]
+    cost: Float[Array, "*records"]
+    batch_cost: Float[Array, "*records"]
+    gradient_norm: Float[Array, "*records"]
+    measures: Mapping[str, Float[Array, "*records"]]
 
 
-class Ticks(NamedTuple):
-    """The plan of one block, a row a tick; rows beyond `count` are not looked at."""
+class Agenda(NamedTuple):
+    """What one block does: `count` steps from `first` on, and the records due among them.
 
+    The rows of its arrays are records. What stands behind the last of them has step -1, which never
+    comes. Step `last` is evaluated, but moves no more.
+    """
+
+    first: Int[np.ndarray, ""]
     count: Int[np.ndarray, ""]
-    steps: Int[np.ndarray, " ticks"]
-    row: Int[np.ndarray, " ticks"]
-    arrives: Int[np.ndarray, " ticks"]
-    moves: Bool[np.ndarray, " ticks"]
-    record: Bool[np.ndarray, " ticks"]
-    final: Bool[np.ndarray, " ticks"]
-    slot: Int[np.ndarray, " ticks"]
-    measured: Mapping[str, Bool[np.ndarray, " ticks"]]
+    last: Int[np.ndarray, ""]
+    step: Int[np.ndarray, " records"]
+    slot: Int[np.ndarray, " records"]
+    measured: Mapping[str, Bool[np.ndarray, " records"]]
 
 
 class Rule(NamedTuple):
     """What a block is compiled for: everything about a descent that is not an array.
 
     Args:
-        cost: `cost(params, batch, **settings)`, or `cost(params, **settings)` without data.
+        problem: cost and evaluation, without data (see `bare`).
         optimizer: `optimizer(**settings) -> GradientTransformation`.
-        measures: name, function, whether it carries a state, for each measure.
+        measures: name, function, whether it carries a memory, for each measure.
         batched: mini-batches from an order, instead of the whole set.
         bound: a cost above it counts as diverged.
         slots: room for snapshots in a block; 0 takes none.
-        settle: a whole-set run whose gradient norm is at or below it at a record takes no further
-            steps; None lets it go on.
+        settle: a run whose gradient norm is at or below it at a record takes no further steps,
+            where every record knows the gradient; None lets it go on.
+        readout: `readout(memory, params) -> params`, where records look; None: where the run is.
+        part: records see other samples than a step on the whole set.
     """
 
-    cost: Callable
+    problem: Problem
     optimizer: Callable[..., optax.GradientTransformation]
     measures: tuple[tuple[str, Callable, bool], ...]
     batched: bool
     bound: float
     slots: int
     settle: float | None = None
+    readout: Callable[[PyTree, PyTree], PyTree] | None = None
+    part: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether a record is what its step computes anyway."""
+        return not self.part and self.readout is None and free(self.problem, self.batched)
+
+
+def free(problem: Problem, batched: bool) -> bool:
+    """Whether the cost that is recorded is the one that each step computes."""
+    return not batched and problem.evaluation is None and not problem.random
 
 
 class Shared(NamedTuple):
-    """Arrays that all runs see: the training set, and each measure's own data."""
+    """Arrays that all runs see: training set, samples of the records, each measure's own data."""
 
     data: PyTree
+    recorded: PyTree
     measures: Mapping[str, PyTree]
 
 
-def with_settings(cost: Callable, settings: Mapping[str, Any], data: PyTree) -> Callable:
-    """`cost` as `(params, batch) -> scalar`, its settings given, with or without data."""
-    if data is None:
-        return lambda params, _batch: cost(params, **settings)
-    return lambda params, batch: cost(params, batch, **settings)
-
-
-def _subset(function, settings):
-    return {name: settings[name] for name in declared(function) if name in settings}
+@lru_cache(maxsize=64)
+def bare(cost: Callable, evaluation: Callable | None, mixes: bool) -> Problem:
+    """One Problem for all that differ in nothing a program is compiled for."""
+    return Problem(init=bare, cost=cost, evaluation=evaluation, mixes=mixes)
 
 
 def strong(tree: PyTree) -> PyTree:
@@ -107,6 +118,7 @@ def strong(tree: PyTree) -> PyTree:
 def start(
     optimizer: Callable,
     params: PyTree,
+    state: PyTree,
     settings: Mapping,
     memories: Mapping[str, PyTree] = MappingProxyType({}),
 ) -> Carry:
@@ -115,12 +127,13 @@ def start(
     Args:
         optimizer: factory.
         params: the starting point.
+        state: what the cost carries at first.
         settings: values of the factory's keywords, under "optimizer".
         memories: what measures begin with, by name.
     """
     params = strong(params)
     carry = Carry(
-        state=blank(optimizer(**settings["optimizer"]), params),
+        state=init(optimizer(**settings["optimizer"]), params, state),
         measures=dict(memories),
         batch_cost=jnp.zeros((), cost_type(params)),
         batches=jnp.zeros((), jnp.int32),
@@ -129,131 +142,147 @@ def start(
     return strong(carry)
 
 
-def _advance(rule: Rule, carry: Carry, settings, order, shared: Shared, ticks: Ticks):
-    """All ticks of a block, for one run."""
-    cost = with_settings(rule.cost, settings["cost"], shared.data)
+def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, agenda: Agenda):
+    """All steps of a block, for one run."""
+    problem = rule.problem
+    cost = partial(problem.cost, **settings["cost"]) if settings["cost"] else problem.cost
     optimizer = rule.optimizer(**settings["optimizer"])
-    whole = lambda function: in_chunks(jax.value_and_grad(function))  # noqa: E731
-    evaluate = jax.value_and_grad if rule.batched else whole
+    dtype = carry.batch_cost.dtype
 
-    def batch(row):
-        if not rule.batched:
-            return shared.data
-        samples = order[row]
-        return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
-
-    def move(index, steps_done, carry):
-        row = ticks.row[index] + steps_done
-        state, info = take_step(
+    def advance(done, loop):
+        carry, index, records, snapshots = loop
+        at = agenda.first + done
+        minimised = objective(
             cost,
-            optimizer,
-            carry.state,
-            batch(row),
-            batch(row + 1),
-            active=ticks.moves[index] & ~carry.settled,
-            at=ticks.arrives[index] + steps_done,
-            bound=rule.bound,
-            evaluate=evaluate,
+            _batch(rule, order, shared, done),
+            key=None if noise is None else jax.random.fold_in(noise, at),
+            step=at,
+            state=carry.state.state,
+            chunk=None if rule.batched else cost_chunk(problem),
         )
-        if not rule.batched:
-            return carry._replace(state=state)
-        return carry._replace(
-            state=state,
-            batch_cost=carry.batch_cost + jnp.where(info.moved, info.cost, 0),
-            batches=carry.batches + info.moved,
-        )
+        state, info, carried = evaluate(minimised, carry.state, at=at, bound=rule.bound)
+        carry = carry._replace(state=state)
+        due = at == agenda.step[index]
 
-    def look(index, carry):
-        state = carry.state
-        value, norm = state.cost, _norm(state.gradient, state.cost.dtype)
-        if rule.batched:
-            value, norm = jax.lax.cond(
-                ticks.final[index],
-                lambda params: _value_and_norm(whole(cost), params, shared, value.dtype),
-                lambda params: (
-                    in_chunks(cost)(params, shared.data).astype(value.dtype),
-                    jnp.full_like(norm, jnp.nan),
-                ),
-                state.params,
-            )
-            # What no single mini-batch has shown, the whole set may.
-            late = (state.diverged_at < 0) & ~finite(value, state.params, rule.bound)
-            arrived = ticks.arrives[index] + ticks.steps[index] - 1
-            state = state._replace(diverged_at=jnp.where(late, arrived, state.diverged_at))
-        diverged = state.diverged_at >= 0
-        seen = carry.batch_cost / carry.batches  # 0 / 0 = NaN: nothing seen since the last record
-        measured, states = {}, dict(carry.measures)
-        for name, function, carries in rule.measures:
-            extra = _subset(function, settings["cost"])
-            if carries:
-
-                def take(memory, function=function, name=name, extra=extra):
-                    found, memory = function(state.params, shared.measures[name], memory, **extra)
-                    return jnp.asarray(found).astype(value.dtype), memory
-
-                measured[name], states[name] = jax.lax.cond(
-                    ticks.measured[name][index],
-                    take,
-                    lambda memory: (jnp.full((), jnp.nan, value.dtype), memory),
-                    states[name],
+        def record(seen, records, snapshots):
+            seen, row = _look(rule, settings, shared, agenda, index, at, seen, info)
+            records = jax.tree.map(lambda kept, new: kept.at[index].set(new), records, row)
+            if rule.slots:
+                # The slot after the last takes what nobody asked for.
+                snapshots = jax.tree.map(
+                    lambda kept, new: kept.at[agenda.slot[index]].set(new),
+                    snapshots,
+                    _read_out(rule, state),
                 )
-            else:
+            return _changed(seen), records, snapshots
 
-                def take_plain(params, function=function, name=name, extra=extra):
-                    found = function(params, shared.measures[name], **extra)
-                    return jnp.asarray(found).astype(value.dtype)
-
-                measured[name] = jax.lax.cond(
-                    ticks.measured[name][index],
-                    take_plain,
-                    lambda params: jnp.full((), jnp.nan, value.dtype),
-                    state.params,
-                )
-        records = Records(
-            cost=jnp.where(diverged, jnp.inf, value),
-            batch_cost=jnp.where(diverged, jnp.inf, seen),
-            gradient_norm=jnp.where(diverged, jnp.inf, norm),
-            measures=measured,
+        changed, records, snapshots = jax.lax.cond(
+            due,
+            record,
+            lambda seen, records, snapshots: (_changed(seen), records, snapshots),
+            carry,
+            records,
+            snapshots,
         )
-        none = jnp.zeros_like(carry.batch_cost)
-        settled = carry.settled
-        if rule.settle is not None and not rule.batched:
-            settled = settled | (norm <= rule.settle)
-        return Carry(state, states, none, jnp.zeros_like(carry.batches), settled), records
-
-    def skip(index, carry):
-        blank = jnp.full((), jnp.nan, carry.state.cost.dtype)
-        return carry, Records(blank, blank, blank, {name: blank for name, *_ in rule.measures})
-
-    def tick(index, loop):
-        carry, records, snapshots = loop
-        carry = jax.lax.fori_loop(
-            0, ticks.steps[index], lambda done, carry: move(index, done, carry), carry
-        )
-        carry, seen = jax.lax.cond(ticks.record[index], look, skip, index, carry)
-        records = jax.tree.map(lambda kept, new: kept.at[index].set(new), records, seen)
-        if rule.slots:
-            # The slot after the last takes what nobody asked for.
-            snapshots = jax.tree.map(
-                lambda kept, new: kept.at[ticks.slot[index]].set(new),
-                snapshots,
-                carry.state.params,
+        carry = _with(carry, changed)
+        go = (carry.state.diverged_at < 0) & ~carry.settled & (at < agenda.last)
+        carry = carry._replace(state=move(optimizer, minimised, carry.state, info, carried, go=go))
+        if not rule.free:
+            carry = carry._replace(
+                batch_cost=carry.batch_cost + jnp.where(go, info.cost, 0),
+                batches=carry.batches + go,
             )
-        return carry, records, snapshots
+        return carry, index + due, records, snapshots
 
-    empty = jnp.full((ticks.steps.shape[0],), jnp.nan, carry.state.cost.dtype)
+    empty = jnp.full(agenda.step.shape, jnp.nan, dtype)
     records = Records(empty, empty, empty, {name: empty for name, *_ in rule.measures})
     snapshots = None
     if rule.slots:
         snapshots = jax.tree.map(
             lambda a: jnp.zeros((rule.slots + 1, *a.shape), a.dtype), carry.state.params
         )
-    return jax.lax.fori_loop(0, ticks.count, tick, (carry, records, snapshots))
+    loop = (carry, jnp.zeros((), jnp.int32), records, snapshots)
+    carry, _, records, snapshots = jax.lax.fori_loop(0, agenda.count, advance, loop)
+    return carry, records, snapshots
 
 
-def _value_and_norm(evaluate, params, shared, dtype):
-    value, gradient = evaluate(params, shared.data)
-    return value.astype(dtype), _norm(gradient, dtype)
+def _batch(rule, order, shared, done):
+    if not rule.batched:
+        return shared.data
+    samples = order[done]
+    return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
+
+
+def _changed(carry: Carry):
+    """What a record changes of a carry: all but the point, which a branch would copy."""
+    return carry.state.diverged_at, *carry[1:]
+
+
+def _with(carry: Carry, changed) -> Carry:
+    diverged_at, *others = changed
+    return Carry(carry.state._replace(diverged_at=diverged_at), *others)
+
+
+def _read_out(rule, state):
+    return state.params if rule.readout is None else rule.readout(state.memory, state.params)
+
+
+def _look(rule, settings, shared, agenda, index, at, carry, info):
+    """The record of one step, between its evaluation and its move."""
+    state, dtype = carry.state, carry.batch_cost.dtype
+    point = _read_out(rule, state)
+    if rule.free:
+        value, norm = info.cost, _norm(info.gradient, dtype)
+    else:
+        evaluated = evaluation_of(rule.problem, state=state.state, step=at, **settings["cost"])
+        chunk = evaluation_chunk(rule.problem)
+
+        def with_gradient(point):
+            value, gradient = in_chunks(jax.value_and_grad(evaluated), chunk)(
+                point, shared.recorded
+            )
+            return value.astype(dtype), _norm(gradient, dtype)
+
+        def alone(point):
+            value = in_chunks(evaluated, chunk)(point, shared.recorded)
+            return value.astype(dtype), jnp.full((), jnp.nan, dtype)
+
+        value, norm = jax.lax.cond(at == agenda.last, with_gradient, alone, point)
+        # What no single mini-batch has shown, the whole set may.
+        late = (state.diverged_at < 0) & ~finite(value, state.params, rule.bound)
+        state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
+    diverged = state.diverged_at >= 0
+    mean = carry.batch_cost / carry.batches  # 0 / 0 = NaN: nothing since the last record
+    measured, memories = {}, dict(carry.measures)
+    for name, function, remembers in rule.measures:
+        given = {k: v for k, v in settings["cost"].items() if k in declared(function)}
+        if "state" in given_to(function):
+            given["state"] = state.state
+
+        def take(*memory, function=function, name=name, given=given):
+            found = function(point, shared.measures[name], *memory, **given)
+            value, *memory = found if memory else (found,)
+            return jnp.asarray(value).astype(dtype), *memory
+
+        measured[name], *memory = jax.lax.cond(
+            agenda.measured[name][index],
+            take,
+            lambda *memory: (jnp.full((), jnp.nan, dtype), *memory),
+            *([memories[name]] if remembers else []),
+        )
+        if remembers:
+            memories[name] = memory[0]
+    row = Records(
+        cost=jnp.where(diverged, jnp.inf, value),
+        batch_cost=jnp.where(diverged, jnp.inf, mean),
+        gradient_norm=jnp.where(diverged, jnp.inf, norm),
+        measures=measured,
+    )
+    settled = carry.settled
+    if rule.settle is not None and rule.free:
+        settled = settled | (norm <= rule.settle)
+    none = jnp.zeros_like(carry.batch_cost)
+    return Carry(state, memories, none, jnp.zeros_like(carry.batches), settled), row
 
 
 def _norm(gradient, dtype):
@@ -261,16 +290,17 @@ def _norm(gradient, dtype):
 
 
 @lru_cache(maxsize=16)
-def program(rule: Rule, slab: Slab | None, own_order: bool) -> Program:
+def program(rule: Rule, slab: Slab | None, own_order: bool, own_noise: bool) -> Program:
     """The compiled block: for one run, or with a slab for many.
 
     Args:
         rule: what is compiled.
         slab: width and devices; None for a single run on the default device.
         own_order: whether each run has its own order of mini-batches.
+        own_noise: whether each run has its own stream of random numbers.
     """
-
     advance: Callable = partial(_advance, rule)
     if slab is not None:
-        advance = over_runs(advance, slab, (0, 0, 0 if own_order else None, None, None))
+        own = (0 if own_order else None, 0 if own_noise else None)
+        advance = over_runs(advance, slab, (0, 0, *own, None, None))
     return Program(advance, donate=(0,))

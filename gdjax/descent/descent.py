@@ -12,8 +12,9 @@ Recorded are step 0, every `record_every`-th and the last; `cost` is that of the
 ([5.0, 1.25, 0.3125, 0.078125], 'descending')
 """
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,13 @@ from tqdm import tqdm
 
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
+from gdjax.descent.records import check_records, recorded_samples
 from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
+from gdjax.keys import Streams
 from gdjax.problems.checks import check, check_measures
 from gdjax.problems.problem import Measure, Problem
+from gdjax.slabs import memory_limit
 
 MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits
 MOST_RECORDS = 10_000_000  # of one run
@@ -50,11 +54,14 @@ class Descent:
     """What a descent found, and all that is needed to go on.
 
     Args:
-        params: where it is now; where it was frozen, if it diverged.
+        params: where it is now; where it was frozen, if it diverged. What `readout` makes of that.
+        state: what the cost carries there beside the parameters; None where it carries nothing.
         step: the steps that were recorded.
         cost: over the whole training set at those steps; +inf from divergence on.
-        batch_cost: mean over the mini-batches since the record before; NaN for the whole set.
-        gradient_norm: of the whole set's gradient; with mini-batches at the last step only.
+        batch_cost: mean of the costs that the steps themselves saw since the record before; NaN
+            where those are what is recorded.
+        gradient_norm: of the recorded cost's gradient; at the last step only where it is not what
+            the step computes anyway.
         measures: the problem's measures, by name; NaN where not measured.
         snapshot_step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of snapshots, or None.
@@ -67,6 +74,7 @@ class Descent:
     """
 
     params: PyTree
+    state: PyTree
     step: Int[np.ndarray, " records"]
     cost: Float[np.ndarray, " records"]
     batch_cost: Float[np.ndarray, " records"]
@@ -88,11 +96,14 @@ def descend(
     start: PyTree | Descent,
     steps: int,
     *,
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Streams,
+    state: PyTree = None,
     batch_size: int | None = None,
     record_every: int = 1,
+    record_samples: int | None = None,
     snapshot_every: int | None = None,
     measures: Mapping[str, Measure] | None = None,
+    readout: Callable[[PyTree, PyTree], PyTree] | None = None,
     bound: float = 1e12,
     tolerance: float = 1e-5,
 ) -> Descent:
@@ -106,15 +117,21 @@ def descend(
         problem: what to minimise.
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
         start: parameters, or a finished `Descent` to go on with; it keeps its step count, optimiser
-            state and place in the order of mini-batches if key and batch size are the same.
+            memory and place in the order of mini-batches if key and batch size are the same.
         steps: how many to take, >= 0.
-        key: decides the order of mini-batches; not used for the whole set.
+        key: decides the order of mini-batches and what a random cost draws; `gdjax.streams` gives
+            the keys that a run of a sweep has. Not used for the whole set of a cost that is not
+            random.
+        state: what a cost that carries a state begins with: `params, state = problem.begin(key)`.
         batch_size: samples a step; None takes the whole training set, the definition.
-        record_every: steps from one record to the next. With mini-batches a record evaluates the
-            whole set.
+        record_every: steps from one record to the next. A record evaluates the whole set, unless
+            it is what the step computes anyway.
+        record_samples: samples that a record sees, always the same ones; None takes all.
         snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
             `record_every`; None keeps none.
         measures: what to watch besides the cost; the problem's own if None.
+        readout: `readout(memory, params) -> params`, where an optimiser that keeps two points says
+            that the cost is to be looked at: `optax.contrib.schedule_free_eval_params`.
         bound: a cost above it counts as diverged.
         tolerance: gradient norms up to it count as zero in the outcome.
 
@@ -127,17 +144,21 @@ def descend(
     """
     check_counts(problem, steps, batch_size, record_every, snapshot_every)
     check_limits(bound, tolerance)
+    check_records(problem, record_samples, readout)
     _check_optimizer(optimizer)
     watched = dict(problem.measures if measures is None else measures)
     going_on = isinstance(start, Descent)
-    params = start.params if going_on else start
-    check(problem, params)
-    check_measures(watched, params)
+    if going_on:
+        params, carried = start.carry.state.params, start.carry.state.state
+    else:
+        params, carried = start, _first_state(problem, state)
+    check(problem, params, state=carried)
+    check_measures(watched, params, state=carried)
     settings: dict[str, dict] = {"cost": {}, "optimizer": {}}
     factory = Fixed(optimizer)
-    strong = block.strong(params)
-    memories = {name: m.init(strong, m.data) for name, m in watched.items() if m.init}
-    fresh = block.start(factory, strong, settings, memories)
+    params, carried = block.strong(params), block.strong(carried)
+    memories = {name: m.init(params, m.data) for name, m in watched.items() if m.init}
+    fresh = block.start(factory, params, carried, settings, memories)
     carry = _carried(start, fresh) if going_on else fresh
     plan = driving.Plan(
         first=start.steps if going_on else 0,
@@ -145,34 +166,43 @@ def descend(
         record_every=record_every,
         snapshot_every=snapshot_every,
         cadence={name: measure.every for name, measure in watched.items()},
+        recorded=going_on and start.steps in start.step[-1:],
     )
     slots = (
         0 if snapshot_every is None else driving.slots_for(carry.state.params, runs=1, plan=plan)
     )
     rule = block.Rule(
-        cost=problem.cost,
+        problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
         optimizer=factory,
         measures=tuple((name, m.function, m.init is not None) for name, m in watched.items()),
         batched=batch_size is not None,
         bound=float(bound),
         slots=slots,
+        readout=readout,
+        part=record_samples is not None,
     )
-    program = block.program(rule, None, False)
+    program = block.program(rule, None, False, False)
     shared = jax.device_put(
-        block.Shared(problem.data, {name: measure.data for name, measure in watched.items()})
+        block.Shared(
+            problem.data,
+            recorded_samples(problem, record_samples, free=rule.free),
+            {name: measure.data for name, measure in watched.items()},
+        )
     )
     carry = _taken_over(carry, shared)
+    order_key, noise = _keys(key, random=problem.random, batched=batch_size is not None)
     order = None
     if batch_size is not None:
-        _check_key(key)
-        order = driving.order_rows(Order((key,), problem.samples, batch_size))
+        order = driving.order_rows(Order((order_key,), problem.samples, batch_size))
+    if problem.mixes or problem.stateful:
+        _check_memory(program, carry, settings, order, noise, shared, plan)
     pieces, compiled, began = [], program.seconds, time.perf_counter()
     with (
         interruptible() as stop,
         tqdm(total=steps, unit="step", delay=2, disable=None, leave=False) as bar,
     ):
         for piece in driving.drive(
-            lambda carry, rows, ticks: program(carry, settings, rows, shared, ticks),
+            lambda carry, rows, agenda: program(carry, settings, rows, noise, shared, agenda),
             carry,
             plan,
             order,
@@ -188,8 +218,44 @@ def descend(
                 break
     compiled = program.seconds - compiled
     seconds = {"compile": compiled, "run": time.perf_counter() - began - compiled}
-    end = pieces[-1].step if pieces else plan.first
-    return _collect(problem, pieces, carry, end, stop.is_set(), seconds, tolerance, watched)
+    found = _collect(problem, pieces, carry, stop.is_set(), seconds, tolerance, watched)
+    if readout is None:
+        return found
+    return dataclasses.replace(found, params=readout(carry.state.memory, carry.state.params))
+
+
+def _first_state(problem, state):
+    if problem.stateful == (state is not None):
+        return state
+    raise InputError(
+        "state: none given, but the problem's cost carries one; give what the problem begins with: "
+        "params, state = problem.begin(key)"
+        if problem.stateful
+        else "state: given, but the problem's cost declares none; leave it out"
+    )
+
+
+def _keys(key, *, random, batched):
+    """The keys of mini-batches and of a random cost's stream; None for what is not drawn."""
+    if isinstance(key, Streams):
+        return key.order, key.noise if random else None
+    if random or batched:
+        _check_key(key)
+    # Passes of mini-batches are numbered from 0; no descent reaches this one.
+    return key, jax.random.fold_in(key, 2**32 - 1) if random else None
+
+
+def _check_memory(program, carry, settings, order, noise, shared, plan):
+    """Make sure that a cost that is never cut fits in memory."""
+    agenda, rows = driving.example(plan, order)
+    needed = program.bytes(carry, settings, rows, noise, shared, agenda).total
+    limit = memory_limit(jax.local_devices()[0])
+    if needed > limit:
+        raise InputError(
+            f"problem: its cost takes all samples at once, since they mix, which needs "
+            f"{needed / 2**20:,.0f} MiB, and there are {limit / 2**20:,.0f}; take mini-batches, "
+            f"batch_size=..., and fewer samples a record, record_samples=..."
+        )
 
 
 def _taken_over(carry, shared):
@@ -215,18 +281,20 @@ def _carried(start, fresh):
     return kept._replace(measures={name: kept.measures.get(name, begun[name]) for name in begun})
 
 
-def _collect(problem, pieces, carry, end, interrupted, seconds, tolerance, watched):
+def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
     """One Descent from the pieces of its blocks."""
 
-    def joined(values, dtype=np.float32):
-        return np.concatenate(values) if values else np.zeros(0, dtype)
+    def joined(values):
+        return np.concatenate(values)
 
     state = carry.state
     gradient_norm = joined([p.records.gradient_norm for p in pieces])
     cost = joined([p.records.cost for p in pieces])
+    # An interrupted descent may end between two records: its gradient is not known.
+    known = len(cost) and pieces[-1].steps[-1:] == pieces[-1].step
     code = outcome.classify(
-        jnp.asarray(cost[-1] if len(cost) else state.cost),
-        jnp.asarray(gradient_norm[-1] if len(cost) else optax.tree.norm(state.gradient)),
+        jnp.asarray(cost[-1] if known else jnp.nan),
+        jnp.asarray(gradient_norm[-1] if known else jnp.nan),
         state.diverged_at,
         problem.baseline,
         tolerance,
@@ -235,19 +303,20 @@ def _collect(problem, pieces, carry, end, interrupted, seconds, tolerance, watch
     diverged_at = int(state.diverged_at)
     return Descent(
         params=state.params,
-        step=joined([p.steps for p in pieces], int),
+        state=state.state,
+        step=joined([p.steps for p in pieces]),
         cost=cost,
         batch_cost=joined([p.records.batch_cost for p in pieces]),
         gradient_norm=gradient_norm,
         measures={name: joined([p.records.measures[name] for p in pieces]) for name in watched},
-        snapshot_step=joined([p.snapshot_steps for p in pieces], int),
+        snapshot_step=joined([p.snapshot_steps for p in pieces]),
         snapshots=jax.tree.map(lambda *a: np.concatenate(a), *shots) if shots else None,
         outcome=outcome.labels(code)[0],
         diverged_at=diverged_at if diverged_at >= 0 else None,
         interrupted=interrupted,
         seconds=seconds,
         carry=carry,
-        steps=end,
+        steps=pieces[-1].step,
     )
 
 

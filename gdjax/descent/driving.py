@@ -1,6 +1,6 @@
 """A descent from Python: compiled blocks of steps, one after another, until its plan is done.
 
-    plan -> ticks of a block -> (carry, records, snapshots) -> a piece,   again and again
+    plan -> agenda of a block -> (carry, records, snapshots) -> a piece,   again and again
 
 Blocks are made to last a fraction of a second, so that progress, Ctrl-C and saving come between
 them; where they end changes no bit of the results.
@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.batches import Order
-from gdjax.descent.block import Carry, Records, Ticks
+from gdjax.descent.block import Agenda, Carry, Records
 
-TICKS = 128  # records a block at most
+RECORDS = 128  # records a block at most
 ROWS = 2048  # mini-batches a block at most
 SNAPSHOT_BYTES = 2**26  # memory for the snapshots of one block
 SECONDS = 0.25  # what a block should last
@@ -52,6 +52,7 @@ class Plan(NamedTuple):
         record_every: steps from record to record.
         snapshot_every: steps from snapshot to snapshot, a multiple of `record_every`; or None.
         cadence: for each measure, records from one measurement to the next.
+        recorded: whether the step `first` is recorded already.
     """
 
     first: int
@@ -59,6 +60,7 @@ class Plan(NamedTuple):
     record_every: int
     snapshot_every: int | None
     cadence: Mapping[str, int]
+    recorded: bool = False
 
     @property
     def last(self) -> int:
@@ -67,10 +69,9 @@ class Plan(NamedTuple):
     def records(self) -> np.ndarray:
         """Steps that are recorded: the start (unless it was before), the multiples, the last."""
         every = self.record_every
-        begin = 0 if self.first == 0 else (self.first // every + 1) * every
-        steps = np.arange(begin, self.last + 1, every)
-        missing = self.last > (steps[-1] if len(steps) else self.first)
-        return np.append(steps, self.last) if missing else steps
+        steps = np.arange(-(-self.first // every) * every, self.last + 1, every)
+        steps = steps[steps > self.first] if self.recorded else steps
+        return steps if len(steps) and steps[-1] == self.last else np.append(steps, self.last)
 
     def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
         if self.snapshot_every is None:
@@ -78,12 +79,27 @@ class Plan(NamedTuple):
         step = np.asarray(step)
         return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
 
+    def measured(self, name: str, step: np.ndarray) -> np.ndarray:
+        """Whether a measure is taken at steps that are recorded."""
+        return (step % (self.record_every * self.cadence[name]) == 0) | (step == self.last)
+
 
 class Piece(NamedTuple):
-    """What one call of the compiled block brought: its records, and where the descent now is."""
+    """What one call of the compiled block brought: its records, and where the descent now is.
+
+    Args:
+        carry: from what to go on.
+        step: how many steps were taken; the record of this one is still due, unless `done`.
+        done: whether the plan is.
+        steps: those that were recorded.
+        records: what was recorded.
+        snapshot_steps: those whose parameters were kept.
+        snapshots: those parameters.
+    """
 
     carry: Carry
     step: int
+    done: bool
     steps: np.ndarray
     records: Records
     snapshot_steps: np.ndarray
@@ -91,7 +107,7 @@ class Piece(NamedTuple):
 
 
 def drive(
-    call: Callable[[Carry, PyTree, Ticks], tuple[Carry, Records, PyTree]],
+    call: Callable[[Carry, PyTree, Agenda], tuple[Carry, Records, PyTree]],
     carry: Carry,
     plan: Plan,
     order: Callable[[int, int], PyTree] | None,
@@ -105,112 +121,112 @@ def drive(
     """Run a plan block by block; each piece is complete when it is handed out.
 
     Args:
-        call: `(carry, order, ticks) -> (carry, records, snapshots)`, a compiled block.
+        call: `(carry, order, agenda) -> (carry, records, snapshots)`, a compiled block.
         carry: the run, or the slab of runs, at `plan.first`.
         plan: what to do.
         order: `(first, count) -> sample numbers` of mini-batches, or None for the whole set.
         slots: room for snapshots in a block.
-        axis: where ticks stand in the records: 0 for one run, 1 for a slab.
+        axis: where records stand in their arrays: 0 for one run, 1 for a slab.
         rows: mini-batches a block at most.
         pace: what earlier descents of the kind have shown about a block's time.
-        still: whether nothing will move again; then what is left is recorded without steps.
+        still: whether nothing will move again; then the last record stands for those before it.
     """
     pending = deque(plan.records().tolist())
     step, pace = plan.first, pace or Pace()
-    moves = False  # the first tick only evaluates: a continuation may have another cost or order
-    resting = False
     limit = rows if order is not None else np.iinfo(np.int32).max
+    resting = False
     while pending:
-        ticks, recorded, kept, spent, base = [], [], [], 0, step - 1
-        room = min(pace.steps, limit)
-        while pending and len(ticks) < TICKS and spent < room:
-            target = pending[0]
-            count = min(target - step, room - spent) if moves else 1
-            if resting:
-                count, row, arrived = 0, target, target
-            else:
-                # Evaluation e happens on batch e; the move before it, on batch e - 1.
-                row, arrived = (step, step + count) if moves else (step - 1, step)
-            done = arrived == target
-            keep = done and bool(plan.is_snapshot(target))
-            if keep and len(kept) == slots:
-                break
-            ticks.append(
-                (
-                    count,
-                    row,
-                    row + 1,
-                    moves,
-                    done,
-                    target == plan.last,
-                    len(kept) if keep else slots,
-                )
-            )
-            if done:
-                recorded.append((len(ticks) - 1, pending.popleft()))
-            if keep:
-                kept.append(target)
-            step = arrived
-            spent += count
-            moves = True
-        samples = None if order is None else _rows(order, base, spent + 2, rows)
+        if resting:
+            due, step, count = [plan.last], plan.last, 1
+        else:
+            due, count = _due(pending, plan, step, min(pace.steps, limit), slots)
+        kept = [s for s in due if plan.is_snapshot(s)]
+        samples = None if order is None else _rows(order, step, count, rows)
         started = time.perf_counter()
-        carry, records, snapshots = call(carry, samples, _ticks(ticks, base, plan))
-        index = np.array([i for i, _ in recorded], int)
+        agenda = _agenda(plan, step, count, due, slots)
+        carry, records, snapshots = call(carry, samples, agenda)
+        index = np.arange(len(due))
         records = jax.tree.map(lambda a, i=index: np.take(np.asarray(a), i, axis), records)
         shots = None
         if kept:
             full = np.arange(len(kept))
             shots = jax.tree.map(lambda a, i=full: np.take(np.asarray(a), i, axis), snapshots)
-        pace.learn(spent, time.perf_counter() - started)
+        pace.learn(count, time.perf_counter() - started)
+        if resting:
+            due = list(pending)
+            kept = [s for s in due if plan.is_snapshot(s)]
+            records, shots = _repeated(plan, due, kept, records, shots, axis)
+        for _ in due:
+            pending.popleft()
+        step = min(step + count, plan.last)
         resting = still(carry)
         yield Piece(
             carry,
             step,
-            np.array([s for _, s in recorded], int),
+            not pending,
+            np.array(due, int),
             records,
             np.array(kept, int),
             shots,
         )
 
 
-def example(plan: Plan, order: Callable | None, rows: int = ROWS) -> tuple[Ticks, PyTree]:
-    """Ticks and mini-batch rows of a block that does nothing: what a program is compiled for."""
-    ticks = _ticks([(0, 0, 1, True, False, False, 0)], -1, plan)
-    return ticks, None if order is None else _rows(order, -1, 2, rows)
+def _due(pending, plan, step, room, slots):
+    """The records of the block that begins at `step`, and how many steps it has."""
+    due, kept = [], 0
+    for target in pending:
+        kept += bool(plan.is_snapshot(target))
+        if target - step >= room or len(due) == RECORDS or kept > slots:
+            # What there is no room for is due in a later block.
+            return due, min(room, target - step)
+        due.append(target)
+    return due, plan.last - step + 1
 
 
-def _rows(order, base, count, most):
-    """Sample numbers of batches `base`.., padded to the number of rows that the program takes."""
-    rows = order(max(base, 0), count if base >= 0 else count - 1)
-    spare = [(0, 0)] * (rows.ndim - 2)
-    # Before the first batch stands nothing; a row there keeps the numbering the same.
-    return np.pad(rows, [*spare, (int(base < 0), most + 2 - count), (0, 0)])
+def _repeated(plan, due, kept, records, shots, axis):
+    """Records and snapshots of runs that move no more: the last ones, again and again."""
 
+    def again(array, times):
+        return np.repeat(array, times, axis)
 
-def _ticks(ticks, base, plan):
-    columns = list(zip(*ticks, strict=True))
-    steps, row, arrives, moves, record, final, slot = (
-        np.pad(np.array(c, dtype), (0, TICKS - len(ticks)))
-        for c, dtype in zip(
-            columns, (np.int32, np.int32, np.int32, bool, bool, bool, np.int32), strict=True
-        )
-    )
-    at = arrives + steps - 1
-    measured = {
-        name: record & ((at % (plan.record_every * every) == 0) | final)
-        for name, every in plan.cadence.items()
+    steps = np.array(due, int)
+    records = jax.tree.map(lambda a: again(a, len(due)), records)
+    measures = {
+        name: np.where(plan.measured(name, steps), values, np.nan).astype(values.dtype)
+        for name, values in records.measures.items()
     }
-    return Ticks(
-        count=np.asarray(len(ticks), np.int32),
-        steps=steps,
-        row=row - np.int32(base),
-        arrives=arrives,
-        moves=moves,
-        record=record,
-        final=final,
-        slot=slot,
-        measured=measured,
+    shots = jax.tree.map(lambda a: again(a, len(kept)), shots)
+    return records._replace(measures=measures), shots
+
+
+def example(plan: Plan, order: Callable | None, rows: int = ROWS) -> tuple[Agenda, PyTree]:
+    """Agenda and mini-batch rows of a block that does nothing: what a program is compiled for."""
+    agenda = _agenda(plan, plan.first, 0, [], 0)
+    return agenda, None if order is None else _rows(order, 0, 1, rows)
+
+
+def _rows(order, first, count, most):
+    """Sample numbers of batches `first`.., padded to the number of rows that the program takes."""
+    rows = order(first, count)
+    spare = [(0, 0)] * (rows.ndim - 2)
+    return np.pad(rows, [*spare, (0, most - count), (0, 0)])
+
+
+def _agenda(plan, first, count, due, slots):
+    def padded(values, fill, dtype):
+        values = np.asarray(values, dtype)
+        return np.pad(values, (0, RECORDS - len(values)), constant_values=fill)
+
+    steps = np.asarray(due, int)
+    keep = np.asarray(plan.is_snapshot(steps))
+    slot = np.where(keep, np.cumsum(keep) - 1, slots)
+    return Agenda(
+        first=np.asarray(first, np.int32),
+        count=np.asarray(count, np.int32),
+        last=np.asarray(plan.last, np.int32),
+        step=padded(steps, -1, np.int32),
+        slot=padded(slot, slots, np.int32),
+        measured={name: padded(plan.measured(name, steps), False, bool) for name in plan.cadence},
     )
 
 
@@ -223,4 +239,4 @@ def slots_for(params: PyTree, *, runs: int, plan: Plan) -> int:
     """Room for snapshots in a block: as many as its memory takes, and no more than there are."""
     size = runs * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     wanted = int(plan.is_snapshot(plan.records()).sum())
-    return max(1, min(TICKS, SNAPSHOT_BYTES // size, wanted))
+    return max(1, min(RECORDS, SNAPSHOT_BYTES // size, wanted))

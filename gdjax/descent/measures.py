@@ -24,9 +24,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
+from gdjax.descent.block import bare
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.chunks import in_chunks
+from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.problem import Measure, Problem, declared
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -57,7 +59,7 @@ def gradient_noise(
         InputError: a problem without data, or too few samples.
     """
     return Measure(
-        _OfCost(_noise, problem.cost),
+        _OfCost(_noise, bare(problem.cost, problem.evaluation, problem.mixes)),
         data=_mini_batches("gradient_noise", problem, key, batch_size, batches),
         long_name="trace of the gradient's covariance",
     )
@@ -90,7 +92,7 @@ def noise_scale(
 
     few = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Measure(
-        _OfCost(_scale, problem.cost),
+        _OfCost(_scale, bare(problem.cost, problem.evaluation, problem.mixes)),
         data=(few, problem.data),
         long_name="simple noise scale",
         units="samples",
@@ -140,19 +142,24 @@ def _mini_batches(name, problem, key, batch_size, batches):
 
 @dataclass(frozen=True)
 class _OfCost:
-    """`quantity(cost, params, data)` as a measure that declares the keywords of the cost."""
+    """`quantity(cost, params, data)` as a measure that declares the keywords of a problem's cost.
+
+    The cost is the deterministic one: what is measured changes with the parameters alone.
+    """
 
     quantity: Callable
-    cost: Callable
+    problem: Problem
 
-    def __call__(self, params, data, **settings):
-        return self.quantity(lambda p, batch: self.cost(p, batch, **settings), params, data)
+    def __call__(self, params, data, **given):
+        return self.quantity(evaluation_of(self.problem, **given), params, data)
 
     @property
     def __signature__(self):
         places = [inspect.Parameter(name, POSITIONAL) for name in ("params", "data")]
+        settings = declared(self.problem.cost)
+        if self.problem.stateful:
+            settings["state"] = None
         keywords = [
-            inspect.Parameter(name, KEYWORD, default=default)
-            for name, default in declared(self.cost).items()
+            inspect.Parameter(name, KEYWORD, default=default) for name, default in settings.items()
         ]
         return inspect.Signature([*places, *keywords])

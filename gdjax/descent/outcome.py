@@ -13,12 +13,24 @@ nothing moves again. That is dead, not converged; the baseline tells them apart.
 ['converged', 'dead']
 """
 
+from enum import IntEnum
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, ScalarLike
 
-OUTCOMES = ("descending", "converged", "dead", "diverged")
+
+class Outcome(IntEnum):
+    """How a descent ended."""
+
+    DESCENDING = 0
+    CONVERGED = 1
+    DEAD = 2
+    DIVERGED = 3
+
+
+OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
 
 
 @jax.jit
@@ -29,7 +41,7 @@ def classify(
     baseline: ScalarLike | None,
     tolerance: ScalarLike = 1e-5,
 ) -> Int[Array, "*runs"]:
-    """Position in `OUTCOMES` of how each run ended.
+    """How each run ended, as the number of an `Outcome`.
 
     Args:
         cost: over the whole training set, at the last step.
@@ -40,8 +52,9 @@ def classify(
     """
     still = gradient_norm <= tolerance
     below = True if baseline is None else cost < baseline
-    code = jnp.where(still, jnp.where(below, 1, 2), 0)
-    return jnp.where(diverged_at >= 0, 3, code)
+    at_rest = jnp.where(below, Outcome.CONVERGED, Outcome.DEAD)
+    code = jnp.where(still, at_rest, Outcome.DESCENDING)
+    return jnp.where(diverged_at >= 0, Outcome.DIVERGED, code)
 
 
 def labels(codes: Int[Array, "*runs"] | Int[np.ndarray, "*runs"]) -> list[str]:

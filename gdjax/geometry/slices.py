@@ -32,7 +32,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gdjax import runs
+from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import averaged, bare, check_like, with_data, without_data
@@ -201,7 +201,7 @@ def _measured(function, coordinates, shared):
 @lru_cache(maxsize=32)
 def _program(function, structure, slab):
     # The structure holds the problem's functions: 32 of them are kept, and no more.
-    return runs.Program(runs.over_runs(function, slab, (0, None)))
+    return slabs.Program(slabs.over_runs(function, slab, (0, None)))
 
 
 def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
@@ -211,16 +211,16 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
     devices = tuple(jax.local_devices())
     wide = width or min(WIDTH, -(-count // len(devices)))
     sharing = len(devices) if devices[0].platform == "cpu" else 1
-    limit = min(runs.memory_limit(device) for device in devices) / sharing / 2
+    limit = min(slabs.memory_limit(device) for device in devices) / sharing / 2
     while True:
-        slab = runs.Slab(wide, devices)
+        slab = slabs.Slab(wide, devices)
         program = _program(function, jax.tree.structure(shared), slab)
         placed = slab.share(shared)
         need = program.compile(slab.filled(rows, 0), placed).memory_analysis()
         if width or wide == 1 or need.temp_size_in_bytes <= limit:
             break
         wide //= 2
-    return runs.in_slabs(program, slab, rows, (placed,), unit="point")
+    return slabs.in_slabs(program, slab, rows, (placed,), unit="point")
 
 
 def on_slice(

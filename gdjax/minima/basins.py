@@ -29,7 +29,7 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
-from gdjax.descent.outcome import OUTCOMES
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.flags import flags
 from gdjax.geometry.stability import stability_threshold
@@ -121,7 +121,7 @@ def basins(
             raise InputError(f"basins: domain = {domain!r:.80}, expected one or two coordinates")
         grid = [lo + (hi - lo) * (np.arange(side) + 0.5) / side for lo, hi in bounds]
         ends, outcome, arrived_at = _descend(problem.cost, grid, rates, momenta, steps, tolerance)
-        still = outcome == OUTCOMES.index("converged")
+        still = outcome == Outcome.CONVERGED
         critical = _known(known) if known else _at_rest(problem.cost, ends[still], near)
         sharpness = _eigenvalues(problem.cost, critical.at)[:, -1]
         cost = jax.jit(jax.vmap(problem.cost))(_points(_mesh(grid)))
@@ -212,7 +212,7 @@ def _descend(cost, grid, rates, momenta, steps, tolerance):
             until_settled=True,
             tolerance=tolerance,
         ).isel(learning_rate=0, momentum=0)
-        still = runs["outcome"].values == OUTCOMES.index("converged")
+        still = runs["outcome"].values == Outcome.CONVERGED
         first = np.argmax(runs["gradient_norm"].values <= tolerance, axis=-1)
         ends.append(runs["params"].values.reshape(*still.shape, len(grid)))
         outcomes.append(runs["outcome"].values)
@@ -277,7 +277,7 @@ def _labelled(ends, still, outcome, critical, near):
     """The number of the minimum at which each start came to rest, or why there is none."""
     minima = critical.at[critical.kind == MINIMUM]
     end = np.full(still.shape, NoMinimum.NOT_ARRIVED, np.int16)
-    end[outcome == OUTCOMES.index("diverged")] = NoMinimum.DIVERGED
+    end[outcome == Outcome.DIVERGED] = NoMinimum.DIVERGED
     end[still] = NoMinimum.AT_NO_MINIMUM
     if len(minima):
         distance, number = KDTree(minima).query(ends[still])

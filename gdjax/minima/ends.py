@@ -35,7 +35,7 @@ from gdjax.geometry.higher_orders import derivatives
 from gdjax.geometry.polishing import downhill
 from gdjax.problems.checks import check_runs
 from gdjax.problems.problem import Problem
-from gdjax.runs import Program, Slab, in_slabs, over_runs
+from gdjax.slabs import Program, Slab, in_slabs, over_runs
 
 
 class End(IntEnum):

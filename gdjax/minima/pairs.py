@@ -34,7 +34,7 @@ from gdjax.problems.chunks import chunk_length
 from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.runs import Program, Slab, over_runs
+from gdjax.slabs import Program, Slab, over_runs
 
 SLAB_BYTES = {"cpu": 2**20}  # one layer's activities of all pairs of a slab: about a core's cache
 ELSEWHERE = 2**28

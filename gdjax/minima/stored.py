@@ -24,9 +24,9 @@ import numpy as np
 from jaxtyping import ScalarLike
 
 from gdjax.errors import InputError, StoreError
+from gdjax.keys import streams
 from gdjax.minima.census import census
 from gdjax.problems.problem import Problem
-from gdjax.runs import streams
 from gdjax.stores.reading import local, open_dataset
 from gdjax.sweeps.arrays import from_named, named_leaves
 from gdjax.sweeps.axes import positions

@@ -24,8 +24,8 @@ from jaxtyping import Bool, Float
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
 from gdjax.geometry.stability import sharpness
+from gdjax.keys import streams
 from gdjax.problems.problem import Problem
-from gdjax.runs import streams
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.sweep import sweep
 

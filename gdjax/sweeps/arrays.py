@@ -23,22 +23,23 @@ from gdjax.descent import outcome
 from gdjax.descent.driving import Plan
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
+from gdjax.flags import flags
 from gdjax.problems.problem import Measure
 from gdjax.stores.layout import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
 
 DESCRIBED = {
     "cost": "cost over the whole training set",
-    "batch_cost": "mean cost of the mini-batches since the record before",
-    "gradient_norm": "norm of the whole set's gradient",
+    "batch_cost": "mean cost that the steps saw since the record before",
+    "gradient_norm": "norm of the recorded cost's gradient",
 }
 OWN = (*DESCRIBED, "outcome", "diverged_at")
-HEAVY = ("params", "snapshots")
+HEAVY = ("params", "state", "snapshots")
 
 
-def recorded(measures: Mapping[str, Measure], batched: bool) -> tuple[str, ...]:
+def recorded(measures: Mapping[str, Measure], *, free: bool) -> tuple[str, ...]:
     """Names of the arrays that have a step: costs and measures."""
-    return ("cost", *(("batch_cost",) if batched else ()), "gradient_norm", *measures)
+    return ("cost", *(() if free else ("batch_cost",)), "gradient_norm", *measures)
 
 
 def layout(
@@ -46,9 +47,11 @@ def layout(
     box: tuple[int, ...],
     plan: Plan,
     params: PyTree,
+    state: PyTree,
     measures: Mapping[str, Measure],
     *,
-    batched: bool,
+    free: bool,
+    samples: int | None = None,
 ) -> Layout:
     """Which arrays a sweep consists of, with their names, units and coordinates.
 
@@ -57,8 +60,10 @@ def layout(
         box: length of a tile along each of its dimensions.
         plan: steps, records and snapshots.
         params: shapes of one run's parameters.
+        state: shapes of what its cost carries.
         measures: what is watched.
-        batched: mini-batches instead of the whole set.
+        free: whether records are what the steps compute anyway.
+        samples: how many a record sees; None for all.
     """
     steps = plan.records()
     snapshots = steps[plan.is_snapshot(steps)]
@@ -66,9 +71,11 @@ def layout(
     sizes = {**grid.sizes, "step": len(steps)}
     coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
     variables = {}
-    for name in recorded(measures, batched):
+    for name in recorded(measures, free=free):
         measure = measures.get(name)
         long_name = measure.long_name if measure else DESCRIBED[name]
+        if name == "cost" and samples is not None:
+            long_name = f"cost over {samples} samples of the training set"
         variables[name] = Variable(
             (*dims, "step"),
             np.dtype(cost_type(params)),
@@ -82,8 +89,7 @@ def layout(
         np.int8,
         {
             "long_name": "how the run ended",
-            "flag_values": list(range(len(outcome.OUTCOMES))),
-            "flag_meanings": " ".join(outcome.OUTCOMES),
+            **flags(outcome.Outcome),
         },
         fill_value=-1,
     )
@@ -93,21 +99,23 @@ def layout(
         {"long_name": "step of divergence, -1 where there was none", "units": "1"},
         fill_value=-2,
     )
-    kept = [("params", (), "final parameters")]
+    kept = [("params", params, (), "final parameters"), ("state", state, (), "final state")]
     if len(snapshots):
         sizes["snapshot_step"] = len(snapshots)
         coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
-        kept.append(("snapshots", ("snapshot_step",), "parameters along the way"))
-    for prefix, own, long_name in kept:
-        for name, leaf in named_leaves("params", params).items():
-            inner = tuple(f"{name.removeprefix('params.')}[{i}]" for i in range(len(leaf.shape)))
-            sizes |= dict(zip(inner, leaf.shape, strict=True))
-            variables[name.replace("params", prefix, 1)] = Variable(
-                (*dims, *own, *inner),
-                np.float32 if _short(leaf.dtype) else np.dtype(leaf.dtype),
-                {"long_name": f"{long_name}: {name}", "units": "1"}
-                | ({"comment": f"computed as {leaf.dtype}"} if _short(leaf.dtype) else {}),
-            )
+        kept.append(("snapshots", params, ("snapshot_step",), "parameters along the way"))
+    for prefix, tree, own, long_name in kept:
+        for name, leaf in named_leaves(prefix, tree).items():
+            plain = jax.eval_shape(_plain, leaf)
+            place = name if prefix == "state" else name.removeprefix(prefix).removeprefix(".")
+            inner = tuple(f"{place}[{i}]" for i in range(len(plain.shape)))
+            sizes |= dict(zip(inner, plain.shape, strict=True))
+            shown = name.replace("snapshots", "params", 1)
+            attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
+            if plain.dtype != leaf.dtype:
+                attrs["comment"] = f"computed as {leaf.dtype}"
+            dtype = np.dtype(plain.dtype)
+            variables[name] = Variable((*dims, *own, *inner), dtype, attrs, _nothing(dtype))
     return Layout(sizes, dict(zip(dims, box, strict=True)), variables, coordinates)
 
 
@@ -200,11 +208,21 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
 
 
 def storable(array: Any) -> np.ndarray:
-    """An array as one of NumPy's own types; bfloat16 and the like become float32, exactly."""
-    array = np.asarray(array)
-    return array.astype(np.float32) if _short(array.dtype) else array
+    """An array as one of NumPy's own types: bfloat16 and the like as float32, keys as numbers."""
+    return np.asarray(_plain(array))
 
 
-def _short(dtype):
-    """Whether a float type is one that NumPy and most readers lack."""
-    return np.dtype(dtype).kind not in "biuf"
+def _plain(array):
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(array)
+    # Float types that NumPy and most readers lack lose nothing.
+    return array.astype(np.float32) if np.dtype(array.dtype).kind not in "biuf" else array
+
+
+def _nothing(dtype):
+    """What stands where nothing has been computed yet, if NaN cannot."""
+    kind = np.dtype(dtype).kind
+    if kind not in "iu":
+        return None
+    limits = np.iinfo(dtype)
+    return limits.min if kind == "i" else limits.max

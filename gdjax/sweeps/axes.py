@@ -20,7 +20,7 @@ from jaxtyping import ScalarLike
 
 from gdjax.errors import InputError
 
-SEEDS = ("seed", "data_seed")
+SEEDS = ("seed", "data_seed", "noise_seed")
 MOST = 10_000_000  # values of an axis
 RESERVED = ("step", "snapshot_step", "finished")  # what a sweep's own dimensions and arrays have
 

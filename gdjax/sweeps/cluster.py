@@ -36,7 +36,7 @@ from distributed import (
 )
 from tqdm import tqdm
 
-from gdjax import runs
+from gdjax import slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
 from gdjax.stores.layout import Layout, plain
@@ -105,7 +105,7 @@ class Plugin(WorkerPlugin):
                 f"{devices}; start workers with equally many (on CPUs JAX_NUM_CPU_DEVICES)"
             )
         work = cloudpickle.loads(self.pickled)
-        return dataclasses.replace(work, slab=runs.Slab(1, tuple(here[:devices])))
+        return dataclasses.replace(work, slab=slabs.Slab(1, tuple(here[:devices])))
 
     def fitted(self, shape: Shape) -> Work:
         """The sweep in the slab that was fitted, kept from tile to tile with its program."""
@@ -206,7 +206,7 @@ def _portable(work: Work) -> Work:
     }
     problem = dataclasses.replace(what.problem, data=host(what.problem.data), measures={})
     what = dataclasses.replace(what, problem=problem, measures=measures)
-    return Work(what, runs.Slab(1, ()), work.box)
+    return Work(what, slabs.Slab(1, ()), work.box)
 
 
 def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:

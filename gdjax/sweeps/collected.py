@@ -74,15 +74,15 @@ def fits(
         kept: what a store holds, which may be anything.
         plan: of the whole descent.
         carry: its shapes, as are the next two, of one block.
-        records: [runs, ticks, ...].
+        records: [runs, records, ...].
         snapshots: [runs, slots, ...].
     """
     found, meta = kept
     step = meta.get("step")
-    if type(step) is not int or not plan.first <= step < plan.last:
+    if type(step) is not int or not plan.first <= step <= plan.last:
         return False
     steps = plan.records()
-    steps = steps[steps <= step]
+    steps = steps[steps < step]  # what is due at this step is recorded by the next block
     late = int(plan.is_snapshot(steps).sum())
     fields = records._asdict()
     named = {**fields.pop("measures"), **fields}

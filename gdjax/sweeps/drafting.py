@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 import jax
 import numpy as np
 
-from gdjax import machine, runs
+from gdjax import keys, machine, slabs
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
 from gdjax.problems.checks import check, check_measures, found_mean
@@ -47,14 +47,14 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
             an axis that cannot be swept or has no effect; a run that no device has memory for.
     """
     problem, grid, assigned = specification.problem, specification.axes, specification.roles
-    slab = runs.Slab(1, tuple(devices))
+    slab = slabs.Slab(1, tuple(devices))
     work = Work(specification, slab, box=(1,) * len(grid.shape))
     check_effect(work.begun.idle, "init")
     params, state = work.begun.shapes
-    limit = min(map(runs.memory_limit, slab.devices))
+    limit = min(map(slabs.memory_limit, slab.devices))
     sizing.check_params(params, limit)
     if specification.batch_size is not None:
-        order = (runs.streams(specification.root).order,)
+        order = (keys.streams(specification.root).order,)
         Order(order, problem.samples, specification.batch_size)
     first = {
         axis: values[0].item()
@@ -66,7 +66,7 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     start = params
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
-        start, _ = begin(runs.streams(specification.root).init)
+        start, state = begin(keys.streams(specification.root).init)
     check(problem, start, settings["cost"], state=state)
     check_measures(specification.watched, params, settings["cost"], state=state)
     filled = {"key": jax.random.key(0), "step": np.int32(0), "state": state}
@@ -94,7 +94,7 @@ def fit(work: Work, width: int | None) -> Work:
     """
     devices = work.slab.devices
     shape = work.sweep.axes.shape
-    limit = min(runs.memory_limit(device) for device in devices)
+    limit = min(slabs.memory_limit(device) for device in devices)
     if devices[0].platform == "cpu":
         limit //= len(devices)  # they share the host's
         budget = SLAB_BYTES
@@ -109,7 +109,7 @@ def fit(work: Work, width: int | None) -> Work:
     while True:
         box = cut(shape, wanted * len(devices))
         wide = width or -(-math.prod(box) // len(devices))
-        work = dataclasses.replace(work, slab=runs.Slab(wide, devices), box=box)
+        work = dataclasses.replace(work, slab=slabs.Slab(wide, devices), box=box)
         scratch, need = work.memory()
         if need > limit:
             widened = True

@@ -21,6 +21,7 @@ import optax
 from jaxtyping import PyTree
 
 from gdjax.descent.step import cost_type
+from gdjax.descent.updates import update
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, declared
 from gdjax.sweeps.axes import SEEDS, Axes
@@ -217,25 +218,25 @@ def check_update(
             effect.
     """
 
-    def update(params, **given):
+    def moved(params, **given):
         made = optimizer(**given)
         if not all(callable(getattr(made, name, None)) for name in ("init", "update")):
             raise InputError(
                 f"optimizer: {_name(optimizer)} returned {made!r:.80}, expected an Optax "
                 f"transformation, such as optax.sgd(0.1)"
             )
-        transformation = optax.with_extra_args_support(made)
         value = jnp.zeros((), cost_type(params))
-        return transformation.update(
+        return update(
+            made,
             params,
-            transformation.init(params),
+            made.init(params),
             params,
             value=value,
-            grad=params,
             value_fn=lambda p: value + optax.tree.norm(p, squared=True),
+            grad_fn=lambda p: p,
         )
 
-    idle = traced(update, "optimizer", assigned, grid, params).idle
+    idle = traced(moved, "optimizer", assigned, grid, params).idle
     check_effect(idle, _name(optimizer))
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
+import optax.contrib
 from jaxtyping import PyTree
 
 from gdjax import machine
@@ -41,6 +43,7 @@ def identity(work: Work) -> dict[str, Any]:
             for dim, along in what.axes.dimensions.items()
         },
         "optimizer": describe(what.optimizer),
+        "readout": what.readout and _place(what.readout),
         "measures": {
             name: {"every": measure.every, "data_hash": hash_of(measure.data)}
             for name, measure in what.watched.items()
@@ -54,6 +57,27 @@ def identity(work: Work) -> dict[str, Any]:
         "data_hash": hash_of(what.problem.data),
         "program_hash": work.program_hash(),
     }
+
+
+# What a record may name besides what `factories` lists.
+READOUTS = {
+    f"{made.__module__}.{made.__qualname__}": made
+    for made in (optax.contrib.schedule_free_eval_params,)
+}
+
+
+def _place(function):
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '')}.{name}"
+
+
+def _readout(said, where):
+    if said is None or (isinstance(said, str) and said in READOUTS):
+        return said and READOUTS[said]
+    raise StoreError(
+        f"{where}: its sweep looked at parameters through {said!r:.80}, which no record may name; "
+        f"call gdjax.sweep with the arguments and the store of then to go on"
+    )
 
 
 def identity_of(path: Path) -> dict[str, Any]:
@@ -158,6 +182,7 @@ def specification_of(
         "axes": axes_of(said, path),
         "optimizer": optimizer_from(said["optimizer"], path) if optimizer is None else optimizer,
         "measures": _measures(said.get("measures", {}), problem, path),
+        "readout": _readout(said.get("readout"), path),
     }
     plain = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
     if plain.get("bound") == "inf":  # as JSON has it

@@ -108,7 +108,7 @@ def run_of(
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
     values = grid.values(tuple(np.array([i]) for i in index))
     by_axis = {axis: value[0].item() for axis, value in values.items()}
-    like = jax.eval_shape(problem.init, jax.random.key(0))
+    like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
     kept = "snapshot_step" in run.dims
     optimizer = identity["optimizer"]
     settings = by_role(roles(problem, grid), by_axis)

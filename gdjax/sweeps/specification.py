@@ -24,13 +24,15 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jaxtyping import PyTree
 
 from gdjax.descent import driving
 from gdjax.descent.descent import check_counts, check_limits
+from gdjax.descent.records import check_records
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays
-from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.axes import SEEDS, Axes
 from gdjax.sweeps.keywords import Role, check_arguments, roles
 
 KEEP = 2**30  # bytes of parameters kept in memory without a store
@@ -43,16 +45,20 @@ class Specification:
     Args:
         problem: what to minimise.
         axes: the grid: `gd.axes(learning_rate=[...], seed=range(8))`. An axis is `seed`,
-            `data_seed`, or a keyword of the problem's `init`, its `cost` or the optimizer factory.
+            `data_seed`, `noise_seed`, or a keyword of the problem's `init`, its `cost` or the
+            optimizer factory.
         steps: how many steps each run takes.
         optimizer: called inside the program with the axes it names. Fix other arguments with
             `functools.partial(optax.sgd, momentum=0.9)`.
         batch_size: samples a step; None takes the whole training set. All runs see the same order
             of mini-batches unless `data_seed` is an axis.
         record_every: steps from one record to the next.
+        record_samples: samples that a record sees, always the same ones; None takes all.
         snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
             `record_every`; None keeps the final ones only.
         measures: what to watch besides the cost; the problem's own if None.
+        readout: `readout(memory, params) -> params`, where an optimiser that keeps two points says
+            that the cost is to be looked at: `optax.contrib.schedule_free_eval_params`.
         root: seed of the whole study.
         bound: a cost above it counts as diverged.
         tolerance: gradient norms up to it count as zero in the outcome.
@@ -69,8 +75,10 @@ class Specification:
     optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
     batch_size: int | None = None
     record_every: int = 1
+    record_samples: int | None = None
     snapshot_every: int | None = None
     measures: Mapping[str, Measure] | None = None
+    readout: Callable[[PyTree, PyTree], PyTree] | None = None
     root: int = 0
     bound: float = 1e12
     tolerance: float = 1e-5
@@ -85,6 +93,7 @@ class Specification:
             self.problem, self.steps, self.batch_size, self.record_every, self.snapshot_every
         )
         check_limits(self.bound, self.tolerance)
+        check_records(self.problem, self.record_samples, self.readout)
         if not _whole(self.root, 0, 2**32 - 1):
             raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
         if not isinstance(self.until_settled, bool | np.bool_):
@@ -96,6 +105,11 @@ class Specification:
             raise InputError(
                 "axes: data_seed decides the order of mini-batches, but batch_size is None; give a "
                 "batch size or leave the axis out"
+            )
+        if "noise_seed" in self.roles and not self.problem.random:
+            raise InputError(
+                "axes: noise_seed decides what a cost draws, but this one draws nothing; declare "
+                "`key` in the cost or leave the axis out"
             )
         _check_rates(self)
         _check_survival(self.axes)
@@ -256,7 +270,7 @@ def _check_rates(specification):
 def _check_survival(axes):
     """Make sure that values survive in the type that the program computes in."""
     for name, values in ((n, v) for along in axes.dimensions.values() for n, v in along.items()):
-        if name in ("seed", "data_seed"):
+        if name in SEEDS:
             continue
         dtype = jax.dtypes.canonicalize_dtype(values.dtype)
         with np.errstate(over="ignore"):

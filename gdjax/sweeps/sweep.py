@@ -20,7 +20,7 @@ from typing import Any, ParamSpec
 import jax
 from jaxtyping import PyTree
 
-from gdjax import runs
+from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.contents import check_name
@@ -94,7 +94,7 @@ def planned(asked: Request) -> Callable[[], Any]:
                 f"{asked.store}: was computed on {stored['devices']} devices, and here are "
                 f"{len(devices)}; on a CPU set jax_num_cpu_devices before JAX is used"
             )
-        work = dataclasses.replace(work, slab=runs.Slab(1, devices[: stored["devices"]]))
+        work = dataclasses.replace(work, slab=slabs.Slab(1, devices[: stored["devices"]]))
         width = stored["width"] if width is None else width
     mention_cores()
     work = fit(work, width)

@@ -15,12 +15,13 @@ from functools import cached_property, lru_cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Key, PyTree
 
-from gdjax import runs
+from gdjax import slabs
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
+from gdjax.descent.records import recorded_samples
+from gdjax.keys import streams
 from gdjax.problems.checks import check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
@@ -43,13 +44,26 @@ class Work:
     """
 
     sweep: Specification
-    slab: runs.Slab
+    slab: slabs.Slab
     box: tuple[int, ...]
 
     @property
     def own_order(self) -> bool:
         """Whether runs differ in their order of mini-batches."""
         return self.batched and "data_seed" in self.sweep.roles
+
+    @property
+    def own_noise(self) -> bool:
+        """Whether runs differ in what a random cost draws."""
+        what = self.sweep
+        return what.problem.random and not what.roles.keys().isdisjoint(("seed", "noise_seed"))
+
+    @property
+    def free(self) -> bool:
+        """Whether a record is what its step computes anyway."""
+        what = self.sweep
+        part = what.record_samples is not None
+        return not part and what.readout is None and block.free(what.problem, self.batched)
 
     @property
     def batched(self) -> bool:
@@ -67,7 +81,7 @@ class Work:
         what = self.sweep
 
         def begin(**settings):
-            params, state = what.problem.begin(runs.streams(what.root).init, **settings)
+            params, state = what.problem.begin(streams(what.root).init, **settings)
             check_params(params)
             return params, state
 
@@ -92,24 +106,16 @@ class Work:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of one run's state: parameters, gradient, the optimiser's memory."""
+        """Bytes of one run: parameters, the optimiser's memory, what the cost carries."""
         first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
         settings = jax.tree.map(lambda v: v[0], self._settings(first))
-        carry = jax.eval_shape(partial(block.start, self.sweep.optimizer), self.params, settings)
+        begin = partial(block.start, self.sweep.optimizer)
+        carry = jax.eval_shape(begin, *self.begun.shapes, settings)
         return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
 
-    def memory(self) -> tuple[int, int]:
-        """Bytes of scratch that a slab needs on each of its devices, and bytes of all it needs.
-
-        Compiles the program.
-        """
-        found = self.program.compile(*self._example).memory_analysis()
-        return found.temp_size_in_bytes, (
-            found.temp_size_in_bytes
-            + found.argument_size_in_bytes
-            + found.output_size_in_bytes
-            - found.alias_size_in_bytes
-        )
+    def memory(self) -> slabs.Bytes:
+        """What a slab needs on each of its devices. Compiles the program."""
+        return self.program.bytes(*self._example)
 
     def program_hash(self) -> str:
         """Hash of the lowered program, 16 hex digits."""
@@ -120,18 +126,17 @@ class Work:
         """Arguments of the program for the first tile, large ones without their memory."""
         values = self.sweep.axes.values(self.positions(tuple(0 for _ in self.box)))
         arguments = self._placed(values)
-        shared = _shapes(self._shared, self.slab.mesh)
+        shared = _shapes(self._shared, self.slab, slabs.SHARED)
         carry = jax.eval_shape(self._begin.jitted, *arguments, shared)
         samples = None
         if self.batched:
             own = (self.slab.runs,) if self.own_order else ()
-            shape = (*own, self._rows + 2, self.sweep.batch_size)
-            samples = jax.ShapeDtypeStruct(shape, np.int32)
+            samples = jax.ShapeDtypeStruct((*own, self._rows, self.sweep.batch_size), np.int32)
             if self.own_order:
-                samples = _shapes(samples, self.slab.mesh, "runs")
-        ticks, _ = driving.example(self.plan, None)
-        settings = runs.shapes(arguments[1])
-        return _shapes(carry, self.slab.mesh, "runs"), settings, samples, shared, ticks
+                samples = _shapes(samples, self.slab, slabs.RUNS)
+        agenda, _ = driving.example(self.plan, None)
+        settings, noise = slabs.shapes((arguments[1], self._noise(values)))
+        return _shapes(carry, self.slab, slabs.RUNS), settings, samples, noise, shared, agenda
 
     def positions(self, tile: tuple[int, ...], part: int = 0) -> tuple[np.ndarray, ...]:
         """For each slot of a tile's slab, where in the grid its run stands."""
@@ -146,15 +151,17 @@ class Work:
         )
 
     @cached_property
-    def _begin(self) -> runs.Program:
+    def _begin(self) -> slabs.Program:
         memories = tuple((name, m.init) for name, m in self.sweep.watched.items() if m.init)
-        return beginning(self.sweep.problem.init, self.sweep.optimizer, memories, self.slab)
+        problem = self.sweep.problem
+        return beginning(problem.init, problem.stateful, self.sweep.optimizer, memories, self.slab)
 
     @cached_property
-    def program(self) -> runs.Program:
+    def program(self) -> slabs.Program:
         """The compiled block of steps that all tiles share."""
+        problem = self.sweep.problem
         rule = block.Rule(
-            cost=self.sweep.problem.cost,
+            problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
             optimizer=self.sweep.optimizer,
             measures=tuple(
                 (name, m.function, m.init is not None) for name, m in self.sweep.watched.items()
@@ -163,13 +170,17 @@ class Work:
             bound=self.sweep.bound,
             slots=self.slots,
             settle=self.sweep.tolerance if self.sweep.until_settled else None,
+            readout=self.sweep.readout,
+            part=self.sweep.record_samples is not None,
         )
-        return block.program(rule, self.slab, self.own_order)
+        return block.program(rule, self.slab, self.own_order, self.own_noise)
 
     @cached_property
     def _shared(self):
         data = {name: measure.data for name, measure in self.sweep.watched.items()}
-        return block.Shared(self.sweep.problem.data, data)
+        problem = self.sweep.problem
+        recorded = recorded_samples(problem, self.sweep.record_samples, free=self.free)
+        return block.Shared(problem.data, recorded, data)
 
     @cached_property
     def shared(self) -> block.Shared:
@@ -182,7 +193,7 @@ class Work:
         dimensions = self.sweep.axes.dimensions.values()
         seeds = [along["seed"] for along in dimensions if "seed" in along]
         distinct = np.unique(seeds[0]) if seeds else np.zeros(1, np.int64)
-        return distinct, runs.streams(self.sweep.root, seed=distinct).init
+        return distinct, streams(self.sweep.root, seed=distinct).init
 
     def _placed(self, values: Mapping[str, np.ndarray]) -> tuple[PyTree, PyTree]:
         """Keys of the starting points, and settings, of a slab of runs."""
@@ -191,6 +202,16 @@ class Work:
         # One small program, where an index would be five.
         chosen = jnp.take(keys, np.searchsorted(distinct, seeds), axis=0, mode="clip")
         return self.slab.place(chosen), self.slab.place(self._settings(values))
+
+    def _noise(self, values: Mapping[str, np.ndarray]) -> Key[Array, "*runs"] | None:
+        """Keys of what a random cost draws: one for all runs, or one a run; None where none is."""
+        if not self.sweep.problem.random:
+            return None
+        if not self.own_noise:
+            return self.slab.share(streams(self.sweep.root).noise)
+        seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
+        noise = streams(self.sweep.root, seed=seed, noise_seed=noise_seed).noise
+        return self.slab.place(noise)
 
     @cached_property
     def _pace(self):
@@ -211,16 +232,17 @@ class Work:
         if batch is None:
             return None
         if not self.own_order:
-            order = Order((runs.streams(self.sweep.root).order,), samples, batch)
+            order = Order((streams(self.sweep.root).order,), samples, batch)
             return driving.order_rows(order)
         seeds, which = np.unique(values["data_seed"], return_inverse=True)
-        keys = runs.streams(self.sweep.root, data_seed=seeds).order
-        order = Order(list(keys), samples, batch)
+        order_keys = streams(self.sweep.root, data_seed=seeds).order
+        order = Order(list(order_keys), samples, batch)
         return lambda first, count: order.rows(first, count)[which]
 
     def pieces(self, values: Mapping[str, np.ndarray], saved=None):
         """Descend a slab of runs, piece by piece; from `saved`, a carry and its step, if given."""
         keys, settings = self._placed(values)
+        noise = self._noise(values)
         carry = self._begin(keys, settings, self.shared)
         plan = self.plan
         if saved is not None:
@@ -236,8 +258,8 @@ class Work:
             plan = plan._replace(first=first, steps=plan.last - first)
         place = self.slab.place if self.own_order else (lambda rows: rows)
         yield from driving.drive(
-            lambda carry, rows, ticks: self.program(
-                carry, settings, place(rows), self.shared, ticks
+            lambda carry, rows, agenda: self.program(
+                carry, settings, place(rows), noise, self.shared, agenda
             ),
             carry,
             plan,
@@ -338,7 +360,7 @@ class Work:
         for piece in self.pieces(self.sweep.axes.values(positions), done.saved):
             done.add(piece)
             watch(piece)
-            if piece.step == self.plan.last:
+            if piece.done:
                 break
             stopping = stop()
             if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
@@ -369,11 +391,14 @@ class Work:
             self.sweep.problem.baseline,
             self.sweep.tolerance,
         )
-        kept = {"params": state.params}
+        params = state.params
+        if self.sweep.readout is not None:
+            params = jax.jit(jax.vmap(self.sweep.readout))(state.memory, params)
+        kept = {"params": params, "state": state.state}
         if self.slots:
             kept["snapshots"] = done.snapshots
         return {
-            **{n: records[n] for n in arrays.recorded(self.sweep.watched, self.batched)},
+            **{n: records[n] for n in arrays.recorded(self.sweep.watched, free=self.free)},
             "outcome": np.asarray(codes, np.int8),
             "diverged_at": np.asarray(state.diverged_at, np.int32),
             **{
@@ -389,43 +414,47 @@ class Work:
             self.sweep.axes,
             self.box,
             self.plan,
-            self.params,
+            *self.begun.shapes,
             self.sweep.watched,
-            batched=self.batched,
+            free=self.free,
+            samples=self.sweep.record_samples,
         )
 
 
 @lru_cache(maxsize=16)
 def beginning(
     init: Callable,
+    stateful: bool,
     optimizer: Callable,
     memories: tuple[tuple[str, Callable], ...],
-    slab: runs.Slab,
-) -> runs.Program:
+    slab: slabs.Slab,
+) -> slabs.Program:
     """The compiled start of a slab of runs: keys, settings and shared data to carries.
 
     Args:
         init: the problem's.
+        stateful: whether it makes the pair of parameters and what the cost carries.
         optimizer: factory.
-        memories: name and `init` of each measure that carries a state.
+        memories: name and `init` of each measure that carries a memory.
         slab: width and devices.
     """
 
     def begin(key, settings, shared):
-        params = block.strong(init(key, **settings["init"]))
+        made = block.strong(init(key, **settings["init"]))
+        params, state = made if stateful else (made, None)
         begun = {name: first(params, shared.measures[name]) for name, first in memories}
-        return block.start(optimizer, params, settings, begun)
+        return block.start(optimizer, params, state, settings, begun)
 
-    return runs.Program(runs.over_runs(begin, slab, (0, 0, None)))
+    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)))
 
 
 def _given(value):
     return value
 
 
-def _shapes(tree, mesh, *spec):
+def _shapes(tree, slab, spec):
     """Shapes and placement that arrays will have, without their memory."""
-    sharding = NamedSharding(mesh, PartitionSpec(*spec))
+    sharding = slab.sharding(spec)
     return jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(
             a.shape, a.dtype, sharding=sharding, weak_type=getattr(a, "weak_type", False)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax import runs
+from gdjax import slabs
 from gdjax.descent.batches import Order
 
 KEY = jax.random.key(0)
@@ -94,8 +94,8 @@ def test_no_steps_is_a_look_at_the_start():
         assert_same_bits(run.params, START)
 
 
-def test_blocks_of_unequal_length_make_one_mean():
-    """2,003 is a prime: blocks of 1,000, 1,000 and 3 samples."""
+def test_chunks_of_unequal_length_make_one_mean():
+    """2,003 is a prime: chunks of 1,000, 1,000 and 3 samples."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2003, 4)), rng.normal(size=2003)
     with jax.enable_x64(True):
@@ -169,11 +169,24 @@ def test_ten_steps_and_ninety_are_a_hundred(optimizer, batch_size):
     first = gd.descend(LINE, optimizer, START, 10, **options)
     rest = gd.descend(LINE, optimizer, first, 90, **options)
     assert_same_bits(rest.params, whole.params)
-    assert_same_bits(rest.carry.state.optimizer, whole.carry.state.optimizer)
+    assert_same_bits(rest.carry.state.memory, whole.carry.state.memory)
     for name in ("step", "cost", "batch_cost"):
         joined = np.concatenate([getattr(first, name), getattr(rest, name)])
         np.testing.assert_array_equal(joined, getattr(whole, name))
     assert rest.steps == 100
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_no_further_steps_change_nothing(batch_size):
+    """A converged descent stays converged: the whole set is looked at, not a mini-batch."""
+    problem = gd.Problem(init=lambda key: START, cost=mean_square, data=(X, X @ np.ones(3)))
+    first = gd.descend(problem, SGD, START, 400, key=KEY, batch_size=batch_size)
+    again = gd.descend(problem, SGD, first, 0, key=KEY, batch_size=batch_size)
+    assert first.outcome == again.outcome == "converged"
+    assert_same_bits(again.params, first.params)
+    assert_same_bits(again.carry.state, first.carry.state)
+    assert (again.steps, again.step.tolist()) == (400, [400])
+    assert (again.cost[0], again.gradient_norm[0]) == (first.cost[-1], first.gradient_norm[-1])
 
 
 def test_a_finished_descent_can_be_gone_on_with_more_than_once():
@@ -208,7 +221,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
     def run(seed, data_seed):
         stream = gd.streams(0, seed, data_seed)
         start = problem.init(stream.init)
-        found = gd.descend(problem, ADAM, start, 40, key=stream.order, batch_size=batch_size)
+        found = gd.descend(problem, ADAM, start, 40, key=stream, batch_size=batch_size)
         return found.params, found.cost
 
     one, again, seed, data_seed = run(1, 1), run(1, 1), run(2, 1), run(1, 2)
@@ -242,13 +255,13 @@ def test_the_callers_parameters_survive(mine):
 @pytest.fixture
 def programs(monkeypatch):
     """The programs that are made from here on."""
-    made, begin = [], runs.Program.__init__
+    made, begin = [], slabs.Program.__init__
 
     def init(self, *arguments, **options):
         made.append(self)
         begin(self, *arguments, **options)
 
-    monkeypatch.setattr(runs.Program, "__init__", init)
+    monkeypatch.setattr(slabs.Program, "__init__", init)
     return made
 
 
@@ -284,7 +297,7 @@ def lowered(monkeypatch):
         texts.append(self.jitted.lower(*arguments).as_text())
         return self.compile(*arguments)(*arguments)
 
-    monkeypatch.setattr(runs.Program, "__call__", call)
+    monkeypatch.setattr(slabs.Program, "__call__", call)
     return texts
 
 

@@ -13,7 +13,7 @@ import gdjax as gd
 from gdjax.descent import block, driving
 from gdjax.descent.batches import Order
 from gdjax.descent.descent import Fixed
-from gdjax.runs import Slab
+from gdjax.slabs import Slab
 
 ADAM = Fixed(optax.adam(0.05))
 X = jnp.asarray(np.random.default_rng(0).normal(size=(30, 4)), jnp.float32)
@@ -32,22 +32,22 @@ def pieces(plan, *, batch_size=None, slots=0, measures=None, settings=None, **op
     measures = measures or {}
     settings = {"cost": settings or {}, "optimizer": {}}
     rule = block.Rule(
-        cost=cost,
+        problem=block.bare(cost, None, False),
         optimizer=ADAM,
         measures=tuple((n, m.function, m.init is not None) for n, m in measures.items()),
         batched=batch_size is not None,
         bound=1e12,
         slots=slots,
     )
-    program = block.program(rule, None, False)
-    shared = block.Shared(X, {name: measure.data for name, measure in measures.items()})
+    program = block.program(rule, None, False, False)
+    shared = block.Shared(X, X, {name: measure.data for name, measure in measures.items()})
     order = None
     if batch_size is not None:
         order = driving.order_rows(Order([jax.random.key(1)], 30, batch_size))
-    carry = block.start(ADAM, jnp.zeros(4), settings)
+    carry = block.start(ADAM, jnp.zeros(4), None, settings)
     return list(
         driving.drive(
-            lambda carry, rows, ticks: program(carry, settings, rows, shared, ticks),
+            lambda carry, rows, agenda: program(carry, settings, rows, None, shared, agenda),
             jax.tree.map(lambda a: jnp.array(a, copy=True), carry),
             plan,
             order,
@@ -74,14 +74,22 @@ def costs(found):
         (0, 6, 3, [0, 3, 6]),
         (0, 2, 5, [0, 2]),
         (10, 5, 1, [11, 12, 13, 14, 15]),  # the start was recorded before
+        (10, 5, 5, [15]),
         (10, 5, 4, [12, 15]),
         (12, 4, 4, [16]),
         (10, 1, 100, [11]),
-        (10, 0, 1, []),
+        (10, 0, 1, [10]),  # there is always something to look at
     ],
 )
 def test_records_are_the_start_the_multiples_and_the_last(first, steps, record_every, expected):
-    assert plan(first, steps, record_every).records().tolist() == expected
+    recorded = plan(first, steps, record_every)._replace(recorded=first > 0)
+    assert recorded.records().tolist() == expected
+
+
+def test_a_step_that_is_not_recorded_yet_is_due():
+    assert plan(10, 5, 5).records().tolist() == [10, 15]
+    assert plan(11, 4, 5).records().tolist() == [15]
+    assert plan(15, 0, 5).records().tolist() == [15]
 
 
 @examples(deadline=None)
@@ -105,7 +113,7 @@ def test_snapshots_are_multiples_and_the_last():
 def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
     assert driving.slots_for(small, runs=1, plan=plan(0, 10, 1, 1)) == 11
-    assert driving.slots_for(small, runs=1, plan=plan(0, 10**6, 1, 1)) == driving.TICKS
+    assert driving.slots_for(small, runs=1, plan=plan(0, 10**6, 1, 1)) == driving.RECORDS
     assert driving.slots_for(large, runs=1, plan=plan(0, 10, 1, 1)) == 1
 
 
@@ -156,6 +164,22 @@ def test_a_piece_says_where_the_descent_is():
         assert np.all(piece.steps <= piece.step)
         assert len(piece.steps) == len(piece.records.cost)
     assert found[-1].step == 100
+    assert [piece.done for piece in found] == [False] * (len(found) - 1) + [True]
+
+
+def test_what_rests_is_looked_at_once_and_repeated():
+    """After the first block nothing moves: one more look stands for all records to come."""
+    measures = {"third": gd.Measure(lambda w, data: jnp.sum(w), every=3)}
+    todo = plan(0, 100, 2, 4, cadence={"third": 3})
+    found = pieces(todo, slots=30, measures=measures, still=lambda carry: True)
+    assert [piece.step for piece in found] == [16, 100]
+    assert np.concatenate([p.steps for p in found]).tolist() == todo.records().tolist()
+    rest = found[1]
+    assert rest.snapshot_steps.tolist() == list(range(16, 101, 4))
+    assert rest.snapshots.shape == (len(rest.snapshot_steps), 4)
+    assert len(set(rest.records.cost.tolist())) == 1
+    taken = ~np.isnan(rest.records.measures["third"])
+    assert rest.steps[taken].tolist() == [*range(18, 100, 6), 100]
 
 
 # -- measures
@@ -191,9 +215,9 @@ def test_settings_change_the_cost():
 def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_order):
     slab = Slab(3, tuple(jax.local_devices()[:2]))
     settings = {"cost": {}, "optimizer": {}}
-    rule = block.Rule(cost, ADAM, (), batched=True, bound=1e12, slots=0)
-    program = block.program(rule, slab, own_order)
-    one = block.start(ADAM, jnp.zeros(4), settings)
+    rule = block.Rule(block.bare(cost, None, False), ADAM, (), batched=True, bound=1e12, slots=0)
+    program = block.program(rule, slab, own_order, False)
+    one = block.start(ADAM, jnp.zeros(4), None, settings)
     carry = slab.place(jax.tree.map(lambda a: jnp.stack([a] * slab.runs), one))
     order = Order([jax.random.key(1)], 30, 7)
     repeat = slab.runs if own_order else 1
@@ -202,9 +226,10 @@ def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_orde
         found = np.repeat(order.rows(first, count), repeat, axis=0)
         return found if own_order else found[0]
 
-    def call(carry, rows, ticks):
+    def call(carry, rows, agenda):
         placed = slab.place(rows) if own_order else slab.share(rows)
-        return program(carry, settings, placed, slab.share(block.Shared(X, {})), ticks)
+        shared = slab.share(block.Shared(X, X, {}))
+        return program(carry, settings, placed, None, shared, agenda)
 
     found = np.concatenate(
         [p.records.cost for p in driving.drive(call, carry, plan(), rows, slots=0, axis=1)], axis=1

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.descent.step import State, blank, cost_type, finite, init, step
+from gdjax.descent.step import State, cost_type, finite, init, step
 
 SGD = optax.sgd(0.1)
 INF, NAN = jnp.inf, jnp.nan
@@ -27,59 +27,84 @@ def slope(w, batch):
     return 2 * x.T @ (x @ w - y) / len(y)
 
 
-def test_init_evaluates_and_does_not_move():
-    w = jnp.array([1.0, -2.0, 0.5])
-    state = init(regression, SGD, w, batch(0))
-    np.testing.assert_array_equal(state.params, w)
-    np.testing.assert_allclose(state.gradient, slope(np.asarray(w), batch(0)), rtol=1e-5)
-    np.testing.assert_allclose(state.cost, regression(w, batch(0)), rtol=1e-6)
-    assert state.diverged_at == -1
-
-
 def test_steps_follow_the_gradients_of_their_own_batches():
     w = np.array([1.0, -2.0, 0.5])
-    state = init(regression, SGD, jnp.asarray(w, jnp.float32), batch(0))
+    state = init(SGD, jnp.asarray(w, jnp.float32))
     for t in range(5):
         left = w
-        state, info = step(regression, SGD, state, batch(t), batch(t + 1))
+        state, info = step(regression, SGD, state, batch(t))
         w = w - 0.1 * slope(w, batch(t))
         np.testing.assert_allclose(state.params, w, rtol=1e-5)
         np.testing.assert_allclose(info.cost, regression(jnp.asarray(left), batch(t)), rtol=1e-5)
+        np.testing.assert_allclose(info.gradient, slope(left, batch(t)), rtol=1e-4)
         assert bool(info.moved)
 
 
-def test_an_inactive_step_evaluates_where_it_stands():
-    state = init(regression, optax.adam(0.1), jnp.ones(3), batch(0))
-    again, info = step(regression, optax.adam(0.1), state, batch(0), batch(1), active=False)
-    assert not bool(info.moved)
-    np.testing.assert_array_equal(again.params, state.params)
-    for a, b in zip(*map(jax.tree.leaves, (again.optimizer, state.optimizer)), strict=True):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(again.gradient, slope(np.ones(3), batch(1)), rtol=1e-5)
-
-
 def test_what_has_diverged_stays_where_it_was():
-    def cliff(w, _):
-        return jnp.where(w > 0.5, -w, NAN)
+    def cliff(w, *, state):
+        return jnp.where(w > 0.5, -w, NAN), state + 1
 
     optimizer = optax.sgd(-1.0, momentum=0.9)  # uphill, over the cliff
-    state = init(cliff, optimizer, jnp.array(1.2), None)
-    states = [state]
-    for t in range(4):
-        state, info = step(cliff, optimizer, state, None, None, at=t + 1)
+    states = [init(optimizer, jnp.array(1.2), jnp.array(0))]
+    for t in range(5):
+        state, info = step(cliff, optimizer, states[-1], at=t)
         states.append(state)
         assert bool(info.moved) == (t == 0)
-    assert [int(s.diverged_at) for s in states] == [-1, 1, 1, 1, 1]
-    assert [float(s.params) for s in states[1:]] == [pytest.approx(0.2)] * 4
-    memory = [jax.tree.leaves(s.optimizer)[0] for s in states[1:]]
+    assert [int(s.diverged_at) for s in states] == [-1, -1, 1, 1, 1, 1]
+    assert [float(s.params) for s in states[1:]] == [pytest.approx(0.2)] * 5
+    assert [int(s.state) for s in states] == [0, 1, 1, 1, 1, 1]
+    memory = [jax.tree.leaves(s.memory)[0] for s in states[1:]]
     assert all(m == memory[0] for m in memory)
 
 
 def test_the_bound_is_the_largest_cost_that_may_go_on():
-    state = blank(SGD, jnp.array(3.0))
     for bound, diverged in ((9.0, -1), (8.9, 7)):
-        found, _ = step(lambda w, _: w**2, SGD, state, None, None, active=False, at=7, bound=bound)
+        found, _ = step(lambda w: w**2, SGD, init(SGD, jnp.array(3.0)), at=7, bound=bound)
         assert int(found.diverged_at) == diverged
+
+
+def test_a_step_gives_a_cost_its_key_its_number_and_its_state():
+    def cost(w, x, *, key, step, state):
+        seen = jax.random.normal(key) + 10 * step + 100 * state
+        return jnp.mean(x * w) * seen, state + 1
+
+    key = jax.random.key(3)
+    state = init(SGD, jnp.array(1.0), jnp.array(2.0))
+    after, info = step(cost, SGD, state, jnp.array([1.0, 3.0]), key=key, at=4)
+    expected = 2 * (float(jax.random.normal(key)) + 40 + 200)
+    np.testing.assert_allclose(info.cost, expected, rtol=1e-6)
+    np.testing.assert_allclose(after.params, 1 - 0.1 * expected, rtol=1e-6)
+    assert float(after.state) == 3
+
+
+def test_a_line_search_asks_the_same_batch_key_and_state_again():
+    """The first trial is far too long; what it is measured against decides how far it goes."""
+
+    def cost(w, x, *, key, state):
+        target = jnp.mean(x) + jax.random.normal(key) + state
+        return (w - target) ** 2, state + 1
+
+    optimizer = optax.chain(
+        optax.sgd(1.0), optax.scale_by_backtracking_linesearch(20, max_learning_rate=4.0)
+    )
+    for key, state in ((jax.random.key(1), 0.0), (jax.random.key(2), 5.0)):
+        begin = init(optimizer, jnp.array(1.0), jnp.array(state))
+        after, _ = step(cost, optimizer, begin, jnp.array([2.0, 4.0]), key=key)
+
+        def alone(w, key=key, state=state):
+            return (w - (3.0 + jax.random.normal(key) + state)) ** 2
+
+        value, gradient = jax.value_and_grad(alone)(1.0)
+        updates, _ = optimizer.update(
+            gradient,
+            optimizer.init(jnp.array(1.0)),
+            jnp.array(1.0),
+            value=value,
+            grad=gradient,
+            value_fn=alone,
+        )
+        np.testing.assert_allclose(after.params, 1.0 + updates, rtol=1e-5)
+        assert float(after.state) == state + 1  # seen once, whatever was asked
 
 
 @pytest.mark.parametrize(
@@ -127,7 +152,8 @@ def test_an_infinite_bound_does_not_let_infinity_through():
 def test_costs_are_kept_in_single_precision_at_least(dtypes, expected):
     params = [jnp.ones(2, dtype) for dtype in dtypes]
     assert cost_type(params) == expected
-    assert blank(SGD, params).cost.dtype == expected
+    _, info = step(lambda p: sum(jnp.sum(a) for a in p), SGD, init(SGD, params))
+    assert info.cost.dtype == expected
 
 
 def test_costs_are_kept_in_double_precision_if_the_parameters_are():
@@ -140,10 +166,10 @@ def test_a_step_can_be_mapped_and_scanned():
 
     def final(rate):
         optimizer = optax.sgd(rate)
-        begin = init(lambda w, _: jnp.sum(w**2), optimizer, jnp.ones(2), None)
+        begin = init(optimizer, jnp.ones(2))
 
         def body(state, _) -> tuple[State, jax.Array]:
-            state, info = step(lambda w, _: jnp.sum(w**2), optimizer, state, None, None)
+            state, info = step(lambda w: jnp.sum(w**2), optimizer, state)
             return state, info.cost
 
         return jax.lax.scan(body, begin, None, length=10)[1]

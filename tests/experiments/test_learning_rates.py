@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from learning_rates import Config
 
-from gdjax.descent import OUTCOMES
+from gdjax.descent import Outcome
 from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks
@@ -35,7 +35,7 @@ def test_sigmoids_die_and_never_diverge_relus_do_both(dataset, found):
     assert found["sigmoid_share_dead_at_most"] == 1
     assert found["relu_runs_diverged"] > 0
     assert found["relu_runs_dead"] > 0
-    gone = dataset.outcome.values == OUTCOMES.index("diverged")
+    gone = dataset.outcome.values == Outcome.DIVERGED
     assert np.all(np.isinf(dataset.cost.values[gone][:, -1]))
 
 

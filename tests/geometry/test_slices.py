@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from gdjax import runs
+from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.geometry import directions as ways
 from gdjax.geometry import slices
@@ -160,7 +160,7 @@ def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
     a = np.linspace(-1, 1, 9)
     before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
     widths = []
-    slab = runs.Slab
+    slab = slabs.Slab
     monkeypatch.setattr(runs, "memory_limit", lambda device: 2**20)
     monkeypatch.setattr(runs, "Slab", lambda width, on: widths.append(width) or slab(width, on))
     after = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)

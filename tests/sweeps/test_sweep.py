@@ -13,10 +13,10 @@ from scipy import stats
 from small_problems import SAMPLES, cost, init, network, same_bits
 
 import gdjax as gd
-from gdjax import runs
 from gdjax.descent.batches import Order
 from gdjax.descent.schedules import warmup_cosine
 from gdjax.errors import InputError
+from gdjax.keys import streams
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, compare, params_of, sweep, together
 
@@ -37,7 +37,7 @@ class Alone(NamedTuple):
 def alone(optimizer, steps, *, seed=0, data_seed=0, scale=1.0, decay=0.0, batch_size=None):
     """One run of a sweep as a plain loop, recorded at every step."""
     data = network().data
-    keys = runs.streams(ROOT, seed=seed, data_seed=data_seed)
+    keys = streams(ROOT, seed=seed, data_seed=data_seed)
     params = init(keys.init, scale=scale)
     state = optimizer.init(params)
     order = [slice(None)] * steps
@@ -120,7 +120,7 @@ def test_data_seeds_are_orders_of_mini_batches():
 
 def test_the_first_ten_steps_are_those_of_descend():
     found = sweep(network(watched=True), axes(learning_rate=[0.1, 0.3], seed=[6]), 10, root=ROOT)
-    keys = runs.streams(ROOT, seed=6)
+    keys = streams(ROOT, seed=6)
     one = gd.descend(network(watched=True), optax.sgd(0.3), init(keys.init), 10, key=keys.order)
     run = found.isel(learning_rate=1, seed=0)
     for name in ("cost", "gradient_norm"):
@@ -138,7 +138,7 @@ def test_one_rate_a_layer():
         network(), axes(first=[0.0, 0.2], second=[0.1, 0.3]), 10, optimizer=rates, root=ROOT
     )
     close(found.cost.sel(first=0.2, second=0.3), alone(rates(0.2, 0.3), 10).cost)
-    start = init(runs.streams(ROOT).init)["first"]["weights"]
+    start = init(streams(ROOT).init)["first"]["weights"]
     assert same_bits(found["params.first.weights"].sel(first=0.0, second=0.1), start)
 
 
@@ -167,7 +167,7 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
 
     grid = axes(seed=range(64), learning_rate=[rate])
     found = sweep(problem, grid, steps, root=ROOT, record_every=steps).cost.values[:, 0, -1]
-    apart = np.array([last_cost(init(runs.streams(ROOT, seed=seed).init)) for seed in range(64)])
+    apart = np.array([last_cost(init(streams(ROOT, seed=seed).init)) for seed in range(64)])
     assert np.mean(np.abs(found - apart) > 1e-2 * apart) > 0.2  # they did part
     assert stats.ks_2samp(found, apart).pvalue > 0.01
 
@@ -285,7 +285,7 @@ def test_labels():
 def test_params_of_a_run():
     found = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root=ROOT)
     params = params_of(found, init(jax.random.key(0)), {"learning_rate": 1, "seed": 1})
-    start = init(runs.streams(ROOT, seed=5).init)
+    start = init(streams(ROOT, seed=5).init)
     assert jax.tree.structure(params) == jax.tree.structure(start)
     assert all(map(same_bits, jax.tree.leaves(params), jax.tree.leaves(start)))
 

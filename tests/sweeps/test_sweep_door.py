@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from small_problems import network
 
-from gdjax import runs
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem

@@ -7,7 +7,8 @@ import pytest
 
 from gdjax import machine
 from gdjax.errors import InputError
-from gdjax.runs import Program, Slab, in_slabs, memory_limit, over_runs, streams
+from gdjax.keys import streams
+from gdjax.slabs import Program, Slab, in_slabs, memory_limit, over_runs
 
 DEVICES = tuple(jax.local_devices())
 
@@ -154,3 +155,22 @@ def test_a_program_compiled_in_float32_is_not_used_in_float64():
 
 def test_a_cpu_device_has_the_memory_that_the_host_grants():
     assert memory_limit(jax.local_devices(backend="cpu")[0]) == machine.memory()
+
+
+def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
+    """Functions that compare types with those they were made with, as Equinox's do."""
+    import diffrax
+
+    def cost(w, y0):
+        term = diffrax.ODETerm(lambda t, y, w: w * y)
+        solution = diffrax.diffeqsolve(term, diffrax.Euler(), 0.0, 1.0, 0.5, y0, args=w)
+        return jnp.sum(solution.ys)
+
+    starts, y0 = jnp.arange(4.0), jnp.ones(1)
+    found = []
+    for devices in (jax.local_devices()[:1], jax.local_devices()[:2]):
+        slab = Slab(2, tuple(devices))
+        program = Program(over_runs(jax.grad(cost), slab, (0, None)))
+        found.append(in_slabs(program, slab, starts, (slab.share(y0),)))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], 1 + starts / 2, rtol=1e-6)  # of (1 + w/2)^2

@@ -2,9 +2,10 @@
 
     f(run, shared) -> out   becomes   slab(runs, shared) -> outs
 
-The compiled unit is a *slab*: `width` runs on each of some devices, by `vmap` inside and
-`shard_map` outside. Compiled results differ in the last bits with the width, so the width is part
-of what has to be recorded to have a result again; within a slab every slot gives the same bits.
+The compiled unit is a *slab*: `width` runs on each of some devices, by `vmap`, and by `shard_map`
+around it where there are several. Compiled results differ in the last bits with the width, so the
+width is part of what has to be recorded to have a result again; within a slab every slot gives the
+same bits.
 
 >>> import jax, jax.numpy as jnp
 >>> slab = Slab(width=2, devices=tuple(jax.local_devices()[:1]))
@@ -18,18 +19,20 @@ of what has to be recorded to have a result again; within a slab every slot give
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, Key, PyTree
+from jax.extend.core import jaxpr_as_fun
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jaxtyping import PyTree
 from tqdm import tqdm
 
 from gdjax import machine
-from gdjax.errors import InputError
+
+RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
 # What a user may have set around a call, by `jax.enable_x64` and its like.
 AROUND = ("jax_enable_x64", "jax_default_matmul_precision")
@@ -51,11 +54,16 @@ class Slab(NamedTuple):
         """The devices as a mesh with the one axis "runs"."""
         return Mesh(np.array(self.devices), ("runs",))
 
+    def sharding(self, spec: PartitionSpec) -> Sharding:
+        """Where arrays lie: `RUNS`, those with a leading axis of runs, or `SHARED`, by all."""
+        if len(self.devices) == 1:
+            return SingleDeviceSharding(self.devices[0])
+        return NamedSharding(self.mesh, spec)
+
     def place(self, runs: PyTree) -> PyTree:
         """Copies of arrays [runs, ...], laid out over the devices; the caller's stay alive."""
         return jax.device_put(
-            jax.tree.map(lambda a: jnp.array(a, copy=True), runs),
-            NamedSharding(self.mesh, PartitionSpec("runs")),
+            jax.tree.map(lambda a: jnp.array(a, copy=True), runs), self.sharding(RUNS)
         )
 
     def filled(self, runs: PyTree, first: int) -> PyTree:
@@ -66,7 +74,7 @@ class Slab(NamedTuple):
 
     def share(self, shared: PyTree) -> PyTree:
         """Arrays that every run sees, on all the devices."""
-        return jax.device_put(shared, NamedSharding(self.mesh, PartitionSpec()))
+        return jax.device_put(shared, self.sharding(SHARED))
 
 
 def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
@@ -79,10 +87,44 @@ def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> 
             that all runs share.
     """
     batched = jax.vmap(function, in_axes=tuple(in_axes))
-    specs = tuple(PartitionSpec() if axis is None else PartitionSpec("runs") for axis in in_axes)
-    return jax.shard_map(
-        batched, mesh=slab.mesh, in_specs=specs, out_specs=PartitionSpec("runs"), check_vma=False
-    )
+    if len(slab.devices) == 1:
+        return batched
+
+    def sharded(*arguments):
+        # Inside `shard_map` arrays have other types than outside, which functions that compare
+        # types refuse (diffrax's adjoints, by Equinox): so each device's share is traced here.
+        shares = [
+            jax.tree.map(partial(_share, None if axis is None else slab.width), argument)
+            for argument, axis in zip(arguments, in_axes, strict=True)
+        ]
+        program, like = jax.make_jaxpr(batched, return_shape=True)(*shares)
+
+        def share(*arguments):
+            made = jaxpr_as_fun(program)(*jax.tree.leaves(arguments))
+            return jax.tree.unflatten(jax.tree.structure(like), made)
+
+        specs = tuple(SHARED if axis is None else RUNS for axis in in_axes)
+        return jax.shard_map(
+            share, mesh=slab.mesh, in_specs=specs, out_specs=RUNS, check_vma=False
+        )(*arguments)
+
+    return sharded
+
+
+def _share(width, array):
+    """Shape and type of one device's share of an array [runs, ...]; of all of it if width is None.
+
+    Without the placement, which is another one inside `shard_map`.
+    """
+    shape = array.shape if width is None else (width, *array.shape[1:])
+    return jax.ShapeDtypeStruct(shape, array.dtype, weak_type=_is_weak(array))
+
+
+class Bytes(NamedTuple):
+    """Memory of a program on a device: what it needs on its way, and with all that it is given."""
+
+    scratch: int
+    total: int
 
 
 class Program:
@@ -102,6 +144,13 @@ class Program:
         """The executable for these arguments (arrays, or shapes), compiled if it is new."""
         return self._found(arguments)[0]
 
+    def bytes(self, *arguments: PyTree) -> Bytes:
+        """Memory that the program needs on each of its devices; compiles it if it is new."""
+        found = self.compile(*arguments).memory_analysis()
+        total = found.argument_size_in_bytes + found.output_size_in_bytes
+        total += found.temp_size_in_bytes - found.alias_size_in_bytes
+        return Bytes(found.temp_size_in_bytes, total)
+
     def hash(self, *arguments: PyTree) -> str:
         """Hash of the program before compilation, 16 hex digits: the same text, the same hash."""
         return self._found(arguments)[1]
@@ -111,10 +160,7 @@ class Program:
         signature = (
             *(getattr(jax.config, name) for name in AROUND),
             structure,
-            tuple(
-                (a.shape, a.dtype, getattr(a, "weak_type", False), getattr(a, "sharding", None))
-                for a in leaves
-            ),
+            tuple((a.shape, a.dtype, _is_weak(a), getattr(a, "sharding", None)) for a in leaves),
         )
         if signature not in self.compiled:
             start = time.perf_counter()
@@ -133,12 +179,16 @@ def shapes(tree: PyTree) -> PyTree:
     """Shapes, types and placement of arrays, without their memory."""
     return jax.tree.map(
         lambda a: (
-            jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding, weak_type=a.weak_type)
+            jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding, weak_type=_is_weak(a))
             if isinstance(a, jax.Array)
             else a
         ),
         tree,
     )
+
+
+def _is_weak(array):
+    return getattr(array, "weak_type", False)  # keys have none
 
 
 def in_slabs(
@@ -172,60 +222,6 @@ def in_slabs(
 
 def _is_key(array):
     return jax.dtypes.issubdtype(getattr(array, "dtype", None), jax.dtypes.prng_key)
-
-
-class Streams(NamedTuple):
-    """Independent sources of randomness, the same in `train`, `sweep` and `replay`."""
-
-    init: Key[Array, "*runs"]
-    order: Key[Array, "*runs"]
-    probes: Key[Array, "*runs"]
-
-
-def streams(
-    root: int,
-    seed: int | Int[np.ndarray, "*runs"] = 0,
-    data_seed: int | Int[np.ndarray, "*runs"] = 0,
-) -> Streams:
-    """The keys of a run: its starting point, its order of mini-batches, its random probes.
-
-    The one place where integers become keys. The starting point depends on `seed` only, the order
-    on `data_seed` only, whatever else runs beside it.
-
-    Args:
-        root: seed of the whole study, in [0, 2^32).
-        seed: which starting point, in [0, 2^32); an array of them gives an array of keys.
-        data_seed: which order of mini-batches, likewise.
-
-    Raises:
-        InputError: a seed that is not a whole number in [0, 2^32), or is not known yet, inside of
-            `jit` or `vmap`.
-
-    Examples:
-        >>> a, b = streams(0, seed=1), streams(0, seed=2)
-        >>> bool(jnp.all(a.order == b.order)), bool(jnp.all(a.init == b.init))
-        (True, False)
-    """
-    for name, value in (("root", root), ("seed", seed), ("data_seed", data_seed)):
-        if isinstance(value, Tracer):
-            raise InputError(
-                f"streams: {name} is traced, and seeds are checked; call streams outside of jit "
-                f"and vmap, with an array of seeds, and map over its keys"
-            )
-        numbers = np.asarray(value)
-        if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
-            raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
-
-    def folded(base, number):
-        numbers = np.asarray(number, np.uint32)
-        fold = jax.random.fold_in
-        return (
-            fold(base, numbers) if numbers.ndim == 0 else jax.vmap(fold, (None, 0))(base, numbers)
-        )
-
-    base = jax.random.key(np.uint32(root))
-    init, order, probes = (jax.random.fold_in(base, stream) for stream in range(3))
-    return Streams(folded(init, seed), folded(order, data_seed), folded(probes, seed))
 
 
 def memory_limit(device: jax.Device) -> int:

@@ -1,0 +1,234 @@
+"""Costs that are given a key, the step's number or a state, against loops written by hand."""
+
+import inspect
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.descent.batches import Order
+from gdjax.descent.records import recorded_samples
+from gdjax.errors import InputError
+from gdjax.problems.evaluation import KEYS
+
+KEYS_OF = gd.streams(7, seed=3, data_seed=2, noise_seed=1)
+START, FIRST = jnp.array([1.0, -2.0]), {"mean": jnp.array(0.5), "batches": jnp.array(0)}
+X = jnp.asarray(np.random.default_rng(0).normal(size=12), jnp.float32)
+SGD = optax.sgd(0.05, momentum=0.9)
+
+
+def everything(w, x, *, key, step, state, scale=1.0):
+    """A regression with noise that fades, against running statistics of what it has seen."""
+    noise = jax.random.normal(key, x.shape) / (1 + step)
+    value = jnp.mean((w[0] * x + w[1] + noise - scale * state["mean"]) ** 2)
+    mean = 0.8 * state["mean"] + 0.2 * jnp.mean(x)
+    return value, {"mean": mean, "batches": state["batches"] + 1}
+
+
+def plain(w, x, *, state):
+    return jnp.mean((w[0] * x + w[1] - state["mean"]) ** 2)
+
+
+def seen(w, data, *, state):
+    return state["batches"]
+
+
+def problem(**fields):
+    given = {"cost": everything, "evaluation": plain, "data": X, **fields}
+    return gd.Problem(init=lambda key: (START, FIRST), **given)
+
+
+def by_hand(steps, rows=None):
+    """Parameters, states and costs at each step."""
+    w, state, memory, found = START, FIRST, SGD.init(START), []
+    cost = jax.jit(jax.value_and_grad(everything, has_aux=True))
+    for t in range(steps + 1):
+        batch = X if rows is None else X[rows[t]]
+        key = jax.random.fold_in(KEYS_OF.noise, t)
+        (value, after), gradient = cost(w, batch, key=key, step=t, state=state)
+        found.append((w, state, float(value), float(plain(w, X, state=state))))
+        updates, memory = SGD.update(gradient, memory)
+        w, state = optax.apply_updates(w, updates), after
+    return found
+
+
+def descend(steps, start=START, state=FIRST, **options):
+    options = {"problem": problem(), "optimizer": SGD, "key": KEYS_OF, **options}
+    return gd.descend(
+        start=start, steps=steps, state=None if isinstance(start, gd.Descent) else state, **options
+    )
+
+
+def same_bits(a, b):
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in pairs)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_key_step_and_state_against_a_loop(batch_size):
+    """Each batch is seen once by the state, whatever is recorded between."""
+    run = descend(
+        20,
+        batch_size=batch_size,
+        record_every=6,
+        snapshot_every=6,
+        measures={"seen": gd.Measure(seen)},
+    )
+    rows = None if batch_size is None else Order([KEYS_OF.order], 12, 5).rows(0, 21)[0]
+    found = by_hand(20, rows)
+    at = [0, 6, 12, 18, 20]
+    assert run.step.tolist() == at
+    np.testing.assert_allclose(run.snapshots, [found[t][0] for t in at], rtol=1e-4)
+    np.testing.assert_allclose(run.cost, [found[t][3] for t in at], rtol=1e-4)
+    since = [np.mean([found[t][2] for t in range(a, b)]) for a, b in itertools.pairwise(at)]
+    np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
+    np.testing.assert_allclose(run.state["mean"], found[20][1]["mean"], rtol=1e-5)
+    assert int(run.state["batches"]) == 20
+    assert run.measures["seen"].tolist() == at
+    slope = jax.grad(plain)(run.params, X, state=run.state)
+    assert run.gradient_norm[-1] == pytest.approx(float(jnp.linalg.norm(slope)), rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_in_parts_it_is_the_same_descent(batch_size):
+    whole = descend(30, batch_size=batch_size, record_every=4)
+    first = descend(9, batch_size=batch_size, record_every=4)
+    rest = descend(21, first, batch_size=batch_size, record_every=4)
+    assert same_bits(rest.carry.state, whole.carry.state)
+    joined = {*zip(first.step, first.cost, strict=True), *zip(rest.step, rest.cost, strict=True)}
+    assert joined >= {*zip(whole.step, whole.cost, strict=True)}
+    again = descend(0, whole, batch_size=batch_size)
+    assert same_bits(again.carry.state, whole.carry.state)
+    assert (again.outcome, again.cost[-1]) == (whole.outcome, whole.cost[-1])
+
+
+def test_a_diverged_run_keeps_the_state_it_had():
+    def until_five(w, x, *, key, step, state):
+        value, after = everything(w, x, key=key, step=step, state=state)
+        return jnp.where(step < 5, value, jnp.nan), after
+
+    run = descend(9, problem=problem(cost=until_five))
+    assert (run.diverged_at, run.outcome, int(run.state["batches"])) == (5, "diverged", 5)
+    np.testing.assert_allclose(run.params, by_hand(5)[5][0], rtol=1e-5)
+    assert np.isfinite(run.cost[:5]).all()
+    assert np.isinf(run.cost[5:]).all()
+
+
+# -- random costs without an evaluation
+
+
+def fresh(w, *, key):
+    """Points drawn afresh: a stream without an end."""
+    x = jax.random.normal(key, (8,))
+    return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
+
+
+def test_an_endless_stream_needs_no_data():
+    online = gd.Problem(init=lambda key: START, cost=fresh)
+    run = gd.descend(online, SGD, START, 15, key=KEYS_OF, record_every=5)
+    w, memory, costs = START, SGD.init(START), []
+    for t in range(15):
+        value, slope = jax.value_and_grad(fresh)(w, key=jax.random.fold_in(KEYS_OF.noise, t))
+        costs.append(value)
+        updates, memory = SGD.update(slope, memory)
+        w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose(run.params, w, rtol=1e-4)
+    np.testing.assert_allclose(run.batch_cost[1:], np.reshape(costs, (3, 5)).mean(1), rtol=1e-4)
+    fixed = jax.random.split(jax.random.key(0), KEYS)
+    expected = np.mean([fresh(run.params, key=key) for key in fixed])
+    assert run.cost[-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_another_key_draws_other_numbers_and_none_is_refused():
+    online = gd.Problem(init=lambda key: START, cost=fresh)
+    ends = [
+        gd.descend(online, SGD, START, 3, key=key).params
+        for key in (jax.random.key(1), jax.random.key(1), jax.random.key(2))
+    ]
+    assert same_bits(ends[0], ends[1])
+    assert not same_bits(ends[0], ends[2])
+    with pytest.raises(InputError, match="key = None"):
+        inspect.unwrap(gd.descend)(online, SGD, START, 3, key=None)
+
+
+# -- what a record sees
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_records_on_a_part_of_the_samples(batch_size):
+    line = gd.Problem(
+        init=lambda key: START, cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
+    )
+    options = {"key": KEYS_OF, "batch_size": batch_size, "record_every": 5}
+    run = gd.descend(line, SGD, START, 10, record_samples=4, **options)
+    whole = gd.descend(line, SGD, START, 10, **options)
+    assert same_bits(run.params, whole.params)
+    part = recorded_samples(line, 4, free=False)
+    assert part.shape == (4,)
+    assert run.cost[-1] == pytest.approx(float(line.cost(run.params, part)), rel=1e-5)
+    slope = jnp.linalg.norm(jax.grad(line.cost)(run.params, part))
+    assert run.gradient_norm[-1] == pytest.approx(float(slope), rel=1e-4)
+    for wrong in (0, 13, 2.5):
+        with pytest.raises(InputError, match=f"record_samples = {wrong}"):
+            inspect.unwrap(gd.descend)(line, SGD, START, 1, record_samples=wrong, **options)
+
+
+def test_a_cost_that_mixes_samples_is_never_cut():
+    """2,500 samples would be three chunks, and a variance is no mean of theirs."""
+    x = jnp.sin(jnp.arange(2500.0) ** 2)
+    spread = gd.Problem(
+        init=lambda key: START, cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]), data=x, mixes=True
+    )
+    run = gd.descend(spread, optax.sgd(0.1), START, 1, key=KEYS_OF)
+    np.testing.assert_allclose(run.cost[0], spread.cost(START, x), rtol=1e-5)
+    expected = START - 0.1 * jax.grad(spread.cost)(START, x)
+    np.testing.assert_allclose(run.params, expected, rtol=1e-5)
+    unsaid = gd.Problem(init=spread.init, cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]), data=x)
+    with pytest.raises(InputError, match="mixes=True"):
+        gd.descend(unsaid, optax.sgd(0.1), START, 1, key=KEYS_OF)
+
+
+def test_a_mixing_cost_that_no_memory_holds_is_refused(monkeypatch):
+    monkeypatch.setattr("gdjax.descent.descent.memory_limit", lambda device: 2**20)
+    pairs = gd.Problem(
+        init=lambda key: START,
+        cost=lambda w, x: jnp.mean(jnp.exp(w[0] * x[:, None] * x[None])),
+        data=jnp.ones(3000),
+        mixes=True,
+    )
+    with pytest.raises(InputError, match=r"MiB.*batch_size=.*record_samples="):
+        gd.descend(pairs, SGD, START, 1, key=KEYS_OF)
+
+
+def test_an_optimiser_says_where_parameters_are_looked_at():
+    """Schedule-free descent moves one point and is judged at another."""
+    optimizer = optax.contrib.schedule_free_sgd(0.1)
+    read = optax.contrib.schedule_free_eval_params
+    bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
+    run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, readout=read, snapshot_every=1)
+    w, memory, points = START, optimizer.init(START), []
+    for _ in range(7):
+        points.append(read(memory, w))
+        updates, memory = optimizer.update(jax.grad(bowl.cost)(w), memory, w)
+        w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose(run.snapshots, points, rtol=1e-5)
+    np.testing.assert_allclose(run.cost, [bowl.cost(p) for p in points], rtol=1e-5)
+    np.testing.assert_allclose(run.params, points[-1], rtol=1e-5)
+    assert not np.allclose(run.carry.state.params, run.params)
+    more = gd.descend(bowl, optimizer, run, 4, key=KEYS_OF, readout=read)
+    ten = gd.descend(bowl, optimizer, START, 10, key=KEYS_OF, readout=read)
+    assert same_bits(more.params, ten.params)
+
+
+def test_a_state_is_wanted_where_the_cost_has_one_and_only_there():
+    with pytest.raises(InputError, match=r"state: none given.*problem\.begin"):
+        descend(1, state=None)
+    bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum(w**2))
+    with pytest.raises(InputError, match="state: given, but"):
+        gd.descend(bowl, SGD, START, 1, key=KEYS_OF, state=FIRST)
+    with pytest.raises(InputError, match="'m' declares `state`, but the cost carries none"):
+        gd.descend(bowl, SGD, START, 1, key=KEYS_OF, measures={"m": gd.Measure(seen)})

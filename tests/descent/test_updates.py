@@ -1,0 +1,160 @@
+"""What an optimiser is handed: every one of Optax's descends, or is refused with its reason."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax import contrib
+
+import gdjax as gd
+from gdjax.descent.step import init, step
+from gdjax.errors import InputError
+
+SGD, NUDGE = optax.sgd(0.1), optax.chain(contrib.normalize(), optax.sgd(0.01))
+START = {"w": jnp.array([[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]]), "b": jnp.array([0.5, -0.5])}
+WEIGHTS, BIASES = {"w": True, "b": False}, {"w": False, "b": True}
+
+WITH_A_RATE = (
+    *(
+        "adabelief",
+        "adadelta",
+        "adafactor",
+        "adagrad",
+        "adam",
+        "adamax",
+        "adamaxw",
+        "adamw",
+        "adan",
+    ),
+    *("amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "noisy_sgd", "novograd"),
+    *("optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent", "radam", "rmsprop"),
+    *("rprop", "sgd", "sign_sgd", "signum", "sm3", "yogi"),
+    *("acprop", "ademamix", "adopt", "galore", "madgrad", "muon", "schedule_free_adamw"),
+    *("schedule_free_sgd", "simplified_ademamix", "sophia"),
+)
+OTHERS = {
+    "lbfgs": optax.lbfgs(),
+    "polyak_sgd": optax.polyak_sgd(),
+    "cocob": contrib.cocob(),
+    "dadapt_adamw": contrib.dadapt_adamw(),
+    "dog": contrib.dog(1.0),
+    "dowg": contrib.dowg(1.0),
+    "mechanize": contrib.mechanize(SGD),
+    "momo": contrib.momo(),
+    "momo_adam": contrib.momo_adam(),
+    "prodigy": contrib.prodigy(),
+    "reduce_on_plateau": optax.chain(SGD, contrib.reduce_on_plateau()),
+    "sam": contrib.sam(SGD, NUDGE),
+    "sam, opaque": contrib.sam(SGD, NUDGE, opaque_mode=True),
+    "sam, chained": optax.chain(optax.clip(1.0), contrib.sam(SGD, NUDGE)),
+    "schedule_free": contrib.schedule_free(SGD, 0.1),
+    "split_real_and_imaginary": contrib.split_real_and_imaginary(SGD),
+    "multi_transform": optax.multi_transform(
+        {"plain": SGD, "adam": optax.adam(0.05)}, {"w": "plain", "b": "adam"}
+    ),
+    "masked": optax.chain(optax.masked(SGD, WEIGHTS), optax.masked(optax.set_to_zero(), BIASES)),
+    "MultiSteps": optax.MultiSteps(SGD, 2),
+    "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(15)),
+    "inject_hyperparams": optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
+    "apply_every": optax.chain(optax.apply_every(2), SGD),
+}
+REFUSED = {
+    "lookahead": (optax.lookahead(SGD, 5, 0.5), "has no attribute 'fast'"),  # wants pairs
+    "dpsgd": (contrib.dpsgd(0.1, 1.0, 0.1, 0), "wants one gradient a sample"),
+}
+OPTIMIZERS = OTHERS | {
+    name: getattr(optax, name, getattr(contrib, name, None))(0.05) for name in WITH_A_RATE
+}
+
+
+def cost(p):
+    target = jnp.array([[0.2, 0.1, -0.3], [1.0, 0.5, 0.2]])
+    return jnp.sum((p["w"] - target) ** 2 * jnp.array([[1.0, 3.0, 0.5]])) + jnp.sum(p["b"] ** 2)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:`params` has no attribute")
+def test_every_optimiser_descends():
+    @jax.jit
+    def ends():
+        def end(optimizer):
+            begin = init(optimizer, START)
+            return jax.lax.fori_loop(0, 60, lambda t, s: step(cost, optimizer, s, at=t)[0], begin)
+
+        return {name: cost(end(optimizer).params) for name, optimizer in OPTIMIZERS.items()}
+
+    found = {name: float(value) for name, value in ends().items()}
+    assert {name for name, value in found.items() if not value < cost(START)} == set()
+
+
+def test_all_of_optax_is_in_the_grid_or_has_its_reason():
+    aliases = {
+        name
+        for module in (optax, contrib)
+        for name, made in vars(module).items()
+        if inspect.isfunction(made)
+        and "learning_rate" in inspect.signature(made).parameters
+        and not name.startswith(("scale_by", "_"))
+    }
+    assert aliases - OPTIMIZERS.keys() - REFUSED.keys() == set()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_descend_is_refused_with_its_reason(name):
+    optimizer, reason = REFUSED[name]
+    problem = gd.Problem(init=lambda key: START, cost=cost)
+    with pytest.raises(InputError, match=f"optimizer: .*{reason}"):
+        gd.descend(problem, optimizer, START, 1, key=jax.random.key(0))
+
+
+HANDED = {
+    "sam": (),
+    "sam, opaque": ("grad_fn",),
+    "sophia": ("obj_fn",),
+    "lbfgs": ("value", "grad", "value_fn"),
+    "muon": (),
+    "prodigy": (),
+    "multi_transform": (),
+    "MultiSteps": (),
+    "masked": (),
+}
+
+
+def test_steps_are_those_of_loops_that_hand_over_what_is_wanted():
+    """All in one program: each optimiser by `step`, and by hand."""
+
+    def by_step(optimizer):
+        begin = init(optimizer, START)
+        body = lambda t, s: step(cost, optimizer, s, at=t)[0]  # noqa: E731
+        return jax.lax.fori_loop(0, 5, body, begin).params
+
+    def by_hand(optimizer, names):
+        def body(_, carry):
+            w, memory = carry
+            value, gradient = jax.value_and_grad(cost)(w)
+            every = {
+                "value": value,
+                "grad": gradient,
+                "value_fn": cost,
+                "obj_fn": cost,
+                "grad_fn": lambda w, _: jax.grad(cost)(w),
+            }
+            given = {name: every[name] for name in names}
+            updates, memory = optimizer.update(gradient, memory, w, **given)
+            return optax.apply_updates(w, updates), memory
+
+        return jax.lax.fori_loop(0, 5, body, (START, optimizer.init(START)))[0]
+
+    @jax.jit
+    def both():
+        return {
+            name: (by_step(OPTIMIZERS[name]), by_hand(OPTIMIZERS[name], names))
+            for name, names in HANDED.items()
+        }
+
+    for name, (left, right) in both().items():
+        for a, b in zip(*map(jax.tree.leaves, (left, right)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -1,0 +1,181 @@
+"""Sweeps of costs that draw numbers, carry a state, count steps, mix samples or lack data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.descent.batches import Order
+from gdjax.errors import InputError
+from gdjax.sweeps.drafting import draft, fit
+from gdjax.sweeps.specification import Specification
+
+X = np.random.default_rng(1).normal(size=12).astype(np.float32)
+GRID = gd.axes(learning_rate=[0.05, 0.2, 1e9], seed=[0, 4], noise_seed=[0, 1])
+
+
+def init(key):
+    return jax.random.normal(key, (2,)), {"mean": jnp.zeros(()), "seen": jnp.array(0)}
+
+
+def cost(w, x, *, key, step, state, scale=1.0):
+    noise = scale * jax.random.normal(key, x.shape) / (1 + step)
+    value = jnp.mean((w[0] * x + w[1] + noise - state["mean"]) ** 2)
+    mean = 0.8 * state["mean"] + 0.2 * jnp.mean(x)
+    return value, {"mean": mean, "seen": state["seen"] + 1}
+
+
+def evaluation(w, x, *, state):
+    return jnp.mean((w[0] * x + w[1] - state["mean"]) ** 2)
+
+
+def problem():
+    return gd.Problem(init=init, cost=cost, evaluation=evaluation, data=X)
+
+
+def run(store=None, axes=GRID, **changed):
+    given = {"steps": 30, "batch_size": 5, "record_every": 10, "width": 1, **changed}
+    steps = given.pop("steps")
+    return gd.sweep(problem(), axes, steps, store=store, **given)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    path = tmp_path_factory.mktemp("given") / "s.zarr"
+    return path, run(path, snapshot_every=10).load()
+
+
+@pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
+def test_every_run_against_a_loop(stored, rate, seed, noise_seed):
+    found = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
+    keys = gd.streams(0, seed=seed, noise_seed=noise_seed)
+    w, state = init(keys.init)
+    rows = Order([keys.order], 12, 5).rows(0, 30)[0]
+    slope = jax.jit(jax.grad(cost, has_aux=True))
+    for t in range(30):
+        key = jax.random.fold_in(keys.noise, t)
+        gradient, state = slope(w, X[rows[t]], key=key, step=t, state=state)
+        w = w - rate * gradient
+    np.testing.assert_allclose(found.params, w, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["state.mean"], state["mean"], rtol=1e-5)
+    assert int(found["state.seen"]) == 30
+    np.testing.assert_allclose(found.cost[-1], evaluation(w, X, state=state), rtol=1e-4)
+
+
+def test_runs_draw_their_own_numbers_and_diverged_ones_keep_their_state(stored):
+    ends = stored[1].params.sel(learning_rate=0.2).values.reshape(4, 2)
+    assert len(np.unique(ends, axis=0)) == 4
+    diverged = stored[1].sel(learning_rate=1e9)
+    assert (diverged.outcome == 3).all()
+    assert (diverged["state.seen"] == diverged.diverged_at).all()
+
+
+def test_what_runs_beside_a_run_changes_no_bit(stored):
+    there = gd.axes(noise_seed=[1, 5], learning_rate=[0.2], seed=[4, 9, 2])
+    beside = run(axes=there, snapshot_every=10)
+    at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
+    one, other = stored[1].sel(at), beside.sel(at)
+    for name in ("cost", "batch_cost", "params", "snapshots", "state.mean", "state.seen"):
+        assert same_bits(one[name], other[name]), name
+
+
+def test_a_run_again_is_equal_to_the_last_bit(stored):
+    for at in (
+        {"learning_rate": 0.2, "seed": 4, "noise_seed": 1},
+        {"learning_rate": 1e9, "seed": 0, "noise_seed": 0},
+    ):
+        again = gd.replay(stored[0], at, problem=problem())
+        assert (again.equal, again.changed) == (True, {})
+        assert "state.mean" in again.dataset
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_taken_up_where_it_was_left_it_is_the_same(batch_size, monkeypatch):
+    from gdjax.descent import driving
+
+    work = work_of(batch_size)
+    positions = work.positions((0, 0, 0))
+    whole = work.descend(positions)
+    monkeypatch.setattr(driving, "SECONDS", 0.0)
+    kept = []
+    stopped = work_of(batch_size)
+    object.__setattr__(stopped, "_pace", driving.Pace(steps=7, seconds=0.0))
+    assert (
+        stopped.descend(positions, save=lambda *packed: kept.append(packed), stop=lambda: True)
+        is None
+    )
+    assert kept[0][1]["step"] == 7
+    again = work_of(batch_size).descend(positions, load=lambda: kept[0])
+    assert all(same_bits(again[name], whole[name]) for name in whole)
+
+
+def work_of(batch_size):
+    what = Specification(problem(), GRID, 30, batch_size=batch_size, record_every=10)
+    return fit(draft(what, jax.local_devices()), 1)
+
+
+def test_an_endless_stream_is_swept_without_data():
+    def fresh(w, *, key):
+        x = jax.random.normal(key, (8,))
+        return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
+
+    online = gd.Problem(init=lambda key: jnp.zeros(2), cost=fresh)
+    found = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10, width=1)
+    w, noise = jnp.zeros(2), gd.streams(0, noise_seed=3).noise
+    for t in range(10):
+        w = w - 0.2 * jax.grad(fresh)(w, key=jax.random.fold_in(noise, t))
+    np.testing.assert_allclose(found.params[1, 1], w, rtol=1e-5)
+    assert {"cost", "batch_cost"} <= set(found.data_vars)
+
+
+def test_a_mixing_cost_is_swept_whole():
+    x = jnp.sin(jnp.arange(1500.0) ** 2)
+    spread = gd.Problem(
+        init=lambda key: jnp.ones(2),
+        cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]),
+        data=x,
+        mixes=True,
+    )
+    found = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1, width=1)
+    expected = 1 - 0.2 * jax.grad(spread.cost)(jnp.ones(2), x)
+    np.testing.assert_allclose(found.params[1], expected, rtol=1e-5)
+
+
+def test_an_axis_of_noise_needs_a_cost_that_draws():
+    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+    with pytest.raises(InputError, match="noise_seed decides what a cost draws"):
+        gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 1)
+    with pytest.raises(InputError, match="nothing takes 'key'"):
+        gd.sweep(problem(), gd.axes(learning_rate=[0.1], key=[0, 1]), 1)
+
+
+def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
+    line = gd.Problem(
+        init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
+    )
+    read = optax.contrib.schedule_free_eval_params
+    options = {"record_samples": 5, "readout": read, "record_every": 5}
+    found = gd.sweep(
+        line,
+        gd.axes(learning_rate=[0.05, 0.1]),
+        10,
+        optimizer=optax.contrib.schedule_free_sgd,
+        store=tmp_path / "s.zarr",
+        width=1,
+        **options,
+    )
+    one = gd.descend(
+        line,
+        optax.contrib.schedule_free_sgd(0.1),
+        jnp.ones(2),
+        10,
+        key=jax.random.key(0),
+        **options,
+    )
+    np.testing.assert_allclose(found.cost[1], one.cost, rtol=1e-5)
+    np.testing.assert_allclose(found.params[1], one.params, rtol=1e-5)
+    assert found.cost.attrs["long_name"] == "cost over 5 samples of the training set"
+    assert gd.replay(tmp_path / "s.zarr", {"learning_rate": 0.1}, problem=line).equal
