@@ -106,12 +106,13 @@ class Work:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of one run: parameters, the optimiser's memory, what the cost carries."""
+        """Bytes of one run: parameters, gradient, the optimiser's memory, the cost's state."""
         first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
         settings = jax.tree.map(lambda v: v[0], self._settings(first))
         begin = partial(block.start, self.sweep.optimizer)
         carry = jax.eval_shape(begin, *self.begun.shapes, settings)
-        return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
+        leaves = jax.tree.leaves((carry, self.params))  # the gradient is as large as these
+        return sum(a.size * a.dtype.itemsize for a in leaves)
 
     def memory(self) -> slabs.Bytes:
         """What a slab needs on each of its devices. Compiles the program."""
