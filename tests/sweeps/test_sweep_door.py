@@ -184,7 +184,7 @@ def test_an_equinox_module_as_it_is_and_taken_apart():
 
 def test_streams_inside_of_a_transformation_say_where_to_call_them():
     with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside of jit"):
-        jax.vmap(lambda seed: inspect.unwrap(runs.streams)(0, seed=seed).init)(jnp.arange(3))
+        jax.vmap(lambda seed: inspect.unwrap(gd.streams)(0, seed=seed).init)(jnp.arange(3))
 
 
 # Size before work
