@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from small_problems import network
 
+from gdjax import slabs
 from gdjax.errors import InputError
+from gdjax.keys import streams
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import Request, axes, compare, drafting, sweep
@@ -94,10 +96,10 @@ def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
 
     problem = Problem(init=start, cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(64))
-    monkeypatch.setattr(runs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13
+    monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13
     with pytest.raises(InputError, match=r"width = 1: a slab needs .* take fewer samples"):
         sweep(problem, grid, 3)
-    monkeypatch.setattr(runs, "memory_limit", lambda device: 4 * 2**16)
+    monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**16)
     with pytest.raises(InputError, match=r"width = 16: a slab needs .* choose a smaller width"):
         sweep(problem, grid, 3, width=16)
     assert not called
@@ -184,7 +186,7 @@ def test_an_equinox_module_as_it_is_and_taken_apart():
 
 def test_streams_inside_of_a_transformation_say_where_to_call_them():
     with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside of jit"):
-        jax.vmap(lambda seed: inspect.unwrap(gd.streams)(0, seed=seed).init)(jnp.arange(3))
+        jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
 
 
 # Size before work
