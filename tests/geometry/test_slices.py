@@ -161,8 +161,8 @@ def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
     before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
     widths = []
     slab = slabs.Slab
-    monkeypatch.setattr(runs, "memory_limit", lambda device: 2**20)
-    monkeypatch.setattr(runs, "Slab", lambda width, on: widths.append(width) or slab(width, on))
+    monkeypatch.setattr(slabs, "memory_limit", lambda device: 2**20)
+    monkeypatch.setattr(slabs, "Slab", lambda width, on: widths.append(width) or slab(width, on))
     after = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
     assert widths == [3, 1]
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
