@@ -25,7 +25,7 @@ from jaxtyping import Float, Int, PyTree
 from gdjax.geometry.higher_orders import derivatives
 from gdjax.geometry.polishing import downhill
 from gdjax.problems.problem import Problem
-from gdjax.runs import Program, Slab, in_slabs, over_runs
+from gdjax.slabs import Program, Slab, in_slabs, over_runs
 
 PLACES = 32  # on a path, ends not counted
 STEPS = 60  # of going downhill from each
