@@ -24,13 +24,16 @@ def gdjax(*arguments, **settings):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["train", "--no-such"]])
 def test_help_and_wrong_flags_answer_at_once(arguments):
+    # Processor time, which does not grow with what else the machine does.
     best = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         done = gdjax(*arguments)
-        best = min(best, time.perf_counter() - start)
+        after = os.times()
+        spent = after.children_user + after.children_system
+        best = min(best, spent - before.children_user - before.children_system)
     assert done.returncode == (2 if "--no-such" in arguments else 0)
-    assert best < 0.8
+    assert 0 < best < 1
 
 
 def test_parsing_imports_no_jax():
