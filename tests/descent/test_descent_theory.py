@@ -219,7 +219,8 @@ def rosenbrock(w):
 
 @pytest.mark.parametrize(
     ("optimizer", "steps"),
-    [(optax.lbfgs(), 60), (optax.adam(0.02), 8000), (optax.sgd(1e-3, momentum=0.9), 8000)],
+    # Adam at a fixed rate arrives by step 5,000; after 6,500 it is thrown out again and again.
+    [(optax.lbfgs(), 60), (optax.adam(0.02), 6000), (optax.sgd(1e-3, momentum=0.9), 8000)],
     ids=["lbfgs", "adam", "momentum"],
 )
 def test_the_bottom_of_a_curved_valley_is_found(optimizer, steps):
