@@ -112,7 +112,7 @@ class Origin:
             optax.sgd(self.learning_rate),
             problem.init(streams.init),
             steps,
-            key=streams.order,
+            key=streams,
             batch_size=self.batch_size,
             record_every=every,
             snapshot_every=every,

@@ -76,7 +76,7 @@ class Train:
                 recipe.optimizer(steps, optimizers.factory(self.optimizer)),
                 start,
                 steps,
-                key=streams.order,
+                key=streams,
                 batch_size=batch_size,
                 record_every=_cadence(steps, epoch, batch_size),
             )

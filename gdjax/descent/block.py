@@ -164,9 +164,8 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
         carry = carry._replace(state=state)
         due = at == agenda.step[index]
 
-        def record(seen, records, snapshots):
+        def record(seen, snapshots):
             seen, row = _look(rule, settings, shared, agenda, index, at, seen, info)
-            records = jax.tree.map(lambda kept, new: kept.at[index].set(new), records, row)
             if rule.slots:
                 # The slot after the last takes what nobody asked for.
                 snapshots = jax.tree.map(
@@ -174,16 +173,18 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
                     snapshots,
                     _read_out(rule, state),
                 )
-            return _changed(seen), records, snapshots
+            return _changed(rule, seen), jnp.stack(jax.tree.leaves(row)), snapshots
 
-        changed, records, snapshots = jax.lax.cond(
+        changed, row, snapshots = jax.lax.cond(
             due,
             record,
-            lambda seen, records, snapshots: (_changed(seen), records, snapshots),
+            lambda seen, snapshots: (_changed(rule, seen), nothing, snapshots),
             carry,
-            records,
             snapshots,
         )
+        # Written in any case, behind the last where none is due: a branch would copy all of them.
+        place = jnp.where(due, index, agenda.step.shape[0])
+        records = records.at[place].set(row)
         carry = _with(carry, changed)
         go = (carry.state.diverged_at < 0) & ~carry.settled & (at < agenda.last)
         carry = carry._replace(state=move(optimizer, minimised, carry.state, info, carried, go=go))
@@ -194,8 +195,10 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
             )
         return carry, index + due, records, snapshots
 
-    empty = jnp.full(agenda.step.shape, jnp.nan, dtype)
-    records = Records(empty, empty, empty, {name: empty for name, *_ in rule.measures})
+    one = jnp.full((), jnp.nan, dtype)
+    form = jax.tree.structure(Records(one, one, one, {name: one for name, *_ in rule.measures}))
+    nothing = jnp.full((form.num_leaves,), jnp.nan, dtype)
+    records = jnp.full((agenda.step.shape[0] + 1, form.num_leaves), jnp.nan, dtype)
     snapshots = None
     if rule.slots:
         snapshots = jax.tree.map(
@@ -203,7 +206,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
         )
     loop = (carry, jnp.zeros((), jnp.int32), records, snapshots)
     carry, _, records, snapshots = jax.lax.fori_loop(0, agenda.count, advance, loop)
-    return carry, records, snapshots
+    return carry, jax.tree.unflatten(form, list(records.T)), snapshots
 
 
 def _batch(rule, order, shared, done):
@@ -213,14 +216,26 @@ def _batch(rule, order, shared, done):
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
 
 
-def _changed(carry: Carry):
-    """What a record changes of a carry: all but the point, which a branch would copy."""
-    return carry.state.diverged_at, *carry[1:]
+def _changed(rule: Rule, carry: Carry):
+    """What a record may change of a carry: a branch copies what it returns, at every step."""
+    sums = () if rule.free else (carry.state.diverged_at, carry.batch_cost, carry.batches)
+    settled = () if rule.settle is None else (carry.settled,)
+    return (
+        sums,
+        settled,
+        {name: carry.measures[name] for name, _, remembers in rule.measures if remembers},
+    )
 
 
 def _with(carry: Carry, changed) -> Carry:
-    diverged_at, *others = changed
-    return Carry(carry.state._replace(diverged_at=diverged_at), *others)
+    sums, settled, memories = changed
+    if sums:
+        diverged_at, batch_cost, batches = sums
+        state = carry.state._replace(diverged_at=diverged_at)
+        carry = carry._replace(state=state, batch_cost=batch_cost, batches=batches)
+    if settled:
+        carry = carry._replace(settled=settled[0])
+    return carry._replace(measures={**carry.measures, **memories})
 
 
 def _read_out(rule, state):

@@ -29,7 +29,7 @@ WITH_A_RATE = (
         "adamw",
         "adan",
     ),
-    *("amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "noisy_sgd", "novograd"),
+    *("amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd"),
     *("optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent", "radam", "rmsprop"),
     *("rprop", "sgd", "sign_sgd", "signum", "sm3", "yogi"),
     *("acprop", "ademamix", "adopt", "galore", "madgrad", "muon", "schedule_free_adamw"),
@@ -37,6 +37,7 @@ WITH_A_RATE = (
 )
 OTHERS = {
     "lbfgs": optax.lbfgs(),
+    "noisy_sgd": optax.noisy_sgd(0.05, key=0),
     "polyak_sgd": optax.polyak_sgd(),
     "cocob": contrib.cocob(),
     "dadapt_adamw": contrib.dadapt_adamw(),
