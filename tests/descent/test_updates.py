@@ -57,7 +57,7 @@ OTHERS = {
         {"plain": SGD, "adam": optax.adam(0.05)}, {"w": "plain", "b": "adam"}
     ),
     "masked": optax.chain(optax.masked(SGD, WEIGHTS), optax.masked(optax.set_to_zero(), BIASES)),
-    "MultiSteps": optax.MultiSteps(SGD, 2),
+    "MultiSteps": optax.MultiSteps(SGD, 2).gradient_transformation(),
     "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(15)),
     "inject_hyperparams": optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
     "apply_every": optax.chain(optax.apply_every(2), SGD),
