@@ -22,7 +22,6 @@ def found(dataset):
     return gradient_anatomy.numbers(dataset)
 
 
-@pytest.mark.parametrize("epoch", SMALL.epochs)
 def test_numbers_of_all_starts_stand_beside_those_of_the_first(dataset):
     found = gradient_anatomy.numbers(dataset)
     assert found["seeds"] == 2
@@ -34,6 +33,7 @@ def test_numbers_of_all_starts_stand_beside_those_of_the_first(dataset):
     np.testing.assert_array_equal(first, dataset.cost.values)
 
 
+@pytest.mark.parametrize("epoch", SMALL.epochs)
 def test_exactly_zero_are_the_weights_of_dark_pixels_at_any_time(found, epoch):
     assert found["dark_pixels"] == 132
     assert found[f"epoch_{epoch}_exactly_zero"] == 8 * 132
