@@ -306,7 +306,7 @@ class Work:
                     joined(done) | arrays, {**meta, "parts": part}
                 ),
                 watch=lambda piece, part=part: watch(
-                    (part + piece.step / self.plan.last) / self.parts
+                    (part + piece.step / max(self.plan.last, 1)) / self.parts
                 ),
                 stop=stop,
             )

@@ -31,7 +31,7 @@ def run(path=None, steps=1500):
 
 def save_often():
     tiles.SAVE_SECONDS = 0.02
-    driving.TICKS = 64
+    driving.RECORDS = 64
 
 
 def say_when_it_begins():
