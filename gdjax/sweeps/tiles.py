@@ -314,7 +314,9 @@ class Work:
                 return None
             done.append(found)
             begun = None
-            stopping = len(done) < self.parts and stop()
+            if len(done) == self.parts:
+                break
+            stopping = stop()
             if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
                 save(joined(done), {"parts": len(done)})
                 saved_at = time.monotonic()
