@@ -202,6 +202,7 @@ def test_products_of_matrices_are_named(x64):
         assert K(code) in allowed, (name, K(code).label)
 
 
+@pytest.mark.long
 def test_two_thousand_dimensions_of_condition_1e8():
     """A strict minimum, and one with a direction of the fourth order."""
     sides = np.geomspace(1e-8, 1, 1998)
@@ -209,6 +210,7 @@ def test_two_thousand_dimensions_of_condition_1e8():
         judged(2000, ("x2 + y4",), False, sides)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4", "y2 + 4 x y2"])
 def test_above_the_dense_limit_products_say_the_same(name, monkeypatch):
     monkeypatch.setattr(critical, "DENSE", 30)

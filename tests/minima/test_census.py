@@ -184,6 +184,7 @@ def test_a_run_that_stopped_short_is_reported_and_not_counted():
     assert found.gradient_norm.values[0] > 1
 
 
+@pytest.mark.long
 def test_equivalents_of_one_network_are_one_minimum(found):
     problem, first = found
     params = params_at(first, 0)
@@ -310,6 +311,7 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
     assert found.sizes["minimum"] == 0
 
 
+@pytest.mark.long
 def test_dead_weights_do_not_tell_networks_apart(found):
     """Weights of an input that is always 0 stay where they started, at random."""
     _, first = found
