@@ -129,7 +129,8 @@ def fit(work: Work, width: int | None) -> Work:
         # took 2.4 times as long 4,096 at a time as 256 at a time.
         room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
         if widened or wanted == most or room == 1 or math.prod(box) == math.prod(shape):
-            layout = work.layout()
+            # In large tiles: a slab a tile may be more of them than a layout takes.
+            layout = dataclasses.replace(work, box=cut(shape, 2**20)).layout()
             names = tuple(layout.variables)
             each = arrays.nbytes(layout, names) // work.sweep.axes.runs
             fewest = max(1, FILES // (len(names) + 1))
