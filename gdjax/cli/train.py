@@ -47,22 +47,31 @@ class Train:
         process.own()
         import jax
 
-        from gdjax import keys, problems, slabs
+        from gdjax import data, keys, problems, slabs
         from gdjax.descent import descend, steps_for
         from gdjax.sweeps import sizing
 
         recipe = self._recipe()
+        # Copies are more to choose from, not more to do: an epoch is as long as without them.
+        copies = 1 if recipe.distortion is None else recipe.distortion.copies
+        images = data.load(self.data)
+        samples = len(images.train_labels)
+        batch_size = recipe.batch_size
+        if batch_size is not None and batch_size > samples * copies:
+            raise InputError(
+                f"--batch-size {batch_size}: expected at most {samples * copies}, the training "
+                f"images of {images.name}"
+                + (f" in {copies} copies" if copies > 1 else "")
+                + "; full takes all of them at every step"
+            )
         problem = problems.digits(
-            self.data,
+            images,
             widths=self.widths,
             activation=self.activation,
             initializer=self.initializer,
             distortion=recipe.distortion,
         )
-        batch_size = None if self.batch_size == "full" else recipe.batch_size
-        # Copies are more to choose from, not more to do: an epoch is as long as without them.
-        copies = 1 if recipe.distortion is None else recipe.distortion.copies
-        epoch = steps_for(1, problem.samples // copies, batch_size)
+        epoch = steps_for(1, samples, batch_size)
         steps = self.steps or recipe.epochs * epoch
         print(f"{recipe}, seed {self.seed}")
         folder = results.folder("train", self, self.out)
@@ -112,12 +121,10 @@ class Train:
 
         from gdjax.descent import RECIPES
 
-        asked = {
-            "learning_rate": self.learning_rate,
-            "batch_size": None if self.batch_size == "full" else self.batch_size,
-            "epochs": self.epochs,
-        }
-        given = {name: value for name, value in asked.items() if value is not None}
+        names = ("learning_rate", "batch_size", "epochs")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if given.get("batch_size") == "full":
+            given["batch_size"] = None
         return dataclasses.replace(RECIPES[self.recipe], **given)
 
     def _write(self, folder: Path, problem: Any, start: Any, run: Any, epoch: int) -> None:

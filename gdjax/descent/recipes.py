@@ -30,7 +30,7 @@ class Recipe:
     Args:
         learning_rate: held, or the peak of what rises and falls.
         epochs: passes over as many images as the set has, copies or not.
-        batch_size: images a step.
+        batch_size: images a step; None takes all.
         warmup_steps: steps in which the rate rises, before it falls as half a cosine; None holds
             it.
         decay: of the first layer's parameters, those of the pixels; what each step adds to their
@@ -44,7 +44,7 @@ class Recipe:
 
     learning_rate: float
     epochs: int
-    batch_size: int = 32
+    batch_size: int | None = 32
     warmup_steps: int | None = None
     decay: float = 0.0
     decay_behind: float = 0.0
@@ -73,8 +73,11 @@ class Recipe:
                 f"; {d.copies} copies of each image, shifted by up to {d.shift:g} pixels and "
                 f"turned by up to {d.turn:g} radians"
             )
+        batches = (
+            "of the whole set" if self.batch_size is None else f"in batches of {self.batch_size}"
+        )
         return (
-            f"{self.epochs} epochs in batches of {self.batch_size}; {rate}; decay {self.decay:g} "
+            f"{self.epochs} epochs {batches}; {rate}; decay {self.decay:g} "
             f"in the first layer and {self.decay_behind:g} behind it{copies}"
         )
 

@@ -9,6 +9,7 @@ gradient never touches is told apart from what it hardly touches.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -42,14 +43,22 @@ def shaped(rows: Num[np.ndarray, "rows pixels"]) -> Num[np.ndarray, "rows ..."] 
     return None
 
 
-def signed(images: Float[np.ndarray, "images rows columns"], *, title: str, label: str) -> Figure:
+def signed(
+    images: Float[np.ndarray, "images rows columns"],
+    *,
+    title: str,
+    label: str,
+    names: Sequence[str] | None = None,
+) -> Figure:
     """Images of signed numbers on one colour scale that is centred on 0.
 
     Args:
-        images: one a neuron, numbered from 0.
+        images: one a neuron.
         title: the message.
         label: what the numbers are, with their unit.
+        names: of the images; neuron 0, 1, ... if None.
     """
+    names = [f"neuron {number}" for number in range(len(images))] if names is None else names
     columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
     sizes = np.abs(images[np.isfinite(images) & (images != 0)])
@@ -61,10 +70,10 @@ def signed(images: Float[np.ndarray, "images rows columns"], *, title: str, labe
         grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
         for axes in grid:
             axes.set_axis_off()
-        for number, (axes, image) in enumerate(zip(grid, images, strict=False)):
+        for axes, image, name in zip(grid, images, names, strict=False):
             shown = np.ma.masked_where(~np.isfinite(image) | (image == 0), image)
             drawn = axes.imshow(shown, cmap=colours, vmin=-limit, vmax=limit)
-            axes.set_title(f"neuron {number}", fontsize=12, pad=3, loc="center")
+            axes.set_title(name, fontsize=12, pad=3, loc="center")
         figure.colorbar(
             drawn,
             ax=list(grid),

@@ -9,6 +9,7 @@ from .decayed import few_digits as few_digits
 from .digits import digits as digits
 from .distorted import Distortion as Distortion
 from .distorted import distorted as distorted
+from .distorted import freshly_distorted as freshly_distorted
 from .evaluation import evaluate as evaluate
 from .evaluation import evaluation_of as evaluation_of
 from .evaluation import frozen as frozen

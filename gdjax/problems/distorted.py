@@ -4,8 +4,8 @@
 
 A digit that stands a little to the left is the same digit; a network that has only seen it once
 cannot know. The copies are drawn once, before the descent, so that the cost stays a mean over
-samples that can be looked at again, and all runs of a sweep share their batches: drawn anew at
-every step of every run, the images of a batch take several times as long as its gradient.
+samples that can be looked at again, and all runs of a sweep share their batches. Drawn anew at
+every step (`freshly_distorted`), the images of a batch take several times as long as its gradient.
 
 >>> import numpy as np
 >>> images = np.zeros((2, 5, 5), np.uint8)
@@ -13,6 +13,8 @@ every step of every run, the images of a batch take several times as long as its
 (6, 5, 5)
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import jax
@@ -21,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
 
 MOST = 100  # copies: of 60,000 images they take 5 GB
 CHUNK = 4096  # images warped at once: some 100 MB of coordinates
@@ -81,6 +84,49 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
             shift, turn = draws[part, :2] * distortion.shift, draws[part, 2] * distortion.turn
             made[copy, part] = warped(images[part], shift, turn)
     return made.reshape(-1, *images.shape[1:])
+
+
+def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Distortion) -> Problem:
+    """The problem whose every step draws a copy of each image of its batch, never the same again.
+
+        C(w, key) = mean_i c(w, copy_key(image_i))
+
+    Records, geometry and minima see the images themselves. No run shares its images with another.
+
+    Args:
+        problem: its data `(images as rows of pixels, labels)`.
+        shape: of an image: height, width, and channels if there are any.
+        distortion: how far a copy differs; how many there are and their seed do not matter.
+
+    Raises:
+        InputError: images that have not so many pixels.
+
+    Examples:
+        >>> images, labels = np.zeros((3, 25), np.uint8), np.zeros(3)
+        >>> dark = Problem(
+        ...     init=lambda key: jnp.ones(()),
+        ...     cost=lambda w, batch: w * jnp.mean(batch[0] / 255),
+        ...     data=(images, labels),
+        ... )
+        >>> fresh = freshly_distorted(dark, (5, 5), Distortion(shift=2.0))
+        >>> float(fresh.cost(1.0, fresh.data, key=jax.random.key(0)))
+        0.0
+    """
+    pixels = np.shape(problem.data[0])[1:]
+    if pixels != (math.prod(shape),):
+        raise InputError(
+            f"freshly_distorted: shape = {shape}, but images have shape {pixels}; expected rows of "
+            f"{math.prod(shape)} pixels"
+        )
+
+    def cost(params, batch, *, key):
+        images, labels = batch
+        draws = jax.random.uniform(key, (len(images), 3), minval=-1.0, maxval=1.0)
+        shift, turn = draws[:, :2] * distortion.shift, draws[:, 2] * distortion.turn
+        copies = warped(images.reshape(-1, *shape), shift, turn).reshape(images.shape)
+        return problem.cost(params, (copies, labels))
+
+    return dataclasses.replace(problem, cost=cost, evaluation=problem.cost, provenance=None)
 
 
 @jax.jit

@@ -1,6 +1,7 @@
 """`gdjax train` as a command: what it prints, writes, and how it ends."""
 
 import dataclasses
+import importlib
 import json
 import signal
 import subprocess
@@ -78,6 +79,21 @@ def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, caps
     said = capsys.readouterr().out
     assert f"{best.epochs} epochs in batches of 16; rate {best.learning_rate:g}" in said
     assert f"{best.distortion.copies} copies of each image" in said
+
+
+@pytest.mark.usefixtures("own_nothing")
+def test_a_batch_beyond_the_set_is_refused_before_any_copy_is_made(tmp_path, capsys, monkeypatch):
+    def never(images, distortion):
+        raise AssertionError("made copies for nothing")
+
+    monkeypatch.setattr(importlib.import_module("gdjax.problems.digits"), "distorted", never)
+    for recipe, most in (("plain", 4_000), ("best", 40_000)):
+        with pytest.raises(SystemExit) as stopped:
+            batch = ["--recipe", recipe, "--batch-size", str(most + 1)]
+            main(["train", *batch, "--out", str(tmp_path / "out")])
+        assert stopped.value.code == 2
+        assert f"--batch-size {most + 1}: expected at most {most}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("own_nothing")

@@ -7,19 +7,39 @@ import pytest
 import xarray as xr
 from accuracy import Config
 from scipy import stats
+from variants.training import towards
 
+import gdjax as gd
 from gdjax.problems import quadratic
+
+
+def plane_of_ways():
+    """A bowl, down which one goes along an axis and the other past it; one kept fewer points."""
+    bowl = gd.Problem(
+        init=lambda key: jnp.full(3, 3.0),
+        cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
+        data=jnp.ones(4),
+    )
+    first = jnp.array([[3.0, 3.0, 3.0], [2.0, 3.0, 3.0], [1.0, 3.0, 3.0]])
+    second = jnp.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
+    found = accuracy.on_plane(bowl, {"plain": first, "best": second}, 5)
+    return {**found.data_vars, **found.coords}
 
 
 def study():
     """Two rungs and one try with known gains, two recipes that read three digits."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
+    dims = ("ladder_variant", "ladder_seed")
     answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
     generator = np.random.default_rng(0)
     return xr.Dataset(
         {
-            "ladder_validation_accuracy": (("ladder_variant", "ladder_seed"), rungs),
-            "tried_validation_accuracy": (("tried_variant", "tried_seed"), rungs[1:, :2] - 0.02),
+            "ladder_validation_accuracy": (dims, rungs),
+            "ladder_averaged_accuracy": (dims, rungs + 0.01),
+            "tried_validation_accuracy": (
+                ("tried_variant", "tried_seed"),
+                np.array([[0.89, 0.92, np.nan]]),
+            ),
             "answer": (("recipe", "seed", "test"), answers.astype(np.uint8)),
             "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
             "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
@@ -27,13 +47,15 @@ def study():
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
             "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
+            **plane_of_ways(),
         },
         {
             "ladder_variant": ["decayed", "distorted copies"],
             "tried_variant": ["Adam"],
+            "tried_against": ("tried_variant", ["distorted copies"]),
             "recipe": ["plain", "best"],
         },
-        {"data_hash": "0"},
+        {"data_hash": "0", "copies_seconds": 1.0, "fresh_step": 2.0},
     )
 
 
@@ -45,6 +67,16 @@ def test_gains_are_paired_start_by_start():
     np.testing.assert_allclose([mean - half, mean + half], [expected.low, expected.high])
     # Two of the three starts: only they are compared.
     np.testing.assert_allclose(gains["Adam"], (-0.02, 0), atol=1e-12)
+    np.testing.assert_allclose(gains["weights averaged, distorted copies"], (0.01, 0), atol=1e-12)
+
+
+def test_ways_lie_on_the_plane_of_their_ends():
+    plane = xr.Dataset(plane_of_ways())
+    plain, best = (plane.sel(recipe=name).dropna("snapshot_step") for name in ("plain", "best"))
+    assert (plain.sizes["snapshot_step"], best.sizes["snapshot_step"]) == (3, 2)
+    np.testing.assert_allclose(plane.path_off.isel(snapshot_step=slice(2)), 0, atol=1e-5)
+    np.testing.assert_allclose(plain.path_cost, plain.path_cost_in_slice, rtol=1e-5)
+    np.testing.assert_allclose(best.path_cost, [27.1, 3.1], rtol=1e-5)
 
 
 def test_numbers_are_those_of_the_answers():
@@ -57,34 +89,35 @@ def test_numbers_are_those_of_the_answers():
 
 
 def test_pictures_need_nothing_but_the_data():
-    assert set(accuracy.plot(study())) == {"ladder", "weights", "differences"}
+    assert set(accuracy.plot(study())) == {"ladder", "weights", "differences", "ways"}
 
 
 def test_soft_targets_are_quadratic_ones_moved():
     outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
-    soft = accuracy.soft(0.1)(outputs, labels)
+    soft = towards(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
-    np.testing.assert_allclose(accuracy.soft(0.0)(outputs, labels), quadratic(outputs, labels))
+    np.testing.assert_allclose(towards(0.0, 1.0)(outputs, labels), quadratic(outputs, labels))
 
 
 @pytest.mark.long
 def test_a_small_study_goes_on_where_it_was(tmp_path):
     small = Config(
         data="mnist5k",
-        held_out=3900,
+        held_out=3800,
         epochs=2,
         seeds=2,
-        fewer_seeds=2,
+        fewer_seeds=1,
         test_seeds=2,
-        sharpness_images=50,
+        some_images=50,
+        points=7,
         store=tmp_path,
     )
     first = accuracy.run(small)
     xr.testing.assert_identical(first, accuracy.run(small))
-    assert first.sizes["ladder_variant"] == 6
+    assert first.sizes["ladder_variant"] == 7
     assert np.isfinite(first.sharpness.values).all()
     np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
     right = (first.answer == first.label).mean("test")
     np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
-    # From all 4,000 images each time, and a hundred for the ladder.
+    # From all 4,000 images each time, and two hundred for the ladder.
     assert float(first.test_accuracy.sel(recipe="best").min()) > 0.9

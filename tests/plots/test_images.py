@@ -31,6 +31,14 @@ def test_each_neuron_has_its_image_on_one_scale_centred_on_zero():
     assert figure.axes[-1].get_xlabel() == "slope (1)"
 
 
+def test_images_have_the_names_that_are_given():
+    pair = np.ones((2, 2, 2))
+    figure = images.signed(pair, title="", label="", names=["plain, 0", "best, 0"])
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["plain, 0", "best, 0"]
+    figure = images.signed(pair, title="", label="")
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["neuron 0", "neuron 1"]
+
+
 def test_red_is_above_zero_blue_below_and_grey_exactly_zero():
     (image,) = drawn(images.signed(np.array([[[1.0, -1.0, 0.0, 1e-9]]]), title="", label=""))
     red, _, blue, _ = colour(image, 0, 0)

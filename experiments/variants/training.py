@@ -1,0 +1,101 @@
+"""Ways to train the digit network: a ladder of ingredients, and what else is said to help.
+
+    base | ingredient 1 | ingredients 1 and 2 | ...      and, on top of one rung: one change each
+
+>>> list(ladder(12))[-2:]
+['distorted copies', 'longer']
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gdjax.descent.recipes import RECIPES, Recipe
+from gdjax.problems import Distortion
+from gdjax.problems.costs import targets_for
+
+
+class Variant(NamedTuple):
+    """A way to train: a recipe, the rule that takes its rate, and what the outputs are to be.
+
+    Args:
+        recipe: rate, batches, decay, copies, epochs.
+        rule: of the update.
+        targets: for the outputs of all other digits, and for that of the digit itself.
+        fresh: draw a copy of each image at every step instead of all copies beforehand.
+        against: name of the rung that it is compared with.
+        long: takes so long that it is tried from fewer starts.
+    """
+
+    recipe: Recipe
+    rule: Callable[..., optax.GradientTransformation] = optax.sgd
+    targets: tuple[float, float] = (0.0, 1.0)
+    fresh: bool = False
+    against: str = "distorted copies"
+    long: bool = False
+
+
+def ladder(epochs: int) -> dict[str, Variant]:
+    """Each with one ingredient more than the one before."""
+    best = RECIPES["best"]
+    distorted = dataclasses.replace(best, epochs=epochs)
+    by_layer = dataclasses.replace(distorted, distortion=None)
+    decayed = dataclasses.replace(by_layer, decay=5e-5, decay_behind=5e-5)
+    annealed = Recipe(learning_rate=2.0, epochs=epochs, warmup_steps=best.warmup_steps)
+    plain = dataclasses.replace(RECIPES["plain"], epochs=epochs)
+    large = dataclasses.replace(plain, batch_size=128, learning_rate=4.0)
+    rungs = {
+        "batches of 128": large,
+        "plain": plain,
+        "annealed": annealed,
+        "decayed": decayed,
+        "pixels decayed more": by_layer,
+        "distorted copies": distorted,
+        "longer": best,
+    }
+    return {name: Variant(recipe) for name, recipe in rungs.items()}
+
+
+def tried(epochs: int) -> dict[str, Variant]:
+    """Each with one change to the distorted copies, or to the longer descent."""
+    best = RECIPES["best"]
+    base = dataclasses.replace(best, epochs=epochs)
+
+    def batches(size, rate, warmup_steps):
+        return Variant(
+            dataclasses.replace(
+                base, batch_size=size, learning_rate=rate, warmup_steps=warmup_steps
+            )
+        )
+
+    slow = dataclasses.replace(base, learning_rate=base.learning_rate / 10)
+    adam = dataclasses.replace(base, learning_rate=0.01, decay=0.0, decay_behind=0.0)
+    wider = dataclasses.replace(base, distortion=Distortion(shift=1.0, turn=0.24))
+    return {
+        "batches of 16": batches(16, 4.0, 400),
+        "batches of 64": batches(64, 12.0, 400),
+        "batches of 128, rate 24": batches(128, 24.0, 50),
+        "targets 0.05 and 0.95": Variant(base, targets=(0.05, 0.95)),
+        "targets -0.05 and 1.05": Variant(base, targets=(-0.05, 1.05)),
+        "labels smoothed by 0.1": Variant(base, targets=(0.01, 0.91)),
+        "momentum 0.9": Variant(slow, _heavy_ball),
+        "Adam": Variant(adam, optax.adam),
+        "twice the distortion": Variant(wider),
+        "fresh copies": Variant(base, fresh=True, long=True),
+        "100 epochs": Variant(dataclasses.replace(best, epochs=100), against="longer", long=True),
+    }
+
+
+def _heavy_ball(learning_rate):
+    return optax.sgd(learning_rate, momentum=0.9)
+
+
+def towards(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The squared error against `on` for the digit's own output and `off` for all others."""
+    return lambda outputs, labels: jnp.sum(
+        (outputs - off - (on - off) * targets_for(outputs, labels)) ** 2, axis=-1
+    )
