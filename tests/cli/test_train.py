@@ -88,8 +88,8 @@ def test_a_batch_beyond_the_set_is_refused_before_any_copy_is_made(tmp_path, cap
 
     monkeypatch.setattr(importlib.import_module("gdjax.problems.digits"), "distorted", never)
     for recipe, most in (("plain", 4_000), ("best", 40_000)):
+        batch = ["--recipe", recipe, "--batch-size", str(most + 1)]
         with pytest.raises(SystemExit) as stopped:
-            batch = ["--recipe", recipe, "--batch-size", str(most + 1)]
             main(["train", *batch, "--out", str(tmp_path / "out")])
         assert stopped.value.code == 2
         assert f"--batch-size {most + 1}: expected at most {most}" in capsys.readouterr().err
