@@ -18,6 +18,7 @@ from typing import Any
 
 from gdjax.errors import GdjaxError, InputError
 
+LARGE = 500 * 1024  # bytes of a picture; what is looked at in a browser should not be more
 PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 
@@ -128,10 +129,17 @@ def save_data(dataset: Any, store: Path) -> None:
 
 
 def save_figure(figure: Any, file: Path) -> None:
-    """Write a picture at 150 dots an inch.
+    """Write a picture at 150 dots an inch; one that would be large, in 256 colours.
 
     Raises:
         GdjaxError: it could not be written, such as on a full disk.
     """
     with writing(file):
         figure.savefig(file, dpi=150)
+        # An animation chooses its own name and format.
+        if file.is_file() and file.stat().st_size > LARGE:
+            from PIL import Image
+
+            with Image.open(file) as image:
+                few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            few.save(file, optimize=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from gdjax.cli import results
 from gdjax.errors import GdjaxError, InputError
@@ -77,3 +79,18 @@ class Full:
 def test_full_disk_is_an_error_that_says_what_to_do(save, tmp_path):
     with pytest.raises(GdjaxError, match=r"a: could not be written \(No space.*with --out"):
         save(Full(), tmp_path / "a")
+
+
+def test_a_large_picture_is_kept_in_256_colours(tmp_path):
+    def saved(side):
+        figure = Figure(figsize=(6, 6), facecolor="white")
+        axes = figure.add_axes((0.05, 0.05, 0.9, 0.9))
+        axes.imshow(np.random.default_rng(0).random((side, side)), interpolation="nearest")
+        results.save_figure(figure, tmp_path / "picture.png")
+        with Image.open(tmp_path / "picture.png") as image:
+            return image.copy()
+
+    assert saved(4).mode == "RGBA"
+    large = saved(810)
+    assert (large.mode, large.size) == ("P", (900, 900))
+    assert large.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
