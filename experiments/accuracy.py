@@ -58,6 +58,7 @@ class Config:
         test_seeds: how many starting points, from 100 on, for the test images.
         some_images: of the training set, for the sharpness of the trained networks and the plane.
         points: along each side of the plane.
+        bundled: small data set, for what the quick recipe gives.
         store: folder that keeps the sweeps.
     """
 
@@ -69,6 +70,7 @@ class Config:
     test_seeds: int = 12
     some_images: int = 5000
     points: int = 61
+    bundled: str = "mnist5k"
     store: Path = Path("runs/accuracy")
 
 
@@ -238,6 +240,23 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
     )
 
 
+def read_after_few(config: Config) -> xr.Dataset:
+    """Test accuracy of the plain and the quick recipe on the small data set, [short, seed]."""
+    problems = Problems(dataclasses.replace(config, data=config.bundled))
+    seeds = range(100, 100 + config.test_seeds)
+    found = {}
+    for name in ("plain", "quick"):
+        variant = Variant(RECIPES[name])
+        place = Path(config.store) / "bundled" / name
+        samples = len(problems.set.train_labels)
+        runs = trained(problems.whole(variant), variant, seeds, samples, place)
+        found[name] = runs.test_accuracy.isel(step=-1, drop=True).values
+    return xr.Dataset(
+        {"bundled_accuracy": (("short", "seed"), np.stack(list(found.values())))},
+        {"short": list(found)},
+    )
+
+
 def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Dataset:
     """The cost on the plane through one start and two ends, and both ways seen on it."""
     start = jax.tree.map(lambda a: a[0], next(iter(ways.values())))
@@ -285,6 +304,7 @@ def run(config: Config) -> xr.Dataset:
             up.rename({name: f"ladder_{name}" for name in (*up.variables,)}),
             on_top.rename({name: f"tried_{name}" for name in (*on_top.variables,)}),
             test.rename(cost="test_run_cost"),
+            read_after_few(config),
         ],
         combine_attrs="drop",
     ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
@@ -353,6 +373,11 @@ def numbers(dataset: xr.Dataset) -> dict:
         }
     difference = np.subtract(*dataset.test_accuracy.sel(recipe=["best", "plain"]).values)
     found["test_gain"], found["test_gain_interval"] = interval(difference)
+    for recipe in dataset.short.values:
+        mean, half = interval(dataset.bundled_accuracy.sel(short=recipe).values)
+        found |= {f"bundled_{recipe}": mean, f"bundled_{recipe}_interval": half}
+    difference = np.subtract(*dataset.bundled_accuracy.sel(short=["quick", "plain"]).values)
+    found["bundled_gain"], found["bundled_gain_interval"] = interval(difference)
     wrong = errors(dataset)
     found["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
     plain, best = wrong.sum(axis=1)

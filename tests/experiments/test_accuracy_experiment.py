@@ -43,6 +43,7 @@ def study():
             "answer": (("recipe", "seed", "test"), answers.astype(np.uint8)),
             "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
             "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
+            "bundled_accuracy": (("short", "seed"), np.array([[0.8, 0.9], [0.9, 0.9]])),
             "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, accuracy.BINS), 0.05)),
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
@@ -54,6 +55,7 @@ def study():
             "tried_variant": ["Adam"],
             "tried_against": ("tried_variant", ["distorted copies"]),
             "recipe": ["plain", "best"],
+            "short": ["plain", "quick"],
         },
         {"data_hash": "0", "copies_seconds": 1.0, "fresh_step": 2.0},
     )
@@ -85,6 +87,7 @@ def test_numbers_are_those_of_the_answers():
     assert found["errors_left"] == 1 / 4
     assert (found["test_best"], found["test_best_lowest"]) == (0.875, 0.75)
     assert found["test_gain"] == 0.375
+    np.testing.assert_allclose(found["bundled_gain"], 0.05)
     assert found["saturated_plain"] == [0.1] * 3
 
 
