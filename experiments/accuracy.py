@@ -36,6 +36,7 @@ from variants.training import Variant, ladder, towards, tried
 
 import gdjax as gd
 from gdjax import geometry
+from gdjax.descent import RECIPES
 from gdjax.problems import freshly_distorted
 from gdjax.sweeps.arrays import from_named
 
@@ -140,7 +141,7 @@ def compared(
     The average is over the ends of the last quarter of the epochs. NaN where nothing was tried.
     """
     samples = len(problems.set.train_labels) - problems.held_out
-    found = []
+    parts = []
     for name, variant in variants.items():
         place = store / name.replace(" ", "_")
         problem = problems.learning(variant)
@@ -153,13 +154,13 @@ def compared(
         )
         measure = problem.measures["validation_accuracy"]
         averaged = jax.jit(jax.vmap(measure.function, (0, None)))(mean, measure.data)
-        found.append(
+        parts.append(
             runs[["validation_accuracy"]]
             .isel(step=-1, drop=True)
             .assign(averaged_accuracy=("seed", np.asarray(averaged)))
             .load()
         )
-    return xr.concat(found, xr.Variable("variant", list(variants)), join="outer").assign_coords(
+    return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
         against=("variant", [variant.against for variant in variants.values()])
     )
 
@@ -207,7 +208,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
     def sharp(params):
         return sharpness(params, few.data, begin(params, few.data))[0]
 
-    found, ways = [], {}
+    parts, ways = [], {}
     for name, variant in variants.items():
         place = Path(config.store) / "test" / name
         runs = trained(problems.whole(variant), variant, seeds, samples, place)
@@ -218,7 +219,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
         sharpest = [
             float(sharp(jax.tree.map(lambda a, i=i: a[i], params))) for i in range(len(seeds))
         ]
-        found.append(
+        parts.append(
             xr.Dataset(
                 {
                     "answer": (("seed", "test"), np.asarray(answers, np.uint8)),
@@ -231,7 +232,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
                 }
             )
         )
-    joined = xr.concat(found, xr.Variable("recipe", list(variants)))
+    joined = xr.concat(parts, xr.Variable("recipe", list(variants)))
     return xr.merge(
         [
             joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds))),
@@ -244,16 +245,16 @@ def read_after_few(config: Config) -> xr.Dataset:
     """Test accuracy of the plain and the quick recipe on the small data set, [short, seed]."""
     problems = Problems(dataclasses.replace(config, data=config.bundled))
     seeds = range(100, 100 + config.test_seeds)
-    found = {}
+    accuracy = {}
     for name in ("plain", "quick"):
         variant = Variant(RECIPES[name])
         place = Path(config.store) / "bundled" / name
         samples = len(problems.set.train_labels)
         runs = trained(problems.whole(variant), variant, seeds, samples, place)
-        found[name] = runs.test_accuracy.isel(step=-1, drop=True).values
+        accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
     return xr.Dataset(
-        {"bundled_accuracy": (("short", "seed"), np.stack(list(found.values())))},
-        {"short": list(found)},
+        {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
+        {"short": list(accuracy)},
     )
 
 
@@ -284,11 +285,11 @@ BINS = 20
 def _slopes(params, images):
     """How saturated sigmoids are, as a histogram a layer of 4 s (1 - s); and the answers."""
     a = images.astype(float) / 255
-    found = []
+    shares = []
     for layer in params:
         a = jax.nn.sigmoid(a @ layer.weights.T + layer.bias[None, :])
-        found.append(jnp.histogram(4 * a * (1 - a), BINS, (0, 1))[0] / a.size)
-    return jnp.stack(found), jnp.argmax(a, axis=1)
+        shares.append(jnp.histogram(4 * a * (1 - a), BINS, (0, 1))[0] / a.size)
+    return jnp.stack(shares), jnp.argmax(a, axis=1)
 
 
 def run(config: Config) -> xr.Dataset:
@@ -324,16 +325,16 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
     rungs = _by_name(dataset, "ladder", "validation_accuracy")
     averaged = _by_name(dataset, "ladder", "averaged_accuracy")
     names = list(rungs)
-    found = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(names)}
+    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(names)}
     against = dataset.tried_against.values.tolist()
     for (name, values), base in zip(
         _by_name(dataset, "tried", "validation_accuracy").items(), against, strict=True
     ):
-        found[name] = interval(values - rungs[base][: len(values)])
+        gained[name] = interval(values - rungs[base][: len(values)])
     for rung in dict.fromkeys([AVERAGED, *against]):
         if rung in rungs:
-            found[f"weights averaged, {rung}"] = interval(averaged[rung] - rungs[rung])
-    return found
+            gained[f"weights averaged, {rung}"] = interval(averaged[rung] - rungs[rung])
+    return gained
 
 
 def _by_name(dataset, part, measure):
@@ -345,21 +346,21 @@ def _by_name(dataset, part, measure):
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Accuracies, gains with their intervals, and what the networks of the test are like."""
-    found: dict = {"data_hash": dataset.attrs["data_hash"]}
-    found |= {name: dataset.attrs[name] for name in ("copies_seconds", "fresh_step")}
+    summary: dict = {"data_hash": dataset.attrs["data_hash"]}
+    summary |= {name: dataset.attrs[name] for name in ("copies_seconds", "fresh_step")}
     for name, values in _by_name(dataset, "ladder", "validation_accuracy").items():
         mean, half = interval(values)
-        found |= {f"validation_{name}": mean, f"validation_{name}_interval": half}
+        summary |= {f"validation_{name}": mean, f"validation_{name}_interval": half}
     for name, (mean, half) in gains(dataset).items():
-        found |= {f"gain_{name}": mean, f"gain_{name}_interval": half}
+        summary |= {f"gain_{name}": mean, f"gain_{name}_interval": half}
     for name, values in _by_name(dataset, "tried", "validation_accuracy").items():
-        found[f"seeds_{name}"] = len(values)
-        found[f"lowest_{name}"] = float(values.min())
+        summary[f"seeds_{name}"] = len(values)
+        summary[f"lowest_{name}"] = float(values.min())
     for recipe in dataset.recipe.values:
         one = dataset.sel(recipe=recipe)
         accuracy = one.test_accuracy.values
         mean, half = interval(accuracy)
-        found |= {
+        summary |= {
             f"test_{recipe}": mean,
             f"test_{recipe}_interval": half,
             f"test_{recipe}_deviation": float(accuracy.std(ddof=1)),
@@ -372,20 +373,20 @@ def numbers(dataset: xr.Dataset) -> dict:
             f"way_{recipe}": float(np.hypot(one.path_a, one.path_b).dropna("snapshot_step")[-1]),
         }
     difference = np.subtract(*dataset.test_accuracy.sel(recipe=["best", "plain"]).values)
-    found["test_gain"], found["test_gain_interval"] = interval(difference)
+    summary["test_gain"], summary["test_gain_interval"] = interval(difference)
     for recipe in dataset.short.values:
         mean, half = interval(dataset.bundled_accuracy.sel(short=recipe).values)
-        found |= {f"bundled_{recipe}": mean, f"bundled_{recipe}_interval": half}
+        summary |= {f"bundled_{recipe}": mean, f"bundled_{recipe}_interval": half}
     difference = np.subtract(*dataset.bundled_accuracy.sel(short=["quick", "plain"]).values)
-    found["bundled_gain"], found["bundled_gain_interval"] = interval(difference)
+    summary["bundled_gain"], summary["bundled_gain_interval"] = interval(difference)
     wrong = errors(dataset)
-    found["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
+    summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
     plain, best = wrong.sum(axis=1)
     left = {int(k): best[k] / plain[k] for k in np.flatnonzero(plain)}
     for what, choose in (("most", max), ("least", min)):
         digit = choose(left, key=left.__getitem__)
-        found[f"errors_left_{what}"] = f"{digit}: {left[digit]:.2f}"
-    return found
+        summary[f"errors_left_{what}"] = f"{digit}: {left[digit]:.2f}"
+    return summary
 
 
 def _saturated(one):

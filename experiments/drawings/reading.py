@@ -75,7 +75,7 @@ def first_layers(
     titles = " above, ".join(f"{name} ({accuracy[name]:.1%} right)" for name in weights)
     return pixels.signed(
         images if images is not None else rows[:, None],
-        names=[f"{name}, {i}" for name, found in weights.items() for i in range(len(found))],
+        names=[f"{name}, {i}" for name, rows in weights.items() for i in range(len(rows))],
         title=f"First layers from one start: {titles} below",
         label="weight of a pixel: red where light excites the neuron, blue where it inhibits",
     )
@@ -121,9 +121,9 @@ def differences(
         bars.set_title(f"The recipe {second} leaves {left:.0%} of the errors of {first}")
         bars.legend()
         for layer, axes in enumerate(grid[1]):
-            for (name, found), colour in zip(slopes.items(), COLOURS, strict=True):
-                middle = (np.arange(found.shape[1]) + 0.5) / found.shape[1]
-                axes.step(middle, found[layer], where="mid", color=colour, label=name)
+            for (name, shares), colour in zip(slopes.items(), COLOURS, strict=True):
+                middle = (np.arange(shares.shape[1]) + 0.5) / shares.shape[1]
+                axes.step(middle, shares[layer], where="mid", color=colour, label=name)
             axes.set_yscale("log")
             axes.set_title(layers[layer])
             axes.set_xlabel("slope, of 1 at most")
