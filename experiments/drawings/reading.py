@@ -75,7 +75,7 @@ def first_layers(
     titles = " above, ".join(f"{name} ({accuracy[name]:.1%} right)" for name in weights)
     return pixels.signed(
         images if images is not None else rows[:, None],
-        names=[f"{name}, {i}" for name, rows in weights.items() for i in range(len(rows))],
+        names=[f"{name}, {i}" for name, own in weights.items() for i in range(len(own))],
         title=f"First layers from one start: {titles} below",
         label="weight of a pixel: red where light excites the neuron, blue where it inhibits",
     )
