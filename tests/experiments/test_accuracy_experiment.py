@@ -89,6 +89,8 @@ def test_numbers_are_those_of_the_answers():
     assert found["test_gain"] == 0.375
     np.testing.assert_allclose(found["bundled_gain"], 0.05)
     assert found["saturated_plain"] == [0.1] * 3
+    np.testing.assert_allclose(found["distance_plain"], 2, rtol=1e-6)
+    np.testing.assert_allclose(found["distance_best"], 12**0.5, rtol=1e-6)
 
 
 def test_pictures_need_nothing_but_the_data():
