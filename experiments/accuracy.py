@@ -42,6 +42,7 @@ from gdjax.sweeps.arrays import from_named
 
 LEVEL = 0.95  # of intervals
 AVERAGED = "plain"  # rung whose rate is held: there averages of weights should help most
+KEPT = 12  # times that parameters are kept, about
 RECORDED = 1000  # samples of which records show the cost
 LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
@@ -116,19 +117,19 @@ class Problems:
 
 
 def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """A sweep over starting points whose parameters are kept once an epoch."""
+    """A sweep over starting points whose parameters are kept about a dozen times."""
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
-    steps = recipe.epochs * epoch
+    steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // KEPT)
     return gd.sweep(
         problem,
         gd.axes(seed=seeds),
         steps,
         optimizer=lambda: recipe.optimizer(steps, variant.rule),
         batch_size=recipe.batch_size,
-        record_every=epoch,
+        record_every=every,
         record_samples=min(RECORDED, samples),  # all copies would take as long as many epochs
-        snapshot_every=epoch,
+        snapshot_every=every,
         store=store,
     )
 
@@ -138,7 +139,7 @@ def compared(
 ) -> xr.Dataset:
     """Validation accuracy at the end of every run, and of its averaged weights, [variant, seed].
 
-    The average is over the ends of the last quarter of the epochs. NaN where nothing was tried.
+    The average is over what was kept in the last quarter of the steps. NaN where nothing was tried.
     """
     samples = len(problems.set.train_labels) - problems.held_out
     parts = []
@@ -148,9 +149,10 @@ def compared(
         seeds = range(config.fewer_seeds if variant.long else config.seeds)
         runs = trained(problem, variant, seeds, samples, place)
         like = jax.eval_shape(problem.init, jax.random.key(0))
-        last = -(-variant.recipe.epochs // 4)
+        step = runs.snapshot_step.values
+        late = np.flatnonzero(step > 0.75 * step[-1])
         mean = jax.tree.map(
-            lambda a, last=last: a[:, -last:].mean(axis=1), from_named("snapshots", like, runs)
+            lambda a, late=late: a[:, late].mean(axis=1), from_named("snapshots", like, runs)
         )
         measure = problem.measures["validation_accuracy"]
         averaged = jax.jit(jax.vmap(measure.function, (0, None)))(mean, measure.data)

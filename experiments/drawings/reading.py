@@ -155,7 +155,7 @@ def ways(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -
                 textcoords="offset points", ha="center", fontsize=12,
                 bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
             )  # fmt: skip
-            share = np.linspace(0, 1, len(a))
+            share = path.snapshot_step.values / path.snapshot_step.values[-1]
             side.plot(share, path.path_cost.values, color=colour, label=f"{name}, its own")
             side.plot(
                 share, path.path_cost_in_slice.values, color=colour, linestyle=(0, (4, 1.5)),
