@@ -141,5 +141,8 @@ def save_figure(figure: Any, file: Path) -> None:
             from PIL import Image
 
             with Image.open(file) as image:
-                few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+                # Covers rare colours too, such as those of a few markers.
+                few = image.convert("RGB").quantize(
+                    256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+                )
             few.save(file, optimize=True)

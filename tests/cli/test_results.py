@@ -86,6 +86,7 @@ def test_a_large_picture_is_kept_in_256_colours(tmp_path):
         figure = Figure(figsize=(6, 6), facecolor="white")
         axes = figure.add_axes((0.05, 0.05, 0.9, 0.9))
         axes.imshow(np.random.default_rng(0).random((side, side)), interpolation="nearest")
+        axes.plot(side / 2, side / 2, "*", color="magenta", markersize=20)
         results.save_figure(figure, tmp_path / "picture.png")
         with Image.open(tmp_path / "picture.png") as image:
             return image.copy()
@@ -94,3 +95,5 @@ def test_a_large_picture_is_kept_in_256_colours(tmp_path):
     large = saved(810)
     assert (large.mode, large.size) == ("P", (900, 900))
     assert large.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    # A marker of a colour that nothing else has keeps it.
+    np.testing.assert_allclose(large.convert("RGB").getpixel((450, 450)), (255, 0, 255), atol=10)
