@@ -83,6 +83,7 @@ def test_one_worker_killed_in_the_middle(client, tmp_path):
         killed.append(victim)
         os.kill(victim, signal.SIGKILL)
 
+    client.wait_for_workers(2, timeout=120)
     workers = client.run(os.getpid)
     assert len(set(workers.values())) == 2
     watcher = threading.Thread(target=kill, daemon=True)
@@ -138,6 +139,7 @@ def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
 
 
 def test_workers_that_differ_are_origins_of_their_own(client, tmp_path):
+    client.wait_for_workers(2, timeout=120)  # one was killed above, and is started again
     one = next(iter(client.run(os.getpid)))
     client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # what XLA reads when it starts
     found = run(tmp_path / "there", client=client).load()
