@@ -115,7 +115,7 @@ def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
     z = float(stats.norm.isf((1 - level) / 2))
     mass = once / n
     spread = z * math.sqrt(once * (1 - mass) + 2 * twice) / n
-    exact = stats.binomtest(once, n).proportion_ci(level, method="exact")
+    lowest, highest = _clopper_pearson(once, n, (1 - level) / 2)
     if once == n:
         number, low = math.nan, different(n, level=level) - n
     else:
@@ -126,8 +126,8 @@ def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
         once=once,
         twice=twice,
         mass=mass,
-        mass_low=max(0.0, min(mass - spread, float(exact.low))),
-        mass_high=min(1.0, max(mass + spread, float(exact.high))),
+        mass_low=max(0.0, min(mass - spread, float(lowest))),
+        mass_high=min(1.0, max(mass + spread, float(highest))),
         number=number,
         number_low=low,
         level=level,
@@ -207,13 +207,17 @@ def shares(
     runs = total if runs is None else runs
     if runs < total:
         raise InputError(f"shares: runs = {runs}, but the counts sum up to {total}; expected more")
-    tail = (1 - level) / (2 * len(counts))
-    high = stats.beta.isf(tail, counts + 1, np.maximum(runs - counts, 1e-300))
-    return Shares(
-        share=counts / runs,
-        low=stats.beta.ppf(tail, counts, runs - counts + 1),
-        high=np.where(counts == runs, 1.0, high),
-    )
+    low, high = _clopper_pearson(counts, runs, (1 - level) / (2 * len(counts)))
+    return Shares(share=counts / runs, low=low, high=high)
+
+
+def _clopper_pearson(counts, runs, tail):
+    """Exact ends of binomial intervals: beta quantiles, which a root finder need not search."""
+    counts = np.asarray(counts)
+    tiny = 1e-300  # beta distributions have no parameter 0; there the end is 0 or 1 itself
+    low = stats.beta.ppf(tail, np.maximum(counts, tiny), runs - counts + 1)
+    high = stats.beta.isf(tail, counts + 1, np.maximum(runs - counts, tiny))
+    return np.where(counts == 0, 0.0, low), np.where(counts == runs, 1.0, high)
 
 
 def _whole(counts):
