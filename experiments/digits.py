@@ -60,6 +60,7 @@ def run(config: Config) -> xr.Dataset:
     start = problem.init(streams.init)
     images, labels = tests = problem.measures["test_accuracy"].data
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
+    measures = {**problem.measures, "test_cost": gd.Measure(problem.cost, tests)}
     found = gd.descend(
         problem,
         optax.sgd(config.learning_rate),
@@ -68,14 +69,15 @@ def run(config: Config) -> xr.Dataset:
         key=streams.order,
         batch_size=config.batch_size,
         record_every=epoch,
-        measures={**problem.measures, "test_cost": gd.Measure(problem.cost, tests)},
+        measures=measures,
     )
     many = gd.sweep(
         problem,
         gd.axes(learning_rate=[config.learning_rate], seed=range(config.seeds)),
         config.epochs * epoch,
         batch_size=config.batch_size,
-        record_every=config.epochs * epoch,
+        record_every=epoch,
+        measures=measures,
     )
     assert problem.predict is not None  # this problem always has one
     predict = jax.jit(problem.predict)
@@ -96,8 +98,9 @@ def run(config: Config) -> xr.Dataset:
             "before": (("test", "class"), np.asarray(predict(start, jnp.asarray(images)))),
             "after": (("test", "class"), np.asarray(predict(found.params, jnp.asarray(images)))),
             "weight": (("neuron", "pixel"), np.asarray(found.params[0].weights)),
-            "seeds_cost": ("seed", many.cost.values[0, :, -1]),
-            "seeds_accuracy": ("seed", many.test_accuracy.values[0, :, -1]),
+            "seeds_cost": (("seed", "record"), many.cost.values[0]),
+            "seeds_test_cost": (("seed", "record"), many.test_cost.values[0]),
+            "seeds_accuracy": (("seed", "record"), many.test_accuracy.values[0]),
             "guess": ("network", np.asarray(guess(jnp.stack(others), tests))),
         },
         {"epoch": ("record", found.step / epoch)},
@@ -119,6 +122,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     errors = matrix - np.diag(np.diag(matrix))
     shown, said = np.unravel_index(np.argmax(errors), errors.shape)
     right = np.diag(matrix) / matrix.sum(axis=1)
+    accuracy = dataset.seeds_accuracy.values
+    cost, test_cost = dataset.seeds_cost.values, dataset.seeds_test_cost.values
     return {
         "parameters": dataset.attrs["parameters"],
         "baseline_cost": dataset.attrs["baseline"],
@@ -129,10 +134,14 @@ def numbers(dataset: xr.Dataset) -> dict:
         "initial_test_accuracy": float(dataset.test_accuracy[0]),
         "final_test_accuracy": float(dataset.test_accuracy[-1]),
         "seeds": dataset.sizes["seed"],
-        "seeds_test_accuracy_median": statistics.median(dataset.seeds_accuracy.values)[:3],
-        "seeds_test_accuracy_least": float(dataset.seeds_accuracy.min()),
-        "seeds_test_accuracy_most": float(dataset.seeds_accuracy.max()),
-        "seeds_cost_median": statistics.median(dataset.seeds_cost.values)[:3],
+        "seeds_test_accuracy_median": statistics.median(accuracy[:, -1])[:3],
+        "seeds_test_accuracy_least": float(accuracy[:, -1].min()),
+        "seeds_test_accuracy_most": float(accuracy[:, -1].max()),
+        "seeds_cost_median": statistics.median(cost[:, -1])[:3],
+        "seeds_test_cost_median": statistics.median(test_cost[:, -1])[:3],
+        "seeds_test_minus_training_cost": statistics.paired(cost[:, -1], test_cost[:, -1])[:3],
+        "seeds_cost_after_1_epoch": statistics.median(cost[:, 1])[:3],
+        "seeds_test_accuracy_after_1_epoch": statistics.median(accuracy[:, 1])[:3],
         "random_networks_mean_accuracy": statistics.mean(dataset.guess.values)[:3],
         "wrong": int(errors.sum()),
         "most_frequent_error": f"{shown} taken for {said}, {errors.max()} times",

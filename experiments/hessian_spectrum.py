@@ -69,7 +69,7 @@ class Config:
     learning_rates: tuple[float, ...] = (1.0, 0.3)
     batch_size: int = 32
     epochs: tuple[int, ...] = (0, 1, 3, 10, 30)
-    seeds: int = 8
+    seeds: int = 6
     largest: int = 30
     smallest: int = 3
     tolerance: float = 1e-3
@@ -77,7 +77,7 @@ class Config:
     shown: tuple[int, ...] = (0, 3, 30)
     probes: int = 8
     depth: int = 64
-    samples: int | None = None
+    samples: int | None = 2000
 
 
 def linearised(problem, at) -> gd.Problem:
@@ -95,13 +95,15 @@ def linearised(problem, at) -> gd.Problem:
     return dataclasses.replace(problem, cost=cost)
 
 
-def descend(config: Config, problem: gd.Problem, learning_rate: float, seed: int) -> list:
+def descend(
+    config: Config, problem: gd.Problem, rule: optax.GradientTransformation, seed: int
+) -> list:
     """Parameters after each of the epochs, their cost, and the share of test images right."""
     streams = gd.streams(0, seed=seed)
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     run = gd.descend(
         problem,
-        optax.sgd(learning_rate),
+        rule,
         problem.init(streams.init),
         max(config.epochs) * epoch,
         key=streams.order,
@@ -121,20 +123,15 @@ def descend(config: Config, problem: gd.Problem, learning_rate: float, seed: int
 
 def ends_of(config: Config):
     """Eigenvalues of H and of G at a point, one program each."""
+    top = partial(geometry.extremes, largest=config.largest, tolerance=config.tolerance)
 
     @jax.jit
     def hessian(problem, params, key):
-        return geometry.extremes(
-            problem, params, key=key, largest=config.largest,
-            smallest=config.smallest, tolerance=config.tolerance,
-        )  # fmt: skip
+        return top(problem, params, key=key, smallest=config.smallest)
 
     @jax.jit
     def gauss_newton(problem, params, key):
-        return geometry.extremes(
-            linearised(problem, params), params, key=key, largest=config.largest,
-            tolerance=config.tolerance,
-        )  # fmt: skip
+        return top(linearised(problem, params), params, key=key)
 
     return hessian, gauss_newton
 
@@ -145,7 +142,8 @@ def look(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
     placed = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)
-    points = [descend(config, problem, learning_rate, seed) for seed in range(config.seeds)]
+    rule = optax.sgd(learning_rate)  # one for all starts: one program
+    points = [descend(config, problem, rule, seed) for seed in range(config.seeds)]
     found = [
         [[program(placed, w, key) for program in programs] for w, _, _ in way]
         for way, key in zip(points, keys, strict=True)
@@ -180,8 +178,7 @@ def look(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
             "parameters": problem.network.parameter_count,
         },
     )
-    statuses = [gathered("status", number) for number in range(2)]
-    seen["status"] = (("matrix", *dims), np.array(statuses))
+    seen["status"] = (("matrix", *dims), [gathered("status", number) for number in range(2)])
     if cost != config.costs[0]:
         return seen
     return seen.merge(spread(config, problem, dict(zip(config.epochs, points[0], strict=True))))
@@ -216,12 +213,8 @@ def spread(config: Config, problem: gd.Problem, points: dict) -> xr.Dataset:
 
 def run(config: Config) -> xr.DataTree:
     """A branch for each cost."""
-    return xr.DataTree.from_dict(
-        {
-            cost: look(config, cost, rate)
-            for cost, rate in zip(config.costs, config.learning_rates, strict=True)
-        }
-    )
+    costs = zip(config.costs, config.learning_rates, strict=True)
+    return xr.DataTree.from_dict({cost: look(config, cost, rate) for cost, rate in costs})
 
 
 def branches(tree) -> dict[str, xr.Dataset]:
@@ -269,79 +262,70 @@ def numbers(tree) -> dict:
     """How many stand out by which rule, at every point; traces and negative parts at some."""
     found = {}
     for cost, seen in branches(tree).items():
-        within = seen.attrs["gap_within"]
         found[f"{cost}_all_converged"] = bool(np.all(seen.status == Convergence.CONVERGED))
-        found[f"{cost}_largest_residual"] = float(
-            max(
-                (seen[f"{matrix}_residual"].max("rank") / seen[matrix].isel(rank=0)).max()
-                for matrix in MATRICES
-            )
-        )
+        residuals = [
+            (seen[f"{matrix}_residual"].max("rank") / seen[matrix].isel(rank=0)).max()
+            for matrix in MATRICES
+        ]
+        found[f"{cost}_largest_residual"] = float(max(residuals))
         for epoch in seen.epoch.values:
             here = seen.sel(epoch=epoch)
             found[f"{cost}_{epoch}"] = {
                 "cost": digits(here.cost),
                 "test_accuracy": digits(here.test_accuracy),
+                "test_accuracy_median": digits(median(here.test_accuracy.values)[:3]),
                 "smallest_over_largest": digits(
                     here.smallest.isel(low=-1) / here.hessian.isel(rank=0)
                 ),
             }
-            for matrix in MATRICES:
-                values = here[matrix].values
-                gaps = [widest_gap(row, within) for row in values]
-                wider = [widest_gap(row, values.shape[1] - 1) for row in values]
-                tenth = values > values[:, :1] / 10
-                found[f"{cost}_{epoch}_{matrix}"] = {
-                    "largest": digits(values[:, 0]),
-                    "above_gap": [k for k, _ in gaps],
-                    "gap": digits([ratio for _, ratio in gaps]),
-                    "above_gap_of_all_ranks": [k for k, _ in wider],
-                    "gap_of_all_ranks": digits([ratio for _, ratio in wider]),
-                    "above_a_tenth_at_least": np.sum(tenth, axis=1).tolist(),
-                }
     found["counts"] = counts(tree)
     seen = next(iter(branches(tree).values()))
     first = seen.sel(seed=0)
     for at in seen.shown.values:
         here = seen.sel(shown=at)
-        largest = float(first.hessian.sel(epoch=at)[0])
-        trace = float(here.trace)
+        trace, size = float(here.trace), seen.attrs["parameters"]
+        beyond = 0.01 * float(first.hessian.sel(epoch=at)[0])
         told = {
             "trace": trace,
             "trace_standard_error": float(here.trace_error),
             "top_10_over_trace": float(first.hessian.sel(epoch=at)[:10].sum()) / trace,
-            "counted_beyond": 0.01 * largest,
-            **negative(
-                here.node.values, here.weight.values, seen.attrs["parameters"], 0.01 * largest
-            ),
+            "counted_beyond": beyond,
+            **negative(here.node.values, here.weight.values, size, beyond),
         }
         found[f"spread_{at}"] = dict(zip(told, digits([*told.values()]), strict=True))
     return found
+
+
+def gaps(values: np.ndarray, within: int) -> tuple[list[int], list[float]]:
+    """The widest gap of each row: how many are above it, and its ratio."""
+    found = [widest_gap(row, within) for row in values]
+    return [k for k, _ in found], [ratio for _, ratio in found]
 
 
 def counts(tree) -> list[dict]:
     """Every count, a row a cost, epoch and matrix: of each start by each rule, and the median."""
     rows = []
     for cost, seen in branches(tree).items():
-        within = seen.attrs["gap_within"]
         for epoch in seen.epoch.values:
             for matrix in MATRICES:
                 values = seen.sel(epoch=epoch)[matrix].values
-                gaps = [widest_gap(row, within)[0] for row in values]
-                middle = median(gaps)
+                above, ratio = gaps(values, seen.attrs["gap_within"])
+                above_all, ratio_all = gaps(values, values.shape[1] - 1)
+                tenth = np.sum(values > values[:, :1] / 10, axis=1)
                 rows.append(
                     {
                         "cost": cost,
                         "epoch": int(epoch),
                         "matrix": matrix,
-                        "above_gap": gaps,
-                        "median": middle.value,
-                        "interval": [middle.low, middle.high],
-                        "above_gap_of_all_ranks": [
-                            widest_gap(row, values.shape[1] - 1)[0] for row in values
-                        ],
-                        "above_a_tenth": np.sum(values > values[:, :1] / 10, axis=1).tolist(),
-                        "gap_least": float(min(widest_gap(row, within)[1] for row in values)),
+                        "largest": digits(values[:, 0]),
+                        "above_gap": above,
+                        "above_gap_median": digits(median(above)[:3]),
+                        "gap": digits(ratio),
+                        "gap_median": digits(median(ratio)[:3]),
+                        "above_gap_of_all_ranks": above_all,
+                        "gap_of_all_ranks": digits(ratio_all),
+                        "above_a_tenth_at_least": tenth.tolist(),
+                        "above_a_tenth_median": digits(median(tenth)[:3]),
                     }
                 )
     return rows
@@ -355,29 +339,21 @@ def near_zero(seen: xr.Dataset) -> float:
 
 def above_gap(branch: xr.Dataset) -> str:
     """Median over starts of eigenvalues of G above the widest gap, at the first and last epoch."""
-    medians = [
-        median(
-            [
-                widest_gap(row, branch.attrs["gap_within"])[0]
-                for row in branch.gauss_newton.isel(epoch=at).values
-            ]
-        ).value
-        for at in (0, -1)
-    ]
+    ends = [branch.gauss_newton.isel(epoch=at).values for at in (0, -1)]
+    medians = [median(gaps(values, branch.attrs["gap_within"])[0]).value for values in ends]
     return f"{medians[0]:g}, then {medians[1]:g}"
 
 
 def after(epoch: int) -> str:
     """A point on the way, in words."""
-    if epoch == 0:
-        return "before training"
-    return "after 1 epoch" if epoch == 1 else f"after {epoch} epochs"
+    return "before training" if epoch == 0 else f"after {epoch} epoch{'s' * (epoch > 1)}"
 
 
 def plot(tree) -> dict:
     """Densities with their outliers, and eigenvalues by rank."""
     seen = next(iter(branches(tree).values()))
     first = seen.sel(seed=0)
+    top = slice(seen.attrs["gap_within"])
     spreads = []
     for at in seen.shown.values:
         here, ends = seen.sel(shown=at), first.sel(epoch=at)
@@ -389,13 +365,8 @@ def plot(tree) -> dict:
                 here.density_error.values,
                 float(here.width),
                 seen.attrs["parameters"],
-                np.concatenate([ends.hessian.values[: seen.attrs["gap_within"]], ends.smallest]),
-                np.concatenate(
-                    [
-                        ends.hessian_residual.values[: seen.attrs["gap_within"]],
-                        ends.smallest_residual,
-                    ]
-                ),
+                np.append(ends.hessian.values[top], ends.smallest),
+                np.append(ends.hessian_residual.values[top], ends.smallest_residual),
             )
         )
     panels = {}

@@ -56,12 +56,12 @@ class Config:
     activations: tuple[str, ...] = ("sigmoid", "relu")
     lowest: float = 0.0003
     highest: float = 300.0
-    rates: int = 25
+    rates: int = 13
     seeds: int = 12
     batch_size: int = 32
-    epochs: int = 20
+    epochs: int = 10
     fine: tuple[tuple[float, float], ...] = ((8.0, 40.0), (0.1, 3.0))
-    fine_rates: int = 56
+    fine_rates: int = 40
 
 
 def digits(config: Config, activation: str) -> gd.Problem:

@@ -66,13 +66,13 @@ class Config:
         key: of probes and matchings.
     """
 
-    seeds: int = 64
-    hidden: tuple[int, ...] = (2, 3)
+    seeds: int = 40
+    hidden: tuple[int, ...] = (2,)
     xor_decay: tuple[float, ...] = (0.0, 1e-4)
-    xor_steps: int = 20_000
+    xor_steps: int = 5_000
     xor_rate: float = 2.0
     xor_scale: float = 3.0
-    xor_seeds: int = 300
+    xor_seeds: int = 150
     data: str = "mnist5k"
     pooled_images: int = 200
     pooled_hidden: tuple[int, ...] = (8,)

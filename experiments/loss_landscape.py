@@ -72,14 +72,14 @@ class Config:
     samples: int | None = None
 
 
-def descend(config, problem, learning_rate):
+def descend(config, problem, rule):
     """One descent with snapshots, the first of them its start."""
     streams = gd.streams(0, seed=config.seed)
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     every = max(1, steps // config.snapshots)
     return gd.descend(
         problem,
-        optax.sgd(learning_rate),
+        rule,
         problem.init(streams.init),
         steps,
         key=streams.order,
@@ -90,20 +90,22 @@ def descend(config, problem, learning_rate):
 
 
 def look(
-    config: Config, problem, learning_rate: float, *, planes: bool = True
+    config: Config, problem, rule: optax.GradientTransformation, *, planes: bool = True
 ) -> dict[str, xr.Dataset]:
     """One descent, and its end on lines and planes."""
-    run = descend(config, problem, learning_rate)
+    run = descend(config, problem, rule)
     way = geometry.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
     ).assign_attrs(
-        learning_rate=learning_rate,
         outcome=run.outcome,
         test_accuracy=float(run.measures["test_accuracy"][-1]),
         seed=config.seed,
     )
     side = np.linspace(-config.reach, config.reach, config.points)
+    step = config.reach / 150
     along = np.linspace(-config.reach, config.reach, 301)
+    if not planes:  # what the numbers need, and no more
+        along = np.array([-RISE_AT, -step, 0, step, RISE_AT])
     found = {"way": way}
     key = jax.random.key(config.direction_seed)
     for view in VIEWS:
@@ -119,19 +121,23 @@ def look(
 def run(config: Config) -> xr.DataTree:
     """All three descents, a branch each; and the numbers of all starts, in the branch "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
-    rates = dict(zip(BRANCHES, config.learning_rates, strict=True))
+    # One rule for all starts: one program.
+    rules = {
+        branch: (rate, optax.sgd(rate))
+        for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)
+    }
     parts = {
-        f"{branch}/{name}": seen
-        for branch, rate in rates.items()
-        for name, seen in look(config, problem, rate).items()
+        f"{branch}/{name}": seen.assign_attrs(learning_rate=rate)
+        for branch, (rate, rule) in rules.items()
+        for name, seen in look(config, problem, rule).items()
     }
     coarse = replace(config, points=5)
     rows = [
         [
-            told(look(replace(coarse, seed=seed), problem, rate, planes=False))
+            told(look(replace(coarse, seed=seed), problem, rule, planes=False))
             for seed in range(config.seeds)
         ]
-        for rate in rates.values()
+        for _, rule in rules.values()
     ]
     seeds = xr.Dataset(
         {
@@ -153,7 +159,8 @@ def curvature(line) -> float:
     """Second difference of the cost at the middle of a line."""
     cost, a = line.cost.values.astype(float), line.a.values
     middle = len(a) // 2
-    return float((cost[middle + 1] + cost[middle - 1] - 2 * cost[middle]) / (a[1] - a[0]) ** 2)
+    step = a[middle + 1] - a[middle]
+    return float((cost[middle + 1] + cost[middle - 1] - 2 * cost[middle]) / step**2)
 
 
 def told(parts: dict[str, xr.Dataset]) -> dict[str, float]:

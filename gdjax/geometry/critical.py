@@ -25,44 +25,103 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key, PyTree, ScalarLike
 
-from gdjax.geometry import jacobi, krylov
+from gdjax.geometry import bends
+from gdjax.geometry.bends import Bends
 from gdjax.geometry.certificates import Certificate, Kind, name
 from gdjax.geometry.floors import follow
 from gdjax.geometry.higher_orders import Derivatives, derivatives, largest_third, reduced
-from gdjax.geometry.products import dense, raveled
-from gdjax.geometry.spectrum import ROUNDING
+from gdjax.geometry.products import raveled
 from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Problem, as_problem
 
 __all__ = ["Certificate", "Kind", "classify", "name"]
 
 DENSE = 2048  # parameters up to which the whole Hessian is decomposed: every sign is looked at
-ENDS = 3  # eigenvalues looked at from each end above
 LEVEL = 4  # random directions among those that do not bend
 FAR = (0.01, 0.1, 1.0)  # how far away it is looked whether a coordinate is dead
 MEASURED = 4  # what was measured once of a rounding error may be so many times as large
 FINE = 1e-12  # relative to the steepest curvature, a floor's must be seen to be less
+NEAR = 0.5  # Newton and Kantorovich's bound
 DOMINANT = 4  # a third or fourth order must be so much larger than what could imitate it
 
 
-class _Bends(NamedTuple):
-    """Eigenpairs on the live coordinates, each with how exact it is, and what they say of H^+.
+class _Slope(NamedTuple):
+    """The gradient at a point, and how exact it is.
 
     Args:
-        values: eigenvalues; those that are not `known` mean nothing.
-        vectors: one a column.
-        radius: the eigenvalue lies within it.
-        known: whether the pair is one.
-        inverse: `v -> H^+ v` on the directions whose sign is known.
-        hidden: whether there are eigenvalues, not looked at, that may have another sign.
+        cost: at the point.
+        g: gradient.
+        size: its norm.
+        near: the point with other last digits, twice.
+        changes: of the gradient there.
+        rounding: of the gradient.
+        live: coordinates that the cost depends on.
+        jumps: whether it changes too much in the last digits to be one of a smooth cost.
     """
 
-    values: Float[Array, " m"]
-    vectors: Float[Array, "n m"]
-    radius: Float[Array, " m"]
-    known: Bool[Array, " m"]
-    inverse: Callable
-    hidden: Bool[Array, ""]
+    cost: Float[Array, ""]
+    g: Float[Array, " n"]
+    size: Float[Array, ""]
+    near: Float[Array, "2 n"]
+    changes: Float[Array, "2 n"]
+    rounding: Float[Array, ""]
+    live: Bool[Array, " n"]
+    jumps: Bool[Array, ""]
+
+
+class _Beside(NamedTuple):
+    """Whether a critical point is near by, as far as the directions that bend are concerned.
+
+    Args:
+        kantorovich: L |H^+ g| / |eigenvalue nearest to zero|.
+        distance: to that point, at most.
+        level: unit directions that do not bend, and those among them along which the third
+            derivative is largest.
+        third: largest third derivative along the latter.
+    """
+
+    kantorovich: Float[Array, ""]
+    distance: Float[Array, ""]
+    level: Float[Array, "directions n"]
+    third: Float[Array, ""]
+
+
+class _Beyond(NamedTuple):
+    """What the third and fourth order say along directions that do not bend, and whether there is
+    a floor; signs are those of a cost that bends up elsewhere.
+
+    Args:
+        sign: -1 where the others bend down.
+        still: whether the slope along these directions is gone.
+        cubic: largest third derivative.
+        cubic_rounding: how exact it is.
+        third_speaks: whether it is larger than what could imitate it.
+        quartic: smallest reduced fourth derivative.
+        quartic_rounding: how exact it is.
+        rises: whether it is above 0 along one.
+        falls: whether it is below 0 along one.
+        settled: whether the second order has decided all that it can.
+        may_be_floor: whether nothing speaks against a floor.
+        floor_length: how far it was followed.
+    """
+
+    sign: Float[Array, ""]
+    still: Bool[Array, ""]
+    cubic: Float[Array, ""]
+    cubic_rounding: Float[Array, ""]
+    third_speaks: Bool[Array, ""]
+    quartic: Float[Array, ""]
+    quartic_rounding: Float[Array, ""]
+    rises: Bool[Array, ""]
+    falls: Bool[Array, ""]
+    settled: Bool[Array, ""]
+    may_be_floor: Bool[Array, ""]
+    floor_length: Float[Array, ""]
+
+    @property
+    def third_is_silent(self) -> Bool[Array, ""]:
+        """Whether third derivatives cannot be told from 0."""
+        return self.cubic <= self.cubic_rounding
 
 
 def classify(
@@ -124,152 +183,164 @@ _compiled = jax.jit(_traced, static_argnames="restarts")
 
 
 def _certificate(at, w, key, gradient_tolerance, tolerance, restarts):
-    eps = jnp.finfo(w.dtype).eps
     # One draw: every one of its own takes longer to compile than all the rest.
     draw = jax.random.normal(key, (2 + len(FAR) + 2 + LEVEL, w.size), w.dtype)
     signs, away, probes, combined = jnp.split(draw, (2, 2 + len(FAR), 4 + len(FAR)))
+    slope = _slope(at, w, signs, away)
+    mask = slope.live.astype(w.dtype)
+    probes = mask[None] * probes
 
-    # Gradients here, at other last digits, and far away, where only dead coordinates have none.
+    # How the Hessian changes in the last digits.
+    products = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(
+        jnp.stack([w, slope.near[0]]), probes
+    )
+    shaken = MEASURED * jnp.max(jnp.linalg.norm(products[1] - products[0], axis=1))
+    product = partial(at.product, w)
+    if w.size <= DENSE:
+        bent = bends.every(product, mask, shaken)
+    else:
+        bent = bends.ends(product, mask, shaken, key=key, tolerance=tolerance, restarts=restarts)
+    beside = _beside(at, w, slope, bent, mask, probes[0], combined)
+    lean = bent.inverse(shaken * probes[1]) / w.size**0.5
+    lean = lean / jnp.maximum(1, 1e3 * jnp.linalg.norm(lean))
+    beyond = _beyond(at, w, slope, bent, beside, lean)
+
+    stationary = jnp.maximum(gradient_tolerance, slope.rounding)
+    finite = jnp.all(
+        jnp.isfinite(jnp.stack([slope.size, bent.norm, shaken, slope.cost.astype(w.dtype)]))
+    )
+    kind = _kind(slope, bent, beside, beyond, stationary, finite)
+    lowest = jnp.argmin(jnp.where(bent.known, bent.values, jnp.inf))
+    highest = jnp.argmax(jnp.where(bent.known, bent.values, -jnp.inf))
+    seen = jnp.any(slope.live) & finite
+    not_bent = bent.nullity > 0
+    return Certificate(
+        kind=kind,
+        cost=slope.cost,
+        gradient_norm=slope.size,
+        gradient_tolerance=stationary,
+        smallest=jnp.where(seen, bent.values[lowest], jnp.nan),
+        largest=jnp.where(seen, bent.values[highest], jnp.nan),
+        smallest_residual=jnp.where(seen, bent.radius[lowest], jnp.nan),
+        largest_residual=jnp.where(seen, bent.radius[highest], jnp.nan),
+        resolution=jnp.max(jnp.where(bent.known, bent.radius, 0)),
+        negative=jnp.sum(bent.down).astype(jnp.int32),
+        nullity=bent.nullity.astype(jnp.int32),
+        dead=jnp.sum(~slope.live).astype(jnp.int32),
+        kantorovich=beside.kantorovich,
+        distance=beside.distance,
+        cubic=jnp.where(not_bent, beyond.cubic, jnp.nan),
+        cubic_resolution=jnp.where(not_bent, beyond.cubic_rounding, jnp.nan),
+        quartic=jnp.where(not_bent, beyond.sign * beyond.quartic, jnp.nan),
+        quartic_resolution=jnp.where(not_bent, beyond.quartic_rounding, jnp.nan),
+        floor_length=beyond.floor_length,
+    )
+
+
+def _slope(at: Derivatives, w, signs, away) -> _Slope:
+    """Gradients here, at other last digits, and far away, where only dead coordinates have none."""
+    eps = jnp.finfo(w.dtype).eps
     digit = eps * jnp.maximum(1, jnp.abs(w))
     near = w[None] + digit[None] * jnp.where(signs < 0, -1, 1)
     far = w[None] + jnp.array(FAR, w.dtype)[:, None] * away
     costs, gradients = jax.vmap(at.gradient)(jnp.concatenate([w[None], near, far]))
-    cost, g, changes = costs[0], gradients[0], gradients[1:3] - gradients[:1]
-    live = jnp.any(gradients != 0, axis=0)
-    mask = live.astype(w.dtype)
-    size = jnp.linalg.norm(g)
-    rounding = MEASURED * jnp.max(jnp.linalg.norm(changes, axis=1)) + eps * size
-    stationary = jnp.maximum(gradient_tolerance, rounding)
-
-    # How the Hessian changes in the last digits.
-    probes = mask[None] * probes
-    products = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(jnp.stack([w, near[0]]), probes)
-    shaken = MEASURED * jnp.max(jnp.linalg.norm(products[1] - products[0], axis=1))
-    bends = (_dense if w.size <= DENSE else _sparse)(
-        partial(at.product, w), mask, shaken, key, tolerance, restarts
+    changes = gradients[1:3] - gradients[:1]
+    size = jnp.linalg.norm(gradients[0])
+    # A smooth gradient changes by far more over 0.01 than in the last digits.
+    over = jnp.maximum(1e-3 * jnp.linalg.norm(gradients[3]), jnp.sqrt(eps))
+    return _Slope(
+        cost=costs[0],
+        g=gradients[0],
+        size=size,
+        near=near,
+        changes=changes,
+        rounding=MEASURED * jnp.max(jnp.linalg.norm(changes, axis=1)) + eps * size,
+        live=jnp.any(gradients != 0, axis=0),
+        jumps=jnp.linalg.norm(changes[0]) > over,
     )
-    values, radius, known = bends.values, bends.radius, bends.known
-    up, down = known & (values > radius), known & (values < -radius)
-    level = known & ~up & ~down
-    any_up, any_down, nullity = jnp.any(up), jnp.any(down), jnp.sum(level)
-    both = any_up & any_down
-    norm = jnp.max(jnp.where(known, jnp.abs(values), 0))
 
-    # Is there a critical point near by, as far as the directions that bend are concerned?
-    step = -bends.inverse(g)
+
+def _beside(at: Derivatives, w, slope: _Slope, bent: Bends, mask, probe, combined) -> _Beside:
+    """Newton's step and, from third derivatives, whether it arrives.
+
+    Third derivatives are sought in all directions, here and where the step leads, and in those that
+    do not bend: one program for all, which takes long to compile.
+    """
+    step = -bent.inverse(slope.g)
     length = jnp.linalg.norm(step)
-    length += MEASURED * jnp.max(jnp.linalg.norm(jax.vmap(bends.inverse)(changes), axis=1))
-    least = jnp.min(jnp.where(up | down, jnp.abs(values) - radius, jnp.inf))
-    flattest = bends.vectors[:, jnp.argmin(jnp.where(up | down, jnp.abs(values), jnp.inf))]
-
-    # Third derivatives: in all directions here and where Newton's step leads, and in level ones.
-    basis = jnp.where(level[None], bends.vectors, 0)
+    length += MEASURED * jnp.max(jnp.linalg.norm(jax.vmap(bent.inverse)(slope.changes), axis=1))
+    basis = bent.basis
     combined = combined @ basis @ basis.T
-    directions = combined / jnp.maximum(jnp.linalg.norm(combined, axis=1, keepdims=True), 1e-30)
-    starts = jnp.stack([step, flattest, mask * probes[0]])
-    everywhere = jnp.concatenate([jnp.stack([w] * 3 + [w + step] * 3), jnp.stack([w] * LEVEL)])
+    level = combined / jnp.maximum(jnp.linalg.norm(combined, axis=1, keepdims=True), 1e-30)
+    starts = jnp.stack([step, bent.flattest, probe])
+    points = jnp.concatenate([jnp.stack([w] * 3 + [w + step] * 3), jnp.stack([w] * LEVEL)])
     among = (jnp.arange(6 + LEVEL) >= 6)[:, None]
     thirds, turned = largest_third(
         at,
-        everywhere,
-        jnp.concatenate([starts, starts, directions]),
+        points,
+        jnp.concatenate([starts, starts, level]),
         lambda vectors: jnp.where(among, vectors @ basis @ basis.T, vectors * mask[None]),
     )
     changing = jnp.max(thirds[:6])
-    kantorovich = jnp.where(any_up | any_down, changing * length / least, 0)
-    near_by = kantorovich < 0.5
+    signed = jnp.any(bent.up | bent.down)
+    kantorovich = jnp.where(signed, changing * length / bent.least, 0)
     root = jnp.sqrt(jnp.maximum(1 - 2 * kantorovich, 0))
-    distance = jnp.where(near_by, 2 * length / (1 + root), jnp.inf)
+    return _Beside(
+        kantorovich=kantorovich,
+        distance=jnp.where(kantorovich < NEAR, 2 * length / (1 + root), jnp.inf),
+        level=jnp.concatenate([level, turned[6:]]),
+        third=jnp.max(thirds[6:]),
+    )
 
-    # Where no second order speaks: a slope along level directions must be gone first.
+
+def _beyond(at: Derivatives, w, slope: _Slope, bent: Bends, beside: _Beside, lean) -> _Beyond:
+    """Where no second order speaks: a slope along level directions must be gone first."""
+    eps = jnp.finfo(w.dtype).eps
+    any_up, any_down = jnp.any(bent.up), jnp.any(bent.down)
+    basis = bent.basis
+
     def among_level(v):
         return jnp.linalg.norm(basis.T @ v)
 
-    slope_rounding = MEASURED * jnp.max(jax.vmap(among_level)(changes)) + eps * (rounding + size)
-    still = among_level(g) <= 2 * slope_rounding
+    rounding = MEASURED * jnp.max(jax.vmap(among_level)(slope.changes))
+    rounding += eps * (slope.rounding + slope.size)
+    still = among_level(slope.g) <= 2 * rounding
     sign = jnp.where(any_down & ~any_up, -1, 1).astype(w.dtype)
-    lean = bends.inverse(shaken * probes[1]) / w.size**0.5
-    lean = lean / jnp.maximum(1, 1e3 * jnp.linalg.norm(lean))
-    orders = _orders(at, w, near[1], jnp.concatenate([directions, turned[6:]]), lean, bends, sign)
-    cubics, quartics, cubic_rounding, quartic_rounding = orders
-    cubic = jnp.maximum(jnp.max(jnp.abs(cubics)), jnp.max(thirds[6:]))
-    cubic_rounding += 64 * eps * cubic
-    imitated = jnp.max(jnp.where(level, radius + jnp.abs(values), 0))
-    steepest = jnp.max(jnp.abs(quartics))
-    imitation = jnp.maximum(
-        jnp.sqrt(2 * imitated * steepest), jnp.cbrt(6 * slope_rounding * steepest**2)
+    cubics, quartics, cubic_rounding, quartic_rounding = _orders(
+        at, w, slope.near[1], beside.level, lean, bent, sign
     )
-    third_speaks = cubic > DOMINANT * jnp.maximum(cubic_rounding, imitation)
-    third_is_silent = cubic <= cubic_rounding
+    cubic = jnp.maximum(jnp.max(jnp.abs(cubics)), beside.third)
+    cubic_rounding += 64 * eps * cubic
+    # What a quartic looks like a little beside its point.
+    unsigned = jnp.max(jnp.where(bent.level, bent.radius + jnp.abs(bent.values), 0))
+    steepest = jnp.max(jnp.abs(quartics))
+    imitation = jnp.maximum(jnp.sqrt(2 * unsigned * steepest), jnp.cbrt(6 * rounding * steepest**2))
     rises, falls = jnp.any(quartics > quartic_rounding), jnp.any(quartics < -quartic_rounding)
-    fourth_is_silent = ~rises & ~falls
-    one = (nullity == 1) & ~bends.hidden
-    settled = (nullity > 0) & ~both & still & near_by
-    may_be_floor = settled & third_is_silent & fourth_is_silent & (sign > 0) & ~bends.hidden
-    floor_length = jnp.zeros_like(cost)
+    settled = (bent.nullity > 0) & ~(any_up & any_down) & still & (beside.kantorovich < NEAR)
+    silent = (cubic <= cubic_rounding) & ~rises & ~falls
+    may_be_floor = settled & silent & (sign > 0) & ~bent.hidden
+    floor_length = jnp.zeros_like(slope.cost)
     if eps < FINE:  # in float32 a floor and a bowl of condition 1e8 are the same
-        both_ways = jnp.concatenate([directions[:2], -directions[:2]])
-        floor_length = jnp.min(
-            jax.vmap(lambda t: follow(at, w, cost, g, t, scale=norm, wanted=may_be_floor))(
-                both_ways
-            )
-        )
-
-    finite = jnp.isfinite(size) & jnp.isfinite(norm) & jnp.isfinite(shaken) & jnp.isfinite(cost)
-    nothing = ~jnp.any(live)
-    # A smooth gradient changes by far more over 0.01 than in the last digits.
-    beside = jnp.linalg.norm(gradients[3])
-    jumps = jnp.linalg.norm(changes[0]) > jnp.maximum(1e-3 * beside, jnp.sqrt(eps))
-    all_signs = (nullity == 0) & ~bends.hidden & near_by
-    cases = [
-        (~finite, Kind.UNDECIDED),
-        (nothing, Kind.FLAT),
-        (jumps, Kind.NO_DERIVATIVE),
-        (size > stationary, Kind.NOT_STATIONARY),
-        (both & ((near_by & still) | (size <= rounding)), Kind.SADDLE),
-        (both, Kind.UNDECIDED),
-        (all_signs & any_up, Kind.STRICT_MINIMUM),
-        (all_signs & any_down, Kind.STRICT_MAXIMUM),
-        (~settled, Kind.UNDECIDED),
-        (third_speaks, Kind.DEGENERATE_SADDLE),
-        (~third_is_silent, Kind.UNDECIDED),
-        (falls & (any_up | any_down | rises), Kind.DEGENERATE_SADDLE),
-        (one & rises & (sign > 0), Kind.DEGENERATE_MINIMUM),
-        (one & (rises | falls), Kind.DEGENERATE_MAXIMUM),
-        (may_be_floor & (floor_length >= 1), Kind.FLOOR),
-    ]
-    conditions, kinds = zip(*cases, strict=True)
-    lowest, highest = (f(jnp.where(known, values, -s * jnp.inf)) for f, s in _ENDS)
-    seen = ~nothing & finite
-    return Certificate(
-        kind=jnp.select(conditions, [int(kind) for kind in kinds], int(Kind.UNDECIDED)).astype(
-            jnp.int32
-        ),
-        cost=cost,
-        gradient_norm=size,
-        gradient_tolerance=stationary,
-        smallest=jnp.where(seen, values[lowest], jnp.nan),
-        largest=jnp.where(seen, values[highest], jnp.nan),
-        smallest_residual=jnp.where(seen, radius[lowest], jnp.nan),
-        largest_residual=jnp.where(seen, radius[highest], jnp.nan),
-        resolution=jnp.max(jnp.where(known, radius, 0)),
-        negative=jnp.sum(down).astype(jnp.int32),
-        nullity=nullity.astype(jnp.int32),
-        dead=jnp.sum(~live).astype(jnp.int32),
-        kantorovich=kantorovich,
-        distance=distance,
-        cubic=jnp.where(nullity > 0, cubic, jnp.nan),
-        cubic_resolution=jnp.where(nullity > 0, cubic_rounding, jnp.nan),
-        quartic=jnp.where(nullity > 0, sign * jnp.min(quartics), jnp.nan),
-        quartic_resolution=jnp.where(nullity > 0, quartic_rounding, jnp.nan),
+        along = jnp.concatenate([beside.level[:2], -beside.level[:2]])
+        followed = partial(follow, at, w, slope.cost, slope.g, scale=bent.norm, wanted=may_be_floor)
+        floor_length = jnp.min(jax.vmap(followed)(along))
+    return _Beyond(
+        sign=sign,
+        still=still,
+        cubic=cubic,
+        cubic_rounding=cubic_rounding,
+        third_speaks=cubic > DOMINANT * jnp.maximum(cubic_rounding, imitation),
+        quartic=jnp.min(quartics),
+        quartic_rounding=quartic_rounding,
+        rises=rises,
+        falls=falls,
+        settled=settled,
+        may_be_floor=may_be_floor,
         floor_length=floor_length,
     )
 
 
-_ENDS = ((jnp.argmin, -1), (jnp.argmax, 1))
-
-
-def _orders(at: Derivatives, w, near, directions, lean, bends, sign):
+def _orders(at: Derivatives, w, near, directions, lean, bent: Bends, sign):
     """Third and reduced fourth derivatives along directions, and how exact they are.
 
     They are taken again with other last digits and with directions as inexact as they are.
@@ -277,7 +348,7 @@ def _orders(at: Derivatives, w, near, directions, lean, bends, sign):
     eps = jnp.finfo(w.dtype).eps
 
     def orders(point, direction):
-        third, fourth, terms = reduced(at, point, direction, bends.inverse)
+        third, fourth, terms = reduced(at, point, direction, bent.inverse)
         return sign * third, sign * fourth, terms
 
     leaning = directions + lean[None] * jnp.linalg.norm(directions, axis=1, keepdims=True)
@@ -289,58 +360,32 @@ def _orders(at: Derivatives, w, near, directions, lean, bends, sign):
     return third[0], fourth[0], third_error, fourth_error + 64 * eps * jnp.max(terms)
 
 
-def _dense(product, mask, shaken, key, tolerance, restarts):
-    """All eigenpairs, those of dead coordinates left out."""
-    eps = jnp.finfo(mask.dtype).eps
-    matrix = dense(product, mask) * (mask[:, None] * mask[None])
-    finite = jnp.all(jnp.isfinite(matrix))
-    safe = jnp.where(finite, matrix, 0)
-    # Dead coordinates go above all others, where they are counted off.
-    above = 1 + 4 * jnp.linalg.norm(safe)
-    with jax.default_matmul_precision("highest"):
-        values, vectors = jacobi.eigh(safe + jnp.diag(above * (1 - mask)))
-        known = jnp.arange(mask.size) < jnp.sum(mask)
-        rest = jnp.linalg.norm(safe @ vectors - values[None] * vectors, axis=0)
-    vectors = jnp.where(known[None], vectors, 0)
-    norm = jnp.max(jnp.where(known, jnp.abs(values), 0))
-    radius = rest + max(ROUNDING, mask.size**0.5) * eps * norm + shaken
-    signed = known & (jnp.abs(values) > radius)
-    inverted = jnp.where(signed, 1 / jnp.where(signed, values, 1), 0)
-
-    def inverse(v):
-        with jax.default_matmul_precision("highest"):
-            return vectors @ (inverted * (vectors.T @ v))
-
-    values = jnp.where(finite, values, jnp.nan)
-    return _Bends(values, vectors, radius, known, inverse, jnp.array(False))
-
-
-def _sparse(product, mask, shaken, key, tolerance, restarts):
-    """Eigenpairs at both ends, from products."""
-    found = krylov.extremes(
-        product, mask, key, largest=ENDS, smallest=ENDS, tolerance=tolerance, restarts=restarts
-    )
-    eps = jnp.finfo(mask.dtype).eps
-    radius = found.residuals + ROUNDING * eps * found.norm + shaken
-    # With fewer live coordinates than basis vectors, some of those are not in their space.
-    enough = jnp.sum(mask) >= krylov.sizes(ENDS, ENDS).basis
-    radius = jnp.where(enough, radius, jnp.inf)
-    signs = jnp.where(jnp.abs(found.values) > radius, jnp.sign(found.values), 0)
-    # Values fall: the third is the last looked at from above, the fourth from below.
-    same = (signs[ENDS - 1] == signs[ENDS]) & (signs[ENDS] != 0)
-    sign = jnp.where(signs[ENDS - 1] == 0, signs[ENDS], signs[ENDS - 1])
-    sign = jnp.where(sign == 0, 1, sign)
-    level = jnp.where((signs == 0)[None], found.vectors, 0)
-
-    def across(v):
-        return mask * (v - level @ (level.T @ v))
-
-    def inverse(v):
-        with jax.default_matmul_precision("highest"):
-            solved, _ = jax.scipy.sparse.linalg.cg(
-                lambda v: sign * across(product(across(v))), sign * across(v), tol=1e-6, maxiter=300
-            )
-        return solved
-
-    known = jnp.ones(found.values.shape, bool)
-    return _Bends(found.values, found.vectors, radius, known, inverse, ~same)
+def _kind(slope: _Slope, bent: Bends, beside: _Beside, beyond: _Beyond, stationary, finite):
+    """The first of the kinds whose evidence holds."""
+    any_up, any_down = jnp.any(bent.up), jnp.any(bent.down)
+    both = any_up & any_down
+    near_by = beside.kantorovich < NEAR
+    saddle = (near_by & beyond.still) | (slope.size <= slope.rounding)
+    all_signs = (bent.nullity == 0) & ~bent.hidden & near_by
+    one = (bent.nullity == 1) & ~bent.hidden
+    rises, falls = beyond.rises, beyond.falls
+    cases = [
+        (~finite, Kind.UNDECIDED),
+        (~jnp.any(slope.live), Kind.FLAT),
+        (slope.jumps, Kind.NO_DERIVATIVE),
+        (slope.size > stationary, Kind.NOT_STATIONARY),
+        (both & saddle, Kind.SADDLE),
+        (both, Kind.UNDECIDED),
+        (all_signs & any_up, Kind.STRICT_MINIMUM),
+        (all_signs & any_down, Kind.STRICT_MAXIMUM),
+        (~beyond.settled, Kind.UNDECIDED),
+        (beyond.third_speaks, Kind.DEGENERATE_SADDLE),
+        (~beyond.third_is_silent, Kind.UNDECIDED),
+        (falls & (any_up | any_down | rises), Kind.DEGENERATE_SADDLE),
+        (one & rises & (beyond.sign > 0), Kind.DEGENERATE_MINIMUM),
+        (one & (rises | falls), Kind.DEGENERATE_MAXIMUM),
+        (beyond.may_be_floor & (beyond.floor_length >= 1), Kind.FLOOR),
+    ]
+    conditions, kinds = zip(*cases, strict=True)
+    found = jnp.select(conditions, [int(kind) for kind in kinds], int(Kind.UNDECIDED))
+    return found.astype(jnp.int32)

@@ -23,53 +23,25 @@ counted for themselves, in a dimension of their own: those that a path of equal 
 (`joined`). No number about minima holds any of them.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
 from gdjax.errors import InputError
-from gdjax.minima import counting
 from gdjax.minima.ends import GRADIENT_TOLERANCE, POINTS, STEPS, TOLERANCE, End, certify
-from gdjax.minima.grouping import Groups, counts, groups, in_the_plane
+from gdjax.minima.grouping import groups
 from gdjax.minima.joined import floors
-from gdjax.minima.pairs import Barriers, barriers
+from gdjax.minima.pairs import barriers
 from gdjax.minima.symmetry import canonical, coordinates
+from gdjax.minima.table import Floors, Minima, dataset
 from gdjax.problems.problem import Problem
-from gdjax.sweeps.arrays import named_leaves
 
-TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # at which groups are counted, too
 COMPARED = 64  # minima between which paths are looked at: the lowest
 PROBE = 1000  # samples on which outputs are compared
-
-
-class Minima(NamedTuple):
-    """Certified minima in groups, lowest cost first.
-
-    Args:
-        label: for each run the number of its minimum, -1 for runs that ended in none.
-        first: for each minimum the run that stands for it: the one with the smallest gradient.
-        groups: as found from all runs that ended in a minimum; None without any.
-    """
-
-    label: Int[np.ndarray, " runs"]
-    first: Int[np.ndarray, " minima"]
-    groups: Groups | None
-
-
-class Floors(NamedTuple):
-    """Certified floors, lowest cost first.
-
-    Args:
-        label: for each run the number of its floor, -1 for runs that ended on none.
-        first: for each floor the run that stands for it: the one with the smallest gradient.
-    """
-
-    label: Int[np.ndarray, " runs"]
-    first: Int[np.ndarray, " floors"]
 
 
 def census(
@@ -120,7 +92,7 @@ def census(
         InputError: as for `certify`; a cost that changes when hidden neurons are written down in
             another way.
     """
-    key_door, key_ends, key_pairs = jax.random.split(key, 3)
+    key_door, key_ends, key_pairs, key_floors = jax.random.split(key, 4)
     _check_symmetric(problem, key_door)
     ends = certify(
         problem,
@@ -139,7 +111,7 @@ def census(
             if len(merged.first) < len(found.first):
                 found = merged
                 between = _between(problem, canon, found, key_pairs)
-        level = _floors(problem, ends, canon)
+        level = _floors(problem, ends, canon, key_floors)
         one = jax.tree.map(lambda leaf: leaf[found.first], ends.params)
         measured = _measures(problem, one, len(found.first))
         stand = np.concatenate([found.first, level.first])
@@ -150,17 +122,17 @@ def census(
         "gradient_tolerance": gradient_tolerance,
         "compared": "coordinates of the canonical form" if problem.network else "parameters",
     }
-    return _dataset(
+    return dataset(
         ends, found, level, between, one, measured, outputs, output_tolerance
     ).assign_attrs(attributes)
 
 
-def kinds(dataset: Any) -> dict[str, int]:
+def kinds(found: Any) -> dict[str, int]:
     """How many runs of a census ended at each kind of point; kinds without any are left out."""
     return {
-        end.label: int(np.sum(dataset["kind"].values == end))
+        end.label: int(np.sum(found["kind"].values == end))
         for end in End
-        if np.any(dataset["kind"].values == end)
+        if np.any(found["kind"].values == end)
     }
 
 
@@ -218,13 +190,13 @@ def _minima(ends, points, tolerance):
     return Minima(*_numbered(ends, runs, found.label), found)
 
 
-def _floors(problem, ends, canon):
+def _floors(problem, ends, canon, key):
     """Certified floors, those that a path joins as one."""
     runs = np.flatnonzero(ends.kind == End.FLOOR)
     if not len(runs):
         return Floors(np.full(len(ends.kind), -1), np.zeros(0, int))
     points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canon)
-    label = floors(problem, points, ends.cost[runs], sharpness=ends.largest[runs])
+    label = floors(problem, points, ends.cost[runs], sharpness=ends.largest[runs], key=key)
     return Floors(*_numbered(ends, runs, label))
 
 
@@ -285,153 +257,3 @@ def _outputs(problem, params, count):
         for i in range(count)
     ]
     return np.stack(rows) / np.sqrt(rows[0].size)
-
-
-def _dataset(ends, found, level, between, params, measured, outputs, output_tolerance):
-    import xarray as xr
-
-    first, runs = found.first, len(ends.kind)
-    count = np.bincount(found.label[found.label >= 0], minlength=len(first))
-    none = np.zeros(0)
-    share = counting.shares(count, runs) if len(first) else counting.Shares(none, none, none)
-    same = groups(outputs, output_tolerance) if outputs is not None else None
-    floor_count = np.bincount(level.label[level.label >= 0], minlength=len(level.first))
-    floor_share = (
-        counting.shares(floor_count, runs)
-        if len(level.first)
-        else counting.Shares(none, none, none)
-    )
-    heights = found.groups.heights if found.groups is not None else none
-    joined = counts(heights, TOLERANCES) if found.groups is not None else 0 * TOLERANCES
-    data = {
-        "kind": ("run", ends.kind.astype(np.int8), _codes("kind of point", End)),
-        "minimum_of": ("run", found.label.astype(np.int32), _named("number of its minimum, or -1")),
-        "cost_before": ("run", ends.cost_before, _named("cost where the run stopped")),
-        "cost": ("run", ends.cost, _named("cost after polishing")),
-        "gradient_norm_before": (
-            "run",
-            ends.gradient_norm_before,
-            _named("norm of the gradient where the run stopped"),
-        ),
-        "gradient_norm": ("run", ends.gradient_norm, _named("the same after polishing")),
-        "moved": ("run", ends.moved, _named("distance that polishing went")),
-        "slid": ("run", ends.slid, _named("distance that polishing goes on and on")),
-        "smallest": ("run", ends.smallest, _named("smallest eigenvalue of the Hessian")),
-        "largest": ("run", ends.largest, _named("largest eigenvalue of the Hessian")),
-        "nullity": ("run", ends.nullity, _named("eigenvalues without a sign")),
-        "resolution": ("run", ends.resolution, _named("eigenvalues within it have no sign")),
-        "kantorovich": ("run", ends.kantorovich, _named("below 1/2 a critical point is near by")),
-        "floor_length": ("run", ends.floor_length, _named("how far the cost stayed the same")),
-        "slope": ("run", ends.slope, _named("slope where the cost has no derivative")),
-        "dead": ("run", ends.dead, _named("parameters that change nothing")),
-        "count": ("minimum", count, _named("runs that ended there")),
-        "share": ("minimum", share.share, _named("share of the runs")),
-        "share_low": ("minimum", share.low, _named("lower end of the interval")),
-        "share_high": ("minimum", share.high, _named("upper end of the interval")),
-        "first": ("minimum", first, _named("run that stands for the minimum")),
-        "minimum_cost": ("minimum", ends.cost[first], _named("cost")),
-        "sharpness": ("minimum", ends.largest[first], _named("largest eigenvalue")),
-        "least_curvature": ("minimum", ends.smallest[first], _named("smallest eigenvalue")),
-        "minimum_nullity": ("minimum", ends.nullity[first], _named("eigenvalues that are zero")),
-        "width": ("minimum", _width(found), _named("largest distance between ends in the group")),
-        "floor_of": ("run", level.label.astype(np.int32), _named("number of its floor, or -1")),
-        "floor_count": ("floor", floor_count, _named("runs that ended on it")),
-        "floor_share": ("floor", floor_share.share, _named("share of the runs")),
-        "floor_share_low": ("floor", floor_share.low, _named("lower end of the interval")),
-        "floor_share_high": ("floor", floor_share.high, _named("upper end of the interval")),
-        "floor_first": ("floor", level.first, _named("run that stands for the floor")),
-        "floor_cost": ("floor", ends.cost[level.first], _named("cost")),
-        "floor_nullity": ("floor", ends.nullity[level.first], _named("dimension")),
-        "floor_sharpness": ("floor", ends.largest[level.first], _named("largest eigenvalue")),
-        "groups": ("tolerance", joined.astype(int), _named("number of minima")),
-        **_numbers(found, between, same),
-    }
-    for name, (values, long_name, units) in measured.items():
-        data[name] = ("minimum", values, {"long_name": long_name or name, "units": units})
-    if same is not None:
-        for dim, name, numbers in (
-            ("minimum", "same_outputs", same.label[: len(first)]),
-            ("floor", "floor_same_outputs", same.label[len(first) :]),
-        ):
-            data[name] = (dim, numbers, _named("number of the function computed"))
-        data["output_groups"] = (
-            "tolerance",
-            counts(same.heights, TOLERANCES),
-            _named("number of functions"),
-        )
-    if between is not None:
-        data |= _pairs(between)
-    for name, leaf in named_leaves("params", params).items():
-        inner = tuple(f"{name.removeprefix('params.')}[{i}]" for i in range(leaf.ndim - 1))
-        data[name] = (("minimum", *inner), leaf, _named(f"parameters: {name}"))
-    if len(first):
-        data |= {f"unseen_{k}": ((), v) for k, v in _unseen(count).items()}
-    if len(level.first):
-        data |= {f"unseen_floor_{k}": ((), v) for k, v in _unseen(floor_count).items()}
-    return xr.Dataset(
-        data, {"tolerance": ("tolerance", TOLERANCES, _named("tolerance of the groups"))}
-    )
-
-
-def _named(long_name):
-    return {"long_name": long_name, "units": "1"}
-
-
-def _codes(long_name, statuses):
-    return {
-        "long_name": long_name,
-        "flag_values": [int(status) for status in statuses],
-        "flag_meanings": " ".join(status.name.lower() for status in statuses),
-    }
-
-
-def _unseen(count):
-    return {k: float(v) for k, v in counting.unseen(count)._asdict().items()}
-
-
-def _width(found):
-    """Of each minimum's group; of several that were merged, the widest."""
-    if found.groups is None:
-        return np.zeros(0)
-    label = found.label[found.label >= 0]
-    widest = np.zeros(len(found.first))
-    np.maximum.at(widest, label, found.groups.width[found.groups.label])
-    return widest
-
-
-def _numbers(found, between, same):
-    """What the tolerance decides, as plain numbers."""
-    numbers = {}
-    if found.groups is not None:
-        gap = found.groups.gap
-        if between is not None and between.matched_distance is not None:
-            count = len(between.matched_distance)
-            gap = min(gap, float(np.min(between.matched_distance + np.diag([np.inf] * count))))
-        to = min(found.groups.stable_to, gap)
-        numbers = {
-            "gap": (gap, "smallest distance between two minima"),
-            "stable_from": (found.groups.stable_from, "least tolerance with as many groups"),
-            "stable_to": (to, "tolerance from which on there are fewer"),
-        }
-    if same is not None:
-        numbers["functions"] = (int(same.label.max()) + 1, "different functions computed")
-        numbers["output_gap"] = (same.gap, "smallest difference between two functions")
-    return {name: ((), value, _named(text)) for name, (value, text) in numbers.items()}
-
-
-def _pairs(between: Barriers) -> dict[str, Any]:
-    """Matrices between minima, and a map of the distances."""
-    distance = between.distance if between.matched_distance is None else between.matched_distance
-    position, shown = in_the_plane(distance)
-    found = {
-        "barrier": (between.barrier, "rise of the cost on the straight line"),
-        "matched_barrier": (between.matched_barrier, "the same after matching"),
-        "distance": (between.distance, "distance"),
-        "matched_distance": (between.matched_distance, "distance after matching"),
-    }
-    dims = ("compared", "compared_with")
-    return {
-        **{k: (dims, v, _named(text)) for k, (v, text) in found.items() if v is not None},
-        "position": (("compared", "plane"), position, _named("map of the distances")),
-        "position_share": ((), shown, _named("share of the distances that the map shows")),
-    }

@@ -160,13 +160,14 @@ def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
 # -- networks
 
 
-def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian():
-    """A saddle of the 100-16-16-10 network is planted by taking its slope away, in float64."""
-    cost, params, data = pooled_digits(dark=5)
-    params = jax.tree.map(lambda a: np.asarray(a[..., :], np.float64), params)
+def planted_saddle(cost, params, data):
+    """A certificate where the slope of a cost is taken away, and the dense Hessian's eigenvalues.
+
+    In float64; coordinates without any second derivative are left out of the Hessian.
+    """
+    params = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     H = dense_reference(cost, params, data)
     dead = np.all(H == 0, axis=0)
-    exact = np.linalg.eigvalsh(H[~dead][:, ~dead])
     with jax.enable_x64(True):
         params, data = jax.tree.map(jnp.asarray, (params, data))
         flat, _ = ravel_pytree(params)
@@ -175,10 +176,32 @@ def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian(
         def tilted(w, batch):
             return cost(w, batch) - slope @ (ravel_pytree(w)[0] - flat)
 
-        found = critical.classify(
-            gd.Problem(init=lambda key: params, cost=tilted, data=data), params, key=KEY
-        )
-    assert int(found.dead) == dead.sum() == 5 * 16
-    np.testing.assert_allclose(found.smallest, exact[0], atol=1e-9)
-    np.testing.assert_allclose(found.largest, exact[-1], atol=1e-9)
+        problem = gd.Problem(init=lambda key: params, cost=tilted, data=data)
+        found = critical.classify(problem, params, key=KEY)
+    return found, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
+
+
+def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian():
+    """Two of six inputs are always 0: 2 * 4 weights of a 6-4-2 network are dead."""
+    rng = np.random.default_rng(0)
+    network = gd.problems.Network((6, 4, 2), activation="tanh")
+    inputs = np.c_[rng.normal(size=(9, 4)), np.zeros((9, 2))]
+    data = (inputs, rng.normal(size=(9, 2)))
+
+    def cost(params, batch):
+        return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
+
+    found, dead, exact = planted_saddle(cost, network.init(KEY), data)
+    assert int(found.dead) == dead == 2 * 4
+    np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-12)
+    assert int(found.negative) == np.sum(exact < 0)
+    assert kinds(found) == ["saddle"]
+
+
+@pytest.mark.long
+def test_above_the_dense_limit_dead_coordinates_are_counted_too():
+    """The 100-16-16-10 network with five dark pixels, 2,058 parameters."""
+    found, dead, exact = planted_saddle(*pooled_digits(dark=5))
+    assert int(found.dead) == dead == 5 * 16
+    np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-9)
     assert kinds(found) == ["saddle"]

@@ -127,12 +127,13 @@ def judged(n, chosen, shifted, sides=None, certain=True):
 
 
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
-@pytest.mark.parametrize("n", [2, 12])
+@pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
 def test_in_float64_every_polynomial_is_named(n, shifted):
     with jax.enable_x64(True):
         judged(n, tuple(POLYNOMIALS), shifted)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
 def test_in_float32_no_polynomial_is_misnamed(shifted):
     judged(2, tuple(POLYNOMIALS), shifted, certain=False)
@@ -178,7 +179,9 @@ PRODUCTS = {
 LEVEL_MANY = ("two layers, fitted",)  # nullity 4: may stay undecided
 
 
-@pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize(
+    "x64", [True, pytest.param(False, marks=pytest.mark.long)], ids=["float64", "float32"]
+)
 def test_products_of_matrices_are_named(x64):
     """Layers that a cost does not have are dead. Every minimum of a deep linear network is global
     and on a floor, every other critical point a saddle (Kawaguchi 2016)."""
