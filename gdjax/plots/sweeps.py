@@ -19,8 +19,8 @@ OUTCOME_COLORS = {
 
 
 def quantiles(
-    values: Float[np.ndarray, "settings runs"], shares: Sequence[float] = (0.25, 0.5, 0.75)
-) -> Float[np.ndarray, "shares settings"]:
+    values: Float[np.ndarray, "settings runs *times"], shares: Sequence[float] = (0.25, 0.5, 0.75)
+) -> Float[np.ndarray, "shares settings *times"]:
     """Quantiles over runs that count +inf as what it is: worse than any number.
 
     The usual ones where they are finite: the median of eight runs is the mean of two values.
@@ -195,7 +195,7 @@ def curves_by_setting(
         positive = np.all(setting > 0) and len(setting) > 1
         norm = (LogNorm if positive else Normalize)(np.min(setting), np.max(setting))
         colors = colormaps[SEQUENTIAL]
-        medians = np.quantile(values, 0.5, axis=1, method="inverted_cdf")
+        medians = quantiles(values, (0.5,))[0]
         lowest = int(np.argmin(medians[:, -1]))
         for number, value in enumerate(setting):
             half = medians[number]

@@ -26,6 +26,7 @@ from gdjax.errors import InputError
 from gdjax.geometry.stability import sharpness
 from gdjax.keys import streams
 from gdjax.problems.problem import Problem
+from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.sweep import sweep
 
@@ -125,7 +126,7 @@ def advise(
         for name in ("diverged", "dead")
     )
     works = np.all(cost[..., -1] < cost[..., 0], axis=1) & (diverged == 0) & (dead == 0)
-    middle = _median(cost[..., -1])
+    middle = medians(cost[..., -1])[0]
     choice = int(np.argmin(np.where(works, middle, np.inf))) if works.any() else None
     along = _largest_along(runs.sharpness.values)
     bound_along = _bound(along[choice or 0])
@@ -167,17 +168,12 @@ def _at_start(problem, measure, seeds, root):
     return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, measure.data))
 
 
-def _median(values):
-    """Over the last axis; one of the values, so that infinity stays infinity."""
-    return np.quantile(values, 0.5, axis=-1, method="inverted_cdf")
-
-
 def _bound(sharpnesses):
     """2 over the median sharpness; NaN if none is known, infinite if it is not positive."""
     known = sharpnesses[np.isfinite(sharpnesses)]
     if not known.size:
         return float("nan")
-    middle = float(_median(known))
+    middle = median(known).value
     return 2 / middle if middle > 0 else float("inf")
 
 

@@ -48,6 +48,13 @@ def test_curves_are_medians_with_one_colour_a_setting():
     figure.canvas.draw()
 
 
+def test_a_curve_of_eight_runs_is_the_mean_of_the_two_in_the_middle_while_it_is_finite():
+    values = np.tile(np.arange(1.0, 9)[:, None], (1, 1, 2))
+    values[0, 4:, 1] = np.inf  # in the end half of them diverge
+    axes = sweeps.curves_by_setting(np.arange(2.0), np.array([0.1]), values).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [4.5, np.nan])
+
+
 def test_without_an_accuracy_and_with_costs_below_zero():
     figure = sweeps.ends_by_setting(RATES, None, COST - 1, OUTCOME, outcomes=NAMES)
     top, bottom = figure.axes
