@@ -149,8 +149,9 @@ def trained_sets(networks: Mapping[str, Trained]) -> Figure:
             axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
             axes.set_xlabel("learning rate")
             axes.set_yticks(seeds)
-            axes.legend(loc="upper right")
         panels[0].set_ylabel("starting point")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -50,7 +50,7 @@ def test_sets_and_their_borders():
     trains = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
     failure, last = learning_rates.borders(np.arange(1.0, 6.0), trains)
     assert (failure.tolist(), last.tolist()) == ([1, 4], [4, 3])
-    assert learning_rates.stretches(trains).tolist() == [2, 1]
+    assert learning_rates.alternates(trains).tolist() == [True, False]
     failure, last = learning_rates.borders(np.array([1.0, 2.0]), np.array([[1, 0], [1, 0]], bool))
     np.testing.assert_array_equal(failure, [np.nan, 1])
     np.testing.assert_array_equal(last, [2, np.nan])
