@@ -74,7 +74,7 @@ class Config:
     """
 
     rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
-    steps: int = 60_000
+    steps: int = 40_000
     heavy_rates: tuple[float, ...] = (0.03, 0.04, 0.05, 0.06)
     nesterov_rates: tuple[float, ...] = (0.01, 0.015, 0.02, 0.03)
     momentum: float = 0.9
