@@ -66,7 +66,7 @@ class Config:
         key: of probes and matchings.
     """
 
-    seeds: int = 40
+    seeds: int = 32
     hidden: tuple[int, ...] = (2,)
     xor_decay: tuple[float, ...] = (0.0, 1e-4)
     xor_steps: int = 5_000
@@ -74,7 +74,7 @@ class Config:
     xor_scale: float = 3.0
     xor_seeds: int = 150
     data: str = "mnist5k"
-    pooled_images: int = 200
+    pooled_images: int = 0
     pooled_hidden: tuple[int, ...] = (8,)
     images: int = 100
     widths: tuple[int, ...] = (16, 16)
@@ -82,7 +82,7 @@ class Config:
     steps: int = 5000
     learning_rate: float = 3.0
     momentum: float = 0.9
-    polishing: int = 200
+    polishing: int = 100
     key: int = 0
 
 

@@ -78,7 +78,8 @@ def floors(
         a, b = _nearest(params, costs, label)
         paths = joined(a, b)
     count = label.max(initial=-1) + 1
-    links = coo_array((paths, (label[a], label[b])), shape=(count, count))
+    a, b = label[a[paths]], label[b[paths]]
+    links = coo_array((np.ones(len(a)), (a, b)), shape=(count, count))
     return connected_components(links, directed=False)[1].astype(int)[label]
 
 

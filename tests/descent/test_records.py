@@ -33,10 +33,8 @@ def test_a_number_of_samples_that_there_are_not(count):
         check_records(PROBLEM, count, None)
 
 
-def test_without_data_there_is_nothing_to_choose_and_a_readout_is_called():
+def test_without_data_there_is_nothing_to_choose():
     with pytest.raises(InputError, match="the problem has no data; leave it out"):
         check_records(ALONE, 3, None)
-    with pytest.raises(InputError, match="readout = 3"):
-        check_records(PROBLEM, None, 3)
     check_records(PROBLEM, 20, lambda memory, params: params)
     check_records(ALONE, None, None)
