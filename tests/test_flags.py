@@ -1,13 +1,14 @@
 """Statuses in attributes, as the CF conventions want them."""
 
+import json
 from enum import IntEnum
 
-import numpy as np
-import xarray as xr
+import pytest
 
 from gdjax.descent.outcome import Outcome
 from gdjax.flags import flags
 from gdjax.geometry.certificates import Kind
+from gdjax.minima.ends import End
 
 
 class Odd(IntEnum):
@@ -21,16 +22,12 @@ def test_values_and_meanings_stand_in_one_order():
     assert flags(Odd) == {"flag_values": [7, -1], "flag_meanings": "up side_ways"}
 
 
-def test_what_is_written_says_what_every_number_means(tmp_path):
-    for statuses in (Outcome, Kind, Odd):
-        codes = np.array([int(s) for s in statuses], np.int8)
-        xr.Dataset({"status": ("run", codes, flags(statuses))}).to_zarr(
-            tmp_path / statuses.__name__, zarr_format=3, consolidated=False
-        )
-        read = xr.open_zarr(tmp_path / statuses.__name__, consolidated=False).status
-        meaning = dict(
-            zip(read.attrs["flag_values"], read.attrs["flag_meanings"].split(), strict=True)
-        )
-        assert [meaning[code] for code in read.values.tolist()] == [
-            status.name.lower() for status in statuses
-        ]
+@pytest.mark.parametrize("statuses", [Outcome, Kind, End, Odd], ids=lambda s: s.__name__)
+def test_every_number_finds_its_word(statuses):
+    found = flags(statuses)
+    words = dict(zip(found["flag_values"], found["flag_meanings"].split(), strict=True))
+    assert len(words) == len(statuses)
+    for status in statuses:
+        assert words[int(status)] == status.name.lower()
+    # Attributes are written as JSON: plain numbers, and no blank within a word.
+    assert json.loads(json.dumps(found)) == found
