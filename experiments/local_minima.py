@@ -8,7 +8,8 @@ polished in float64, certified, brought to one form and counted. Without weight 
 can fit its data has no minima that are points: zero error is a floor, or lies at infinity. With it
 minima are points, and counting them makes sense. Biases do not decay, so that all arrangements of
 the neurons cost the same; they start at random, too, since from zero a part of the minima is never
-reached. Floors are counted by the paths that join them, and beside the minima, never among them.
+reached. Floors are counted by the paths that join them, and beside the minima, never among them:
+at most so many, since a path may have been missed. How many functions they compute stands beside.
 
 The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer has no
 part outside what these images span, so the images are given in coordinates of their span
@@ -199,7 +200,7 @@ def numbers(tree: xr.DataTree) -> dict:
         told: dict[str, Any] = {
             f"runs_{kind.replace(' ', '_')}": count for kind, count in kinds(found).items()
         }
-        told["minima"], told["floors"] = found.sizes["minimum"], found.sizes["floor"]
+        told["minima"], told["floors_at_most"] = found.sizes["minimum"], found.sizes["floor"]
         for prefix in ("unseen", "unseen_floor"):
             if f"{prefix}_mass" in found:
                 names = ("mass", "mass_low", "mass_high", "number", "number_low")
@@ -228,6 +229,8 @@ def numbers(tree: xr.DataTree) -> dict:
                 "floor_runs": found.floor_count.values.tolist(),
                 "floor_nullity": found.floor_nullity.values.tolist(),
             }
+            if "floor_same_outputs" in found:
+                told["floor_functions"] = len(np.unique(found.floor_same_outputs))
         if "functions" in found:
             told["functions"] = int(found.functions)
         if found.sizes["minimum"] <= 6:
