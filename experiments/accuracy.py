@@ -299,9 +299,9 @@ def run(config: Config) -> xr.Dataset:
     problems, store = Problems(config), Path(config.store)
     rungs, more = ladder(config.epochs), tried(config.epochs)
     up = compared(problems, rungs, config, store / "ladder")
-    on_top = compared(problems, more, config, store / "tried")
-    prices = price(problems, rungs["distorted copies"])
     test = tested(problems, {"plain": rungs["plain"], "best": rungs["longer"]}, config)
+    prices = price(problems, rungs["distorted copies"])
+    on_top = compared(problems, more, config, store / "tried")
     return xr.merge(
         [
             up.rename({name: f"ladder_{name}" for name in (*up.variables,)}),
