@@ -364,6 +364,15 @@ def test_a_cost_that_its_symmetries_change_is_refused():
     )
     with pytest.raises(InputError, match="decay of biases"):
         census(biased, starts(biased, 2), key=KEY)
+
+
+@pytest.mark.long
+def test_without_a_network_its_symmetries_do_not_matter():
+    problem = xor()
+    biased = dataclasses.replace(
+        problem,
+        cost=lambda p, b: problem.cost(p, b) + 0.1 * sum(jnp.sum(layer.bias**2) for layer in p),
+    )
     plain = dataclasses.replace(biased, network=None)
     assert census(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
 
@@ -395,10 +404,15 @@ def test_costs_that_cannot_be_descended_are_refused():
     whole = Problem(init=lambda key: jnp.zeros(2, int), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match="expected a real float"):
         census(whole, jnp.zeros((3, 2), int), key=KEY)
+
+
+@pytest.mark.long
+def test_a_cost_that_is_no_number_decides_nothing():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)
     assert kinds(census(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
 
 
+@pytest.mark.long
 def test_rastrigin_from_random_starts():
     """2,000 starts, 20 seeds: all among the 121, none twice, the unseen covered in 19 of 20."""
     problem = gd.problems.function("rastrigin")
