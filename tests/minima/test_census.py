@@ -356,23 +356,22 @@ def test_dead_weights_do_not_tell_networks_apart(found):
     assert found["count"].values.tolist() == [6]
 
 
+def with_decayed_biases(problem):
+    def cost(params, batch):
+        return problem.cost(params, batch) + 0.1 * sum(jnp.sum(a.bias**2) for a in params)
+
+    return dataclasses.replace(problem, cost=cost)
+
+
 def test_a_cost_that_its_symmetries_change_is_refused():
-    problem = xor()
-    biased = dataclasses.replace(
-        problem,
-        cost=lambda p, b: problem.cost(p, b) + 0.1 * sum(jnp.sum(layer.bias**2) for layer in p),
-    )
+    biased = with_decayed_biases(xor())
     with pytest.raises(InputError, match="decay of biases"):
         census(biased, starts(biased, 2), key=KEY)
 
 
 @pytest.mark.long
 def test_without_a_network_its_symmetries_do_not_matter():
-    problem = xor()
-    biased = dataclasses.replace(
-        problem,
-        cost=lambda p, b: problem.cost(p, b) + 0.1 * sum(jnp.sum(layer.bias**2) for layer in p),
-    )
+    biased = with_decayed_biases(xor())
     plain = dataclasses.replace(biased, network=None)
     assert census(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
 
