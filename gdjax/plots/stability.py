@@ -91,12 +91,13 @@ def edge(panels: Sequence[Edge]) -> Figure:
             )
         grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
         grid[1, 0].set_ylabel("cost")
-        grid[0, 0].legend(
+        figure.legend(
             handles=[
                 Line2D([], [], color=BLACK, label="sharpness"),
                 Line2D([], [], color=BLACK, linestyle="--", label="limit of stability"),
             ],
-            loc="lower right",
+            loc="outside upper center",
+            ncols=2,
         )
     return figure
 
