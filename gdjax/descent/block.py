@@ -164,8 +164,9 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
         carry = carry._replace(state=state)
         due = at == agenda.step[index]
 
-        def record(seen, snapshots):
-            seen, row = _look(rule, settings, shared, agenda, index, at, seen, info)
+        def record(loop):
+            _, carry, records, snapshots = loop
+            seen, row = _look(rule, settings, shared, agenda, index, at, carry, info)
             if rule.slots:
                 # The slot after the last takes what nobody asked for.
                 snapshots = jax.tree.map(
@@ -173,19 +174,13 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
                     snapshots,
                     _read_out(rule, state),
                 )
-            return _changed(rule, seen), jnp.stack(jax.tree.leaves(row)), snapshots
+            records = records.at[index].set(jnp.stack(jax.tree.leaves(row)))
+            return jnp.zeros_like(due), seen, records, snapshots
 
-        changed, row, snapshots = jax.lax.cond(
-            due,
-            record,
-            lambda seen, snapshots: (_changed(rule, seen), nothing, snapshots),
-            carry,
-            snapshots,
+        # A loop of one trip or none: a branch would copy what it returns, at every step.
+        _, carry, records, snapshots = jax.lax.while_loop(
+            lambda loop: loop[0], record, (due, carry, records, snapshots)
         )
-        # Written in any case, behind the last where none is due: a branch would copy all of them.
-        place = jnp.where(due, index, agenda.step.shape[0])
-        records = records.at[place].set(row)
-        carry = _with(carry, changed)
         go = (carry.state.diverged_at < 0) & ~carry.settled & (at < agenda.last)
         carry = carry._replace(state=move(optimizer, minimised, carry.state, info, carried, go=go))
         if not rule.free:

@@ -42,6 +42,7 @@ class Run:
         problem: with the run's own settings of the cost (a temperature, say) as its defaults.
         at: the run's values, by axis.
         params: where it ended.
+        state: what the cost carried there beside the parameters; None where it carries nothing.
         step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of steps; None if only the last were kept.
         outcome: how it ended.
@@ -52,6 +53,7 @@ class Run:
     problem: Problem
     at: Mapping[str, int | float]
     params: PyTree
+    state: PyTree
     step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
     outcome: str
@@ -108,7 +110,7 @@ def run_of(
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
     values = grid.values(tuple(np.array([i]) for i in index))
     by_axis = {axis: value[0].item() for axis, value in values.items()}
-    like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
+    like, carried = jax.eval_shape(problem.begin, jax.random.key(0))
     kept = "snapshot_step" in run.dims
     optimizer = identity["optimizer"]
     settings = by_role(roles(problem, grid), by_axis)
@@ -116,6 +118,7 @@ def run_of(
         problem=with_settings(problem, settings["cost"]),
         at=by_axis,
         params=from_named("params", like, run),
+        state=from_named("state", carried, run),
         step=run["snapshot_step"].values if kept else np.asarray([identity["steps"]]),
         snapshots=from_named("snapshots", like, run) if kept else None,
         outcome=labels(run["outcome"].values)[0],

@@ -11,6 +11,7 @@ import pytest
 import gdjax as gd
 from gdjax import slabs
 from gdjax.descent.batches import Order
+from gdjax.descent.step import objective
 
 KEY = jax.random.key(0)
 SGD, ADAM, MOMENTUM = optax.sgd(0.1), optax.adam(0.05), optax.sgd(0.05, momentum=0.9)
@@ -103,6 +104,36 @@ def test_chunks_of_unequal_length_make_one_mean():
         run = gd.descend(problem, SGD, jnp.zeros(4), 1, key=KEY)
     np.testing.assert_allclose(run.cost[0], np.mean(y**2), rtol=1e-12)
     np.testing.assert_allclose(run.params, 0.1 * 2 * x.T @ y / 2003, rtol=1e-11)
+
+
+def test_a_line_search_asks_about_all_samples_chunk_by_chunk():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(2003, 4)) * np.array([1, 2, 5, 9]), rng.normal(size=2003)
+    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
+    optimizer = optax.chain(optax.sgd(1.0), search)
+    seen = []
+
+    def cost(w, batch):
+        seen.append(len(batch[1]))
+        return mean_square(w, batch)
+
+    with jax.enable_x64(True):
+        w = jnp.zeros(4)
+        asked = objective(cost, (x, y), chunk=1000)
+        np.testing.assert_allclose(asked.value(w), np.mean(y**2), rtol=1e-12)
+        np.testing.assert_allclose(asked.gradient(w), -2 * x.T @ y / 2003, rtol=1e-11)
+        assert set(seen) == {1000, 3}
+        problem = gd.Problem(init=lambda key: w, cost=mean_square, data=(x, y))
+        run = gd.descend(problem, optimizer, w, 3, key=KEY)
+        memory, whole = optimizer.init(w), lambda w: mean_square(w, (x, y))
+        for _ in range(3):
+            value, grad = jax.value_and_grad(whole)(w)
+            updates, memory = optimizer.update(
+                grad, memory, w, value=value, grad=grad, value_fn=whole
+            )
+            w = optax.apply_updates(w, updates)
+    assert float(memory[1].learning_rate) < 0.1  # the first rate, 1, is far too large
+    np.testing.assert_allclose(run.params, w, rtol=1e-9)
 
 
 def test_snapshots_are_the_parameters_at_their_steps():

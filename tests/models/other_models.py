@@ -1,18 +1,21 @@
 """Models that nobody of gdjax wrote, as their libraries' users write them, and small.
 
 Each comes with its cost written out by hand, as `cost(params, state, batch, key)` that returns the
-value and the next state: what `gdjax` makes of the model is compared with that.
+value and the next state, and with what is to be recorded of it: what `gdjax` makes of the model is
+compared with that.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import diffrax
 import equinox as eqx
 import flax.linen as nn
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 import gdjax as gd
@@ -20,27 +23,32 @@ import gdjax as gd
 KEY = jax.random.key(0)
 X = np.linspace(-1, 1, 12, dtype=np.float32)[:, None]
 Y = np.sin(3 * X)
+GRID = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 
 
 class Model(NamedTuple):
-    """A problem, its cost by hand, and a learning rate at which it falls."""
+    """A problem, its cost by hand, a learning rate at which it falls, and what is recorded.
+
+    `recorded(params, state)` is the cost by hand on all data where it is None.
+    """
 
     problem: gd.Problem
     by_hand: Callable[..., Any]
     rate: float = 0.05
+    recorded: Callable[..., Any] | None = None
 
 
 def squares(outputs, targets):
     return (outputs - targets) ** 2
 
 
-def regression(init, apply):
-    """A model that fits a sine."""
+def regression(init, apply, data=(X, Y)):
+    """A model that fits numbers, a sine if none are given."""
 
     def by_hand(params, state, batch, key):
         return jnp.mean((apply(params, batch[0]) - batch[1]) ** 2), None
 
-    return Model(gd.problems.supervised(init, apply, squares, (X, Y)), by_hand)
+    return Model(gd.problems.supervised(init, apply, squares, data), by_hand)
 
 
 def linen():
@@ -87,6 +95,94 @@ def haiku():
     return regression(lambda key: model.init(key, X), model.apply)
 
 
+class CNN(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Conv(3, (3, 3))(x)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+        x = nn.Dropout(0.3, deterministic=not train)(x.mean((1, 2)))
+        return nn.Dense(2)(x)
+
+
+def convolutional():
+    """Is the bright half left or right? Statistics of the batch, and dropout."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(12, 4, 4, 1)).astype(np.float32)
+    labels = np.arange(12) % 2
+    images[labels == 0, :, :2] += 1
+    model = CNN()
+
+    def init(key):
+        made = model.init(key, images, train=False)
+        return made["params"], made["batch_stats"]
+
+    def apply(params, x, *, train, key, state):
+        outputs, made = model.apply(
+            {"params": params, "batch_stats": state},
+            x,
+            train,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        return outputs, made["batch_stats"]
+
+    def crossed(outputs):
+        return -jnp.mean(jax.nn.log_softmax(outputs)[jnp.arange(12), labels])
+
+    def by_hand(params, state, batch, key):
+        variables = {"params": params, "batch_stats": state}
+        outputs, made = model.apply(
+            variables, batch[0], True, rngs={"dropout": key}, mutable=["batch_stats"]
+        )
+        return crossed(outputs), made["batch_stats"]
+
+    def recorded(params, state):
+        return crossed(model.apply({"params": params, "batch_stats": state}, images, False))
+
+    problem = gd.problems.supervised(
+        init,
+        apply,
+        optax.softmax_cross_entropy_with_integer_labels,
+        (images, labels),
+        test=(images, labels),
+        mixes=True,
+    )
+    return Model(problem, by_hand, recorded=recorded)
+
+
+def transformer():
+    """Two layers of attention that add modulo 5."""
+    p, width = 5, 4
+    a, b = (grid.ravel() for grid in np.mgrid[:p, :p])
+    tokens, labels = np.stack([a, b, np.full(p * p, p)], axis=1), (a + b) % p
+
+    @haiku_transform
+    def model(tokens):
+        x = hk.Embed(p + 1, width)(tokens) + hk.get_parameter(
+            "positions", (3, width), init=hk.initializers.RandomNormal(0.1)
+        )
+        for _ in range(2):
+            attention = hk.MultiHeadAttention(
+                2, 2, w_init=hk.initializers.VarianceScaling(1.0), model_size=width
+            )
+            x = x + attention(x, x, x)
+            x = x + hk.nets.MLP([8, width])(x)
+        return hk.Linear(p)(x[:, -1])
+
+    def by_hand(params, state, batch, key):
+        outputs = model.apply(params, batch[0])
+        return -jnp.mean(jax.nn.log_softmax(outputs)[jnp.arange(len(batch[1])), batch[1]]), None
+
+    problem = gd.problems.supervised(
+        lambda key: model.init(key, tokens),
+        model.apply,
+        optax.softmax_cross_entropy_with_integer_labels,
+        (tokens, labels),
+        test=(tokens, labels),
+    )
+    return Model(problem, by_hand)
+
+
 class Recurrent(eqx.Module):
     cell: eqx.nn.GRUCell
     head: eqx.nn.Linear
@@ -107,15 +203,155 @@ def recurrent():
     """The mean of a sequence, whatever its order."""
     x = np.random.default_rng(1).normal(size=(8, 5)).astype(np.float32)
     one = Recurrent(KEY)
-    found = regression(
+    return regression(
         lambda key: eqx.filter(Recurrent(key), eqx.is_inexact_array),
         lambda p, x: jax.vmap(eqx.combine(p, one))(x),
-    )
-    return found._replace(
-        problem=gd.problems.supervised(
-            found.problem.init, found.problem.predict, squares, (x, x.mean(1, keepdims=True))
-        )
+        (x, x.mean(1, keepdims=True)),
     )
 
 
-MODELS = {make.__name__: make for make in (linen, flax_nnx, equinox, haiku, recurrent)}
+def variational():
+    """An auto-encoder that draws its codes; looked at with codes in the middle."""
+    x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {
+            "encoder": 0.5 * jax.random.normal(first, (4, 4)),
+            "decoder": 0.5 * jax.random.normal(second, (2, 4)),
+        }
+
+    def bound(params, x, noise):
+        mean, log_variance = jnp.split(x @ params["encoder"], 2, axis=1)
+        code = mean + noise * jnp.exp(log_variance / 2)
+        apart = jnp.sum((code @ params["decoder"] - x) ** 2, axis=1)
+        divergence = 0.5 * jnp.sum(mean**2 + jnp.exp(log_variance) - log_variance - 1, axis=1)
+        return jnp.mean(apart + divergence)
+
+    def by_hand(params, state, batch, key):
+        return bound(params, batch, jax.random.normal(key, (len(batch), 2))), None
+
+    problem = gd.Problem(
+        init=init,
+        cost=lambda params, x, *, key: by_hand(params, None, x, key)[0],
+        evaluation=lambda params, x: bound(params, x, 0.0),
+        data=x,
+    )
+    return Model(problem, by_hand, recorded=lambda params, state: bound(params, x, 0.0))
+
+
+def contrastive():
+    """Each sample's two views are nearer to each other than to all other samples."""
+    x = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+
+    def information(params, x, noise):
+        views = [x + noise, x - noise]
+        codes = [jnp.tanh(view @ params["w"]) @ params["v"] for view in views]
+        a, b = (c / jnp.sqrt(1e-6 + jnp.sum(c**2, axis=1, keepdims=True)) for c in codes)
+        return -jnp.mean(jnp.diag(jax.nn.log_softmax(a @ b.T / 0.5)))
+
+    def by_hand(params, state, batch, key):
+        return information(params, batch, 0.3 * jax.random.normal(key, batch.shape)), None
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {"w": jax.random.normal(first, (4, 5)), "v": jax.random.normal(second, (5, 2))}
+
+    problem = gd.Problem(
+        init=init,
+        cost=lambda params, x, *, key: by_hand(params, None, x, key)[0],
+        evaluation=lambda params, x: information(params, x, 0.1),
+        data=x,
+        mixes=True,
+    )
+    return Model(problem, by_hand, recorded=lambda params, state: information(params, x, 0.1))
+
+
+def physics():
+    """u'' = -pi^2 sin(pi x) between zeros, at points drawn afresh at every step."""
+
+    def u(params, x):
+        return x * (1 - x) * jnp.sum(params["v"] * jnp.tanh(params["w"] * x + params["b"]))
+
+    def residual(params, points):
+        curvature = jax.vmap(jax.grad(jax.grad(u, 1), 1), (None, 0))(params, points)
+        return jnp.mean((curvature + jnp.pi**2 * jnp.sin(jnp.pi * points)) ** 2)
+
+    def by_hand(params, state, batch, key):
+        return residual(params, jax.random.uniform(key, (6,))), None
+
+    def init(key):
+        keys = jax.random.split(key, 3)
+        return {name: jax.random.normal(k, (5,)) for name, k in zip("vwb", keys, strict=True)}
+
+    problem = gd.Problem(
+        init=init,
+        cost=lambda params, *, key: by_hand(params, None, None, key)[0],
+        evaluation=lambda params: residual(params, GRID),
+    )
+    return Model(problem, by_hand, 3e-6, lambda params, state: residual(params, GRID))
+
+
+def neural_ode():
+    """A flow that turns by a quarter, solved with diffrax's default adjoint."""
+    x = np.random.default_rng(4).normal(size=(6, 2)).astype(np.float32)
+    y = x[:, ::-1] * np.array([-1, 1], np.float32)
+
+    def field(t, z, params):
+        return params["v"] @ jnp.tanh(params["w"] @ z)
+
+    def apply(params, x):
+        def one(z):
+            term, solver = diffrax.ODETerm(field), diffrax.Heun()
+            solution = diffrax.diffeqsolve(term, solver, 0.0, 1.0, 0.25, z, params, max_steps=8)
+            return solution.ys[0]
+
+        return jax.vmap(one)(x)
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {"v": jax.random.normal(first, (2, 3)), "w": jax.random.normal(second, (3, 2))}
+
+    return regression(init, apply, (x, y))
+
+
+def online():
+    """A student that sees every sample of its teacher once; nothing is stored."""
+    teacher = {"w": np.array([[1.0, -1.0], [0.5, 2.0]], np.float32), "v": np.ones(2, np.float32)}
+
+    def outputs(params, x):
+        return jnp.tanh(x @ params["w"]) @ params["v"]
+
+    def by_hand(params, state, batch, key):
+        x = jax.random.normal(key, (10, 2))
+        return jnp.mean((outputs(params, x) - outputs(teacher, x)) ** 2), None
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {"w": jax.random.normal(first, (2, 2)), "v": jax.random.normal(second, (2,))}
+
+    def recorded(params, state):
+        keys = jax.random.split(KEY, 8)
+        return np.mean([by_hand(params, None, None, key)[0] for key in keys])
+
+    problem = gd.Problem(init=init, cost=lambda params, *, key: by_hand(params, None, None, key)[0])
+    return Model(problem, by_hand, recorded=recorded)
+
+
+MODELS = {
+    make.__name__: make
+    for make in (
+        linen,
+        flax_nnx,
+        equinox,
+        haiku,
+        convolutional,
+        transformer,
+        recurrent,
+        variational,
+        contrastive,
+        physics,
+        neural_ode,
+        online,
+    )
+}

@@ -1,7 +1,8 @@
 """What gdjax does with models that it does not know: each model in each operation.
 
-Numbers are compared with a loop that is written out here, and what is said about points with dense
-matrices.
+Numbers are compared with a loop that is written out here, bits with those of a sweep that nothing
+ended early, and what is said about points with dense matrices. Where an operation makes no sense
+for a model, what it is refused with is looked at.
 """
 
 from typing import Any, NamedTuple
@@ -9,77 +10,134 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from other_models import MODELS, Model
 
 import gdjax as gd
+from gdjax.descent import driving
+from gdjax.errors import InputError
+from gdjax.geometry.certificates import name as kind
 from gdjax.problems import evaluate, frozen
+from gdjax.sweeps import tiles
 
-STEPS, SEEDS = 140, 2  # a block records at most 128 steps
+STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
+QUICK = ("equinox", "convolutional", "online")
+PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
 
 
 class Swept(NamedTuple):
-    """A model, its sweep, what is looked at, the ends of all runs, and that of the first."""
+    """A model, its stored sweep, the sweep's Dataset, and where its runs ended.
+
+    `problem` is what can be looked at around the first end: where the cost carries a state, with
+    that of the first run.
+    """
 
     model: Model
+    store: Any
     runs: Any
     problem: gd.Problem
     ends: Any
     end: Any
 
 
-def sweep(model):
+def factory(model):
+    return lambda: optax.sgd(model.rate)
+
+
+def sweep(model, store):
     return gd.sweep(
         model.problem,
-        gd.axes(learning_rate=[model.rate], seed=range(SEEDS)),
+        gd.axes(seed=range(SEEDS)),
         STEPS,
-        record_every=1,
+        optimizer=factory(model),
+        store=store,
         width=SEEDS,
         devices=jax.local_devices()[:1],
     )
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def swept(request):
+@pytest.fixture(scope="module", params=PARAMS)
+def swept(request, tmp_path_factory):
     model = MODELS[request.param]()
-    runs = sweep(model)
-    params = jax.eval_shape(model.problem.begin, KEY)[0]
-    ends = [gd.params_of(runs, params, {"learning_rate": 0, "seed": k}) for k in range(SEEDS)]
-    problem = model.problem
-    if problem.stateful:
-        problem = frozen(problem, state=problem.begin(KEY)[1])
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends)
-    return Swept(model, runs, problem, stacked, ends[0])
+    store = tmp_path_factory.mktemp("models") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driving, "RECORDS", 2)  # so that a block is two steps
+        runs = sweep(model, store)
+        problem = model.problem
+        found = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
+        if problem.stateful:
+            problem = frozen(problem, state=found[0].state)
+        ends = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(run.params for run in found))
+        yield Swept(model, store, runs, problem, ends, found[0].params)
 
 
 def by_hand(model, seed):
-    """Parameters at the end of a loop of one line a step, and the costs that it saw."""
+    """Where a loop of one line a step ends, and the cost to be recorded at every step."""
     problem, streams = model.problem, gd.streams(0, seed, 0)
     value_and_grad = jax.jit(jax.value_and_grad(model.by_hand, has_aux=True))
     params, state = problem.begin(streams.init)
     costs = []
-    for t in range(STEPS):
+    for t in range(STEPS + 1):
         key = jax.random.fold_in(streams.noise, t) if problem.random else None
-        (cost, state), g = value_and_grad(params, state, problem.data, key)
-        params = jax.tree.map(lambda w, d: w - model.rate * d, params, g)
-        costs.append(float(cost))
-    return params, costs
+        (cost, ahead), g = value_and_grad(params, state, problem.data, key)
+        costs.append(cost if model.recorded is None else model.recorded(params, state))
+        if t < STEPS:
+            params = jax.tree.map(lambda w, d: w - model.rate * d, params, g)
+            state = ahead
+    return params, state, costs
+
+
+def close(found, wanted, rtol, atol):
+    for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
 def test_numbers_are_those_of_a_loop_by_hand(swept):
     for seed in range(SEEDS):
-        params, costs = by_hand(swept.model, seed)
-        one = jax.tree.map(lambda a, k=seed: a[k], swept.ends)
-        for found, wanted in zip(*map(jax.tree.leaves, (one, params)), strict=True):
-            np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
-        if not swept.model.problem.random:
-            np.testing.assert_allclose(swept.runs.cost[0, seed, :STEPS], costs, rtol=2e-4)
+        params, state, costs = by_hand(swept.model, seed)
+        run = gd.sweeps.run_of(swept.store, {"seed": seed}, swept.model.problem)
+        close((run.params, run.state), (params, state), 2e-4, 2e-5)
+        np.testing.assert_allclose(swept.runs.cost[seed], costs, rtol=2e-4)
 
 
-def cost_of(problem):
-    return lambda params: evaluate(problem, params)
+class Killed(BaseException):
+    """Nothing is done after it, as after kill -9."""
+
+
+def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
+    pieces, taken = tiles.Work.pieces, []
+
+    def killed(self, values, saved=None):
+        for piece in pieces(self, values, saved):
+            if piece.step > 4:
+                raise Killed
+            yield piece
+
+    def counted(self, values, saved=None):
+        taken.append(0 if saved is None else saved[1])
+        yield from pieces(self, values, saved)
+
+    given = {"problem": swept.model.problem, "optimizer": factory(swept.model)}
+    monkeypatch.setattr(tiles, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(tiles.Work, "pieces", killed)
+    with pytest.raises(Killed):
+        sweep(swept.model, tmp_path / "killed")
+    monkeypatch.setattr(tiles.Work, "pieces", counted)
+    resumed = gd.resume(tmp_path / "killed", **given)
+    assert taken == [4]
+    assert set(resumed) == set(swept.runs)
+    for name, values in swept.runs.items():
+        np.testing.assert_array_equal(resumed[name].values, values.values)
+    again = gd.replay(tmp_path / "killed", {"seed": 1}, **given)
+    assert again.equal
+
+
+def refusal(swept):
+    """What a cost between two networks is refused with; None where it is none."""
+    return "carries a state" if swept.model.problem.stateful else None
 
 
 def test_a_plane_holds_the_costs_of_its_points(swept):
@@ -87,39 +145,70 @@ def test_a_plane_holds_the_costs_of_its_points(swept):
         name: jax.tree.map(lambda a, s=sign: s * jnp.cos(a), swept.end)
         for name, sign in (("one", 1.0), ("other", -0.5))
     }
-    found = gd.geometry.plane(swept.problem, swept.end, directions, [0.0, 0.1], [-0.2, 0.2])
+    arguments = swept.end, directions, [0.0, 0.1], [-0.2, 0.2]
+    if refusal(swept):
+        with pytest.raises(InputError, match=refusal(swept)):
+            gd.geometry.plane(swept.model.problem, *arguments)
+    found = gd.geometry.plane(swept.problem, *arguments)
     for i, a in enumerate((0.0, 0.1)):
         for j, b in enumerate((-0.2, 0.2)):
             point = jax.tree.map(
                 lambda w, d, e, a=a, b=b: w + a * d + b * e, swept.end, *directions.values()
             )
-            wanted = cost_of(swept.problem)(point)
+            wanted = evaluate(swept.problem, point)
             np.testing.assert_allclose(found.cost.values[i, j], wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
-def hessian(swept):
+def dense(swept):
+    """Length of the gradient and eigenvalues of the Hessian at the first run's end."""
     flat, unravel = ravel_pytree(swept.end)
-    cost = cost_of(swept.problem)
-    H = jax.jit(jax.hessian(lambda w: cost(unravel(w))))(flat)
-    return np.linalg.eigvalsh(np.asarray(H, float))
+    cost = lambda w: evaluate(swept.problem, unravel(w))  # noqa: E731
+    g, H = jax.jit(lambda w: (jax.grad(cost)(w), jax.hessian(cost)(w)))(flat)
+    return float(jnp.linalg.norm(g)), np.linalg.eigvalsh(np.asarray(H, float))
 
 
-def test_extremes_are_those_of_the_dense_hessian(swept, hessian):
+def test_extremes_are_those_of_the_dense_hessian(swept, dense):
+    if refusal(swept):
+        with pytest.raises(InputError, match=refusal(swept)):
+            gd.geometry.extremes(swept.model.problem, swept.end, key=KEY)
     found = gd.geometry.extremes(swept.problem, swept.end, key=KEY, largest=1, smallest=1)
-    size = np.abs(hessian).max()
-    np.testing.assert_allclose(np.sort(found.values), [hessian[0], hessian[-1]], atol=2e-3 * size)
+    values = dense[1]
+    size = np.abs(values).max()
+    np.testing.assert_allclose(np.sort(found.values), [values[0], values[-1]], atol=2e-3 * size)
+
+
+def test_what_is_no_end_is_certified_as_none(swept, dense):
+    if refusal(swept):
+        with pytest.raises(InputError, match=refusal(swept)):
+            gd.geometry.classify(swept.model.problem, swept.end, key=KEY)
+    found = gd.geometry.classify(swept.problem, swept.end, key=KEY)
+    norm, values = dense
+    assert kind(found) == "not stationary"
+    np.testing.assert_allclose(found.gradient_norm, norm, rtol=1e-3)
+    size = np.abs(values).max()
+    np.testing.assert_allclose(found.largest, values[-1], atol=2e-3 * size)
 
 
 def test_barriers_are_those_of_the_line(swept):
+    if refusal(swept):
+        with pytest.raises(InputError, match=refusal(swept)):
+            gd.minima.barriers(swept.model.problem, swept.ends, key=KEY)
+        return
     found = gd.minima.barriers(swept.problem, swept.ends, key=KEY, points=5)
     line = [
         float(
-            cost_of(swept.problem)(
-                jax.tree.map(lambda a, t=t: (1 - t) * a[0] + t * a[1], swept.ends)
+            evaluate(
+                swept.problem, jax.tree.map(lambda a, t=t: (1 - t) * a[0] + t * a[1], swept.ends)
             )
         )
         for t in np.linspace(0, 1, 5)
     ]
     rise = np.max(np.array(line) - np.linspace(line[0], line[-1], 5))
     np.testing.assert_allclose(found.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
+
+
+def test_advice_is_a_rate_at_which_costs_fall(swept):
+    rates = swept.model.rate * np.array([0.1, 1.0])
+    found = gd.advise(swept.model.problem, steps=4, seeds=2, learning_rates=rates)
+    assert found.learning_rate in rates

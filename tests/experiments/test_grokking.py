@@ -1,0 +1,88 @@
+"""Delays are those that were built in, runs that never get there count, and one network groks."""
+
+import grokking
+import jax
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+from grokking import Config
+
+DECAY = np.array([0.0, 0.1, 1.0])
+STEP = np.arange(0, 2001, 10)
+
+
+def built():
+    """Training pairs known at step 40, others 100 / decay later, a little later for each seed."""
+    known_at = np.stack(
+        [40 + 10 * np.arange(6) + 100 / d if d else np.full(6, np.inf) for d in DECAY]
+    )
+    known_at[1, 5] = np.inf  # one that never got there
+    test = np.where(known_at[..., None] <= STEP, 1.0, 0.1)
+    train = np.broadcast_to(np.where(STEP >= 40, 1.0, 0.2), test.shape)
+    dims = ("weight_decay", "seed", "step")
+    return xr.Dataset(
+        {"train_accuracy": (dims, train), "test_accuracy": (dims, test)},
+        {"weight_decay": DECAY, "step": STEP},
+        {"known": 0.95},
+    )
+
+
+def test_delays_are_those_that_were_built_in():
+    learnt, delay = grokking.delays(built())
+    assert np.all(learnt == 40)
+    np.testing.assert_array_equal(delay[2], 100 + 10 * np.arange(6))
+    assert np.isinf(delay[0]).all()
+    found = grokking.numbers(built())
+    assert (found["decay_0_never"], found["decay_0.1_never"], found["decay_1_never"]) == (6, 1, 0)
+    assert found["decay_0_delay"][0] == np.inf
+    assert found["decay_1_delay"] == (125.0, 100.0, 150.0)
+    assert found["decay_0.1_delay"] == (1025.0, 1000.0, np.inf)
+    assert found["decay_0.1_test_accuracy_then"][0] == 0.1
+    assert found["exponent_seeds"] == 5
+
+
+def test_a_delay_of_one_over_decay_has_the_slope_minus_one():
+    decay = np.array([0.0, 0.1, 0.3, 1.0])
+    delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
+    np.testing.assert_allclose(grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
+
+
+def test_the_picture_says_how_many_never_got_there():
+    before = dict(matplotlib.rcParams)
+    figure = grokking.plot(built())["delays"]
+    figure.canvas.draw()
+    left, right = figure.axes
+    assert "without decay never in 6 of 6 runs" in right.get_title("left")
+    assert "never" in [text.get_text() for text in right.texts]
+    assert [text.get_text() for text in left.get_legend().get_texts()][:3] == ["0", "0.1", "1"]
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_training_pairs_are_those_that_the_cost_sees():
+    """Targets outside of them may be anything; and each choice is another one."""
+    config = Config(modulus=5, width=3, seeds=2)
+    problem = grokking.addition(config)
+    inputs, sums, marks = problem.data
+    assert marks.sum(axis=0).tolist() == [18, 18]  # 0.7 * 25
+    assert not np.array_equal(marks[:, 0], marks[:, 1])
+    params = problem.init(jax.random.key(0))
+    outputs = (inputs @ params["in"]) ** 2 @ params["out"]
+    inside = np.sum((outputs - np.eye(5)[sums]) ** 2, axis=1)[marks[:, 1]]
+    np.testing.assert_allclose(
+        problem.cost(params, problem.data, pairs=1), inside.mean(), rtol=1e-5
+    )
+    changed = np.where(marks[:, 1], sums, (sums + 1) % 5)
+    same = problem.cost(params, (inputs, changed, marks), pairs=1)
+    np.testing.assert_allclose(same, inside.mean(), rtol=1e-5)
+
+
+@pytest.mark.long
+def test_with_decay_it_understands_later_and_without_it_does_not():
+    config = Config(decays=(0.0, 3.0), seeds=3, steps=400, record_every=20)
+    dataset = grokking.run(config)
+    learnt, delay = grokking.delays(dataset)
+    assert np.all(learnt < 100)
+    assert np.isinf(delay[0]).all()
+    assert np.all((delay[1] > 0) & np.isfinite(delay[1]))
+    assert dataset.test_accuracy[0].max() < 0.5
