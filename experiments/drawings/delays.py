@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, PercentFormatter
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
 from gdjax.plots.style import BLACK, CYCLE, GREY, style
 from gdjax.plots.sweeps import quantiles
@@ -43,12 +43,15 @@ def after_training(
         left.axhline(known, color=GREY, linewidth=1, linestyle=":")
         left.set_xscale("log")
         left.xaxis.set_major_formatter("{x:g}")
+        left.xaxis.set_minor_formatter(NullFormatter())
         left.set_ylim(0, 1.02)
         left.yaxis.set_major_formatter(PercentFormatter(1.0))
         left.set_xlabel("step")
-        left.set_ylabel("right among pairs not trained on")
-        left.set_title(f"Median and middle half of {test.shape[1]} seeds")
-        left.legend(title="weight decay", loc="upper left", title_fontsize=12)
+        left.set_ylabel("pairs that are right")
+        left.set_title(f"Pairs not trained on: median and middle half of {test.shape[1]} seeds")
+        left.legend(
+            title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
+        )
         _against_decay(right, decay, delay, last=float(step[-1]))
     return figure
 
@@ -80,12 +83,13 @@ def _against_decay(axes, decay, delay, last):
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("weight decay")
     axes.set_ylabel("delay in steps")
     without = np.flatnonzero(decay == 0)
-    title = "Steps from knowing one to knowing the other"
+    title = "Delay until the others are right, too"
     if len(without):
         count = int(np.sum(np.isinf(delay[without[0]])))
-        title += f"\nwithout decay never in {count} of {delay.shape[1]} runs"
+        title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"
     axes.set_title(title)
     axes.legend(loc="lower left")

@@ -25,7 +25,7 @@ from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
 from gdjax.geometry.stability import sharpness
 from gdjax.keys import streams
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, given_to
 from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.sweep import sweep
@@ -161,8 +161,9 @@ def _at_start(problem, measure, seeds, root):
     """The sharpness at each starting point."""
 
     def one(key, data):
-        params = problem.init(key)
-        return measure.function(params, data, measure.init(params, data))[0]
+        params, state = problem.begin(key)
+        given = {"state": state} if "state" in given_to(measure.function) else {}
+        return measure.function(params, data, measure.init(params, data), **given)[0]
 
     keys = streams(root, np.arange(seeds)).init
     return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, measure.data))

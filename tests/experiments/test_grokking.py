@@ -53,7 +53,7 @@ def test_the_picture_says_how_many_never_got_there():
     figure = grokking.plot(built())["delays"]
     figure.canvas.draw()
     left, right = figure.axes
-    assert "without decay never in 6 of 6 runs" in right.get_title("left")
+    assert "without decay: never in 6 of 6 runs" in right.get_title("left")
     assert "never" in [text.get_text() for text in right.texts]
     assert [text.get_text() for text in left.get_legend().get_texts()][:3] == ["0", "0.1", "1"]
     assert dict(matplotlib.rcParams) == before
