@@ -166,7 +166,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
 
         def record(loop):
             _, carry, records, snapshots = loop
-            seen, row = _look(rule, settings, shared, agenda, index, at, carry, info)
+            carry, row = _look(rule, settings, shared, agenda, index, at, carry, info)
             if rule.slots:
                 # The slot after the last takes what nobody asked for.
                 snapshots = jax.tree.map(
@@ -175,7 +175,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
                     _read_out(rule, state),
                 )
             records = records.at[index].set(jnp.stack(jax.tree.leaves(row)))
-            return jnp.zeros_like(due), seen, records, snapshots
+            return jnp.zeros_like(due), carry, records, snapshots
 
         # A loop of one trip or none: a branch would copy what it returns, at every step.
         _, carry, records, snapshots = jax.lax.while_loop(
@@ -192,8 +192,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
 
     one = jnp.full((), jnp.nan, dtype)
     form = jax.tree.structure(Records(one, one, one, {name: one for name, *_ in rule.measures}))
-    nothing = jnp.full((form.num_leaves,), jnp.nan, dtype)
-    records = jnp.full((agenda.step.shape[0] + 1, form.num_leaves), jnp.nan, dtype)
+    records = jnp.full((agenda.step.shape[0], form.num_leaves), jnp.nan, dtype)
     snapshots = None
     if rule.slots:
         snapshots = jax.tree.map(
@@ -209,28 +208,6 @@ def _batch(rule, order, shared, done):
         return shared.data
     samples = order[done]
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
-
-
-def _changed(rule: Rule, carry: Carry):
-    """What a record may change of a carry: a branch copies what it returns, at every step."""
-    sums = () if rule.free else (carry.state.diverged_at, carry.batch_cost, carry.batches)
-    settled = () if rule.settle is None else (carry.settled,)
-    return (
-        sums,
-        settled,
-        {name: carry.measures[name] for name, _, remembers in rule.measures if remembers},
-    )
-
-
-def _with(carry: Carry, changed) -> Carry:
-    sums, settled, memories = changed
-    if sums:
-        diverged_at, batch_cost, batches = sums
-        state = carry.state._replace(diverged_at=diverged_at)
-        carry = carry._replace(state=state, batch_cost=batch_cost, batches=batches)
-    if settled:
-        carry = carry._replace(settled=settled[0])
-    return carry._replace(measures={**carry.measures, **memories})
 
 
 def _read_out(rule, state):

@@ -332,7 +332,7 @@ def online():
 
     def recorded(params, state):
         keys = jax.random.split(KEY, 8)
-        return np.mean([by_hand(params, None, None, key)[0] for key in keys])
+        return jnp.mean(jax.vmap(lambda key: by_hand(params, None, None, key)[0])(keys))
 
     problem = gd.Problem(init=init, cost=lambda params, *, key: by_hand(params, None, None, key)[0])
     return Model(problem, by_hand, recorded=recorded)

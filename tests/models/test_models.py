@@ -74,16 +74,15 @@ def swept(request, tmp_path_factory):
         yield Swept(model, store, runs, problem, ends, found[0].params)
 
 
-def by_hand(model, seed):
+def by_hand(model, seed, value_and_grad, recorded):
     """Where a loop of one line a step ends, and the cost to be recorded at every step."""
     problem, streams = model.problem, gd.streams(0, seed, 0)
-    value_and_grad = jax.jit(jax.value_and_grad(model.by_hand, has_aux=True))
     params, state = problem.begin(streams.init)
     costs = []
     for t in range(STEPS + 1):
         key = jax.random.fold_in(streams.noise, t) if problem.random else None
         (cost, ahead), g = value_and_grad(params, state, problem.data, key)
-        costs.append(cost if model.recorded is None else model.recorded(params, state))
+        costs.append(cost if recorded is None else recorded(params, state))
         if t < STEPS:
             params = jax.tree.map(lambda w, d: w - model.rate * d, params, g)
             state = ahead
@@ -96,9 +95,12 @@ def close(found, wanted, rtol, atol):
 
 
 def test_numbers_are_those_of_a_loop_by_hand(swept):
+    model = swept.model
+    value_and_grad = jax.jit(jax.value_and_grad(model.by_hand, has_aux=True))
+    recorded = model.recorded and jax.jit(model.recorded)
     for seed in range(SEEDS):
-        params, state, costs = by_hand(swept.model, seed)
-        run = gd.sweeps.run_of(swept.store, {"seed": seed}, swept.model.problem)
+        params, state, costs = by_hand(model, seed, value_and_grad, recorded)
+        run = gd.sweeps.run_of(swept.store, {"seed": seed}, model.problem)
         close((run.params, run.state), (params, state), 2e-4, 2e-5)
         np.testing.assert_allclose(swept.runs.cost[seed], costs, rtol=2e-4)
 
@@ -135,12 +137,18 @@ def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
     assert again.equal
 
 
+@pytest.fixture(scope="module")
+def cost(swept):
+    """The deterministic cost of parameters."""
+    return jax.jit(lambda params: evaluate(swept.problem, params))
+
+
 def refusal(swept):
     """What a cost between two networks is refused with; None where it is none."""
     return "carries a state" if swept.model.problem.stateful else None
 
 
-def test_a_plane_holds_the_costs_of_its_points(swept):
+def test_a_plane_holds_the_costs_of_its_points(swept, cost):
     directions = {
         name: jax.tree.map(lambda a, s=sign: s * jnp.cos(a), swept.end)
         for name, sign in (("one", 1.0), ("other", -0.5))
@@ -155,16 +163,15 @@ def test_a_plane_holds_the_costs_of_its_points(swept):
             point = jax.tree.map(
                 lambda w, d, e, a=a, b=b: w + a * d + b * e, swept.end, *directions.values()
             )
-            wanted = evaluate(swept.problem, point)
-            np.testing.assert_allclose(found.cost.values[i, j], wanted, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(found.cost.values[i, j], cost(point), rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
-def dense(swept):
+def dense(swept, cost):
     """Length of the gradient and eigenvalues of the Hessian at the first run's end."""
     flat, unravel = ravel_pytree(swept.end)
-    cost = lambda w: evaluate(swept.problem, unravel(w))  # noqa: E731
-    g, H = jax.jit(lambda w: (jax.grad(cost)(w), jax.hessian(cost)(w)))(flat)
+    of_flat = lambda w: cost(unravel(w))  # noqa: E731
+    g, H = jax.jit(lambda w: (jax.grad(of_flat)(w), jax.hessian(of_flat)(w)))(flat)
     return float(jnp.linalg.norm(g)), np.linalg.eigvalsh(np.asarray(H, float))
 
 
@@ -190,20 +197,14 @@ def test_what_is_no_end_is_certified_as_none(swept, dense):
     np.testing.assert_allclose(found.largest, values[-1], atol=2e-3 * size)
 
 
-def test_barriers_are_those_of_the_line(swept):
+def test_barriers_are_those_of_the_line(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.minima.barriers(swept.model.problem, swept.ends, key=KEY)
         return
     found = gd.minima.barriers(swept.problem, swept.ends, key=KEY, points=5)
-    line = [
-        float(
-            evaluate(
-                swept.problem, jax.tree.map(lambda a, t=t: (1 - t) * a[0] + t * a[1], swept.ends)
-            )
-        )
-        for t in np.linspace(0, 1, 5)
-    ]
+    between = lambda t: jax.tree.map(lambda a: (1 - t) * a[0] + t * a[1], swept.ends)  # noqa: E731
+    line = [float(cost(between(t))) for t in np.linspace(0, 1, 5)]
     rise = np.max(np.array(line) - np.linspace(line[0], line[-1], 5))
     np.testing.assert_allclose(found.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
 
