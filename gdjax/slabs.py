@@ -4,8 +4,8 @@
 
 The compiled unit is a *slab*: `width` runs on each of some devices, by `vmap`, and by `shard_map`
 around it where there are several. Compiled results differ in the last bits with the width, so the
-width is part of what has to be recorded to have a result again; within a slab every slot gives the
-same bits.
+width is part of what has to be recorded to have a result again; where the matrices of a run do not
+fill a processor's registers, so is the slot. What other runs are computed beside it changes no bit.
 
 >>> import jax, jax.numpy as jnp
 >>> slab = Slab(width=2, devices=tuple(jax.local_devices()[:1]))

@@ -106,11 +106,13 @@ def replay(
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
     changed = _changed(origins[number - 1], provenance.information(work))
     _compare(path, stored, work, lenient=bool(changed))
-    slots = tuple(np.full(work.slab.runs, i) for i in index)
-    found = work.descend(slots)
+    found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
     assert found is not None  # nobody stops it
+    # In the slot that it had: matrix products may round otherwise in another one.
+    within = [i % length for i, length in zip(index, work.box, strict=True)]
+    slot = np.ravel_multi_index(within, work.box) % work.slab.runs
     names = [str(name) for name in there.data_vars if name != "finished"]
-    here = there[names].copy(data={name: found[name][0] for name in names})
+    here = there[names].copy(data={name: found[name][slot] for name in names})
     values = grid.values(tuple(np.array([i]) for i in index))
     first = _first_step(here, there)
     return Replay(

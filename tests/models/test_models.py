@@ -24,7 +24,7 @@ from gdjax.sweeps import tiles
 
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
-QUICK = ("equinox", "convolutional", "online")
+QUICK = ("linen", "convolutional", "online")
 PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
 
 
@@ -134,7 +134,7 @@ def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
     for name, values in swept.runs.items():
         np.testing.assert_array_equal(resumed[name].values, values.values)
     again = gd.replay(tmp_path / "killed", {"seed": 1}, **given)
-    assert again.equal
+    assert again.equal  # six neurons are no whole register: another slot would round otherwise
 
 
 @pytest.fixture(scope="module")
