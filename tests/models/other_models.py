@@ -159,7 +159,7 @@ def transformer():
     @haiku_transform
     def model(tokens):
         x = hk.Embed(p + 1, width)(tokens) + hk.get_parameter(
-            "positions", (3, width), init=hk.initializers.RandomNormal(0.1)
+            "positions", (1, 3, width), init=hk.initializers.RandomNormal(0.1)
         )
         for _ in range(2):
             attention = hk.MultiHeadAttention(

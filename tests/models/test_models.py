@@ -209,6 +209,7 @@ def test_barriers_are_those_of_the_line(swept, cost):
     np.testing.assert_allclose(found.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.long
 def test_advice_is_a_rate_at_which_costs_fall(swept):
     rates = swept.model.rate * np.array([0.1, 1.0])
     found = gd.advise(swept.model.problem, steps=4, seeds=2, learning_rates=rates)
