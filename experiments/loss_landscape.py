@@ -29,7 +29,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax import geometry
-from gdjax.plots import landscapes
+from gdjax.plots import animations, landscapes
 from gdjax.statistics import median
 
 VIEWS = {
@@ -239,7 +239,7 @@ def plot(tree) -> dict:
             parabolas={lines["eigenvectors"].a.attrs["long_name"]: tops},
             title=f"{good}: along {len(lines)} directions",
         ),
-        "descent": landscapes.animation(ways[good], title=good),
+        "descent": animations.animation(ways[good], title=good),
     }
 
 

@@ -12,6 +12,7 @@ from . import stores as stores
 from . import sweeps as sweeps
 from .descent import Descent as Descent
 from .descent import descend as descend
+from .drawing import plot as plot
 from .keys import streams as streams
 from .problems import Measure as Measure
 from .problems import Problem as Problem

@@ -28,9 +28,8 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 from jaxtyping import PyTree
-from tqdm import tqdm
 
-from gdjax import machine
+from gdjax import machine, progress
 
 RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
@@ -212,7 +211,7 @@ def in_slabs(
     runs = jax.tree.map(lambda a: a if _is_key(a) else np.asarray(a), runs)
     count = jax.tree.leaves(runs)[0].shape[0]
     found = []
-    with tqdm(total=count, unit=unit, delay=2, disable=None, leave=False) as bar:
+    with progress.bar(total=count, unit=unit) as bar:
         for first in range(0, count, slab.runs):
             some = slab.filled(runs, first)
             found.append(jax.tree.map(np.asarray, program(some, *shared)))

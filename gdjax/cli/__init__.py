@@ -18,12 +18,20 @@ from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
 from gdjax.errors import GdjaxError
 
+SHELLS = ("bash", "zsh", "fish")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 2 on input that cannot work, with 130 on Ctrl-C."""
-    if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
         print(f"gdjax {__version__}")
         return
+    if arguments[:1] == ["--completion"]:
+        if arguments[1:] not in [[shell] for shell in SHELLS]:
+            print(f"gdjax: --completion: expected one of {', '.join(SHELLS)}", file=sys.stderr)
+            raise SystemExit(2)
+        arguments = ["--tyro-print-completion", *arguments[1:]]
     command = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Sweep, tyro.conf.subcommand("sweep")]
@@ -34,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
         | Annotated[Minima, tyro.conf.subcommand("minima")]
         | Annotated[Data, tyro.conf.subcommand("data")],
         prog="gdjax",
-        description="See gradient descent: what a step does, and where it ends (or --version).",
+        description="See gradient descent: what a step does, and where it ends. Also: --version; "
+        "--completion bash, zsh or fish prints what the shell wants to be told.",
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
     )

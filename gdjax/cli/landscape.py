@@ -90,7 +90,7 @@ class Landscape:
         import xarray as xr
 
         from gdjax.cli import results
-        from gdjax.plots import landscapes
+        from gdjax.plots import animations, landscapes
 
         rows = {kind: row(seen) for kind, seen in found.items()}
         print(f"{'plane':>12}  lowest cost  highest cost  directions")
@@ -113,7 +113,7 @@ class Landscape:
             pictures |= {
                 "descent": landscapes.descents({point.label: way}),
                 "surface": landscapes.surface(way, title=point.label),
-                "motion": landscapes.animation(way, title=point.label),
+                "motion": animations.animation(way, title=point.label),
             }
         if around:
             titled = {

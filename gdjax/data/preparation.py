@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from gdjax import progress
 from gdjax.data.bundled import BUNDLED
 from gdjax.data.cache import writable
 from gdjax.data.tfds import quiet
@@ -252,7 +252,13 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
     packed = {}
     with (
         requests.Session() as session,
-        _bar(f"downloading {name}", sum(sizes.values()), unit="B", unit_scale=True) as bar,
+        progress.bar(
+            total=sum(sizes.values()),
+            unit="B",
+            delay=0,
+            desc=f"downloading {name}",
+            unit_scale=True,
+        ) as bar,
     ):
         for file, url in addresses.items():
             received = io.BytesIO()
@@ -304,7 +310,9 @@ class _FromArrays:
     ) -> Iterator[tuple[int, dict]]:
         from PIL import Image
 
-        with _bar(f"preparing {self.name}", len(images), unit="image") as bar:
+        with progress.bar(
+            total=len(images), unit="image", delay=0, desc=f"preparing {self.name}"
+        ) as bar:
             for index, (image, label) in enumerate(zip(images, labels, strict=True)):
                 yield index, {"image": Image.fromarray(image), "label": int(label)}
                 bar.update()
@@ -319,11 +327,6 @@ def _builder(name: str, data_dir: Path) -> Any:
     return types.new_class(source.builder, bases, settings, lambda space: space.update(body))(
         data_dir=data_dir
     )
-
-
-def _bar(what: str, total: int, **units: Any) -> tqdm:
-    """A bar on a terminal, which is gone when its work is done; nothing elsewhere."""
-    return tqdm(desc=what, total=total, disable=None, leave=False, **units)
 
 
 def _unwritten(name: str, home: Path, error: Exception) -> DataError:

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
-from tqdm import tqdm
 
+from gdjax import progress
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.descent.records import check_records, recorded_samples
@@ -34,6 +34,7 @@ from gdjax.keys import Streams
 from gdjax.problems.checks import check, check_measures
 from gdjax.problems.problem import Measure, Problem
 from gdjax.slabs import memory_limit
+from gdjax.summaries import short
 
 MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits
 MOST_RECORDS = 10_000_000  # of one run
@@ -89,6 +90,18 @@ class Descent:
     carry: Any
     steps: int
 
+    def __repr__(self) -> str:
+        ends = f"{self.cost[0]:.4g} to {self.cost[-1]:.4g}" if len(self.cost) else "not recorded"
+        measured = "".join(
+            f", {name} {values[-1]:.4g}" for name, values in self.measures.items() if len(values)
+        )
+        at = "" if self.diverged_at is None else f" at step {self.diverged_at:,}"
+        how = self.outcome + at + ", interrupted" * self.interrupted
+        return (
+            f"Descent({self.steps:,} steps, {how}; "
+            f"cost {ends}{measured}; params: {short(self.params)})"
+        )
+
 
 def descend(
     problem: Problem,
@@ -110,8 +123,8 @@ def descend(
     """Descend from `start`, by plain gradient descent or any Optax optimiser.
 
     The compiled program works on a block of steps at a time. Between blocks a progress bar shows
-    the cost (on a terminal, after two seconds), and Ctrl-C ends the descent and returns what there
-    is.
+    the cost (on a terminal or in a notebook, after two seconds), and Ctrl-C ends the descent and
+    returns what there is.
 
     Args:
         problem: what to minimise.
@@ -199,7 +212,7 @@ def descend(
     pieces, compiled, began = [], program.seconds, time.perf_counter()
     with (
         interruptible() as stop,
-        tqdm(total=steps, unit="step", delay=2, disable=None, leave=False) as bar,
+        progress.bar(total=steps, unit="step") as bar,
     ):
         for piece in driving.drive(
             lambda carry, rows, agenda: program(carry, settings, rows, noise, shared, agenda),

@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 from gdjax.descent.updates import update
 from gdjax.problems.chunks import in_chunks
 from gdjax.problems.problem import given_to
+from gdjax.summaries import fields
 
 
 class State(NamedTuple):
@@ -36,6 +37,8 @@ class State(NamedTuple):
     state: PyTree
     diverged_at: Int[Array, ""]
 
+    __repr__ = fields
+
 
 class Info(NamedTuple):
     """What we look at: cost and gradient at the step's beginning, and whether it moved."""
@@ -43,6 +46,8 @@ class Info(NamedTuple):
     cost: Float[Array, ""]
     gradient: PyTree
     moved: Bool[Array, ""]
+
+    __repr__ = fields
 
 
 class Objective(NamedTuple):

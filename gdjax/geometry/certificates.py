@@ -19,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gdjax.summaries import fields
+
 
 class Kind(IntEnum):
     """What kind of point it is.
@@ -109,6 +111,8 @@ class Certificate(NamedTuple):
     quartic: Float[Array, ""]
     quartic_resolution: Float[Array, ""]
     floor_length: Float[Array, ""]
+
+    __repr__ = fields
 
 
 def name(certificate: Certificate) -> str:

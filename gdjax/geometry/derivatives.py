@@ -30,6 +30,7 @@ from gdjax.geometry.products import averaged, hessian_vector_product
 from gdjax.problems.checks import check_params
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
@@ -61,6 +62,8 @@ class Anatomy(NamedTuple):
     layer_norms: PyTree
     zeros: PyTree
     zero_share: Float[Array, ""]
+
+    __repr__ = fields
 
 
 class Entries(NamedTuple):
@@ -123,6 +126,8 @@ class Nudges(NamedTuple):
     actual: Float[Array, " entries"]
     second_order: Float[Array, " entries"]
     rounding: Float[Array, " entries"]
+
+    __repr__ = fields
 
     @property
     def expected_error(self) -> Float[Array, " entries"]:

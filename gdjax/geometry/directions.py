@@ -31,6 +31,7 @@ from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import check_like
 from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Problem
+from gdjax.summaries import fields
 
 
 class Components(NamedTuple):
@@ -49,6 +50,8 @@ class Components(NamedTuple):
     explained: Float[Array, " components"]
     coordinates: Float[Array, "points components"]
 
+    __repr__ = fields
+
 
 class Projection(NamedTuple):
     """Points seen on a line or a plane.
@@ -60,6 +63,8 @@ class Projection(NamedTuple):
 
     coordinates: Float[Array, "points directions"]
     distance: Float[Array, " points"]
+
+    __repr__ = fields
 
 
 def random_direction(params: PyTree, key: Key[Array, ""]) -> PyTree:

@@ -25,6 +25,7 @@ from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.summaries import fields
 
 STEPS = 1_000_000  # of the solver, at most
 
@@ -43,6 +44,8 @@ class Flow(NamedTuple):
     cost: Float[Array, " times"]
     steps: Int[Array, ""]
     arrived: Bool[Array, ""]
+
+    __repr__ = fields
 
 
 class FlowDistance(NamedTuple):
@@ -63,6 +66,8 @@ class FlowDistance(NamedTuple):
     cost: Float[Array, "rates times"]
     params: PyTree
     flow: Flow
+
+    __repr__ = fields
 
 
 def gradient_flow(

@@ -32,6 +32,7 @@ from gdjax.geometry.products import dense, raveled
 from gdjax.geometry.spectrum import DENSE
 from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.summaries import fields
 
 RADIUS = 0.1  # of the first step: short, since the point beside this one is looked for
 INNER = 200  # products for one step, at most
@@ -68,6 +69,8 @@ class Polished(NamedTuple):
     gradient_norm: Float[Array, ""]
     steps: Int[Array, ""]
     stop: Int[Array, ""]
+
+    __repr__ = fields
 
 
 def advice(polished: Polished) -> str:

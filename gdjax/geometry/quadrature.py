@@ -27,6 +27,7 @@ from gdjax.errors import InputError
 from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.geometry.spectrum import DENSE, ROUNDING
 from gdjax.problems.problem import Problem
+from gdjax.summaries import fields
 
 POINTS = 1001  # of the grid on which a density is given
 
@@ -61,6 +62,8 @@ class Density(NamedTuple):
     nodes: Float[Array, "probes depth"]
     weights: Float[Array, "probes depth"]
     width: Float[Array, ""]
+
+    __repr__ = fields
 
 
 def trace(

@@ -25,6 +25,7 @@ from gdjax.errors import InputError
 from gdjax.geometry import krylov
 from gdjax.geometry.products import dense, flat_product, raveled, restricted
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.summaries import fields
 
 DENSE = 512  # parameters up to which the whole matrix is taken
 # Rounding of a product H v, in units of eps |H| |v|: 10 times what was seen at the digit network.
@@ -65,6 +66,8 @@ class Eigenpairs(NamedTuple):
     status: Int[Array, ""]
     products: Int[Array, ""]
 
+    __repr__ = fields
+
 
 class Layer(NamedTuple):
     """A problem as one of some parameters alone, the others held where they are.
@@ -76,6 +79,8 @@ class Layer(NamedTuple):
 
     problem: Problem
     params: PyTree
+
+    __repr__ = fields
 
 
 def extremes(

@@ -36,6 +36,7 @@ from gdjax.geometry.polishing import downhill
 from gdjax.problems.checks import check_runs
 from gdjax.problems.problem import Problem
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
+from gdjax.summaries import fields
 
 
 class End(IntEnum):
@@ -123,6 +124,8 @@ class Ends(NamedTuple):
     kantorovich: Float[np.ndarray, " runs"]
     floor_length: Float[np.ndarray, " runs"]
     slope: Float[np.ndarray, " runs"]
+
+    __repr__ = fields
 
 
 def certify(

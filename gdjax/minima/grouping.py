@@ -27,6 +27,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist, squareform
 
 from gdjax.errors import InputError
+from gdjax.summaries import fields
 
 
 class Groups(NamedTuple):
@@ -47,6 +48,8 @@ class Groups(NamedTuple):
     heights: Float[np.ndarray, " joins"]
     stable_from: float
     stable_to: float
+
+    __repr__ = fields
 
 
 def groups(points: Float[np.ndarray, "points coordinates"], tolerance: float) -> Groups:

@@ -44,6 +44,7 @@ from gdjax.minima.symmetry import (
     random_arrangement,
 )
 from gdjax.problems.networks import Network
+from gdjax.summaries import fields
 
 RESTARTS = 2
 TOGETHER = 2**24  # numbers of weights gathered at a time
@@ -64,6 +65,8 @@ class Matches(NamedTuple):
     distance: Float[np.ndarray, "*pairs"]
     plain: Float[np.ndarray, "*pairs"]
 
+    __repr__ = fields
+
 
 class Match(NamedTuple):
     """How one network is laid over another.
@@ -79,6 +82,8 @@ class Match(NamedTuple):
     arrangement: tuple[Arrangement, ...]
     distance: float
     plain: float
+
+    __repr__ = fields
 
 
 def match(

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
-from tqdm import tqdm
 
+from gdjax import progress
 from gdjax.errors import InputError
 from gdjax.geometry.products import bare
 from gdjax.minima.matching import RESTARTS, match_pairs
@@ -35,6 +35,7 @@ from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.slabs import Program, Slab, over_runs
+from gdjax.summaries import fields
 
 SLAB_BYTES = {"cpu": 2**20}  # one layer's activities of all pairs of a slab: about a core's cache
 ELSEWHERE = 2**28
@@ -66,6 +67,8 @@ class Barriers(NamedTuple):
     t: Float[np.ndarray, " points"]
     cost: Float[np.ndarray, "pairs points"]
     matched_cost: Float[np.ndarray, "pairs points"]
+
+    __repr__ = fields
 
 
 def barriers(
@@ -109,13 +112,7 @@ def barriers(
     if network is not None:
         checked("barriers", network, jax.tree.map(lambda a: a[0], params))
     plain = None if network is None else _unchanged(network, len(first))
-    with tqdm(
-        total=len(first) * (1 if network is None else 2),
-        unit="path",
-        delay=2,
-        disable=None,
-        leave=False,
-    ) as bar:
+    with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
             _costs, problem, params, first, second, points=points, devices=local, bar=bar
         )

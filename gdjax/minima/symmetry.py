@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from gdjax.errors import InputError
 from gdjax.problems.networks import Layer, Network
+from gdjax.summaries import fields
 
 # c in s(-z) = c - s(z); it holds at every temperature of a sigmoid.
 FLIPS: Mapping[str, float] = MappingProxyType({"sigmoid": 1.0, "tanh": 0.0, "identity": 0.0})
@@ -55,6 +56,8 @@ class Arrangement(NamedTuple):
     order: Int[Array, " neurons"]
     sign: Float[Array, " neurons"]
     scale: Float[Array, " neurons"]
+
+    __repr__ = fields
 
 
 def arrangement_count(network: Network) -> int:

@@ -1,3 +1,4 @@
+from . import animations as animations
 from . import basin_maps as basin_maps
 from . import images as images
 from . import landscapes as landscapes

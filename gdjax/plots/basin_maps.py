@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from gdjax.plots.style import BLACK, CYCLE, GREY, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 from gdjax.plots.surfaces import Surface
 
 PALETTE = CYCLE[:-1]  # black marks divergence

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Num
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gdjax.plots.style import DIVERGING, style
+from gdjax.plots.style import DIVERGING, Figure, style
 
 COLUMNS = 8
 NOTHING = "#BDBDBD"  # exactly zero: between no two colours of the map

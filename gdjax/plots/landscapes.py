@@ -5,20 +5,16 @@ or read from a store, and compute nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, LogNorm, Normalize, PowerNorm
-from matplotlib.figure import Figure
-from PIL import Image
 
-from gdjax.plots.style import BLACK, CYCLE, GREY, VERMILLION, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, VERMILLION, Figure, style
 
 COST = "cost, mean over samples"
 GROUND = "GnBu_r"  # dark in the valleys, pale on the hills
@@ -128,7 +124,11 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
     Args:
         rows: for each row's title, planes by their titles; they may carry a descent.
         title: of the picture.
+
+    Raises:
+        ValueError: rows that are no planes by title.
     """
+    _check_rows(rows)
     datasets = [seen for row in rows.values() for seen in row.values()]
     columns = max(len(row) for row in rows.values())
     norm = scale(datasets)
@@ -157,6 +157,22 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
         if title:
             figure.suptitle(title)
     return figure
+
+
+def _check_rows(rows):
+    for name, row in rows.items() if isinstance(rows, Mapping) else [("", rows)]:
+        named = isinstance(rows, Mapping) and isinstance(row, Mapping) and len(row)
+        if not named or hasattr(row, "data_vars"):
+            raise ValueError(
+                f"planes: rows[{name!r}] is of type {type(row).__name__}, expected a dict of "
+                f"planes by title; for one plane {{'a row': {{'a title': plane}}}}"
+            )
+        for title, seen in row.items():
+            if getattr(getattr(seen, "cost", None), "dims", None) != ("a", "b"):
+                raise ValueError(
+                    f"planes: rows[{name!r}][{title!r}] is of type {type(seen).__name__}, expected "
+                    f"a Dataset with `cost` over a and b, as gdjax.geometry.plane returns it"
+                )
 
 
 def _extent(cost):
@@ -309,79 +325,3 @@ def lines(
         figure.legend(loc="outside lower center", ncols=2)
         axes.set_title(title)
     return figure
-
-
-class Animation(NamedTuple):
-    """Pictures one after the other; saved like a Figure, but always as WebP.
-
-    Args:
-        frames: all of one size.
-        milliseconds: a frame stays.
-    """
-
-    frames: list[Image.Image]
-    milliseconds: int = 90
-
-    def savefig(self, file: str | Path, dpi: int = 90) -> None:
-        """Write an animated WebP beside where a picture would be: the name's ending becomes webp.
-
-        Args:
-            file: name, with any ending.
-            dpi: not used; frames have their size.
-        """
-        del dpi
-        held = [self.milliseconds] * (len(self.frames) - 1) + [30 * self.milliseconds]
-        first, *rest = self.frames
-        first.save(
-            Path(file).with_suffix(".webp"), save_all=True, append_images=rest, duration=held,
-            loop=0, quality=70, method=2,
-        )  # fmt: skip
-
-
-def animation(seen: Any, *, title: str = "", frames: int = 48) -> Animation:
-    """A descent on its plane, step by step, beside the cost that the plane does not show.
-
-    Args:
-        seen: a plane that carries a descent.
-        title: of the picture.
-        frames: at most so many; steps are passed over where the descent hardly moves.
-    """
-    shown = _moments(seen, frames)
-    norm = scale([seen])
-    with style():
-        figure = Figure(figsize=(11, 4.6), dpi=90)
-        canvas = FigureCanvasAgg(figure)
-        axes, side = figure.subplots(1, 2, width_ratios=(1.45, 1))
-        bar(figure, ground(axes, seen, norm), norm, ax=axes, aspect=30, pad=0.02)
-        a, b = seen.path_a.values, seen.path_b.values
-        axes.plot(a, b, color="white", linewidth=1, alpha=0.6)
-        (way,) = axes.plot([], [], color=BLACK, linewidth=2)
-        (ball,) = axes.plot([], [], "o", color=VERMILLION, markeredgecolor="white", markersize=12)
-        costs(side, seen)
-        side.legend(loc="upper right", fontsize=11)
-        side.set_title("step")  # takes its room before the layout is decided
-        step, own = seen.snapshot_step.values, seen.path_cost.values
-        (dot,) = side.plot([], [], "o", color=VERMILLION, markeredgecolor=BLACK, markersize=9)
-        axes.set_title(title)
-        canvas.draw()  # decides the layout once, so that nothing moves but the ball
-        figure.set_layout_engine("none")
-        pictures = []
-        for last in shown:
-            way.set_data(a[: last + 1], b[: last + 1])
-            ball.set_data(a[last : last + 1], b[last : last + 1])
-            dot.set_data(step[last : last + 1], own[last : last + 1])
-            side.set_title(f"step {step[last]:,}: cost {own[last]:.3g}")
-            canvas.draw()
-            pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
-    return Animation(pictures)
-
-
-def _moments(seen, frames):
-    """Numbers of the snapshots to show: equal parts of way and of time, the ends included."""
-    a, b = seen.path_a.values, seen.path_b.values
-    count = len(a)
-    moved = np.concatenate([[0], np.cumsum(np.hypot(np.diff(a), np.diff(b)))])
-    time = np.arange(count) / max(count - 1, 1)
-    pace = (moved / moved[-1] if moved[-1] > 0 else time) + time
-    wanted = np.linspace(0, pace[-1], min(frames, count))
-    return np.unique(np.abs(pace[None] - wanted[:, None]).argmin(axis=1))

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, Figure, style
 
 
 def frequencies(

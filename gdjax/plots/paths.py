@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from gdjax.plots.style import BLACK, CYCLE, GREY, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 
 Profiles = Mapping[str, Float[np.ndarray, "pairs points"]]
 

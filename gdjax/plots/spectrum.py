@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure, style
 
 FAR = 30.0  # a limit so many times above all eigenvalues would press them down: it is left out
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
@@ -28,7 +27,7 @@ class Spread(NamedTuple):
         density: per unit of an eigenvalue; it integrates to 1.
         error: its standard error.
         width: standard deviation of the Gaussian that every eigenvalue is drawn as.
-        size: how many eigenvalues there are.
+        size: how many eigenvalues there are; None where that is not known.
         ends: eigenvalues that are known one by one, such as the 20 largest and the 3 smallest.
         residuals: an eigenvalue lies that close to each of these.
     """
@@ -38,9 +37,9 @@ class Spread(NamedTuple):
     density: Float[np.ndarray, " points"]
     error: Float[np.ndarray, " points"]
     width: float
-    size: int
-    ends: Float[np.ndarray, " k"]
-    residuals: Float[np.ndarray, " k"]
+    size: int | None = None
+    ends: Float[np.ndarray, " k"] = np.zeros(0)
+    residuals: Float[np.ndarray, " k"] = np.zeros(0)
 
 
 class Ranked(NamedTuple):
@@ -93,7 +92,9 @@ def densities(panels: Sequence[Spread], *, title: str = "") -> Figure:
 
 
 def _alone(panel):
-    """How high one eigenvalue stands."""
+    """How high one eigenvalue stands, or what is too low to be seen if their number is unknown."""
+    if panel.size is None:
+        return 1e-6 * float(np.nanmax(panel.density, initial=1e-300))
     return 1 / (panel.size * panel.width * np.sqrt(2 * np.pi))
 
 
@@ -113,24 +114,26 @@ def _spread(axes: Axes, panel: Spread, floor: float) -> None:
         panel.at, below, above, color=BLUE, alpha=0.5, linewidth=0, label="± standard error"
     )
     axes.plot(panel.at, shown, color=BLUE, linewidth=1.3, label="density")
-    if_zero = np.exp(-((panel.at / panel.width) ** 2) / 2) * _alone(panel) * panel.size
+    if_zero = np.exp(-((panel.at / panel.width) ** 2) / 2) / (panel.width * np.sqrt(2 * np.pi))
     axes.plot(panel.at, if_zero, "--", color=BLACK, linewidth=1.2, label="if all of them were 0")
-    axes.axhline(
-        _alone(panel), color=GREY, linestyle=":", linewidth=1.5, label="one eigenvalue alone"
-    )
-    axes.errorbar(
-        panel.ends,
-        np.full(len(panel.ends), 0.9),
-        xerr=panel.residuals,
-        transform=axes.get_xaxis_transform(),
-        fmt="v",
-        color=VERMILLION,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
-        markersize=8,
-        clip_on=False,
-        label="found one by one, with residuals",
-    )
+    if panel.size is not None:
+        axes.axhline(
+            _alone(panel), color=GREY, linestyle=":", linewidth=1.5, label="one eigenvalue alone"
+        )
+    if len(panel.ends):
+        axes.errorbar(
+            panel.ends,
+            np.full(len(panel.ends), 0.9),
+            xerr=panel.residuals,
+            transform=axes.get_xaxis_transform(),
+            fmt="v",
+            color=VERMILLION,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            markersize=8,
+            clip_on=False,
+            label="found one by one, with residuals",
+        )
     axes.set_title(f"{panel.title} (Gaussians of width {panel.width:.2g})")
 
 
@@ -211,3 +214,31 @@ def _ranked(axes: Axes, ranked: Ranked, color: str, shape: str) -> None:
         markersize=6,
         label=ranked.name,
     )
+
+
+def eigenvalues(
+    value: Float[np.ndarray, " k"], residual: Float[np.ndarray, " k"], *, title: str = ""
+) -> Figure:
+    """Eigenvalues in order, each with how far it is from being exact; no sign is left out.
+
+    Args:
+        value: falling.
+        residual: an eigenvalue lies that close to each.
+        title: of the picture; its own says the largest and the smallest.
+    """
+    known = np.isfinite(value) & np.isfinite(residual)
+    with style():
+        figure = Figure(figsize=(8, 4.5))
+        axes = figure.subplots()
+        place = np.arange(1, len(value) + 1)[known]
+        axes.vlines(place, 0, value[known], color=BLUE, alpha=0.4, linewidth=3)
+        axes.errorbar(
+            place, value[known], residual[known], fmt="o", color=BLUE, ecolor=BLACK, capsize=3
+        )
+        axes.axhline(0, color=GREY, linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("eigenvalues that were asked for, the largest first")
+        axes.set_ylabel("eigenvalue of the Hessian")
+        ends = f"{value[known].min():.3g} to {value[known].max():.3g}" if known.any() else "none"
+        axes.set_title(title or f"Eigenvalues: {ends}")
+    return figure

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, Figure, style
 
 
 class Edge(NamedTuple):

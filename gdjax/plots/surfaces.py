@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure, style
 
 LEVELS = 18
 

@@ -1,14 +1,15 @@
 """Pictures of a sweep: how runs end against what was varied, and how they got there."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, PercentFormatter
 
-from gdjax.plots.style import BLACK, BLUE, GREEN, SEQUENTIAL, SKY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
 
 OUTCOME_COLORS = {
     "descending": SKY,
@@ -40,7 +41,9 @@ def ends_by_setting(
     outcomes: Sequence[str],
     label: str = "learning rate",
     log: bool = True,
+    ticks: Sequence[str] | None = None,
     baseline: float | None = None,
+    title: str = "",
 ) -> Figure:
     """Final cost, and accuracy if there is one, against a setting, and how the runs ended.
 
@@ -52,7 +55,9 @@ def ends_by_setting(
         outcomes: names of outcomes.
         label: name of the setting, with its unit if it has one.
         log: whether the setting is shown on a logarithmic axis.
+        ticks: what the settings are called, where they are no numbers.
         baseline: cost of the best answer that ignores the input.
+        title: of the picture; its own says which setting is best.
     """
     with style():
         shown = [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
@@ -75,13 +80,14 @@ def ends_by_setting(
             axes.plot(setting[finite], half[finite], "-o", color=color, label="median")
             x = np.repeat(setting, values.shape[1])
             axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
-        best = setting[np.argmin(quantiles(cost)[1])]
+        lowest = int(np.argmin(quantiles(cost)[1]))
+        best = f"{setting[lowest]:.3g}" if ticks is None else ticks[lowest]
         top, middle = panels[0], panels[-1]
         if accuracy is not None:
             top.set_ylabel("test accuracy")
             top.yaxis.set_major_formatter(PercentFormatter(1.0))
             top.set_ylim(0, 1)
-        top.set_title(f"Lowest median training cost at {label} {best:.3g}")
+        top.set_title(title or f"Lowest median training cost at {label} {best}")
         top.legend(loc="best")
         middle.set_ylabel("final training cost")
         if np.all(cost > 0):
@@ -105,6 +111,153 @@ def ends_by_setting(
         bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=len(outcomes))
         if log:
             bottom.set_xscale("log")
+        if ticks is not None:
+            bottom.set_xticks(setting, ticks)
+    return figure
+
+
+class Setting:
+    """The values of an axis of a sweep, and how a picture shows them.
+
+    Args:
+        name: of the axis.
+        values: along it: numbers, or names.
+    """
+
+    def __init__(self, name: str, values: np.ndarray):
+        self.label = name.replace("_", " ")
+        numbers = values.dtype.kind in "iuf"
+        self.place = np.asarray(values if numbers else np.arange(len(values)), float)
+        self.ticks = None if numbers else [str(value) for value in values]
+        positive = numbers and len(values) > 2 and np.all(values > 0)
+        # What grows by factors is shown by factors.
+        self.log = bool(positive and np.max(values) >= 20 * np.min(values))
+
+    def on(self, axes: Axes, side: str) -> None:
+        """Give the "x" or the "y" axis its label, scale and names."""
+        axes.set(**{f"{side}label": self.label})
+        if self.ticks is not None:
+            axes.set(**{f"{side}ticks": self.place, f"{side}ticklabels": self.ticks})
+        elif self.log:
+            axes.set(**{f"{side}scale": "log"})
+
+
+def curves(
+    step: Int[np.ndarray, " records"],
+    cost: Float[np.ndarray, "runs records"],
+    *,
+    label: str = "run",
+    title: str = "",
+) -> Figure:
+    """The cost of every run along its descent, and their median.
+
+    Args:
+        step: of each record.
+        cost: +inf from divergence on.
+        label: what the runs differ in.
+        title: of the picture; its own says where they end.
+    """
+    half = quantiles(cost.T)[1]
+    with style():
+        figure = Figure(figsize=(8, 4.8))
+        axes = figure.subplots()
+        for number, values in enumerate(cost):
+            axes.plot(
+                step, np.where(np.isfinite(values), values, np.nan), color=BLUE, linewidth=1,
+                alpha=max(0.08, min(0.7, 10 / len(cost))), label=None if number else f"one {label}",
+            )  # fmt: skip
+        axes.plot(step, np.where(np.isfinite(half), half, np.nan), color=VERMILLION, label="median")
+        if np.all(cost > 0) and np.ptp(np.log10(cost[np.isfinite(cost)])) > 1:
+            axes.set_yscale("log")
+        low, high = cost[:, -1].min(), cost[:, -1].max()
+        axes.set_title(title or f"{len(cost)} runs end at a cost of {low:.3g} to {high:.3g}")
+        axes.set_xlabel("step")
+        axes.set_ylabel("training cost")
+        axes.legend()
+    return figure
+
+
+def map_by_settings(
+    rows: Setting,
+    columns: Setting,
+    cost: Float[np.ndarray, "rows columns runs"],
+    *,
+    title: str = "",
+) -> Figure:
+    """The final cost, median over runs, on the grid of two settings; black where it diverged.
+
+    Args:
+        rows: the first setting, upwards.
+        columns: the second, to the right.
+        cost: +inf where a run diverged.
+        title: of the picture; its own says where the cost is lowest.
+    """
+    half = np.quantile(cost, 0.5, axis=-1, method="inverted_cdf")
+    shown = np.ma.masked_invalid(half)
+    with style():
+        figure = Figure(figsize=(8, 5.6))
+        axes = figure.subplots()
+        axes.set_facecolor(BLACK)
+        finite = shown.compressed()
+        wide = finite.size and finite.min() > 0 and finite.max() > 10 * finite.min()
+        image = axes.pcolormesh(
+            columns.place, rows.place, shown, cmap=SEQUENTIAL, norm="log" if wide else "linear"
+        )
+        rows.on(axes, "y")
+        columns.on(axes, "x")
+        i, j = np.unravel_index(np.argmin(half), half.shape)
+        axes.plot(
+            columns.place[j],
+            rows.place[i],
+            "*",
+            color="white",
+            markeredgecolor=BLACK,
+            markersize=18,
+        )
+        at = [s.ticks[k] if s.ticks else f"{s.place[k]:.3g}" for s, k in ((rows, i), (columns, j))]
+        lowest = f"Lowest at {rows.label} {at[0]}, {columns.label} {at[1]}"
+        axes.set_title(title or lowest)
+        figure.colorbar(image, ax=axes, label="final training cost, median over runs")
+    return figure
+
+
+def compared(
+    rows: Mapping[str, tuple[Setting | None, Float[np.ndarray, "*settings runs"]]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Final costs of several problems, against a setting, or side by side where there is none.
+
+    Args:
+        rows: by name: the setting that was varied, and the final cost of each run.
+        title: of the picture; its own says which is lowest.
+    """
+    best = min(rows, key=lambda name: float(np.min(quantiles(np.atleast_2d(rows[name][1]))[1])))
+    with style():
+        figure = Figure(figsize=(8, 5))
+        axes = figure.subplots()
+        for number, ((name, (setting, ends)), color) in enumerate(
+            zip(rows.items(), cycle(CYCLE), strict=False)
+        ):
+            place = np.array([number]) if setting is None else setting.place
+            cost = np.atleast_2d(ends)
+            half = quantiles(cost)[1]
+            x = np.repeat(place, cost.shape[1])
+            axes.plot(x, np.where(np.isfinite(cost), cost, np.nan).ravel(), ".", color=color,
+                      alpha=0.35)  # fmt: skip
+            axes.plot(place, np.where(np.isfinite(half), half, np.nan), "o-", color=color,
+                      label=name)  # fmt: skip
+            if setting is not None:
+                setting.on(axes, "x")
+        finite = np.concatenate([cost[np.isfinite(cost)] for _, cost in rows.values()])
+        if finite.size and finite.min() > 0:
+            axes.set_yscale("log")
+        if all(setting is None for setting, _ in rows.values()):
+            axes.set_xticks(np.arange(len(rows)), list(rows))
+        else:
+            axes.legend()
+        axes.set_ylabel("final training cost (line: median over runs)")
+        axes.set_title(title or f"Lowest median: {best}")
     return figure
 
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int, Integer, Num
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SKY, VERMILLION, Figure, style
 
 WRONG = 24  # examples shown
 
@@ -132,6 +131,46 @@ def learning(
         if len(known):
             first, last = accuracy[known[[0, -1]]]
             bottom.set_title(f"{first:.1%} right before, {last:.1%} after")
+    return figure
+
+
+def records(
+    step: Int[np.ndarray, " records"],
+    cost: Float[np.ndarray, " records"],
+    *,
+    batch_cost: Float[np.ndarray, " records"] | None = None,
+    measures: Mapping[str, Float[np.ndarray, " records"]] | None = None,
+    title: str = "",
+) -> Figure:
+    """What one descent recorded: its cost, and below it each measure.
+
+    Args:
+        step: of each record.
+        cost: over the training set; +inf from divergence on.
+        batch_cost: mean of what the steps themselves saw; NaN where that is what is recorded.
+        measures: by name; NaN where not measured.
+        title: of the picture.
+    """
+    measures = measures or {}
+    with style():
+        figure = Figure(figsize=(8, 3.2 + 2.4 * len(measures)))
+        top, *below = figure.subplots(len(measures) + 1, 1, sharex=True, squeeze=False)[:, 0]
+        if batch_cost is not None and np.isfinite(batch_cost).any():
+            top.plot(step, batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
+        shown = np.isfinite(cost)
+        top.plot(step[shown], cost[shown], color=BLUE, label="over all training samples")
+        if len(top.lines) > 1:
+            top.legend()
+        if np.all(cost[shown] > 0) and shown.any() and np.ptp(np.log10(cost[shown])) > 1:
+            top.set_yscale("log")
+        top.set_ylabel("cost")
+        top.set_title(title)
+        for axes, (name, values) in zip(below, measures.items(), strict=True):
+            known = np.isfinite(values)
+            axes.plot(step[known], values[known], color=GREEN)
+            axes.set_ylabel(name.replace("_", " "))
+            axes.grid(axis="y")
+        (below[-1] if below else top).set_xlabel("step")
     return figure
 
 

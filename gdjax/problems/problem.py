@@ -35,6 +35,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.errors import InputError
+from gdjax.summaries import short
 
 GIVEN = ("key", "step", "state")  # keywords of a cost that a descent fills in at each step
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal problems are equal
@@ -146,6 +147,18 @@ class Problem:
         ):
             raise InputError("Problem: evaluation declares `state`, but the cost carries none")
         _check_data(self.data)
+
+    def __repr__(self) -> str:
+        """What is there, without the data themselves."""
+        made = dict(self.provenance or {})
+        name = made.pop("problem", None)
+        told = [f"{name} {short(made)}" if name else f"cost={short(self.cost)}"]
+        told += [f"{self.samples:,} samples"] if self.samples else []
+        if self.network is not None and hasattr(self.network, "widths"):
+            told.append("network " + "-".join(map(str, self.network.widths)))
+        told += [f"measures {', '.join(self.measures)}"] if self.measures else []
+        told += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []
+        return f"Problem({', '.join(told)})"
 
     @property
     def samples(self) -> int:

@@ -34,9 +34,8 @@ from distributed import (
     get_client,
     get_worker,
 )
-from tqdm import tqdm
 
-from gdjax import slabs
+from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
 from gdjax.stores.layout import Layout, plain
@@ -227,7 +226,7 @@ def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:
     try:
         with (
             interruptible() as stop,
-            tqdm(total=len(missing), unit="tile", delay=1, disable=None, leave=False) as bar,
+            progress.bar(total=len(missing), unit="tile", delay=1) as bar,
         ):
             for tile in missing:
                 submit(tile)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from gdjax import progress
 from gdjax.interrupts import interruptible
 from gdjax.stores.layout import Layout
 from gdjax.stores.writing import Store
@@ -130,13 +130,8 @@ def _compute(work: Work, sink: Any) -> int:
     with (
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as writer,
-        tqdm(
-            total=per_tile * len(missing),
-            unit="run-step",
-            unit_scale=True,
-            delay=1,
-            disable=None,
-            leave=False,
+        progress.bar(
+            total=per_tile * len(missing), unit="run-step", delay=1, unit_scale=True
         ) as bar,
     ):
         for number, tile in enumerate(missing):

@@ -1,41 +1,12 @@
 """Pictures of slices say what they show, and leave what is no number out."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
-import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, to_hex
-from PIL import Image
+from plane_of_a_bowl import SIDE, plane
 
 from gdjax.plots import landscapes
-
-SIDE = np.linspace(-2, 2, 9)
-
-
-def plane(cost=None, *, length=(1.0, 1.0), path=False):
-    """A bowl on a plane; with a path that floats half a unit above it in the middle."""
-    a, b = np.meshgrid(SIDE, SIDE / 2, indexing="ij")
-    seen = xr.Dataset(
-        {"cost": (("a", "b"), a**2 + b**2 + 0.01 if cost is None else cost)},
-        {
-            "a": ("a", SIDE, {"long_name": "first way", "units": "1", "length": length[0]}),
-            "b": ("b", SIDE / 2, {"long_name": "second way", "units": "1", "length": length[1]}),
-        },
-    )
-    if path:
-        x, y = np.linspace(1.5, 0, 6), np.linspace(0.8, 0, 6)
-        inside = x**2 + y**2 + 0.01
-        seen = seen.assign(
-            path_a=("snapshot_step", x),
-            path_b=("snapshot_step", y),
-            path_off=("snapshot_step", np.linspace(0.5, 0, 6)),
-            path_cost=("snapshot_step", inside + np.linspace(0.5, 0, 6)),
-            path_cost_in_slice=("snapshot_step", inside),
-            explained=("component", np.array([0.75, 0.2, 0.05])),
-        ).assign_coords(snapshot_step=("snapshot_step", 10 * np.arange(6)))
-    return seen
 
 
 def texts(figure):
@@ -154,28 +125,15 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
     assert labels == ["sharp", "parabola of curvature 2", "other"]
 
 
-def test_an_animation_follows_the_descent_and_is_small(tmp_path):
-    seen = plane(path=True)
-    found = landscapes.animation(seen, title="rate 1", frames=4)
-    found.savefig(tmp_path / "descent.png", dpi=150)
-    assert [p.name for p in tmp_path.iterdir()] == ["descent.webp"]
-    assert (tmp_path / "descent.webp").stat().st_size < 2**21
-    with Image.open(tmp_path / "descent.webp") as image:
-        assert image.n_frames == len(found.frames) == 4
-        assert image.size == found.frames[0].size
-    pictures = [np.asarray(frame, int) for frame in found.frames]
-    changed = [np.abs(a - b).max(-1) > 40 for a, b in pairwise(pictures)]
-    # The ball moves, the picture around it does not.
-    assert all(0 < c.mean() < 0.05 for c in changed)
-
-
-def test_moments_pass_over_where_a_descent_rests():
-    """100 snapshots of which the last 80 stand still: half of the frames show the first 20."""
-    way = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
-    seen = xr.Dataset({"path_a": ("t", way), "path_b": ("t", way)})
-    shown = landscapes._moments(seen, 21)
-    assert (shown[0], shown[-1]) == (0, 99)
-    assert len(shown) <= 21
-    assert np.sum(shown < 20) > 10
-    still = xr.Dataset({"path_a": ("t", np.zeros(5)), "path_b": ("t", np.zeros(5))})
-    assert landscapes._moments(still, 60).tolist() == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"x": plane()}, r"rows\['x'\] is of type Dataset, expected a dict of planes by title"),
+        (plane(), r"rows\[''\] is of type Dataset"),
+        ({"x": {"y": 3}}, r"rows\['x'\]\['y'\] is of type int, expected a Dataset with `cost`"),
+        ({"x": {"y": plane().isel(b=0)}}, "over a and b"),
+    ],
+)
+def test_planes_say_what_they_expect(rows, told):
+    with pytest.raises(ValueError, match=told):
+        landscapes.planes(rows)

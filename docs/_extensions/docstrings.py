@@ -1,0 +1,113 @@
+"""Docstrings as they are written, field English with equations, as reStructuredText.
+
+In a docstring `code` stands in single backticks, an indented paragraph is an equation in plain
+letters, and |w|, w_ or params.* mean what they say. reStructuredText gives all of these a meaning
+of its own, so they are put in its words here, before anything else reads them.
+"""
+
+import importlib
+import re
+
+from sphinx.util.nodes import make_refnode
+
+SECTION = re.compile(r"^\s*(Args|Returns|Raises|Examples|Source|Note|Yields):\s*")
+MARKS = re.compile(
+    r"(`+)(.+?)\1|(\*\*[^*\s][^*]*\*\*|\*[A-Za-z][^*`|]*?[a-z.]\*(?!\w))|([|*])|(\w)_(?=\W|$)"
+)
+
+
+def _escaped(line):
+    def mark(match):
+        ticks, code, emphasis, sign, word = match.groups()
+        if ticks:
+            return f"``{code}``"
+        if emphasis:
+            return emphasis
+        return f"\\{sign}" if sign else f"{word}\\_"
+
+    return MARKS.sub(mark, line)
+
+
+def _indent(line):
+    return len(line) - len(line.lstrip())
+
+
+def convert(lines: list[str]) -> list[str]:
+    """The lines of one docstring in reStructuredText.
+
+    Examples:
+        >>> convert(["The norm |g| of `params.*`"])
+        ['The norm \\\\|g\\\\| of ``params.*``']
+    """
+    done, i, section = [], 0, None
+    while i < len(lines):
+        line = lines[i]
+        if not line.strip():
+            done.append("")
+            i += 1
+            continue
+        start, depth = i, _indent(line)
+        while i < len(lines) and lines[i].strip():
+            i += 1
+        part = lines[start:i]
+        if SECTION.match(line):
+            section = depth
+            done += [part[0], *map(_escaped, part[1:])] if ">>>" not in "".join(part) else part
+            continue
+        if section is not None and depth <= section:
+            section = None
+        base = 0 if section is None else section + 4
+        code = part[0].lstrip().startswith(">>>")
+        bullet = part[0].lstrip().startswith("- ")
+        if code:
+            done += part
+        elif depth > base and not bullet and (not done or not done[-1]) and section is None:
+            done += [" " * base + ".. code-block:: text", ""]
+            done += [" " * (base + 3) + text[base + 4 :] for text in part]
+            done.append("")
+        else:
+            done += map(_escaped, part)
+    return done
+
+
+def _process(app, what, name, obj, options, lines):
+    lines[:] = convert(lines)
+
+
+def _documented(env):
+    """Documented names by the object that they stand for, and by their last part."""
+    if not hasattr(env, "gdjax_names"):
+        by_object, by_name = {}, {}
+        for name in env.domains["py"].objects:
+            by_object.setdefault(id(_found(name)), name)
+            by_name.setdefault(name.rpartition(".")[2], name)
+        env.gdjax_names = by_object, by_name
+    return env.gdjax_names
+
+
+def _found(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        parent, _, last = name.rpartition(".")
+        return getattr(_found(parent), last, None) if parent else None
+
+
+def _missing(app, env, node, content):
+    """A link to where an object is documented, whatever module it was taken from."""
+    if node.get("refdomain") != "py":
+        return None
+    target = node["reftarget"]
+    by_object, by_name = _documented(env)
+    name = by_object.get(id(_found(target))) if target.startswith("gdjax.") else None
+    name = name or by_name.get(target)
+    if name is None:
+        return None
+    entry = env.domains["py"].objects[name]
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
+
+
+def setup(app):
+    app.connect("missing-reference", _missing)
+    app.connect("autodoc-process-docstring", _process, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

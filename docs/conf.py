@@ -1,0 +1,78 @@
+"""The site: `python -m sphinx -W -n -j 2 -b html docs docs/_build`."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+import gdjax.machine
+
+# Notebooks run in processes of their own, which inherit this.
+os.environ["TQDM_DISABLE"] = "1"
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(gdjax.machine.cores()))
+
+project = "gdjax"
+author = "The gdjax authors"
+copyright = f"2026, {author}"
+version = release = gdjax.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "docstrings",
+    "gallery",
+    "mathml",
+]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+root_doc = "index"
+
+# Text notebooks: executed at every build, and nothing they do may fail or warn.
+nb_execution_mode = "force"
+nb_execution_timeout = 120
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_output_stderr = "error"
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Links that lead nowhere are errors; what other libraries document needs a network, so it is not
+# looked up.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!gdjax).*")]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Source", "returns_style")]
+python_maximum_signature_line_length = 72
+python_use_unqualified_type_names = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "gdjax"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_math_renderer = "mathml"
+html_theme_options = {
+    "logo": {"text": "gdjax"},
+    "navbar_align": "left",
+    "navigation_with_keys": False,
+    "show_nav_level": 1,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": [], "gallery": [], "changelog": []}

@@ -1,0 +1,250 @@
+"""One call draws what a result is for: `gd.plot(result)`.
+
+    a descent -> its curves;   a sweep -> how its runs ended;   a plane -> the landscape;
+    eigenvalues -> the spectrum;   a census -> how often each minimum was found
+
+The kind of a result is told by its type, or by what its Dataset holds:
+
+>>> import jax, jax.numpy as jnp, optax
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+>>> run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
+>>> [axes.get_ylabel() for axes in plot(run).axes]
+['cost']
+
+Pictures with more choices are in `gdjax.plots`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdjax.descent import Descent, descend
+from gdjax.errors import InputError
+from gdjax.geometry.quadrature import Density
+from gdjax.geometry.spectrum import Eigenpairs
+from gdjax.problems import Problem
+from gdjax.sweeps import Advice
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Problem", "descend", "plot"]
+
+REPEATS = ("seed", "data_seed", "noise_seed")  # axes over which a sweep repeats what it compares
+TIMES = ("step", "snapshot_step")
+
+
+def plot(result: Any, *, title: str = "") -> "Figure":
+    """The picture that a result is for.
+
+    Args:
+        result: a `Descent`; the Dataset of a sweep, of a line, a plane or a descent's plane, of a
+            census or of basins; the DataTree of `compare`; eigenvalues from `extremes`; a spectral
+            density; advice on learning rates.
+        title: of the picture; None of its own where a picture is named after its data.
+
+    Returns:
+        A Figure of matplotlib: a notebook shows it, `figure.savefig("name.png")` saves it.
+
+    Raises:
+        InputError: nothing that can be drawn; a sweep over more than two settings.
+    """
+    for kind, draw in (
+        (Descent, _descent),
+        (Advice, _advice),
+        (Density, _density),
+        (Eigenpairs, _eigenpairs),
+    ):
+        if isinstance(result, kind):
+            return draw(result, title)
+    sizes, names = getattr(result, "sizes", None), getattr(result, "data_vars", None)
+    if hasattr(result, "children") and result.children:
+        return _compared(result, title)
+    if sizes is not None and names is not None:
+        for mark, draw in (
+            ("arrived_at", _basins),
+            ("minimum_of", _census),
+            ("outcome", _sweep),
+            ("path_a", _way),
+            ("cost", _slice),
+        ):
+            if mark in names:
+                return draw(result, title)
+    raise InputError(
+        f"plot: result = {_told(result)}, expected a Descent, what a sweep, compare, line, plane, "
+        f"trajectory_plane, census, basins, extremes, density or advise returned"
+    )
+
+
+def _told(result):
+    names = getattr(result, "data_vars", None)
+    if names is not None:
+        return f"a Dataset of {', '.join(map(str, names))}"
+    return f"of type {type(result).__name__}"
+
+
+def _descent(run, title):
+    from gdjax.plots import training
+
+    return training.records(
+        run.step,
+        run.cost,
+        batch_cost=run.batch_cost,
+        measures=run.measures,
+        title=title or f"{run.steps:,} steps: {run.outcome}",
+    )
+
+
+def _advice(advice, title):
+    from gdjax.plots import stability
+
+    runs = advice.runs.transpose("learning_rate", "seed", ...)
+    along = runs.sharpness.isel(step=slice(1, None)).max("step", skipna=True)
+    return stability.advice(
+        advice.learning_rates,
+        diverged=advice.diverged,
+        dead=advice.dead,
+        cost=runs.cost.isel(step=-1).values,
+        along=along.values,
+        bound_at_start=advice.bound_at_start,
+        recommended=advice.learning_rate,
+        title=title or "Which learning rates work, and why",
+    )
+
+
+def _density(density, title):
+    from gdjax.plots import spectrum
+
+    at, value, error, width = (
+        np.asarray(a) for a in (density.at, density.value, density.error, density.width)
+    )
+    panel = spectrum.Spread(
+        title or "How the eigenvalues of the Hessian are spread", at, value, error, float(width)
+    )
+    return spectrum.densities([panel])
+
+
+def _eigenpairs(pairs, title):
+    from gdjax.plots import spectrum
+
+    values, residuals = np.asarray(pairs.values), np.asarray(pairs.residuals)
+    return spectrum.eigenvalues(values, residuals, title=title)
+
+
+def _settings(runs):
+    """Dimensions that are compared, and those over which runs are repeated."""
+    over = [name for name in runs.outcome.dims if name not in TIMES]
+    compared = [name for name in over if name not in REPEATS]
+    return compared, [name for name in over if name not in compared]
+
+
+def _ends(runs, compared, repeats):
+    """Runs at their last record, [settings..., repeats]."""
+    ends = runs.isel(step=-1)
+    if not repeats:
+        return ends.expand_dims("run", axis=-1)
+    return ends.stack(run=repeats, create_index=False).transpose(*compared, "run", ...)
+
+
+def _sweep(runs, title):
+    from gdjax.plots import sweeps
+
+    compared, repeats = _settings(runs)
+    if len(compared) > 2:
+        raise InputError(
+            f"plot: the sweep compares {', '.join(compared)}, and a picture has room for two; "
+            f"choose one value of the others: runs.sel({compared[-1]}=...)"
+        )
+    if not compared:
+        label = " and ".join(repeats) or "run"
+        cost = runs.cost.stack(run=repeats, create_index=False) if repeats else runs.cost
+        values = cost.transpose("run", "step") if repeats else cost.expand_dims("run")
+        return sweeps.curves(runs.step.values, values.values, label=label, title=title)
+    ends = _ends(runs, compared, repeats)
+    axes = [sweeps.Setting(name, runs[name].values) for name in compared]
+    outcomes = runs.outcome.attrs["flag_meanings"].split()
+    if len(compared) == 2:
+        return sweeps.map_by_settings(*axes, ends.cost.values, title=title)
+    accuracy = ends.test_accuracy.values if "test_accuracy" in runs else None
+    setting = axes[0]
+    return sweeps.ends_by_setting(
+        setting.place,
+        accuracy,
+        ends.cost.values,
+        ends.outcome.values,
+        outcomes=outcomes,
+        label=setting.label,
+        log=setting.log,
+        ticks=setting.ticks,
+        title=title,
+    )
+
+
+def _compared(tree, title):
+    from gdjax.plots import sweeps
+
+    rows, setting = {}, None
+    for name, node in tree.children.items():
+        runs = node.to_dataset()
+        if "outcome" not in runs:
+            raise InputError(f"plot: {name} holds no runs, expected what compare returned")
+        compared, repeats = _settings(runs)
+        if len(compared) > 1:
+            raise InputError(
+                f"plot: {name} compares {', '.join(compared)}, and the picture has room for one; "
+                f"choose one value of the others: tree.sel({compared[-1]}=...)"
+            )
+        ends = _ends(runs, compared, repeats).cost.values
+        axis = sweeps.Setting(compared[0], runs[compared[0]].values) if compared else None
+        setting = axis if axis is not None else setting
+        rows[name] = (axis, ends)
+    return sweeps.compared(rows, title=title)
+
+
+def _slice(seen, title):
+    from gdjax.plots import landscapes
+
+    dimensions = seen.cost.dims
+    if dimensions == ("a",):
+        return landscapes.lines({str(seen.a.attrs.get("long_name", "line")): seen}, title=title)
+    if dimensions == ("a", "b"):
+        return landscapes.planes({"": {title: seen}})
+    raise InputError(
+        f"plot: the cost is over {', '.join(map(str, dimensions))}, expected a line (a) or a plane "
+        f"(a, b); choose one value of the others: seen.sel(c=..., method='nearest')"
+    )
+
+
+def _way(seen, title):
+    from gdjax.plots import landscapes
+
+    if seen.cost.dims != ("a", "b"):
+        raise InputError("plot: a descent without a plane, expected what trajectory_plane returned")
+    return landscapes.descents({title or "The descent on its own plane": seen})
+
+
+def _census(found, title):
+    from gdjax.minima import kinds
+    from gdjax.minima.ends import POINTS
+    from gdjax.plots import minima
+
+    runs = found.sizes["run"]
+    points = {point.label for point in POINTS}
+    count = found.sizes["minimum"]
+    return minima.frequencies(
+        found.share.values,
+        found.share_low.values,
+        found.share_high.values,
+        found.minimum_cost.values,
+        rest={kind: n / runs for kind, n in kinds(found).items() if kind not in points},
+        title=title or f"{runs} runs found {count} minim{'um' if count == 1 else 'a'}",
+    )
+
+
+def _basins(found, title):
+    from gdjax.plots import basin_maps
+
+    drawn = [
+        (r, m) for m in range(found.sizes["momentum"]) for r in range(found.sizes["learning_rate"])
+    ]
+    return basin_maps.maps_of(*basin_maps.from_dataset(found, drawn), title=title)

@@ -1,0 +1,84 @@
+"""Short words for results: names, shapes and a few numbers, never thousands of them.
+
+>>> print(short(np.arange(6.0).reshape(2, 3)), short(np.array([0.5, 2.0])), short(np.float32(3)))
+float64[2, 3] from 0 to 5 [0.5, 2] 3
+>>> short({"w": np.zeros((16, 784)), "b": np.zeros(16)})
+'12,560 numbers in 2 arrays'
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+FEW = 4  # numbers of an array that are all said
+LONG = 60  # letters of what is no array
+
+
+def fields(result: Any) -> str:
+    """What a result says of itself: a line a field. The `__repr__` of results.
+
+    Examples:
+        >>> class Ends(tuple):
+        ...     _fields = ("values", "status")
+        ...     values, status = np.ones(9), 0
+        >>> print(fields(Ends()))
+        Ends(
+            values = float64[9], all 1
+            status = 0
+        )
+    """
+    names = getattr(result, "_fields", None) or list(result.__dataclass_fields__)
+    lines = [f"    {name} = {short(getattr(result, name))}" for name in names]
+    return "\n".join([f"{type(result).__name__}(", *lines, ")"])
+
+
+def short(value: Any) -> str:
+    """One line about a value."""
+    if hasattr(value, "data_vars"):  # a Dataset
+        return "Dataset over " + ", ".join(f"{name} ({n})" for name, n in value.sizes.items())
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return _array(value)
+    if isinstance(value, Mapping) and not any(map(_holds, value.values())):
+        return _cut("{" + ", ".join(f"{k}: {short(v)}" for k, v in value.items()) + "}")
+    if callable(value) and not isinstance(value, type) and hasattr(value, "__name__"):
+        return value.__name__
+    if value is None or isinstance(value, str | int | float | bool):
+        return _cut(repr(value))
+    import jax
+
+    arrays = [leaf for leaf in jax.tree.leaves(value) if hasattr(leaf, "shape")]
+    if not arrays:
+        return _cut(repr(value))
+    if len(arrays) == 1 and arrays[0] is not value:
+        return short(arrays[0])
+    total = sum(int(np.prod(leaf.shape)) for leaf in arrays)
+    return f"{total:,} numbers in {len(arrays)} arrays"
+
+
+def _holds(value):
+    return hasattr(value, "shape") and np.prod(value.shape) > FEW
+
+
+def _cut(text):
+    text = " ".join(text.split())
+    return text if len(text) <= LONG else text[: LONG - 4] + " ..."
+
+
+def _array(value):
+    name = f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+    try:
+        numbers = np.asarray(value)
+    except Exception:  # traced, donated, or a random key
+        return name
+    if numbers.dtype.kind not in "biuf":
+        return name
+    if numbers.size <= FEW and numbers.ndim < 2:
+        told = [f"{x:.4g}" if numbers.dtype.kind == "f" else str(x) for x in numbers.ravel()]
+        return told[0] if numbers.ndim == 0 else f"[{', '.join(told)}]"
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        return f"{name}, none finite" if numbers.size else name
+    low, high = f"{finite.min():.4g}", f"{finite.max():.4g}"
+    rest = "" if finite.size == numbers.size else f", {numbers.size - finite.size:,} not finite"
+    return f"{name}, all {low}{rest}" if low == high else f"{name} from {low} to {high}{rest}"

@@ -1,0 +1,42 @@
+"""Progress shows on a terminal and in a notebook, and nowhere else."""
+
+import sys
+from types import SimpleNamespace
+
+import tqdm.notebook
+
+from gdjax import progress
+
+
+def kernel(monkeypatch, shell="ZMQInteractiveShell"):
+    made = type(shell, (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: made))
+
+
+def test_without_a_terminal_and_a_notebook_nothing_is_shown(capsys):
+    with progress.bar(total=2, unit="run", delay=0) as bar:
+        bar.update(2)
+    assert bar.disable
+    assert capsys.readouterr().err == ""
+
+
+def test_a_shell_of_ipython_is_a_terminal(monkeypatch):
+    kernel(monkeypatch, "TerminalInteractiveShell")
+    assert not progress.in_notebook()
+
+
+def test_a_notebook_without_widgets_shows_letters(monkeypatch, capsys):
+    kernel(monkeypatch)
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
+    with progress.bar(total=2, unit="run", delay=0) as bar:
+        bar.update(2)
+    assert not bar.disable
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_a_notebook_with_widgets_shows_them(monkeypatch):
+    kernel(monkeypatch)
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(tqdm.notebook, "tqdm", lambda **settings: settings)
+    shown = progress.bar(total=2, unit="run", desc="walking")
+    assert (shown["total"], shown["desc"], shown["delay"]) == (2, "walking", progress.DELAY)

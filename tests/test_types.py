@@ -1,0 +1,84 @@
+"""Type checkers see types through the lazy front, not Any, and find what is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+PROGRAM = """
+import gdjax as gd
+import jax
+import jax.numpy as jnp
+import optax
+
+problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+run = gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 3, key=jax.random.key(0))
+reveal_type(gd.Problem)
+reveal_type(run)
+reveal_type(gd.descend)
+reveal_type(gd.sweep)
+reveal_type(gd.axes)
+reveal_type(gd.advise)
+reveal_type(gd.plot)
+reveal_type(gd.replay)
+reveal_type(gd.problems.digits)
+reveal_type(gd.geometry.classify)
+reveal_type(gd.geometry.views.plane_directions)
+reveal_type(gd.minima.census)
+reveal_type(gd.plots.landscapes.planes)
+reveal_type(gd.stores.verify)
+reveal_type(gd.data.load)
+gd.no_such_name
+gd.plot(run, titel="x")
+"""
+REVEALED = PROGRAM.count("reveal_type")
+
+
+def checked(tmp_path, *command):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "program.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def judge(revealed, errors):
+    assert len(revealed) == REVEALED
+    nothing = [kind for kind in revealed if re.fullmatch(r"(Any|Unknown|Module.*)", kind)]
+    assert nothing == []
+    assert any("Descent" in kind for kind in revealed)
+    assert any("no_such_name" in error for error in errors)
+    assert any("titel" in error for error in errors)
+
+
+@pytest.mark.long
+def test_mypy_sees_types(tmp_path):
+    """A whole run of mypy over what a user writes: nothing less asks its own machinery."""
+    pytest.importorskip("mypy")
+    told = checked(tmp_path, "mypy", "--ignore-missing-imports", "--follow-untyped-imports")
+    revealed = re.findall(r'note: Revealed type is "(.*)"$', told, re.MULTILINE)
+    errors = [
+        line for line in told.splitlines() if line.startswith("program.py") and "error" in line
+    ]
+    judge(revealed, errors)
+
+
+@pytest.mark.long
+def test_pyright_sees_types(tmp_path):
+    """A whole run of pyright: it resolves stubs by rules of its own."""
+    pytest.importorskip("pyright")
+    told = json.loads(checked(tmp_path, "pyright", "--outputjson", "--pythonpath", sys.executable))[
+        "generalDiagnostics"
+    ]
+    revealed = [
+        re.sub(r'^Type of ".*?" is "(.*)"$', r"\1", entry["message"], flags=re.DOTALL)
+        for entry in told
+        if entry["severity"] == "information"
+    ]
+    judge(revealed, [entry["message"] for entry in told if entry["severity"] == "error"])
