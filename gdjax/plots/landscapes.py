@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
+from matplotlib import figure as figures
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, LogNorm, Normalize, PowerNorm
@@ -185,7 +186,7 @@ def _extent(cost):
 
 
 def bar(
-    figure: Figure, image: Any, norm: Normalize, into: Axes | None = None, **beside: Any
+    figure: figures.Figure, image: Any, norm: Normalize, into: Axes | None = None, **beside: Any
 ) -> None:
     """A colour bar of costs with plain numbers, in its own axes or beside others."""
     shades = ScalarMappable(norm, image.get_cmap())
