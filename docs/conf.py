@@ -26,6 +26,7 @@ extensions = [
     "docstrings",
     "gallery",
     "mathml",
+    "reference",
 ]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 root_doc = "index"

@@ -16,7 +16,7 @@ MARKS = re.compile(
 )
 
 
-def _escaped(line):
+def _escaped(lines):
     def mark(match):
         ticks, code, emphasis, sign, word = match.groups()
         if ticks:
@@ -25,7 +25,7 @@ def _escaped(line):
             return emphasis
         return f"\\{sign}" if sign else f"{word}\\_"
 
-    return MARKS.sub(mark, line)
+    return MARKS.sub(mark, "\n".join(lines)).split("\n")
 
 
 def _indent(line):
@@ -52,7 +52,7 @@ def convert(lines: list[str]) -> list[str]:
         part = lines[start:i]
         if SECTION.match(line):
             section = depth
-            done += [part[0], *map(_escaped, part[1:])] if ">>>" not in "".join(part) else part
+            done += part if ">>>" in "".join(part) else _escaped(part)
             continue
         if section is not None and depth <= section:
             section = None
@@ -66,7 +66,7 @@ def convert(lines: list[str]) -> list[str]:
             done += [" " * (base + 3) + text[base + 4 :] for text in part]
             done.append("")
         else:
-            done += map(_escaped, part)
+            done += _escaped(part)
     return done
 
 
@@ -99,10 +99,10 @@ def _missing(app, env, node, content):
         return None
     target = node["reftarget"]
     by_object, by_name = _documented(env)
-    name = by_object.get(id(_found(target))) if target.startswith("gdjax.") else None
-    name = name or by_name.get(target)
+    value = _found(target) if target.startswith("gdjax.") else None
+    name = by_object.get(id(value)) if value is not None else by_name.get(target)
     if name is None:
-        return None
+        return None if value is None else content  # a type of our own that nobody has to know
     entry = env.domains["py"].objects[name]
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
 

@@ -1,24 +1,27 @@
 """Equations as MathML, which browsers draw themselves: no script, nothing from elsewhere."""
 
-from latex2mathml.converter import convert
+from docutils.nodes import SkipNode
+from latex2mathml import converter
+from sphinx.errors import ExtensionError
 
 
 def _inline(self, node):
-    self.body.append(convert(node.astext()))
-    raise_skip()
+    self.body.append(mathml(node.astext()))
+    raise SkipNode
 
 
 def _block(self, node):
-    tex = node.astext()
-    self.body.append(f'<div class="equation">{convert(tex, display="block")}</div>\n')
-    raise_skip()
-
-
-def raise_skip():
-    """The node's text has been written already."""
-    from docutils.nodes import SkipNode
-
+    equation = mathml(node.astext(), display="block")
+    self.body.append(f'<div class="equation">{equation}</div>\n')
     raise SkipNode
+
+
+def mathml(tex: str, **settings: str) -> str:
+    """An equation as MathML; one that is none names itself."""
+    try:
+        return converter.convert(tex, **settings)
+    except Exception as error:
+        raise ExtensionError(f"no equation: {tex!r} ({type(error).__name__})") from error
 
 
 def setup(app):
