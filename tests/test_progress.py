@@ -15,8 +15,8 @@ def kernel(monkeypatch, shell="ZMQInteractiveShell"):
 
 def test_without_a_terminal_and_a_notebook_nothing_is_shown(capsys):
     with progress.bar(total=2, unit="run", delay=0) as bar:
+        assert bar.disable
         bar.update(2)
-    assert bar.disable
     assert capsys.readouterr().err == ""
 
 
@@ -29,9 +29,10 @@ def test_a_notebook_without_widgets_shows_letters(monkeypatch, capsys):
     kernel(monkeypatch)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
     with progress.bar(total=2, unit="run", delay=0) as bar:
+        assert not bar.disable
         bar.update(2)
-    assert not bar.disable
-    assert "2/2" in capsys.readouterr().err
+        bar.refresh()
+        assert "2/2" in capsys.readouterr().err
 
 
 def test_a_notebook_with_widgets_shows_them(monkeypatch):
