@@ -214,9 +214,9 @@ def numbers(dataset: xr.Dataset) -> dict:
         for key in map(str, dataset.data_vars):
             if key.startswith("seeds_"):
                 values = dataset[key].values[i]
-                key = f"{name}_{key.removeprefix('seeds_')}"
-                found[f"{key}_over_seeds"] = median(values)[:3]
-                found[f"{key}_least_and_most"] = [float(values.min()), float(values.max())]
+                what = f"{name}_{key.removeprefix('seeds_')}"
+                found[f"{what}_over_seeds"] = median(values)[:3]
+                found[f"{what}_least_and_most"] = [float(values.min()), float(values.max())]
     return found | {"seeds": dataset.sizes["seed"]}
 
 
