@@ -5,6 +5,7 @@ from . import errors as errors
 from . import geometry as geometry
 from . import keys as keys
 from . import minima as minima
+from . import pages as pages
 from . import plots as plots
 from . import problems as problems
 from . import slabs as slabs
@@ -14,6 +15,8 @@ from .descent import Descent as Descent
 from .descent import descend as descend
 from .drawing import plot as plot
 from .keys import streams as streams
+from .pages import explore as explore
+from .pages import lesson as lesson
 from .problems import Measure as Measure
 from .problems import Problem as Problem
 from .stores import open_dataset as open_dataset

@@ -10,7 +10,9 @@ import tyro
 
 from gdjax import __version__, interrupts
 from gdjax.cli.data import Data
+from gdjax.cli.explore import Explore
 from gdjax.cli.landscape import Landscape
+from gdjax.cli.lesson import Lesson
 from gdjax.cli.minima import Minima
 from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
@@ -40,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
         | Annotated[Landscape, tyro.conf.subcommand("landscape")]
         | Annotated[Spectrum, tyro.conf.subcommand("spectrum")]
         | Annotated[Minima, tyro.conf.subcommand("minima")]
+        | Annotated[Explore, tyro.conf.subcommand("explore")]
+        | Annotated[Lesson, tyro.conf.subcommand("lesson")]
         | Annotated[Data, tyro.conf.subcommand("data")],
         prog="gdjax",
         description="See gradient descent: what a step does, and where it ends. Also: --version; "

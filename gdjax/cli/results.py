@@ -61,6 +61,23 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
     return path
 
 
+def page(name: str, config: Any, out: Path | None) -> Path:
+    """The HTML file for `config`, its folder made if need be; `out` if that is given.
+
+    Raises:
+        InputError: `out` is no HTML file, or its folder is not there or cannot be written.
+    """
+    if out is None:
+        return folder(name, config, None) / "page.html"
+    if out.suffix not in (".html", ".htm") or out.is_dir():
+        raise InputError(f"--out = {out}: expected the name of a file that ends in .html")
+    if not out.parent.is_dir():
+        raise InputError(f"--out = {out}: there is no folder {out.parent}; make it, or choose one")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out = {out}: no permission to write there; choose another folder")
+    return out
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results."""
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}

@@ -1,0 +1,3 @@
+from .explorer import explore as explore
+from .lesson import lesson as lesson
+from .page import Page as Page

@@ -1,0 +1,296 @@
+"""The explorer: a sweep, landscapes, minima and the test functions, as a page to point at.
+
+    runs: [settings x settings x ...]  ->  a map of any measure over any two axes, and its runs
+
+What is put into the page is counted; where there is more than it can hold, records and then values
+of axes are left out, and the page says which.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdjax import __version__
+from gdjax.errors import InputError, printable
+from gdjax.pages.page import Page, build
+
+NUMBERS = 1_000_000  # of all curves together, 5.4 MB as text
+RECORDS = 120  # of a run
+FEWEST = 20  # of a run, where there are more
+RUNS = 20_000
+SIDE = 151  # points of a landscape along each side
+SCRIPTS = (
+    "base.js",
+    "chart.js",
+    "functions.js",
+    "map.js",
+    "strips.js",
+    "runs.js",
+    "surface.js",
+    "landscape.js",
+    "minima.js",
+    "descend.js",
+    "explore.js",
+)
+
+
+def explore(
+    runs: Any = None,
+    *,
+    planes: Mapping[str, Any] | Any = None,
+    minima: Any = None,
+    name: str = "",
+    numbers: int = NUMBERS,
+) -> Page:
+    """One page on which a sweep can be looked at from all sides; without network, at most 8 MB.
+
+    Args:
+        runs: a sweep, as `sweep` or `open_dataset` gives it; None for a page without.
+        planes: landscapes by title, as `geometry.plane` and `geometry.trajectory_plane` make them,
+            or one of them; a descent on one can be followed in time.
+        minima: a census, as `minima.census` makes it.
+        name: of the sweep, for the title.
+        numbers: how many the curves of all runs may hold together; the rest is left out, and the
+            page says what.
+
+    Returns:
+        The page: `page.save("explore.html")`. It has the test functions too, on which a click
+        starts a descent.
+
+    Raises:
+        InputError: something that is not what it should be.
+
+    Examples:
+        >>> import numpy as np, xarray as xr
+        >>> runs = xr.Dataset(
+        ...     {"cost": (("rate", "step"), np.ones((3, 2))), "outcome": ("rate", [0, 0, 0])},
+        ...     {"rate": [0.1, 1.0, 10.0], "step": [0, 10]})
+        >>> explore(runs, name="a small sweep").html[:15]
+        '<!doctype html>'
+    """
+    return build(
+        f"{name or 'gdjax'}: explore",
+        "explore.html",
+        {
+            "version": __version__,
+            "name": name,
+            "sweep": None if runs is None else _sweep(runs, numbers),
+            "planes": _planes(planes),
+            "census": None if minima is None else _census(minima),
+            "functions": _functions(),
+        },
+        styles=("base.css", "explore.css"),
+        scripts=SCRIPTS,
+    )
+
+
+def _sweep(runs, numbers):
+    """Axes, final values and curves of a sweep, as much as fits."""
+    for variable in ("outcome", "cost"):
+        if variable not in getattr(runs, "variables", ()):
+            raise InputError(
+                f"explore: runs = {type(runs).__name__} without {variable!r}; give the Dataset "
+                f"of a sweep"
+            )
+    grid = tuple(str(dim) for dim in runs.outcome.dims)
+    if "step" in grid or set(runs.cost.dims) != {*grid, "step"}:
+        raise InputError(
+            f"explore: runs.cost has the dimensions {runs.cost.dims}, expected those of "
+            f"runs.outcome, {grid}, and step"
+        )
+    names = [
+        str(key)
+        for key, variable in runs.data_vars.items()
+        if set(variable.dims) == {*grid, "step"} and variable.dtype.kind == "f"
+    ]
+    thin, told = _thinned({str(k): int(v) for k, v in runs.sizes.items()}, grid, names, numbers)
+    whole = {dim: int(runs.sizes[dim]) for dim in grid}
+    runs = runs[[*names, "outcome"]].isel(thin)
+    outcome = runs.outcome.transpose(*grid)
+    return {
+        "axes": [
+            {
+                "dim": dim,
+                "whole": whole[dim],
+                "values": {
+                    str(key): _values(coordinate)
+                    for key, coordinate in runs.coords.items()
+                    if coordinate.dims == (dim,)
+                }
+                or {dim: np.arange(whole[dim])[thin.get(dim, slice(None))]},
+            }
+            for dim in grid
+        ],
+        "step": np.asarray(runs.step.values)
+        if "step" in runs.coords
+        else np.arange(len(runs.step)),
+        "measures": [
+            {
+                "name": key,
+                "label": str(runs[key].attrs.get("long_name", key.replace("_", " "))),
+                "share": "accuracy" in key,
+                "values": runs[key].transpose(*grid, "step").values.astype(np.float32),
+            }
+            for key in names
+        ],
+        "outcome": outcome.values.astype(np.int32),
+        "outcomes": _meanings(outcome),
+        "told": told,
+        "about": _about(runs.attrs),
+    }
+
+
+def _thinned(sizes, grid, names, numbers):
+    """What is kept along each dimension so that everything fits, and in words what is not."""
+    records = sizes["step"]
+    kept = {dim: np.arange(sizes[dim]) for dim in (*grid, "step")}
+
+    def count():
+        return int(np.prod([len(kept[dim]) for dim in grid], initial=1))
+
+    # Fewer records still show how a run went; values of axes are left out only beyond that.
+    fitting = numbers // (count() * len(names)) if count() else records
+    most = min(records, RECORDS, max(fitting, FEWEST))
+    kept["step"] = np.unique(np.round(np.linspace(0, records - 1, most)).astype(int))
+    every = dict.fromkeys(grid, 1)
+    while count() * len(names) * len(kept["step"]) > numbers or count() > RUNS:
+        longest = max(grid, key=lambda dim: len(kept[dim]))
+        if len(kept[longest]) == 1:
+            break
+        kept[longest] = kept[longest][::2]
+        every[longest] *= 2
+    told = []
+    if len(kept["step"]) < records:
+        told.append(f"Curves show {len(kept['step'])} of {records:,} records of each run.")
+    told += [
+        f"Of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} every {step}. is shown, "
+        f"{len(kept[dim]):,} in all; the store has the others."
+        for dim, step in every.items()
+        if step > 1
+    ]
+    return {dim: index for dim, index in kept.items() if len(index) < sizes[dim]}, told
+
+
+def _values(coordinate):
+    """Of an axis: numbers, or texts where they are none."""
+    values = np.asarray(coordinate.values)
+    if values.dtype.kind in "iub":
+        return values.astype(np.float64)
+    return values.astype(np.float64) if values.dtype.kind == "f" else [str(v) for v in values]
+
+
+def _meanings(outcome):
+    codes = np.atleast_1d(outcome.attrs.get("flag_values", [])).tolist()
+    meanings = str(outcome.attrs.get("flag_meanings", "")).split()
+    return {str(code): meaning for code, meaning in zip(codes, meanings, strict=False)}
+
+
+def _about(attributes):
+    """What a sweep says about itself, in words; it may say anything."""
+    identity = attributes.get("identity")
+    identity = identity if isinstance(identity, Mapping) else {}
+    told = []
+    tiles, finished = attributes.get("tiles"), attributes.get("tiles_finished")
+    if isinstance(tiles, int) and isinstance(finished, int) and finished < tiles:
+        told.append(f"{finished} of {tiles} tiles are finished; the other runs are empty")
+    batch = identity.get("batch_size")
+    if isinstance(identity.get("samples"), int) and isinstance(batch, int | None):
+        told.append("whole training set each step" if batch is None else f"batches of {batch}")
+    problem = identity.get("problem")
+    if isinstance(problem, Mapping) and isinstance(problem.get("name"), str):
+        told.insert(0, problem["name"])
+    return {"words": told}
+
+
+def _planes(planes):
+    if planes is None:
+        return []
+    if hasattr(planes, "data_vars") and "cost" in planes:
+        planes = {"": planes}
+    return [_plane(str(title), seen) for title, seen in dict(planes).items() if len(seen.variables)]
+
+
+def _plane(title, seen):
+    if "cost" not in seen or tuple(seen.cost.dims) != ("a", "b"):
+        raise InputError(
+            f"explore: planes[{title!r:.80}] has no cost over a and b; give what geometry.plane or "
+            f"geometry.trajectory_plane makes"
+        )
+    every = {dim: slice(None, None, -(-seen.sizes[dim] // SIDE)) for dim in ("a", "b")}
+    told = []
+    if any(step.step > 1 for step in every.values()):
+        told = [f"Every {every['a'].step}. point of the plane is shown."]
+    drawn = seen.isel(every)
+    plane = {
+        "title": title,
+        "told": told,
+        "cost": drawn.cost.values.astype(np.float32),
+        **{
+            axis: {
+                "values": drawn[axis].values.astype(np.float64),
+                "label": str(drawn[axis].attrs.get("long_name", axis)),
+                "length": _finite(drawn[axis].attrs.get("length")) or 1.0,
+            }
+            for axis in ("a", "b")
+        },
+        "path": None,
+    }
+    if "path_a" in seen:
+        plane["path"] = {
+            name: seen[name].values.astype(np.float64)
+            for name in ("path_a", "path_b", "path_cost", "path_cost_in_slice", "path_off")
+        } | {
+            "step": seen.snapshot_step.values.astype(np.float64),
+            "explained": _finite(seen.explained.values[:2].sum()) if "explained" in seen else None,
+        }
+    return plane
+
+
+def _census(found):
+    """The minima of a census, their map, and what lies between any two."""
+    if "minimum_cost" not in found:
+        raise InputError("explore: minima is no census; give what minima.census makes")
+    columns = {
+        "runs": "count",
+        "share": "share",
+        "cost": "minimum_cost",
+        "sharpness": "sharpness",
+        "accuracy": "test_accuracy",
+    }
+    told = {
+        name: found[variable].values.astype(np.float64)
+        for name, variable in columns.items()
+        if variable in found and found[variable].dims == ("minimum",)
+    }
+    for name in ("barrier", "matched_barrier", "distance", "matched_distance", "position"):
+        if name in found:
+            told[name] = found[name].values.astype(np.float64)
+    told["ended"] = int(found.sizes["run"])
+    told["matched"] = "canonical" in str(found.attrs.get("compared", ""))
+    told["shown"] = _finite(found.position_share) if "position_share" in found else None
+    return told
+
+
+def _finite(value):
+    """A number that JSON can hold; None for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _functions():
+    from gdjax.problems.functions import FUNCTIONS
+
+    return {
+        known.name: {
+            "domain": known.domain,
+            "points": [[*np.ravel(point.x), point.value] for point in known.critical_points],
+            "kinds": [point.kind for point in known.critical_points],
+            "source": known.source,
+        }
+        for known in FUNCTIONS.values()
+        if len(known.domain) == 2
+    }

@@ -1,0 +1,148 @@
+"""One HTML file that needs nothing else: scripts, styles and data lie inside, and it asks nobody.
+
+    page = frame(styles, markup, data, scripts)
+
+Scripts are plain JavaScript on canvas and SVG, without a plotting library: a surface of 51 by 51
+points is drawn in a millisecond, pages are a few hundred kilobytes instead of five megabytes, need
+neither WebGL nor `eval`, and every picture can be moved by keyboard.
+
+What comes from a store is data: it stands in a JSON island in which no tag can begin, and scripts
+write it as text only. The page's content security policy names its one script and its one style
+sheet by their hashes and allows nothing else, so whatever came in besides would neither run nor
+reach a network.
+"""
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdjax.errors import GdjaxError, printable
+
+# What browsers read as it lies in memory; all else becomes one of these.
+KINDS = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "|u1"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that a browser opens; a notebook shows it where it is the last value of a cell.
+
+    Args:
+        html: the whole file.
+    """
+
+    html: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page as a file, at once or not at all.
+
+        Raises:
+            GdjaxError: the file could not be written.
+        """
+        file = Path(path)
+        partial = file.with_name(file.name + ".partial")
+        try:
+            partial.write_text(self.html, encoding="utf-8")
+            partial.replace(file)
+        except OSError as error:
+            if partial.is_file():
+                partial.unlink()
+            raise GdjaxError(
+                f"{printable(file)}: could not be written ({error.strerror or error}); free some "
+                f"space or choose another file"
+            ) from error
+        return file
+
+    def _repr_html_(self) -> str:
+        frame = "width:100%;height:48rem;border:0"
+        return f'<iframe srcdoc="{html.escape(self.html)}" style="{frame}"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"Page({len(self.html):,} characters; save it, or show it in a notebook)"
+
+
+def build(
+    title: str,
+    markup: str,
+    data: Mapping[str, Any],
+    *,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+) -> Page:
+    """A page from resources of this package and data.
+
+    Args:
+        title: of the window; any text.
+        markup: name of the HTML file that becomes the body.
+        data: what JSON can hold, and arrays; text in it may come from anywhere.
+        styles: names of style sheets, in order.
+        scripts: names of scripts, in order; they share one scope.
+    """
+    style = "\n".join(read(name) for name in styles)
+    script = "\n".join(read(name) for name in scripts)
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'sha256-{_digest(script)}'",
+            f"style-src 'sha256-{_digest(style)}'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    return Page(
+        "<!doctype html>\n"
+        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>{html.escape(title)}</title>\n"
+        f"<style>{style}</style>\n</head>\n<body>\n"
+        f"{read(markup)}\n"
+        f'<script type="application/json" id="data">{island(data)}</script>\n'
+        f"<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def read(name: str) -> str:
+    """A text file of this package's resources."""
+    return (resources.files("gdjax.pages") / "resources" / name).read_text(encoding="utf-8")
+
+
+def island(data: Any) -> str:
+    r"""JSON in which no tag can begin or end.
+
+    Examples:
+        >>> island({"name": "</script>", "cost": np.array([0.5], "f4")})
+        '{"name":"\\u003c/script>","cost":{"kind":"f4","shape":[1],"bytes":"AAAAPw=="}}'
+    """
+    text = json.dumps(data, default=_plain, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{type(value)} has no place in a page")
+    kind = value.dtype.str[1:]
+    if kind not in KINDS:
+        kind = "f8" if value.dtype.kind == "f" else "i4"
+    raw = np.ascontiguousarray(value, dtype=KINDS[kind]).tobytes()
+    return {
+        "kind": kind,
+        "shape": list(value.shape),
+        "bytes": base64.b64encode(raw).decode("ascii"),
+    }
+
+
+def _digest(text: str) -> str:
+    """As browsers compute it."""
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -1,0 +1,30 @@
+// The explorer put together: sections for what the page was given.
+
+function explorer() {
+  const { sweep, planes, census, functions } = DATA;
+  byId("title").textContent = "Descend yourself";
+  const sections = { runs: Boolean(sweep), landscape: planes.length > 0, minima: Boolean(census && census.cost.length), try: true };
+  for (const [name, there] of Object.entries(sections)) {
+    byId(name).hidden = !there;
+    byId(`to-${name}`).hidden = !there;
+  }
+  byId("sections").hidden = Object.values(sections).filter(Boolean).length < 2;
+  const lead = [];
+  if (sweep) {
+    const seen = exploreRuns(byId("runs"), sweep);
+    const axes = sweep.axes.map((axis) => `${number(axis.whole)} × ${Object.keys(axis.values).map(words).join(" with ")}`);
+    const whole = sweep.axes.reduce((n, axis) => n * axis.whole, 1);
+    byId("title").textContent = count(whole, "descent");
+    if (DATA.name) lead.push(`${DATA.name}:`);
+    lead.push(`${axes.join(", ")};`, ...sweep.about.words.map((text) => `${text};`));
+    lead.push(`${number(seen.step[seen.records - 1])} steps each.`);
+  }
+  if (sections.landscape) exploreLandscapes(byId("landscape"), planes);
+  if (sections.minima) exploreMinima(byId("minima"), census);
+  byId("lead").textContent = lead.join(" ") || "Functions whose every critical point is known: a click is a starting point.";
+  const tried = tryDescents(byId("try"), functions);
+  byId("made").textContent = `Made by gdjax ${DATA.version}. This file needs no network.`;
+  return tried;
+}
+
+const tried = explorer();

@@ -1,0 +1,138 @@
+// A map of cells: any value over two axes, outcomes as marks, a cursor for pointer and keyboard.
+
+const MARKS = { diverged: "×", dead: "○", converged: "✓", "not finished": "·" };
+const OUTCOME_COLORS = { descending: "#56b4e9", converged: "#009e73", dead: "#222222", diverged: "#d55e00", "not finished": "#c8c8c8" };
+
+// `look()` says what is to be drawn: {columns, rows, nameX, nameY, value(i, j), color(i, j),
+// mark(i, j), bold(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter.
+function cellMap(canvas, look, pick) {
+  let cursor = [0, 0];
+  let focused = false;
+  let box = null;
+
+  const redraw = fitted(
+    canvas,
+    (width) => {
+      const { columns, rows } = look();
+      const cell = (width - 84) / columns.length;
+      return 14 + 52 + Math.min(Math.max(rows.length * Math.min(cell, 46), 60), 460);
+    },
+    (pen, width, height) => {
+      const seen = look();
+      const { columns, rows } = seen;
+      cursor = [Math.min(cursor[0], columns.length - 1), Math.min(cursor[1], rows.length - 1)];
+      box = { left: 72, top: 14, wide: (width - 84) / columns.length, high: (height - 14 - 52) / rows.length };
+      const { left, top, wide, high } = box;
+      const down = (j) => top + (rows.length - 1 - j) * high;
+      const gap = wide > 8 && high > 8 ? 1 : 0;
+      pen.textAlign = "center";
+      pen.textBaseline = "middle";
+      for (let i = 0; i < columns.length; i += 1) {
+        for (let j = 0; j < rows.length; j += 1) {
+          const [x, y] = [left + i * wide, down(j)];
+          const color = seen.color(i, j);
+          pen.fillStyle = css(color);
+          pen.fillRect(x, y, wide - gap, high - gap);
+          const mark = seen.mark(i, j);
+          if (mark && wide > 7 && high > 7) {
+            pen.fillStyle = bright(color) ? "#1d2530" : "#ffffff";
+            pen.font = `600 ${Math.min(wide, high, 26) * 0.72}px Inter, system-ui, sans-serif`;
+            pen.fillText(mark, x + (wide - gap) / 2, y + (high - gap) / 2 + 1);
+          }
+        }
+      }
+      const frame = (i, j, color, thick) => {
+        pen.strokeStyle = "#ffffff";
+        pen.lineWidth = thick + 2;
+        pen.strokeRect(left + i * wide, down(j), wide - gap, high - gap);
+        pen.strokeStyle = color;
+        pen.lineWidth = thick;
+        pen.strokeRect(left + i * wide, down(j), wide - gap, high - gap);
+      };
+      for (let i = 0; i < columns.length; i += 1) {
+        for (let j = 0; j < rows.length; j += 1) {
+          const bold = seen.bold(i, j);
+          if (bold) frame(i, j, bold === "chosen" ? "#b3420a" : "#1d2530", bold === "chosen" ? 3.5 : 1.6);
+        }
+      }
+      if (focused) frame(...cursor, "#e08a00", 2.5);
+      pen.fillStyle = "#535d6c";
+      pen.font = "12px Inter, system-ui, sans-serif";
+      const everyX = Math.max(1, Math.ceil(58 / wide));
+      columns.forEach((text, i) => i % everyX || pen.fillText(text, left + (i + 0.5) * wide, height - 38));
+      pen.textAlign = "right";
+      const everyY = Math.max(1, Math.ceil(15 / high));
+      rows.forEach((text, j) => j % everyY || pen.fillText(text, left - 8, down(j) + high / 2));
+      pen.fillStyle = "#1d2530";
+      pen.font = "13px Inter, system-ui, sans-serif";
+      pen.textAlign = "center";
+      pen.fillText(seen.nameX, left + (columns.length * wide) / 2, height - 14);
+      pen.save();
+      pen.translate(12, top + (rows.length * high) / 2);
+      pen.rotate(-Math.PI / 2);
+      pen.fillText(seen.nameY, 0, 0);
+      pen.restore();
+    },
+  );
+
+  function cellAt(event) {
+    const { columns, rows } = look();
+    const [x, y] = within(canvas, event);
+    const i = Math.floor((x - box.left) / box.wide);
+    const j = rows.length - 1 - Math.floor((y - box.top) / box.high);
+    return i >= 0 && i < columns.length && j >= 0 && j < rows.length ? [i, j] : null;
+  }
+  canvas.addEventListener("pointermove", (event) => {
+    const cell = cellAt(event);
+    tip(cell && look().hint(...cell), event);
+  });
+  canvas.addEventListener("pointerleave", (event) => tip(null, event));
+  canvas.addEventListener("click", (event) => {
+    const cell = cellAt(event);
+    if (!cell) return;
+    cursor = cell;
+    pick(...cell, event.shiftKey);
+  });
+  canvas.addEventListener("focus", () => {
+    focused = canvas.matches(":focus-visible");
+    redraw();
+  });
+  canvas.addEventListener("blur", () => {
+    focused = false;
+    redraw();
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const { columns, rows } = look();
+    const arrow = ARROWS[event.key];
+    if (arrow) {
+      focused = true;
+      cursor = [
+        Math.min(Math.max(cursor[0] + arrow[0], 0), columns.length - 1),
+        Math.min(Math.max(cursor[1] + arrow[1], 0), rows.length - 1),
+      ];
+      canvas.setAttribute("aria-description", look().hint(...cursor).replaceAll("\n", ", "));
+      redraw();
+    } else if (event.key === "Enter" || event.key === " ") pick(...cursor, event.shiftKey);
+    else return;
+    event.preventDefault();
+  });
+  return redraw;
+}
+
+// A band of colours with the numbers at its ends.
+function colorBar(canvas, stops, texts) {
+  return fitted(canvas, () => 34, (pen, width) => {
+    for (let x = 0; x < width; x += 1) {
+      pen.fillStyle = css(rgb(stops, x / (width - 1)));
+      pen.fillRect(x, 0, 1.5, 12);
+    }
+    pen.fillStyle = "#535d6c";
+    pen.font = "12px Inter, system-ui, sans-serif";
+    pen.textBaseline = "top";
+    texts().forEach((text, i, all) => {
+      const share = all.length > 1 ? i / (all.length - 1) : 0;
+      pen.textAlign = i === 0 ? "left" : i === all.length - 1 ? "right" : "center";
+      pen.fillText(text, share * width, 17);
+    });
+  });
+}

@@ -1,0 +1,179 @@
+// A landscape in space: quadrilaterals from back to front, lit from one side, turned by hand.
+
+// what: {cost [a, b], a, b} and, maybe, path; returns redraw. `moment()` is how many points of the
+// path are shown, `heightOf` what a cost is drawn as.
+function surface(canvas, what, moment) {
+  const [na, nb] = what.cost.shape;
+  const { a, b, path } = what;
+  const [low, high] = extent(what.cost);
+  const log = low > 0 && high > 8 * low;
+  const heightOf = (v) => (log ? Math.log10(v) : v);
+  const [bottom, top] = [heightOf(low), heightOf(high)];
+  const raised = (v) => (heightOf(v) - bottom) / (top - bottom || 1);
+  const spanA = (a.values[na - 1] - a.values[0]) * a.length || 1;
+  const spanB = (b.values[nb - 1] - b.values[0]) * b.length || 1;
+  const half = [spanA / Math.max(spanA, spanB), spanB / Math.max(spanA, spanB)].map((s) => Math.max(s, 0.45));
+  const view = { yaw: -0.6, pitch: 0.62, zoom: 1 };
+  const tall = 0.85;
+  const side = (values, n, v) => (2 * (v - values[0])) / (values[n - 1] - values[0] || 1) - 1;
+
+  let project = null;
+  function aim(width, height) {
+    const [cosY, sinY, cosP, sinP] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
+    const unit = Math.min(width / 2.75, height / 2.2) * view.zoom;
+    project = (x, y, z) => {
+      const [u, v, w] = [x * half[0], y * half[1], (z - 0.45) * tall];
+      const across = u * cosY - v * sinY;
+      const depth = u * sinY + v * cosY;
+      return [width / 2 + unit * across, height * 0.54 - unit * (w * cosP + depth * sinP)];
+    };
+  }
+
+  const redraw = fitted(canvas, (width) => Math.max(300, Math.min(520, width * 0.68)), (pen, width, height) => {
+    aim(width, height);
+    const xs = Array.from(a.values, (v) => side(a.values, na, v));
+    const ys = Array.from(b.values, (v) => side(b.values, nb, v));
+    floor(pen);
+    const every = Math.max(1, Math.ceil(Math.max(na, nb) / 80));
+    const order = (n, ascending) => {
+      const found = [];
+      for (let i = 0; i + every < n + every - 1; i += every) found.push(i);
+      return ascending ? found : found.reverse();
+    };
+    // Farthest first: depth grows with sin(yaw) along a and with cos(yaw) along b.
+    const alongA = order(na, Math.sin(view.yaw) < 0);
+    const alongB = order(nb, Math.cos(view.yaw) < 0);
+    pen.lineWidth = 0.7;
+    pen.lineJoin = "round";
+    for (const i of alongA) {
+      for (const j of alongB) {
+        const [p, q] = [Math.min(i + every, na - 1), Math.min(j + every, nb - 1)];
+        const z = [what.cost[i * nb + j], what.cost[p * nb + j], what.cost[p * nb + q], what.cost[i * nb + q]].map(raised);
+        if (!z.every(Number.isFinite)) continue;
+        const corners = [[xs[i], ys[j]], [xs[p], ys[j]], [xs[p], ys[q]], [xs[i], ys[q]]].map(([x, y], k) => project(x, y, z[k]));
+        const slopeA = (z[1] + z[2] - z[0] - z[3]) / 2 / (xs[p] - xs[i] || 1);
+        const slopeB = (z[2] + z[3] - z[0] - z[1]) / 2 / (ys[q] - ys[j] || 1);
+        const light = (1 + 0.55 * slopeA + 0.35 * slopeB) / Math.hypot(1, slopeA, slopeB) / 1.19;
+        const shade = 0.7 + 0.34 * Math.min(Math.max(light, 0), 1);
+        const color = css(rgb(VALLEY, (z[0] + z[1] + z[2] + z[3]) / 4).map((c) => Math.min(255, Math.round(c * shade))));
+        pen.fillStyle = color;
+        pen.strokeStyle = color;
+        pen.beginPath();
+        corners.forEach(([x, y], k) => (k ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+        pen.closePath();
+        pen.fill();
+        pen.stroke();
+      }
+    }
+    if (path) way(pen);
+    else star(pen, project(side(a.values, na, 0), side(b.values, nb, 0), raised(middle())));
+    names(pen);
+  });
+
+  function middle() {
+    return what.cost[Math.round((na - 1) / 2) * nb + Math.round((nb - 1) / 2)];
+  }
+  function floor(pen) {
+    pen.strokeStyle = "#dcd7cc";
+    pen.lineWidth = 1;
+    pen.beginPath();
+    [[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]].forEach(([x, y], k) => {
+      const at = project(x, y, 0);
+      if (k) pen.lineTo(...at);
+      else pen.moveTo(...at);
+    });
+    pen.stroke();
+  }
+  function names(pen) {
+    pen.fillStyle = "#535d6c";
+    pen.font = "13px Inter, system-ui, sans-serif";
+    pen.textAlign = "center";
+    pen.textBaseline = "middle";
+    // On the sides that face the viewer.
+    const front = Math.cos(view.yaw) > 0 ? -1.14 : 1.14;
+    const flank = Math.sin(view.yaw) > 0 ? -1.16 : 1.16;
+    pen.fillText(a.label, ...project(0, front, -0.04));
+    pen.fillText(b.label, ...project(flank, 0, -0.04));
+  }
+  // At its own cost in black, its place on the plane in orange, a thread from one to the other.
+  function way(pen) {
+    const n = Math.max(1, Math.min(moment(), path.path_a.length));
+    const at = (i, cost) => project(side(a.values, na, path.path_a[i]), side(b.values, nb, path.path_b[i]), raised(cost));
+    const run = (costs, from, to, color, thick) => {
+      pen.strokeStyle = color;
+      pen.lineWidth = thick;
+      pen.beginPath();
+      for (let i = from; i < to; i += 1) {
+        const place = at(i, costs[i]);
+        if (i > from) pen.lineTo(...place);
+        else pen.moveTo(...place);
+      }
+      pen.stroke();
+    };
+    run(path.path_cost, 0, path.path_a.length, "rgb(29 37 48 / 22%)", 1.5);
+    pen.strokeStyle = "rgb(179 66 10 / 45%)";
+    pen.lineWidth = 1;
+    for (let i = 0; i < n; i += 1) {
+      pen.beginPath();
+      pen.moveTo(...at(i, path.path_cost[i]));
+      pen.lineTo(...at(i, path.path_cost_in_slice[i]));
+      pen.stroke();
+    }
+    run(path.path_cost_in_slice, 0, n, "#b3420a", 1.8);
+    run(path.path_cost, 0, n, "#ffffff", 4.5);
+    run(path.path_cost, 0, n, "#1d2530", 2.6);
+    const [x, y] = at(n - 1, path.path_cost[n - 1]);
+    pen.fillStyle = "#e08a00";
+    pen.strokeStyle = "#fff";
+    pen.lineWidth = 2;
+    pen.beginPath();
+    pen.arc(x, y, 8, 0, 7);
+    pen.fill();
+    pen.stroke();
+  }
+  function star(pen, [x, y]) {
+    pen.fillStyle = "#e08a00";
+    pen.strokeStyle = "#fff";
+    pen.lineWidth = 2;
+    pen.beginPath();
+    pen.arc(x, y, 7, 0, 7);
+    pen.fill();
+    pen.stroke();
+  }
+
+  const turn = (yaw, pitch) => {
+    view.yaw += yaw;
+    view.pitch = Math.min(Math.max(view.pitch + pitch, 0.08), 1.5);
+    redrawSoon();
+  };
+  const zoom = (factor) => {
+    view.zoom = Math.min(Math.max(view.zoom * factor, 0.5), 4);
+    redrawSoon();
+  };
+  const redrawSoon = soon(redraw);
+  let held = null;
+  canvas.onpointerdown = (event) => {
+    held = [event.clientX, event.clientY];
+    canvas.setPointerCapture(event.pointerId);
+  };
+  canvas.onpointermove = (event) => {
+    if (!held) return;
+    turn((event.clientX - held[0]) * -0.008, (event.clientY - held[1]) * 0.006);
+    held = [event.clientX, event.clientY];
+  };
+  canvas.onpointerup = canvas.onpointercancel = () => (held = null);
+  canvas.onwheel = (event) => {
+    if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls on
+    event.preventDefault();
+    zoom(event.deltaY < 0 ? 1.08 : 1 / 1.08);
+  };
+  canvas.onkeydown = (event) => {
+    const arrow = ARROWS[event.key];
+    if (arrow) turn(-0.09 * arrow[0], 0.07 * arrow[1]);
+    else if (event.key === "+" || event.key === "=") zoom(1.1);
+    else if (event.key === "-") zoom(1 / 1.1);
+    else return;
+    event.preventDefault();
+  };
+  return { redraw, view };
+}

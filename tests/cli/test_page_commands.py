@@ -1,0 +1,113 @@
+"""`gdjax explore` and `gdjax lesson`: one file each, and one line where that cannot be."""
+
+import jax
+import numpy as np
+import pytest
+import zarr
+
+import gdjax as gd
+from gdjax.cli import main
+
+pytestmark = pytest.mark.usefixtures("own_nothing")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "runs.zarr"
+    grid = gd.axes(learning_rate=[0.001, 0.01], seed=range(2))
+    gd.sweep(gd.problems.function("himmelblau"), grid, 20, record_every=5, store=path)
+    return path
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as raised:
+        main(list(arguments))
+    assert raised.value.code == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    return told
+
+
+def test_a_store_becomes_a_page(store, tmp_path, capsys):
+    main(["explore", str(store), "--out", str(tmp_path / "page.html")])
+    assert f"written to {tmp_path / 'page.html'} (0.2 MB)" in capsys.readouterr().out
+    assert '"whole":2' in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_damage_is_skipped_where_that_is_asked_for(store, tmp_path, capsys):
+    import shutil
+
+    damaged = tmp_path / "damaged.zarr"
+    shutil.copytree(store, damaged)
+    (file,) = (damaged / "cost").glob("c.*")
+    file.write_bytes(b"")
+    out = str(tmp_path / "page.html")
+    told = refused(capsys, "explore", str(damaged), "--out", out)
+    assert "is damaged" in told
+    main(["explore", str(damaged), "--skip-damaged", "--out", out])
+    assert "0 of 1 tiles are finished" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_landscapes_and_minima_that_were_written_are_read(tmp_path, capsys):
+    import xarray as xr
+    from pictured import census, plane
+
+    xr.DataTree.from_dict({"trajectory": plane(), "random": plane()[["cost"]]}).to_zarr(
+        tmp_path / "planes.zarr", zarr_format=3, consolidated=False
+    )
+    census().to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    given = ["--planes", str(tmp_path / "planes.zarr"), "--minima", str(tmp_path / "data.zarr")]
+    main(["explore", *given, "--out", str(tmp_path / "page.html")])
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '"title":"trajectory"' in html
+    assert '"ended":10' in html
+
+
+def test_what_cannot_work_is_said_in_one_line(store, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    zarr.save(str(tmp_path / "other.zarr"), np.ones(3))
+    (tmp_path / "taken.html").mkdir()
+    out = ("--out", str(tmp_path / "page.html"))
+    assert "there is no store" in refused(capsys, "explore", str(tmp_path / "none"), *out)
+    assert "there is no store here" in refused(capsys, "explore", str(tmp_path / "empty"), *out)
+    assert refused(capsys, "explore", str(tmp_path / "other.zarr"), *out)
+    for flag in ("--planes", "--minima"):
+        assert "no such folder" in refused(capsys, "explore", flag, str(tmp_path / "none"), *out)
+        assert "cannot be read" in refused(capsys, "explore", flag, str(tmp_path / "empty"), *out)
+    for command in ("explore", "lesson"):
+        for path, message in (
+            (tmp_path / "none" / "page.html", "there is no folder"),
+            (tmp_path / "page.txt", "ends in .html"),
+            (tmp_path / "taken.html", "ends in .html"),
+        ):
+            assert message in refused(capsys, command, "--out", str(path))
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, capsys, monkeypatch):
+    from pathlib import Path
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    told = refused(capsys, "explore", "--out", str(tmp_path / "page.html"))
+    assert "could not be written (No space left on device); free some space" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--epochs", "0"], "--epochs 0"), (["--seed", "-1"], "--seed -1")]
+)
+def test_a_lesson_that_cannot_be_is_refused_before_any_work(
+    arguments, message, capsys, monkeypatch
+):
+    monkeypatch.setattr(jax, "jit", None)
+    assert message in refused(capsys, "lesson", *arguments)
+
+
+@pytest.mark.long
+def test_a_lesson_is_made_on_the_spot(tmp_path, capsys):
+    main(["lesson", "--recipe", "plain", "--epochs", "2", "--out", str(tmp_path / "page.html")])
+    assert "of the test digits read after 250 steps" in capsys.readouterr().out
+    assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 8e6

@@ -1,0 +1,142 @@
+"""A browser for the tests of pages, and what every page must bear."""
+
+import shutil
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 900}
+SECONDS = 2  # of the browser's own processor time, until the first picture is there
+
+# Texts whose contrast with what is behind them is below what WCAG's level AA asks for.
+PALE = """() => {
+  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
+  const light = (c) => {
+    const [r, g, b] = c.slice(0, 3).map((v) => v / 255)
+      .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const color = parse(getComputedStyle(at).backgroundColor);
+      if (color.length < 4 || color[3] > 0.99) return color;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const node of document.querySelectorAll("body *")) {
+    if (!node.getClientRects().length || /^(SCRIPT|STYLE)$/.test(node.tagName)) continue;
+    if (![...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
+    const style = getComputedStyle(node);
+    const ink = parse(node instanceof SVGElement ? style.fill : style.color);
+    const [a, b] = [light(ink), light(behind(node))].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize);
+    const wanted = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+    if ((a + 0.05) / (b + 0.05) < wanted) found.push(node.textContent.slice(0, 40));
+  }
+  return found;
+}"""
+
+# What can be reached by keyboard, and what can be used.
+USABLE = """() => [...document.querySelectorAll("button, select, input, a[href], [tabindex='0']")]
+  .filter((node) => node.getClientRects().length && !node.disabled && node.tabIndex >= 0)
+  .map((node) => node.id || node.getAttribute("aria-label") || node.textContent || node.type)"""
+FOCUSED = """() => {
+  const node = document.activeElement;
+  return node.id || node.getAttribute("aria-label") || node.textContent || node.type;
+}"""
+UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas[tabindex]")]
+  .filter((node) => node.getClientRects().length)
+  .filter((node) => !node.getAttribute("aria-label"))
+  .filter((node) => !node.textContent.trim() && !node.labels?.length)
+  .map((node) => node.outerHTML)"""
+
+
+def executable() -> str:
+    """The browser of this machine; without one, tests are skipped."""
+    pytest.importorskip("playwright", reason="needs playwright, which drives the browser")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}: apt-get install chromium")
+    return found
+
+
+class Visit:
+    """A page in the browser, and everything that it complained of or asked for.
+
+    Args:
+        browser: of playwright.
+        file: of the page.
+        size: of the window.
+    """
+
+    def __init__(self, browser, file, size=DESK):
+        self.context = browser.new_context(viewport=size, has_touch=size is PHONE)
+        self.page = self.context.new_page()
+        self.complaints, self.requests = [], []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+
+    def text(self, selector):
+        return self.page.text_content(selector)
+
+    def place(self, selector, across=0.5, down=0.5):
+        """Scroll to an element; a point of it, by shares of its width and height."""
+        found = self.page.locator(selector)
+        found.scroll_into_view_if_needed()
+        box = found.bounding_box()
+        return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+    def click(self, selector, across=0.5, down=0.5):
+        self.page.mouse.click(*self.place(selector, across, down))
+
+    def drag(self, selector, *points):
+        first, *rest = [self.place(selector, *point) for point in points]
+        self.page.mouse.move(*first)
+        self.page.mouse.down()
+        for point in rest:
+            self.page.mouse.move(*point, steps=3)
+        self.page.mouse.up()
+        self.settle()
+
+    def keys(self, selector, *keys):
+        self.page.focus(selector)
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def settle(self):
+        """Wait for two pictures of the screen."""
+        twice = "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+        self.page.evaluate(twice)
+
+    def picture(self, selector):
+        """What a canvas shows, as text that differs where pictures do."""
+        return self.page.evaluate("(at) => document.querySelector(at).toDataURL()", selector)
+
+    def processor_seconds(self):
+        session = self.context.new_cdp_session(self.page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return {entry["name"]: entry["value"] for entry in metrics}["ProcessTime"]
+
+    def bears_inspection(self):
+        """Nothing was complained of or asked for, all can be read and reached by keyboard."""
+        assert self.complaints == []
+        assert [url for url in self.requests[1:] if not url.startswith(("data:", "blob:"))] == []
+        assert self.page.evaluate(PALE) == []
+        assert self.page.evaluate(UNNAMED) == []
+        usable = self.page.evaluate(USABLE)
+        self.page.evaluate("() => document.activeElement.blur()")
+        reached = []
+        for _ in range(len(usable) + 3):
+            self.page.keyboard.press("Tab")
+            reached.append(self.page.evaluate(FOCUSED))
+        assert set(usable) <= set(reached)

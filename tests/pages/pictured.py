@@ -1,0 +1,85 @@
+"""What the pages are tested on: a sweep, a landscape, a census, made of numbers that are known."""
+
+import numpy as np
+import xarray as xr
+
+HOSTILE = "</script><script>window.broken = true</script><img src=x onerror='window.broken = true'>"
+RATES, SEEDS, STEPS = np.array([0.1, 1.0, 10.0]), np.arange(4), np.arange(0, 50, 10)
+
+
+def sweep(label="training cost"):
+    """Three rates, four seeds, two momenta, five records; the largest rate diverges for seed 3."""
+    random = np.random.default_rng(0)
+    cost = np.exp(-RATES[:, None, None, None] * STEPS / 40) * random.uniform(1, 2, (3, 4, 2, 1))
+    cost[2, 3, :, 2:] = np.inf
+    outcome = np.zeros((3, 4, 2), np.int8)
+    outcome[2, 3] = 3
+    outcome[0, 0, 1] = -1
+    grid = ("learning_rate", "seed", "momentum")
+    return xr.Dataset(
+        {
+            "cost": ((*grid, "step"), cost.astype(np.float32), {"long_name": label}),
+            "test_accuracy": ((*grid, "step"), (1 / (1 + cost)).astype(np.float32)),
+            "outcome": (
+                grid,
+                outcome,
+                {
+                    "flag_values": [0, 1, 2, 3],
+                    "flag_meanings": "descending converged dead diverged",
+                },
+            ),
+        },
+        {"learning_rate": RATES, "seed": SEEDS, "momentum": [0.0, 0.9], "step": STEPS},
+        {"identity": {"problem": {"name": HOSTILE}, "samples": 100, "batch_size": None}},
+    )
+
+
+def plane():
+    """A bowl, and a descent of it that ends in the middle."""
+    a = b = np.linspace(-2, 2, 21)
+    t = np.linspace(1, 0, 12)
+    at = {"dims": "snapshot"}
+    return xr.Dataset(
+        {
+            "cost": (("a", "b"), 0.1 + a[:, None] ** 2 + 0.5 * b**2),
+            **{
+                name: (at["dims"], values)
+                for name, values in {
+                    "path_a": 1.8 * t,
+                    "path_b": t**2,
+                    "path_cost": 0.1 + 5 * t,
+                    "path_cost_in_slice": 0.1 + 3.24 * t**2 + 0.5 * t**4,
+                    "path_off": t,
+                }.items()
+            },
+            "explained": ("component", [0.75, 0.15, 0.1]),
+        },
+        {
+            "a": ("a", a, {"long_name": HOSTILE, "length": 1.0}),
+            "b": ("b", b, {"long_name": "second", "length": 1.0}),
+            "snapshot_step": ("snapshot", np.arange(12) * 5),
+        },
+    )
+
+
+def census():
+    """Three minima at the corners of a triangle."""
+    distance = np.array([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]])
+    barrier = np.array([[0.0, 0.5, 1.5], [0.5, 0, 2.5], [1.5, 2.5, 0]])
+    pair = ("compared", "compared_with")
+    return xr.Dataset(
+        {
+            "kind": ("run", np.zeros(10)),
+            "count": ("minimum", [5, 3, 2]),
+            "share": ("minimum", [0.5, 0.3, 0.2]),
+            "minimum_cost": ("minimum", [0.1, 0.2, 0.4]),
+            "sharpness": ("minimum", [1.0, 2.0, 3.0]),
+            "barrier": (pair, barrier),
+            "matched_barrier": (pair, barrier / 2),
+            "distance": (pair, distance),
+            "matched_distance": (pair, distance),
+            "position": (("compared", "plane"), [[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]),
+            "position_share": ((), 1.0),
+        },
+        attrs={"compared": "coordinates of the canonical form"},
+    )

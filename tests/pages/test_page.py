@@ -1,0 +1,100 @@
+"""A page is one file that asks nobody: what is in it, what it lets run, how it is written."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from pictured import HOSTILE, census, plane, sweep
+
+import gdjax as gd
+from gdjax.errors import GdjaxError, InputError
+from gdjax.pages.page import island
+
+
+def test_text_of_data_cannot_begin_a_tag():
+    written = island({"name": HOSTILE, "values": np.array([1, np.nan], "f4")})
+    assert "<" not in written
+    assert json.loads(written)["name"] == HOSTILE
+
+
+@pytest.mark.parametrize(("given", "kind"), [(np.int64, "i4"), (np.float16, "f8"), (bool, "i4")])
+def test_arrays_become_what_browsers_read(given, kind):
+    told = json.loads(island(np.array([[0, 1]], given)))
+    assert (told["kind"], told["shape"]) == (kind, [1, 2])
+
+
+def test_a_page_runs_its_own_script_only_and_names_no_other_place():
+    html = gd.explore(sweep(HOSTILE), planes={HOSTILE: plane()}, minima=census(), name=HOSTILE).html
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert len(re.findall("<script", html)) == 2
+    assert (
+        re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?!data:,)[^>]*>", html) == []
+    )
+    assert "http" not in html.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
+    page = gd.explore()
+    assert page.save(tmp_path / "page.html").read_text(encoding="utf-8") == page.html
+    (tmp_path / "taken").mkdir()
+    for path in (tmp_path / "nowhere" / "page.html", tmp_path / "taken"):
+        with pytest.raises(GdjaxError, match="could not be written"):
+            page.save(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "taken"]
+    assert "iframe" in page._repr_html_()
+    assert len(repr(page)) < 100
+
+
+def test_what_does_not_fit_is_left_out_with_a_word():
+    import xarray as xr
+
+    cost = np.broadcast_to(np.float32(1), (300, 400, 200))
+    runs = xr.Dataset(
+        {
+            "cost": (("learning_rate", "seed", "step"), cost),
+            "outcome": (("learning_rate", "seed"), np.zeros((300, 400), np.int8)),
+        },
+        {"learning_rate": np.arange(300.0), "seed": np.arange(400), "step": np.arange(200)},
+    )
+    html = gd.explore(runs).html
+    assert len(html) < 8e6
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))["sweep"]
+    assert shown["told"] == [
+        "Curves show 20 of 200 records of each run.",
+        "Of 300 values of learning rate every 2. is shown, 150 in all; the store has the others.",
+        "Of 400 values of seed every 4. is shown, 100 in all; the store has the others.",
+    ]
+    assert shown["measures"][0]["values"]["shape"] == [150, 100, 20]
+    assert [axis["whole"] for axis in shown["axes"]] == [300, 400]
+    small = json.loads(island(gd.pages.explorer._sweep(sweep(), 1000)))
+    assert small["told"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"runs": 3}, "runs = int without 'outcome'"),
+        ({"runs": sweep().drop_vars("cost")}, "without 'cost'"),
+        ({"runs": sweep().isel(step=0)}, "has the dimensions"),
+        ({"planes": {"one": sweep()}}, r"planes\['one'\] has no cost over a and b"),
+        ({"minima": sweep()}, "minima is no census"),
+    ],
+)
+def test_what_is_not_what_it_should_be_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        gd.explore(**given)
+
+
+def test_lessons_are_of_networks_that_a_page_can_compute(tiny_lesson):
+    problem, run = tiny_lesson
+    with pytest.raises(InputError, match="sigmoid neurons"):
+        gd.lesson(gd.problems.function("himmelblau"), run)
+    with pytest.raises(InputError, match="sigmoid neurons"):
+        gd.lesson(gd.problems.digits("mnist5k", widths=(4,), activation="relu", samples=9), run)
+    import dataclasses
+
+    with pytest.raises(InputError, match="nothing was kept"):
+        gd.lesson(problem, dataclasses.replace(run, snapshots=None))
