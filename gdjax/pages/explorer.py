@@ -153,21 +153,17 @@ def _thinned(sizes, grid, names, numbers):
     fitting = numbers // (count() * len(names)) if count() else records
     most = min(records, RECORDS, max(fitting, FEWEST))
     kept["step"] = np.unique(np.round(np.linspace(0, records - 1, most)).astype(int))
-    every = dict.fromkeys(grid, 1)
-    while count() * len(names) * len(kept["step"]) > numbers or count() > RUNS:
+    while count() > 1 and (count() * len(names) * len(kept["step"]) > numbers or count() > RUNS):
         longest = max(grid, key=lambda dim: len(kept[dim]))
-        if len(kept[longest]) == 1:
-            break
         kept[longest] = kept[longest][::2]
-        every[longest] *= 2
     told = []
     if len(kept["step"]) < records:
         told.append(f"Curves show {len(kept['step'])} of {records:,} records of each run.")
     told += [
-        f"Of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} every {step}. is shown, "
-        f"{len(kept[dim]):,} in all; the store has the others."
-        for dim, step in every.items()
-        if step > 1
+        f"Of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} {len(kept[dim]):,} are "
+        f"shown, evenly chosen; the store has the others."
+        for dim in grid
+        if len(kept[dim]) < sizes[dim]
     ]
     return {dim: index for dim, index in kept.items() if len(index) < sizes[dim]}, told
 

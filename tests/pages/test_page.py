@@ -64,8 +64,8 @@ def test_what_does_not_fit_is_left_out_with_a_word():
     shown = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))["sweep"]
     assert shown["told"] == [
         "Curves show 20 of 200 records of each run.",
-        "Of 300 values of learning rate every 2. is shown, 150 in all; the store has the others.",
-        "Of 400 values of seed every 4. is shown, 100 in all; the store has the others.",
+        "Of 300 values of learning rate 150 are shown, evenly chosen; the store has the others.",
+        "Of 400 values of seed 100 are shown, evenly chosen; the store has the others.",
     ]
     assert shown["measures"][0]["values"]["shape"] == [150, 100, 20]
     assert [axis["whole"] for axis in shown["axes"]] == [300, 400]

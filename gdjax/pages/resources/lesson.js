@@ -36,7 +36,7 @@ function lesson() {
     const stage = all[Number(slider.value)];
     const params = nudged || stage.params;
     const layers = layersOf(params, DATA.widths);
-    return { stage, params, layers, activities: forward(layers, pixels), pixels, label };
+    return { stage, params, layers, activities: forward(layers, pixels), pixels, label, nudges };
   }
 
   function update() {
@@ -54,8 +54,7 @@ function lesson() {
     const accuracy = Math.round(records.accuracy[i] * DATA.tested);
     stageTold.textContent =
       `${now.stage.step === 0 ? "Before the first step: random numbers" : `After ${count(now.stage.step, "step")}`}. ` +
-      `Cost ${number(records.cost[i])}; ${number(accuracy)} of ${number(DATA.tested)} test digits read.` +
-      (nudged ? ` And ${count(nudges, "step")} for this digit alone: its outputs changed, what it does to others is not shown.` : "");
+      `Cost ${number(records.cost[i])}; ${number(accuracy)} of ${number(DATA.tested)} test digits read.`;
     curves(now.stage.step);
   }
 

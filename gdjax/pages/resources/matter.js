@@ -1,5 +1,7 @@
 // Which of all numbers matter most for the digit that was drawn: the slopes of its cost.
 
+const SHOWN = 8; // numbers, those with the largest slopes
+
 function matter(root, step) {
   const select = root.querySelector("#target");
   const rate = root.querySelector("#nudge-rate");
@@ -16,7 +18,7 @@ function matter(root, step) {
     if (!slopes) return;
     const inputs = now.layers[0].from;
     const each = Array.from({ length: neurons }, (_, i) => slopes.subarray(i * inputs, (i + 1) * inputs));
-    const most = Math.max(...each.flatMap((one) => [Math.max(...one), -Math.min(...one)]));
+    const most = slopes.subarray(0, neurons * inputs).reduce((best, v) => Math.max(best, Math.abs(v)), 0);
     const columns = width < 520 ? 4 : 8;
     const cell = width / columns;
     each.slice(0, 16).forEach((one, i) => {
@@ -35,27 +37,31 @@ function matter(root, step) {
     const target = chosen ?? now.label ?? largest(outputs);
     select.value = String(target);
     slopes = gradient(layers, activities, target);
-    const order = Array.from(slopes.keys()).sort((a, b) => Math.abs(slopes[b]) - Math.abs(slopes[a]));
-    const total = slopes.reduce((sum, v) => sum + v * v, 0);
-    let sum = 0;
-    let half = 0;
-    while (half < order.length && sum < total / 2) sum += slopes[order[half++]] ** 2;
+    const squares = slopes.map((v) => v * v).sort(); // typed: by size, the smallest first
+    const total = squares.reduce((sum, v) => sum + v, 0);
+    let [sum, half] = [0, 0];
+    while (half < squares.length && sum < total / 2) sum += squares[squares.length - 1 - half++];
+    const least = squares[squares.length - SHOWN];
+    const order = Array.from(slopes.keys())
+      .filter((at) => slopes[at] ** 2 >= least)
+      .sort((a, b) => Math.abs(slopes[b]) - Math.abs(slopes[a]));
     const still = slopes.reduce((n, v) => n + (v === 0 ? 1 : 0), 0);
     told.textContent =
+      (now.nudges ? `After ${count(now.nudges, "step")} for this digit alone: ` : "") +
       `The cost of this digit, read as ${target}, is ${number(costOf(outputs, target))}. ` +
       (total === 0
         ? "No number changes it."
         : `Of ${number(slopes.length)} numbers, ${number(half)} make up half of the squared length of the gradient; ` +
           `${number(still)} do not matter at all for it: their pixels are dark.`);
     rows.replaceChildren(
-      ...order.slice(0, 8).map((at) =>
+      ...order.slice(0, SHOWN).map((at) =>
         element(
           "tr",
           {},
           element("td", { textContent: parameterName(layers, at) }),
           element("td", { className: "number", textContent: number(now.params[at]) }),
           element("td", { className: "number", textContent: number(slopes[at]) }),
-          element("td", { textContent: slopes[at] > 0 ? "less of it" : "more of it" }),
+          element("td", { textContent: slopes[at] > 0 ? "less" : "more" }),
         ),
       ),
     );

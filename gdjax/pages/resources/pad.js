@@ -139,22 +139,21 @@ function pad(canvas, changed) {
 
 // An image of bytes as grey squares, white on dark.
 function pixelsInto(pen, pixels, left, top, width) {
-  const side = Math.round(Math.sqrt(pixels.length));
-  const small = element("canvas", { width: side, height: side });
-  const inner = small.getContext("2d");
-  const image = inner.createImageData(side, side);
-  pixels.forEach((p, i) => image.data.set([16 + (p * 239) / 255, 24 + (p * 231) / 255, 32 + (p * 223) / 255, 255], 4 * i));
-  inner.putImageData(image, 0, 0);
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(small, left, top, width, width);
+  squaresInto(pen, pixels, left, top, width, (p) => [16 + (p * 239) / 255, 24 + (p * 231) / 255, 32 + (p * 223) / 255]);
 }
 
 // Signed values as blue (below 0), white and red squares, on one scale.
 function signedInto(pen, values, left, top, width, most) {
+  squaresInto(pen, values, left, top, width, (v) => rgb(SIGNED, 0.5 + v / (2 * most || 1)));
+}
+
+function squaresInto(pen, values, left, top, width, color) {
   const side = Math.round(Math.sqrt(values.length));
-  const cell = width / side;
-  values.forEach((v, i) => {
-    pen.fillStyle = css(rgb(SIGNED, 0.5 + v / (2 * most || 1)));
-    pen.fillRect(left + (i % side) * cell, top + Math.floor(i / side) * cell, cell + 0.5, cell + 0.5);
-  });
+  const small = element("canvas", { width: side, height: side });
+  const inner = small.getContext("2d");
+  const image = inner.createImageData(side, side);
+  values.forEach((v, i) => image.data.set([...color(v), 255], 4 * i));
+  inner.putImageData(image, 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(small, left, top, width, width);
 }
