@@ -3,8 +3,8 @@
     page = frame(styles, markup, data, scripts)
 
 Scripts are plain JavaScript on canvas and SVG, without a plotting library: pages are a few hundred
-kilobytes instead of five megabytes, need neither WebGL nor `eval`, and every picture can be moved by
-keyboard.
+kilobytes instead of five megabytes, need neither WebGL nor `eval`, and every picture can be moved
+by keyboard.
 
 What comes from a store is data: it stands in a JSON island in which no tag can begin, and scripts
 write it as text only. The page's content security policy names its one script and its one style
