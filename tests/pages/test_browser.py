@@ -211,11 +211,11 @@ def test_the_slopes_of_a_digit_are_ours(lesson, tiny_lesson):
     problem, run = tiny_lesson
     told = lesson.page.evaluate(
         """() => {
-          const layers = layersOf(stages()[20].params, DATA.widths);
+          const layers = layersOf(stages()[10].params, DATA.widths);
           return Array.from(gradient(layers, forward(layers, DATA.images.subarray(0, 784)), 3));
         }"""
     )
-    step = lesson.page.evaluate("() => stages()[20].step")
+    step = lesson.page.evaluate("() => stages()[10].step")
     params = jax.tree.map(lambda leaf: leaf[list(run.snapshot_step).index(step)], run.snapshots)
     image = np.asarray(problem.measures["test_accuracy"].data[0])[:1]
     ours = jax.jit(jax.grad(problem.cost))(params, (jnp.asarray(image), jnp.array([3])))
