@@ -70,6 +70,7 @@ def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
 
 
 def test_axes_sliders_and_time_choose_what_the_map_shows(explorer):
+    explorer.keys("#time", "End")
     before = explorer.picture("#map")
     explorer.keys("#time", "Home")
     assert explorer.text("#time-told") == "0"
