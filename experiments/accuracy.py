@@ -310,7 +310,7 @@ def run(config: Config) -> xr.Dataset:
             test.rename(cost="test_run_cost"),
             read_after_few(config),
         ],
-        combine_attrs="drop",
+        combine_attrs="drop_conflicts",  # axes of the plane keep their lengths
     ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
 
 

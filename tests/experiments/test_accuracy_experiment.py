@@ -120,6 +120,7 @@ def test_a_small_study_goes_on_where_it_was(tmp_path):
     first = accuracy.run(small)
     xr.testing.assert_identical(first, accuracy.run(small))
     assert first.sizes["ladder_variant"] == 7
+    assert accuracy.numbers(first)["distance_best"] > 0
     assert np.isfinite(first.sharpness.values).all()
     np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
     right = (first.answer == first.label).mean("test")
