@@ -118,7 +118,9 @@ def test_a_small_study_goes_on_where_it_was(tmp_path):
         store=tmp_path,
     )
     first = accuracy.run(small)
-    xr.testing.assert_identical(first, accuracy.run(small))
+    again = accuracy.run(small)
+    # All but how long things took.
+    xr.testing.assert_identical(first.drop_attrs(deep=False), again.drop_attrs(deep=False))
     assert first.sizes["ladder_variant"] == 7
     assert accuracy.numbers(first)["distance_best"] > 0
     assert np.isfinite(first.sharpness.values).all()
