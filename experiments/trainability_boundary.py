@@ -5,7 +5,7 @@
 A small network learns random targets by whole-set descent, with one learning rate for each of its
 two layers, for every pair of rates on a fine grid. A pair trains if the mean cost of the last fifth
 of the steps is below the cost at the start. Then the window where the two sides are most entangled
-is mapped again with the same number of runs, three times over. A smooth boundary would be a
+is mapped again with the same number of runs, twice over. A smooth boundary would be a
 straight line by then, of box-counting dimension 1.
 
 The smallest case beside it: f(x) = x^2 + e cos(2 pi x / l), one number, one learning rate. Its
@@ -13,10 +13,10 @@ boundary should be a single rate as long as f is convex, up to a roughness e / l
 1 / (2 pi^2) = 0.0507, and many beyond.
 
 One seed carries the picture. The number comes from ten: data and starting points of their own, each
-with a coarser map and one zoom; their dimensions have the error of box counting, and the median
-over seeds an interval.
+with a coarser map; their dimensions have the error of box counting, and the median over seeds an
+interval.
 
-    python experiments/trainability_boundary.py           (about 7 minutes on two cores)
+    python experiments/trainability_boundary.py           (about 3 minutes on two cores)
 
 Expected: a dimension between 1.2 and 2 (Sohl-Dickstein 2024, arXiv 2402.06184), refuted by a median
 over seeds whose interval holds 1; one boundary rate in every convex case (Liu 2024, arXiv

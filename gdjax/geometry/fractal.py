@@ -21,7 +21,7 @@ from scipy import stats
 
 from gdjax.errors import InputError
 
-# By how much box counts on grids of 243 to 1,024 cells missed what is known of Koch's curve, of
+# By how much box counts on grids of 192 to 1,024 cells missed what is known of Koch's curve, of
 # Sierpinski's triangle and carpet, of Henon's attractor and of lines: boxes do not fit the sets.
 BIAS = 0.05
 
