@@ -17,6 +17,7 @@ fill a processor's registers, so is the slot. What other runs are computed besid
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,6 +31,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 from jaxtyping import PyTree
 
 from gdjax import machine, progress
+from gdjax.errors import InputError
 
 RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
@@ -130,7 +132,8 @@ class Program:
     """A function that is compiled once for each set of argument shapes, and knows how long it took.
 
     Args:
-        function: pure, of arrays.
+        function: pure, of arrays. On several CPU devices it may not call LAPACK: that is an
+            InputError when it is compiled.
         donate: positions of arguments whose memory the results may take over.
     """
 
@@ -164,14 +167,33 @@ class Program:
         if signature not in self.compiled:
             start = time.perf_counter()
             lowered = self.jitted.lower(*arguments)
-            text = lowered.as_text().encode()
-            digest = hashlib.sha256(text).hexdigest()[:16]
+            text = lowered.as_text()
+            _check_lapack(text, leaves)
+            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
             self.compiled[signature] = lowered.compile(), digest
             self.seconds += time.perf_counter() - start
         return self.compiled[signature]
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         return self._found(arguments)[0](*arguments)
+
+
+def _check_lapack(text: str, leaves: Sequence[Any]) -> None:
+    """Refuse a program that could stand still for ever.
+
+    On CPUs a call of LAPACK waits for threads of the pool in which it runs itself; where several
+    devices call it at once, none may be left. One device has the whole pool.
+    """
+    placed = (getattr(array, "sharding", None) for array in leaves)
+    devices = {device for sharding in placed if sharding for device in sharding.device_set}
+    if len(devices) < 2 or all(device.platform != "cpu" for device in devices):
+        return
+    if calls := sorted(set(re.findall(r"lapack_[sdcz](\w+?)(?:_ffi)?\b", text))):
+        raise InputError(
+            f"devices: a program for {len(devices)} CPU devices calls LAPACK ({', '.join(calls)}), "
+            f"and calls on several at once can wait for each other for ever; take one device "
+            f"(devices=jax.local_devices()[:1]), or a solver that is made of matrix products"
+        )
 
 
 def shapes(tree: PyTree) -> PyTree:

@@ -174,3 +174,19 @@ def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
         found.append(in_slabs(program, slab, starts, (slab.share(y0),)))
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_allclose(found[0], 1 + starts / 2, rtol=1e-6)  # of (1 + w/2)^2
+
+
+# -- LAPACK on several CPU devices
+
+
+@pytest.mark.parametrize(
+    "call", [jnp.linalg.eigvalsh, jnp.linalg.qr, lambda a: jnp.linalg.solve(a, a[0])]
+)
+def test_lapack_on_several_cpu_devices_is_refused_before_it_stands_still(call):
+    many = Slab(1, DEVICES[:2])
+    matrices = many.place(np.eye(20)[None].repeat(2, axis=0))
+    with pytest.raises(InputError, match=r"2 CPU devices calls LAPACK \(\w+.*local_devices"):
+        Program(over_runs(call, many, (0,)))(matrices)
+    one = Slab(2, DEVICES[:1])
+    assert jax.tree.leaves(Program(over_runs(call, one, (0,)))(one.place(matrices)))
+    assert Program(over_runs(lambda a: a @ a, many, (0,)))(matrices).shape == (2, 20, 20)

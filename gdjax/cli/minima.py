@@ -36,6 +36,8 @@ class Minima:
     """Zarr store of a sweep, whose ends are looked at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Only the runs of the store nearest to these, such as learning_rate=0.5."""
+    skip_damaged: bool = False
+    """Leave out runs of the store that are damaged, instead of saying which and ending."""
     function: (
         Literal[
             "quartic",
@@ -88,7 +90,11 @@ class Minima:
         with interrupts.resumable(f"gdjax minima with --out {folder} and these settings"):
             store = self.store or self._swept(folder / "runs.zarr")
             found = census_of(
-                store, parse_at(self.at), tolerance=self.tolerance, steps=self.polishing
+                store,
+                parse_at(self.at),
+                skip_damaged=self.skip_damaged,
+                tolerance=self.tolerance,
+                steps=self.polishing,
             )
         self._write(folder, found)
 
@@ -100,6 +106,8 @@ class Minima:
             raise InputError(f"{' and '.join(given)}: expected one of them")
         if self.at and self.store is None:
             raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a part of")
+        if self.skip_damaged and self.store is None:
+            raise InputError("--skip-damaged: needs --store, which may be damaged")
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)

@@ -45,6 +45,8 @@ class Origin:
     """Zarr store of a sweep, with --at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Which run of the store: its axes, such as learning_rate=0.5 seed=3."""
+    skip_damaged: bool = False
+    """Read the store though other runs of it are damaged."""
     params: Path | None = None
     """params.npz that `gdjax train` wrote; the summary.json beside it says of what network."""
     data: str = "mnist5k"
@@ -68,6 +70,8 @@ class Origin:
             raise InputError("--store and --params: expected one of them")
         if self.at and self.store is None:
             raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a run of")
+        if self.skip_damaged and self.store is None:
+            raise InputError("--skip-damaged: needs --store, which may be damaged")
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)
@@ -91,7 +95,7 @@ class Origin:
             InputError, DataError, StoreError: what was asked for cannot be had.
         """
         if self.store is not None:
-            return _of_store(self.store, parse_at(self.at))
+            return _of_store(self.store, parse_at(self.at), self.skip_damaged)
         if self.params is not None:
             return _of_file(self.params)
         return self._trained()
@@ -133,10 +137,10 @@ class Origin:
         )
 
 
-def _of_store(store, at):
+def _of_store(store, at, skip_damaged):
     from gdjax.sweeps import run_of
 
-    run = run_of(store, at)
+    run = run_of(store, at, skip_damaged=skip_damaged)
     axes = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in run.at.items())
     plain = run.optimizer["name"] == "optax.sgd"
     return Point(

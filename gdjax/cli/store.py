@@ -49,6 +49,8 @@ class Replay:
     """Zarr store of a sweep."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Which run: its axes, such as learning_rate=0.5 seed=3; the nearest grid value is taken."""
+    skip_damaged: bool = False
+    """Replay though other runs of the store are damaged."""
 
     def run(self) -> None:
         """Replay, and print how it compares."""
@@ -59,7 +61,7 @@ class Replay:
         process.own()
         from gdjax.sweeps import replay
 
-        found = replay(self.store, at)
+        found = replay(self.store, at, skip_damaged=self.skip_damaged)
         run = " ".join(f"{axis}={value:.8g}" for axis, value in found.at.items())
         if found.equal:
             print(f"{run}: equal to the last bit")

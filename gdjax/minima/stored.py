@@ -27,7 +27,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.keys import streams
 from gdjax.minima.census import census
 from gdjax.problems.problem import Problem
-from gdjax.stores.reading import local, open_dataset
+from gdjax.stores.reading import Stored
 from gdjax.sweeps.arrays import from_named, named_leaves
 from gdjax.sweeps.axes import positions
 from gdjax.sweeps.keywords import by_role, roles
@@ -69,12 +69,13 @@ def census_of(
             "census_of: key: random probes come from the sweep's own root; leave it out, or take "
             "`census` of its parameters"
         )
-    path = local(store)
-    identity = identity_of(path)
+    stored = Stored(store)
+    path = stored.path
+    identity = identity_of(stored.attributes, path)
     grid = axes_of(identity, path)
     chosen = positions(grid, at or {})
     problem = problem_of_identity(identity, path, problem)
-    dataset = open_dataset(path, skip_damaged=skip_damaged)
+    dataset = stored.dataset(skip_damaged=skip_damaged)
     dataset = dataset.isel({dim: [place] for dim, place in chosen.items()})
     places = np.nonzero(dataset["finished"].values > 0)
     if not len(places[0]):

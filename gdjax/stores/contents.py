@@ -16,7 +16,8 @@ Any array over the grid of runs has a place here, with dimensions of its own: re
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,9 @@ MOST = {
 }
 """What is refused beyond, when it is written and when it is read."""
 
+# What Windows takes for a device, with whatever ending.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10))}
+
 # xarray turns numbers with these units into time spans, with a warning.
 _DECODED_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 
@@ -75,14 +79,36 @@ def check_name(name: Any, what: str) -> None:
         and not set(name) & set('/\\:*?"<>|')
         and not name.startswith((".", "__", " "))
         and not name.endswith((".", " "))
-        and name != ROOT
+        and name.casefold() != ROOT
+        and name.split(".")[0].casefold() not in _DEVICES
     )
     if not fine:
         raise InputError(
             f"{what}: {name!r:.80} cannot be a name: expected text of letters, digits and signs "
             f'other than / \\ : * ? " < > |, at most {MOST["bytes of a name"]} bytes, that does '
-            f"not start with '.' or '__' nor end with '.'"
+            f"not start with '.' or '__' nor end with '.', and is no device of Windows (aux, nul)"
         )
+
+
+def check_distinct(names: Iterable[str], what: str) -> None:
+    """Make sure that names are those of different files, also where capitals are small letters.
+
+    Raises:
+        InputError: two are not.
+
+    Examples:
+        >>> check_distinct(["Cost", "cost"], "measures")
+        Traceback (most recent call last):
+        gdjax.errors.InputError: measures: 'Cost' and 'cost' are one file on systems that know...
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise InputError(
+                f"{what}: {other!r} and {name!r} are one file on systems that know no capitals; "
+                f"rename one of them"
+            )
 
 
 def within(what: str, number: int, where: str) -> None:
@@ -207,6 +233,7 @@ class Contents(NamedTuple):
         """
         grid, lengths = self.flags.dims, dict(zip(self.flags.dims, self.flags.chunk, strict=True))
         within("arrays", len(self.arrays), "variables")
+        check_distinct(self.arrays, "variables")
         sizes: dict[str, int] = {}
         for name, array in self.arrays.items():
             _check_array(array)
@@ -254,7 +281,8 @@ def array_from(name: str, described: Any) -> ChunkedArray:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: no metadata of an array of ours") from error
     _check_array(array)
-    if serialise(array.document()) != serialise(described):
+    # As text: 1, 1.0 and True are equal, and the order of keys is the file's.
+    if json.dumps(array.document()) != json.dumps(described):
         raise InputError(f"{name}: codecs or other metadata that are not of this format")
     return array
 

@@ -12,8 +12,7 @@ Foreseen, without another format: sweeps that are parts of a larger one, named i
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.contents import (
@@ -41,8 +40,19 @@ class OtherFormat(InputError):
     """A store of another format than this module's."""
 
 
-def contents_of(root: Mapping[str, Any]) -> Contents:
-    """The arrays of a store, from a root that `read_root` has returned."""
+class Root(NamedTuple):
+    """What is known of a store before any of its chunks is read.
+
+    Args:
+        document: the group's metadata.
+        contents: the arrays that they describe.
+    """
+
+    document: dict[str, Any]
+    contents: Contents
+
+
+def _contents_of(root):
     found = root["consolidated_metadata"]["metadata"]
     arrays = {name: array_from(name, described) for name, described in found.items()}
     flags = arrays.pop(FLAGS)
@@ -85,7 +95,7 @@ def seal(root: Mapping[str, Any]) -> bytes:
     return raw
 
 
-def parse_root(raw: bytes) -> dict[str, Any]:
+def parse_root(raw: bytes) -> Root:
     """The root of a store from the bytes of its `zarr.json`, digest and all checked.
 
     Raises:
@@ -108,15 +118,14 @@ def parse_root(raw: bytes) -> dict[str, Any]:
         raise InputError(f"{ROOT} is damaged: its digest differs") from error
     _check_depth(root)
     try:
-        _check_root(root)
+        return Root(root, _checked(root))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{ROOT} is not of this format ({type(error).__name__})") from error
-    return root
 
 
-def read_root(path: Path) -> dict[str, Any] | None:
+def read_root(folder: Folder) -> Root | None:
     """Read the root of a store, checked.
 
     Returns:
@@ -126,7 +135,7 @@ def read_root(path: Path) -> dict[str, Any] | None:
         StoreError: the folder holds something else, a store of another format, or one whose root
             is damaged.
     """
-    folder = Folder(path)
+    path = folder.path
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file; expected a folder. Choose another store")
     raw, problem = folder.read(ROOT, MOST["bytes of zarr.json"])
@@ -160,7 +169,8 @@ def begun(folder: Folder) -> bool:
     return own.is_dir() and not own.is_symlink()
 
 
-def _check_root(root):
+def _checked(root):
+    """The arrays of a root that is one of ours."""
     consolidated, attributes = root["consolidated_metadata"], root["attributes"]
     expected = {"kind": "inline", "must_understand": False}
     if (
@@ -178,13 +188,14 @@ def _check_root(root):
     within("origins", len(origins), "origins")
     if not origins or not all(isinstance(origin, dict) for origin in origins):
         raise InputError("attribute origins is no list of what computed the tiles")
-    arrays = contents_of(root)
+    arrays = _contents_of(root)
     arrays.check()
     described = attributes["identity"].get("layout", {})
     if {k: v for k, v in described.items() if k != "coordinates"} != arrays.identity():
         raise InputError("its arrays are not those of its sweep")
     if list(described["coordinates"]) != list(arrays.coordinates):
         raise InputError("its coordinates are not those of its sweep")
+    return arrays
 
 
 def _check_depth(value):

@@ -14,7 +14,7 @@ import numpy as np
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, summary
 from gdjax.stores.files import MISSING, Folder
-from gdjax.stores.format import contents_of, read_root, seal
+from gdjax.stores.format import Root, read_root, seal
 
 
 class Damage(NamedTuple):
@@ -62,8 +62,8 @@ def read_attributes(path: str | Path) -> dict[str, Any] | None:
     Raises:
         StoreError: there is something else, another format, or nothing that can be understood.
     """
-    root = read_root(local(path))
-    return None if root is None else root["attributes"]
+    root = read_root(Folder(local(path)))
+    return None if root is None else root.document["attributes"]
 
 
 def verify(path: str | Path) -> list[Damage]:
@@ -100,28 +100,7 @@ def open_dataset(path: str | Path, *, skip_damaged: bool = False) -> Any:
         StoreError: there is no store, it has another format, or a part of it is missing or
             damaged. What is wrong inside a chunk is raised when it is read; `verify` finds it.
     """
-    import xarray as xr
-    from zarr.storage import MemoryStore
-
-    stored = Stored(path)
-    if found := stored.damaged_coordinates():
-        raise StoreError(
-            f"{stored.path} is damaged: {found[0]}. Start its sweep again on this store: that "
-            f"restores it"
-        )
-    flags, found = stored.flags()
-    found += stored.damaged_tiles() if skip_damaged else stored.holes(flags)
-    if found and not skip_damaged:
-        raise StoreError(
-            f"{stored.path}: tile {found[0].tile} is damaged ({found[0].file}: "
-            f"{found[0].problem}). Start its sweep again on this store: that computes it anew. To "
-            f"go on without: gd.open_dataset(store, skip_damaged=True)"
-        )
-    for damage in found:
-        flags[damage.tile] = 0
-    chunks = cast(Any, _Chunks(stored, flags > 0))
-    dataset = xr.open_zarr(MemoryStore(chunks, read_only=True), chunks=None)
-    return dataset.assign_attrs(tiles=flags.size, tiles_finished=int((flags > 0).sum()))
+    return Stored(path).dataset(skip_damaged=skip_damaged)
 
 
 class Stored:
@@ -138,16 +117,43 @@ class Stored:
     """
 
     def __init__(self, path: str | Path):
-        self.path = local(path)
-        root = read_root(self.path)
+        self.folder = Folder(local(path))
+        root = read_root(self.folder)
         if root is None:
             raise StoreError(f"{self.path}: there is no store here; check the path")
         self._take(root)
 
-    def _take(self, root: dict[str, Any]) -> None:
-        self.folder = Folder(self.path)
-        self.root = root
-        self.contents = contents_of(root)
+    def _take(self, root: Root) -> None:
+        self.root, self.contents = root
+
+    def dataset(self, *, skip_damaged: bool = False) -> Any:
+        """The sweep as an `xarray.Dataset`; see `open_dataset`."""
+        import xarray as xr
+        from zarr.storage import MemoryStore
+
+        if found := self.damaged_coordinates():
+            raise StoreError(
+                f"{self.path} is damaged: {found[0]}. Start its sweep again on this store: that "
+                f"restores it"
+            )
+        flags, found = self.flags()
+        found += self.damaged_tiles() if skip_damaged else self.holes(flags)
+        if found and not skip_damaged:
+            raise StoreError(
+                f"{self.path}: tile {found[0].tile} is damaged ({found[0].file}: "
+                f"{found[0].problem}). Start its sweep again on this store: that computes it anew. "
+                f"To go on without: skip_damaged=True (--skip-damaged)"
+            )
+        for damage in found:
+            flags[damage.tile] = 0
+        chunks = cast(Any, _Chunks(self, flags > 0))
+        dataset = xr.open_zarr(MemoryStore(chunks, read_only=True), chunks=None)
+        return dataset.assign_attrs(tiles=flags.size, tiles_finished=int((flags > 0).sum()))
+
+    @property
+    def path(self) -> Path:
+        """The folder that it is in."""
+        return self.folder.path
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.stores import checkpoint
 from gdjax.stores.contents import FLAGS, MOST, ROOT, serialise
 from gdjax.stores.files import MISSING, Folder, writing
-from gdjax.stores.format import OWN, RESERVED, OtherFormat, begun, parse_root, root_of, seal
+from gdjax.stores.format import OWN, RESERVED, OtherFormat, Root, begun, parse_root, root_of, seal
 from gdjax.stores.layout import Layout, plain
 from gdjax.stores.lock import take
 from gdjax.stores.reading import Damage, Stored, local
@@ -180,8 +180,7 @@ class Store(Tiles):
         identity: Mapping[str, Any],
         information: Mapping[str, Any] | None = None,
     ):
-        self.path = local(path)
-        self.folder = Folder(self.path)
+        self.folder = Folder(local(path))
         wanted = {**plain(identity, "identity"), "layout": layout.identity()}
         information = plain(information or {}, "information")
         seal(root_of(layout.contents, wanted, [information]))  # refuses what is too much to record
@@ -203,7 +202,7 @@ class Store(Tiles):
         root = _root_or_none(self.folder, layout, wanted)
         begun_before = root is not None or bool(self.folder.names(FLAGS) - {ROOT})
         if root is None:
-            self._take(root_of(layout.contents, wanted, [information]))
+            self._take(Root(root_of(layout.contents, wanted, [information]), layout.contents))
             if begun_before:  # what computed the tiles that are there is not known any more
                 lost = {"lost": f"{ROOT} was damaged"}
                 self.attributes["origins"][:0] = [lost] * int(self.flags()[0].max(initial=0))
@@ -314,7 +313,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + key, item
 
 
-def _root_or_none(folder, layout, wanted) -> dict[str, Any] | None:
+def _root_or_none(folder, layout, wanted) -> Root | None:
     """The root of a sweep's store; None where it has to be written, anew or for the first time."""
     if folder.path.exists() and not folder.path.is_dir():
         raise StoreError(f"{folder.path} is a file; expected a folder. Choose another store")
@@ -329,7 +328,7 @@ def _root_or_none(folder, layout, wanted) -> dict[str, Any] | None:
     except InputError:
         pass
     if root is not None:
-        require_same(folder.path, root["attributes"]["identity"], wanted)
+        require_same(folder.path, root.document["attributes"]["identity"], wanted)
         return root
     if ours:
         return None

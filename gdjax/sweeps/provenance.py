@@ -26,7 +26,6 @@ from jaxtyping import PyTree
 from gdjax import machine
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Measure, Problem
-from gdjax.stores.reading import read_attributes
 from gdjax.sweeps.axes import Axes, axes, together
 from gdjax.sweeps.factories import describe, optimizer_from, problem_from
 from gdjax.sweeps.specification import Specification
@@ -80,23 +79,24 @@ def _readout(said, where):
     )
 
 
-def identity_of(path: Path) -> dict[str, Any]:
+def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     """What a store says its sweep is.
 
+    Args:
+        attributes: the store's.
+        where: of which store, for messages.
+
     Raises:
-        StoreError: there is no store, or none of a sweep.
+        StoreError: it is none of a sweep.
     """
-    attributes = read_attributes(path)
-    if attributes is None:
-        raise StoreError(f"{path}: there is no store here; check the path")
     said = attributes.get("identity")
     if not isinstance(said, dict) or not {"axes", "slab", "program_hash"} <= set(said):
-        raise StoreError(f"{path}: was not written by a sweep")
+        raise StoreError(f"{where}: was not written by a sweep")
     wrong = [name for name, right in _EXPECTED.items() if not right(said.get(name))]
     if wrong:
         raise StoreError(
-            f"{path}: its record says {wrong[0]} = {said.get(wrong[0])!r:.80}, which no sweep has; "
-            f"take the store from where it was written"
+            f"{where}: its record says {wrong[0]} = {said.get(wrong[0])!r:.80}, which no sweep "
+            f"has; take the store from where it was written"
         )
     return said
 
@@ -162,27 +162,30 @@ def problem_of_identity(
 
 
 def specification_of(
-    path: Path, problem: Problem | None = None, optimizer: Callable | None = None
+    said: Mapping[str, Any],
+    where: Any,
+    problem: Problem | None = None,
+    optimizer: Callable | None = None,
 ) -> Specification:
     """The specification of a stored sweep.
 
     Args:
-        path: folder of the store.
+        said: its identity.
+        where: of which store, for messages.
         problem: the sweep's, where it was the user's own.
         optimizer: the sweep's, where it was.
 
     Raises:
-        StoreError: no store; a problem or an optimizer that has to be given, or has other data or
-            measures; a record that no sweep can have.
+        StoreError: a problem or an optimizer that has to be given, or has other data or measures;
+            a record that no sweep can have.
     """
-    said = identity_of(path)
-    problem = problem_of_identity(said, path, problem)
+    problem = problem_of_identity(said, where, problem)
     read: dict[str, Any] = {
         "problem": problem,
-        "axes": axes_of(said, path),
-        "optimizer": optimizer_from(said["optimizer"], path) if optimizer is None else optimizer,
-        "measures": _measures(said.get("measures", {}), problem, path),
-        "readout": _readout(said.get("readout"), path),
+        "axes": axes_of(said, where),
+        "optimizer": optimizer_from(said["optimizer"], where) if optimizer is None else optimizer,
+        "measures": _measures(said.get("measures", {}), problem, where),
+        "readout": _readout(said.get("readout"), where),
     }
     plain = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
     if plain.get("bound") == "inf":  # as JSON has it
@@ -190,22 +193,22 @@ def specification_of(
     try:
         return Specification(**{**plain, **read})
     except InputError as error:
-        raise StoreError(f"{path}: its record does not fit its problem: {error}") from error
+        raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
 
 
-def _measures(said: Any, problem: Problem, path: Path) -> dict[str, Measure]:
+def _measures(said: Any, problem: Problem, where: Any) -> dict[str, Measure]:
     measures = {}
     for name, cadence in said.items() if isinstance(said, Mapping) else ():
         if name not in problem.measures:
             raise StoreError(
-                f"{path}: its sweep watched {name!r:.80}, which is no measure of the problem; give "
-                f"a problem that has it: dataclasses.replace(problem, measures=...)"
+                f"{where}: its sweep watched {name!r:.80}, which is no measure of the problem; "
+                f"give a problem that has it: dataclasses.replace(problem, measures=...)"
             )
         every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
         try:
             measures[name] = dataclasses.replace(problem.measures[name], every=every)
         except InputError as error:
-            raise StoreError(f"{path}: its measure {name!r:.80}: {error}") from error
+            raise StoreError(f"{where}: its measure {name!r:.80}: {error}") from error
     return measures
 
 

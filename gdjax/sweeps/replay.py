@@ -26,7 +26,7 @@ from jaxtyping import ScalarLike
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
 from gdjax.stores.layout import plain
-from gdjax.stores.reading import local
+from gdjax.stores.reading import Stored
 from gdjax.stores.writing import require_same
 from gdjax.sweeps import provenance
 from gdjax.sweeps.axes import position
@@ -87,25 +87,24 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    from gdjax.stores.reading import open_dataset
-
-    path = local(store)
-    stored = identity_of(path)
-    what = specification_of(path, problem, optimizer)
+    stored = Stored(store)
+    path = stored.path
+    said = identity_of(stored.attributes, path)
+    what = specification_of(said, path, problem, optimizer)
     grid = what.axes
     index = position(grid, at)
     local_devices = jax.local_devices() if devices is None else devices
-    count = stored["slab"]["devices"]
+    count = said["slab"]["devices"]
     work = draft(what, tuple(local_devices)[:count])
-    work = fit(work, stored["slab"]["width"])
-    with open_dataset(path, skip_damaged=skip_damaged) as dataset:
+    work = fit(work, said["slab"]["width"])
+    with stored.dataset(skip_damaged=skip_damaged) as dataset:
         there = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
         origins = dataset.attrs["origins"]
     number = int(there["finished"])
     if number == 0:
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
     changed = _changed(origins[number - 1], provenance.information(work))
-    _compare(path, stored, work, lenient=bool(changed))
+    _compare(path, said, work, lenient=bool(changed))
     found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
     assert found is not None  # nobody stops it
     # In the slot that it had: matrix products may round otherwise in another one.
@@ -147,7 +146,9 @@ def resume(
         StoreError: no store, or as for `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    what = specification_of(local(store), problem, optimizer)
+    stored = Stored(store)
+    said = identity_of(stored.attributes, stored.path)
+    what = specification_of(said, stored.path, problem, optimizer)
     arguments = {field.name: getattr(what, field.name) for field in fields(what)}
     return sweep(**arguments, store=store, client=client)
 

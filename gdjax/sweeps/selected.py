@@ -27,7 +27,7 @@ from jaxtyping import Int, PyTree, ScalarLike
 from gdjax.descent.outcome import labels
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem, declared
-from gdjax.stores.reading import local
+from gdjax.stores.reading import Stored
 from gdjax.sweeps.arrays import from_named
 from gdjax.sweeps.axes import position
 from gdjax.sweeps.keywords import by_role, roles
@@ -72,8 +72,9 @@ def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
         StoreError: no store; a user's own problem that was not given; data that are not those of
             the sweep.
     """
-    path = local(store)
-    return problem_of_identity(identity_of(path), path, problem)
+    stored = Stored(store)
+    said = identity_of(stored.attributes, stored.path)
+    return problem_of_identity(said, stored.path, problem)
 
 
 def run_of(
@@ -97,14 +98,13 @@ def run_of(
         StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
             be given, or has other data.
     """
-    from gdjax.stores.reading import open_dataset
-
-    path = local(store)
-    identity = identity_of(path)
+    stored = Stored(store)
+    path = stored.path
+    identity = identity_of(stored.attributes, path)
     grid = axes_of(identity, path)
     index = position(grid, at)
     problem = problem_of_identity(identity, path, problem)
-    with open_dataset(path, skip_damaged=skip_damaged) as dataset:
+    with stored.dataset(skip_damaged=skip_damaged) as dataset:
         run = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
     if not int(run["finished"]):
         raise StoreError(f"{path}: this run is not finished; go on with the sweep first")

@@ -23,8 +23,8 @@ from jaxtyping import PyTree
 from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.stores.contents import check_name
-from gdjax.stores.reading import local, read_attributes
+from gdjax.stores.contents import check_distinct, check_name
+from gdjax.stores.reading import read_attributes
 from gdjax.sweeps import computing, sizing
 from gdjax.sweeps.arrays import from_named
 from gdjax.sweeps.axes import Axes
@@ -81,8 +81,8 @@ def planned(asked: Request) -> Callable[[], Any]:
     """
     devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
     work = draft(asked.specification, devices)
-    new = asked.store is None or read_attributes(asked.store) is None
-    stored = None if new else identity_of(local(asked.store))["slab"]
+    found = None if asked.store is None else read_attributes(asked.store)
+    stored = None if found is None else identity_of(found, asked.store)["slab"]
     width = asked.width
     if asked.client is not None and asked.store is not None:
         from gdjax.sweeps import cluster
@@ -100,7 +100,7 @@ def planned(asked: Request) -> Callable[[], Any]:
     work = fit(work, width)
     if asked.store is None:
         return partial(computing.in_memory, work, computing.kept(work, asked.keep))
-    if new:
+    if stored is None:
         sizing.check_disk(Path(asked.store), work.layout())
     return partial(computing.in_store, work, asked.store)
 
@@ -133,6 +133,7 @@ def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any
                 f"compare: {name} = {problem!r:.80}, expected a Problem, or (Problem, settings)"
             )
         check_name(name, "compare")
+        check_distinct(problems, "compare")
         arguments: dict[str, Any] = {"axes": axes, "steps": steps, **settings, **own}
         if store is not None:
             arguments["store"] = Path(store) / name

@@ -15,21 +15,19 @@ from functools import cached_property, lru_cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import PyTree
 
 from gdjax import slabs
 from gdjax.descent import block, driving, outcome
-from gdjax.descent.batches import Order
-from gdjax.descent.records import recorded_samples
 from gdjax.keys import streams
 from gdjax.problems.checks import check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.collected import Collected, fits, from_host, joined, split
-from gdjax.sweeps.keywords import Traced, by_role, traced
+from gdjax.sweeps.inputs import Inputs
+from gdjax.sweeps.keywords import Traced, traced
 from gdjax.sweeps.specification import Specification
 
-ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
 SAVE_SECONDS = 30.0  # how often a tile that takes longer saves its state
 
 
@@ -47,16 +45,10 @@ class Work:
     slab: slabs.Slab
     box: tuple[int, ...]
 
-    @property
-    def own_order(self) -> bool:
-        """Whether runs differ in their order of mini-batches."""
-        return self.batched and "data_seed" in self.sweep.roles
-
-    @property
-    def own_noise(self) -> bool:
-        """Whether runs differ in what a random cost draws."""
-        what = self.sweep
-        return what.problem.random and not what.roles.keys().isdisjoint(("seed", "noise_seed"))
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What its runs are given."""
+        return Inputs(self.sweep, self.slab, self.free)
 
     @property
     def free(self) -> bool:
@@ -99,16 +91,11 @@ class Work:
             return 0
         return driving.slots_for(self.params, runs=self.slab.width, plan=self.plan)
 
-    def _settings(self, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-        """Swept values by role and keyword, in JAX's default types."""
-        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in values.items()}
-        return by_role(self.sweep.roles, cast)
-
     @property
     def state_bytes(self) -> int:
         """Bytes of one run: parameters, gradient, the optimiser's memory, the cost's state."""
         first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
-        settings = jax.tree.map(lambda v: v[0], self._settings(first))
+        settings = jax.tree.map(lambda v: v[0], self.inputs.settings(first))
         begin = partial(block.start, self.sweep.optimizer)
         carry = jax.eval_shape(begin, *self.begun.shapes, settings)
         leaves = jax.tree.leaves((carry, self.params))  # the gradient is as large as these
@@ -126,18 +113,14 @@ class Work:
     def _example(self):
         """Arguments of the program for the first tile, large ones without their memory."""
         values = self.sweep.axes.values(self.positions(tuple(0 for _ in self.box)))
-        arguments = self._placed(values)
-        shared = _shapes(self._shared, self.slab, slabs.SHARED)
+        given = self.inputs
+        arguments = given.placed(values)
+        shared = _shapes(given.on_host, self.slab, slabs.SHARED)
         carry = jax.eval_shape(self._begin.jitted, *arguments, shared)
-        samples = None
-        if self.batched:
-            own = (self.slab.runs,) if self.own_order else ()
-            samples = jax.ShapeDtypeStruct((*own, self._rows, self.sweep.batch_size), np.int32)
-            if self.own_order:
-                samples = _shapes(samples, self.slab, slabs.RUNS)
         agenda, _ = driving.example(self.plan, None)
-        settings, noise = slabs.shapes((arguments[1], self._noise(values)))
-        return _shapes(carry, self.slab, slabs.RUNS), settings, samples, noise, shared, agenda
+        settings, noise = slabs.shapes((arguments[1], given.noise(values)))
+        carry = _shapes(carry, self.slab, slabs.RUNS)
+        return carry, settings, given.samples(), noise, shared, agenda
 
     def positions(self, tile: tuple[int, ...], part: int = 0) -> tuple[np.ndarray, ...]:
         """For each slot of a tile's slab, where in the grid its run stands."""
@@ -174,77 +157,19 @@ class Work:
             readout=self.sweep.readout,
             part=self.sweep.record_samples is not None,
         )
-        return block.program(rule, self.slab, self.own_order, self.own_noise)
-
-    @cached_property
-    def _shared(self):
-        data = {name: measure.data for name, measure in self.sweep.watched.items()}
-        problem = self.sweep.problem
-        recorded = recorded_samples(problem, self.sweep.record_samples, free=self.free)
-        return block.Shared(problem.data, recorded, data)
-
-    @cached_property
-    def shared(self) -> block.Shared:
-        """The data, on the slab's devices."""
-        return self.slab.share(jax.tree.map(jnp.asarray, self._shared))
-
-    @cached_property
-    def _starts(self) -> tuple[np.ndarray, Key[Array, " seeds"]]:
-        """All seeds of the grid in order, and the keys of their starting points."""
-        dimensions = self.sweep.axes.dimensions.values()
-        seeds = [along["seed"] for along in dimensions if "seed" in along]
-        distinct = np.unique(seeds[0]) if seeds else np.zeros(1, np.int64)
-        return distinct, streams(self.sweep.root, seed=distinct).init
-
-    def _placed(self, values: Mapping[str, np.ndarray]) -> tuple[PyTree, PyTree]:
-        """Keys of the starting points, and settings, of a slab of runs."""
-        seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
-        distinct, keys = self._starts
-        # One small program, where an index would be five.
-        chosen = jnp.take(keys, np.searchsorted(distinct, seeds), axis=0, mode="clip")
-        return self.slab.place(chosen), self.slab.place(self._settings(values))
-
-    def _noise(self, values: Mapping[str, np.ndarray]) -> Key[Array, "*runs"] | None:
-        """Keys of what a random cost draws: one for all runs, or one a run; None where none is."""
-        if not self.sweep.problem.random:
-            return None
-        if not self.own_noise:
-            return self.slab.share(streams(self.sweep.root).noise)
-        seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
-        noise = streams(self.sweep.root, seed=seed, noise_seed=noise_seed).noise
-        return self.slab.place(noise)
+        return block.program(rule, self.slab, self.inputs.own_order, self.inputs.own_noise)
 
     @cached_property
     def _pace(self):
         """What the tiles before have shown about a block's time."""
         return driving.Pace()
 
-    @property
-    def _rows(self):
-        """Mini-batches that a block has room for."""
-        batch = self.sweep.batch_size
-        if batch is None or not self.own_order:
-            return driving.ROWS
-        return min(max(ORDER_NUMBERS // (self.slab.runs * batch), 64), driving.ROWS)
-
-    def _order(self, values):
-        """Sample numbers of mini-batches for a slab, as `driving.drive` wants them."""
-        batch, samples = self.sweep.batch_size, self.sweep.problem.samples
-        if batch is None:
-            return None
-        if not self.own_order:
-            order = Order((streams(self.sweep.root).order,), samples, batch)
-            return driving.order_rows(order)
-        seeds, which = np.unique(values["data_seed"], return_inverse=True)
-        order_keys = streams(self.sweep.root, data_seed=seeds).order
-        order = Order(list(order_keys), samples, batch)
-        return lambda first, count: order.rows(first, count)[which]
-
     def pieces(self, values: Mapping[str, np.ndarray], saved=None):
         """Descend a slab of runs, piece by piece; from `saved`, a carry and its step, if given."""
-        keys, settings = self._placed(values)
-        noise = self._noise(values)
-        carry = self._begin(keys, settings, self.shared)
+        given = self.inputs
+        keys, settings = given.placed(values)
+        noise = given.noise(values)
+        carry = self._begin(keys, settings, given.shared)
         plan = self.plan
         if saved is not None:
             leaves, first = saved
@@ -257,16 +182,16 @@ class Work:
             )
             carry = self.slab.place(carry)
             plan = plan._replace(first=first, steps=plan.last - first)
-        place = self.slab.place if self.own_order else (lambda rows: rows)
+        place = self.slab.place if given.own_order else (lambda rows: rows)
         yield from driving.drive(
             lambda carry, rows, agenda: self.program(
-                carry, settings, place(rows), noise, self.shared, agenda
+                carry, settings, place(rows), noise, given.shared, agenda
             ),
             carry,
             plan,
-            self._order(values),
+            given.order(values),
             slots=self.slots,
-            rows=self._rows,
+            rows=given.rows,
             pace=self._pace,
             axis=1,
             still=self._still,

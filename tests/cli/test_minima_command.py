@@ -103,6 +103,7 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
         60,
         store=tmp_path / "s",
+        width=1,
     )
     store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=2.5"]
     main(["minima", *store, "--out", str(tmp_path / "out")])
@@ -113,6 +114,15 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
     assert summary(tmp_path / "out")["minima"] == []
     # Nothing to be drawn: no minimum, and one parameter.
     assert list((tmp_path / "out").glob("*.png")) == []
+
+    (tmp_path / "s" / "cost" / "c.0.1.0").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        main(["minima", *store, "--out", str(tmp_path / "damaged")])
+    error = capsys.readouterr().err
+    assert "tile (0, 1) is damaged (cost/c.0.1.0: missing)" in error
+    assert "--skip-damaged" in error
+    main(["minima", *store, "--skip-damaged", "--out", str(tmp_path / "damaged")])
+    assert "0 of 6 runs ended in 0 minima" in capsys.readouterr().out
 
 
 def test_functions_are_those_of_the_library():
@@ -127,6 +137,7 @@ def test_functions_are_those_of_the_library():
         ("--function beale --data mnist", "--function and --data: expected one of them"),
         ("--store nowhere", "nowhere: there is no store"),
         ("--at seed=0", "needs --store"),
+        ("--skip-damaged", "--skip-damaged: needs --store"),
         ("--function himelblau", "himmelblau"),
         ("--seeds 0", "--seeds 0: expected at least 1"),
         ("--steps 0", "--steps 0: expected at least 1"),

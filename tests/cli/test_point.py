@@ -11,7 +11,7 @@ import pytest
 import gdjax as gd
 from gdjax.cli import main
 from gdjax.cli.point import Origin
-from gdjax.errors import GdjaxError, InputError
+from gdjax.errors import GdjaxError, InputError, StoreError
 
 
 def equal(a, b):
@@ -43,6 +43,9 @@ def test_a_run_of_a_store(tmp_path):
     assert point.step.tolist() == [0, 2, 4]
     assert (point.learning_rate, point.momentum, point.batch_size) == (1.0, 0.0, None)
     assert "learning rate 1" in point.label
+    (tmp_path / "s" / "cost" / "c.0.0.0.0").unlink()
+    with pytest.raises(StoreError, match=r"tile \(0, 0, 0\) is damaged \(cost.*--skip-damaged"):
+        Origin(store=tmp_path / "s", at=at).find()
     # The run's temperature is its cost's now.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
@@ -81,6 +84,7 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
     ("given", "message"),
     [
         ({"at": ("seed=1",)}, "--at seed=1: needs --store"),
+        ({"skip_damaged": True}, "--skip-damaged: needs --store"),
         ({"store": "none"}, "there is no store"),
         ({"params": "none"}, "--params none: there is no such file"),
         ({"store": "a", "params": "b"}, "expected one of them"),

@@ -8,6 +8,7 @@ StoreError. An audit hook watches that nothing is run, imported or written outsi
 
 import collections
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +122,18 @@ def _bytes(text):
 
 
 def use(path: Path) -> None:
-    """All that is done with somebody's store."""
+    """All that is done with somebody's store that nobody goes on with."""
     import gdjax as gd
     from gdjax.stores import Tiles
 
     gd.verify(path)
-    with gd.open_dataset(path) as dataset:
-        dataset.load()
-    with gd.open_dataset(path, skip_damaged=True) as dataset:
-        dataset.load()
+    try:
+        with gd.open_dataset(path) as dataset:
+            dataset.load()
+    except StoreError:
+        with gd.open_dataset(path, skip_damaged=True) as dataset:
+            dataset.load()
+        raise
     Tiles(path).finished()
     gd.sweeps.run_of(path, {"learning_rate": 0.01, "seed": 0})
     gd.replay(path, {"learning_rate": 0.01, "seed": 0})
@@ -140,17 +145,51 @@ def complete(path: Path) -> None:
     gd.resume(path)
 
 
-def remembered(problem_from):
-    """The same problem for the same record: what has been compiled is not compiled again."""
-    known = {}
+def as_they_are(path: Path) -> dict[str, tuple]:
+    """What stands in a folder, down to when it was written."""
+    stats = {str(child): os.lstat(child) for child in sorted(path.rglob("*"))}
+    return {name: (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 
-    def found(said, where):
+
+def remember() -> None:
+    """The same problem, draft and slab for the same record: what was made is not made again."""
+    from gdjax.sweeps import factories, provenance
+
+    doors: list[Any] = [import_module(f"gdjax.sweeps.{name}") for name in ("sweep", "replay")]
+    problem_from, draft, fit = provenance.problem_from, doors[0].draft, doors[0].fit
+    problems, drafts, fitted = {}, {}, {}
+
+    def found_problem(said, where):
         key = json.dumps(said)
-        if key not in known:
-            known[key] = problem_from(said, where)
-        return known[key]
+        if key not in problems:
+            problems[key] = problem_from(said, where)
+        return problems[key]
 
-    return found
+    def found_draft(what, devices):
+        written = {f.name: repr(getattr(what, f.name)) for f in dataclasses.fields(what)}
+        written |= {
+            "problem": id(what.problem),
+            "optimizer": json.dumps(factories.describe(what.optimizer)),
+            "axes": [
+                (dim, axis, values.dtype.str, values.tolist())
+                for dim, along in what.axes.dimensions.items()
+                for axis, values in along.items()
+            ],
+        }
+        key = repr((sorted(written.items()), devices))
+        if key not in drafts:
+            drafts[key] = draft(what, devices)
+        return drafts[key]
+
+    def found_fit(work, width):
+        key = id(work.sweep), work.slab, repr(width)
+        if key not in fitted:
+            fitted[key] = work, fit(work, width)  # the draft, too: no other gets its id
+        return fitted[key][1]
+
+    provenance.problem_from = found_problem
+    for door in doors:
+        door.draft, door.fit = found_draft, found_fit
 
 
 class Late(BaseException):
@@ -182,12 +221,13 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
     from gdjax.sweeps import provenance
 
     provenance.revision = lambda: "unknown"  # asks git, which would be noted
-    provenance.problem_from = remembered(provenance.problem_from)
+    remember()
     warnings.simplefilter("ignore")
     rng = random.Random(seed)
     table = collections.defaultdict(collections.Counter)
     wrong = []
-    with tempfile.TemporaryDirectory() as made:
+    memory = Path("/dev/shm")  # writing there is quicker, and a mutant is written but once
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
         home = Path(made).resolve()
         base = originals(home)
         allowed = [home / "mutant", "/dev/null"]
@@ -210,13 +250,16 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
             os.chdir(victims)
             with contextlib.suppress(FileNotFoundError):
                 kind(files, rng, victim) if kind is link else kind(files, rng)
+            write(files, home / "mutant")
             ends = []
             for act in (use, complete):
-                write(files, home / "mutant")
+                before = as_they_are(home / "mutant")
                 watch.on = True
                 ends.append(outcome(act, home / "mutant"))
                 watch.on = False
-                shutil.rmtree(home / "mutant")
+                if act is use and as_they_are(home / "mutant") != before:
+                    watch.noted.append("a reader changed the store")
+            shutil.rmtree(home / "mutant")
             names = [end for end, _ in ends]
             bad = [end for end in ends if end[0] not in ("opens", "StoreError")]
             table[kind.__name__][

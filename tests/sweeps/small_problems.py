@@ -1,10 +1,14 @@
 """Small problems with everything that can be swept, for tests and for processes that they start."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from gdjax.problems.problem import Measure, Problem
+from gdjax.sweeps import axes, sweep
 
 SAMPLES = 24
 
@@ -45,6 +49,31 @@ def network(*, watched: bool = False) -> Problem:
     """
     measures = {"largest_weight": Measure(largest_weight, every=2, long_name="largest weight")}
     return Problem(init=init, cost=cost, data=_data(), measures=measures if watched else {})
+
+
+GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
+
+
+def stored(path, **changed):
+    """A sweep of the network in three tiles; the largest rate leaves every bound behind.
+
+    Args:
+        path: of its store; None keeps it in memory.
+        changed: arguments of `sweep` that differ.
+    """
+    given = {
+        "problem": network(watched=True),
+        "axes": axes(**GRID),
+        "steps": 40,
+        "batch_size": 6,
+        "record_every": 8,
+        "snapshot_every": 16,
+        "optimizer": partial(optax.sgd, momentum=0.9),
+        "bound": float("inf"),
+        "width": 1,
+        **changed,
+    }
+    return sweep(store=path, **given)
 
 
 def same_bits(a, b) -> bool:

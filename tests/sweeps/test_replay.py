@@ -9,53 +9,56 @@ import numpy as np
 import optax
 import pytest
 import zarr
-from small_problems import network, same_bits
+from small_problems import GRID, network, same_bits
 
-from gdjax import problems
 from gdjax.errors import StoreError
-from gdjax.sweeps import axes, provenance, sweep, together
+from gdjax.minima import census_of
+from gdjax.stores import open_dataset, reading
+from gdjax.stores.format import read_root
+from gdjax.sweeps import axes, provenance, run_of, sweep, together
 from gdjax.sweeps.replay import replay, resume
 from gdjax.sweeps.tiles import Work
 
-
-def beale(path, **changed):
-    given = {
-        "problem": problems.function("beale"),
-        "axes": axes(learning_rate=[1e-4, 1e-3, 1e-2, 10.0], seed=range(5)),
-        "steps": 40,
-        "record_every": 8,
-        "snapshot_every": 16,
-        "optimizer": partial(optax.sgd, momentum=0.5),
-        "bound": float("inf"),
-        "width": 1,
-        **changed,
-    }
-    return sweep(store=path, **given)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("replay") / "s.zarr"
-    beale(path)
-    return path
+PROBLEM = network(watched=True)
+AT = {"learning_rate": 0.1, "seed": 0, "scale": 1.0}
+again_of = partial(replay, problem=PROBLEM)
 
 
 @pytest.fixture
-def store(whole, tmp_path):
-    return shutil.copytree(whole, tmp_path / "s.zarr")
+def store(stored_sweep, tmp_path):
+    """One that a test may change."""
+    return shutil.copytree(stored_sweep, tmp_path / "s.zarr")
 
 
 # Replay
 
 
-@pytest.mark.parametrize(("rate", "seed"), [(1e-3, 4), (10.0, 0)])
-def test_a_run_again_is_equal_to_the_last_bit(whole, rate, seed):
-    again = replay(whole, {"learning_rate": rate, "seed": seed})
-    assert (again.at, again.changed) == ({"learning_rate": rate, "seed": seed}, {})
+@pytest.mark.parametrize(("rate", "seed"), [(0.2, 3), (2.0, 0)])
+def test_a_run_again_is_equal_to_the_last_bit(stored_sweep, rate, seed):
+    again = again_of(stored_sweep, {"learning_rate": rate, "seed": seed, "scale": 1})
+    assert (again.at, again.changed) == ({"learning_rate": rate, "seed": seed, "scale": 1.0}, {})
     assert (again.equal, again.largest_difference, again.first_step) == (True, 0.0, None)
-    there = beale(whole).isel(learning_rate=[1e-4, 1e-3, 1e-2, 10.0].index(rate), seed=seed)
-    assert same_bits(again.dataset, there.load().drop_vars("finished"))
-    assert {"params", "snapshots", "cost", "outcome"} <= set(again.dataset.data_vars)
+    place = {"learning_rate": GRID["learning_rate"].index(rate), "seed": seed, "scale": 0}
+    there = open_dataset(stored_sweep).isel(place).load()
+    assert (there.diverged_at >= 0) == (rate == 2.0)
+    assert same_bits(again.dataset, there.drop_vars("finished"))
+    kept = {"params.first.bias", "snapshots.first.bias", "cost", "outcome", "largest_weight"}
+    assert kept <= set(again.dataset.data_vars)
+
+
+def test_a_store_is_opened_once(stored_sweep, monkeypatch):
+    opened = []
+
+    def counted(folder):
+        opened.append(folder)
+        return read_root(folder)
+
+    monkeypatch.setattr(reading, "read_root", counted)
+    at = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}
+    again_of(stored_sweep, at)
+    run_of(stored_sweep, at, PROBLEM)
+    census_of(stored_sweep, at, problem=PROBLEM, steps=1)
+    assert len(opened) == 3
 
 
 def test_mini_batches_and_measures_too(tmp_path):
@@ -69,51 +72,51 @@ def test_mini_batches_and_measures_too(tmp_path):
     assert same_bits(again.dataset.largest_weight, found.largest_weight[1, 2])
 
 
+def changed(store, name, place, change):
+    """Change a number of a store; its checksum is right again."""
+    array = zarr.open_array(store / name, mode="r+")
+    array[place] = change(array[place])
+
+
 def test_what_differs_is_said_with_its_step(store):
-    cost = zarr.open_array(store / "cost", mode="r+")
-    cost[1, 2, 3:] += np.float32(0.25)
-    again = replay(store, {"learning_rate": 1e-3, "seed": 2})
+    changed(store, "cost", (1, 2, 0, slice(3, None)), lambda cost: cost + np.float32(0.25))
+    again = again_of(store, {**AT, "learning_rate": 0.2, "seed": 2})
     assert not again.equal
     assert again.first_step == 24
     np.testing.assert_allclose(again.largest_difference, 0.25, rtol=1e-4)
-    assert replay(store, {"learning_rate": 1e-3, "seed": 3}).equal
-    params = zarr.open_array(store / "params", mode="r+")
-    params[1, 3, 0] = np.nan
-    again = replay(store, {"learning_rate": 1e-3, "seed": 3})
+    assert again_of(store, {**AT, "learning_rate": 0.2, "seed": 3}).equal
+    changed(store, "params.first.bias", (1, 3, 0, 0), lambda bias: np.nan)
+    again = again_of(store, {**AT, "learning_rate": 0.2, "seed": 3})
     assert (again.equal, again.largest_difference, again.first_step) == (False, np.inf, 40)
-    snapshots = zarr.open_array(store / "snapshots", mode="r+")
-    snapshots[0, 0, 1] = -snapshots[0, 0, 1]
-    assert replay(store, {"learning_rate": 1e-4, "seed": 0}).first_step == 16
+    changed(store, "snapshots.second.weights", (0, 0, 0, 1), lambda weights: -weights)
+    assert again_of(store, AT).first_step == 16
 
 
 def test_a_last_bit_is_a_difference(store):
-    cost = zarr.open_array(store / "cost", mode="r+")
-    cost[0, 0, 5] = np.nextafter(cost[0, 0, 5], np.float32(np.inf))
-    again = replay(store, {"learning_rate": 1e-4, "seed": 0})
+    changed(store, "cost", (0, 0, 0, 5), lambda cost: np.nextafter(cost, np.float32(np.inf)))
+    again = again_of(store, AT)
     assert (again.equal, again.first_step) == (False, 40)
     assert 0 < again.largest_difference < 1e-3
 
 
-def test_on_other_devices_and_versions_it_only_compares(whole, monkeypatch):
-    at = {"learning_rate": 1e-2, "seed": 1}
-    few = replay(whole, at, devices=jax.local_devices()[:2])
+def test_on_other_devices_and_versions_it_only_compares(stored_sweep, monkeypatch):
+    few = again_of(stored_sweep, AT, devices=jax.local_devices()[:2])
     assert few.changed == {"device": ("4 x cpu", "2 x cpu")}
     assert few.equal  # the same process, so as many threads
     monkeypatch.setattr(Work, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', wanted 'another'"):
-        replay(whole, at)
+        again_of(stored_sweep, AT)
     information = provenance.information
     monkeypatch.setattr(provenance, "information", lambda work: information(work) | {"jax": "0.0"})
-    assert replay(whole, at).changed == {"jax": (jax.__version__, "0.0")}
+    assert again_of(stored_sweep, AT).changed == {"jax": (jax.__version__, "0.0")}
 
 
 def test_a_run_that_is_not_there_yet(store):
-    at = {"learning_rate": 1e-4, "seed": 0}
-    (store / "finished" / "c.0.0").unlink()
+    (store / "finished" / "c.0.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
-        replay(store, at)
+        again_of(store, AT)
     with pytest.raises(StoreError, match="no store here"):
-        replay(store / "none", at)
+        again_of(store / "none", AT)
 
 
 def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
@@ -152,15 +155,15 @@ def test_a_measure_has_to_be_given_with_its_problem(tmp_path):
 
 
 def test_resume_computes_what_is_missing_and_nothing_else(store, monkeypatch):
-    expected = beale(store).load()
+    expected = open_dataset(store).load()
     tiles = []
     compute = Work.compute
     monkeypatch.setattr(
         Work, "compute", lambda self, tile, **kw: tiles.append(tile) or compute(self, tile, **kw)
     )
-    for tile in ("0.1", "1.2"):
+    for tile in ("0.0.0", "2.0.0"):
         (store / "finished" / f"c.{tile}").unlink()
-    assert same_bits(resume(store), expected)
-    assert tiles == [(0, 1), (1, 2)]
-    assert same_bits(resume(store), expected)
+    assert same_bits(resume(store, problem=PROBLEM), expected)
+    assert tiles == [(0, 0, 0), (2, 0, 0)]
+    assert same_bits(resume(store, problem=PROBLEM), expected)
     assert len(tiles) == 2

@@ -17,7 +17,8 @@ import gdjax as gd
 from gdjax.data import sets
 from gdjax.descent import warmup_cosine
 from gdjax.errors import StoreError
-from gdjax.sweeps import factories, provenance, run_of
+from gdjax.stores import Stored
+from gdjax.sweeps import factories, run_of
 
 AT = {"learning_rate": 0.1, "seed": 1}
 
@@ -32,12 +33,12 @@ def path(tmp_path_factory):
 @pytest.fixture
 def says(path, monkeypatch):
     """Change what the store's record says."""
-    attributes = provenance.read_attributes(path)
+    attributes = Stored(path).attributes
 
     def change(**changed):
         altered = copy.deepcopy(attributes)
         altered["identity"] |= changed
-        monkeypatch.setattr(provenance, "read_attributes", lambda _: altered)
+        monkeypatch.setattr(Stored, "attributes", altered)
 
     return change
 

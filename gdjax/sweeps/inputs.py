@@ -1,0 +1,128 @@
+"""What a slab of runs is given: starting points, settings, orders of mini-batches, noise, data.
+
+    run (seed, data_seed, noise_seed, settings) -> keys from streams of the sweep's root, numbers
+
+Each follows from a run's own values alone, never from its neighbours.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, PyTree
+
+from gdjax import slabs
+from gdjax.descent import block, driving
+from gdjax.descent.batches import Order
+from gdjax.descent.records import recorded_samples
+from gdjax.keys import streams
+from gdjax.sweeps.keywords import by_role
+from gdjax.sweeps.specification import Specification
+
+ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
+
+Values = Mapping[str, np.ndarray]
+"""Values of a slab's runs, by axis."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the runs of a sweep are given, slab by slab.
+
+    Args:
+        sweep: what is swept.
+        slab: width and devices.
+        free: whether a record is what its step computes anyway.
+    """
+
+    sweep: Specification
+    slab: slabs.Slab
+    free: bool
+
+    @property
+    def own_order(self) -> bool:
+        """Whether runs differ in their order of mini-batches."""
+        return self.sweep.batch_size is not None and "data_seed" in self.sweep.roles
+
+    @property
+    def own_noise(self) -> bool:
+        """Whether runs differ in what a random cost draws."""
+        what = self.sweep
+        return what.problem.random and not what.roles.keys().isdisjoint(("seed", "noise_seed"))
+
+    def settings(self, values: Values) -> dict[str, dict[str, np.ndarray]]:
+        """Swept values by role and keyword, in JAX's default types."""
+        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in values.items()}
+        return by_role(self.sweep.roles, cast)
+
+    @cached_property
+    def on_host(self) -> block.Shared:
+        """The data that all runs see."""
+        data = {name: measure.data for name, measure in self.sweep.watched.items()}
+        problem = self.sweep.problem
+        recorded = recorded_samples(problem, self.sweep.record_samples, free=self.free)
+        return block.Shared(problem.data, recorded, data)
+
+    @cached_property
+    def shared(self) -> block.Shared:
+        """The data, on the slab's devices."""
+        return self.slab.share(jax.tree.map(jnp.asarray, self.on_host))
+
+    @cached_property
+    def _starts(self) -> tuple[np.ndarray, Key[Array, " seeds"]]:
+        """All seeds of the grid in order, and the keys of their starting points."""
+        dimensions = self.sweep.axes.dimensions.values()
+        seeds = [along["seed"] for along in dimensions if "seed" in along]
+        distinct = np.unique(seeds[0]) if seeds else np.zeros(1, np.int64)
+        return distinct, streams(self.sweep.root, seed=distinct).init
+
+    def placed(self, values: Values) -> tuple[PyTree, PyTree]:
+        """Keys of the starting points, and settings, of a slab of runs."""
+        seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
+        distinct, keys = self._starts
+        # One small program, where an index would be five.
+        chosen = jnp.take(keys, np.searchsorted(distinct, seeds), axis=0, mode="clip")
+        return self.slab.place(chosen), self.slab.place(self.settings(values))
+
+    def noise(self, values: Values) -> Key[Array, "*runs"] | None:
+        """Keys of what a random cost draws: one for all runs, or one a run; None where none is."""
+        if not self.sweep.problem.random:
+            return None
+        if not self.own_noise:
+            return self.slab.share(streams(self.sweep.root).noise)
+        seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
+        noise = streams(self.sweep.root, seed=seed, noise_seed=noise_seed).noise
+        return self.slab.place(noise)
+
+    @property
+    def rows(self) -> int:
+        """Mini-batches that a block has room for."""
+        batch = self.sweep.batch_size
+        if batch is None or not self.own_order:
+            return driving.ROWS
+        return min(max(ORDER_NUMBERS // (self.slab.runs * batch), 64), driving.ROWS)
+
+    def samples(self) -> jax.ShapeDtypeStruct | None:
+        """Shape of the sample numbers that a block is given; None for the whole set."""
+        if self.sweep.batch_size is None:
+            return None
+        own = (self.slab.runs,) if self.own_order else ()
+        sharding = self.slab.sharding(slabs.RUNS) if self.own_order else None
+        shape = (*own, self.rows, self.sweep.batch_size)
+        return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
+
+    def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
+        """Sample numbers of mini-batches for a slab, as `driving.drive` wants them."""
+        batch, samples = self.sweep.batch_size, self.sweep.problem.samples
+        if batch is None:
+            return None
+        if not self.own_order:
+            order = Order((streams(self.sweep.root).order,), samples, batch)
+            return driving.order_rows(order)
+        seeds, which = np.unique(values["data_seed"], return_inverse=True)
+        order_keys = streams(self.sweep.root, data_seed=seeds).order
+        order = Order(list(order_keys), samples, batch)
+        return lambda first, count: order.rows(first, count)[which]
