@@ -12,6 +12,7 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import listening  # noqa: F401 - the first of all that takes long
 import tyro
 
 from gdjax import interrupts
@@ -39,7 +40,6 @@ def main(
 ) -> None:
     """The command line of an experiment: the fields of its config, and --out."""
     config, out = parse(name, config_type)
-    interrupts.own()
     process.own()
     try:
         written = write(name, config, run, plot, numbers, out)

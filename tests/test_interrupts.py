@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,7 @@ class At:
             press()
 """
 COMMAND = "from gdjax import __main__\n__main__.main()"
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 DIGITS = ("train", "--steps", "5", "--out", "out")
 
 
@@ -186,6 +188,16 @@ def test_ctrl_c_while_a_command_starts_ends_it_with_advice(module, tmp_path):
     done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
     assert ended(done, "run the same command again"), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("module", ["tyro", "jaxlib"])
+def test_ctrl_c_while_an_experiment_starts_ends_it_with_advice(module, tmp_path):
+    at = f"sys.meta_path.insert(0, At({module!r}))"
+    script = str(EXPERIMENTS / "digits.py")
+    run = "exec(compile(open(__file__).read(), __file__, 'exec'))"
+    path = f"sys.path.insert(0, {str(EXPERIMENTS)!r})"
+    done = python(at, path, f"__file__ = {script!r}", run, cwd=tmp_path)
+    assert ended(done, "run the same command again"), done.stderr
 
 
 @pytest.mark.long

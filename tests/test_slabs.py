@@ -1,4 +1,4 @@
-"""Streams, slabs and compiled programs, each against what must hold whatever the code."""
+"""Slabs and compiled programs, each against what must hold whatever the code."""
 
 import jax
 import jax.numpy as jnp
@@ -7,56 +7,9 @@ import pytest
 
 from gdjax import machine
 from gdjax.errors import InputError
-from gdjax.keys import streams
 from gdjax.slabs import Program, Slab, in_slabs, memory_limit, over_runs
 
 DEVICES = tuple(jax.local_devices())
-
-
-def bits(key):
-    return tuple(jax.random.key_data(key).ravel().tolist())
-
-
-# -- streams
-
-
-def test_same_numbers_same_streams():
-    assert [bits(k) for k in streams(7, 3, 5)] == [bits(k) for k in streams(7, 3, 5)]
-
-
-def test_the_start_depends_on_seed_only_and_the_order_on_data_seed_only():
-    base, other_seed, other_data = streams(7, 3, 5), streams(7, 4, 5), streams(7, 3, 6)
-    assert bits(base.order) == bits(other_seed.order)
-    assert bits(base.init) == bits(other_data.init)
-    assert bits(base.probes) == bits(other_data.probes)
-    assert bits(base.init) != bits(other_seed.init)
-    assert bits(base.probes) != bits(other_seed.probes)
-    assert bits(base.order) != bits(other_data.order)
-
-
-def test_no_two_of_many_streams_share_a_key():
-    keys = [
-        bits(key)
-        for root in (0, 1, 2)
-        for seed in range(4)
-        for key in streams(root, seed, data_seed=seed)
-    ]
-    assert len(set(keys)) == len(keys)
-
-
-def test_streams_of_many_seeds_are_those_of_each():
-    seeds = np.array([0, 1, 9, 2**32 - 1])
-    many = streams(5, seeds, seeds[::-1].copy())
-    for i, seed in enumerate(seeds):
-        one = streams(5, int(seed), int(seeds[::-1][i]))
-        assert [bits(k[i]) for k in many] == [bits(k) for k in one]
-
-
-@pytest.mark.parametrize("wrong", [-1, 2**32, 2**70])
-@pytest.mark.parametrize("name", ["root", "seed", "data_seed"])
-def test_a_seed_out_of_range_is_named(name, wrong):
-    with pytest.raises(InputError, match=f"{name} = {wrong}"):
-        streams(**{"root": 0, name: wrong})
 
 
 # -- slabs

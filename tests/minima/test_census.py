@@ -13,7 +13,7 @@ import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.minima.census import census, kinds
 from gdjax.minima.counting import unseen
-from gdjax.minima.ends import End, certify
+from gdjax.minima.ends import End
 from gdjax.minima.stored import census_of
 from gdjax.minima.symmetry import arrange, random_arrangement
 from gdjax.problems.networks import Layer, Network
@@ -106,29 +106,6 @@ def test_planted_points_are_what_they_are():
         sorted(found.sharpness), [80.550, 82.284, 105.419, 133.786], atol=1e-3
     )
     np.testing.assert_allclose(found.share, 0.1)
-
-
-ENDS = (
-    (lambda x: 0 * x, 1.0, "flat"),
-    (lambda x: x**3, 0.0, "degenerate saddle"),
-    (lambda x: jnp.exp(-100 * x), 0.1, "sliding"),  # curvature 100 times the gradient
-    (lambda x: jnp.exp(-x), 0.0, "sliding"),
-    (lambda x: -(x**2), 0.0, "strict maximum"),
-    (lambda x: (x - 3) ** 4, 3.1, "degenerate minimum"),
-    (lambda x: jnp.abs(x - 0.3), 0.4, "no derivative"),
-)
-
-
-def test_what_is_no_strict_minimum_is_not_called_one():
-    """Costs of one number; a second one, on which nothing depends smoothly, says which."""
-
-    def cost(w):
-        return jnp.select([w[1] < i + 0.5 for i in range(len(ENDS))], [f(w[0]) for f, *_ in ENDS])
-
-    problem = Problem(init=lambda key: jnp.zeros(2), cost=cost)
-    starts = jnp.array([(start, i) for i, (_, start, _) in enumerate(ENDS)], float)
-    ends = certify(problem, starts, key=KEY)
-    assert named(ends.kind) == [expected for *_, expected in ENDS]
 
 
 def test_the_lowest_point_of_ackley_is_counted_apart():

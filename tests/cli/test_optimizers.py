@@ -1,0 +1,45 @@
+"""The optimisers that commands know by name are Optax's, to the last number."""
+
+import inspect
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gdjax.cli.optimizers import MOMENTUM, factory
+from gdjax.cli.sweep import Sweep
+from gdjax.cli.train import Train
+
+
+def path(optimizer, steps=3):
+    """The gradient is 1 throughout."""
+    w = jnp.zeros(())
+    state, found = optimizer.init(w), []
+    for _ in range(steps):
+        update, state = optimizer.update(jnp.ones(()), state, w)
+        w = optax.apply_updates(w, update)
+        found.append(float(w))
+    return found
+
+
+def test_each_name_steps_as_its_formula():
+    np.testing.assert_allclose(path(factory("sgd")(0.5)), [-0.5, -1.0, -1.5])
+    # v = 1, 1 + m, 1 + m + m^2
+    v = np.cumsum(MOMENTUM ** np.arange(3))
+    np.testing.assert_allclose(path(factory("momentum")(0.5)), -0.5 * np.cumsum(v), rtol=1e-6)
+    np.testing.assert_allclose(path(factory("adam")(0.5)), [-0.5, -1.0, -1.5], rtol=1e-4)
+
+
+def test_momentum_that_is_an_axis_is_not_fixed():
+    made = factory("momentum", ("momentum",))
+    np.testing.assert_allclose(path(made(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
+    assert "momentum" in inspect.signature(made).parameters
+
+
+@pytest.mark.parametrize("command", [Train, Sweep])
+def test_every_name_of_a_command_is_known(command):
+    annotation = command.__dataclass_fields__["optimizer"].type
+    names = annotation.__args__
+    assert set(names) == {"sgd", "momentum", "adam"}
+    assert len({tuple(path(factory(name)(0.1))) for name in names}) == 3

@@ -1,0 +1,78 @@
+"""The table of a sweep: medians over all other runs, with intervals that hold for any cost."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gdjax.cli import report
+from gdjax.descent.outcome import Outcome
+
+SEEDS = 9
+
+
+@pytest.fixture
+def runs():
+    """Two rates by nine seeds; the second rate leaves one run dead and two diverged."""
+    random = np.random.default_rng(1)
+    cost = random.uniform(0.1, 0.2, (2, SEEDS, 3)).astype("f4")
+    cost[1, :2, -1] = np.inf
+    outcome = np.full((2, SEEDS), Outcome.DESCENDING, "i1")
+    outcome[1, :3] = Outcome.DIVERGED, Outcome.DIVERGED, Outcome.DEAD
+    return xr.Dataset(
+        {
+            "outcome": (("learning_rate", "seed"), outcome),
+            "cost": (("learning_rate", "seed", "step"), cost),
+        },
+        {
+            "learning_rate": ("learning_rate", [0.1, 1.0]),
+            "seed": np.arange(SEEDS),
+            "step": [0, 5, 10],
+        },
+        {"identity": {"samples": 20, "batch_size": 4, "baseline": 0.5}, "seconds": 2.0},
+    )
+
+
+def test_rows_are_medians_and_counts(runs):
+    rows = report.table(runs)
+    assert [row["learning_rate"] for row in rows] == [0.1, 1.0]
+    for row, cost in zip(rows, runs.cost.values[..., -1], strict=True):
+        ordered = np.sort(cost)
+        assert row["median_cost"] == ordered[SEEDS // 2]
+        # Of nine runs the second and the eighth: 2 * (1 + 9) / 2^9 = 3.9 % beyond them.
+        assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
+        assert "median_accuracy" not in row
+    ways = ("descending", "dead", "diverged")
+    assert [{way: row[way] for way in ways} for row in rows] == [
+        {"descending": 9, "dead": 0, "diverged": 0},
+        {"descending": 6, "dead": 1, "diverged": 2},
+    ]
+
+
+def test_the_first_dimension_counts_whatever_the_order(runs):
+    turned = runs.transpose("step", "seed", "learning_rate")
+    axis, values, cost = report.by_first_axis(turned, "cost")
+    assert (axis, values.tolist()) == ("seed", list(range(SEEDS)))
+    np.testing.assert_array_equal(cost, runs.cost.values.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("accurate", [False, True])
+def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
+    if accurate:
+        runs["test_accuracy"] = 1 - runs.cost.clip(max=1)
+    report.sweep(runs, tmp_path, {"steps": 10})
+    printed = capsys.readouterr().out
+    assert ("of the test set right" in printed) == accurate
+    assert "18 runs of 10 steps in 2.0 s" in printed
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["table"][1]["diverged"] == 2
+    assert summary["run_steps_per_second"] == 90
+    best = min(summary["table"], key=lambda row: row["median_cost"])
+    assert summary["best"] == best
+    assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_an_interval_that_is_none_is_left_out():
+    assert report.interval([-np.inf, np.inf], "{:.1f}") == ""
+    assert report.interval([0.25, 0.5], "{:.1%}") == "(25.0% - 50.0%)"

@@ -1,0 +1,88 @@
+"""Decoded images are kept in one file, which counts only while it is whole and of the same set."""
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+from prepared_set import assert_holds, some, store
+
+from gdjax.data import cache as caching
+from gdjax.data import load
+
+
+def refuse(*_):
+    raise AssertionError("decoded again")
+
+
+def test_the_second_load_reads_one_file(tiny, monkeypatch, cache):
+    data_dir, folder, splits = tiny
+    before = set(folder.iterdir())
+    load("tiny", data_dir=data_dir)
+    assert len(set(folder.iterdir()) - before) == 1
+    assert not cache.exists()
+    monkeypatch.setattr(caching, "decode", refuse)
+    assert_holds(load("tiny", data_dir=data_dir), splits)
+
+
+def test_a_read_only_folder_stays_as_it_is(tiny, monkeypatch, cache):
+    data_dir, folder, splits = tiny
+    before = set(folder.iterdir())
+    folder.chmod(0o555)
+    load("tiny", data_dir=data_dir)
+    assert set(folder.iterdir()) == before
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(caching, "decode", refuse)
+    assert_holds(load("tiny", data_dir=data_dir), splits)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.1, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_cache_is_made_again(tiny, damage, part):
+    data_dir, folder, splits = tiny
+    load("tiny", data_dir=data_dir)
+    (file,) = (file for file in folder.iterdir() if file.name.startswith("."))
+    whole = file.read_bytes()
+    at = min(int(part * len(whole)), len(whole) - 1)
+    flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    file.write_bytes(flipped if damage == "flip" else whole[:at])
+    assert_holds(load("tiny", data_dir=data_dir), splits)
+    assert file.read_bytes() == whole
+
+
+def test_changed_data_are_decoded_again(tiny):
+    data_dir, folder, _ = tiny
+    old = load("tiny", data_dir=data_dir)
+    kept = (folder / ".gdjax_arrays").read_bytes()
+    folder.rename(folder.with_name("old"))
+    store(folder, some(seed=1))
+    (folder / ".gdjax_arrays").write_bytes(kept)
+    new = load("tiny", data_dir=data_dir)
+    assert_holds(new, some(seed=1))
+    assert new.hash != old.hash
+
+
+def test_a_full_disk_costs_only_the_cache(tiny, monkeypatch, cache):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    data_dir, folder, splits = tiny
+    before = set(folder.iterdir())
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.warns(RuntimeWarning, match=r"tiny could not be kept.*No space left"):
+        dataset = load("tiny", data_dir=data_dir)
+    assert_holds(dataset, splits)
+    assert set(folder.iterdir()) == before
+    assert list(cache.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_goes_after_an_hour(tiny):
+    data_dir, folder, _ = tiny
+    old, young = folder / ".gdjax_arrays.1.part", folder / ".gdjax_arrays.2.part"
+    for file in (old, young):
+        file.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    load("tiny", data_dir=data_dir)
+    assert young.exists()
+    assert not old.exists()

@@ -1,0 +1,73 @@
+"""Where a descent ended is told for what it is: by polishing, a certificate, and a look around."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.geometry.certificates import Kind
+from gdjax.minima.ends import End, certify
+from gdjax.problems import bowl
+from gdjax.problems.problem import Problem
+
+KEY = jax.random.key(0)
+
+
+def named(codes):
+    return [End(code).label for code in np.asarray(codes).tolist()]
+
+
+ENDS = (
+    (lambda x: 0 * x, 1.0, "flat"),
+    (lambda x: x**3, 0.0, "degenerate saddle"),
+    (lambda x: jnp.exp(-100 * x), 0.1, "sliding"),  # curvature 100 times the gradient
+    (lambda x: jnp.exp(-x), 0.0, "sliding"),
+    (lambda x: -(x**2), 0.0, "strict maximum"),
+    (lambda x: (x - 3) ** 4, 3.1, "degenerate minimum"),
+    (lambda x: jnp.abs(x - 0.3), 0.4, "no derivative"),
+)
+
+
+def test_what_is_no_strict_minimum_is_not_called_one():
+    """Costs of one number; a second one, on which nothing depends smoothly, says which."""
+
+    def cost(w):
+        return jnp.select([w[1] < i + 0.5 for i in range(len(ENDS))], [f(w[0]) for f, *_ in ENDS])
+
+    problem = Problem(init=lambda key: jnp.zeros(2), cost=cost)
+    starts = jnp.array([(start, i) for i, (_, start, _) in enumerate(ENDS)], float)
+    ends = certify(problem, starts, key=KEY)
+    assert named(ends.kind) == [expected for *_, expected in ENDS]
+
+
+def test_ends_are_kinds_of_points_and_two_more():
+    assert {end.name for end in End} == {kind.name for kind in Kind} | {"SLIDING", "DIVERGED"}
+    assert all(End[kind.name] == kind for kind in Kind)
+
+
+def test_a_bowl_is_polished_to_its_minimum():
+    """cost = (x^2 + 10 y^2) / 2: Newton's method arrives in one step, whatever the start."""
+    problem = bowl([1.0, 10.0], minimum=[0.5, -2.0])
+    starts = np.array([[1.5, -2.0], [0.5, -1.0], [np.inf, 0.0]])
+    ends = certify(problem, starts, key=KEY)
+    assert named(ends.kind) == ["strict minimum", "strict minimum", "diverged"]
+    np.testing.assert_allclose(ends.params[:2], [[0.5, -2.0]] * 2, atol=1e-12)
+    np.testing.assert_allclose(ends.moved[:2], 1)
+    np.testing.assert_allclose(ends.cost_before, [0.5, 5.0, np.inf])
+    np.testing.assert_allclose(ends.gradient_norm_before, [1.0, 10.0, np.inf])
+    np.testing.assert_allclose(ends.smallest[:2], 1)
+    np.testing.assert_allclose(ends.largest[:2], 10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tolerance": 0.0}, "tolerance = 0.0, expected a number above 0"),
+        ({"gradient_tolerance": np.nan}, "gradient_tolerance = nan"),
+        ({"steps": -1}, "steps = -1, expected 0 or more"),
+    ],
+)
+def test_tolerances_that_cannot_work(wrong, message):
+    with pytest.raises(InputError, match=message):
+        certify(bowl([1.0]), np.zeros((1, 1)), key=KEY, **wrong)

@@ -1,0 +1,89 @@
+"""Arrays as metadata describe them: believed only where they are what would have been written."""
+
+import copy
+import zlib
+
+import google_crc32c
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.stores.contents import (
+    MOST,
+    ChunkedArray,
+    array_from,
+    check_chunk,
+    check_distinct,
+    check_name,
+    within,
+)
+
+COST = ChunkedArray("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "NaN", {"units": "1"})
+
+
+def test_metadata_are_those_of_the_array_and_no_other():
+    assert array_from("cost", COST.document()) == COST
+    for change in (
+        {"codecs": []},
+        {"zarr_format": 2},
+        {"shape": [5.0, 3]},
+        {"shape": [True, 3]},
+        {"fill_value": 0},
+        {"data_type": "complex64"},
+        {"data_type": ["float32"]},
+        {"dimension_names": ["seed", "seed"]},
+        {"attributes": {"scale_factor": 2}},
+        {"more": 1},
+    ):
+        with pytest.raises(InputError, match=r"^cost"):
+            array_from("cost", {**COST.document(), **change})
+    for key in COST.document():
+        less = copy.deepcopy(COST.document())
+        del less[key]
+        with pytest.raises(InputError, match=r"^cost"):
+            array_from("cost", less)
+
+
+def test_a_chunk_is_the_numbers_and_their_checksum():
+    values = np.arange(3, dtype="f4")[None]
+    raw = COST.encode(values)
+    assert len(raw) == COST.nbytes == 2 * 3 * 4 + 4
+    np.testing.assert_array_equal(COST.decode(raw), [[0, 1, 2], [np.nan] * 3])
+    assert check_chunk(COST, raw) is None
+    assert check_chunk(COST, raw[:-1]) == "27 bytes, expected 28"
+    for at in range(len(raw)):
+        assert check_chunk(COST, raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :])
+    assert raw[-4:] == google_crc32c.value(raw[:-4]).to_bytes(4, "little")
+    assert raw[-4:] != zlib.crc32(raw[:-4]).to_bytes(4, "little")  # another polynomial
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " a", "a ", "a.", ".a", "__a", "a/b", "a\\b", "a:b", "zarr.json", "ZARR.json", "a\nb",
+     "AUX", "nul.txt", "com1", "x" * 201, "ü" * 101, 3, None],
+)  # fmt: skip
+def test_what_cannot_be_a_file_on_every_system_is_no_name(name):
+    with pytest.raises(InputError, match="cannot be a name"):
+        check_name(name, "variables")
+
+
+@pytest.mark.parametrize(
+    "name", ["cost", "params.0.w", "ü", "a b", "x" * 200, "auxiliary", "com10"]
+)
+def test_other_names_are_fine(name):
+    check_name(name, "variables")
+
+
+def test_names_that_one_file_would_have():
+    check_distinct(["a", "b", "a"], "x")
+    for pair in (["W", "w"], ["Stra\u00dfe", "STRASSE"], ["\u00e9", "e\u0301"]):
+        with pytest.raises(
+            InputError, match=r"x: .* are one file on systems that know no capitals"
+        ):
+            check_distinct(pair, "x")
+
+
+def test_a_number_beyond_what_is_stored():
+    within("tiles", MOST["tiles"], "here")
+    with pytest.raises(InputError, match="here: 1,048,577 tiles, expected at most 1,048,576"):
+        within("tiles", MOST["tiles"] + 1, "here")

@@ -1,0 +1,68 @@
+"""Streams of random numbers: what a run draws depends on its own seeds, and on nothing else."""
+
+import jax
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+from gdjax.keys import streams
+
+
+def bits(key):
+    return tuple(jax.random.key_data(key).ravel().tolist())
+
+
+def test_same_numbers_same_streams():
+    assert [bits(k) for k in streams(7, 3, 5)] == [bits(k) for k in streams(7, 3, 5)]
+
+
+def test_the_start_depends_on_seed_only_and_the_order_on_data_seed_only():
+    base, other_seed, other_data = streams(7, 3, 5), streams(7, 4, 5), streams(7, 3, 6)
+    assert bits(base.order) == bits(other_seed.order)
+    assert bits(base.init) == bits(other_data.init)
+    assert bits(base.probes) == bits(other_data.probes)
+    assert bits(base.init) != bits(other_seed.init)
+    assert bits(base.probes) != bits(other_seed.probes)
+    assert bits(base.order) != bits(other_data.order)
+
+
+def test_no_two_of_many_streams_share_a_key():
+    keys = [
+        bits(key)
+        for root in (0, 1, 2)
+        for seed in range(4)
+        for key in streams(root, seed, data_seed=seed)
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_streams_of_many_seeds_are_those_of_each():
+    seeds = np.array([0, 1, 9, 2**32 - 1])
+    many = streams(5, seeds, seeds[::-1].copy())
+    for i, seed in enumerate(seeds):
+        one = streams(5, int(seed), int(seeds[::-1][i]))
+        assert [bits(k[i]) for k in many] == [bits(k) for k in one]
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**32, 2**70])
+@pytest.mark.parametrize("name", ["root", "seed", "data_seed"])
+def test_a_seed_out_of_range_is_named(name, wrong):
+    with pytest.raises(InputError, match=f"{name} = {wrong}"):
+        streams(**{"root": 0, name: wrong})
+
+
+def test_noise_depends_on_the_start_and_on_its_own_seed():
+    base = streams(7, 3, 5)
+    assert bits(base.noise) == bits(streams(7, 3, 6).noise)
+    others = (streams(7, 4, 5), streams(7, 3, 5, noise_seed=1), streams(8, 3, 5))
+    assert len({bits(found.noise) for found in (base, *others)}) == 4
+    seeds = np.arange(3)
+    many = streams(7, seeds, noise_seed=seeds[::-1].copy()).noise
+    each = [bits(streams(7, k, noise_seed=2 - k).noise) for k in range(3)]
+    assert [bits(key) for key in many] == each
+
+
+@pytest.mark.parametrize("name", ["seed", "noise_seed"])
+def test_seeds_are_not_known_inside_of_a_program(name):
+    with pytest.raises(InputError, match=f"{name} is traced.*outside of jit"):
+        jax.vmap(lambda seed: streams(0, **{name: seed}).init)(np.arange(2))

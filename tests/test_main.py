@@ -1,0 +1,21 @@
+"""`python -m gdjax`: Ctrl-C is listened to before anything is imported that takes long."""
+
+import subprocess
+import sys
+
+import gdjax
+from gdjax import __main__, interrupts
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "gdjax", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"gdjax {gdjax.__version__}\n"
+
+
+def test_ctrl_c_comes_first(monkeypatch):
+    order = []
+    monkeypatch.setattr(interrupts, "own", lambda: order.append("Ctrl-C"))
+    monkeypatch.setattr("gdjax.cli.main", lambda: order.append("command"))
+    __main__.main()
+    assert order == ["Ctrl-C", "command"]
