@@ -163,14 +163,7 @@ def _of_file(file):
     from gdjax.sweeps.arrays import from_named
     from gdjax.sweeps.factories import problem_from
 
-    try:
-        summary = json.loads((file.parent / "summary.json").read_text())
-        described, config = summary["problem"], summary["config"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"--params {file}: no summary.json of `gdjax train` beside it ({error}), so the "
-            f"network is not known; train again, or keep both files together"
-        ) from None
+    described, trained, outcome = _summary(file)
     problem = problem_from(described, file)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     try:
@@ -181,14 +174,42 @@ def _of_file(file):
             f"--params {file}: is not the parameters of the network in summary.json ({error}); "
             f"train again"
         ) from None
-    plain = config["optimizer"] != "adam"
+    rate, held = trained["learning_rate"], trained["held"]
     return Point(
         problem,
         params,
         None,
         None,
-        config["learning_rate"] if plain else None,
-        MOMENTUM if config["optimizer"] == "momentum" else 0.0,
-        None if config["batch_size"] == "full" else config["batch_size"],
-        f"{config['data']}, learning rate {config['learning_rate']:g}, {summary['outcome']}",
+        # What a step bears follows from a rate that is held, and not from Adam's.
+        rate if held and trained["optimizer"] != "adam" else None,
+        MOMENTUM if trained["optimizer"] == "momentum" else 0.0,
+        trained["batch_size"],
+        f"{trained['data']}, learning rate {rate:g}{'' if held else ' at its peak'}, {outcome}",
     )
+
+
+def _summary(file):
+    """What `gdjax train` wrote beside its parameters; it may be a stranger's."""
+    from gdjax.descent import OUTCOMES
+
+    try:
+        summary = json.loads((file.parent / "summary.json").read_text())
+        described, trained, outcome = (summary[k] for k in ("problem", "trained", "outcome"))
+        right = (
+            outcome in OUTCOMES
+            and trained["data"].isprintable()
+            and trained["optimizer"] in ("sgd", "momentum", "adam")
+            and 0 < trained["learning_rate"] < float("inf")
+            and isinstance(trained["held"], bool)
+            and (trained["batch_size"] is None or trained["batch_size"] >= 1)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        right, why = False, f" ({error!r:.120})"
+    else:
+        why = ""
+    if not right:
+        raise InputError(
+            f"--params {file}: no summary.json of `gdjax train` beside it{why}, so the network is "
+            f"not known; train again, or keep both files together"
+        )
+    return described, trained, outcome

@@ -89,7 +89,14 @@ class Train:
                 batch_size=batch_size,
                 record_every=_cadence(steps, epoch, batch_size),
             )
-            self._write(folder, problem, start, run, epoch)
+            trained = {
+                "data": self.data,
+                "optimizer": self.optimizer,
+                "learning_rate": recipe.learning_rate,
+                "held": recipe.warmup_steps is None,
+                "batch_size": batch_size,
+            }
+            self._write(folder, problem, start, run, epoch, trained)
         if stop.is_set():
             what = (
                 f"after {run.steps} of {steps} steps; the parameters so far are in "
@@ -127,7 +134,15 @@ class Train:
             given["batch_size"] = None
         return dataclasses.replace(RECIPES[self.recipe], **given)
 
-    def _write(self, folder: Path, problem: Any, start: Any, run: Any, epoch: int) -> None:
+    def _write(
+        self,
+        folder: Path,
+        problem: Any,
+        start: Any,
+        run: Any,
+        epoch: int,
+        trained: dict[str, Any],
+    ) -> None:
         import jax
         import jax.numpy as jnp
         import numpy as np
@@ -159,6 +174,7 @@ class Train:
             self,
             {
                 "problem": problem.provenance,
+                "trained": trained,
                 "parameter_count": problem.network.parameter_count,
                 "final_test_accuracy": float(accuracy[-1]),
                 "initial_cost": float(run.cost[0]),

@@ -75,9 +75,62 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
         np.savez(tmp_path / "few.npz", **{name: a[:1] for name, a in arrays.items()})
     with pytest.raises(InputError, match=r"few.npz: is not the parameters of the network"):
         Origin(params=tmp_path / "few.npz").find()
-    (tmp_path / "summary.json").unlink()
-    with pytest.raises(InputError, match=r"no summary.json of `gdjax train` beside it"):
+
+
+@pytest.mark.usefixtures("own_nothing")
+def test_parameters_of_a_rate_that_changes_have_no_limit(tmp_path, capsys):
+    """Nothing asked for: rate and batches are the recipe's, and stand in the summary."""
+    main(["train", "--steps", "2", "--widths", "3", "--out", str(tmp_path)])
+    capsys.readouterr()
+    point = Origin(params=tmp_path / "params.npz").find()
+    assert (point.learning_rate, point.batch_size) == (None, 32)
+    assert "learning rate 8 at its peak" in point.label
+
+
+SUMMARY = {
+    "problem": {"problem": "digits"},
+    "outcome": "descending",
+    "trained": {
+        "data": "mnist5k",
+        "optimizer": "sgd",
+        "learning_rate": 1.0,
+        "held": True,
+        "batch_size": 32,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        None,
+        "{",
+        '{"a":' * 10**5,
+        {},
+        {**SUMMARY, "outcome": "\x1b[2J"},
+        {**SUMMARY, "trained": 3},
+        {**SUMMARY, "trained": {}},
+        *(
+            {**SUMMARY, "trained": {**SUMMARY["trained"], name: value}}
+            for name, value in (
+                ("data", "\x1b[2J"),
+                ("data", 3),
+                ("optimizer", "os.system"),
+                ("learning_rate", "fast"),
+                ("learning_rate", None),
+                ("batch_size", "all"),
+                ("held", 3),
+            )
+        ),
+    ],
+)
+def test_a_summary_that_no_training_wrote(summary, tmp_path):
+    if summary is not None:
+        text = summary if isinstance(summary, str) else json.dumps(summary)
+        (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(InputError, match=r"no summary.json of `gdjax train` beside it") as caught:
         Origin(params=tmp_path / "params.npz").find()
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
