@@ -192,7 +192,8 @@ def _check_lapack(text: str, leaves: Sequence[Any]) -> None:
         raise InputError(
             f"devices: a program for {len(devices)} CPU devices calls LAPACK ({', '.join(calls)}), "
             f"and calls on several at once can wait for each other for ever; take one device "
-            f"(devices=jax.local_devices()[:1]), or a solver that is made of matrix products"
+            f"(devices=jax.local_devices()[:1], or jax_num_cpu_devices left at 1), or a solver "
+            f"that is made of matrix products"
         )
 
 
