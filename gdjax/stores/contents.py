@@ -355,8 +355,7 @@ def _check_attributes(array):
             f"{array.name} has units {units!r}, which xarray would turn into time spans; write the "
             f"symbol, such as 's'"
         )
-    raw = serialise(array.attrs)
-    within("bytes of an array's attributes", len(raw), array.name)
+    within("bytes of an array's attributes", len(json.dumps(array.attrs)), array.name)
 
 
 def _checksum(raw) -> bytes:

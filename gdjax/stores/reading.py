@@ -5,6 +5,7 @@ before it is shown, and a hole is never a number. Of a tile that is being writte
 was cut off, nothing is shown; a finished tile of which something is missing is an error.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -14,7 +15,7 @@ import numpy as np
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, summary
 from gdjax.stores.files import MISSING, Folder
-from gdjax.stores.format import Root, read_root, seal
+from gdjax.stores.format import Root, read_root
 
 
 class Damage(NamedTuple):
@@ -261,7 +262,7 @@ class _Chunks(Mapping):
         from zarr.core.buffer.cpu import Buffer
 
         if key == ROOT:
-            return Buffer.from_bytes(seal(self.stored.root))
+            return Buffer.from_bytes(json.dumps(self.stored.root).encode())
         name, _, chunk = key.rpartition("/")
         array = self.stored.contents.arrays[name]
         dims = len(self.finished.shape)

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import small_store
 from small_store import equals_whole, files_of, fill, open_store, part, stamps, whole
 
 from gdjax.errors import StoreError
+from gdjax.stores.format import parse_root
 from gdjax.stores.reading import open_dataset, read_attributes, verify
 
 
@@ -118,6 +120,24 @@ def test_every_bit_of_the_root_counts(tmp_path):
         (tmp_path / "zarr.json").write_bytes(flip(raw, bit))
         with pytest.raises(StoreError):
             verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more", ['"x": NaN', '"x": -Infinity', '"x": 1e999', '"gdjax_format": 2', '"x": 1, "x": 2']
+)
+def test_what_json_has_not_or_readers_read_differently_is_refused(tmp_path, more):
+    """The digest is right: somebody wrote it so."""
+    fill(tmp_path)
+    text = (tmp_path / "zarr.json").read_text()
+    digest = parse_root(text.encode()).document["attributes"]["digest"]
+    blank = text.replace(digest, "").replace('"gdjax_format": 2', f'"gdjax_format": 2, {more}')
+    sealed = blank.replace('"digest": ""', f'"digest": "{sha256(blank.encode()).hexdigest()}"')
+    (tmp_path / "zarr.json").write_text(sealed)
+    with pytest.raises(StoreError, match=r"zarr\.json is damaged"):
+        verify(tmp_path)
+    (tmp_path / "zarr.json").write_text(sealed.replace(more, '"x": 1.5'))
+    with pytest.raises(StoreError, match=r"its digest differs"):
+        verify(tmp_path)
 
 
 def test_a_chunk_of_nothing_but_nan_is_not_taken_for_a_deleted_one(tmp_path):
