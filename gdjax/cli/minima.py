@@ -111,6 +111,12 @@ class Minima:
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)
+            for flag in ("seeds", "steps", "learning_rate"):
+                if getattr(self, flag) is not None:
+                    raise InputError(
+                        f"--{flag.replace('_', '-')}: is of descents that are still to be made; "
+                        f"leave it out, --store has its own"
+                    )
         whole = {
             "--seeds": self.seeds,
             "--steps": self.steps,

@@ -138,6 +138,10 @@ def test_functions_are_those_of_the_library():
         ("--store nowhere", "nowhere: there is no store"),
         ("--at seed=0", "needs --store"),
         ("--skip-damaged", "--skip-damaged: needs --store"),
+        (
+            "--store . --learning-rate 1",
+            "--learning-rate: is of descents that are still to be made",
+        ),
         ("--function himelblau", "himmelblau"),
         ("--seeds 0", "--seeds 0: expected at least 1"),
         ("--steps 0", "--steps 0: expected at least 1"),
