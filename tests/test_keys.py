@@ -60,9 +60,3 @@ def test_noise_depends_on_the_start_and_on_its_own_seed():
     many = streams(7, seeds, noise_seed=seeds[::-1].copy()).noise
     each = [bits(streams(7, k, noise_seed=2 - k).noise) for k in range(3)]
     assert [bits(key) for key in many] == each
-
-
-@pytest.mark.parametrize("name", ["seed", "noise_seed"])
-def test_seeds_are_not_known_inside_of_a_program(name):
-    with pytest.raises(InputError, match=f"{name} is traced.*outside of jit"):
-        jax.vmap(lambda seed: streams(0, **{name: seed}).init)(np.arange(2))

@@ -43,9 +43,6 @@ def test_a_run_of_a_store(tmp_path):
     assert point.step.tolist() == [0, 2, 4]
     assert (point.learning_rate, point.momentum, point.batch_size) == (1.0, 0.0, None)
     assert "learning rate 1" in point.label
-    (tmp_path / "s" / "cost" / "c.0.0.0.0").unlink()
-    with pytest.raises(StoreError, match=r"tile \(0, 0, 0\) is damaged \(cost.*--skip-damaged"):
-        Origin(store=tmp_path / "s", at=at).find()
     # The run's temperature is its cost's now.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
@@ -56,6 +53,9 @@ def test_a_run_of_a_store(tmp_path):
     assert float(share.function(point.params, share.data)) == pytest.approx(
         float(runs.test_accuracy.isel(index)[-1]), abs=2e-3
     )
+    (tmp_path / "s" / "cost" / "c.0.0.0.0").unlink()
+    with pytest.raises(StoreError, match=r"tile \(0, 0, 0\) is damaged \(cost.*--skip-damaged"):
+        Origin(store=tmp_path / "s", at=at).find()
 
 
 @pytest.mark.long
@@ -78,13 +78,19 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("own_nothing")
-def test_parameters_of_a_rate_that_changes_have_no_limit(tmp_path, capsys):
+def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, capsys):
     """Nothing asked for: rate and batches are the recipe's, and stand in the summary."""
-    main(["train", "--steps", "2", "--widths", "3", "--out", str(tmp_path)])
+    main(f"train --recipe plain --steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
-    assert (point.learning_rate, point.batch_size) == (None, 32)
-    assert "learning rate 8 at its peak" in point.label
+    assert (point.learning_rate, point.batch_size) == (1.0, 32)
+    assert "learning rate 1, descending" in point.label
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary["trained"]["held"] = False
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    point = Origin(params=tmp_path / "params.npz").find()
+    assert point.learning_rate is None
+    assert "learning rate 1 at its peak, descending" in point.label
 
 
 SUMMARY = {

@@ -55,7 +55,7 @@ GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
 
 
 def stored(path, **changed):
-    """A sweep of the network in three tiles; the largest rate leaves every bound behind.
+    """A sweep of the network in four tiles; the largest rate leaves every bound behind.
 
     Args:
         path: of its store; None keeps it in memory.
