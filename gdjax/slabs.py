@@ -38,6 +38,8 @@ RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 # What a user may have set around a call, by `jax.enable_x64` and its like.
 AROUND = ("jax_enable_x64", "jax_default_matmul_precision")
 
+DECOMPOSITIONS = re.compile(r"lapack_[a-z](syevd|heevd|gesdd|gesvd|gees|geev)")
+
 
 class Slab(NamedTuple):
     """How many runs a device computes at a time, and on which devices."""
@@ -132,8 +134,8 @@ class Program:
     """A function that is compiled once for each set of argument shapes, and knows how long it took.
 
     Args:
-        function: pure, of arrays. On several CPU devices it may not call LAPACK: that is an
-            InputError when it is compiled.
+        function: pure, of arrays. On several CPU devices it may not ask LAPACK for eigenvalues
+            or singular values: that is an InputError when it is compiled.
         donate: positions of arguments whose memory the results may take over.
     """
 
@@ -168,7 +170,7 @@ class Program:
             start = time.perf_counter()
             lowered = self.jitted.lower(*arguments)
             text = lowered.as_text()
-            _check_lapack(text, leaves)
+            _check_decompositions(text, leaves)
             digest = hashlib.sha256(text.encode()).hexdigest()[:16]
             self.compiled[signature] = lowered.compile(), digest
             self.seconds += time.perf_counter() - start
@@ -178,22 +180,23 @@ class Program:
         return self._found(arguments)[0](*arguments)
 
 
-def _check_lapack(text: str, leaves: Sequence[Any]) -> None:
+def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
     """Refuse a program that could stand still for ever.
 
-    On CPUs a call of LAPACK waits for threads of the pool in which it runs itself; where several
-    devices call it at once, none may be left. One device has the whole pool.
+    On CPUs LAPACK's eigenvalues and singular values wait for threads of the pool in which they run
+    themselves; where several devices ask for them at once, none may be left. One device has the
+    whole pool. Its factorisations (QR, LU, Cholesky) have not been seen to wait.
     """
     placed = (getattr(array, "sharding", None) for array in leaves)
     devices = {device for sharding in placed if sharding for device in sharding.device_set}
     if len(devices) < 2 or all(device.platform != "cpu" for device in devices):
         return
-    if calls := sorted(set(re.findall(r"lapack_[sdcz](\w+?)(?:_ffi)?\b", text))):
+    if DECOMPOSITIONS.search(text):
         raise InputError(
-            f"devices: a program for {len(devices)} CPU devices calls LAPACK ({', '.join(calls)}), "
-            f"and calls on several at once can wait for each other for ever; take one device "
-            f"(devices=jax.local_devices()[:1], or jax_num_cpu_devices left at 1), or a solver "
-            f"that is made of matrix products"
+            f"devices: a program for {len(devices)} CPU devices asks LAPACK for eigenvalues or "
+            f"singular values, and several at once can wait for each other for ever; take one "
+            f"device (devices=jax.local_devices()[:1], or jax_num_cpu_devices left at 1), or a "
+            f"solver that is made of matrix products"
         )
 
 
