@@ -135,9 +135,6 @@ def test_what_json_has_not_or_readers_read_differently_is_refused(tmp_path, more
     (tmp_path / "zarr.json").write_text(sealed)
     with pytest.raises(StoreError, match=r"zarr\.json is damaged"):
         verify(tmp_path)
-    (tmp_path / "zarr.json").write_text(sealed.replace(more, '"x": 1.5'))
-    with pytest.raises(StoreError, match=r"its digest differs"):
-        verify(tmp_path)
 
 
 def test_a_chunk_of_nothing_but_nan_is_not_taken_for_a_deleted_one(tmp_path):
