@@ -23,11 +23,13 @@ from .stores import open_dataset as open_dataset
 from .stores import verify as verify
 from .sweeps import advise as advise
 from .sweeps import axes as axes
+from .sweeps import branch as branch
 from .sweeps import compare as compare
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay
 from .sweeps import resume as resume
 from .sweeps import sweep as sweep
+from .sweeps import table as table
 from .sweeps import together as together
 
 __version__: str

@@ -28,12 +28,14 @@ class Streams(NamedTuple):
         order: for the order of mini-batches.
         probes: for random probes of a measure.
         noise: for what a random cost draws; step t uses it folded with t.
+        perturbation: for where a branch is pushed.
     """
 
     init: Key[Array, "*runs"]
     order: Key[Array, "*runs"]
     probes: Key[Array, "*runs"]
     noise: Key[Array, "*runs"]
+    perturbation: Key[Array, "*runs"]
 
 
 def streams(
@@ -41,6 +43,7 @@ def streams(
     seed: int | Int[np.ndarray, "*runs"] = 0,
     data_seed: int | Int[np.ndarray, "*runs"] = 0,
     noise_seed: int | Int[np.ndarray, "*runs"] = 0,
+    perturbation_seed: int | Int[np.ndarray, "*runs"] = 0,
 ) -> Streams:
     """The keys of a run: starting point, order of mini-batches, random probes, a cost's noise.
 
@@ -53,12 +56,19 @@ def streams(
         seed: which starting point, in [0, 2^32); an array of them gives an array of keys.
         data_seed: which order of mini-batches, likewise.
         noise_seed: which numbers a random cost draws, likewise; as long as `seed`, or one number.
+        perturbation_seed: which way a branch is pushed, likewise.
 
     Raises:
         InputError: a seed that is not a whole number in [0, 2^32), or is not known yet, inside of
             `jit` or `vmap`.
     """
-    given = (("root", root), ("seed", seed), ("data_seed", data_seed), ("noise_seed", noise_seed))
+    given = (
+        ("root", root),
+        ("seed", seed),
+        ("data_seed", data_seed),
+        ("noise_seed", noise_seed),
+        ("perturbation_seed", perturbation_seed),
+    )
     for name, value in given:
         if isinstance(value, Tracer):
             raise InputError(
@@ -71,12 +81,13 @@ def streams(
 
     # The keys of a vmapped program are those of each run alone with threefry only.
     base = jax.random.key(np.uint32(root), impl="threefry2x32")
-    init, order, probes, noise = (jax.random.fold_in(base, stream) for stream in range(4))
+    init, order, probes, noise, pushes = (jax.random.fold_in(base, i) for i in range(5))
     return Streams(
         _folded(init, seed),
         _folded(order, data_seed),
         _folded(probes, seed),
         _folded(noise, seed, noise_seed),
+        _folded(pushes, perturbation_seed),
     )
 
 

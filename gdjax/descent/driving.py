@@ -117,6 +117,7 @@ def drive(
     rows: int = ROWS,
     pace: Pace | None = None,
     still: Callable[[Carry], bool] = lambda carry: False,
+    pause: int | None = None,
 ) -> Iterator[Piece]:
     """Run a plan block by block; each piece is complete when it is handed out.
 
@@ -130,6 +131,7 @@ def drive(
         rows: mini-batches a block at most.
         pace: what earlier descents of the kind have shown about a block's time.
         still: whether nothing will move again; then the last record stands for those before it.
+        pause: a step at which a block begins in any case.
     """
     pending = deque(plan.records().tolist())
     step, pace = plan.first, pace or Pace()
@@ -139,7 +141,10 @@ def drive(
         if resting:
             due, step, count = [plan.last], plan.last, 1
         else:
-            due, count = _due(pending, plan, step, min(pace.steps, limit), slots)
+            room = min(pace.steps, limit)
+            if pause is not None and step < pause:
+                room = min(room, pause - step)
+            due, count = _due(pending, plan, step, room, slots)
         kept = [s for s in due if plan.is_snapshot(s)]
         samples = None if order is None else _rows(order, step, count, rows)
         started = time.perf_counter()

@@ -21,23 +21,21 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import ScalarLike
 
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import streams
 from gdjax.minima.census import census
 from gdjax.problems.problem import Problem
-from gdjax.stores.reading import Stored
+from gdjax.stores.reading import open_dataset
 from gdjax.sweeps.arrays import from_named, named_leaves
-from gdjax.sweeps.axes import positions
-from gdjax.sweeps.keywords import by_role, roles
+from gdjax.sweeps.axes import AxisValue, positions
+from gdjax.sweeps.keywords import by_role, roles, with_settings
 from gdjax.sweeps.provenance import axes_of, identity_of, problem_of_identity
-from gdjax.sweeps.selected import with_settings
 
 
 def census_of(
     store: str | Path,
-    at: Mapping[str, ScalarLike] | None = None,
+    at: Mapping[str, AxisValue] | None = None,
     *,
     problem: Problem | None = None,
     skip_damaged: bool = False,
@@ -69,13 +67,11 @@ def census_of(
             "census_of: key: random probes come from the sweep's own root; leave it out, or take "
             "`census` of its parameters"
         )
-    stored = Stored(store)
-    path = stored.path
-    identity = identity_of(stored.attributes, path)
-    grid = axes_of(identity, path)
+    dataset = open_dataset(store, skip_damaged=skip_damaged)
+    identity = identity_of(dataset.attrs, store)
+    grid = axes_of(identity, store)
     chosen = positions(grid, at or {})
-    problem = problem_of_identity(identity, path, problem)
-    dataset = stored.dataset(skip_damaged=skip_damaged)
+    problem = problem_of_identity(identity, store, problem)
     dataset = dataset.isel({dim: [place] for dim, place in chosen.items()})
     places = np.nonzero(dataset["finished"].values > 0)
     if not len(places[0]):

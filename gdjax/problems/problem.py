@@ -9,7 +9,7 @@ The simplest instance is a cost without data:
 >>> bowl.samples
 0
 
-Parameters are any pytree of real arrays. `init` and `cost` may declare keyword-only arguments with
+Parameters are any pytree of real arrays. `init` and `cost` may declare further arguments with
 defaults ("settings"); these are what a sweep can vary. Three keywords of a cost are no settings: a
 cost that declares `key`, `step` or `state` is given a random key of its own, the step's number, and
 what it carries beside the parameters.
@@ -257,16 +257,25 @@ def _no_start(key):
 
 
 def declared(function: Callable) -> dict[str, Any]:
-    """Keyword-only arguments of a function and their defaults: what can be swept.
+    """Arguments of a function that can be given by name, and their defaults: what can be swept.
 
-    `key`, `step` and `state` are left out: a descent fills them in.
+    Those are the keyword-only ones and, among the others, those with a default. `key`, `step` and
+    `state` are left out: a descent fills them in.
 
     Examples:
-        >>> def cost(w, *, key, temperature=1.0): return w / temperature
+        >>> def cost(w, batch, scale=2.0, *, key, temperature=1.0): return scale * w / temperature
         >>> declared(cost)
-        {'temperature': 1.0}
+        {'scale': 2.0, 'temperature': 1.0}
     """
-    return {name: value for name, value in _keywords(function).items() if name not in GIVEN}
+    return {
+        p.name: p.default
+        for p in _parameters(function)
+        if p.name not in GIVEN
+        and (
+            p.kind is p.KEYWORD_ONLY
+            or (p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty)
+        )
+    }
 
 
 def given_to(function: Callable) -> tuple[str, ...]:
@@ -277,19 +286,19 @@ def given_to(function: Callable) -> tuple[str, ...]:
         >>> given_to(cost)
         ('key',)
     """
-    keywords, fixed = _keywords(function), set()
+    keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
+    fixed: set[str] = set()
     while isinstance(function, partial):
         fixed |= function.keywords.keys()
         function = function.func
     return tuple(name for name in GIVEN if name in keywords and name not in fixed)
 
 
-def _keywords(function):
+def _parameters(function):
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return tuple(inspect.signature(function).parameters.values())
     except ValueError:  # some builtins have no signature
-        return {}
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return ()
 
 
 def is_array(leaf: Any) -> bool:

@@ -16,6 +16,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, summary
 from gdjax.stores.files import MISSING, Folder
 from gdjax.stores.format import Root, read_root
+from gdjax.stores.joining import of_parts, part_paths, with_names
 
 
 class Damage(NamedTuple):
@@ -80,8 +81,14 @@ def verify(path: str | Path) -> list[Damage]:
     Raises:
         StoreError: there is no store, or its `zarr.json` cannot be understood.
     """
-    stored = Stored(path)
-    return stored.damaged_frame() + stored.damaged_tiles()
+    paths = part_paths(local(path)) or [local(path)]
+    found = []
+    for part in paths:
+        stored = Stored(part)
+        prefix = "" if part is paths[0] else f"{part.relative_to(paths[0]).as_posix()}/"
+        damages = stored.damaged_frame() + stored.damaged_tiles()
+        found += [damage._replace(file=prefix + damage.file) for damage in damages]
+    return found
 
 
 def open_dataset(path: str | Path, *, skip_damaged: bool = False) -> Any:
@@ -93,15 +100,16 @@ def open_dataset(path: str | Path, *, skip_damaged: bool = False) -> Any:
             all read for that.
 
     Returns:
-        The sweep, an `xarray.Dataset`. Arrays are read when they are used. Runs that are not
-        finished show the fill value: NaN in floating arrays. Attributes are the store's, and
-        `tiles` and `tiles_finished`.
+        The sweep, an `xarray.Dataset`; where the store has grown, that of all its parts. Arrays
+        are read when they are used. Runs that are not finished show the fill value: NaN in floating
+        arrays. Attributes are the store's, and `tiles` and `tiles_finished`.
 
     Raises:
         StoreError: there is no store, it has another format, or a part of it is missing or
             damaged. What is wrong inside a chunk is raised when it is read; `verify` finds it.
     """
-    return Stored(path).dataset(skip_damaged=skip_damaged)
+    paths = part_paths(local(path)) or [path]
+    return of_parts([Stored(part).dataset(skip_damaged=skip_damaged) for part in paths])
 
 
 class Stored:
@@ -149,7 +157,8 @@ class Stored:
             flags[damage.tile] = 0
         chunks = cast(Any, _Chunks(self, flags > 0))
         dataset = xr.open_zarr(MemoryStore(chunks, read_only=True), chunks=None)
-        return dataset.assign_attrs(tiles=flags.size, tiles_finished=int((flags > 0).sum()))
+        counts = {"tiles": flags.size, "tiles_finished": int((flags > 0).sum())}
+        return with_names(dataset).assign_attrs(counts)
 
     @property
     def path(self) -> Path:

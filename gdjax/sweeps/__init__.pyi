@@ -3,6 +3,7 @@ from .advice import advise as advise
 from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import together as together
+from .branch import branch as branch
 from .replay import Replay as Replay
 from .replay import replay as replay
 from .replay import resume as resume
@@ -14,3 +15,4 @@ from .specification import Specification as Specification
 from .sweep import compare as compare
 from .sweep import params_of as params_of
 from .sweep import sweep as sweep
+from .table import table as table

@@ -34,7 +34,7 @@ DESCRIBED = {
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 OWN = (*DESCRIBED, "outcome", "diverged_at")
-HEAVY = ("params", "state", "snapshots")
+HEAVY = ("params", "state", "snapshots", "carry")
 
 
 def recorded(measures: Mapping[str, Measure], *, free: bool) -> tuple[str, ...]:
@@ -52,6 +52,8 @@ def layout(
     *,
     free: bool,
     samples: int | None = None,
+    since: int = 0,
+    carry: PyTree = None,
 ) -> Layout:
     """Which arrays a sweep consists of, with their names, units and coordinates.
 
@@ -64,8 +66,11 @@ def layout(
         measures: what is watched.
         free: whether records are what the steps compute anyway.
         samples: how many a record sees; None for all.
+        since: step at which records begin.
+        carry: shapes of all that a run needs to go on, where it is kept.
     """
     steps = plan.records()
+    steps = steps[steps >= since]
     snapshots = steps[plan.is_snapshot(steps)]
     dims = tuple(grid.sizes)
     sizes = {**grid.sizes, "step": len(steps)}
@@ -99,7 +104,11 @@ def layout(
         {"long_name": "step of divergence, -1 where there was none", "units": "1"},
         fill_value=-2,
     )
-    kept = [("params", params, (), "final parameters"), ("state", state, (), "final state")]
+    kept = [
+        ("params", params, (), "final parameters"),
+        ("state", state, (), "final state"),
+        ("carry", carry, (), "what more steps need"),
+    ]
     if len(snapshots):
         sizes["snapshot_step"] = len(snapshots)
         coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
@@ -107,7 +116,8 @@ def layout(
     for prefix, tree, own, long_name in kept:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
-            place = name if prefix == "state" else name.removeprefix(prefix).removeprefix(".")
+            own_place = prefix in ("state", "carry")
+            place = name if own_place else name.removeprefix(prefix).removeprefix(".")
             inner = tuple(f"{place}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
             shown = name.replace("snapshots", "params", 1)
@@ -130,7 +140,11 @@ def _axis_values(grid):
 
 
 def _numbers(dim, values, long_name):
-    return Coordinate((dim,), values, {"long_name": long_name, "units": "1"})
+    attrs = {"long_name": long_name, "units": "1"}
+    if values.dtype.kind == "U":
+        names, values = np.unique(values, return_inverse=True)
+        attrs |= {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
+    return Coordinate((dim,), values, attrs)
 
 
 def nbytes(layout: Layout, names: tuple[str, ...]) -> int:

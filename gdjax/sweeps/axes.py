@@ -2,6 +2,9 @@
 
     runs = product of dimensions;   a dimension carries one axis, or several that vary together
 
+Numbers are read by the program, which is compiled once for all of them. Batch sizes, truth values
+and names are *static*: they decide how the program looks, which is compiled once for each.
+
 >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
 >>> grid.shape, sorted(grid.sizes)
 ((2, 3), ['learning_rate', 'seed'])
@@ -11,7 +14,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +23,13 @@ from jaxtyping import ScalarLike
 
 from gdjax.errors import InputError
 
-SEEDS = ("seed", "data_seed", "noise_seed")
+PERTURBATION_SEED = "perturbation_seed"
+SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
+BATCH_SIZE = "batch_size"
+BRANCH_STEP = "branch_step"  # at which a branch leaves its trunk
+PERTURBATION = "perturbation"  # how far it is pushed there
 MOST = 10_000_000  # values of an axis
+AxisValue = ScalarLike | str
 RESERVED = ("step", "snapshot_step", "finished")  # what a sweep's own dimensions and arrays have
 
 
@@ -36,7 +44,7 @@ def together(**values: Iterable[Any]) -> Together:
     """Axes that vary together: the i-th run takes the i-th value of each.
 
     Args:
-        values: equally long lists of numbers, by axis name.
+        values: equally long lists of values, by axis name.
 
     Raises:
         InputError: lists of different lengths, or none.
@@ -74,6 +82,51 @@ class Axes:
         """All axes, over all dimensions."""
         return tuple(name for along in self.dimensions.values() for name in along)
 
+    @property
+    def static(self) -> tuple[str, ...]:
+        """The axes that decide how the program looks."""
+        return tuple(
+            axis
+            for along in self.dimensions.values()
+            for axis, values in along.items()
+            if is_static(axis, values)
+        )
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """Each axis's first value, as a number, truth value or text of Python's."""
+        return {
+            axis: values[0].item()
+            for along in self.dimensions.values()
+            for axis, values in along.items()
+        }
+
+    def box(self, index: tuple[np.ndarray, ...]) -> "Axes":
+        """The smaller grid of some places of each dimension, one array of positions each."""
+        return Axes(
+            {
+                dim: {axis: values[places] for axis, values in along.items()}
+                for places, (dim, along) in zip(index, self.dimensions.items(), strict=True)
+            }
+        )
+
+    def boxes(self) -> Iterator["Axes"]:
+        """The smaller grids in each of which no static axis varies.
+
+        Examples:
+            >>> [box.shape for box in axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).boxes()]
+            [(1, 3), (1, 3)]
+        """
+        places = []
+        for along in self.dimensions.values():
+            static = [v.tolist() for axis, v in along.items() if is_static(axis, v)]
+            groups: dict[Any, list[int]] = {}
+            for place, values in enumerate(zip(*static, strict=True)):
+                groups.setdefault(values, []).append(place)
+            everywhere = [np.arange(len(next(iter(along.values()))))]
+            places.append([np.array(group) for group in groups.values()] or everywhere)
+        return (self.box(index) for index in itertools.product(*places))
+
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """Values of each axis for runs at `index`, one array of positions a dimension."""
         return {
@@ -87,13 +140,14 @@ def axes(**named: Iterable[Any] | Together) -> Axes:
     """Named axes, one dimension each; `together` puts several on one.
 
     Args:
-        named: values by axis: `seed`, `data_seed`, a keyword of the problem's `init` or `cost`, or
-            of the optimizer factory. Qualify a name that two of them have: `**{"init.scale": ...}`.
+        named: values by axis: `seed`, `data_seed`, `batch_size`, a keyword of the problem's `init`
+            or `cost`, or of the optimizer factory. Values are numbers, truth values or names.
+            Qualify a name that two of them have: `**{"init.scale": ...}`.
 
     Raises:
-        InputError: an axis without values, with values that are not finite numbers, with more than
-            ten million of them or one of them twice; a name that is given twice or is one of the
-            sweep's own.
+        InputError: an axis without values, with values that are not all finite numbers, all truth
+            values or all names, with more than ten million of them or one of them twice; a name
+            that is given twice or is one of the sweep's own.
     """
     if not named:
         raise InputError("axes: none given; name at least one, such as seed=range(8)")
@@ -120,7 +174,7 @@ def axes(**named: Iterable[Any] | Together) -> Axes:
 
 def _check_distinct(dim, along):
     """Make sure that no two places of a dimension have the same values: the runs would be equal."""
-    places = np.stack([values.astype(np.float64) for values in along.values()], axis=1)
+    places = np.stack([_comparable(values) for values in along.values()], axis=1)
     _, first, counts = np.unique(places, axis=0, return_index=True, return_counts=True)
     if np.any(counts > 1):
         at = first[counts > 1][0]
@@ -130,13 +184,26 @@ def _check_distinct(dim, along):
         )
 
 
+def _comparable(values):
+    """Numbers that are equal where the values are."""
+    if values.dtype.kind == "U":
+        values = np.unique(values, return_inverse=True)[1]
+    return values.astype(np.float64)
+
+
+def is_static(axis: str, values: np.ndarray) -> bool:
+    """Whether an axis decides how the program looks."""
+    return axis in (BATCH_SIZE, BRANCH_STEP) or values.dtype.kind in "bU"
+
+
 def _values(name, given):
-    """An axis's values as int64 or float64, whatever they came as: the same in a store's record."""
+    """An axis's values in one type a kind, whatever they came as: the same in a store's record."""
     try:
         if isinstance(given, range) and len(given) <= MOST:
             given = np.arange(given.start, given.stop, given.step)
         if not hasattr(given, "dtype") and not np.isscalar(given):
             given = list(itertools.islice(given, MOST + 1))
+        kinds = {isinstance(v, str) for v in given} if isinstance(given, list) else {False}
         values = np.atleast_1d(np.asarray(given))
         if len(values) > MOST:
             raise InputError(
@@ -146,21 +213,31 @@ def _values(name, given):
     except InputError:
         raise
     except (TypeError, ValueError, OverflowError):  # no list, or lists of different lengths
-        values = np.asarray([])
-    kind_ok = values.dtype.kind in "iuf" and values.ndim == 1 and len(values)
-    if not kind_ok or not np.all(np.isfinite(values)):
+        kinds, values = {False}, np.asarray([])
+    kind = values.dtype.kind
+    fine = values.ndim == 1 and len(values) and len(kinds) == 1
+    if kind == "U":
+        # As a store's attributes list them: separated by spaces.
+        fine = fine and all(v.isprintable() and len(v.split()) == 1 for v in values.tolist())
+    else:
+        fine = fine and kind in "biuf" and np.all(np.isfinite(values))
+    if not fine:
         raise InputError(
-            f"axes: {name} = {given!r:.80}, expected a list of finite numbers, such as [0.1, 1.0]"
+            f"axes: {name} = {given!r:.80}, expected a list of finite numbers, such as [0.1, 1.0], "
+            f"of truth values, or of names without spaces"
         )
-    if name.split(".")[-1] in SEEDS:
-        whole = values.astype(np.int64)
-        if np.any(whole != values) or np.any(whole < 0) or np.any(whole >= 2**32):
-            raise InputError(f"axes: {name} = {given!r:.80}, expected whole numbers in [0, 2^32)")
+    if name.split(".")[-1] in SEEDS or name in (BATCH_SIZE, BRANCH_STEP):
+        least = int(name == BATCH_SIZE)
+        whole = values.astype(np.int64) if kind in "iuf" else np.full(len(values), -1)
+        if np.any(whole < least) or np.any(whole >= 2**32) or np.any(whole != values):
+            raise InputError(
+                f"axes: {name} = {given!r:.80}, expected whole numbers in [{least}, 2^32)"
+            )
         return whole
-    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+    return values if kind in "bU" else values.astype(np.float64 if kind == "f" else np.int64)
 
 
-def positions(grid: Axes, at: Mapping[str, ScalarLike]) -> dict[str, int]:
+def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
     """The place nearest to given values, on each dimension for which there are any.
 
     Where several values are given on one dimension, differences are measured in units of each
@@ -176,7 +253,7 @@ def positions(grid: Axes, at: Mapping[str, ScalarLike]) -> dict[str, int]:
     return _nearest(grid, at)
 
 
-def position(grid: Axes, at: Mapping[str, ScalarLike]) -> tuple[int, ...]:
+def position(grid: Axes, at: Mapping[str, AxisValue]) -> tuple[int, ...]:
     """The place of one run along each dimension, as `positions` has it.
 
     Raises:
@@ -195,23 +272,34 @@ def position(grid: Axes, at: Mapping[str, ScalarLike]) -> tuple[int, ...]:
 def _nearest(grid, at):
     known = {axis: values for along in grid.dimensions.values() for axis, values in along.items()}
     for name, value in at.items():
-        number = np.asarray(value)
-        real = number.ndim == 0 and number.dtype.kind in "iuf" and np.isfinite(number)
-        if name not in known or not real:
+        if name not in known or not _near(known[name], value):
             raise InputError(
-                f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}"
+                f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}; a "
+                f"truth value or a name is one of those"
             )
     nearest = {}
     for dim, along in grid.dimensions.items():
         given = [axis for axis in along if axis in at]
         if given:
-            scales = (float(np.ptp(along[axis])) or 1.0 for axis in given)
-            distance = sum(
-                np.abs(along[axis] - at[axis]) / scale
-                for axis, scale in zip(given, scales, strict=True)
-            )
+            distance = sum(_distance(along[axis], at[axis]) for axis in given)
             nearest[dim] = int(np.argmin(distance))
     return nearest
+
+
+def _near(values, value):
+    """Whether there is a value that is nearest to a given one."""
+    if values.dtype.kind == "U":
+        return value in values.tolist()
+    number = np.asarray(value)
+    return number.ndim == 0 and number.dtype.kind in "biuf" and bool(np.isfinite(number))
+
+
+def _distance(values, value):
+    """How far values are from a given one, in units of their range; other names are far away."""
+    if values.dtype.kind == "U":
+        return np.where(values == value, 0.0, np.inf)
+    numbers = values.astype(np.float64)
+    return np.abs(numbers - float(value)) / (float(np.ptp(numbers)) or 1.0)
 
 
 def _listed(grid):
@@ -222,4 +310,4 @@ def _listed(grid):
 def _short(values):
     if len(values) > 16:
         return f"{_short(values[:8])}, ..., {_short(values[-4:])}"
-    return ", ".join(f"{value:.6g}" for value in values)
+    return ", ".join(f"{v:.6g}" if values.dtype.kind in "if" else str(v) for v in values)

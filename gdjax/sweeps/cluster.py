@@ -205,7 +205,7 @@ def _portable(work: Work) -> Work:
     }
     problem = dataclasses.replace(what.problem, data=host(what.problem.data), measures={})
     what = dataclasses.replace(what, problem=problem, measures=measures)
-    return Work(what, slabs.Slab(1, ()), work.box)
+    return Work(what, slabs.Slab(1, ()), work.box, work.ends)
 
 
 def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:

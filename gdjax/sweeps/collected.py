@@ -12,13 +12,26 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent import driving
+from gdjax.sweeps import arrays
 
 
 class Collected:
-    """What a slab of runs has brought so far."""
+    """What a slab of runs has brought so far.
 
-    def __init__(self, kept: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None):
+    Args:
+        kept: what `packed` gave.
+        since: records and snapshots of earlier steps are dropped.
+    """
+
+    def __init__(
+        self,
+        kept: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None,
+        *,
+        since: int = 0,
+    ):
         self.carry: Any = None
+        self.ended: Any = None
+        self.since = since
         self.step = 0
         self.saved: tuple[list[np.ndarray], int] | None = None
         self._records: list[dict[str, np.ndarray]] = []
@@ -33,11 +46,18 @@ class Collected:
 
     def add(self, piece: driving.Piece) -> None:
         fields = piece.records._asdict()
-        self._records.append({**fields.pop("measures"), **fields})
+        named = {**fields.pop("measures"), **fields}
+        late = piece.steps >= self.since
+        self._records.append({name: a[:, late] for name, a in named.items()})
         if piece.snapshots is not None:
-            leaves = jax.tree.leaves(piece.snapshots)
-            self._snapshots.append({str(i): np.asarray(a) for i, a in enumerate(leaves)})
+            late = piece.snapshot_steps >= self.since
+            leaves = enumerate(jax.tree.leaves(piece.snapshots))
+            self._snapshots.append({str(i): np.asarray(a)[:, late] for i, a in leaves})
         self.carry, self.step = piece.carry, piece.step
+
+    def end(self, carry: PyTree) -> None:
+        """Keep what more steps would need: the carry before the last step was evaluated."""
+        self.ended = jax.tree.map(lambda a: np.asarray(arrays.storable(a)), carry)
 
     @property
     def records(self) -> dict[str, np.ndarray]:
@@ -67,6 +87,7 @@ def fits(
     carry: PyTree,
     records: PyTree,
     snapshots: PyTree,
+    since: int = 0,
 ) -> bool:
     """Whether something is what `packed` gives of a descent: names, shapes, types, step.
 
@@ -76,18 +97,21 @@ def fits(
         carry: its shapes, as are the next two, of one block.
         records: [runs, records, ...].
         snapshots: [runs, slots, ...].
+        since: step at which records begin.
     """
     found, meta = kept
     step = meta.get("step")
     if type(step) is not int or not plan.first <= step <= plan.last:
         return False
     steps = plan.records()
-    steps = steps[steps < step]  # what is due at this step is recorded by the next block
+    steps = steps[
+        (steps >= since) & (steps < step)
+    ]  # what is due at this step is recorded by the next block
     late = int(plan.is_snapshot(steps).sum())
     fields = records._asdict()
     named = {**fields.pop("measures"), **fields}
     shots = dict(enumerate(jax.tree.leaves(snapshots))) if late else {}
-    leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, _numbers), carry))
+    leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), carry))
     cut = lambda a, count: ((a.shape[0], count, *a.shape[2:]), a.dtype)  # noqa: E731
     arrays = {f"carry.{i}": (a.shape, a.dtype) for i, a in enumerate(leaves)}
     arrays |= {f"records.{name}": cut(a, len(steps)) for name, a in named.items()}
@@ -119,7 +143,7 @@ def split(
         most: slabs of a tile.
     """
     found, meta = kept or ({}, {})
-    parts = meta.get("parts", 0)
+    parts = meta.get("slabs", 0)
     if type(parts) is not int or not 0 <= parts <= most:
         return [], None
     done = {name: a for name, a in found.items() if name.startswith("done.")}
@@ -131,7 +155,7 @@ def split(
         for i in range(parts)
     ]
     rest = {name: a for name, a in found.items() if name not in done}
-    return slabs, (rest, {k: v for k, v in meta.items() if k != "parts"}) if rest else None
+    return slabs, (rest, {k: v for k, v in meta.items() if k != "slabs"}) if rest else None
 
 
 def _joined(parts):
@@ -141,10 +165,11 @@ def _joined(parts):
 
 def to_host(array: Any) -> np.ndarray:
     """An array in host memory; a random key as its numbers."""
-    return np.asarray(_numbers(array))
+    return np.asarray(as_numbers(array))
 
 
-def _numbers(array):
+def as_numbers(array: Any) -> Any:
+    """An array as it is; a random key as its numbers."""
     is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(array) if is_key else array
 

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ import numpy as np
 
 from gdjax import progress
 from gdjax.interrupts import interruptible
-from gdjax.stores.layout import Layout
+from gdjax.stores.joining import of_parts, with_names
+from gdjax.stores.layout import Layout, plain
 from gdjax.stores.writing import Store
 from gdjax.sweeps import provenance, sizing
 from gdjax.sweeps.arrays import HEAVY, nbytes
 from gdjax.sweeps.tiles import Work
 
 
-def in_store(work: Work, path: str | Path) -> Any:
-    """Compute what a store lacks of a sweep; returns its Dataset."""
+def in_store(work: Work, path: str | Path) -> None:
+    """Compute what a store lacks of a sweep."""
     complete(
         path,
         work.layout(),
@@ -35,9 +36,13 @@ def in_store(work: Work, path: str | Path) -> Any:
         provenance.information(work),
         partial(_compute, work),
     )
-    from gdjax.stores.reading import open_dataset  # imports xarray: the first block need not wait
 
-    return open_dataset(path)
+
+def begin(work: Work, path: str | Path) -> None:
+    """Make the store of a sweep, as yet without runs, or make sure that it is one of this sweep."""
+    layout, identity = work.layout(), provenance.identity(work)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Store(path, layout, identity=identity, information=provenance.information(work)).close()
 
 
 def complete(
@@ -70,23 +75,42 @@ def complete(
                 held.annotate(seconds=float(held.attributes.get("seconds", 0)) + spent)
 
 
-def in_memory(work: Work, layout: Layout) -> Any:
-    """Compute a sweep; returns its Dataset.
+def in_memory(works: Sequence[Work], keep: int) -> Callable[[], Any]:
+    """The parts of a sweep, to be computed one after another; returns the Dataset of all.
 
     Args:
-        work: what is computed.
-        layout: what is kept of it.
+        works: what is computed.
+        keep: bytes of parameters and snapshots that are kept of them all.
+
+    Raises:
+        InputError: the arrays are more than this machine's memory.
     """
+    layouts = [kept(work, keep // len(works)) for work in works]
+    return partial(_in_memory, works, layouts)
+
+
+def _in_memory(works, layouts):
+    began = time.perf_counter()
+    parts = [_dataset(work, layout) for work, layout in zip(works, layouts, strict=True)]
+    dataset = of_parts(parts).load() if len(parts) > 1 else parts[0]
+    return dataset.assign_attrs(seconds=time.perf_counter() - began)
+
+
+def _dataset(work, layout):
+    """One part, computed; it says as much about itself as a store does."""
     import xarray as xr
 
     memory = Memory(work, layout)
-    began = time.perf_counter()
     _compute(work, memory)
-    return xr.Dataset(
+    dataset = xr.Dataset(
         {n: (v.dims, memory.arrays[n], dict(v.attrs)) for n, v in layout.variables.items()},
         {n: (c.dims, np.asarray(c.values), dict(c.attrs)) for n, c in layout.coordinates.items()},
-        {**provenance.information(work), "seconds": time.perf_counter() - began},
+        {
+            "identity": plain(provenance.identity(work), "identity"),
+            "origins": [plain(provenance.information(work), "information")],
+        },
     )
+    return with_names(dataset)
 
 
 def kept(work: Work, keep: int) -> Layout:

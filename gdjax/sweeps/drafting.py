@@ -24,7 +24,7 @@ from gdjax.errors import InputError
 from gdjax.problems.checks import check, check_measures, found_mean
 from gdjax.problems.problem import declared, given_to
 from gdjax.sweeps import arrays, sizing
-from gdjax.sweeps.keywords import by_role, check_effect, check_update, traced
+from gdjax.sweeps.keywords import by_role, check_effect, check_update, numbers, traced
 from gdjax.sweeps.specification import Specification
 from gdjax.sweeps.tiles import Work
 
@@ -56,11 +56,7 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     if specification.batch_size is not None:
         order = (keys.streams(specification.root).order,)
         Order(order, problem.samples, specification.batch_size)
-    first = {
-        axis: values[0].item()
-        for along in grid.dimensions.values()
-        for axis, values in along.items()
-    }
+    first = {axis: value for axis, value in grid.first.items() if axis in numbers(assigned)}
     settings = by_role(assigned, first)
     # A real starting point: whether the cost is a mean over samples shows only in its values.
     start = params

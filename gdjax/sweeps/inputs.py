@@ -19,7 +19,7 @@ from gdjax.descent import block, driving
 from gdjax.descent.batches import Order
 from gdjax.descent.records import recorded_samples
 from gdjax.keys import streams
-from gdjax.sweeps.keywords import by_role
+from gdjax.sweeps.keywords import by_role, numbers
 from gdjax.sweeps.specification import Specification
 
 ORDER_NUMBERS = 2**22  # sample numbers a block holds where every run has its own order
@@ -55,7 +55,8 @@ class Inputs:
 
     def settings(self, values: Values) -> dict[str, dict[str, np.ndarray]]:
         """Swept values by role and keyword, in JAX's default types."""
-        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in values.items()}
+        read = {a: v for a, v in values.items() if a in numbers(self.sweep.roles)}
+        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in read.items()}
         return by_role(self.sweep.roles, cast)
 
     @cached_property

@@ -10,9 +10,12 @@
 {'init': {}, 'cost': {'a': 2.0}, 'optimizer': {'learning_rate': 0.1}}
 """
 
+import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -24,7 +27,7 @@ from gdjax.descent.step import cost_type
 from gdjax.descent.updates import update
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, declared
-from gdjax.sweeps.axes import SEEDS, Axes
+from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
 
@@ -32,10 +35,17 @@ Value = TypeVar("Value")
 
 
 class Role(NamedTuple):
-    """What an axis sets: a seed, or a keyword of `init`, `cost` or the optimizer factory."""
+    """What an axis sets: a keyword of `init`, `cost` or the optimizer, a seed, a batch size.
+
+    Args:
+        role: one of `ROLES`, "seed", "batch" or "branch".
+        keyword: of it.
+        static: whether it decides how the program looks, and is no number that the program reads.
+    """
 
     role: str
     keyword: str
+    static: bool = False
 
 
 def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> dict[str, Role]:
@@ -56,8 +66,9 @@ def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> di
         "cost": tuple(declared(problem.cost)),
         "optimizer": () if optimizer is None else tuple(arguments(optimizer)),
     }
-    valid = [*SEEDS, *(name for names in taken.values() for name in names)]
+    valid = [*SEEDS, BATCH_SIZE, *(name for names in taken.values() for name in names)]
     assigned: dict[str, Role] = {}
+    static = grid.static
     for axis in grid.names:
         role, _, keyword = axis.rpartition(".")
         homes = [r for r in ROLES if keyword in taken[r] and role in ("", r)]
@@ -65,6 +76,10 @@ def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> di
             homes = ["optimizer"]
         if axis in SEEDS:
             assigned[axis] = Role("seed", axis)
+        elif axis == BATCH_SIZE:
+            assigned[axis] = Role("batch", axis, static=True)
+        elif axis in (BRANCH_STEP, PERTURBATION):
+            assigned[axis] = Role("branch", axis, axis in static)
         elif len(homes) > 1:
             choices = " or ".join(f"{home}.{keyword}" for home in homes)
             raise InputError(
@@ -76,10 +91,10 @@ def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> di
             raise InputError(
                 f"axes: nothing takes {axis!r}; valid are {', '.join(dict.fromkeys(valid))}.{hint}"
             )
-        elif (wanted := Role(homes[0], keyword)) in assigned.values():
+        elif any((homes[0], keyword) == given[:2] for given in assigned.values()):
             raise InputError(f"axes: {axis} is given twice, as {keyword} too; keep one")
         else:
-            assigned[axis] = wanted
+            assigned[axis] = Role(homes[0], keyword, axis in static)
     return assigned
 
 
@@ -89,10 +104,15 @@ def by_role(
     """Values of axes as keywords of what takes them; seeds are left out."""
     settings: dict[str, dict[str, Value]] = {role: {} for role in ROLES}
     for axis, value in values.items():
-        role, keyword = assigned[axis]
+        role, keyword, _ = assigned[axis]
         if role in settings:
             settings[role][keyword] = value
     return settings
+
+
+def numbers(assigned: Mapping[str, Role]) -> dict[str, Role]:
+    """The axes whose values the program reads."""
+    return {axis: role for axis, role in assigned.items() if not role.static}
 
 
 def arguments(optimizer: Callable) -> dict[str, inspect.Parameter]:
@@ -132,6 +152,65 @@ def check_arguments(optimizer: Callable, assigned: Mapping[str, Role]) -> None:
         )
 
 
+def same_for_equal(function: Callable) -> Callable:
+    """One object for all `functools.partial`s of equal content, so that none compiles again.
+
+    Examples:
+        >>> import optax
+        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
+        >>> made[0] is made[1]
+        True
+    """
+    if not isinstance(function, partial):
+        return function
+    # 1 == 1.0 == True, but they are not the same to a function.
+    keywords = tuple((name, type(v), v) for name, v in sorted(function.keywords.items()))
+    try:
+        return _partial(function.func, function.args, keywords)
+    except TypeError:  # something in it has no hash
+        return function
+
+
+@lru_cache(maxsize=64)
+def _partial(function, arguments, keywords):
+    return partial(function, *arguments, **{name: value for name, _, value in keywords})
+
+
+def with_settings(
+    problem: Problem,
+    cost: Mapping[str, Any] = MappingProxyType({}),
+    init: Mapping[str, Any] = MappingProxyType({}),
+    **_: Any,
+) -> Problem:
+    """A problem some of whose keywords are fixed, such as a temperature or an activation.
+
+    Args:
+        problem: whose.
+        cost: keywords of its cost; its evaluation, its measures and its outputs have those that
+            they declare.
+        init: keywords of its `init`.
+    """
+    if not cost and not init:
+        return problem
+
+    def fixed(function, settings=cost):
+        own = declared(function) if function else {}
+        given = {name: value for name, value in settings.items() if name in own}
+        return same_for_equal(partial(function, **given)) if given else function
+
+    return dataclasses.replace(
+        problem,
+        init=fixed(problem.init, init),
+        cost=fixed(problem.cost),
+        evaluation=fixed(problem.evaluation),
+        measures={
+            name: dataclasses.replace(measure, function=fixed(measure.function))
+            for name, measure in problem.measures.items()
+        },
+        predict=problem.predict and fixed(problem.predict),
+    )
+
+
 class Traced(NamedTuple):
     """What tracing a function showed: shapes of what it returns, and axes that change nothing."""
 
@@ -162,7 +241,7 @@ def traced(
     example = {
         axis: values[0] for along in grid.dimensions.values() for axis, values in along.items()
     }
-    axis_of = {r.keyword: axis for axis, r in assigned.items() if r.role == role}
+    axis_of = {r.keyword: axis for axis, r in numbers(assigned).items() if r.role == role}
 
     def trace(*names):
         fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
@@ -185,7 +264,7 @@ def traced(
             raise
         raise InputError(
             f"axes: {culprits[0]} cannot be swept: {role} decides with it how the program looks; "
-            f"run a sweep for each value, or `gd.compare` problems that differ in it"
+            f"give it as truth values or names, or `gd.compare` problems that differ in it"
         ) from error
     used = _used(program.jaxpr)
     # Keywords come first among the program's inputs, in the order of a dict's leaves.

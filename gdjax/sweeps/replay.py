@@ -14,6 +14,7 @@
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,18 +22,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import ScalarLike
 
-from gdjax.errors import StoreError
+from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem
+from gdjax.stores.joining import part_paths
 from gdjax.stores.layout import plain
-from gdjax.stores.reading import Stored
+from gdjax.stores.reading import Stored, local, open_dataset
 from gdjax.stores.writing import require_same
 from gdjax.sweeps import provenance
-from gdjax.sweeps.axes import position
+from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.drafting import draft, fit
-from gdjax.sweeps.provenance import identity_of, specification_of
-from gdjax.sweeps.sweep import sweep
+from gdjax.sweeps.parts import identities, places, prepared
+from gdjax.sweeps.provenance import axes_of, identity_of, specification_of
+from gdjax.sweeps.specification import Request
 
 VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
 
@@ -53,7 +55,7 @@ class Replay:
         dataset: the run's records and parameters, as in the store without the axes.
     """
 
-    at: Mapping[str, int | float]
+    at: Mapping[str, Any]
     equal: bool
     largest_difference: float
     first_step: int | None
@@ -63,7 +65,7 @@ class Replay:
 
 def replay(
     store: str | Path,
-    at: Mapping[str, ScalarLike],
+    at: Mapping[str, AxisValue],
     *,
     problem: Problem | None = None,
     optimizer: Callable | None = None,
@@ -87,7 +89,7 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    stored = Stored(store)
+    stored = part_with(store, at)
     path = stored.path
     said = identity_of(stored.attributes, path)
     what = specification_of(said, path, problem, optimizer)
@@ -146,11 +148,37 @@ def resume(
         StoreError: no store, or as for `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    stored = Stored(store)
-    said = identity_of(stored.attributes, stored.path)
-    what = specification_of(said, stored.path, problem, optimizer)
-    arguments = {field.name: getattr(what, field.name) for field in fields(what)}
-    return sweep(**arguments, store=store, client=client)
+    stored = identities(store)
+    if not stored:
+        raise StoreError(f"{store}: there is no store here; check the path")
+    parts = [specification_of(said, store, problem, optimizer) for said in stored]
+    whole: dict[str, Any] = {f.name: getattr(parts[0], f.name) for f in fields(parts[0])}
+    asked = Request(**whole, store=store, client=client)
+    return prepared(asked, parts, stored, tuple(jax.local_devices()))()
+
+
+def part_with(store: str | Path, at: Mapping[str, AxisValue]) -> Stored:
+    """The part of a store that has the run nearest to some values: the last one, if several do.
+
+    Args:
+        store: folder of the store.
+        at: values by axis.
+
+    Raises:
+        InputError: a value that is missing, or for something that is no axis.
+        StoreError: there is no store, or none of its parts has been begun that has the run.
+    """
+    paths = part_paths(local(store))
+    if len(paths) < 2:
+        return Stored(store)
+    whole = axes_of(identity_of(open_dataset(store).attrs, store), store)
+    run = whole.box(tuple(np.array([i]) for i in position(whole, at)))
+    for path in reversed(paths):
+        stored = Stored(path)
+        with contextlib.suppress(InputError):
+            places(axes_of(identity_of(stored.attributes, path), path), run)
+            return stored
+    raise StoreError(f"{store}: no part of it has this run; go on with the sweep first")
 
 
 def _changed(then, now):

@@ -13,24 +13,22 @@
 ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'descending')
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int, PyTree, ScalarLike
+from jaxtyping import Int, PyTree
 
 from gdjax.descent.outcome import labels
 from gdjax.errors import StoreError
-from gdjax.problems.problem import Problem, declared
-from gdjax.stores.reading import Stored
+from gdjax.problems.problem import Problem
+from gdjax.stores.reading import Stored, open_dataset
 from gdjax.sweeps.arrays import from_named
-from gdjax.sweeps.axes import position
-from gdjax.sweeps.keywords import by_role, roles
+from gdjax.sweeps.axes import BATCH_SIZE, AxisValue, position
+from gdjax.sweeps.keywords import by_role, roles, with_settings
 from gdjax.sweeps.provenance import axes_of, identity_of, problem_of_identity
 
 
@@ -51,7 +49,7 @@ class Run:
     """
 
     problem: Problem
-    at: Mapping[str, int | float]
+    at: Mapping[str, Any]
     params: PyTree
     state: PyTree
     step: Int[np.ndarray, " snapshots"]
@@ -79,7 +77,7 @@ def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
 
 def run_of(
     store: str | Path,
-    at: Mapping[str, ScalarLike],
+    at: Mapping[str, AxisValue],
     problem: Problem | None = None,
     *,
     skip_damaged: bool = False,
@@ -98,16 +96,14 @@ def run_of(
         StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
             be given, or has other data.
     """
-    stored = Stored(store)
-    path = stored.path
-    identity = identity_of(stored.attributes, path)
-    grid = axes_of(identity, path)
-    index = position(grid, at)
-    problem = problem_of_identity(identity, path, problem)
-    with stored.dataset(skip_damaged=skip_damaged) as dataset:
+    with open_dataset(store, skip_damaged=skip_damaged) as dataset:
+        identity = identity_of(dataset.attrs, store)
+        grid = axes_of(identity, store)
+        index = position(grid, at)
+        problem = problem_of_identity(identity, store, problem)
         run = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
     if not int(run["finished"]):
-        raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
+        raise StoreError(f"{store}: this run is not finished; go on with the sweep first")
     values = grid.values(tuple(np.array([i]) for i in index))
     by_axis = {axis: value[0].item() for axis, value in values.items()}
     like, carried = jax.eval_shape(problem.begin, jax.random.key(0))
@@ -119,30 +115,9 @@ def run_of(
         at=by_axis,
         params=from_named("params", like, run),
         state=from_named("state", carried, run),
-        step=run["snapshot_step"].values if kept else np.asarray([identity["steps"]]),
+        step=run["snapshot_step"].values if kept else run["step"].values[-1:],
         snapshots=from_named("snapshots", like, run) if kept else None,
         outcome=labels(run["outcome"].values)[0],
         optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
-        batch_size=identity["batch_size"],
-    )
-
-
-def with_settings(problem: Problem, settings: Mapping[str, ScalarLike]) -> Problem:
-    """A problem whose cost, measures and outputs have keywords fixed, such as a temperature."""
-    if not settings:
-        return problem
-
-    def fixed(function):
-        given = {k: v for k, v in settings.items() if function and k in declared(function)}
-        return partial(function, **given) if given else function
-
-    predict = problem.predict and partial(problem.predict, **settings)
-    return dataclasses.replace(
-        problem,
-        cost=fixed(problem.cost),
-        measures={
-            name: dataclasses.replace(measure, function=fixed(measure.function))
-            for name, measure in problem.measures.items()
-        },
-        predict=predict,
+        batch_size=by_axis.get(BATCH_SIZE, identity["batch_size"]),
     )

@@ -13,11 +13,12 @@ stands in every record; only the place that uses it is left to be written.
 (2, 'optimizer')
 """
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,25 @@ from gdjax.descent.records import check_records
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays
-from gdjax.sweeps.axes import SEEDS, Axes
-from gdjax.sweeps.keywords import Role, check_arguments, roles
+from gdjax.sweeps.axes import (
+    BATCH_SIZE,
+    BRANCH_STEP,
+    PERTURBATION,
+    PERTURBATION_SEED,
+    SEEDS,
+    Axes,
+    axes,
+    is_static,
+)
+from gdjax.sweeps.branching import PERTURB
+from gdjax.sweeps.keywords import (
+    Role,
+    by_role,
+    check_arguments,
+    roles,
+    same_for_equal,
+    with_settings,
+)
 
 KEEP = 2**30  # bytes of parameters kept in memory without a store
 
@@ -45,8 +63,9 @@ class Specification:
     Args:
         problem: what to minimise.
         axes: the grid: `gd.axes(learning_rate=[...], seed=range(8))`. An axis is `seed`,
-            `data_seed`, `noise_seed`, or a keyword of the problem's `init`, its `cost` or the
-            optimizer factory.
+            `data_seed`, `noise_seed`, `batch_size`, or a keyword of the problem's `init`, its
+            `cost` or the optimizer factory. Where it has truth values or names, or is a batch
+            size, a program is compiled for each of its values.
         steps: how many steps each run takes.
         optimizer: called inside the program with the axes it names. Fix other arguments with
             `functools.partial(optax.sgd, momentum=0.9)`.
@@ -64,6 +83,15 @@ class Specification:
         tolerance: gradient norms up to it count as zero in the outcome.
         until_settled: a whole-set run whose gradient counts as zero at a record stops there, and
             the sweep ends when every run has stopped or diverged; records after it repeat the last.
+        continuable: keep what each run needs for more steps besides its parameters (the
+            optimiser's memory and the like), as `carry.*`. It takes as much room as that is; more
+            steps of runs that have not kept it begin at their start again.
+        first: step at which the records begin; those before it are taken and not kept.
+        trunk: value of each axis of a run, which all runs are up to their `branch_step`; from there
+            on they have the values of `axes`, which is completed by the trunk's. Records begin
+            there. None: every run begins at its own start.
+        perturb: how a branch is pushed by `perturbation`: "direction", which all weights share, or
+            "one_weight".
 
     Raises:
         InputError: an argument of a type or a value that cannot work, or axes that nothing takes.
@@ -83,6 +111,10 @@ class Specification:
     bound: float = 1e12
     tolerance: float = 1e-5
     until_settled: bool = False
+    continuable: bool = False
+    first: int = 0
+    trunk: Mapping[str, Any] | None = None
+    perturb: str = "direction"
 
     def __post_init__(self):
         if not isinstance(self.problem, Problem):
@@ -96,12 +128,18 @@ class Specification:
         check_records(self.problem, self.record_samples, self.readout)
         if not _whole(self.root, 0, 2**32 - 1):
             raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
-        if not isinstance(self.until_settled, bool | np.bool_):
-            raise InputError(f"until_settled = {self.until_settled!r:.80}, expected True or False")
+        for name in ("until_settled", "continuable"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise InputError(f"{name} = {getattr(self, name)!r:.80}, expected True or False")
+        if not _whole(self.first, 0, self.steps):
+            raise InputError(f"first = {self.first!r:.80}, expected 0 to steps = {self.steps}")
         _check_measures(self.measures)
+        self._branch()
         object.__setattr__(self, "optimizer", same_for_equal(self.optimizer))
         check_arguments(self.optimizer, self.roles)
-        if "data_seed" in self.roles and self.batch_size is None:
+        self._settle()
+        batched = self.batch_size is not None or BATCH_SIZE in self.roles
+        if "data_seed" in self.roles and not batched:
             raise InputError(
                 "axes: data_seed decides the order of mini-batches, but batch_size is None; give a "
                 "batch size or leave the axis out"
@@ -114,6 +152,90 @@ class Specification:
         _check_rates(self)
         _check_survival(self.axes)
         _check_names(self.axes, self.watched)
+
+    def _branch(self):
+        """Complete the axes of branches by those of their trunk."""
+        own = {BRANCH_STEP, PERTURBATION, PERTURBATION_SEED} & {*self.axes.names}
+        if self.perturb not in PERTURB:
+            names = ", ".join(PERTURB)
+            raise InputError(f"perturb = {self.perturb!r:.40}, expected one of {names}")
+        if self.trunk is None:
+            if own:
+                raise InputError(
+                    f"axes: {min(own)} is an axis of branches; say of which run: trunk={{...}}, or "
+                    f"gd.branch(store, at, ...)"
+                )
+            return
+        if not isinstance(self.trunk, Mapping):
+            raise InputError(f"trunk = {self.trunk!r:.80}, expected a run's values, by axis")
+        along = {axis: v for values in self.axes.dimensions.values() for axis, v in values.items()}
+        steps = along.get(BRANCH_STEP, np.array([-1]))
+        if steps.min() < 0 or steps.max() > self.steps or self.first:
+            raise InputError(
+                f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
+                f"steps = {self.steps}, as axes(branch_step=[...]), and no `first`"
+            )
+        if PERTURBATION in along and np.any(along[PERTURBATION] < 0):
+            raise InputError("axes: perturbation is a length; expected numbers of at least 0")
+        if "seed" in along and along["seed"].tolist() != [self.trunk.get("seed")]:
+            raise InputError(
+                "axes: seed decides where a run starts, and branches start from one run; for "
+                "several pushes take perturbation_seed"
+            )
+        rest = {axis: [value] for axis, value in self.trunk.items() if axis not in along}
+        whole = {**self.axes.dimensions, **(axes(**rest).dimensions if rest else {})}
+        object.__setattr__(self, "axes", Axes(whole))
+
+    @property
+    def since(self) -> int:
+        """The step at which records begin."""
+        return self.first if self.trunk is None else self.axes.first[BRANCH_STEP]
+
+    @property
+    def of_trunk(self) -> "Specification":
+        """The run that branches leave."""
+        assert self.trunk is not None
+        run = axes(**{axis: [value] for axis, value in self.trunk.items()})
+        batch_size = None if BATCH_SIZE in self.trunk else self.batch_size
+        return dataclasses.replace(self, axes=run, trunk=None, batch_size=batch_size)
+
+    def _settle(self):
+        """Fix what static axes decide, where each has one value."""
+        static = {axis: role for axis, role in self.roles.items() if role.static}
+        for axis in static.keys() & {BATCH_SIZE}:
+            sizes = next(along[axis] for along in self.axes.dimensions.values() if axis in along)
+            for size in sizes.tolist():
+                if self.batch_size not in (None, size):
+                    raise InputError(
+                        f"batch_size = {self.batch_size}, and it is an axis; give one of the two"
+                    )
+                check_counts(self.problem, self.steps, size, self.record_every, self.snapshot_every)
+        if len(self.parts) > 1 or not static:
+            return
+        values = self.axes.first
+        fixed = by_role(static, {axis: values[axis] for axis in static})
+        object.__setattr__(self, "problem", with_settings(self.problem, **fixed))
+        if self.measures is not None:
+            watched = dataclasses.replace(self.problem, measures=self.measures)
+            object.__setattr__(self, "measures", with_settings(watched, fixed["cost"]).measures)
+        settled = partial(self.optimizer, **fixed["optimizer"])
+        if fixed["optimizer"]:
+            object.__setattr__(self, "optimizer", same_for_equal(settled))
+        object.__setattr__(self, "batch_size", values.get(BATCH_SIZE, self.batch_size))
+
+    @cached_property
+    def parts(self) -> "tuple[Specification, ...]":
+        """The sweeps in each of which no static axis varies: one program each."""
+        boxes = list(self.axes.boxes()) if self.axes.static else []
+        if len(boxes) < 2:
+            return (self,)
+
+        def part(box):
+            whole: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Specification)}
+            whole["axes"] = box
+            return Specification(**whole)
+
+        return tuple(map(part, boxes))
 
     @cached_property
     def watched(self) -> dict[str, Measure]:
@@ -143,6 +265,8 @@ class Request(Specification):
 
     Args:
         store: folder of a Zarr store. What it already holds of this sweep is not computed again.
+        extend: let a store grow that holds a part of this sweep: fewer values of its axes, or fewer
+            steps. What it lacks is added as further parts.
         width: runs a device computes at a time. None takes the store's, or chooses by memory.
         devices: what to compute on; None takes all local devices.
         keep: bytes of parameters and snapshots that are kept in memory without a store; more are
@@ -154,6 +278,7 @@ class Request(Specification):
     """
 
     store: str | Path | None = None
+    extend: bool = False
     width: int | None = None
     devices: Sequence[jax.Device] | None = None
     keep: int = KEEP
@@ -163,6 +288,10 @@ class Request(Specification):
         super().__post_init__()
         if self.store is not None and not isinstance(self.store, str | os.PathLike):
             raise InputError(f"store = {self.store!r:.80}, expected the path of a folder")
+        if not isinstance(self.extend, bool) or (self.extend and self.store is None):
+            raise InputError(
+                f"extend = {self.extend!r:.80}, expected True or False, and where True, a store"
+            )
         if self.width is not None and not _whole(self.width, 1):
             raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
         if not _whole(self.keep, 0):
@@ -195,30 +324,6 @@ def check_keywords(given: Iterable[str]) -> None:
             raise InputError(
                 f"sweep: nothing takes {name!r}; expected one of {', '.join(known)}.{hint}"
             )
-
-
-def same_for_equal(optimizer: Callable) -> Callable:
-    """One object for all `functools.partial`s of equal content, so that none compiles again.
-
-    Examples:
-        >>> import optax
-        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
-        >>> made[0] is made[1]
-        True
-    """
-    if not isinstance(optimizer, partial):
-        return optimizer
-    # 1 == 1.0 == True, but they are not the same to an optimizer.
-    keywords = tuple((name, type(v), v) for name, v in sorted(optimizer.keywords.items()))
-    try:
-        return _partial(optimizer.func, optimizer.args, keywords)
-    except TypeError:  # something in it has no hash
-        return optimizer
-
-
-@lru_cache(maxsize=64)
-def _partial(function, arguments, keywords):
-    return partial(function, *arguments, **{name: value for name, _, value in keywords})
 
 
 def _whole(value, least, most=np.inf):
@@ -259,7 +364,7 @@ def _check_rates(specification):
     """Make sure that learning rates go downhill."""
     for dimension in specification.axes.dimensions.values():
         for axis, values in dimension.items():
-            swept = specification.roles[axis] == ("optimizer", "learning_rate")
+            swept = specification.roles[axis] == ("optimizer", "learning_rate", False)
             if swept and np.any(values <= 0):
                 raise InputError(
                     f"axes: {axis} = {values[values <= 0][0]}, expected numbers above 0: a step "
@@ -270,7 +375,7 @@ def _check_rates(specification):
 def _check_survival(axes):
     """Make sure that values survive in the type that the program computes in."""
     for name, values in ((n, v) for along in axes.dimensions.values() for n, v in along.items()):
-        if name in SEEDS:
+        if name in SEEDS or is_static(name, values):
             continue
         dtype = jax.dtypes.canonicalize_dtype(values.dtype)
         with np.errstate(over="ignore"):

@@ -10,26 +10,22 @@
 [0.03125, 0.0, 1458.0]
 """
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import jax
 from jaxtyping import PyTree
 
-from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.contents import check_distinct, check_name
-from gdjax.stores.reading import read_attributes
-from gdjax.sweeps import computing, sizing
+from gdjax.sweeps import computing, parts
 from gdjax.sweeps.arrays import from_named
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.drafting import draft, fit, mention_cores
-from gdjax.sweeps.provenance import identity_of
 from gdjax.sweeps.specification import Request, check_keywords
 
 Arguments = ParamSpec("Arguments")
@@ -80,29 +76,12 @@ def planned(asked: Request) -> Callable[[], Any]:
         InputError, StoreError: as for `sweep`.
     """
     devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
-    work = draft(asked.specification, devices)
-    found = None if asked.store is None else read_attributes(asked.store)
-    stored = None if found is None else identity_of(found, asked.store)["slab"]
-    width = asked.width
-    if asked.client is not None and asked.store is not None:
-        from gdjax.sweeps import cluster
-
-        return partial(cluster.run, work, asked.store, asked.client, width=width, stored=stored)
-    if stored is not None:
-        if len(devices) < stored["devices"]:
-            raise InputError(
-                f"{asked.store}: was computed on {stored['devices']} devices, and here are "
-                f"{len(devices)}; on a CPU set jax_num_cpu_devices before JAX is used"
-            )
-        work = dataclasses.replace(work, slab=slabs.Slab(1, devices[: stored["devices"]]))
-        width = stored["width"] if width is None else width
-    mention_cores()
-    work = fit(work, width)
-    if asked.store is None:
-        return partial(computing.in_memory, work, computing.kept(work, asked.keep))
-    if stored is None:
-        sizing.check_disk(Path(asked.store), work.layout())
-    return partial(computing.in_store, work, asked.store)
+    if asked.client is None:
+        mention_cores()
+    if asked.store is not None:
+        return parts.planned(asked, devices)
+    works = [fit(draft(part, devices), asked.width) for part in asked.specification.parts]
+    return computing.in_memory(works, asked.keep)
 
 
 def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any) -> Any:

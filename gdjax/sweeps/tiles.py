@@ -9,7 +9,7 @@ its last run, which are cropped when the tile is written.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache, partial
 
 import jax
@@ -23,7 +23,8 @@ from gdjax.keys import streams
 from gdjax.problems.checks import check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
-from gdjax.sweeps.collected import Collected, fits, from_host, joined, split
+from gdjax.sweeps.branching import branched
+from gdjax.sweeps.collected import Collected, fits, from_host, joined, split, to_host
 from gdjax.sweeps.inputs import Inputs
 from gdjax.sweeps.keywords import Traced, traced
 from gdjax.sweeps.specification import Specification
@@ -39,11 +40,13 @@ class Work:
         sweep: what is swept.
         slab: width and devices.
         box: length of a tile along each dimension of the grid.
+        ends: what runs that are continued were left with: carries of runs at some positions.
     """
 
     sweep: Specification
     slab: slabs.Slab
     box: tuple[int, ...]
+    ends: Callable[[PyTree, tuple[np.ndarray, ...]], list[np.ndarray]] | None = None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -122,9 +125,9 @@ class Work:
         carry = _shapes(carry, self.slab, slabs.RUNS)
         return carry, settings, given.samples(), noise, shared, agenda
 
-    def positions(self, tile: tuple[int, ...], part: int = 0) -> tuple[np.ndarray, ...]:
+    def positions(self, tile: tuple[int, ...], number: int = 0) -> tuple[np.ndarray, ...]:
         """For each slot of a tile's slab, where in the grid its run stands."""
-        first = part * self.slab.runs
+        first = number * self.slab.runs
         slot = np.minimum(np.arange(first, first + self.slab.runs), math.prod(self.box) - 1)
         within = np.unravel_index(slot, self.box)
         return tuple(
@@ -164,8 +167,54 @@ class Work:
         """What the tiles before have shown about a block's time."""
         return driving.Pace()
 
-    def pieces(self, values: Mapping[str, np.ndarray], saved=None):
-        """Descend a slab of runs, piece by piece; from `saved`, a carry and its step, if given."""
+    @cached_property
+    def carry(self) -> PyTree:
+        """Shapes and types of all that one run carries from step to step."""
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), self._example[0])
+
+    def carry_at(self, positions: tuple[np.ndarray, ...], step: int) -> list[np.ndarray]:
+        """The carries of a slab of runs before a step, on the host."""
+        values = self.sweep.axes.values(positions)
+        if step == 0:
+            carry = self._begin(*self.inputs.placed(values), self.inputs.shared)
+        else:
+            pieces = self.pieces(values, pause=step)
+            carry = next(piece.carry for piece in pieces if piece.step == step)
+        return [to_host(a) for a in jax.tree.leaves(carry)]
+
+    def _origin(self, positions, values):
+        """Carries to go on from and their step; None for runs that begin at their own start."""
+        what = self.sweep
+        if self.ends is not None:
+            return self.ends(self.carry, positions), what.first
+        if what.trunk is not None:
+            return branched(what, values, self._trunk, self.carry), what.since
+        return None
+
+    @cached_property
+    def _trunk(self) -> list[np.ndarray]:
+        """What the run carries that is branched from."""
+        trunk = dataclasses.replace(self, sweep=self.sweep.of_trunk, box=(1,) * len(self.box))
+        dims = len(trunk.sweep.axes.shape)
+        leaves = trunk.carry_at((np.zeros(self.slab.runs, int),) * dims, self.sweep.since)
+        return [leaf[0] for leaf in leaves]
+
+    def pieces(
+        self,
+        values: Mapping[str, np.ndarray],
+        saved: tuple[list[np.ndarray], int] | None = None,
+        *,
+        pause: int | None = None,
+        ends: Callable[[PyTree], None] | None = None,
+    ) -> Iterator[driving.Piece]:
+        """Descend a slab of runs, piece by piece.
+
+        Args:
+            values: of the runs, by axis.
+            saved: carries and their step; None begins at the start.
+            pause: as for `driving.drive`.
+            ends: is shown the carry before the last step is evaluated.
+        """
         given = self.inputs
         keys, settings = given.placed(values)
         noise = given.noise(values)
@@ -183,10 +232,14 @@ class Work:
             carry = self.slab.place(carry)
             plan = plan._replace(first=first, steps=plan.last - first)
         place = self.slab.place if given.own_order else (lambda rows: rows)
+
+        def call(carry, rows, agenda):
+            if ends is not None and agenda.first == plan.last:
+                ends(carry)
+            return self.program(carry, settings, place(rows), noise, given.shared, agenda)
+
         yield from driving.drive(
-            lambda carry, rows, agenda: self.program(
-                carry, settings, place(rows), noise, given.shared, agenda
-            ),
+            call,
             carry,
             plan,
             given.order(values),
@@ -195,10 +248,11 @@ class Work:
             pace=self._pace,
             axis=1,
             still=self._still,
+            pause=plan.last if ends is not None else pause,
         )
 
     @property
-    def parts(self) -> int:
+    def slabs(self) -> int:
         """Slabs of a tile, computed one after another."""
         return -(-math.prod(self.box) // self.slab.runs)
 
@@ -222,16 +276,16 @@ class Work:
         """
         done, begun = self._kept(load())
         saved_at = time.monotonic()
-        while len(done) < self.parts:
-            part = len(done)
+        while len(done) < self.slabs:
+            number = len(done)
             found = self.descend(
-                self.positions(tile, part),
+                self.positions(tile, number),
                 load=partial(_given, begun),
-                save=lambda arrays, meta, part=part: save(
-                    joined(done) | arrays, {**meta, "parts": part}
+                save=lambda arrays, meta, number=number: save(
+                    joined(done) | arrays, {**meta, "slabs": number}
                 ),
-                watch=lambda piece, part=part: watch(
-                    (part + piece.step / max(self.plan.last, 1)) / self.parts
+                watch=lambda piece, number=number: watch(
+                    (number + piece.step / max(self.plan.last, 1)) / self.slabs
                 ),
                 stop=stop,
             )
@@ -239,11 +293,11 @@ class Work:
                 return None
             done.append(found)
             begun = None
-            if len(done) == self.parts:
+            if len(done) == self.slabs:
                 break
             stopping = stop()
             if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
-                save(joined(done), {"parts": len(done)})
+                save(joined(done), {"slabs": len(done)})
                 saved_at = time.monotonic()
             if stopping:
                 return None
@@ -261,7 +315,7 @@ class Work:
             name: (tuple(layout.sizes[d] for d in v.dims[len(self.box) :]), np.dtype(v.dtype))
             for name, v in layout.variables.items()
         }
-        return split(kept, inner, runs, self.parts)
+        return split(kept, inner, runs, self.slabs)
 
     def descend(
         self,
@@ -283,9 +337,13 @@ class Work:
             stop: asked after every piece.
         """
         kept = load()
-        done = Collected(kept if kept is not None and self._fits(kept) else None)
+        kept = kept if kept is not None and self._fits(kept) else None
+        done = Collected(kept, since=self.sweep.since)
+        values = self.sweep.axes.values(positions)
+        saved = self._origin(positions, values) if done.saved is None else done.saved
+        ends = done.end if self.sweep.continuable else None
         saved_at = time.monotonic()
-        for piece in self.pieces(self.sweep.axes.values(positions), done.saved):
+        for piece in self.pieces(values, saved, ends=ends):
             done.add(piece)
             watch(piece)
             if piece.done:
@@ -301,7 +359,7 @@ class Work:
     def _fits(self, kept) -> bool:
         """Whether a checkpoint, which may be a stranger's, is one of this sweep."""
         _, records, snapshots = jax.eval_shape(self.program.jitted, *self._example)
-        return fits(kept, self.plan, self._example[0], records, snapshots)
+        return fits(kept, self.plan, self._example[0], records, snapshots, self.sweep.since)
 
     def _still(self, carry: block.Carry) -> bool:
         """Whether no run of the slab will move again."""
@@ -325,6 +383,8 @@ class Work:
         kept = {"params": params, "state": state.state}
         if self.slots:
             kept["snapshots"] = done.snapshots
+        if self.sweep.continuable:
+            kept["carry"] = done.ended
         return {
             **{n: records[n] for n in arrays.recorded(self.sweep.watched, free=self.free)},
             "outcome": np.asarray(codes, np.int8),
@@ -346,6 +406,8 @@ class Work:
             self.sweep.watched,
             free=self.free,
             samples=self.sweep.record_samples,
+            since=self.sweep.since,
+            carry=self.carry if self.sweep.continuable else None,
         )
 
 

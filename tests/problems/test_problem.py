@@ -72,11 +72,12 @@ def test_a_cadence_that_is_no_count(every):
         )
 
 
-def test_declared_are_the_keywords_that_can_be_swept():
-    def cost(w, batch, scale=2.0, *, temperature=1.0, decay=0):
+def test_declared_are_the_arguments_that_can_be_given_by_name():
+    def cost(w, batch, scale=2.0, *, key, temperature=1.0, decay=0):
         return w
 
-    assert declared(cost) == {"temperature": 1.0, "decay": 0}
+    assert declared(cost) == {"scale": 2.0, "temperature": 1.0, "decay": 0}
+    assert declared(lambda w, batch, /, scale=2.0, step=1: w) == {"scale": 2.0}
     assert declared(dict) == {}  # has no signature to read
 
 

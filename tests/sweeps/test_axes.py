@@ -56,7 +56,8 @@ def test_values_have_one_type_whatever_they_came_as():
 
 
 @pytest.mark.parametrize(
-    "given", [[], ["0.1"], [True], [[1.0]], [[1.0], [1.0, 2.0]], [np.nan], [1.0, np.inf], [1j], "a"]
+    "given",
+    [[], ["a", 1], ["a b"], [[1.0]], [[1.0], [1.0, 2.0]], [np.nan], [1.0, np.inf], [1j], [None]],
 )
 def test_values_that_are_no_numbers(given):
     with pytest.raises(InputError, match=r"axes: rate = .*expected a list of finite numbers"):

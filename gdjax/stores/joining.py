@@ -1,0 +1,210 @@
+"""Several sweeps as one Dataset: the parts of a store that has grown, or of static axes.
+
+    places of a dimension = those of all parts, each once;   v[place] = v of the last part with it
+
+Nothing is read before it is used.
+
+>>> import xarray as xr
+>>> parts = [xr.Dataset({"cost": ("seed", [s + 0.5])}, {"seed": [s]}) for s in (1, 0)]
+>>> joined(parts, {"seed": ["seed"]}).cost.values.tolist()
+[0.5, 1.5]
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdjax.errors import StoreError
+from gdjax.stores.contents import FLAGS
+from gdjax.stores.files import Folder
+from gdjax.stores.format import read_root
+
+PARTS = "parts"
+"""Folder of a store that has those of its sweeps that were added to the first."""
+
+
+def with_names(dataset: Any) -> Any:
+    """A Dataset whose coordinates that are numbers with `flag_meanings` are those names."""
+    named = {}
+    for name, coordinate in dataset.coords.items():
+        meanings = str(coordinate.attrs.get("flag_meanings", "")).split()
+        codes = coordinate.values
+        if meanings and codes.dtype.kind in "iu":
+            if codes.min() < 0 or codes.max() >= len(meanings):
+                raise StoreError(f"{name}: has numbers without a meaning; the store is damaged")
+            attrs = {k: v for k, v in coordinate.attrs.items() if not k.startswith("flag_")}
+            named[name] = (coordinate.dims, np.array(meanings)[codes], attrs)
+    return dataset.assign_coords(named)
+
+
+def part_path(store: str | Path, number: int) -> Path:
+    """Folder of a part of a store: 0 is the sweep that it began with."""
+    return Path(store) / PARTS / str(number) if number else Path(store)
+
+
+def part_paths(store: str | Path) -> list[Path]:
+    """Folders of the parts of a store that are there, in order; none where there is no store.
+
+    Raises:
+        StoreError: one of them is a link, or what is there is no part.
+    """
+    paths = []
+    while read_root(folder := Folder(part_path(store, len(paths)))) is not None:
+        paths.append(folder.path)
+        if folder.path.is_symlink() and len(paths) > 1:
+            raise StoreError(f"{folder.path} is a link, and a store has none; choose another")
+    return paths
+
+
+def of_parts(parts: Sequence[Any]) -> Any:
+    """One Dataset of the parts of a sweep, each with its identity and origins as attributes."""
+    if len(parts) == 1:
+        return parts[0]
+    origins: list[Any] = []
+    numbered = []
+    for part in parts:
+        own = part.attrs["origins"]
+        if FLAGS in part:
+            flags = part[FLAGS]
+            shifted = flags.where(flags == 0, flags + len(origins)).astype(flags.dtype)
+            numbered.append(part.assign({FLAGS: shifted.assign_attrs(flags.attrs)}))
+        else:
+            numbered.append(part)
+        origins += own
+    said = parts[0].attrs["identity"]
+    try:
+        axes = {dim: list(along) for dim, along in said["axes"].items()}
+        every = {"step": said["record_every"], "snapshot_step": said["snapshot_every"]}
+        whole = joined(numbered, axes, every)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"its parts are no sweeps ({error}); take it from its origin") from error
+    counts = {
+        name: sum(part.attrs[name] for part in parts)
+        for name in ("tiles", "tiles_finished", "seconds")
+        if all(name in part.attrs for part in parts)
+    }
+    grid = {d: {a: whole.coords[a].values.tolist() for a in along} for d, along in axes.items()}
+    return whole.assign_attrs(
+        **counts, identity={**said, "axes": grid}, origins=origins, parts=len(parts)
+    )
+
+
+def joined(
+    parts: Sequence[Any],
+    axes: Mapping[str, Iterable[str]],
+    every: Mapping[str, int | None] | None = None,
+) -> Any:
+    """One Dataset of several, with the variables that all of them have.
+
+    Numbers along a dimension ascend if they do in each part; other values stand in the order in
+    which they first come.
+
+    Args:
+        parts: Datasets; where two have the same run and step, the later one counts.
+        axes: for each dimension of the grid, the coordinates that tell its places apart.
+        every: for dimensions such as `step`, the distance of the values that are kept; other ones
+            are where a part ended, and are kept if nothing comes after them.
+
+    Raises:
+        StoreError: the parts do not fit together.
+    """
+    import xarray as xr
+    from xarray.core import indexing
+
+    first = parts[0]
+    shared = [name for name in first.data_vars if all(name in part for part in parts)]
+    own = [str(d) for d in first.dims if d not in axes and d in first.coords]
+    keys = {d: list(axes[d]) for d in axes} | {d: [d] for d in own}
+    places = {}
+    for dim, names in keys.items():
+        entries = [_entries(part, names) for part in parts]
+        distance = (every or {}).get(dim)
+        places[dim] = _union(entries, sort=dim in own, every=distance if dim in own else None)
+    lookups = []
+    for part in parts:
+        found = {}
+        for dim, names in keys.items():
+            at = {entry: i for i, entry in enumerate(_entries(part, names))}
+            found[dim] = np.array([at.get(entry, -1) for entry in places[dim]])
+        lookups.append(found)
+    variables = {}
+    for name in shared:
+        like = first[name]
+        pieces = [part[name].variable for part in parts]
+        array = _array(name, pieces, lookups)
+        variables[name] = xr.Variable(like.dims, indexing.LazilyIndexedArray(array), like.attrs)
+    coordinates: dict[Any, Any] = {}
+    for dim, names in keys.items():
+        columns = zip(names, zip(*places[dim], strict=True), strict=True)
+        for name, values in columns:
+            like = first.coords[name]
+            coordinates[name] = (like.dims, np.array(values, _kind(like)), like.attrs)
+        if dim in first.coords and dim not in coordinates:  # counts the places
+            coordinates[dim] = (dim, np.arange(len(places[dim])), first.coords[dim].attrs)
+    return xr.Dataset(variables, coordinates, first.attrs)
+
+
+def _kind(like):
+    return None if like.dtype.kind == "U" else like.dtype
+
+
+def _entries(part, names):
+    return list(zip(*(part.coords[name].values.tolist() for name in names), strict=True))
+
+
+def _union(entries, *, sort, every):
+    """All places, each once."""
+    union = list(dict.fromkeys(entry for part in entries for entry in part))
+    numbers = not any(isinstance(value, str) for entry in union for value in entry)
+    if sort or (numbers and all(part == sorted(part) for part in entries)):
+        union.sort()
+    if every is not None:
+        union = [entry for entry in union if entry[0] % every == 0 or entry == union[-1]]
+    return union
+
+
+def _array(name, pieces, lookups):
+    """An array over all places that reads from the parts."""
+    from xarray.backends import BackendArray
+    from xarray.core import indexing
+
+    first = pieces[0]
+    for piece in pieces:
+        others = {d: n for d, n in piece.sizes.items() if d not in lookups[0]}
+        fits = piece.dims == first.dims and piece.dtype == first.dtype
+        if not fits or any(first.sizes[d] != n for d, n in others.items()):
+            raise StoreError(
+                f"{name} is {piece.dtype} of {dict(piece.sizes)} in one part and {first.dtype} of "
+                f"{dict(first.sizes)} in another; parts of one store have equal arrays"
+            )
+    fill = first.encoding.get("fill_value")
+    if fill is None:
+        fill = np.nan if first.dtype.kind == "f" else 0
+
+    class Joined(BackendArray):
+        """Places and the parts that have them."""
+
+        shape = tuple(len(lookups[0][d]) if d in lookups[0] else n for d, n in first.sizes.items())
+        dtype = first.dtype
+
+        def __getitem__(self, key):
+            support = indexing.IndexingSupport.OUTER
+            return indexing.explicit_indexing_adapter(key, self.shape, support, self.read)
+
+        def read(self, key):
+            wanted = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
+            found = np.full([np.size(w) for w in wanted], fill, self.dtype)
+            for piece, lookup in zip(pieces, lookups, strict=True):
+                inside = [
+                    lookup[d][w] if d in lookup else w
+                    for d, w in zip(piece.dims, map(np.atleast_1d, wanted), strict=True)
+                ]
+                at = [np.nonzero(i >= 0)[0] for i in inside]
+                if all(len(a) for a in at):
+                    chosen = {d: i[a] for d, i, a in zip(piece.dims, inside, at, strict=True)}
+                    found[np.ix_(*at)] = piece.isel(chosen).values
+            return found.reshape([np.size(w) for w in wanted if np.ndim(w)])
+
+    return Joined()

@@ -1,0 +1,95 @@
+"""From a step of a stored run into other descents: other settings, another order, a push.
+
+    up to step t: the run, again, to the bit;   from t on: each branch with values of its own
+
+>>> import tempfile, optax
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes, sweep
+>>> with tempfile.TemporaryDirectory() as folder:
+...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s", width=2)
+...     pushed = axes(branch_step=[0, 10], perturbation=[0.0, 1.0], perturbation_seed=range(4))
+...     found = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
+>>> found.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
+4
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gdjax.problems.problem import Problem
+from gdjax.sweeps.axes import Axes, AxisValue, position
+from gdjax.sweeps.provenance import identity_of, specification_of
+from gdjax.sweeps.replay import part_with
+from gdjax.sweeps.specification import Request, Specification, check_keywords
+from gdjax.sweeps.sweep import planned
+
+
+def branch(
+    store: str | Path,
+    at: Mapping[str, AxisValue],
+    axes: Axes,
+    steps: int | None = None,
+    *,
+    problem: Problem | None = None,
+    optimizer: Callable | None = None,
+    **settings: Any,
+) -> Any:
+    """Descents that leave a run of a stored sweep at some of its steps.
+
+        w'_t = w_t + d,   |d| = perturbation
+
+    The run is taken again up to there, which costs as many steps of one slab, and whatever the next
+    step needs comes with it: the optimiser's memory, the place in the order of mini-batches. With
+    the program and the width of the sweep, a branch with the run's own settings that is not pushed
+    has the run's own bits.
+
+    Args:
+        store: folder of the sweep's store; nothing is written there.
+        at: which run: values by axis; the nearest run of the grid is taken.
+        axes: the branches. `branch_step` (at which steps they leave the run, a program for each),
+            `perturbation` (how far they are pushed, a length) and `perturbation_seed` (which way);
+            axes of the sweep and other settings that branches have instead of the run's.
+        steps: at which step branches end, counted from the run's start; None takes the run's.
+        problem: the sweep's, where it was the user's own.
+        optimizer: the sweep's, where it is none that a record may name.
+        settings: keywords of `sweep` that branches have instead of the sweep's: `perturb`
+            ("direction" or "one_weight"), a `store` for the branches, `record_every`, `measures`,
+            `snapshot_every` and the like.
+
+    Returns:
+        An `xarray.Dataset` over `axes`, the run's own values as dimensions of length 1, and `step`;
+        before a branch leaves the run it has no records (NaN).
+
+    Raises:
+        InputError: axes or settings that cannot work; a branch whose settings change what a run
+            carries from step to step.
+        StoreError: no store, a run that is not there, or as for `replay`.
+    """
+    check_keywords(settings)
+    stored = part_with(store, at)
+    said = identity_of(stored.attributes, stored.path)
+    what = specification_of(said, stored.path, problem, optimizer)
+    index = position(what.axes, at)
+    trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
+    arguments: dict[str, Any] = {f.name: getattr(what, f.name) for f in fields(Specification)}
+    arguments |= {"axes": axes, "steps": steps or what.steps, "trunk": trunk, "first": 0}
+    if "devices" not in settings:
+        arguments["devices"] = tuple(jax.local_devices())[: said["slab"]["devices"]]
+    run = planned(Request(**{**arguments, "width": said["slab"]["width"], **settings}))
+    found = run()
+    here = found.attrs["identity"]
+    if (here["program_hash"], here["slab"]) != (said["program_hash"], said["slab"]):
+        warnings.warn(
+            "branch: up to its step the run was taken by another program than the stored one, so "
+            "that it may differ from it from the last bit on; vary nothing but axes of the sweep "
+            "and pushes to have it to the bit",
+            stacklevel=2,
+        )
+    return found

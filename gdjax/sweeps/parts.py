@@ -1,0 +1,269 @@
+"""A sweep of several parts, each a sweep of one program: static axes, and stores that grow.
+
+    store = a sweep, parts/1, parts/2, ...;   its runs = those of all parts, its steps likewise
+
+A part is a sweep in a store of its own, which nothing changes any more once it is finished. What is
+asked for is cut into parts: one for each value of a static axis, and in a store that has some of it
+already, boxes of the grid that cover the rest and continuations of what ended too early.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax import slabs
+from gdjax.errors import InputError, StoreError
+from gdjax.stores.joining import of_parts, part_path, part_paths
+from gdjax.stores.reading import Stored, local
+from gdjax.sweeps import computing, provenance, sizing
+from gdjax.sweeps.arrays import named_leaves
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.collected import as_numbers
+from gdjax.sweeps.drafting import draft, fit
+from gdjax.sweeps.specification import Request, Specification
+
+
+def missing(grid: Axes, there: Sequence[Axes]) -> list[Axes]:
+    """Boxes that together have each run of a grid once that none of some smaller grids has.
+
+    Raises:
+        InputError: one of those has something that the grid lacks.
+
+    Examples:
+        >>> from gdjax.sweeps.axes import axes
+        >>> wide = axes(rate=[0.1, 1.0, 2.0], seed=range(4))
+        >>> [box.shape for box in missing(wide, [axes(rate=[0.1, 2.0], seed=range(3))])]
+        [(1, 3), (3, 1)]
+    """
+    wanted = np.ones(grid.shape, bool)
+    for smaller in there:
+        wanted[np.ix_(*places(grid, smaller))] = False
+    boxes = []
+    while wanted.any():
+        corner = np.unravel_index(np.argmax(wanted), wanted.shape)
+        box = [np.array([i]) for i in corner]
+        for dim in reversed(range(wanted.ndim)):
+            line = [*box[:dim], np.arange(wanted.shape[dim]), *box[dim + 1 :]]
+            others = tuple(d for d in range(wanted.ndim) if d != dim)
+            box[dim] = np.nonzero(wanted[np.ix_(*line)].all(axis=others))[0]
+        wanted[np.ix_(*box)] = False
+        boxes.append(grid.box(tuple(box)))
+    return boxes
+
+
+def places(grid: Axes, smaller: Axes) -> list[np.ndarray]:
+    """Where the values of a smaller grid stand in a grid, for each dimension.
+
+    Raises:
+        InputError: they are not all there.
+    """
+    if list(grid.dimensions) != list(smaller.dimensions):
+        raise InputError(
+            f"axes: {', '.join(grid.dimensions)} are asked for, and the store has "
+            f"{', '.join(smaller.dimensions)}; a store grows along the axes that it has"
+        )
+    found = []
+    for dim, along in grid.dimensions.items():
+        at = {values: i for i, values in enumerate(_tuples(along))}
+        there = smaller.dimensions[dim]
+        needed = _tuples(there) if there.keys() == along.keys() else [tuple(there)]
+        lost = [values for values in needed if values not in at]
+        if lost:
+            raise InputError(
+                f"axes: the store has {dim} = {', '.join(map(str, lost[0]))}, which is not asked "
+                f"for; give all values that are there, and new ones"
+            )
+        found.append(np.array([at[values] for values in needed]))
+    return found
+
+
+def wanted(what: Specification, stored: Sequence[Mapping[str, Any]]) -> list[Specification]:
+    """The parts that a grown store consists of: those that are there, then what they lack.
+
+    Args:
+        what: the whole sweep.
+        stored: identities of the parts that are there.
+
+    Raises:
+        InputError: the store has runs or steps that are not asked for.
+    """
+    parts, ends = [], {}
+    for number, said in enumerate(stored):
+        grid = provenance.axes_of(said, "the store")
+        places(what.axes, grid)
+        kept = {name: said[name] for name in ("steps", "first", "continuable")}
+        if kept["steps"] > what.steps:
+            raise InputError(
+                f"steps = {what.steps}, and the store has runs of {kept['steps']}; give at least "
+                f"as many"
+            )
+        parts.append(dataclasses.replace(what, axes=grid, **kept))
+        ends[str(said["axes"])] = number  # a continuation comes after what it continues
+    covered = [part.axes for part in parts if part.first == 0]
+    for box in missing(what.axes, covered):
+        parts += dataclasses.replace(what, axes=box).parts
+    for number in ends.values():
+        early = parts[number]
+        if early.steps < what.steps:
+            parts.append(dataclasses.replace(what, axes=early.axes, first=early.steps))
+    return parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """What the runs of a finished part were left with, by their places in its grid."""
+
+    path: Path
+
+    def __call__(self, like: PyTree, positions: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        """Carries of some runs, as leaves.
+
+        Args:
+            like: shapes of one run's carry.
+            positions: of the runs, one array a dimension.
+
+        Raises:
+            StoreError: the part has not been finished, or has kept nothing of the kind.
+        """
+        import xarray as xr
+
+        with Stored(self.path).dataset() as dataset:
+            grid = dataset["finished"].dims
+            at = {d: xr.DataArray(i, dims="run") for d, i in zip(grid, positions, strict=True)}
+            if not dataset["finished"].isel(at).values.all():
+                raise StoreError(f"{self.path}: a run is not finished; go on with its sweep first")
+            kept = {name: dataset[name].isel(at).values for name in named_leaves("carry", like)}
+        leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), like))
+        return [a.astype(leaf.dtype) for a, leaf in zip(kept.values(), leaves, strict=True)]
+
+
+def planned(asked: Request, devices: tuple[jax.Device, ...]) -> Callable[[], Any]:
+    """A sweep in a store that has been checked and only has to be run.
+
+    Raises:
+        InputError, StoreError: as for `sweep`.
+    """
+    assert asked.store is not None
+    stored = identities(asked.store)
+    what = asked.specification
+    parts = wanted(what, stored) if asked.extend and stored else list(what.parts)
+    run = prepared(asked, parts, stored, devices)
+    return lambda: arranged(run(), what.axes)
+
+
+def identities(store: str | Path) -> list[dict[str, Any]]:
+    """What the parts of a store say that they are, in order; none where there is no store."""
+    paths = part_paths(local(store))
+    return [provenance.identity_of(Stored(path).attributes, path) for path in paths]
+
+
+def prepared(
+    asked: Request,
+    parts: Sequence[Specification],
+    stored: Sequence[Mapping[str, Any]],
+    devices: tuple[jax.Device, ...],
+) -> Callable[[], Any]:
+    """Parts of a store that have been checked and only have to be run.
+
+    Args:
+        asked: where and on what.
+        parts: those that are there, then new ones.
+        stored: identities of those that are there.
+        devices: what they are computed on.
+
+    Raises:
+        InputError, StoreError: as for `sweep`.
+    """
+    assert asked.store is not None
+    slabs_of = [said["slab"] for said in stored]
+    works = []
+    for number, part in enumerate(parts):
+        slab = slabs_of[min(number, len(stored) - 1)] if stored else None
+        work = dataclasses.replace(
+            _fitted(asked, part, devices, slab), ends=_ends(asked.store, part, parts[:number])
+        )
+        if number >= len(stored) and asked.client is None:
+            sizing.check_disk(Path(asked.store), work.layout())
+        works.append(work)
+    return partial(_run, asked, works, slabs_of)
+
+
+def _ends(store, part, before):
+    """Where a continuation finds what it begins with; None where it begins at the start."""
+    if part.first == 0:
+        return None
+    for number in reversed(range(len(before))):
+        early = before[number]
+        if early.continuable and early.steps == part.first and _equal(early.axes, part.axes):
+            return Ends(part_path(local(store), number))
+    steps = part.first * part.axes.runs
+    warnings.warn(
+        f"{store}: its runs have not kept what more steps need (continuable=True), so that they "
+        f"are run again from their start: {steps:,} run-steps more",
+        stacklevel=5,
+    )
+    return None
+
+
+def _equal(grid: Axes, other: Axes) -> bool:
+    return [*map(_tuples, grid.dimensions.values())] == [*map(_tuples, other.dimensions.values())]
+
+
+def _fitted(asked, part, devices, slab):
+    """A part as wide as it was or as asked; its slab stays open where a cluster computes it."""
+    work = draft(part, devices)
+    if asked.client is not None:
+        return work
+    width = asked.width
+    if slab is not None:
+        if len(devices) < slab["devices"]:
+            raise InputError(
+                f"{asked.store}: was computed on {slab['devices']} devices, and here are "
+                f"{len(devices)}; on a CPU set jax_num_cpu_devices before JAX is used"
+            )
+        work = dataclasses.replace(work, slab=slabs.Slab(1, devices[: slab["devices"]]))
+        width = slab["width"] if width is None else width
+    return fit(work, width)
+
+
+def _run(asked, works, slabs_of):
+    """Compute what each part lacks; returns the Dataset of all."""
+    paths = [part_path(local(asked.store), number) for number in range(len(works))]
+    if len(works) > 1 and asked.client is None:
+        # All parts are there before any is computed, so that a store that was left says what it
+        # was to be.
+        for work, path in zip(works, paths, strict=True):
+            computing.begin(work, path)
+    for number, path in enumerate(paths):
+        work, works[number] = works[number], None  # its data leave the devices after it
+        if asked.client is None:
+            computing.in_store(work, path)
+        else:
+            from gdjax.sweeps import cluster
+
+            slab = slabs_of[min(number, len(slabs_of) - 1)] if slabs_of else None
+            cluster.run(work, path, asked.client, width=asked.width, stored=slab)
+    return of_parts([Stored(path).dataset() for path in paths])
+
+
+def arranged(dataset: Any, grid: Axes) -> Any:
+    """A Dataset with its runs in the order of a grid's values."""
+    order = {}
+    for dim, along in grid.dimensions.items():
+        here = {axis: dataset.coords[axis].values for axis in along}
+        at = {values: i for i, values in enumerate(_tuples(here))}
+        order[dim] = np.array([at[values] for values in _tuples(along)])
+    if all(np.array_equal(places, np.arange(len(places))) for places in order.values()):
+        return dataset
+    return dataset.isel(order)
+
+
+def _tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
+    return list(zip(*(along[axis].tolist() for axis in sorted(along)), strict=True))

@@ -1,0 +1,71 @@
+"""A sweep as a table: one row a run, its settings and its scalars as columns.
+
+    row = axes | cost, measures at a record | outcome, diverged_at
+
+>>> import optax
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes, sweep
+>>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 1.0], seed=range(2)), 5)
+>>> table(runs)[["learning_rate", "seed", "step", "outcome"]].values.tolist()[1:3]
+[[0.1, 1, 5, 'descending'], [1.0, 0, 5, 'descending']]
+"""
+
+from typing import Any
+
+from gdjax.errors import InputError
+
+SHAPE = ("outcome", "step")  # what every sweep's Dataset has
+
+
+def table(runs: Any, record: int | None = -1) -> Any:
+    """The scalars of a sweep as a DataFrame; parameters and other arrays are left out.
+
+    Args:
+        runs: what `sweep`, `compare` or `open_dataset` returned.
+        record: which one of the recorded steps a row shows, counted from the end if negative; None
+            gives a row for each of them.
+
+    Returns:
+        A `pandas.DataFrame`: a row for each run, or each run and step; columns are the axes, for
+        `compare` the `problem` first, then what is a number of a run or of a record. `outcome` is a
+        word, missing where a run is not finished.
+
+    Raises:
+        InputError: something else than a sweep, or no such record.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 0.2]), 10)
+        >>> table(runs).shape, table(runs, record=None).shape
+        ((2, 6), (22, 6))
+    """
+    import pandas as pd
+    import xarray as xr
+
+    if isinstance(runs, xr.DataTree):
+        frames = {name: table(branch.to_dataset(), record) for name, branch in runs.items()}
+        named = pd.concat(frames, names=["problem", None]).reset_index(level=0)
+        return named.reset_index(drop=True)
+    if not isinstance(runs, xr.Dataset) or not all(name in runs for name in SHAPE):
+        raise InputError(
+            f"runs = {type(runs).__name__}, expected what gd.sweep, gd.compare or gd.open_dataset "
+            f"returned"
+        )
+    count = runs.sizes["step"]
+    if record is not None and not -count <= record < count:
+        raise InputError(f"record = {record}, expected {-count} to {count - 1}, or None for all")
+    grid = runs["outcome"].dims
+    scalars = [n for n, v in runs.data_vars.items() if set(v.dims) <= {*grid, "step"}]
+    picked = runs[scalars].drop_vars(("finished", "snapshot_step"), errors="ignore")
+    if record is not None:
+        picked = picked.isel(step=record)
+    meanings = runs["outcome"].attrs["flag_meanings"].split()
+    frame = picked.to_dataframe(dim_order=[*grid, *(["step"] if record is None else [])])
+    frame = frame.reset_index()
+    frame["outcome"] = pd.Categorical.from_codes(
+        frame["outcome"].to_numpy().clip(min=-1), categories=meanings
+    )
+    axes = [c for c in frame if c in picked.coords and c != "step"]
+    rest = [c for c in frame if c not in axes and c != "step"]
+    return frame[[*axes, "step", *rest]]

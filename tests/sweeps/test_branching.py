@@ -1,0 +1,146 @@
+"""A branch is the run up to its step, to the bit, and something else from there on."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.errors import InputError, StoreError
+from gdjax.sweeps.branching import direction, one_weight
+
+OPTIMIZER = partial(optax.sgd, momentum=0.5)
+GIVEN = {"optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
+LINE = gd.Problem(
+    init=lambda key: {"a": jax.random.normal(key, (2,)), "b": jnp.zeros(())},
+    cost=lambda w, batch: jnp.mean((batch @ w["a"] + w["b"] - 1) ** 2),
+    data=jnp.arange(8.0).reshape(4, 2) / 10,
+)
+AT = {"learning_rate": 0.4, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("branching") / "s.zarr"
+    grid = gd.axes(learning_rate=[0.1, 0.4], seed=[0, 1])
+    gd.sweep(LINE, grid, 12, store=path, snapshot_every=3, **GIVEN)
+    return path
+
+
+@pytest.fixture(scope="module")
+def branches(store, tmp_path_factory):
+    path = tmp_path_factory.mktemp("branches") / "b.zarr"
+    grid = gd.axes(branch_step=[0, 6, 7, 12], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
+    given = {"problem": LINE, "optimizer": OPTIMIZER}
+    return path, gd.branch(store, AT, grid, store=path, **given)
+
+
+def test_a_branch_that_is_not_pushed_is_the_run_to_the_bit(store, branches):
+    with gd.open_dataset(store) as dataset:
+        own = dataset.sel(AT).load()
+    found = branches[1].isel(learning_rate=0, seed=0)
+    for step in found.branch_step.values:
+        for seed in (0, 1):
+            branch = found.sel(branch_step=step, perturbation=0, perturbation_seed=seed)
+            late = branch.step >= step
+            for name in ("cost", "batch_cost", "gradient_norm"):
+                assert same_bits(branch[name][late], own[name][late.values])
+                assert np.isnan(branch[name][~late]).all()
+            for name in ("params.a", "params.b", "outcome"):
+                assert same_bits(branch[name], own[name])
+
+
+def test_a_push_has_the_length_that_was_asked_for(branches):
+    last = branches[1].sel(branch_step=12).isel(learning_rate=0, seed=0)
+    away = last - last.sel(perturbation=0)
+    squares = (away["params.a"] ** 2).sum("a[0]") + away["params.b"] ** 2
+    np.testing.assert_allclose(np.sqrt(squares), [[0, 0], [0.5, 0.5]], rtol=1e-5)
+    ways = away["params.a"].sel(perturbation=0.5)
+    assert np.abs(ways[0] - ways[1]).max() > 0.01
+
+
+def test_branches_go_other_ways_and_can_be_run_again(branches):
+    path, found = branches
+    assert len(np.unique(found.cost.sel(perturbation=0.5).values[..., -1])) == 8
+    where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
+    assert gd.replay(path, where, problem=LINE, optimizer=OPTIMIZER).equal
+    assert same_bits(gd.resume(path, problem=LINE, optimizer=OPTIMIZER).cost, found.cost)
+
+
+def test_a_branch_takes_other_settings_and_another_order(store):
+    grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
+    given = {"problem": LINE, "optimizer": OPTIMIZER}
+    found = gd.branch(store, AT, grid, steps=15, **given)
+    assert same_bits(found.cost.sel(step=6)[0], found.cost.sel(step=6)[1])
+    assert found.step.values.tolist() == [6, 9, 12, 15]
+    own = gd.open_dataset(store).cost.sel(AT)
+    assert same_bits(
+        found.cost.sel(learning_rate=0.4, step=[6, 9, 12])[0, 0], own.sel(step=[6, 9, 12])
+    )
+    assert found.cost.sel(learning_rate=0.1, step=9) != own.sel(step=9)
+    with pytest.warns(UserWarning, match="another program"):
+        orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **given)
+    costs = orders.cost.isel(branch_step=0, learning_rate=0, seed=0).transpose("data_seed", "step")
+    np.testing.assert_allclose(costs[0], own.sel(step=costs.step), rtol=1e-4)
+    assert abs(costs[1, -1] - costs[0, -1]) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"branch_step": [13]}, r"branch_step = \[13\], expected steps of the trunk"),
+        ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to steps = 12, as axes"),
+        ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a length"),
+        ({"branch_step": [1], "seed": [1, 2]}, "for several pushes take perturbation_seed"),
+    ],
+)
+def test_branches_that_cannot_be_are_refused(store, axes, message):
+    with pytest.raises(InputError, match=message):
+        gd.branch(store, AT, gd.axes(**axes), problem=LINE, optimizer=OPTIMIZER)
+
+
+def test_branches_leave_a_run(store, tmp_path):
+    with pytest.raises(InputError, match="is an axis of branches; say of which run"):
+        gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
+    with pytest.raises(StoreError, match="user's own problem"):
+        gd.branch(store, AT, gd.axes(branch_step=[1]))
+    with pytest.raises(StoreError, match="there is no store here"):
+        gd.branch(tmp_path, AT, gd.axes(branch_step=[1]), problem=LINE)
+    with pytest.raises(InputError, match="perturb = 'sideways'"):
+        gd.branch(
+            store,
+            AT,
+            gd.axes(branch_step=[1]),
+            problem=LINE,
+            optimizer=OPTIMIZER,
+            perturb="sideways",
+        )
+
+
+def difference(a, b):
+    away = jax.tree.map(np.subtract, a, b)
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(away)])
+
+
+def test_one_weight_moves_one_weight_and_a_direction_all():
+    w = {"a": jnp.full((3,), -0.0), "b": jnp.ones((2, 2))}
+    chosen = []
+    for seed in range(20):
+        key = jax.random.key(seed)
+        flat = difference(one_weight(key, w, 0.5), w)
+        assert sorted(np.abs(flat)) == [0] * 6 + [0.5]
+        chosen.append(int(np.argmax(np.abs(flat))))
+        still = direction(key, w, 0.0)
+        assert all(same_bits(a, b) for a, b in zip(*map(jax.tree.leaves, (still, w)), strict=True))
+        flat = np.concatenate(
+            [
+                np.ravel(a - b)
+                for a, b in zip(*map(jax.tree.leaves, (direction(key, w, 2.0), w)), strict=True)
+            ]
+        )
+        np.testing.assert_allclose(np.linalg.norm(flat), 2.0, rtol=1e-5)
+    assert len(set(chosen)) > 4

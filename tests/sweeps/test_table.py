@@ -1,0 +1,72 @@
+"""A sweep as a table has a row for each run, and nothing that is no scalar."""
+
+import numpy as np
+import pytest
+from small_problems import network
+
+import gdjax as gd
+from gdjax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def runs():
+    pair = gd.together(learning_rate=[0.1, 1.0], scale=[1.0, 30.0])
+    return gd.sweep(
+        network(watched=True),
+        gd.axes(pair=pair, seed=[3, 5]),
+        6,
+        record_every=3,
+        bound=1e3,
+        width=1,
+    )
+
+
+def test_a_row_is_a_run_at_its_last_record(runs):
+    frame = gd.table(runs)
+    assert len(frame) == 4
+    assert list(frame)[:5] == ["pair", "seed", "learning_rate", "scale", "step"]
+    assert not any("params" in column for column in frame)
+    for index, row in frame.iterrows():
+        there = runs.isel(pair=index // 2, seed=index % 2)
+        assert (row.learning_rate, row.scale, row.seed, row.step) == (
+            there.learning_rate,
+            there.scale,
+            there.seed,
+            6,
+        )
+        for name in ("cost", "gradient_norm", "largest_weight"):
+            np.testing.assert_array_equal(row[name], there[name].values[-1])
+    assert frame.outcome.tolist() == ["descending"] * 2 + ["diverged"] * 2
+    assert (frame.diverged_at >= 0).tolist() == [False, False, True, True]
+
+
+def test_a_row_may_be_a_record(runs):
+    frame = gd.table(runs, record=None)
+    assert frame.step.tolist() == [0, 3, 6] * 4
+    np.testing.assert_array_equal(frame.cost, runs.cost.values.ravel())
+    np.testing.assert_array_equal(gd.table(runs, record=1).cost, runs.cost.values[..., 1].ravel())
+
+
+def test_runs_that_are_not_finished_have_no_outcome(runs):
+    begun = runs.assign(
+        outcome=runs.outcome.where(runs.seed != 5, -1).assign_attrs(runs.outcome.attrs)
+    )
+    assert gd.table(begun).outcome.isna().tolist() == [False, True] * 2
+
+
+def test_compared_problems_are_one_table():
+    bowls = {name: gd.problems.bowl([1.0, top]) for name, top in (("round", 1.0), ("long", 9.0))}
+    tree = gd.compare(bowls, gd.axes(learning_rate=[0.1, 0.2]), 2)
+    frame = gd.table(tree)
+    assert frame.problem.tolist() == ["round", "round", "long", "long"]
+    assert frame.learning_rate.tolist() == [0.1, 0.2] * 2
+
+
+def test_what_is_no_sweep_is_refused(runs):
+    for given, message in (
+        ((runs.cost,), "runs = DataArray"),
+        ((runs[["cost"]],), "runs = Dataset"),
+        ((runs, 3), "record = 3, expected -3 to 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            gd.table(*given)
