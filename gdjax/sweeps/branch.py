@@ -32,7 +32,7 @@ from gdjax.sweeps.sweep import planned
 
 
 def branch(
-    store: str | Path,
+    stored: str | Path,
     at: Mapping[str, AxisValue],
     axes: Axes,
     steps: int | None = None,
@@ -51,7 +51,7 @@ def branch(
     has the run's own bits.
 
     Args:
-        store: folder of the sweep's store; nothing is written there.
+        stored: folder of the sweep's store; nothing is written there.
         at: which run: values by axis; the nearest run of the grid is taken.
         axes: the branches. `branch_step` (at which steps they leave the run, a program for each),
             `perturbation` (how far they are pushed, a length) and `perturbation_seed` (which way);
@@ -73,9 +73,9 @@ def branch(
         StoreError: no store, a run that is not there, or as for `replay`.
     """
     check_keywords(settings)
-    stored = part_with(store, at)
-    said = identity_of(stored.attributes, stored.path)
-    what = specification_of(said, stored.path, problem, optimizer)
+    part = part_with(stored, at)
+    said = identity_of(part.attributes, part.path)
+    what = specification_of(said, part.path, problem, optimizer)
     index = position(what.axes, at)
     trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
     arguments: dict[str, Any] = {f.name: getattr(what, f.name) for f in fields(Specification)}

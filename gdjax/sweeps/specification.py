@@ -163,7 +163,7 @@ class Specification:
             if own:
                 raise InputError(
                     f"axes: {min(own)} is an axis of branches; say of which run: trunk={{...}}, or "
-                    f"gd.branch(store, at, ...)"
+                    f"gd.branch(stored, at, ...)"
                 )
             return
         if not isinstance(self.trunk, Mapping):
