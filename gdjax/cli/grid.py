@@ -18,6 +18,7 @@ from gdjax.errors import InputError
 
 MOST = 10_000_000  # values of an axis
 GRAMMAR = "1  |  0.5,1,2  |  0:8  |  0:1:5  |  0.1:30:12:log"
+TRUTH = {"false": 0, "true": 1}
 
 
 class TooMany(Exception):
@@ -46,6 +47,28 @@ def parse(text: str, flag: str) -> list[int] | list[float]:
     if not values or not all(math.isfinite(value) for value in values):
         raise InputError(f"{flag} {text!r}: expected one of  {GRAMMAR}")
     return values
+
+
+def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | list[str]:
+    """The numbers, truth values or names that a text stands for.
+
+    Args:
+        text: in the grammar above, or true and false, or names, with commas between them.
+        flag: as for `parse`.
+
+    Raises:
+        InputError: as for `parse`.
+
+    Examples:
+        >>> parse_any("false,true", "--axes nesterov"), parse_any("tanh,relu", "--axes activation")
+        ([False, True], ['tanh', 'relu'])
+    """
+    words = [word.strip() for word in text.split(",")]
+    if all(word in TRUTH for word in words):
+        return [bool(TRUTH[word]) for word in words]
+    if all(word.isidentifier() and word not in ("nan", "inf") for word in words):
+        return words
+    return parse(text, flag)
 
 
 def _values(text):

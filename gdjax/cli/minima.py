@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gdjax import interrupts
+from gdjax.cli import problem_file
+from gdjax.cli.problem_file import Given
 from gdjax.cli.store import exists, parse_at
 from gdjax.errors import InputError
 
@@ -36,6 +38,8 @@ class Minima:
     """Zarr store of a sweep, whose ends are looked at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Only the runs of the store nearest to these, such as learning_rate=0.5."""
+    problem: Given = None
+    """The problem of the store's sweep, where it was a user's."""
     skip_damaged: bool = False
     """Leave out runs of the store that are damaged, instead of saying which and ending."""
     function: (
@@ -92,6 +96,7 @@ class Minima:
             found = census_of(
                 store,
                 parse_at(self.at),
+                problem=problem_file.load(self.problem),
                 skip_damaged=self.skip_damaged,
                 tolerance=self.tolerance,
                 steps=self.polishing,
@@ -106,6 +111,9 @@ class Minima:
             raise InputError(f"{' and '.join(given)}: expected one of them")
         if self.at and self.store is None:
             raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a part of")
+        problem_file.check(self.problem)
+        if self.problem is not None and self.store is None:
+            raise InputError(f"--problem {self.problem}: needs --store, a sweep of it")
         if self.skip_damaged and self.store is None:
             raise InputError("--skip-damaged: needs --store, which may be damaged")
         if self.store is not None:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from gdjax.cli.store import exists, parse_at
+from gdjax.cli import problem_file
+from gdjax.cli.problem_file import Given
+from gdjax.cli.store import exists, parse_at, told
 from gdjax.errors import InputError
 
 SNAPSHOTS = 50  # kept of a network that is trained on the spot
@@ -45,6 +47,8 @@ class Origin:
     """Zarr store of a sweep, with --at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Which run of the store: its axes, such as learning_rate=0.5 seed=3."""
+    problem: Given = None
+    """The problem of the store's sweep, where it was a user's."""
     skip_damaged: bool = False
     """Read the store though other runs of it are damaged."""
     params: Path | None = None
@@ -66,6 +70,9 @@ class Origin:
         Raises:
             InputError: two origins, a path that is not there, numbers that cannot work.
         """
+        problem_file.check(self.problem)
+        if self.problem is not None and self.store is None:
+            raise InputError(f"--problem {self.problem}: needs --store, a sweep of it")
         if self.store is not None and self.params is not None:
             raise InputError("--store and --params: expected one of them")
         if self.at and self.store is None:
@@ -95,7 +102,8 @@ class Origin:
             InputError, DataError, StoreError: what was asked for cannot be had.
         """
         if self.store is not None:
-            return _of_store(self.store, parse_at(self.at), self.skip_damaged)
+            own = problem_file.load(self.problem)
+            return _of_store(self.store, parse_at(self.at), own, self.skip_damaged)
         if self.params is not None:
             return _of_file(self.params)
         return self._trained()
@@ -137,11 +145,11 @@ class Origin:
         )
 
 
-def _of_store(store, at, skip_damaged):
+def _of_store(store, at, problem, skip_damaged):
     from gdjax.sweeps import run_of
 
-    run = run_of(store, at, skip_damaged=skip_damaged)
-    axes = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in run.at.items())
+    run = run_of(store, at, problem, skip_damaged=skip_damaged)
+    axes = ", ".join(f"{name.replace('_', ' ')} {told(value)}" for name, value in run.at.items())
     plain = run.optimizer["name"] == "optax.sgd"
     return Point(
         run.problem,

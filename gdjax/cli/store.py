@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from gdjax import interrupts
+from gdjax.cli import problem_file
+from gdjax.cli.grid import TRUTH
+from gdjax.cli.problem_file import Given
 from gdjax.errors import InputError
 
 StorePath = Annotated[Path, tyro.conf.Positional]
@@ -18,20 +21,23 @@ class Resume:
 
     store: StorePath
     """Zarr store of a sweep."""
+    problem: Given = None
+    """The sweep's own problem, where it was a user's."""
     out: Path | None = None
     """Folder for summary and pictures; by default the one that the store is in."""
 
     def run(self) -> None:
         """Compute what is missing, then print the table and write summary and pictures."""
         exists(self.store)
+        problem_file.check(self.problem)
         from gdjax.cli import process
 
         process.own()
         from gdjax.cli import results
         from gdjax.sweeps import resume
 
-        with interrupts.resumable(f"gdjax resume {self.store}"):
-            runs = resume(self.store)
+        with interrupts.resumable(resumption(self.store, self.problem)):
+            runs = resume(self.store, problem=problem_file.load(self.problem))
         folder = results.folder("resume", self, self.out or self.store.resolve().parent)
         from gdjax.cli import report  # imports matplotlib: the first block need not wait
 
@@ -51,18 +57,22 @@ class Replay:
     """Which run: its axes, such as learning_rate=0.5 seed=3; the nearest grid value is taken."""
     skip_damaged: bool = False
     """Replay though other runs of the store are damaged."""
+    problem: Given = None
+    """The sweep's own problem, where it was a user's."""
 
     def run(self) -> None:
         """Replay, and print how it compares."""
         exists(self.store)
+        problem_file.check(self.problem)
         at = parse_at(self.at)
         from gdjax.cli import process
 
         process.own()
         from gdjax.sweeps import replay
 
-        found = replay(self.store, at, skip_damaged=self.skip_damaged)
-        run = " ".join(f"{axis}={value:.8g}" for axis, value in found.at.items())
+        own = problem_file.load(self.problem)
+        found = replay(self.store, at, problem=own, skip_damaged=self.skip_damaged)
+        run = " ".join(f"{axis}={told(value)}" for axis, value in found.at.items())
         if found.equal:
             print(f"{run}: equal to the last bit")
             return
@@ -73,8 +83,18 @@ class Replay:
         raise SystemExit(1)
 
 
-def parse_at(texts: tuple[str, ...]) -> dict[str, float]:
-    """Axis values from texts like `seed=3`.
+def told(value: Any) -> str:
+    """A value of an axis as text."""
+    return f"{value:.8g}" if isinstance(value, int | float) else str(value)
+
+
+def resumption(store: Path, problem: str | None) -> str:
+    """The command that goes on with a store's sweep."""
+    return f"gdjax resume {store}" + ("" if problem is None else f" --problem {problem}")
+
+
+def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
+    """Axis values from texts like `seed=3` or `activation=tanh`.
 
     Raises:
         InputError: a text of another form.
@@ -83,15 +103,15 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float]:
         >>> parse_at(("learning_rate=0.5", "seed=3"))
         {'learning_rate': 0.5, 'seed': 3.0}
     """
-    at = {}
+    at: dict[str, float | str] = {}
     for text in texts:
         axis, equals, value = text.partition("=")
-        try:
-            at[axis] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals or not axis:
+        if not equals or not axis or len(value.split()) != 1:
             raise InputError(f"--at {text}: expected AXIS=VALUE, such as seed=3")
+        try:
+            at[axis] = float(TRUTH.get(value, value))
+        except ValueError:
+            at[axis] = value
     return at
 
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from gdjax import interrupts
-from gdjax.cli.grid import GRAMMAR, parse
+from gdjax.cli import problem_file
+from gdjax.cli.grid import GRAMMAR, parse, parse_any
+from gdjax.cli.problem_file import Given
+from gdjax.cli.store import resumption
 from gdjax.errors import InputError
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
@@ -29,7 +32,9 @@ class Sweep:
     init_scale: Values | None = None
     """Scales of the starting weights."""
     axes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUES")] = ()
-    """Further axes, such as temperature=1,0.5 or momentum=0,0.9."""
+    """Further axes, such as temperature=1,0.5, nesterov=false,true or batch_size=16,64."""
+    problem: Given = None
+    """A problem of your own, instead of the digit network of the next four settings."""
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
     widths: tuple[int, ...] = (16, 16)
@@ -59,6 +64,7 @@ class Sweep:
 
     def run(self) -> None:
         """Sweep, then print the table and write summary and pictures."""
+        problem_file.check(self.problem)
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
@@ -79,17 +85,20 @@ class Sweep:
         from gdjax.problems import digits
         from gdjax.sweeps import axes, sweep
 
-        problem = digits(
+        problem = problem_file.load(self.problem) or digits(
             self.data,
             widths=self.widths,
             activation=self.activation,
             initializer=self.initializer,
         )
-        batch_size = None if self.batch_size == "full" else self.batch_size
+        whole = self.batch_size == "full" or not problem.samples
+        batch_size = None if whole else min(self.batch_size, problem.samples)
         epoch = steps_for(1, problem.samples, batch_size)
+        if "batch_size" in named:
+            batch_size = None
         folder = results.folder("sweep", self, self.out)
         store = self.store or folder / "runs.zarr"
-        with interrupts.resumable(f"gdjax resume {store}"):
+        with interrupts.resumable(resumption(store, self.problem)):
             runs = sweep(
                 problem,
                 axes(**named),
@@ -112,7 +121,7 @@ class Sweep:
             "data_seed": self.data_seed,
             "init_scale": self.init_scale,
         }
-        named = {
+        named: dict[str, Any] = {
             name: parse(text, "--" + name.replace("_", "-"))
             for name, text in given.items()
             if text is not None
@@ -123,5 +132,5 @@ class Sweep:
                 raise InputError(
                     f"--axes {entry}: expected NAME=VALUES with a new name and values {GRAMMAR}"
                 )
-            named[name] = parse(text, f"--axes {name}")
+            named[name] = parse_any(text, f"--axes {name}")
         return named

@@ -12,13 +12,14 @@ steps below it can be thrown about by mini-batches. So the rates are tried, too.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Bool, Float
 
 from gdjax.descent.outcome import OUTCOMES
@@ -28,6 +29,7 @@ from gdjax.keys import streams
 from gdjax.problems.problem import Problem, given_to
 from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
+from gdjax.sweeps.keywords import arguments
 from gdjax.sweeps.sweep import sweep
 
 RECORDS = 20  # of the cost along each run
@@ -44,6 +46,7 @@ class Advice:
         learning_rate: the recommended one; None where none of those tried works.
         reason: in words.
         bound_at_start: 2 / sharpness, median over starts; infinite where nothing bends upwards.
+            It is plain gradient descent's, whatever the optimizer.
         bound_along: 2 / the largest sharpness after the start at the recommended rate (at the
             lowest rate if there is none), median over starts; NaN where it is not known.
         learning_rates: those tried, ascending.
@@ -78,11 +81,13 @@ def advise(
     learning_rates: Sequence[float] | Float[np.ndarray, " rates"] | None = None,
     samples: int = 1000,
     root: int = 0,
+    optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
 ) -> Advice:
-    """Recommend a learning rate for plain gradient descent, from curvature and from trying.
+    """Recommend a learning rate, from curvature and from trying.
 
     From a few starts, the problem is descended for a short time at rates from far below to far
-    above 2 / sharpness. Recommended is the rate with the lowest median cost at the end among those
+    above 2 / sharpness, or for another optimizer than plain gradient descent, whose bound that is,
+    from 1e-5 to 10. Recommended is the rate with the lowest median cost at the end among those
     at which every start came down, and none diverged or died. It is the best one for so many
     steps: longer descents may do better with another, and more starts may find one that fails.
 
@@ -91,9 +96,11 @@ def advise(
         steps: of each descent, >= 1.
         batch_size: samples a step; None takes the whole training set.
         seeds: how many starting points, >= 1.
-        learning_rates: to try, > 0; None takes the median bound at the start times 2^-6 to 2^6.
+        learning_rates: to try, > 0; None takes the median bound at the start times 2^-6 to 2^6,
+            for another optimizer 13 rates from 1e-5 to 10.
         samples: at most so many, drawn at random, are used for the sharpness.
         root: seed of the whole study, as for `sweep`.
+        optimizer: factory that takes a `learning_rate`, as for `sweep`.
 
     Returns:
         The advice; `print` it for its reason.
@@ -105,17 +112,25 @@ def advise(
         raise InputError(f"advise: seeds = {seeds!r}, expected a whole number >= 1")
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise InputError(f"advise: steps = {steps!r}, expected a whole number >= 1")
+    keywords = arguments(optimizer)
+    if "learning_rate" not in keywords:
+        raise InputError(
+            f"advise: optimizer = {optimizer!r:.80} takes no learning_rate, expected a factory such "
+            f"as optax.adam"
+        )
+    plain = optimizer is optax.sgd
     record_every = max(1, steps // RECORDS)
     every = max(1, steps // record_every // ESTIMATES)
     measure = sharpness(_of_few(problem, samples, root), every=every, tolerance=TOLERANCE)
     at_start = _at_start(problem, measure, seeds, root)
     bound = _bound(at_start)
-    rates = _rates(learning_rates, bound)
+    rates = _rates(learning_rates, bound if plain else None)
     runs = sweep(
         problem,
         axes(learning_rate=rates, seed=range(seeds)),
         int(steps),
         batch_size=batch_size,
+        optimizer=optimizer,
         record_every=record_every,
         measures={"sharpness": measure},
         root=root,
@@ -142,7 +157,8 @@ def advise(
         cost=middle,
         runs=runs,
     )
-    return dataclasses.replace(found, reason=_reason(found, choice, batch_size))
+    curvature = _curvature(found, choice) if plain else _none_known(optimizer)
+    return dataclasses.replace(found, reason=_reason(found, choice, batch_size, curvature))
 
 
 def _of_few(problem, samples, root):
@@ -186,6 +202,8 @@ def _largest_along(sharpnesses):
 
 
 def _rates(given, bound):
+    if given is None and bound is None:
+        return np.geomspace(1e-5, 10, 2 * DOUBLINGS + 1)
     if given is None:
         # Where nothing bends upwards at the start there is no scale to begin with.
         center = bound if np.isfinite(bound) else 1.0
@@ -198,7 +216,7 @@ def _rates(given, bound):
     return rates
 
 
-def _reason(found: Advice, choice: int | None, batch_size: int | None) -> str:
+def _reason(found: Advice, choice: int | None, batch_size: int | None, curvature: str) -> str:
     """What was found, in words."""
     rates, ends = found.learning_rates, found.runs.cost.values[..., -1]
     starts, steps = ends.shape[1], int(found.runs.step.values[-1])
@@ -208,7 +226,7 @@ def _reason(found: Advice, choice: int | None, batch_size: int | None) -> str:
         return (
             f"None of {tried} works for all of {starts} starts in {steps} steps ({how}): "
             f"{_failures(found, 0)} at the lowest. Try lower ones, or look at the start. "
-            + _curvature(found, None)
+            + curvature
         )
     words = [
         f"Learning rate {rates[choice]:.3g}: of {tried}, the lowest median cost after {steps} "
@@ -223,7 +241,7 @@ def _reason(found: Advice, choice: int | None, batch_size: int | None) -> str:
         words.append("It is the highest one tried: higher ones may be better.")
     if choice == 0:
         words.append("It is the lowest one tried: lower ones may be better.")
-    words.append(_curvature(found, choice))
+    words.append(curvature)
     return " ".join(words)
 
 
@@ -243,6 +261,14 @@ def _failures(found, index):
     if above:
         return f"{above} of {starts} ended no lower than it began"
     return f"the median is {found.cost[index]:.3g}"
+
+
+def _none_known(optimizer):
+    name = getattr(getattr(optimizer, "func", optimizer), "__name__", "this optimizer")
+    return (
+        f"2 / sharpness is a bound for plain gradient descent; for {name}, as it was given, none "
+        f"follows from the curvature alone."
+    )
 
 
 def _curvature(found, choice):

@@ -218,7 +218,7 @@ def information(work: Work) -> dict[str, Any]:
     return {
         "device": f"{len(work.slab.devices)} x {device.device_kind}",
         "platform": device.platform,
-        **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
+        **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else xla_flags()),
         "slab_width": work.slab.width,
         "revision": revision(),
         "python": platform.python_version(),
@@ -234,6 +234,29 @@ def cpu_threads() -> int:
     """
     cores = int(os.environ.get("NPROC", "0")) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
+
+
+# What decides whether a program on an accelerator has the same bits again.
+XLA_FLAGS = (
+    "xla_gpu_deterministic_ops",
+    "xla_gpu_exclude_nondeterministic_ops",
+    "xla_gpu_autotune_level",
+    "xla_gpu_load_autotune_results_from",
+)
+
+
+def xla_flags() -> dict[str, str]:
+    """Flags of XLA on which the bits of an accelerator's results depend, as they are set.
+
+    Without deterministic operations, sums may be taken in another order at each call; with
+    autotuning, another kernel may be chosen in each process. What is not set is left out.
+    """
+    given = {}
+    for entry in os.environ.get("XLA_FLAGS", "").split():
+        name, _, value = entry.lstrip("-").partition("=")
+        if name in XLA_FLAGS:
+            given[name] = value or "true"
+    return given
 
 
 def _version(package):

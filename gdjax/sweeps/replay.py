@@ -37,6 +37,7 @@ from gdjax.sweeps.provenance import axes_of, identity_of, specification_of
 from gdjax.sweeps.specification import Request
 
 VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
+SETTING = (*VERSIONS, *provenance.XLA_FLAGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +184,7 @@ def part_with(store: str | Path, at: Mapping[str, AxisValue]) -> Stored:
 
 def _changed(then, now):
     return {
-        name: (then.get(name), now.get(name))
-        for name in VERSIONS
-        if then.get(name) != now.get(name)
+        name: (then.get(name), now.get(name)) for name in SETTING if then.get(name) != now.get(name)
     }
 
 

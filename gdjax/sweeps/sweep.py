@@ -75,6 +75,12 @@ def planned(asked: Request) -> Callable[[], Any]:
     Raises:
         InputError, StoreError: as for `sweep`.
     """
+    if jax.process_count() > 1:
+        raise InputError(
+            f"sweep: this is one of {jax.process_count()} processes of jax.distributed, all of "
+            f"which would compute the same runs; start one process alone and give it the others "
+            f"as Dask workers: client=dask.distributed.Client(...)"
+        )
     devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
     if asked.client is None:
         mention_cores()

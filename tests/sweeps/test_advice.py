@@ -1,8 +1,11 @@
 """Advice on quadratic costs, where the answer is known, and on networks that die."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
@@ -46,6 +49,21 @@ def test_on_a_bowl_the_best_of_the_rates_is_recommended(on_a_bowl):
 
 def test_the_same_is_said_again(on_a_bowl):
     assert str(advise(bowl(SPECTRUM), steps=200, seeds=3)) == str(on_a_bowl)
+
+
+def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
+    """Heavy ball with 0.5 is stable below (2 + 2 * 0.5) / 10 = 0.3."""
+    heavy = partial(optax.sgd, momentum=0.5)
+    found = advise(
+        bowl(SPECTRUM), steps=200, seeds=2, optimizer=heavy, learning_rates=[0.01, 0.28, 0.32]
+    )
+    assert found.diverged.tolist() == [0, 0, 1]
+    assert found.learning_rate in (0.01, 0.28)
+    assert "for sgd, as it was given, none follows" in found.reason
+    tried = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.adam).learning_rates
+    assert (len(tried), tried[0], tried[-1]) == (13, pytest.approx(1e-5), pytest.approx(10))
+    with pytest.raises(InputError, match="takes no learning_rate, expected a factory such as"):
+        advise(bowl(SPECTRUM), optimizer=optax.identity)
 
 
 def test_the_runs_behind_it_come_along(on_a_bowl):

@@ -219,3 +219,9 @@ def test_more_parameters_than_memory_are_refused_before_they_are_drawn():
     problem = Problem(init=network_.init, cost=lambda p: jnp.mean(p[0].weights))
     with pytest.raises(InputError, match=r"params: 1,000,79\d,\d+,\d+ numbers .* need 7.3 TiB"):
         sweep(problem, axes(learning_rate=[0.1]), 1)
+
+
+def test_one_process_sweeps_and_the_others_are_its_workers(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(InputError, match=r"one of 4 processes of jax.distributed.* client="):
+        sweep(BOWL, axes(learning_rate=[0.1]), 1)

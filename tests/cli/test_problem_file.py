@@ -1,0 +1,91 @@
+"""The commands take a user's problem from a file, and only from the command line."""
+
+import json
+
+import pytest
+
+from gdjax.cli import main, process
+from gdjax.errors import InputError
+
+MINE = """
+import jax, jax.numpy as jnp
+from gdjax import Problem
+from beside import DATA
+
+def cost(w, batch, scale=1.0, *, shape="square"):
+    away = batch @ w - 1
+    return scale * jnp.mean(away**2 if shape == "square" else 1 - jnp.cos(away))
+
+problem = Problem(init=lambda key: jax.random.normal(key, (2,)), cost=cost, data=DATA)
+
+def made():
+    return problem
+
+number = 3
+"""
+
+pytestmark = pytest.mark.usefixtures("own_nothing")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "my_line.py").write_text(MINE)
+    (folder / "beside.py").write_text("import numpy as np\nDATA = np.eye(2, dtype='f4')\n")
+    return folder / "my_line.py"
+
+
+@pytest.fixture(scope="module")
+def swept(file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "own", lambda: None)
+        main(
+            f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --steps 6 "
+            "--axes shape=square,wave scale=1 batch_size=1,2 --record-every 3 --width 1 "
+            f"--out {folder}".split()
+        )
+    return folder
+
+
+def test_a_sweep_of_it_has_its_table(swept):
+    summary = json.loads((swept / "summary.json").read_text())
+    assert [row["learning_rate"] for row in summary["table"]] == [0.1, 0.2]
+    assert (summary["runs"], summary["steps"]) == (16, 6)
+
+
+def test_its_store_is_resumed_replayed_and_looked_at_with_it(swept, file, tmp_path, capsys):
+    store, mine = str(swept / "runs.zarr"), f"{file}:made"
+    at = ["learning_rate=0.2", "seed=1", "shape=wave", "scale=1", "batch_size=2"]
+    main(["resume", store, "--problem", mine, "--out", str(tmp_path)])
+    main(["replay", store, "--problem", mine, "--at", *at])
+    assert "shape=wave" in (printed := capsys.readouterr().out)
+    assert "equal to the last bit" in printed
+    where = ["--store", store, "--problem", mine, "--out", str(tmp_path)]
+    main(["landscape", *where, "--at", *at, "--directions", "random", "--points", "3"])
+    main(["spectrum", *where, "--at", *at])
+    main(["minima", *where, "--at", *at[2:]])
+    assert "minim" in capsys.readouterr().out
+
+
+def test_a_store_does_not_say_which_file_is_run(swept):
+    with pytest.raises(SystemExit) as caught:
+        main(["replay", str(swept / "runs.zarr"), "--at", "seed=0"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("my_line.py", "expected FILE.py:NAME"),
+        ("my_line.txt:problem", "expected FILE.py:NAME"),
+        ("nowhere.py:problem", "there is no file nowhere.py"),
+        ("{file}:other", "has nothing of the name other"),
+        ("{file}:number", "number is of type int, expected a gdjax.Problem"),
+    ],
+)
+def test_what_is_no_problem_is_refused(file, given, message):
+    from gdjax.cli.problem_file import load
+
+    with pytest.raises(InputError, match=message):
+        load(given.format(file=file))
