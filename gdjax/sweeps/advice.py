@@ -115,8 +115,8 @@ def advise(
     keywords = arguments(optimizer)
     if "learning_rate" not in keywords:
         raise InputError(
-            f"advise: optimizer = {optimizer!r:.80} takes no learning_rate, expected a factory such "
-            f"as optax.adam"
+            f"advise: optimizer = {optimizer!r:.80} takes no learning_rate, expected a factory "
+            f"such as optax.adam"
         )
     plain = optimizer is optax.sgd
     record_every = max(1, steps // RECORDS)
