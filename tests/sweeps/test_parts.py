@@ -1,6 +1,11 @@
 """A sweep in parts is the sweep: static axes, stores that grow, nothing computed twice."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -123,6 +128,33 @@ def test_a_store_that_was_left_while_it_grew_is_completed(whole, tmp_path, monke
     assert same_bits(left.cost[:, :2, :4], whole.cost[:, :2, :4])
     found = gd.resume(tmp_path, problem=LINE, optimizer=OPTIMIZER)
     assert equal(whole, found.sortby("seed")) == []
+
+
+@pytest.mark.long
+def test_a_kill_while_a_part_is_written_costs_no_bit(tmp_path):
+    steps = 3000
+    whole = grown(None, RATES, SEEDS, steps)
+    grown(tmp_path, RATES, [0, 1], 11, continuable=True)
+    code = (
+        "import test_parts as t; from gdjax.sweeps import tiles; tiles.SAVE_SECONDS = 0.01; "
+        f"t.grown({str(tmp_path)!r}, t.RATES, t.SEEDS, {steps}, extend=True)"
+    )
+    here = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(here), str(here.parents[1]))),
+        "JAX_NUM_CPU_DEVICES": "4",  # as many threads as here, so the same bits
+    }
+    states = tmp_path / "parts" / "2" / ".gdjax" / "checkpoints"
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment) as child:
+        while child.poll() is None and not (states.exists() and any(states.iterdir())):
+            time.sleep(0.005)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    assert not (gd.open_dataset(tmp_path).finished.values > 0).all()
+    assert equal(whole, grown(tmp_path, RATES, SEEDS, steps, extend=True)) == []
+    at = {"learning_rate": 0.4, "seed": 0}
+    assert gd.replay(tmp_path, at, problem=LINE, optimizer=OPTIMIZER).equal
 
 
 def test_what_a_store_cannot_grow_to_is_refused_before_any_work(tmp_path):
