@@ -32,9 +32,9 @@ GIVEN = {
 }
 
 
-def cost(w, batch, scale=1.0, *, shape="square", double=False):
+def cost(w, batch, scale=1.0, *, shape="square"):
     distance = {"square": jnp.square, "wave": lambda x: 1 - jnp.cos(x)}[shape](batch @ w)
-    return scale * jnp.mean(2 * distance if double else distance)
+    return scale * jnp.mean(distance)
 
 
 def largest(w, data, memory):
@@ -195,18 +195,16 @@ def test_a_part_that_is_a_link_or_of_another_sweep_is_refused(tmp_path):
 
 
 def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
-    grid = gd.axes(
-        shape=["wave", "square"], double=[True, False], batch_size=[2, 4], learning_rate=[0.1, 0.2]
-    )
+    grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     given = {"optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     runs = gd.sweep(LINE, grid, 6, store=tmp_path, **given)
-    assert runs.cost.dims == ("shape", "double", "batch_size", "learning_rate", "step")
+    assert runs.cost.dims == ("shape", "batch_size", "learning_rate", "step")
     assert runs.coords["shape"].values.tolist() == ["wave", "square"]
-    at = {"shape": "square", "double": False, "batch_size": 4}
+    at = {"shape": "square", "batch_size": 4}
     alone = gd.sweep(LINE, gd.axes(learning_rate=[0.1, 0.2]), 6, **given, batch_size=4)
     for name in ("cost", "batch_cost", "params", "largest"):
         assert same_bits(runs[name].sel(at), alone[name])
-    assert len(np.unique(runs.cost.values[..., 0, -1])) == 8
+    assert len(np.unique(runs.cost.values[..., 0, -1])) == 4
     assert equal(runs, gd.resume(tmp_path, problem=LINE, optimizer=OPTIMIZER)) == []
     where = {**at, "learning_rate": 0.2}
     assert gd.replay(tmp_path, where, problem=LINE, optimizer=OPTIMIZER).equal
