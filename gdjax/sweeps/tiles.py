@@ -197,7 +197,7 @@ class Work:
         trunk = dataclasses.replace(self, sweep=self.sweep.of_trunk, box=(1,) * len(self.box))
         dims = len(trunk.sweep.axes.shape)
         leaves = trunk.carry_at((np.zeros(self.slab.runs, int),) * dims, self.sweep.since)
-        return [leaf[0] for leaf in leaves]
+        return [np.asarray(leaf[0]) for leaf in leaves]
 
     def pieces(
         self,

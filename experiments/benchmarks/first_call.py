@@ -1,0 +1,165 @@
+"""How long a first call takes beyond a second one, against the program a user would write by hand.
+
+    ratio = (first - second) of gd.sweep / (first - second) of jit(vmap(scan))
+
+A user's MLP 20-64-64-1 by Adam, 8 rates x 8 seeds, 200 steps on 512 samples, every step's cost
+recorded. Each process is fresh, its imports are done before the clock starts, and nothing is taken
+from a cache of compiled programs. Run as a script, it is one such process: it prints a line of JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+WIDTHS = (20, 64, 64, 1)
+SAMPLES = 512
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def init(key):
+    """Weights and biases of a tanh network."""
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(key, len(WIDTHS) - 1)
+    return [
+        (jax.random.normal(k, (i, o)) / i**0.5, jnp.zeros((1, o)))
+        for k, i, o in zip(keys, WIDTHS[:-1], WIDTHS[1:], strict=True)
+    ]
+
+
+def cost(params, batch):
+    """Mean squared error."""
+    import jax.numpy as jnp
+
+    x, y = batch
+    for w, b in params[:-1]:
+        x = jnp.tanh(x @ w + b)
+    w, b = params[-1]
+    return jnp.mean((x @ w + b - y) ** 2)
+
+
+def _work(rates: int, seeds: int):
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    data = tuple(random.normal(size=(SAMPLES, n)).astype(np.float32) for n in (20, 1))
+    return data, np.geomspace(1e-4, 1e-2, rates), range(seeds)
+
+
+def ours(rates: int, seeds: int, steps: int) -> Any:
+    """The sweep, as a call to be timed."""
+    import optax
+
+    import gdjax as gd
+    from gdjax.sweeps import sweep
+
+    data, learning_rates, starts = _work(rates, seeds)
+    problem = gd.Problem(init=init, cost=cost, data=data)
+    axes = gd.axes(learning_rate=learning_rates, seed=starts)
+    return lambda: sweep(problem, axes, steps, optimizer=optax.adam).cost.values
+
+
+def by_hand(rates: int, seeds: int, steps: int) -> Any:
+    """The same work as `jit(vmap(scan))`, as a call to be timed."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    data, learning_rates, starts = _work(rates, seeds)
+
+    def one(rate, seed, data):
+        optimizer = optax.adam(rate)
+        params = init(jax.random.key(seed))
+
+        def step(carry, _):
+            params, memory = carry
+            value, gradient = jax.value_and_grad(cost)(params, data)
+            updates, memory = optimizer.update(gradient, memory, params)
+            return (optax.apply_updates(params, updates), memory), value
+
+        (params, _), values = jax.lax.scan(step, (params, optimizer.init(params)), length=steps)
+        return params, jnp.append(values, cost(params, data))
+
+    runs = jax.jit(jax.vmap(one, (0, 0, None)))
+    pairs = np.meshgrid(learning_rates, np.array(starts), indexing="ij")
+    rate, seed = (a.ravel() for a in pairs)
+    return lambda: jax.tree.map(np.asarray, runs(rate.astype(np.float32), seed, data))
+
+
+def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
+    """In this process: seconds of a first and a second call, and what was compiled for the first."""
+    import jax
+    import xarray  # noqa: F401 - what is imported late is imported before the clock starts
+
+    compiled: list[float] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(seconds) if event == COMPILED else None
+    )
+    jax.numpy.zeros(()).block_until_ready()  # the backend starts
+    call = {"ours": ours, "by_hand": by_hand}[name](rates, seeds, steps)
+    compiled.clear()
+    times, work = [], []
+    for _ in range(2):
+        began, worked = time.perf_counter(), time.process_time()
+        call()
+        times.append(time.perf_counter() - began)
+        work.append(time.process_time() - worked)
+        if len(times) == 1:
+            programs, compiling = len(compiled), sum(compiled)
+    return {
+        "first": times[0],
+        "second": times[1],
+        "beyond": times[0] - times[1],
+        "beyond_processor": work[0] - work[1],
+        "programs": programs,
+        "compiling": compiling,
+    }
+
+
+def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
+    """The same in a process of its own, without a cache of compiled programs."""
+    environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
+    command = [sys.executable, "-W", "ignore", __file__, name, *map(str, (rates, seeds, steps))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict[str, Any]:
+    """Medians over pairs of processes, one after the other, with intervals.
+
+    Args:
+        pairs: of fresh processes.
+        rates: learning rates.
+        seeds: starting points of each.
+        steps: of each run.
+    """
+    from gdjax import statistics
+
+    found = [
+        {name: fresh(name, rates, seeds, steps) for name in ("ours", "by_hand")}
+        for _ in range(pairs)
+    ]
+    summary: dict[str, Any] = {}
+    for what in ("beyond", "second"):
+        ratio = [pair["ours"][what] / pair["by_hand"][what] for pair in found]
+        middle = statistics.median(ratio)
+        summary |= {f"first_call_{what}_ratio": middle.value}
+        summary |= {f"first_call_{what}_ratio_interval": [middle.low, middle.high]}
+    for name in ("ours", "by_hand"):
+        summary[f"first_call_beyond_seconds_{name}"] = statistics.median(
+            [pair[name]["beyond"] for pair in found]
+        ).value
+        summary[f"first_call_programs_{name}"] = found[0][name]["programs"]
+    return summary
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    name, *numbers = sys.argv[1:]
+    print(json.dumps(measured(name, *map(int, numbers))))
