@@ -4,7 +4,7 @@
 
 A user's MLP 20-64-64-1 by Adam, 8 rates x 8 seeds, 200 steps on 512 samples, every step's cost
 recorded. Each process is fresh, its imports are done before the clock starts, and nothing is taken
-from a cache of compiled programs. Run as a script, it is one such process: it prints a line of JSON.
+from a cache of compiled programs. Run as a script, it is one such process, and prints JSON.
 """
 
 import json
@@ -93,14 +93,17 @@ def by_hand(rates: int, seeds: int, steps: int) -> Any:
 
 
 def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """In this process: seconds of a first and a second call, and what was compiled for the first."""
+    """In this process: seconds of a first and a second call, and what the first compiled."""
     import jax
     import xarray  # noqa: F401 - what is imported late is imported before the clock starts
 
     compiled: list[float] = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: compiled.append(seconds) if event == COMPILED else None
-    )
+
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
+        if event == COMPILED:
+            compiled.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     jax.numpy.zeros(()).block_until_ready()  # the backend starts
     call = {"ours": ours, "by_hand": by_hand}[name](rates, seeds, steps)
     compiled.clear()

@@ -299,7 +299,9 @@ def _check_mean(role, function, problem, params, settings, given):
     mean = (cut * first + (count - cut) * second) / count
     size = max(abs(whole), abs(first), abs(second))
     rounding = 8 * float(jnp.finfo(found[0].dtype).eps)
-    if np.isfinite(size) and abs(whole - mean) > max(1e-3, rounding) * size:
+    if not np.isfinite(size):
+        return  # shows nothing
+    if abs(whole - mean) > max(1e-3, rounding) * size:
         remedy = (
             "where samples mix on purpose, say so: Problem(..., mixes=True)"
             if role == "cost"

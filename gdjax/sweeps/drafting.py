@@ -58,12 +58,16 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
         Order(order, problem.samples, specification.batch_size)
     first = {axis: value for axis, value in grid.first.items() if axis in numbers(assigned)}
     settings = by_role(assigned, first)
-    # A real starting point: whether the cost is a mean over samples shows only in its values.
-    start = params
+    # Whether the cost is a mean over samples shows in its values only. Any parameters do, and made
+    # up ones need no program of their own; where the cost is no number there, real ones are taken.
+    if problem.data is None or problem.stateful:
+        check(problem, params, settings["cost"], state=state)
+    else:
+        check(problem, _made_up(params), settings["cost"])
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
-        start, state = begin(keys.streams(specification.root).init)
-    check(problem, start, settings["cost"], state=state)
+        start, real = begin(keys.streams(specification.root).init)
+        check(problem, start, settings["cost"], state=real)
     check_measures(specification.watched, params, settings["cost"], state=state)
     filled = {"key": jax.random.key(0), "step": np.int32(0), "state": state}
     filled = {name: filled[name] for name in given_to(problem.cost)}
@@ -80,6 +84,14 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     check_update(specification.optimizer, assigned, grid, params)
     sizing.check_state(work.state_bytes, limit)
     return work
+
+
+def _made_up(params):
+    """Parameters of these shapes that no symmetry makes equal, small enough for most costs."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
+    )
 
 
 def fit(work: Work, width: int | None) -> Work:

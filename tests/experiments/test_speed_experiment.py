@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import speed
-from benchmarks import descents, geometry
+from benchmarks import descents, first_call, geometry
 from benchmarks.timing import Clock, share
 
 from gdjax.data import ImageSet
@@ -59,3 +59,20 @@ def test_every_part_of_geometry_measures_something(part, clock, dataset):
     assert found
     assert all(value > 0 for value in found.values())
     assert found.get("eigenvalues_largest_residual", 0) < 1e-3
+
+
+@pytest.mark.long
+def test_a_first_call_is_measured_in_fresh_processes():
+    found = first_call.ratios(1, rates=1, seeds=2, steps=3)
+    assert found["first_call_beyond_ratio"] > 0
+    assert found["first_call_programs_by_hand"] == 1
+    # Starting points, block, and what is small: none of them twice.
+    assert found["first_call_programs_ours"] < 20
+
+
+def test_both_sides_of_a_first_call_do_the_same_work():
+    costs = first_call.ours(2, 2, 3)()
+    _params, by_hand = first_call.by_hand(2, 2, 3)()
+    assert costs.shape == (2, 2, 4)
+    assert by_hand.shape == (4, 4)
+    assert (np.diff(by_hand[-2:]) < 0).all()

@@ -27,7 +27,7 @@ AT = {"learning_rate": 0.4, "seed": 1}
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("branching") / "s.zarr"
     grid = gd.axes(learning_rate=[0.1, 0.4], seed=[0, 1])
-    gd.sweep(LINE, grid, 12, store=path, snapshot_every=3, **GIVEN)
+    gd.sweep(LINE, grid, 12, store=path, **GIVEN)
     return path
 
 
