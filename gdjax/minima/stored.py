@@ -100,6 +100,6 @@ def _cost_settings(problem, grid, values):
         if len(np.unique(values[axis])) > 1:
             raise InputError(
                 f"census: {axis} makes the cost differ from run to run, so that their minima are "
-                f"not comparable; choose one value: at={{{axis!r}: {values[axis][0]:.6g}}}"
+                f"not comparable; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
             )
     return {keyword: values[axis][0].item() for keyword, axis in settings.items()}

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from gdjax.errors import StoreError
-from gdjax.stores.contents import FLAGS
+from gdjax.stores.contents import FLAGS, ROOT
 from gdjax.stores.files import Folder
-from gdjax.stores.format import read_root
 
 PARTS = "parts"
 """Folder of a store that has those of its sweeps that were added to the first."""
@@ -45,16 +44,14 @@ def part_path(store: str | Path, number: int) -> Path:
 
 
 def part_paths(store: str | Path) -> list[Path]:
-    """Folders of the parts of a store that are there, in order; none where there is no store.
+    """Folders of the parts of a store, in order; the first is the store's own, there or not.
 
     Raises:
-        StoreError: one of them is a link, or what is there is no part.
+        StoreError: one of them is a link.
     """
-    paths = []
-    while read_root(folder := Folder(part_path(store, len(paths)))) is not None:
-        paths.append(folder.path)
-        if folder.path.is_symlink() and len(paths) > 1:
-            raise StoreError(f"{folder.path} is a link, and a store has none; choose another")
+    folder, paths = Folder(Path(store)), [Path(store)]
+    while folder.at(f"{PARTS}/{len(paths)}/{ROOT}").is_file():
+        paths.append(part_path(store, len(paths)))
     return paths
 
 
@@ -78,7 +75,7 @@ def of_parts(parts: Sequence[Any]) -> Any:
         axes = {dim: list(along) for dim, along in said["axes"].items()}
         every = {"step": said["record_every"], "snapshot_step": said["snapshot_every"]}
         whole = joined(numbered, axes, every)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise StoreError(f"its parts are no sweeps ({error}); take it from its origin") from error
     counts = {
         name: sum(part.attrs[name] for part in parts)

@@ -81,7 +81,7 @@ def verify(path: str | Path) -> list[Damage]:
     Raises:
         StoreError: there is no store, or its `zarr.json` cannot be understood.
     """
-    paths = part_paths(local(path)) or [local(path)]
+    paths = part_paths(local(path))
     found = []
     for part in paths:
         stored = Stored(part)
@@ -108,7 +108,7 @@ def open_dataset(path: str | Path, *, skip_damaged: bool = False) -> Any:
         StoreError: there is no store, it has another format, or a part of it is missing or
             damaged. What is wrong inside a chunk is raised when it is read; `verify` finds it.
     """
-    paths = part_paths(local(path)) or [path]
+    paths = part_paths(local(path))
     return of_parts([Stored(part).dataset(skip_damaged=skip_damaged) for part in paths])
 
 

@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 from gdjax import slabs
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.joining import of_parts, part_path, part_paths
-from gdjax.stores.reading import Stored, local
+from gdjax.stores.reading import Stored, local, read_attributes
 from gdjax.sweeps import computing, provenance, sizing
 from gdjax.sweeps.arrays import named_leaves
 from gdjax.sweeps.axes import Axes
@@ -98,7 +98,8 @@ def wanted(what: Specification, stored: Sequence[Mapping[str, Any]]) -> list[Spe
     for number, said in enumerate(stored):
         grid = provenance.axes_of(said, "the store")
         places(what.axes, grid)
-        kept = {name: said[name] for name in ("steps", "first", "continuable")}
+        kept = {"steps": said["steps"], "first": 0, "continuable": False}
+        kept |= {name: said[name] for name in kept if name in said}
         if kept["steps"] > what.steps:
             raise InputError(
                 f"steps = {what.steps}, and the store has runs of {kept['steps']}; give at least "
@@ -160,6 +161,8 @@ def planned(asked: Request, devices: tuple[jax.Device, ...]) -> Callable[[], Any
 
 def identities(store: str | Path) -> list[dict[str, Any]]:
     """What the parts of a store say that they are, in order; none where there is no store."""
+    if read_attributes(store) is None:
+        return []
     paths = part_paths(local(store))
     return [provenance.identity_of(Stored(path).attributes, path) for path in paths]
 
@@ -185,30 +188,30 @@ def prepared(
     slabs_of = [said["slab"] for said in stored]
     works = []
     for number, part in enumerate(parts):
+        new = number >= len(stored)
         slab = slabs_of[min(number, len(stored) - 1)] if stored else None
-        work = dataclasses.replace(
-            _fitted(asked, part, devices, slab), ends=_ends(asked.store, part, parts[:number])
-        )
-        if number >= len(stored) and asked.client is None:
+        work = _fitted(asked, part, devices, slab)
+        work = dataclasses.replace(work, ends=_ends(asked.store, part, parts[:number], new=new))
+        if new and asked.client is None:
             sizing.check_disk(Path(asked.store), work.layout())
         works.append(work)
     return partial(_run, asked, works, slabs_of)
 
 
-def _ends(store, part, before):
+def _ends(store, part, before, *, new):
     """Where a continuation finds what it begins with; None where it begins at the start."""
     if part.first == 0:
         return None
     for number in reversed(range(len(before))):
         early = before[number]
         if early.continuable and early.steps == part.first and _equal(early.axes, part.axes):
-            return Ends(part_path(local(store), number))
-    steps = part.first * part.axes.runs
-    warnings.warn(
-        f"{store}: its runs have not kept what more steps need (continuable=True), so that they "
-        f"are run again from their start: {steps:,} run-steps more",
-        stacklevel=5,
-    )
+            return Ends(part_path(local(store).absolute(), number))
+    if new:
+        warnings.warn(
+            f"{store}: its runs have not kept what more steps need (continuable=True), so that "
+            f"they are run again from their start: {part.first * part.axes.runs:,} run-steps more",
+            stacklevel=5,
+        )
     return None
 
 
@@ -239,7 +242,7 @@ def _run(asked, works, slabs_of):
     if len(works) > 1 and asked.client is None:
         # All parts are there before any is computed, so that a store that was left says what it
         # was to be.
-        for work, path in zip(works, paths, strict=True):
+        for work, path in list(zip(works, paths, strict=True))[len(slabs_of) :]:
             computing.begin(work, path)
     for number, path in enumerate(paths):
         work, works[number] = works[number], None  # its data leave the devices after it

@@ -156,7 +156,7 @@ class Specification:
     def _branch(self):
         """Complete the axes of branches by those of their trunk."""
         own = {BRANCH_STEP, PERTURBATION, PERTURBATION_SEED} & {*self.axes.names}
-        if self.perturb not in PERTURB:
+        if not isinstance(self.perturb, str) or self.perturb not in PERTURB:
             names = ", ".join(PERTURB)
             raise InputError(f"perturb = {self.perturb!r:.40}, expected one of {names}")
         if self.trunk is None:

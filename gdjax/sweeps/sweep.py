@@ -87,7 +87,8 @@ def planned(asked: Request) -> Callable[[], Any]:
     if asked.store is not None:
         return parts.planned(asked, devices)
     works = [fit(draft(part, devices), asked.width) for part in asked.specification.parts]
-    return computing.in_memory(works, asked.keep)
+    run = computing.in_memory(works, asked.keep)
+    return lambda: parts.arranged(run(), asked.axes)
 
 
 def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any) -> Any:

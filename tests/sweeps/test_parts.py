@@ -217,9 +217,10 @@ def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
 
 
 def test_a_truth_value_of_an_optimizer_is_its_own_program():
-    grid = gd.axes(nesterov=[False, True], learning_rate=[0.1])
+    grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
     runs = gd.sweep(LINE, grid, 5, optimizer=OPTIMIZER)
-    for nesterov in (False, True):
+    assert runs.nesterov.values.tolist() == [True, False]  # as asked for
+    for nesterov in (True, False):
         alone = gd.sweep(
             LINE, gd.axes(learning_rate=[0.1]), 5, optimizer=partial(OPTIMIZER, nesterov=nesterov)
         )

@@ -1,0 +1,63 @@
+"""What is compiled for CPUs here can be compiled for accelerators: nothing calls the host."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.sweeps import Specification, drafting
+
+PLATFORMS = ("cuda", "tpu")
+HOST = ("callback", "xla_python", "xla_ffi_python", "lapack_", "outfeed", "infeed")
+
+SMALL = gd.Problem(
+    init=lambda key: jax.random.normal(key, (40, 20)),
+    cost=lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2) + 1e-3 * jnp.sum(w**2),
+    data=jnp.ones((6, 40)),
+    measures={"norm": gd.Measure(lambda w, data: jnp.linalg.norm(w))},
+)
+W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
+
+
+def of_a_point(function):
+    """A function of geometry above the size at which matrices are decomposed, and below it."""
+    few = lambda w: jnp.sum(jnp.cos(w)) + w[0] * w[1]  # noqa: E731
+
+    def both(w, key):
+        return function(SMALL, w, key=key), function(few, w[0, :5], key=key)
+
+    return jax.jit(both), (W, KEY)
+
+
+def block():
+    """The block of a sweep by mini-batches, with snapshots and a measure."""
+    grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
+    settings = {"optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
+    devices = tuple(jax.local_devices())[:1]
+    work = drafting.draft(Specification(SMALL, grid, 4, **settings), devices)
+    return work.program.jitted, work._example
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        block,
+        lambda: of_a_point(gd.geometry.extremes),
+        lambda: of_a_point(gd.geometry.trace),
+        lambda: of_a_point(gd.geometry.classify),
+    ],
+    ids=["block", "extremes", "trace", "classify"],
+)
+def test_programs_for_accelerators_call_no_host(make, platform):
+    jitted, arguments = make()
+    # Placement is this machine's; the program is exported for one device of another.
+    arguments = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype) if hasattr(a, "dtype") else a, arguments
+    )
+    exported = jax.export.export(jitted, platforms=[platform])(*arguments)
+    text = exported.mlir_module()
+    assert exported.platforms == (platform,)
+    assert "while" in text
+    assert [name for name in HOST if name in text] == []
