@@ -88,14 +88,10 @@ def run(config: Config) -> xr.Dataset:
         found.append(_against(config, problem, grid, branches, trunks.sel(seed=[seed])))
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     independent = _between(config, problem, stacked(problem, trunks), *_pairs(config.trunks))
-    return (
-        xr.concat(found, "trunk")
-        .assign(
-            {f"independent_{name}": ("pair", value) for name, value in independent.items()},
-            trunk_cost=("trunk", trunks.cost.values[0, :, -1]),
-        )
-        .assign_attrs(baseline=problem.baseline, epoch=epoch, steps=steps)
-    )
+    beside = {f"independent_{name}": ("pair", value) for name, value in independent.items()}
+    beside["trunk_cost"] = ("trunk", trunks.cost.values[0, :, -1])
+    joined = xr.concat(found, "trunk").assign(beside)
+    return joined.assign_attrs(baseline=problem.baseline, epoch=epoch, steps=steps)
 
 
 def stacked(problem, runs):
