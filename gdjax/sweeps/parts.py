@@ -27,7 +27,9 @@ from gdjax.sweeps.arrays import named_leaves
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.collected import as_numbers
 from gdjax.sweeps.drafting import draft, fit
+from gdjax.sweeps.keywords import check_effect
 from gdjax.sweeps.specification import Request, Specification
+from gdjax.sweeps.tiles import Work
 
 
 def missing(grid: Axes, there: Sequence[Axes]) -> list[Axes]:
@@ -159,6 +161,25 @@ def planned(asked: Request, devices: tuple[jax.Device, ...]) -> Callable[[], Any
     return lambda: arranged(run(), what.axes)
 
 
+def check_static(works: Sequence[Work]) -> None:
+    """Refuse static axes of the cost or the optimizer that no program shows.
+
+    Raises:
+        InputError: there is one: `nesterov` without momentum, say.
+    """
+    roles = works[0].sweep.roles
+    static = [axis for axis, role in roles.items() if role.static]
+    for axis in static:
+        hashes: dict[tuple, list[str]] = {}
+        for work in works:
+            first = work.sweep.axes.first
+            others = tuple(first[other] for other in static if other != axis)
+            hashes.setdefault(others, []).append(work.program_hash())
+        idle = all(len(found) > 1 and len(set(found)) == 1 for found in hashes.values())
+        if idle and roles[axis].role in ("cost", "optimizer"):
+            check_effect((axis,), f"the {roles[axis].role}")
+
+
 def identities(store: str | Path) -> list[dict[str, Any]]:
     """What the parts of a store say that they are, in order; none where there is no store."""
     if read_attributes(store) is None:
@@ -195,6 +216,8 @@ def prepared(
         if new and asked.client is None:
             sizing.check_disk(Path(asked.store), work.layout())
         works.append(work)
+    if len(stored) < len(works) and asked.client is None:
+        check_static(works)
     return partial(_run, asked, works, slabs_of)
 
 

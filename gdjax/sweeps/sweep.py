@@ -87,6 +87,7 @@ def planned(asked: Request) -> Callable[[], Any]:
     if asked.store is not None:
         return parts.planned(asked, devices)
     works = [fit(draft(part, devices), asked.width) for part in asked.specification.parts]
+    parts.check_static(works)
     run = computing.in_memory(works, asked.keep)
     return lambda: parts.arranged(run(), asked.axes)
 

@@ -228,6 +228,12 @@ def test_a_truth_value_of_an_optimizer_is_its_own_program():
     assert not same_bits(runs.params[0], runs.params[1])
 
 
+def test_a_static_axis_without_effect_is_refused():
+    grid = gd.axes(nesterov=[False, True], learning_rate=[0.1])
+    with pytest.raises(InputError, match=r"nesterov has no effect .* needs a momentum"):
+        gd.sweep(LINE, grid, 3, optimizer=optax.sgd)
+
+
 def test_what_is_an_axis_is_given_once():
     grid = gd.axes(batch_size=[2, 4], learning_rate=[0.1])
     with pytest.raises(InputError, match="batch_size = 2, and it is an axis"):
