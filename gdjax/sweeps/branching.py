@@ -17,7 +17,7 @@ from jaxtyping import Array, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.keys import streams
-from gdjax.sweeps.axes import PERTURBATION, PERTURBATION_SEED
+from gdjax.sweeps.axes import BRANCH_STEP, PERTURBATION, PERTURBATION_SEED, Axes, axes
 from gdjax.sweeps.collected import as_numbers, from_host, to_host
 
 
@@ -78,6 +78,44 @@ PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = 
 @cache
 def _pushes(how: str) -> Callable:
     return jax.jit(jax.vmap(PERTURB[how]))
+
+
+def completed(what: Any) -> Axes:
+    """A specification's axes, those of branches completed by their trunk's.
+
+    Raises:
+        InputError: branches of no run, from no step of it, or pushed in no way.
+    """
+    along = {axis: v for values in what.axes.dimensions.values() for axis, v in values.items()}
+    if not isinstance(what.perturb, str) or what.perturb not in PERTURB:
+        names = ", ".join(PERTURB)
+        raise InputError(f"perturb = {what.perturb!r:.40}, expected one of {names}")
+    if what.trunk is None:
+        own = {BRANCH_STEP, PERTURBATION, PERTURBATION_SEED} & along.keys()
+        if own:
+            raise InputError(
+                f"axes: {min(own)} is an axis of branches; say of which run: trunk={{...}}, or "
+                f"gd.branch(stored, at, ...)"
+            )
+        return what.axes
+    if not isinstance(what.trunk, Mapping):
+        raise InputError(f"trunk = {what.trunk!r:.80}, expected a run's values, by axis")
+    steps = along.get(BRANCH_STEP, np.array([-1]))
+    if steps.min() < 0 or steps.max() > what.steps or what.first:
+        raise InputError(
+            f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
+            f"steps = {what.steps}, as axes(branch_step=[...]), and no `first`"
+        )
+    sizes = along.get(PERTURBATION, np.zeros(1))
+    if sizes.dtype.kind not in "if" or np.any(sizes < 0):
+        raise InputError("axes: perturbation is a length; expected numbers of at least 0")
+    if "seed" in along and along["seed"].tolist() != [what.trunk.get("seed")]:
+        raise InputError(
+            "axes: seed decides where a run starts, and branches start from one run; for several "
+            "pushes take perturbation_seed"
+        )
+    rest = {axis: [value] for axis, value in what.trunk.items() if axis not in along}
+    return Axes({**what.axes.dimensions, **(axes(**rest).dimensions if rest else {})})
 
 
 def branched(

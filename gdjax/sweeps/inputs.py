@@ -7,7 +7,7 @@ Each follows from a run's own values alone, never from its neighbours.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -127,3 +127,30 @@ class Inputs:
         order_keys = streams(self.sweep.root, data_seed=seeds).order
         order = Order(list(order_keys), samples, batch)
         return lambda first, count: order.rows(first, count)[which]
+
+
+@lru_cache(maxsize=16)
+def beginning(
+    init: Callable,
+    stateful: bool,
+    optimizer: Callable,
+    memories: tuple[tuple[str, Callable], ...],
+    slab: slabs.Slab,
+) -> slabs.Program:
+    """The compiled start of a slab of runs: keys, settings and shared data to carries.
+
+    Args:
+        init: the problem's.
+        stateful: whether it makes the pair of parameters and what the cost carries.
+        optimizer: factory.
+        memories: name and `init` of each measure that carries a memory.
+        slab: width and devices.
+    """
+
+    def begin(key, settings, shared):
+        made = block.strong(init(key, **settings["init"]))
+        params, state = made if stateful else (made, None)
+        begun = {name: first(params, shared.measures[name]) for name, first in memories}
+        return block.start(optimizer, params, state, settings, begun)
+
+    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)))

@@ -32,18 +32,8 @@ from gdjax.descent.descent import check_counts, check_limits
 from gdjax.descent.records import check_records
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem
-from gdjax.sweeps import arrays
-from gdjax.sweeps.axes import (
-    BATCH_SIZE,
-    BRANCH_STEP,
-    PERTURBATION,
-    PERTURBATION_SEED,
-    SEEDS,
-    Axes,
-    axes,
-    is_static,
-)
-from gdjax.sweeps.branching import PERTURB
+from gdjax.sweeps import arrays, branching
+from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, SEEDS, Axes, axes, is_static
 from gdjax.sweeps.keywords import (
     Role,
     by_role,
@@ -134,7 +124,7 @@ class Specification:
         if not _whole(self.first, 0, self.steps):
             raise InputError(f"first = {self.first!r:.80}, expected 0 to steps = {self.steps}")
         _check_measures(self.measures)
-        self._branch()
+        object.__setattr__(self, "axes", branching.completed(self))
         object.__setattr__(self, "optimizer", same_for_equal(self.optimizer))
         check_arguments(self.optimizer, self.roles)
         self._settle()
@@ -152,39 +142,6 @@ class Specification:
         _check_rates(self)
         _check_survival(self.axes)
         _check_names(self.axes, self.watched)
-
-    def _branch(self):
-        """Complete the axes of branches by those of their trunk."""
-        own = {BRANCH_STEP, PERTURBATION, PERTURBATION_SEED} & {*self.axes.names}
-        if not isinstance(self.perturb, str) or self.perturb not in PERTURB:
-            names = ", ".join(PERTURB)
-            raise InputError(f"perturb = {self.perturb!r:.40}, expected one of {names}")
-        if self.trunk is None:
-            if own:
-                raise InputError(
-                    f"axes: {min(own)} is an axis of branches; say of which run: trunk={{...}}, or "
-                    f"gd.branch(stored, at, ...)"
-                )
-            return
-        if not isinstance(self.trunk, Mapping):
-            raise InputError(f"trunk = {self.trunk!r:.80}, expected a run's values, by axis")
-        along = {axis: v for values in self.axes.dimensions.values() for axis, v in values.items()}
-        steps = along.get(BRANCH_STEP, np.array([-1]))
-        if steps.min() < 0 or steps.max() > self.steps or self.first:
-            raise InputError(
-                f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
-                f"steps = {self.steps}, as axes(branch_step=[...]), and no `first`"
-            )
-        if PERTURBATION in along and np.any(along[PERTURBATION] < 0):
-            raise InputError("axes: perturbation is a length; expected numbers of at least 0")
-        if "seed" in along and along["seed"].tolist() != [self.trunk.get("seed")]:
-            raise InputError(
-                "axes: seed decides where a run starts, and branches start from one run; for "
-                "several pushes take perturbation_seed"
-            )
-        rest = {axis: [value] for axis, value in self.trunk.items() if axis not in along}
-        whole = {**self.axes.dimensions, **(axes(**rest).dimensions if rest else {})}
-        object.__setattr__(self, "axes", Axes(whole))
 
     @property
     def since(self) -> int:

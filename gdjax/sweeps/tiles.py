@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.branching import branched
 from gdjax.sweeps.collected import Collected, fits, from_host, joined, split, to_host
-from gdjax.sweeps.inputs import Inputs
+from gdjax.sweeps.inputs import Inputs, beginning
 from gdjax.sweeps.keywords import Traced, traced
 from gdjax.sweeps.specification import Specification
 
@@ -409,33 +409,6 @@ class Work:
             since=self.sweep.since,
             carry=self.carry if self.sweep.continuable else None,
         )
-
-
-@lru_cache(maxsize=16)
-def beginning(
-    init: Callable,
-    stateful: bool,
-    optimizer: Callable,
-    memories: tuple[tuple[str, Callable], ...],
-    slab: slabs.Slab,
-) -> slabs.Program:
-    """The compiled start of a slab of runs: keys, settings and shared data to carries.
-
-    Args:
-        init: the problem's.
-        stateful: whether it makes the pair of parameters and what the cost carries.
-        optimizer: factory.
-        memories: name and `init` of each measure that carries a memory.
-        slab: width and devices.
-    """
-
-    def begin(key, settings, shared):
-        made = block.strong(init(key, **settings["init"]))
-        params, state = made if stateful else (made, None)
-        begun = {name: first(params, shared.measures[name]) for name, first in memories}
-        return block.start(optimizer, params, state, settings, begun)
-
-    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)))
 
 
 def _given(value):
