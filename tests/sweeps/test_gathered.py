@@ -53,9 +53,9 @@ def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
 def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monkeypatch):
     pieces, begun = tiles.Work.pieces, []
 
-    def interrupted(self, values, saved=None):
+    def interrupted(self, values, saved=None, **hooks):
         begun.append(saved is not None)
-        for number, piece in enumerate(pieces(self, values, saved)):
+        for number, piece in enumerate(pieces(self, values, saved, **hooks)):
             if len(begun) == 3 and number == 1:
                 signal.raise_signal(signal.SIGINT)
             yield piece

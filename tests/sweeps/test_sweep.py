@@ -275,7 +275,7 @@ def test_labels():
         assert found[name].attrs["long_name"], name
     assert np.isnan(found.largest_weight).values[0, 0].tolist() == [False, True, False, False]
     assert np.isnan(found.gradient_norm).values[0, 0].tolist() == [True, True, True, False]
-    assert found.attrs["device"] == "4 x cpu"
+    assert found.attrs["origins"][0]["device"] == "4 x cpu"
     assert found.attrs["seconds"] > 0
     assert same_bits(
         found["snapshots.first.bias"].isel(snapshot_step=-1), found["params.first.bias"]

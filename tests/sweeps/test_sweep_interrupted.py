@@ -133,9 +133,9 @@ def counted(monkeypatch):
         current[:] = [tile]
         return compute(self, tile, **hooks)
 
-    def counted_pieces(self, values, saved=None):
+    def counted_pieces(self, values, saved=None, **hooks):
         before = 0 if saved is None else saved[1]
-        for piece in pieces(self, values, saved):
+        for piece in pieces(self, values, saved, **hooks):
             steps[current[0]] += piece.step - before
             before = piece.step
             if press and sum(steps.values()) >= press[0]:
