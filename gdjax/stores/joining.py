@@ -34,7 +34,8 @@ def with_names(dataset: Any) -> Any:
             if codes.min() < 0 or codes.max() >= len(meanings):
                 raise StoreError(f"{name}: has numbers without a meaning; the store is damaged")
             attrs = {k: v for k, v in coordinate.attrs.items() if not k.startswith("flag_")}
-            named[name] = (coordinate.dims, np.array(meanings)[codes], attrs)
+            # Zarr has no text of a fixed length.
+            named[name] = (coordinate.dims, np.array(meanings, object)[codes], attrs)
     return dataset.assign_coords(named)
 
 
@@ -137,14 +138,10 @@ def joined(
         columns = zip(names, zip(*places[dim], strict=True), strict=True)
         for name, values in columns:
             like = first.coords[name]
-            coordinates[name] = (like.dims, np.array(values, _kind(like)), like.attrs)
+            coordinates[name] = (like.dims, np.array(values, like.dtype), like.attrs)
         if dim in first.coords and dim not in coordinates:  # counts the places
             coordinates[dim] = (dim, np.arange(len(places[dim])), first.coords[dim].attrs)
     return xr.Dataset(variables, coordinates, first.attrs)
-
-
-def _kind(like):
-    return None if like.dtype.kind == "U" else like.dtype
 
 
 def _entries(part, names):

@@ -158,7 +158,7 @@ class Stored:
         chunks = cast(Any, _Chunks(self, flags > 0))
         dataset = xr.open_zarr(MemoryStore(chunks, read_only=True), chunks=None)
         counts = {"tiles": flags.size, "tiles_finished": int((flags > 0).sum())}
-        return with_names(dataset).assign_attrs(counts)
+        return with_names(dataset).assign_attrs({**self.attributes, **counts})
 
     @property
     def path(self) -> Path:
