@@ -16,12 +16,10 @@ DIRECTIVE = re.compile(r"^\.\. auto(function|class|data|module):: (\S+)", re.MUL
 
 
 def found(name: str):
-    """What a dotted name stands for."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        parent, _, last = name.rpartition(".")
-        return getattr(found(parent), last)
+    """What a dotted name stands for: a function before the module of its name."""
+    parent, _, last = name.rpartition(".")
+    owner = found(parent) if parent else None
+    return getattr(owner, last) if hasattr(owner, last) else importlib.import_module(name)
 
 
 def documented(text: str) -> set[int]:
