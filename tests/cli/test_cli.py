@@ -74,7 +74,7 @@ def test_wrong_values_end_with_one_line_and_status_2_before_any_work(arguments, 
     ("arguments", "message"),
     [
         (["train", "--data", "mnis5k"], "mnist5k"),
-        (["train", "--batch-size", "50000"], "batch_size = 50000, expected 1 to 40000"),
+        (["train", "--batch-size", "50000"], "--batch-size 50000: expected at most 40000"),
         (["sweep", "--axes", "momentun=0.9"], "Did you mean momentum?"),
         (
             ["sweep", "--optimizer", "momentum", "--axes", "nesterov=0,1"],
