@@ -112,15 +112,15 @@ class Killed(BaseException):
 def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
     pieces, taken = tiles.Work.pieces, []
 
-    def killed(self, values, saved=None):
-        for piece in pieces(self, values, saved):
+    def killed(self, values, saved=None, **hooks):
+        for piece in pieces(self, values, saved, **hooks):
             if piece.step > 4:
                 raise Killed
             yield piece
 
-    def counted(self, values, saved=None):
+    def counted(self, values, saved=None, **hooks):
         taken.append(0 if saved is None else saved[1])
-        yield from pieces(self, values, saved)
+        yield from pieces(self, values, saved, **hooks)
 
     given = {"problem": swept.model.problem, "optimizer": factory(swept.model)}
     monkeypatch.setattr(tiles, "SAVE_SECONDS", 0.0)
