@@ -131,7 +131,7 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
     ("rows", "told"),
     [
         ({"x": plane()}, r"rows\['x'\] is of type Dataset, expected a dict of planes by title"),
-        (plane(), r"rows\[''\] is of type Dataset"),
+        (plane(), r"rows\['cost'\] is of type DataArray"),
         ({"x": {"y": 3}}, r"rows\['x'\]\['y'\] is of type int, expected a Dataset with `cost`"),
         ({"x": {"y": plane().isel(b=0)}}, "over a and b"),
     ],
