@@ -31,16 +31,16 @@ def test_no_two_of_many_streams_share_a_key():
         bits(key)
         for root in (0, 1, 2)
         for seed in range(4)
-        for key in streams(root, seed, data_seed=seed)
+        for key in streams(root, seed, data_seed=seed, perturbation_seed=seed)
     ]
     assert len(set(keys)) == len(keys)
 
 
 def test_streams_of_many_seeds_are_those_of_each():
     seeds = np.array([0, 1, 9, 2**32 - 1])
-    many = streams(5, seeds, seeds[::-1].copy())
+    many = streams(5, seeds, seeds[::-1].copy(), perturbation_seed=seeds)
     for i, seed in enumerate(seeds):
-        one = streams(5, int(seed), int(seeds[::-1][i]))
+        one = streams(5, int(seed), int(seeds[::-1][i]), perturbation_seed=int(seed))
         assert [bits(k[i]) for k in many] == [bits(k) for k in one]
 
 

@@ -24,8 +24,8 @@ def test_examples_run(file, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# What experiments share, and what `speed.py` measures.
-SUPPORT = {"common"}
+# What experiments share.
+SUPPORT = {"common", "listening"}
 
 
 def test_every_experiment_is_in_the_table_and_has_its_finding():
@@ -41,5 +41,7 @@ def test_every_experiment_is_in_the_table_and_has_its_finding():
 def test_readme_is_short_and_its_pictures_are_there():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) < 150
-    for picture in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
-        assert (ROOT / picture).is_file()
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)|src=\"([^\"]*)\"", text)
+    assert pictures
+    for named in pictures:
+        assert (ROOT / "".join(named)).is_file()
