@@ -42,7 +42,7 @@ def missing(grid: Axes, there: Sequence[Axes]) -> list[Axes]:
         >>> from gdjax.sweeps.axes import axes
         >>> wide = axes(rate=[0.1, 1.0, 2.0], seed=range(4))
         >>> [box.shape for box in missing(wide, [axes(rate=[0.1, 2.0], seed=range(3))])]
-        [(1, 3), (3, 1)]
+        [(3, 1), (1, 3)]
     """
     wanted = np.ones(grid.shape, bool)
     for smaller in there:

@@ -5,7 +5,7 @@
 
 >>> import tempfile, optax
 >>> from gdjax import problems
->>> from gdjax.sweeps.axes import axes
+>>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", width=2)
