@@ -36,6 +36,8 @@ def originals(folder: Path) -> list[Files]:
     from gdjax.descent import driving
     from gdjax.sweeps import axes, sweep, tiles
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
