@@ -250,7 +250,7 @@ def _fitted(asked, part, devices, slab):
     width = asked.width
     if slab is not None:
         if len(devices) < slab["devices"]:
-            raise InputError(
+            raise StoreError(
                 f"{asked.store}: was computed on {slab['devices']} devices, and here are "
                 f"{len(devices)}; on a CPU set jax_num_cpu_devices before JAX is used"
             )

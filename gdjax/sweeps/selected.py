@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from gdjax.descent.outcome import labels
+from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
 from gdjax.stores.reading import Stored, open_dataset
@@ -104,6 +104,12 @@ def run_of(
         run = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
     if not int(run["finished"]):
         raise StoreError(f"{store}: this run is not finished; go on with the sweep first")
+    outcome = int(run["outcome"])
+    if not 0 <= outcome < len(OUTCOMES):
+        raise StoreError(
+            f"{store}: outcome = {outcome} of this run, expected 0 to {len(OUTCOMES) - 1}; the "
+            f"store is not as gdjax wrote it, compute the sweep again"
+        )
     values = grid.values(tuple(np.array([i]) for i in index))
     by_axis = {axis: value[0].item() for axis, value in values.items()}
     like, carried = jax.eval_shape(problem.begin, jax.random.key(0))
@@ -117,7 +123,7 @@ def run_of(
         state=from_named("state", carried, run),
         step=run["snapshot_step"].values if kept else run["step"].values[-1:],
         snapshots=from_named("snapshots", like, run) if kept else None,
-        outcome=labels(run["outcome"].values)[0],
+        outcome=OUTCOMES[outcome],
         optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
         batch_size=by_axis.get(BATCH_SIZE, identity["batch_size"]),
     )

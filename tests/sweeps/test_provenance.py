@@ -146,7 +146,7 @@ def test_other_data_and_another_cost_are_another_sweep(stored_sweep):
 
 
 def test_a_store_of_more_devices_than_there_are(stored_sweep):
-    with pytest.raises(InputError, match="computed on 4 devices, and here are 2"):
+    with pytest.raises(StoreError, match="computed on 4 devices, and here are 2"):
         stored(stored_sweep, devices=jax.local_devices()[:2], width=None)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 
+import google_crc32c
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,16 @@ def test_a_hole_is_an_error_unless_asked_for(tmp_path):
     with pytest.raises(StoreError, match=r"tile \(1, 0\) is damaged"):
         gd.minima.census_of(tmp_path)
     assert gd.minima.census_of(tmp_path, skip_damaged=True).sizes["run"] == 2
+
+
+def test_an_outcome_that_no_run_has_is_an_error(tmp_path):
+    """Whoever changes a chunk can make its checksum right again."""
+    gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=[0.1]), 2, store=tmp_path)
+    (chunk,) = (tmp_path / "outcome").glob("c*")
+    numbers = b"\x63" * (chunk.stat().st_size - 4)
+    chunk.write_bytes(numbers + google_crc32c.value(numbers).to_bytes(4, "little"))
+    with pytest.raises(StoreError, match=r"outcome = .* of this run, expected 0 to"):
+        run_of(tmp_path, {"learning_rate": 0.1})
 
 
 def test_settings_of_the_cost_are_the_runs_own(tmp_path):
