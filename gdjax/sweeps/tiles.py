@@ -375,7 +375,7 @@ class Work:
             jnp.asarray(records["gradient_norm"][:, -1]),
             jnp.asarray(state.diverged_at),
             self.sweep.problem.baseline,
-            self.sweep.tolerance,
+            float(self.sweep.tolerance),  # an int would have to fit into 32 bits
         )
         params = state.params
         if self.sweep.readout is not None:

@@ -12,6 +12,7 @@ import pytest
 from small_problems import network
 
 from gdjax import slabs
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.networks import Network
@@ -187,6 +188,11 @@ def test_an_equinox_module_as_it_is_and_taken_apart():
 def test_streams_inside_of_a_transformation_say_where_to_call_them():
     with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside of jit"):
         jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
+
+
+def test_a_tolerance_may_be_a_whole_number_of_any_size():
+    found = sweep(BOWL, axes(learning_rate=[0.1]), 1, tolerance=2**31)
+    assert found.outcome.values.tolist() == [Outcome.CONVERGED]
 
 
 # Size before work
