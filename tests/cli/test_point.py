@@ -62,7 +62,7 @@ def test_a_run_of_a_store(tmp_path):
 @pytest.mark.usefixtures("own_nothing")
 def test_parameters_that_train_wrote(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
-    main(["train", *flags.split(), "--out", str(tmp_path)])
+    main(["train", "--recipe", "plain", *flags.split(), "--out", str(tmp_path)])
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
     summary = json.loads((tmp_path / "summary.json").read_text())
