@@ -80,26 +80,24 @@ class Axes:
     @property
     def names(self) -> tuple[str, ...]:
         """All axes, over all dimensions."""
-        return tuple(name for along in self.dimensions.values() for name in along)
+        return tuple(self.by_name)
+
+    @property
+    def by_name(self) -> dict[str, np.ndarray]:
+        """The values of each axis, over all dimensions."""
+        return {
+            axis: values for along in self.dimensions.values() for axis, values in along.items()
+        }
 
     @property
     def static(self) -> tuple[str, ...]:
         """The axes that decide how the program looks."""
-        return tuple(
-            axis
-            for along in self.dimensions.values()
-            for axis, values in along.items()
-            if is_static(axis, values)
-        )
+        return tuple(axis for axis, values in self.by_name.items() if is_static(axis, values))
 
     @property
     def first(self) -> dict[str, Any]:
         """Each axis's first value, as a number, truth value or text of Python's."""
-        return {
-            axis: values[0].item()
-            for along in self.dimensions.values()
-            for axis, values in along.items()
-        }
+        return {axis: values[0].item() for axis, values in self.by_name.items()}
 
     def box(self, index: tuple[np.ndarray, ...]) -> "Axes":
         """The smaller grid of some places of each dimension, one array of positions each."""
@@ -270,7 +268,7 @@ def position(grid: Axes, at: Mapping[str, AxisValue]) -> tuple[int, ...]:
 
 
 def _nearest(grid, at):
-    known = {axis: values for along in grid.dimensions.values() for axis, values in along.items()}
+    known = grid.by_name
     for name, value in at.items():
         if name not in known or not _near(known[name], value):
             raise InputError(
@@ -303,8 +301,7 @@ def _distance(values, value):
 
 
 def _listed(grid):
-    along = (entry for along in grid.dimensions.values() for entry in along.items())
-    return "; ".join(f"{axis}: {_short(values)}" for axis, values in along)
+    return "; ".join(f"{axis}: {_short(values)}" for axis, values in grid.by_name.items())
 
 
 def _short(values):

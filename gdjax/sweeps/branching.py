@@ -86,7 +86,7 @@ def completed(what: Any) -> Axes:
     Raises:
         InputError: branches of no run, from no step of it, or pushed in no way.
     """
-    along = {axis: v for values in what.axes.dimensions.values() for axis, v in values.items()}
+    along = what.axes.by_name
     if not isinstance(what.perturb, str) or what.perturb not in PERTURB:
         names = ", ".join(PERTURB)
         raise InputError(f"perturb = {what.perturb!r:.40}, expected one of {names}")

@@ -75,9 +75,7 @@ class Inputs:
     @cached_property
     def _starts(self) -> tuple[np.ndarray, Key[Array, " seeds"]]:
         """All seeds of the grid in order, and the keys of their starting points."""
-        dimensions = self.sweep.axes.dimensions.values()
-        seeds = [along["seed"] for along in dimensions if "seed" in along]
-        distinct = np.unique(seeds[0]) if seeds else np.zeros(1, np.int64)
+        distinct = np.unique(self.sweep.axes.by_name.get("seed", np.zeros(1, np.int64)))
         return distinct, streams(self.sweep.root, seed=distinct).init
 
     def placed(self, values: Values) -> tuple[PyTree, PyTree]:

@@ -238,9 +238,7 @@ def traced(
         InputError: an axis that cannot be swept, since its keyword decides how the program looks
             (`nesterov`, step counts of Optax's schedules, anything that sets a shape).
     """
-    example = {
-        axis: values[0] for along in grid.dimensions.values() for axis, values in along.items()
-    }
+    example = {axis: values[0] for axis, values in grid.by_name.items()}
     axis_of = {r.keyword: axis for axis, r in numbers(assigned).items() if r.role == role}
 
     def trace(*names):

@@ -159,14 +159,12 @@ class Specification:
     def _settle(self):
         """Fix what static axes decide, where each has one value."""
         static = {axis: role for axis, role in self.roles.items() if role.static}
-        for axis in static.keys() & {BATCH_SIZE}:
-            sizes = next(along[axis] for along in self.axes.dimensions.values() if axis in along)
-            for size in sizes.tolist():
-                if self.batch_size not in (None, size):
-                    raise InputError(
-                        f"batch_size = {self.batch_size}, and it is an axis; give one of the two"
-                    )
-                check_counts(self.problem, self.steps, size, self.record_every, self.snapshot_every)
+        for size in self.axes.by_name.get(BATCH_SIZE, np.zeros(0)).tolist():
+            if self.batch_size not in (None, size):
+                raise InputError(
+                    f"batch_size = {self.batch_size}, and it is an axis; give one of the two"
+                )
+            check_counts(self.problem, self.steps, size, self.record_every, self.snapshot_every)
         if len(self.parts) > 1 or not static:
             return
         values = self.axes.first
@@ -319,19 +317,18 @@ def _check_devices(devices):
 
 def _check_rates(specification):
     """Make sure that learning rates go downhill."""
-    for dimension in specification.axes.dimensions.values():
-        for axis, values in dimension.items():
-            swept = specification.roles[axis] == ("optimizer", "learning_rate", False)
-            if swept and np.any(values <= 0):
-                raise InputError(
-                    f"axes: {axis} = {values[values <= 0][0]}, expected numbers above 0: a step "
-                    f"goes against the gradient"
-                )
+    for axis, values in specification.axes.by_name.items():
+        swept = specification.roles[axis] == ("optimizer", "learning_rate", False)
+        if swept and np.any(values <= 0):
+            raise InputError(
+                f"axes: {axis} = {values[values <= 0][0]}, expected numbers above 0: a step goes "
+                f"against the gradient"
+            )
 
 
 def _check_survival(axes):
     """Make sure that values survive in the type that the program computes in."""
-    for name, values in ((n, v) for along in axes.dimensions.values() for n, v in along.items()):
+    for name, values in axes.by_name.items():
         if name in SEEDS or is_static(name, values):
             continue
         dtype = jax.dtypes.canonicalize_dtype(values.dtype)
