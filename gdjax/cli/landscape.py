@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
+from gdjax.cli import checks
 from gdjax.cli.point import Origin
 from gdjax.errors import InputError
 
@@ -72,8 +73,7 @@ class Landscape:
             raise InputError(f"--points {self.points}: expected at least 2")
         if self.reach is not None and not 0 < self.reach < float("inf"):
             raise InputError(f"--reach {self.reach}: expected a distance above 0")
-        if not 0 <= self.direction_seed < 2**32:
-            raise InputError(f"--direction-seed {self.direction_seed}: expected 0 to {2**32 - 1}")
+        checks.seed("--direction-seed", self.direction_seed)
         if len(set(self.directions)) < len(self.directions):
             raise InputError(f"--directions {' '.join(self.directions)}: expected each once")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gdjax import interrupts
+from gdjax.cli import checks
 from gdjax.errors import InputError
 
 SNAPSHOTS = 150  # kept of the descent; the page shows a part of them
@@ -30,8 +31,7 @@ class Lesson:
         """Train, keep the network at every stage, write the page."""
         if self.epochs is not None and self.epochs < 1:
             raise InputError(f"--epochs {self.epochs}: expected at least 1")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed {self.seed}: expected 0 to {2**32 - 1}")
+        checks.seed("--seed", self.seed)
         from gdjax.cli import process, results
 
         file = results.page("lesson", self, self.out)
@@ -59,8 +59,7 @@ class Lesson:
         if self.epochs is not None:
             recipe = dataclasses.replace(recipe, epochs=self.epochs)
         problem = problems.digits(self.data, distortion=recipe.distortion)
-        copies = 1 if recipe.distortion is None else recipe.distortion.copies
-        steps = recipe.epochs * steps_for(1, problem.samples // copies, recipe.batch_size)
+        steps = recipe.epochs * steps_for(1, problem.samples // recipe.copies, recipe.batch_size)
         every = max(1, steps // SNAPSHOTS)
         print(f"{recipe}, seed {self.seed}")
         streams = keys.streams(0, seed=self.seed)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gdjax import interrupts
-from gdjax.cli import problem_file
+from gdjax.cli import checks, problem_file
 from gdjax.cli.problem_file import Given
 from gdjax.cli.store import exists, parse_at
 from gdjax.errors import InputError
@@ -111,11 +111,7 @@ class Minima:
             raise InputError(f"{' and '.join(given)}: expected one of them")
         if self.at and self.store is None:
             raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a part of")
-        problem_file.check(self.problem)
-        if self.problem is not None and self.store is None:
-            raise InputError(f"--problem {self.problem}: needs --store, a sweep of it")
-        if self.skip_damaged and self.store is None:
-            raise InputError("--skip-damaged: needs --store, which may be damaged")
+        checks.only_of_store(self.store, self.problem, skip_damaged=self.skip_damaged)
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from gdjax.cli import problem_file
+from gdjax.cli import checks, problem_file
 from gdjax.cli.problem_file import Given
 from gdjax.cli.store import exists, parse_at, told
 from gdjax.errors import InputError
@@ -70,15 +70,11 @@ class Origin:
         Raises:
             InputError: two origins, a path that is not there, numbers that cannot work.
         """
-        problem_file.check(self.problem)
-        if self.problem is not None and self.store is None:
-            raise InputError(f"--problem {self.problem}: needs --store, a sweep of it")
+        checks.only_of_store(self.store, self.problem, skip_damaged=self.skip_damaged)
         if self.store is not None and self.params is not None:
             raise InputError("--store and --params: expected one of them")
         if self.at and self.store is None:
             raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a run of")
-        if self.skip_damaged and self.store is None:
-            raise InputError("--skip-damaged: needs --store, which may be damaged")
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)
@@ -92,8 +88,7 @@ class Origin:
                 raise InputError(f"{flag} {value}: expected at least 1")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed {self.seed}: expected 0 to {2**32 - 1}")
+        checks.seed("--seed", self.seed)
 
     def find(self) -> Point:
         """The point.

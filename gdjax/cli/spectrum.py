@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
+from gdjax.cli import checks
 from gdjax.cli.point import Origin
 from gdjax.errors import InputError
 
@@ -72,8 +73,7 @@ class Spectrum:
         ):
             if not 0 < number < float("inf"):
                 raise InputError(f"{flag} {number}: expected a number above 0")
-        if not 0 <= self.probe_seed < 2**32:
-            raise InputError(f"--probe-seed {self.probe_seed}: expected 0 to {2**32 - 1}")
+        checks.seed("--probe-seed", self.probe_seed)
 
     def _find(self, point: Any) -> Found:
         import jax

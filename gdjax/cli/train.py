@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gdjax import interrupts
+from gdjax.cli import checks
 from gdjax.errors import InputError
 
 
@@ -53,7 +54,7 @@ class Train:
 
         recipe = self._recipe()
         # Copies are more to choose from, not more to do: an epoch is as long as without them.
-        copies = 1 if recipe.distortion is None else recipe.distortion.copies
+        copies = recipe.copies
         images = data.load(self.data)
         samples = len(images.train_labels)
         batch_size = recipe.batch_size
@@ -119,8 +120,7 @@ class Train:
                 raise InputError(f"{flag} {value}: expected at least 1")
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
             raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed {self.seed}: expected 0 to {2**32 - 1}")
+        checks.seed("--seed", self.seed)
 
     def _recipe(self) -> Any:
         """The recipe of that name, with what was asked for instead."""

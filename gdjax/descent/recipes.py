@@ -61,6 +61,11 @@ class Recipe:
                     f"Recipe: {name} = {getattr(self, name)!r}, expected a number >= 0"
                 )
 
+    @property
+    def copies(self) -> int:
+        """How many of each image are learned from."""
+        return 1 if self.distortion is None else self.distortion.copies
+
     def __str__(self) -> str:
         """What it does, in words."""
         rate = f"rate {self.learning_rate:g}"
