@@ -16,7 +16,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes, AxisValue, position
 from gdjax.sweeps.provenance import identity_of, specification_of
 from gdjax.sweeps.replay import part_with
-from gdjax.sweeps.specification import Request, Specification, check_keywords
+from gdjax.sweeps.specification import Request, check_keywords
 from gdjax.sweeps.sweep import planned
 
 
@@ -78,7 +77,7 @@ def branch(
     what = specification_of(said, part.path, problem, optimizer)
     index = position(what.axes, at)
     trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
-    arguments: dict[str, Any] = {f.name: getattr(what, f.name) for f in fields(Specification)}
+    arguments = what.keywords
     arguments |= {"axes": axes, "steps": steps or what.steps, "trunk": trunk, "first": 0}
     if "devices" not in settings:
         arguments["devices"] = tuple(jax.local_devices())[: said["slab"]["devices"]]

@@ -16,7 +16,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +153,7 @@ def resume(
     if not stored:
         raise StoreError(f"{store}: there is no store here; check the path")
     parts = [specification_of(said, store, problem, optimizer) for said in stored]
-    whole: dict[str, Any] = {f.name: getattr(parts[0], f.name) for f in fields(parts[0])}
-    asked = Request(**whole, store=store, client=client)
+    asked = Request(**parts[0].keywords, store=store, client=client)
     return prepared(asked, parts, stored, tuple(jax.local_devices()))()
 
 

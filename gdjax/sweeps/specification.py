@@ -144,6 +144,11 @@ class Specification:
         _check_names(self.axes, self.watched)
 
     @property
+    def keywords(self) -> dict[str, Any]:
+        """What it is made of, for another one that differs in some of it."""
+        return {f.name: getattr(self, f.name) for f in fields(Specification)}
+
+    @property
     def since(self) -> int:
         """The step at which records begin."""
         return self.first if self.trunk is None else self.axes.first[BRANCH_STEP]
@@ -186,9 +191,9 @@ class Specification:
             return (self,)
 
         def part(box):
-            whole: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Specification)}
-            whole["axes"] = box
-            return Specification(**whole)
+            given = self.keywords
+            given["axes"] = box
+            return Specification(**given)
 
         return tuple(map(part, boxes))
 
@@ -262,7 +267,7 @@ class Request(Specification):
     @property
     def specification(self) -> Specification:
         """What is swept, without where and on what."""
-        return Specification(**{f.name: getattr(self, f.name) for f in fields(Specification)})
+        return Specification(**self.keywords)
 
 
 def check_keywords(given: Iterable[str]) -> None:
