@@ -104,9 +104,8 @@ def fits(
     if type(step) is not int or not plan.first <= step <= plan.last:
         return False
     steps = plan.records()
-    steps = steps[
-        (steps >= since) & (steps < step)
-    ]  # what is due at this step is recorded by the next block
+    # What is due at this step is recorded by the next block.
+    steps = steps[(steps >= since) & (steps < step)]
     late = int(plan.is_snapshot(steps).sum())
     fields = records._asdict()
     named = {**fields.pop("measures"), **fields}

@@ -206,19 +206,20 @@ def prepared(
         InputError, StoreError: as for `sweep`.
     """
     assert asked.store is not None
+    # New parts are computed as the last one that is there.
     slabs_of = [said["slab"] for said in stored]
+    slabs_of += (slabs_of[-1:] or [None]) * (len(parts) - len(stored))
     works = []
     for number, part in enumerate(parts):
         new = number >= len(stored)
-        slab = slabs_of[min(number, len(stored) - 1)] if stored else None
-        work = _fitted(asked, part, devices, slab)
+        work = _fitted(asked, part, devices, slabs_of[number])
         work = dataclasses.replace(work, ends=_ends(asked.store, part, parts[:number], new=new))
         if new and asked.client is None:
             sizing.check_disk(Path(asked.store), work.layout())
         works.append(work)
     if len(stored) < len(works) and asked.client is None:
         check_static(works)
-    return partial(_run, asked, works, slabs_of)
+    return partial(_run, asked, works, slabs_of, len(stored))
 
 
 def _ends(store, part, before, *, new):
@@ -259,13 +260,13 @@ def _fitted(asked, part, devices, slab):
     return fit(work, width)
 
 
-def _run(asked, works, slabs_of):
+def _run(asked, works, slabs_of, begun):
     """Compute what each part lacks; returns the Dataset of all."""
     paths = [part_path(local(asked.store), number) for number in range(len(works))]
     if len(works) > 1 and asked.client is None:
         # All parts are there before any is computed, so that a store that was left says what it
         # was to be.
-        for work, path in list(zip(works, paths, strict=True))[len(slabs_of) :]:
+        for work, path in zip(works[begun:], paths[begun:], strict=True):
             computing.begin(work, path)
     for number, path in enumerate(paths):
         work, works[number] = works[number], None  # its data leave the devices after it
@@ -274,8 +275,7 @@ def _run(asked, works, slabs_of):
         else:
             from gdjax.sweeps import cluster
 
-            slab = slabs_of[min(number, len(slabs_of) - 1)] if slabs_of else None
-            cluster.run(work, path, asked.client, width=asked.width, stored=slab)
+            cluster.run(work, path, asked.client, width=asked.width, stored=slabs_of[number])
     return of_parts([Stored(path).dataset() for path in paths])
 
 
