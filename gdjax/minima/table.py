@@ -76,16 +76,11 @@ def dataset(
 
     first, runs = found.first, len(ends.kind)
     count = np.bincount(found.label[found.label >= 0], minlength=len(first))
-    none = np.zeros(0)
-    share = counting.shares(count, runs) if len(first) else counting.Shares(none, none, none)
+    share = _shares(count, runs)
     same = groups(outputs, output_tolerance) if outputs is not None else None
     floor_count = np.bincount(level.label[level.label >= 0], minlength=len(level.first))
-    floor_share = (
-        counting.shares(floor_count, runs)
-        if len(level.first)
-        else counting.Shares(none, none, none)
-    )
-    heights = found.groups.heights if found.groups is not None else none
+    floor_share = _shares(floor_count, runs)
+    heights = found.groups.heights if found.groups is not None else np.zeros(0)
     joined = counts(heights, TOLERANCES) if found.groups is not None else 0 * TOLERANCES
     data = {
         "kind": ("run", ends.kind.astype(np.int8), {**named("kind of point"), **flags(End)}),
@@ -160,6 +155,13 @@ def dataset(
 def named(long_name: str) -> dict[str, str]:
     """Attributes of a number without a unit."""
     return {"long_name": long_name, "units": "1"}
+
+
+def _shares(count, runs):
+    """Of each point among all runs; of none where none was found."""
+    if not len(count):
+        return counting.Shares(*[np.zeros(0)] * len(counting.Shares._fields))
+    return counting.shares(count, runs)
 
 
 def _unseen(count):
