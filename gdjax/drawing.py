@@ -6,6 +6,7 @@
 The kind of a result is told by its type, or by what its Dataset holds:
 
 >>> import jax, jax.numpy as jnp, optax
+>>> from gdjax import Problem, descend
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 >>> run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
 >>> [axes.get_ylabel() for axes in plot(run).axes]
@@ -18,19 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdjax.descent import Descent, descend
+from gdjax.descent import Descent
 from gdjax.errors import InputError
 from gdjax.geometry.quadrature import Density
 from gdjax.geometry.spectrum import Eigenpairs
-from gdjax.problems import Problem
 from gdjax.sweeps import Advice
+from gdjax.sweeps.axes import SEEDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Problem", "descend", "plot"]
+__all__ = ["plot"]
 
-REPEATS = ("seed", "data_seed", "noise_seed")  # axes over which a sweep repeats what it compares
 TIMES = ("step", "snapshot_step")
 
 
@@ -134,7 +134,7 @@ def _eigenpairs(pairs, title):
 def _settings(runs):
     """Dimensions that are compared, and those over which runs are repeated."""
     over = [name for name in runs.outcome.dims if name not in TIMES]
-    compared = [name for name in over if name not in REPEATS]
+    compared = [name for name in over if name not in SEEDS]
     return compared, [name for name in over if name not in compared]
 
 
