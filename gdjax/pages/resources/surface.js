@@ -66,7 +66,7 @@ function surface(canvas, what, moment) {
       }
     }
     if (path) way(pen);
-    else star(pen, project(side(a.values, na, 0), side(b.values, nb, 0), raised(middle())));
+    else ball(pen, project(side(a.values, na, 0), side(b.values, nb, 0), raised(middle())), 7);
     names(pen);
   });
 
@@ -122,21 +122,14 @@ function surface(canvas, what, moment) {
     run(path.path_cost_in_slice, 0, n, "#b3420a", 1.8);
     run(path.path_cost, 0, n, "#ffffff", 4.5);
     run(path.path_cost, 0, n, "#1d2530", 2.6);
-    const [x, y] = at(n - 1, path.path_cost[n - 1]);
-    pen.fillStyle = "#e08a00";
-    pen.strokeStyle = "#fff";
-    pen.lineWidth = 2;
-    pen.beginPath();
-    pen.arc(x, y, 8, 0, 7);
-    pen.fill();
-    pen.stroke();
+    ball(pen, at(n - 1, path.path_cost[n - 1]), 8);
   }
-  function star(pen, [x, y]) {
+  function ball(pen, [x, y], radius) {
     pen.fillStyle = "#e08a00";
     pen.strokeStyle = "#fff";
     pen.lineWidth = 2;
     pen.beginPath();
-    pen.arc(x, y, 7, 0, 7);
+    pen.arc(x, y, radius, 0, 7);
     pen.fill();
     pen.stroke();
   }
