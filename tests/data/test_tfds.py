@@ -11,20 +11,6 @@ from gdjax.data import load
 from gdjax.errors import DataError
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """A data folder with the set `tiny`, its version folder, and what is in it."""
-    splits = some()
-    folder = tmp_path / "data" / "tiny" / "1.0.0"
-    store(folder, splits)
-    return folder.parents[1], folder, splits
-
-
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "shards"),
     [("grey", (4, 5), 10, 1), ("colour", (3, 6, 3), 300, 2), ("letters/upper", (4, 4), 26, 3)],
