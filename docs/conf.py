@@ -31,6 +31,8 @@ extensions = [
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 root_doc = "index"
 
+suppress_warnings = ["toc.empty_glob"]  # frontier/ takes in whatever pages it has
+
 # Text notebooks: executed at every build, and nothing they do may fail or warn.
 nb_execution_mode = "force"
 nb_execution_timeout = 120
