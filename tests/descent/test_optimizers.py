@@ -29,7 +29,8 @@ def decaying(factory, **settings):
     return made
 
 
-# By name: the factory; whether its steps are as long as the rate, or as rate times gradient.
+# By name: the factory; whether its steps are as long as the rate, or as rate times gradient, or as
+# a line search finds them.
 OPTIMIZERS = {
     "sgd": (decaying(optax.sgd), "gradient"),
     "momentum": (decaying(optax.sgd, momentum=0.9), "gradient"),
@@ -42,7 +43,7 @@ OPTIMIZERS = {
     "rmsprop": (decaying(optax.rmsprop), "length"),
     "adagrad": (decaying(optax.adagrad), "length"),
     "lion": (decaying(optax.lion), "length"),
-    "lbfgs": (lambda learning_rate: optax.lbfgs(), None),
+    "lbfgs": (optax.lbfgs, None),
 }
 
 # What is right though it is no isolated minimum: a saddle that falls without end, a floor.
@@ -96,9 +97,13 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 def ended(request):
     """The optimiser's name, and the end [function, start, 2] and cost of each descent."""
     factory, rate = OPTIMIZERS[request.param]
-    rates = 0.01 * SIDES if rate == "length" else np.array([0.5 / sharpest(n) for n in NAMES])
     numbers = np.arange(len(NAMES))
-    functions = gd.together(function=numbers, row=numbers, learning_rate=rates)
+    own = {"function": numbers, "row": numbers}
+    if rate == "length":
+        own["learning_rate"] = 0.01 * SIDES
+    elif rate == "gradient":
+        own["learning_rate"] = np.array([0.5 / sharpest(name) for name in NAMES])
+    functions = gd.together(**own)
     steps = STEPS if rate else 100
     axes = gd.axes(functions=functions, start=range(STARTS))
     runs = gd.sweep(PROBLEM, axes, steps, optimizer=factory, record_every=steps)

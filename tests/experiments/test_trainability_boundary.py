@@ -48,7 +48,7 @@ def test_small_rates_train_and_large_ones_do_not(dataset, found):
 
 
 def test_the_number_is_taken_over_seeds(dataset, found):
-    assert dataset.seed_dimension.shape == (3, 2)
+    assert dataset.seed_dimension.shape == (3, 1)
     # The picture's seed, mapped as coarsely, is one of them.
     assert float(dataset.seed_dimension[0, 0]) == pytest.approx(found["map_0_dimension"])
     value, low, high = found["seeds_map_0_dimension"]
