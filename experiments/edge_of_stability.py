@@ -147,8 +147,7 @@ def watched(
         measures={"sharpness": sharpness(problem, tolerance=config.tolerance)},
         optimizer=optimizer,
     )
-    momentum = optimizer.keywords if isinstance(optimizer, partial) else {}
-    threshold = stability_threshold(runs.learning_rate.values, **momentum)
+    threshold = stability_threshold(runs.learning_rate.values, optimizer)
     return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
         threshold=("learning_rate", np.asarray(threshold))
     )
@@ -172,6 +171,7 @@ def advised(config: Config, problem: gd.Problem) -> xr.Dataset:
             ),
             "diverged": ("learning_rate", found.diverged),
             "dead": ("learning_rate", found.dead),
+            "limit": found.limit,
             "bound_at_start": found.bound_at_start,
             "recommended": np.nan if found.learning_rate is None else found.learning_rate,
         },
@@ -323,6 +323,7 @@ def plot(dataset: xr.Dataset) -> dict:
             dead=advice.dead.values,
             cost=advice.cost.transpose("learning_rate", "seed").values,
             along=advice.along.transpose("learning_rate", "seed").values,
+            limit=float(advice.limit),
             bound_at_start=float(advice.bound_at_start),
             recommended=None if np.isnan(recommended) else recommended,
             title="Which learning rate for the digits, and why",

@@ -106,6 +106,7 @@ def _advice(advice, title):
         dead=advice.dead,
         cost=runs.cost.isel(step=-1).values,
         along=along.values,
+        limit=advice.limit,
         bound_at_start=advice.bound_at_start,
         recommended=advice.learning_rate,
         title=title or "Which learning rates work, and why",

@@ -169,7 +169,9 @@ def told(point: Any, found: Found) -> dict[str, Any]:
     top = float(ends.values[0])
     threshold = None
     if point.learning_rate is not None:
-        threshold = float(geometry.stability_threshold(point.learning_rate, point.momentum))
+        threshold = float(
+            geometry.stability_threshold(point.learning_rate, momentum=point.momentum)
+        )
     return {
         "point": point.label,
         "problem": point.problem.provenance,

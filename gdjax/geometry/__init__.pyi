@@ -11,6 +11,7 @@ from . import reduction as reduction
 from . import slices as slices
 from . import spectrum as spectrum
 from . import stability as stability
+from . import thresholds as thresholds
 from . import trajectories as trajectories
 from . import views as views
 from .critical import classify as classify
@@ -25,5 +26,5 @@ from .slices import line as line
 from .slices import plane as plane
 from .spectrum import extremes as extremes
 from .stability import sharpness as sharpness
-from .stability import stability_threshold as stability_threshold
+from .thresholds import stability_threshold as stability_threshold
 from .trajectories import trajectory_plane as trajectory_plane

@@ -1,11 +1,9 @@
-"""How sharply the cost bends along a descent, and how sharp it may be for a learning rate.
+"""How sharply the cost bends along a descent.
 
     sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
 
-On a bowl of curvature 4, a learning rate of 0.49 is just below the limit and one of 0.51 above it:
+How sharp it may be for a learning rate: `thresholds`. The most positive of two curvatures:
 
->>> float(stability_threshold(0.5))
-4.0
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
 >>> measure = sharpness(bowl)
 >>> value, memory = measure.function(jnp.ones(2), None, measure.init(jnp.ones(2), None))
@@ -24,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
@@ -54,33 +52,6 @@ class Warm(NamedTuple):
     residual: Float[Array, ""]
     products: Int[Array, ""]
     drawn: Int[Array, ""]
-
-
-def stability_threshold(
-    learning_rate: ArrayLike, momentum: ArrayLike = 0.0, nesterov: bool = False
-) -> Float[Array, "..."]:
-    """The sharpness above which a descent is unstable on a quadratic cost.
-
-        plain 2 / eta,   heavy ball (2 + 2 b) / eta,   Nesterov (2 + 2 b) / ((1 + 2 b) eta)
-
-    as Optax's `sgd(learning_rate, momentum, nesterov)` steps: v <- b v + g, w <- w - eta v.
-
-    Args:
-        learning_rate: eta, > 0; any shape.
-        momentum: b, in [0, 1).
-        nesterov: whether the gradient is taken ahead.
-
-    Examples:
-        >>> float(stability_threshold(0.1, momentum=0.9))
-        38.0
-        >>> float(stability_threshold(0.1, momentum=0.5, nesterov=True))
-        15.0
-
-    Source: Cohen et al. 2021, arXiv 2103.00065.
-    """
-    rate, b = jnp.asarray(learning_rate, float), jnp.asarray(momentum, float)
-    limit = (2 + 2 * b) / rate
-    return limit / (1 + 2 * b) if nesterov else limit
 
 
 def sharpness(

@@ -180,6 +180,7 @@ def advice(
     dead: Float[np.ndarray, " rates"],
     cost: Float[np.ndarray, "rates seeds"],
     along: Float[np.ndarray, "rates seeds"],
+    limit: float,
     bound_at_start: float,
     recommended: float | None,
     title: str,
@@ -192,7 +193,8 @@ def advice(
         dead: share of starts that died at each.
         cost: at the end, for each start.
         along: largest sharpness after the start, for each start.
-        bound_at_start: 2 / sharpness at the start, median over starts.
+        limit: what learning rate times sharpness must stay below on a quadratic cost.
+        bound_at_start: limit / sharpness at the start, median over starts.
         recommended: the learning rate that is recommended; None where there is none.
         title: of the picture.
     """
@@ -206,7 +208,8 @@ def advice(
         costs.set_yscale("log")
         costs.set_ylabel("cost at the end")
         _dots(sharp, learning_rate, along, "largest along the way")
-        sharp.plot(learning_rate, 2 / learning_rate, "--", color=BLACK, label="2 / learning rate")
+        line = f"{limit:.3g} / learning rate"
+        sharp.plot(learning_rate, limit / learning_rate, "--", color=BLACK, label=line)
         sharp.set_yscale("log")
         seen = along[np.isfinite(along) & (along > 1e-3 * np.nanmax(along))]
         sharp.set_ylim(np.min(seen) / 3, np.max(seen) * 5)
@@ -235,9 +238,8 @@ def advice(
                 zorder=4,
                 label=f"recommended: {recommended:.3g}",
             )
-        costs.plot(
-            [], [], ":", color=GREY, label=f"2 / sharpness at the start: {bound_at_start:.3g}"
-        )
+        start = f"{limit:.3g} / sharpness at the start: {bound_at_start:.3g}"
+        costs.plot([], [], ":", color=GREY, label=start)
         costs.legend(loc="best")
         sharp.legend(loc="best")
         failed.set_title(title)

@@ -1,9 +1,10 @@
 """Which learning rate, and why: the curvature's bound, and what a small sweep finds.
 
-    bound = 2 / (largest eigenvalue of the Hessian)
+    bound = c / (largest eigenvalue of the Hessian),   c = 2 for plain descent
 
-The bound is necessary near a minimum and only there: steps above it can lead to flatter places, and
-steps below it can be thrown about by mini-batches. So the rates are tried, too.
+With momentum c is larger (`stability_threshold`). The bound is necessary near a minimum and only
+there: steps above it can lead to flatter places, and steps below it can be thrown about by
+mini-batches. So the rates are tried, too.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
 >>> found = advise(bowl, steps=50)
@@ -25,6 +26,7 @@ from jaxtyping import Bool, Float
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
 from gdjax.geometry.stability import sharpness
+from gdjax.geometry.thresholds import ADAPTIVE, known, stability_threshold
 from gdjax.keys import streams
 from gdjax.problems.problem import Problem, given_to
 from gdjax.statistics import median, medians
@@ -45,9 +47,10 @@ class Advice:
     Args:
         learning_rate: the recommended one; None where none of those tried works.
         reason: in words.
-        bound_at_start: 2 / sharpness, median over starts; infinite where nothing bends upwards.
-            It is plain gradient descent's, whatever the optimizer.
-        bound_along: 2 / the largest sharpness after the start at the recommended rate (at the
+        limit: what learning rate times sharpness must stay below on a quadratic cost, 2 for plain
+            descent; 2 as well where the optimizer's own does not follow from the sharpness.
+        bound_at_start: limit / sharpness, median over starts; infinite where nothing bends upwards.
+        bound_along: limit / the largest sharpness after the start at the recommended rate (at the
             lowest rate if there is none), median over starts; NaN where it is not known.
         learning_rates: those tried, ascending.
         diverged: share of starts that diverged at each.
@@ -59,6 +62,7 @@ class Advice:
 
     learning_rate: float | None
     reason: str
+    limit: float
     bound_at_start: float
     bound_along: float
     learning_rates: Float[np.ndarray, " rates"]
@@ -86,8 +90,9 @@ def advise(
     """Recommend a learning rate, from curvature and from trying.
 
     From a few starts, the problem is descended for a short time at rates from far below to far
-    above 2 / sharpness, or for another optimizer than plain gradient descent, whose bound that is,
-    from 1e-5 to 10. Recommended is the rate with the lowest median cost at the end among those
+    above limit / sharpness, the limit being 2 for plain descent, (2 + 2 b) for heavy ball and so on
+    (`stability_threshold`); for an optimizer whose limit is not one of the sharpness, from 1e-5 to
+    10. Recommended is the rate with the lowest median cost at the end among those
     at which every start came down, and none diverged or died. It is the best one for so many
     steps: longer descents may do better with another, and more starts may find one that fails.
 
@@ -97,7 +102,7 @@ def advise(
         batch_size: samples a step; None takes the whole training set.
         seeds: how many starting points, >= 1.
         learning_rates: to try, > 0; None takes the median bound at the start times 2^-6 to 2^6,
-            for another optimizer 13 rates from 1e-5 to 10.
+            where there is none 13 rates from 1e-5 to 10.
         samples: at most so many, drawn at random, are used for the sharpness.
         root: seed of the whole study, as for `sweep`.
         optimizer: factory that takes a `learning_rate`, as for `sweep`.
@@ -118,13 +123,14 @@ def advise(
             f"advise: optimizer = {optimizer!r:.80} takes no learning_rate, expected a factory "
             f"such as optax.adam"
         )
-    plain = optimizer is optax.sgd
+    limit = _limit(optimizer)
+    product = 2.0 if limit is None else limit
     record_every = max(1, steps // RECORDS)
     every = max(1, steps // record_every // ESTIMATES)
     measure = sharpness(_of_few(problem, samples, root), every=every, tolerance=TOLERANCE)
     at_start = _at_start(problem, measure, seeds, root)
-    bound = _bound(at_start)
-    rates = _rates(learning_rates, bound if plain else None)
+    bound = _bound(at_start, product)
+    rates = _rates(learning_rates, None if limit is None else bound)
     runs = sweep(
         problem,
         axes(learning_rate=rates, seed=range(seeds)),
@@ -144,10 +150,11 @@ def advise(
     middle = medians(cost[..., -1])[0]
     choice = int(np.argmin(np.where(works, middle, np.inf))) if works.any() else None
     along = _largest_along(runs.sharpness.values)
-    bound_along = _bound(along[choice or 0])
+    bound_along = _bound(along[choice or 0], product)
     found = Advice(
         learning_rate=None if choice is None else float(rates[choice]),
         reason="",
+        limit=product,
         bound_at_start=bound,
         bound_along=bound_along,
         learning_rates=rates,
@@ -157,7 +164,7 @@ def advise(
         cost=middle,
         runs=runs,
     )
-    curvature = _curvature(found, choice) if plain else _none_known(optimizer)
+    curvature = _none_known(optimizer) if limit is None else _curvature(found, choice)
     return dataclasses.replace(found, reason=_reason(found, choice, batch_size, curvature))
 
 
@@ -185,13 +192,22 @@ def _at_start(problem, measure, seeds, root):
     return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, measure.data))
 
 
-def _bound(sharpnesses):
-    """2 over the median sharpness; NaN if none is known, infinite if it is not positive."""
+def _limit(optimizer):
+    """What learning rate times sharpness must stay below; None where that decides nothing."""
+    try:
+        factory, _ = known(optimizer)
+    except InputError:
+        return None
+    return None if factory in ADAPTIVE else float(stability_threshold(1.0, optimizer))
+
+
+def _bound(sharpnesses, limit):
+    """`limit` over the median sharpness; NaN if none is known, infinite if it is not positive."""
     known = sharpnesses[np.isfinite(sharpnesses)]
     if not known.size:
         return float("nan")
     middle = median(known).value
-    return 2 / middle if middle > 0 else float("inf")
+    return limit / middle if middle > 0 else float("inf")
 
 
 def _largest_along(sharpnesses):
@@ -267,7 +283,7 @@ def _none_known(optimizer):
     name = getattr(getattr(optimizer, "func", optimizer), "__name__", "this optimizer")
     return (
         f"2 / sharpness is a bound for plain gradient descent; for {name}, as it was given, none "
-        f"follows from the curvature alone."
+        f"follows from the sharpness alone."
     )
 
 
@@ -278,7 +294,8 @@ def _curvature(found, choice):
     if np.isinf(found.bound_at_start):
         return "At the start no direction bends upwards, so curvature sets no bound there."
     words = (
-        f"On a quadratic cost, descent is stable below 2 / sharpness: {found.bound_at_start:.3g} "
+        f"On a quadratic cost, descent is stable below {found.limit:.3g} / sharpness: "
+        f"{found.bound_at_start:.3g} "
     )
     words += "at the start"
     if not np.isfinite(found.bound_along):

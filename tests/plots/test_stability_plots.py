@@ -89,6 +89,7 @@ def advised(**changes):
         "dead": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
         "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
         "along": np.linspace(1, 3, 7)[:, None] * np.array([1, 1.1, 1.2, np.nan]),
+        "limit": 2.0,
         "bound_at_start": 1.5,
         "recommended": 0.5,
     }

@@ -52,15 +52,24 @@ def test_the_same_is_said_again(on_a_bowl):
 
 
 def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
-    """Heavy ball with 0.5 is stable below (2 + 2 * 0.5) / 10 = 0.3."""
+    """Heavy ball with 0.5 is stable below (2 + 2 * 0.5) / 10 = 0.3, Nesterov's below half of it."""
     heavy = partial(optax.sgd, momentum=0.5)
     found = advise(
         bowl(SPECTRUM), steps=200, seeds=2, optimizer=heavy, learning_rates=[0.01, 0.28, 0.32]
     )
     assert found.diverged.tolist() == [0, 0, 1]
     assert found.learning_rate in (0.01, 0.28)
-    assert "for sgd, as it was given, none follows" in found.reason
-    tried = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.adam).learning_rates
+    assert found.limit == 3
+    assert found.bound_at_start == pytest.approx(0.3, rel=1e-5)
+    assert found.bound_along == pytest.approx(0.3, rel=1e-5)
+    assert "stable below 3 / sharpness: 0.3 at the start, 0.3 at the sharpest" in found.reason
+    ahead = advise(bowl(SPECTRUM), steps=60, seeds=2, optimizer=partial(heavy, nesterov=True))
+    assert ahead.bound_at_start == pytest.approx(0.15, rel=1e-5)
+    assert np.all(ahead.diverged[ahead.learning_rates > 0.16] == 1)
+    assert np.all(ahead.diverged[ahead.learning_rates < 0.14] == 0)
+    free = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.adam)
+    assert "for adam, as it was given, none follows" in free.reason
+    tried = free.learning_rates
     assert (len(tried), tried[0], tried[-1]) == (13, pytest.approx(1e-5), pytest.approx(10))
     with pytest.raises(InputError, match="takes no learning_rate, expected a factory such as"):
         advise(bowl(SPECTRUM), optimizer=optax.identity)
