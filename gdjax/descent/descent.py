@@ -304,7 +304,7 @@ def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
     gradient_norm = joined([p.records.gradient_norm for p in pieces])
     cost = joined([p.records.cost for p in pieces])
     # An interrupted descent may end between two records: its gradient is not known.
-    known = len(cost) and pieces[-1].steps[-1:] == pieces[-1].step
+    known = pieces[-1].steps[-1:].tolist() == [pieces[-1].step]
     code = outcome.classify(
         jnp.asarray(cost[-1] if known else jnp.nan),
         jnp.asarray(gradient_norm[-1] if known else jnp.nan),

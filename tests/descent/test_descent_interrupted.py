@@ -62,6 +62,22 @@ def test_ctrl_c_ends_a_descent_and_returns_what_there_is(python_handler):
     assert not more.interrupted
 
 
+def test_ctrl_c_between_two_records(python_handler):
+    began = []
+
+    def later():
+        began.extend([time.monotonic()] * (listening() and not began))
+        return began and time.monotonic() > began[0] + 1
+
+    thread = when(later)
+    run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=FOREVER)
+    thread.join()
+    assert run.interrupted
+    assert run.step.tolist() == [0]
+    assert 0 < run.steps < FOREVER
+    assert run.outcome == "descending"
+
+
 def pressed_while_compiling(times):
     """A cost that is traced while the descent listens, and Ctrl-C comes then."""
 
