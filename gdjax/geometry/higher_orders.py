@@ -22,9 +22,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from gdjax.problems.checks import check_value
-from gdjax.problems.chunks import in_chunks
-from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
+from gdjax.geometry.products import averaged
 from gdjax.problems.problem import Problem
 
 ITERATIONS = 30  # of the power method for third derivatives, at most
@@ -55,45 +53,37 @@ def derivatives(problem: Problem, unravel: Callable) -> Derivatives:
         problem: whose evaluation, or cost, over all its data.
         unravel: from a vector to parameters.
     """
-    evaluation, chunk = evaluation_of(problem), evaluation_chunk(problem)
-    data = jax.tree.map(jnp.asarray, problem.data)
 
-    def cost(params, part):
-        value = evaluation(params, part)
-        check_value(value)
-        return value
-
-    def slope(w, part):
+    def slope(cost, w, part):
         return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
 
-    def both(w, part):
-        return jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(w)
+    def bent(cost, w, v, part):
+        return jax.jvp(lambda w: slope(cost, w, part), (w,), (v,))[1]
 
-    def product(point, part):
-        w, v = point
-        return jax.jvp(lambda w: slope(w, part), (w,), (v,))[1]
+    def bent_twice(cost, w, u, part):
+        return jax.jvp(lambda w: bent(cost, w, u, part), (w,), (u,))[1]
 
-    def third(point, part):
-        w, u = point
+    def both(cost):
+        return lambda w, part: jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(
+            w
+        )
 
-        def bent(w):
-            return jax.jvp(lambda w: slope(w, part), (w,), (u,))[1]
+    def product(cost):
+        return lambda point, part: bent(cost, *point, part)
 
-        return jax.jvp(bent, (w,), (u,))[1]
+    def third(cost):
+        return lambda point, part: bent_twice(cost, *point, part)
 
-    def fourth(point, part):
-        w, u = point
-        twice, thrice = jax.jvp(lambda w: third((w, u), part), (w,), (u,))
-        return twice, thrice @ u
+    def fourth(cost):
+        def of(point, part):
+            w, u = point
+            twice, thrice = jax.jvp(lambda w: bent_twice(cost, w, u, part), (w,), (u,))
+            return twice, thrice @ u
 
-    def over(function):
-        mean = in_chunks(function, chunk)
+        return of
 
-        def whole(*point):
-            with jax.default_matmul_precision("highest"):
-                return mean(point if len(point) > 1 else point[0], data)
-
-        return whole
+    def over(function_of):
+        return lambda *point: averaged(problem, function_of, point if len(point) > 1 else point[0])
 
     return Derivatives(over(both), over(product), over(third), over(fourth))
 

@@ -206,6 +206,9 @@ def averaged(
         problem: whose deterministic cost, over its data.
         function_of: what is made of the cost `(params, batch) -> scalar`, such as `jax.grad`.
         point: its first argument.
+
+    Raises:
+        InputError: a cost that cannot be derived in forward mode.
     """
     evaluation = evaluation_of(problem)
 
@@ -214,9 +217,18 @@ def averaged(
         check_value(value)
         return value
 
-    with jax.default_matmul_precision("highest"):
-        mean = in_chunks(function_of(cost), evaluation_chunk(problem))
-        return mean(point, jax.tree.map(jnp.asarray, problem.data))
+    mean = in_chunks(function_of(cost), evaluation_chunk(problem))
+    try:
+        with jax.default_matmul_precision("highest"):
+            return mean(point, jax.tree.map(jnp.asarray, problem.data))
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise InputError(
+            "problem: second derivatives are taken in forward mode, and something in this cost has "
+            "a reverse mode alone (a custom_vjp); give the Problem an evaluation without it (with "
+            "diffrax, a solve with adjoint=diffrax.DirectAdjoint())"
+        ) from error
 
 
 def bare(problem: Problem) -> Problem:

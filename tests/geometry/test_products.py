@@ -181,3 +181,29 @@ def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
     )
     H, G = (ravel_pytree(tree)[0] for tree in both)
     np.testing.assert_allclose(G, H, rtol=1e-10, atol=1e-12)
+
+
+def test_a_cost_without_forward_mode_says_what_helps():
+    """As a differential equation has none that is solved again on the way back."""
+
+    @jax.custom_vjp
+    def again(w):
+        return w
+
+    again.defvjp(lambda w: (w, None), lambda _, g: (g,))
+
+    @jax.custom_vjp
+    def square(w):
+        return jnp.sum(w**2)
+
+    square.defvjp(lambda w: (jnp.sum(w**2), w), lambda w, g: (2 * g * again(w),))
+    ones = jnp.ones(2)
+    for look in (
+        lambda: products.hessian_vector_product(square, ones, ones),
+        lambda: gd.geometry.classify(square, ones, key=jax.random.key(0)),
+        lambda: gd.geometry.extremes(square, ones, key=jax.random.key(0)),
+    ):
+        with pytest.raises(InputError, match=r"reverse mode alone.*DirectAdjoint"):
+            look()
+    plain = gd.Problem(init=lambda key: ones, cost=square, evaluation=lambda w: jnp.sum(w**2))
+    assert products.hessian_vector_product(plain, ones, ones).tolist() == [2, 2]
