@@ -1,9 +1,11 @@
 from . import certificates as certificates
+from . import chains as chains
 from . import critical as critical
 from . import derivatives as derivatives
 from . import directions as directions
 from . import flow as flow
 from . import fractal as fractal
+from . import learning as learning
 from . import polishing as polishing
 from . import products as products
 from . import quadrature as quadrature
@@ -14,9 +16,12 @@ from . import stability as stability
 from . import thresholds as thresholds
 from . import trajectories as trajectories
 from . import views as views
+from . import volumes as volumes
+from . import whitening as whitening
 from .critical import classify as classify
 from .derivatives import anatomy as anatomy
 from .flow import gradient_flow as gradient_flow
+from .learning import learning_coefficient as learning_coefficient
 from .polishing import polish as polish
 from .products import hessian as hessian
 from .products import hessian_vector_product as hessian_vector_product
@@ -28,3 +33,5 @@ from .spectrum import extremes as extremes
 from .stability import sharpness as sharpness
 from .thresholds import stability_threshold as stability_threshold
 from .trajectories import trajectory_plane as trajectory_plane
+from .volumes import volume as volume
+from .whitening import whitened as whitened

@@ -1,0 +1,78 @@
+"""Coordinates in which a valley is round: what volumes and chains of draws are measured in.
+
+    w = w* + A z,   A^T (|H| + floor) A = 1
+
+The simplest instance, a bowl that is 100 times as steep one way as the other:
+
+>>> bowl = lambda w: (w[0] ** 2 + 1e4 * w[1] ** 2) / 2
+>>> scale = whitened(bowl, jnp.zeros(2), floor=0.0)
+>>> jnp.sort(jnp.abs(scale.apply(jnp.ones(2)))).round(3).tolist()
+[0.01, 1.0]
+>>> round(float(scale.log_determinant), 3)
+-4.605
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree, ScalarLike
+
+from gdjax.geometry.jacobi import eigh
+from gdjax.geometry.products import dense, flat_product, raveled
+from gdjax.problems.problem import Problem
+from gdjax.summaries import fields
+
+
+class Whitening(NamedTuple):
+    """A linear map w = A z of flat parameters, A = Q diag(scale); Q is the identity where None.
+
+    Args:
+        scale: lengths of the new axes, above 0.
+        axes: their directions, orthonormal columns.
+    """
+
+    scale: Float[Array, " n"]
+    axes: Float[Array, "n n"] | None = None
+
+    __repr__ = fields
+
+    def apply(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
+        """A z."""
+        return self.scale * z if self.axes is None else self.axes @ (self.scale * z)
+
+    def transposed(self, w: Float[Array, " n"]) -> Float[Array, " n"]:
+        """A^T w."""
+        return self.scale * (w if self.axes is None else self.axes.T @ w)
+
+    def solve(self, w: Float[Array, " n"]) -> Float[Array, " n"]:
+        """A^-1 w."""
+        return (w if self.axes is None else self.axes.T @ w) / self.scale
+
+    @property
+    def log_determinant(self) -> Float[Array, ""]:
+        """log |det A|, in nats."""
+        return jnp.sum(jnp.log(self.scale))
+
+
+def whitened(
+    problem: Problem | Callable, params: PyTree, *, floor: ScalarLike, data: PyTree = None
+) -> Whitening:
+    """The coordinates in which the cost's curvature at a point is that of the unit ball.
+
+        A = Q diag((|lambda| + floor)^(-1/2)),   H = Q diag(lambda) Q^T
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point, of at most a few thousand parameters: the whole Hessian is decomposed.
+        floor: curvature that the flattest direction is taken to have. For chains of draws,
+            localisation / inverse temperature; for a volume, 2 level / R^2 if the basin reaches
+            about as far as R.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: parameters that are no real floats, a cost that is no scalar.
+    """
+    flat, _ = raveled(params)
+    values, axes = eigh(dense(flat_product(problem, params, data), flat))
+    return Whitening((jnp.abs(values) + floor) ** -0.5, axes)
