@@ -88,12 +88,12 @@ class _Kept(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What a restart needs."""
+    """What a round of the search needs; the first one is the start, all others are restarts."""
 
     basis: _Basis
     kept: _Kept
     norm: Float[Array, ""]
-    restarts: Int[Array, ""]
+    rounds: Int[Array, ""]
     done: Bool[Array, ""]
 
 
@@ -188,39 +188,49 @@ def extremes(
 
     def unfinished(state):
         finite = jnp.isfinite(jnp.max(state.kept.residuals)) & jnp.isfinite(state.norm)
-        return finite & ~state.done & (state.restarts < restarts)
+        return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= restarts))
 
-    def restart(state):
+    def search(state):
+        """From what is kept, nothing at first, to a full basis and what is kept of that."""
         basis, kept = state.basis, state.kept
+        begun = state.rounds > 0
         empty = jnp.zeros_like(basis.columns)
         columns, images = (_put(empty, a, 0) for a in (kept.vectors, kept.images))
         key, key_fresh = jax.random.split(basis.key)
-        # Residuals of all kept vectors lie in the next block; a fresh one looks elsewhere.
-        fresh = exact(kept, state.norm)
-        block = jnp.where(fresh, _orthonormal(random(key_fresh), columns), basis.block)
-        basis = expand(_Basis(columns, images, block, key), count // BLOCK)
+        # What is kept goes on along its residuals: two mixtures of them hold all that a block left
+        # out. A fresh block looks elsewhere.
+        fresh = begun & exact(kept, state.norm)
+        mixture = jax.random.normal(key_fresh, (count, BLOCK), start.dtype)
+        left = (kept.images - kept.values[None] * kept.vectors) @ mixture
+        block = jnp.where(fresh, random(key_fresh), jnp.where(begun, left, basis.block))
+        block = _orthonormal(block, columns)
+        basis = _Basis(columns, images, block, jnp.where(begun, key, basis.key))
+        basis = expand(basis, jnp.where(begun, count // BLOCK, 0))
         kept = ritz(basis)
         norm = jnp.maximum(state.norm, kept.norm)
         moved = jnp.abs(kept.values - state.kept.values)[wanted]
         same = fresh & jnp.all(moved <= allowed(kept.values[wanted], norm))
         done = exact(kept, norm) & (same | ~crowded(kept.values, norm))
-        return _State(basis, kept, norm, state.restarts + 1, done)
+        return _State(basis, kept, norm, state.rounds + 1, done)
 
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
-        empty = jnp.zeros((start.size, size), start.dtype)
-        first = _orthonormal(random(key_start) if block is None else block, empty)
-        basis = expand(_Basis(empty, empty, first, key_noise), 0)
-        kept = ritz(basis)
-        done = exact(kept, kept.norm) & ~crowded(kept.values, kept.norm)
-        state = _State(basis, kept, kept.norm, jnp.zeros((), jnp.int32), done)
-        _, kept, norm, taken, _ = jax.lax.while_loop(unfinished, restart, state)
+        zeros = jnp.zeros((start.size, size), start.dtype)
+        none, zero = zeros[:, :count], jnp.zeros((), start.dtype)
+        state = _State(
+            _Basis(zeros, zeros, random(key_start) if block is None else block, key_noise),
+            _Kept(jnp.zeros(count, start.dtype), none, none, jnp.zeros(count, start.dtype), zero),
+            norm=zero,
+            rounds=jnp.zeros((), jnp.int32),
+            done=jnp.array(False),
+        )
+        _, kept, norm, rounds, _ = jax.lax.while_loop(unfinished, search, state)
     return Ritz(
         kept.values[wanted],
         kept.vectors[:, wanted],
         kept.residuals[wanted],
         norm,
-        size + taken * (size - count),
+        size + (rounds - 1) * (size - count),
         kept.vectors[:, :BLOCK],
     )
 
@@ -230,13 +240,13 @@ def _put(columns, block, at):
 
 
 def _orthonormal(block, columns):
-    """The block made orthogonal to orthonormal columns and in itself.
+    """The block made orthogonal to orthonormal columns and in itself (Gram and Schmidt).
 
-    A pass that finds little along the columns, and the block nearly orthonormal, is the last: twice
-    is enough, except where nothing but rounding is left. The inverse root of a small Gram matrix is
-    all matrix products; LAPACK's QR took longer than the operator.
+    A pass that finds little along the columns, and little of one vector along the other, is the
+    last: twice is enough, except where nothing but rounding is left. LAPACK's QR took longer than
+    the operator.
     """
-    eps = jnp.finfo(block.dtype).eps
+    close = jnp.sqrt(jnp.finfo(block.dtype).eps)
 
     def unfinished(state):
         _, good, passes = state
@@ -245,11 +255,17 @@ def _orthonormal(block, columns):
     def make_orthonormal(state):
         block, _, passes = state
         along = columns.T @ block
-        rest = block - columns @ along
-        length = jnp.linalg.norm(rest, axis=0, keepdims=True)
-        rest = rest / jnp.where(length > 0, length, 1)
-        values, vectors = jacobi.eigh(rest.T @ rest)
-        good = jnp.all(jnp.abs(along) <= jnp.sqrt(eps) * length) & (values[0] > 0.5)
-        return rest @ (vectors / jnp.sqrt(jnp.maximum(values, 10 * eps))[None]), good, passes + 1
+        rest, length = _unit(block - columns @ along)
+        good = jnp.all(jnp.abs(along) <= close * length)
+        first, others = rest[:, :1], rest[:, 1:]
+        others, left = _unit(others - first * (first.T @ others))
+        good &= jnp.all(left > 0.5)
+        return jnp.concatenate([first, others], axis=1), good, passes + 1
 
     return jax.lax.while_loop(unfinished, make_orthonormal, (block, jnp.array(False), 0))[0]
+
+
+def _unit(vectors):
+    """Columns of length 1, and how long they were."""
+    length = jnp.linalg.norm(vectors, axis=0, keepdims=True)
+    return vectors / jnp.where(length > 0, length, 1), length

@@ -50,6 +50,15 @@ solved = jax.jit(solve, static_argnames=("largest", "smallest", "restarts"))
 
 
 @pytest.mark.long
+def test_no_start_is_stuck():
+    """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
+    A = jnp.asarray(matrix(SPECTRA["negative"]), jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 128)
+    found = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, restarts=60)))(keys)
+    assert found.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(("largest", "smallest"), ENDS)
 @pytest.mark.parametrize("name", SPECTRA)
 def test_ends_of_a_known_spectrum(name, largest, smallest):
