@@ -96,6 +96,7 @@ def test_the_store_alone_gives_the_same_census(networks, tmp_path):
     assert not (tmp_path / "runs.zarr").exists()
 
 
+@pytest.mark.long
 def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
     """A part of a store: on the quartic the larger rate blows up from everywhere."""
     gd.sweep(

@@ -18,6 +18,7 @@ def equal(a, b):
     return jax.tree.all(jax.tree.map(np.array_equal, a, b))
 
 
+@pytest.mark.long
 def test_trained_on_the_spot_is_an_ordinary_descent():
     point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
     problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
@@ -77,6 +78,7 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
         Origin(params=tmp_path / "few.npz").find()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_nothing")
 def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, capsys):
     """Nothing asked for: rate and batches are the recipe's, and stand in the summary."""

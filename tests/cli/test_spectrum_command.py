@@ -79,6 +79,7 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
     assert f"{told['certificate']['dead']} dead coordinates set aside" in printed
 
 
+@pytest.mark.long
 def test_the_end_of_a_descent_is_told_to_be_a_minimum(hilly, tmp_path, capsys):
     """One of Himmelblau's four, known by its largest eigenvalue."""
     at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]

@@ -96,6 +96,7 @@ def test_a_batch_beyond_the_set_is_refused_before_any_copy_is_made(tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_nothing")
 def test_an_epoch_is_as_long_with_copies_as_without(tmp_path):
     for recipe in ("plain", "quick"):

@@ -89,7 +89,7 @@ def cost(w, *, function):
 PROBLEM = gd.Problem(init=init, cost=cost)
 
 
-QUICK = ("sgd", "momentum", "adam")
+QUICK = ("sgd",)
 PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in OPTIMIZERS]
 
 

@@ -70,6 +70,7 @@ def test_a_first_call_is_measured_in_fresh_processes():
     assert found["first_call_programs_ours"] < 20
 
 
+@pytest.mark.long
 def test_both_sides_of_a_first_call_do_the_same_work():
     costs = first_call.ours(2, 2, 3)()
     _params, by_hand = first_call.by_hand(2, 2, 3)()

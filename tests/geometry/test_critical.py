@@ -98,6 +98,7 @@ def test_a_slope_where_nothing_bends_is_no_saddle():
     assert kinds(found) == ["undecided"]
 
 
+@pytest.mark.long
 def test_float64_parameters_are_looked_at_in_float64():
     with jax.enable_x64(True):
         w = jnp.array([0.0, 0.0])

@@ -145,6 +145,7 @@ def order(found):
     return np.polyfit(np.log(found.learning_rate), np.log(found.distance.max(axis=1)), 1)[0]
 
 
+@pytest.mark.long
 def test_the_distance_is_of_first_order_for_two_factors(float64):
     found = distance_from_flow(
         factors,

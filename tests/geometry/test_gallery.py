@@ -179,9 +179,8 @@ PRODUCTS = {
 LEVEL_MANY = ("two layers, fitted",)  # nullity 4: may stay undecided
 
 
-@pytest.mark.parametrize(
-    "x64", [True, pytest.param(False, marks=pytest.mark.long)], ids=["float64", "float32"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
 def test_products_of_matrices_are_named(x64):
     """Layers that a cost does not have are dead. Every minimum of a deep linear network is global
     and on a floor, every other critical point a saddle (Kawaguchi 2016)."""

@@ -84,6 +84,7 @@ def test_jitting_a_function_of_a_problem_bakes_no_data_in(name):
     assert len(lowered.as_text()) < data.nbytes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LOOKS)
 def test_data_are_the_problems_unless_they_are_given(name):
     own, other = jnp.eye(3), 2 * jnp.eye(3)

@@ -79,6 +79,7 @@ def test_ends_of_a_known_spectrum(name, largest, smallest):
     assert 0.98 * size <= found.norm <= 1.00001 * size
 
 
+@pytest.mark.long
 def test_a_small_tolerance_is_reached_in_float64():
     spectrum = SPECTRA["indefinite"]
     with jax.enable_x64(True):
@@ -92,6 +93,7 @@ def test_a_small_tolerance_is_reached_in_float64():
     np.testing.assert_allclose(found.values, exact, atol=1e-13)
 
 
+@pytest.mark.long
 def test_restarts_that_are_used_up_leave_large_residuals():
     A = jnp.asarray(matrix(SPECTRA["geometric"]), jnp.float32)
     found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, restarts=1)

@@ -188,6 +188,7 @@ class Products(LinearOperator):
         return self.product(x)
 
 
+@pytest.mark.long
 def test_the_digit_network_against_arpack():
     problem = digits("mnist5k", samples=300)
     params = problem.init(jax.random.key(0))
@@ -348,6 +349,7 @@ def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
     assert float(value) == pytest.approx(dense(problem, params)[-1], rel=1e-3)
 
 
+@pytest.mark.long
 def test_it_is_the_deterministic_cost_that_is_followed():
     """Noise in the cost, a decay in the evaluation; a state is the run's own."""
     problem = gd.Problem(

@@ -119,6 +119,7 @@ def test_the_lowest_point_of_ackley_is_counted_apart():
     np.testing.assert_allclose(found.slope.values[:2], 8**0.5, rtol=1e-2)
 
 
+@pytest.mark.long
 def test_floors_are_counted_by_the_paths_that_join_them():
     """Two branches of a b = 1: two floors of one dimension, and no minimum in any number."""
     problem = gd.problems.function("two_factors")
@@ -208,6 +209,7 @@ def test_equivalents_of_one_network_are_one_minimum(found):
     assert float(again.width[0]) < 1e-6
 
 
+@pytest.mark.long
 def test_different_minima_stay_different_and_have_barriers(found):
     _, first = found
     assert first.sizes["minimum"] > 2
@@ -227,6 +229,7 @@ def test_different_minima_stay_different_and_have_barriers(found):
     assert np.all(first.matched_distance.values <= first.distance.values + 1e-9)
 
 
+@pytest.mark.long
 def test_what_is_said_about_a_minimum_is_so(found):
     """Cost, accuracy and eigenvalues against dense float64 at the stored parameters."""
     problem, first = found
@@ -253,6 +256,7 @@ def test_what_is_said_about_a_minimum_is_so(found):
     assert np.all(first.cost.values >= best - 2e-9)
 
 
+@pytest.mark.long
 def test_estimates_are_those_of_the_counts(found):
     _, first = found
     estimate = unseen(first["count"].values)
@@ -261,6 +265,7 @@ def test_estimates_are_those_of_the_counts(found):
     assert np.all((first.share_low <= first.share) & (first.share <= first.share_high))
 
 
+@pytest.mark.long
 def test_group_counts_over_decades(found):
     _, first = found
     assert int(first.groups[0]) <= int(first["count"].sum())
@@ -425,6 +430,7 @@ def store(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_the_same_from_the_store_alone_twice(store):
     first, second = census_of(store), census_of(store)
     assert first.identical(second)
@@ -443,6 +449,7 @@ def test_some_runs_of_a_store(store):
         census_of(store, {"rate": 1.0})
 
 
+@pytest.mark.long
 def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
     problem = gd.problems.function("two_factors")
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gdjax.geometry.polishing import polish
 from gdjax.minima.joined import floors
@@ -29,6 +30,7 @@ def test_a_ring_is_one_floor_though_no_straight_line_stays_on_it():
     assert found.tolist() == [0] * 8 + [1] * 8
 
 
+@pytest.mark.long
 def test_a_floor_is_the_same_however_its_network_is_written_down():
     """XOR with one neuron switched off, whose bias is free: exchanged and flipped it is the same.
 

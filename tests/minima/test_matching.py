@@ -59,6 +59,7 @@ def least_distance(network, a, b):
     return np.sqrt(best)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus"])
 def test_a_thousand_equivalents_are_matched_to_rounding(activation):
     network = Network((20, 16, 16, 10), activation=activation)
@@ -118,6 +119,7 @@ def test_two_hidden_layers_are_matched_as_well_as_can_be_with_restarts():
     assert np.mean(np.array(without) / np.array(best)) < 1.1
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=10)
 @given(
     st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)]),

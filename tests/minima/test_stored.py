@@ -9,6 +9,7 @@ from gdjax.errors import InputError
 from gdjax.minima import census_of
 
 
+@pytest.mark.long
 def test_a_dimension_named_run_and_a_part_of_it(tmp_path):
     along = gd.together(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
     problem = gd.problems.function("quartic")

@@ -53,6 +53,7 @@ def every_arrangement(network):
     return list(product(*layers))
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=12)
 @given(
     all_widths,
@@ -109,6 +110,7 @@ def test_a_thousand_equivalents_come_to_one_form(activation):
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=10)
 @given(
     st.lists(st.integers(1, 5), min_size=3, max_size=5).map(tuple),

@@ -24,7 +24,7 @@ from gdjax.sweeps import tiles
 
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
-QUICK = ("linen", "convolutional")
+QUICK = ("linen",)
 PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
 
 

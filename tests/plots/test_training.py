@@ -69,6 +69,7 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     assert "10.0% right before, 95.0% after" in bottom.get_title(loc="left")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [

@@ -205,6 +205,7 @@ def test_the_full_set(mnist):
     assert np.sum(np.asarray(gradient[0].weights)[:, dark] == 0) == 1072
 
 
+@pytest.mark.long
 def test_ten_epochs_reach_the_known_accuracy(mnist):
     """94.66 +- 0.09 % over seeds: batch 32, learning rate 1, weights N(0, 1/fan-in)."""
     steps = gd.descent.steps_for(10, mnist.samples, 32)

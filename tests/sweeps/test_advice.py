@@ -127,6 +127,7 @@ def test_a_start_without_numbers_is_owned_up_to():
     assert "2 of 2 diverged at the lowest" in found.reason
 
 
+@pytest.mark.long
 def test_saturated_networks_are_counted_as_dead():
     problem = digits("mnist5k", samples=200)
     found = advise(problem, steps=40, seeds=2, learning_rates=[1.0, 1e5])
@@ -147,6 +148,7 @@ def regression(samples):
     return gd.Problem(init=network.init, cost=cost, data=data)
 
 
+@pytest.mark.long
 def test_with_mini_batches_and_a_sample_of_the_data():
     problem = regression(400)
     found = advise(problem, steps=60, batch_size=10, seeds=3, samples=100)

@@ -109,6 +109,7 @@ def test_one_worker_killed_in_the_middle(client, tmp_path):
     assert stamps(there) == before
 
 
+@pytest.mark.long
 def test_ctrl_c_saves_everywhere_and_the_sweep_goes_on_without_the_cluster(client, tmp_path):
     path = tmp_path / "s"
 
@@ -158,6 +159,7 @@ def test_a_worker_with_too_few_devices(tmp_path):
         plugin.work(5)
 
 
+@pytest.mark.long
 def test_float64_reaches_the_workers(client, tmp_path):
     with jax.enable_x64(True):
         there, here = (run(tmp_path / str(c), 20, client=c) for c in (client, None))

@@ -53,6 +53,7 @@ def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
     assert fit(work, None).slab.width == 8
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("samples", "least", "most"), [(1000, 32, 32), (16, 64, 512)])
 def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch):
     """One number a run, but 64 activations a sample: they are to fit in the cache, too."""
