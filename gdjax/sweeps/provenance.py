@@ -98,7 +98,23 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
             f"{where}: its record says {wrong[0]} = {said.get(wrong[0])!r:.80}, which no sweep "
             f"has; take the store from where it was written"
         )
+    _check_names(said, where)
     return said
+
+
+def _check_names(said, where):
+    """Make sure that a store has the axes that its record speaks of."""
+    layout = said.get("layout")
+    if layout is None:  # of a sweep in memory, whose arrays were made from its axes
+        return
+    alongs = said["axes"].values()
+    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
+    strange = (set(said["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
+    if strange:
+        raise StoreError(
+            f"{where}: its record speaks of {min(strange)!r:.80}, which is no axis of its arrays; "
+            f"take the store from where it was written"
+        )
 
 
 def _whole(value: Any, least: int, most: int = 2**32 - 1) -> bool:

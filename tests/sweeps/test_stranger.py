@@ -150,6 +150,7 @@ def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
         {"axes": {"seed": {"seed": ["x"]}}},
         {"axes": {"seed": {"seed": [[0]]}}},
         {"axes": {"seed": {"seed": []}}},
+        {"axes": {"learning_rate": {"learning_rate": [0.1]}, "other": {"seed": [0, 1]}}},
         {"steps": "3"},
         {"steps": 10**20},
         {"batch_size": -1},
@@ -172,6 +173,14 @@ def test_a_record_that_no_sweep_has(path, says, changed):
     says(**changed)
     with pytest.raises(StoreError):
         gd.replay(path, AT)
+
+
+@pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
+def test_an_axis_that_is_none_of_the_arrays_is_an_error_of_the_store(path, says, named):
+    says(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
+    for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
+        with pytest.raises(StoreError, match="which is no axis of its arrays"):
+            call(path, AT)
 
 
 def test_what_is_in_the_tables_comes_back():
