@@ -63,7 +63,8 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
     import xarray as xr
 
     try:
-        tree = xr.open_datatree(path, engine="zarr", consolidated=False).load()
+        # In format 2 a folder could name codecs that run code: pickled objects.
+        tree = xr.open_datatree(path, engine="zarr", zarr_format=3, consolidated=False).load()
     except Exception as error:  # whatever a folder of something else makes of the reader
         raise InputError(
             f"{flag} {path}: cannot be read as what `gdjax` writes ({type(error).__name__}); give "

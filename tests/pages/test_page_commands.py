@@ -1,5 +1,9 @@
 """`gdjax explore` and `gdjax lesson`: one file each, and one line where that cannot be."""
 
+import json
+import pickle
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -63,6 +67,32 @@ def test_landscapes_and_minima_that_were_written_are_read(tmp_path, capsys):
     assert '"ended":10' in html
 
 
+class Harm:
+    """What makes a file where it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("flag", ["--planes", "--minima"])
+def test_pickled_objects_of_another_format_are_not_unpickled(tmp_path, capsys, flag):
+    folder, done = tmp_path / "old.zarr", tmp_path / "done"
+    (folder / "cost").mkdir(parents=True)
+    (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    described = {
+        "zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "fill_value": None,
+        "order": "C", "compressor": None, "filters": [{"id": "pickle", "protocol": 5}],
+    }  # fmt: skip
+    (folder / "cost" / ".zarray").write_text(json.dumps(described))
+    (folder / "cost" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["a"]}')
+    (folder / "cost" / "0").write_bytes(pickle.dumps(Harm(done)))
+    assert "cannot be read" in refused(capsys, "explore", flag, str(folder))
+    assert not done.exists()
+
+
 def test_what_cannot_work_is_said_in_one_line(store, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     zarr.save(str(tmp_path / "other.zarr"), np.ones(3))
@@ -85,8 +115,6 @@ def test_what_cannot_work_is_said_in_one_line(store, tmp_path, capsys):
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path, capsys, monkeypatch):
-    from pathlib import Path
-
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
