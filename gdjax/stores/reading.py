@@ -234,6 +234,10 @@ class Stored:
                     found.append(Damage(array.file(tile), problem, tile))
         return found
 
+    def whole(self) -> bool:
+        """Say whether every tile is finished and no file is damaged; if so, all are read."""
+        return bool((self.flags()[0] > 0).all()) and not self.damaged_frame() + self.damaged_tiles()
+
     def damaged_coordinates(self) -> list[Damage]:
         """Which coordinates are damaged, or not those of the sweep."""
         found = []

@@ -285,6 +285,22 @@ class Store(Tiles):
             self.folder.write(ROOT, raw, durable=True)
 
 
+def has_all(path: str | Path, layout: Layout, identity: Mapping[str, Any]) -> bool:
+    """Say whether a store holds all of a sweep and is sound, so that nothing has to be written.
+
+    Args:
+        path: folder of the store.
+        layout: as for `Store`, as is the next.
+        identity: what makes it the same sweep.
+
+    Raises:
+        StoreError: the folder holds something else or another sweep.
+    """
+    wanted = {**plain(identity, "identity"), "layout": layout.identity()}
+    folder = Folder(local(path))
+    return _root_or_none(folder, layout, wanted) is not None and Stored(path).whole()
+
+
 def require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Make sure that two sweeps are the same.
 

@@ -21,7 +21,7 @@ from gdjax import progress
 from gdjax.interrupts import interruptible
 from gdjax.stores.joining import of_parts, with_names
 from gdjax.stores.layout import Layout, plain
-from gdjax.stores.writing import Store
+from gdjax.stores.writing import Store, has_all
 from gdjax.sweeps import provenance, sizing
 from gdjax.sweeps.arrays import HEAVY, nbytes
 from gdjax.sweeps.tiles import Work
@@ -54,6 +54,8 @@ def complete(
 ) -> None:
     """Open a sweep's store, take damaged tiles out, and have the missing ones computed.
 
+    A store that has them all is not written to: it may lie on a disk that nobody can write.
+
     Args:
         path: folder of the store.
         layout: as for `Store`, as are the next two.
@@ -61,6 +63,8 @@ def complete(
         information: what else explains its numbers.
         compute: computes what the store lacks; returns how many tiles that were.
     """
+    if has_all(path, layout, identity):
+        return
     with Store(path, layout, identity=identity, information=information) as held:
         for damage in held.repair():
             warnings.warn(f"{held.path} was damaged: {damage}", stacklevel=4)

@@ -1,6 +1,7 @@
 """Any run of a store can be run again, and says whether it is the same to the last bit."""
 
 import dataclasses
+import errno
 import shutil
 from functools import partial
 
@@ -12,7 +13,8 @@ import zarr
 from small_problems import GRID, network, same_bits
 
 from gdjax.errors import StoreError
-from gdjax.stores import open_dataset, reading
+from gdjax.stores import open_dataset, reading, writing
+from gdjax.stores.files import Folder
 from gdjax.stores.format import read_root
 from gdjax.sweeps import axes, provenance, run_of, sweep, together
 from gdjax.sweeps.replay import replay, resume
@@ -57,6 +59,19 @@ def test_a_store_is_opened_once(stored_sweep, monkeypatch):
     again_of(stored_sweep, at)
     run_of(stored_sweep, at, PROBLEM)
     assert len(opened) == 2
+
+
+def test_a_finished_store_on_a_disk_that_cannot_be_written_is_resumed(store, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("write", "make", "remove"):
+        monkeypatch.setattr(Folder, name, refuse)
+    monkeypatch.setattr(writing, "take", refuse)
+    assert same_bits(resume(store, problem=PROBLEM), open_dataset(store))
+    next((store / "finished").glob("c.*")).unlink()
+    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\)"):
+        resume(store, problem=PROBLEM)
 
 
 def test_mini_batches_and_measures_too(tmp_path):
