@@ -78,18 +78,22 @@ class Harm:
 
 
 @pytest.mark.parametrize("flag", ["--planes", "--minima"])
-def test_pickled_objects_of_another_format_are_not_unpickled(tmp_path, capsys, flag):
+@pytest.mark.parametrize("pickled", [True, False])
+def test_a_folder_of_format_2_is_not_read_and_nothing_in_it_unpickled(
+    tmp_path, capsys, flag, pickled
+):
     folder, done = tmp_path / "old.zarr", tmp_path / "done"
     (folder / "cost").mkdir(parents=True)
     (folder / ".zgroup").write_text('{"zarr_format": 2}')
     described = {
-        "zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "fill_value": None,
-        "order": "C", "compressor": None, "filters": [{"id": "pickle", "protocol": 5}],
+        "zarr_format": 2, "shape": [1], "chunks": [1], "fill_value": None, "order": "C",
+        "compressor": None, "dtype": "|O" if pickled else "<f4",
+        "filters": [{"id": "pickle", "protocol": 5}] if pickled else None,
     }  # fmt: skip
     (folder / "cost" / ".zarray").write_text(json.dumps(described))
     (folder / "cost" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["a"]}')
-    (folder / "cost" / "0").write_bytes(pickle.dumps(Harm(done)))
-    assert "cannot be read" in refused(capsys, "explore", flag, str(folder))
+    (folder / "cost" / "0").write_bytes(pickle.dumps(Harm(done)) if pickled else bytes(4))
+    assert "cannot be read as what `gdjax` writes" in refused(capsys, "explore", flag, str(folder))
     assert not done.exists()
 
 
