@@ -79,6 +79,16 @@ class Slab(NamedTuple):
         """Arrays that every run sees, on all the devices."""
         return jax.device_put(shared, self.sharding(SHARED))
 
+    def shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
+        """Shapes, types and placement that arrays will have, without their memory."""
+        sharding = self.sharding(spec)
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(
+                a.shape, a.dtype, sharding=sharding, weak_type=_is_weak(a)
+            ),
+            jax.eval_shape(lambda tree: jax.tree.map(jnp.asarray, tree), tree),
+        )
+
 
 def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
     """`function` of one run as a function of a slab of runs.

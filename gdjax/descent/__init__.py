@@ -2,6 +2,7 @@
 
 from gdjax.descent.batches import steps_for
 from gdjax.descent.descent import Descent, descend
+from gdjax.descent.judged import class_accuracy, right_samples, unpacked
 from gdjax.descent.measures import gradient_noise, noise_scale
 from gdjax.descent.outcome import OUTCOMES, Outcome
 from gdjax.descent.recipes import RECIPES, Recipe
@@ -16,11 +17,14 @@ __all__ = [
     "Outcome",
     "Recipe",
     "State",
+    "class_accuracy",
     "descend",
     "gradient_noise",
     "init",
     "noise_scale",
+    "right_samples",
     "step",
     "steps_for",
+    "unpacked",
     "warmup_cosine",
 ]

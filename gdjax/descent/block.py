@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
 from gdjax.problems.chunks import in_chunks
 from gdjax.problems.evaluation import cost_chunk, evaluation_chunk, evaluation_of
-from gdjax.problems.problem import Problem, declared, given_to
+from gdjax.problems.problem import GIVEN_TO_MEASURES, Measure, Problem, declared, given_to
 from gdjax.slabs import Program, Slab, over_runs
 
 
@@ -48,15 +48,59 @@ class Agenda(NamedTuple):
     """What one block does: `count` steps from `first` on, and the records due among them.
 
     The rows of its arrays are records. What stands behind the last of them has step -1, which never
-    comes. Step `last` is evaluated, but moves no more.
+    comes. Step `last` is evaluated, but moves no more. Snapshots and measures that are arrays have
+    slots, which say where a record's is kept.
     """
 
     first: Int[np.ndarray, ""]
     count: Int[np.ndarray, ""]
     last: Int[np.ndarray, ""]
     step: Int[np.ndarray, " records"]
-    slot: Int[np.ndarray, " records"]
+    slot: Mapping[str, Int[np.ndarray, " records"]]
     measured: Mapping[str, Bool[np.ndarray, " records"]]
+
+
+class Watched(NamedTuple):
+    """A measure as a block is compiled for it.
+
+    Args:
+        name: of the measure.
+        function: see `Measure`.
+        remembers: whether it carries something of its own from one time to the next.
+        is_array: whether it is kept in slots, not among the numbers of a record.
+        dtype: type of an array; None: that of the cost.
+    """
+
+    name: str
+    function: Callable
+    remembers: bool
+    is_array: bool = False
+    dtype: np.dtype | None = None
+
+
+def watch(measures: Mapping[str, Measure]) -> tuple[Watched, ...]:
+    """Measures as a block is compiled for them, without their data."""
+    return tuple(
+        Watched(name, m.function, m.init is not None, m.is_array, m.dtype)
+        for name, m in measures.items()
+    )
+
+
+def arrays_of(
+    measures: Mapping[str, Measure], shapes: Mapping[str, tuple[int, ...]], params: PyTree
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and type of what each measure that is an array gives.
+
+    Args:
+        measures: what is watched.
+        shapes: of all of them, from `check_measures`.
+        params: whose cost has the type of arrays that name none.
+    """
+    return {
+        name: jax.ShapeDtypeStruct(shapes[name], m.dtype or cost_type(params))
+        for name, m in measures.items()
+        if m.is_array
+    }
 
 
 class Rule(NamedTuple):
@@ -65,10 +109,11 @@ class Rule(NamedTuple):
     Args:
         problem: cost and evaluation, without data (see `bare`).
         optimizer: `optimizer(**settings) -> GradientTransformation`.
-        measures: name, function, whether it carries a memory, for each measure.
+        measures: what is watched.
         batched: mini-batches from an order, instead of the whole set.
         bound: a cost above it counts as diverged.
-        slots: room for snapshots in a block; 0 takes none.
+        slots: names of what is kept in slots, and how many each has in a block: `SNAPSHOTS`, and
+            the measures that are arrays.
         settle: a run whose gradient norm is at or below it at a record takes no further steps,
             where every record knows the gradient; None lets it go on.
         readout: `readout(memory, params) -> params`, where records look; None: where the run is.
@@ -77,10 +122,10 @@ class Rule(NamedTuple):
 
     problem: Problem
     optimizer: Callable[..., optax.GradientTransformation]
-    measures: tuple[tuple[str, Callable, bool], ...]
+    measures: tuple[Watched, ...]
     batched: bool
     bound: float
-    slots: int
+    slots: tuple[tuple[str, int], ...] = ()
     settle: float | None = None
     readout: Callable[[PyTree, PyTree], PyTree] | None = None
     part: bool = False
@@ -89,6 +134,10 @@ class Rule(NamedTuple):
     def free(self) -> bool:
         """Whether a record is what its step computes anyway."""
         return not self.part and self.readout is None and free(self.problem, self.batched)
+
+
+SNAPSHOTS = "snapshots"
+"""Name under which parameters along the way are kept."""
 
 
 def free(problem: Problem, batched: bool) -> bool:
@@ -150,7 +199,7 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
     dtype = carry.batch_cost.dtype
 
     def advance(done, loop):
-        carry, index, records, snapshots = loop
+        carry, index, records, kept = loop
         at = agenda.first + done
         minimised = objective(
             cost,
@@ -165,21 +214,25 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
         due = at == agenda.step[index]
 
         def record(loop):
-            _, carry, records, snapshots = loop
-            carry, row = _look(rule, settings, shared, agenda, index, at, carry, info)
-            if rule.slots:
-                # The slot after the last takes what nobody asked for.
-                snapshots = jax.tree.map(
-                    lambda kept, new: kept.at[agenda.slot[index]].set(new),
-                    snapshots,
-                    _read_out(rule, state),
+            _, carry, records, kept = loop
+            carry, row, arrays = _look(rule, settings, shared, agenda, index, at, carry, info)
+            if SNAPSHOTS in kept:
+                arrays[SNAPSHOTS] = _read_out(rule, state)
+            # The slot after the last takes what nobody asked for.
+            kept = {
+                name: jax.tree.map(
+                    lambda a, new, slot=agenda.slot[name][index]: a.at[slot].set(new),
+                    slots,
+                    arrays[name],
                 )
+                for name, slots in kept.items()
+            }
             records = records.at[index].set(jnp.stack(jax.tree.leaves(row)))
-            return jnp.zeros_like(due), carry, records, snapshots
+            return jnp.zeros_like(due), carry, records, kept
 
         # A loop of one trip or none: a branch would copy what it returns, at every step.
-        _, carry, records, snapshots = jax.lax.while_loop(
-            lambda loop: loop[0], record, (due, carry, records, snapshots)
+        _, carry, records, kept = jax.lax.while_loop(
+            lambda loop: loop[0], record, (due, carry, records, kept)
         )
         go = (carry.state.diverged_at < 0) & ~carry.settled & (at < agenda.last)
         carry = carry._replace(state=move(optimizer, minimised, carry.state, info, carried, go=go))
@@ -188,19 +241,29 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
                 batch_cost=carry.batch_cost + jnp.where(go, info.cost, 0),
                 batches=carry.batches + go,
             )
-        return carry, index + due, records, snapshots
+        return carry, index + due, records, kept
 
     one = jnp.full((), jnp.nan, dtype)
-    form = jax.tree.structure(Records(one, one, one, {name: one for name, *_ in rule.measures}))
+    numbers = {m.name: one for m in rule.measures if not m.is_array}
+    form = jax.tree.structure(Records(one, one, one, numbers))
     records = jnp.full((agenda.step.shape[0], form.num_leaves), jnp.nan, dtype)
-    snapshots = None
-    if rule.slots:
-        snapshots = jax.tree.map(
-            lambda a: jnp.zeros((rule.slots + 1, *a.shape), a.dtype), carry.state.params
-        )
-    loop = (carry, jnp.zeros((), jnp.int32), records, snapshots)
-    carry, _, records, snapshots = jax.lax.fori_loop(0, agenda.count, advance, loop)
-    return carry, jax.tree.unflatten(form, list(records.T)), snapshots
+    kept = _empty(rule, carry, settings, shared)
+    loop = (carry, jnp.zeros((), jnp.int32), records, kept)
+    carry, _, records, kept = jax.lax.fori_loop(0, agenda.count, advance, loop)
+    return carry, jax.tree.unflatten(form, list(records.T)), kept
+
+
+def _empty(rule, carry, settings, shared):
+    """Slots in which nothing is kept yet."""
+    like = {SNAPSHOTS: carry.state.params}
+    for m in rule.measures:
+        if m.is_array:
+            take = partial(_taken, m, settings, shared, 0, carry.state.params)
+            like[m.name] = jax.eval_shape(take, carry)[0]
+    return {
+        name: jax.tree.map(lambda a, n=slots: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
+        for name, slots in rule.slots
+    }
 
 
 def _batch(rule, order, shared, done):
@@ -215,7 +278,7 @@ def _read_out(rule, state):
 
 
 def _look(rule, settings, shared, agenda, index, at, carry, info):
-    """The record of one step, between its evaluation and its move."""
+    """The record of one step, between its evaluation and its move, and its arrays."""
     state, dtype = carry.state, carry.batch_cost.dtype
     point = _read_out(rule, state)
     if rule.free:
@@ -240,36 +303,50 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
     diverged = state.diverged_at >= 0
     mean = carry.batch_cost / carry.batches  # 0 / 0 = NaN: nothing since the last record
-    measured, memories = {}, dict(carry.measures)
-    for name, function, remembers in rule.measures:
-        given = {k: v for k, v in settings["cost"].items() if k in declared(function)}
-        if "state" in given_to(function):
-            given["state"] = state.state
-
-        def take(*memory, function=function, name=name, given=given):
-            found = function(point, shared.measures[name], *memory, **given)
-            value, *memory = found if memory else (found,)
-            return jnp.asarray(value).astype(dtype), *memory
-
-        measured[name], *memory = jax.lax.cond(
+    taken, own = {}, dict(carry.measures)
+    for measure in rule.measures:
+        name = measure.name
+        seen = carry._replace(state=state)
+        take = partial(_taken, measure, settings, shared, at, point, seen)
+        nothing = jnp.full((), jnp.nan, dtype)
+        if measure.is_array:
+            form = jax.eval_shape(take)[0]
+            nothing = jnp.zeros(form.shape, form.dtype)
+        taken[name], *after = jax.lax.cond(
             agenda.measured[name][index],
-            take,
-            lambda *memory: (jnp.full((), jnp.nan, dtype), *memory),
-            *([memories[name]] if remembers else []),
+            lambda *_, take=take: take(),
+            lambda *before, nothing=nothing: (nothing, *before),
+            *([own[name]] if measure.remembers else []),
         )
-        if remembers:
-            memories[name] = memory[0]
+        if measure.remembers:
+            own[name] = after[0]
     row = Records(
         cost=jnp.where(diverged, jnp.inf, value),
         batch_cost=jnp.where(diverged, jnp.inf, mean),
         gradient_norm=jnp.where(diverged, jnp.inf, norm),
-        measures=measured,
+        measures={m.name: taken[m.name] for m in rule.measures if not m.is_array},
     )
     settled = carry.settled
     if rule.settle is not None and rule.free:
         settled = settled | (norm <= rule.settle)
     none = jnp.zeros_like(carry.batch_cost)
-    return Carry(state, memories, none, jnp.zeros_like(carry.batches), settled), row
+    arrays = {m.name: taken[m.name] for m in rule.measures if m.is_array}
+    return Carry(state, own, none, jnp.zeros_like(carry.batches), settled), row, arrays
+
+
+def _taken(measure, settings, shared, at, point, carry):
+    """What a measure gives at a point, and its own memory after that if it has one."""
+    state = carry.state
+    given = {k: v for k, v in settings["cost"].items() if k in declared(measure.function)}
+    needed = given_to(measure.function, GIVEN_TO_MEASURES)
+    filled = {"step": jnp.asarray(at, jnp.int32), "state": state.state, "memory": state.memory}
+    if "key" in needed:
+        filled["key"] = jax.random.fold_in(settings["probes"], at)
+    given |= {name: filled[name] for name in needed}
+    own = (carry.measures[measure.name],) if measure.remembers else ()
+    found = measure.function(point, shared.measures[measure.name], *own, **given)
+    value, *own = found if measure.remembers else (found,)
+    return jnp.asarray(value).astype(measure.dtype or carry.batch_cost.dtype), *own
 
 
 def _norm(gradient, dtype):
@@ -285,6 +362,10 @@ def program(rule: Rule, slab: Slab | None, own_order: bool, own_noise: bool) -> 
         slab: width and devices; None for a single run on the default device.
         own_order: whether each run has its own order of mini-batches.
         own_noise: whether each run has its own stream of random numbers.
+
+    Called with carries, settings (of `cost` and `optimizer`, and under `probes` a key where a
+    measure declares one), sample numbers, keys of what a cost draws, what all runs see, an agenda;
+    it returns carries, records, and by name what is kept in slots.
     """
     advance: Callable = partial(_advance, rule)
     if slab is not None:

@@ -27,17 +27,15 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from gdjax import progress
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
+from gdjax.descent.door import check_counts, check_limits, check_optimizer, first_state, keys_of
 from gdjax.descent.records import check_records, recorded_samples
 from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
 from gdjax.problems.checks import check, check_measures
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import GIVEN_TO_MEASURES, Measure, Problem, given_to
 from gdjax.slabs import memory_limit
 from gdjax.summaries import short
-
-MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits
-MOST_RECORDS = 10_000_000  # of one run
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,8 @@ class Descent:
             where those are what is recorded.
         gradient_norm: of the recorded cost's gradient; at the last step only where it is not what
             the step computes anyway.
-        measures: the problem's measures, by name; NaN where not measured.
+        measures: the problem's measures that are numbers, by name; NaN where not measured.
+        arrays: those that are arrays, by name: at which `steps`, and `values`, one a step.
         snapshot_step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of snapshots, or None.
         outcome: "descending", "converged", "dead" or "diverged" (see `gdjax.descent.outcome`).
@@ -81,6 +80,7 @@ class Descent:
     batch_cost: Float[np.ndarray, " records"]
     gradient_norm: Float[np.ndarray, " records"]
     measures: Mapping[str, Float[np.ndarray, " records"]]
+    arrays: Mapping[str, driving.Kept]
     snapshot_step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
     outcome: str
@@ -158,18 +158,24 @@ def descend(
     check_counts(problem, steps, batch_size, record_every, snapshot_every)
     check_limits(bound, tolerance)
     check_records(problem, record_samples, readout)
-    _check_optimizer(optimizer)
+    check_optimizer(optimizer)
     watched = dict(problem.measures if measures is None else measures)
     going_on = isinstance(start, Descent)
     if going_on:
         params, carried = start.carry.state.params, start.carry.state.state
     else:
-        params, carried = start, _first_state(problem, state)
+        params, carried = start, first_state(problem, state)
     check(problem, params, state=carried)
-    check_measures(watched, params, state=carried)
-    settings: dict[str, dict] = {"cost": {}, "optimizer": {}}
-    factory = Fixed(optimizer)
     params, carried = block.strong(params), block.strong(carried)
+    shapes = check_measures(
+        watched, params, state=carried, memory=jax.eval_shape(optimizer.init, params)
+    )
+    probing = any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in watched.values())
+    keys = keys_of(key, random=problem.random, batched=batch_size is not None, probing=probing)
+    settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
+    if probing:
+        settings["probes"] = keys.probes
+    factory = Fixed(optimizer)
     memories = {name: m.init(params, m.data) for name, m in watched.items() if m.init}
     fresh = block.start(factory, params, carried, settings, memories)
     carry = _carried(start, fresh) if going_on else fresh
@@ -181,16 +187,15 @@ def descend(
         cadence={name: measure.every for name, measure in watched.items()},
         recorded=going_on and start.steps in start.step[-1:],
     )
-    slots = (
-        0 if snapshot_every is None else driving.slots_for(carry.state.params, runs=1, plan=plan)
-    )
+    arrays = block.arrays_of(watched, shapes, params)
+    slots = driving.slots_for(params, arrays, runs=1, plan=plan)
     rule = block.Rule(
         problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
         optimizer=factory,
-        measures=tuple((name, m.function, m.init is not None) for name, m in watched.items()),
+        measures=block.watch(watched),
         batched=batch_size is not None,
         bound=float(bound),
-        slots=slots,
+        slots=tuple(slots.items()),
         readout=readout,
         part=record_samples is not None,
     )
@@ -203,12 +208,12 @@ def descend(
         )
     )
     carry = _taken_over(carry, shared)
-    order_key, noise = _keys(key, random=problem.random, batched=batch_size is not None)
-    order = None
+    noise, order = keys.noise, None
     if batch_size is not None:
-        order = driving.order_rows(Order((order_key,), problem.samples, batch_size))
+        order = driving.order_rows(Order((keys.order,), problem.samples, batch_size))
     if problem.mixes or problem.stateful:
-        _check_memory(program, carry, settings, order, noise, shared, plan)
+        agenda, rows = driving.example(plan, order, slots)
+        _check_memory(program.bytes(carry, settings, rows, noise, shared, agenda).total)
     pieces, compiled, began = [], program.seconds, time.perf_counter()
     with (
         interruptible() as stop,
@@ -237,31 +242,8 @@ def descend(
     return dataclasses.replace(found, params=readout(carry.state.memory, carry.state.params))
 
 
-def _first_state(problem, state):
-    if problem.stateful == (state is not None):
-        return state
-    raise InputError(
-        "state: none given, but the problem's cost carries one; give what the problem begins with: "
-        "params, state = problem.begin(key)"
-        if problem.stateful
-        else "state: given, but the problem's cost declares none; leave it out"
-    )
-
-
-def _keys(key, *, random, batched):
-    """The keys of mini-batches and of a random cost's stream; None for what is not drawn."""
-    if isinstance(key, Streams):
-        return key.order, key.noise if random else None
-    if random or batched:
-        _check_key(key)
-    # Passes of mini-batches are numbered from 0; no descent reaches this one.
-    return key, jax.random.fold_in(key, 2**32 - 1) if random else None
-
-
-def _check_memory(program, carry, settings, order, noise, shared, plan):
+def _check_memory(needed):
     """Make sure that a cost that is never cut fits in memory."""
-    agenda, rows = driving.example(plan, order)
-    needed = program.bytes(carry, settings, rows, noise, shared, agenda).total
     limit = memory_limit(jax.local_devices()[0])
     if needed > limit:
         raise InputError(
@@ -312,7 +294,8 @@ def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
         problem.baseline,
         tolerance,
     )
-    shots = [p.snapshots for p in pieces if p.snapshots is not None]
+    kept = {name: _kept(name, pieces) for name in (block.SNAPSHOTS, *watched)}
+    shots = kept.pop(block.SNAPSHOTS)
     diverged_at = int(state.diverged_at)
     return Descent(
         params=state.params,
@@ -321,9 +304,14 @@ def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
         cost=cost,
         batch_cost=joined([p.records.batch_cost for p in pieces]),
         gradient_norm=gradient_norm,
-        measures={name: joined([p.records.measures[name] for p in pieces]) for name in watched},
-        snapshot_step=joined([p.snapshot_steps for p in pieces]),
-        snapshots=jax.tree.map(lambda *a: np.concatenate(a), *shots) if shots else None,
+        measures={
+            name: joined([p.records.measures[name] for p in pieces])
+            for name, measure in watched.items()
+            if not measure.is_array
+        },
+        arrays={name: one for name, one in kept.items() if watched[name].is_array},
+        snapshot_step=shots.steps,
+        snapshots=shots.values,
         outcome=outcome.labels(code)[0],
         diverged_at=diverged_at if diverged_at >= 0 else None,
         interrupted=interrupted,
@@ -333,69 +321,9 @@ def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
     )
 
 
-def _check_optimizer(optimizer):
-    made = not isinstance(optimizer, type) and all(
-        callable(getattr(optimizer, name, None)) for name in ("init", "update")
-    )
-    if not made:
-        name = getattr(optimizer, "__name__", None)
-        what = f"the function {name}" if name else repr(optimizer)
-        remedy = f"call it: {name}(learning_rate)" if name else "such as optax.sgd(0.1)"
-        raise InputError(f"optimizer = {what}, expected an Optax transformation; {remedy}")
-
-
-def _check_key(key):
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    if not typed and getattr(key, "shape", None) != (2,):
-        raise InputError(f"key = {key!r}, expected a random key, such as jax.random.key(0)")
-
-
-def check_counts(
-    problem: Problem,
-    steps: Any,
-    batch_size: Any,
-    record_every: Any,
-    snapshot_every: Any,
-) -> None:
-    """Make sure that the numbers of a descent can work.
-
-    Raises:
-        InputError: one that is not a whole number, too small or too large, mini-batches without
-            data, snapshots that would not have a recorded cost.
-    """
-    whole = (("steps", steps, 0), ("record_every", record_every, 1))
-    optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
-    for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} = {value!r:.80}, expected a whole number >= {least}")
-        if value > MOST_STEPS:
-            raise InputError(f"{name} = {value:,}, expected at most {MOST_STEPS:,}; take fewer")
-    if steps // record_every > MOST_RECORDS:
-        raise InputError(
-            f"steps = {steps:,} with record_every = {record_every:,} make "
-            f"{steps // record_every:,} records, and at most {MOST_RECORDS:,} are kept; choose "
-            f"record_every = {-(-steps // MOST_RECORDS):,} or more"
-        )
-    if batch_size is not None and problem.data is None:
-        raise InputError(
-            f"batch_size = {batch_size}, but the problem has no data; leave batch_size out"
-        )
-    if snapshot_every is not None and snapshot_every % record_every:
-        raise InputError(
-            f"snapshot_every = {snapshot_every} is not a multiple of record_every = "
-            f"{record_every}; every snapshot has its recorded cost"
-        )
-
-
-def check_limits(bound: Any, tolerance: Any) -> None:
-    """Make sure that the two numbers that decide an outcome can decide one.
-
-    Raises:
-        InputError: one that is no number above 0, or a tolerance that is not finite.
-    """
-    for name, value, finite in (("bound", bound, False), ("tolerance", tolerance, True)):
-        number = np.asarray(value)
-        real = number.ndim == 0 and number.dtype.kind in "iuf" and not isinstance(value, bool)
-        if not real or not number > 0 or (finite and not np.isfinite(number)):
-            raise InputError(f"{name} = {value!r:.80}, expected a number above 0")
+def _kept(name, pieces):
+    """What all pieces kept under a name."""
+    found = [piece.kept[name] for piece in pieces if name in piece.kept]
+    if not found:
+        return driving.Kept(np.zeros(0, int), None)
+    return jax.tree.map(lambda *a: np.concatenate(a), *found)

@@ -1,11 +1,12 @@
 """A descent from Python: compiled blocks of steps, one after another, until its plan is done.
 
-    plan -> agenda of a block -> (carry, records, snapshots) -> a piece,   again and again
+    plan -> agenda of a block -> (carry, records, what is kept) -> a piece,   again and again
 
 Blocks are made to last a fraction of a second, so that progress, Ctrl-C and saving come between
 them; where they end changes no bit of the results.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.batches import Order
-from gdjax.descent.block import Agenda, Carry, Records
+from gdjax.descent.block import SNAPSHOTS, Agenda, Carry, Records
 
 RECORDS = 128  # records a block at most
 ROWS = 2048  # mini-batches a block at most
-SNAPSHOT_BYTES = 2**26  # memory for the snapshots of one block
+KEPT_BYTES = 2**26  # memory for the snapshots of one block, and for those of a measure's arrays
 SECONDS = 0.25  # what a block should last
 
 
@@ -81,7 +82,19 @@ class Plan(NamedTuple):
 
     def measured(self, name: str, step: np.ndarray) -> np.ndarray:
         """Whether a measure is taken at steps that are recorded."""
-        return (step % (self.record_every * self.cadence[name]) == 0) | (step == self.last)
+        due = (step % (self.record_every * self.cadence[name]) == 0) | (step == self.last)
+        return np.asarray(due)
+
+    def keeps(self, name: str, step: np.ndarray) -> np.ndarray:
+        """Whether a snapshot, or a measure that is an array, is kept at steps that are recorded."""
+        return self.is_snapshot(step) if name == SNAPSHOTS else self.measured(name, step)
+
+
+class Kept(NamedTuple):
+    """Snapshots, or values of a measure that is an array: at which steps, and what."""
+
+    steps: np.ndarray
+    values: PyTree
 
 
 class Piece(NamedTuple):
@@ -93,8 +106,7 @@ class Piece(NamedTuple):
         done: whether the plan is.
         steps: those that were recorded.
         records: what was recorded.
-        snapshot_steps: those whose parameters were kept.
-        snapshots: those parameters.
+        kept: snapshots and measures that are arrays, by name; none of which there are no new ones.
     """
 
     carry: Carry
@@ -102,8 +114,7 @@ class Piece(NamedTuple):
     done: bool
     steps: np.ndarray
     records: Records
-    snapshot_steps: np.ndarray
-    snapshots: PyTree
+    kept: Mapping[str, Kept]
 
 
 def drive(
@@ -112,7 +123,7 @@ def drive(
     plan: Plan,
     order: Callable[[int, int], PyTree] | None,
     *,
-    slots: int,
+    slots: Mapping[str, int],
     axis: int,
     rows: int = ROWS,
     pace: Pace | None = None,
@@ -122,11 +133,11 @@ def drive(
     """Run a plan block by block; each piece is complete when it is handed out.
 
     Args:
-        call: `(carry, order, agenda) -> (carry, records, snapshots)`, a compiled block.
+        call: `(carry, order, agenda) -> (carry, records, kept)`, a compiled block.
         carry: the run, or the slab of runs, at `plan.first`.
         plan: what to do.
         order: `(first, count) -> sample numbers` of mini-batches, or None for the whole set.
-        slots: room for snapshots in a block.
+        slots: room in a block for what is kept, by name.
         axis: where records stand in their arrays: 0 for one run, 1 for a slab.
         rows: mini-batches a block at most.
         pace: what earlier descents of the kind have shown about a block's time.
@@ -145,22 +156,20 @@ def drive(
             if pause is not None and step < pause:
                 room = min(room, pause - step)
             due, count = _due(pending, plan, step, room, slots)
-        kept = [s for s in due if plan.is_snapshot(s)]
         samples = None if order is None else _rows(order, step, count, rows)
         started = time.perf_counter()
         agenda = _agenda(plan, step, count, due, slots)
-        carry, records, snapshots = call(carry, samples, agenda)
-        index = np.arange(len(due))
-        records = jax.tree.map(lambda a, i=index: np.take(np.asarray(a), i, axis), records)
-        shots = None
-        if kept:
-            full = np.arange(len(kept))
-            shots = jax.tree.map(lambda a, i=full: np.take(np.asarray(a), i, axis), snapshots)
+        carry, records, arrays = call(carry, samples, agenda)
+        records = _first(records, len(due), axis)
+        kept = {}
+        for name in slots:
+            steps = _kept(plan, name, due)
+            if len(steps):
+                kept[name] = Kept(steps, _first(arrays[name], len(steps), axis))
         pace.learn(count, time.perf_counter() - started)
         if resting:
             due = list(pending)
-            kept = [s for s in due if plan.is_snapshot(s)]
-            records, shots = _repeated(plan, due, kept, records, shots, axis)
+            records, kept = _repeated(plan, due, records, kept, axis)
         for _ in due:
             pending.popleft()
         step = min(step + count, plan.last)
@@ -171,42 +180,56 @@ def drive(
             not pending,
             np.array(due, int),
             records,
-            np.array(kept, int),
-            shots,
+            kept,
         )
+
+
+def _first(tree, count, axis):
+    """The first rows of arrays, on the host."""
+    return jax.tree.map(lambda a: np.take(np.asarray(a), np.arange(count), axis), tree)
+
+
+def _kept(plan, name, due):
+    steps = np.array(due, int)
+    return steps[plan.keeps(name, steps)]
 
 
 def _due(pending, plan, step, room, slots):
     """The records of the block that begins at `step`, and how many steps it has."""
-    due, kept = [], 0
+    due, kept = [], dict.fromkeys(slots, 0)
     for target in pending:
-        kept += bool(plan.is_snapshot(target))
-        if target - step >= room or len(due) == RECORDS or kept > slots:
+        for name in slots:
+            kept[name] += bool(plan.keeps(name, np.asarray(target)))
+        full = any(kept[name] > room_for for name, room_for in slots.items())
+        if target - step >= room or len(due) == RECORDS or full:
             # What there is no room for is due in a later block.
             return due, min(room, target - step)
         due.append(target)
     return due, plan.last - step + 1
 
 
-def _repeated(plan, due, kept, records, shots, axis):
-    """Records and snapshots of runs that move no more: the last ones, again and again."""
+def _repeated(plan, due, records, kept, axis):
+    """Records, and what is kept, of runs that move no more: the last ones, again and again."""
 
-    def again(array, times):
-        return np.repeat(array, times, axis)
+    def again(tree, times):
+        return jax.tree.map(lambda array: np.repeat(array, times, axis), tree)
 
     steps = np.array(due, int)
-    records = jax.tree.map(lambda a: again(a, len(due)), records)
+    records = again(records, len(due))
     measures = {
         name: np.where(plan.measured(name, steps), values, np.nan).astype(values.dtype)
         for name, values in records.measures.items()
     }
-    shots = jax.tree.map(lambda a: again(a, len(kept)), shots)
-    return records._replace(measures=measures), shots
+    late = {name: _kept(plan, name, due) for name in kept}
+    arrays = {name: Kept(at, again(kept[name].values, len(at))) for name, at in late.items()}
+    return records._replace(measures=measures), arrays
 
 
-def example(plan: Plan, order: Callable | None, rows: int = ROWS) -> tuple[Agenda, PyTree]:
+def example(
+    plan: Plan, order: Callable | None, slots: Mapping[str, int], rows: int = ROWS
+) -> tuple[Agenda, PyTree]:
     """Agenda and mini-batch rows of a block that does nothing: what a program is compiled for."""
-    agenda = _agenda(plan, plan.first, 0, [], 0)
+    agenda = _agenda(plan, plan.first, 0, [], slots)
     return agenda, None if order is None else _rows(order, 0, 1, rows)
 
 
@@ -223,14 +246,17 @@ def _agenda(plan, first, count, due, slots):
         return np.pad(values, (0, RECORDS - len(values)), constant_values=fill)
 
     steps = np.asarray(due, int)
-    keep = np.asarray(plan.is_snapshot(steps))
-    slot = np.where(keep, np.cumsum(keep) - 1, slots)
+
+    def slot(name, spare):
+        keep = np.asarray(plan.keeps(name, steps))
+        return padded(np.where(keep, np.cumsum(keep) - 1, spare), spare, np.int32)
+
     return Agenda(
         first=np.asarray(first, np.int32),
         count=np.asarray(count, np.int32),
         last=np.asarray(plan.last, np.int32),
         step=padded(steps, -1, np.int32),
-        slot=padded(slot, slots, np.int32),
+        slot={name: slot(name, spare) for name, spare in slots.items()},
         measured={name: padded(plan.measured(name, steps), False, bool) for name in plan.cadence},
     )
 
@@ -240,8 +266,22 @@ def order_rows(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
     return None if order is None else lambda first, count: order.rows(first, count)[0]
 
 
-def slots_for(params: PyTree, *, runs: int, plan: Plan) -> int:
-    """Room for snapshots in a block: as many as its memory takes, and no more than there are."""
-    size = runs * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    wanted = int(plan.is_snapshot(plan.records()).sum())
-    return max(1, min(RECORDS, SNAPSHOT_BYTES // size, wanted))
+def slots_for(
+    params: PyTree, arrays: Mapping[str, PyTree], *, runs: int, plan: Plan
+) -> dict[str, int]:
+    """Room in a block for what is kept: as much as its memory takes, and no more than there is.
+
+    Args:
+        params: of a snapshot, where the plan has any.
+        arrays: what measures that are arrays give, by name, as shapes.
+        runs: that a device computes at a time.
+        plan: what is kept when.
+    """
+    kept = {SNAPSHOTS: params} if plan.snapshot_every is not None else {}
+    slots = {}
+    for name, tree in {**kept, **arrays}.items():
+        leaves = jax.tree.leaves(tree)
+        size = runs * sum(math.prod(a.shape) * a.dtype.itemsize for a in leaves)
+        wanted = int(plan.keeps(name, plan.records()).sum())
+        slots[name] = max(1, min(RECORDS, KEPT_BYTES // size, wanted))
+    return slots

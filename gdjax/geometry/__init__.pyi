@@ -30,6 +30,7 @@ from .quadrature import trace as trace
 from .slices import line as line
 from .slices import plane as plane
 from .spectrum import extremes as extremes
+from .stability import largest_eigenvalues as largest_eigenvalues
 from .stability import sharpness as sharpness
 from .thresholds import stability_threshold as stability_threshold
 from .trajectories import trajectory_plane as trajectory_plane

@@ -299,10 +299,10 @@ def _check_measures(measures, params, dims):
     for name, measure in measures.items():
         if name == "cost" or name in dims:
             raise InputError(f"measures: the name {name!r} is taken; give it another")
-        if measure.init is not None:
+        if not measure.is_of_a_point:
             raise InputError(
-                f"measures: {name!r} carries a memory along a descent, but a grid has no before; "
-                f"give a measure without init"
+                f"measures: {name!r} is no number of the parameters alone (it has an init, is an "
+                f"array, or declares key, step, state or memory); give one that is"
             )
     check_measures(measures, params)
     return measures

@@ -93,9 +93,73 @@ def sharpness(
         _Sharpness(without_data(problem), float(tolerance)),
         data=problem.data,
         every=every,
-        init=_cold,
+        init=_Cold(SPACE.basis),
         long_name="sharpness, the Hessian's largest eigenvalue",
     )
+
+
+def largest_eigenvalues(
+    problem: Problem | Callable,
+    count: int,
+    *,
+    data: PyTree = None,
+    every: int = 1,
+    tolerance: float = 1e-3,
+) -> Measure:
+    """The Hessian's `count` largest eigenvalues along a descent, falling.
+
+        lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
+
+    As `sharpness`, from the two leading eigenvectors found last. Each of them is NaN where its own
+    residual |H v - lambda v| has not come down to tolerance |lambda|, or to rounding.
+
+    Args:
+        problem: as for `sharpness`.
+        count: how many, at most as many as there are parameters.
+        data: instead of the problem's own.
+        every: records from one estimate to the next.
+        tolerance: of each residual, relative to the eigenvalue.
+
+    Returns:
+        A measure that is an array with the dimension `eigenvalue`. For 10 of them an estimate costs
+        20 products of the Hessian and a vector, and 8 for each restart. More than 6 need LAPACK,
+        which on several CPU devices at once is refused: devices=jax.local_devices()[:1].
+
+    Raises:
+        InputError: a count or a tolerance that cannot work.
+
+    Examples:
+        >>> import gdjax as gd
+        >>> bowl = gd.problems.bowl([1.0, 3.0, 2.0])
+        >>> top = {"top": largest_eigenvalues(bowl, 2)}
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, measures=top)
+        >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
+        [3.0, 2.0]
+
+    Source: Sagun et al. 2017, arXiv 1706.04454.
+    """
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if not whole or count < 1:
+        raise InputError(f"largest_eigenvalues: count = {count!r:.80}, expected a number above 0")
+    if not 0 < tolerance < jnp.inf:
+        raise InputError(
+            f"largest_eigenvalues: tolerance = {tolerance!r}, expected a number above 0"
+        )
+    problem = as_problem(problem, data)
+    return Measure(
+        _Sharpness(without_data(problem), float(tolerance), count),
+        data=problem.data,
+        every=every,
+        init=_Cold(_space(count).basis),
+        long_name="the Hessian's largest eigenvalues",
+        dims=("eigenvalue",),
+    )
+
+
+def _space(count):
+    """What a search for so many keeps: few vectors, since the last ones are near by."""
+    upper = krylov.sizes(count, 0).upper
+    return SPACE if count == 1 else krylov.Sizes(upper, 0, upper + SPACE.basis)
 
 
 @dataclass(frozen=True)
@@ -106,14 +170,18 @@ class _Sharpness:
         without_data: the problem as a tree without leaves, so that measures of one problem are one
             program.
         tolerance: of the residual.
+        count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
     """
 
     without_data: Any
     tolerance: float
+    count: int | None = None
 
     def __call__(self, params, data, memory, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
-        return follow(problem, params, memory, tolerance=self.tolerance)
+        if self.count is None:
+            return follow(problem, params, memory, tolerance=self.tolerance)
+        return _followed(problem, params, memory, self.tolerance, self.count)
 
     @property
     def __signature__(self):
@@ -131,17 +199,26 @@ class _Sharpness:
         )
 
 
-def _cold(params: PyTree, data: Any) -> Warm:
-    """The memory before the first estimate: random directions."""
-    size = ravel_pytree(params)[0].size
-    dtype = cost_type(params)
-    count = krylov.BLOCK if size > SPACE.basis else 0
-    return Warm(
-        vectors=_random(jnp.zeros((), jnp.int32), (size, count), dtype),
-        residual=jnp.full((), jnp.inf, dtype),
-        products=jnp.zeros((), jnp.int32),
-        drawn=jnp.ones((), jnp.int32),
-    )
+@dataclass(frozen=True)
+class _Cold:
+    """The memory before the first estimate: random directions.
+
+    Args:
+        dense: parameters up to which the whole Hessian is taken.
+    """
+
+    dense: int
+
+    def __call__(self, params: PyTree, data: Any) -> Warm:
+        size = ravel_pytree(params)[0].size
+        dtype = cost_type(params)
+        count = krylov.BLOCK if size > self.dense else 0
+        return Warm(
+            vectors=_random(jnp.zeros((), jnp.int32), (size, count), dtype),
+            residual=jnp.full((), jnp.inf, dtype),
+            products=jnp.zeros((), jnp.int32),
+            drawn=jnp.ones((), jnp.int32),
+        )
 
 
 def _key(drawn):
@@ -169,6 +246,13 @@ def follow(
     Returns:
         The sharpness, NaN where it was not found, and the memory for the next point.
     """
+    values, memory = _followed(problem, params, memory, tolerance, 1)
+    return values[0], memory
+
+
+def _followed(problem, params, memory, tolerance, count):
+    """The largest eigenvalues, falling, NaN where one was not found, and the next memory."""
+    space = _space(count)
     flat, dtype = ravel_pytree(params)[0], memory.residual.dtype
     exact = flat_product(problem, params)
 
@@ -178,31 +262,36 @@ def follow(
     def allowed(values, norm):
         return tolerance * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
 
-    if flat.size <= SPACE.basis:
+    if count > flat.size:
+        raise InputError(
+            f"largest_eigenvalues: count = {count}, and there are {flat.size} parameters; take at "
+            f"most as many"
+        )
+    if flat.size <= space.basis:
         matrix = dense(product, flat.astype(dtype))
-        values, vectors = jacobi.eigh(matrix)
-        top, block = vectors[:, -1], memory.vectors
-        rest = jnp.matmul(matrix, top, precision="highest") - values[-1] * top
-        value, residual, products = values[-1], jnp.linalg.norm(rest), flat.size
-        norm = jnp.max(jnp.abs(values))
+        every, vectors = jacobi.eigh(matrix)
+        values, top, block = every[::-1][:count], vectors[:, ::-1][:, :count], memory.vectors
+        rest = jnp.matmul(matrix, top, precision="highest") - values[None] * top
+        residuals, products = jnp.linalg.norm(rest, axis=0), flat.size
+        norm = jnp.max(jnp.abs(every))
     else:
         elsewhere = _random(memory.drawn, (flat.size,), dtype)
         ritz = krylov.extremes(
             product,
             jnp.ones(flat.size, dtype),
             _key(memory.drawn + 1),
-            largest=1,
+            largest=count,
             smallest=0,
             tolerance=allowed,
             restarts=RESTARTS,
             block=memory.vectors.at[:, 1].add(elsewhere),
-            space=SPACE,
+            space=space,
         )
-        value, residual, products = ritz.values[0], ritz.residuals[0], ritz.products
+        values, residuals, products = ritz.values, ritz.residuals, ritz.products
         block, norm = ritz.block, ritz.norm
-    finite = jnp.isfinite(value) & jnp.isfinite(residual)
-    reached = finite & (residual <= allowed(value, norm))
+    finite = jnp.isfinite(values) & jnp.isfinite(residuals)
+    reached = finite & (residuals <= allowed(values, norm))
     # A run that left the numbers must not take its eigenvector along.
-    block = jnp.where(finite, block, memory.vectors)
-    memory = Warm(block, residual, memory.products + products, memory.drawn + 2)
-    return jnp.where(reached, value, jnp.nan), memory
+    block = jnp.where(finite[0], block, memory.vectors)
+    memory = Warm(block, residuals[0], memory.products + products, memory.drawn + 2)
+    return jnp.where(reached, values, jnp.nan), memory

@@ -234,10 +234,10 @@ def _between(problem, params, found, key):
 
 
 def _measures(problem, params, count):
-    """The problem's measures at each minimum; those that carry a state have none there."""
+    """The problem's measures at each minimum, those that are numbers of a point."""
     found = {}
     for name, measure in problem.measures.items():
-        if measure.init is None:
+        if measure.is_of_a_point:
             at = jax.jit(lambda one, data, f=measure.function: f(one, data))
             data = jax.tree.map(jnp.asarray, measure.data)
             each = [at(jax.tree.map(lambda a, i=i: a[i], params), data) for i in range(count)]

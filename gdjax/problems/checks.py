@@ -22,7 +22,14 @@ from jaxtyping import PyTree
 
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import cost_chunk
-from gdjax.problems.problem import Measure, Problem, declared, given_to, is_array
+from gdjax.problems.problem import (
+    GIVEN_TO_MEASURES,
+    Measure,
+    Problem,
+    declared,
+    given_to,
+    is_array,
+)
 
 # Costs seen to be means, and with which settings: looked at once, since it means compiling.
 _MEANS: weakref.WeakKeyDictionary[Callable, set[str]] = weakref.WeakKeyDictionary()
@@ -200,47 +207,79 @@ def check_measures(
     settings: Mapping[str, Any] | None = None,
     *,
     state: PyTree = None,
-) -> None:
-    """Make sure that measures can be taken at `params`: each one real scalar.
+    memory: PyTree = None,
+) -> dict[str, tuple[int, ...]]:
+    """Make sure that measures can be taken at `params`: each a real number, or the array it says.
 
     Args:
         measures: what is watched, by name.
         params: a starting point (arrays, or their shapes).
         settings: values for the keywords that a measure shares with the cost.
         state: what the cost carries (arrays, or their shapes), for measures that declare it.
+        memory: the optimiser's state, likewise; None where there is no optimiser.
+
+    Returns:
+        The shape of what each measure gives.
 
     Raises:
-        InputError: a measure that is not a real scalar, that carries a memory and does not return
-            `(scalar, memory)`, or wants a state that no cost carries.
+        InputError: a measure that is neither, that does not return `(value, own)` where it has an
+            init, or wants a state or an optimiser's memory that is not there.
     """
-    for name, measure in measures.items():
-        given = _own(measure.function, settings or {})
-        carried = {}
-        if "state" in given_to(measure.function):
-            if state is None:
-                raise InputError(
-                    f"measures: {name!r} declares `state`, but the cost carries none; declare it "
-                    f"there, too, or leave it out"
-                )
-            carried["state"] = state
+    return {
+        name: _check_measure(name, measure, params, settings or {}, state, memory)
+        for name, measure in measures.items()
+    }
 
-        def once(params, data, carried, measure=measure, given=given):
-            memory = () if measure.init is None else (measure.init(params, data),)
-            return measure.function(params, data, *memory, **carried, **given)
 
-        found = jax.eval_shape(once, params, measure.data, carried)
-        if measure.init is not None and not (isinstance(found, tuple) and len(found) == 2):
+def _check_measure(name, measure, params, settings, state, memory):
+    settings = _own(measure.function, settings)
+    needed = given_to(measure.function, GIVEN_TO_MEASURES)
+    if "state" in needed and state is None:
+        raise InputError(
+            f"measures: {name!r} declares `state`, but the cost carries none; declare it "
+            f"there, too, or leave it out"
+        )
+    if "memory" in needed and memory is None:
+        raise InputError(
+            f"measures: {name!r} declares `memory`, the state of an optimizer, and there is none "
+            f"here; watch it along a descent"
+        )
+    every = {"key": jax.random.key(0), "step": np.int32(0), "state": state, "memory": memory}
+
+    def once(params, data, filled):
+        own = () if measure.init is None else (measure.init(params, data),)
+        return measure.function(params, data, *own, **filled, **settings)
+
+    filled = {name: every[name] for name in needed}
+    value = jax.eval_shape(once, params, measure.data, filled)
+    if measure.init is not None:
+        if not (isinstance(value, tuple) and len(value) == 2):
             raise InputError(
-                f"measures: {name!r} has an init and returned {_shapes(found)}, expected "
-                f"(scalar, memory)"
+                f"measures: {name!r} has an init and returned {_shapes(value)}, expected "
+                f"(value, own)"
             )
-        value = found if measure.init is None else found[0]
-        real = is_array(value) and not jnp.issubdtype(value.dtype, jnp.complexfloating)
-        if not real or value.shape != ():
-            raise InputError(
-                f"measures: {name!r} returned {_shapes(value)}, expected one real scalar; for "
-                f"more numbers, use more measures, or snapshots of the parameters"
-            )
+        value = value[0]
+    dtype = measure.dtype
+    if not is_array(value) or jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise InputError(f"measures: {name!r} returned {_shapes(value)}, expected real numbers")
+    if len(value.shape) != len(measure.dims):
+        raise InputError(
+            f"measures: {name!r} returned {_shapes(value)} and has dims = {measure.dims}; name "
+            f"each dimension of an array: gd.Measure(..., dims=('class',))"
+        )
+    if dtype is not None and jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise InputError(
+            f"measures: {name!r} has dtype {dtype}, which JAX has under jax.enable_x64 only; "
+            f"choose a type of 32 bits"
+        )
+    if dtype is not None and dtype.kind != "f" and jnp.issubdtype(value.dtype, jnp.floating):
+        raise InputError(
+            f"measures: {name!r} returned {_shapes(value)} and has dtype {dtype}, which has no "
+            f"fractions and no NaN; round it in the function, or give a floating type"
+        )
+    if 0 in value.shape:
+        raise InputError(f"measures: {name!r} returned {_shapes(value)}, an array of nothing")
+    return tuple(value.shape)
 
 
 def _shapes(tree):

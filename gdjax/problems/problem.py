@@ -24,7 +24,7 @@ A Problem is a pytree whose only leaf is `data`, so that jitting a function of i
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -38,23 +38,51 @@ from gdjax.errors import InputError
 from gdjax.summaries import short
 
 GIVEN = ("key", "step", "state")  # keywords of a cost that a descent fills in at each step
+GIVEN_TO_MEASURES = (*GIVEN, "memory")  # and those of a measure at each record
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal problems are equal
 
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """Something worth watching along a descent: a scalar function of the parameters.
+    """Something worth watching along a descent: a number, or an array with named dimensions.
+
+        value_t = function(w_t, data),   t = every `every`-th record, and the last
+
+    A number is recorded along `step` in the type of the cost, NaN where it is not measured. What
+    has `dims` or a `dtype` is an array of its own: it is stored in its own type, and where
+    `every` > 1 along a dimension of its own, `<name>_step`, without gaps. A run that has diverged
+    shows what its frozen parameters give; where the type has no NaN, a sweep has `<name>_known`
+    beside it, False from there on and where a run is not finished.
 
     Args:
-        function: `function(params, data, **settings) -> scalar`, or with an `init`,
-            `function(params, data, memory, **settings) -> (scalar, memory)`. One that declares the
-            keyword `state` is given what the cost carries beside the parameters.
+        function: `function(params, data, **settings) -> value`, or with an `init`,
+            `function(params, data, own, **settings) -> (value, own)`. Of four keyword-only
+            arguments it is given those that it declares: `key`, a random key of its own at each
+            step of each run; `step`, the step's number; `state`, what the cost carries beside the
+            parameters; `memory`, the optimiser's state. Others are settings of the cost.
         data: the function's own data, any pytree of arrays (the test set, say), or None.
         every: measured at every `every`-th record, and at the last.
-        init: `init(params, data) -> memory` for a measure that carries a memory, such as the warm
-            start of an eigenvalue estimate.
-        long_name: what the number is, for axes and tables.
+        init: `init(params, data) -> own` for a measure that carries something from one time to the
+            next, such as the warm start of an eigenvalue estimate.
+        long_name: what the value is, for axes and tables.
         units: its unit; "1" for a pure number.
+        dims: names of the array's dimensions; measures that share one have it equally long.
+        dtype: type that it is stored in: boolean, integer or floating. None: that of the cost.
+
+    Raises:
+        InputError: `every` is no whole number, or names or a type that no array can have.
+
+    Examples:
+        The distance from the start to where a descent is, along each coordinate:
+
+        >>> import jax.numpy as jnp
+        >>> from gdjax import problems
+        >>> bowl = problems.bowl([1.0, 2.0])
+        >>> moved = Measure(lambda w, start: w - start, data=jnp.ones(2), dims=("coordinate",))
+        >>> import gdjax as gd
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 4, measures={"moved": moved})
+        >>> runs.moved.dims
+        ('learning_rate', 'step', 'coordinate')
     """
 
     function: Callable[..., Any]
@@ -63,11 +91,43 @@ class Measure:
     init: Callable[[Any, Any], Any] | None = None
     long_name: str = ""
     units: str = "1"
+    dims: Sequence[str] = ()
+    dtype: Any = None
 
     def __post_init__(self):
+        texts = isinstance(self.dims, tuple | list) and all(isinstance(d, str) for d in self.dims)
+        if not texts or len(set(self.dims)) < len(self.dims):
+            raise InputError(f"Measure: dims = {self.dims!r:.80}, expected names, each once")
+        object.__setattr__(self, "dims", tuple(self.dims))
+        if self.dtype is not None:
+            object.__setattr__(self, "dtype", _own_type(self.dtype))
         whole = isinstance(self.every, int | np.integer) and not isinstance(self.every, bool)
         if not whole or self.every < 1:
             raise InputError(f"Measure: every = {self.every!r}, expected a whole number >= 1")
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is recorded as an array of its own, not among the numbers of a record."""
+        return bool(self.dims) or self.dtype is not None
+
+    @property
+    def is_of_a_point(self) -> bool:
+        """Whether it is a number that parameters alone decide, without a descent."""
+        needed = given_to(self.function, GIVEN_TO_MEASURES)
+        return self.init is None and not self.is_array and not needed
+
+
+def _own_type(dtype):
+    try:
+        made = np.dtype(dtype)
+    except TypeError:
+        made = np.dtype("O")
+    if made.kind not in "biuf":
+        raise InputError(
+            f"Measure: dtype = {dtype!r:.80}, expected a boolean, integer or floating type, such "
+            f"as 'uint8'"
+        )
+    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,8 +338,12 @@ def declared(function: Callable) -> dict[str, Any]:
     }
 
 
-def given_to(function: Callable) -> tuple[str, ...]:
+def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
     """Which of `key`, `step` and `state` a function declares and `functools.partial` did not fix.
+
+    Args:
+        function: a cost, an evaluation, a measure.
+        names: other keywords to look for.
 
     Examples:
         >>> def cost(w, *, key, temperature=1.0): return w / temperature
@@ -291,7 +355,7 @@ def given_to(function: Callable) -> tuple[str, ...]:
     while isinstance(function, partial):
         fixed |= function.keywords.keys()
         function = function.func
-    return tuple(name for name in GIVEN if name in keywords and name not in fixed)
+    return tuple(name for name in names if name in keywords and name not in fixed)
 
 
 def _parameters(function):

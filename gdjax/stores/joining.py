@@ -75,6 +75,8 @@ def of_parts(parts: Sequence[Any]) -> Any:
     try:
         axes = {dim: list(along) for dim, along in said["axes"].items()}
         every = {"step": said["record_every"], "snapshot_step": said["snapshot_every"]}
+        for name, measure in said.get("measures", {}).items():
+            every[f"{name}_step"] = said["record_every"] * measure["every"]
         whole = joined(numbered, axes, every)
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise StoreError(f"its parts are no sweeps ({error}); take it from its origin") from error

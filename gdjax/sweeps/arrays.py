@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Bool, Int, PyTree
 
 from gdjax.descent import outcome
 from gdjax.descent.driving import Plan
@@ -35,11 +35,40 @@ DESCRIBED = {
 }
 OWN = (*DESCRIBED, "outcome", "diverged_at")
 HEAVY = ("params", "state", "snapshots", "carry")
+KNOWN = "_known"  # how the name of a measure's mask ends
 
 
 def recorded(measures: Mapping[str, Measure], *, free: bool) -> tuple[str, ...]:
-    """Names of the arrays that have a step: costs and measures."""
-    return ("cost", *(() if free else ("batch_cost",)), "gradient_norm", *measures)
+    """Names of the numbers that each record has: costs and measures."""
+    numbers = [name for name, measure in measures.items() if not measure.is_array]
+    return ("cost", *(() if free else ("batch_cost",)), "gradient_norm", *numbers)
+
+
+def known(
+    measured: Mapping[str, jax.ShapeDtypeStruct],
+    plan: Plan,
+    diverged_at: Int[np.ndarray, " runs"],
+    since: int = 0,
+) -> dict[str, Bool[np.ndarray, "runs records"]]:
+    """Masks of the measures whose type has no NaN: whether a run had not diverged yet.
+
+    Args:
+        measured: shape and type of each measure that is an array.
+        plan: when they are taken.
+        diverged_at: step at which each run diverged; -1 where it has not.
+        since: step at which records begin.
+    """
+    masks = {}
+    for name, value in measured.items():
+        if value.dtype.kind != "f":
+            before = _steps(plan, name, since)[None] < diverged_at[:, None]
+            masks[name + KNOWN] = before | (diverged_at < 0)[:, None]
+    return masks
+
+
+def _steps(plan, name, since):
+    steps = plan.records()
+    return steps[plan.keeps(name, steps) & (steps >= since)]
 
 
 def layout(
@@ -49,6 +78,7 @@ def layout(
     params: PyTree,
     state: PyTree,
     measures: Mapping[str, Measure],
+    measured: Mapping[str, jax.ShapeDtypeStruct],
     *,
     free: bool,
     samples: int | None = None,
@@ -64,6 +94,7 @@ def layout(
         params: shapes of one run's parameters.
         state: shapes of what its cost carries.
         measures: what is watched.
+        measured: shape and type of each measure that is an array.
         free: whether records are what the steps compute anyway.
         samples: how many a record sees; None for all.
         since: step at which records begin.
@@ -126,7 +157,49 @@ def layout(
                 attrs["comment"] = f"computed as {leaf.dtype}"
             dtype = np.dtype(plain.dtype)
             variables[name] = Variable((*dims, *own, *inner), dtype, attrs, _nothing(dtype))
+    for name, value in measured.items():
+        measure, along = measures[name], own_step(name, measures[name])
+        own = dict(zip(measure.dims, value.shape, strict=True))
+        _check_own(name, own, sizes, {*coordinates, *dims})
+        sizes |= own
+        if along != "step":
+            times = _steps(plan, name, since)
+            _check_own(name, {along: len(times)}, {}, {*sizes, *coordinates})
+            sizes[along] = len(times)
+            coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
+        variables |= _measured(name, measure, (*dims, along), np.dtype(value.dtype))
     return Layout(sizes, dict(zip(dims, box, strict=True)), variables, coordinates)
+
+
+def own_step(name: str, measure: Measure) -> str:
+    """Dimension along which a measure that is an array is taken."""
+    return "step" if measure.every == 1 else f"{name}_step"
+
+
+def _measured(name, measure, along, dtype):
+    """A measure that is an array, and its mask where its type has no NaN."""
+    long_name = measure.long_name or name.replace("_", " ")
+    attrs = {"long_name": long_name, "units": measure.units}
+    made = {name: Variable((*along, *measure.dims), dtype, attrs, _nothing(dtype))}
+    if dtype.kind != "f":
+        attrs = {"long_name": f"whether {long_name} is that of a run which goes on", "units": "1"}
+        made[name + KNOWN] = Variable(along, np.bool_, attrs)
+    return made
+
+
+def _check_own(name, own, sizes, taken):
+    """Make sure that the dimensions of a measure are its own, or as long as another measure's."""
+    for dim, length in own.items():
+        if dim in taken:
+            raise InputError(
+                f"measures: {name!r} has the dimension {dim!r}, which the sweep has already; give "
+                f"it another name"
+            )
+        if sizes.get(dim, length) != length:
+            raise InputError(
+                f"measures: {name!r} is {length} long along {dim!r}, and another array is "
+                f"{sizes[dim]}; give one of the two dimensions another name"
+            )
 
 
 def _axis_values(grid):

@@ -3,6 +3,7 @@
 records, snapshots: [runs, steps so far, ...];   carry: all that the next step needs
 """
 
+from collections import defaultdict
 from functools import partial
 from typing import Any
 
@@ -34,25 +35,24 @@ class Collected:
         self.since = since
         self.step = 0
         self.saved: tuple[list[np.ndarray], int] | None = None
-        self._records: list[dict[str, np.ndarray]] = []
-        self._snapshots: list[dict[str, np.ndarray]] = []
+        self._parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
         if kept is not None:
             found, meta = kept
             self.step = meta["step"]
             self.saved = [found[f"carry.{i}"] for i in range(meta["leaves"])], meta["step"]
-            for name, into in (("records", self._records), ("snapshots", self._snapshots)):
-                if meta[name]:
-                    into.append({key: found[f"{name}.{key}"] for key in meta[name]})
+            for name, array in found.items():
+                if not name.startswith("carry."):
+                    self._parts[name].append(array)
 
     def add(self, piece: driving.Piece) -> None:
-        fields = piece.records._asdict()
-        named = {**fields.pop("measures"), **fields}
         late = piece.steps >= self.since
-        self._records.append({name: a[:, late] for name, a in named.items()})
-        if piece.snapshots is not None:
-            late = piece.snapshot_steps >= self.since
-            leaves = enumerate(jax.tree.leaves(piece.snapshots))
-            self._snapshots.append({str(i): np.asarray(a)[:, late] for i, a in leaves})
+        for name, array in _numbers(piece.records).items():
+            self._parts[name].append(array[:, late])
+        for name, (steps, values) in piece.kept.items():
+            late = steps >= self.since
+            if late.any():
+                for i, leaf in enumerate(jax.tree.leaves(values)):
+                    self._parts[f"{KEPT}{name}.{i}"].append(np.asarray(leaf)[:, late])
         self.carry, self.step = piece.carry, piece.step
 
     def end(self, carry: PyTree) -> None:
@@ -61,24 +61,35 @@ class Collected:
 
     @property
     def records(self) -> dict[str, np.ndarray]:
-        return _joined(self._records)
+        """Numbers of the records by name, each [runs, records]."""
+        names = [name for name in self._parts if name.startswith(RECORDS)]
+        return {name.removeprefix(RECORDS): self._joined(name) for name in names}
 
-    @property
-    def snapshots(self) -> PyTree:
-        """Parameters along the way, each leaf [runs, snapshots, ...]."""
-        structure = jax.tree.structure(self.carry.state.params)
-        return jax.tree.unflatten(structure, list(_joined(self._snapshots).values()))
+    def kept(self, name: str, like: PyTree) -> PyTree:
+        """Snapshots, or a measure that is an array: leaves [runs, steps, ...] of a structure."""
+        leaves, structure = jax.tree.flatten(like)
+        return jax.tree.unflatten(
+            structure, [self._joined(f"{KEPT}{name}.{i}") for i in range(len(leaves))]
+        )
+
+    def _joined(self, name):
+        return np.concatenate(self._parts[name], axis=1)
 
     def packed(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What the descent can be taken up from, as `kept`."""
         leaves = [to_host(a) for a in jax.tree.leaves(self.carry)]
         found = {f"carry.{i}": a for i, a in enumerate(leaves)}
-        meta: dict[str, Any] = {"step": self.step, "leaves": len(leaves)}
-        for name, parts in (("records", self._records), ("snapshots", self._snapshots)):
-            joined = _joined(parts)
-            found |= {f"{name}.{key}": a for key, a in joined.items()}
-            meta[name] = list(joined)
-        return found, meta
+        found |= {name: self._joined(name) for name in self._parts}
+        return found, {"step": self.step, "leaves": len(leaves)}
+
+
+RECORDS = "records."  # how the name of a record's number begins
+KEPT = "kept."  # and that of a snapshot, or of a measure that is an array
+
+
+def _numbers(records):
+    fields = records._asdict()
+    return {RECORDS + name: a for name, a in (*fields.pop("measures").items(), *fields.items())}
 
 
 def fits(
@@ -86,7 +97,7 @@ def fits(
     plan: driving.Plan,
     carry: PyTree,
     records: PyTree,
-    snapshots: PyTree,
+    kept_arrays: PyTree,
     since: int = 0,
 ) -> bool:
     """Whether something is what `packed` gives of a descent: names, shapes, types, step.
@@ -96,7 +107,7 @@ def fits(
         plan: of the whole descent.
         carry: its shapes, as are the next two, of one block.
         records: [runs, records, ...].
-        snapshots: [runs, slots, ...].
+        kept_arrays: by name, [runs, slots, ...].
         since: step at which records begin.
     """
     found, meta = kept
@@ -106,17 +117,15 @@ def fits(
     steps = plan.records()
     # What is due at this step is recorded by the next block.
     steps = steps[(steps >= since) & (steps < step)]
-    late = int(plan.is_snapshot(steps).sum())
-    fields = records._asdict()
-    named = {**fields.pop("measures"), **fields}
-    shots = dict(enumerate(jax.tree.leaves(snapshots))) if late else {}
     leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), carry))
     cut = lambda a, count: ((a.shape[0], count, *a.shape[2:]), a.dtype)  # noqa: E731
-    arrays = {f"carry.{i}": (a.shape, a.dtype) for i, a in enumerate(leaves)}
-    arrays |= {f"records.{name}": cut(a, len(steps)) for name, a in named.items()}
-    arrays |= {f"snapshots.{i}": cut(a, late) for i, a in shots.items()}
-    said = {"leaves": len(leaves), "records": list(named), "snapshots": list(map(str, shots))}
-    return meta == {"step": step, **said} and arrays == {
+    expected = {f"carry.{i}": (a.shape, a.dtype) for i, a in enumerate(leaves)}
+    expected |= {name: cut(a, len(steps)) for name, a in _numbers(records).items()}
+    for name, tree in kept_arrays.items():
+        if count := int(plan.keeps(name, steps).sum()):
+            shapes = enumerate(jax.tree.leaves(tree))
+            expected |= {f"{KEPT}{name}.{i}": cut(a, count) for i, a in shapes}
+    return meta == {"step": step, "leaves": len(leaves)} and expected == {
         name: (a.shape, a.dtype) for name, a in found.items()
     }
 
@@ -155,11 +164,6 @@ def split(
     ]
     rest = {name: a for name, a in found.items() if name not in done}
     return slabs, (rest, {k: v for k, v in meta.items() if k != "slabs"}) if rest else None
-
-
-def _joined(parts):
-    names = parts[0] if parts else ()
-    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}
 
 
 def to_host(array: Any) -> np.ndarray:

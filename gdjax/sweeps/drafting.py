@@ -21,7 +21,7 @@ import numpy as np
 from gdjax import keys, machine, slabs
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
-from gdjax.problems.checks import check, check_measures, found_mean
+from gdjax.problems.checks import check, found_mean
 from gdjax.problems.problem import declared, given_to
 from gdjax.sweeps import arrays, sizing
 from gdjax.sweeps.keywords import by_role, check_effect, check_update, numbers, traced
@@ -68,7 +68,6 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, real = begin(keys.streams(specification.root).init)
         check(problem, start, settings["cost"], state=real)
-    check_measures(specification.watched, params, settings["cost"], state=state)
     filled = {"key": jax.random.key(0), "step": np.int32(0), "state": state}
     filled = {name: filled[name] for name in given_to(problem.cost)}
 
@@ -82,6 +81,7 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     taken = {keyword for function in others for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if assigned[axis].keyword not in taken), "the cost")
     check_update(specification.optimizer, assigned, grid, params)
+    work.measured  # noqa: B018 (raises what is wrong with a measure)
     sizing.check_state(work.state_bytes, limit)
     return work
 

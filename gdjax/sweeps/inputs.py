@@ -19,6 +19,7 @@ from gdjax.descent import block, driving
 from gdjax.descent.batches import Order
 from gdjax.descent.records import recorded_samples
 from gdjax.keys import streams
+from gdjax.problems.problem import GIVEN_TO_MEASURES, given_to
 from gdjax.sweeps.keywords import by_role, numbers
 from gdjax.sweeps.specification import Specification
 
@@ -59,6 +60,14 @@ class Inputs:
         cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in read.items()}
         return by_role(self.sweep.roles, cast)
 
+    def probes(self, values: Values) -> dict[str, Key[Array, " runs"]]:
+        """Keys of what measures draw, for the settings of a slab of runs; none where none is."""
+        watched = self.sweep.watched.values()
+        if not any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in watched):
+            return {}
+        seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
+        return {"probes": streams(self.sweep.root, seed=seeds).probes}
+
     @cached_property
     def on_host(self) -> block.Shared:
         """The data that all runs see."""
@@ -84,7 +93,8 @@ class Inputs:
         distinct, keys = self._starts
         # One small program, where an index would be five.
         chosen = jnp.take(keys, np.searchsorted(distinct, seeds), axis=0, mode="clip")
-        return self.slab.place(chosen), self.slab.place(self.settings(values))
+        settings = {**self.settings(values), **self.probes(values)}
+        return self.slab.place(chosen), self.slab.place(settings)
 
     def noise(self, values: Values) -> Key[Array, "*runs"] | None:
         """Keys of what a random cost draws: one for all runs, or one a run; None where none is."""

@@ -219,10 +219,9 @@ def _first_step(here, there):
     differs = np.zeros(here.sizes["step"], bool)
     for name in here.data_vars:
         found = _differs(here[name].values, there[name].values)
-        if here[name].dims == ("step",):
-            differs |= found
-        elif "snapshot_step" in here[name].dims:
-            late = here.snapshot_step.values[found.reshape(len(found), -1).any(axis=1)]
+        along = next(iter(here[name].dims), None)
+        if along in here.coords:  # the step, or that of snapshots or of a measure
+            late = here[along].values[found.reshape(len(found), -1).any(axis=1)]
             differs |= np.isin(here.step.values, late)
         else:
             differs[-1] |= found.any()

@@ -28,7 +28,7 @@ import optax
 from jaxtyping import PyTree
 
 from gdjax.descent import driving
-from gdjax.descent.descent import check_counts, check_limits
+from gdjax.descent.door import check_counts, check_limits
 from gdjax.descent.records import check_records
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem

@@ -13,12 +13,13 @@
 from typing import Any
 
 from gdjax.errors import InputError
+from gdjax.sweeps.arrays import KNOWN
 
 SHAPE = ("outcome", "step")  # what every sweep's Dataset has
 
 
 def table(runs: Any, record: int | None = -1) -> Any:
-    """The scalars of a sweep as a DataFrame; parameters and other arrays are left out.
+    """The scalars of a sweep as a DataFrame; parameters and measures that are arrays are left out.
 
     Args:
         runs: what `sweep`, `compare` or `open_dataset` returned.
@@ -56,7 +57,12 @@ def table(runs: Any, record: int | None = -1) -> Any:
     if record is not None and not -count <= record < count:
         raise InputError(f"record = {record}, expected {-count} to {count - 1}, or None for all")
     grid = runs["outcome"].dims
-    scalars = [n for n, v in runs.data_vars.items() if set(v.dims) <= {*grid, "step"}]
+    masks = {f"{name}{KNOWN}" for name in runs.data_vars}
+    scalars = [
+        name
+        for name, variable in runs.data_vars.items()
+        if set(variable.dims) <= {*grid, "step"} and name not in masks
+    ]
     picked = runs[scalars].drop_vars(("finished", "snapshot_step"), errors="ignore")
     if record is not None:
         picked = picked.isel(step=record)

@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import slabs
-from gdjax.descent import block, driving, outcome
+from gdjax.descent import block, driving
 from gdjax.keys import streams
-from gdjax.problems.checks import check_params
+from gdjax.problems.checks import check_measures, check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.branching import branched
 from gdjax.sweeps.collected import Collected, fits, from_host, joined, split, to_host
 from gdjax.sweeps.inputs import Inputs, beginning
 from gdjax.sweeps.keywords import Traced, traced
+from gdjax.sweeps.outputs import variables
 from gdjax.sweeps.specification import Specification
 
 SAVE_SECONDS = 30.0  # how often a tile that takes longer saves its state
@@ -88,20 +88,36 @@ class Work:
         return self.begun.shapes[0]
 
     @cached_property
-    def slots(self) -> int:
-        """Room for snapshots in a block."""
-        if self.plan.snapshot_every is None:
-            return 0
-        return driving.slots_for(self.params, runs=self.slab.width, plan=self.plan)
+    def _first(self) -> tuple[dict, PyTree]:
+        """Settings of the first run, and shapes of what it carries, measures aside."""
+        first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
+        settings = jax.tree.map(lambda v: v[0], self.inputs.settings(first))
+        begin = partial(block.start, self.sweep.optimizer)
+        return settings, jax.eval_shape(begin, *self.begun.shapes, settings)
+
+    @cached_property
+    def measured(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and type of each measure that is an array.
+
+        Raises:
+            InputError: a measure that cannot be taken.
+        """
+        settings, carry = self._first
+        params, state = self.begun.shapes
+        watched, memory = self.sweep.watched, carry.state.memory
+        shapes = check_measures(watched, params, settings["cost"], state=state, memory=memory)
+        return block.arrays_of(watched, shapes, params)
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """Room in a block for snapshots and measures that are arrays."""
+        runs, plan = self.slab.width, self.plan
+        return driving.slots_for(self.params, self.measured, runs=runs, plan=plan)
 
     @property
     def state_bytes(self) -> int:
         """Bytes of one run: parameters, gradient, the optimiser's memory, the cost's state."""
-        first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
-        settings = jax.tree.map(lambda v: v[0], self.inputs.settings(first))
-        begin = partial(block.start, self.sweep.optimizer)
-        carry = jax.eval_shape(begin, *self.begun.shapes, settings)
-        leaves = jax.tree.leaves((carry, self.params))  # the gradient is as large as these
+        leaves = jax.tree.leaves((self._first[1], self.params))  # as large is the gradient
         return sum(a.size * a.dtype.itemsize for a in leaves)
 
     def memory(self) -> slabs.Bytes:
@@ -118,11 +134,11 @@ class Work:
         values = self.sweep.axes.values(self.positions(tuple(0 for _ in self.box)))
         given = self.inputs
         arguments = given.placed(values)
-        shared = _shapes(given.on_host, self.slab, slabs.SHARED)
+        shared = self.slab.shapes(given.on_host, slabs.SHARED)
         carry = jax.eval_shape(self._begin.jitted, *arguments, shared)
-        agenda, _ = driving.example(self.plan, None)
+        agenda, _ = driving.example(self.plan, None, self.slots)
         settings, noise = slabs.shapes((arguments[1], given.noise(values)))
-        carry = _shapes(carry, self.slab, slabs.RUNS)
+        carry = self.slab.shapes(carry, slabs.RUNS)
         return carry, settings, given.samples(), noise, shared, agenda
 
     def positions(self, tile: tuple[int, ...], number: int = 0) -> tuple[np.ndarray, ...]:
@@ -150,12 +166,10 @@ class Work:
         rule = block.Rule(
             problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
             optimizer=self.sweep.optimizer,
-            measures=tuple(
-                (name, m.function, m.init is not None) for name, m in self.sweep.watched.items()
-            ),
+            measures=block.watch(self.sweep.watched),
             batched=self.batched,
             bound=self.sweep.bound,
-            slots=self.slots,
+            slots=tuple(self.slots.items()),
             settle=self.sweep.tolerance if self.sweep.until_settled else None,
             readout=self.sweep.readout,
             part=self.sweep.record_samples is not None,
@@ -194,8 +208,9 @@ class Work:
     @cached_property
     def _trunk(self) -> list[np.ndarray]:
         """What the run carries that is branched from."""
-        trunk = dataclasses.replace(self, sweep=self.sweep.of_trunk, box=(1,) * len(self.box))
-        dims = len(trunk.sweep.axes.shape)
+        what = self.sweep.of_trunk
+        dims = len(what.axes.shape)
+        trunk = dataclasses.replace(self, sweep=what, box=(1,) * dims)
         leaves = trunk.carry_at((np.zeros(self.slab.runs, int),) * dims, self.sweep.since)
         return [np.asarray(leaf[0]) for leaf in leaves]
 
@@ -280,7 +295,7 @@ class Work:
             number = len(done)
             found = self.descend(
                 self.positions(tile, number),
-                load=partial(_given, begun),
+                load=lambda begun=begun: begun,
                 save=lambda arrays, meta, number=number: save(
                     joined(done) | arrays, {**meta, "slabs": number}
                 ),
@@ -354,12 +369,12 @@ class Work:
                 saved_at = time.monotonic()
             if stopping:
                 return None
-        return self._variables(done)
+        return variables(self.sweep, done, self.params, self.measured, free=self.free)
 
     def _fits(self, kept) -> bool:
         """Whether a checkpoint, which may be a stranger's, is one of this sweep."""
-        _, records, snapshots = jax.eval_shape(self.program.jitted, *self._example)
-        return fits(kept, self.plan, self._example[0], records, snapshots, self.sweep.since)
+        _, records, arrays = jax.eval_shape(self.program.jitted, *self._example)
+        return fits(kept, self.plan, self._example[0], records, arrays, self.sweep.since)
 
     def _still(self, carry: block.Carry) -> bool:
         """Whether no run of the slab will move again."""
@@ -367,34 +382,6 @@ class Work:
             return False
         still = (np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.settled)
         return bool(still.all())
-
-    def _variables(self, done: Collected) -> dict[str, np.ndarray]:
-        state, records = done.carry.state, done.records
-        codes = outcome.classify(
-            jnp.asarray(records["cost"][:, -1]),
-            jnp.asarray(records["gradient_norm"][:, -1]),
-            jnp.asarray(state.diverged_at),
-            self.sweep.problem.baseline,
-            float(self.sweep.tolerance),  # an int would have to fit into 32 bits
-        )
-        params = state.params
-        if self.sweep.readout is not None:
-            params = jax.jit(jax.vmap(self.sweep.readout))(state.memory, params)
-        kept = {"params": params, "state": state.state}
-        if self.slots:
-            kept["snapshots"] = done.snapshots
-        if self.sweep.continuable:
-            kept["carry"] = done.ended
-        return {
-            **{n: records[n] for n in arrays.recorded(self.sweep.watched, free=self.free)},
-            "outcome": np.asarray(codes, np.int8),
-            "diverged_at": np.asarray(state.diverged_at, np.int32),
-            **{
-                name: arrays.storable(a)
-                for prefix, tree in kept.items()
-                for name, a in arrays.named_leaves(prefix, tree).items()
-            },
-        }
 
     def layout(self) -> Layout:
         """Which arrays the sweep consists of, with their names, units and coordinates."""
@@ -404,23 +391,9 @@ class Work:
             self.plan,
             *self.begun.shapes,
             self.sweep.watched,
+            self.measured,
             free=self.free,
             samples=self.sweep.record_samples,
             since=self.sweep.since,
             carry=self.carry if self.sweep.continuable else None,
         )
-
-
-def _given(value):
-    return value
-
-
-def _shapes(tree, slab, spec):
-    """Shapes and placement that arrays will have, without their memory."""
-    sharding = slab.sharding(spec)
-    return jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(
-            a.shape, a.dtype, sharding=sharding, weak_type=getattr(a, "weak_type", False)
-        ),
-        jax.eval_shape(lambda tree: jax.tree.map(jnp.asarray, tree), tree),
-    )

@@ -27,17 +27,17 @@ def plan(first=0, steps=40, record_every=1, snapshot_every=None, cadence=None):
     return driving.Plan(first, steps, record_every, snapshot_every, cadence or {})
 
 
-def pieces(plan, *, batch_size=None, slots=0, measures=None, settings=None, **options):
+def pieces(plan, *, batch_size=None, slots=None, measures=None, settings=None, **options):
     """Everything that `drive` hands out for one run."""
     measures = measures or {}
     settings = {"cost": settings or {}, "optimizer": {}}
     rule = block.Rule(
         problem=block.bare(cost, None, False),
         optimizer=ADAM,
-        measures=tuple((n, m.function, m.init is not None) for n, m in measures.items()),
+        measures=block.watch(measures),
         batched=batch_size is not None,
         bound=1e12,
-        slots=slots,
+        slots=tuple((slots or {}).items()),
     )
     program = block.program(rule, None, False, False)
     shared = block.Shared(X, X, {name: measure.data for name, measure in measures.items()})
@@ -51,7 +51,7 @@ def pieces(plan, *, batch_size=None, slots=0, measures=None, settings=None, **op
             jax.tree.map(lambda a: jnp.array(a, copy=True), carry),
             plan,
             order,
-            slots=slots,
+            slots=slots or {},
             axis=0,
             **options,
         )
@@ -112,9 +112,15 @@ def test_snapshots_are_multiples_and_the_last():
 
 def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
-    assert driving.slots_for(small, runs=1, plan=plan(0, 10, 1, 1)) == 11
-    assert driving.slots_for(small, runs=1, plan=plan(0, 10**6, 1, 1)) == driving.RECORDS
-    assert driving.slots_for(large, runs=1, plan=plan(0, 10, 1, 1)) == 1
+    few = plan(0, 10, 1, 1, {"bits": 3})
+    assert driving.slots_for(small, {}, runs=1, plan=few) == {"snapshots": 11}
+    assert driving.slots_for(large, {"bits": small["w"]}, runs=1, plan=few) == {
+        "snapshots": 1,
+        "bits": 5,
+    }
+    many = driving.slots_for(small, {}, runs=1, plan=plan(0, 10**6, 1, 1))
+    assert many == {"snapshots": driving.RECORDS}
+    assert driving.slots_for(small, {}, runs=1, plan=plan(0, 10, 1)) == {}
 
 
 # -- where blocks end is nobody's business
@@ -150,10 +156,11 @@ def test_a_long_way_to_the_next_record_is_cut_too():
 
 def test_few_slots_keep_all_snapshots():
     todo = plan(0, 30, 1, 2)
-    few, many = (pieces(todo, slots=slots) for slots in (3, 16))
+    few, many = (pieces(todo, slots={"snapshots": slots}) for slots in (3, 16))
     for found in (few, many):
-        assert np.concatenate([p.snapshot_steps for p in found]).tolist() == list(range(0, 31, 2))
-    a, b = (np.concatenate([p.snapshots for p in f if len(p.snapshot_steps)]) for f in (few, many))
+        steps = np.concatenate([p.kept["snapshots"].steps for p in found if p.kept])
+        assert steps.tolist() == list(range(0, 31, 2))
+    a, b = (np.concatenate([p.kept["snapshots"].values for p in f if p.kept]) for f in (few, many))
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(a[-1], few[-1].carry.state.params)
 
@@ -171,12 +178,12 @@ def test_what_rests_is_looked_at_once_and_repeated():
     """After the first block nothing moves: one more look stands for all records to come."""
     measures = {"third": gd.Measure(lambda w, data: jnp.sum(w), every=3)}
     todo = plan(0, 100, 2, 4, cadence={"third": 3})
-    found = pieces(todo, slots=30, measures=measures, still=lambda carry: True)
+    found = pieces(todo, slots={"snapshots": 30}, measures=measures, still=lambda carry: True)
     assert [piece.step for piece in found] == [16, 100]
     assert np.concatenate([p.steps for p in found]).tolist() == todo.records().tolist()
     rest = found[1]
-    assert rest.snapshot_steps.tolist() == list(range(16, 101, 4))
-    assert rest.snapshots.shape == (len(rest.snapshot_steps), 4)
+    assert rest.kept["snapshots"].steps.tolist() == list(range(16, 101, 4))
+    assert rest.kept["snapshots"].values.shape == (len(rest.kept["snapshots"].steps), 4)
     assert len(set(rest.records.cost.tolist())) == 1
     taken = ~np.isnan(rest.records.measures["third"])
     assert rest.steps[taken].tolist() == [*range(18, 100, 6), 100]
@@ -215,7 +222,7 @@ def test_settings_change_the_cost():
 def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_order):
     slab = Slab(3, tuple(jax.local_devices()[:2]))
     settings = {"cost": {}, "optimizer": {}}
-    rule = block.Rule(block.bare(cost, None, False), ADAM, (), batched=True, bound=1e12, slots=0)
+    rule = block.Rule(block.bare(cost, None, False), ADAM, (), batched=True, bound=1e12)
     program = block.program(rule, slab, own_order, False)
     one = block.start(ADAM, jnp.zeros(4), None, settings)
     carry = slab.place(jax.tree.map(lambda a: jnp.stack([a] * slab.runs), one))
@@ -232,7 +239,7 @@ def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_orde
         return program(carry, settings, placed, None, shared, agenda)
 
     found = np.concatenate(
-        [p.records.cost for p in driving.drive(call, carry, plan(), rows, slots=0, axis=1)], axis=1
+        [p.records.cost for p in driving.drive(call, carry, plan(), rows, slots={}, axis=1)], axis=1
     )
     assert found.shape == (slab.runs, 41)
     np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))

@@ -271,7 +271,7 @@ STATEFUL = Measure(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
             lambda: slices.line(weighted, W, D, [0], measures={"cost": Measure(weighted)}),
             "'cost' is taken",
         ),
-        (lambda: slices.line(weighted, W, D, [0], measures={"s": STATEFUL}), "carries a memory"),
+        (lambda: slices.line(weighted, W, D, [0], measures={"s": STATEFUL}), "no number of the pa"),
     ],
 )
 def test_what_cannot_work_is_named_with_its_remedy(call, message):

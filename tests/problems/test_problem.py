@@ -218,14 +218,23 @@ def test_good_measures_pass():
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
-        (gd.Measure(lambda w, data: w), r"'m' returned float32\[2\], expected one real scalar"),
-        (gd.Measure(lambda w, data: (w[0], w[1])), "'m' returned .*expected one real scalar"),
+        (
+            gd.Measure(lambda w, data: w),
+            r"'m' returned float32\[2\] and has dims = \(\); name each",
+        ),
+        (gd.Measure(lambda w, data: w, dims=("a", "b")), r"'m' returned float32\[2\] and has dims"),
+        (gd.Measure(lambda w, data: w[:0], dims=("a",)), r"'m' returned .*, an array of nothing"),
+        (gd.Measure(lambda w, data: w[0], dtype="int8"), "has dtype int8, which has no fractions"),
+        (gd.Measure(lambda w, data: jnp.sum(w > 0), dtype="int64"), "under jax.enable_x64 only"),
+        (gd.Measure(lambda w, data: (w[0], w[1])), "'m' returned .*expected real numbers"),
         (gd.Measure(lambda w, data: w[0] + 0j), "'m' returned complex64"),
-        (gd.Measure(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(scalar, mem"),
+        (gd.Measure(lambda w, data, *, memory: w[0]), "'m' declares `memory`, the state of an opt"),
+        (gd.Measure(lambda w, data, *, state: w[0]), "'m' declares `state`, but the cost carries"),
+        (gd.Measure(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(value, own"),
         (gd.Measure(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
-def test_a_measure_that_is_no_scalar_is_named(measure, message):
+def test_a_measure_that_is_not_what_it_says_is_named(measure, message):
     with pytest.raises(InputError, match=message):
         check_measures({"fine": gd.Measure(plain), "m": measure}, W)
 

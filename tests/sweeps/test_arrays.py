@@ -71,7 +71,7 @@ def test_layout():
     grid = axes(pair=together(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = Plan(first=0, steps=10, record_every=4, snapshot_every=8, cadence={})
-    found = layout(grid, (2, 3), plan, params, None, {}, free=False)
+    found = layout(grid, (2, 3), plan, params, None, {}, {}, free=False)
     assert found.sizes == {
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
@@ -100,7 +100,7 @@ def test_what_a_cost_carries_is_stored_beside_the_parameters():
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
     plan = Plan(first=0, steps=2, record_every=1, snapshot_every=None, cadence={})
     grid = axes(seed=range(2))
-    found = layout(grid, (2,), plan, {"w": jnp.ones(3)}, state, {}, free=True, samples=7)
+    found = layout(grid, (2,), plan, {"w": jnp.ones(3)}, state, {}, {}, free=True, samples=7)
     kinds = {
         name: (v.dims[1:], np.dtype(v.dtype).name, v.fill_value)
         for name, v in found.variables.items()

@@ -38,7 +38,7 @@ def test_kept_arrays_are_where_they_were():
         "carry.1": np.ones((3, 2)),
         "records.cost": np.zeros((3, 7)),
     }
-    meta = {"step": 60, "leaves": 2, "records": ["cost"], "snapshots": []}
+    meta = {"step": 60, "leaves": 2}
     done = Collected((kept, meta))
     assert done.saved is not None
     leaves, step = done.saved

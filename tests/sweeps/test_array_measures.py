@@ -1,0 +1,302 @@
+"""Measures that are arrays: what they hold, and that they survive all that a sweep goes through."""
+
+import signal
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.descent import class_accuracy, driving, right_samples, unpacked
+from gdjax.errors import InputError
+from gdjax.sweeps import tiles
+
+SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 samples are no whole number of bytes
+RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate leaves the bound behind
+GRID = {"learning_rate": RATES, "seed": SEEDS}
+DECAY = 0.9
+
+
+def samples():
+    random = np.random.default_rng(3)
+    inputs = random.normal(size=(SAMPLES, 3)).astype(np.float32)
+    return inputs, (np.abs(inputs[:, 0] * 3) % (CLASSES - 1)).astype(np.int32)  # no sample of 3
+
+
+def apply(params, inputs):
+    return jnp.tanh(inputs @ params["in"]) @ params["out"] + params["bias"][None]
+
+
+def init(key):
+    first, second = jax.random.split(key)
+    return {
+        "in": jax.random.normal(first, (3, 5)),
+        "out": jax.random.normal(second, (5, CLASSES)),
+        "bias": jnp.zeros(CLASSES),
+    }
+
+
+def moment_of_biases(params, data, *, memory):
+    return memory[0].trace["bias"]
+
+
+def drawn(params, data, *, key):
+    return jax.random.normal(key, (2,))
+
+
+def halves(params, data, *, step):
+    return step // 2
+
+
+PLAIN = gd.problems.supervised(
+    init, apply, optax.losses.softmax_cross_entropy_with_integer_labels, samples()
+)
+MEASURES = {
+    "by_class": class_accuracy(PLAIN),
+    "right": right_samples(PLAIN, every=4),
+    "moment": gd.Measure(moment_of_biases, dims=("bias",)),
+    "drawn": gd.Measure(drawn, dims=("draw",), every=2),
+    "halves": gd.Measure(halves, dtype="int16"),
+}
+PROBLEM = gd.Problem(**{**vars(PLAIN), "measures": MEASURES})
+
+
+def swept(store=None, **changed):
+    given = {
+        "axes": gd.axes(**GRID),
+        "steps": STEPS,
+        "optimizer": partial(optax.sgd, momentum=DECAY),
+        "bound": 20.0,
+        "snapshot_every": 1,
+        "width": 3,
+        "devices": jax.local_devices()[:1],
+        **changed,
+    }
+    return gd.sweep(PROBLEM, store=store, **given)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Sixteen runs in a store, and their Dataset."""
+    path = tmp_path_factory.mktemp("whole") / "s"
+    return path, swept(path).load()
+
+
+def right_in_numpy(dataset):
+    """Which samples the network gets right, from the parameters that were kept."""
+    inputs, labels = samples()
+    w_in, w_out, bias = (dataset[f"params.{n}"].values for n in ("in", "out", "bias"))
+    kept = [dataset[f"snapshots.{n}"].values for n in ("in", "out", "bias")]
+    assert all(same_bits(a[:, :, -1], b) for a, b in zip(kept, (w_in, w_out, bias), strict=True))
+    hidden = np.tanh(np.einsum("ni,rstih->rstnh", inputs, kept[0]))
+    outputs = np.einsum("rstnh,rsthk->rstnk", hidden, kept[1]) + kept[2][..., None, :]
+    return outputs.argmax(-1) == labels
+
+
+# What they hold
+
+
+def test_they_are_what_numpy_makes_of_the_parameters(whole):
+    _, runs = whole
+    right = right_in_numpy(runs)
+    assert runs.by_class.dims == ("learning_rate", "seed", "step", "class")
+    labels = samples()[1]
+    of_class = [right[..., labels == k].mean(-1) for k in range(CLASSES - 1)]
+    np.testing.assert_allclose(runs.by_class[..., :3], np.stack(of_class, -1), rtol=1e-6)
+    assert np.isnan(runs.by_class[..., 3]).all()  # nobody has that label
+    assert runs.right.dims == ("learning_rate", "seed", "right_step", "byte")
+    assert (runs.right.dtype, runs.right.sizes["byte"]) == (np.uint8, 3)
+    assert runs.right_step.values.tolist() == [0, 4, 8, 9]
+    np.testing.assert_array_equal(unpacked(runs.right, SAMPLES), right[:, :, [0, 4, 8, 9]])
+    assert 0.2 < right.mean() < 0.9
+
+
+def test_the_memory_of_the_optimiser_is_that_before_the_step(whole):
+    """w_{t+1} = w_t - rate m_{t+1}, and a record at t + 1 sees m_{t+1}."""
+    _, runs = whole
+    bias = runs["snapshots.bias"].values
+    moved = -np.diff(bias, axis=2) / np.array(RATES)[:, None, None, None]
+    known = (runs.diverged_at.values < 0)[..., None, None]
+    np.testing.assert_array_equal(runs.moment[:, :, 0], 0)
+    np.testing.assert_allclose(runs.moment[:, :, 1:], np.where(known, moved, runs.moment[:, :, 1:]),
+                               atol=1e-4)  # fmt: skip
+    assert known.sum() == 12
+
+
+def test_keys_are_those_of_the_seed_and_the_step(whole):
+    _, runs = whole
+    steps = runs.drawn_step.values
+    assert steps.tolist() == [0, 2, 4, 6, 8, 9]
+    probes = gd.streams(0, seed=np.array(SEEDS)).probes
+    for seed in SEEDS:
+        for number, step in enumerate(steps):
+            expected = jax.random.normal(jax.random.fold_in(probes[seed], step), (2,))
+            for rate in range(len(RATES)):
+                np.testing.assert_array_equal(runs.drawn[rate, seed, number], expected)
+
+
+def test_a_diverged_run_is_frozen_and_its_numbers_are_masked(whole):
+    _, runs = whole
+    at = runs.diverged_at.values
+    assert (at[-1] > 0).all()
+    assert (at[:-1] < 0).all()
+    for name in ("right", "halves"):
+        steps = runs["step" if name == "halves" else "right_step"].values
+        known = (at[..., None] < 0) | (steps < at[..., None])
+        assert runs[f"{name}_known"].dtype == bool
+        np.testing.assert_array_equal(runs[f"{name}_known"], known)
+        assert 0 < known[-1].sum() < known[-1].size
+    frozen = runs.right.values[-1, 0]
+    first = np.searchsorted(runs.right_step.values, at[-1, 0])
+    assert (frozen[first:] == frozen[-1]).all()
+    assert runs.halves.dtype == np.int16
+    np.testing.assert_array_equal(runs.halves, np.broadcast_to(np.arange(10) // 2, (4, 4, 10)))
+    assert runs.halves.attrs["long_name"] == "halves"
+
+
+def test_a_table_has_numbers_only(whole):
+    _, runs = whole
+    assert list(gd.table(runs)) == [
+        "learning_rate", "seed", "step", "cost", "gradient_norm", "outcome", "diverged_at",
+        "halves",
+    ]  # fmt: skip
+
+
+def test_a_single_descent_has_them_too():
+    keys = gd.streams(0, seed=2)
+    start = PROBLEM.init(keys.init)
+    sgd = optax.sgd(0.3, DECAY)
+    run = gd.descend(PROBLEM, sgd, start, 5, key=keys, snapshot_every=1)
+    assert set(run.measures) == set()
+    assert {name: one.steps.tolist() for name, one in run.arrays.items()} == {
+        "by_class": [*range(6)], "right": [0, 4, 5], "moment": [*range(6)], "drawn": [0, 2, 4, 5],
+        "halves": [*range(6)],
+    }  # fmt: skip
+    outputs = np.asarray(jax.vmap(apply, (0, None))(run.snapshots, samples()[0]))
+    right = np.argmax(outputs, -1) == samples()[1]
+    np.testing.assert_array_equal(unpacked(run.arrays["right"].values, SAMPLES), right[[0, 4, 5]])
+    more = gd.descend(PROBLEM, sgd, run, 4, key=keys)
+    assert more.arrays["right"].steps.tolist() == [8, 9]
+    whole = gd.descend(PROBLEM, sgd, start, 9, key=keys)
+    for name, one in whole.arrays.items():
+        late = np.isin(one.steps, more.arrays[name].steps)
+        assert same_bits(one.values[late], more.arrays[name].values), name
+
+
+# What they survive
+
+
+def test_a_sweep_that_was_cut_off_has_the_same_bits(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(driving, "RECORDS", 2)  # several blocks even for so few steps
+    pieces, begun = tiles.Work.pieces, []
+
+    def interrupted(self, *arguments, **keywords):
+        begun.append(1)
+        for number, piece in enumerate(pieces(self, *arguments, **keywords)):
+            if len(begun) == 2 and number == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield piece
+
+    monkeypatch.setattr(tiles.Work, "pieces", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        swept(tmp_path)
+    assert len(list((tmp_path / ".gdjax" / "checkpoints").iterdir())) == 1
+    assert int(gd.open_dataset(tmp_path).right_known.values.sum()) < 32
+    saved = []
+    monkeypatch.setattr(
+        tiles.Work, "pieces", lambda self, values, begun=None, **k: saved.append(begun)
+        or pieces(self, values, begun, **k),
+    )  # fmt: skip
+    again = gd.resume(tmp_path, problem=PROBLEM)
+    assert saved[0] is not None
+    assert same_bits(again.drop_vars("finished"), whole[1].drop_vars("finished"))
+
+
+def test_a_run_again_has_the_same_bits(whole):
+    path, runs = whole
+    for rate, seed in ((0.9, 1), (40.0, 3)):
+        again = gd.replay(path, {"learning_rate": rate, "seed": seed}, problem=PROBLEM)
+        assert again.equal, (again.first_step, again.largest_difference)
+        there = runs.isel(learning_rate=RATES.index(rate), seed=seed)
+        assert same_bits(again.dataset.right, there.right)
+        assert same_bits(again.dataset.right_known, there.right_known)
+
+
+def test_what_differs_in_an_array_alone_is_told_with_its_step(whole, monkeypatch):
+    path, _ = whole
+    found = tiles.Work.descend
+
+    def other(self, *arguments, **keywords):
+        arrays = found(self, *arguments, **keywords)
+        arrays["right"] = arrays["right"].copy()
+        arrays["right"][:, 2] ^= 1
+        return arrays
+
+    monkeypatch.setattr(tiles.Work, "descend", other)
+    again = gd.replay(path, {"learning_rate": 0.1, "seed": 0}, problem=PROBLEM)
+    assert (again.equal, again.first_step, again.largest_difference) == (False, 8, 1.0)
+
+
+@pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.filterwarnings("ignore:.*have not kept what more steps need")
+def test_a_store_that_grows_joins_them(whole, tmp_path, continuable):
+    fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
+    swept(tmp_path, steps=6, **fewer)
+    grown = swept(tmp_path, extend=True, continuable=continuable)
+    assert grown.attrs["parts"] == 3
+    runs = whole[1]
+    assert grown.right_step.values.tolist() == [0, 4, 8, 9]
+    for name in (*MEASURES, "right_known", "cost"):
+        assert same_bits(grown[name], runs[name]), name
+
+
+def test_plain_xarray_opens_them(whole):
+    path, runs = whole
+    with xr.open_zarr(path) as dataset:
+        assert same_bits(dataset.right, runs.right)
+        assert dataset.right_step.attrs["long_name"] == "step of right"
+
+
+def test_in_memory_too(whole):
+    runs = swept()
+    assert same_bits(runs.right, whole[1].right)
+    assert same_bits(runs.right_known, whole[1].right_known)
+
+
+# What cannot work
+
+
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        ({"m": gd.Measure(drawn, dims=("seed",))}, "'m' has the dimension 'seed', which the sw"),
+        ({"m": gd.Measure(drawn, dims=("step",))}, "'m' has the dimension 'step', which the sw"),
+        (
+            {"m": gd.Measure(drawn, dims=("a",)), "n": gd.Measure(moment_of_biases, dims=("a",))},
+            "'n' is 4 long along 'a', and another array is 2",
+        ),
+    ],
+)
+def test_dimensions_that_are_taken_are_named(measures, message):
+    with pytest.raises(InputError, match=message):
+        swept(measures=measures)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gd.Measure(drawn, dims=("a", "a")), "expected names, each once"),
+        (lambda: gd.Measure(drawn, dtype="text"), "expected a boolean, integer or floating type"),
+        (lambda: class_accuracy(gd.problems.bowl([1.0])), "has no `predict`"),
+        (lambda: right_samples(PLAIN, data=(np.ones(3), np.ones(3))), "labels one whole number"),
+        (lambda: unpacked(np.zeros(3, np.uint8), 25), "expected 4 bytes in the last axis"),
+    ],
+)
+def test_measures_that_cannot_be_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
