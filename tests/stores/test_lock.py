@@ -1,0 +1,59 @@
+"""A store has one writer at a time, whatever stands where its lock should."""
+
+import os
+
+import filelock
+import pytest
+
+from gdjax.errors import StoreError
+from gdjax.stores import lock
+from gdjax.stores.files import Folder
+from gdjax.stores.format import OWN
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "s" / OWN).mkdir(parents=True)
+    return Folder(tmp_path / "s")
+
+
+def test_the_holder_is_named_and_its_end_frees_the_store(folder):
+    first = lock.take(folder)
+    with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
+        lock.take(folder)
+    os.close(first)
+    os.close(lock.take(folder))
+
+
+@pytest.mark.parametrize("kind", [os.symlink, os.link])
+def test_what_a_link_leads_to_is_not_written(folder, tmp_path, kind):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    kind(victim, folder.path / lock.LOCK)
+    os.close(lock.take(folder))
+    assert victim.read_text() == "precious"
+    assert (folder.path / lock.LOCK).stat().st_nlink == 1
+
+
+def test_a_folder_in_its_place_is_removed(folder):
+    (folder.path / lock.LOCK / "within").mkdir(parents=True)
+    os.close(lock.take(folder))
+    assert (folder.path / lock.LOCK).is_file()
+
+
+def test_a_file_system_without_locks_is_said(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(45, "Operation not supported")
+
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    with pytest.raises(StoreError, match=r"cannot lock files \(Operation not supported\)"):
+        lock.take(folder)
+
+
+def test_a_disk_that_cannot_be_written_is_said(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\)"):
+        lock.take(folder)

@@ -1,0 +1,85 @@
+"""What a slab of runs is given follows from each run's own values, whoever stands beside it."""
+
+import jax
+import numpy as np
+import pytest
+from small_problems import network, same_bits
+
+import gdjax as gd
+from gdjax.descent import driving
+from gdjax.slabs import Slab
+from gdjax.sweeps import Specification
+from gdjax.sweeps.inputs import Inputs
+from gdjax.sweeps.tiles import Work
+
+PROBLEM = network()
+
+
+def inputs(runs=4, problem=PROBLEM, batch_size=6, measures=None, **axes):
+    axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
+    what = Specification(problem, axes, 3, batch_size=batch_size, measures=measures or {}, root=7)
+    return Inputs(what, Slab(runs, tuple(jax.local_devices()[:1])), free=False)
+
+
+def test_starting_points_are_those_of_the_seeds():
+    given = inputs(seed=[3, 9, 4])
+    seeds = np.array([4, 3, 9, 9])
+    keys, settings = given.placed({"learning_rate": np.full(4, 0.1), "seed": seeds})
+    expected = gd.streams(7, seed=seeds).init
+    assert same_bits(jax.random.key_data(keys), jax.random.key_data(expected))
+    assert settings["optimizer"]["learning_rate"].dtype == np.float32
+    assert settings.keys() == {"init", "cost", "optimizer"}
+
+
+def test_one_order_for_all_or_one_for_each_data_seed():
+    rates = {"learning_rate": np.full(4, 0.1)}
+    shared = inputs()
+    assert (shared.own_order, shared.rows) == (False, driving.ROWS)
+    assert shared.samples().shape == (driving.ROWS, 6)
+    alone = shared.order(rates)(2, 3)
+    assert alone.shape == (3, 6)
+    own = inputs(data_seed=[0, 5])
+    assert own.own_order
+    assert own.samples().shape == (4, own.rows, 6)
+    rows = own.order({**rates, "data_seed": np.array([5, 0, 5, 0])})(2, 3)
+    np.testing.assert_array_equal(rows[0], rows[2])
+    np.testing.assert_array_equal(rows[1], alone)
+    assert (rows[0] != rows[1]).any()
+    assert inputs(batch_size=None).order(rates) is None
+    assert inputs(batch_size=None).samples() is None
+
+
+@pytest.mark.parametrize(("runs", "rows"), [(4, driving.ROWS), (1000, 699), (100_000, 64)])
+def test_many_runs_with_orders_of_their_own_get_fewer_rows_a_block(runs, rows):
+    assert inputs(runs, data_seed=[0, 5]).rows == rows
+
+
+def test_noise_and_probes_are_of_the_runs_that_draw():
+    def random(w, batch, *, key):
+        return PROBLEM.cost(w, batch) + jax.random.normal(key) * 0
+
+    noisy = gd.Problem(init=PROBLEM.init, cost=random, data=PROBLEM.data)
+    values = {"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}
+    assert inputs(seed=range(4)).noise(values) is None
+    streams = gd.streams(7, seed=np.arange(4))
+    found = inputs(problem=noisy, seed=range(4)).noise(values)
+    assert same_bits(jax.random.key_data(found), jax.random.key_data(streams.noise))
+    one = inputs(problem=noisy).noise(values)
+    assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.streams(7).noise))
+    drawing = gd.Measure(lambda w, data, *, key: jax.random.normal(key))
+    probes = inputs(seed=range(4), measures={"m": drawing}).placed(values)[1]["probes"]
+    assert same_bits(jax.random.key_data(probes), jax.random.key_data(streams.probes))
+
+
+def test_the_start_of_a_slab_is_that_of_each_run():
+    given = inputs(seed=range(4))
+    work = Work(given.sweep, given.slab, box=(1, 4))
+    carry = work._begin(
+        *given.placed({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), given.shared
+    )
+    for seed in range(4):
+        start = PROBLEM.init(gd.streams(7, seed=seed).init)
+        for found, expected in zip(
+            jax.tree.leaves(carry.state.params), jax.tree.leaves(start), strict=True
+        ):
+            np.testing.assert_allclose(found[seed], expected, rtol=1e-6)
