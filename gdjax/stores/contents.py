@@ -142,6 +142,11 @@ class ChunkedArray(NamedTuple):
         """Size of every chunk's file: the numbers, uncompressed, and four bytes of CRC32C."""
         return math.prod(self.chunk) * self.dtype.itemsize + 4
 
+    @property
+    def fill(self) -> float | int | bool:
+        """What stands where nothing has been computed yet."""
+        return float(self.fill_value) if self.dtype.kind == "f" else self.fill_value
+
     def document(self) -> dict[str, Any]:
         """Its metadata, as Zarr defines them."""
         return {
@@ -168,8 +173,7 @@ class ChunkedArray(NamedTuple):
 
     def encode(self, values: np.ndarray) -> bytes:
         """A chunk's file; what lies beyond the array's edge is filled up."""
-        fill = float(self.fill_value) if self.dtype.kind == "f" else self.fill_value
-        full = np.full(self.chunk, fill, self.dtype.newbyteorder("<"))
+        full = np.full(self.chunk, self.fill, self.dtype.newbyteorder("<"))
         full[tuple(slice(n) for n in values.shape)] = values
         raw = full.tobytes()
         return raw + _checksum(raw)

@@ -19,6 +19,7 @@ import numpy as np
 from gdjax.errors import StoreError
 from gdjax.stores.contents import FLAGS, ROOT
 from gdjax.stores.files import Folder
+from gdjax.stores.lazily import lazy, orthogonal
 
 PARTS = "parts"
 """Folder of a store that has those of its sweeps that were added to the first."""
@@ -111,7 +112,6 @@ def joined(
         StoreError: the parts do not fit together.
     """
     import xarray as xr
-    from xarray.core import indexing
 
     first = parts[0]
     shared = [name for name in first.data_vars if all(name in part for part in parts)]
@@ -131,10 +131,8 @@ def joined(
         lookups.append(found)
     variables = {}
     for name in shared:
-        like = first[name]
         pieces = [part[name].variable for part in parts]
-        array = _array(name, pieces, lookups)
-        variables[name] = xr.Variable(like.dims, indexing.LazilyIndexedArray(array), like.attrs)
+        variables[name] = _array(name, pieces, lookups)
     coordinates: dict[Any, Any] = {}
     for dim, names in keys.items():
         columns = zip(names, zip(*places[dim], strict=True), strict=True)
@@ -163,9 +161,6 @@ def _union(entries, *, sort, every):
 
 def _array(name, pieces, lookups):
     """An array over all places that reads from the parts."""
-    from xarray.backends import BackendArray
-    from xarray.core import indexing
-
     first = pieces[0]
     for piece in pieces:
         others = {d: n for d, n in piece.sizes.items() if d not in lookups[0]}
@@ -178,29 +173,18 @@ def _array(name, pieces, lookups):
     fill = first.encoding.get("fill_value")
     if fill is None:
         fill = np.nan if first.dtype.kind == "f" else 0
+    shape = [len(lookups[0][d]) if d in lookups[0] else n for d, n in first.sizes.items()]
 
-    class Joined(BackendArray):
-        """Places and the parts that have them."""
+    def read(wanted):
+        found = np.full([len(places) for places in wanted], fill, first.dtype)
+        for piece, lookup in zip(pieces, lookups, strict=True):
+            inside = [
+                lookup[d][w] if d in lookup else w for d, w in zip(piece.dims, wanted, strict=True)
+            ]
+            at = [np.nonzero(i >= 0)[0] for i in inside]
+            if all(len(a) for a in at):
+                chosen = {d: i[a] for d, i, a in zip(piece.dims, inside, at, strict=True)}
+                found[orthogonal(*at)] = piece.isel(chosen).values
+        return found
 
-        shape = tuple(len(lookups[0][d]) if d in lookups[0] else n for d, n in first.sizes.items())
-        dtype = first.dtype
-
-        def __getitem__(self, key):
-            support = indexing.IndexingSupport.OUTER
-            return indexing.explicit_indexing_adapter(key, self.shape, support, self.read)
-
-        def read(self, key):
-            wanted = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
-            found = np.full([np.size(w) for w in wanted], fill, self.dtype)
-            for piece, lookup in zip(pieces, lookups, strict=True):
-                inside = [
-                    lookup[d][w] if d in lookup else w
-                    for d, w in zip(piece.dims, map(np.atleast_1d, wanted), strict=True)
-                ]
-                at = [np.nonzero(i >= 0)[0] for i in inside]
-                if all(len(a) for a in at):
-                    chosen = {d: i[a] for d, i, a in zip(piece.dims, inside, at, strict=True)}
-                    found[np.ix_(*at)] = piece.isel(chosen).values
-            return found.reshape([np.size(w) for w in wanted if np.ndim(w)])
-
-    return Joined()
+    return lazy(first.dims, shape, first.dtype, read, fill=fill, attrs=first.attrs)

@@ -5,10 +5,9 @@ before it is shown, and a hole is never a number. Of a tile that is being writte
 was cut off, nothing is shown; a finished tile of which something is missing is an error.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+import itertools
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, su
 from gdjax.stores.files import MISSING, Folder
 from gdjax.stores.format import Root, read_root
 from gdjax.stores.joining import of_parts, part_paths, with_names
+from gdjax.stores.lazily import lazy, orthogonal
 
 
 class Damage(NamedTuple):
@@ -138,7 +138,6 @@ class Stored:
     def dataset(self, *, skip_damaged: bool = False) -> Any:
         """The sweep as an `xarray.Dataset`; see `open_dataset`."""
         import xarray as xr
-        from zarr.storage import MemoryStore
 
         if found := self.damaged_coordinates():
             raise StoreError(
@@ -155,10 +154,49 @@ class Stored:
             )
         for damage in found:
             flags[damage.tile] = 0
-        chunks = cast(Any, _Chunks(self, flags > 0))
-        dataset = xr.open_zarr(MemoryStore(chunks, read_only=True), chunks=None)
+        variables = {
+            name: self._variable(array, flags > 0)
+            for name, array in self.contents.arrays.items()
+            if name not in self.contents.coordinates
+        }
+        coordinates = {
+            name: (array.dims, self.coordinate(array)[0], array.attrs)
+            for name, array in self.contents.coordinates.items()
+        }
         counts = {"tiles": flags.size, "tiles_finished": int((flags > 0).sum())}
-        return with_names(dataset).assign_attrs({**self.attributes, **counts})
+        dataset = xr.Dataset(variables, coordinates, {**self.attributes, **counts})
+        return with_names(dataset)
+
+    def _variable(self, array: ChunkedArray, finished: np.ndarray) -> Any:
+        """An array of the finished tiles; each chunk is checked when it is used."""
+        grid = len(self.shape)
+        lengths = array.chunk[:grid]
+
+        def read(wanted):
+            found = np.full([len(places) for places in wanted], array.fill, array.dtype)
+            own = [places // n for places, n in zip(wanted, lengths, strict=False)]
+            rest = wanted[grid:]
+            for tile in itertools.product(*(np.unique(tiles).tolist() for tiles in own)):
+                if not finished[tile]:
+                    continue
+                at = [np.nonzero(tiles == i)[0] for tiles, i in zip(own, tile, strict=True)]
+                start = [i * n for i, n in zip(tile, lengths, strict=True)]
+                inside = [w[a] - s for w, a, s in zip(wanted, at, start, strict=False)]
+                chunk = self._decoded(array, tile)[orthogonal(*inside, *rest)]
+                found[orthogonal(*at, *(np.arange(len(places)) for places in rest))] = chunk
+            return found
+
+        attrs, fill = array.attrs, array.fill
+        return lazy(array.dims, array.shape, array.dtype, read, fill=fill, attrs=attrs)
+
+    def _decoded(self, array: ChunkedArray, tile: tuple[int, ...]) -> np.ndarray:
+        raw, problem = self.chunk(array, tile)
+        if problem:
+            raise StoreError(
+                f"{self.path} is damaged: {Damage(array.file(tile), problem, tile)}. Start its "
+                f"sweep again on this store, or open it with skip_damaged=True"
+            )
+        return array.decode(raw)
 
     @property
     def path(self) -> Path:
@@ -240,17 +278,19 @@ class Stored:
 
     def damaged_coordinates(self) -> list[Damage]:
         """Which coordinates are damaged, or not those of the sweep."""
-        found = []
-        described = self.attributes["identity"]["layout"]["coordinates"]
-        for name, array in self.contents.coordinates.items():
-            raw, problem = self.chunk(array)
-            if not problem:
-                values = array.decode(raw).astype(array.dtype)
-                if f"{summary(values)} ({', '.join(array.dims)})" != described[name]:
-                    problem = "holds other values than its sweep says"
-            if problem:
-                found.append(Damage(array.file(), problem))
-        return found
+        every = self.contents.coordinates.values()
+        problems = {array.file(): self.coordinate(array)[1] for array in every}
+        return [Damage(file, problem) for file, problem in problems.items() if problem]
+
+    def coordinate(self, array: ChunkedArray) -> tuple[np.ndarray, str | None]:
+        """Read a coordinate and say what is wrong with it, None if nothing is."""
+        raw, problem = self.chunk(array)
+        if problem:
+            return np.zeros(0, array.dtype), problem
+        values = array.decode(raw).astype(array.dtype)
+        described = self.attributes["identity"]["layout"]["coordinates"][array.name]
+        same = f"{summary(values)} ({', '.join(array.dims)})" == described
+        return values, None if same else "holds other values than its sweep says"
 
     def damaged_frame(self) -> list[Damage]:
         """Which files are damaged that do not belong to a tile: metadata and coordinates."""
@@ -262,40 +302,3 @@ class Stored:
                 problem = problem if problem == MISSING else "differs from the store's root"
                 found.append(Damage(f"{name}/{ROOT}", problem))
         return found + self.damaged_coordinates()
-
-
-class _Chunks(Mapping):
-    """The files of a store that may be seen, as Zarr asks for them, each checked as it is read."""
-
-    def __init__(self, stored: Stored, finished: np.ndarray):
-        self.stored = stored
-        self.finished = finished
-
-    def __getitem__(self, key: str) -> Any:
-        from zarr.core.buffer.cpu import Buffer
-
-        if key == ROOT:
-            return Buffer.from_bytes(json.dumps(self.stored.root).encode())
-        name, _, chunk = key.rpartition("/")
-        array = self.stored.contents.arrays[name]
-        dims = len(self.finished.shape)
-        tile: tuple[int, ...] = ()
-        if name not in self.stored.contents.coordinates:
-            tile = tuple(int(i) for i in chunk.split(".")[1 : dims + 1] if i.isdecimal())
-            if len(tile) < dims or not self.finished[tile]:
-                raise KeyError(key)
-        if array.file(tile) != key:
-            raise KeyError(key)
-        raw, problem = self.stored.chunk(array, tile)
-        if problem:
-            raise StoreError(
-                f"{self.stored.path} is damaged: {Damage(key, problem, tile or None)}. Start its "
-                f"sweep again on this store, or open it with skip_damaged=True"
-            )
-        return Buffer.from_bytes(raw)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((ROOT,))
-
-    def __len__(self) -> int:
-        return 1

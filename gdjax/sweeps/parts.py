@@ -213,7 +213,8 @@ def prepared(
     for number, part in enumerate(parts):
         new = number >= len(stored)
         work = _fitted(asked, part, devices, slabs_of[number])
-        work = dataclasses.replace(work, ends=_ends(asked.store, part, parts[:number], new=new))
+        if ends := _ends(asked.store, part, parts[:number], new=new):
+            work = dataclasses.replace(work, ends=ends)
         if new and asked.client is None:
             sizing.check_disk(Path(asked.store), work.layout())
         works.append(work)

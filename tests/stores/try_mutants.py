@@ -157,7 +157,7 @@ def remember() -> None:
     """The same problem, draft and slab for the same record: what was made is not made again."""
     from gdjax.sweeps import factories, provenance
 
-    doors: list[Any] = [import_module(f"gdjax.sweeps.{name}") for name in ("sweep", "replay")]
+    doors: list[Any] = [import_module(f"gdjax.sweeps.{name}") for name in ("sweep", "parts", "replay")]
     problem_from, draft, fit = provenance.problem_from, doors[0].draft, doors[0].fit
     problems, drafts, fitted = {}, {}, {}
 
