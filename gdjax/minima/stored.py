@@ -26,11 +26,10 @@ from gdjax.errors import InputError, StoreError
 from gdjax.keys import streams
 from gdjax.minima.census import census
 from gdjax.problems.problem import Problem
-from gdjax.stores.reading import open_dataset
 from gdjax.sweeps.arrays import from_named, named_leaves
 from gdjax.sweeps.axes import AxisValue, positions
 from gdjax.sweeps.keywords import by_role, roles, with_settings
-from gdjax.sweeps.provenance import axes_of, identity_of, problem_of_identity
+from gdjax.sweeps.recorded import opened
 
 
 def census_of(
@@ -67,11 +66,10 @@ def census_of(
             "census_of: key: random probes come from the sweep's own root; leave it out, or take "
             "`census` of its parameters"
         )
-    dataset = open_dataset(store, skip_damaged=skip_damaged)
-    identity = identity_of(dataset.attrs, store)
-    grid = axes_of(identity, store)
+    stored = opened(store, skip_damaged=skip_damaged)
+    dataset, identity, grid = stored.dataset, stored.said, stored.axes
     chosen = positions(grid, at or {})
-    problem = problem_of_identity(identity, store, problem)
+    problem = stored.problem(problem)
     dataset = dataset.isel({dim: [place] for dim, place in chosen.items()})
     places = np.nonzero(dataset["finished"].values > 0)
     if not len(places[0]):

@@ -24,8 +24,7 @@ import numpy as np
 
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes, AxisValue, position
-from gdjax.sweeps.provenance import identity_of, specification_of
-from gdjax.sweeps.replay import part_with
+from gdjax.sweeps.recorded import opened
 from gdjax.sweeps.specification import Request, check_keywords
 from gdjax.sweeps.sweep import planned
 
@@ -72,9 +71,8 @@ def branch(
         StoreError: no store, a run that is not there, or as for `replay`.
     """
     check_keywords(settings)
-    part = part_with(stored, at)
-    said = identity_of(part.attributes, part.path)
-    what = specification_of(said, part.path, problem, optimizer)
+    part = opened(stored).part_with(at)
+    said, what = part.said, part.specification(problem, optimizer)
     index = position(what.axes, at)
     trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
     arguments = what.keywords

@@ -9,7 +9,7 @@ already, boxes of the grid that cover the rest and continuations of what ended t
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,85 +20,32 @@ from jaxtyping import PyTree
 
 from gdjax import slabs
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.joining import of_parts, part_path, part_paths
-from gdjax.stores.reading import Stored, local, read_attributes
-from gdjax.sweeps import computing, provenance, sizing
+from gdjax.stores.joining import part_path
+from gdjax.stores.reading import Stored, local, open_dataset
+from gdjax.sweeps import computing, sizing
 from gdjax.sweeps.arrays import named_leaves
-from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.collected import as_numbers
 from gdjax.sweeps.drafting import draft, fit
+from gdjax.sweeps.grids import arranged, missing, places, same
 from gdjax.sweeps.keywords import check_effect
+from gdjax.sweeps.recorded import Recorded, parts_of
 from gdjax.sweeps.specification import Request, Specification
 from gdjax.sweeps.tiles import Work
 
 
-def missing(grid: Axes, there: Sequence[Axes]) -> list[Axes]:
-    """Boxes that together have each run of a grid once that none of some smaller grids has.
-
-    Raises:
-        InputError: one of those has something that the grid lacks.
-
-    Examples:
-        >>> from gdjax.sweeps.axes import axes
-        >>> wide = axes(rate=[0.1, 1.0, 2.0], seed=range(4))
-        >>> [box.shape for box in missing(wide, [axes(rate=[0.1, 2.0], seed=range(3))])]
-        [(3, 1), (1, 3)]
-    """
-    wanted = np.ones(grid.shape, bool)
-    for smaller in there:
-        wanted[np.ix_(*places(grid, smaller))] = False
-    boxes = []
-    while wanted.any():
-        corner = np.unravel_index(np.argmax(wanted), wanted.shape)
-        box = [np.array([i]) for i in corner]
-        for dim in reversed(range(wanted.ndim)):
-            line = [*box[:dim], np.arange(wanted.shape[dim]), *box[dim + 1 :]]
-            others = tuple(d for d in range(wanted.ndim) if d != dim)
-            box[dim] = np.nonzero(wanted[np.ix_(*line)].all(axis=others))[0]
-        wanted[np.ix_(*box)] = False
-        boxes.append(grid.box(tuple(box)))
-    return boxes
-
-
-def places(grid: Axes, smaller: Axes) -> list[np.ndarray]:
-    """Where the values of a smaller grid stand in a grid, for each dimension.
-
-    Raises:
-        InputError: they are not all there.
-    """
-    if list(grid.dimensions) != list(smaller.dimensions):
-        raise InputError(
-            f"axes: {', '.join(grid.dimensions)} are asked for, and the store has "
-            f"{', '.join(smaller.dimensions)}; a store grows along the axes that it has"
-        )
-    found = []
-    for dim, along in grid.dimensions.items():
-        at = {values: i for i, values in enumerate(_tuples(along))}
-        there = smaller.dimensions[dim]
-        needed = _tuples(there) if there.keys() == along.keys() else [tuple(there)]
-        lost = [values for values in needed if values not in at]
-        if lost:
-            raise InputError(
-                f"axes: the store has {dim} = {', '.join(map(str, lost[0]))}, which is not asked "
-                f"for; give all values that are there, and new ones"
-            )
-        found.append(np.array([at[values] for values in needed]))
-    return found
-
-
-def wanted(what: Specification, stored: Sequence[Mapping[str, Any]]) -> list[Specification]:
+def wanted(what: Specification, stored: Sequence[Recorded]) -> list[Specification]:
     """The parts that a grown store consists of: those that are there, then what they lack.
 
     Args:
         what: the whole sweep.
-        stored: identities of the parts that are there.
+        stored: the parts that are there.
 
     Raises:
         InputError: the store has runs or steps that are not asked for.
     """
     parts, ends = [], {}
-    for number, said in enumerate(stored):
-        grid = provenance.axes_of(said, "the store")
+    for number, part in enumerate(stored):
+        said, grid = part.said, part.axes
         places(what.axes, grid)
         kept = {"steps": said["steps"], "first": 0, "continuable": False}
         kept |= {name: said[name] for name in kept if name in said}
@@ -154,7 +101,7 @@ def planned(asked: Request, devices: tuple[jax.Device, ...]) -> Callable[[], Any
         InputError, StoreError: as for `sweep`.
     """
     assert asked.store is not None
-    stored = identities(asked.store)
+    stored = parts_of(asked.store)
     what = asked.specification
     parts = wanted(what, stored) if asked.extend and stored else list(what.parts)
     run = prepared(asked, parts, stored, devices)
@@ -180,18 +127,10 @@ def check_static(works: Sequence[Work]) -> None:
             check_effect((axis,), f"the {roles[axis].role}")
 
 
-def identities(store: str | Path) -> list[dict[str, Any]]:
-    """What the parts of a store say that they are, in order; none where there is no store."""
-    if read_attributes(store) is None:
-        return []
-    paths = part_paths(local(store))
-    return [provenance.identity_of(Stored(path).attributes, path) for path in paths]
-
-
 def prepared(
     asked: Request,
     parts: Sequence[Specification],
-    stored: Sequence[Mapping[str, Any]],
+    stored: Sequence[Recorded],
     devices: tuple[jax.Device, ...],
 ) -> Callable[[], Any]:
     """Parts of a store that have been checked and only have to be run.
@@ -199,7 +138,7 @@ def prepared(
     Args:
         asked: where and on what.
         parts: those that are there, then new ones.
-        stored: identities of those that are there.
+        stored: those that are there.
         devices: what they are computed on.
 
     Raises:
@@ -207,7 +146,7 @@ def prepared(
     """
     assert asked.store is not None
     # New parts are computed as the last one that is there.
-    slabs_of = [said["slab"] for said in stored]
+    slabs_of = [part.said["slab"] for part in stored]
     slabs_of += (slabs_of[-1:] or [None]) * (len(parts) - len(stored))
     works = []
     for number, part in enumerate(parts):
@@ -229,7 +168,7 @@ def _ends(store, part, before, *, new):
         return None
     for number in reversed(range(len(before))):
         early = before[number]
-        if early.continuable and early.steps == part.first and _equal(early.axes, part.axes):
+        if early.continuable and early.steps == part.first and same(early.axes, part.axes):
             return Ends(part_path(local(store).absolute(), number))
     if new:
         warnings.warn(
@@ -238,10 +177,6 @@ def _ends(store, part, before, *, new):
             stacklevel=5,
         )
     return None
-
-
-def _equal(grid: Axes, other: Axes) -> bool:
-    return [*map(_tuples, grid.dimensions.values())] == [*map(_tuples, other.dimensions.values())]
 
 
 def _fitted(asked, part, devices, slab):
@@ -277,20 +212,4 @@ def _run(asked, works, slabs_of, begun):
             from gdjax.sweeps import cluster
 
             cluster.run(work, path, asked.client, width=asked.width, stored=slabs_of[number])
-    return of_parts([Stored(path).dataset() for path in paths])
-
-
-def arranged(dataset: Any, grid: Axes) -> Any:
-    """A Dataset with its runs in the order of a grid's values."""
-    order = {}
-    for dim, along in grid.dimensions.items():
-        here = {axis: dataset.coords[axis].values for axis in along}
-        at = {values: i for i, values in enumerate(_tuples(here))}
-        order[dim] = np.array([at[values] for values in _tuples(along)])
-    if all(np.array_equal(places, np.arange(len(places))) for places in order.values()):
-        return dataset
-    return dataset.isel(order)
-
-
-def _tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
-    return list(zip(*(along[axis].tolist() for axis in sorted(along)), strict=True))
+    return open_dataset(asked.store)

@@ -14,7 +14,6 @@
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
 """
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
-from gdjax.stores.joining import part_paths
 from gdjax.stores.layout import plain
-from gdjax.stores.reading import Stored, local, open_dataset
 from gdjax.stores.writing import require_same
 from gdjax.sweeps import provenance
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.drafting import draft, fit
-from gdjax.sweeps.parts import identities, places, prepared
-from gdjax.sweeps.provenance import axes_of, identity_of, specification_of
+from gdjax.sweeps.parts import prepared
+from gdjax.sweeps.recorded import opened, parts_of
 from gdjax.sweeps.specification import Request
 
 VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
@@ -90,24 +87,16 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    stored = part_with(store, at)
-    path = stored.path
-    said = identity_of(stored.attributes, path)
-    what = specification_of(said, path, problem, optimizer)
-    grid = what.axes
-    index = position(grid, at)
+    stored = opened(store, skip_damaged=skip_damaged).part_with(at)
+    what = stored.specification(problem, optimizer)
+    index = position(what.axes, at)
+    there = stored.run(index)
+    slab = stored.said["slab"]
     local_devices = jax.local_devices() if devices is None else devices
-    count = said["slab"]["devices"]
-    work = draft(what, tuple(local_devices)[:count])
-    work = fit(work, said["slab"]["width"])
-    with stored.dataset(skip_damaged=skip_damaged) as dataset:
-        there = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
-        origins = dataset.attrs["origins"]
-    number = int(there["finished"])
-    if number == 0:
-        raise StoreError(f"{path}: this run is not finished; go on with the sweep first")
-    changed = _changed(origins[number - 1], provenance.information(work))
-    _compare(path, said, work, lenient=bool(changed))
+    work = fit(draft(what, tuple(local_devices)[: slab["devices"]]), slab["width"])
+    computed_by = there.attrs["origins"][int(there["finished"]) - 1]
+    changed = _changed(computed_by, provenance.information(work))
+    _compare(stored, work, lenient=bool(changed))
     found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
     assert found is not None  # nobody stops it
     # In the slot that it had: matrix products may round otherwise in another one.
@@ -115,7 +104,7 @@ def replay(
     slot = np.ravel_multi_index(within, work.box) % work.slab.runs
     names = [str(name) for name in there.data_vars if name != "finished"]
     here = there[names].copy(data={name: found[name][slot] for name in names})
-    values = grid.values(tuple(np.array([i]) for i in index))
+    values = what.axes.values(tuple(np.array([i]) for i in index))
     first = _first_step(here, there)
     return Replay(
         at={axis: value[0].item() for axis, value in values.items()},
@@ -149,36 +138,12 @@ def resume(
         StoreError: no store, or as for `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    stored = identities(store)
+    stored = parts_of(store)
     if not stored:
         raise StoreError(f"{store}: there is no store here; check the path")
-    parts = [specification_of(said, store, problem, optimizer) for said in stored]
+    parts = [part.specification(problem, optimizer) for part in stored]
     asked = Request(**parts[0].keywords, store=store, client=client)
     return prepared(asked, parts, stored, tuple(jax.local_devices()))()
-
-
-def part_with(store: str | Path, at: Mapping[str, AxisValue]) -> Stored:
-    """The part of a store that has the run nearest to some values: the last one, if several do.
-
-    Args:
-        store: folder of the store.
-        at: values by axis.
-
-    Raises:
-        InputError: a value that is missing, or for something that is no axis.
-        StoreError: there is no store, or none of its parts has been begun that has the run.
-    """
-    paths = part_paths(local(store))
-    if len(paths) < 2:
-        return Stored(store)
-    whole = axes_of(identity_of(open_dataset(store).attrs, store), store)
-    run = whole.box(tuple(np.array([i]) for i in position(whole, at)))
-    for path in reversed(paths):
-        stored = Stored(path)
-        with contextlib.suppress(InputError):
-            places(axes_of(identity_of(stored.attributes, path), path), run)
-            return stored
-    raise StoreError(f"{store}: no part of it has this run; go on with the sweep first")
 
 
 def _changed(then, now):
@@ -187,16 +152,16 @@ def _changed(then, now):
     }
 
 
-def _compare(path, stored, work, *, lenient):
+def _compare(stored, work, *, lenient):
     """Make sure that the run to come is the recorded one."""
     wanted = plain(provenance.identity(work), "identity") | {"layout": work.layout().identity()}
     # The text of a program depends on versions and devices, which may differ here.
     ignored = {"layout", *(("program_hash", "slab") if lenient else ())}
     both = []
-    for identity in (stored, wanted):
+    for identity in (stored.said, wanted):
         both.append({k: v for k, v in identity.items() if k not in ignored})
         both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
-    require_same(path, *both)
+    require_same(stored.path, *both)
 
 
 def _differs(a, b):

@@ -25,11 +25,10 @@ from jaxtyping import Int, PyTree
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
-from gdjax.stores.reading import Stored, open_dataset
 from gdjax.sweeps.arrays import from_named
 from gdjax.sweeps.axes import BATCH_SIZE, AxisValue, position
 from gdjax.sweeps.keywords import by_role, roles, with_settings
-from gdjax.sweeps.provenance import axes_of, identity_of, problem_of_identity
+from gdjax.sweeps.recorded import opened
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +69,7 @@ def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
         StoreError: no store; a user's own problem that was not given; data that are not those of
             the sweep.
     """
-    stored = Stored(store)
-    said = identity_of(stored.attributes, stored.path)
-    return problem_of_identity(said, stored.path, problem)
+    return opened(store).problem(problem)
 
 
 def run_of(
@@ -96,14 +93,11 @@ def run_of(
         StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
             be given, or has other data.
     """
-    with open_dataset(store, skip_damaged=skip_damaged) as dataset:
-        identity = identity_of(dataset.attrs, store)
-        grid = axes_of(identity, store)
-        index = position(grid, at)
-        problem = problem_of_identity(identity, store, problem)
-        run = dataset.isel(dict(zip(grid.sizes, index, strict=True))).load()
-    if not int(run["finished"]):
-        raise StoreError(f"{store}: this run is not finished; go on with the sweep first")
+    stored = opened(store, skip_damaged=skip_damaged)
+    identity, grid = stored.said, stored.axes
+    index = position(grid, at)
+    problem = stored.problem(problem)
+    run = stored.run(index)
     outcome = int(run["outcome"])
     if not 0 <= outcome < len(OUTCOMES):
         raise StoreError(

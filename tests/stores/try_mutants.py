@@ -155,10 +155,12 @@ def as_they_are(path: Path) -> dict[str, tuple]:
 
 def remember() -> None:
     """The same problem, draft and slab for the same record: what was made is not made again."""
-    from gdjax.sweeps import factories, provenance
+    from gdjax.sweeps import factories, recorded
 
-    doors: list[Any] = [import_module(f"gdjax.sweeps.{name}") for name in ("sweep", "parts", "replay")]
-    problem_from, draft, fit = provenance.problem_from, doors[0].draft, doors[0].fit
+    doors: list[Any] = [
+        import_module(f"gdjax.sweeps.{name}") for name in ("sweep", "parts", "replay")
+    ]
+    problem_from, draft, fit = recorded.problem_from, doors[0].draft, doors[0].fit
     problems, drafts, fitted = {}, {}, {}
 
     def found_problem(said, where):
@@ -189,7 +191,7 @@ def remember() -> None:
             fitted[key] = work, fit(work, width)  # the draft, too: no other gets its id
         return fitted[key][1]
 
-    provenance.problem_from = found_problem
+    recorded.problem_from = found_problem
     for door in doors:
         door.draft, door.fit = found_draft, found_fit
 

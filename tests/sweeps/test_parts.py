@@ -19,7 +19,7 @@ from small_problems import same_bits
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps import computing, run_of
-from gdjax.sweeps.parts import missing, places
+from gdjax.sweeps.grids import missing, places
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 RATES, SEEDS = [0.1, 0.4], [0, 1, 2]

@@ -17,8 +17,9 @@ from small_problems import GRID, init, network, same_bits, stored
 
 from gdjax import problems
 from gdjax.errors import InputError, StoreError
-from gdjax.stores import Stored, plain
+from gdjax.stores import plain
 from gdjax.sweeps import Specification, axes, factories, provenance, together
+from gdjax.sweeps.recorded import axes_of, opened
 from gdjax.sweeps.replay import _changed
 from gdjax.sweeps.tiles import Work
 
@@ -156,10 +157,10 @@ def test_a_store_of_more_devices_than_there_are(stored_sweep):
 def test_every_field_of_the_specification_is_recorded_and_read_again(stored_sweep):
     """A new keyword of `sweep` needs no line here: it stands in records from then on."""
     names = {field.name for field in dataclasses.fields(Specification)}
-    said = provenance.identity_of(Stored(stored_sweep).attributes, "s")
+    said = opened(stored_sweep).said
     assert names <= set(said)
     problem = network(watched=True)
-    again = provenance.specification_of(said, "s", problem)
+    again = opened(stored_sweep).specification(problem)
     for name in names - {"problem", "axes", "optimizer", "measures"}:
         assert plain(getattr(again, name)) == said[name]
     assert again.problem is problem
@@ -240,7 +241,7 @@ def test_axes_come_back_from_their_record():
         dim: {axis: v.tolist() for axis, v in along.items()}
         for dim, along in grid.dimensions.items()
     }
-    again = provenance.axes_of(json.loads(json.dumps({"axes": described})), "s")
+    again = axes_of(json.loads(json.dumps({"axes": described})), "s")
     assert again.sizes == grid.sizes
     for dim, along in grid.dimensions.items():
         for axis, values in along.items():

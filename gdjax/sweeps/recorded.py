@@ -1,0 +1,285 @@
+"""A stored sweep, opened once: its parts, what it says of itself, and how that is read back.
+
+    opened(store) -> Recorded: axes, problem, specification, Dataset;   of one part: `part_with(at)`
+
+Nothing that a record says is called, imported or used as a path: problems and optimizers come from
+tables in our source, or from the caller.
+
+>>> import tempfile, optax
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes, sweep
+>>> with tempfile.TemporaryDirectory() as folder:
+...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s")
+...     stored = opened(f"{folder}/s")
+>>> stored.axes.names, stored.problem().provenance["eigenvalues"]
+(('learning_rate', 'seed'), [1.0, 9.0])
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optax
+import optax.contrib
+
+from gdjax.errors import InputError, StoreError
+from gdjax.problems.problem import Measure, Problem
+from gdjax.stores.joining import of_parts, part_paths
+from gdjax.stores.reading import Stored, local, read_attributes
+from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
+from gdjax.sweeps.factories import optimizer_from, problem_from
+from gdjax.sweeps.grids import places
+from gdjax.sweeps.provenance import hash_of
+from gdjax.sweeps.specification import Specification
+
+
+class Recorded:
+    """A stored sweep that has been opened.
+
+    Args:
+        parts: its stores, at least one.
+        skip_damaged: whether tiles that are damaged count as not finished.
+
+    Raises:
+        StoreError: it is none of a sweep.
+
+    Attributes:
+        path: folder of the first part.
+        said: what that says of itself.
+    """
+
+    def __init__(self, parts: Sequence[Stored], *, skip_damaged: bool = False):
+        self.parts, self.skip_damaged = tuple(parts), skip_damaged
+        self.path = self.parts[0].path
+        self.said = identity_of(self.parts[0].attributes, self.path)
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The sweep as `open_dataset` shows it."""
+        return of_parts([part.dataset(skip_damaged=self.skip_damaged) for part in self.parts])
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The grid of all parts."""
+        said = self.said
+        if len(self.parts) > 1:
+            said = identity_of(self.dataset.attrs, self.path)
+        return axes_of(said, self.path)
+
+    def part_with(self, at: Mapping[str, AxisValue]) -> "Recorded":
+        """The part that has the run nearest to some values: the last one, if several do.
+
+        Args:
+            at: values by axis.
+
+        Raises:
+            InputError: a value that is missing, or for something that is no axis.
+            StoreError: none of the parts has been begun that has the run.
+        """
+        if len(self.parts) == 1:
+            return self
+        run = self.axes.box(tuple(np.array([i]) for i in position(self.axes, at)))
+        for part in reversed(self.parts):
+            with contextlib.suppress(InputError):
+                alone = Recorded([part], skip_damaged=self.skip_damaged)
+                places(alone.axes, run)
+                return alone
+        raise StoreError(f"{self.path}: no part of it has this run; go on with the sweep first")
+
+    def run(self, index: tuple[int, ...]) -> Any:
+        """One run's Dataset, in memory.
+
+        Args:
+            index: where it stands along each dimension of the axes.
+
+        Raises:
+            StoreError: it is not finished, or its tile is damaged.
+        """
+        with self.dataset as dataset:
+            found = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
+        if not int(found["finished"]):
+            raise StoreError(f"{self.path}: this run is not finished; go on with the sweep first")
+        return found
+
+    def problem(self, problem: Problem | None = None) -> Problem:
+        """The problem of the sweep, with the data that it had: the one way to it from a store.
+
+        Args:
+            problem: the sweep's, where it is not made again from its record.
+
+        Raises:
+            StoreError: it has to be given, or its data are not those of the sweep.
+        """
+        if problem is None:
+            problem = problem_from(self.said["problem"], self.path)
+        elif not isinstance(problem, Problem):
+            raise InputError(f"problem = {problem!r:.80}, expected a gdjax.Problem")
+        here, recorded = hash_of(problem.data), self.said.get("data_hash")
+        if here != recorded:
+            raise StoreError(
+                f"{self.path}: its sweep had other data than this problem (data_hash: stored "
+                f"{recorded!r:.80}, here {here!r}); give the problem with the data that were used: "
+                f"problem=..."
+            )
+        return problem
+
+    def specification(
+        self, problem: Problem | None = None, optimizer: Callable | None = None
+    ) -> Specification:
+        """The specification of the sweep, or of this part of it.
+
+        Args:
+            problem: the sweep's, where it was the user's own.
+            optimizer: the sweep's, where it was.
+
+        Raises:
+            StoreError: a problem or an optimizer that has to be given, or has other data or
+                measures; a record that no sweep can have.
+        """
+        said, where = self.said, self.path
+        problem = self.problem(problem)
+        read: dict[str, Any] = {
+            "problem": problem,
+            "axes": axes_of(said, where),
+            "optimizer": optimizer or optimizer_from(said["optimizer"], where),
+            "measures": _measures(said.get("measures", {}), problem, where),
+            "readout": _readout(said.get("readout"), where),
+        }
+        plain = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
+        if plain.get("bound") == "inf":  # as JSON has it
+            plain["bound"] = math.inf
+        try:
+            return Specification(**{**plain, **read})
+        except InputError as error:
+            raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
+
+
+def opened(store: str | Path, *, skip_damaged: bool = False) -> Recorded:
+    """Open a stored sweep, each of its parts once.
+
+    Args:
+        store: folder of the store; it may be in use.
+        skip_damaged: take a tile that is damaged for one that is not finished.
+
+    Raises:
+        StoreError: there is no store, or none of a sweep.
+    """
+    parts = [Stored(path) for path in part_paths(local(store))]
+    return Recorded(parts, skip_damaged=skip_damaged)
+
+
+def parts_of(store: str | Path) -> list[Recorded]:
+    """The parts of a store, each a sweep of its own, in order; none where there is no store."""
+    if read_attributes(store) is None:
+        return []
+    return [Recorded([part]) for part in opened(store).parts]
+
+
+def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
+    """What a store says its sweep is, checked.
+
+    Args:
+        attributes: the store's.
+        where: which store, for messages.
+
+    Raises:
+        StoreError: it is none of a sweep.
+    """
+    said = attributes.get("identity")
+    if not isinstance(said, dict) or not {"axes", "slab", "program_hash"} <= set(said):
+        raise StoreError(f"{where}: was not written by a sweep")
+    wrong = [name for name, right in _EXPECTED.items() if not right(said.get(name))]
+    if wrong:
+        raise StoreError(
+            f"{where}: its record says {wrong[0]} = {said.get(wrong[0])!r:.80}, which no sweep "
+            f"has; take the store from where it was written"
+        )
+    _check_names(said, where)
+    return said
+
+
+def _check_names(said, where):
+    """Make sure that a store has the axes that its record speaks of."""
+    layout = said.get("layout")
+    if layout is None:  # of a sweep in memory, whose arrays were made from its axes
+        return
+    alongs = said["axes"].values()
+    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
+    strange = (set(said["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
+    if strange:
+        raise StoreError(
+            f"{where}: its record speaks of {min(strange)!r:.80}, which is no axis of its arrays; "
+            f"take the store from where it was written"
+        )
+
+
+def _whole(value: Any, least: int, most: int = 2**32 - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+# What is used of an identity besides what `Specification` checks.
+_EXPECTED: Mapping[str, Callable[[Any], bool]] = {
+    "axes": lambda said: isinstance(said, dict) and len(said) > 0,
+    "steps": lambda said: _whole(said, 0),
+    "batch_size": lambda said: said is None or _whole(said, 1),
+    "root": lambda said: _whole(said, 0),
+    "optimizer": lambda said: (
+        isinstance(said, dict)
+        and isinstance(said.get("name"), str)
+        and isinstance(said.get("keywords"), dict)
+    ),
+    "slab": lambda said: (
+        isinstance(said, dict) and all(_whole(said.get(name), 1) for name in ("width", "devices"))
+    ),
+}
+
+
+def axes_of(said: Mapping[str, Any], where: Any) -> Axes:
+    """The axes of a sweep from its identity.
+
+    Raises:
+        StoreError: they can be of no sweep.
+    """
+    try:
+        return axes(**{dim: together(**along) for dim, along in said["axes"].items()})
+    except (InputError, TypeError, AttributeError) as error:
+        raise StoreError(f"{where}: its axes cannot be those of a sweep ({error})") from error
+
+
+# What a record may name besides what `factories` lists.
+READOUTS = {
+    f"{made.__module__}.{made.__qualname__}": made
+    for made in (optax.contrib.schedule_free_eval_params,)
+}
+
+
+def _readout(said, where):
+    if said is None or (isinstance(said, str) and said in READOUTS):
+        return said and READOUTS[said]
+    raise StoreError(
+        f"{where}: its sweep looked at parameters through {said!r:.80}, which no record may name; "
+        f"call gdjax.sweep with the arguments and the store of then to go on"
+    )
+
+
+def _measures(said: Any, problem: Problem, where: Any) -> dict[str, Measure]:
+    measures = {}
+    for name, cadence in said.items() if isinstance(said, Mapping) else ():
+        if name not in problem.measures:
+            raise StoreError(
+                f"{where}: its sweep watched {name!r:.80}, which is no measure of the problem; "
+                f"give a problem that has it: dataclasses.replace(problem, measures=...)"
+            )
+        every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
+        try:
+            measures[name] = dataclasses.replace(problem.measures[name], every=every)
+        except InputError as error:
+            raise StoreError(f"{where}: its measure {name!r:.80}: {error}") from error
+    return measures
