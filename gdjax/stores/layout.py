@@ -162,6 +162,17 @@ class Layout:
         }
         return {**self.contents.identity(), "coordinates": values}
 
+    def record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """What a store of these arrays says that it is.
+
+        Args:
+            identity: what makes a sweep the same sweep, its arrays aside.
+
+        Raises:
+            InputError: something in it cannot be recorded as JSON.
+        """
+        return {**plain(identity, "identity"), "layout": self.identity()}
+
     def files(self) -> dict[str, bytes]:
         """The coordinates' chunks, by their path in the store."""
         return {

@@ -181,7 +181,7 @@ class Store(Tiles):
         information: Mapping[str, Any] | None = None,
     ):
         self.folder = Folder(local(path))
-        wanted = {**plain(identity, "identity"), "layout": layout.identity()}
+        wanted = layout.record(identity)
         information = plain(information or {}, "information")
         seal(root_of(layout.contents, wanted, [information]))  # refuses what is too much to record
         _root_or_none(self.folder, layout, wanted)  # refuses what is not ours, untouched
@@ -296,9 +296,8 @@ def has_all(path: str | Path, layout: Layout, identity: Mapping[str, Any]) -> bo
     Raises:
         StoreError: the folder holds something else or another sweep.
     """
-    wanted = {**plain(identity, "identity"), "layout": layout.identity()}
-    folder = Folder(local(path))
-    return _root_or_none(folder, layout, wanted) is not None and Stored(path).whole()
+    root = _root_or_none(Folder(local(path)), layout, layout.record(identity))
+    return root is not None and Stored(path).whole()
 
 
 def require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

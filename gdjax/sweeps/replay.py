@@ -24,7 +24,6 @@ import numpy as np
 
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
-from gdjax.stores.layout import plain
 from gdjax.stores.writing import require_same
 from gdjax.sweeps import provenance
 from gdjax.sweeps.axes import AxisValue, position
@@ -154,7 +153,7 @@ def _changed(then, now):
 
 def _compare(stored, work, *, lenient):
     """Make sure that the run to come is the recorded one."""
-    wanted = plain(provenance.identity(work), "identity") | {"layout": work.layout().identity()}
+    wanted = work.layout().record(provenance.identity(work))
     # The text of a program depends on versions and devices, which may differ here.
     ignored = {"layout", *(("program_hash", "slab") if lenient else ())}
     both = []

@@ -176,15 +176,22 @@ def test_a_piece_says_where_the_descent_is():
 
 def test_what_rests_is_looked_at_once_and_repeated():
     """After the first block nothing moves: one more look stands for all records to come."""
-    measures = {"third": gd.Measure(lambda w, data: jnp.sum(w), every=3)}
-    todo = plan(0, 100, 2, 4, cadence={"third": 3})
-    found = pieces(todo, slots={"snapshots": 30}, measures=measures, still=lambda carry: True)
+    measures = {
+        "third": gd.Measure(lambda w, data: jnp.sum(w), every=3),
+        "where": gd.Measure(lambda w, data: w, every=4, dims=("coordinate",)),
+    }
+    todo = plan(0, 100, 2, 4, cadence={"third": 3, "where": 4})
+    slots = {"snapshots": 30, "where": 2}
+    found = pieces(todo, slots=slots, measures=measures, still=lambda carry: True)
     assert [piece.step for piece in found] == [16, 100]
     assert np.concatenate([p.steps for p in found]).tolist() == todo.records().tolist()
     rest = found[1]
     assert rest.kept["snapshots"].steps.tolist() == list(range(16, 101, 4))
     assert rest.kept["snapshots"].values.shape == (len(rest.kept["snapshots"].steps), 4)
     assert len(set(rest.records.cost.tolist())) == 1
+    where = rest.kept["where"]
+    assert where.steps.tolist() == [*range(16, 97, 8), 100]
+    np.testing.assert_array_equal(where.values, rest.kept["snapshots"].values[:12])
     taken = ~np.isnan(rest.records.measures["third"])
     assert rest.steps[taken].tolist() == [*range(18, 100, 6), 100]
 
