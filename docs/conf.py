@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -W -n -j 2 -b html docs docs/_build`."""
+"""The site: `python -m sphinx -W -n -j 2 docs docs/_build/html`."""
 
 import os
 import sys
@@ -25,17 +25,16 @@ extensions = [
     "sphinx_design",
     "docstrings",
     "gallery",
+    "live",
     "mathml",
     "reference",
 ]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 root_doc = "index"
 
-suppress_warnings = ["toc.empty_glob"]  # frontier/ takes in whatever pages it has
-
 # Text notebooks: executed at every build, and nothing they do may fail or warn.
 nb_execution_mode = "force"
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # seconds a cell, on a machine that does other work, too
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "error"
@@ -59,6 +58,7 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Source", "returns_style")]
 python_maximum_signature_line_length = 72
 python_use_unqualified_type_names = True
+python_trailing_comma_in_multi_line_signatures = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gdjax"
@@ -67,7 +67,9 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_math_renderer = "mathml"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
+    "header_links_before_dropdown": 8,
     "logo": {"text": "gdjax"},
     "navbar_align": "left",
     "navigation_with_keys": False,
@@ -78,4 +80,4 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "gallery": [], "changelog": []}
+html_sidebars = {page: [] for page in ("index", "see_it_move", "gallery", "design", "changelog")}

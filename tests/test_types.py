@@ -1,6 +1,7 @@
 """A type checker sees types through the lazy front, not Any, and finds what is wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def checked(tmp_path, *command):
     done = subprocess.run(
         [sys.executable, "-m", *command, "program.py"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
     )  # fmt: skip
     return done.stdout
 
@@ -70,3 +72,16 @@ def test_pyright_sees_types(tmp_path):
         if entry["severity"] == "information"
     ]
     judge(revealed, [entry["message"] for entry in told if entry["severity"] == "error"])
+
+
+@pytest.mark.long
+def test_mypy_sees_types(tmp_path):
+    """A whole run of mypy, which reads JAX and NumPy along: ten seconds of processor time."""
+    pytest.importorskip("mypy")
+    told = checked(tmp_path, "mypy", "--no-error-summary").splitlines()
+    revealed = [
+        re.sub(r'.* note: Revealed type is "(.*)"$', r"\1", line)
+        for line in told
+        if "Revealed type" in line
+    ]
+    judge(revealed, [line for line in told if " error: " in line])

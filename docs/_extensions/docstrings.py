@@ -76,6 +76,11 @@ def _process(app, what, name, obj, options, lines):
     lines[:] = [] if foreign else convert(lines)
 
 
+def _sign(app, what, name, obj, options, signature, returned):
+    # A default that is a function is told by its name; what Python prints is no expression.
+    return signature and re.sub(r"<function (\w+)[^>]*>", r"\1", signature), returned
+
+
 def _documented(env):
     """Documented names by the object that they stand for, and by their last part."""
     if not hasattr(env, "gdjax_names"):
@@ -111,5 +116,6 @@ def _missing(app, env, node, content):
 
 def setup(app):
     app.connect("missing-reference", _missing)
+    app.connect("autodoc-process-signature", _sign)
     app.connect("autodoc-process-docstring", _process, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -70,4 +70,6 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
             f"{flag} {path}: cannot be read as what `gdjax` writes ({type(error).__name__}); give "
             f"the folder that ends in .zarr"
         ) from None
-    return {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
+    found = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
+    # A way that a descent took is looked at first.
+    return dict(sorted(found.items(), key=lambda item: "path_a" not in item[1]))

@@ -7,11 +7,13 @@ import doctest
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import live
 import pytest
 import reference
 
@@ -75,10 +77,73 @@ def test_pages_name_nothing_that_is_only_here():
         assert not re.search(r"/work/|/tmp/|/root/", text), page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_examples_are_written_so_that_they_can_be_run(page):
-    for code in re.findall(r"^ *```python\n(.*?)^ *```", page.read_text("utf8"), re.M | re.S):
-        assert code.lstrip().startswith((">>>", "import")), code
+def fences(page, language):
+    """Code blocks of a page, those of lists included."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text("utf8"), re.M | re.S)
+
+
+def scripts(page):
+    """Blocks that are whole programs."""
+    return re.findall(r"^```python\n((?:import|from) .*?)^```", page.read_text("utf8"), re.M | re.S)
+
+
+def test_every_block_of_python_is_one_that_is_run():
+    """By the build (code-cell), as a doctest, or as a program of its own: nothing else is shown."""
+    for page in [*DOCS.rglob("*.md"), ROOT / "README.md"]:
+        shown = fences(page, "python")
+        assert not shown or page in PAGES or page.name == "README.md", page
+        for code in shown:
+            assert code.lstrip().startswith(">>>") or code in scripts(page), code
+        assert fences(page, "text") == [], page
+
+
+SHOWN = re.compile(r"`gdjax ((?:[a-z]+|--version)\b[^`]*)`|^(?:\S*uv run \S+ )?gdjax (.*)$", re.M)
+
+
+def commands(page):
+    """What is typed after `gdjax` on a page, in its blocks for a shell and in its sentences."""
+    text = page.read_text("utf8")
+    shell = "\n".join(fences(page, "sh")).replace("\\\n", " ")
+    shell = re.sub(r"^.*&& *", "", shell, flags=re.M)
+    sentences = re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S).replace("\n", " ")
+    for part in (shell, sentences):
+        for inline, alone in SHOWN.findall(part):
+            line = shlex.split((inline or alone).partition(" > ")[0], comments=True)
+            named = not alone and not any(word.startswith("-") for word in line)
+            yield [*line, "--help"] if named else line  # `gdjax data prepare` names a command
+
+
+def test_every_command_that_is_shown_can_be_typed(monkeypatch, capsys):
+    ran = []
+
+    def run(command):
+        ran.append(command)
+
+    for command in vars(gd.cli).values():
+        if inspect.isclass(command) and hasattr(command, "run"):
+            monkeypatch.setattr(command, "run", run)
+    lines = [line for page in [*DOCS.rglob("*.md"), ROOT / "README.md"] for line in commands(page)]
+    lines += [shlex.split(line)[1:] for line in live.LINES]
+    refused = {}
+    for line in lines:
+        try:
+            gd.cli.main(line)
+        except SystemExit as ended:
+            if ended.code:
+                refused[" ".join(line)] = capsys.readouterr().err
+    assert refused == {}
+    assert len(ran) >= 8
+
+
+def test_live_pages_are_those_that_are_made():
+    page = (DOCS / "see_it_move.md").read_text("utf8")
+    assert live.MARK.findall(page) == list(live.COMMANDS)
+    for name in live.COMMANDS:
+        shown = live.shown(name)
+        assert f'src="live/{name}.html"' in shown
+        assert f"--out {name}.html" in shown
+    with pytest.raises(ValueError, match="no live page 'other'"):
+        live.shown("other")
 
 
 @pytest.mark.long
@@ -100,8 +165,27 @@ def test_every_example_of_the_how_to_pages_runs(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     for page in pages:
-        for script in re.findall(
-            r"^```python\n(import.*?)^```", page.read_text("utf8"), re.M | re.S
-        ):
-            (tmp_path / "script.py").write_text(script)
-            subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=quiet)
+        for script in scripts(page):
+            if "SLURMCluster" not in script:
+                (tmp_path / "script.py").write_text(script)
+                subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=quiet)
+
+
+@pytest.mark.long
+def test_slurm_is_handed_what_the_page_asks_for(monkeypatch):
+    """A scheduler is started, no worker: there is no Slurm here, and what it would get is text."""
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    (script,) = [code for code in scripts(DOCS / "how_to" / "clusters.md") if "SLURM" in code]
+    asked, studied = [], []
+
+    class Slurm(jobqueue.SLURMCluster):
+        def scale(self, n=None, jobs=0, **given):
+            asked.append((jobs, self.job_script()))
+
+    monkeypatch.setattr(jobqueue, "SLURMCluster", Slurm)
+    exec(script, {"study": lambda client, store: studied.append((client.status, store))})
+    jobs, text = asked[0]
+    assert jobs == 16
+    for line in ("#SBATCH -p gpu", "#SBATCH --mem=30G", "#SBATCH -t 02:00:00"):
+        assert line in text
+    assert studied == [("running", "/shared/runs.zarr")]

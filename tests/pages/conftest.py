@@ -1,10 +1,22 @@
-"""One descent for all tests of the lesson."""
+"""One browser for a file of tests, one descent for all tests of the lesson."""
 
 import jax
 import optax
 import pytest
+from browsing import QUIET, executable
 
 import gdjax as gd
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = executable()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, args=list(QUIET))
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

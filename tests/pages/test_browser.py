@@ -5,23 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from browsing import PHONE, SECONDS, Visit, executable
+from browsing import PHONE, SECONDS, Visit
 from pictured import HOSTILE, census, plane, sweep
 
 import gdjax as gd
 from gdjax.problems.functions import FUNCTIONS
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = executable()
-    from browsing import QUIET
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=list(QUIET))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

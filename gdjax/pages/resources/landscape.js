@@ -15,7 +15,7 @@ function exploreLandscapes(root, planes) {
     canvas.replaceWith(fresh);
     canvas = fresh;
     const { path } = plane;
-    select("moment-field").hidden = select("way-cost").hidden = !path;
+    for (const id of ["moment-field", "way-cost", "way-note"]) select(id).hidden = !path;
     if (path) {
       time.max = String(path.path_a.length);
       time.value = time.max;

@@ -1,0 +1,103 @@
+"""Pages that answer when they are pointed at, made by their own commands while the site is built.
+
+A page of the site says `{{ live lesson }}`: there stands how it is made, and the page itself. The
+commands run beside the build, which waits for them in the end and fails where one of them does.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+COMMANDS = {
+    "lesson": ["gdjax lesson --out lesson.html"],
+    "explore": [
+        "gdjax sweep --store runs.zarr --out sweep",
+        "gdjax landscape --directions trajectory random eigenvectors --out landscape",
+        "gdjax minima --function himmelblau --out minima",
+        "gdjax explore runs.zarr --planes landscape/planes.zarr --minima minima/data.zarr "
+        "--out explore.html",
+    ],
+}
+LINES = [line for lines in COMMANDS.values() for line in lines]
+MARK = re.compile(r"^\{\{ live (\S+) \}\}$", re.MULTILINE)
+FOLDER = "live"  # of the built site
+
+
+def shown(name: str) -> str:
+    """A page and its commands, as Markdown for a page at the top of the site."""
+    if name not in COMMANDS:
+        raise ValueError(f"no live page {name!r}: expected one of {', '.join(COMMANDS)}")
+    lines = [
+        line if len(line) < 80 else line.replace(" --", " \\\n    --") for line in COMMANDS[name]
+    ]
+    place = f"{FOLDER}/{name}.html"
+    return "\n".join(
+        [
+            "```sh",
+            *lines,
+            "```",
+            "",
+            "```{raw} html",
+            f'<p><a href="{place}">Open it on a page of its own</a></p>',
+            f'<iframe class="live" src="{place}" title="gdjax {name}" loading="lazy"></iframe>',
+            "```",
+        ]
+    )
+
+
+def make(folder: Path) -> None:
+    """Run all commands in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for line in LINES:
+        _, *arguments = shlex.split(line)
+        done = subprocess.run(
+            [sys.executable, "-m", "gdjax", *arguments],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            sys.exit(f"{line}\n{done.stdout}{done.stderr}")
+
+
+def _read(app, name, source):
+    source[0] = MARK.sub(lambda match: shown(match.group(1)), source[0])
+
+
+def _begin(app):
+    if app.builder.format == "html":
+        work = Path(app.doctreedir) / FOLDER
+        app.live = subprocess.Popen(
+            [sys.executable, __file__, str(work)], stderr=subprocess.PIPE, text=True
+        )
+
+
+def _end(app, exception):
+    maker = getattr(app, "live", None)
+    if maker is None:
+        return
+    if exception is not None:
+        maker.kill()
+    told = maker.communicate()[1]
+    if exception is not None:
+        return
+    if maker.returncode:
+        from sphinx.errors import ExtensionError
+
+        raise ExtensionError(f"a live page could not be made:\n{told}")
+    to = Path(app.outdir) / FOLDER
+    to.mkdir(exist_ok=True)
+    for name in COMMANDS:
+        page = Path(app.doctreedir) / FOLDER / f"{name}.html"
+        (to / page.name).write_bytes(page.read_bytes())
+
+
+def setup(app):
+    app.connect("source-read", _read)
+    app.connect("builder-inited", _begin)
+    app.connect("build-finished", _end)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

@@ -1,0 +1,56 @@
+"""Strokes of a pen from an image of a digit: its lines, thinned to one pixel."""
+
+import numpy as np
+
+AROUND = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)]  # clockwise
+
+
+def thinned(ink: np.ndarray) -> np.ndarray:
+    """What is left of a picture when its rims are taken off without breaking a line.
+
+    Zhang and Suen (1984), Communications of the ACM 27(3), 236-239.
+
+    Args:
+        ink: where there is some, "rows columns", nothing at the border.
+    """
+    ink = ink.copy()
+    while True:
+        before = ink.sum()
+        for first, second in [((0, 2, 4), (2, 4, 6)), ((0, 2, 6), (0, 4, 6))]:
+            p = np.array([np.roll(ink, (-i, -j), (0, 1)) for i, j in AROUND])
+            begins = (~p & np.roll(p, -1, 0)).sum(0)
+            rim = (begins == 1) & (p.sum(0) >= 2) & (p.sum(0) <= 6)
+            ink &= ~(rim & ~p[list(first)].all(0) & ~p[list(second)].all(0))
+        if ink.sum() == before:
+            return ink
+
+
+def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, float]]]:
+    """Lines through the middle of a digit's ink, in shares of the image's width and height.
+
+    Args:
+        image: grey values, "side side".
+        threshold: above which a pixel has ink.
+    """
+    side = len(image)
+    rest = {tuple(at) for at in np.argwhere(thinned(np.pad(image > threshold, 1)))}
+    joined = {at: [near for near in neighbours(at) if near in rest] for at in rest}
+    undrawn = {frozenset((at, near)) for at in rest for near in joined[at]}
+    drawn = [[at] for at in rest if not joined[at]]
+    while undrawn:
+        # A pen is put down where a line ends, if there is such a place.
+        open_ends = [at for at in rest if sum(at in pair for pair in undrawn) == 1]
+        at = min(open_ends) if open_ends else min(min(undrawn, key=min))
+        line = [at]
+        while onward := [near for near in joined[at] if frozenset((at, near)) in undrawn]:
+            undrawn.remove(frozenset((at, onward[0])))
+            at = onward[0]
+            line.append(at)
+        drawn.append(line)
+    return [[((x - 0.5) / side, (y - 0.5) / side) for y, x in line] for line in drawn]
+
+
+def neighbours(at):
+    """Pixels around one, those that share a side first."""
+    near = [(at[0] + i, at[1] + j) for i, j in AROUND]
+    return near[::2] + near[1::2]
