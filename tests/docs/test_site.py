@@ -186,6 +186,8 @@ def test_slurm_is_handed_what_the_page_asks_for(monkeypatch):
     exec(script, {"study": lambda client, store: studied.append((client.status, store))})
     jobs, text = asked[0]
     assert jobs == 16
-    for line in ("#SBATCH -p gpu", "#SBATCH --mem=30G", "#SBATCH -t 02:00:00"):
-        assert line in text
+    for line in ("-p cpu", "--cpus-per-task=8", "--mem=30G", "-t 02:00:00"):
+        assert f"#SBATCH {line}\n" in text
+    for part in ("export JAX_NUM_CPU_DEVICES=8\n", "--nthreads 1 "):
+        assert part in text
     assert studied == [("running", "/shared/runs.zarr")]
