@@ -97,20 +97,20 @@ def test_every_block_of_python_is_one_that_is_run():
         assert fences(page, "text") == [], page
 
 
-SHOWN = re.compile(r"`gdjax ((?:[a-z]+|--version)\b[^`]*)`|^(?:\S*uv run \S+ )?gdjax (.*)$", re.M)
+def shell(page):
+    """What is typed after `gdjax` in blocks for a shell."""
+    text = "\n".join(fences(page, "sh")).replace("\\\n", " ")
+    for line in re.findall(r"^(?:.*&& *)?(?:\S*uv run \S+ )?gdjax (.*)$", text, re.M):
+        yield shlex.split(line.partition(" > ")[0], comments=True)
 
 
-def commands(page):
-    """What is typed after `gdjax` on a page, in its blocks for a shell and in its sentences."""
-    text = page.read_text("utf8")
-    shell = "\n".join(fences(page, "sh")).replace("\\\n", " ")
-    shell = re.sub(r"^.*&& *", "", shell, flags=re.M)
-    sentences = re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S).replace("\n", " ")
-    for part in (shell, sentences):
-        for inline, alone in SHOWN.findall(part):
-            line = shlex.split((inline or alone).partition(" > ")[0], comments=True)
-            named = not alone and not any(word.startswith("-") for word in line)
-            yield [*line, "--help"] if named else line  # `gdjax data prepare` names a command
+def named(page):
+    """What is said after `gdjax` in sentences: `gdjax data prepare` names a command."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
+    for line in re.findall(r"`gdjax\s((?:[a-z]+|--version)\b[^`]*)`", text):
+        words = shlex.split(line)
+        whole = any(word.startswith("-") for word in words)
+        yield words if whole else [*words, "--help"]
 
 
 def test_every_command_that_is_shown_can_be_typed(monkeypatch, capsys):
@@ -122,7 +122,8 @@ def test_every_command_that_is_shown_can_be_typed(monkeypatch, capsys):
     for command in vars(gd.cli).values():
         if inspect.isclass(command) and hasattr(command, "run"):
             monkeypatch.setattr(command, "run", run)
-    lines = [line for page in [*DOCS.rglob("*.md"), ROOT / "README.md"] for line in commands(page)]
+    pages = [*DOCS.rglob("*.md"), ROOT / "README.md"]
+    lines = [line for page in pages for line in (*shell(page), *named(page))]
     lines += [shlex.split(line)[1:] for line in live.LINES]
     refused = {}
     for line in lines:
@@ -149,7 +150,8 @@ def test_live_pages_are_those_that_are_made():
 @pytest.mark.long
 def test_every_example_of_the_how_to_pages_runs(tmp_path):
     """All pages in one process, each in its own folder: only whole examples show that they run."""
-    pages = [page for page in PAGES if page.stem != "how_to_models"]  # test_readme runs that
+    # test_readme runs one of them, the next test another.
+    pages = [page for page in PAGES if page.stem not in ("how_to_models", "own_file")]
     code = "; ".join(
         [
             "import doctest, sys",
@@ -169,6 +171,23 @@ def test_every_example_of_the_how_to_pages_runs(tmp_path):
             if "SLURMCluster" not in script:
                 (tmp_path / "script.py").write_text(script)
                 subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=quiet)
+
+
+@pytest.mark.long
+def test_a_file_of_a_user_is_swept_and_looked_at(tmp_path):
+    """The blocks of one page in their order, commands among them, as somebody would type them."""
+    page = DOCS / "how_to" / "own_file.md"
+    mine, table = scripts(page)
+    (tmp_path / "mine.py").write_text(mine)
+    (tmp_path / "table.py").write_text(table)
+    lines = [[sys.executable, "-m", "gdjax", *line] for line in shell(page)]
+    assert len(lines) == 3
+    for line in [*lines, [sys.executable, "table.py"]]:
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "0.031623" in done.stdout
+    for made in ("sweep/summary.json", "landscape/planes.png", "mine.html"):
+        assert (tmp_path / made).is_file()
 
 
 @pytest.mark.long
