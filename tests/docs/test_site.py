@@ -21,7 +21,11 @@ import gdjax as gd
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [DOCS / "how_to_models.md", *sorted((DOCS / "how_to").glob("*.md"))]
+PAGES = [
+    DOCS / "how_to_models.md",
+    *sorted((DOCS / "how_to").glob("*.md")),
+    *sorted((DOCS / "frontier").glob("*.md")),
+]
 
 
 def public(package):
