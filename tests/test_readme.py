@@ -6,15 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/how_to_models.md"])
-def test_examples_run(file, tmp_path):
+def test_examples_run(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / file)],
+        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],
         cwd=tmp_path,
         capture_output=True,
         text=True,
