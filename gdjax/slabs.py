@@ -16,6 +16,7 @@ fill a processor's registers, so is the slot. What other runs are computed besid
 [1.0, 2.0, 5.0, 10.0, 17.0]
 """
 
+import concurrent.futures
 import hashlib
 import re
 import time
@@ -158,6 +159,18 @@ class Program:
         """The executable for these arguments (arrays, or shapes), compiled if it is new."""
         return self._found(arguments)[0]
 
+    def ahead(self, *arguments: PyTree) -> None:
+        """Begin to compile for these arguments in a thread; who asks for the program waits for it.
+
+        It is traced here, under the settings of the caller's thread.
+        """
+        signature = _signature(arguments)
+        if signature not in self.compiled:
+            lowered, digest = self._lowered(arguments)
+            pool = concurrent.futures.ThreadPoolExecutor(1)
+            self.compiled[signature] = pool.submit(lowered.compile), digest
+            pool.shutdown(wait=False)
+
     def bytes(self, *arguments: PyTree) -> Bytes:
         """Memory that the program needs on each of its devices; compiles it if it is new."""
         found = self.compile(*arguments).memory_analysis()
@@ -170,24 +183,36 @@ class Program:
         return self._found(arguments)[1]
 
     def _found(self, arguments):
-        leaves, structure = jax.tree.flatten(arguments)
-        signature = (
-            *(getattr(jax.config, name) for name in AROUND),
-            structure,
-            tuple((a.shape, a.dtype, _is_weak(a), getattr(a, "sharding", None)) for a in leaves),
-        )
+        signature = _signature(arguments)
+        begun = time.perf_counter()
         if signature not in self.compiled:
-            start = time.perf_counter()
-            lowered = self.jitted.lower(*arguments)
-            text = lowered.as_text()
-            _check_decompositions(text, leaves)
-            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+            lowered, digest = self._lowered(arguments)
             self.compiled[signature] = lowered.compile(), digest
-            self.seconds += time.perf_counter() - start
+            self.seconds += time.perf_counter() - begun
+        executable, digest = self.compiled[signature]
+        if isinstance(executable, concurrent.futures.Future):
+            self.compiled[signature] = executable.result(), digest
+            self.seconds += time.perf_counter() - begun
         return self.compiled[signature]
+
+    def _lowered(self, arguments):
+        lowered = self.jitted.lower(*arguments)
+        text = lowered.as_text()
+        _check_decompositions(text, jax.tree.leaves(arguments))
+        return lowered, hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         return self._found(arguments)[0](*arguments)
+
+
+def _signature(arguments):
+    """What a program is compiled anew for."""
+    leaves, structure = jax.tree.flatten(arguments)
+    return (
+        *(getattr(jax.config, name) for name in AROUND),
+        structure,
+        tuple((a.shape, a.dtype, _is_weak(a), getattr(a, "sharding", None)) for a in leaves),
+    )
 
 
 def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:

@@ -106,6 +106,23 @@ def test_a_program_compiled_in_float32_is_not_used_in_float64():
     assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)
 
 
+def test_what_is_compiled_ahead_is_waited_for_and_compiled_once():
+    traced = []
+
+    def third(x):
+        traced.append(x.dtype)
+        return x / 3
+
+    program = Program(third)
+    with jax.enable_x64(True):
+        x = jnp.ones(2)
+        program.ahead(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding))
+        assert program(x).tolist() == [1 / 3, 1 / 3]
+        assert program.compile(x) is program.compile(x)
+    assert traced == [jnp.float64]
+    assert program.seconds > 0
+
+
 def test_a_cpu_device_has_the_memory_that_the_host_grants():
     assert memory_limit(jax.local_devices(backend="cpu")[0]) == machine.memory()
 

@@ -121,23 +121,33 @@ class Work:
         return sum(a.size * a.dtype.itemsize for a in leaves)
 
     def memory(self) -> slabs.Bytes:
-        """What a slab needs on each of its devices. Compiles the program."""
+        """What a slab needs on each of its devices. Compiles the program, and what begins runs."""
+        self._begin.ahead(*self._started)
         return self.program.bytes(*self._example)
 
     def program_hash(self) -> str:
         """Hash of the lowered program, 16 hex digits."""
         return self.program.hash(*self._example)
 
+    @property
+    def _values(self):
+        """Values of the first tile's runs, by axis."""
+        return self.sweep.axes.values(self.positions(tuple(0 for _ in self.box)))
+
+    @cached_property
+    def _started(self):
+        """Arguments of the program that begins runs, for the first tile; data without memory."""
+        shared = self.slab.shapes(self.inputs.on_host, slabs.SHARED)
+        return *self.inputs.placed(self._values), shared
+
     @cached_property
     def _example(self):
         """Arguments of the program for the first tile, large ones without their memory."""
-        values = self.sweep.axes.values(self.positions(tuple(0 for _ in self.box)))
         given = self.inputs
-        arguments = given.placed(values)
-        shared = self.slab.shapes(given.on_host, slabs.SHARED)
-        carry = jax.eval_shape(self._begin.jitted, *arguments, shared)
+        _, settings, shared = self._started
+        carry = jax.eval_shape(self._begin.jitted, *self._started)
         agenda, _ = driving.example(self.plan, None, self.slots)
-        settings, noise = slabs.shapes((arguments[1], given.noise(values)))
+        settings, noise = slabs.shapes((settings, given.noise(self._values)))
         carry = self.slab.shapes(carry, slabs.RUNS)
         return carry, settings, given.samples(), noise, shared, agenda
 
