@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import common
-from benchmarks import bars, descents, geometry, peers
+from benchmarks import bars, descents, first_call, geometry, peers
 from benchmarks.timing import Clock
 
 
@@ -29,6 +29,8 @@ class Config:
     """Runs of a sweep."""
     repeats: int = 3
     """Each measurement is the best of so many."""
+    pairs: int = 5
+    """Fresh processes of ours and of a user's own program, whose first calls are compared."""
     scale: float = 1.0
     """Fraction of the steps; smaller is quicker and less certain."""
 
@@ -65,6 +67,7 @@ def run(config: Config) -> Any:
         lambda: descents.trainability(clock, config),
         lambda: descents.many_runs(config),
         lambda: descents.second_start(config),
+        lambda: first_call.ratios(config.pairs),
         lambda: geometry.planes(clock, config, dataset),
         lambda: geometry.eigenvalues(clock, config, dataset),
         lambda: geometry.paths(clock, config, dataset),

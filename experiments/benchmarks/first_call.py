@@ -154,7 +154,8 @@ def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict
         ratio = [pair["ours"][what] / pair["by_hand"][what] for pair in found]
         middle = statistics.median(ratio)
         summary |= {f"first_call_{what}_ratio": middle.value}
-        summary |= {f"first_call_{what}_ratio_interval": [middle.low, middle.high]}
+        summary |= {f"first_call_{what}_ratio_least": min(ratio)}
+        summary |= {f"first_call_{what}_ratio_most": max(ratio)}
     for name in ("ours", "by_hand"):
         summary[f"first_call_beyond_seconds_{name}"] = statistics.median(
             [pair[name]["beyond"] for pair in found]
