@@ -26,6 +26,7 @@ from gdjax.sweeps import computing, parts
 from gdjax.sweeps.arrays import from_named
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.drafting import draft, fit, mention_cores
+from gdjax.sweeps.grids import arranged
 from gdjax.sweeps.specification import Request, check_keywords
 
 Arguments = ParamSpec("Arguments")
@@ -89,7 +90,7 @@ def planned(asked: Request) -> Callable[[], Any]:
     works = [fit(draft(part, devices), asked.width) for part in asked.specification.parts]
     parts.check_static(works)
     run = computing.in_memory(works, asked.keep)
-    return lambda: parts.arranged(run(), asked.axes)
+    return lambda: arranged(run(), asked.axes)
 
 
 def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any) -> Any:
