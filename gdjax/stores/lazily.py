@@ -59,6 +59,18 @@ def lazy(
     return xr.Variable(dims, array, dict(attrs), {"fill_value": fill})
 
 
+def grouped(numbers: np.ndarray) -> dict[int, np.ndarray]:
+    """Where each number stands.
+
+    Examples:
+        >>> {number: at.tolist() for number, at in grouped(np.array([5, 3, 5])).items()}
+        {3: [1], 5: [0, 2]}
+    """
+    order = np.argsort(numbers, kind="stable")
+    values, first = np.unique(numbers[order], return_index=True)
+    return dict(zip(values.tolist(), np.split(order, first)[1:], strict=True))
+
+
 def orthogonal(*places: np.ndarray) -> tuple[Any, ...]:
     """An index of every combination of places: slices, which copy nothing, where that is possible.
 

@@ -16,7 +16,7 @@ from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, su
 from gdjax.stores.files import MISSING, Folder
 from gdjax.stores.format import Root, read_root
 from gdjax.stores.joining import of_parts, part_paths, with_names
-from gdjax.stores.lazily import lazy, orthogonal
+from gdjax.stores.lazily import grouped, lazy, orthogonal
 
 
 class Damage(NamedTuple):
@@ -174,12 +174,12 @@ class Stored:
 
         def read(wanted):
             found = np.full([len(places) for places in wanted], array.fill, array.dtype)
-            own = [places // n for places, n in zip(wanted, lengths, strict=False)]
+            own = [grouped(places // n) for places, n in zip(wanted, lengths, strict=False)]
             rest = wanted[grid:]
-            for tile in itertools.product(*(np.unique(tiles).tolist() for tiles in own)):
+            for tile in itertools.product(*own):
                 if not finished[tile]:
                     continue
-                at = [np.nonzero(tiles == i)[0] for tiles, i in zip(own, tile, strict=True)]
+                at = [places[i] for places, i in zip(own, tile, strict=True)]
                 start = [i * n for i, n in zip(tile, lengths, strict=True)]
                 inside = [w[a] - s for w, a, s in zip(wanted, at, start, strict=False)]
                 chunk = self._decoded(array, tile)[orthogonal(*inside, *rest)]

@@ -47,6 +47,28 @@ def test_labels_types_and_attributes(tmp_path, opened):
         assert dataset.attrs["identity"]["config"]["steps"] == 300
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        np.s_[3],
+        np.s_[1:4, ::-1],
+        np.s_[4, 2, 3],
+        np.s_[::2, [2, 0], 1:3],
+        np.s_[[4, 0, 4], :, [3, 1]],
+        np.s_[:0],
+        np.s_[-1:1:-2, 1],
+    ],
+    ids=str,
+)
+def test_what_is_asked_for_is_read_across_tiles(tmp_path, key):
+    fill(tmp_path)
+    places = key if isinstance(key, tuple) else (key,)
+    expected = whole()["cost"]
+    for axis, place in reversed(list(enumerate(places))):
+        expected = expected[(slice(None),) * axis + (place,)]
+    np.testing.assert_array_equal(open_dataset(tmp_path).cost[key], expected)
+
+
 def test_unfinished_tiles_show_the_fill_value(tmp_path):
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
