@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import common
-from benchmarks import bars, descents, first_call, geometry, peers
+from benchmarks import bars, descents, first_call, geometry, peers, second_call
 from benchmarks.timing import Clock
 
 
@@ -68,6 +68,7 @@ def run(config: Config) -> Any:
         lambda: descents.many_runs(config),
         lambda: descents.second_start(config),
         lambda: first_call.ratios(config.pairs),
+        lambda: second_call.ratios(config.repeats),
         lambda: geometry.planes(clock, config, dataset),
         lambda: geometry.eigenvalues(clock, config, dataset),
         lambda: geometry.paths(clock, config, dataset),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import speed
-from benchmarks import descents, first_call, geometry
+from benchmarks import descents, first_call, geometry, second_call
 from benchmarks.timing import Clock, share
 
 from gdjax.data import ImageSet
@@ -77,3 +77,11 @@ def test_both_sides_of_a_first_call_do_the_same_work():
     assert costs.shape == (2, 2, 4)
     assert by_hand.shape == (4, 4)
     assert (by_hand[-2:, -1] < by_hand[-2:, 0]).all()
+
+
+@pytest.mark.long
+def test_second_calls_of_other_models_do_the_same_work(monkeypatch):
+    monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
+    found = second_call.ratios(1, seeds=2, steps=20)
+    assert found["second_call_linen_ratio"] > 0
+    assert found["second_call_linen_difference"] < 1e-4

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from benchmarks.other_models import MODELS, Model
 from jax.flatten_util import ravel_pytree
-from other_models import MODELS, Model
 
 import gdjax as gd
 from gdjax.descent import driving

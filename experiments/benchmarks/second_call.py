@@ -1,0 +1,83 @@
+"""How long a sweep of somebody else's model takes, against the program a user would write by hand.
+
+    ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   both compiled before
+
+Each of the models by 8 rates x 8 seeds, plain gradient descent on all its samples, the cost
+recorded at every step. The two take turns in one process; the ratio is the median over the turns.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdjax as gd
+from benchmarks.other_models import MODELS, Model
+from gdjax import statistics
+
+
+def ours(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
+    """The sweep."""
+    axes = gd.axes(learning_rate=rates, seed=range(seeds))
+    return lambda: gd.sweep(model.problem, axes, steps, optimizer=optax.sgd).cost.values
+
+
+def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
+    """The same work as `jit(vmap(scan))`."""
+    problem, data = model.problem, jax.tree.map(jnp.asarray, model.problem.data)
+
+    def one(rate, init, noise, data):
+        params, state = problem.begin(init)
+
+        def step(carry, t):
+            params, state = carry
+            key = jax.random.fold_in(noise, t)
+            (value, ahead), g = jax.value_and_grad(model.by_hand, has_aux=True)(
+                params, state, data, key
+            )
+            if model.recorded is not None:
+                value = model.recorded(params, state)
+            return (jax.tree.map(lambda w, d: w - rate * d, params, g), ahead), value
+
+        return jax.lax.scan(step, (params, state), jnp.arange(steps + 1))[1]
+
+    runs = jax.jit(jax.vmap(one, (0, 0, 0, None)))
+    rate, seed = (a.ravel() for a in np.meshgrid(rates, np.arange(seeds), indexing="ij"))
+    rate = rate.astype(np.float32)
+
+    def call():
+        streams = gd.streams(0, seed, 0)
+        return np.asarray(runs(rate, streams.init, streams.noise, data))
+
+    return call
+
+
+def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
+    """By model: the median ratio, and the costs' largest relative difference.
+
+    Args:
+        turns: measurements of each.
+        seeds: starting points, and as many rates.
+        steps: of each run.
+    """
+    summary = {}
+    for name, make in MODELS.items():
+        model = make()
+        rates = model.rate * np.geomspace(0.1, 1, seeds)
+        pair = [kind(model, rates, seeds, steps) for kind in (ours, by_hand)]
+        found, expected = (call() for call in pair)
+        off = np.abs(found.reshape(expected.shape) - expected).max() / np.abs(expected).max()
+        times = []
+        for _ in range(turns):
+            for call in pair:
+                began = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - began)
+        both = np.reshape(times, (-1, 2))
+        summary[f"second_call_{name}_ratio"] = statistics.median(both[:, 0] / both[:, 1]).value
+        summary[f"second_call_{name}_difference"] = float(off)
+    return summary
