@@ -31,17 +31,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import common
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from variants.regressions import chebyshev
 
 import gdjax as gd
 from gdjax.descent import Outcome
 from gdjax.geometry import sharpness, stability_threshold
 from gdjax.plots import stability as plots
-from gdjax.problems import Layer, Network
 from gdjax.problems.costs import quadratic
 from gdjax.statistics import median, paired
 
@@ -92,28 +91,6 @@ class Config:
     advice_seeds: int = 4
 
 
-def chebyshev(points: int = 20, degree: int = 5, width: int = 100) -> gd.Problem:
-    """Regression on a Chebyshev polynomial by a tanh network that starts as PyTorch's layers do.
-
-    All weights and biases of a layer are uniform within 1 / sqrt(its inputs).
-    """
-    network = Network((1, width, 1), activation="tanh", output_activation="identity")
-    x = np.linspace(-1, 1, points)
-    y = np.cos(degree * np.arccos(x))
-
-    def init(key):
-        first, second = jax.random.split(key)
-        return tuple(
-            Layer(*_uniform(k, (n_out, n_in)))
-            for k, n_in, n_out in ((first, 1, width), (second, width, 1))
-        )
-
-    def cost(params, batch):
-        return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
-
-    return gd.Problem(init=init, cost=cost, data=(x[:, None], y[:, None]), network=network)
-
-
 def tangent_outputs(problem: gd.Problem) -> gd.Problem:
     """The digits read by the same network, its last sigmoids replaced by their tangent at 0.
 
@@ -126,13 +103,6 @@ def tangent_outputs(problem: gd.Problem) -> gd.Problem:
         return jnp.mean(quadratic(outputs, jnp.asarray(batch[1])))
 
     return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
-
-
-def _uniform(key, shape):
-    weights, bias = jax.random.split(key)
-    bound = 1 / np.sqrt(shape[1])
-    draw = partial(jax.random.uniform, minval=-bound, maxval=bound)
-    return draw(weights, shape), draw(bias, shape[:1])
 
 
 def watched(

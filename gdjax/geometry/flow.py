@@ -104,44 +104,80 @@ def gradient_flow(
     _check_times("gradient_flow", times)
     if tolerance is not None:
         _check_tolerance(tolerance)
-    import diffrax  # takes two seconds to import
-
     problem, params = as_problem(problem, data), _strong(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
-    if tolerance is None:
-        tolerance = float(jnp.finfo(dtype).eps) ** (2 / 3)
+    tolerance = usual_tolerance(dtype) if tolerance is None else tolerance
 
     def velocity(_time, w, problem):
         return jax.tree.map(jnp.negative, value_and_gradient(problem, w)[1])
 
+    solution = solved(velocity, params, problem, times, tolerance)
+    values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
+    return Flow(
+        params=solution.ys,
+        cost=values,
+        steps=solution.steps,
+        arrived=solution.arrived,
+    )
+
+
+class Solution(NamedTuple):
+    """What the solver of an ODE found: the values at the times, its steps, whether it arrived."""
+
+    ys: PyTree
+    steps: Int[Array, ""]
+    arrived: Bool[Array, ""]
+
+
+def usual_tolerance(dtype: jnp.dtype) -> float:
+    """Of one step: eps^(2/3), 2e-5 in float32, 4e-11 in float64."""
+    return float(jnp.finfo(dtype).eps) ** (2 / 3)
+
+
+def solved(
+    velocity: Callable,
+    start: PyTree,
+    args: PyTree,
+    times: Float[Array, " times"],
+    tolerance: float,
+    *,
+    first: ArrayLike | None = None,
+) -> Solution:
+    """Follow `velocity(time, y, args)` from a start at time 0 to some times, ascending.
+
+    Args:
+        velocity: dy/dt.
+        start: y at 0, a pytree of real arrays.
+        args: of the velocity.
+        times: at which y is wanted.
+        tolerance: of one step.
+        first: length of the step that is tried first; None takes it from the velocity.
+    """
+    import diffrax  # takes two seconds to import
+
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(velocity),
         diffrax.Tsit5(),
-        t0=jnp.zeros((), dtype),
+        t0=jnp.zeros((), times.dtype),
         t1=times[-1],
-        dt0=None,
-        y0=params,
-        args=problem,
+        dt0=first,
+        y0=start,
+        args=args,
         saveat=diffrax.SaveAt(ts=times),
         # Steps end at the times: interpolated between steps, the error would not be controlled.
         stepsize_controller=diffrax.ClipStepSizeController(
             # Where the flow runs off to infinity steps shrink without end.
             diffrax.PIDController(
-                rtol=tolerance, atol=tolerance, dtmin=jnp.finfo(dtype).eps * times[-1]
+                rtol=tolerance, atol=tolerance, dtmin=jnp.finfo(times.dtype).eps * times[-1]
             ),
             step_ts=times,
         ),
         max_steps=STEPS,
         throw=False,
     )
-    values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
-    return Flow(
-        params=solution.ys,
-        cost=values,
-        steps=solution.stats["num_steps"],
-        arrived=solution.result == diffrax.RESULTS.successful,
-    )
+    arrived = solution.result == diffrax.RESULTS.successful
+    return Solution(solution.ys, solution.stats["num_steps"], arrived)
 
 
 def distance_from_flow(

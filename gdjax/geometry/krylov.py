@@ -134,10 +134,12 @@ def extremes(
         tolerance: relative to the operator's norm; or a function of the values and the norm that
             says which residuals are small enough.
         restarts: at most so many; fewer if the tolerance is reached or numbers are not finite.
-        block: what to begin with, such as `Ritz.block` of an operator near by; random if None.
-        space: other sizes than `sizes(largest, smallest)`.
+        block: what to begin with, such as `Ritz.block` of an operator near by; two random vectors
+            if None.
+        space: other sizes than `sizes(largest, smallest)`, multiples of the block's width.
     """
     upper, lower, size = space or sizes(largest, smallest)
+    width = BLOCK if block is None else block.shape[1]
     count = upper + lower
     ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
     wanted = jnp.array([*range(largest), *range(count - smallest, count)])
@@ -147,7 +149,7 @@ def extremes(
         return tolerance(values, norm) if callable(tolerance) else tolerance * norm
 
     def random(key):
-        return jax.random.normal(key, (start.size, BLOCK), start.dtype) * start[:, None]
+        return jax.random.normal(key, (start.size, width), start.dtype) * start[:, None]
 
     def expand(basis, first):
         """Fill the basis up from its block number `first`."""
@@ -155,18 +157,18 @@ def extremes(
         def add(number, basis):
             key, key_noise = jax.random.split(basis.key)
             images = many(basis.block)
-            columns = _put(basis.columns, basis.block, number * BLOCK)
+            columns = _put(basis.columns, basis.block, number * width)
             # Where nothing new is left, rounding decides the direction: make it random.
             length = jnp.linalg.norm(images) * jnp.finfo(start.dtype).eps
             noise = random(key_noise) * (jnp.where(length > 0, length, 1) / start.size**0.5)
             return _Basis(
                 columns,
-                _put(basis.images, images, number * BLOCK),
+                _put(basis.images, images, number * width),
                 _orthonormal(images + noise, columns),
                 key,
             )
 
-        return jax.lax.fori_loop(first, size // BLOCK, add, basis)
+        return jax.lax.fori_loop(first, size // width, add, basis)
 
     def ritz(basis):
         """Ritz pairs at the ends of the spectrum, with their images and residuals."""
@@ -182,7 +184,7 @@ def extremes(
     def crowded(values, norm):
         """Whether equal eigenvalues take all the places that a block has for them."""
         upper, lower = values[:largest], -values[count - smallest :][::-1]
-        gaps = [end[:-BLOCK] - end[BLOCK - 1 : -1] for end in (upper, lower) if len(end) > BLOCK]
+        gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
         nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
         return nearest <= jnp.max(allowed(values[wanted], norm))
 
@@ -200,12 +202,12 @@ def extremes(
         # What is kept goes on along its residuals: two mixtures of them hold all that a block left
         # out. A fresh block looks elsewhere.
         fresh = begun & exact(kept, state.norm)
-        mixture = jax.random.normal(key_fresh, (count, BLOCK), start.dtype)
+        mixture = jax.random.normal(key_fresh, (count, width), start.dtype)
         left = (kept.images - kept.values[None] * kept.vectors) @ mixture
         block = jnp.where(fresh, random(key_fresh), jnp.where(begun, left, basis.block))
         block = _orthonormal(block, columns)
         basis = _Basis(columns, images, block, jnp.where(begun, key, basis.key))
-        basis = expand(basis, jnp.where(begun, count // BLOCK, 0))
+        basis = expand(basis, jnp.where(begun, count // width, 0))
         kept = ritz(basis)
         norm = jnp.maximum(state.norm, kept.norm)
         moved = jnp.abs(kept.values - state.kept.values)[wanted]
@@ -231,7 +233,7 @@ def extremes(
         kept.residuals[wanted],
         norm,
         size + (rounds - 1) * (size - count),
-        kept.vectors[:, :BLOCK],
+        kept.vectors[:, :width],
     )
 
 

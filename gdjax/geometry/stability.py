@@ -232,32 +232,45 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
+def cold(params: PyTree, data: Any = None) -> Warm:
+    """What a first estimate of the sharpness begins with: random directions."""
+    return _Cold(SPACE.basis)(params, data)
+
+
 def follow(
-    problem: Problem, params: PyTree, memory: Warm, *, tolerance: float = 1e-3
+    problem: Problem,
+    params: PyTree,
+    memory: Warm,
+    *,
+    tolerance: float = 1e-3,
+    scale: Float[Array, " n"] | None = None,
 ) -> tuple[Float[Array, ""], Warm]:
     """The sharpness at a point, from the eigenvectors at a point nearby; see `sharpness`.
 
     Args:
         problem: whose deterministic cost, over its data.
         params: the point.
-        memory: of the estimate before.
+        memory: of the estimate before; `cold` at first.
         tolerance: of the residual, relative to the sharpness.
+        scale: D, diagonal: the largest eigenvalue of D H D instead of H's.
 
     Returns:
         The sharpness, NaN where it was not found, and the memory for the next point.
     """
-    values, memory = _followed(problem, params, memory, tolerance, 1)
+    values, memory = _followed(problem, params, memory, tolerance, 1, scale)
     return values[0], memory
 
 
-def _followed(problem, params, memory, tolerance, count):
+def _followed(problem, params, memory, tolerance, count, scale=None):
     """The largest eigenvalues, falling, NaN where one was not found, and the next memory."""
     space = _space(count)
     flat, dtype = ravel_pytree(params)[0], memory.residual.dtype
     exact = flat_product(problem, params)
 
     def product(vector):
-        return exact(vector.astype(flat.dtype)).astype(dtype)
+        if scale is None:
+            return exact(vector.astype(flat.dtype)).astype(dtype)
+        return scale * exact((scale * vector).astype(flat.dtype)).astype(dtype)
 
     def allowed(values, norm):
         return tolerance * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm

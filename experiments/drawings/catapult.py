@@ -1,0 +1,126 @@
+"""Pictures of steps that are too long: flights to flatter places, and one weight in chaos."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gdjax.plots.style import BLACK, CYCLE, GREY, style
+
+
+class Landing(NamedTuple):
+    """How many starts land, for each kind of network.
+
+    Args:
+        title: of the panel.
+        share: learning rate times curvature at the start.
+        lands: share of starts that end below their start, by name.
+        edge: up to where a start lands, median and interval, by name.
+    """
+
+    title: str
+    share: Float[np.ndarray, " shares"]
+    lands: Mapping[str, Float[np.ndarray, " shares"]]
+    edge: Mapping[str, tuple[float, float, float]]
+
+
+def landing(
+    step: Float[np.ndarray, " steps"] | np.ndarray,
+    cost: Mapping[float, Float[np.ndarray, " steps"]],
+    panels: Sequence[Landing],
+) -> Figure:
+    """The cost of single flights on the left; how far each kind of network may go on the right.
+
+    Args:
+        step: of each record.
+        cost: along one descent, by learning rate times curvature at its start.
+        panels: one each.
+    """
+    with style():
+        figure = Figure(figsize=(5.4 + 4.6 * len(panels), 4.8))
+        left, *others = figure.subplots(1, 1 + len(panels))
+        early = step <= 60
+        for number, (share, values) in enumerate(cost.items()):
+            shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)[early]
+            left.plot(step[early], shown, color=CYCLE[number], label=f"{share:.3g}")
+        left.set_yscale("log")
+        left.set_ylim(bottom=1e-9)
+        left.set_xlabel("step")
+        left.set_ylabel("cost")
+        left.set_title("Up, then down: a linear network")
+        left.legend(title="rate · curvature\nat the start", title_fontsize=12)
+        for axes, panel in zip(others, panels, strict=True):
+            for number, (name, lands) in enumerate(panel.lands.items()):
+                middle, low, high = panel.edge[name]
+                label = f"{name}: {middle:.3g} ({low:.3g} to {high:.3g})"
+                axes.plot(panel.share, lands, color=CYCLE[number], label=label)
+            for limit in (2, 4):
+                axes.axvline(limit, color=GREY, linestyle=":")
+            axes.set_ylim(0, 1.6)
+            axes.set_yticks([0, 0.5, 1])
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            axes.set_xlabel("rate · curvature at the start")
+            axes.set_ylabel("starts that land")
+            axes.set_title(panel.title)
+            axes.legend(title="lands up to", title_fontsize=12, loc="upper right")
+    return figure
+
+
+def chaos(
+    density: Float[np.ndarray, "columns rows"],
+    bounds: Sequence[float],
+    rate: Float[np.ndarray, " rates"],
+    exponent: Float[np.ndarray, " rates"],
+    doublings: Mapping[str, float],
+) -> Figure:
+    """Where one weight goes for every learning rate, with Lyapunov's exponent below.
+
+    Args:
+        density: how often each place was visited at each rate.
+        bounds: lowest and highest rate, lowest and highest place.
+        rate: of each exponent.
+        exponent: above 0 two neighbours part.
+        doublings: rates to be marked, by what happens there.
+    """
+    with style():
+        figure = Figure(figsize=(14, 9))
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
+        seen = np.where(density > 0, density, np.nan).T
+        top.set_facecolor("#0b0724")
+        top.imshow(
+            seen,
+            origin="lower",
+            aspect="auto",
+            extent=tuple(bounds),
+            cmap="inferno",
+            norm=LogNorm(1, np.nanquantile(seen, 0.995)),
+        )
+        for name, at in doublings.items():
+            top.axvline(at, color="white", linewidth=0.8, linestyle=":")
+            place = (at - 0.006, bounds[2] + 0.03)
+            top.text(*place, f"{name}: {at:.4g}", color="white", rotation=90, ha="right")
+        top.set_ylabel("weight x, after hundreds of steps")
+        top.set_title(f"x ← x + η x (1 - x²): {len(rate):,} learning rates, one sweep")
+        width = len(rate) // len(density)
+        few = slice(0, len(rate) // width * width)
+        mean = exponent[few].reshape(-1, width).mean(axis=1)
+        bottom.fill_between(
+            rate[few].reshape(-1, width).mean(axis=1),
+            mean,
+            0,
+            where=mean > 0,
+            color=CYCLE[3],
+            linewidth=0,
+            label="chaos",
+        )
+        bottom.plot(rate[few].reshape(-1, width).mean(axis=1), mean, color=BLACK, linewidth=0.6)
+        bottom.axhline(0, color=GREY, linewidth=1)
+        bottom.set_ylim(-1.2, 0.9)
+        bottom.set_ylabel("Lyapunov's\nexponent")
+        bottom.set_xlabel("learning rate η")
+        bottom.legend(loc="upper left")
+    return figure

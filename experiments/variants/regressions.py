@@ -1,0 +1,68 @@
+"""Small regressions on which descent reaches the edge of stability.
+
+    C = 1/n sum_i |f(x_i) - y_i|^2,   f a network of one or two hidden layers
+
+>>> chebyshev().samples, random_targets(16, 128).samples
+(20, 128)
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdjax as gd
+from gdjax.problems import Layer, Network
+
+
+def chebyshev(points: int = 20, degree: int = 5, width: int = 100) -> gd.Problem:
+    """Regression on a Chebyshev polynomial by a tanh network that starts as PyTorch's layers do.
+
+    All weights and biases of a layer are uniform within 1 / sqrt(its inputs).
+    """
+    network = Network((1, width, 1), activation="tanh", output_activation="identity")
+    x = np.linspace(-1, 1, points)
+    y = np.cos(degree * np.arccos(x))
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return tuple(
+            Layer(*_uniform(k, (n_out, n_in)))
+            for k, n_in, n_out in ((first, 1, width), (second, width, 1))
+        )
+
+    def cost(params, batch):
+        return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
+
+    return gd.Problem(init=init, cost=cost, data=(x[:, None], y[:, None]), network=network)
+
+
+def _uniform(key, shape):
+    weights, bias = jax.random.split(key)
+    bound = 1 / np.sqrt(shape[1])
+    draw = partial(jax.random.uniform, minval=-bound, maxval=bound)
+    return draw(weights, shape), draw(bias, shape[:1])
+
+
+def random_targets(width: int, samples: int, inputs: int = 8) -> gd.Problem:
+    """A swish network with two hidden layers that learns random numbers by heart."""
+    key_x, key_y = jax.random.split(gd.streams(0).probes)
+    data = jax.random.normal(key_x, (samples, inputs)), jax.random.normal(key_y, (samples, 1))
+    widths = (inputs, width, width, 1)
+
+    def init(key):
+        keys = jax.random.split(key, 3)
+        return tuple(
+            (jax.random.normal(k, (m, n)) / np.sqrt(n), jnp.zeros(m))
+            for k, n, m in zip(keys, widths, widths[1:], strict=False)
+        )
+
+    def cost(params, batch):
+        a = batch[0]
+        for W, b in params[:-1]:
+            a = jax.nn.swish(a @ W.T + b[None])
+        W, b = params[-1]
+        return jnp.mean((a @ W.T + b[None] - batch[1]) ** 2)
+
+    return gd.Problem(init=init, cost=cost, data=data)

@@ -1,0 +1,77 @@
+"""Two numbers tell a linear network; a single weight doubles its period where it should."""
+
+import catapult
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from catapult import Config
+
+import gdjax as gd
+
+SMALL = Config(
+    shares=(0.5, 5.0, 10),
+    widths=(64,),
+    starts=4,
+    examples=2,
+    steps=60,
+    rates=(0.9, 2.0, 2048),
+)
+
+
+@pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
+def test_a_linear_network_follows_its_two_numbers(x64, error):
+    """16 starts at rates on both sides of 2 / k, written out here without the library."""
+    width, steps, starts = 64, 150, 16
+    with jax.enable_x64(x64):
+        U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
+        f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
+        shares = jnp.linspace(0.5, 3.5, starts)
+        known = jax.vmap(catapult.two_numbers, (0, 0, 0, None, None))(f, k, shares, width, steps)
+
+        def step(params, _):
+            U, v = params
+            f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
+            move = (shares / k0 * f / np.sqrt(width))[:, None]
+            return (U - move * v, v - move * U), (f, k)
+
+        k0 = k
+        found = jax.lax.scan(step, (U, v), length=steps + 1)[1]
+        for a, b in zip(found, known, strict=True):
+            scale = np.max(np.abs(b), axis=1, keepdims=True)
+            np.testing.assert_allclose(a.T / scale, b / scale, atol=error)
+
+
+def test_the_curvature_is_the_largest_eigenvalue_of_the_whole_kernel():
+    with jax.enable_x64(True):
+        problem = catapult.network(jnp.tanh, 20, 3)
+        (U, v), k = problem.init(gd.streams(0).init)
+        x = problem.data[0]
+        slopes = jax.jacobian(lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20), (0, 1))(U, v)
+        J = np.concatenate([np.asarray(s).reshape(3, -1) for s in slopes], axis=1)
+        assert float(k) == pytest.approx(np.linalg.eigvalsh(J @ J.T / 3)[-1], rel=1e-10)
+
+
+def test_an_onset_is_where_a_root_begins():
+    rates = np.linspace(0, 1, 2000)
+    assert catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
+
+
+@pytest.mark.long
+def test_flights_land_below_four_and_the_picture_shows_every_rate(tmp_path):
+    """A whole run: what only it shows is that its parts fit together."""
+    dataset = catapult.run(SMALL)
+    found = catapult.numbers(dataset)
+    assert found["two_numbers_apart"] < 1e-9
+    assert 3 <= found["edge_linear_64_examples_1"][0] <= 4.5
+    assert found["smooth_below_1.9_linear"] > 0.9
+    assert found["first_doubling"] == pytest.approx(1, abs=0.01)
+    assert found["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
+    assert 1.28 < found["first_chaos"] < 1.4
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    figures = catapult.plot(read)
+    assert list(figures) == ["landing", "chaos"]
+    for figure in figures.values():
+        figure.canvas.draw()
