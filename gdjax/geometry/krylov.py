@@ -244,7 +244,7 @@ def _put(columns, block, at):
 def _orthonormal(block, columns):
     """The block made orthogonal to orthonormal columns and in itself (Gram and Schmidt).
 
-    A pass that finds little along the columns, and little of one vector along the other, is the
+    A pass that finds little along the columns, and little of one vector along the others, is the
     last: twice is enough, except where nothing but rounding is left. LAPACK's QR took longer than
     the operator.
     """
@@ -259,10 +259,13 @@ def _orthonormal(block, columns):
         along = columns.T @ block
         rest, length = _unit(block - columns @ along)
         good = jnp.all(jnp.abs(along) <= close * length)
-        first, others = rest[:, :1], rest[:, 1:]
-        others, left = _unit(others - first * (first.T @ others))
-        good &= jnp.all(left > 0.5)
-        return jnp.concatenate([first, others], axis=1), good, passes + 1
+        done = rest[:, :1]
+        for number in range(1, block.shape[1]):
+            one = rest[:, number : number + 1]
+            one, left = _unit(one - done @ (done.T @ one))
+            good &= left[0, 0] > 0.5
+            done = jnp.concatenate([done, one], axis=1)
+        return done, good, passes + 1
 
     return jax.lax.while_loop(unfinished, make_orthonormal, (block, jnp.array(False), 0))[0]
 

@@ -3,8 +3,9 @@
     w_{t+1} = w_t - eta P^-1 m_t,   preconditioned sharpness = lambda_max(P^-1/2 H P^-1/2)
 
 P is diagonal, positive, and in the optimiser's memory: for Adam the root of the average of squared
-gradients. What it must stay below is `stability_threshold`. The simplest instance: divided by its
-own curvatures a bowl is round.
+gradients. What it must stay below is `stability_threshold`; along a descent it is the measure
+`sharpness(problem, preconditioner=...)`. The simplest instance: divided by its own curvatures a
+bowl is round.
 
 >>> bowl = lambda w: w[0] ** 2 + 50 * w[1] ** 2
 >>> float(preconditioned_sharpness(bowl, jnp.ones(2), jnp.array([2.0, 100.0])).round(3))
@@ -20,12 +21,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry.products import check_like
-from gdjax.geometry.stability import Warm, cold, follow
+from gdjax.geometry.stability import cold, follow, root_of_inverse
 from gdjax.geometry.thresholds import ADAPTIVE, known
 from gdjax.problems.problem import Problem, as_problem
 
@@ -56,30 +56,10 @@ def preconditioned_sharpness(
         InputError: a preconditioner whose tree or shapes are not those of the parameters.
     """
     check_like("preconditioned_sharpness: preconditioner", preconditioner, params)
-    memory = cold(params)
-    return follow_preconditioned(problem, params, preconditioner, memory, data, tolerance)[0]
-
-
-def follow_preconditioned(
-    problem: Problem | Callable,
-    params: PyTree,
-    preconditioner: PyTree,
-    memory: Warm,
-    data: PyTree = None,
-    tolerance: float = 1e-3,
-) -> tuple[Float[Array, ""], Warm]:
-    """The same from the eigenvectors at a point nearby, and what the next estimate begins with.
-
-    Args:
-        problem: as for `preconditioned_sharpness`.
-        params: the point w.
-        preconditioner: P.
-        memory: of the estimate before; `stability.cold(params)` at first.
-        data: instead of the problem's own.
-        tolerance: of the residual, relative to the value.
-    """
-    scale = jax.lax.rsqrt(ravel_pytree(preconditioner)[0].astype(memory.residual.dtype))
-    return follow(as_problem(problem, data), params, memory, tolerance=tolerance, scale=scale)
+    start = cold(params)
+    scale = root_of_inverse(preconditioner, start)
+    problem = as_problem(problem, data)
+    return follow(problem, params, start, tolerance=tolerance, scale=scale)[0]
 
 
 def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":

@@ -55,7 +55,12 @@ class Warm(NamedTuple):
 
 
 def sharpness(
-    problem: Problem | Callable, *, data: PyTree = None, every: int = 1, tolerance: float = 1e-3
+    problem: Problem | Callable,
+    *,
+    data: PyTree = None,
+    every: int = 1,
+    tolerance: float = 1e-3,
+    preconditioner: Callable[[PyTree], PyTree] | None = None,
 ) -> Measure:
     """The Hessian's largest eigenvalue along a descent, each estimate begun from the one before.
 
@@ -76,6 +81,9 @@ def sharpness(
         data: instead of the problem's own.
         every: records from one estimate to the next.
         tolerance: of the residual, relative to the sharpness.
+        preconditioner: the diagonal P > 0 from the optimiser's memory, a tree like the parameters,
+            such as `geometry.preconditioner(optax.adam)` or a function of one's own; then it is
+            the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
 
     Returns:
         A measure for `descend(..., measures=...)` and `sweep(..., measures=...)`. An estimate costs
@@ -90,11 +98,13 @@ def sharpness(
         raise InputError(f"sharpness: tolerance = {tolerance!r}, expected a number above 0")
     problem = as_problem(problem, data)
     return Measure(
-        _Sharpness(without_data(problem), float(tolerance)),
+        _Sharpness(without_data(problem), float(tolerance), preconditioner=preconditioner),
         data=problem.data,
         every=every,
         init=_Cold(SPACE.basis),
-        long_name="sharpness, the Hessian's largest eigenvalue",
+        long_name="sharpness, the Hessian's largest eigenvalue"
+        if preconditioner is None
+        else "preconditioned sharpness, the largest eigenvalue of P^-1 H",
     )
 
 
@@ -171,32 +181,54 @@ class _Sharpness:
             program.
         tolerance: of the residual.
         count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
+        preconditioner: `memory -> P`.
     """
 
     without_data: Any
     tolerance: float
     count: int | None = None
+    preconditioner: Callable | None = None
 
-    def __call__(self, params, data, memory, **settings):
+    def __call__(self, params, data, own, *, memory=None, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
-        if self.count is None:
-            return follow(problem, params, memory, tolerance=self.tolerance)
-        return _followed(problem, params, memory, self.tolerance, self.count)
+        if self.count is not None:
+            return _followed(problem, params, own, self.tolerance, self.count)
+        scale = None
+        if self.preconditioner is not None:
+            scale = root_of_inverse(self.preconditioner(memory), own)
+        return follow(problem, params, own, tolerance=self.tolerance, scale=scale)
 
     @property
     def __signature__(self):
-        problem = with_data(self.without_data, None)
-        cost = problem.cost if problem.evaluation is None else problem.evaluation
-        place, keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        defaults = declared(problem.cost)
-        if "state" in given_to(cost):
-            defaults["state"] = None
-        return inspect.Signature(
-            [
-                *(inspect.Parameter(name, place) for name in ("params", "data", "memory")),
-                *(inspect.Parameter(name, keyword, default=v) for name, v in defaults.items()),
-            ]
-        )
+        given = () if self.preconditioner is None else ("memory",)
+        return signature(self.without_data, ("params", "data", "own"), given)
+
+
+def root_of_inverse(preconditioner: PyTree, own: Warm) -> Float[Array, " n"]:
+    """P^-1/2 of a diagonal P as a vector, in the type of the estimates."""
+    return jax.lax.rsqrt(ravel_pytree(preconditioner)[0].astype(own.residual.dtype))
+
+
+def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
+    """Of a measure of a problem's deterministic cost, which declares the cost's keywords.
+
+    Args:
+        without_data: the problem, as `products.without_data` has it.
+        places: its own arguments by place.
+        given: what a descent is to give it besides, such as "memory" and "key".
+    """
+    problem = with_data(without_data, None)
+    cost = problem.cost if problem.evaluation is None else problem.evaluation
+    place, keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    defaults = declared(problem.cost) | dict.fromkeys(given)
+    if "state" in given_to(cost):
+        defaults["state"] = None
+    return inspect.Signature(
+        [
+            *(inspect.Parameter(name, place) for name in places),
+            *(inspect.Parameter(name, keyword, default=v) for name, v in defaults.items()),
+        ]
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ Source: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 241
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,10 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.evaluation import evaluation_of
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.geometry.products import with_data, without_data
+from gdjax.geometry.stability import signature
+from gdjax.problems.evaluation import evaluation_of, frozen
+from gdjax.problems.problem import Measure, Problem, as_problem
 from gdjax.summaries import fields
 
 
@@ -99,6 +102,7 @@ def batch_sharpness(
         dot = optax.tree.vdot(g, bent), optax.tree.vdot(g, g)
         return jax.tree.map(lambda a: a.astype(dtype), dot)
 
+    # Products in full precision: on a GPU the default spoils second derivatives.
     with jax.default_matmul_precision("highest"):
         bend, square = jax.lax.map(of_batch, jax.random.split(key, batches))
     value = jnp.mean(bend) / jnp.mean(square)
@@ -106,3 +110,55 @@ def batch_sharpness(
     rest = jnp.std(bend - value * square, ddof=1) / jnp.mean(square)
     root = jnp.sqrt(jnp.asarray(batches, dtype))
     return BatchSharpness(value, rest / root, jnp.mean(ratios), jnp.std(ratios, ddof=1) / root)
+
+
+def batch_sharpness_measure(
+    problem: Problem | Callable,
+    *,
+    batch_size: int,
+    batches: int = 32,
+    data: PyTree = None,
+    every: int = 1,
+) -> Measure:
+    """Batch sharpness along a descent, mini-batches drawn anew each time.
+
+    Args:
+        problem: as for `batch_sharpness`.
+        batch_size: samples in a batch.
+        batches: how many are drawn each time.
+        data: instead of the problem's own.
+        every: records from one estimate to the next.
+
+    Returns:
+        A measure that is an array with the dimension `estimate`: value, error, mean_of_ratios and
+        ratios_error, in the order of `BatchSharpness`.
+
+    Raises:
+        InputError: as `batch_sharpness`, when it is first measured.
+    """
+    problem = as_problem(problem, data)
+    return Measure(
+        _Along(without_data(problem), int(batch_size), int(batches)),
+        data=problem.data,
+        every=every,
+        long_name="batch sharpness, its error, mean of ratios, its error",
+        dims=("estimate",),
+    )
+
+
+@dataclass(frozen=True)
+class _Along:
+    """`(params, data, *, key, **settings) -> four numbers`, with the cost's keywords."""
+
+    without_data: Any
+    batch_size: int
+    batches: int
+
+    def __call__(self, params, data, *, key, **settings):
+        problem = frozen(with_data(self.without_data, data), **settings)
+        size = {"batch_size": self.batch_size, "batches": self.batches}
+        return jnp.stack(batch_sharpness(problem, params, key, **size))
+
+    @property
+    def __signature__(self):
+        return signature(self.without_data, ("params", "data"), ("key",))

@@ -10,7 +10,9 @@ import pytest
 from curved_problems import dense_reference, in_float64, regression
 from jax.flatten_util import ravel_pytree
 
+import gdjax as gd
 from gdjax.errors import InputError
+from gdjax.geometry import sharpness
 from gdjax.geometry.preconditioned import preconditioned_sharpness, preconditioner
 
 RUNS = 16
@@ -92,3 +94,35 @@ def test_equal_settings_are_one_program():
     assert preconditioner(optax.adam) == preconditioner(optax.adamw)
     assert hash(preconditioner(optax.adam)) == hash(preconditioner(partial(optax.adam, b1=0.9)))
     assert preconditioner(optax.adam, b2=0.99) != preconditioner(optax.adam)
+
+
+def test_along_a_descent_it_is_read_from_the_optimisers_memory():
+    """P held at 2: half of the sharpness, from the first record on; Adam's is not known there."""
+    cost, params, data = regression(20)
+    problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
+    held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)
+    adam = partial(optax.adam, b2=0.9)
+    found = {}
+    for name, rule in {"held": held, "adam": adam}.items():
+        measures = {
+            "plain": sharpness(problem),
+            "read": sharpness(problem, preconditioner=preconditioner(rule)),
+        }
+        found[name] = gd.sweep(
+            problem,
+            gd.axes(learning_rate=[0.01, 0.02]),
+            4,
+            optimizer=rule,
+            measures=measures,
+        )
+    np.testing.assert_allclose(found["held"].read, found["held"].plain / 2, rtol=2e-3)
+    read = found["adam"].read.transpose("learning_rate", "step").values
+    assert np.isnan(read[:, 0]).all()
+    # After one step P is (1 - b1) (|g| + eps), g of the start.
+    g = ravel_pytree(jax.grad(cost)(params, data))[0]
+    ahead = optax.apply_updates(
+        params, jax.tree.map(lambda g: -0.01 * jnp.sign(g), jax.grad(cost)(params, data))
+    )
+    root = 1 / np.sqrt(0.1 * (np.abs(np.asarray(g, float)) + 1e-8))
+    H = dense_reference(cost, ahead, data)
+    assert read[0, 1] == pytest.approx(np.linalg.eigvalsh(root[:, None] * H * root)[-1], rel=1e-2)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from curved_problems import in_float64, regression
 
+import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry.stochastic import batch_sharpness
+from gdjax.geometry.stochastic import batch_sharpness, batch_sharpness_measure
 
 RUNS = 16
 
@@ -68,3 +69,20 @@ def test_batches_that_cannot_be_are_named():
             batch_sharpness(cost, params, jax.random.key(0), data=data, **options)
     with pytest.raises(InputError, match="no data, so it has no mini-batches"):
         batch_sharpness(lambda w: w**2, jnp.ones(()), jax.random.key(0), batch_size=1)
+
+
+def test_along_a_descent_it_is_measured_with_a_key_of_its_own():
+    """Batches of the whole set leave no chance: at every record it is the curvature along g."""
+    cost, params, data = regression(8)
+    problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
+    measures = {
+        "whole": batch_sharpness_measure(problem, batch_size=8, batches=2),
+        "few": batch_sharpness_measure(problem, batch_size=2, batches=8),
+    }
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3, measures=measures, snapshot_every=1)
+    whole, few = (runs[n].isel(learning_rate=0).values for n in ("whole", "few"))
+    bend, square = every_batch(cost, params, data, 8)
+    assert whole[0, 0] == pytest.approx(float(bend[0] / square[0]), rel=1e-4)
+    np.testing.assert_allclose(whole[:, 0], whole[:, 2], rtol=1e-4)
+    assert len({float(v) for v in few[:, 0]}) == 4
+    assert np.all(few[:, 1] > 0)

@@ -1,0 +1,166 @@
+"""Do Adam and RMSProp live at an edge of stability, too, and is it where a frozen P puts it?
+
+    P^-1 H, P from the optimiser's memory;   on a quadratic with P held stable: RMSProp below
+    2 / eta, Adam below (2 + 2 b1) / ((1 - b1) eta), 38 / eta at b1 = 0.9
+
+Plain descent climbs to the sharpest place that its rate allows. Optimisers that divide by the root
+of squared gradients have a P that adapts, and on a quadratic stay bounded at any rate. On networks
+their preconditioned sharpness is said to climb to the limit of a frozen P (Cohen et al. 2022, arXiv
+2207.14484). Followed along every run, whole set a step: on the 20 Chebyshev points (1-100-1, tanh)
+and on digits (784-16-16-10, sigmoids), with Adam and RMSProp, over rates and starts.
+
+    python experiments/adaptive_edge.py           (about 3 min on two cores)
+
+Expected: on the Chebyshev points Adam's eta times preconditioned sharpness settles at 38, RMSProp's
+at 2, within 5 % (medians over the last quarter and over starts). Refuted by an interval outside of
+that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import common
+import numpy as np
+import optax
+import xarray as xr
+from drawings import edges as plots
+from variants.regressions import chebyshev
+
+import gdjax as gd
+from gdjax.geometry import preconditioner, sharpness, stability_threshold
+from gdjax.statistics import median
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which descents are watched.
+
+    Args:
+        adam_rates: on the Chebyshev points.
+        rmsprop_rates: on them.
+        steps: of both.
+        digit_adam_rates: on the digits.
+        digit_rmsprop_rates: on them.
+        digit_steps: of both.
+        decay: of RMSProp's average of squares.
+        starts: of each.
+        digits: images.
+        records: of each descent on the points.
+        digit_records: of each descent on digits.
+        tolerance: of the sharpness.
+    """
+
+    adam_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004)
+    rmsprop_rates: tuple[float, ...] = (0.0001, 0.0003, 0.001)
+    steps: int = 10_000
+    digit_adam_rates: tuple[float, ...] = (0.01, 0.03)
+    digit_rmsprop_rates: tuple[float, ...] = (0.003, 0.01)
+    digit_steps: int = 600
+    decay: float = 0.99
+    starts: int = 8
+    digits: int = 200
+    records: int = 100
+    digit_records: int = 30
+    tolerance: float = 0.01
+
+
+def watched(
+    config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
+) -> xr.Dataset:
+    """Cost and eta times preconditioned sharpness of descents from all starts at all rates."""
+    measure = sharpness(problem, preconditioner=preconditioner(rule), tolerance=config.tolerance)
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        steps,
+        optimizer=rule,
+        record_every=steps // records,
+        measures={"sharpness": measure},
+    )
+    # P is not known before the first step.
+    found = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
+    found = found.transpose("learning_rate", "seed", "step")
+    return found.assign(
+        product=found.sharpness * found.learning_rate,
+        limit=float(stability_threshold(1.0, rule)),
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """All panels, names prefixed by them."""
+    points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
+    rmsprop = partial(optax.rmsprop, decay=config.decay)
+    small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
+    parts = {
+        "chebyshev_adam": watched(config, points, optax.adam, config.adam_rates, *small),
+        "chebyshev_rmsprop": watched(config, points, rmsprop, config.rmsprop_rates, *small),
+        "digits_adam": watched(config, digits, optax.adam, config.digit_adam_rates, *large),
+        "digits_rmsprop": watched(config, digits, rmsprop, config.digit_rmsprop_rates, *large),
+    }
+    renamed = [
+        part.rename({str(n): f"{prefix}.{n}" for n in {*part.variables, *part.dims}})
+        for prefix, part in parts.items()
+    ]
+    joined = xr.merge(renamed, join="exact", compat="no_conflicts")
+    return joined.assign_attrs(panels=list(parts))
+
+
+def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
+    """One part by its own names."""
+    start = f"{prefix}."
+    part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
+    every = {*map(str, part.variables), *map(str, part.dims)}
+    return part.rename({n: n.removeprefix(start) for n in every})
+
+
+def late(part: xr.Dataset) -> np.ndarray:
+    """Rate times preconditioned sharpness, median of the last quarter, [rates, starts]."""
+    product = part["product"].values
+    return np.nanmedian(product[..., -(product.shape[-1] // 4) :], axis=-1)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Where each panel settles, for every rate with its interval over starts."""
+    found: dict = {}
+    for name in dataset.attrs["panels"]:
+        part = panel(dataset, name)
+        settled, product = late(part), part["product"].values
+        found[f"{name}_limit"] = float(part.limit)
+        found[f"{name}_rates"] = part.learning_rate.values.tolist()
+        found[f"{name}_late"] = [list(median(row)[:3]) for row in settled]
+        found[f"{name}_all_late"] = list(median(settled)[:3])
+        found[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
+        found[f"{name}_not_found"] = int(np.isnan(product).sum())
+        found[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+    return found
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Rate times preconditioned sharpness of all starts, a panel each."""
+    titles = {
+        "chebyshev_adam": "Adam, Chebyshev points",
+        "chebyshev_rmsprop": "RMSProp, Chebyshev points",
+        "digits_adam": "Adam, digits",
+        "digits_rmsprop": "RMSProp, digits",
+    }
+    parts = {name: panel(dataset, name) for name in dataset.attrs["panels"]}
+    return {
+        "adaptive": plots.climbs(
+            [
+                plots.Climb(
+                    title=titles[name],
+                    step=part.step.values,
+                    learning_rate=part.learning_rate.values,
+                    product=part["product"].values,
+                    limit=float(part.limit),
+                )
+                for name, part in parts.items()
+            ],
+            label="rate · preconditioned sharpness",
+        )
+    }
+
+
+if __name__ == "__main__":
+    common.main("adaptive_edge", Config, run, plot, numbers)

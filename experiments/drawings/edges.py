@@ -1,0 +1,97 @@
+"""Pictures of edges of stability: adaptive optimisers, and mini-batches."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from gdjax.plots.style import BLACK, CYCLE, GREY, style
+
+
+class Climb(NamedTuple):
+    """Descents at several rates from several starts.
+
+    Args:
+        title: of the panel.
+        step: of each record.
+        learning_rate: of the descents, at most 7.
+        product: rate times sharpness; NaN where not known.
+        limit: what it is not to exceed on a quadratic cost.
+    """
+
+    title: str
+    step: Float[np.ndarray, " records"] | np.ndarray
+    learning_rate: Float[np.ndarray, " rates"]
+    product: Float[np.ndarray, "rates starts records"]
+    limit: float
+
+
+def climbs(panels: Sequence[Climb], *, label: str) -> Figure:
+    """Every start a thin line, its rate's median a thick one, the limit dashed.
+
+    Args:
+        panels: two a row.
+        label: of the vertical axes.
+    """
+    with style():
+        rows = -(-len(panels) // 2)
+        figure = Figure(figsize=(13, 4.4 * rows))
+        for axes, panel in zip(figure.subplots(rows, 2).flat, panels, strict=False):
+            for rate, product, color in zip(
+                panel.learning_rate, panel.product, CYCLE, strict=False
+            ):
+                axes.plot(panel.step, product.T, color=color, linewidth=0.5, alpha=0.35)
+                axes.plot(panel.step, np.median(product, axis=0), color=color, label=f"{rate:g}")
+            axes.axhline(panel.limit, color=BLACK, linestyle="--", label=f"limit {panel.limit:.3g}")
+            high = np.nanquantile(panel.product, 0.99)
+            axes.set_ylim(0, 1.35 * max(panel.limit, high))
+            axes.set_xlabel("step")
+            axes.set_ylabel(label)
+            axes.set_title(panel.title)
+            axes.legend(title="learning rate", title_fontsize=12, ncols=3, loc="upper right")
+    return figure
+
+
+def settled(
+    batch_size: Sequence[int] | np.ndarray,
+    learning_rate: Float[np.ndarray, " rates"],
+    *,
+    batch: Float[np.ndarray, "sizes rates starts"],
+    ratios: Float[np.ndarray, "sizes rates starts"],
+    whole: Float[np.ndarray, "sizes rates starts"],
+) -> Figure:
+    """Where descents settle, in units of 2 / rate, a panel for each quantity.
+
+    Args:
+        batch_size: samples a step.
+        learning_rate: of the descents.
+        batch: batch sharpness, NaN where a descent diverged.
+        ratios: the same as a mean of ratios.
+        whole: largest eigenvalue of the whole cost.
+    """
+    names = {
+        "Batch sharpness": batch,
+        "The same, mean of ratios": ratios,
+        "Sharpness of the whole cost": whole,
+    }
+    with style():
+        figure = Figure(figsize=(15, 5))
+        for axes, (title, values) in zip(
+            figure.subplots(1, 3, sharey=True), names.items(), strict=True
+        ):
+            for size, of_rates, color in zip(batch_size, values, CYCLE, strict=False):
+                known = np.isfinite(of_rates).any(axis=1)
+                middle = np.nanmedian(of_rates[known], axis=1)
+                axes.plot(learning_rate[known], middle, color=color, label=f"{size}")
+                across = np.broadcast_to(learning_rate[:, None], of_rates.shape)
+                axes.plot(across.ravel(), of_rates.ravel(), ".", color=color, alpha=0.4)
+            axes.axhline(1, color=GREY, linestyle="--")
+            axes.set_xscale("log")
+            axes.set_ylim(0, 1.5)
+            axes.set_xlabel("learning rate")
+            axes.set_title(title)
+        figure.axes[0].set_ylabel("in units of 2 / learning rate,\nlast quarter of the steps")
+        figure.axes[2].legend(title="samples a step", title_fontsize=12, loc="upper left")
+    return figure

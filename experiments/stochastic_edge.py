@@ -1,0 +1,127 @@
+"""How sharp does a cost become under steps of mini-batches, and which sharpness is it that counts?
+
+    batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B;   is it 2 / eta in the end?
+
+Descent on the whole set climbs to lambda_max = 2 / eta. With mini-batches the sharpness of the
+whole cost stays below that; what reaches 2 / eta is said to be the curvature of a mini-batch's
+cost along its own gradient (Andreyev and Beneventano 2024, arXiv 2412.20553; their public code
+takes the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of the
+whole cost, for a swish network 8-16-16-1 on random samples, over rates, batch sizes and starts.
+
+    python experiments/stochastic_edge.py           (about 4 min on two cores)
+
+Expected: eta / 2 times batch sharpness settles at 1 within 10 % for every batch size at the larger
+rates, the whole cost's sharpness the lower the smaller the batch. Refuted by intervals outside of
+0.9 to 1.1 at most of the rates at which descent has settled.
+"""
+
+from dataclasses import dataclass
+
+import common
+import numpy as np
+import xarray as xr
+from drawings import edges as plots
+from variants.regressions import random_targets
+
+import gdjax as gd
+from gdjax.geometry import sharpness
+from gdjax.geometry.stochastic import batch_sharpness_measure
+from gdjax.statistics import median
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which descents are watched.
+
+    Args:
+        rates: lowest, highest, how many.
+        batch_sizes: samples a step.
+        starts: of each.
+        width: of the hidden layers.
+        samples: of the training set.
+        steps: of each descent.
+        records: of each.
+        batches: that batch sharpness is measured on, at each record.
+        tolerance: of the sharpness.
+    """
+
+    rates: tuple[float, float, int] = (0.01, 0.2, 8)
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
+    starts: int = 6
+    width: int = 16
+    samples: int = 128
+    steps: int = 5000
+    records: int = 40
+    batches: int = 24
+    tolerance: float = 0.02
+
+
+def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
+    """Where descents with one batch size settle, in units of 2 / eta."""
+    rates = np.geomspace(*config.rates)
+    last = config.records // 4
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        config.steps,
+        batch_size=size,
+        record_every=config.steps // config.records,
+        measures={
+            "sharpness": sharpness(problem, tolerance=config.tolerance),
+            "batch": batch_sharpness_measure(problem, batch_size=size, batches=config.batches),
+        },
+    )
+    late = runs.isel(step=slice(-last, None)).drop_attrs()
+    late = late.transpose("learning_rate", "seed", "step", ...)
+    stayed = late.diverged_at < 0
+
+    def middle(values):
+        """Median over the last quarter, in units of 2 / eta; NaN where a run diverged."""
+        return (values * late.learning_rate / 2).median("step").where(stayed)
+
+    return xr.Dataset(
+        {
+            "batch": middle(late.batch.isel(estimate=0)),
+            "error": middle(late.batch.isel(estimate=1)),
+            "ratios": middle(late.batch.isel(estimate=2)),
+            "whole": middle(late.sharpness),
+            "cost": late.cost.isel(step=-1, drop=True),
+            "diverged": ~stayed,
+        }
+    ).expand_dims(batch_size=[size])
+
+
+def run(config: Config) -> xr.Dataset:
+    """All batch sizes."""
+    problem = random_targets(config.width, config.samples)
+    return xr.concat([settled(config, problem, size) for size in config.batch_sizes], "batch_size")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Where each batch size settles at each rate, with intervals over starts."""
+    found: dict = {"rates": dataset.learning_rate.values.tolist()}
+    for size in dataset.batch_size.values:
+        part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")
+        for name in ("batch", "ratios", "whole"):
+            rows = [row[np.isfinite(row)] for row in part[name].values]
+            found[f"{name}_{size}"] = [list(median(r)[:3]) if len(r) else None for r in rows]
+        found[f"error_{size}"] = float(np.nanmedian(part.error))
+        found[f"diverged_{size}"] = part.diverged.sum("seed").values.tolist()
+        found[f"cost_{size}"] = [float(c) for c in part.cost.median("seed").values]
+    return found
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """One picture of all three quantities."""
+    at = ("batch_size", "learning_rate", "seed")
+    return {
+        "settled": plots.settled(
+            dataset.batch_size.values,
+            dataset.learning_rate.values,
+            **{name: dataset[name].transpose(*at).values for name in ("batch", "ratios", "whole")},
+        )
+    }
+
+
+if __name__ == "__main__":
+    common.main("stochastic_edge", Config, run, plot, numbers)

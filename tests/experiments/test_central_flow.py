@@ -1,0 +1,59 @@
+"""The central flow's experiment: what is compared with what."""
+
+import central_flow
+import numpy as np
+import pytest
+import xarray as xr
+from central_flow import Config
+
+SMALL = Config(
+    rates=(0.1, 0.3),
+    starts=2,
+    widths=(4,),
+    width_rates=(0.1,),
+    width_starts=2,
+    steps=300,
+    digits=20,
+    digit_rates=(1.0,),
+    digit_starts=2,
+    digit_steps=20,
+    eigenvectors=2,
+)
+
+
+def test_how_far_from_two_begins_when_it_is_there_and_ends_when_it_leaves():
+    rising, held, falling = np.linspace(1, 1.9995, 50), np.full(40, 2.0004), np.linspace(1.99, 1, 9)
+    assert central_flow.at_edge(np.r_[rising, held, falling]) == pytest.approx(4e-4)
+    assert central_flow.at_edge(rising) is None
+
+
+def test_deviations_are_of_costs_smoothed_alike():
+    """A prediction that is 3 % above everywhere is off by 3 %; lost descents by everything."""
+    cost = np.exp(-np.linspace(0, 3, 201))[None, None] * np.ones((2, 1, 1))
+    cost[1, 0, 100:] = np.inf
+    dims = ("learning_rate", "seed", "step")
+    part = xr.Dataset({"cost": (dims, cost), "mean": (dims, 1.03 * cost)})
+    dataset = xr.Dataset(attrs={"smoothing": 10.0})
+    middle, largest = central_flow.deviation(dataset, part, "mean")
+    np.testing.assert_allclose([middle[0, 0], largest[0, 0]], 0.03)
+    assert middle[1, 0] == largest[1, 0] == np.inf
+
+
+@pytest.mark.long
+def test_descents_are_foretold_and_pictures_come_from_the_data_alone(tmp_path):
+    """A whole run: what only it shows is that flows and descents begin at the same starts."""
+    dataset = central_flow.run(SMALL)
+    for number in range(3):
+        part = central_flow.case(dataset, number)
+        start = part.isel(step=0)
+        np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
+        np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
+    found = central_flow.numbers(dataset)
+    assert found["width_16_rate_0.1_mean_median"][0] < 0.05
+    assert found["width_16_arrived"] == found["width_16_runs"] == 4
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    figures = central_flow.plot(read)
+    assert list(figures) == ["flows", "deviations"]
+    for figure in figures.values():
+        figure.canvas.draw()

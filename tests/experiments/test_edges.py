@@ -1,0 +1,50 @@
+"""Edges of adaptive optimisers and of mini-batches: small runs that reach them."""
+
+import adaptive_edge
+import numpy as np
+import pytest
+import stochastic_edge
+import xarray as xr
+
+pytestmark = pytest.mark.long  # trains networks
+
+
+def drawn(experiment, dataset, folder):
+    """Its pictures, from the data alone."""
+    dataset.to_zarr(folder / "data.zarr", zarr_format=3, consolidated=False)
+    figures = experiment.plot(xr.open_zarr(folder / "data.zarr", consolidated=False).load())
+    for figure in figures.values():
+        figure.canvas.draw()
+    return list(figures)
+
+
+def test_adam_settles_at_38_and_rmsprop_at_2(tmp_path):
+    config = adaptive_edge.Config(
+        adam_rates=(0.004,),
+        rmsprop_rates=(0.001,),
+        steps=4000,
+        digit_adam_rates=(0.01,),
+        digit_rmsprop_rates=(0.01,),
+        digit_steps=8,
+        starts=2,
+        digits=20,
+        records=40,
+        digit_records=4,
+    )
+    dataset = adaptive_edge.run(config)
+    found = adaptive_edge.numbers(dataset)
+    assert found["chebyshev_adam_limit"] == pytest.approx(38)
+    np.testing.assert_allclose(found["chebyshev_adam_late"][0][0], 38, rtol=0.05)
+    np.testing.assert_allclose(found["chebyshev_rmsprop_late"][0][0], 2, rtol=0.08)
+    assert drawn(adaptive_edge, dataset, tmp_path) == ["adaptive"]
+
+
+def test_small_batches_keep_the_whole_cost_flatter(tmp_path):
+    config = stochastic_edge.Config(
+        rates=(0.1, 0.2, 2), batch_sizes=(8, 64), starts=2, steps=2000, records=20
+    )
+    dataset = stochastic_edge.run(config)
+    whole = dataset.whole.median(["learning_rate", "seed"]).values
+    assert whole[0] < 0.7 < whole[1]
+    assert drawn(stochastic_edge, dataset, tmp_path) == ["settled"]
+    assert len(stochastic_edge.numbers(dataset)["batch_8"]) == 2
