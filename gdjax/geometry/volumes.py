@@ -41,6 +41,7 @@ TOGETHER = 64  # directions whose costs are computed together
 GROWTH = math.sqrt(2)  # of the distance while looking for the rim
 TURNS = 64  # of growing, and of shrinking before that: beyond, a basin counts as open
 FEW = 30  # effective directions below which a volume is a lower bound
+ROUND = 0.999  # share of directions that tell: above it only rounding is left, which has no tail
 HEAVY = 0.7  # Pareto index of r^n above which a mean over directions cannot be trusted
 DOUBT = math.log(20)  # nats that a mean may be above the truth, with 95 %
 NORMAL = 1.96
@@ -59,7 +60,7 @@ class Volume(NamedTuple):
         effective_directions: so many equal ones would tell as much: (sum r^n)^2 / sum r^(2n).
         tail: Pareto index k of r^n: its moments beyond 1/k are infinite for all that was seen.
         lower_bound: whether it is no more than that: fewer than 30 effective directions, or a tail
-            above 0.7.
+            above 0.7 where directions differ by more than rounding.
         open_directions: how many never rose by the level.
         radii: distances to the rim in the parameters' units, one a direction.
     """
@@ -157,7 +158,8 @@ def log_mean(logs: Float[Array, " n"]) -> Volume:
     tail = pareto_index(weights)
     value = top + jnp.log(total / logs.size)
     error = jnp.sqrt(jnp.maximum(1 / effective - 1 / logs.size, 0))
-    below = (effective < min(FEW, 0.9 * logs.size)) | (tail > HEAVY) | (open_directions > 0)
+    heavy = (tail > HEAVY) & (effective < ROUND * logs.size)
+    below = (effective < min(FEW, 0.9 * logs.size)) | heavy | (open_directions > 0)
     return Volume(
         log_volume=value,
         low=value - jnp.where(below, DOUBT, NORMAL * error),

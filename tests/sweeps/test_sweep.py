@@ -167,7 +167,10 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
 
     grid = axes(seed=range(64), learning_rate=[rate])
     found = sweep(problem, grid, steps, root=ROOT, record_every=steps).cost.values[:, 0, -1]
-    apart = np.array([last_cost(init(streams(ROOT, seed=seed).init)) for seed in range(64)])
+    starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
+    # Their last digits are others, so that they part wherever two programs would round alike.
+    moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
+    apart = np.array([last_cost(start) for start in moved])
     assert np.mean(np.abs(found - apart) > 1e-2 * apart) > 0.2  # they did part
     assert stats.ks_2samp(found, apart).pvalue > 0.01
 
