@@ -31,6 +31,18 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def medians(values: Any) -> Any:
+    """Over the dimension `seed` of a DataArray: the usual median where it is finite, +inf else."""
+    import numpy as np
+
+    from gdjax.plots.sweeps import quantiles
+
+    def over(array, axis):
+        return quantiles(np.moveaxis(array, axis, 0)[None], (0.5,))[0, 0]
+
+    return values.reduce(over, "seed")
+
+
 def main(
     name: str,
     config_type: type,

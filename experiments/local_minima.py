@@ -19,7 +19,7 @@ part outside what these images span, so the images are given in coordinates of t
 
 Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and floors
 near 0.116. Of the digit network nearly every end is another point: then no number of minima can be
-estimated, and what can be said is the 95 % birthday bound, 177 or more for 32 ends that all differ.
+estimated, and what can be said is the 95 % birthday bound, 64 or more for 19 that all differ.
 Refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
 """
 
@@ -252,19 +252,6 @@ def numbers(tree: xr.DataTree) -> dict:
     return result
 
 
-def lowest_and_best(name: str, dataset: xr.Dataset) -> str:
-    """What the lowest minimum is worth, and the most that any is."""
-    accuracy = dataset.test_accuracy.values
-    lowest = accuracy[int(np.argmin(dataset.minimum_cost.values))]
-    return f"{name}: lowest minimum {lowest:.1%} right, best {np.max(accuracy):.1%}"
-
-
-def rank(dataset: xr.Dataset) -> int:
-    """Of the lowest minimum by test accuracy, from 1."""
-    accuracy = dataset.test_accuracy.values
-    return 1 + int(np.sum(accuracy > accuracy[0]))
-
-
 def number(value: Any) -> float | None:
     """For summary.json: what cannot be estimated is no number."""
     return None if np.isnan(value) else float(value)
@@ -321,8 +308,7 @@ def plot(tree: xr.DataTree) -> dict:
             {
                 name: (d.minimum_cost.values, d.test_accuracy.values, d["count"].values)
                 for name, d in worth.items()
-            },
-            title="; ".join(lowest_and_best(name, dataset) for name, dataset in worth.items()),
+            }
         )
     return figures
 

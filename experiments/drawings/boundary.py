@@ -59,10 +59,15 @@ def maps(shown: Sequence[Map]) -> Figure:
         shown: the whole first, then ever smaller windows.
     """
     with style():
-        rows = -(-len(shown) // 2)
-        figure = Figure(figsize=(11, 5.3 * rows + 0.9))
-        grid = figure.add_gridspec(rows + 1, 2, height_ratios=[1] * rows + [0.03])
-        panels = [figure.add_subplot(grid[divmod(number, 2)]) for number in range(len(shown))]
+        columns = 2 if len(shown) % 3 else 3
+        rows = -(-len(shown) // columns)
+        figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
+        grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
+        wide = 6 // columns
+        panels = [
+            figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
+            for row, column in (divmod(number, columns) for number in range(len(shown)))
+        ]
         whole = np.ptp(np.log10(shown[0].input_rate))
         for number, (axes, one) in enumerate(zip(panels, shown, strict=True)):
             _map(axes, one)
@@ -78,13 +83,13 @@ def maps(shown: Sequence[Map]) -> Figure:
         ):
             bar = figure.colorbar(
                 ScalarMappable(cmap=colormap),
-                cax=figure.add_subplot(grid[rows, column]),
+                cax=figure.add_subplot(grid[rows, 3 * column : 3 * column + 3]),
                 orientation="horizontal",
             )
             bar.set_ticks([0.0, 1.0], labels=ends)
             bar.set_label(label, labelpad=-12)
-        share = np.mean([np.mean(one.trains) for one in shown])
-        figure.suptitle(f"Which learning rates train: {share:.0%} of {len(shown)} maps together")
+        shares = ", ".join(f"{np.mean(one.trains):.0%}" for one in shown)
+        figure.suptitle(f"Which learning rates train: {shares} of a map")
     return figure
 
 
@@ -119,12 +124,15 @@ def _frame(axes, inner):
 def box_counting(
     counts: Sequence[tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]],
     dimensions: Sequence[tuple[float, float]],
+    *,
+    title: str,
 ) -> Figure:
     """Boxes that meet each map's boundary against their size, with fits; a smooth line beside them.
 
     Args:
         counts: sides of boxes in cells and their counts, for each map.
-        dimensions: minus the slope of each fit, and its standard error.
+        dimensions: minus the slope of each fit, and within what it is known.
+        title: of the picture.
     """
     with style():
         figure = Figure(figsize=(8, 5.5))
@@ -147,9 +155,8 @@ def box_counting(
         axes.set_xlabel("side of a box, in steps of the grid")
         axes.set_ylabel("boxes that meet the boundary")
         axes.set_xticks(sides, [f"{side:g}" for side in sides])
-        lowest, highest = (f([dimension for dimension, _ in dimensions]) for f in (min, max))
-        axes.set_title(f"Box-counting dimension of the boundary: {lowest:.2f} to {highest:.2f}")
-        axes.legend(title="box-counting dimension", title_fontsize=12)
+        axes.set_title(title)
+        axes.legend(title="of one seed", title_fontsize=12)
     return figure
 
 
@@ -176,7 +183,7 @@ def boundary_rates(
         top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
         top.set_ylabel("learning rates where\nbounded turns to diverging")
         most = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
-        top.set_title(f"Boundaries: at most {most[0]} while the cost is convex, {most[1]} beyond")
+        top.set_title(f"Boundaries: {most[0]} while the cost is convex, up to {most[1]:,} beyond")
         bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
         bottom.set_yscale("log")
         bottom.set_ylabel("how many")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.style import CYCLE, style
+from gdjax.plots.sweeps import quantiles
 
 
 class Curve(NamedTuple):
@@ -49,7 +50,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
                 color = CYCLE[number % len(CYCLE)]
                 name = f"{curve.name}  (rate {curve.rate:.2g})"
                 for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
-                    half = np.quantile(values, 0.5, axis=0, method="inverted_cdf")
+                    half = _median(values)
                     # From the first epoch on: a logarithmic axis has no place for the start.
                     before, after = slice(1, curve.end + 1), slice(curve.end, None)
                     axes.plot(curve.spent[before], half[before], color=color, label=name)
@@ -73,5 +74,10 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
 
 def _cheapest(curves):
     """Name of the batch size whose median cost is lowest where curves are compared."""
-    ends = [np.quantile(curve.cost[:, curve.end], 0.5, method="inverted_cdf") for curve in curves]
+    ends = [_median(curve.cost)[curve.end] for curve in curves]
     return curves[int(np.argmin(ends))].name
+
+
+def _median(values):
+    """Over seeds, at each record."""
+    return quantiles(values[None], (0.5,))[0, 0]

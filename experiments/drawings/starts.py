@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.style import CYCLE, style
+from gdjax.plots.sweeps import quantiles
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -84,5 +85,5 @@ def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
 
 
 def _median(values):
-    """Over seeds; one of the values, and inf where most of them are."""
-    return np.quantile(values, 0.5, axis=1, method="inverted_cdf")
+    """Over seeds; inf where half of them are."""
+    return quantiles(values, (0.5,))[0]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, style
+from gdjax.plots.sweeps import quantiles
 
 
 def cooling(
@@ -97,7 +98,7 @@ def _band(axes, x, values, color, label, *, dashed=False):
     axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2)
     axes.plot(
         x,
-        np.quantile(values, 0.5, axis=1, method="inverted_cdf"),
+        quantiles(values, (0.5,))[0],
         "--o" if dashed else "-o",
         color=color,
         markersize=5,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, Figure, style
 
@@ -33,7 +33,9 @@ def frequencies(
     shown = slice(0, most)
     count = len(share[shown])
     with style():
-        figure = Figure(figsize=(max(7.0, min(13.0, 2.5 + 0.4 * (count + len(rest)))), 5.4))
+        upright = count <= 8  # names beside each other, not below
+        each = 0.8 if upright else 0.4
+        figure = Figure(figsize=(max(7.0, min(13.0, 2.5 + each * (count + len(rest)))), 5.4))
         axes = figure.subplots()
         at = np.arange(count)
         axes.bar(at, share[shown], color=BLUE, width=0.75)
@@ -44,7 +46,7 @@ def frequencies(
         ticks = [*at, *after]
         cost = _told_apart(cost)
         names = [*(f"{value:.3g}" for value in cost[shown]), *(k.replace(" ", "\n") for k in rest)]
-        axes.set_xticks(ticks, names, rotation=90 if count > 8 else 0, fontsize=11)
+        axes.set_xticks(ticks, names, rotation=0 if upright else 90, fontsize=11)
         hidden = len(share) - count
         axes.set_xlabel(
             "cost of the minimum" + (f" ({hidden} costlier ones not drawn)" if hidden else "")
@@ -143,7 +145,8 @@ def counts_by_tolerance(
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
         axes.set_xscale("log")
         axes.set_xlim(tolerance[0], tolerance[-1])
-        axes.set_ylim(0, None)
+        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 is seen, too
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("ends up to this far apart are one minimum")
         axes.set_ylabel("number of minima")
         axes.set_title(title)
@@ -160,14 +163,12 @@ def worth(
     ],
     *,
     label: str = "test accuracy",
-    title: str = "",
 ) -> Figure:
     """What a minimum is good for, against its cost; larger where more runs ended.
 
     Args:
         found: by network: cost of each minimum, its accuracy in [0, 1], and how many runs it took.
         label: what the accuracy is.
-        title: of the whole.
     """
     with style():
         figure = Figure(figsize=(5.4 * len(found) + 0.6, 5.0))
@@ -190,9 +191,9 @@ def worth(
                 label="lowest found",
             )
             axes.set_xlabel("cost of the minimum, with decay")
-            axes.set_title(name)
+            right = f"{accuracy[lowest]:.1%} right, best {np.max(accuracy):.1%}"
+            axes.set_title(f"{name}:\nlowest minimum {right}")
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.legend(loc="upper right")
         panels[0].set_ylabel(label)
-        figure.suptitle(title)
     return figure

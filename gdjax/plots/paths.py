@@ -56,6 +56,7 @@ def along_paths(
             panels[0, 0].text(
                 0.5, baseline, "ignores the input", ha="center", va="bottom", fontsize=11
             )
+            panels[0, 0].set_ylim(top=max(panels[0, 0].get_ylim()[1], 1.12 * baseline))
         panels[0, 0].set_ylabel("training cost")
         panels[0, 0].set_ylim(bottom=0)
         panels[1, 0].set_ylabel("test accuracy")

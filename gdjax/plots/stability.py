@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, Figure, style
+from gdjax.plots.sweeps import quantiles
 
 
 class Edge(NamedTuple):
@@ -230,7 +231,7 @@ def advice(
         if recommended is not None:
             costs.plot(
                 recommended,
-                _middle(cost)[np.argmin(np.abs(learning_rate - recommended))],
+                quantiles(cost, (0.5,))[0][np.argmin(np.abs(learning_rate - recommended))],
                 "*",
                 color=ORANGE,
                 markeredgecolor=BLACK,
@@ -271,9 +272,4 @@ def _dots(axes, rates, values, label):
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     across = np.broadcast_to(rates[:, None], shown.shape)
     axes.plot(across.ravel(), shown.ravel(), "o", color=BLUE, alpha=0.5, label=label)
-    axes.plot(rates, _positive(_middle(shown)), color=BLUE, label="median")
-
-
-def _middle(values):
-    """Median over starts, one of the values; NaN where one of them is."""
-    return np.quantile(values, 0.5, axis=1, method="inverted_cdf")
+    axes.plot(rates, _positive(quantiles(shown, (0.5,))[0]), color=BLUE, label="median")

@@ -192,7 +192,7 @@ def map_by_settings(
         cost: +inf where a run diverged.
         title: of the picture; its own says where the cost is lowest.
     """
-    half = np.quantile(cost, 0.5, axis=-1, method="inverted_cdf")
+    half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
     shown = np.ma.masked_invalid(half)
     with style():
         figure = Figure(figsize=(8, 5.6))

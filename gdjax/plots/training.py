@@ -125,9 +125,7 @@ def learning(
         bottom.set_ylabel("test images right")
         bottom.set_xlabel("epoch, passes over the training images")
         ends = cost[np.flatnonzero(np.isfinite(cost))[[0, -1]]] if np.isfinite(cost).any() else []
-        top.set_title(
-            " to ".join(f"{value:.3g}" for value in ends) + " of cost" if len(ends) else ""
-        )
+        top.set_title("Cost: " + " to ".join(f"{value:.3g}" for value in ends) if len(ends) else "")
         if len(known):
             first, last = accuracy[known[[0, -1]]]
             bottom.set_title(f"{first:.1%} right before, {last:.1%} after")

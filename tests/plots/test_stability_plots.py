@@ -105,7 +105,7 @@ def test_advice_shows_failures_costs_and_sharpness():
     np.testing.assert_allclose([bar.get_height() for bar in diverged], [0, 0, 0, 0, 0, 0.25, 1])
     star = next(line for line in costs.lines if line.get_marker() == "*")
     assert star.get_xdata()[0] == 0.5
-    assert star.get_ydata()[0] == pytest.approx(0.7 * 1.1)
+    assert star.get_ydata()[0] == pytest.approx(0.7 * 1.15)  # of four starts the mean of two
     limit = next(line for line in sharp.lines if line.get_linestyle() == "--")
     np.testing.assert_allclose(limit.get_ydata() * limit.get_xdata(), 2)
     assert "2 / sharpness at the start: 1.5" in [t.get_text() for t in costs.get_legend().texts]
