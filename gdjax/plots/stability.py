@@ -195,7 +195,7 @@ def advice(
         cost: at the end, for each start.
         along: largest sharpness after the start, for each start.
         limit: what learning rate times sharpness must stay below on a quadratic cost.
-        bound_at_start: limit / sharpness at the start, median over starts.
+        bound_at_start: limit / sharpness at the start, median over starts; NaN where not known.
         recommended: the learning rate that is recommended; None where there is none.
         title: of the picture.
     """
@@ -239,8 +239,9 @@ def advice(
                 zorder=4,
                 label=f"recommended: {recommended:.3g}",
             )
-        start = f"{limit:.3g} / sharpness at the start: {bound_at_start:.3g}"
-        costs.plot([], [], ":", color=GREY, label=start)
+        if not np.isnan(bound_at_start):
+            start = f"{limit:.3g} / sharpness at the start: {bound_at_start:.3g}"
+            costs.plot([], [], ":", color=GREY, label=start)
         costs.legend(loc="best")
         sharp.legend(loc="best")
         failed.set_title(title)

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float
 
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
+from gdjax.geometry.preconditioned import Preconditioner, preconditioner
 from gdjax.geometry.stability import sharpness
 from gdjax.geometry.thresholds import ADAPTIVE, known, stability_threshold
 from gdjax.keys import streams
@@ -48,8 +49,10 @@ class Advice:
         learning_rate: the recommended one; None where none of those tried works.
         reason: in words.
         limit: what learning rate times sharpness must stay below on a quadratic cost, 2 for plain
-            descent; 2 as well where the optimizer's own does not follow from the sharpness.
-        bound_at_start: limit / sharpness, median over starts; infinite where nothing bends upwards.
+            descent, 38 for Adam; 2 as well where the optimizer's own is not known. For Adam, AdamW
+            and RMSProp the sharpness is the preconditioned one.
+        bound_at_start: limit / sharpness, median over starts; infinite where nothing bends
+            upwards, NaN for those three, whose P begins with the first step.
         bound_along: limit / the largest sharpness after the start at the recommended rate (at the
             lowest rate if there is none), median over starts; NaN where it is not known.
         learning_rates: those tried, ascending.
@@ -91,10 +94,11 @@ def advise(
 
     From a few starts, the problem is descended for a short time at rates from far below to far
     above limit / sharpness, the limit being 2 for plain descent, (2 + 2 b) for heavy ball and so on
-    (`stability_threshold`); for an optimizer whose limit is not one of the sharpness, from 1e-5 to
-    10. Recommended is the rate with the lowest median cost at the end among those
-    at which every start came down, and none diverged or died. It is the best one for so many
-    steps: longer descents may do better with another, and more starts may find one that fails.
+    (`stability_threshold`); for one whose limit is not known, or not one of the sharpness at the
+    start as for Adam, from 1e-5 to 10. Recommended is the rate with the lowest median cost at the
+    end among those at which every start came down, and none diverged or died. It is the best one
+    for so many steps: longer descents may do better with another, and more starts may find one that
+    fails.
 
     Args:
         problem: what to minimise.
@@ -123,14 +127,14 @@ def advise(
             f"advise: optimizer = {optimizer!r:.80} takes no learning_rate, expected a factory "
             f"such as optax.adam"
         )
-    limit = _limit(optimizer)
+    limit, read = _limit(optimizer)
     product = 2.0 if limit is None else limit
     record_every = max(1, steps // RECORDS)
     every = max(1, steps // record_every // ESTIMATES)
-    measure = sharpness(_of_few(problem, samples, root), every=every, tolerance=TOLERANCE)
-    at_start = _at_start(problem, measure, seeds, root)
-    bound = _bound(at_start, product)
-    rates = _rates(learning_rates, None if limit is None else bound)
+    few = _of_few(problem, samples, root)
+    measure = sharpness(few, every=every, tolerance=TOLERANCE, preconditioner=read)
+    bound = np.nan if read else _bound(_at_start(problem, measure, seeds, root), product)
+    rates = _rates(learning_rates, None if limit is None or read else bound)
     runs = sweep(
         problem,
         axes(learning_rate=rates, seed=range(seeds)),
@@ -164,7 +168,10 @@ def advise(
         cost=middle,
         runs=runs,
     )
-    curvature = _none_known(optimizer) if limit is None else _curvature(found, choice)
+    if limit is None:
+        curvature = _none_known(optimizer)
+    else:
+        curvature = _curvature(found, choice, "preconditioned sharpness" if read else "sharpness")
     return dataclasses.replace(found, reason=_reason(found, choice, batch_size, curvature))
 
 
@@ -192,13 +199,16 @@ def _at_start(problem, measure, seeds, root):
     return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, measure.data))
 
 
-def _limit(optimizer):
-    """What learning rate times sharpness must stay below; None where that decides nothing."""
+def _limit(optimizer) -> tuple[float | None, Preconditioner | None]:
+    """What learning rate times sharpness must stay below, None if not known; how P is read."""
     try:
-        factory, _ = known(optimizer)
+        factory, settings = known(optimizer)
+        read = preconditioner(optimizer) if factory in ADAPTIVE else None
     except InputError:
-        return None
-    return None if factory in ADAPTIVE else float(stability_threshold(1.0, optimizer))
+        return None, None
+    # Decay takes from the limit in proportion to the rate, which is small.
+    without = {"weight_decay": 0.0} if "weight_decay" in settings else {}
+    return float(stability_threshold(1.0, optimizer, **without)), read
 
 
 def _bound(sharpnesses, limit):
@@ -287,21 +297,20 @@ def _none_known(optimizer):
     )
 
 
-def _curvature(found, choice):
+def _curvature(found, choice, sharp):
     """The two bounds, and where the rate stands to them."""
-    if np.isnan(found.bound_at_start):
+    plain = sharp == "sharpness"
+    if plain and np.isnan(found.bound_at_start):
         return "The sharpness at the start could not be found."
     if np.isinf(found.bound_at_start):
         return "At the start no direction bends upwards, so curvature sets no bound there."
-    words = (
-        f"On a quadratic cost, descent is stable below {found.limit:.3g} / sharpness: "
-        f"{found.bound_at_start:.3g} "
-    )
-    words += "at the start"
+    words = f"On a quadratic cost, descent is stable below {found.limit:.3g} / {sharp}"
+    words += f": {found.bound_at_start:.3g} at the start" if plain else ""
     if not np.isfinite(found.bound_along):
         return words + "."
     where = "the lowest rate" if choice is None else "this rate"
-    words += f", {found.bound_along:.3g} at the sharpest place along the way at {where}"
+    words += f"{',' if plain else ':'} {found.bound_along:.3g} "
+    words += f"at the sharpest place along the way at {where}"
     if choice is None:
         return words + "."
     ratio = found.learning_rate / found.bound_along

@@ -67,12 +67,29 @@ def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
     assert ahead.bound_at_start == pytest.approx(0.15, rel=1e-5)
     assert np.all(ahead.diverged[ahead.learning_rates > 0.16] == 1)
     assert np.all(ahead.diverged[ahead.learning_rates < 0.14] == 0)
-    free = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.adam)
-    assert "for adam, as it was given, none follows" in free.reason
+    free = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.lion)
+    assert "for lion, as it was given, none follows" in free.reason
     tried = free.learning_rates
     assert (len(tried), tried[0], tried[-1]) == (13, pytest.approx(1e-5), pytest.approx(10))
     with pytest.raises(InputError, match="takes no learning_rate, expected a factory such as"):
         advise(bowl(SPECTRUM), optimizer=optax.identity)
+
+
+def test_adaptive_optimizers_have_the_bound_of_their_own_preconditioner():
+    """P held at 4: RMSProp's steps are those of plain descent at a quarter of the rate."""
+    held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=16.0)
+    found = advise(
+        bowl(SPECTRUM), steps=60, seeds=2, optimizer=held, learning_rates=[0.1, 0.7, 1.2]
+    )
+    assert found.limit == 2
+    assert np.isnan(found.bound_at_start)
+    assert found.bound_along == pytest.approx(0.8, rel=1e-3)
+    assert found.diverged.tolist() == [0, 0, 1]
+    assert "stable below 2 / preconditioned sharpness: 0.8 at the sharpest place" in found.reason
+    free = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.adamw)
+    assert free.limit == pytest.approx(38)
+    assert len(free.learning_rates) == 13
+    assert "stable below 38 / preconditioned sharpness: " in free.reason
 
 
 def test_the_runs_behind_it_come_along(on_a_bowl):
