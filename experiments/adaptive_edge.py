@@ -9,7 +9,7 @@ their preconditioned sharpness is said to climb to the limit of a frozen P (Cohe
 2207.14484). Followed along every run, whole set a step: on the 20 Chebyshev points (1-100-1, tanh)
 and on digits (784-16-16-10, sigmoids), with Adam and RMSProp, over rates and starts.
 
-    python experiments/adaptive_edge.py           (about 3 min on two cores)
+    python experiments/adaptive_edge.py           (about a minute on two cores)
 
 Expected: on the Chebyshev points Adam's eta times preconditioned sharpness settles at 38, RMSProp's
 at 2, within 5 % (medians over the last quarter and over starts). Refuted by an interval outside of
