@@ -18,7 +18,6 @@ the gain on the held-out images decay gives a third, more passes over distorted 
 batches of 16, 32 and 64 end alike where the rate goes with them.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,18 +32,16 @@ import numpy as np
 import xarray as xr
 from drawings import reading
 from scipy import stats
-from variants.training import Variant, ladder, towards, tried
+from variants.learning import Problems, trained
+from variants.training import Variant, ladder, tried
 
 import gdjax as gd
 from gdjax import geometry
 from gdjax.descent import RECIPES
-from gdjax.problems import freshly_distorted
 from gdjax.sweeps.arrays import from_named
 
 LEVEL = 0.95  # of intervals
 AVERAGED = "plain"  # rung whose rate is held: there averages of weights should help most
-KEPT = 12  # times that parameters are kept, about
-RECORDED = 1000  # samples of which records show the cost
 LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 
@@ -75,64 +72,6 @@ class Config:
     points: int = 61
     bundled: str = "mnist5k"
     store: Path = Path("runs/accuracy")
-
-
-class Problems:
-    """The digit network on part of a set; images are distorted once for all who ask for it."""
-
-    def __init__(self, config: Config):
-        self.set = gd.data.load(config.data)
-        self.held_out = config.held_out
-        self.made: dict[Any, gd.Problem] = {}
-
-    def learning(self, variant: Variant) -> gd.Problem:
-        """Learns from all but the held-out images, and is measured on those."""
-        seen = len(self.set.train_labels) - self.held_out
-        problem = self._of(variant, seen)
-        rest = self.set.train_images[seen:], self.set.train_labels[seen:]
-        function = problem.measures["test_accuracy"].function
-        measure = gd.Measure(
-            function, (rest[0].reshape(len(rest[0]), -1), rest[1]), long_name="validation accuracy"
-        )
-        return dataclasses.replace(problem, measures={"validation_accuracy": measure})
-
-    def whole(self, variant: Variant) -> gd.Problem:
-        """Learns from all training images and is measured on the test images."""
-        return self._of(variant, len(self.set.train_labels))
-
-    def _of(self, variant, samples):
-        distortion = None if variant.fresh else variant.recipe.distortion
-        place = samples, distortion
-        if place not in self.made:
-            # Copies of one part of the set are as much as is worth keeping at hand.
-            self.made = {k: v for k, v in self.made.items() if k[0] == samples}
-            self.made[place] = gd.problems.digits(self.set, samples=samples, distortion=distortion)
-        problem = self.made[place]
-        if variant.fresh:
-            shape = self.set.train_images.shape[1:]
-            return freshly_distorted(problem, shape, variant.recipe.distortion)
-        if variant.targets == (0.0, 1.0):
-            return problem
-        other = gd.problems.digits(self.set, cost=towards(*variant.targets), samples=samples)
-        return dataclasses.replace(other, data=problem.data)
-
-
-def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """A sweep over starting points whose parameters are kept about a dozen times."""
-    recipe = variant.recipe
-    epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
-    steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // KEPT)
-    return gd.sweep(
-        problem,
-        gd.axes(seed=seeds),
-        steps,
-        optimizer=lambda: recipe.optimizer(steps, variant.rule),
-        batch_size=recipe.batch_size,
-        record_every=every,
-        record_samples=min(RECORDED, samples),  # all copies would take as long as many epochs
-        snapshot_every=every,
-        store=store,
-    )
 
 
 def compared(
@@ -246,7 +185,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
 
 def read_after_few(config: Config) -> xr.Dataset:
     """Test accuracy of the plain and the quick recipe on the small data set, [short, seed]."""
-    problems = Problems(dataclasses.replace(config, data=config.bundled))
+    problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)
     accuracy = {}
     for name in ("plain", "quick"):
@@ -297,7 +236,7 @@ def _slopes(params, images):
 
 def run(config: Config) -> xr.Dataset:
     """The ladder, what was tried on top of it, and the test."""
-    problems, store = Problems(config), Path(config.store)
+    problems, store = Problems(config.data, config.held_out), Path(config.store)
     rungs, more = ladder(config.epochs), tried(config.epochs)
     up = compared(problems, rungs, config, store / "ladder")
     test = tested(problems, {"plain": rungs["plain"], "best": rungs["longer"]}, config)
