@@ -107,6 +107,7 @@ class _State(NamedTuple):
     energy: Float[Array, ""]
     slope: Float[Array, " n"]
     excess: Float[Array, ""]  # C(w) - C(w*)
+    squared: Float[Array, ""]  # |w - w*|^2
 
 
 class _Tuning(NamedTuple):
@@ -176,16 +177,22 @@ def learning_coefficient(
     def potential(z):
         away = scale.apply(z)
         cost, g = at.gradient(flat + away)
-        excess = cost - lowest
-        energy = b * excess + localisation * (away @ away) / 2
-        return energy, scale.transposed(b * g + localisation * away), excess
+        excess, squared = cost - lowest, away @ away
+        energy = b * excess + localisation * squared / 2
+        return _State(z, energy, scale.transposed(b * g + localisation * away), excess, squared)
 
-    key_start, key_warm, key_draws = jax.random.split(key, 3)
+    key_start, key_chains = jax.random.split(key)
     # From w* itself to where the prior would be: chains that agree have come from far and near.
     far = jnp.linspace(0, 1, chains, dtype=flat.dtype)[:, None]
     normal = jax.random.normal(key_start, (chains, flat.size), flat.dtype)
     starts = jax.vmap(scale.solve)(far * normal / jnp.sqrt(localisation))
-    states = jax.vmap(lambda z: _State(z, *potential(z)))(starts)
+    excess, squared, accepted, step = _drawn(potential, starts, key_chains, warm_up, draws, leaps)
+    return _told(b * excess, squared, accepted, step, b, lowest)
+
+
+def _drawn(potential, starts, key, warm_up, draws, leaps):
+    """C(w) - C(w*) and |w - w*|^2 of all draws [chains, draws], the share accepted, the step."""
+    states = jax.vmap(potential)(starts)
 
     def warm(carry, key):
         states, tuning = carry
@@ -194,16 +201,16 @@ def learning_coefficient(
 
     def draw(states, key):
         states, accepted = _trajectories(potential, states, key, step, leaps)
-        away = jax.vmap(scale.apply)(states.z)
-        return states, (states.excess, jnp.sum(away**2, axis=1), jnp.mean(accepted))
+        return states, (states.excess, states.squared, jnp.mean(accepted))
 
-    zero = jnp.zeros((), flat.dtype)
+    key_warm, key_draws = jax.random.split(key)
+    zero = jnp.zeros((), starts.dtype)
     tuning = _Tuning(zero, zero, zero, jnp.ones((), jnp.int32))
     warmed, _ = jax.lax.scan(warm, (states, tuning), jax.random.split(key_warm, warm_up))
     states, tuning = warmed
     step = jnp.exp(tuning.averaged)
     _, (excess, squared, accepted) = jax.lax.scan(draw, states, jax.random.split(key_draws, draws))
-    return _told(b * excess.T, squared.T, jnp.mean(accepted), step, b, lowest)
+    return excess.T, squared.T, jnp.mean(accepted), step
 
 
 def _told(values, squared, accepted, step, b, lowest):
@@ -250,7 +257,7 @@ def _trajectory(potential, state, key, step, leaps):
         state, p = at
         p = p - step / 2 * state.slope
         z = state.z + step * p
-        there = _State(z, *potential(z))
+        there = potential(z)
         return there, p - step / 2 * there.slope
 
     proposed, p = jax.lax.fori_loop(0, leaps, leap, (state, momentum))
