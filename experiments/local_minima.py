@@ -33,6 +33,7 @@ import jax
 import numpy as np
 import optax
 import xarray as xr
+from variants.images import pooled
 
 import gdjax as gd
 from gdjax.minima import census, kinds
@@ -112,12 +113,6 @@ def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
         )
 
     return gd.problems.decayed(network, data, decay, init=init)
-
-
-def pooled(images: np.ndarray) -> np.ndarray:
-    """Digits' middle 20x20 pixels, outside which there is little, as 100 means of 2x2."""
-    middle = images[:, 4:24, 4:24].reshape(-1, 10, 2, 10, 2)
-    return (middle.mean(axis=(2, 4)) / 255).reshape(-1, 100).astype(np.float32)
 
 
 def small_digits(config: Config) -> gd.Problem:

@@ -61,16 +61,6 @@ def test_the_digit_network_has_its_images_in_few_coordinates(tree, found):
     assert found[f"{DIGITS}: matched_distance_least"] <= found[f"{DIGITS}: distance_least"]
 
 
-def test_digits_are_pooled_to_ten_by_ten():
-    images = np.zeros((1, 28, 28), np.uint8)
-    images[0, 4:6, 6:8] = [[255, 0], [0, 255]]  # the first row's second cell
-    images[0, 0] = 255  # in the margin
-    cells = local_minima.pooled(images)
-    assert cells.shape == (1, 100)
-    np.testing.assert_allclose(np.flatnonzero(cells), [1])
-    np.testing.assert_allclose(cells[0, 1], 0.5)
-
-
 def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()

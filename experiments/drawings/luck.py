@@ -1,0 +1,132 @@
+"""Pictures of what chance decides: accuracies over seeds, and what of them is luck."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from scipy import stats
+
+from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
+from gdjax.statistics import Interval
+
+APART = {"neither": "nothing", "one_order": "the order", "one_start": "the start"}
+
+
+def of_seeds(
+    accuracy: Float[np.ndarray, " networks"],
+    halves: tuple[Float[np.ndarray, " networks"], Float[np.ndarray, " networks"]],
+    found: Mapping[str, Interval],
+) -> Figure:
+    """Accuracies of many networks, on one half of the images against the other, and pairs.
+
+    Args:
+        accuracy: of each network on all images.
+        halves: likewise on each half.
+        found: the experiment's numbers.
+    """
+    with style():
+        figure = Figure(figsize=(13, 4.4))
+        spread, against, pairs = figure.subplots(1, 3)
+        _spread(spread, 100 * accuracy, found)
+        _halves(against, *(100 * half for half in halves), found)
+        _pairs(pairs, found)
+        luck = found["luck_of_images"]
+        figure.suptitle(
+            f"Luck with single images is {luck.value:.0%} ({luck.low:.0%} to {luck.high:.0%}) of "
+            f"the variance of {len(accuracy):,} networks' accuracies"
+        )
+    return figure
+
+
+def _spread(axes, percent, found):
+    luck = np.sqrt(found["luck_of_images"].value) * found["deviation"].value * 100
+    axes.hist(percent, bins=40, density=True, color=BLUE, alpha=0.5, label="networks")
+    x = np.linspace(percent.min(), percent.max(), 200)
+    for width, color, label in (
+        (percent.std(), BLUE, f"normal, {percent.std():.2f} wide"),
+        (luck, VERMILLION, f"images' coins alone, {luck:.2f} wide"),
+    ):
+        axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
+    axes.set_xlabel("test images right, per cent")
+    axes.set_ylabel("density of networks")
+    axes.set_ylim(top=1.45 * axes.get_ylim()[1])
+    axes.legend(loc="upper left")
+
+
+def _halves(axes, first, second, found):
+    axes.plot(first, second, ".", color=GREY, markersize=2, rasterized=True)
+    best = np.argsort(first)[-max(len(first) // 100, 1) :]
+    label = "best hundredth on this half"
+    axes.plot(first[best], second[best], "o", color=VERMILLION, markersize=3, label=label)
+    axes.axhline(second.mean(), color=BLUE, linewidth=1, label="mean on the other")
+    r = found["correlation_of_halves"]
+    axes.set_title(f"correlation {r.value:.2f} ({r.low:.2f} to {r.high:.2f})")
+    axes.set_xlabel("right on one half, per cent")
+    axes.set_ylabel("right on the other half, per cent")
+    axes.legend(loc="upper left")
+
+
+def _pairs(axes, found):
+    places = np.arange(len(APART))
+    values = [found[f"apart_of_{name}"] for name in APART]
+    height = 100 * np.array([one.value for one in values])
+    error = 100 * np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]])
+    axes.bar(places, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
+    axes.set_xticks(places, list(APART.values()))
+    axes.set_xlabel("what two networks share")
+    axes.set_ylabel("images that only one of two reads, %")
+
+
+FOUND = {
+    "guessed": ("guessed", GREY),
+    "trained": ("trained until they fit", BLUE),
+    "trained_on": ("trained on and on", GREEN),
+}
+
+
+def of_guesses(
+    k: Int[np.ndarray, " ks"],
+    share: Float[np.ndarray, "sets ks"],
+    found: Mapping[str, Mapping[int, Interval]],
+) -> Figure:
+    """Guessed networks beside trained ones.
+
+    Args:
+        k: images that they fit.
+        share: of guesses that do, for each set of images.
+        found: accuracies and differences by name, by k.
+    """
+    with style():
+        figure = Figure(figsize=(13, 4.4))
+        rare, reads, gains = figure.subplots(1, 3)
+        rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
+        rare.plot(k, share.mean(axis=0), color=VERMILLION, marker="o", label="mean of the sets")
+        rare.plot(k, 0.5**k, color="black", linestyle=":", label="coins")
+        rare.set_yscale("log")
+        rare.set_ylim(bottom=0.3 * share[share > 0].min())
+        rare.set_ylabel("share of guesses that fit")
+        rare.legend()
+        for name, (label, color) in FOUND.items():
+            _by_k(reads, found[name], color, label)
+        reads.set_ylabel("unseen images right, per cent")
+        reads.legend()
+        gains.axhline(0, color="black", linewidth=1)
+        for name in ("trained", "trained_on"):
+            _by_k(gains, found[name.replace("trained", "gain")], FOUND[name][1], FOUND[name][0])
+        gains.set_ylabel("better than guessed, points")
+        for axes in (rare, reads, gains):
+            axes.set_xlabel("images that are fitted")
+        last, gain = list(found["gain_on"].items())[-1]
+        figure.suptitle(
+            f"With {last} images, networks trained on and on read {100 * gain.value:.1f} points "
+            f"more than guessed ones ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
+        )
+    return figure
+
+
+def _by_k(axes, intervals, color, label):
+    k = np.array(list(intervals))
+    value, low, high = (100 * np.array([v[i] for v in intervals.values()]) for i in range(3))
+    axes.plot(k, value, color=color, marker="o", label=label)
+    axes.fill_between(k, low, high, color=color, alpha=0.2, linewidth=0)

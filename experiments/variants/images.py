@@ -1,0 +1,28 @@
+"""Digits as small images, for experiments that train or guess networks by the thousand.
+
+>>> small = shrunk("mnist5k", learned=1000)
+>>> small.train_images.shape, small.test_images.shape
+((1000, 10, 10), (4000, 10, 10))
+"""
+
+import numpy as np
+
+from gdjax.data import ImageSet, load
+
+SIDE = 10
+
+
+def pooled(images: np.ndarray) -> np.ndarray:
+    """Digits' middle 20x20 pixels, outside which there is little, as 100 means of 2x2."""
+    middle = images[:, 4:24, 4:24].reshape(-1, SIDE, 2, SIDE, 2)
+    return (middle.mean(axis=(2, 4)) / 255).reshape(-1, SIDE * SIDE).astype(np.float32)
+
+
+def shrunk(name: str, learned: int) -> ImageSet:
+    """A set of 28x28 digits as 10x10 ones: the first few to learn from, all others held out."""
+    whole = load(name)
+    images = np.concatenate([whole.train_images, whole.test_images])
+    labels = np.concatenate([whole.train_labels, whole.test_labels])
+    small = np.round(255 * pooled(images)).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    parts = (small[:learned], labels[:learned], small[learned:], labels[learned:])
+    return ImageSet(f"{name}, 10x10", *parts, whole.classes, whole.hash)
