@@ -22,7 +22,9 @@ def slope(w, force):
     return (1 + w[-1]) * jnp.sum(w[:-1] ** 2) / 2 - force * w[-1]
 
 
-@pytest.mark.parametrize(("x64", "error"), [(False, 1e-3), (True, 1e-6)])
+@pytest.mark.parametrize(
+    ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-6)]
+)
 def test_where_a_valley_narrows_the_swing_holds_back_the_slope(x64, error):
     """y = f t until 1 + y = 2 / eta; from there on Sigma = 2 f, the cost is raised by 2 f / eta.
 

@@ -47,7 +47,9 @@ def test_the_basis_is_orthonormal_and_spans_the_symmetric_matrices():
     np.testing.assert_allclose(np.einsum("m,mij->ij", np.einsum("mij,ij->m", B, A), B), A)
 
 
-@pytest.mark.parametrize(("x64", "error"), [(False, 2e-3), (True, 1e-6)])
+@pytest.mark.parametrize(
+    ("x64", "error"), [pytest.param(False, 2e-3, marks=pytest.mark.long), (True, 1e-6)]
+)
 def test_one_row_is_a_maximum_with_zero(x64, error):
     with jax.enable_x64(x64):
         q = jnp.linspace(-3, 3, 16)[:, None, None]
@@ -56,7 +58,13 @@ def test_one_row_is_a_maximum_with_zero(x64, error):
         np.testing.assert_allclose(found.X, known, atol=error)
 
 
-@pytest.mark.parametrize(("k", "rank"), [(2, None), (3, 2), (5, None), (5, 4)])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("k", "rank"),
+    [pytest.param(2, None, marks=LONG), (3, 2), pytest.param(5, None, marks=LONG), (5, 4)],
+)
 def test_a_slow_solver_finds_the_same(k, rank):
     M, Q = random_problems(k, 16, rank)
     with jax.enable_x64(True):

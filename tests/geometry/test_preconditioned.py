@@ -44,7 +44,9 @@ def test_the_step_that_optax_takes_is_the_momentum_over_p(name):
     np.testing.assert_allclose(updates, -0.1 * ratio, rtol=2e-5)
 
 
-@pytest.mark.parametrize(("x64", "error"), [(False, 1e-3), (True, 1e-5)])
+@pytest.mark.parametrize(
+    ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-5)]
+)
 def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
     cost, params, data = regression(20)
     with jax.enable_x64(x64):

@@ -30,7 +30,7 @@ def every_batch(cost, params, data, size):
     return jax.tree.map(np.asarray, jax.lax.map(of_batch, batches))
 
 
-@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
 def test_it_is_the_mean_over_all_batches_within_its_error(x64):
     """16 keys, 28 batches of 2 of 8 samples: deviations are as large as the errors say."""
     cost, params, data = regression(8)

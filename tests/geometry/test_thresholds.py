@@ -52,7 +52,13 @@ def growth(optimizer, scale):
     return jax.jit(lambda top: jax.vmap(of_start, (0, None))(starts, top))
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+QUICK = ("Nesterov", "RMSProp", "Adam")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in OPTIMISERS],
+)
 def test_bisection_with_the_optimiser_itself_finds_the_threshold(name):
     optimizer, scale = OPTIMISERS[name]
     with jax.enable_x64(True):
