@@ -59,17 +59,17 @@ class Config:
     """
 
     rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-    starts: int = 8
+    starts: int = 6
     width: int = 16
-    widths: tuple[int, ...] = (4, 48)
-    width_rates: tuple[float, ...] = (0.1, 0.2)
+    widths: tuple[int, ...] = (4, 32)
+    width_rates: tuple[float, ...] = (0.1,)
     width_starts: int = 6
     samples: int = 128
     steps: int = 1000
     digits: int = 100
     digit_rates: tuple[float, ...] = (1.0, 3.5)
     digit_starts: int = 6
-    digit_steps: int = 300
+    digit_steps: int = 200
     eigenvectors: int = 4
     stride: int = 2
     smoothing: float = 50.0

@@ -8,7 +8,7 @@ cost along its own gradient (Andreyev and Beneventano 2024, arXiv 2412.20553; th
 takes the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of the
 whole cost, for a swish network 8-16-16-1 on random samples, over rates, batch sizes and starts.
 
-    python experiments/stochastic_edge.py           (about 4 min on two cores)
+    python experiments/stochastic_edge.py           (about a minute on two cores)
 
 Expected: eta / 2 times batch sharpness settles at 1 within 10 % for every batch size at the larger
 rates, the whole cost's sharpness the lower the smaller the batch. Refuted by intervals outside of
@@ -50,7 +50,7 @@ class Config:
     starts: int = 6
     width: int = 16
     samples: int = 128
-    steps: int = 5000
+    steps: int = 4000
     records: int = 40
     batches: int = 24
     tolerance: float = 0.02
