@@ -40,7 +40,7 @@ def medians(values: Any) -> Any:
     def over(array, axis):
         return quantiles(np.moveaxis(array, axis, 0)[None], (0.5,))[0, 0]
 
-    return values.reduce(over, "seed")
+    return values.reduce(over, "seed").reset_coords(drop=True)
 
 
 def main(

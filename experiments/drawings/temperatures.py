@@ -62,7 +62,7 @@ def cooling(
         axes.set_ylim(0, 1.03)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel("images with gradient 0")
-        axes.set_title("Images whose gradient is not 0")
+        axes.set_title("Images whose gradient is exactly 0")
         axes = panels["learnt"]
         _band(axes, trained, usual, BLUE, "usual start")
         _band(axes, trained, scaled, GREEN, "start scaled by T", dashed=True)
