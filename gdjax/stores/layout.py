@@ -150,6 +150,15 @@ class Layout:
         return ChunkedArray(name, tuple(variable.dims), shape, chunk, dtype, fill, attrs)
 
     @property
+    def of_a_run(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of what one run has of each variable."""
+        grid = len(self.tile)
+        return {
+            name: (tuple(self.sizes[d] for d in v.dims[grid:]), np.dtype(v.dtype))
+            for name, v in self.variables.items()
+        }
+
+    @property
     def tiles(self) -> tuple[int, ...]:
         """Number of tiles along each dimension of the grid."""
         return self.contents.tiles

@@ -299,7 +299,7 @@ class Work:
             watch: is told which share of the tile is done.
             stop: asked after every piece.
         """
-        done, begun = self._kept(load())
+        done, begun = split(load(), self.layout().of_a_run, self.slab.runs, self.slabs)
         saved_at = time.monotonic()
         while len(done) < self.slabs:
             number = len(done)
@@ -331,16 +331,6 @@ class Work:
             name: a[:count].reshape(*self.box, *a.shape[1:])
             for name, a in joined(done, prefix="").items()
         }
-
-    def _kept(self, kept):
-        """The slabs of a tile that a checkpoint has, and what it has of the one that was begun."""
-        runs = self.slab.runs
-        layout = self.layout()
-        inner = {
-            name: (tuple(layout.sizes[d] for d in v.dims[len(self.box) :]), np.dtype(v.dtype))
-            for name, v in layout.variables.items()
-        }
-        return split(kept, inner, runs, self.slabs)
 
     def descend(
         self,
