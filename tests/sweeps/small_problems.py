@@ -42,12 +42,19 @@ def largest_weight(params, _data):
     return jnp.max(jnp.abs(params["first"]["weights"]))
 
 
+def positive(params, _data):
+    return jnp.packbits(params["first"]["weights"] > 0)
+
+
 def network(*, watched: bool = False) -> Problem:
     """A 3-5-2 tanh network on 24 samples; a learning rate of 0.4 makes it wander, one of 1 explode.
 
     Its start has a `scale`, its cost a `decay`.
     """
-    measures = {"largest_weight": Measure(largest_weight, every=2, long_name="largest weight")}
+    measures = {
+        "largest_weight": Measure(largest_weight, every=2, long_name="largest weight"),
+        "positive": Measure(positive, every=3, dims=("byte",), dtype="uint8"),
+    }
     return Problem(init=init, cost=cost, data=_data(), measures=measures if watched else {})
 
 

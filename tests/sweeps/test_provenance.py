@@ -165,7 +165,10 @@ def test_every_field_of_the_specification_is_recorded_and_read_again(stored_swee
         assert plain(getattr(again, name)) == said[name]
     assert again.problem is problem
     assert again.optimizer.keywords == {"momentum": 0.9}
-    assert {name: m.every for name, m in again.watched.items()} == {"largest_weight": 2}
+    assert {name: m.every for name, m in again.watched.items()} == {
+        "largest_weight": 2,
+        "positive": 3,
+    }
     assert again.axes.sizes == {"learning_rate": 3, "seed": 4, "scale": 1}
 
 

@@ -264,6 +264,7 @@ def test_labels():
     assert found.snapshot_step.values.tolist() == [0, 6, 7]
     assert set(found.data_vars) == {
         *("cost", "batch_cost", "gradient_norm", "largest_weight", "outcome", "diverged_at"),
+        *("positive", "positive_known"),
         *(f"params.{n}" for n in ("first.weights", "first.bias", "second.weights")),
         *(f"snapshots.{n}" for n in ("first.weights", "first.bias", "second.weights")),
     }
@@ -271,6 +272,8 @@ def test_labels():
         *("learning_rate", "init.scale"),
         *("first.weights[0]", "first.weights[1]"),
     )
+    assert found.positive_step.values.tolist() == [0, 7]
+    assert found.positive.dims == ("learning_rate", "init.scale", "positive_step", "byte")
     assert found.largest_weight.attrs == {"long_name": "largest weight", "units": "1"}
     assert found["init.scale"].attrs["long_name"] == "init scale"
     for name in set(found.variables) - {"outcome"}:
