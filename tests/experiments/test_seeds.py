@@ -1,0 +1,72 @@
+"""Luck of seeds: coins that are known, variances that are known, and a small run."""
+
+import numpy as np
+import pytest
+import seeds
+import xarray as xr
+from seeds import Config
+
+
+def coins(starts, orders, images, quality=0.0, seed=0):
+    """Networks that read each image by a coin of its own, some of them better than others."""
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(0.3, 0.9, images) + quality * rng.normal(size=(starts, orders, 1))
+    right = rng.uniform(size=(starts, orders, images)) < p
+    return xr.Dataset(
+        {"right": (("start", "order", "image"), right)}, attrs={"resamples": 60, "baseline": 0.9}
+    )
+
+
+def test_of_coins_all_is_luck_and_halves_have_nothing_in_common():
+    found = seeds.lucky(coins(16, 16, 400))
+    luck = found["luck_of_images"]
+    assert luck.low < 1 < luck.high
+    assert luck.value == pytest.approx(1, abs=0.25)  # 256 networks: 1 +- 0.09
+    halves = found["correlation_of_halves"]
+    assert halves.low < 0.1
+    assert halves.high > -0.1
+    assert found["the_same_on_the_other"].low < 0 < found["best_on_one_half"].low
+
+
+def test_quality_is_what_halves_share():
+    found = seeds.lucky(coins(16, 16, 400, quality=0.05))
+    assert found["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
+    assert found["luck_of_images"].high < 0.5
+    assert found["correlation_of_halves"].low > 0.5
+    assert found["the_same_on_the_other"].low > 0
+
+
+def test_shares_of_starts_and_orders_hold_the_truth():
+    """Variances 4, 1 and 1 of starts, orders and the remainder."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(100):
+        values = 2 * rng.normal(size=(24, 1)) + rng.normal(size=24) + rng.normal(size=(24, 24))
+        found = seeds.shares(values)
+        held.append(found["share_of_start"].low < 4 / 6 < found["share_of_start"].high)
+    assert np.mean(held) > 0.88
+    found = seeds.shares(rng.normal(size=(64, 32)))
+    assert found["share_of_start"].low == found["share_of_order"].low == 0
+
+
+def test_networks_of_one_start_are_closer_if_the_start_decides():
+    rng = np.random.default_rng(0)
+    of_start = rng.uniform(size=(12, 1, 300)) < 0.5
+    right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
+    found = seeds.apart(xr.Dataset({"right": (("start", "order", "image"), right)}))
+    assert found["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
+    for name in ("apart_of_one_order", "apart_of_neither"):
+        assert found[name].value == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.long
+def test_a_small_run_is_drawn_and_is_what_its_seeds_say():
+    """Only a run shows that starts and orders are crossed, and that accuracy is the sweep's."""
+    config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=2, resamples=10)
+    found = seeds.run(config)
+    assert found.right.shape == (4, 3, 4800)
+    accuracy = found.right.values.mean(axis=2)
+    assert len(np.unique(accuracy)) > 6
+    numbers = seeds.numbers(found)
+    assert numbers["accuracy_least"] <= numbers["accuracy"] <= numbers["accuracy_most"]
+    seeds.plot(found)["luck"].canvas.draw()
