@@ -28,7 +28,8 @@ from drawings import edges as plots
 from variants.regressions import chebyshev
 
 import gdjax as gd
-from gdjax.geometry import preconditioner, sharpness, stability_threshold
+from gdjax.geometry import sharpness, stability_threshold
+from gdjax.geometry.preconditioned import preconditioner
 from gdjax.statistics import median
 
 

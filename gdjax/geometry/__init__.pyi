@@ -26,10 +26,7 @@ from .central import central_flow as central_flow
 from .critical import classify as classify
 from .derivatives import anatomy as anatomy
 from .flow import gradient_flow as gradient_flow
-from .learning import learning_coefficient as learning_coefficient
 from .polishing import polish as polish
-from .preconditioned import preconditioned_sharpness as preconditioned_sharpness
-from .preconditioned import preconditioner as preconditioner
 from .products import hessian as hessian
 from .products import hessian_vector_product as hessian_vector_product
 from .quadrature import density as density
@@ -37,10 +34,6 @@ from .quadrature import trace as trace
 from .slices import line as line
 from .slices import plane as plane
 from .spectrum import extremes as extremes
-from .stability import largest_eigenvalues as largest_eigenvalues
 from .stability import sharpness as sharpness
-from .stochastic import batch_sharpness as batch_sharpness
 from .thresholds import stability_threshold as stability_threshold
 from .trajectories import trajectory_plane as trajectory_plane
-from .volumes import volume as volume
-from .whitening import whitened as whitened

@@ -82,8 +82,8 @@ def sharpness(
         every: records from one estimate to the next.
         tolerance: of the residual, relative to the sharpness.
         preconditioner: the diagonal P > 0 from the optimiser's memory, a tree like the parameters,
-            such as `geometry.preconditioner(optax.adam)` or a function of one's own; then it is
-            the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
+            such as `preconditioned.preconditioner(optax.adam)` or a function of one's own; then
+            it is the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
 
     Returns:
         A measure for `descend(..., measures=...)` and `sweep(..., measures=...)`. An estimate costs

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry import largest_eigenvalues
+from gdjax.geometry.stability import largest_eigenvalues
 
 X = np.random.default_rng(2).normal(size=(12, 4)).astype(np.float32)
 COUNT = 3
