@@ -11,7 +11,7 @@ with the flow's own code, a swish network 8-16-16-1 on 128 random samples, over 
 narrower and wider ones; and on digits (784-16-16-10, sigmoids), the whole set a step. All rates and
 starts of a network are one program.
 
-    python experiments/central_flow.py           (about 6 min on two cores)
+    python experiments/central_flow.py           (about 4 min on two cores)
 
 Expected: at rate 0.1 a median deviation of at most 2 % and a largest one of at most 6 % between
 steps 100 and 900, where the gradient flow is off by tens of per cent; eta times sharpness within

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, style
 
@@ -95,7 +94,7 @@ def deviations(rows: Sequence[Deviation]) -> Figure:
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
         axes.invert_yaxis()
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         axes.axvline(0.02, color=GREY, linestyle=":")
         axes.set_xlabel("deviation from the smoothed cost of descent, median over time")
         axes.set_title("Each dot a start, the bar their median")
