@@ -1,0 +1,27 @@
+"""Which coordinates see most of a basin: the set is what it should be, and small networks."""
+
+import basin_volumes
+import numpy as np
+import pytest
+from basin_volumes import Config
+
+
+def test_the_digits_are_those_of_scikit_learn():
+    images, labels = basin_volumes.digits8()
+    assert images.shape == (1797, 64)
+    assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert (images.min(), images.max()) == (0, 1)
+    assert basin_volumes.problem_of(Config()).network.parameter_count == 4810
+
+
+@pytest.mark.long
+def test_who_knows_more_finds_more():
+    """Only networks show it: of a bowl everything would be found in its own coordinates."""
+    config = Config(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
+    found = basin_volumes.run(config)
+    numbers = basin_volumes.numbers(found)
+    assert numbers["parameters"] == 310
+    assert numbers["diagonal_gain"][0] > 0
+    assert numbers["Hessian_gain"][0] > 0
+    assert np.isnan(found.log_volume.sel(known="Hessian").values).tolist() == [False, False, True]
+    basin_volumes.plot(found)["volumes"].canvas.draw()
