@@ -56,6 +56,7 @@ def test_where_a_valley_narrows_the_swing_holds_back_the_slope(x64, error):
     assert np.max(found.residual) < 30 * error
 
 
+@pytest.mark.long
 def test_away_from_the_edge_it_is_the_gradient_flow():
     with jax.enable_x64(True):
         starts = jax.random.normal(jax.random.key(0), (RUNS, 2))

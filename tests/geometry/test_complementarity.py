@@ -81,6 +81,7 @@ def test_a_slow_solver_finds_the_same(k, rank):
     assert np.max(found.iterations) < 40
 
 
+@pytest.mark.long
 def test_float32_and_other_units_find_the_same():
     M, Q = random_problems(4, 16)
     with jax.enable_x64(True):

@@ -50,6 +50,7 @@ def test_critical_points_of_functions_are_told_apart(name):
     assert np.all(found.nullity[~tip] == 0)
 
 
+@pytest.mark.long
 def test_in_float32_points_are_as_stationary_as_they_can_be():
     """Their coordinates are rounded, so their gradients are not 0, and may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]

@@ -138,6 +138,7 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localisation_helps():
     assert float(found.lowest[3]) > -0.01
 
 
+@pytest.mark.long
 def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
     """Curvatures from 1 to 1e6, of which plain coordinates see the steep ones only."""
     h = jnp.geomspace(1, 1e6, 6)

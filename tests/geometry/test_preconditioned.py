@@ -74,6 +74,7 @@ def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
         assert found[i] == pytest.approx(known, rel=error)
 
 
+@pytest.mark.long
 def test_before_the_first_step_it_is_not_known():
     cost, params, data = regression(20)
     memory = optax.adam(0.1).init(params)
@@ -98,6 +99,7 @@ def test_equal_settings_are_one_program():
     assert preconditioner(optax.adam, b2=0.99) != preconditioner(optax.adam)
 
 
+@pytest.mark.long
 def test_along_a_descent_it_is_read_from_the_optimisers_memory():
     """P held at 2: half of the sharpness, from the first record on; Adam's is not known there."""
     cost, params, data = regression(20)

@@ -71,6 +71,7 @@ def test_batches_that_cannot_be_are_named():
         batch_sharpness(lambda w: w**2, jnp.ones(()), jax.random.key(0), batch_size=1)
 
 
+@pytest.mark.long
 def test_along_a_descent_it_is_measured_with_a_key_of_its_own():
     """Batches of the whole set leave no chance: at every record it is the curvature along g."""
     cost, params, data = regression(8)

@@ -104,6 +104,7 @@ def test_what_is_not_called_a_lower_bound_holds_the_truth(directions):
     assert trusted.sum() == 0  # in 60 dimensions
 
 
+@pytest.mark.long
 def test_a_box_through_its_cost():
     def box(w):
         return jnp.max(jnp.abs(w))
