@@ -76,7 +76,7 @@ def run(config: Config) -> xr.Dataset:
     assert problem.predict is not None  # this problem always has one
     read = jax.jit(jax.vmap(problem.predict, in_axes=(0, None)))
     right = [
-        np.argmax(read(gd.params_of(runs, like, {"seed": seed}), images), axis=-1) == labels
+        np.asarray(read(gd.params_of(runs, like, {"seed": seed}), images)).argmax(-1) == labels
         for seed in range(config.starts)
     ]
     return xr.Dataset(

@@ -11,7 +11,7 @@ from catapult import Config
 import gdjax as gd
 
 SMALL = Config(
-    shares=(0.5, 5.0, 10),
+    shares=(0.5, 7.0, 14),
     widths=(64,),
     starts=4,
     examples=2,
