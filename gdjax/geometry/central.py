@@ -22,15 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.geometry import complementarity, jacobi, krylov
-from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.flow import solved, usual_tolerance
-from gdjax.geometry.products import averaged, dense, flat_product, raveled
+from gdjax.geometry.higher_orders import derivatives
+from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.summaries import fields
 
@@ -121,18 +120,16 @@ def central_flow(
     tolerance = usual_tolerance(dtype) if tolerance is None else tolerance
     ends, first = interval[None], jnp.minimum(interval, rate)
 
-    def gradient(w):
-        value, g = value_and_gradient(problem, unravel(w))
-        return value, ravel_pytree(g)[0].astype(dtype)
+    at = derivatives(problem, unravel)
 
     def velocity(_time, w, held):
-        return -gradient(w)[1] - held
+        return -at.gradient(w)[1] - held
 
     def advance(state, _):
         w, block, fine = state
         edge = _edge(problem, unravel, w, block)
-        value, g = gradient(w)
-        X, slopes = _balance(problem, unravel, w, g, edge, 2 / rate, interval)
+        value, g = at.gradient(w)
+        X, slopes = _balance(at, w, g, edge, 2 / rate, interval)
         held = complementarity.coordinates(X.X) @ slopes / 2
         solution = solved(velocity, w, held, ends, tolerance, first=first)
         mean = value + jnp.vdot(edge.values, jnp.diagonal(X.X)) / 2
@@ -184,14 +181,14 @@ def _edge(problem, unravel, w, block):
     return _Edge(ritz.values, ritz.vectors, block, close)
 
 
-def _balance(problem, unravel, w, g, edge, limit, interval):
+def _balance(at, w, g, edge, limit, interval):
     """X, and how each entry of U^T H U changes with w, in the coordinates of `complementarity`.
 
     Along an eigenvector with value c a force moves w by (1 - e^(-c t)) / c in a time t, elsewhere
     by t: at the edge an interval is longer than w takes to come to rest there.
     """
     k = len(edge.values)
-    slopes = _slopes(problem, unravel, w, edge.vectors)
+    slopes = _slopes(at, w, edge.vectors)
     bend = edge.values * interval
     small = jnp.abs(bend) < 1e-4
     moved = jnp.where(small, 1 - bend / 2, -jnp.expm1(-bend) / jnp.where(small, 1, bend))
@@ -208,37 +205,16 @@ def _balance(problem, unravel, w, g, edge, limit, interval):
     return complementarity.solve(M, room + complementarity.matrix(ahead[-1])), slopes
 
 
-def _slopes(problem, unravel, w, vectors):
+def _slopes(at, w, vectors):
     """grad (u_i^T H u_j) for all i <= j, a row each; i < j times sqrt(2).
 
-    From squares alone, u^T H u of u_i and of (u_i + u_j) / sqrt(2): one direction costs less.
+    From squares alone, T3[u, u, .] of u_i and of (u_i + u_j) / sqrt(2): one direction costs less.
     """
-
-    def slope_of(cost):
-        def slope(point, batch):
-            params, direction = point
-
-            def along(params):
-                def moved(params):
-                    return jax.jvp(lambda p: cost(p, batch), (params,), (direction,))[1]
-
-                return jax.jvp(moved, (params,), (direction,))[1]
-
-            return jax.grad(along)(params)
-
-        return slope
-
-    params = unravel(w)
-
-    def of_direction(direction):
-        tangent = unravel(direction.astype(ravel_pytree(params)[0].dtype))
-        return ravel_pytree(averaged(problem, slope_of, (params, tangent)))[0].astype(w.dtype)
-
     k = vectors.shape[1]
     rows, columns = np.triu_indices(k)
     same = rows == columns
     mixed = (vectors[:, rows] + vectors[:, columns]) / np.where(same, 2, np.sqrt(2))[None]
-    squares = jax.vmap(of_direction, in_axes=1)(mixed)
+    squares = jax.vmap(lambda u: at.third(w, u), in_axes=1)(mixed)
     diagonal = squares[np.flatnonzero(same)]
     between = np.sqrt(2) * (squares - (diagonal[rows] + diagonal[columns]) / 2)
     return jnp.where(same[:, None], squares, between)

@@ -12,6 +12,7 @@ from gdjax.errors import InputError
 from gdjax.geometry.central import _slopes, central_flow
 from gdjax.geometry.complementarity import matrix
 from gdjax.geometry.flow import gradient_flow
+from gdjax.geometry.higher_orders import derivatives
 from gdjax.problems.problem import as_problem
 
 RUNS = 16
@@ -82,7 +83,7 @@ def test_how_the_edge_moves_with_the_point_is_the_third_derivative():
         w, U = jnp.asarray(rng.normal(size=5)), jnp.asarray(rng.normal(size=(5, 3)))
         A = jnp.asarray(rng.normal(size=(7, 5)))
         problem = as_problem(lambda w: jnp.sum(jnp.tanh(A @ w) ** 2))
-        found = _slopes(problem, lambda a: a, w, U)
+        found = _slopes(derivatives(problem, lambda a: a), w, U)
         third = jax.jacfwd(jax.hessian(problem.cost))(w)
         known = jnp.einsum("ijl,ia,jb->lab", third, U, U)
         for of_coordinate, row in zip(known, found.T, strict=True):
