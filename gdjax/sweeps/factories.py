@@ -194,8 +194,9 @@ def _schedule(described: Any) -> WarmupCosine | None:
         return None
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+def whole(value: Any, least: int = 0, most: int = 2**31 - 1) -> bool:
+    """Say whether a value of a record is a whole number within limits."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _number(value: Any) -> bool:
@@ -220,7 +221,7 @@ def _finite(value: Any) -> bool:
 
 
 def _widths(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 100 and all(_whole(n) for n in value)
+    return isinstance(value, list) and len(value) <= 100 and all(whole(n) for n in value)
 
 
 def _one_of(names: Any) -> Callable[[Any], bool]:
@@ -236,8 +237,8 @@ def _distortion(value: Any) -> bool:
     """Whether it is a `Distortion`, field by field."""
     if not isinstance(value, Mapping) or set(value) != {f.name for f in fields(Distortion)}:
         return False
-    whole = all(isinstance(value[n], int) and _finite(value[n]) for n in ("copies", "seed"))
-    return whole and _finite(value["shift"]) and _finite(value["turn"])
+    counted = all(isinstance(value[n], int) and _finite(value[n]) for n in ("copies", "seed"))
+    return counted and _finite(value["shift"]) and _finite(value["turn"])
 
 
 def _optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -256,13 +257,13 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
                     "activation": _one_of(ACTIVATIONS),
                     "initializer": _one_of(INITIALIZERS),
                     "cost": _one_of(COSTS),
-                    "samples": _optional(_whole),
+                    "samples": _optional(whole),
                     "distortion": _distortion,
                 },
             ),
             "few_digits": (
                 few_digits,
-                {"name": _at_hand, "samples": _whole, "widths": _widths, "decay": _finite},
+                {"name": _at_hand, "samples": whole, "widths": _widths, "decay": _finite},
             ),
             "function": (function, {"name": _one_of(FUNCTIONS), "domain": _numbers}),
         }

@@ -34,7 +34,7 @@ from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.joining import of_parts, part_paths
 from gdjax.stores.reading import Stored, local, read_attributes
 from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
-from gdjax.sweeps.factories import optimizer_from, problem_from
+from gdjax.sweeps.factories import optimizer_from, problem_from, whole
 from gdjax.sweeps.grids import places
 from gdjax.sweeps.provenance import hash_of
 from gdjax.sweeps.specification import Specification
@@ -220,23 +220,22 @@ def _check_names(said, where):
         )
 
 
-def _whole(value: Any, least: int, most: int = 2**32 - 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
+MOST = 2**32 - 1  # of a count or a seed in a record
 
 # What is used of an identity besides what `Specification` checks.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "axes": lambda said: isinstance(said, dict) and len(said) > 0,
-    "steps": lambda said: _whole(said, 0),
-    "batch_size": lambda said: said is None or _whole(said, 1),
-    "root": lambda said: _whole(said, 0),
+    "steps": lambda said: whole(said, 0, MOST),
+    "batch_size": lambda said: said is None or whole(said, 1, MOST),
+    "root": lambda said: whole(said, 0, MOST),
     "optimizer": lambda said: (
         isinstance(said, dict)
         and isinstance(said.get("name"), str)
         and isinstance(said.get("keywords"), dict)
     ),
     "slab": lambda said: (
-        isinstance(said, dict) and all(_whole(said.get(name), 1) for name in ("width", "devices"))
+        isinstance(said, dict)
+        and all(whole(said.get(name), 1, MOST) for name in ("width", "devices"))
     ),
 }
 
