@@ -4,6 +4,7 @@
 
 What a run draws depends on its own seeds only, never on what runs beside it.
 
+>>> import jax.numpy as jnp
 >>> a, b = streams(0, seed=1), streams(0, seed=2)
 >>> bool(jnp.all(a.order == b.order)), bool(jnp.all(a.init == b.init))
 (True, False)
@@ -12,12 +13,13 @@ What a run draws depends on its own seeds only, never on what runs beside it.
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Int, Key
 
 from gdjax.errors import InputError
+
+ROTATIONS = np.array([[13, 15, 26, 6], [17, 29, 16, 24]], np.uint32)
 
 
 class Streams(NamedTuple):
@@ -79,24 +81,37 @@ def streams(
         if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
             raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
 
-    # The keys of a vmapped program are those of each run alone with threefry only.
-    base = jax.random.key(np.uint32(root), impl="threefry2x32")
-    init, order, probes, noise, pushes = (jax.random.fold_in(base, i) for i in range(5))
+    base = np.array([0, root], np.uint32)
+    init, order, probes, noise, pushes = (_folded(base, purpose) for purpose in range(5))
     return Streams(
-        _folded(init, seed),
-        _folded(order, data_seed),
-        _folded(probes, seed),
-        _folded(noise, seed, noise_seed),
-        _folded(pushes, perturbation_seed),
+        _keys(_folded(init, seed)),
+        _keys(_folded(order, data_seed)),
+        _keys(_folded(probes, seed)),
+        _keys(_folded(_folded(noise, seed), noise_seed)),
+        _keys(_folded(pushes, perturbation_seed)),
     )
 
 
-def _folded(key, *seeds):
-    """A key folded with one number after another; arrays of them give an array of keys."""
-    numbers = np.broadcast_arrays(*(np.asarray(seed, np.uint32) for seed in seeds))
-    fold = jax.random.fold_in
-    if numbers[0].ndim:
-        fold, key = jax.vmap(fold), jnp.broadcast_to(key, numbers[0].shape)
-    for number in numbers:
-        key = fold(key, number)
-    return key
+def _keys(numbers):
+    # The keys of a vmapped program are those of each run alone with threefry only.
+    return jax.random.wrap_key_data(numbers, impl="threefry2x32")
+
+
+def _folded(key, seed):
+    """Keys [..., 2] folded with numbers [...], as `jax.random.fold_in` does it.
+
+    In NumPy: JAX would compile five programs for every length of them, longer than a small sweep
+    takes. Threefry-2x32 with 20 rounds of Salmon et al. (SC 2011).
+    """
+    seed = np.asarray(seed, np.uint32)
+    first, second = key[..., 0], key[..., 1]
+    parts = first, second, first ^ second ^ np.uint32(0x1BD11BDA)
+    with np.errstate(over="ignore"):  # sums are modulo 2^32
+        left, right = np.broadcast_arrays(first, seed + second)
+        for group in range(5):
+            for turn in ROTATIONS[group % 2]:
+                left = left + right
+                right = left ^ (right << turn | right >> (32 - turn))
+            left = left + parts[(group + 1) % 3]
+            right = right + parts[(group + 2) % 3] + np.uint32(group + 1)
+    return np.stack([left, right], axis=-1)

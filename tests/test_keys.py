@@ -7,6 +7,9 @@ import pytest
 from gdjax.errors import InputError
 from gdjax.keys import streams
 
+# Threefry-2x32 with 20 rounds, key and counter zero: kat_vectors of Random123 (Salmon et al. 2011).
+KNOWN = (0x6B200159, 0x99BA4EFE)
+
 
 def bits(key):
     return tuple(jax.random.key_data(key).ravel().tolist())
@@ -60,3 +63,24 @@ def test_noise_depends_on_the_start_and_on_its_own_seed():
     many = streams(7, seeds, noise_seed=seeds[::-1].copy()).noise
     each = [bits(streams(7, k, noise_seed=2 - k).noise) for k in range(3)]
     assert [bits(key) for key in many] == each
+
+
+def test_keys_are_those_of_jax():
+    seeds = np.array([0, 1, 12345, 2**32 - 1])
+    for root in (0, 7, 2**32 - 1):
+        base = jax.random.key(np.uint32(root), impl="threefry2x32")
+        order = jax.random.fold_in(jax.random.fold_in(base, 1), 3)
+        assert bits(streams(root, data_seed=3).order) == bits(order)
+        starts = jax.random.fold_in(base, 0)
+        many = jax.vmap(jax.random.fold_in, (None, 0))(starts, seeds.astype(np.uint32))
+        assert bits(streams(root, seeds).init) == bits(many)
+
+
+def test_the_first_key_is_the_known_answer_of_random123():
+    once = streams(0).init  # threefry2x32-20 of zeros, folded with zero again
+    assert bits(jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0)) == KNOWN
+    assert bits(once) == bits(
+        jax.random.fold_in(
+            jax.random.wrap_key_data(np.array(KNOWN, np.uint32), impl="threefry2x32"), 0
+        )
+    )

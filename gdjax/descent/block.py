@@ -246,7 +246,9 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
     one = jnp.full((), jnp.nan, dtype)
     numbers = {m.name: one for m in rule.measures if not m.is_array}
     form = jax.tree.structure(Records(one, one, one, numbers))
-    records = jnp.full((agenda.step.shape[0], form.num_leaves), jnp.nan, dtype)
+    # Of the carry, so that `vmap` sees at once what has an axis of runs, and need not trace again.
+    nothing = jnp.nan * carry.batch_cost
+    records = jnp.broadcast_to(nothing, (agenda.step.shape[0], form.num_leaves))
     kept = _empty(rule, carry, settings, shared)
     loop = (carry, jnp.zeros((), jnp.int32), records, kept)
     carry, _, records, kept = jax.lax.fori_loop(0, agenda.count, advance, loop)

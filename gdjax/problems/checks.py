@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 from gdjax.errors import InputError
+from gdjax.keys import streams
 from gdjax.problems.evaluation import cost_chunk
 from gdjax.problems.problem import (
     GIVEN_TO_MEASURES,
@@ -30,6 +31,7 @@ from gdjax.problems.problem import (
     given_to,
     is_array,
 )
+from gdjax.slabs import Program
 
 # Costs seen to be means, and with which settings: looked at once, since it means compiling.
 _MEANS: weakref.WeakKeyDictionary[Callable, set[str]] = weakref.WeakKeyDictionary()
@@ -57,12 +59,29 @@ def check(
             it got; a cost or an evaluation whose value on the whole is not the weighted mean of
             its values on chunks, unless the problem says that it mixes samples.
     """
+    checking(problem, params, settings, state=state)()
+
+
+def checking(
+    problem: Problem,
+    params: PyTree,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    state: PyTree = None,
+) -> Callable[[], None]:
+    """The same as `check`, in two parts: what takes a compiled program is looked at when called.
+
+    It compiles in a thread, beside whatever the caller does in between.
+
+    Args:
+        problem: as for `check`, as are the others.
+    """
     check_params(params)
     settings = dict(settings or {})
     if problem.stateful and state is None:
         state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
-    given = {"key": jax.random.key(0), "step": jnp.zeros((), jnp.int32), "state": state}
-    roles = {"cost": problem.cost}
+    given = {"key": streams(0).noise, "step": np.int32(0), "state": state}
+    roles, pending = {"cost": problem.cost}, []
     if problem.evaluation is not None:
         roles["evaluation"] = problem.evaluation
     for role, function in roles.items():
@@ -73,7 +92,13 @@ def check(
         check_value(value, role)
         whole = role == "cost" and cost_chunk(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
-            _check_mean(role, function, problem, params, fixed, given)
+            pending += _mean_checks(role, function, problem, params, fixed, given)
+
+    def rest():
+        for compare in pending:
+            compare()
+
+    return rest
 
 
 def _shape_of(role, function, problem, params, given, settings):
@@ -244,7 +269,7 @@ def _check_measure(name, measure, params, settings, state, memory):
             f"measures: {name!r} declares `memory`, the state of an optimizer, and there is none "
             f"here; watch it along a descent"
         )
-    every = {"key": jax.random.key(0), "step": np.int32(0), "state": state, "memory": memory}
+    every = {"key": streams(0).noise, "step": np.int32(0), "state": state, "memory": memory}
 
     def once(params, data, filled):
         own = () if measure.init is None else (measure.init(params, data),)
@@ -312,20 +337,22 @@ def check_params(params: PyTree) -> None:
             )
 
 
-def _check_mean(role, function, problem, params, settings, given):
-    """Compare the cost of a few samples with the weighted mean of the costs of two chunks."""
+def _mean_checks(role, function, problem, params, settings, given):
+    """What compares a cost of a few samples with the weighted mean of the costs of two chunks.
+
+    None, where that has been seen, or cannot be.
+    """
     needs = {name: given[name] for name in given_to(function)}
     leaves = jax.tree.leaves((params, problem.data, needs))
     known = all(
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
     )
     if not known or _seen(function, settings):
-        return
+        return []
     count = min(problem.samples, 12)
     cut = max(1, count // 3)
     few = jax.tree.map(lambda a: a[:count], problem.data)
 
-    @jax.jit
     def values(params, few, needs):
         def cost(a, b):
             part = jax.tree.map(lambda leaf: leaf[a:b], few)
@@ -333,13 +360,30 @@ def _check_mean(role, function, problem, params, settings, given):
 
         return cost(0, count), cost(0, cut), cost(cut, count)
 
-    found = values(params, few, needs)
+    program = Program(values, once=True)
+    program.ahead(params, few, needs)
+
+    def compare():
+        found = program(params, few, needs)
+        if _is_mean(role, found, count, cut):
+            with contextlib.suppress(TypeError):  # has no hash, or takes no weak reference
+                _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
+
+    return [compare]
+
+
+def _is_mean(role, found, count, cut):
+    """Whether a whole is the mean of its parts; False where no number shows it.
+
+    Raises:
+        InputError: it is not.
+    """
     whole, first, second = (float(value) for value in found)
     mean = (cut * first + (count - cut) * second) / count
     size = max(abs(whole), abs(first), abs(second))
     rounding = 8 * float(jnp.finfo(found[0].dtype).eps)
     if not np.isfinite(size):
-        return  # shows nothing
+        return False
     if abs(whole - mean) > max(1e-3, rounding) * size:
         remedy = (
             "where samples mix on purpose, say so: Problem(..., mixes=True)"
@@ -351,5 +395,4 @@ def _check_mean(role, function, problem, params, settings, given):
             f"{cut} and {count - cut} of them is {mean:.6g}; expected a mean over the batch, so "
             f"that chunks can be combined: use jnp.mean over samples instead of jnp.sum; {remedy}"
         )
-    with contextlib.suppress(TypeError):  # has no hash, or takes no weak reference
-        _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
+    return True

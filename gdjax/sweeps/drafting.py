@@ -21,7 +21,7 @@ import numpy as np
 from gdjax import keys, machine, slabs
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
-from gdjax.problems.checks import check, found_mean
+from gdjax.problems.checks import check, checking, found_mean
 from gdjax.problems.problem import declared, given_to
 from gdjax.sweeps import arrays, sizing
 from gdjax.sweeps.keywords import by_role, check_effect, check_update, numbers, traced
@@ -61,14 +61,10 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     # Whether the cost is a mean over samples shows in its values only. Any parameters do, and made
     # up ones need no program of their own; where the cost is no number there, real ones are taken.
     if problem.data is None or problem.stateful:
-        check(problem, params, settings["cost"], state=state)
+        rest = checking(problem, params, settings["cost"], state=state)
     else:
-        check(problem, _made_up(params), settings["cost"])
-    if problem.data is not None and not found_mean(problem, settings["cost"]):
-        begin = jax.jit(partial(problem.begin, **settings["init"]))
-        start, real = begin(keys.streams(specification.root).init)
-        check(problem, start, settings["cost"], state=real)
-    filled = {"key": jax.random.key(0), "step": np.int32(0), "state": state}
+        rest = checking(problem, _made_up(params), settings["cost"])
+    filled = {"key": keys.streams(0).noise, "step": np.int32(0), "state": state}
     filled = {name: filled[name] for name in given_to(problem.cost)}
 
     def cost(params, data, filled, **swept):
@@ -83,6 +79,11 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     check_update(specification.optimizer, assigned, grid, params)
     work.measured  # noqa: B018 (raises what is wrong with a measure)
     sizing.check_state(work.state_bytes, limit)
+    rest()
+    if problem.data is not None and not found_mean(problem, settings["cost"]):
+        begin = jax.jit(partial(problem.begin, **settings["init"]))
+        start, real = begin(keys.streams(specification.root).init)
+        check(problem, start, settings["cost"], state=real)
     return work
 
 

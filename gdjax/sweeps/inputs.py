@@ -81,21 +81,12 @@ class Inputs:
         """The data, on the slab's devices."""
         return self.slab.share(jax.tree.map(jnp.asarray, self.on_host))
 
-    @cached_property
-    def _starts(self) -> tuple[np.ndarray, Key[Array, " seeds"]]:
-        """All seeds of the grid in order, and the keys of their starting points."""
-        # Not made distinct: of a million numbers that takes NumPy longer than their keys do.
-        ordered = np.sort(self.sweep.axes.by_name.get("seed", np.zeros(1, np.int64)))
-        return ordered, streams(self.sweep.root, seed=ordered).init
-
     def placed(self, values: Values) -> tuple[PyTree, PyTree]:
         """Keys of the starting points, and settings, of a slab of runs."""
         seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
-        ordered, keys = self._starts
-        # One small program, where an index would be five.
-        chosen = jnp.take(keys, np.searchsorted(ordered, seeds), axis=0, mode="clip")
+        starts = streams(self.sweep.root, seed=seeds).init
         settings = {**self.settings(values), **self.probes(values)}
-        return self.slab.place(chosen), self.slab.place(settings)
+        return self.slab.place(starts), self.slab.place(settings)
 
     def noise(self, values: Values) -> Key[Array, "*runs"] | None:
         """Keys of what a random cost draws: one for all runs, or one a run; None where none is."""
@@ -162,4 +153,4 @@ def beginning(
         begun = {name: first(params, shared.measures[name]) for name, first in memories}
         return block.start(optimizer, params, state, settings, begun)
 
-    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)))
+    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)), once=True)
