@@ -193,9 +193,10 @@ def _unknown(name: str, folder: Path) -> DataError:
 def _clear(home: Path) -> None:
     """Remove what a killed preparation has left: scratch folders untouched for an hour."""
     for left in home.glob(".preparing*"):
-        newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
-        if time.time() - newest > 3600:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process is at work there
+            newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
+            if time.time() - newest > 3600:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> Path:

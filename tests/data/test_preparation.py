@@ -1,53 +1,34 @@
 """Preparing by TFDS itself, from original files that are made here, with their own checksums."""
 
+import concurrent.futures
 import contextlib
-import errno
 import gzip
 import hashlib
 import io
 import logging
 import os
 import re
-import shutil
 import signal
 import struct
 import subprocess
 import sys
 import threading
 import time
-import types
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
+from original_files import URL, Served
 
 from gdjax.data import load, preparation, prepare
 from gdjax.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("module")
+
 PREPARED = Path(
     os.environ.get("TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "tensorflow_datasets")
 )
-URL = "http://digits.invalid/"
-# A set of the MNIST family, as TFDS would have it, that knows the checksums of ORIGINALS.
-MODULE = """
-import hashlib, os
-from pathlib import Path
-from tensorflow_datasets.core import utils
-from tensorflow_datasets.core.download.checksums import UrlInfo
-from tensorflow_datasets.image_classification import mnist
-
-def known(file):
-    content = file.read_bytes()
-    return UrlInfo(utils.Size(len(content)), hashlib.sha256(content).hexdigest(), file.name)
-
-originals = sorted(Path(os.environ["ORIGINALS"]).iterdir())
-
-class Tiny(mnist.MNIST, skip_registration=True):
-    URL = "http://digits.invalid/"
-    url_infos = {f"http://digits.invalid/{file.name}": known(file) for file in originals}
-"""
 # Prepares until the first images are written, then waits to be killed.
 KILLED = """
 import sys, time
@@ -67,54 +48,6 @@ preparation.prepared("tiny", data_dir, originals)
 """
 
 
-def pack(array):
-    """A gzipped idx file: two zeros, 8 for bytes, the number of axes, their lengths, the data."""
-    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    return gzip.compress(head + array.tobytes(), mtime=0)
-
-
-@pytest.fixture(scope="module")
-def images():
-    rng = np.random.default_rng(0)
-    return {
-        part: (rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n).astype(np.uint8))
-        for part, n in (("train", 12), ("t10k", 7))
-    }
-
-
-@pytest.fixture(scope="module")
-def originals(images, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("originals")
-    for part, (pixels, labels) in images.items():
-        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(pack(pixels))
-        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(pack(labels))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def module(originals, tmp_path, monkeypatch):
-    """The folder of the module with the set `tiny`, which `prepare` then knows."""
-    folder = tmp_path / "module"
-    folder.mkdir()
-    (folder / "tiny_set.py").write_text(MODULE)
-    monkeypatch.setenv("ORIGINALS", str(originals))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "tiny_set", raising=False)
-    contents = {
-        file.stem: hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest()
-        for file in originals.iterdir()
-    }
-    source = preparation.Source("tiny_set", "Tiny", contents)
-    monkeypatch.setitem(preparation.SOURCES, "tiny", source)
-    return folder
-
-
-@pytest.fixture
-def data_dir(tmp_path):
-    return tmp_path / "data"
-
-
 def assert_holds(dataset, images):
     """Rows come in TFDS's order, so they are compared as pairs of image and label."""
     for part, found in (("train", dataset[1:3]), ("t10k", dataset[3:5])):
@@ -123,40 +56,6 @@ def assert_holds(dataset, images):
             for arrays in (found, images[part])
         ]
         assert pairs[0] == pairs[1]
-
-
-def nothing_left(data_dir):
-    """Whether neither a file nor a folder is left of a preparation that failed."""
-    return not data_dir.exists()
-
-
-class Served:
-    """Answers to downloads: the original files, or a failure."""
-
-    def __init__(self, originals, *, status=200, error=None):
-        self.originals, self.status, self.error, self.urls = originals, status, error, []
-
-    def raise_for_status(self):
-        if self.status != 200:
-            raise requests.HTTPError(str(self.status))
-
-    def get(self, url, **settings):
-        assert settings["timeout"]
-        if self.error is not None:
-            raise self.error
-        self.urls.append(url)
-        content = (self.originals / url.rpartition("/")[2]).read_bytes()
-        return contextlib.nullcontext(
-            types.SimpleNamespace(
-                url=url,
-                raise_for_status=self.raise_for_status,
-                iter_content=lambda chunk_size: iter([content]),
-            )
-        )
-
-    def install(self, monkeypatch):
-        monkeypatch.setattr(requests.Session, "get", self.get)
-        return self
 
 
 def test_prepared_from_original_files(images, originals, data_dir, capfd):
@@ -223,26 +122,42 @@ def test_only_the_preparing_threads_printing_is_dropped(capsys):
 def test_of_two_at_once_one_is_kept(images, originals, data_dir, monkeypatch):
     together = threading.Barrier(2, timeout=60)
     whole = Path.rename
-    found = []
 
     def slow(*arguments):
         together.wait()
         return whole(*arguments)
 
     def work():
-        with contextlib.suppress(DataError):
-            found.append(prepare("tiny", data_dir=data_dir, manual_dir=originals))
+        try:
+            return prepare("tiny", data_dir=data_dir, manual_dir=originals)
+        except BaseException:
+            together.abort()  # nobody waits for who does not come
+            raise
 
     monkeypatch.setattr(Path, "rename", slow)
-    threads = [threading.Thread(target=work) for _ in range(2)]
     monkeypatch.setattr(preparation, "quiet", contextlib.nullcontext)  # it lets one in at a time
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [data_dir / "tiny" / "3.0.1"] * 2
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        at_work = [threads.submit(work) for _ in range(2)]
+    assert [each.result() for each in at_work] == [data_dir / "tiny" / "3.0.1"] * 2
     assert [file.name for file in (data_dir / "tiny").iterdir()] == ["3.0.1"]
     assert_holds(load("tiny", data_dir=data_dir), images)
+
+
+def test_what_another_process_takes_away_is_no_error(images, originals, data_dir, monkeypatch):
+    """A file of another's scratch folder that is gone when its age is asked for."""
+    scratch = data_dir / "tiny" / ".preparing-other"
+    scratch.mkdir(parents=True)
+    listed = Path.rglob
+
+    def late(folder, pattern):
+        yield from listed(folder, pattern)
+        if folder == scratch:
+            yield scratch / "renamed"
+
+    monkeypatch.setattr(Path, "rglob", late)
+    prepare("tiny", data_dir=data_dir, manual_dir=originals)
+    assert_holds(load("tiny", data_dir=data_dir), images)
+    assert scratch.is_dir()
 
 
 def test_a_killed_preparation_leaves_nothing_half_read(images, originals, data_dir, module):
@@ -315,103 +230,3 @@ def test_a_terminal_shows_how_far_it_is(way, originals, data_dir, monkeypatch):
     shown = sys.stderr.getvalue()
     assert re.search(r"preparing tiny: +0%.*0/12", shown)
     assert (way == "download") == bool(re.search(r"downloading tiny: .*0%", shown))
-
-
-# Errors
-
-
-def test_no_network(data_dir, originals, monkeypatch):
-    Served(originals, error=requests.ConnectionError("no route")).install(monkeypatch)
-    start = time.perf_counter()
-    with pytest.raises(DataError) as error:
-        load("tiny", data_dir=data_dir)
-    assert time.perf_counter() - start < 3
-    for part in ("tiny", URL, str(data_dir / "tiny"), "--manual-dir", "mnist5k needs no network"):
-        assert part in str(error.value)
-    assert nothing_left(data_dir)
-
-
-def test_an_address_that_is_gone(data_dir, originals, monkeypatch):
-    Served(originals, status=404).install(monkeypatch)
-    with pytest.raises(DataError, match=r"could not be downloaded from http://digits\.invalid/"):
-        load("tiny", data_dir=data_dir)
-    assert nothing_left(data_dir)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda b: b[:-1] + bytes([b[-1] ^ 1]),
-        lambda b: gzip.compress(gzip.decompress(b)[:-1] + b"0"),
-        lambda b: b[:-9],
-        lambda b: b + b,
-        lambda b: b"",
-    ],
-    ids=["flipped", "other", "cut", "twice", "empty"],
-)
-@pytest.mark.parametrize("way", ["manual", "download"])
-def test_a_wrong_checksum(way, damage, data_dir, originals, tmp_path, monkeypatch):
-    wrong = tmp_path / "wrong"
-    shutil.copytree(originals, wrong)
-    file = wrong / "train-labels-idx1-ubyte.gz"
-    content = file.read_bytes()
-    file.write_bytes(damage(content))
-    Served(wrong).install(monkeypatch)
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz of tiny.*wrong checksum"):
-        prepare("tiny", data_dir=data_dir, manual_dir=wrong if way == "manual" else None)
-    assert nothing_left(data_dir)
-
-
-def test_missing_original_files(data_dir, originals, tmp_path):
-    few = tmp_path / "few"
-    shutil.copytree(originals, few)
-    (few / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"few has no t10k-images-idx3-ubyte\.gz; expected the or"):
-        prepare("tiny", data_dir=data_dir, manual_dir=few)
-    with pytest.raises(DataError, match="nowhere' is no folder"):
-        prepare("tiny", data_dir=data_dir, manual_dir=tmp_path / "nowhere")
-
-
-def test_no_space_before(data_dir, originals, monkeypatch):
-    usage = shutil.disk_usage(data_dir.parent)._replace(free=10**6)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
-        prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert nothing_left(data_dir)
-
-
-@pytest.mark.parametrize("kind", [OSError, RuntimeError])  # of files, and of the record writer
-def test_no_space_on_the_way(data_dir, originals, monkeypatch, kind):
-    def full(*_):
-        message = os.strerror(errno.ENOSPC)
-        raise OSError(errno.ENOSPC, message) if kind is OSError else RuntimeError(message)
-        yield
-
-    monkeypatch.setattr(preparation._FromArrays, "_generate_examples", full)
-    with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
-        prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert nothing_left(data_dir)
-
-
-def test_a_read_only_folder_is_left_alone_even_by_the_superuser(data_dir, originals):
-    data_dir.mkdir()
-    data_dir.chmod(0o555)
-    with pytest.raises(DataError, match=r"tiny is not in .*data, and that folder cannot be"):
-        prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert list(data_dir.iterdir()) == []
-
-
-@pytest.mark.parametrize(("name", "nearest"), [("mnst", "mnist"), ("kmnits", "kmnist")])
-def test_an_unknown_name(name, nearest, data_dir):
-    with pytest.raises(
-        DataError, match=f"{name}.*did you mean '{nearest}'.*Expected mnist5k, mnist, fash"
-    ):
-        prepare(name, data_dir=data_dir)
-    assert not data_dir.exists()
-
-
-def test_a_damaged_set_is_not_prepared_over(data_dir, originals):
-    folder = prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    Path(folder / "features.json").write_text("{")
-    with pytest.raises(DataError, match=r"features\.json is damaged"):
-        prepare("tiny", data_dir=data_dir, manual_dir=originals)

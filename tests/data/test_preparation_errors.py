@@ -1,0 +1,119 @@
+"""A set that cannot be prepared is refused in a line, and nothing is left of the attempt."""
+
+import errno
+import gzip
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from original_files import URL, Served
+
+from gdjax.data import load, preparation, prepare
+from gdjax.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("module")
+
+
+def nothing_left(data_dir):
+    """Whether neither a file nor a folder is left of a preparation that failed."""
+    return not data_dir.exists()
+
+
+def test_no_network(data_dir, originals, monkeypatch):
+    Served(originals, error=requests.ConnectionError("no route")).install(monkeypatch)
+    start = time.perf_counter()
+    with pytest.raises(DataError) as error:
+        load("tiny", data_dir=data_dir)
+    assert time.perf_counter() - start < 3
+    for part in ("tiny", URL, str(data_dir / "tiny"), "--manual-dir", "mnist5k needs no network"):
+        assert part in str(error.value)
+    assert nothing_left(data_dir)
+
+
+def test_an_address_that_is_gone(data_dir, originals, monkeypatch):
+    Served(originals, status=404).install(monkeypatch)
+    with pytest.raises(DataError, match=r"could not be downloaded from http://digits\.invalid/"):
+        load("tiny", data_dir=data_dir)
+    assert nothing_left(data_dir)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:-1] + bytes([b[-1] ^ 1]),
+        lambda b: gzip.compress(gzip.decompress(b)[:-1] + b"0"),
+        lambda b: b[:-9],
+        lambda b: b + b,
+        lambda b: b"",
+    ],
+    ids=["flipped", "other", "cut", "twice", "empty"],
+)
+@pytest.mark.parametrize("way", ["manual", "download"])
+def test_a_wrong_checksum(way, damage, data_dir, originals, tmp_path, monkeypatch):
+    wrong = tmp_path / "wrong"
+    shutil.copytree(originals, wrong)
+    file = wrong / "train-labels-idx1-ubyte.gz"
+    content = file.read_bytes()
+    file.write_bytes(damage(content))
+    Served(wrong).install(monkeypatch)
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz of tiny.*wrong checksum"):
+        prepare("tiny", data_dir=data_dir, manual_dir=wrong if way == "manual" else None)
+    assert nothing_left(data_dir)
+
+
+def test_missing_original_files(data_dir, originals, tmp_path):
+    few = tmp_path / "few"
+    shutil.copytree(originals, few)
+    (few / "t10k-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"few has no t10k-images-idx3-ubyte\.gz; expected the or"):
+        prepare("tiny", data_dir=data_dir, manual_dir=few)
+    with pytest.raises(DataError, match="nowhere' is no folder"):
+        prepare("tiny", data_dir=data_dir, manual_dir=tmp_path / "nowhere")
+
+
+def test_no_space_before(data_dir, originals, monkeypatch):
+    usage = shutil.disk_usage(data_dir.parent)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
+        prepare("tiny", data_dir=data_dir, manual_dir=originals)
+    assert nothing_left(data_dir)
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])  # of files, and of the record writer
+def test_no_space_on_the_way(data_dir, originals, monkeypatch, kind):
+    def full(*_):
+        message = os.strerror(errno.ENOSPC)
+        raise OSError(errno.ENOSPC, message) if kind is OSError else RuntimeError(message)
+        yield
+
+    monkeypatch.setattr(preparation._FromArrays, "_generate_examples", full)
+    with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
+        prepare("tiny", data_dir=data_dir, manual_dir=originals)
+    assert nothing_left(data_dir)
+
+
+def test_a_read_only_folder_is_left_alone_even_by_the_superuser(data_dir, originals):
+    data_dir.mkdir()
+    data_dir.chmod(0o555)
+    with pytest.raises(DataError, match=r"tiny is not in .*data, and that folder cannot be"):
+        prepare("tiny", data_dir=data_dir, manual_dir=originals)
+    assert list(data_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("mnst", "mnist"), ("kmnits", "kmnist")])
+def test_an_unknown_name(name, nearest, data_dir):
+    with pytest.raises(
+        DataError, match=f"{name}.*did you mean '{nearest}'.*Expected mnist5k, mnist, fash"
+    ):
+        prepare(name, data_dir=data_dir)
+    assert not data_dir.exists()
+
+
+def test_a_damaged_set_is_not_prepared_over(data_dir, originals):
+    folder = prepare("tiny", data_dir=data_dir, manual_dir=originals)
+    Path(folder / "features.json").write_text("{")
+    with pytest.raises(DataError, match=r"features\.json is damaged"):
+        prepare("tiny", data_dir=data_dir, manual_dir=originals)
