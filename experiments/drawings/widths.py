@@ -14,6 +14,7 @@ ACROSS = {
     "volume": ("volume_log_volume", "log volume, nats"),
     "coefficient": ("chains_coefficient", "learning coefficient"),
 }
+FLOOR = 5  # the axis of shares ends at the least share over this
 
 
 def of_minima(dataset: Any, found: Mapping[str, Interval]) -> Figure:
@@ -35,6 +36,9 @@ def of_minima(dataset: Any, found: Mapping[str, Interval]) -> Figure:
             starts.errorbar(x, 100 * dataset.share, xerr=away, yerr=100 * np.array([low, high]),
                             fmt="o", color=BLUE, elinewidth=0.6, markersize=5)  # fmt: skip
             starts.set_yscale("log")
+            # Bars of minima that one start found go down to nothing: cut where they say no more.
+            starts.set_ylim(bottom=100 * float(dataset.share.min()) / FLOOR)
+            starts.yaxis.set_major_formatter("{x:g}")
             reads.errorbar(x, 100 * dataset.test_accuracy, xerr=away, fmt="o", color=GREEN,
                            elinewidth=0.6, markersize=5)  # fmt: skip
             reads.set_xlabel(label)
