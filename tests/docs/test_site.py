@@ -13,6 +13,7 @@ import sys
 import types
 from pathlib import Path
 
+import gallery
 import live
 import pytest
 import reference
@@ -149,6 +150,33 @@ def test_live_pages_are_those_that_are_made():
         assert f"--out {name}.html" in shown
     with pytest.raises(ValueError, match="no live page 'other'"):
         live.shown("other")
+
+
+@pytest.mark.parametrize(
+    ("page", "experiment"),
+    [
+        ("adaptive_edge", "adaptive_edge"), ("catapult", "catapult"),
+        ("central_flow", "central_flow"), ("guessing", "guessing"), ("luck", "seeds"),
+        ("stochastic_edge", "stochastic_edge"), ("trainability", "trainability_boundary"),
+        ("volumes", "basin_volumes"), ("widths", "widths_of_valleys"),
+    ],
+)  # fmt: skip
+def test_a_page_of_the_frontier_asks_says_runs_and_tells_what_was_found(page, experiment):
+    path = DOCS / "frontier" / f"{page}.md"
+    text = path.read_text("utf8")
+    assert re.search(r"^# .*\n\n\*[^*]*\?\*$", text, re.M)
+    assert text.count("$$") >= 2
+    assert "```{code-cell}" in text
+    assert gallery.ONE.findall(text) == [experiment]
+    found = gallery.finding(experiment)
+    assert f"python experiments/{experiment}.py" in found
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", found):
+        assert (path.parent / picture).is_file()
+
+
+def test_a_finding_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no finding of 'nothing'"):
+        gallery.finding("nothing")
 
 
 @pytest.mark.long
