@@ -7,6 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Where Python is told to keep no bytecode, each of the processes that tests start would compile all
+# libraries anew: three seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once: half of the compiler's work is left out, in the processes
 # that they start, too, so that bits can be compared.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"

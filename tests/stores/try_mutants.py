@@ -238,6 +238,7 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
         if cache := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             allowed.append(cache)
         watch = Watch(allowed)
+        sys.dont_write_bytecode = True  # it would be noted
         for files in base:  # imports what is imported late
             write(files, home / "mutant")
             assert outcome(use, home / "mutant")[0] == "opens", outcome(use, home / "mutant")
