@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate
+from scipy import integrate, special
 
 from gdjax.errors import InputError
 from gdjax.geometry import learning
@@ -102,9 +102,78 @@ def test_limits(found, name):
     assert np.mean(found.coefficient[row]) == pytest.approx(limit, abs=0.04)
 
 
+def cross(b):
+    """Closed form of a cross under a prior of precision 1, by Bessel's functions; u = 1 / (8 b).
+
+    Z = integral of exp(-x^2 / 2) (1 + 2 b x^2)^(-1/2) dx ~ b^(-1/2) e^u K0(u)
+    """
+    u = 1 / (8 * b)
+    return 0.5 + u - u * special.k1(u) / special.k0(u)
+
+
 def test_the_limit_of_a_cross_is_far():
-    """1/2, but 0.41 at 1e4: the logarithm of a multiplicity dies slowly."""
-    assert quadrature("cold cross") == pytest.approx(0.412, abs=0.002)
+    """1/2, but 0.41 at 1e4 and 0.45 at 1e8: the logarithm of a multiplicity dies slowly."""
+    assert cross(1e4) == pytest.approx(0.412, abs=0.002)
+    assert cross(1e8) == pytest.approx(0.452, abs=0.001)
+    assert cross(1e20) == pytest.approx(0.479, abs=0.001)
+    for name in ("cross", "cold cross"):
+        assert quadrature(name) == pytest.approx(cross(KINDS[name][3]), abs=1e-4)
+
+
+def power(w, k):
+    """w^2k in one dimension."""
+    return jnp.mean((w[0] ** 2) ** k)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("k", range(1, 6))
+def test_powers_have_the_inverse_of_their_exponent(k):
+    """1 / (2k): by quadrature under the prior, and by the sampler within its own error."""
+    b = 1e8
+    x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
+    weight = np.exp(-b * x ** (2 * k) - x**2 / 2)
+    exact = b * np.sum(x ** (2 * k) * weight) / np.sum(weight)
+    assert exact == pytest.approx(1 / (2 * k), abs=0.01)
+    with jax.enable_x64(True):
+        run = jax.jit(
+            lambda key: learning_coefficient(
+                power, jnp.zeros(1), key=key, data=jnp.array([float(k)]), inverse_temperature=b,
+                draws=2000,
+            )
+        )(jax.random.key(0))  # fmt: skip
+    found = jax.tree.map(np.asarray, run)
+    assert found.status == Sampling.AGREED
+    assert abs(found.coefficient - exact) < 4 * found.standard_error
+    assert found.standard_error < 0.01
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
+def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
+    """Its arms are 1e-4 wide and 1 long: at 1e8 some chains do not come round, and are refused."""
+
+    def one(key):
+        return learning_coefficient(
+            lambda w: (w[0] * w[1]) ** 2,
+            jnp.zeros(2),
+            key=key,
+            inverse_temperature=b,
+            draws=1000,
+            warm_up=300,
+            leaps=leaps,
+        )
+
+    with jax.enable_x64(True):
+        runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0)))
+    found = jax.tree.map(np.asarray, runs)
+    agreed = found.status == Sampling.AGREED
+    assert agreed.all() or b == 1e8
+    z = (found.coefficient - cross(b)) / found.standard_error
+    assert np.all(np.abs(z[agreed]) < 4)
+    # Chains are independent whether or not they agree.
+    chains = np.ravel(found.of_chains)
+    error = np.std(chains, ddof=1) / np.sqrt(len(chains))
+    assert abs(chains.mean() - cross(b)) < 4 * error < 0.5 - cross(b)
 
 
 def wells(w, tilt):
