@@ -16,7 +16,7 @@ that values and slopes agree where outputs are near 1/2. Every panel is one swee
 estimated at every record from the eigenvector before. Last, what `gd.advise` makes of the digits
 with mini-batches.
 
-    python experiments/edge_of_stability.py           (about 8 min on two cores)
+    python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 
 Expected: on the Chebyshev points the sharpness rises to the limit of every rate that can reach it
 and stays within 2 % of it (medians over the last quarter), while the cost goes on falling, not

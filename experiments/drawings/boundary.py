@@ -1,10 +1,10 @@
-"""Pictures of the boundary between learning rates that train and learning rates that diverge."""
+"""Pictures of the boundary between what trains and what does not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
+from gdjax.statistics import Interval
 
 # Even the palest blue and the palest orange differ for every kind of colour vision, so that the
 # boundary stays visible where both sides are slow.
@@ -21,20 +22,30 @@ TRAINS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), "trains"
 DIVERGES = ListedColormap(colormaps["YlOrBr"](np.linspace(0.15, 0.9, 256)), "diverges")
 
 
+LABELS = {
+    "input_rate": "learning rate, first layer",
+    "output_rate": "learning rate, second layer",
+    "learning_rate": "learning rate",
+    "offset": "offset of the first layer's start",
+}
+
+
 class Map(NamedTuple):
-    """One map over two learning rates.
+    """One map over two numbers that decide a training.
 
     Args:
-        input_rate: of the first layer, evenly spaced by ratio.
-        output_rate: of the second layer, likewise.
-        trains: whether each pair of rates trains.
+        across: values of the first, evenly spaced by ratio.
+        up: values of the second, likewise.
+        trains: whether each pair of values trains.
         speed: small where a run trains, or diverges, fast.
+        axes: names of both, keys of `LABELS`.
     """
 
-    input_rate: Float[np.ndarray, " columns"]
-    output_rate: Float[np.ndarray, " rows"]
+    across: Float[np.ndarray, " columns"]
+    up: Float[np.ndarray, " rows"]
     trains: Bool[np.ndarray, "rows columns"]
     speed: Float[np.ndarray, "rows columns"]
+    axes: tuple[str, str] = ("input_rate", "output_rate")
 
 
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
@@ -52,29 +63,30 @@ def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
     return colors
 
 
-def maps(shown: Sequence[Map]) -> Figure:
-    """A map and its zooms; a frame in each shows where the next one is.
+def maps(
+    shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
+) -> Figure:
+    """Maps side by side, all with the same colours.
 
     Args:
-        shown: the whole first, then ever smaller windows.
+        shown: up to three in a row.
+        titles: one a map.
+        title: what all of them show.
+        closer: where the next map of each lies, to be framed.
     """
     with style():
-        columns = 2 if len(shown) % 3 else 3
+        columns = min(3, len(shown))
         rows = -(-len(shown) // columns)
         figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
         grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
         wide = 6 // columns
-        panels = [
-            figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
-            for row, column in (divmod(number, columns) for number in range(len(shown)))
-        ]
-        whole = np.ptp(np.log10(shown[0].input_rate))
-        for number, (axes, one) in enumerate(zip(panels, shown, strict=True)):
+        for number, (one, name) in enumerate(zip(shown, titles, strict=True)):
+            row, column = divmod(number, columns)
+            axes = figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
             _map(axes, one)
-            zoom = whole / np.ptp(np.log10(one.input_rate))
-            axes.set_title("The whole" if number == 0 else f"{zoom:,.0f} times closer")
-        for axes, inner in zip(panels, shown[1:], strict=False):
-            _frame(axes, inner)
+            axes.set_title(name)
+            if closer is not None:
+                _frame(axes, closer[number])
         for column, (colormap, label, ends) in enumerate(
             (
                 (TRAINS, "trains", ("slowly", "fast")),
@@ -88,26 +100,27 @@ def maps(shown: Sequence[Map]) -> Figure:
             )
             bar.set_ticks([0.0, 1.0], labels=ends)
             bar.set_label(label, labelpad=-12)
-        shares = ", ".join(f"{np.mean(one.trains):.0%}" for one in shown)
-        figure.suptitle(f"Which learning rates train: {shares} of a map")
+        shares = [np.mean(one.trains) for one in shown]
+        figure.suptitle(f"What trains, {title}: {min(shares):.0%} to {max(shares):.0%} of a map")
     return figure
 
 
 def _extent(one):
-    return tuple(np.log10([*one.input_rate[[0, -1]], *one.output_rate[[0, -1]]]))
+    return tuple(np.log10([*one.across[[0, -1]], *one.up[[0, -1]]]))
 
 
 def _map(axes: Axes, one: Map):
     axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
-    for axis, rates in ((axes.xaxis, one.input_rate), (axes.yaxis, one.output_rate)):
-        ticks = _ticks(rates[0], rates[-1])
+    for axis, values, name in zip(
+        (axes.xaxis, axes.yaxis), (one.across, one.up), one.axes, strict=True
+    ):
+        ticks = _ticks(values[0], values[-1])
         axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
-    axes.set_xlabel("learning rate, first layer")
-    axes.set_ylabel("learning rate, second layer")
+        axis.set_label_text(LABELS[name])
 
 
 def _ticks(low, high):
-    """Round rates in a range: powers of ten where it spans several, else evenly spaced ones."""
+    """Round numbers in a range: powers of ten where it spans several, else evenly spaced ones."""
     decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
     ticks = 10.0**decades if len(decades) > 2 else MaxNLocator(4).tick_values(low, high)
     return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
@@ -121,42 +134,39 @@ def _frame(axes, inner):
         )
 
 
-def box_counting(
-    counts: Sequence[tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]],
-    dimensions: Sequence[tuple[float, float]],
-    *,
-    title: str,
-) -> Figure:
-    """Boxes that meet each map's boundary against their size, with fits; a smooth line beside them.
+def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
+    """Dimensions of the boundary in several conditions, with intervals, beside published ones.
 
     Args:
-        counts: sides of boxes in cells and their counts, for each map.
-        dimensions: minus the slope of each fit, and within what it is known.
-        title: of the picture.
+        known: for each condition what was measured in several ways, each with its interval.
+        published: of each condition.
     """
     with style():
-        figure = Figure(figsize=(8, 5.5))
+        figure = Figure(figsize=(11, 5.5))
         axes = figure.subplots()
-        for number, ((sides, count), (dimension, error)) in enumerate(
-            zip(counts, dimensions, strict=True)
-        ):
-            color = CYCLE[number % len(CYCLE)]
-            name = "the whole" if number == 0 else f"zoom {number}"
-            axes.plot(
-                sides, count, "o", color=color, label=f"{name}: {dimension:.2f} ± {error:.2f}"
-            )
-            middle = np.exp(np.mean(np.log(count)) + dimension * np.mean(np.log(sides)))
-            axes.plot(sides, middle * sides**-dimension, color=color)
-        sides = counts[0][0]
-        below = min(np.min(count * side) for side, count in counts) / 2
-        axes.plot(sides, below / sides, ":", color=GREY, label="a smooth line: 1")
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_xlabel("side of a box, in steps of the grid")
-        axes.set_ylabel("boxes that meet the boundary")
-        axes.set_xticks(sides, [f"{side:g}" for side in sides])
-        axes.set_title(title)
-        axes.legend(title="of one seed", title_fontsize=12)
+        places = np.arange(len(known))
+        ways = list(next(iter(known.values())))
+        step = 0.8 / (len(ways) + 1)
+        for number, (way, color) in enumerate(zip(ways, CYCLE, strict=False)):
+            values = [medians[way] for medians in known.values()]
+            middle = np.array([one.value for one in values])
+            ends = np.array([[one.low for one in values], [one.high for one in values]])
+            axes.errorbar(
+                places + step * (number - len(ways) / 2), middle, yerr=abs(ends - middle),
+                fmt="o", color=color, capsize=3, label=way,
+            )  # fmt: skip
+        axes.plot(places + step * len(ways) / 2, published, "D", color=BLACK, label="published")
+        axes.axhline(1, color=GREY, linestyle=":")
+        axes.text(len(known) - 0.52, 1.01, "a smooth line", color=GREY, ha="right", va="bottom")
+        axes.set_xticks(places, list(known))
+        axes.set_xlim(-0.5, len(known) - 0.5)
+        axes.set_ylabel("dimension of the boundary")
+        least, most = (pick(medians[ways[0]].value for medians in known.values())
+                       for pick in (min, max))  # fmt: skip
+        axes.set_title(
+            f"Dimensions of the {ways[0]}: {least:.2f} to {most:.2f}, medians over seeds"
+        )
+        figure.legend(loc="outside right upper")
     return figure
 
 

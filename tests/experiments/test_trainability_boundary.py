@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import trainability_boundary as experiment
 from trainability_boundary import Config
+from variants.trainability import CONDITIONS, rate_a_layer
 
+import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import fractal
 
 pytestmark = pytest.mark.long  # trains networks
 
 SMALL = Config(
-    width=4,
-    samples=20,
+    conditions=("tanh", "batches", "offset"),
     steps=60,
     points=36,
     zooms=1,
-    seeds=(1, 2, 3),
-    seed_points=36,
+    seeds=(1, 2),
     factor=4,
     roughness=(0.02, 0.03, 0.1),
     rates=1025,
@@ -40,46 +40,63 @@ def found(dataset):
 
 
 def test_small_rates_train_and_large_ones_do_not(dataset, found):
-    whole = dataset.trains.values[0]
-    assert whole[0, 0]
-    assert not whole[-1].any()
+    whole = dataset.trains.isel(map=0)
+    assert whole[..., 0, 0].all()
+    assert not whole[:2, :, -1, :].any()  # where a whole row has a rate that is too large
     assert found["runs_a_map"] == 36 * 36
-    assert np.all((dataset.speed > 0) & (dataset.speed <= SMALL.steps))
+    assert np.all((dataset.speed > 0) & (dataset.speed <= experiment.CAP))
 
 
-def test_the_number_is_taken_over_seeds(dataset, found):
-    assert dataset.seed_dimension.shape == (3, 1)
-    # The picture's seed, mapped as coarsely, is one of them.
-    assert float(dataset.seed_dimension[0, 0]) == pytest.approx(found["map_0_dimension"])
-    value, low, high = found["seeds_map_0_dimension"]
-    assert value == np.median(dataset.seed_dimension[:, 0])
-    assert low == -np.inf < value < high  # three seeds have no interval
+def test_numbers_are_taken_over_seeds(dataset, found):
+    fits = experiment.fits(dataset)
+    assert fits.dimension.shape == (3, 2, 2)
+    value, low, high = found["offset_4_times_closer"]
+    assert value == np.median(fits.dimension[2, :, 1])
+    assert (low, high) == (-np.inf, np.inf)  # two seeds have no interval
+    cells = fractal.boundary(dataset.trains.values[0, 1, 0])
+    one = fractal.dimension(*fractal.box_counts(cells))
+    assert float(fits.dimension[0, 1, 0]) == one.dimension
 
 
 def test_a_zoom_lies_in_the_map_before_and_holds_both_sides(dataset):
-    for rates in (dataset.input_rate.values, dataset.output_rate.values):
-        ratio = rates[:, -1] / rates[:, 0]
-        np.testing.assert_allclose(ratio[1], ratio[0] ** (1 / SMALL.factor))
-        assert rates[1, 0] in rates[0]
-    assert 0 < dataset.trains.values[1].mean() < 1
+    for sides in (dataset.across.values, dataset.up.values):
+        ratio = sides[..., -1] / sides[..., 0]
+        np.testing.assert_allclose(ratio[..., 1], ratio[..., 0] ** (1 / SMALL.factor))
+        for outer, inner in sides.reshape(-1, 2, SMALL.points):
+            assert inner[0] in outer
+    shares = dataset.trains.isel(map=1).mean(("row", "column"))
+    assert np.all((shares > 0) & (shares < 1))
 
 
-def test_with_the_first_layer_at_rest_the_boundary_is_2_over_the_largest_eigenvalue():
-    config = replace(SMALL, points=2, steps=100)
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_with_the_first_layer_at_rest_the_boundary_is_2_over_the_largest_eigenvalue(name):
+    """What is left is linear regression on the hidden activations, here from the whole set."""
+    config, seed = replace(SMALL, points=2, steps=100), 1
+    condition = replace(
+        CONDITIONS[name], batch=None, axes=("input_rate", "output_rate"), optimizer=rate_a_layer
+    )
     with jax.enable_x64(True):
-        problem = experiment.network(config.width, config.samples, config.seed)
-        w0, _ = problem.init(experiment.gd.streams(config.seed).init)
-        x = np.asarray(problem.data[0])
-        # What is left is linear regression on the hidden activations.
-        features = np.tanh(np.sqrt(2 / config.width) * x @ np.asarray(w0).T) / config.width
-        limit = 2 / np.linalg.eigvalsh(2 * features.T @ features / len(x))[-1]
-        window = (1e-12, 2e-12), (0.95 * limit, 1.05 * limit)
-        trains, _ = experiment.train(config, problem, window)
+        problem = condition.problem(seed)
+        w0, _ = problem.init(gd.streams(seed).init)
+        z = np.asarray(problem.data[0]) @ np.asarray(w0).T / np.sqrt(8)
+        hidden = {"relu": np.maximum(np.sqrt(2) * z, 0), "identity": z}
+        features = hidden.get(condition.activation, np.tanh(np.sqrt(2) * z)) / 8
+        limit = 2 / np.linalg.eigvalsh(2 * features.T @ features / len(z))[-1]
+        sides = np.array([1e-12, 2e-12]), np.array([0.95 * limit, 1.1 * limit])
+        trains, _ = experiment.train(config, condition, problem, sides, seed)
     assert trains.tolist() == [[True, True], [False, False]]
 
 
+def test_an_offset_is_added_to_the_first_layer_of_the_start():
+    init = CONDITIONS["offset"].problem(1).init
+    key = jax.random.key(0)
+    (first, second), (moved, same) = init(key), init(key, offset=0.5)
+    np.testing.assert_allclose(moved - first, 0.5, atol=1e-6)
+    assert np.array_equal(second, same)
+
+
 def test_each_layer_has_its_own_rate():
-    optimizer = experiment.rate_a_layer(0.5, 0.1)
+    optimizer = rate_a_layer(0.5, 0.1)
     gradient = (jnp.array([2.0]), jnp.array([10.0]))
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
     np.testing.assert_allclose(np.concatenate(updates), [-1.0, -1.0])
@@ -106,13 +123,27 @@ def test_zooms_go_where_the_boundary_is_long_but_not_dust():
     assert column <= 32
 
 
-def test_a_map_too_small_for_a_fit_is_refused_before_any_work():
-    with pytest.raises(InputError, match="points = 20"):
-        experiment.run(replace(SMALL, points=20))
+def test_the_published_way_is_a_median_of_slopes():
+    """Of a straight line 1, of dust nearly 2: whole boxes of dust are all met."""
+    straight = np.tile(np.arange(240) < 100, (240, 1))
+    dust = np.random.default_rng(0).random((240, 240)) < 0.5
+    assert experiment.published_way(straight[None]) == pytest.approx(1, abs=0.1)
+    assert experiment.published_way(dust[None]) == pytest.approx(2, abs=0.1)
+    both = np.stack([straight, dust])
+    assert 1 < experiment.published_way(both) < 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"points": 20}, "points = 20"), ({"conditions": ("tan",)}, r"conditions: no \['tan'\]")],
+)
+def test_what_cannot_be_measured_is_refused_before_any_work(wrong, message):
+    with pytest.raises(InputError, match=message):
+        experiment.run(replace(SMALL, **wrong))
 
 
 def test_every_picture_is_drawn(dataset):
     pictures = experiment.plot(dataset)
-    assert set(pictures) == {"maps", "dimension", "cosine"}
+    assert set(pictures) == {"whole", "closest", "dimensions", "cosine"}
     for figure in pictures.values():
         figure.canvas.draw()

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from drawings import boundary
 
+from gdjax.statistics import Interval
+
 
 def shown(low=0.1, high=1000.0):
     rates = np.geomspace(low, high, 8)
@@ -35,15 +37,16 @@ def test_sides_differ_in_blue_against_yellow_at_every_speed():
     assert contrast[~trains].max() < -0.05
 
 
-def test_zooms_are_framed_and_named():
-    figure = boundary.maps([shown(), shown(1.0, 10.0)])
-    whole, zoom, *bars = figure.axes
-    assert figure.get_suptitle() == "Which learning rates train: 50%, 50% of a map"
-    assert zoom.get_title("left") == "4 times closer"
+def test_where_the_next_map_lies_is_framed():
+    figure = boundary.maps([shown()], ["tanh"], title="whole", closer=[shown(1.0, 10.0)])
+    whole, *bars = figure.axes
+    assert figure.get_suptitle() == "What trains, whole: 50% to 50% of a map"
+    assert whole.get_title("left") == "tanh"
     left, bottom = whole.patches[0].get_xy()
     assert (left, bottom) == pytest.approx((0, 0))
     assert whole.patches[0].get_width() == pytest.approx(1)
     assert len(bars) == 2
+    assert not boundary.maps([shown()], ["tanh"], title="whole").axes[0].patches
     figure.canvas.draw()
 
 
@@ -54,15 +57,18 @@ def test_ticks_are_round_rates():
     assert len(ticks) >= 2
 
 
-def test_fits_go_through_their_counts():
-    sides = 2 ** np.arange(5)
-    counts = (4096 / sides**1.5).astype(int)
-    figure = boundary.box_counting([(sides, counts)], [(1.5, 0.01)], title="Ragged")
-    points, fit, smooth = figure.axes[0].lines
-    np.testing.assert_allclose(fit.get_ydata(), points.get_ydata(), rtol=0.01)
-    assert np.all(smooth.get_ydata() < counts)
-    assert "1.50 ± 0.01" in points.get_label()
-    assert figure.axes[0].get_title(loc="left") == "Ragged"
+def test_dimensions_stand_beside_published_ones():
+    one, other = Interval(1.2, 1.1, 1.25, 0.95, 10), Interval(1.5, 1.4, 1.7, 0.95, 10)
+    known = {
+        "tanh": {"whole": one, "8 times closer": other},
+        "relu": {"whole": other, "8 times closer": other},
+    }
+    axes = boundary.dimensions(known, [1.66, 1.2]).axes[0]
+    assert axes.get_title(loc="left") == "Dimensions of the whole: 1.20 to 1.50, medians over seeds"
+    points = {tuple(line.get_ydata()) for line in axes.lines}
+    assert {(1.2, 1.5), (1.5, 1.5), (1.66, 1.2)} <= points
+    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    assert set(labels) == {"published", "whole", "8 times closer"}
 
 
 def test_boundary_rates_are_where_boundedness_changes():

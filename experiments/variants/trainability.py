@@ -1,0 +1,103 @@
+"""Small networks whose training works or does not, and the two numbers that decide it.
+
+    f(x) = s(g / sqrt(n) (W0 + offset) x) W1 / n,   C = mean (f(x) - y)^2,
+    s = tanh or ReLU with g = sqrt(2), or the identity with g = 1
+
+The conditions are those of Sohl-Dickstein 2024, arXiv 2402.06184, with n = 8 instead of 16. Here
+batches take every sample once an epoch, where the public code of the paper draws each batch anew,
+and the offset is added to the starting point alone, where that code adds it again at every step.
+
+>>> list(CONDITIONS)
+['identity', 'relu', 'one sample', 'batches', 'tanh', 'offset']
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdjax as gd
+
+ACTIVATIONS = {
+    "tanh": (jnp.tanh, np.sqrt(2)),
+    "relu": (jax.nn.relu, np.sqrt(2)),
+    "identity": (lambda z: z, 1.0),
+}
+
+
+def rate_a_layer(input_rate, output_rate) -> optax.GradientTransformation:
+    """Plain descent with one learning rate for each of two layers."""
+
+    def update(gradient: Any, _params: Any) -> Any:
+        return -input_rate * gradient[0], -output_rate * gradient[1]
+
+    return optax.stateless(update)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is trained, and which two numbers are mapped.
+
+    Args:
+        published: dimension of the boundary, as the figure in the paper's repository says.
+        activation: of the hidden neurons.
+        width: inputs, and hidden neurons.
+        samples: random inputs and targets; 72 is as many as parameters.
+        batch: samples a step; None takes all.
+        optimizer: of the axes that are rates.
+        axes: names of the numbers across a map and up.
+        window: smallest and largest of each.
+    """
+
+    published: float
+    activation: str = "tanh"
+    width: int = 8
+    samples: int = 72
+    batch: int | None = None
+    optimizer: Callable[..., optax.GradientTransformation] = rate_a_layer
+    axes: tuple[str, str] = ("input_rate", "output_rate")
+    window: tuple[tuple[float, float], tuple[float, float]] = ((0.1, 100.0), (1.0, 1000.0))
+
+    def problem(self, seed: int) -> gd.Problem:
+        """The network with random data of a seed.
+
+        Samples stay in the last axis, which makes narrow networks about twice as fast in a sweep.
+        """
+        key_x, key_y = jax.random.split(gd.streams(seed).probes)
+        n = self.width
+        activation, gain = ACTIVATIONS[self.activation]
+
+        def init(key, *, offset=0.0):
+            key_0, key_1 = jax.random.split(key)
+            return jax.random.normal(key_0, (n, n)) + offset, jax.random.normal(key_1, (1, n))
+
+        def cost(params, batch):
+            w0, w1 = params
+            x, y = batch
+            hidden = activation(gain / np.sqrt(n) * w0 @ x.T)
+            return jnp.mean((w1 @ hidden / n - y.T) ** 2)
+
+        x = jax.random.normal(key_x, (self.samples, n))
+        return gd.Problem(init, cost, (x, jax.random.normal(key_y, (self.samples, 1))))
+
+
+# In the order of the published dimensions. Windows hold the boundary of every seed from 1 to 10.
+CONDITIONS = {
+    "identity": Condition(
+        1.17, activation="identity", samples=8, window=((1.0, 1000.0), (0.1, 100.0))
+    ),
+    "relu": Condition(1.20, activation="relu", window=((1.0, 1000.0), (0.1, 100.0))),
+    "one sample": Condition(1.41, samples=1),
+    "batches": Condition(1.55, batch=8),
+    "tanh": Condition(1.66),
+    "offset": Condition(
+        1.98,
+        optimizer=optax.sgd,
+        axes=("offset", "learning_rate"),
+        window=((0.01, 10.0), (1.0, 1000.0)),
+    ),
+}
