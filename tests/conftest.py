@@ -1,8 +1,10 @@
 """Strict flags for every test: shapes checked, rank promotion an error, warnings errors."""
 
+import ctypes
 import gc
 import os
 import signal
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +26,7 @@ if version("jaxlib").startswith("0.10."):
     ).strip()
 
 import jax
+import psutil
 import pytest
 from jaxtyping import install_import_hook
 
@@ -32,6 +35,7 @@ from jaxtyping import install_import_hook
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+MOST = 10**9  # bytes that a worker may take before it lets go of its programs
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -40,17 +44,27 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))  # for processes that tests start
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads where an operation was made
 
 _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs_are_let_go():
     """A worker would keep the programs of all its files: 4 GB in the end."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    if psutil.Process().memory_info().rss > MOST:
+        jax.clear_caches()
+        gc.collect()
+        if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+            trim(0)  # what the compiler has freed would stay with the process
 
 
 @pytest.fixture
