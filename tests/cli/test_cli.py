@@ -32,6 +32,8 @@ def test_help_and_wrong_flags_answer_at_once(arguments):
         after = os.times()
         spent = after.children_user + after.children_system
         best = min(best, spent - before.children_user - before.children_system)
+        if best < 1:
+            break
     assert done.returncode == (2 if "--no-such" in arguments else 0)
     assert 0 < best < 1
 
@@ -82,11 +84,19 @@ def test_wrong_values_end_with_one_line_and_status_2_before_any_work(arguments, 
         ),
     ],
 )
-def test_what_only_the_library_can_know_ends_the_same_way(arguments, message, tmp_path):
+@pytest.mark.usefixtures("own_nothing")
+def test_what_only_the_library_can_know_ends_the_same_way(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--out", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_process_ends_so_without_a_traceback(tmp_path):
     start = time.perf_counter()
-    done = gdjax(*arguments, "--out", str(tmp_path / "out"), cwd=tmp_path)
+    done = gdjax("train", "--data", "mnis5k", "--out", str(tmp_path / "out"), cwd=tmp_path)
     assert done.returncode == 2
-    assert message in done.stderr
+    assert "mnist5k" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.perf_counter() - start < 30
 

@@ -60,7 +60,7 @@ def test_a_run_of_a_store(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("own_nothing", "undrawn")
 def test_parameters_that_train_wrote(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
     main(["train", "--recipe", "plain", *flags.split(), "--out", str(tmp_path)])
@@ -79,7 +79,7 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("own_nothing", "undrawn")
 def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, capsys):
     """Nothing asked for: rate and batches are the recipe's, and stand in the summary."""
     main(f"train --recipe plain --steps 2 --widths 3 --out {tmp_path}".split())

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gdjax.cli import main, process
+from gdjax.cli import main, process, results
 from gdjax.errors import InputError
 
 MINE = """
@@ -24,7 +24,7 @@ def made():
 number = 3
 """
 
-pytestmark = pytest.mark.usefixtures("own_nothing")
+pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def swept(file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "own", lambda: None)
+        patch.setattr(results, "save_figure", lambda figure, file: file.touch())
         main(
             f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --steps 6 "
             "--axes shape=square,wave scale=1 batch_size=1,2 --record-every 3 --width 1 "

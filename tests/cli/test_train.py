@@ -11,8 +11,11 @@ import time
 import numpy as np
 import pytest
 
+from gdjax import data
 from gdjax.cli import main
 from gdjax.descent import RECIPES
+
+PICTURES = {"learning", "confusion", "wrong", "weights"}
 
 
 def start(folder, *more):
@@ -43,8 +46,24 @@ def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
     with np.load(tmp_path / "out" / "params.npz") as params:
         assert sum(params[name].size for name in params) == 13_002
         assert params["params.0.weights"].shape == (16, 784)
-    pictures = {p.name for p in (tmp_path / "out").glob("*.png")}
-    assert pictures == {"learning.png", "confusion.png", "wrong.png", "weights.png"}
+    assert {p.stem for p in (tmp_path / "out").glob("*.png")} == PICTURES
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """The first 300 images of each part."""
+    whole = data.load
+
+    def load(name):
+        images = whole(name)
+        return images._replace(
+            train_images=images.train_images[:300],
+            train_labels=images.train_labels[:300],
+            test_images=images.test_images[:300],
+            test_labels=images.test_labels[:300],
+        )
+
+    monkeypatch.setattr(data, "load", load)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +77,7 @@ def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
         ),
     ],
 )
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("own_nothing", "few_images", "undrawn")
 def test_flags_do_what_they_say(arguments, steps, tmp_path):
     main(["train", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -68,7 +87,7 @@ def test_flags_do_what_they_say(arguments, steps, tmp_path):
         assert summary["parameter_count"] == 784 * 8 + 8 + 8 * 10 + 10
 
 
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("own_nothing", "few_images")
 def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, capsys):
     main(
         ["train", "--recipe", "best", "--batch-size", "16", "--steps", "5", "--out", str(tmp_path)]
@@ -79,6 +98,7 @@ def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, caps
     said = capsys.readouterr().out
     assert f"{best.epochs} epochs in batches of 16; rate {best.learning_rate:g}" in said
     assert f"{best.distortion.copies} copies of each image" in said
+    assert all((tmp_path / f"{name}.png").stat().st_size for name in PICTURES)
 
 
 @pytest.mark.usefixtures("own_nothing")
