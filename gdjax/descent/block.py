@@ -227,7 +227,8 @@ def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, a
                 )
                 for name, slots in kept.items()
             }
-            records = records.at[index].set(jnp.stack(jax.tree.leaves(row)))
+            row = jnp.stack(jax.tree.leaves(row))
+            records = jax.lax.dynamic_update_index_in_dim(records, row, index, 0)
             return jnp.zeros_like(due), carry, records, kept
 
         # A loop of one trip or none: a branch would copy what it returns, at every step.
@@ -304,7 +305,8 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
         late = (state.diverged_at < 0) & ~finite(value, state.params, rule.bound)
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
     diverged = state.diverged_at >= 0
-    mean = carry.batch_cost / carry.batches  # 0 / 0 = NaN: nothing since the last record
+    # 0 / 0 = NaN: nothing since the last record
+    mean = jnp.full((), jnp.nan, dtype) if rule.free else carry.batch_cost / carry.batches
     taken, own = {}, dict(carry.measures)
     for measure in rule.measures:
         name = measure.name
@@ -331,9 +333,12 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
     settled = carry.settled
     if rule.settle is not None and rule.free:
         settled = settled | (norm <= rule.settle)
-    none = jnp.zeros_like(carry.batch_cost)
     arrays = {m.name: taken[m.name] for m in rule.measures if m.is_array}
-    return Carry(state, own, none, jnp.zeros_like(carry.batches), settled), row, arrays
+    carry = carry._replace(state=state, measures=own, settled=settled)
+    if not rule.free:
+        none = jnp.zeros_like(carry.batch_cost)
+        carry = carry._replace(batch_cost=none, batches=jnp.zeros_like(carry.batches))
+    return carry, row, arrays
 
 
 def _taken(measure, settings, shared, at, point, carry):

@@ -189,6 +189,7 @@ def descend(
     )
     arrays = block.arrays_of(watched, shapes, params)
     slots = driving.slots_for(params, arrays, runs=1, plan=plan)
+    room = driving.room_for(plan, 1)
     rule = block.Rule(
         problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
         optimizer=factory,
@@ -212,7 +213,7 @@ def descend(
     if batch_size is not None:
         order = driving.order_rows(Order((keys.order,), problem.samples, batch_size))
     if problem.mixes or problem.stateful:
-        agenda, rows = driving.example(plan, order, slots)
+        agenda, rows = driving.example(plan, order, slots, room)
         _check_memory(program.bytes(carry, settings, rows, noise, shared, agenda).total)
     pieces, compiled, began = [], program.seconds, time.perf_counter()
     with (
@@ -225,6 +226,7 @@ def descend(
             plan,
             order,
             slots=slots,
+            room=room,
             axis=0,
         ):
             pieces.append(piece)

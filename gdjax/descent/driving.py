@@ -20,7 +20,9 @@ from jaxtyping import PyTree
 from gdjax.descent.batches import Order
 from gdjax.descent.block import SNAPSHOTS, Agenda, Carry, Records
 
-RECORDS = 128  # records a block at most
+RECORDS = 128  # records that a block has room for at least,
+MOST_RECORDS = 1024  # and at most, where there are as many,
+SLAB_RECORDS = 2**16  # and so few runs
 ROWS = 2048  # mini-batches a block at most
 KEPT_BYTES = 2**26  # memory for the snapshots of one block, and for those of a measure's arrays
 SECONDS = 0.25  # what a block should last
@@ -125,6 +127,7 @@ def drive(
     *,
     slots: Mapping[str, int],
     axis: int,
+    room: int = RECORDS,
     rows: int = ROWS,
     pace: Pace | None = None,
     still: Callable[[Carry], bool] = lambda carry: False,
@@ -139,6 +142,7 @@ def drive(
         order: `(first, count) -> sample numbers` of mini-batches, or None for the whole set.
         slots: room in a block for what is kept, by name.
         axis: where records stand in their arrays: 0 for one run, 1 for a slab.
+        room: records of a block at most, as for `example`.
         rows: mini-batches a block at most.
         pace: what earlier descents of the kind have shown about a block's time.
         still: whether nothing will move again; then the last record stands for those before it.
@@ -152,13 +156,13 @@ def drive(
         if resting:
             due, step, count = [plan.last], plan.last, 1
         else:
-            room = min(pace.steps, limit)
+            most = min(pace.steps, limit)
             if pause is not None and step < pause:
-                room = min(room, pause - step)
-            due, count = _due(pending, plan, step, room, slots)
+                most = min(most, pause - step)
+            due, count = _due(pending, plan, step, most, room, slots)
         samples = None if order is None else _rows(order, step, count, rows)
         started = time.perf_counter()
-        agenda = _agenda(plan, step, count, due, slots)
+        agenda = _agenda(plan, step, count, due, room, slots)
         carry, records, arrays = call(carry, samples, agenda)
         records = _first(records, len(due), axis)
         kept = {}
@@ -194,16 +198,16 @@ def _kept(plan, name, due):
     return steps[plan.keeps(name, steps)]
 
 
-def _due(pending, plan, step, room, slots):
-    """The records of the block that begins at `step`, and how many steps it has."""
+def _due(pending, plan, step, most, room, slots):
+    """The records of the block that begins at `step`, and how many steps it has, at most `most`."""
     due, kept = [], dict.fromkeys(slots, 0)
     for target in pending:
         for name in slots:
             kept[name] += bool(plan.keeps(name, np.asarray(target)))
         full = any(kept[name] > room_for for name, room_for in slots.items())
-        if target - step >= room or len(due) == RECORDS or full:
+        if target - step >= most or len(due) == room or full:
             # What there is no room for is due in a later block.
-            return due, min(room, target - step)
+            return due, min(most, target - step)
         due.append(target)
     return due, plan.last - step + 1
 
@@ -226,10 +230,10 @@ def _repeated(plan, due, records, kept, axis):
 
 
 def example(
-    plan: Plan, order: Callable | None, slots: Mapping[str, int], rows: int = ROWS
+    plan: Plan, order: Callable | None, slots: Mapping[str, int], room: int, rows: int = ROWS
 ) -> tuple[Agenda, PyTree]:
     """Agenda and mini-batch rows of a block that does nothing: what a program is compiled for."""
-    agenda = _agenda(plan, plan.first, 0, [], slots)
+    agenda = _agenda(plan, plan.first, 0, [], room, slots)
     return agenda, None if order is None else _rows(order, 0, 1, rows)
 
 
@@ -240,10 +244,10 @@ def _rows(order, first, count, most):
     return np.pad(rows, [*spare, (0, most - count), (0, 0)])
 
 
-def _agenda(plan, first, count, due, slots):
+def _agenda(plan, first, count, due, room, slots):
     def padded(values, fill, dtype):
         values = np.asarray(values, dtype)
-        return np.pad(values, (0, RECORDS - len(values)), constant_values=fill)
+        return np.pad(values, (0, room - len(values)), constant_values=fill)
 
     steps = np.asarray(due, int)
 
@@ -264,6 +268,19 @@ def _agenda(plan, first, count, due, slots):
 def order_rows(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
     """Rows of a single shared stream, for `drive`."""
     return None if order is None else lambda first, count: order.rows(first, count)[0]
+
+
+def room_for(plan: Plan, runs: int) -> int:
+    """Records that a block has room for: as many as there are, and as its memory takes.
+
+    A power of two, so that a few steps more need no other program.
+
+    Args:
+        plan: what is recorded when.
+        runs: that a device computes at a time.
+    """
+    most = min(MOST_RECORDS, SLAB_RECORDS // runs, len(plan.records()))
+    return max(RECORDS, 2 ** max(most - 1, 1).bit_length())
 
 
 def slots_for(

@@ -24,7 +24,7 @@ from gdjax.errors import InputError
 from gdjax.problems.checks import check, checking, found_mean
 from gdjax.problems.problem import declared, given_to
 from gdjax.sweeps import arrays, sizing
-from gdjax.sweeps.keywords import by_role, check_effect, check_update, numbers, traced
+from gdjax.sweeps.keywords import check_effect, check_update, traced
 from gdjax.sweeps.specification import Specification
 from gdjax.sweeps.tiles import Work
 
@@ -49,15 +49,15 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     problem, grid, assigned = specification.problem, specification.axes, specification.roles
     slab = slabs.Slab(1, tuple(devices))
     work = Work(specification, slab, box=(1,) * len(grid.shape))
-    check_effect(work.begun.idle, "init")
-    params, state = work.begun.shapes
+    form = specification.form
+    check_effect(form.begun.idle, "init")
+    params, state = form.begun.shapes
     limit = min(map(slabs.memory_limit, slab.devices))
     sizing.check_params(params, limit)
     if specification.batch_size is not None:
         order = (keys.streams(specification.root).order,)
         Order(order, problem.samples, specification.batch_size)
-    first = {axis: value for axis, value in grid.first.items() if axis in numbers(assigned)}
-    settings = by_role(assigned, first)
+    settings = form.settings
     # Whether the cost is a mean over samples shows in its values only. Any parameters do, and made
     # up ones need no program of their own; where the cost is no number there, real ones are taken.
     if problem.data is None or problem.stateful:
@@ -77,8 +77,8 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     taken = {keyword for function in others for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if assigned[axis].keyword not in taken), "the cost")
     check_update(specification.optimizer, assigned, grid, params)
-    work.measured  # noqa: B018 (raises what is wrong with a measure)
-    sizing.check_state(work.state_bytes, limit)
+    form.measured  # noqa: B018 (raises what is wrong with a measure)
+    sizing.check_state(form.state_bytes, limit)
     rest()
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
@@ -102,6 +102,7 @@ def fit(work: Work, width: int | None) -> Work:
         InputError: a width that was asked for does not fit in memory, or not even one run does.
     """
     devices = work.slab.devices
+    state_bytes = work.sweep.form.state_bytes
     shape = work.sweep.axes.shape
     limit = min(slabs.memory_limit(device) for device in devices)
     if devices[0].platform == "cpu":
@@ -109,12 +110,12 @@ def fit(work: Work, width: int | None) -> Work:
         budget = SLAB_BYTES
     else:
         budget = limit // 64
-    fitting = 2 ** int(np.log2(max(budget // work.state_bytes, 1)))
+    fitting = 2 ** int(np.log2(max(budget // state_bytes, 1)))
     most = width or min(fitting, WIDEST)
     wanted = min(most, CROWDED) if width is None else width
     widened = width is not None
     if width is not None:
-        sizing.check_width(width, work.state_bytes, limit)
+        sizing.check_width(width, state_bytes, limit)
     while True:
         box = cut(shape, wanted * len(devices))
         wide = width or -(-math.prod(box) // len(devices))

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from dataclasses import fields
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ def hash_of(tree: PyTree) -> str:
     return digest.hexdigest()[:16]
 
 
+@lru_cache(maxsize=1)  # what runs was read at its import, whatever is checked out since
 def revision() -> str:
     """Commit of the source that runs, "-dirty" if it was changed; "release" outside a checkout."""
     source = Path(__file__)

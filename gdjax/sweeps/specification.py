@@ -34,6 +34,7 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays, branching
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, SEEDS, Axes, axes, is_static
+from gdjax.sweeps.forms import Form
 from gdjax.sweeps.keywords import (
     Role,
     by_role,
@@ -206,6 +207,11 @@ class Specification:
     def roles(self) -> dict[str, Role]:
         """Which keyword each axis sets."""
         return roles(self.problem, self.axes, self.optimizer)
+
+    @cached_property
+    def form(self) -> Form:
+        """What one run consists of."""
+        return Form(self.problem, self.axes, self.roles, self.optimizer, self.watched, self.root)
 
     @property
     def plan(self) -> driving.Plan:

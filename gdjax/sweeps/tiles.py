@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -18,14 +18,11 @@ from jaxtyping import PyTree
 
 from gdjax import slabs
 from gdjax.descent import block, driving
-from gdjax.keys import streams
-from gdjax.problems.checks import check_measures, check_params
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.branching import branched
 from gdjax.sweeps.collected import Collected, fits, from_host, joined, split, to_host
 from gdjax.sweeps.inputs import Inputs, beginning
-from gdjax.sweeps.keywords import Traced, traced
 from gdjax.sweeps.outputs import variables
 from gdjax.sweeps.specification import Specification
 
@@ -71,54 +68,16 @@ class Work:
         return self.sweep.plan
 
     @cached_property
-    def begun(self) -> Traced:
-        """What one run starts with: parameters, what the cost carries, axes without effect."""
-        what = self.sweep
-
-        def begin(**settings):
-            params, state = what.problem.begin(streams(what.root).init, **settings)
-            check_params(params)
-            return params, state
-
-        return traced(begin, "init", what.roles, what.axes)
-
-    @property
-    def params(self) -> PyTree:
-        """Shapes and types of one run's parameters."""
-        return self.begun.shapes[0]
-
-    @cached_property
-    def _first(self) -> tuple[dict, PyTree]:
-        """Settings of the first run, and shapes of what it carries, measures aside."""
-        first = self.sweep.axes.values(tuple(np.zeros(1, int) for _ in self.box))
-        settings = jax.tree.map(lambda v: v[0], self.inputs.settings(first))
-        begin = partial(block.start, self.sweep.optimizer)
-        return settings, jax.eval_shape(begin, *self.begun.shapes, settings)
-
-    @cached_property
-    def measured(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and type of each measure that is an array.
-
-        Raises:
-            InputError: a measure that cannot be taken.
-        """
-        settings, carry = self._first
-        params, state = self.begun.shapes
-        watched, memory = self.sweep.watched, carry.state.memory
-        shapes = check_measures(watched, params, settings["cost"], state=state, memory=memory)
-        return block.arrays_of(watched, shapes, params)
-
-    @cached_property
     def slots(self) -> dict[str, int]:
         """Room in a block for snapshots and measures that are arrays."""
         runs, plan = self.slab.width, self.plan
-        return driving.slots_for(self.params, self.measured, runs=runs, plan=plan)
+        form = self.sweep.form
+        return driving.slots_for(form.params, form.measured, runs=runs, plan=plan)
 
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of one run: parameters, gradient, the optimiser's memory, the cost's state."""
-        leaves = jax.tree.leaves((self._first[1], self.params))  # as large is the gradient
-        return sum(a.size * a.dtype.itemsize for a in leaves)
+    @cached_property
+    def room(self) -> int:
+        """Room in a block for records."""
+        return driving.room_for(self.plan, self.slab.width)
 
     def memory(self) -> slabs.Bytes:
         """What a slab needs on each of its devices. Compiles the program, and what begins runs."""
@@ -146,7 +105,7 @@ class Work:
         given = self.inputs
         _, settings, shared = self._started
         carry = jax.eval_shape(self._begin.jitted, *self._started)
-        agenda, _ = driving.example(self.plan, None, self.slots)
+        agenda, _ = driving.example(self.plan, None, self.slots, self.room)
         settings, noise = slabs.shapes((settings, given.noise(self._values)))
         carry = self.slab.shapes(carry, slabs.RUNS)
         return carry, settings, given.samples(), noise, shared, agenda
@@ -269,6 +228,7 @@ class Work:
             plan,
             given.order(values),
             slots=self.slots,
+            room=self.room,
             rows=given.rows,
             pace=self._pace,
             axis=1,
@@ -369,7 +329,8 @@ class Work:
                 saved_at = time.monotonic()
             if stopping:
                 return None
-        return variables(self.sweep, done, self.params, self.measured, free=self.free)
+        form = self.sweep.form
+        return variables(self.sweep, done, form.params, form.measured, free=self.free)
 
     def _fits(self, kept) -> bool:
         """Whether a checkpoint, which may be a stranger's, is one of this sweep."""
@@ -389,9 +350,9 @@ class Work:
             self.sweep.axes,
             self.box,
             self.plan,
-            *self.begun.shapes,
+            *self.sweep.form.begun.shapes,
             self.sweep.watched,
-            self.measured,
+            self.sweep.form.measured,
             free=self.free,
             samples=self.sweep.record_samples,
             since=self.sweep.since,

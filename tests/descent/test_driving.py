@@ -110,6 +110,15 @@ def test_snapshots_are_multiples_and_the_last():
     assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()
 
 
+@pytest.mark.parametrize(
+    ("steps", "runs", "room"),
+    [(10, 1, 128), (127, 1, 128), (128, 1, 256), (10**6, 1, 1024), (10**6, 256, 256)],
+)
+def test_room_for_records_follows_their_number_and_that_of_the_runs(steps, runs, room):
+    assert driving.room_for(plan(0, steps, 1), runs) == room
+    assert driving.room_for(plan(0, steps, steps), runs) == 128
+
+
 def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
     few = plan(0, 10, 1, 1, {"bits": 3})

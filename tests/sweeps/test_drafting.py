@@ -48,7 +48,7 @@ def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
     """A run of plain descent keeps parameters and gradient: 2 * 4 * 1,000 bytes and a little."""
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
     work = drafted(problem, axes(learning_rate=[0.1], seed=range(512)), devices=2)
-    assert 8000 < work.state_bytes < 8100
+    assert 8000 < work.sweep.form.state_bytes < 8100
     monkeypatch.setattr(drafting, "SLAB_BYTES", 100_000)  # 12 runs fit
     assert fit(work, None).slab.width == 8
 
