@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from gdjax.errors import InputError
 from gdjax.keys import Streams
 from gdjax.problems.problem import Problem
+from gdjax.whole import is_whole
 
 MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits
 MOST_RECORDS = 10_000_000  # of one run
@@ -107,7 +108,7 @@ def check_counts(
     whole = (("steps", steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        if not is_whole(value, least):
             raise InputError(f"{name} = {value!r:.80}, expected a whole number >= {least}")
         if value > MOST_STEPS:
             raise InputError(f"{name} = {value:,}, expected at most {MOST_STEPS:,}; take fewer")

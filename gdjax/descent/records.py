@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
+from gdjax.whole import is_whole
 
 
 def check_records(problem: Problem, record_samples: Any, readout: Callable | None) -> None:
@@ -26,18 +27,14 @@ def check_records(problem: Problem, record_samples: Any, readout: Callable | Non
     Raises:
         InputError: a number of samples that there are not, or a readout that is no function.
     """
-    if record_samples is not None:
-        whole = isinstance(record_samples, int | np.integer) and not isinstance(
-            record_samples, bool
+    if record_samples is not None and not is_whole(record_samples, 1, problem.samples):
+        raise InputError(
+            f"record_samples = {record_samples!r:.80}, expected a whole number from 1 to "
+            f"{problem.samples}, the number of samples; None takes all"
+            if problem.samples
+            else f"record_samples = {record_samples!r:.80}, but the problem has no data; leave "
+            f"it out"
         )
-        if not whole or not 1 <= record_samples <= problem.samples:
-            raise InputError(
-                f"record_samples = {record_samples!r:.80}, expected a whole number from 1 to "
-                f"{problem.samples}, the number of samples; None takes all"
-                if problem.samples
-                else f"record_samples = {record_samples!r:.80}, but the problem has no data; leave "
-                f"it out"
-            )
     if readout is not None and not callable(readout):
         raise InputError(
             f"readout = {readout!r:.80}, expected a function of the optimiser's memory and the "

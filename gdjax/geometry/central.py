@@ -32,6 +32,7 @@ from gdjax.geometry.higher_orders import derivatives
 from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.summaries import fields
+from gdjax.whole import is_whole
 
 CLOSE = 1e-3  # residual of an eigenvector, relative to the largest eigenvalue
 RESTARTS = 60  # of the eigenvectors: a few from the last ones, some dozen from random ones
@@ -230,8 +231,7 @@ def _check(learning_rate, time, eigenvectors, intervals, size):
                     f"function (jax.vmap) over several"
                 )
     for name, value, most in (("eigenvectors", eigenvectors, size), ("intervals", intervals, None)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < 1 or (most is not None and value > most):
+        if not is_whole(value, 1, np.inf if most is None else most):
             raise InputError(
                 f"central_flow: {name} = {value!r}, expected a whole number >= 1"
                 + ("" if most is None else f" and at most {most}, the number of parameters")

@@ -39,6 +39,7 @@ from gdjax.geometry.products import averaged, bare, check_like, with_data, witho
 from gdjax.geometry.reduction import moved, reduced, saves
 from gdjax.problems.checks import check, check_measures
 from gdjax.problems.problem import Measure, Problem, as_problem
+from gdjax.whole import is_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -310,6 +311,5 @@ def _check_measures(measures, params, dims):
 
 def check_width(width: int | None) -> None:
     """Make sure that a width can work."""
-    whole = isinstance(width, int | np.integer) and not isinstance(width, bool)
-    if width is not None and not (whole and width >= 1):
+    if width is not None and not is_whole(width, 1):
         raise InputError(f"width = {width!r}, expected a whole number >= 1")

@@ -31,6 +31,7 @@ from gdjax.geometry.products import dense, flat_product, with_data, without_data
 from gdjax.geometry.spectrum import ROUNDING
 from gdjax.problems.evaluation import frozen
 from gdjax.problems.problem import Measure, Problem, as_problem, declared, given_to
+from gdjax.whole import is_whole
 
 # Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.
 SPACE = krylov.Sizes(upper=krylov.BLOCK, lower=0, basis=8)
@@ -148,8 +149,7 @@ def largest_eigenvalues(
 
     Source: Sagun et al. 2017, arXiv 1706.04454.
     """
-    whole = isinstance(count, int) and not isinstance(count, bool)
-    if not whole or count < 1:
+    if not is_whole(count, 1):
         raise InputError(f"largest_eigenvalues: count = {count!r:.80}, expected a number above 0")
     if not 0 < tolerance < jnp.inf:
         raise InputError(

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, UInt8
 
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
+from gdjax.whole import is_whole
 
 MOST = 100  # copies: of 60,000 images they take 5 GB
 CHUNK = 4096  # images warped at once: some 100 MB of coordinates
@@ -53,7 +54,7 @@ class Distortion:
     def __post_init__(self):
         for name, lowest, highest in (("copies", 1, MOST), ("seed", 0, 2**32 - 1)):
             value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or not lowest <= value <= highest:
+            if not is_whole(value, lowest, highest):
                 raise InputError(
                     f"Distortion: {name} = {value!r}, expected a whole number from {lowest:,} to "
                     f"{highest:,}"

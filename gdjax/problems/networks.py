@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Num, ScalarLike
 
 from gdjax.errors import InputError
+from gdjax.whole import is_whole
 
 
 class Layer(NamedTuple):
@@ -109,8 +110,7 @@ class Network:
     input_scale: float | int = 1.0
 
     def __post_init__(self):
-        whole = all(isinstance(width, int | np.integer) for width in self.widths)
-        if len(self.widths) < 2 or not whole or min(self.widths) < 1:
+        if len(self.widths) < 2 or not all(is_whole(width, 1) for width in self.widths):
             raise InputError(
                 f"Network: widths = {self.widths}, expected at least an input and an output "
                 f"width, whole numbers >= 1, such as (784, 16, 16, 10)"

@@ -36,6 +36,7 @@ from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.errors import InputError
 from gdjax.summaries import short
+from gdjax.whole import is_whole
 
 GIVEN = ("key", "step", "state")  # keywords of a cost that a descent fills in at each step
 GIVEN_TO_MEASURES = (*GIVEN, "memory")  # and those of a measure at each record
@@ -101,8 +102,7 @@ class Measure:
         object.__setattr__(self, "dims", tuple(self.dims))
         if self.dtype is not None:
             object.__setattr__(self, "dtype", _own_type(self.dtype))
-        whole = isinstance(self.every, int | np.integer) and not isinstance(self.every, bool)
-        if not whole or self.every < 1:
+        if not is_whole(self.every, 1):
             raise InputError(f"Measure: every = {self.every!r}, expected a whole number >= 1")
 
     @property

@@ -34,6 +34,7 @@ from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.keywords import arguments
 from gdjax.sweeps.sweep import sweep
+from gdjax.whole import is_whole
 
 RECORDS = 20  # of the cost along each run
 ESTIMATES = 5  # of the sharpness along each run, besides the one at the start
@@ -117,10 +118,9 @@ def advise(
     Raises:
         InputError: arguments that cannot work.
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 1:
-        raise InputError(f"advise: seeds = {seeds!r}, expected a whole number >= 1")
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(f"advise: steps = {steps!r}, expected a whole number >= 1")
+    for name, value in (("seeds", seeds), ("steps", steps)):
+        if not is_whole(value, 1):
+            raise InputError(f"advise: {name} = {value!r}, expected a whole number >= 1")
     keywords = arguments(optimizer)
     if "learning_rate" not in keywords:
         raise InputError(

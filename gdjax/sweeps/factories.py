@@ -38,6 +38,7 @@ from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
 from gdjax.stores.layout import plain
 from gdjax.sweeps.keywords import arguments
+from gdjax.whole import is_whole
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
@@ -194,9 +195,9 @@ def _schedule(described: Any) -> WarmupCosine | None:
         return None
 
 
-def whole(value: Any, least: int = 0, most: int = 2**31 - 1) -> bool:
-    """Say whether a value of a record is a whole number within limits."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def _count(value: Any) -> bool:
+    """Whether a value of a record is a number of things."""
+    return is_whole(value, 0, 2**31 - 1)
 
 
 def _number(value: Any) -> bool:
@@ -221,7 +222,7 @@ def _finite(value: Any) -> bool:
 
 
 def _widths(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 100 and all(whole(n) for n in value)
+    return isinstance(value, list) and len(value) <= 100 and all(map(_count, value))
 
 
 def _one_of(names: Any) -> Callable[[Any], bool]:
@@ -257,13 +258,13 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
                     "activation": _one_of(ACTIVATIONS),
                     "initializer": _one_of(INITIALIZERS),
                     "cost": _one_of(COSTS),
-                    "samples": _optional(whole),
+                    "samples": _optional(_count),
                     "distortion": _distortion,
                 },
             ),
             "few_digits": (
                 few_digits,
-                {"name": _at_hand, "samples": whole, "widths": _widths, "decay": _finite},
+                {"name": _at_hand, "samples": _count, "widths": _widths, "decay": _finite},
             ),
             "function": (function, {"name": _one_of(FUNCTIONS), "domain": _numbers}),
         }

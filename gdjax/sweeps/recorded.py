@@ -34,10 +34,11 @@ from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.joining import of_parts, part_paths
 from gdjax.stores.reading import Stored, local, read_attributes
 from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
-from gdjax.sweeps.factories import optimizer_from, problem_from, whole
+from gdjax.sweeps.factories import optimizer_from, problem_from
 from gdjax.sweeps.grids import places
 from gdjax.sweeps.provenance import hash_of
 from gdjax.sweeps.specification import Specification
+from gdjax.whole import is_whole
 
 
 class Recorded:
@@ -225,9 +226,9 @@ MOST = 2**32 - 1  # of a count or a seed in a record
 # What is used of an identity besides what `Specification` checks.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "axes": lambda said: isinstance(said, dict) and len(said) > 0,
-    "steps": lambda said: whole(said, 0, MOST),
-    "batch_size": lambda said: said is None or whole(said, 1, MOST),
-    "root": lambda said: whole(said, 0, MOST),
+    "steps": lambda said: is_whole(said, 0, MOST),
+    "batch_size": lambda said: said is None or is_whole(said, 1, MOST),
+    "root": lambda said: is_whole(said, 0, MOST),
     "optimizer": lambda said: (
         isinstance(said, dict)
         and isinstance(said.get("name"), str)
@@ -235,7 +236,7 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     ),
     "slab": lambda said: (
         isinstance(said, dict)
-        and all(whole(said.get(name), 1, MOST) for name in ("width", "devices"))
+        and all(is_whole(said.get(name), 1, MOST) for name in ("width", "devices"))
     ),
 }
 

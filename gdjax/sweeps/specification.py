@@ -6,7 +6,7 @@
 field that is added to `Specification` is a keyword of `sweep` from then on, is checked here and
 stands in every record; only the place that uses it is left to be written.
 
->>> from gdjax import problems
+from gdjax import problems
 >>> from gdjax.sweeps.axes import axes
 >>> what = Specification(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1], seed=[0, 1]), 100)
 >>> what.axes.runs, what.roles["learning_rate"].role
@@ -43,6 +43,7 @@ from gdjax.sweeps.keywords import (
     same_for_equal,
     with_settings,
 )
+from gdjax.whole import is_whole
 
 KEEP = 2**30  # bytes of parameters kept in memory without a store
 
@@ -117,12 +118,12 @@ class Specification:
         )
         check_limits(self.bound, self.tolerance)
         check_records(self.problem, self.record_samples, self.readout)
-        if not _whole(self.root, 0, 2**32 - 1):
+        if not is_whole(self.root, 0, 2**32 - 1):
             raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
         for name in ("until_settled", "continuable"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise InputError(f"{name} = {getattr(self, name)!r:.80}, expected True or False")
-        if not _whole(self.first, 0, self.steps):
+        if not is_whole(self.first, 0, self.steps):
             raise InputError(f"first = {self.first!r:.80}, expected 0 to steps = {self.steps}")
         _check_measures(self.measures)
         object.__setattr__(self, "axes", branching.completed(self))
@@ -258,9 +259,9 @@ class Request(Specification):
             raise InputError(
                 f"extend = {self.extend!r:.80}, expected True or False, and where True, a store"
             )
-        if self.width is not None and not _whole(self.width, 1):
+        if self.width is not None and not is_whole(self.width, 1):
             raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
-        if not _whole(self.keep, 0):
+        if not is_whole(self.keep, 0):
             raise InputError(f"keep = {self.keep!r:.80}, expected a number of bytes, such as 2**30")
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
@@ -290,11 +291,6 @@ def check_keywords(given: Iterable[str]) -> None:
             raise InputError(
                 f"sweep: nothing takes {name!r}; expected one of {', '.join(known)}.{hint}"
             )
-
-
-def _whole(value, least, most=np.inf):
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and least <= value <= most
 
 
 def _check_measures(measures):
