@@ -7,7 +7,7 @@ import pytest
 
 from gdjax import machine
 from gdjax.errors import InputError
-from gdjax.slabs import Program, Slab, in_slabs, memory_limit, over_runs
+from gdjax.slabs import LESS, Program, Slab, in_slabs, memory_limit, over_runs
 
 DEVICES = tuple(jax.local_devices())
 
@@ -159,3 +159,15 @@ def test_eigenvalues_on_several_cpu_devices_are_refused_before_they_stand_still(
     assert jax.tree.leaves(Program(over_runs(call, one, (0,)))(one.place(matrices)))
     for fine in (lambda a: a @ a, lambda a: jnp.linalg.qr(a)[0]):
         Program(over_runs(fine, many, (0,))).compile(matrices)
+
+
+def test_programs_that_run_once_draw_the_same_numbers():
+    def drawn(key):
+        return jax.random.normal(key, (7, 5)), jax.random.truncated_normal(key, -1, 1, (9,))
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    lowered = jax.jit(jax.vmap(drawn)).lower(keys)
+    usual = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+    less, more = (lowered.compile(options)(keys) for options in (LESS, usual))
+    for a, b in zip(less, more, strict=True):
+        assert np.array_equal(a, b)
