@@ -61,3 +61,22 @@ def test_from_products_both_ends_are_seen_and_what_is_between_is_hidden():
     np.testing.assert_allclose(np.sort(bent.values), np.r_[values[:3], values[-3:]], atol=1e-4)
     assert bool(bent.hidden)  # two below and three above say nothing about those between
     assert int(bent.down.sum()) == 2
+
+
+def test_nothing_bends_along_a_level_direction():
+    """What rounding leaves of it would be all that the solver sees, and became NaN at times."""
+    _, H, mask = planted(60)
+    level = np.linalg.eigh(H[:60, :60])[1][:, 2]
+
+    @jax.jit
+    def inverse(H, v):
+        bent = bends.ends(
+            lambda v: H @ v, jnp.asarray(mask), 0.0,
+            key=jax.random.key(0), tolerance=1e-12, restarts=100,
+        )  # fmt: skip
+        return bent.inverse(v), bent.inverse(jnp.asarray(mask))
+
+    with jax.enable_x64(True):
+        along, across = inverse(H, np.r_[level, 0, 0])
+    np.testing.assert_array_equal(along, 0)
+    assert np.linalg.norm(across) > 0.1
