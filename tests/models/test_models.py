@@ -5,6 +5,7 @@ ended early, and what is said about points with dense matrices. Where an operati
 for a model, what it is refused with is looked at.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -70,22 +71,21 @@ def swept(request, tmp_path_factory):
         found = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
         if problem.stateful:
             problem = frozen(problem, state=found[0].state)
-        ends = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(run.params for run in found))
+        ends = jax.tree.map(lambda *leaves: np.stack(leaves), *(run.params for run in found))
         yield Swept(model, store, runs, problem, ends, found[0].params)
 
 
-def by_hand(model, seed, value_and_grad, recorded):
+def by_hand(model, seed, begin, step, recorded):
     """Where a loop of one line a step ends, and the cost to be recorded at every step."""
     problem, streams = model.problem, gd.streams(0, seed, 0)
-    params, state = problem.begin(streams.init)
+    params, state = begin(streams.init)
     costs = []
     for t in range(STEPS + 1):
         key = jax.random.fold_in(streams.noise, t) if problem.random else None
-        (cost, ahead), g = value_and_grad(params, state, problem.data, key)
+        cost, *ahead = step(params, state, problem.data, key)
         costs.append(cost if recorded is None else recorded(params, state))
         if t < STEPS:
-            params = jax.tree.map(lambda w, d: w - model.rate * d, params, g)
-            state = ahead
+            params, state = ahead
     return params, state, costs
 
 
@@ -96,10 +96,16 @@ def close(found, wanted, rtol, atol):
 
 def test_numbers_are_those_of_a_loop_by_hand(swept):
     model = swept.model
-    value_and_grad = jax.jit(jax.value_and_grad(model.by_hand, has_aux=True))
-    recorded = model.recorded and jax.jit(model.recorded)
+
+    @jax.jit
+    def step(params, state, batch, key):
+        both = jax.value_and_grad(model.by_hand, has_aux=True)
+        (cost, ahead), g = both(params, state, batch, key)
+        return cost, jax.tree.map(lambda w, d: w - model.rate * d, params, g), ahead
+
+    begin, recorded = jax.jit(model.problem.begin), model.recorded and jax.jit(model.recorded)
     for seed in range(SEEDS):
-        params, state, costs = by_hand(model, seed, value_and_grad, recorded)
+        params, state, costs = by_hand(model, seed, begin, step, recorded)
         run = gd.sweeps.run_of(swept.store, {"seed": seed}, model.problem)
         close((run.params, run.state), (params, state), 2e-4, 2e-5)
         np.testing.assert_allclose(swept.runs.cost[seed], costs, rtol=2e-4)
@@ -150,7 +156,7 @@ def refusal(swept):
 
 def test_a_plane_holds_the_costs_of_its_points(swept, cost):
     directions = {
-        name: jax.tree.map(lambda a, s=sign: s * jnp.cos(a), swept.end)
+        name: jax.tree.map(lambda a, s=sign: s * np.cos(a), swept.end)
         for name, sign in (("one", 1.0), ("other", -0.5))
     }
     arguments = swept.end, directions, [0.0, 0.1], [-0.2, 0.2]
@@ -179,7 +185,8 @@ def test_extremes_are_those_of_the_dense_hessian(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.geometry.extremes(swept.model.problem, swept.end, key=KEY)
-    found = gd.geometry.extremes(swept.problem, swept.end, key=KEY, largest=1, smallest=1)
+    pairs = partial(gd.geometry.extremes, swept.problem, key=KEY, largest=1, smallest=1)
+    found = jax.jit(pairs)(swept.end)
     values = dense[1]
     size = np.abs(values).max()
     np.testing.assert_allclose(np.sort(found.values), [values[0], values[-1]], atol=2e-3 * size)
