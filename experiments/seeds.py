@@ -3,17 +3,20 @@
     Var(accuracy) over seeds   against   sum_i p_i (1 - p_i) / n^2,   p_i: who reads image i right
 
 2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and read the
-other 3,000: 64 starting points crossed with 32 orders of the mini-batches. If every image were read
-right or wrong by a coin of its own, accuracies would still differ, by the right-hand side; what
-they differ by beyond it is quality. Then a network that is good on one half of the images is good
-on the other. And are networks of one start alike, or those of one order?
+other 3,000: 64 starting points crossed with 32 orders of the mini-batches; for 10, 20 and 40
+epochs, each a descent of its own. If every image were read right or wrong by a coin of its own,
+accuracies would still differ, by the right-hand side; what they differ by beyond it is quality.
+Then a network that is good on one half of the images is good on the other. And are networks of one
+start alike, or those of one order?
 
-    python experiments/seeds.py           (about 50 s of processor time)
+    python experiments/seeds.py           (about 3.5 min of processor time)
 
-Expected: most of the variance is the images' coins (published for CIFAR-10 after long training:
-arXiv 2304.01910), so that the best hundredth on one half is little better than the others on the
-other half. Refuted by a correlation of halves whose interval lies above 0.5: then most is quality.
-Starts and orders decide alike if the intervals of their shares of the variance overlap.
+Expected: the longer the training the more of the variance is the images' coins, and after the
+longest most of it (published for CIFAR-10: arXiv 2304.01910), so that the best hundredth on one
+half is little better than the others on the other half. Refuted by a share of luck that does not
+rise from one length to the next, its intervals overlapping, or that in the end has an interval
+below a half. Starts and orders decide alike if the intervals of their shares of the variance
+overlap.
 """
 
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ class Config:
         orders: orders of the mini-batches, each with every start.
         learning_rate: at the beginning; it falls to 0 along half a cosine.
         batch_size: images a step.
-        epochs: passes over the images.
+        epochs: passes over the images, of several trainings.
         resamples: of the bootstrap.
     """
 
@@ -54,14 +57,22 @@ class Config:
     orders: int = 32
     learning_rate: float = 5.0
     batch_size: int = 32
-    epochs: int = 10
+    epochs: tuple[int, ...] = (10, 20, 40)
     resamples: int = 400
 
 
 def run(config: Config) -> xr.Dataset:
-    """Which image is read right by which network."""
+    """Which image is read right by which network, after each length of training."""
     problem = gd.problems.digits(shrunk(config.data, config.learned), widths=config.widths)
-    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
+    trained = [train(config, problem, epochs) for epochs in config.epochs]
+    return xr.concat(trained, "epochs").assign_coords(epochs=list(config.epochs)).assign_attrs(
+        resamples=config.resamples
+    )  # fmt: skip
+
+
+def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
+    """Networks of all starts and orders, and what each reads."""
+    steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
     falling = optax.cosine_decay_schedule(config.learning_rate, steps)
     runs = gd.sweep(
         problem,
@@ -83,8 +94,7 @@ def run(config: Config) -> xr.Dataset:
         {
             "right": (("start", "order", "image"), np.array(right)),
             "cost": (("start", "order"), runs.cost.isel(step=-1).values),
-        },
-        attrs={"resamples": config.resamples, "baseline": problem.baseline, "steps": steps},
+        }
     )
 
 
@@ -199,39 +209,46 @@ def apart(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Everything that is asked, with intervals."""
+    """Everything that is asked of one length of training, with intervals."""
     accuracy = dataset.right.values.mean(axis=2)
     return lucky(dataset) | shares(accuracy) | apart(dataset)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Accuracies, what of their variance is luck, and of what networks are alike."""
-    accuracy = dataset.right.values.mean(axis=2).ravel()
     found: dict = {
-        "networks": accuracy.size,
+        "networks": dataset.sizes["start"] * dataset.sizes["order"],
         "images": dataset.sizes["image"],
-        "accuracy_least": float(accuracy.min()),
-        "accuracy_most": float(accuracy.max()),
-        "cost_most": float(dataset.cost.max()),
-        "skewness": float(stats.skew(accuracy)),
-        "excess_kurtosis": float(stats.kurtosis(accuracy)),
     }
-    for name, one in intervals(dataset).items():
-        found |= {name: one.value, f"{name}_interval": [one.low, one.high]}
+    for epochs in dataset.epochs.values:
+        one = dataset.sel(epochs=epochs)
+        accuracy = one.right.values.mean(axis=2).ravel()
+        told: dict = {
+            "accuracy_least": float(accuracy.min()),
+            "accuracy_most": float(accuracy.max()),
+            "cost_most": float(one.cost.max()),
+            "skewness": float(stats.skew(accuracy)),
+            "excess_kurtosis": float(stats.kurtosis(accuracy)),
+        }
+        for name, interval in intervals(one).items():
+            told |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
+        found |= {f"{name}_after_{epochs}": value for name, value in told.items()}
     return found
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """The distribution, half against half, and what is whose doing."""
-    right = dataset.right.values
-    half = halves(right.shape[2], np.random.default_rng(0))
-    return {
-        "luck": plots.of_seeds(
+    """The distribution, half against half, and what is whose doing, after each length."""
+    half = halves(dataset.sizes["image"], np.random.default_rng(0))
+    rows = {}
+    for epochs in dataset.epochs.values:
+        one = dataset.sel(epochs=epochs)
+        right = one.right.values
+        rows[f"{epochs} epochs"] = plots.Trained(
             right.mean(axis=2).ravel(),
             tuple(right[..., side].mean(axis=2).ravel() for side in (half, ~half)),
-            intervals(dataset),
+            intervals(one),
         )
-    }
+    return {"luck": plots.of_seeds(rows)}
 
 
 if __name__ == "__main__":

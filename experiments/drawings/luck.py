@@ -1,6 +1,7 @@
 """Pictures of what chance decides: accuracies over seeds, and what of them is luck."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,28 +14,38 @@ from gdjax.statistics import Interval
 APART = {"neither": "nothing", "one_order": "the order", "one_start": "the start"}
 
 
-def of_seeds(
-    accuracy: Float[np.ndarray, " networks"],
-    halves: tuple[Float[np.ndarray, " networks"], Float[np.ndarray, " networks"]],
-    found: Mapping[str, Interval],
-) -> Figure:
-    """Accuracies of many networks, on one half of the images against the other, and pairs.
+class Trained(NamedTuple):
+    """Many networks after one length of training.
 
     Args:
-        accuracy: of each network on all images.
+        accuracy: of each on all images.
         halves: likewise on each half.
         found: the experiment's numbers.
     """
+
+    accuracy: Float[np.ndarray, " networks"]
+    halves: tuple[Float[np.ndarray, " networks"], Float[np.ndarray, " networks"]]
+    found: Mapping[str, Interval]
+
+
+def of_seeds(trained: Mapping[str, Trained]) -> Figure:
+    """Accuracies of many networks, on one half of the images against the other, and pairs.
+
+    Args:
+        trained: by the length of training, a row each.
+    """
     with style():
-        figure = Figure(figsize=(13, 4.4))
-        spread, against, pairs = figure.subplots(1, 3)
-        _spread(spread, 100 * accuracy, found)
-        _halves(against, *(100 * half for half in halves), found)
-        _pairs(pairs, found)
-        luck = found["luck_of_images"]
+        figure = Figure(figsize=(13, 0.6 + 4.2 * len(trained)))
+        rows = figure.subplots(len(trained), 3, squeeze=False)
+        for (name, one), (spread, against, pairs) in zip(trained.items(), rows, strict=True):
+            _spread(spread, 100 * one.accuracy, one.found)
+            spread.set_title(name)
+            _halves(against, *(100 * half for half in one.halves), one.found)
+            _pairs(pairs, one.found)
+        shares = ", ".join(f"{one.found['luck_of_images'].value:.0%}" for one in trained.values())
         figure.suptitle(
-            f"Luck with single images is {luck.value:.0%} ({luck.low:.0%} to {luck.high:.0%}) of "
-            f"the variance of {len(accuracy):,} networks' accuracies"
+            f"Luck with single images is {shares} of the variance of "
+            f"{len(one.accuracy):,} networks' accuracies"
         )
     return figure
 
@@ -64,6 +75,8 @@ def _halves(axes, first, second, found):
     axes.set_title(f"correlation {r.value:.2f} ({r.low:.2f} to {r.high:.2f})")
     axes.set_xlabel("right on one half, per cent")
     axes.set_ylabel("right on the other half, per cent")
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high + 0.25 * (high - low))  # for the legend
     axes.legend(loc="upper left")
 
 

@@ -62,11 +62,14 @@ def test_networks_of_one_start_are_closer_if_the_start_decides():
 @pytest.mark.long
 def test_a_small_run_is_drawn_and_is_what_its_seeds_say():
     """Only a run shows that starts and orders are crossed, and that accuracy is the sweep's."""
-    config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=2, resamples=10)
+    config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     found = seeds.run(config)
-    assert found.right.shape == (4, 3, 4800)
-    accuracy = found.right.values.mean(axis=2)
-    assert len(np.unique(accuracy)) > 6
+    assert found.right.shape == (2, 4, 3, 4800)
+    assert found.cost.sel(epochs=2).mean() < found.cost.sel(epochs=1).mean()
+    accuracy = found.right.values.mean(axis=3)
+    assert len(np.unique(accuracy[1])) > 6
     numbers = seeds.numbers(found)
-    assert numbers["accuracy_least"] <= numbers["accuracy"] <= numbers["accuracy_most"]
+    least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
+    assert least <= mean <= most
+    assert mean == pytest.approx(accuracy[1].mean())
     seeds.plot(found)["luck"].canvas.draw()
