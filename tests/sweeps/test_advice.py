@@ -14,12 +14,12 @@ from gdjax.errors import InputError
 from gdjax.problems import Network, bowl, digits
 from gdjax.sweeps.advice import advise
 
-SPECTRUM = [1.0, 4.0, 10.0]
+BOWL = bowl([1.0, 4.0, 10.0])
 
 
 @pytest.fixture(scope="module")
 def on_a_bowl():
-    return advise(bowl(SPECTRUM), steps=200, seeds=3)
+    return advise(BOWL, steps=200, seeds=3)
 
 
 def test_on_a_bowl_both_bounds_are_two_over_the_largest_eigenvalue(on_a_bowl):
@@ -48,14 +48,14 @@ def test_on_a_bowl_the_best_of_the_rates_is_recommended(on_a_bowl):
 
 
 def test_the_same_is_said_again(on_a_bowl):
-    assert str(advise(bowl(SPECTRUM), steps=200, seeds=3)) == str(on_a_bowl)
+    assert str(advise(BOWL, steps=200, seeds=3)) == str(on_a_bowl)
 
 
 def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
     """Heavy ball with 0.5 is stable below (2 + 2 * 0.5) / 10 = 0.3, Nesterov's below half of it."""
     heavy = partial(optax.sgd, momentum=0.5)
     found = advise(
-        bowl(SPECTRUM), steps=200, seeds=2, optimizer=heavy, learning_rates=[0.01, 0.28, 0.32]
+        BOWL, steps=200, seeds=2, optimizer=heavy, learning_rates=[0.01, 0.28, 0.32]
     )
     assert found.diverged.tolist() == [0, 0, 1]
     assert found.learning_rate in (0.01, 0.28)
@@ -63,30 +63,30 @@ def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
     assert found.bound_at_start == pytest.approx(0.3, rel=1e-5)
     assert found.bound_along == pytest.approx(0.3, rel=1e-5)
     assert "stable below 3 / sharpness: 0.3 at the start, 0.3 at the sharpest" in found.reason
-    ahead = advise(bowl(SPECTRUM), steps=60, seeds=2, optimizer=partial(heavy, nesterov=True))
+    ahead = advise(BOWL, steps=60, seeds=2, optimizer=partial(heavy, nesterov=True))
     assert ahead.bound_at_start == pytest.approx(0.15, rel=1e-5)
     assert np.all(ahead.diverged[ahead.learning_rates > 0.16] == 1)
     assert np.all(ahead.diverged[ahead.learning_rates < 0.14] == 0)
-    free = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.lion)
+    free = advise(BOWL, steps=20, seeds=2, optimizer=optax.lion)
     assert "for lion, as it was given, none follows" in free.reason
     tried = free.learning_rates
     assert (len(tried), tried[0], tried[-1]) == (13, pytest.approx(1e-5), pytest.approx(10))
     with pytest.raises(InputError, match="takes no learning_rate, expected a factory such as"):
-        advise(bowl(SPECTRUM), optimizer=optax.identity)
+        advise(BOWL, optimizer=optax.identity)
 
 
 def test_adaptive_optimizers_have_the_bound_of_their_own_preconditioner():
     """P held at 4: RMSProp's steps are those of plain descent at a quarter of the rate."""
     held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=16.0)
     found = advise(
-        bowl(SPECTRUM), steps=60, seeds=2, optimizer=held, learning_rates=[0.1, 0.7, 1.2]
+        BOWL, steps=60, seeds=2, optimizer=held, learning_rates=[0.1, 0.7, 1.2]
     )
     assert found.limit == 2
     assert np.isnan(found.bound_at_start)
     assert found.bound_along == pytest.approx(0.8, rel=1e-3)
     assert found.diverged.tolist() == [0, 0, 1]
     assert "stable below 2 / preconditioned sharpness: 0.8 at the sharpest place" in found.reason
-    free = advise(bowl(SPECTRUM), steps=20, seeds=2, optimizer=optax.adamw)
+    free = advise(BOWL, steps=20, seeds=2, optimizer=optax.adamw)
     assert free.limit == pytest.approx(38)
     assert len(free.learning_rates) == 13
     assert "stable below 38 / preconditioned sharpness: " in free.reason
@@ -103,14 +103,14 @@ def test_the_runs_behind_it_come_along(on_a_bowl):
 
 
 def test_the_rates_of_the_user_are_tried_in_order():
-    found = advise(bowl(SPECTRUM), steps=100, seeds=2, learning_rates=[0.5, 0.02, 0.15])
+    found = advise(BOWL, steps=100, seeds=2, learning_rates=[0.5, 0.02, 0.15])
     assert found.learning_rates.tolist() == [0.02, 0.15, 0.5]
     assert found.learning_rate == 0.15  # |1 - 0.15| against |1 - 0.02|
     assert "At 0.5, the next one up, 2 of 2 diverged." in found.reason
 
 
 def test_where_no_rate_works_there_is_no_recommendation():
-    found = advise(bowl(SPECTRUM), steps=100, seeds=2, learning_rates=[1.0, 2.0])
+    found = advise(BOWL, steps=100, seeds=2, learning_rates=[1.0, 2.0])
     assert found.learning_rate is None
     assert found.reason.startswith("None of 2 rates from 1 to 2 works for all of 2 starts")
     assert "2 of 2 diverged at the lowest" in found.reason
@@ -118,7 +118,7 @@ def test_where_no_rate_works_there_is_no_recommendation():
 
 
 def test_ends_of_the_range_are_owned_up_to():
-    only = advise(bowl(SPECTRUM), steps=20, seeds=1, learning_rates=[0.05])
+    only = advise(BOWL, steps=20, seeds=1, learning_rates=[0.05])
     assert "highest one tried" in only.reason
     assert "lowest one tried" in only.reason
 
@@ -205,7 +205,7 @@ def largest(problem, params, data):
 )
 def test_what_cannot_work_is_named(options, message):
     with pytest.raises(InputError, match=message):
-        advise(bowl(SPECTRUM), **options)
+        advise(BOWL, **options)
 
 
 def test_it_hangs_at_the_top():
