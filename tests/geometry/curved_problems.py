@@ -12,9 +12,7 @@ def random_params(network, seed=0):
     """Weights N(0, 1/fan-in), and biases that are not zero either."""
     rng = np.random.default_rng(seed)
     return tuple(
-        Layer(
-            jnp.asarray(rng.normal(size=(n, m)) / np.sqrt(m)), jnp.asarray(rng.normal(size=n) / 2)
-        )
+        Layer(jnp.array(rng.normal(size=(n, m)) / np.sqrt(m)), jnp.array(rng.normal(size=n) / 2))
         for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
     )
 
@@ -23,7 +21,7 @@ def regression(samples, seed=0):
     """A 3-4-2 tanh network on random targets: cost, parameters, data, in the default type."""
     network = Network((3, 4, 2), activation="tanh")
     rng = np.random.default_rng(seed)
-    data = tuple(jnp.asarray(rng.normal(size=(samples, n))) for n in (3, 2))
+    data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
 
     def cost(params, batch):
         return jnp.mean(jnp.sum((network.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
@@ -44,7 +42,7 @@ def pooled_digits(samples=60, dark=4, seed=0):
         return jnp.mean(jnp.sum((network.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
 
     params = jax.tree.map(lambda a: 2 * a, random_params(network, seed))
-    return cost, params, (jnp.asarray(images), jnp.asarray(np.eye(10)[labels]))
+    return cost, params, (jnp.array(images), jnp.array(np.eye(10)[labels]))
 
 
 def in_float64(tree):
@@ -80,4 +78,4 @@ def quadratic(eigenvalues, seed=0):
     def cost(w, batch):
         return w @ jnp.matmul(batch[0], w, precision="highest") / 2
 
-    return cost, jnp.asarray(np.random.default_rng(1).normal(size=spectrum.size)), matrix[None]
+    return cost, jnp.array(np.random.default_rng(1).normal(size=spectrum.size)), matrix[None]

@@ -51,8 +51,8 @@ def test_a_shaken_product_takes_signs_away():
 
 def test_from_products_both_ends_are_seen_and_what_is_between_is_hidden():
     values, H, mask = planted(60)
-    H = jnp.asarray(H, jnp.float32)
-    mask = jnp.asarray(mask, jnp.float32)
+    H = jnp.array(H, jnp.float32)
+    mask = jnp.array(mask, jnp.float32)
     bent = jax.jit(
         lambda H: bends.ends(
             lambda v: H @ v, mask, 0.0, key=jax.random.key(0), tolerance=1e-6, restarts=100

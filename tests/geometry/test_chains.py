@@ -1,7 +1,6 @@
 """Chains of draws: autoregressions with known correlation times, and chains that disagree."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -35,7 +34,7 @@ def test_an_autoregression_is_worth_its_closed_form(correlation):
 def test_ranks_and_their_ratio_are_those_of_scipy():
     draws = np.round(autoregressions(0.5, 200, 4), 1)  # with ties
     halves = draws.reshape(8, 100)
-    found = chains.disagreement(jnp.asarray(draws))
+    found = jax.jit(chains.disagreement)(draws.astype(np.float32))
 
     def ratio(x):
         z = stats.norm.ppf((stats.rankdata(x).reshape(x.shape) - 0.375) / (x.size + 0.25))

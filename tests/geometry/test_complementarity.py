@@ -68,7 +68,7 @@ LONG = pytest.mark.long
 def test_a_slow_solver_finds_the_same(k, rank):
     M, Q = random_problems(k, 16, rank)
     with jax.enable_x64(True):
-        found = jax.tree.map(np.asarray, many(jnp.asarray(M), jnp.asarray(Q)))
+        found = jax.tree.map(np.asarray, many(jnp.array(M), jnp.array(Q)))
     for one, X, residual in zip(zip(M, Q, strict=True), found.X, found.residual, strict=True):
         known = slow(*one)
         S = np.einsum("m,mij->ij", one[0] @ np.einsum("mij,ij->m", basis(k), X), basis(k)) + one[1]
@@ -85,8 +85,8 @@ def test_a_slow_solver_finds_the_same(k, rank):
 def test_float32_and_other_units_find_the_same():
     M, Q = random_problems(4, 16)
     with jax.enable_x64(True):
-        known = np.asarray(many(jnp.asarray(M), jnp.asarray(Q)).X)
-    rough = many(jnp.asarray(1e4 * M, jnp.float32), jnp.asarray(1e-3 * Q, jnp.float32))
+        known = np.asarray(many(jnp.array(M), jnp.array(Q)).X)
+    rough = many(jnp.array(1e4 * M, jnp.float32), jnp.array(1e-3 * Q, jnp.float32))
     scale = np.max(np.abs(known), axis=(1, 2), keepdims=True) + 1e-2
     np.testing.assert_allclose(1e7 * rough.X / scale, known / scale, atol=2e-2)
     assert np.max(rough.residual) < 1e-3

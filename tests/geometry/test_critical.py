@@ -26,7 +26,7 @@ def kinds(certificates):
 def at_points(function, points):
     """Certificates at many points, in the type that is on."""
     program = jax.jit(jax.vmap(lambda x: critical.classify(function.f, x, key=KEY)))
-    return jax.tree.map(np.asarray, program(jnp.asarray(points, float)))
+    return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
 
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
@@ -36,7 +36,7 @@ def test_critical_points_of_functions_are_told_apart(name):
     points = np.array([point.x for point in function.critical_points])
     with jax.enable_x64(True):
         found = at_points(function, points)
-        H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(jnp.asarray(points)))
+        H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(jnp.array(points)))
     words = {"minimum": "strict minimum", "maximum": "strict maximum"}
     expected = [words.get(p.kind, p.kind) for p in function.critical_points]
     tip = np.array([name == "ackley" and not any(p.x) for p in function.critical_points])
@@ -141,7 +141,7 @@ def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
     bulk = np.random.default_rng(0).uniform(size=n)
     spectra = [f(bulk) for f in SPECTRA.values()]
     spectra += [np.r_[0.0, 0.1 + bulk[1:]], spectra[0], np.zeros(n), spectra[0]]
-    A = jnp.stack([jnp.asarray(quadratic(values)[2][0]) for values in spectra])
+    A = jnp.stack([jnp.array(quadratic(values)[2][0]) for values in spectra])
     w = jnp.zeros((len(A), n)).at[4, 0].set(1e-3).at[6].set(jnp.nan)
     keys = jax.random.split(KEY, len(A))
     found = jax.tree.map(np.asarray, at_zero(A, w, keys))
@@ -193,7 +193,7 @@ def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian(
     def cost(params, batch):
         return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
 
-    found, dead, exact = planted_saddle(cost, network.init(KEY), data)
+    found, dead, exact = planted_saddle(cost, jax.jit(network.init)(KEY), data)
     assert int(found.dead) == dead == 2 * 4
     np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-12)
     assert int(found.negative) == np.sum(exact < 0)

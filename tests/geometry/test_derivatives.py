@@ -84,7 +84,7 @@ def test_gradient_is_hand_written_backpropagation(problem, by_hand):
 def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
     params, x, y = by_hand
     few = jax.tree.map(lambda a: a[:60], problem.data)
-    _, gradient = derivatives.value_and_gradient(problem, params, data=few)
+    _, gradient = jax.jit(derivatives.value_and_gradient)(problem, params, data=few)
     flat, unravel = ravel_pytree(params)
     g = ravel_pytree(gradient)[0]
     most = derivatives.largest_entries(gradient, 10).position
@@ -104,7 +104,7 @@ def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand)
 def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dtype):
     with jax.enable_x64(dtype is np.float64):
         zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), random_params(problem.network))
-        assert np.all(problem.predict(zeros, jnp.asarray(problem.data[0][:50])) == 0.5)
+        assert np.all(problem.predict(zeros, jnp.array(problem.data[0][:50])) == 0.5)
         found = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
     assert float(found.cost) == 2.5
     # Outputs of 1/2 have slope 1/4, classes are balanced: a bias has 2 (1/2 - 1/10) 1/4 = 0.2, a
@@ -122,7 +122,7 @@ def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dt
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradient_is_exactly_zero_at_dark_pixels_and_nowhere_else(problem, seed):
-    params = problem.init(jax.random.key(seed))
+    params = jax.jit(problem.init)(jax.random.key(seed))
     found = anatomy_of(problem)(params, problem.data)
     dark = np.all(problem.data[0] == 0, axis=0)
     assert problem.samples == 4000
@@ -134,7 +134,7 @@ def test_gradient_is_exactly_zero_at_dark_pixels_and_nowhere_else(problem, seed)
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason="full MNIST is not prepared here")
 def test_full_mnist_has_1072_entries_that_are_always_zero():
     problem = digits("mnist", data_dir=str(PREPARED))
-    found = anatomy_of(problem)(problem.init(jax.random.key(0)), problem.data)
+    found = anatomy_of(problem)(jax.jit(problem.init)(jax.random.key(0)), problem.data)
     assert problem.samples == 60_000
     assert sum(int(z) for z in jax.tree.leaves(found.zeros)) == 1_072
 
@@ -146,9 +146,9 @@ def test_all_that_feeds_a_step_neuron_has_gradient_exactly_zero(problem, output)
     def cost(params, batch):
         return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
 
-    few = jax.tree.map(lambda a: jnp.asarray(a[:100]), problem.data)
+    few = jax.tree.map(lambda a: jnp.array(a[:100]), problem.data)
     found = jax.jit(lambda w, data: derivatives.anatomy(cost, w, data=data))(
-        network.init(jax.random.key(0)), few
+        jax.jit(network.init)(jax.random.key(0)), few
     )
     assert [float(norm) == 0 for norm in found.layer_norms] == [True, True, output == "step"]
 
@@ -162,7 +162,7 @@ def test_a_linear_cost_shows_its_coefficients():
     def cost(w):
         return sum(jax.tree.leaves(jax.tree.map(lambda s, v: jnp.sum(s * v), slopes, w)))
 
-    found = derivatives.anatomy(cost, jax.tree.map(jnp.ones_like, slopes))
+    found = anatomy_of(cost)(jax.tree.map(np.ones_like, slopes), None)
     assert jax.tree.map(lambda a: a.ravel().tolist(), found.sign) == {
         "a": [1, 0, -1],
         "b": {"c": [0, 1]},
@@ -220,7 +220,7 @@ def test_every_place_holds_the_entry_of_its_position():
 
 def test_labels_say_layer_neurons_and_pixel():
     network = Network((784, 16, 16, 10))
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     # The last of 12,544 weights, the first bias behind them, the second output's first weight.
     at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
     found = derivatives.locate(params, at, network=network, image_shape=(28, 28))
@@ -244,12 +244,15 @@ def test_places_refuse_another_network_and_another_image():
 # -- the proof by nudging
 
 
+def nudged_by(cost):
+    """The proof for a cost, compiled, as a function of parameters and positions."""
+    return jax.jit(lambda w, at: derivatives.nudge(cost, w, at))
+
+
 def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
-    bends = jnp.array([1.0, 10.0, -100.0])
-    w = jnp.array([2.0, -1.0, 3.0])
-    found = derivatives.nudge(
-        lambda w: jnp.sum(bends * w**2) / 2, w, jnp.arange(3, dtype=jnp.int32)
-    )
+    bends = np.array([1.0, 10.0, -100.0])
+    w = np.array([2.0, -1.0, 3.0])
+    found = nudged_by(lambda w: jnp.sum(bends * w**2) / 2)(w, np.arange(3, dtype=np.int32))
     np.testing.assert_allclose(found.predicted, bends * w * found.nudge, rtol=1e-14)
     np.testing.assert_allclose(found.second_order, bends * found.nudge**2 / 2, rtol=1e-14)
     assert np.all(np.abs(found.actual - found.predicted - found.second_order) <= found.rounding)
@@ -258,8 +261,8 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
 
 
 def test_without_curvature_the_nudge_is_the_largest_allowed():
-    w = jnp.array([0.5, -4.0])
-    found = derivatives.nudge(lambda w: w[0] - w[1], w, jnp.array([0, 1]))
+    w = np.array([0.5, -4.0], np.float32)
+    found = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25
     np.testing.assert_allclose(found.nudge, [most, 4 * most], rtol=1e-4)
 
@@ -267,11 +270,11 @@ def test_without_curvature_the_nudge_is_the_largest_allowed():
 @pytest.fixture(scope="module")
 def nudged(problem):
     """The digit network at a start: the 12 largest entries, 24 of any size, a dead one."""
-    params = problem.init(jax.random.key(3))
+    params = jax.jit(problem.init)(jax.random.key(3))
     found = anatomy_of(problem)(params, problem.data)
     top = derivatives.largest_entries(found.gradient, 12).position
     some = np.random.default_rng(0).choice(13_002, 24, replace=False)
-    at = jnp.concatenate([top, jnp.asarray(some, jnp.int32), jnp.zeros(1, jnp.int32)])
+    at = jnp.concatenate([top, jnp.array(some, jnp.int32), jnp.zeros(1, jnp.int32)])
     proof = jax.jit(lambda w, data, at: derivatives.nudge(problem, w, at, data=data))
     return params, at, proof(params, problem.data, at)
 

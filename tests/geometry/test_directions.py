@@ -23,7 +23,7 @@ def random_params(network, seed=0):
     """Weights and biases N(0, 1) in the default type, none of them zero."""
     rng = np.random.default_rng(seed)
     return tuple(
-        Layer(jnp.asarray(rng.normal(size=(n, m))), jnp.asarray(rng.normal(size=n)))
+        Layer(jnp.array(rng.normal(size=(n, m))), jnp.array(rng.normal(size=n)))
         for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
     )
 
@@ -82,14 +82,14 @@ def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
 
 def test_a_filter_is_a_neuron_of_more_dimensions():
     rng = np.random.default_rng(0)
-    filters, direction = (jnp.asarray(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
+    filters, direction = (jnp.array(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
     found = ways.neuron_normalised(direction, filters)
     np.testing.assert_allclose(row_norms(found), row_norms(filters), rtol=1e-5)
 
 
 def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
     rng = np.random.default_rng(0)
-    w, d = (jnp.asarray(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
+    w, d = (jnp.array(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
     np.testing.assert_allclose(
         ways.neuron_normalised(d.T, w.T, axis=-1), ways.neuron_normalised(d, w).T, rtol=1e-6
     )
@@ -98,8 +98,8 @@ def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
 def test_neurons_rescaled_together_with_their_direction_keep_it():
     """d and w times a number a neuron: the normalised direction is that number times the old."""
     rng = np.random.default_rng(0)
-    w, d = (jnp.asarray(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
-    scale = jnp.asarray(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
+    w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
+    scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
     before = ways.neuron_normalised(d, w)
     np.testing.assert_allclose(
         ways.neuron_normalised(d * scale, w * scale), before * scale, rtol=1e-5
@@ -129,7 +129,7 @@ def test_two_networks_of_relus_that_compute_the_same_show_the_same_picture(
         Layer(second.weights / 40, second.bias * 10 / 40),
         Layer(third.weights * 4, third.bias),
     )
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(20, 4)))
+    x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
     np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
     # One random draw for both networks, as whoever compares two pictures has.
     d = ways.random_direction(params, jax.random.key(2))
@@ -200,7 +200,7 @@ def test_between_two_networks_one_is_the_other():
 
 def test_orthogonalised_directions_keep_lengths_and_say_so():
     rng = np.random.default_rng(0)
-    trees = {n: {"w": jnp.asarray(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
+    trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
     found = ways.orthogonalised(trees)
     assert list(found) == ["x", "y, orthogonalised", "z, orthogonalised"]
     before, after = (np.stack([ravel_pytree(d)[0] for d in ds.values()]) for ds in (trees, found))

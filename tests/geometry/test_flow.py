@@ -43,8 +43,8 @@ def test_on_a_bowl_the_flow_is_an_exponential(x64, error):
     times = np.array([0.0, 0.1, 1.0, 4.0])
     known = [q @ (np.exp(-rates * t) * (q.T @ start)) for t in times]
     with jax.enable_x64(x64):
-        h = jnp.asarray(q * rates @ q.T)
-        found = jax.jit(lambda w: gradient_flow(quadratic(h), w, times=times))(jnp.asarray(start))
+        h = jnp.array(q * rates @ q.T)
+        found = jax.jit(lambda w: gradient_flow(quadratic(h), w, times=times))(jnp.array(start))
         assert found.params.dtype == jnp.zeros(()).dtype
         np.testing.assert_allclose(found.params, known, atol=error)
         np.testing.assert_allclose(
@@ -99,7 +99,7 @@ def test_a_flow_that_leaves_the_numbers_says_so(float64):
 
 @pytest.mark.long
 def test_many_starts_at_once_are_as_each_alone(float64):
-    starts = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2)))
+    starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))
 
     def one(w):
         return gradient_flow(factors, w, times=[0.5, 1.5])
@@ -116,13 +116,13 @@ def network(samples=30):
     """A 3-6-2 tanh network whose parameters are tuples, its data an argument."""
     layers = Network((3, 6, 2), activation="tanh")
     rng = np.random.default_rng(1)
-    data = tuple(jnp.asarray(rng.normal(size=(samples, n))) for n in (3, 2))
+    data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
 
     def cost(params, batch):
         return jnp.mean(jnp.sum((layers.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
 
     problem = gd.Problem(init=layers.init, cost=cost, data=data)
-    return problem, problem.init(KEY)
+    return problem, jax.jit(problem.init)(KEY)
 
 
 @pytest.mark.long
@@ -130,7 +130,7 @@ def test_on_a_bowl_the_distance_is_known(float64):
     rates, curvature = np.array([0.1, 0.05, 0.025]), np.array([1.0, 3.0])
     start, times = np.array([1.0, -2.0]), np.array([0.1, 0.5, 1.0])
     found = distance_from_flow(
-        quadratic(jnp.diag(curvature)), jnp.asarray(start), learning_rates=rates, times=times
+        quadratic(jnp.diag(curvature)), jnp.array(start), learning_rates=rates, times=times
     )
     for i, rate in enumerate(rates):
         for j, time in enumerate(times):

@@ -111,7 +111,7 @@ def cases(n, chosen, shifted, sides):
         w = rng.normal(size=n) * (1.0 if shifted else 0.0)
         offset = w - 2 * turned * (turned @ w)
         found.append((w, (terms, point.sides * sides, turned, offset)))
-    return jax.tree.map(lambda *a: jnp.asarray(np.stack(a), float), *found)
+    return jax.tree.map(lambda *a: jnp.array(np.stack(a), float), *found)
 
 
 def judged(n, chosen, shifted, sides=None, certain=True):
@@ -190,7 +190,7 @@ def test_products_of_matrices_are_named(x64):
         chosen.append(np.eye(4)[which])
         targets.append(target)
     with jax.enable_x64(x64):
-        arguments = [jnp.asarray(np.stack(a), float) for a in (points, chosen, targets)]
+        arguments = [jnp.array(np.stack(a), float) for a in (points, chosen, targets)]
         found = jax.jit(
             jax.vmap(
                 lambda w, *case: classify(lambda w: products(w, case), w, key=jax.random.key(0))

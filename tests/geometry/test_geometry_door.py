@@ -78,7 +78,7 @@ LOOKS = {
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_jitting_a_function_of_a_problem_bakes_no_data_in(name):
-    data = jnp.asarray(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
+    data = jnp.array(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
     lowered = jax.jit(LOOKS[name]).lower(line(data), jnp.ones(3))
     # Written out they would take twice as many characters as bytes.
     assert len(lowered.as_text()) < data.nbytes
@@ -117,7 +117,7 @@ def batch_normalised(w, x):
 def test_a_cost_that_mixes_samples_is_never_cut():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2100, 2)) * np.where(np.arange(2100) < 1000, 1, 5)[:, None]
-    x, w = jnp.asarray(x, np.float32), jnp.array([1.0, 2.0])
+    x, w = jnp.array(x, np.float32), jnp.array([1.0, 2.0])
     problem = Problem(init=jnp.zeros, cost=batch_normalised, data=x, mixes=True)
     whole, slope = jax.value_and_grad(batch_normalised)(w, x)
     found, gradient = derivatives.value_and_gradient(problem, w)

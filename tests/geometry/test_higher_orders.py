@@ -16,13 +16,13 @@ def test_derivatives_over_all_samples_are_those_of_the_mean():
     def cost(w, batch):
         return jnp.mean(jnp.tanh(batch @ w) ** 3 + jnp.cos(batch @ w))
 
-    w, u = (jnp.asarray(rng.normal(size=3), jnp.float32) for _ in range(2))
+    w, u = (jnp.array(rng.normal(size=3), jnp.float32) for _ in range(2))
     at = derivatives(Problem(init=lambda key: w, cost=cost, data=data), lambda w: w)
 
     @jax.jit
     def both(w, u):
         def whole(w):
-            return cost(w, jnp.asarray(data, jnp.float32))
+            return cost(w, jnp.array(data, jnp.float32))
 
         T3 = jax.jacfwd(jax.hessian(whole))(w)
         T4 = jax.jacfwd(jax.jacfwd(jax.hessian(whole)))(w)
@@ -45,7 +45,7 @@ def test_the_norm_of_a_cubic_is_found():
     """x y z: 6 u1 u2 u3 is largest on the diagonal, 2 / sqrt 3; a x^3 + b y^3: max 6 |a|, 6 |b|."""
     product = derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
     apart = derivatives(as_problem(lambda w: w[0] ** 3 - 2 * w[1] ** 3 + w[2] ** 2), lambda w: w)
-    starts = jnp.asarray(np.random.default_rng(1).normal(size=(8, 3)), jnp.float32)
+    starts = jnp.array(np.random.default_rng(1).normal(size=(8, 3)), jnp.float32)
     points = jnp.ones((8, 3))
     found, where = jax.jit(lambda: largest_third(product, points, starts, lambda v: v))()
     # A lower bound from every start, and from some of them a good one.
@@ -73,7 +73,7 @@ def test_reduction_is_the_fourth_derivative_of_the_lowest_way():
         along = jnp.array([1.0, 0.0])
         return reduced(at, jnp.zeros(2), along, lambda v: jnp.array([0, 1]) * v / a)
 
-    third, fourth, terms = jax.jit(jax.vmap(one))(*(jnp.asarray(x, float) for x in (a, b, c)))
+    third, fourth, terms = jax.jit(jax.vmap(one))(*(jnp.array(x, float) for x in (a, b, c)))
     np.testing.assert_allclose(third, 0, atol=1e-6)
     np.testing.assert_allclose(fourth, 24 * (c - b**2 / (2 * a)), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(terms, 24 * np.abs(c) + 12 * b**2 / a, rtol=1e-5)

@@ -33,7 +33,7 @@ rotated = jax.jit(jacobi.rotated)
 @pytest.mark.parametrize("x64", [False, True])
 def test_eigenpairs_are_numpys(name, x64):
     with jax.enable_x64(x64):
-        A = np.asarray(jnp.asarray(MATRICES[name], float))
+        A = np.asarray(jnp.array(MATRICES[name], float))
         values, vectors = (np.asarray(a, float) for a in rotated(A))
         A = A.astype(float)
         eps, size = float(jnp.finfo(jnp.zeros(()).dtype).eps), np.abs(A).max()

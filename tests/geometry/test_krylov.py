@@ -52,7 +52,7 @@ solved = jax.jit(solve, static_argnames=("largest", "smallest", "restarts"))
 @pytest.mark.long
 def test_no_start_is_stuck():
     """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
-    A = jnp.asarray(matrix(SPECTRA["negative"]), jnp.float32)
+    A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
     found = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, restarts=60)))(keys)
     assert found.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
@@ -64,7 +64,7 @@ def test_no_start_is_stuck():
 def test_ends_of_a_known_spectrum(name, largest, smallest):
     spectrum = SPECTRA[name]
     A = matrix(spectrum)
-    found = solved(jnp.asarray(A, jnp.float32), jax.random.key(0), largest, smallest)
+    found = solved(jnp.array(A, jnp.float32), jax.random.key(0), largest, smallest)
     falling = np.sort(spectrum)[::-1]
     size = np.abs(spectrum).max()
     exact = np.r_[falling[:largest], falling[N - smallest :]]
@@ -84,7 +84,7 @@ def test_a_small_tolerance_is_reached_in_float64():
     spectrum = SPECTRA["indefinite"]
     with jax.enable_x64(True):
         found = solved(
-            jnp.asarray(matrix(spectrum)), jax.random.key(0), largest=2, smallest=2, tolerance=1e-10
+            jnp.array(matrix(spectrum)), jax.random.key(0), largest=2, smallest=2, tolerance=1e-10
         )
         found = jax.tree.map(np.asarray, found)
     exact = np.sort(spectrum)[[-1, -2, 1, 0]]
@@ -95,7 +95,7 @@ def test_a_small_tolerance_is_reached_in_float64():
 
 @pytest.mark.long
 def test_restarts_that_are_used_up_leave_large_residuals():
-    A = jnp.asarray(matrix(SPECTRA["geometric"]), jnp.float32)
+    A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
     found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, restarts=1)
     upper, lower, size = krylov.sizes(0, 1)
     assert found.residuals[0] > 1e-6 * found.norm
@@ -103,7 +103,7 @@ def test_restarts_that_are_used_up_leave_large_residuals():
 
 
 def test_nothing_goes_on_where_numbers_are_not_finite():
-    A = jnp.asarray(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
+    A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
     found = solved(A, jax.random.key(0), largest=1, smallest=1)
     assert np.all(np.isnan(found.values))
     assert int(found.products) == krylov.sizes(1, 1)[2]
@@ -117,11 +117,11 @@ def test_coordinates_that_are_left_out_stay_out():
     A[:, dead] = 0
     exact = np.linalg.eigvalsh(A[~dead][:, ~dead])
     found = solved(
-        jnp.asarray(A, jnp.float32),
+        jnp.array(A, jnp.float32),
         jax.random.key(0),
         largest=1,
         smallest=2,
-        start=jnp.asarray(~dead, jnp.float32),
+        start=jnp.array(~dead, jnp.float32),
     )
     np.testing.assert_allclose(found.values, exact[[-1, 1, 0]], atol=5e-3)
     assert np.all(np.asarray(found.vectors)[dead] == 0)
@@ -130,7 +130,7 @@ def test_coordinates_that_are_left_out_stay_out():
 @pytest.mark.long
 def test_mapped_over_runs_is_each_alone():
     names = ["outliers", "indefinite", "identity"]
-    A = jnp.stack([jnp.asarray(matrix(SPECTRA[name]), jnp.float32) for name in names])
+    A = jnp.stack([jnp.array(matrix(SPECTRA[name]), jnp.float32) for name in names])
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.jit(jax.vmap(lambda A, key: solve(A, key, 2, 1)))(A, keys)
     for i in range(3):

@@ -27,7 +27,7 @@ def polisher(name):
 
 
 def polished(name, points, tolerance):
-    return jax.tree.map(np.asarray, polisher(name)(jnp.asarray(points, float), tolerance))
+    return jax.tree.map(np.asarray, polisher(name)(jnp.array(points, float), tolerance))
 
 
 def points_of(name, *kinds):
@@ -50,7 +50,7 @@ def curvature(name, points):
     """Largest |eigenvalue| of the Hessian at each point, in float64."""
     n = points.shape[1]
     hessians = jax.jit(jax.vmap(jax.hessian(FUNCTIONS[name].f)))
-    H = hessians(jnp.asarray(shaped(name, points)))
+    H = hessians(jnp.array(shaped(name, points)))
     return np.abs(np.linalg.eigvalsh(np.asarray(H).reshape(-1, n, n))).max(axis=1)
 
 
@@ -65,7 +65,7 @@ def test_minima_of_functions_are_reached_to_rounding(name):
     with jax.enable_x64(True):
         found = polished(name, shaped(name, beside(minima)), 0.0)
         steep = curvature(name, minima)
-        level = np.abs(np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.asarray(shaped(name, minima)))))
+        level = np.abs(np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(shaped(name, minima)))))
     places = found.params.reshape(minima.shape)
     # Gradients of polynomials round by their terms, which are larger than what is left of them.
     assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(minima, axis=1)))
@@ -96,7 +96,7 @@ def test_saddles_and_maxima_are_left_downhill(name):
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
         start = beside(other)
-        before = np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.asarray(start)))
+        before = np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(start)))
         found = polished(name, start, 1e-8)
     assert np.all(found.gradient_norm <= 1e-8)
     assert np.all(found.cost < before)
@@ -150,7 +150,7 @@ def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
     eigenvalues = np.geomspace(1e-2, 1, 600)
     cost, w, data = quadratic(eigenvalues)
     found = jax.jit(lambda w, data: polishing.downhill(cost, w, data=data, tolerance=1e-5))(
-        w, jnp.asarray(data)
+        w, jnp.array(data)
     )
     assert found.gradient_norm <= 1e-5
     assert np.linalg.norm(found.params) <= 1e-5 / 1e-2
@@ -187,10 +187,10 @@ def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
         return polishing.downhill(counted, w, data=data, tolerance=1e-10)
 
     with jax.enable_x64(True):
-        data = jax.tree.map(lambda a: jnp.asarray(a, float), data)
+        data = jax.tree.map(lambda a: jnp.array(a, float), data)
         many = [regression(20, seed)[1] for seed in range(3)]
         many.insert(1, jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), many[0]))
-        many = jax.tree.map(lambda a: jnp.asarray(a, float), many)
+        many = jax.tree.map(lambda a: jnp.array(a, float), many)
         together = jax.jit(jax.vmap(one, (0, None)))
         stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
         found = together(stacked, data)
@@ -217,8 +217,8 @@ def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
 def regression_of_labels():
     """Softmax regression with a little decay, in float32: cost, parameters, data."""
     rng = np.random.default_rng(0)
-    x, labels = jnp.asarray(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
-    y = jnp.asarray(np.eye(3)[labels], jnp.float32)
+    x, labels = jnp.array(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
+    y = jnp.array(np.eye(3)[labels], jnp.float32)
 
     def cost(w, batch):
         inputs, targets = batch
@@ -267,7 +267,7 @@ def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
     with jax.enable_x64(True):
         steep = curvature(name, points)
         search = jax.vmap(lambda x: polishing.nearest_critical_point(f, x, tolerance=0.0))
-        found = jax.jit(search)(jnp.asarray(shaped(name, beside(points))))
+        found = jax.jit(search)(jnp.array(shaped(name, beside(points))))
         found = jax.tree.map(np.asarray, found)
     np.testing.assert_allclose(found.params.reshape(points.shape), points, atol=1e-9)
     assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))

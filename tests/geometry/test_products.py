@@ -31,7 +31,7 @@ def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, 
     product = jax.jit(lambda v: products.hessian_vector_product(cost, params, v, data=data))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
-        found = ravel_pytree(product(unravel(jnp.asarray(v))))[0]
+        found = ravel_pytree(product(unravel(jnp.array(v))))[0]
         np.testing.assert_allclose(found, H @ v, rtol=1e-10, atol=1e-12)
 
 
@@ -156,7 +156,7 @@ def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
     product = jax.jit(lambda v: products.gauss_newton_vector_product(problem, params, v))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
-        found = ravel_pytree(product(unravel(jnp.asarray(v))))[0]
+        found = ravel_pytree(product(unravel(jnp.array(v))))[0]
         np.testing.assert_allclose(found, G @ v, rtol=1e-10, atol=1e-12)
 
 

@@ -28,9 +28,7 @@ def drawn(problem, scale=1.0):
     for seed in range(3):
         w = jax.jit(problem.init)(jax.random.key(seed), init_scale=scale)
         bias = np.random.default_rng(seed).normal(size=64)
-        trees.append(
-            tuple(layer._replace(bias=jnp.asarray(bias[: len(layer.bias)])) for layer in w)
-        )
+        trees.append(tuple(layer._replace(bias=jnp.array(bias[: len(layer.bias)])) for layer in w))
     return trees[0], {"z": trees[1], "a": trees[2]}
 
 
@@ -66,13 +64,14 @@ def test_settings_of_the_cost_and_predictions_are_the_same_too(float64):
     here, there = (
         at_coordinates(*of, [0.3, -1.0]) for of in ((w, ds), (small.params, small.directions))
     )
-    assert float(problem.cost(there, small.problem.data, temperature=0.3)) == pytest.approx(
-        float(problem.cost(here, problem.data, temperature=0.3)), rel=1e-12
+    cost = jax.jit(problem.cost)
+    assert float(cost(there, small.problem.data, temperature=0.3)) == pytest.approx(
+        float(cost(here, problem.data, temperature=0.3)), rel=1e-12
     )
     assert problem.predict is not None
     np.testing.assert_allclose(
-        problem.predict(there, small.problem.data[0]),
-        problem.predict(here, problem.data[0]),
+        jax.jit(problem.predict)(there, small.problem.data[0]),
+        jax.jit(problem.predict)(here, problem.data[0]),
         rtol=1e-11,
     )
 
@@ -93,9 +92,8 @@ def test_it_starts_and_goes_down_like_any_problem():
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
     start = small.problem.init(jax.random.key(0))
-    here, there = (
-        float(problem.cost(*at)) for at in ((start, small.problem.data), (w, problem.data))
-    )
+    cost = jax.jit(problem.cost)
+    here, there = (float(cost(*at)) for at in ((start, small.problem.data), (w, problem.data)))
     assert here == pytest.approx(there, rel=1e-5)
 
 
@@ -112,7 +110,7 @@ def shifted(problem):
     """Pixels from -1/2 to 1/2: the first layer sees more than its products with the pixels."""
 
     def cost(params, batch):
-        pixels = jnp.asarray(batch[0]).astype(jnp.float32) - 255 / 2
+        pixels = jnp.array(batch[0]).astype(jnp.float32) - 255 / 2
         return problem.loss(problem.network.apply(params, pixels), batch[1])
 
     return dataclasses.replace(problem, cost=cost)

@@ -67,8 +67,8 @@ def test_a_grid_has_as_many_dimensions_as_directions(float64):
 def test_along_an_eigenvector_the_curve_has_its_eigenvalue_as_curvature(float64, name):
     """C(e v) = C + e g.v + lambda e^2 / 2 + O(e^3): the rest falls with the third power."""
     known = gd.problems.find(name)
-    w = jnp.asarray(known.minima[0].x) + jnp.array([0.1, -0.05])  # where there is a gradient, too
-    H, g = np.asarray(jax.hessian(known.f)(w)), np.asarray(jax.grad(known.f)(w))
+    w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # where there is a gradient, too
+    H, g = np.asarray(jax.jit(jax.hessian(known.f))(w)), np.asarray(jax.jit(jax.grad(known.f))(w))
     values, vectors = np.linalg.eigh(H)
     steps = np.array([1e-2, 5e-3])
     for value, v in zip(values, vectors.T, strict=True):
@@ -83,7 +83,7 @@ def test_along_an_eigenvector_the_curve_has_its_eigenvalue_as_curvature(float64,
 
 def test_the_sharpest_curve_through_himmelblaus_first_minimum_is_the_published_one(float64):
     f = gd.problems.find("himmelblau").f
-    v = np.linalg.eigh(np.asarray(jax.hessian(f)(jnp.array([3.0, 2.0]))))[1][:, -1]
+    v = np.linalg.eigh(np.asarray(jax.jit(jax.hessian(f))(jnp.array([3.0, 2.0]))))[1][:, -1]
     e = 1e-4
     curve = slices.line(f, jnp.array([3.0, 2.0]), {"v": v}, [-e, 0, e]).cost.values
     assert (curve[0] - 2 * curve[1] + curve[2]) / e**2 == pytest.approx(82.284, abs=1e-3)
@@ -94,7 +94,7 @@ def test_the_sharpest_curve_through_himmelblaus_first_minimum_is_the_published_o
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
-    w, *ds = (problem.init(jax.random.key(seed)) for seed in range(3))
+    w, *ds = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(3))
     ds = dict(zip(("y", "x"), ds, strict=True))
     a, b = np.linspace(-2, 2, 9), np.linspace(-1, 0.5, 4)
     if whole:
@@ -110,7 +110,9 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
 
 
 def test_three_networks_on_a_plane_have_their_exact_costs(problem):
-    one, two, three = (problem.init(jax.random.key(seed), init_scale=3.0) for seed in range(3))
+    one, two, three = (
+        jax.jit(problem.init)(jax.random.key(seed), init_scale=3.0) for seed in range(3)
+    )
     ds = {"to 2": ways.direction_to(one, two), "to 3": ways.direction_to(one, three)}
     found = slices.plane(problem, one, ds, [0, 1], [0, 1])
     cost = jax.jit(problem.cost)
@@ -120,7 +122,7 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
 
 
 def test_measures_stand_beside_the_cost(problem):
-    w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     measures = {**problem.measures, "slope": slices.gradient_norm(problem)}
     found = slices.line(problem, w, {"d": d}, [0.0, 0.5], measures=measures)
     there = at_coordinates(w, {"d": d}, [0.5])
@@ -149,14 +151,14 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
 @pytest.mark.long
 @pytest.mark.parametrize("width", [1, 3, 50])
 def test_the_width_of_slabs_changes_nothing_beyond_rounding(problem, width):
-    w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 23)
     seen = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
     np.testing.assert_allclose(seen(width=width).cost, seen().cost, rtol=1e-5)
 
 
 def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
-    w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 9)
     before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
     widths = []
@@ -187,7 +189,7 @@ def test_one_compilation_serves_the_whole_grid_and_the_next_one():
 
 
 def test_matrix_products_are_in_full_precision(problem):
-    w, d = (problem.init(jax.random.key(seed)) for seed in range(2))
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     few = jax.tree.map(lambda a: a[:3], problem)
     measure = problem.measures["test_accuracy"].function
     for function, shared in (
@@ -202,7 +204,7 @@ def test_matrix_products_are_in_full_precision(problem):
 
 def test_the_same_seed_gives_the_same_picture(problem):
     def look(seed):
-        w = problem.init(jax.random.key(0))
+        w = jax.jit(problem.init)(jax.random.key(0))
         d = ways.neuron_normalised(ways.random_direction(w, jax.random.key(seed)), w)
         return slices.line(problem, w, {f"random {seed}": d}, np.linspace(-1, 1, 5)).cost.values
 
@@ -219,7 +221,7 @@ def test_a_scalar_is_a_parameter():
 
 
 def test_a_tree_of_dicts_and_float16_moves_as_a_whole(float64):
-    tree = {"b": [jnp.ones(2)], "a": jnp.asarray(1.0, jnp.float16)}
+    tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
     cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731
     found = slices.line(cost, tree, {"d": tree}, [0.0, 2.0])
     assert found.cost.values.tolist() == [3.0, 9.0]

@@ -73,7 +73,7 @@ def test_residuals_are_true_in_float64(network, found):
 def test_curvature_at_critical_points_of_functions(function):
     """Largest and smallest eigenvalue, the dense way, in float64."""
     with jax.enable_x64(True):
-        points = jnp.asarray([point.x for point in function.critical_points], float)
+        points = jnp.array([point.x for point in function.critical_points], float)
         n = max(1, points[0].size)
         ends = {"largest": 1, "smallest": n - 1}
         found = jax.jit(
@@ -104,7 +104,7 @@ def test_quadratics_below_and_above_the_dense_limit(n, name):
     matrix = data[0]
     found = jax.jit(
         lambda w, data, key: spectrum.extremes(cost, w, data=data, key=key, largest=4, smallest=2)
-    )(w, jnp.asarray(data), jax.random.key(1))
+    )(w, jnp.array(data), jax.random.key(1))
     size = np.abs(exact).max()
     assert int(found.status) == spectrum.Convergence.CONVERGED
     np.testing.assert_allclose(found.values, exact[[0, 1, 2, 3, -2, -1]], atol=2e-3 * size)

@@ -56,7 +56,7 @@ def regression(samples=40, widths=(3, 8, 2), seed=0):
     network = gd.problems.Network(widths, activation="tanh", output_activation="identity")
     rng = np.random.default_rng(seed)
     data = tuple(rng.normal(size=(samples, n)) for n in (widths[0], widths[-1]))
-    data = tuple(jnp.asarray(a) for a in data)
+    data = tuple(jnp.array(a) for a in data)
 
     def cost(params, batch, *, decay=0.0):
         apart = network.apply(params, batch[0]) - batch[1]
@@ -160,14 +160,14 @@ def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
 @pytest.mark.long
 def test_the_stated_residual_is_true():
     problem = regression()
-    params = problem.init(jax.random.key(1))
+    params = jax.jit(problem.init)(jax.random.key(1))
     value, memory = at(problem, params, tolerance=1e-2)
     with jax.enable_x64(True):
         params, data = jax.tree.map(
-            lambda a: jnp.asarray(np.asarray(a), float), (params, problem.data)
+            lambda a: jnp.array(np.asarray(a), float), (params, problem.data)
         )
         _, unravel = ravel_pytree(params)
-        v = jnp.asarray(np.asarray(memory.vectors[:, 0]), float)
+        v = jnp.array(np.asarray(memory.vectors[:, 0]), float)
         product = jax.jit(partial(hessian_vector_product, problem))
         image = np.asarray(ravel_pytree(product(params, unravel(v), data=data))[0])
         v = np.asarray(v)
@@ -191,10 +191,10 @@ class Products(LinearOperator):
 @pytest.mark.long
 def test_the_digit_network_against_arpack():
     problem = digits("mnist5k", samples=300)
-    params = problem.init(jax.random.key(0))
+    params = jax.jit(problem.init)(jax.random.key(0))
     value, _ = at(problem, params)
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), float), params)
+        wide = jax.tree.map(lambda a: jnp.array(np.asarray(a), float), params)
         flat, unravel = ravel_pytree(wide)
         product = jax.jit(
             lambda v, data: ravel_pytree(
@@ -217,7 +217,7 @@ def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_where_nothing_is_finite_the_start_of_the_next_one_is_kept(bad):
     problem = regression()
-    params = problem.init(KEY)
+    params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)
     gone = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
     measure = sharpness(problem)
@@ -234,7 +234,7 @@ def snapshots_of(problem, rate, steps, every, **options):
     return gd.descend(
         problem,
         optax.sgd(rate),
-        problem.init(KEY),
+        jax.jit(problem.init)(KEY),
         steps,
         key=KEY,
         record_every=every,
@@ -271,7 +271,9 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
             if t % 4 == 0:
                 assert found[t // 4] == pytest.approx(np.max(12 * w**2 + 2), rel=1e-3)
             w = w - rate * (4 * w**3 + 2 * w)
-        alone = gd.descend(problem, optax.sgd(rate), problem.init(KEY), 24, key=KEY, **options)
+        alone = gd.descend(
+            problem, optax.sgd(rate), jax.jit(problem.init)(KEY), 24, key=KEY, **options
+        )
         np.testing.assert_allclose(alone.measures["sharpness"], found, rtol=1e-3)
 
 
@@ -328,7 +330,7 @@ def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
     problem = regression()
     measure = sharpness(problem)
     assert declared(measure.function) == {"decay": 0.0}
-    check_measures({"sharpness": measure}, problem.init(KEY), {"decay": 0.1})
+    check_measures({"sharpness": measure}, jax.jit(problem.init)(KEY), {"decay": 0.1})
     runs = gd.sweep(
         problem,
         gd.axes(decay=[0.0, 0.5, 3.0], seed=[1]),
@@ -342,7 +344,7 @@ def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
 
 def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
     problem = regression()
-    params = problem.init(KEY)
+    params = jax.jit(problem.init)(KEY)
     measure = sharpness(problem.cost, data=problem.data)
     assert measure.function == sharpness(problem).function
     value, _ = jax.jit(measure.function)(params, measure.data, cold(measure, params))
@@ -353,7 +355,7 @@ def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
 def test_it_is_the_deterministic_cost_that_is_followed():
     """Noise in the cost, a decay in the evaluation; a state is the run's own."""
     problem = gd.Problem(
-        init=lambda key: (jnp.ones(12), jnp.asarray(2.0)),
+        init=lambda key: (jnp.ones(12), jnp.array(2.0)),
         cost=lambda w, *, key, state: (
             jnp.sum(w**2) * jax.random.normal(key),
             state,
@@ -363,14 +365,14 @@ def test_it_is_the_deterministic_cost_that_is_followed():
     measure = sharpness(problem)
     params = jnp.ones(12)
     for level in (2.0, 5.0):
-        value, _ = measure.function(params, None, cold(measure, params), state=jnp.asarray(level))
+        value, _ = measure.function(params, None, cold(measure, params), state=jnp.array(level))
         assert float(value) == pytest.approx(level, rel=1e-5)
 
 
 def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it():
     problem = regression()
     measure = sharpness(problem)
-    params = problem.init(KEY)
+    params = jax.jit(problem.init)(KEY)
     arguments = params, measure.data, cold(measure, params)
     text = jax.jit(measure.function).lower(*arguments).as_text()
     assert "custom_call" in jax.jit(jnp.linalg.eigh).lower(jnp.eye(8)).as_text()

@@ -18,7 +18,7 @@ RUNS = 16
 def every_batch(cost, params, data, size):
     """g^T H g and |g|^2 of all batches, dense, float64."""
     count = len(data[0])
-    batches = jnp.asarray(list(itertools.combinations(range(count), size)))
+    batches = jnp.array(list(itertools.combinations(range(count), size)))
 
     def of_batch(chosen):
         batch = jax.tree.map(lambda a: a[chosen], data)

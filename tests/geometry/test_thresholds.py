@@ -37,7 +37,7 @@ def growth(optimizer, scale):
 
     def of_start(start, top):
         held = optimizer(learning_rate=RATE)
-        curvature = top * scale * jnp.asarray(CURVATURES)
+        curvature = top * scale * jnp.array(CURVATURES)
 
         def step(carry, _):
             w, memory = carry
@@ -106,7 +106,7 @@ def test_free_rmsprop_stays_bounded_at_any_rate_and_settles_at_half_of_it():
                 updates, memory = held.update(7.0 * w, memory, w)
                 return (w + updates, memory), w
 
-            start = jnp.asarray(1.0)
+            start = jnp.array(1.0)
             return jax.lax.scan(step, (start, held.init(start)), length=3000)[1]
 
         along = np.asarray(jax.jit(jax.vmap(settle))(rates))

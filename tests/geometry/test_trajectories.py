@@ -65,7 +65,7 @@ def test_a_descent_off_the_plane_is_as_far_off_as_it_was_lifted(float64):
 @pytest.fixture(scope="module")
 def descent():
     problem = digits("mnist5k", samples=300)
-    start = problem.init(jax.random.key(0))
+    start = jax.jit(problem.init)(jax.random.key(0))
     run = gd.descend(
         problem, optax.sgd(1.0), start, 60, key=jax.random.key(1), snapshot_every=5, measures={}
     )

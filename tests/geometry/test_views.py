@@ -104,7 +104,7 @@ def test_where_the_gradient_vanishes_it_is_no_direction():
 
 def test_the_slope_along_the_gradient_is_its_length():
     problem = gd.problems.digits("mnist5k", samples=100)
-    w = problem.init(jax.random.key(0))
+    w = jax.jit(problem.init)(jax.random.key(0))
     found = views.plane_directions(problem, w, "gradient", key=KEY)
     e = 1e-2
     first = {"gradient": found["gradient"]}

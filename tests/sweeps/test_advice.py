@@ -54,9 +54,7 @@ def test_the_same_is_said_again(on_a_bowl):
 def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
     """Heavy ball with 0.5 is stable below (2 + 2 * 0.5) / 10 = 0.3, Nesterov's below half of it."""
     heavy = partial(optax.sgd, momentum=0.5)
-    found = advise(
-        BOWL, steps=200, seeds=2, optimizer=heavy, learning_rates=[0.01, 0.28, 0.32]
-    )
+    found = advise(BOWL, steps=200, seeds=2, optimizer=heavy, learning_rates=[0.01, 0.28, 0.32])
     assert found.diverged.tolist() == [0, 0, 1]
     assert found.learning_rate in (0.01, 0.28)
     assert found.limit == 3
@@ -78,9 +76,7 @@ def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
 def test_adaptive_optimizers_have_the_bound_of_their_own_preconditioner():
     """P held at 4: RMSProp's steps are those of plain descent at a quarter of the rate."""
     held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=16.0)
-    found = advise(
-        BOWL, steps=60, seeds=2, optimizer=held, learning_rates=[0.1, 0.7, 1.2]
-    )
+    found = advise(BOWL, steps=60, seeds=2, optimizer=held, learning_rates=[0.1, 0.7, 1.2])
     assert found.limit == 2
     assert np.isnan(found.bound_at_start)
     assert found.bound_along == pytest.approx(0.8, rel=1e-3)
