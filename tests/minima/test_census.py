@@ -78,7 +78,7 @@ def stack(*trees):
 
 def params_at(found, number):
     leaves = [
-        jnp.asarray(found[name].values[number])
+        jnp.array(found[name].values[number])
         for name in ("params.0.weights", "params.0.bias", "params.1.weights", "params.1.bias")
     ]
     return (Layer(*leaves[:2]), Layer(*leaves[2:]))

@@ -84,7 +84,7 @@ def test_both_ways_find_the_equivalent_itself(activation):
     network = Network((6, 5, 4, 3), activation=activation)
     params = some_params(network, 0)
     other = arrange(network, params, random_arrangement(network, jax.random.key(1)))
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(50, 6)), jnp.float32)
+    x = jnp.array(np.random.default_rng(2).normal(size=(50, 6)), jnp.float32)
     by_activations = match_activations(network, other, params, x)
     assert by_activations.plain > 0.1 > 1e-3 > by_activations.distance
     for found in (match(network, other, params, key=KEY), by_activations):
@@ -134,7 +134,7 @@ def test_matching_never_raises_the_distance(widths, activation, seed):
         assert found.distance <= found.plain
         np.testing.assert_allclose(found.plain, apart(network, a, b), rtol=1e-7)
         np.testing.assert_allclose(found.distance, apart(network, found.params, b), rtol=1e-7)
-        x = jnp.asarray(np.random.default_rng(seed).normal(size=(9, widths[0])))
+        x = jnp.array(np.random.default_rng(seed).normal(size=(9, widths[0])))
         np.testing.assert_allclose(
             network.apply(found.params, x), network.apply(a, x), rtol=1e-9, atol=1e-9
         )
@@ -161,7 +161,7 @@ def test_lines_between_matched_networks_are_those_without_scales():
     network = Network((4, 5, 3, 2), activation="relu")
     a, b = some_params(network, 0), some_params(network, 1)
     found = match(network, a, b, key=KEY).params
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(30, 4)), jnp.float32)
+    x = jnp.array(np.random.default_rng(2).normal(size=(30, 4)), jnp.float32)
 
     def halfway(a, b):
         return network.apply(jax.tree.map(lambda v, w: (v + w) / 2, a, b), x)
@@ -174,7 +174,7 @@ def test_activations_are_matched_as_well_as_can_be():
     network = Network((3, 4, 2))
     a, b = some_params(network, 0), some_params(network, 1)
     x = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
-    found = match_activations(network, a, b, jnp.asarray(x))
+    found = match_activations(network, a, b, jnp.array(x))
 
     def activity(params):
         (w, c), _ = params

@@ -27,7 +27,7 @@ def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), sa
     data = (x.astype(np.float32), RNG.integers(0, widths[-1], samples))
 
     def loss(outputs, targets):
-        return jnp.mean(per_sample(outputs, jnp.asarray(targets)))
+        return jnp.mean(per_sample(outputs, jnp.array(targets)))
 
     return gd.Problem(
         init=network.init,
@@ -42,11 +42,11 @@ def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), sa
 def some_runs(problem, runs):
     rng = np.random.default_rng(2)
     like = jax.eval_shape(problem.init, KEY)
-    return jax.tree.map(lambda a: jnp.asarray(2 * rng.normal(size=(runs, *a.shape)), a.dtype), like)
+    return jax.tree.map(lambda a: jnp.array(2 * rng.normal(size=(runs, *a.shape)), a.dtype), like)
 
 
 def of_run(runs, k):
-    return jax.tree.map(lambda a: a[k], runs)
+    return jax.tree.map(lambda a: np.asarray(a)[k], runs)
 
 
 def rise(cost):

@@ -47,7 +47,7 @@ class TestShapes:
         values = np.array([0.0, 2.0, -1.0, 4.0])
         for t in np.linspace(0, 1, 11):
             wanted = np.interp(t, np.linspace(0, 1, 4), values)
-            found = place(jnp.asarray(values), chain(4, t))
+            found = place(jnp.array(values), chain(4, t))
             np.testing.assert_allclose(found, wanted, atol=1e-6)
 
     def test_ends_are_on_the_path_exactly(self):
@@ -101,7 +101,7 @@ class TestBarrier:
 class TestStraight:
     def test_is_the_network_at_every_point_with_any_measures(self):
         network = Network((3, 4, 2))
-        a, b = (network.init(jax.random.key(k)) for k in (1, 2))
+        a, b = (jax.jit(network.init)(jax.random.key(k)) for k in (1, 2))
         rng = np.random.default_rng(0)
         data = (rng.normal(size=(2300, 3)), rng.integers(0, 2, 2300))  # three blocks, one shorter
 
@@ -153,7 +153,7 @@ class TestCurve:
         bowl = gd.Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
         a, b = -1.0, 4.0
         path = curve(bowl, jnp.array(a), jnp.array(b), nodes=2)
-        start = path.init(KEY)
+        start = jax.jit(path.init)(KEY)
         np.testing.assert_allclose(path.cost(start), (a * a + a * b + b * b) / 3, rtol=1e-6)
         # From 0 to 0 over the bend w: x = 2 t (1 - t) w, the mean of x^2 is 4 w^2 / 30.
         bent = curve(bowl, jnp.zeros(()), jnp.zeros(()), nodes=3)
@@ -162,7 +162,7 @@ class TestCurve:
     @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (chain, 1), (chain, 3)])
     def test_goes_round_the_hill_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
-        start = path.init(KEY)
+        start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
         before = barrier(along(hills, start, points=101, shape=shape))
         after = barrier(along(hills, run.params, points=101, shape=shape))
@@ -172,11 +172,11 @@ class TestCurve:
 
     def test_ends_are_held_exactly(self):
         path = curve(self.land, self.a, self.b, bends=2)
-        gradient = jax.grad(path.cost)(path.init(KEY))
+        gradient = jax.jit(jax.grad(path.cost))(jax.jit(path.init)(KEY))
         assert not np.any(gradient[jnp.array([0, -1])])
         assert np.all(np.any(np.asarray(gradient[1:-1]) != 0, axis=1))
         for optimizer in (optax.sgd(0.3, momentum=0.9), optax.adam(0.1)):
-            run = gd.descend(path, optimizer, path.init(KEY), 20, key=KEY)
+            run = gd.descend(path, optimizer, jax.jit(path.init)(KEY), 20, key=KEY)
             assert np.array_equal(run.params[0], self.a)
             assert np.array_equal(run.params[-1], self.b)
 
@@ -203,7 +203,7 @@ class TestCurve:
         counts = []
         for shift in (0.0, 1.0, 2.0):
             path = curve(land, self.a + shift, self.b)
-            gd.descend(path, PLAIN, path.init(KEY), 3, key=KEY)
+            gd.descend(path, PLAIN, jax.jit(path.init)(KEY), 3, key=KEY)
             counts.append(len(traced))
         # What the door looks at is traced every time, the descent only once.
         assert counts[2] - counts[1] < counts[0]
@@ -219,12 +219,12 @@ class TestCurve:
         )
         ends = [
             gd.descend(
-                problem, optax.adam(0.02), problem.init(jax.random.key(k)), 600, key=KEY
+                problem, optax.adam(0.02), jax.jit(problem.init)(jax.random.key(k)), 600, key=KEY
             ).params
             for k in range(2)
         ]
         path = curve(problem, *ends)
-        start = path.init(KEY)
+        start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.02), start, 300, key=KEY, batch_size=50)
         before, after = (barrier(along(problem, control)) for control in (start, run.params))
         assert float(before) > 0.01

@@ -65,7 +65,7 @@ def test_arranging_changes_parameters_and_not_outputs(widths, activation, output
     with jax.enable_x64(True):
         network = Network(widths, activation=activation, output_activation=output)
         params = some_params(network, seed)
-        x = jnp.asarray(np.random.default_rng(seed + 1).normal(size=(7, network.widths[0])))
+        x = jnp.array(np.random.default_rng(seed + 1).normal(size=(7, network.widths[0])))
         temperature = {"temperature": 0.3} if network.activation == "sigmoid" else {}
 
         @jax.jit
@@ -140,7 +140,7 @@ def test_the_form_is_an_equivalent_and_its_own_form(widths, activation, seed):
 def near_twins(gap):
     """A tanh network whose two neurons are nearly alike but in what they send on."""
     w = np.array([[0.7, -0.4], [0.7 + gap, -0.4]])
-    first = Layer(jnp.asarray(w), jnp.array([0.3, 0.3]))
+    first = Layer(jnp.array(w), jnp.array([0.3, 0.3]))
     return (first, Layer(jnp.array([[1.0, -0.8]]), jnp.zeros(1)))
 
 
@@ -192,7 +192,7 @@ def test_silent_neurons_are_left_alone():
     """Nothing comes in: no sign and no scale to choose, and no NaN."""
     for activation in ACTIVATIONS:
         network = Network((3, 4, 2), activation=activation)
-        params = jax.tree.map(jnp.zeros_like, network.init(jax.random.key(0)))
+        params = jax.tree.map(jnp.zeros_like, jax.jit(network.init)(jax.random.key(0)))
         form, seen = canonical(network, params), coordinates(network, params)
         assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves((form, seen)))
         assert float(canonical_arrangement(network, params)[1]) == 0
@@ -277,4 +277,4 @@ def test_parameters_of_another_network_are_refused():
         with pytest.raises(InputError, match=r"expected \[\(3, 4\), \(3,\)"):
             function(network, other)
     with pytest.raises(InputError, match="has 0 entries, expected 1"):
-        arrange(network, network.init(jax.random.key(0)), ())
+        arrange(network, jax.jit(network.init)(jax.random.key(0)), ())
