@@ -1,8 +1,14 @@
-"""Networks for the tests of minima."""
+"""Networks for the tests of minima, and names for what their descents end in."""
+
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from gdjax.minima.ends import End
+from gdjax.problems.networks import Network
+from gdjax.problems.problem import Measure, Problem
 
 
 def some_params(network, seed):
@@ -11,3 +17,40 @@ def some_params(network, seed):
     rng = np.random.default_rng(seed)
     drawn = [jnp.array(rng.normal(size=a.shape), a.dtype) for a in leaves]
     return jax.tree.unflatten(tree, drawn)
+
+
+def named(codes):
+    return [End(code).label for code in np.asarray(codes).tolist()]
+
+
+@cache
+def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
+    """XOR with targets 0.1 and 0.9, decay of weights alone, and inputs that are always 0."""
+    network = Network(
+        (2 + dark, hidden, 1), activation, output_activation="sigmoid", initializer="normal"
+    )
+    inputs = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    inputs = jnp.concatenate([inputs, jnp.zeros((4, dark))], axis=1)
+    targets = jnp.array([[0.1], [0.9], [0.9], [0.1]])
+
+    def loss(outputs, targets):
+        return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))
+
+    def cost(params, batch):
+        seen = [params[0].weights[:, :2], *(layer.weights for layer in params[1:])]
+        return loss(network.apply(params, batch[0]), batch[1]) + decay * sum(
+            jnp.sum(w**2) for w in seen
+        )
+
+    def right(params, batch):
+        return jnp.mean((network.apply(params, batch[0]) > 0.5) == (batch[1] > 0.5), dtype=float)
+
+    return Problem(
+        init=network.init,
+        cost=cost,
+        data=(inputs, targets),
+        measures={"right": Measure(right, (inputs, targets), long_name="share right")},
+        predict=network.apply,
+        loss=loss,
+        network=network,
+    )

@@ -1,63 +1,24 @@
-"""Censuses: only minima are counted, none twice, equivalents are one, the store gives the same."""
+"""Censuses: only minima are counted, none twice, equivalents are one."""
 
 import dataclasses
-from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from some_networks import named, xor
 
 import gdjax as gd
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import InputError
 from gdjax.minima.census import census, kinds
 from gdjax.minima.counting import unseen
-from gdjax.minima.ends import End
-from gdjax.minima.stored import census_of
 from gdjax.minima.symmetry import arrange, random_arrangement
-from gdjax.problems.networks import Layer, Network
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.networks import Layer
+from gdjax.problems.problem import Problem
 
 KEY = jax.random.key(0)
 XOR_STARTS = 300
-
-
-def named(codes):
-    return [End(code).label for code in np.asarray(codes).tolist()]
-
-
-@cache
-def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
-    """XOR with targets 0.1 and 0.9, decay of weights alone, and inputs that are always 0."""
-    network = Network(
-        (2 + dark, hidden, 1), activation, output_activation="sigmoid", initializer="normal"
-    )
-    inputs = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    inputs = jnp.concatenate([inputs, jnp.zeros((4, dark))], axis=1)
-    targets = jnp.array([[0.1], [0.9], [0.9], [0.1]])
-
-    def loss(outputs, targets):
-        return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))
-
-    def cost(params, batch):
-        seen = [params[0].weights[:, :2], *(layer.weights for layer in params[1:])]
-        return loss(network.apply(params, batch[0]), batch[1]) + decay * sum(
-            jnp.sum(w**2) for w in seen
-        )
-
-    def right(params, batch):
-        return jnp.mean((network.apply(params, batch[0]) > 0.5) == (batch[1] > 0.5), dtype=float)
-
-    return Problem(
-        init=network.init,
-        cost=cost,
-        data=(inputs, targets),
-        measures={"right": Measure(right, (inputs, targets), long_name="share right")},
-        predict=network.apply,
-        loss=loss,
-        network=network,
-    )
 
 
 def starts(problem, count, scale=1.0):
@@ -416,51 +377,3 @@ def test_rastrigin_from_random_starts():
     assert len(np.unique(nearest.argmin(axis=1))) == found.sizes["minimum"]
     seen = len(np.unique(distance.argmin(axis=1)[:2000]))
     assert found.sizes["minimum"] == seen
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("census") / "runs.zarr"
-    gd.sweep(
-        gd.problems.function("quartic"),
-        gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
-        60,
-        store=path,
-    )
-    return path
-
-
-@pytest.mark.long
-def test_the_same_from_the_store_alone_twice(store):
-    first, second = census_of(store), census_of(store)
-    assert first.identical(second)
-    # At rate 3 everything blows up.
-    assert kinds(first) == {"strict minimum": 8, "diverged": 8}
-    assert named(first.kind.sel(run=first.learning_rate == 3.0).values) == ["diverged"] * 8
-    minima = [p.x for p in gd.problems.find("quartic").minima]
-    np.testing.assert_allclose(first["params"], minima, atol=1e-7)
-
-
-def test_some_runs_of_a_store(store):
-    found = census_of(store, {"learning_rate": 0.03})
-    assert found.sizes["run"] == 8
-    assert found.seed.values.tolist() == list(range(8))
-    with pytest.raises(InputError, match="expected a number for an axis of learning_rate"):
-        census_of(store, {"rate": 1.0})
-
-
-@pytest.mark.long
-def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
-    problem = gd.problems.function("two_factors")
-    grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
-    gd.sweep(problem, grid, 5, store=tmp_path / "s")
-    with pytest.raises(InputError, match="target makes the cost differ"):
-        census_of(tmp_path / "s")
-    found = census_of(tmp_path / "s", {"target": 2.0})
-    a, b = found["params"].values.T
-    np.testing.assert_allclose(a * b, 2.0, atol=1e-6)
-
-
-def test_no_store(tmp_path):
-    with pytest.raises(StoreError, match="no store"):
-        census_of(tmp_path / "nothing")

@@ -1,12 +1,14 @@
-"""The census of a stored sweep, whatever its dimensions are called."""
+"""The census of a stored sweep: always the same, of some runs, whatever dimensions are called."""
 
 import jax
 import numpy as np
 import pytest
+from some_networks import named
 
 import gdjax as gd
-from gdjax.errors import InputError
+from gdjax.errors import InputError, StoreError
 from gdjax.minima import census_of
+from gdjax.minima.census import kinds
 
 
 @pytest.mark.long
@@ -24,3 +26,51 @@ def test_a_dimension_named_run_and_a_part_of_it(tmp_path):
     assert (part.seed.values.tolist(), part.momentum.values.tolist()) == ([2], [0.0])
     with pytest.raises(InputError, match="census_of: key: random probes come from the sweep's"):
         census_of(tmp_path / "s", key=jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("census") / "runs.zarr"
+    gd.sweep(
+        gd.problems.function("quartic"),
+        gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
+        60,
+        store=path,
+    )
+    return path
+
+
+@pytest.mark.long
+def test_the_same_from_the_store_alone_twice(store):
+    first, second = census_of(store), census_of(store)
+    assert first.identical(second)
+    # At rate 3 everything blows up.
+    assert kinds(first) == {"strict minimum": 8, "diverged": 8}
+    assert named(first.kind.sel(run=first.learning_rate == 3.0).values) == ["diverged"] * 8
+    minima = [p.x for p in gd.problems.find("quartic").minima]
+    np.testing.assert_allclose(first["params"], minima, atol=1e-7)
+
+
+def test_some_runs_of_a_store(store):
+    found = census_of(store, {"learning_rate": 0.03})
+    assert found.sizes["run"] == 8
+    assert found.seed.values.tolist() == list(range(8))
+    with pytest.raises(InputError, match="expected a number for an axis of learning_rate"):
+        census_of(store, {"rate": 1.0})
+
+
+@pytest.mark.long
+def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
+    problem = gd.problems.function("two_factors")
+    grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
+    gd.sweep(problem, grid, 5, store=tmp_path / "s")
+    with pytest.raises(InputError, match="target makes the cost differ"):
+        census_of(tmp_path / "s")
+    found = census_of(tmp_path / "s", {"target": 2.0})
+    a, b = found["params"].values.T
+    np.testing.assert_allclose(a * b, 2.0, atol=1e-6)
+
+
+def test_no_store(tmp_path):
+    with pytest.raises(StoreError, match="no store"):
+        census_of(tmp_path / "nothing")
