@@ -114,11 +114,11 @@ def network(samples=128, widths=(8, 16, 16, 1)):
 
 @pytest.mark.long
 def test_it_predicts_the_smoothed_descent_of_a_network_and_stays_at_the_edge():
-    """The issue's figures for 16 starts: only a long descent at the edge shows that it is right."""
+    """Only a long descent at the edge shows that it is right; results/central_flow has more."""
     from scipy.ndimage import gaussian_filter1d
 
     problem, rate, steps = network(), 0.1, 1000
-    starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(1), RUNS))
+    starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(1), 3))
 
     def descent(w, data):
         def step(w, _):
