@@ -160,8 +160,8 @@ def convolutional():
     return Model(problem, by_hand, recorded=recorded)
 
 
-def transformer():
-    """Two layers of attention that add modulo 5."""
+def transformer(layers=2):
+    """Layers of attention that add modulo 5."""
     p, width = 5, 4
     a, b = (grid.ravel() for grid in np.mgrid[:p, :p])
     tokens, labels = np.stack([a, b, np.full(p * p, p)], axis=1), (a + b) % p
@@ -171,7 +171,7 @@ def transformer():
         x = hk.Embed(p + 1, width)(tokens) + hk.get_parameter(
             "positions", (1, 3, width), init=hk.initializers.RandomNormal(0.1)
         )
-        for _ in range(2):
+        for _ in range(layers):
             attention = hk.MultiHeadAttention(
                 2, 2, w_init=hk.initializers.VarianceScaling(1.0), model_size=width
             )
@@ -301,8 +301,9 @@ def physics():
     return Model(problem, by_hand, 3e-6, lambda params, state: residual(params, GRID))
 
 
-def neural_ode():
-    """A flow that turns by a quarter, trained with diffrax's default adjoint."""
+def neural_ode(solver=None):
+    """A flow that turns by a quarter, trained with diffrax's default adjoint; Heun's steps."""
+    solver = diffrax.Heun() if solver is None else solver
     x = np.random.default_rng(4).normal(size=(6, 2)).astype(np.float32)
     y = x[:, ::-1] * np.array([-1, 1], np.float32)
 
@@ -311,7 +312,7 @@ def neural_ode():
 
     def apply(params, x, *, train=True):
         def one(z):
-            term, solver = diffrax.ODETerm(field), diffrax.Heun()
+            term = diffrax.ODETerm(field)
             # The default adjoint has no forward mode, which second derivatives are taken in.
             given = {} if train else {"adjoint": diffrax.DirectAdjoint()}
             solution = diffrax.diffeqsolve(

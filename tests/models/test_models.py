@@ -8,12 +8,13 @@ for a model, what it is refused with is looked at.
 from functools import partial
 from typing import Any, NamedTuple
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from benchmarks.other_models import MODELS, Model
+from benchmarks.other_models import MODELS, Model, neural_ode, transformer
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
@@ -26,7 +27,12 @@ from gdjax.sweeps import tiles
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
 QUICK = ("linen",)
-PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
+# What takes longest to compile is compiled once: one layer, one stage.
+MADE = MODELS | {
+    "transformer": partial(transformer, layers=1),
+    "neural_ode": partial(neural_ode, solver=diffrax.Euler()),
+}
+PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MADE]
 
 
 class Swept(NamedTuple):
@@ -62,7 +68,7 @@ def sweep(model, store):
 
 @pytest.fixture(scope="module", params=PARAMS)
 def swept(request, tmp_path_factory):
-    model = MODELS[request.param]()
+    model = MADE[request.param]()
     store = tmp_path_factory.mktemp("models") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driving, "room_for", lambda *_: 2)  # so that a block is two steps
