@@ -1,5 +1,8 @@
 """What an ingredient gives is a paired difference, and recipes read what they have not seen."""
 
+import dataclasses
+from functools import partial
+
 import accuracy
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +10,12 @@ import pytest
 import xarray as xr
 from accuracy import Config
 from scipy import stats
-from variants.training import towards
+from variants.learning import Problems
+from variants.training import ladder, towards, tried
 
 import gdjax as gd
 from gdjax.problems import quadratic
+from gdjax.sweeps.tiles import Work
 
 
 def plane_of_ways():
@@ -104,8 +109,22 @@ def test_soft_targets_are_quadratic_ones_moved():
     np.testing.assert_allclose(towards(0.0, 1.0)(outputs, labels), quadratic(outputs, labels))
 
 
+# What is tried by a rule, targets, images or a length of its own; the others differ in numbers.
+EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Fewer passes, fewer variants, and prices from fewer steps."""
+    fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in accuracy.RECIPES.items()}
+    for module in ("accuracy", "variants.training"):
+        monkeypatch.setattr(f"{module}.RECIPES", fewer)
+    monkeypatch.setattr(accuracy, "tried", lambda epochs: {k: tried(epochs)[k] for k in EACH_WAY})
+    monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))
+
+
 @pytest.mark.long
-def test_a_small_study_goes_on_where_it_was(tmp_path):
+def test_a_small_study_goes_on_where_it_was(tmp_path, short, monkeypatch):
     small = Config(
         data="mnist5k",
         held_out=3800,
@@ -118,9 +137,11 @@ def test_a_small_study_goes_on_where_it_was(tmp_path):
         store=tmp_path,
     )
     first = accuracy.run(small)
-    again = accuracy.run(small)
-    # All but how long things took.
-    xr.testing.assert_identical(first.drop_attrs(deep=False), again.drop_attrs(deep=False))
+    problems, rungs = Problems(small.data, small.held_out), ladder(small.epochs)
+    monkeypatch.setattr(Work, "pieces", None)  # nothing is computed again
+    again = accuracy.compared(problems, rungs, small, tmp_path / "ladder")
+    for name in ("validation_accuracy", "averaged_accuracy"):
+        np.testing.assert_array_equal(again[name], first[f"ladder_{name}"])
     assert first.sizes["ladder_variant"] == 7
     assert accuracy.numbers(first)["distance_best"] > 0
     assert np.isfinite(first.sharpness.values).all()
@@ -128,4 +149,4 @@ def test_a_small_study_goes_on_where_it_was(tmp_path):
     right = (first.answer == first.label).mean("test")
     np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
     # From all 4,000 images each time, and two hundred for the ladder.
-    assert float(first.test_accuracy.sel(recipe="best").min()) > 0.9
+    assert float(first.test_accuracy.sel(recipe="best").min()) > 0.85
