@@ -232,7 +232,7 @@ def test_ctrl_c_while_pictures_are_drawn_waits_for_them(tmp_path):
 def test_ctrl_c_at_many_moments_of_train(tmp_path):
     """From the first import to the middle of the descent: status 130, one line, no traceback."""
     listening = "interrupts.own()\nprint('listening', flush=True)"
-    for number, wait in enumerate(0.01 * 1.45**k for k in range(18)):
+    for number, wait in enumerate(0.01 * 1.8**k for k in range(12)):
         arguments = ["train", "--steps", "2000000000", "--out", str(tmp_path / str(number))]
         run = subprocess.Popen(
             [sys.executable, "-c", "\n".join([PRESS, listening, COMMAND]), *arguments],

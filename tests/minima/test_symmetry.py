@@ -54,7 +54,7 @@ def every_arrangement(network):
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=7)
 @given(
     all_widths,
     st.sampled_from(sorted(ACTIVATIONS)),
@@ -111,7 +111,7 @@ def test_a_thousand_equivalents_come_to_one_form(activation):
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(
     st.lists(st.integers(1, 5), min_size=3, max_size=5).map(tuple),
     st.sampled_from(["sigmoid", "tanh", "relu", "softplus"]),

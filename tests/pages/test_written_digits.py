@@ -7,7 +7,8 @@ from strokes import strokes, thinned
 
 import gdjax as gd
 
-FEWER = 8  # of 100 digits: what a pen of one width makes unlike the handwriting that it follows
+DIGITS = 40
+FEWER = 4  # of them: what a pen of one width makes unlike the handwriting that it follows
 
 
 def test_a_thick_line_is_thinned_to_its_middle():
@@ -22,14 +23,14 @@ def test_a_thick_line_is_thinned_to_its_middle():
 
 
 @pytest.mark.long
-def test_of_100_written_digits_as_many_are_read_when_they_are_drawn(browser, tmp_path, tiny_lesson):
-    """Only here are all test digits of the page drawn with its pen: 4,500 moves of the mouse."""
+def test_of_written_digits_as_many_are_read_when_they_are_drawn(browser, tmp_path, tiny_lesson):
+    """Only here are written digits drawn with the page's pen: 1,800 moves of the mouse."""
     problem, run = tiny_lesson
     visit = Visit(browser, gd.lesson(problem, run).save(tmp_path / "lesson.html"))
-    images, labels = (np.asarray(a)[:100] for a in problem.measures["test_accuracy"].data)
+    images, labels = (np.asarray(a)[:DIGITS] for a in problem.measures["test_accuracy"].data)
     by_pixel = int(np.sum(np.argmax(problem.predict(run.params, images), axis=1) == labels))
     mouse, by_stroke = visit.page.mouse, 0
-    for image, label in zip(images.reshape(100, 28, 28), labels, strict=True):
+    for image, label in zip(images.reshape(-1, 28, 28), labels, strict=True):
         visit.click("#clear")
         corner, end = visit.place("#pad", 0, 0), visit.place("#pad", 1, 1)
         for line in strokes(image):
@@ -41,6 +42,6 @@ def test_of_100_written_digits_as_many_are_read_when_they_are_drawn(browser, tmp
             mouse.up()
         visit.settle()
         by_stroke += visit.text("#answer").startswith(f"The network reads {label}")
-    assert by_pixel > 70
+    assert by_pixel > 0.7 * DIGITS
     assert by_stroke >= by_pixel - FEWER
     assert visit.complaints == []
