@@ -53,9 +53,9 @@ ELSEWHERE = {"monkey_saddle": "falls", "two_factors": "floor"}
 def sharpest(name):
     """The largest eigenvalue of the Hessian at any minimum; 1 where there is none."""
     known = FUNCTIONS[name]
-    hessian = jax.hessian(known.f)
+    hessian = jax.jit(jax.hessian(known.f))
     values = [
-        np.linalg.eigvalsh(np.atleast_2d(hessian(jnp.asarray(p.x, float)))).max()
+        np.linalg.eigvalsh(np.atleast_2d(hessian(np.asarray(p.x, np.float32)))).max()
         for p in known.minima
     ]
     return max(values, default=1.0)

@@ -1,7 +1,6 @@
 """Weight decay leaves biases alone; digits in their span are the digit network's own."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,9 +28,10 @@ def test_decay_costs_squared_weights_and_no_biases():
     network = Network((2, 3, 1))
     x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     y = np.full((5, 1), 0.3, np.float32)
-    params = jax.tree.map(lambda a: a + 0.5, network.init(KEY))
-    apart = [float(decayed(network, (x, y), decay).cost(params, (x, y))) for decay in (0.0, 0.1)]
-    outputs = np.asarray(network.apply(params, jnp.asarray(x)))
+    params = jax.tree.map(lambda a: np.asarray(a) + np.float32(0.5), jax.jit(network.init)(KEY))
+    costs = (jax.jit(decayed(network, (x, y), decay).cost) for decay in (0.0, 0.1))
+    apart = [float(cost(params, (x, y))) for cost in costs]
+    outputs = np.asarray(jax.jit(network.apply)(params, x))
     assert apart[0] == pytest.approx(np.mean(np.sum((outputs - y) ** 2, axis=1)), rel=1e-5)
     squares = sum(float(np.sum(np.asarray(layer.weights) ** 2)) for layer in params)
     assert apart[1] - apart[0] == pytest.approx(0.1 * squares, rel=1e-4)
@@ -40,8 +40,8 @@ def test_decay_costs_squared_weights_and_no_biases():
 def test_starts_are_those_of_the_whole_network(few, images):
     """W x = (W B)(B^T x) for every x in the span of B."""
     whole = Network((784, 4, 10))
-    wanted = whole.apply(whole.init(KEY), jnp.asarray(images, jnp.float32))
-    found = few.network.apply(few.init(KEY), jnp.asarray(few.data[0]))
+    wanted = jax.jit(whole.apply)(jax.jit(whole.init)(KEY), images.astype(np.float32))
+    found = jax.jit(few.network.apply)(jax.jit(few.init)(KEY), few.data[0])
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert few.network.widths == (30, 4, 10)
     np.testing.assert_allclose(few.data[0] @ few.data[0].T, images @ images.T, atol=1e-4)
@@ -52,8 +52,8 @@ def test_outside_the_span_only_decay_pulls(few, images):
     whole = Network((784, 4, 10))
     batch = (images.astype(np.float32), few.data[1])
     problem = decayed(whole, batch, 0.01)
-    params = whole.init(KEY)
-    slope = np.asarray(jax.grad(problem.cost)(params, batch)[0].weights)
+    params = jax.jit(whole.init)(KEY)
+    slope = np.asarray(jax.jit(jax.grad(problem.cost))(params, batch)[0].weights)
     span = np.linalg.svd(images, full_matrices=False)[2]
     outside = np.eye(784) - span.T @ span
     wanted = 2 * 0.01 * np.asarray(params[0].weights) @ outside
@@ -63,11 +63,12 @@ def test_outside_the_span_only_decay_pulls(few, images):
 
 def test_it_is_rebuilt_from_its_record(few):
     again = problem_from(few.provenance, "here")
-    params = few.init(KEY)
-    assert float(again.cost(params, again.data)) == float(few.cost(params, few.data))
+    params = jax.jit(few.init)(KEY)
+    here, there = (jax.jit(problem.cost)(params, problem.data) for problem in (few, again))
+    assert float(here) == float(there)
     measure = again.measures["test_accuracy"]
     assert measure.data[0].shape == (1000, 30)
-    assert 0 <= float(measure.function(params, measure.data)) <= 1
+    assert 0 <= float(jax.jit(measure.function)(params, measure.data)) <= 1
 
 
 @pytest.mark.parametrize(

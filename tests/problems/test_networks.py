@@ -36,7 +36,7 @@ def random_params(network, seed=0):
     """Weights and biases from N(0, 1), biases too."""
     rng = np.random.default_rng(seed)
     return tuple(
-        Layer(jnp.asarray(rng.normal(size=(n, m))), jnp.asarray(rng.normal(size=n)))
+        Layer(jnp.array(rng.normal(size=(n, m))), jnp.array(rng.normal(size=n)))
         for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
     )
 
@@ -141,7 +141,7 @@ def test_outputs_against_numpy(activation, output_activation):
     names = [activation, activation, output_activation or activation]
     for layer, name in zip(params, names, strict=True):
         a = BY_HAND[name](a @ np.asarray(layer.weights).T + np.asarray(layer.bias))
-    np.testing.assert_allclose(network.apply(params, jnp.asarray(x)), a, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(jax.jit(network.apply)(params, x), a, rtol=1e-12, atol=1e-14)
 
 
 def test_bytes_are_taken_as_numbers():
@@ -173,8 +173,10 @@ def test_zero_parameters_answer_one_half():
 @pytest.mark.parametrize("activation", SMOOTH)
 def test_gradients_against_finite_differences(activation):
     network = Network((3, 4, 2), activation=activation)
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(5, 3)))
-    check_grads(lambda p: network.apply(p, x), (random_params(network),), 1, ["rev"], rtol=1e-6)
+    x = jnp.array(np.random.default_rng(2).normal(size=(5, 3)))
+    check_grads(
+        jax.jit(lambda p: network.apply(p, x)), (random_params(network),), 1, ["rev"], rtol=1e-6
+    )
 
 
 def test_networks_side_by_side_are_networks_one_by_one():
@@ -193,7 +195,7 @@ def test_a_neuron_with_a_step_has_no_gradient():
     network = Network((5, 4, 3, 2), activation="step", output_activation="sigmoid")
     params = network.init(KEY)
     x = jax.random.normal(KEY, (9, 5))
-    gradient = jax.grad(lambda p: jnp.sum(network.apply(p, x) ** 2))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(network.apply(p, x) ** 2)))(params)
     for layer in gradient[:-1]:
         assert not np.any(layer.weights)
         assert not np.any(layer.bias)
@@ -243,8 +245,9 @@ def test_order_and_signs_of_hidden_sigmoids_do_not_matter(data):
     network = Network(widths)
     with jax.enable_x64(True):
         params = random_params(network, data.draw(st.integers(0, 100)))
-        x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
-        expected = network.apply(params, x)
+        x = jnp.array(np.random.default_rng(0).normal(size=(5, 3)))
+        apply = jax.jit(network.apply)
+        expected = apply(params, x)
         layers = [[np.asarray(layer.weights), np.asarray(layer.bias)] for layer in params]
         for hidden, width in enumerate(widths[1:-1]):
             order = data.draw(st.permutations(range(width)))
@@ -253,5 +256,5 @@ def test_order_and_signs_of_hidden_sigmoids_do_not_matter(data):
             (w, b), (w_next, b_next) = layers[hidden], layers[hidden + 1]
             layers[hidden] = [(sign[:, None] * w)[order], (sign * b)[order]]
             layers[hidden + 1] = [(w_next * sign)[:, order], b_next + w_next @ flip]
-        arranged = tuple(Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in layers)
-        np.testing.assert_allclose(network.apply(arranged, x), expected, rtol=1e-12)
+        arranged = tuple(Layer(jnp.array(w), jnp.array(b)) for w, b in layers)
+        np.testing.assert_allclose(apply(arranged, x), expected, rtol=1e-12)
