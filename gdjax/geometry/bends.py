@@ -160,8 +160,9 @@ def ends(
         return mask * (v - level @ (level.T @ v))
 
     def inverse(v):
-        bent = across(v)
-        # What is left of a v that is level is rounding; the solver would divide 0 by 0 on it.
+        # Twice: a level part, were it but rounding, never leaves the solver's residual. Of a v that
+        # is level nothing else is left.
+        bent = across(across(v))
         bent = jnp.where(jnp.linalg.norm(bent) > 16 * eps * jnp.linalg.norm(v), bent, 0)
         with jax.default_matmul_precision("highest"):
             solved, _ = jax.scipy.sparse.linalg.cg(
