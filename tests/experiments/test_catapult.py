@@ -46,9 +46,10 @@ def test_a_linear_network_follows_its_two_numbers(x64, error):
 def test_the_curvature_is_the_largest_eigenvalue_of_the_whole_kernel():
     with jax.enable_x64(True):
         problem = catapult.network(jnp.tanh, 20, 3)
-        (U, v), k = problem.init(gd.streams(0).init)
+        (U, v), k = jax.jit(problem.init)(gd.streams(0).init)
         x = problem.data[0]
-        slopes = jax.jacobian(lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20), (0, 1))(U, v)
+        outputs = lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20)  # noqa: E731
+        slopes = jax.jit(jax.jacobian(outputs, (0, 1)))(U, v)
         J = np.concatenate([np.asarray(s).reshape(3, -1) for s in slopes], axis=1)
         assert float(k) == pytest.approx(np.linalg.eigvalsh(J @ J.T / 3)[-1], rel=1e-10)
 
