@@ -12,7 +12,7 @@ Hessian of the cost with outputs made linear in the parameters, so the same func
 to lambda_(k+1), which says how much of a gap it is. Other rules stand beside it: a gap sought up to
 rank 29, and eigenvalues above a tenth of the largest.
 
-    python experiments/hessian_spectrum.py           (about 4 min on two cores)
+    python experiments/hessian_spectrum.py           (about 100 s of processor time)
 
 Expected: in G 10 outliers with the quadratic cost and 9 with cross entropy (whose outputs do not
 change if all logits move alike), from every start, before training and up to 10 epochs; in H only

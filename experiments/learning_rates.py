@@ -12,7 +12,7 @@ largest of them: a run trains if it ends below the cost of the best answer that 
 (0.9). Where rates that train and rates that fail alternate there is no largest one to be found by
 bisection; the grid has 40 rates, 4 % apart, and a finer one can only find more that alternate.
 
-    python experiments/learning_rates.py           (about 3 minutes on two cores)
+    python experiments/learning_rates.py           (about 40 s of processor time)
 
 Expected: about 90 % of test digits right for sigmoids at rate 3, which has the lowest training cost
 of rates 3.2 times apart; no run of the sigmoid network ever diverges. About half of 12 starts

@@ -15,7 +15,7 @@ The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's 
 part outside what these images span, so the images are given in coordinates of their span
 (`few_digits`): 100 numbers instead of 784, the same minima, a sixth of the parameters.
 
-    python experiments/local_minima.py           (about 8 min on two cores)
+    python experiments/local_minima.py           (about 100 s of processor time)
 
 Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and floors
 near 0.116. Of the digit network nearly every end is another point: then no number of minima can be
