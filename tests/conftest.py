@@ -56,15 +56,25 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _programs_are_let_go():
-    """A worker would keep the programs of all its files: 4 GB in the end."""
-    yield
-    if psutil.Process().memory_info().rss > MOST:
-        jax.clear_caches()
-        gc.collect()
-        if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-            trim(0)  # what the compiler has freed would stay with the process
+class LettingGo:
+    """After a file a worker lets go of its programs: those of all files would be 4 GB."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item, nextitem):
+        if nextitem is not None and nextitem.path == item.path:
+            return
+        if psutil.Process().memory_info().rss > MOST:
+            jax.clear_caches()
+            gc.collect()
+            if sys.platform == "linux" and (
+                trim := getattr(ctypes.CDLL(None), "malloc_trim", None)
+            ):
+                trim(0)  # what the compiler has freed would stay with the process
+
+
+def pytest_configure(config):
+    """A plugin, not a fixture of this folder: the examples in the library's docstrings, too."""
+    config.pluginmanager.register(LettingGo())
 
 
 @pytest.fixture
