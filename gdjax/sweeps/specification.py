@@ -6,7 +6,7 @@
 field that is added to `Specification` is a keyword of `sweep` from then on, is checked here and
 stands in every record; only the place that uses it is left to be written.
 
-from gdjax import problems
+>>> from gdjax import problems
 >>> from gdjax.sweeps.axes import axes
 >>> what = Specification(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1], seed=[0, 1]), 100)
 >>> what.axes.runs, what.roles["learning_rate"].role
