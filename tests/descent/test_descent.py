@@ -303,7 +303,7 @@ def programs(monkeypatch):
 )
 def test_one_compilation_serves_the_whole_descent(programs, batch_size, start):
     """As often traced for five steps as for 1,001 in many blocks, the last of them short."""
-    traced = []
+    traced, compiled = [], []
     for steps in (5, 1001):
         count = []
 
@@ -311,12 +311,16 @@ def test_one_compilation_serves_the_whole_descent(programs, batch_size, start):
             count.append(1)
             return jnp.mean((batch[0] @ (w + jnp.zeros(3)) - batch[1]) ** 2)
 
+        programs.clear()
+
         problem = gd.Problem(init=lambda key: START, cost=cost, data=(X, Y))
         run = gd.descend(problem, ADAM, start, steps, key=KEY, batch_size=batch_size)
         assert run.steps == steps
         traced.append(len(count))
+        compiled.append([len(program.compiled) for program in programs])
     assert traced[0] == traced[1]
-    assert [len(program.compiled) for program in programs] == [1, 1]
+    assert compiled[0] == compiled[1]
+    assert compiled[0] in ([1], [1, 1])  # where a program begins the run, another takes its steps
 
 
 @pytest.fixture
