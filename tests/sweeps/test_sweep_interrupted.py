@@ -52,7 +52,7 @@ def stored(path):
 # Killed
 
 
-@pytest.mark.parametrize("wanted", [4, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("wanted", [4, pytest.param(18, marks=pytest.mark.long)])
 def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
     """Several kills a store, all along it; what is finished stays as it is, the rest goes on."""
     environment = {
