@@ -28,6 +28,7 @@ from drawings import widths as plots
 from scipy import stats
 
 import gdjax as gd
+from gdjax.errors import InputError
 from gdjax.geometry.learning import learning_coefficient
 from gdjax.geometry.volumes import volume
 from gdjax.geometry.whitening import whitened
@@ -95,6 +96,12 @@ def run(config: Config) -> xr.Dataset:
     key_census, key_widths = jax.random.split(jax.random.key(config.key))
     ends = gd.params_of(runs, like, {})
     found = census(problem, ends, key=key_census, steps=config.polishing)
+    minima = found.sizes["minimum"]
+    if minima < 2:
+        raise InputError(
+            f"seeds = {config.seeds}: minima found {minima}, expected several, to compare their "
+            f"widths; take more seeds"
+        )
     minima = gd.params_of(found, like, {})
     with jax.enable_x64(True):
         widths = measured(config, problem, minima, key_widths)
