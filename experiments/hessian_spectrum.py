@@ -20,8 +20,7 @@ after the first. All counts stand in one table (`counts` in summary.json). "As m
 refuted where the median over starts is not 9 or 10: in G after 30 epochs, in H from 10 on.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import common
@@ -56,8 +55,7 @@ class Config:
         smallest: from the lower end of H.
         tolerance: of residuals, relative to the largest |eigenvalue|.
         gap_within: the widest gap is sought behind ranks up to this.
-        shown: epochs at which the density and the trace are estimated, with the first cost and from
-            the first start.
+        shown: epochs at which density and trace are estimated, first cost and first start alone.
         probes: random vectors for each density, six times as many for each trace.
         depth: products a probe.
         samples: only the first so many training images; None takes all.
@@ -91,7 +89,7 @@ def linearised(problem, at) -> gd.Problem:
         outputs, change = jax.jvp(lambda w: problem.predict(w, inputs), (at,), (moved,))
         return problem.loss(outputs + change, targets)
 
-    return dataclasses.replace(problem, cost=cost)
+    return replace(problem, cost=cost)
 
 
 def descend(
