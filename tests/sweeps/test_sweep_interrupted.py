@@ -87,7 +87,9 @@ def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
                 until = time.monotonic() + 60
                 while not states(path) and time.monotonic() < until:
                     time.sleep(0.002)
-                time.sleep(moments.uniform(0, 0.1))
+                time.sleep(
+                    moments.uniform(0, 0.03)
+                )  # a tile takes longer, on the fastest machine too
             else:  # while it prepares
                 time.sleep(moments.uniform(0, 1))
             with contextlib.suppress(ProcessLookupError):
