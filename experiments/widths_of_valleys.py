@@ -96,10 +96,10 @@ def run(config: Config) -> xr.Dataset:
     key_census, key_widths = jax.random.split(jax.random.key(config.key))
     ends = gd.params_of(runs, like, {})
     found = census(problem, ends, key=key_census, steps=config.polishing)
-    minima = found.sizes["minimum"]
-    if minima < 2:
+    count = found.sizes["minimum"]
+    if count < 2:
         raise InputError(
-            f"seeds = {config.seeds}: minima found {minima}, expected several, to compare their "
+            f"seeds = {config.seeds}: minima found {count}, expected several, to compare their "
             f"widths; take more seeds"
         )
     minima = gd.params_of(found, like, {})

@@ -204,7 +204,7 @@ def _due(pending, plan, step, most, room, slots):
     for target in pending:
         for name in slots:
             kept[name] += bool(plan.keeps(name, np.asarray(target)))
-        full = any(kept[name] > room_for for name, room_for in slots.items())
+        full = any(kept[name] > slot for name, slot in slots.items())
         if target - step >= most or len(due) == room or full:
             # What there is no room for is due in a later block.
             return due, min(most, target - step)

@@ -340,7 +340,7 @@ def check_params(params: PyTree) -> None:
 def _mean_checks(role, function, problem, params, settings, given):
     """What compares a cost of a few samples with the weighted mean of the costs of two chunks.
 
-    None, where that has been seen, or cannot be.
+    Nothing is left to compare where that has been seen, or cannot be.
     """
     needs = {name: given[name] for name in given_to(function)}
     leaves = jax.tree.leaves((params, problem.data, needs))
