@@ -240,7 +240,7 @@ def numbers(tree: xr.DataTree) -> dict:
                 "accuracy_most": float(accuracy.max()),
             }
         for kind in ("barrier", "matched_barrier", "distance", "matched_distance"):
-            if kind in found:
+            if kind in found and found[kind].notnull().any():
                 told[f"{kind}_least"] = float(away(found[kind]).min())
                 told[f"{kind}_median"] = float(np.median(away(found[kind])))
         result |= {f"{name}: {key}": value for key, value in told.items()}

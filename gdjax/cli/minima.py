@@ -275,7 +275,7 @@ def numbers(found: Any) -> dict[str, Any]:
         ):
             told[str(name)] = float(found[name])
     for name in ("barrier", "matched_barrier", "distance", "matched_distance"):
-        if name in found:
+        if name in found and not found[name].isnull().all():
             told[f"{name}_median"] = _median(found[name].values)
     return told
 

@@ -86,7 +86,8 @@ def census(
           two minima, `stable_from` and `stable_to` the tolerances between which the number of
           groups stays what it is.
         - For the lowest 64 minima: `barrier`, `matched_barrier`, `distance`, `matched_distance`
-          between any two, and a map of these distances in the plane.
+          between any two, and a map of these distances in the plane. What is matched is NaN where
+          the problem has no network, since its symmetries are unknown then.
 
     Raises:
         InputError: as for `certify`; a cost that changes when hidden neurons are written down in
@@ -106,8 +107,8 @@ def census(
         canon, points = _comparable(problem, ends)
         found = _minima(ends, points, tolerance)
         between = _between(problem, canon, found, key_pairs)
-        if between is not None and between.matched_distance is not None:
-            merged = _merged(ends, found, between.matched_distance, tolerance)
+        if between is not None:
+            merged = _merged(ends, found, between.closest_distance, tolerance)
             if len(merged.first) < len(found.first):
                 found = merged
                 between = _between(problem, canon, found, key_pairs)

@@ -47,15 +47,18 @@ class Barriers(NamedTuple):
 
     Args:
         barrier: of the straight line; 0 on the diagonal.
-        matched_barrier: the same after the first network was laid over the second. Without a
-            network there are no symmetries that are known: then all that is matched is as it was.
+        matched_barrier: the same after the first network was matched to the second. NaN, like the
+            other matched fields, where the symmetries of the problem are unknown.
         distance: between the two (`coordinates` for networks, else Euclidean).
-        matched_distance: what is left of it after matching.
+        matched_distance: the distance after matching.
         first: number of the network at t = 0, for each pair.
         second: the same for t = 1.
         t: of the points along each path.
         cost: along each straight line.
         matched_cost: along each straight line after matching.
+        symmetries_known: whether pairs could be matched, that is, whether the problem has a
+            `network`. A model of another kind may have symmetries, too, but gdjax does not know
+            them.
     """
 
     barrier: Float[np.ndarray, "runs runs"]
@@ -67,8 +70,14 @@ class Barriers(NamedTuple):
     t: Float[np.ndarray, " points"]
     cost: Float[np.ndarray, "pairs points"]
     matched_cost: Float[np.ndarray, "pairs points"]
+    symmetries_known: bool
 
     __repr__ = fields
+
+    @property
+    def closest_distance(self) -> Float[np.ndarray, "runs runs"]:
+        """Distances after matching, or as they are where the symmetries are unknown."""
+        return self.matched_distance if self.symmetries_known else self.distance
 
 
 def barriers(
@@ -87,7 +96,8 @@ def barriers(
     terminal, after two seconds).
 
     Args:
-        problem: whose deterministic cost. If it has a network, every pair is matched by weights.
+        problem: whose deterministic cost. If it has a network, every pair is matched by weights;
+            otherwise its symmetries are unknown, and all that is matched is NaN.
         params: of all runs, with a leading axis. What is not finite gives NaN.
         key: of the matching's random starts.
         data: instead of the problem's own.
@@ -116,24 +126,29 @@ def barriers(
         measure = partial(
             _costs, problem, params, first, second, points=points, devices=local, bar=bar
         )
-        cost = matched_cost = measure(plain)
+        cost = measure(plain)
         if network is None:
-            distance = matched_distance = _distances(params, first, second)
+            distance = _distances(params, first, second)
+            matched_cost, matched_distance = np.full_like(cost, np.nan), np.full(len(first), np.nan)
         else:
             matches = match_pairs(network, params, first, second, key=key, restarts=restarts)
             distance, matched_distance = matches.plain, matches.distance
             matched_cost = measure(matches.arrangement)
     full = partial(_matrix, runs, first, second)
+    full_matched = (
+        full if network is not None else partial(_matrix, runs, first, second, diagonal=np.nan)
+    )
     return Barriers(
         barrier=full(np.asarray(barrier(cost))),
-        matched_barrier=full(np.asarray(barrier(matched_cost))),
+        matched_barrier=full_matched(np.asarray(barrier(matched_cost))),
         distance=full(distance),
-        matched_distance=full(matched_distance),
+        matched_distance=full_matched(matched_distance),
         first=first,
         second=second,
         t=np.linspace(0, 1, points),
         cost=cost,
         matched_cost=matched_cost,
+        symmetries_known=network is not None,
     )
 
 
@@ -266,7 +281,7 @@ def _distances(params, first, second):
     return np.array([np.linalg.norm(flat[i] - flat[j]) for i, j in zip(first, second, strict=True)])
 
 
-def _matrix(runs, first, second, values):
-    full = np.zeros((runs, runs), np.asarray(values).dtype)
+def _matrix(runs, first, second, values, diagonal=0.0):
+    full = np.full((runs, runs), diagonal, np.asarray(values).dtype)
     full[first, second] = full[second, first] = values
     return full

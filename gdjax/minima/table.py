@@ -183,9 +183,9 @@ def _numbers(found, between, same):
     numbers = {}
     if found.groups is not None:
         gap = found.groups.gap
-        if between is not None and between.matched_distance is not None:
-            count = len(between.matched_distance)
-            gap = min(gap, float(np.min(between.matched_distance + np.diag([np.inf] * count))))
+        if between is not None:
+            apart = between.closest_distance
+            gap = min(gap, float(np.min(apart + np.diag([np.inf] * len(apart)))))
         to = min(found.groups.stable_to, gap)
         numbers = {
             "gap": (gap, "smallest distance between two minima"),
@@ -200,17 +200,17 @@ def _numbers(found, between, same):
 
 def _pairs(between: Barriers) -> dict[str, Any]:
     """Matrices between minima, and a map of the distances."""
-    distance = between.distance if between.matched_distance is None else between.matched_distance
-    position, shown = in_the_plane(distance)
+    position, shown = in_the_plane(between.closest_distance)
+    unknown = "" if between.symmetries_known else " (NaN: symmetries unknown without a network)"
     found = {
         "barrier": (between.barrier, "rise of the cost on the straight line"),
-        "matched_barrier": (between.matched_barrier, "the same after matching"),
+        "matched_barrier": (between.matched_barrier, "the same after matching" + unknown),
         "distance": (between.distance, "distance"),
-        "matched_distance": (between.matched_distance, "distance after matching"),
+        "matched_distance": (between.matched_distance, "distance after matching" + unknown),
     }
     dims = ("compared", "compared_with")
     return {
-        **{k: (dims, v, named(text)) for k, (v, text) in found.items() if v is not None},
+        **{k: (dims, v, named(text)) for k, (v, text) in found.items()},
         "position": (("compared", "plane"), position, named("map of the distances")),
         "position_share": ((), shown, named("share of the distances that the map shows")),
     }

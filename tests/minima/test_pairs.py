@@ -150,8 +150,23 @@ def test_any_problem_has_barriers():
     np.testing.assert_allclose(
         found.distance, [[0, 2, np.sqrt(20)], [2, 0, 4], [np.sqrt(20), 4, 0]], rtol=1e-6
     )
-    assert np.array_equal(found.matched_barrier, found.barrier)
-    assert np.array_equal(found.matched_distance, found.distance)
+    assert not found.symmetries_known
+    for matched in (found.matched_barrier, found.matched_distance, found.matched_cost):
+        assert np.isnan(matched).all()
+    assert np.array_equal(found.closest_distance, found.distance)
+    assert "symmetries_known = False" in repr(found)
+
+
+def test_a_model_of_unknown_symmetries_is_not_called_matched():
+    """The same cost without its network has the same barriers, and no matched ones."""
+    problem = some_problem()
+    unknown = dataclasses.replace(problem, network=None)
+    runs = some_runs(problem, 2)
+    known, found = (barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
+    assert known.symmetries_known
+    assert np.isfinite(known.matched_barrier).all()
+    np.testing.assert_allclose(found.barrier, known.barrier, rtol=1e-4)
+    assert np.isnan(found.matched_barrier).all()
 
 
 def test_digits_take_the_short_way_and_other_data_can_be_asked():
