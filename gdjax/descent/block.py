@@ -116,7 +116,8 @@ class Rule(NamedTuple):
             the measures that are arrays.
         settle: a run whose gradient norm is at or below it at a record takes no further steps,
             where every record knows the gradient; None lets it go on.
-        readout: `readout(memory, params) -> params`, where records look; None: where the run is.
+        eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which
+            records evaluate; None for those of the run.
         part: records see other samples than a step on the whole set.
     """
 
@@ -127,13 +128,13 @@ class Rule(NamedTuple):
     bound: float
     slots: tuple[tuple[str, int], ...] = ()
     settle: float | None = None
-    readout: Callable[[PyTree, PyTree], PyTree] | None = None
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
     part: bool = False
 
     @property
     def free(self) -> bool:
         """Whether a record is what its step computes anyway."""
-        return not self.part and self.readout is None and free(self.problem, self.batched)
+        return not self.part and self.eval_params_fn is None and free(self.problem, self.batched)
 
 
 SNAPSHOTS = "snapshots"
@@ -277,7 +278,9 @@ def _batch(rule, order, shared, done):
 
 
 def _read_out(rule, state):
-    return state.params if rule.readout is None else rule.readout(state.memory, state.params)
+    if rule.eval_params_fn is None:
+        return state.params
+    return rule.eval_params_fn(state.memory, state.params)
 
 
 def _look(rule, settings, shared, agenda, index, at, carry, info):

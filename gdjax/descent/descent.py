@@ -28,7 +28,7 @@ from gdjax import progress
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.descent.door import check_counts, check_limits, check_optimizer, first_state, keys_of
-from gdjax.descent.records import check_records, recorded_samples
+from gdjax.descent.records import check_records, default_eval_params_fn, recorded_samples
 from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
@@ -53,7 +53,8 @@ class Descent:
     """What a descent found, and all that is needed to go on.
 
     Args:
-        params: where it is now; where it was frozen, if it diverged. What `readout` makes of that.
+        params: the parameters at the end, or where the descent was frozen if it diverged; what
+            `eval_params_fn` gives for them.
         state: what the cost carries there beside the parameters; None where it carries nothing.
         step: the steps that were recorded.
         cost: over the whole training set at those steps; +inf from divergence on.
@@ -116,7 +117,7 @@ def descend(
     record_samples: int | None = None,
     snapshot_every: int | None = None,
     measures: Mapping[str, Measure] | None = None,
-    readout: Callable[[PyTree, PyTree], PyTree] | None = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
     bound: float = 1e12,
     tolerance: float = 1e-5,
 ) -> Descent:
@@ -143,8 +144,10 @@ def descend(
         snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
             `record_every`; None keeps none.
         measures: what to watch besides the cost; the problem's own if None.
-        readout: `readout(memory, params) -> params`, where an optimiser that keeps two points says
-            that the cost is to be looked at: `optax.contrib.schedule_free_eval_params`.
+        eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which to
+            record, for an optimizer that keeps two points. None takes
+            `optax.contrib.schedule_free_eval_params` where the optimizer's state has a
+            `ScheduleFreeState`, and otherwise the parameters of the run.
         bound: a cost above it counts as diverged.
         tolerance: gradient norms up to it count as zero in the outcome.
 
@@ -157,7 +160,7 @@ def descend(
     """
     check_counts(problem, steps, batch_size, record_every, snapshot_every)
     check_limits(bound, tolerance)
-    check_records(problem, record_samples, readout)
+    check_records(problem, record_samples, eval_params_fn)
     check_optimizer(optimizer)
     watched = dict(problem.measures if measures is None else measures)
     going_on = isinstance(start, Descent)
@@ -167,9 +170,10 @@ def descend(
         params, carried = start, first_state(problem, state)
     check(problem, params, state=carried)
     params, carried = block.strong(params), block.strong(carried)
-    shapes = check_measures(
-        watched, params, state=carried, memory=jax.eval_shape(optimizer.init, params)
-    )
+    opt_state = jax.eval_shape(optimizer.init, params)
+    shapes = check_measures(watched, params, state=carried, memory=opt_state)
+    if eval_params_fn is None:
+        eval_params_fn = default_eval_params_fn(opt_state, params)
     probing = any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in watched.values())
     keys = keys_of(key, random=problem.random, batched=batch_size is not None, probing=probing)
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
@@ -197,7 +201,7 @@ def descend(
         batched=batch_size is not None,
         bound=float(bound),
         slots=tuple(slots.items()),
-        readout=readout,
+        eval_params_fn=eval_params_fn,
         part=record_samples is not None,
     )
     program = block.program(rule, None, False, False)
@@ -239,9 +243,10 @@ def descend(
     compiled = program.seconds - compiled
     seconds = {"compile": compiled, "run": time.perf_counter() - began - compiled}
     found = _collect(problem, pieces, carry, stop.is_set(), seconds, tolerance, watched)
-    if readout is None:
+    if eval_params_fn is None:
         return found
-    return dataclasses.replace(found, params=readout(carry.state.memory, carry.state.params))
+    params = eval_params_fn(carry.state.memory, carry.state.params)
+    return dataclasses.replace(found, params=params)
 
 
 def _check_memory(needed):

@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
+import optax.contrib
 from jaxtyping import PyTree
 
 from gdjax.errors import InputError
@@ -21,11 +23,12 @@ from gdjax.problems.problem import Problem
 from gdjax.whole import is_whole
 
 
-def check_records(problem: Problem, record_samples: Any, readout: Callable | None) -> None:
+def check_records(problem: Problem, record_samples: Any, eval_params_fn: Callable | None) -> None:
     """Make sure that records can be made as asked.
 
     Raises:
-        InputError: a number of samples that there are not, or a readout that is no function.
+        InputError: a number of samples that there are not, or an `eval_params_fn` that is not a
+            function.
     """
     if record_samples is not None and not is_whole(record_samples, 1, problem.samples):
         raise InputError(
@@ -35,11 +38,56 @@ def check_records(problem: Problem, record_samples: Any, readout: Callable | Non
             else f"record_samples = {record_samples!r:.80}, but the problem has no data; leave "
             f"it out"
         )
-    if readout is not None and not callable(readout):
+    if eval_params_fn is not None and not callable(eval_params_fn):
         raise InputError(
-            f"readout = {readout!r:.80}, expected a function of the optimiser's memory and the "
-            f"parameters, such as optax.contrib.schedule_free_eval_params"
+            f"eval_params_fn = {eval_params_fn!r:.80}, expected a function of an optimizer's state "
+            f"and parameters, such as optax.contrib.schedule_free_eval_params"
         )
+
+
+def default_eval_params_fn(
+    opt_state: PyTree, params: PyTree
+) -> Callable[[PyTree, PyTree], PyTree] | None:
+    """Return where an optimizer wants to be evaluated; None for the parameters of the run.
+
+    Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
+
+        x = (y - (1 - b1) z) / b1
+
+    Args:
+        opt_state: state of the optimizer (arrays, or their shapes).
+        params: the parameters it was made for.
+
+    Raises:
+        InputError: several `ScheduleFreeState`s, or one that covers a part of the parameters.
+    """
+    found = _schedule_free_states(opt_state)
+    if not found:
+        return None
+    if len(found) > 1:
+        problem = f"has {len(found)} ScheduleFreeStates"
+    elif jax.tree.structure(found[0].z) != jax.tree.structure(params):
+        problem = "has a ScheduleFreeState for a part of the parameters only"
+    else:
+        return schedule_free_params
+    raise InputError(
+        f"optimizer: its state {problem}, so it is not clear at which parameters to record; give "
+        f"eval_params_fn=function of (opt_state, params), such as "
+        f"eval_params_fn=lambda opt_state, params: params for those of the run"
+    )
+
+
+def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
+    """Return the evaluation parameters of the one `ScheduleFreeState` in an optimizer's state."""
+    (state,) = _schedule_free_states(opt_state)
+    return optax.contrib.schedule_free_eval_params(state, params)
+
+
+def _schedule_free_states(opt_state):
+    def is_schedule_free(node):
+        return isinstance(node, optax.contrib.ScheduleFreeState)
+
+    return [n for n in jax.tree.leaves(opt_state, is_leaf=is_schedule_free) if is_schedule_free(n)]
 
 
 def recorded_samples(problem: Problem, record_samples: int | None, *, free: bool) -> PyTree:

@@ -46,8 +46,8 @@ def variables(
         float(what.tolerance),  # an int would have to fit into 32 bits
     )
     params = state.params
-    if what.readout is not None:
-        params = jax.jit(jax.vmap(what.readout))(state.memory, params)
+    if what.record_params_fn is not None:
+        params = jax.jit(jax.vmap(what.record_params_fn))(state.memory, params)
     trees = {"params": params, "state": state.state}
     if what.snapshot_every is not None:
         trees[SNAPSHOTS] = done.kept(SNAPSHOTS, like)

@@ -24,6 +24,9 @@ from gdjax import machine
 from gdjax.sweeps.factories import describe
 from gdjax.sweeps.tiles import Work
 
+# Keys of an identity where a field of the specification has another name today.
+STORED_NAMES = {"eval_params_fn": "readout"}
+
 
 def identity(work: Work) -> dict[str, Any]:
     """What must be equal for two sweeps to be the same."""
@@ -35,14 +38,17 @@ def identity(work: Work) -> dict[str, Any]:
             for dim, along in what.axes.dimensions.items()
         },
         "optimizer": describe(what.optimizer),
-        "readout": what.readout and _place(what.readout),
+        "eval_params_fn": what.eval_params_fn and _place(what.eval_params_fn),
         "measures": {
             name: {"every": measure.every, "data_hash": hash_of(measure.data)}
             for name, measure in what.watched.items()
         },
     }
     return {
-        **{f.name: written.get(f.name, getattr(what, f.name)) for f in fields(what)},
+        **{
+            STORED_NAMES.get(f.name, f.name): written.get(f.name, getattr(what, f.name))
+            for f in fields(what)
+        },
         "samples": what.problem.samples,
         "baseline": what.problem.baseline,
         "slab": {"width": work.slab.width, "devices": len(work.slab.devices)},

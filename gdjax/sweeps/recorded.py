@@ -36,7 +36,7 @@ from gdjax.stores.reading import Stored, local, read_attributes
 from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
 from gdjax.sweeps.factories import optimizer_from, problem_from
 from gdjax.sweeps.grids import places
-from gdjax.sweeps.provenance import hash_of
+from gdjax.sweeps.provenance import STORED_NAMES, hash_of
 from gdjax.sweeps.specification import Specification
 from gdjax.whole import is_whole
 
@@ -151,9 +151,10 @@ class Recorded:
             "axes": axes_of(said, where),
             "optimizer": optimizer or optimizer_from(said["optimizer"], where),
             "measures": _measures(said.get("measures", {}), problem, where),
-            "readout": _readout(said.get("readout"), where),
+            "eval_params_fn": _eval_params_fn(said.get("readout"), where),
         }
-        plain = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
+        names = {f.name: STORED_NAMES.get(f.name, f.name) for f in fields(Specification)}
+        plain = {name: said[stored] for name, stored in names.items() if stored in said}
         if plain.get("bound") == "inf":  # as JSON has it
             plain["bound"] = math.inf
         try:
@@ -254,17 +255,17 @@ def axes_of(said: Mapping[str, Any], where: Any) -> Axes:
 
 
 # What a record may name besides what `factories` lists.
-READOUTS = {
+EVAL_PARAMS_FNS = {
     f"{made.__module__}.{made.__qualname__}": made
     for made in (optax.contrib.schedule_free_eval_params,)
 }
 
 
-def _readout(said, where):
-    if said is None or (isinstance(said, str) and said in READOUTS):
-        return said and READOUTS[said]
+def _eval_params_fn(said, where):
+    if said is None or (isinstance(said, str) and said in EVAL_PARAMS_FNS):
+        return said and EVAL_PARAMS_FNS[said]
     raise StoreError(
-        f"{where}: its sweep looked at parameters through {said!r:.80}, which no record may name; "
+        f"{where}: its sweep evaluated at parameters from {said!r:.80}, which no record may name; "
         f"call gdjax.sweep with the arguments and the store of then to go on"
     )
 

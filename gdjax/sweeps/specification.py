@@ -29,7 +29,7 @@ from jaxtyping import PyTree
 
 from gdjax.descent import driving
 from gdjax.descent.door import check_counts, check_limits
-from gdjax.descent.records import check_records
+from gdjax.descent.records import check_records, default_eval_params_fn
 from gdjax.errors import InputError
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays, branching
@@ -68,8 +68,10 @@ class Specification:
         snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
             `record_every`; None keeps the final ones only.
         measures: what to watch besides the cost; the problem's own if None.
-        readout: `readout(memory, params) -> params`, where an optimiser that keeps two points says
-            that the cost is to be looked at: `optax.contrib.schedule_free_eval_params`.
+        eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which to
+            record, for an optimizer that keeps two points. None takes
+            `optax.contrib.schedule_free_eval_params` where the optimizer's state has a
+            `ScheduleFreeState`, and otherwise the parameters of the run.
         root: seed of the whole study.
         bound: a cost above it counts as diverged.
         tolerance: gradient norms up to it count as zero in the outcome.
@@ -98,7 +100,7 @@ class Specification:
     record_samples: int | None = None
     snapshot_every: int | None = None
     measures: Mapping[str, Measure] | None = None
-    readout: Callable[[PyTree, PyTree], PyTree] | None = None
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
     root: int = 0
     bound: float = 1e12
     tolerance: float = 1e-5
@@ -117,7 +119,7 @@ class Specification:
             self.problem, self.steps, self.batch_size, self.record_every, self.snapshot_every
         )
         check_limits(self.bound, self.tolerance)
-        check_records(self.problem, self.record_samples, self.readout)
+        check_records(self.problem, self.record_samples, self.eval_params_fn)
         if not is_whole(self.root, 0, 2**32 - 1):
             raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
         for name in ("until_settled", "continuable"):
@@ -213,6 +215,13 @@ class Specification:
     def form(self) -> Form:
         """What one run consists of."""
         return Form(self.problem, self.axes, self.roles, self.optimizer, self.watched, self.root)
+
+    @cached_property
+    def record_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
+        """`eval_params_fn`, or the default for the optimizer; None for the run's parameters."""
+        if self.eval_params_fn is not None:
+            return self.eval_params_fn
+        return default_eval_params_fn(self.form.carry.state.memory, self.form.params)
 
     @property
     def plan(self) -> driving.Plan:

@@ -55,7 +55,7 @@ class Work:
         """Whether a record is what its step computes anyway."""
         what = self.sweep
         part = what.record_samples is not None
-        return not part and what.readout is None and block.free(what.problem, self.batched)
+        return not part and what.record_params_fn is None and block.free(what.problem, self.batched)
 
     @property
     def batched(self) -> bool:
@@ -140,7 +140,7 @@ class Work:
             bound=self.sweep.bound,
             slots=tuple(self.slots.items()),
             settle=self.sweep.tolerance if self.sweep.until_settled else None,
-            readout=self.sweep.readout,
+            eval_params_fn=self.sweep.record_params_fn,
             part=self.sweep.record_samples is not None,
         )
         return block.program(rule, self.slab, self.inputs.own_order, self.inputs.own_noise)

@@ -204,12 +204,55 @@ def test_a_mixing_cost_that_no_memory_holds_is_refused(monkeypatch):
         gd.descend(pairs, SGD, START, 1, key=KEYS_OF)
 
 
-def test_an_optimiser_says_where_parameters_are_looked_at():
-    """Schedule-free descent moves one point and is judged at another."""
+SCHEDULE_FREE = {
+    "alone": lambda: optax.contrib.schedule_free_sgd(0.1),
+    "in a chain": lambda: optax.chain(
+        optax.clip_by_global_norm(2.0), optax.contrib.schedule_free_sgd(0.1)
+    ),
+    "with momentum": lambda: optax.contrib.schedule_free_adamw(0.1),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULE_FREE)
+def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
+    """Nobody has to say so: Optax's own formula, applied by hand after each step."""
+    optimizer = SCHEDULE_FREE[name]()
+    bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
+    run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, snapshot_every=1)
+    w, opt_state, points = START, optimizer.init(START), []
+    for _ in range(7):
+        state = opt_state[1] if name == "in a chain" else opt_state
+        points.append(optax.contrib.schedule_free_eval_params(state, w))
+        updates, opt_state = optimizer.update(jax.grad(bowl.cost)(w), opt_state, w)
+        w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose(run.snapshots, points, rtol=1e-5)
+    np.testing.assert_allclose(run.cost, [bowl.cost(p) for p in points], rtol=1e-5)
+    np.testing.assert_allclose(run.params, points[-1], rtol=1e-5)
+    assert not np.allclose(run.carry.state.params, run.params)
+
+
+def test_schedule_free_parts_have_to_be_told_apart():
+    bowl = gd.Problem(
+        init=lambda key: {"a": START, "b": START},
+        cost=lambda w: jnp.sum((w["a"] - 3) ** 2 + w["b"] ** 2),
+    )
+    start = {"a": START, "b": START}
+    free = optax.contrib.schedule_free_sgd(0.1)
+    several = optax.chain(free, optax.contrib.schedule_free_sgd(0.2))
+    part = optax.partition({"free": free, "plain": SGD}, {"a": "free", "b": "plain"})
+    for optimizer, message in ((several, "2 ScheduleFreeStates"), (part, "part of the parameters")):
+        with pytest.raises(InputError, match=f"{message}.*eval_params_fn=lambda opt_state, params"):
+            gd.descend(bowl, optimizer, start, 1, key=KEYS_OF)
+    run = gd.descend(bowl, part, start, 1, key=KEYS_OF, eval_params_fn=lambda _, params: params)
+    np.testing.assert_array_equal(run.params["a"], run.carry.state.params["a"])
+
+
+def test_an_optimizer_says_at_which_parameters_to_record():
+    """Schedule-free descent moves one point and is evaluated at another."""
     optimizer = optax.contrib.schedule_free_sgd(0.1)
     read = optax.contrib.schedule_free_eval_params
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
-    run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, readout=read, snapshot_every=1)
+    run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, eval_params_fn=read, snapshot_every=1)
     w, memory, points = START, optimizer.init(START), []
     for _ in range(7):
         points.append(read(memory, w))
@@ -219,8 +262,8 @@ def test_an_optimiser_says_where_parameters_are_looked_at():
     np.testing.assert_allclose(run.cost, [bowl.cost(p) for p in points], rtol=1e-5)
     np.testing.assert_allclose(run.params, points[-1], rtol=1e-5)
     assert not np.allclose(run.carry.state.params, run.params)
-    more = gd.descend(bowl, optimizer, run, 4, key=KEYS_OF, readout=read)
-    ten = gd.descend(bowl, optimizer, START, 10, key=KEYS_OF, readout=read)
+    more = gd.descend(bowl, optimizer, run, 4, key=KEYS_OF, eval_params_fn=read)
+    ten = gd.descend(bowl, optimizer, START, 10, key=KEYS_OF, eval_params_fn=read)
     assert same_bits(more.params, ten.params)
 
 

@@ -157,7 +157,7 @@ def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
         init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
     )
     read = optax.contrib.schedule_free_eval_params
-    options = {"record_samples": 5, "readout": read, "record_every": 5}
+    options = {"record_samples": 5, "eval_params_fn": read, "record_every": 5}
     found = gd.sweep(
         line,
         gd.axes(learning_rate=[0.05, 0.1]),
@@ -179,3 +179,16 @@ def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
     np.testing.assert_allclose(found.params[1], one.params, rtol=1e-5)
     assert found.cost.attrs["long_name"] == "cost over 5 samples of the training set"
     assert gd.replay(tmp_path / "s.zarr", {"learning_rate": 0.1}, problem=line).equal
+    del options["eval_params_fn"]
+    default = gd.sweep(
+        line,
+        gd.axes(learning_rate=[0.05, 0.1]),
+        10,
+        optimizer=optax.contrib.schedule_free_sgd,
+        store=tmp_path / "d.zarr",
+        width=1,
+        **options,
+    )
+    np.testing.assert_allclose(default.cost, found.cost, rtol=1e-6)
+    np.testing.assert_allclose(default.params, found.params, rtol=1e-6)
+    assert gd.replay(tmp_path / "d.zarr", {"learning_rate": 0.1}, problem=line).equal
