@@ -102,6 +102,17 @@ def test_every_block_of_python_is_one_that_is_run():
         assert fences(page, "text") == [], page
 
 
+def test_what_learn_pages_say_of_valleys_is_what_they_compute():
+    """Ends of descents are counted, not valleys; a barrier is one of a straight line or a curve."""
+    pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
+    for name in ("network", "gradient", "rates", "landscape"):
+        assert not re.search(r"at least (\d+|[a-z]+) valleys", pages[name])
+        assert "different valleys" not in pages[name]
+        assert "mountain" not in pages[name]
+    assert "different valleys" not in pages["index"]
+    assert "curve = gd.minima.curve(problem, run.params, other.params)" in pages["landscape"]
+
+
 def shell(page):
     """What is typed after `gdjax` in blocks for a shell."""
     text = "\n".join(fences(page, "sh")).replace("\\\n", " ")

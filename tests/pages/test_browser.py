@@ -282,6 +282,95 @@ def test_a_step_for_one_digit_lowers_its_cost(lesson):
     assert lesson.page.locator("#matter tbody tr").count() == 8 + 3
 
 
+def test_after_a_step_the_numbers_are_those_of_the_network_that_is_shown(lesson, tiny_lesson):
+    problem, run = tiny_lesson
+    images, labels = (np.asarray(a)[:100] for a in problem.measures["test_accuracy"].data)
+    lesson.keys("#stage", "End")
+    lesson.page.select_option("#target", "5")
+    lesson.keys("#nudge-rate", "End")
+    before = {name: lesson.text(name) for name in ("#stage-told", "#answer", "#matter-told")}
+    network = lesson.picture("#network")
+    shown = lesson.page.evaluate("() => Array.from(drawnPixels())")
+    lesson.click("#nudge")
+    gradient = jax.jit(jax.grad(problem.cost))
+    one = (jnp.asarray([shown], jnp.uint8), jnp.array([5]))
+    stepped = jax.tree.map(lambda w, g: w - 10 * g, run.params, gradient(run.params, one))
+    outputs = np.asarray(problem.predict(stepped, images))
+    right = int(np.sum(outputs.argmax(1) == labels))
+    cost = np.mean(np.sum((outputs - np.eye(10)[labels]) ** 2, axis=1))
+    told = lesson.text("#stage-told")
+    assert told.startswith("After 400 steps and 1 step for one digit alone.")
+    assert f"{right} of the 100 test digits in this page" in told
+    assert f"cost {cost:.3g}" in told
+    assert "1,000" not in told
+    lesson.click("#nudge")
+    assert "and 2 steps" in lesson.text("#stage-told")
+    lesson.click("#undo")
+    assert lesson.text("#stage-told") == told
+    lesson.click("#undo")
+    assert {name: lesson.text(name) for name in before} == before
+    assert lesson.picture("#network") == network
+    assert lesson.page.is_disabled("#undo")
+
+
+def test_how_sure_the_network_is_stands_on_an_absolute_scale(lesson, tiny_lesson):
+    problem, run = tiny_lesson
+    lesson.page.evaluate("() => byId('next').click()")
+    unsure = 0
+    for stage in range(int(lesson.page.get_attribute("#stage", "max")) + 1):
+        lesson.page.evaluate(
+            """(at) => { byId("stage").value = at; byId("stage").dispatchEvent(new Event("input")); }""",
+            stage,
+        )
+        step, image = lesson.page.evaluate(
+            "(at) => [stages()[at].step, Array.from(drawnPixels())]", stage
+        )
+        kept = list(run.snapshot_step).index(step)
+        params = jax.tree.map(lambda leaf, at=kept: leaf[at], run.snapshots)
+        outputs = np.asarray(problem.predict(params, np.array([image], np.uint8)))[0]
+        first, second = np.argsort(-outputs)[:2]
+        told = lesson.text("#answer")
+        assert told.startswith(f"The network reads {first}: output {100 * outputs[first]:.1f} %")
+        assert f"then {second} with {100 * outputs[second]:.1f} %" in told
+        assert ("No output reaches 50 %" in told) == (outputs[first] < 0.5)
+        unsure += outputs[first] < 0.5
+    assert 0 < unsure < stage
+
+
+def test_noise_is_called_noise(lesson, tiny_lesson):
+    problem, run = tiny_lesson
+    lesson.keys("#stage", "End")
+    images = []
+    for _ in range(3):
+        lesson.click("#noise")
+        images.append(lesson.page.evaluate("() => Array.from(drawnPixels())"))
+        assert (
+            lesson.text("#example-told") == "Noise: every pixel is drawn at random. It is no digit."
+        )
+        outputs = np.asarray(problem.predict(run.params, np.array(images[-1:], np.uint8)))[0]
+        assert f"output {100 * outputs.max():.1f} %" in lesson.text("#answer")
+    assert len({tuple(image) for image in images}) == 3
+    assert np.mean(images) == pytest.approx(127.5, abs=10)
+    lesson.click("#next")
+    assert lesson.text("#example-told").startswith("Test digit 1 ")
+
+
+def test_neurons_are_counted_from_0_and_active_ones_are_dark(lesson):
+    names = lesson.page.evaluate(
+        """() => {
+          const layers = layersOf(stages()[0].params, DATA.widths);
+          const second = layers[1].begin;
+          return [parameterName(layers, 0), parameterName(layers, second), parameterName(layers, second + 256)];
+        }"""
+    )
+    assert names == [
+        "weight from pixel (0, 0) to neuron 0 of hidden layer 1",
+        "weight from neuron 0 of hidden layer 1 to neuron 0 of hidden layer 2",
+        "bias of neuron 0 of hidden layer 2",
+    ]
+    assert "the darker the more active" in " ".join(lesson.text("#network + figcaption").split())
+
+
 def test_the_ball_goes_against_the_slope(lesson):
     def at():
         return lesson.page.evaluate("() => ball.x()")

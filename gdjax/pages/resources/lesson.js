@@ -17,8 +17,7 @@ function lesson() {
   let pixels = new Uint8Array(DATA.widths[0]);
   let label = null;
   let shown = -1;
-  let nudged = null; // parameters after steps for one digit, until the stage or digit changes
-  let nudges = 0;
+  let nudged = []; // parameters after each step for one digit, until the stage or digit changes
 
   const show = diagram(byId("network"));
   const slopes = matter(byId("matter"), nudge);
@@ -34,28 +33,52 @@ function lesson() {
 
   function current() {
     const stage = all[Number(slider.value)];
-    const params = nudged || stage.params;
+    const params = nudged.at(-1) || stage.params;
     const layers = layersOf(params, DATA.widths);
-    return { stage, params, layers, activities: forward(layers, pixels), pixels, label, nudges };
+    return { stage, params, layers, activities: forward(layers, pixels), pixels, label, nudges: nudged.length };
   }
 
   function update() {
     const now = current();
     const outputs = now.activities[now.activities.length - 1];
-    const best = largest(outputs);
+    const { best, second, isClear } = answerOf(outputs);
     show(now);
     slopes.update(now);
-    const sure = Array.from(outputs).filter((a, i) => i !== best && a > 0.5 * outputs[best]).length;
     const right = label === null ? "" : best === label ? " That is right." : ` It is a ${label}.`;
     answer.textContent = pixels.some((p) => p)
-      ? `The network reads ${best}${sure ? ", not sure of it" : ""}.${right}`
+      ? `The network reads ${best}: output ${percent(outputs[best])}, then ${second} with ${percent(outputs[second])}.` +
+        `${isClear ? "" : " No output reaches 50 %: it is not sure."}${right}`
       : "Draw a digit, and the network reads it.";
-    const i = nearest(records.step, now.stage.step);
-    const accuracy = Math.round(records.accuracy[i] * DATA.tested);
-    stageTold.textContent =
-      `${now.stage.step === 0 ? "Before the first step: random numbers" : `After ${count(now.stage.step, "step")}`}. ` +
-      `Cost ${number(records.cost[i])}; ${number(accuracy)} of ${number(DATA.tested)} test digits read.`;
+    stageTold.textContent = now.nudges ? nudgedNumbers(now) : recordedNumbers(now.stage.step);
+    byId("undo").disabled = !now.nudges;
     curves(now.stage.step);
+  }
+
+  function recordedNumbers(step) {
+    const i = nearest(records.step, step);
+    const right = Math.round(records.accuracy[i] * DATA.tested);
+    return (
+      `${step === 0 ? "Before the first step: random numbers" : `After ${count(step, "step")}`}. ` +
+      `Cost ${number(records.cost[i])}; ${number(right)} of ${number(DATA.tested)} test digits read.`
+    );
+  }
+
+  // No record is of a network that steps for one digit have changed: its numbers are computed.
+  function nudgedNumbers({ stage, layers, nudges }) {
+    const shown = DATA.labels.length;
+    const outputs = Array.from(DATA.labels, (_, i) => forward(layers, imageAt(i)).at(-1));
+    const right = outputs.filter((a, i) => largest(a) === DATA.labels[i]).length;
+    const cost = outputs.reduce((sum, a, i) => sum + costOf(a, DATA.labels[i]), 0) / shown;
+    return (
+      `After ${count(stage.step, "step")} and ${count(nudges, "step")} for one digit alone. ` +
+      `${number(right)} of the ${count(shown, "test digit")} in this page read; their cost ${number(cost)}. ` +
+      `The curves are of the descent without ${nudges === 1 ? "this step" : "these steps"}.`
+    );
+  }
+
+  function imageAt(i) {
+    const size = DATA.images.shape[1];
+    return DATA.images.subarray(i * size, (i + 1) * size);
   }
 
   // Steps from 1 on a logarithmic axis: what is learned first is learned fast.
@@ -80,13 +103,15 @@ function lesson() {
 
   function nudge(gradient, rate) {
     const params = Float32Array.from(current().params, (w, i) => w - rate * gradient[i]);
-    nudged = params;
-    nudges += 1;
+    nudged.push(params);
+    update();
+  }
+  function undo() {
+    nudged.pop();
     update();
   }
   function forgetNudges() {
-    nudged = null;
-    nudges = 0;
+    nudged = [];
   }
   function changeStage() {
     forgetNudges();
@@ -94,18 +119,28 @@ function lesson() {
   }
   function pick(number_) {
     shown = (number_ + DATA.labels.length) % DATA.labels.length;
-    const size = DATA.images.shape[1];
-    pixels = DATA.images.subarray(shown * size, (shown + 1) * size);
     label = DATA.labels[shown];
+    example.textContent = `Test digit ${shown + 1} of ${DATA.labels.length}, a ${label}.`;
+    showImage(imageAt(shown));
+  }
+  function noise() {
+    shown = -1;
+    label = null;
+    example.textContent = "Noise: every pixel is drawn at random. It is no digit.";
+    showImage(Uint8Array.from({ length: DATA.widths[0] }, () => Math.floor(256 * Math.random())));
+  }
+  function showImage(image) {
+    pixels = image;
     drawing.show(pixels);
     slopes.forget();
     forgetNudges();
-    example.textContent = `Test digit ${shown + 1} of ${DATA.labels.length}, a ${label}.`;
     update();
   }
   slider.addEventListener("input", changeStage);
   byId("clear").addEventListener("click", drawing.clear);
   byId("next").addEventListener("click", () => pick(shown + 1));
+  byId("noise").addEventListener("click", noise);
+  byId("undo").addEventListener("click", undo);
   byId("previous").addEventListener("click", () => pick(shown < 0 ? -1 : shown - 1));
   let film = null;
   const play = byId("play");

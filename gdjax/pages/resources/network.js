@@ -64,6 +64,13 @@ function largest(values) {
   return best;
 }
 
+// How sure an answer is, on the outputs' own scale: each output says of its digit alone how much
+// it is one, and they need not add up to one.
+function answerOf(outputs) {
+  const [best, second] = Array.from(outputs.keys()).sort((a, b) => outputs[b] - outputs[a]);
+  return { best, second, isClear: outputs[best] >= 0.5 };
+}
+
 // What the parameter number `at` is, in words.
 function parameterName(layers, at) {
   const l = layers.findIndex(({ begin, to, from }) => at < begin + to * (from + 1));
@@ -74,7 +81,7 @@ function parameterName(layers, at) {
       const side = Math.round(Math.sqrt(layers[0].from));
       return `pixel (${Math.floor(i / side)}, ${i % side})`;
     }
-    return layer === layers.length ? `output ${i}` : `neuron ${i + 1} of hidden layer ${layer}`;
+    return layer === layers.length ? `output ${i}` : `neuron ${i} of hidden layer ${layer}`;
   };
   if (here >= to * from) return `bias of ${names(l + 1, here - to * from)}`;
   return `weight from ${names(l, here % from)} to ${names(l + 1, Math.floor(here / from))}`;
