@@ -319,7 +319,10 @@ def test_how_sure_the_network_is_stands_on_an_absolute_scale(lesson, tiny_lesson
     unsure = 0
     for stage in range(int(lesson.page.get_attribute("#stage", "max")) + 1):
         lesson.page.evaluate(
-            """(at) => { byId("stage").value = at; byId("stage").dispatchEvent(new Event("input")); }""",
+            """(at) => {
+              byId("stage").value = at;
+              byId("stage").dispatchEvent(new Event("input"));
+            }""",
             stage,
         )
         step, image = lesson.page.evaluate(
@@ -360,7 +363,7 @@ def test_neurons_are_counted_from_0_and_active_ones_are_dark(lesson):
         """() => {
           const layers = layersOf(stages()[0].params, DATA.widths);
           const second = layers[1].begin;
-          return [parameterName(layers, 0), parameterName(layers, second), parameterName(layers, second + 256)];
+          return [0, second, second + 256].map((at) => parameterName(layers, at));
         }"""
     )
     assert names == [
