@@ -47,8 +47,9 @@ class Replay:
             them is and the other is not.
         first_step: first recorded step at which something differs, the last one where it is only
             the parameters; None where nothing does.
-        changed: what differs from the setting that computed the store's numbers: device, versions;
-            by name, (stored, here). Bits are only promised where nothing does.
+        changed: what differs from what computed the store's numbers: device, versions, and
+            `program_hash` where the text of the compiled program does; by name, (stored, here).
+            Equal bits are promised only if it is empty.
         dataset: the run's records and parameters, as in the store without the axes.
     """
 
@@ -94,24 +95,28 @@ def replay(
     local_devices = jax.local_devices() if devices is None else devices
     work = fit(draft(what, tuple(local_devices)[: slab["devices"]]), slab["width"])
     computed_by = there.attrs["origins"][int(there["finished"]) - 1]
-    changed = _changed(computed_by, provenance.information(work))
-    _compare(stored, work, lenient=bool(changed))
+    information = provenance.information(work)
+    changed = _changed(computed_by, information)
+    revised = computed_by.get("revision") != information["revision"]
+    here = _compare(stored, work, lenient=bool(changed) or revised)
+    if here["program_hash"] != stored.said["program_hash"]:
+        changed["program_hash"] = (stored.said["program_hash"], here["program_hash"])
     found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
     assert found is not None  # nobody stops it
     # In the slot that it had: matrix products may round otherwise in another one.
     within = [i % length for i, length in zip(index, work.box, strict=True)]
     slot = np.ravel_multi_index(within, work.box) % work.slab.runs
     names = [str(name) for name in there.data_vars if name != "finished"]
-    here = there[names].copy(data={name: found[name][slot] for name in names})
+    again = there[names].copy(data={name: found[name][slot] for name in names})
     values = what.axes.values(tuple(np.array([i]) for i in index))
-    first = _first_step(here, there)
+    first = _first_step(again, there)
     return Replay(
         at={axis: value[0].item() for axis, value in values.items()},
         equal=first is None,
-        largest_difference=max(_difference(here[n].values, there[n].values) for n in names),
+        largest_difference=max(_difference(again[n].values, there[n].values) for n in names),
         first_step=first,
         changed=changed,
-        dataset=here,
+        dataset=again,
     )
 
 
@@ -152,15 +157,16 @@ def _changed(then, now):
 
 
 def _compare(stored, work, *, lenient):
-    """Make sure that the run to come is the recorded one."""
+    """Make sure that the run to come is the recorded one; returns the identity that it has here."""
     wanted = work.layout().record(provenance.identity(work))
-    # The text of a program depends on versions and devices, which may differ here.
+    # The text of a program depends on versions, devices and names in gdjax, which may differ here.
     ignored = {"layout", *(("program_hash", "slab") if lenient else ())}
     both = []
     for identity in (stored.said, wanted):
         both.append({k: v for k, v in identity.items() if k not in ignored})
         both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
     require_same(stored.path, *both)
+    return wanted
 
 
 def _differs(a, b):

@@ -1,12 +1,17 @@
-"""Stores that were written with the format as it once was: one of each, as they lay on the disk."""
+"""Stores that were written with the format as it once was, and what is promised of them."""
 
+import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+import xarray
 from small_store import stamps
+from stores_of_format_2 import ADAM, OF_OWN_PROBLEM, STORES, bits_of, problem
 
+import gdjax as gd
 from gdjax.errors import StoreError
 from gdjax.stores import Coordinate, Layout, Store, Variable, open_dataset, verify
 
@@ -18,6 +23,38 @@ LAYOUT = Layout(
     {"cost": Variable(("learning_rate", "step"), "float32", {"long_name": "cost", "units": "1"})},
     {"learning_rate": Coordinate(("learning_rate",), np.array([0.1, 0.2, 0.4]), {"units": "1"})},
 )
+BITS = json.loads((FORMATS / "2" / "bits.json").read_text())
+RUNS = {
+    "finished": {"learning_rate": 0.2, "seed": 3, "data_seed": 1},
+    "unfinished": {"learning_rate": 0.01, "decay": 1e-4, "noise_seed": 0},
+    "grown": {"learning_rate": 0.4, "seed": 1},
+    "static": {"learning_rate": 0.5, "batch_size": 8},
+    "continuable": {"learning_rate": 0.1, "seed": 1},
+    "branched": {
+        "learning_rate": 0.01,
+        "seed": 1,
+        "branch_step": 6,
+        "perturbation": 0.5,
+        "perturbation_seed": 1,
+    },
+}
+"""A finished run of each store."""
+
+
+@pytest.fixture
+def copy_of(tmp_path):
+    """Copy a store to a folder of its own, since opening one for writing changes it."""
+    return lambda name: Path(shutil.copytree(FORMATS / name, tmp_path / name))
+
+
+def own(name, **changed):
+    """Return the problem of a store as an argument, where a record cannot name it."""
+    return {"problem": problem(**changed)} if name in OF_OWN_PROBLEM else {}
+
+
+@jax.jit
+def renamed(error):
+    return error**2
 
 
 def begin(path):
@@ -29,9 +66,8 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
-def test_format_1_is_refused_in_one_line_and_left_as_it_is(tmp_path):
-    path = tmp_path / "s"
-    shutil.copytree(FORMATS / "1", path)
+def test_format_1_is_refused_in_one_line_and_left_as_it_is(copy_of):
+    path = copy_of("1")
     before = stamps(path)
     for opened in (begin, open_dataset, verify):
         with pytest.raises(StoreError) as caught:
@@ -43,9 +79,89 @@ def test_format_1_is_refused_in_one_line_and_left_as_it_is(tmp_path):
     assert stamps(path) == before
 
 
-def test_format_2_is_read_and_goes_on(tmp_path):
-    path = tmp_path / "s"
-    shutil.copytree(FORMATS / "2", path)
+def test_the_fixtures_of_format_2_are_small():
+    files = [file for file in (FORMATS / "2").rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 2**20
+    assert set(BITS) == set(RUNS) == set(STORES)
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_of_format_2_is_verified_and_read_with_its_bits(copy_of, name):
+    path = copy_of(f"2/{name}")
+    before = stamps(path)
+    assert gd.verify(path) == []
+    assert bits_of(path) == BITS[name]
+    assert stamps(path) == before
+
+
+@pytest.mark.parametrize("name", ["finished", "unfinished", "continuable"])
+def test_xarray_reads_a_store_of_format_2_of_one_part(copy_of, name):
+    path = copy_of(f"2/{name}")
+    with xarray.open_zarr(path) as plain, gd.open_dataset(path) as dataset:
+        for variable in BITS[name]:
+            np.testing.assert_array_equal(plain[variable], dataset[variable])
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_of_format_2_is_replayed(copy_of, name):
+    again = gd.replay(copy_of(f"2/{name}"), RUNS[name], **own(name))
+    assert again.at.items() >= RUNS[name].items()
+    assert again.equal or again.changed
+    if name != "unfinished" or not again.changed:  # over 8,000 steps roundings may grow
+        assert again.largest_difference < 0.01
+
+
+def test_a_program_of_another_text_is_named_by_a_replay(copy_of):
+    at, path = RUNS["finished"], copy_of("2/finished")
+    same, other = (gd.replay(path, at, **own("finished", **p)) for p in ({}, {"square": renamed}))
+    assert set(other.changed) == {*same.changed, "program_hash"}
+    assert other.equal == same.equal
+    stored, here = other.changed["program_hash"]
+    assert stored != here
+    np.testing.assert_array_equal(other.dataset.cost, same.dataset.cost)
+
+
+def test_an_unfinished_store_of_format_2_goes_on_with_the_same_program(copy_of):
+    path = copy_of("2/unfinished")
+    changed = gd.replay(path, RUNS["unfinished"], **own("unfinished")).changed
+    before = gd.open_dataset(path).load()
+    assert before.finished.values.sum() == 2
+    if "program_hash" in changed:
+        with pytest.raises(StoreError, match="holds another sweep: program_hash: stored"):
+            gd.resume(path, **own("unfinished"))
+        return
+    after = gd.resume(path, **own("unfinished")).load()
+    assert after.finished.values.all()
+    assert gd.verify(path) == []
+    done = before.finished.values > 0
+    for name, values in before.data_vars.items():
+        if name != "finished":
+            np.testing.assert_array_equal(after[name].values[done], values.values[done])
+    if not changed:
+        whole = gd.sweep(
+            problem(),
+            gd.axes(**{axis: before[axis].values for axis in RUNS["unfinished"]}),
+            8_000,
+            optimizer=ADAM,
+            batch_size=4,
+            record_every=500,
+            width=2,
+            devices=jax.local_devices()[:1],
+        )
+        for name in set(whole.data_vars) - {"finished"}:
+            np.testing.assert_array_equal(after[name], whole[name])
+
+
+def test_an_unfinished_store_says_that_the_program_is_another(copy_of):
+    path = copy_of("2/unfinished")
+    before = contents(path)
+    with pytest.raises(StoreError, match="holds another sweep: program_hash: stored"):
+        gd.resume(path, **own("unfinished", square=renamed))
+    assert contents(path) == before
+
+
+def test_the_checkpoint_of_format_2_goes_on(copy_of):
+    path = copy_of("2/by_hand")
     assert verify(path) == []
     with open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.cost, [*COST, [np.nan, np.nan]])
@@ -63,4 +179,4 @@ def test_format_2_is_written_byte_for_byte(tmp_path):
     with begin(path) as store:
         store.write((0,), {"cost": COST})
         store.save_checkpoint((1,), {"w": np.arange(3.0)}, {"step": 5})
-    assert contents(path) == contents(FORMATS / "2")
+    assert contents(path) == contents(FORMATS / "2" / "by_hand")
