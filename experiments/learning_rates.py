@@ -182,7 +182,7 @@ def plot(dataset: xr.Dataset) -> dict:
     sets = {}
     for name, runs in by_activation(dataset):
         pictures[f"ends_{name}"] = plots.ends_by_setting(
-            rates,
+            plots.Setting("learning_rate", rates),
             runs.test_accuracy.values[..., -1],
             runs.cost.values[..., -1],
             runs.outcome.values,

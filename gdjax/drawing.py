@@ -133,10 +133,33 @@ def _eigenpairs(pairs, title):
 
 
 def _settings(runs):
-    """Dimensions that are compared, and those over which runs are repeated."""
-    over = [name for name in runs.outcome.dims if name not in TIMES]
-    compared = [name for name in over if name not in SEEDS]
-    return compared, [name for name in over if name not in compared]
+    """Split the axes of a sweep into compared, repeated and constant ones, and sort the numbers.
+
+    Returns:
+        The runs without the constant axes, names of the compared axes and of the seeds.
+    """
+    axes = [name for name in runs.outcome.dims if name not in TIMES]
+    settings = [name for name in axes if name not in SEEDS]
+    compared = [name for name in settings if runs.sizes[name] > 1]
+    runs = runs.isel({name: 0 for name in settings if name not in compared})
+    numbers = [name for name in compared if runs[name].dtype.kind in "iuf"]
+    return runs.sortby(numbers), compared, [name for name in axes if name in SEEDS]
+
+
+def _name_constants(figure, runs):
+    """Add the settings that do not vary to the title of a picture: ", momentum 0.9"."""
+    constants = {
+        name.replace("_", " "): coordinate.item()
+        for name, coordinate in runs.coords.items()
+        if coordinate.ndim == 0
+    }
+    title = [figure.axes[0].get_title(loc="left")]
+    title += [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in constants.items()
+    ]
+    figure.axes[0].set_title(", ".join(title), loc="left", wrap=True)
+    return figure
 
 
 def _ends(runs, compared, repeats):
@@ -150,35 +173,32 @@ def _ends(runs, compared, repeats):
 def _sweep(runs, title):
     from gdjax.plots import sweeps
 
-    compared, repeats = _settings(runs)
+    runs, compared, repeats = _settings(runs)
     if len(compared) > 2:
         raise InputError(
             f"plot: the sweep compares {', '.join(compared)}, and a picture has room for two; "
             f"choose one value of the others: runs.sel({compared[-1]}=...)"
         )
-    if not compared:
+    if len(compared) == 0:
         label = " and ".join(repeats) or "run"
         cost = runs.cost.stack(run=repeats, create_index=False) if repeats else runs.cost
         values = cost.transpose("run", "step") if repeats else cost.expand_dims("run")
-        return sweeps.curves(runs.step.values, values.values, label=label, title=title)
-    ends = _ends(runs, compared, repeats)
-    axes = [sweeps.Setting(name, runs[name].values) for name in compared]
-    outcomes = runs.outcome.attrs["flag_meanings"].split()
-    if len(compared) == 2:
-        return sweeps.map_by_settings(*axes, ends.cost.values, title=title)
-    accuracy = ends.test_accuracy.values if "test_accuracy" in runs else None
-    setting = axes[0]
-    return sweeps.ends_by_setting(
-        setting.place,
-        accuracy,
-        ends.cost.values,
-        ends.outcome.values,
-        outcomes=outcomes,
-        label=setting.label,
-        log=setting.log,
-        ticks=setting.ticks,
-        title=title,
-    )
+        figure = sweeps.curves(runs.step.values, values.values, label=label, title=title)
+    else:
+        ends = _ends(runs, compared, repeats)
+        axes = [sweeps.Setting(name, runs[name].values) for name in compared]
+        if len(compared) == 2:
+            figure = sweeps.map_by_settings(*axes, ends.cost.values, title=title)
+        else:
+            figure = sweeps.ends_by_setting(
+                *axes,
+                ends.test_accuracy.values if "test_accuracy" in runs else None,
+                ends.cost.values,
+                ends.outcome.values,
+                outcomes=runs.outcome.attrs["flag_meanings"].split(),
+                title=title,
+            )
+    return figure if title else _name_constants(figure, runs)
 
 
 def _compared(tree, title):
@@ -189,7 +209,7 @@ def _compared(tree, title):
         runs = node.to_dataset()
         if "outcome" not in runs:
             raise InputError(f"plot: {name} holds no runs, expected what compare returned")
-        compared, repeats = _settings(runs)
+        runs, compared, repeats = _settings(runs)
         if len(compared) > 1:
             raise InputError(
                 f"plot: {name} compares {', '.join(compared)}, and the picture has room for one; "

@@ -106,17 +106,14 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
         },
     )
     values = runs[axis].values.astype(float)
-    log = bool(np.all(values > 0)) and len(values) > 1
     label = axis.replace("_", " ")
     cost = by_first_axis(runs, "cost")[2]
     figure = plots.ends_by_setting(
-        values,
+        plots.Setting(axis, values),
         accuracy,
         cost[..., -1],
         by_first_axis(runs, "outcome")[2],
         outcomes=OUTCOMES,
-        label=label,
-        log=log,
         baseline=identity["baseline"],
     )
     results.save_figure(figure, folder / "ends.png")

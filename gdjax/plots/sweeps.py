@@ -6,10 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator, PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
+
+NARROWEST = 1 / 40  # of an axis: the least distance of two values at which bars can be seen
+NOT_RUN = "#DDDDDD"
+NONE_FINITE = "No median of the final cost is finite"
 
 OUTCOME_COLORS = {
     "descending": SKY,
@@ -32,33 +39,88 @@ def quantiles(
     return (lower + upper) / 2
 
 
+class Setting:
+    """The values of one axis of a sweep, and where a picture shows them.
+
+    Values that grow by factors are shown on a logarithmic axis, other numbers on a linear one, and
+    names as categories: at 0, 1, 2 and so on. So are numbers that would lie too close together on
+    either axis, such as 0, 0.001 and 1.
+
+    Args:
+        name: of the axis.
+        values: along it: numbers, truth values or names.
+    """
+
+    def __init__(self, name: str, values: np.ndarray):
+        self.label = name.replace("_", " ")
+        self.names = [f"{v:.3g}" if values.dtype.kind == "f" else str(v) for v in values]
+        positions = np.arange(len(values), dtype=float)
+        self.is_category = values.dtype.kind not in "iuf"
+        self.place = positions if self.is_category else np.asarray(values, float)
+        self.log = bool(
+            not self.is_category
+            and len(values) > 2
+            and np.all(values > 0)
+            and np.max(values) >= 20 * np.min(values)
+        )
+        if len(values) > 1 and self._gap() < NARROWEST * np.ptp(self._scaled()):
+            self.place, self.log, self.is_category = positions, False, True
+
+    def _scaled(self):
+        """Positions along the axis as drawn, up to its unit."""
+        return np.log(self.place) if self.log else self.place
+
+    def _gap(self):
+        """The smallest distance of two values along the axis as drawn."""
+        if len(self.place) > 1:
+            return float(np.min(np.diff(np.sort(self._scaled()))))
+        return 1.0 if self.is_category else float(abs(self._scaled()[0])) or 1.0
+
+    def bars(self) -> tuple[Float[np.ndarray, " settings"], Float[np.ndarray, " settings"]]:
+        """Left edges and widths of bars that are centered at the values and equally wide."""
+        at, half = self._scaled(), 0.4 * self._gap()
+        left, right = (np.exp(x) if self.log else x for x in (at - half, at + half))
+        return left, right - left
+
+    def edges(self) -> Float[np.ndarray, " edges"]:
+        """Edges of the cells around ascending values, halfway between them as drawn."""
+        at = self._scaled()
+        first, last = (at[1] - at[0], at[-1] - at[-2]) if len(at) > 1 else (self._gap(),) * 2
+        inner = (at[1:] + at[:-1]) / 2
+        edges = np.concatenate([[at[0] - first / 2], inner, [at[-1] + last / 2]])
+        return np.exp(edges) if self.log else edges
+
+    def on(self, axes: Axes, side: str) -> None:
+        """Give the "x" or the "y" axis its label, scale and names."""
+        axes.set(**{f"{side}label": self.label})
+        if self.is_category or len(self.place) == 1:
+            axes.set(**{f"{side}ticks": self.place, f"{side}ticklabels": self.names})
+        elif self.log:
+            axes.set(**{f"{side}scale": "log"})
+
+
 def ends_by_setting(
-    setting: Float[np.ndarray, " settings"],
+    setting: Setting,
     accuracy: Float[np.ndarray, "settings runs"] | None,
     cost: Float[np.ndarray, "settings runs"],
     outcome: Int[np.ndarray, "settings runs"],
     *,
     outcomes: Sequence[str],
-    label: str = "learning rate",
-    log: bool = True,
-    ticks: Sequence[str] | None = None,
     baseline: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Final cost, and accuracy if there is one, against a setting, and how the runs ended.
+    """Draw the final cost, the accuracy if given, and the outcomes against a setting.
 
     Args:
-        setting: its values.
+        setting: what was varied.
         accuracy: test accuracy of each run, in [0, 1]; None where it was not measured.
         cost: final training cost of each run; +inf where it diverged.
         outcome: position in `outcomes` of how each run ended.
         outcomes: names of outcomes.
-        label: name of the setting, with its unit if it has one.
-        log: whether the setting is shown on a logarithmic axis.
-        ticks: what the settings are called, where they are no numbers.
         baseline: cost of the best answer that ignores the input.
         title: of the picture; its own says which setting is best.
     """
+    place = setting.place
     with style():
         shown = [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
         figure = Figure(figsize=(8, 2.5 + 3 * len(shown)))
@@ -69,77 +131,60 @@ def ends_by_setting(
             low, half, high = quantiles(values)
             finite = np.isfinite(half)
             axes.fill_between(
-                setting,
+                place,
                 low,
                 np.where(np.isfinite(high), high, half),
                 where=finite,
                 color=color,
                 alpha=0.2,
-                label="middle half of the seeds",
+                label="middle half of the runs",
             )
-            axes.plot(setting[finite], half[finite], "-o", color=color, label="median")
-            x = np.repeat(setting, values.shape[1])
+            axes.plot(place[finite], half[finite], "-o", color=color, label="median")
+            x = np.repeat(place, values.shape[1])
             axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
-        lowest = int(np.argmin(quantiles(cost)[1]))
-        best = f"{setting[lowest]:.3g}" if ticks is None else ticks[lowest]
+        median = quantiles(cost)[1]
+        lowest = _lowest(median)
+        found = (
+            f"Lowest median training cost at {setting.label} {setting.names[lowest[0]]}"
+            if lowest
+            else NONE_FINITE
+        )
         top, middle = panels[0], panels[-1]
         if accuracy is not None:
             top.set_ylabel("test accuracy")
             top.yaxis.set_major_formatter(PercentFormatter(1.0))
             top.set_ylim(0, 1)
-        top.set_title(title or f"Lowest median training cost at {label} {best}")
+        top.set_title(title or found)
         top.legend(loc="best")
         middle.set_ylabel("final training cost")
-        if np.all(cost > 0):
+        if np.all(cost > 0) and np.isfinite(cost).any():
             middle.set_yscale("log")
         if baseline is not None:
             line = middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
             middle.legend([line], ["best answer that ignores the input"], loc="best")
-        below = np.zeros(len(setting))
-        place = np.arange(len(setting)) if not log else setting
-        width = _widths(place, log)
+        below = np.zeros(len(place))
+        left, width = setting.bars()
         for number, name in enumerate(outcomes):
             share = np.mean(outcome == number, axis=1)
             if share.any():
-                bottom.bar(
-                    place, share, width, below, label=name, color=OUTCOME_COLORS.get(name, "grey")
-                )
+                color = OUTCOME_COLORS.get(name, "grey")
+                bottom.bar(left, share, width, below, align="edge", label=name, color=color)
             below = below + share
+        bottom.set_ylim(0, 1)
         bottom.set_ylabel("share of runs")
         bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
-        bottom.set_xlabel(label)
         bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=len(outcomes))
-        if log:
-            bottom.set_xscale("log")
-        if ticks is not None:
-            bottom.set_xticks(setting, ticks)
+        setting.on(bottom, "x")
     return figure
 
 
-class Setting:
-    """The values of an axis of a sweep, and how a picture shows them.
-
-    Args:
-        name: of the axis.
-        values: along it: numbers, or names.
-    """
-
-    def __init__(self, name: str, values: np.ndarray):
-        self.label = name.replace("_", " ")
-        numbers = values.dtype.kind in "iuf"
-        self.place = np.asarray(values if numbers else np.arange(len(values)), float)
-        self.ticks = None if numbers else [str(value) for value in values]
-        positive = numbers and len(values) > 2 and np.all(values > 0)
-        # What grows by factors is shown by factors.
-        self.log = bool(positive and np.max(values) >= 20 * np.min(values))
-
-    def on(self, axes: Axes, side: str) -> None:
-        """Give the "x" or the "y" axis its label, scale and names."""
-        axes.set(**{f"{side}label": self.label})
-        if self.ticks is not None:
-            axes.set(**{f"{side}ticks": self.place, f"{side}ticklabels": self.ticks})
-        elif self.log:
-            axes.set(**{f"{side}scale": "log"})
+def _lowest(medians):
+    """The indices of the lowest median that is finite; None if there is none."""
+    finite = np.isfinite(medians)
+    if not finite.any():
+        return None
+    lowest = np.argmin(np.where(finite, medians, np.inf))
+    return np.unravel_index(lowest, medians.shape)
 
 
 def curves(
@@ -167,14 +212,28 @@ def curves(
                 alpha=max(0.08, min(0.7, 10 / len(cost))), label=None if number else f"one {label}",
             )  # fmt: skip
         axes.plot(step, np.where(np.isfinite(half), half, np.nan), color=VERMILLION, label="median")
-        if np.all(cost > 0) and np.ptp(np.log10(cost[np.isfinite(cost)])) > 1:
+        finite = cost[np.isfinite(cost)]
+        if finite.size and finite.min() > 0 and finite.max() > 10 * finite.min():
             axes.set_yscale("log")
-        low, high = cost[:, -1].min(), cost[:, -1].max()
-        axes.set_title(title or f"{len(cost)} runs end at a cost of {low:.3g} to {high:.3g}")
+        axes.set_title(title or _ends(cost[:, -1]))
         axes.set_xlabel("step")
         axes.set_ylabel("training cost")
         axes.legend()
     return figure
+
+
+def _ends(costs):
+    """A title: "3 runs end at a cost of 1 to 7"."""
+    finite = costs[np.isfinite(costs)]
+    if not finite.size:
+        return f"No final cost of {len(costs)} run{'s' * (len(costs) > 1)} is finite"
+    low, high = finite.min(), finite.max()
+    end = f"{low:.3g}" if len(finite) == 1 else f"{low:.3g} to {high:.3g}"
+    diverged = np.sum(np.isposinf(costs))
+    return (
+        f"{len(finite)} run{'s end' if len(finite) > 1 else ' ends'} at a cost of {end}"
+        + f", {diverged} diverged" * bool(diverged)
+    )
 
 
 def map_by_settings(
@@ -184,28 +243,39 @@ def map_by_settings(
     *,
     title: str = "",
 ) -> Figure:
-    """The final cost, median over runs, on the grid of two settings; black where it diverged.
+    """Draw the final cost, median over runs, on the grid of two settings; black where diverged.
 
     Args:
-        rows: the first setting, upwards.
-        columns: the second, to the right.
+        rows: the first setting, upward, its values ascending.
+        columns: the second, to the right, its values ascending.
         cost: +inf where a run diverged.
         title: of the picture; its own says where the cost is lowest.
     """
     half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
-    shown = np.ma.masked_invalid(half)
+    finite = half[np.isfinite(half)]
+    diverged = np.isposinf(half)
+    any_diverged = bool(diverged.any())
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    above = high + max(1.0, abs(high))  # the colormap's color for values above its range
+    norm = (LogNorm if 0 < 10 * low < high else Normalize)(low, high)
     with style():
         figure = Figure(figsize=(8, 5.6))
         axes = figure.subplots()
-        axes.set_facecolor(BLACK)
-        finite = shown.compressed()
-        wide = finite.size and finite.min() > 0 and finite.max() > 10 * finite.min()
         image = axes.pcolormesh(
-            columns.place, rows.place, shown, cmap=SEQUENTIAL, norm="log" if wide else "linear"
+            columns.edges(),
+            rows.edges(),
+            np.ma.masked_invalid(np.where(diverged, above, half)),
+            cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
+            norm=norm,
         )
         rows.on(axes, "y")
         columns.on(axes, "x")
-        i, j = np.unravel_index(np.argmin(half), half.shape)
+        label = "final training cost, median over runs" + "; black: diverged" * any_diverged
+        lowest = _lowest(half)
+        if lowest is None:
+            axes.set_title(title or NONE_FINITE)
+            return figure
+        i, j = lowest
         axes.plot(
             columns.place[j],
             rows.place[i],
@@ -214,10 +284,9 @@ def map_by_settings(
             markeredgecolor=BLACK,
             markersize=18,
         )
-        at = [s.ticks[k] if s.ticks else f"{s.place[k]:.3g}" for s, k in ((rows, i), (columns, j))]
-        lowest = f"Lowest at {rows.label} {at[0]}, {columns.label} {at[1]}"
-        axes.set_title(title or lowest)
-        figure.colorbar(image, ax=axes, label="final training cost, median over runs")
+        at = f"{rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
+        axes.set_title(title or f"Lowest at {at}")
+        figure.colorbar(image, ax=axes, label=label, extend="max" if any_diverged else "neither")
     return figure
 
 
@@ -308,16 +377,6 @@ def trained_sets(networks: Mapping[str, Trained]) -> Figure:
     return figure
 
 
-def _widths(place, log):
-    """Bars as wide as their neighbours leave room for."""
-    if len(place) == 1:
-        return 0.5 * place if log else np.array([0.8])
-    if not log:
-        return 0.8 * np.full(len(place), np.min(np.diff(place)))
-    ratio = np.min(place[1:] / place[:-1])
-    return 0.8 * place * (np.sqrt(ratio) - 1 / np.sqrt(ratio))
-
-
 def curves_by_setting(
     time: Float[np.ndarray, " records"],
     setting: Float[np.ndarray, " settings"],
@@ -339,10 +398,6 @@ def curves_by_setting(
         setting_label: name of the setting.
         log: whether the value is shown on a logarithmic axis.
     """
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LogNorm, Normalize
-
     with style():
         figure = Figure(figsize=(8, 5))
         axes = figure.subplots()

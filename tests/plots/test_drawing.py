@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.colors import to_rgba
 from plane_of_a_bowl import SIDE, plane
 
 from gdjax.drawing import plot
@@ -14,25 +15,27 @@ from gdjax.errors import InputError
 from gdjax.geometry.quadrature import density
 from gdjax.geometry.spectrum import extremes
 from gdjax.plots.sweeps import Setting
+from gdjax.problems.problem import Problem
+from gdjax.sweeps import axes, branch, sweep
 
 RATES = np.geomspace(0.01, 1, 4)
 
 
-def swept(**axes):
+def swept(**values):
     """What a sweep returns, with costs that tell which run they are of."""
-    shape = tuple(len(values) for values in axes.values())
+    shape = tuple(len(v) for v in values.values())
     cost = 1.0 + np.arange(np.prod(shape) * 3, dtype=float).reshape(*shape, 3)[..., ::-1]
     outcome = xr.Variable(
-        tuple(axes), np.zeros(shape, np.int8), {"flag_meanings": "descending dead diverged"}
+        tuple(values), np.zeros(shape, np.int8), {"flag_meanings": "descending dead diverged"}
     )
     return xr.Dataset(
-        {"cost": ((*axes, "step"), cost), "outcome": outcome}, {**axes, "step": [0, 10, 20]}
+        {"cost": ((*values, "step"), cost), "outcome": outcome}, {**values, "step": [0, 10, 20]}
     )
 
 
 def drawn(result):
     figure = plot(result)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure
 
 
@@ -63,6 +66,145 @@ def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_place():
     figure = drawn(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
     assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.01, momentum 0"
     assert figure.axes[0].get_ylabel() == "learning rate"
+
+
+def bar_extents(axes):
+    """Left and right edges of the bars in pixels, and the pixel of each of their centers."""
+    extents = np.array(
+        [[bar.get_window_extent().x0, bar.get_window_extent().x1] for bar in axes.patches]
+    )
+    return extents, extents.mean(axis=1)
+
+
+def pixels(axes, places):
+    return axes.transData.transform([[place, 0.5] for place in places])[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0.3, 3.0, 30.0], "log"),
+        ([0.01, 0.02, 1.0], "log"),
+        ([0.05, 0.5], "linear"),
+        ([0.0, 0.5, 0.9], "linear"),
+        ([-2.0, -1.0, 3.0], "linear"),
+        ([16, 32, 64], "linear"),
+        ([30.0, 0.3, 3.0], "log"),
+    ],
+)
+def test_bars_stand_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
+    """On each axis bars are centered at the values, equally wide, as the picture is drawn."""
+    figure = drawn(swept(learning_rate=np.array(values), seed=np.arange(2)))
+    top, bottom = figure.axes
+    assert bottom.get_xscale() == scale
+    extents, centers = bar_extents(bottom)
+    np.testing.assert_allclose(centers, pixels(bottom, np.sort(values)), atol=0.5)
+    np.testing.assert_allclose(np.ptp(extents, axis=1), np.ptp(extents[0]), rtol=1e-3)
+    assert np.ptp(extents[0]) > 8
+    assert np.all(extents[1:, 0] > extents[:-1, 1])
+    assert bottom.get_window_extent().x0 < extents.min()
+    assert extents.max() < bottom.get_window_extent().x1
+    medians = next(line for line in top.lines if line.get_label() == "median")
+    np.testing.assert_allclose(pixels(top, medians.get_xdata()), centers, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    "values", [["sgd", "adam"], [0.0, 0.001, 0.01, 1.0], [True, False], [-10.0, -0.01, 0.01]]
+)
+def test_values_without_room_on_an_axis_and_names_are_categories(values):
+    figure = drawn(swept(rule=np.array(values), seed=np.arange(2)))
+    bottom = figure.axes[-1]
+    extents, centers = bar_extents(bottom)
+    np.testing.assert_allclose(centers, pixels(bottom, np.arange(len(values))), atol=0.5)
+    assert np.ptp(extents[0]) > 40
+    labels = [text.get_text() for text in bottom.get_xticklabels()]
+    assert labels == [f"{v:.3g}" if isinstance(v, float) else str(v) for v in values]
+
+
+def cells(figure):
+    """Colors of the cells of a map [rows, columns], and the pixels of their edges."""
+    axes = figure.axes[0]
+    (mesh,) = axes.collections
+    corners = axes.transData.transform(mesh.get_coordinates().reshape(-1, 2))
+    corners = corners.reshape(mesh.get_coordinates().shape)
+    rows, columns = np.array(corners.shape[:2]) - 1
+    return mesh.get_facecolor().reshape(rows, columns, 4), corners[:, 0, 1], corners[0, :, 0]
+
+
+@pytest.mark.parametrize("rates", [[0.05, 0.5], [0.3, 3.0, 30.0], [0.01, 0.1, 1.0, 10.0]])
+@pytest.mark.parametrize("momenta", [[0.0, 0.5, 0.9], [0.9, 0.0]])
+def test_cells_of_a_map_lie_around_their_settings_and_only_diverged_ones_are_black(rates, momenta):
+    runs = swept(learning_rate=np.array(rates), momentum=np.array(momenta), seed=np.arange(3))
+    runs.cost[{"learning_rate": -1, "momentum": -1}] = np.inf
+    figure = drawn(runs)
+    axes = figure.axes[0]
+    colors, heights, widths = cells(figure)
+    centers = axes.transData.transform([[momenta[0], rate] for rate in rates])[:, 1]
+    np.testing.assert_allclose((heights[1:] + heights[:-1]) / 2, centers, atol=0.5)
+    order = np.sort(momenta)
+    assert np.all(widths[:-1] < pixels(axes, order))
+    assert np.all(pixels(axes, order) < widths[1:])
+    black = np.all(np.isclose(colors, to_rgba("#222222")), axis=-1)
+    expected = np.isinf(runs.cost.isel(step=-1, seed=0).sortby("momentum").values)
+    np.testing.assert_array_equal(black, expected)
+
+
+def test_an_axis_of_one_value_is_left_out_and_named_in_the_title():
+    runs = swept(learning_rate=np.array([0.1]), momentum=np.array([0.0, 0.9]), seed=np.arange(3))
+    figure = drawn(runs)
+    _, centers = bar_extents(figure.axes[-1])
+    assert figure.axes[-1].get_xlabel() == "momentum"
+    np.testing.assert_allclose(centers, pixels(figure.axes[-1], [0.0, 0.9]), atol=0.5)
+    title = "Lowest median training cost at momentum 0, learning rate 0.1"
+    assert figure.axes[0].get_title(loc="left") == title
+    runs = swept(a=np.array([1]), b=RATES, c=np.array([2]), d=np.array([0.0, 0.5, 0.9]))
+    figure = drawn(runs)
+    assert (figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()) == ("b", "d")
+    single = swept(a=np.array([1]), b=np.array([0.5]))
+    assert drawn(single).axes[0].get_title(loc="left") == "1 run ends at a cost of 1, a 1, b 0.5"
+
+
+def test_a_picture_in_which_every_run_diverged_says_so():
+    for values in (
+        {"seed": np.arange(3)},
+        {"learning_rate": RATES, "seed": np.arange(3)},
+        {"learning_rate": RATES, "momentum": np.array([0.0, 0.9])},
+    ):
+        runs = swept(**values)
+        runs = runs.assign(cost=np.inf * runs.cost)
+        title = drawn(runs).axes[0].get_title(loc="left")
+        assert title in (
+            "No final cost of 3 runs is finite",
+            "No median of the final cost is finite",
+        )
+        tree = xr.DataTree.from_dict(
+            {"one": runs.isel(momentum=0) if "momentum" in values else runs}
+        )
+        drawn(tree)
+
+
+def test_cells_that_have_not_been_run_are_neither_black_nor_lowest():
+    runs = swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3))
+    runs.cost[{"learning_rate": 0}] = np.nan
+    figure = drawn(runs)
+    colors, *_ = cells(figure)
+    np.testing.assert_allclose(colors[0], np.tile(to_rgba("#DDDDDD"), (2, 1)))
+    assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.0464, momentum 0"
+
+
+@pytest.mark.long
+def test_branches_of_a_stored_run_are_drawn(tmp_path):
+    """The axes of a real branch: only a whole command shows that `plot` takes what it returns."""
+    bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+    sweep(bowl, axes(learning_rate=[0.05, 0.5], seed=[0, 1]), 4, store=tmp_path / "runs")
+    grid = axes(branch_step=[1, 3], perturbation=[0.0, 0.1])
+    at = {"learning_rate": 0.05, "seed": 1}
+    figure = drawn(branch(tmp_path / "runs", at, grid, problem=bowl))
+    assert figure.axes[0].get_xlabel() == "perturbation"
+    assert figure.axes[0].get_ylabel() == "branch step"
+    figure = drawn(branch(tmp_path / "runs", at, axes(branch_step=[1, 3]), problem=bowl))
+    _, centers = bar_extents(figure.axes[-1])
+    np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
 
 def test_more_settings_than_there_is_room_for_are_refused_with_a_remedy():

@@ -6,6 +6,7 @@ import pytest
 from gdjax.plots import sweeps
 
 RATES = np.geomspace(0.1, 10, 4)
+RATE = sweeps.Setting("learning_rate", RATES)
 ACCURACY = np.array([[0.2, 0.3, 0.4], [0.8, 0.9, 0.85], [0.9, 0.1, 0.95], [0.1, 0.1, 0.1]])
 COST = np.array([[0.8, 0.7, 0.6], [0.2, 0.1, 0.3], [0.1, 1.0, 0.2], [np.inf, np.inf, 1.0]])
 OUTCOME = np.array([[0, 0, 0], [0, 1, 0], [1, 2, 0], [3, 3, 2]])
@@ -19,10 +20,15 @@ def test_quantiles_count_divergence_as_worst():
     assert high[3] == np.inf
 
 
-@pytest.mark.parametrize("log", [True, False])
-def test_ends_show_every_run_and_every_outcome(log):
+@pytest.mark.parametrize("values", [RATES, np.arange(4.0)])
+def test_ends_show_every_run_and_every_outcome(values):
     figure = sweeps.ends_by_setting(
-        RATES, ACCURACY, COST, OUTCOME, outcomes=NAMES, log=log, baseline=0.9
+        sweeps.Setting("learning_rate", values),
+        ACCURACY,
+        COST,
+        OUTCOME,
+        outcomes=NAMES,
+        baseline=0.9,
     )
     top, middle, bottom = figure.axes
     assert (top.get_ylabel(), middle.get_ylabel()) == ("test accuracy", "final training cost")
@@ -56,7 +62,7 @@ def test_a_curve_of_eight_runs_is_the_mean_of_the_two_in_the_middle_while_it_is_
 
 
 def test_without_an_accuracy_and_with_costs_below_zero():
-    figure = sweeps.ends_by_setting(RATES, None, COST - 1, OUTCOME, outcomes=NAMES)
+    figure = sweeps.ends_by_setting(RATE, None, COST - 1, OUTCOME, outcomes=NAMES)
     top, bottom = figure.axes
     assert (top.get_ylabel(), top.get_yscale()) == ("final training cost", "linear")
     assert bottom.get_xlabel() == "learning rate"
@@ -65,7 +71,7 @@ def test_without_an_accuracy_and_with_costs_below_zero():
 
 def test_a_single_setting_is_drawn_too():
     sweeps.ends_by_setting(
-        RATES[:1], ACCURACY[:1], COST[:1], OUTCOME[:1], outcomes=NAMES, log=False
+        sweeps.Setting("rate", RATES[:1]), ACCURACY[:1], COST[:1], OUTCOME[:1], outcomes=NAMES
     ).canvas.draw()
     sweeps.curves_by_setting(
         np.arange(2.0), RATES[:1], COST[:1, :, None] * np.ones(2)
