@@ -155,7 +155,7 @@ def convolutional():
         optax.softmax_cross_entropy_with_integer_labels,
         (images, labels),
         test=(images, labels),
-        mixes=True,
+        couples_samples=True,
     )
     return Model(problem, by_hand, recorded=recorded)
 
@@ -271,7 +271,7 @@ def contrastive():
         init=init,
         cost=lambda params, x, *, key: by_hand(params, None, x, key)[0],
         data=x,
-        mixes=True,
+        couples_samples=True,
     )
     return Model(problem, by_hand, recorded=over_keys(by_hand, x))
 

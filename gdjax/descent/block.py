@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
-from gdjax.problems.chunks import in_chunks
+from gdjax.problems.chunks import in_chunks, over_batches
 from gdjax.problems.evaluation import cost_chunk, evaluation_chunk, evaluation_of
 from gdjax.problems.problem import GIVEN_TO_MEASURES, Measure, Problem, declared, given_to
 from gdjax.slabs import Program, Slab, over_runs
@@ -147,17 +147,25 @@ def free(problem: Problem, batched: bool) -> bool:
 
 
 class Shared(NamedTuple):
-    """Arrays that all runs see: training set, samples of the records, each measure's own data."""
+    """Arrays that all runs see.
+
+    Args:
+        data: training set.
+        recorded: samples of the records.
+        measures: each metric's own data.
+        rows: sample numbers of the batches of the records, where a cost couples samples.
+    """
 
     data: PyTree
     recorded: PyTree
     measures: Mapping[str, PyTree]
+    rows: PyTree = None
 
 
 @lru_cache(maxsize=64)
-def bare(cost: Callable, evaluation: Callable | None, mixes: bool) -> Problem:
+def bare(cost: Callable, evaluation: Callable | None, couples_samples: bool) -> Problem:
     """One Problem for all that differ in nothing a program is compiled for."""
-    return Problem(init=bare, cost=cost, evaluation=evaluation, mixes=mixes)
+    return Problem(init=bare, cost=cost, evaluation=evaluation, couples_samples=couples_samples)
 
 
 def strong(tree: PyTree) -> PyTree:
@@ -291,16 +299,18 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
         value, norm = info.cost, _norm(info.gradient, dtype)
     else:
         evaluated = evaluation_of(rule.problem, state=state.state, step=at, **settings["cost"])
-        chunk = evaluation_chunk(rule.problem)
+        if shared.rows is None:
+            mean = partial(in_chunks, chunk=evaluation_chunk(rule.problem))
+            samples = shared.recorded
+        else:
+            mean, samples = partial(over_batches, rows=shared.rows), shared.data
 
         def with_gradient(point):
-            value, gradient = in_chunks(jax.value_and_grad(evaluated), chunk)(
-                point, shared.recorded
-            )
+            value, gradient = mean(jax.value_and_grad(evaluated))(point, samples)
             return value.astype(dtype), _norm(gradient, dtype)
 
         def alone(point):
-            value = in_chunks(evaluated, chunk)(point, shared.recorded)
+            value = mean(evaluated)(point, samples)
             return value.astype(dtype), jnp.full((), jnp.nan, dtype)
 
         value, norm = jax.lax.cond(at == agenda.last, with_gradient, alone, point)
@@ -309,7 +319,7 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
     diverged = state.diverged_at >= 0
     # 0 / 0 = NaN: nothing since the last record
-    mean = jnp.full((), jnp.nan, dtype) if rule.free else carry.batch_cost / carry.batches
+    since = jnp.full((), jnp.nan, dtype) if rule.free else carry.batch_cost / carry.batches
     taken, own = {}, dict(carry.measures)
     for measure in rule.measures:
         name = measure.name
@@ -329,7 +339,7 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
             own[name] = after[0]
     row = Records(
         cost=jnp.where(diverged, jnp.inf, value),
-        batch_cost=jnp.where(diverged, jnp.inf, mean),
+        batch_cost=jnp.where(diverged, jnp.inf, since),
         gradient_norm=jnp.where(diverged, jnp.inf, norm),
         measures={m.name: taken[m.name] for m in rule.measures if not m.is_array},
     )

@@ -28,7 +28,12 @@ from gdjax import progress
 from gdjax.descent import block, driving, outcome
 from gdjax.descent.batches import Order
 from gdjax.descent.door import check_counts, check_limits, check_optimizer, first_state, keys_of
-from gdjax.descent.records import check_records, default_eval_params_fn, recorded_samples
+from gdjax.descent.records import (
+    check_records,
+    default_eval_params_fn,
+    recorded_rows,
+    recorded_samples,
+)
 from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
@@ -160,7 +165,7 @@ def descend(
     """
     check_counts(problem, steps, batch_size, record_every, snapshot_every)
     check_limits(bound, tolerance)
-    check_records(problem, record_samples, eval_params_fn)
+    check_records(problem, record_samples, eval_params_fn, batch_size)
     check_optimizer(optimizer)
     watched = dict(problem.measures if measures is None else measures)
     going_on = isinstance(start, Descent)
@@ -195,7 +200,7 @@ def descend(
     slots = driving.slots_for(params, arrays, runs=1, plan=plan)
     room = driving.room_for(plan, 1)
     rule = block.Rule(
-        problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
+        problem=block.bare(problem.cost, problem.evaluation, problem.couples_samples),
         optimizer=factory,
         measures=block.watch(watched),
         batched=batch_size is not None,
@@ -208,15 +213,16 @@ def descend(
     shared = jax.device_put(
         block.Shared(
             problem.data,
-            recorded_samples(problem, record_samples, free=rule.free),
+            recorded_samples(problem, record_samples, free=rule.free, batch_size=batch_size),
             {name: measure.data for name, measure in watched.items()},
+            recorded_rows(problem, record_samples, batch_size),
         )
     )
     carry = _taken_over(carry, shared)
     noise, order = keys.noise, None
     if batch_size is not None:
         order = driving.order_rows(Order((keys.order,), problem.samples, batch_size))
-    if problem.mixes or problem.stateful:
+    if problem.couples_samples or problem.stateful:
         agenda, rows = driving.example(plan, order, slots, room)
         _check_memory(program.bytes(carry, settings, rows, noise, shared, agenda).total)
     pieces, compiled, began = [], program.seconds, time.perf_counter()
@@ -250,13 +256,14 @@ def descend(
 
 
 def _check_memory(needed):
-    """Make sure that a cost that is never cut fits in memory."""
+    """Check that a cost that is never split into chunks fits in memory."""
     limit = memory_limit(jax.local_devices()[0])
     if needed > limit:
         raise InputError(
-            f"problem: its cost takes all samples at once, since they mix, which needs "
-            f"{needed / 2**20:,.0f} MiB, and there are {limit / 2**20:,.0f}; take mini-batches, "
-            f"batch_size=..., and fewer samples a record, record_samples=..."
+            f"problem: its cost takes all samples of a batch at once, since it couples them or has "
+            f"a state; that needs {needed / 2**20:,.0f} MiB, and there are "
+            f"{limit / 2**20:,.0f}; use mini-batches, batch_size=..., or smaller ones, and fewer "
+            f"samples per record, record_samples=..."
         )
 
 

@@ -59,7 +59,7 @@ def gradient_noise(
         InputError: a problem without data, or too few samples.
     """
     return Measure(
-        _OfCost(_noise, bare(problem.cost, problem.evaluation, problem.mixes)),
+        _OfCost(_noise, bare(problem.cost, problem.evaluation, problem.couples_samples)),
         data=_mini_batches("gradient_noise", problem, key, batch_size, batches),
         long_name="trace of the gradient's covariance",
     )
@@ -92,7 +92,7 @@ def noise_scale(
 
     few = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Measure(
-        _OfCost(_scale, bare(problem.cost, problem.evaluation, problem.mixes)),
+        _OfCost(_scale, bare(problem.cost, problem.evaluation, problem.couples_samples)),
         data=(few, problem.data),
         long_name="simple noise scale",
         units="samples",

@@ -200,7 +200,7 @@ def averaged(
     """`function_of(cost)(point, batch)` as a mean over the problem's samples, in full precision.
 
     It is taken in chunks of samples, so that memory does not grow with them, but for a cost that
-    mixes samples. On a GPU the default precision would spoil second derivatives.
+    couples samples. On a GPU the default precision would spoil second derivatives.
 
     Args:
         problem: whose deterministic cost, over its data.
@@ -234,7 +234,9 @@ def averaged(
 def bare(problem: Problem) -> Problem:
     """Only what the deterministic cost needs: what costs the same is then one program."""
     return dataclasses.replace(
-        as_problem(problem.cost, problem.data), evaluation=problem.evaluation, mixes=problem.mixes
+        as_problem(problem.cost, problem.data),
+        evaluation=problem.evaluation,
+        couples_samples=problem.couples_samples,
     )
 
 
@@ -260,8 +262,8 @@ def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
     def cost(params, batch=None):
         return evaluation(whole(params), batch)
 
-    mixes = evaluation_chunk(problem) is None
-    return Problem(init=problem.init, cost=cost, data=problem.data, mixes=mixes)
+    couples = evaluation_chunk(problem) is None
+    return Problem(init=problem.init, cost=cost, data=problem.data, couples_samples=couples)
 
 
 def raveled(params: PyTree) -> tuple[Float[Array, " n"], Callable]:

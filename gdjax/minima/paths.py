@@ -269,7 +269,7 @@ def curve(
         init=init,
         cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
         data=problem.data,
-        mixes=evaluation_chunk(problem) is None,
+        couples_samples=evaluation_chunk(problem) is None,
         baseline=problem.baseline,
     )
 

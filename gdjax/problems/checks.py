@@ -57,7 +57,7 @@ def check(
         InputError: parameters that are not real floating-point arrays; a cost that cannot be
             called, is not a real floating-point scalar, or returns a state of another shape than
             it got; a cost or an evaluation whose value on the whole is not the weighted mean of
-            its values on chunks, unless the problem says that it mixes samples.
+            its values on chunks, unless the problem says that it couples samples.
     """
     checking(problem, params, settings, state=state)()
 
@@ -386,9 +386,9 @@ def _is_mean(role, found, count, cut):
         return False
     if abs(whole - mean) > max(1e-3, rounding) * size:
         remedy = (
-            "where samples mix on purpose, say so: Problem(..., mixes=True)"
+            "if it couples samples on purpose, say so: Problem(..., couples_samples=True)"
             if role == "cost"
-            else "an evaluation cannot mix samples; leave it out, and records are the cost itself"
+            else "an evaluation cannot couple samples; leave it out to record the cost itself"
         )
         raise InputError(
             f"{role}: on {count} samples it is {whole:.6g}, but the weighted mean over chunks of "

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
 CHUNK = 1000
 
@@ -29,6 +29,37 @@ def chunk_length(samples: int, chunk: int = CHUNK) -> int:
     if samples <= chunk:
         return samples
     return next((c for c in range(chunk, chunk // 2, -1) if samples % c == 0), chunk)
+
+
+def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Callable:
+    """Return `(params, data) -> pytree`, the mean of a function over fixed batches of samples.
+
+        C = 1/m sum_k C(batch k),   m batches
+
+    For a cost that couples the samples of a batch it is not the cost of all samples.
+
+    Args:
+        function: `function(params, batch) -> pytree`.
+        rows: sample numbers of each batch.
+
+    Examples:
+        >>> spread = over_batches(lambda w, x: jnp.var(w * x), jnp.array([[0, 1], [2, 3]]))
+        >>> float(spread(jnp.array(2.0), jnp.array([0.0, 2.0, 0.0, 4.0])))
+        10.0
+    """
+
+    def mean(params: PyTree, data: PyTree) -> PyTree:
+        def add(total, samples):
+            batch = jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), data)
+            return jax.tree.map(jnp.add, total, function(params, batch)), None
+
+        batch = jax.tree.map(lambda a: a[: rows.shape[1]], data)
+        shapes = jax.eval_shape(function, params, batch)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, rows)
+        return jax.tree.map(lambda a: a / rows.shape[0], total)
+
+    return mean
 
 
 def in_chunks(function: Callable, chunk: int | None = CHUNK) -> Callable:

@@ -80,7 +80,7 @@ def evaluation_of(
 
 
 def evaluation_chunk(problem: Problem) -> int | None:
-    """Samples that the deterministic cost takes at a time; None for all, where they mix."""
+    """Samples that the deterministic cost takes at a time; None for all, where it couples them."""
     if problem.evaluation is not None:
         return CHUNK
     return cost_chunk(problem)
@@ -89,10 +89,10 @@ def evaluation_chunk(problem: Problem) -> int | None:
 def cost_chunk(problem: Problem) -> int | None:
     """Samples that the cost takes at a time; None for all.
 
-    A cost that mixes samples, draws random numbers for them or returns a state is one with all of
+    A cost that couples samples, draws random numbers for them or returns a state is one with all of
     them only.
     """
-    return None if problem.mixes or problem.random or problem.stateful else CHUNK
+    return None if problem.couples_samples or problem.random or problem.stateful else CHUNK
 
 
 def evaluate(
@@ -166,7 +166,7 @@ def frozen(
         init=init,
         cost=cost if problem.data is not None else lambda params: cost(params, None),
         evaluation=None,
-        mixes=evaluation_chunk(problem) is None,
+        couples_samples=evaluation_chunk(problem) is None,
         measures={
             name: dataclasses.replace(measure, function=fixed(measure.function))
             for name, measure in problem.measures.items()

@@ -148,8 +148,10 @@ class Problem:
             records, geometry and minima where `cost` is not what should be looked at (dropout off,
             no augmentation), a mean over samples. It may declare `step` and `state`, which it does
             not return. None: the cost itself, or where that is random, its mean over fixed keys.
-        mixes: whether the cost of a batch is not the mean over its samples (contrastive costs,
-            statistics of the batch); it is never taken in chunks then.
+        couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
+            losses, statistics of the batch). A batch is never split into chunks then. With
+            mini-batches and without an `evaluation`, records are the mean over fixed batches of
+            the batch size, since its value depends on the number of samples.
         measures: what to watch along a descent, by name.
         baseline: the cost of the best answer that ignores the input, where there is one. A run that
             stops moving without getting below it is dead, not converged.
@@ -182,7 +184,7 @@ class Problem:
     cost: Callable[..., Any]
     data: PyTree = None
     evaluation: Callable[..., Scalar] | None = None
-    mixes: bool = False
+    couples_samples: bool = False
     measures: Mapping[str, Measure] = field(default_factory=lambda: NOTHING)
     baseline: float | None = None
     predict: Callable[..., Array] | None = None

@@ -41,7 +41,7 @@ def supervised(
     data: PyTree,
     *,
     test: PyTree = None,
-    mixes: bool = False,
+    couples_samples: bool = False,
 ) -> Problem:
     """Prediction, cost, test cost and test accuracy of a model, as one Problem.
 
@@ -57,8 +57,8 @@ def supervised(
         data: `(inputs, targets)` with a common leading sample axis; inputs are any pytree.
         test: the same, held out: measured as `test_cost`, and as `test_accuracy` where targets are
             labels and outputs have one number a class.
-        mixes: whether a sample's outputs in training depend on the other samples of its batch
-            (statistics of the batch): then the cost is never taken in chunks.
+        couples_samples: whether a sample's outputs in training depend on the other samples of its
+            batch (statistics of the batch). Then a batch is never split into chunks.
 
     Raises:
         InputError: data that are no pair, or functions that do not fit each other.
@@ -132,7 +132,7 @@ def supervised(
         cost=cost,
         data=tuple(data),
         evaluation=evaluation if trained or (stateful and "key" not in given) else None,
-        mixes=mixes,
+        couples_samples=couples_samples,
         measures=measures,
         predict=predict,
         loss=mean_loss,

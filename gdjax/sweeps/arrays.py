@@ -82,6 +82,7 @@ def layout(
     *,
     free: bool,
     samples: int | None = None,
+    batches: tuple[int, ...] | None = None,
     since: int = 0,
     carry: PyTree = None,
 ) -> Layout:
@@ -97,6 +98,7 @@ def layout(
         measured: shape and type of each measure that is an array.
         free: whether records are what the steps compute anyway.
         samples: how many a record sees; None for all.
+        batches: number and size of the fixed batches of a record, where it is their mean.
         since: step at which records begin.
         carry: shapes of all that a run needs to go on, where it is kept.
     """
@@ -112,6 +114,8 @@ def layout(
         long_name = measure.long_name if measure else DESCRIBED[name]
         if name == "cost" and samples is not None:
             long_name = f"cost over {samples} samples of the training set"
+        if name == "cost" and batches is not None:
+            long_name = f"mean cost over {batches[0]} fixed batches of {batches[1]} samples"
         variables[name] = Variable(
             (*dims, "step"),
             np.dtype(cost_type(params)),

@@ -17,7 +17,7 @@ from jaxtyping import Array, Int, Key, PyTree
 from gdjax import slabs
 from gdjax.descent import block, driving
 from gdjax.descent.batches import Order
-from gdjax.descent.records import recorded_samples
+from gdjax.descent.records import recorded_rows, recorded_samples
 from gdjax.keys import streams
 from gdjax.problems.problem import GIVEN_TO_MEASURES, given_to
 from gdjax.sweeps.keywords import by_role, numbers
@@ -73,8 +73,9 @@ class Inputs:
         """The data that all runs see."""
         data = {name: measure.data for name, measure in self.sweep.watched.items()}
         problem = self.sweep.problem
-        recorded = recorded_samples(problem, self.sweep.record_samples, free=self.free)
-        return block.Shared(problem.data, recorded, data)
+        count, batch_size = self.sweep.record_samples, self.sweep.batch_size
+        recorded = recorded_samples(problem, count, free=self.free, batch_size=batch_size)
+        return block.Shared(problem.data, recorded, data, recorded_rows(problem, count, batch_size))
 
     @cached_property
     def shared(self) -> block.Shared:

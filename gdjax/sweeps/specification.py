@@ -119,7 +119,7 @@ class Specification:
             self.problem, self.steps, self.batch_size, self.record_every, self.snapshot_every
         )
         check_limits(self.bound, self.tolerance)
-        check_records(self.problem, self.record_samples, self.eval_params_fn)
+        check_records(self.problem, self.record_samples, self.eval_params_fn, self.batch_size)
         if not is_whole(self.root, 0, 2**32 - 1):
             raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
         for name in ("until_settled", "continuable"):
@@ -174,6 +174,7 @@ class Specification:
                     f"batch_size = {self.batch_size}, and it is an axis; give one of the two"
                 )
             check_counts(self.problem, self.steps, size, self.record_every, self.snapshot_every)
+            check_records(self.problem, self.record_samples, self.eval_params_fn, size)
         if len(self.parts) > 1 or not static:
             return
         values = self.axes.first

@@ -133,7 +133,7 @@ class Work:
         """The compiled block of steps that all tiles share."""
         problem = self.sweep.problem
         rule = block.Rule(
-            problem=block.bare(problem.cost, problem.evaluation, problem.mixes),
+            problem=block.bare(problem.cost, problem.evaluation, problem.couples_samples),
             optimizer=self.sweep.optimizer,
             measures=block.watch(self.sweep.watched),
             batched=self.batched,
@@ -346,6 +346,7 @@ class Work:
 
     def layout(self) -> Layout:
         """Which arrays the sweep consists of, with their names, units and coordinates."""
+        rows = self.inputs.on_host.rows
         return arrays.layout(
             self.sweep.axes,
             self.box,
@@ -355,6 +356,7 @@ class Work:
             self.sweep.form.measured,
             free=self.free,
             samples=self.sweep.record_samples,
+            batches=None if rows is None else rows.shape,
             since=self.sweep.since,
             carry=self.carry if self.sweep.continuable else None,
         )

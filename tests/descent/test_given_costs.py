@@ -11,7 +11,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.descent.records import recorded_samples
+from gdjax.descent.records import recorded_rows, recorded_samples
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import KEYS
 
@@ -177,29 +177,96 @@ def test_records_on_a_part_of_the_samples(batch_size):
             inspect.unwrap(gd.descend)(line, SGD, START, 1, record_samples=wrong, **options)
 
 
-def test_a_cost_that_mixes_samples_is_never_cut():
+def test_a_cost_that_couples_samples_is_never_split():
     """2,500 samples would be three chunks, and a variance is no mean of theirs."""
     x = jnp.sin(jnp.arange(2500.0) ** 2)
     spread = gd.Problem(
-        init=lambda key: START, cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]), data=x, mixes=True
+        init=lambda key: START,
+        cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]),
+        data=x,
+        couples_samples=True,
     )
     run = gd.descend(spread, optax.sgd(0.1), START, 1, key=KEYS_OF)
     np.testing.assert_allclose(run.cost[0], spread.cost(START, x), rtol=1e-5)
     expected = START - 0.1 * jax.grad(spread.cost)(START, x)
     np.testing.assert_allclose(run.params, expected, rtol=1e-5)
     unsaid = gd.Problem(init=spread.init, cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]), data=x)
-    with pytest.raises(InputError, match="mixes=True"):
+    with pytest.raises(InputError, match="couples_samples=True"):
         gd.descend(unsaid, optax.sgd(0.1), START, 1, key=KEYS_OF)
 
 
-def test_a_mixing_cost_that_no_memory_holds_is_refused(monkeypatch):
+def contrastive(w, x):
+    """InfoNCE: each sample's two views have to be found among those of the whole batch."""
+    a, b = w[0] * x[:, 0], w[1] * x[:, 1]
+    logits = a[:, None] * b[None]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diag(logits))
+
+
+def contrastive_by_hand(w, x):
+    a, b = w[0] * x[:, 0], w[1] * x[:, 1]
+    logits = np.outer(a, b)
+    return np.mean(np.log(np.sum(np.exp(logits), axis=1)) - np.diag(logits))
+
+
+VIEWS = np.random.default_rng(5).normal(size=(50, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("record_samples", [None, 20])
+def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_samples):
+    """At another number of samples it is another number, which no step ever sees."""
+    problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
+    options = {"key": KEYS_OF, "batch_size": 8, "record_samples": record_samples}
+    run = gd.descend(problem, SGD, START, 3, **options)
+    rows = recorded_rows(problem, record_samples, 8)
+    assert rows.shape == ((6, 8) if record_samples is None else (2, 8))
+    assert len(np.unique(rows)) == rows.size
+    at_start = np.mean([contrastive_by_hand(np.asarray(START), VIEWS[r]) for r in rows])
+    np.testing.assert_allclose(run.cost[0], at_start, rtol=1e-5)
+    mean = lambda w: sum(contrastive(w, VIEWS[r]) for r in rows) / len(rows)  # noqa: E731
+    np.testing.assert_allclose(run.cost[-1], mean(run.params), rtol=1e-5)
+    slope = jnp.linalg.norm(jax.grad(mean)(run.params))
+    np.testing.assert_allclose(run.gradient_norm[-1], slope, rtol=1e-4)
+    # As many samples are another cost: log 50 is not log 8.
+    assert abs(contrastive_by_hand(np.asarray(START), VIEWS) - at_start) > 1
+
+
+def test_records_and_batch_costs_of_a_coupled_cost_can_be_compared():
+    """Where nothing moves, batches drawn at random cost on average what the fixed ones do."""
+    problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
+    still = optax.sgd(1e-12)
+    run = gd.descend(problem, still, START, 300, key=KEYS_OF, batch_size=8, record_every=300)
+    np.testing.assert_allclose(run.batch_cost[-1], run.cost[-1], rtol=0.1)
+    runs = gd.sweep(
+        problem, gd.axes(learning_rate=[1e-12, 1e-11]), 300, batch_size=8, record_every=300, width=1
+    )
+    np.testing.assert_allclose(runs.cost[0, 0], contrastive_means(problem, 8), rtol=1e-5)
+    assert runs.cost.attrs["long_name"] == "mean cost over 6 fixed batches of 8 samples"
+
+
+def contrastive_means(problem, batch_size):
+    rows = recorded_rows(problem, None, batch_size)
+    return np.mean([contrastive_by_hand(np.asarray(START), VIEWS[r]) for r in rows])
+
+
+def test_a_record_that_holds_no_batch_is_refused():
+    problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
+    with pytest.raises(InputError, match="record_samples = 5, expected at least batch_size = 8"):
+        gd.descend(problem, SGD, START, 1, key=KEYS_OF, batch_size=8, record_samples=5)
+    with pytest.raises(InputError, match="record_samples = 5, expected at least batch_size = 8"):
+        gd.sweep(problem, gd.axes(learning_rate=[0.1], batch_size=[4, 8]), 1, record_samples=5)
+
+
+def test_a_coupled_cost_that_no_memory_holds_is_refused(monkeypatch):
     monkeypatch.setattr("gdjax.descent.descent.memory_limit", lambda device: 2**20)
     pairs = gd.Problem(
         init=lambda key: START,
         cost=lambda w, x: jnp.mean(jnp.exp(w[0] * x[:, None] * x[None])),
         data=jnp.ones(3000),
-        mixes=True,
+        couples_samples=True,
     )
+    # A batch fits, and a record needs no more than a batch does.
+    run = gd.descend(pairs, SGD, START, 1, key=KEYS_OF, batch_size=30)
+    np.testing.assert_allclose(run.cost[0], np.exp(float(START[0])), rtol=1e-5)
     with pytest.raises(InputError, match=r"MiB.*batch_size=.*record_samples="):
         gd.descend(pairs, SGD, START, 1, key=KEYS_OF)
 

@@ -118,7 +118,7 @@ def test_a_cost_that_mixes_samples_is_never_cut():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2100, 2)) * np.where(np.arange(2100) < 1000, 1, 5)[:, None]
     x, w = jnp.array(x, np.float32), jnp.array([1.0, 2.0])
-    problem = Problem(init=jnp.zeros, cost=batch_normalised, data=x, mixes=True)
+    problem = Problem(init=jnp.zeros, cost=batch_normalised, data=x, couples_samples=True)
     whole, slope = jax.value_and_grad(batch_normalised)(w, x)
     found, gradient = derivatives.value_and_gradient(problem, w)
     np.testing.assert_allclose(found, whole, rtol=1e-5)

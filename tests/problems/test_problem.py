@@ -146,7 +146,7 @@ def test_settings_reach_the_cost():
         (lambda w, x: 20 * parabola(w, x) * len(x) / 20, "mean over the batch.*instead of jnp.sum"),
         (lambda w, x: jnp.sum((w[0] - x) ** 2), "jnp.mean over samples instead of jnp.sum"),
         (lambda w, x: jnp.max((w[0] - x) ** 2), "mean over the batch"),
-        (lambda w, x: w[0] * jnp.var(x), r"mixes=True"),
+        (lambda w, x: w[0] * jnp.var(x), r"couples_samples=True"),
     ],
     ids=[
         *("vector", "pair", "one in a tuple", "dict", "None", "complex", "integer", "bool"),
@@ -302,7 +302,7 @@ def test_a_cost_that_mixes_samples_is_taken_whole_once_it_says_so():
         return w[0] * jnp.var(x)
 
     x = jnp.arange(3000.0)
-    made = problem(contrast, x, mixes=True)
+    made = problem(contrast, x, couples_samples=True)
     check(made, W)
     assert float(evaluate(made, W)) == pytest.approx(float(contrast(W, x)), rel=1e-6)
 

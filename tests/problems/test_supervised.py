@@ -101,10 +101,10 @@ def test_training_and_looking_are_two_things():
         cross_entropy,
         (X, LABELS),
         test=(X, LABELS),
-        mixes=True,
+        couples_samples=True,
     )
     assert given_to(problem.cost) == ("key", "state")
-    assert (problem.random, problem.stateful, problem.mixes) == (True, True, True)
+    assert (problem.random, problem.stateful, problem.couples_samples) == (True, True, True)
     for function in (problem.evaluation, problem.measures["test_cost"].function, problem.predict):
         assert given_to(function) == ("state",)
         assert declared(function) == {"rate": 0.1}

@@ -137,7 +137,7 @@ def test_a_mixing_cost_is_swept_whole():
         init=lambda key: jnp.ones(2),
         cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]),
         data=x,
-        mixes=True,
+        couples_samples=True,
     )
     found = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1, width=1)
     expected = 1 - 0.2 * jax.grad(spread.cost)(jnp.ones(2), x)
