@@ -59,7 +59,7 @@ def census_of(
         InputError: a value for something that is no axis; a cost that differs from run to run; a
             `key`, which the sweep has itself.
         StoreError: no store, a damaged tile, none of its runs finished, a user's own problem not
-            given, or data that are not the sweep's.
+            given, or a problem that is not the sweep's.
     """
     if "key" in settings:
         raise InputError(

@@ -36,6 +36,9 @@ from gdjax.stores.layout import Layout, plain
 from gdjax.stores.lock import take
 from gdjax.stores.reading import Damage, Stored, local
 
+GAINED = ("problem_hash",)
+"""Entries of an identity that stores written before lack."""
+
 _CHECKPOINTS = f"{OWN}/checkpoints"
 _SWEEP = f"{OWN}/sweep"  # holds a digest of the sweep: whose tiles these are, if the root is lost
 
@@ -306,18 +309,30 @@ def require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any
     Raises:
         StoreError: they are not; it lists the differences.
     """
-    old, new = dict(_flat(stored)), dict(_flat(wanted))
-    differences = [
+    if found := differences(stored, wanted):
+        raise StoreError(
+            f"{path} holds another sweep: {found}. Choose another store, or set these back"
+        )
+
+
+def differences(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """List in what two identities differ, empty where in nothing.
+
+    Entries of `GAINED` are compared where both have them: older stores do not.
+
+    Args:
+        stored: of a store.
+        here: what is wanted of it.
+    """
+    old, new = dict(_flat(stored)), dict(_flat(here))
+    found = [
         f"{key}: stored {old.get(key, 'nothing')!r:.120}, wanted {new.get(key, 'nothing')!r:.120}"
         for key in {**old, **new}
-        if key not in old or key not in new or old[key] != new[key]
+        if (key in old and key in new and old[key] != new[key])
+        or ((key in old) != (key in new) and key.partition(".")[0] not in GAINED)
     ]
-    if differences:
-        more = f"; and {len(differences) - 8} more" if len(differences) > 8 else ""
-        raise StoreError(
-            f"{path} holds another sweep: {'; '.join(differences[:8])}{more}. Choose another "
-            f"store, or set these back"
-        )
+    more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
+    return "; ".join(found[:8]) + more
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

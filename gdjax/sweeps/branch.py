@@ -22,11 +22,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from gdjax import slabs
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes, AxisValue, position
 from gdjax.sweeps.recorded import opened
+from gdjax.sweeps.replay import require_recorded
 from gdjax.sweeps.specification import Request, check_keywords
 from gdjax.sweeps.sweep import planned
+from gdjax.sweeps.tiles import Work
 
 
 def branch(
@@ -73,20 +76,25 @@ def branch(
     check_keywords(settings)
     part = opened(stored).part_with(at)
     said, what = part.said, part.specification(problem, optimizer)
+    devices = tuple(jax.local_devices())[: said["slab"]["devices"]]
+    slab = slabs.Slab(said["slab"]["width"], devices)
+    work = Work(what, slab, tuple(said["layout"]["tile"].values()))
     index = position(what.axes, at)
+    changed = require_recorded(part, part.run(index), work)
     trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
     arguments = what.keywords
     arguments |= {"axes": axes, "steps": steps or what.steps, "trunk": trunk, "first": 0}
     if "devices" not in settings:
-        arguments["devices"] = tuple(jax.local_devices())[: said["slab"]["devices"]]
+        arguments["devices"] = devices
     run = planned(Request(**{**arguments, "width": said["slab"]["width"], **settings}))
     found = run()
     here = found.attrs["identity"]
-    if (here["program_hash"], here["slab"]) != (said["program_hash"], said["slab"]):
+    if changed or (here["program_hash"], here["slab"]) != (said["program_hash"], said["slab"]):
+        listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
-            "branch: up to its step the run was taken by another program than the stored one, so "
-            "that it may differ from it from the last bit on; vary nothing but axes of the sweep "
-            "and pushes to have it to the bit",
+            f"branch: up to its step the run was taken by another program than the stored one, so "
+            f"that it may differ from it from the last bit on; vary nothing but axes of the sweep "
+            f"and pushes to have it to the bit{listed}",
             stacklevel=2,
         )
     return found

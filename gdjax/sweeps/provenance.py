@@ -21,7 +21,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import machine
+from gdjax.problems.problem import Problem, declared, given_to
+from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.factories import describe
+from gdjax.sweeps.keywords import by_role, numbers, roles, with_settings
 from gdjax.sweeps.tiles import Work
 
 # Keys of an identity where a field of the specification has another name today.
@@ -32,7 +35,7 @@ def identity(work: Work) -> dict[str, Any]:
     """What must be equal for two sweeps to be the same."""
     what = work.sweep
     written = {
-        "problem": dict(what.problem.provenance) if what.problem.provenance else "user's own",
+        "problem": described_problem(what.problem),
         "axes": {
             dim: {axis: values.tolist() for axis, values in along.items()}
             for dim, along in what.axes.dimensions.items()
@@ -53,8 +56,63 @@ def identity(work: Work) -> dict[str, Any]:
         "baseline": what.problem.baseline,
         "slab": {"width": work.slab.width, "devices": len(work.slab.devices)},
         "data_hash": hash_of(what.problem.data),
+        "problem_hash": problem_hash(what.problem, what.axes),
         "program_hash": work.program_hash(),
     }
+
+
+def described_problem(problem: Problem) -> dict[str, Any] | str:
+    """Return how a problem can be made again, or that it is a user's own."""
+    return dict(problem.provenance) if problem.provenance else "user's own"
+
+
+def problem_hash(problem: Problem, grid: Axes) -> str:
+    """Return the hash of a problem's start, cost and evaluation as programs, 16 hex digits.
+
+    It depends on neither the optimizer, the device nor the width of a slab, and so a reader of a
+    store can compute it from the problem alone. Names of files and addresses are not in it.
+
+    Args:
+        problem: whose functions.
+        grid: axes of the sweep; static ones are fixed at their first value.
+    """
+    assigned = roles(problem, grid)
+    first = grid.first
+    static = {axis: first[axis] for axis, role in assigned.items() if role.static}
+    fixed = with_settings(problem, **by_role(assigned, static))
+    scalars = {
+        axis: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(grid.by_name[axis].dtype))
+        for axis in numbers(assigned)
+    }
+    settings = by_role(assigned, scalars)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    data = jax.eval_shape(lambda tree: tree, problem.data)
+    text, (params, state) = _lowered(fixed.begin, key, **settings["init"])
+    texts = [text]
+    sample = () if problem.data is None else (data,)
+    given = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "state": state}
+    for function in (fixed.cost, fixed.evaluation):
+        if function is not None:
+            names = declared(function)
+            swept = {name: v for name, v in settings["cost"].items() if name in names}
+            filled = {name: given[name] for name in given_to(function)}
+            texts.append(_lowered(function, params, *sample, **filled, **swept)[0])
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
+
+
+def _lowered(function, *arguments, **keywords):
+    """The text of a function's program, the same on every platform if possible, and its shapes."""
+
+    def program(arguments, keywords):
+        return function(*arguments, **keywords)
+
+    traced = jax.jit(program, keep_unused=True).trace(arguments, keywords)
+    try:
+        lowered = traced.lower(lowering_platforms=("cpu",))
+    except NotImplementedError:  # a kernel that is written for an accelerator
+        lowered = traced.lower()
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), traced.out_info)
+    return lowered.as_text(), shapes
 
 
 def _place(function):
@@ -72,8 +130,13 @@ def information(work: Work) -> dict[str, Any]:
         "slab_width": work.slab.width,
         "revision": revision(),
         "python": platform.python_version(),
-        **{package: _version(package) for package in ("gdjax", "jax", "jaxlib", "optax", "numpy")},
+        **versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that make a program."""
+    return {package: _version(package) for package in ("gdjax", "jax", "jaxlib", "optax", "numpy")}
 
 
 def cpu_threads() -> int:

@@ -19,6 +19,7 @@ tables in our source, or from the caller.
 import contextlib
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -32,11 +33,20 @@ import optax.contrib
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.joining import of_parts, part_paths
+from gdjax.stores.layout import plain
 from gdjax.stores.reading import Stored, local, read_attributes
+from gdjax.stores.writing import differences
 from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
-from gdjax.sweeps.factories import optimizer_from, problem_from
+from gdjax.sweeps.factories import describe, optimizer_from, problem_from
 from gdjax.sweeps.grids import places
-from gdjax.sweeps.provenance import STORED_NAMES, hash_of
+from gdjax.sweeps.provenance import (
+    STORED_NAMES,
+    described_problem,
+    hash_of,
+    problem_hash,
+    revision,
+    versions,
+)
 from gdjax.sweeps.specification import Specification
 from gdjax.whole import is_whole
 
@@ -110,14 +120,19 @@ class Recorded:
         return found
 
     def problem(self, problem: Problem | None = None) -> Problem:
-        """The problem of the sweep, with the data that it had: the one way to it from a store.
+        """Return the problem of the sweep, with the data that it had.
+
+        A given problem must have the data and the programs of the sweep's. Programs are compared
+        under equal versions of the packages that make them; where neither these nor the record
+        decide, a warning says so.
 
         Args:
             problem: the sweep's, where it is not made again from its record.
 
         Raises:
-            StoreError: it has to be given, or its data are not those of the sweep.
+            StoreError: it has to be given, or is not that of the sweep.
         """
+        given = problem is not None
         if problem is None:
             problem = problem_from(self.said["problem"], self.path)
         elif not isinstance(problem, Problem):
@@ -129,7 +144,50 @@ class Recorded:
                 f"{recorded!r:.80}, here {here!r}); give the problem with the data that were used: "
                 f"problem=..."
             )
+        if given:
+            self._check_problem(problem)
         return problem
+
+    def _check_problem(self, problem):
+        """Make sure that a problem is the recorded one; say so where that cannot be known."""
+        recorded = self.said.get("problem_hash")
+        here = problem_hash(problem, axes_of(self.said, self.path))
+        if here == recorded:
+            return
+        changed = self.versions_changed
+        comparable = recorded is not None and not changed
+        described = plain(described_problem(problem))
+        if described == self.said["problem"] and isinstance(described, dict) and not comparable:
+            # A problem of this library is made again, so that no version is between the two.
+            made = problem_from(described, self.path)
+            comparable, recorded = True, problem_hash(made, axes_of(self.said, self.path))
+        then = {"problem": self.said["problem"]}
+        now = {"problem": described}
+        if comparable:
+            then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
+        if found := differences(then, now):
+            raise StoreError(
+                f"{self.path}: its sweep had another problem ({found}); give the problem of the "
+                f"sweep: problem=..."
+            )
+        if not comparable:
+            why = "it was written before programs of problems were recorded"
+            if recorded is not None:
+                why = "the program differs, and so do versions: " + "; ".join(
+                    f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items()
+                )
+            warnings.warn(
+                f"{self.path}: whether this problem is that of its sweep is not known, since {why}",
+                stacklevel=4,
+            )
+
+    @property
+    def versions_changed(self) -> dict[str, tuple[Any, Any]]:
+        """Packages whose versions are not those that the store was begun with: then and now."""
+        begun = self.parts[0].attributes["origins"][0]
+        here = {**versions(), "revision": revision()}
+        names = ("gdjax", "revision", "jax", "jaxlib", "optax")
+        return {n: (begun.get(n), here[n]) for n in names if begun.get(n) != here[n]}
 
     def specification(
         self, problem: Problem | None = None, optimizer: Callable | None = None
@@ -141,8 +199,8 @@ class Recorded:
             optimizer: the sweep's, where it was.
 
         Raises:
-            StoreError: a problem or an optimizer that has to be given, or has other data or
-                measures; a record that no sweep can have.
+            StoreError: a problem or an optimizer that has to be given, or is not the sweep's; a
+                record that no sweep can have.
         """
         said, where = self.said, self.path
         problem = self.problem(problem)
@@ -154,13 +212,20 @@ class Recorded:
             "eval_params_fn": _eval_params_fn(said.get("readout"), where),
         }
         names = {f.name: STORED_NAMES.get(f.name, f.name) for f in fields(Specification)}
-        plain = {name: said[stored] for name, stored in names.items() if stored in said}
-        if plain.get("bound") == "inf":  # as JSON has it
-            plain["bound"] = math.inf
+        settings = {name: said[stored] for name, stored in names.items() if stored in said}
+        if settings.get("bound") == "inf":  # as JSON has it
+            settings["bound"] = math.inf
         try:
-            return Specification(**{**plain, **read})
+            specification = Specification(**{**settings, **read})
         except InputError as error:
             raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
+        here = {"optimizer": plain(describe(specification.optimizer))}
+        if found := differences({"optimizer": said["optimizer"]}, here):
+            raise StoreError(
+                f"{where}: its sweep had another optimizer ({found}); give the one of the sweep: "
+                f"optimizer=..."
+            )
+        return specification
 
 
 def opened(store: str | Path, *, skip_damaged: bool = False) -> Recorded:

@@ -29,8 +29,9 @@ from gdjax.sweeps import provenance
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.drafting import draft, fit
 from gdjax.sweeps.parts import prepared
-from gdjax.sweeps.recorded import opened, parts_of
+from gdjax.sweeps.recorded import Recorded, opened, parts_of
 from gdjax.sweeps.specification import Request
+from gdjax.sweeps.tiles import Work
 
 VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
 SETTING = (*VERSIONS, *provenance.XLA_FLAGS)
@@ -94,13 +95,7 @@ def replay(
     slab = stored.said["slab"]
     local_devices = jax.local_devices() if devices is None else devices
     work = fit(draft(what, tuple(local_devices)[: slab["devices"]]), slab["width"])
-    computed_by = there.attrs["origins"][int(there["finished"]) - 1]
-    information = provenance.information(work)
-    changed = _changed(computed_by, information)
-    revised = computed_by.get("revision") != information["revision"]
-    here = _compare(stored, work, lenient=bool(changed) or revised)
-    if here["program_hash"] != stored.said["program_hash"]:
-        changed["program_hash"] = (stored.said["program_hash"], here["program_hash"])
+    changed = require_recorded(stored, there, work)
     found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
     assert found is not None  # nobody stops it
     # In the slot that it had: matrix products may round otherwise in another one.
@@ -150,23 +145,45 @@ def resume(
     return prepared(asked, parts, stored, tuple(jax.local_devices()))()
 
 
-def _changed(then, now):
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return in what two settings differ on which bits depend, by name: (then, now)."""
     return {
         name: (then.get(name), now.get(name)) for name in SETTING if then.get(name) != now.get(name)
     }
 
 
-def _compare(stored, work, *, lenient):
-    """Make sure that the run to come is the recorded one; returns the identity that it has here."""
+def require_recorded(stored: Recorded, run: Any, work: Work) -> dict[str, tuple[Any, Any]]:
+    """Make sure that the run to come is the recorded one.
+
+    The text of a program depends on versions, devices and names in gdjax. Where these differ, so
+    may the text.
+
+    Args:
+        stored: one part of a store.
+        run: a run of it.
+        work: what is to be computed.
+
+    Returns:
+        What differs from the setting that computed the run, by name: (stored, here).
+
+    Raises:
+        StoreError: it is another run; the message lists the differences.
+    """
+    computed_by = run.attrs["origins"][int(run["finished"]) - 1]
+    information = provenance.information(work)
+    changed = changes(computed_by, information)
     wanted = work.layout().record(provenance.identity(work))
-    # The text of a program depends on versions, devices and names in gdjax, which may differ here.
-    ignored = {"layout", *(("program_hash", "slab") if lenient else ())}
+    ignored = {"layout"}
+    if changed or computed_by.get("revision") != information["revision"]:
+        ignored |= {"problem_hash", "program_hash", "slab"}
     both = []
     for identity in (stored.said, wanted):
         both.append({k: v for k, v in identity.items() if k not in ignored})
         both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
     require_same(stored.path, *both)
-    return wanted
+    if wanted["program_hash"] != stored.said["program_hash"]:
+        changed["program_hash"] = (stored.said["program_hash"], wanted["program_hash"])
+    return changed
 
 
 def _differs(a, b):

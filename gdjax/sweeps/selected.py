@@ -66,8 +66,8 @@ def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
         problem: the sweep's, where it was the user's own.
 
     Raises:
-        StoreError: no store; a user's own problem that was not given; data that are not those of
-            the sweep.
+        StoreError: no store; a user's own problem that was not given; a problem that is not that
+            of the sweep (its start, its cost or its data differ).
     """
     return opened(store).problem(problem)
 
@@ -91,7 +91,7 @@ def run_of(
     Raises:
         InputError: a value that is missing, or for something that is no axis.
         StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
-            be given, or has other data.
+            be given, or is not that of the sweep.
     """
     stored = opened(store, skip_damaged=skip_damaged)
     identity, grid = stored.said, stored.axes

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -20,7 +21,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.stores import plain
 from gdjax.sweeps import Specification, axes, factories, provenance, together
 from gdjax.sweeps.recorded import axes_of, opened
-from gdjax.sweeps.replay import _changed
+from gdjax.sweeps.replay import changes
 from gdjax.sweeps.tiles import Work
 
 
@@ -132,18 +133,19 @@ def test_other_data_and_another_cost_are_another_sweep(stored_sweep):
     images, labels = problem.data
     other = images.copy()
     other[7, 1] = np.nextafter(other[7, 1], 1)
-    for changed, difference in (
-        ({"data": (other, labels)}, "data_hash"),
+    for changed, expected in (
+        ({"data": (other, labels)}, ["data_hash"]),
         (
             {"cost": lambda w, x, *, decay=0.0: problem.cost(w, x, decay=decay) + 0.5},
-            "program_hash",
+            ["problem_hash", "program_hash"],
         ),
+        ({"init": lambda key, *, scale=1.0: init(key, scale=2 * scale)}, ["problem_hash"]),
     ):
         with pytest.raises(StoreError) as caught:
             stored(stored_sweep, problem=dataclasses.replace(problem, **changed))
         message = str(caught.value)
-        assert f"holds another sweep: {difference}: stored" in message
-        assert message.count(": stored") == 1
+        assert f"holds another sweep: {expected[0]}: stored" in message
+        assert re.findall(r"(\w+): stored", message) == expected
 
 
 def test_a_store_of_more_devices_than_there_are(stored_sweep):
@@ -270,6 +272,6 @@ def test_flags_that_decide_an_accelerators_bits_are_read(monkeypatch):
     assert flags == {"xla_gpu_deterministic_ops": "true", "xla_gpu_autotune_level": "0"}
     monkeypatch.delenv("XLA_FLAGS")
     assert provenance.xla_flags() == {}
-    changed = _changed({**flags, "jax": "1"}, {"jax": "1"})
+    changed = changes({**flags, "jax": "1"}, {"jax": "1"})
     assert changed["xla_gpu_autotune_level"] == ("0", None)
     assert set(changed) == set(flags)

@@ -1,0 +1,232 @@
+"""Another problem or optimizer than a stored sweep's is refused, and the same one never is."""
+
+import dataclasses
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.cli.landscape import Landscape
+from gdjax.cli.point import Origin
+from gdjax.cli.problem_file import load
+from gdjax.errors import StoreError
+from gdjax.stores.format import seal
+from gdjax.sweeps import problem_of, run_of
+
+AT = {"learning_rate": 0.1, "seed": 1}
+BRANCHES = gd.axes(branch_step=[2])
+OWN = """
+import jax, jax.numpy as jnp
+import gdjax as gd
+
+CURVATURES = jnp.array([1.0, {curvature}])
+problem = gd.Problem(
+    init=lambda key: {scale} * jax.random.normal(key, (2,)),
+    cost=lambda w: jnp.sum(CURVATURES * w**2) / 2,
+)
+"""
+
+
+def own(folder, curvature=10.0, scale=1.0):
+    """A user's problem in a file of its own."""
+    folder.mkdir(exist_ok=True)
+    file = folder / f"study_{folder.name}.py"
+    file.write_text(OWN.format(curvature=curvature, scale=scale))
+    return f"{file}:problem"
+
+
+def swept(problem, path, **given):
+    return gd.sweep(
+        problem, gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1]), 4, store=path, width=2, **given
+    )
+
+
+def readers(path, problem):
+    """All functions that take a stored run with a problem."""
+    return {
+        "problem_of": partial(problem_of, path, problem),
+        "run_of": partial(run_of, path, AT, problem),
+        "census_of": partial(gd.minima.census_of, path, problem=problem),
+        "branch": partial(gd.branch, path, AT, BRANCHES, problem=problem),
+        "replay": partial(gd.replay, path, AT, problem=problem),
+        "resume": partial(gd.resume, path, problem=problem),
+    }
+
+
+def another_version(monkeypatch, package="jax"):
+    """From here on a package seems to have another version."""
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0.0" if name == package else version(name)
+    )
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    path = tmp_path_factory.mktemp("named") / "s"
+    swept(gd.problems.bowl([1.0, 10.0]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("users")
+    swept(load(own(folder / "a")), folder / "s")
+    return folder / "s"
+
+
+NAMES = ["problem_of", "run_of", "census_of", "branch", "replay", "resume"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_problem_of_the_library_is_refused(named, name):
+    with pytest.raises(StoreError, match=r"problem.eigenvalues: stored \[1.0, 10.0\], wanted"):
+        readers(named, gd.problems.bowl([1.0, 17.0]))[name]()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("changed", [{"curvature": 17.0}, {"scale": 2.0}])
+def test_another_problem_of_a_user_is_refused(users, tmp_path, name, changed):
+    with pytest.raises(StoreError, match="problem_hash: stored"):
+        readers(users, load(own(tmp_path / "b", **changed)))[name]()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_problem_from_another_file_is_accepted(users, tmp_path, name):
+    readers(users, load(own(tmp_path / "elsewhere")))[name]()
+
+
+def test_a_problem_that_is_made_again_is_accepted(named):
+    for made in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
+        readers(named, made)["run_of"]()
+    watched = dataclasses.replace(
+        gd.problems.bowl([1.0, 10.0]), measures={"first": gd.Measure(lambda w, data: w[0])}
+    )
+    readers(named, watched)["run_of"]()
+
+
+def test_a_changed_cost_that_keeps_the_librarys_name_is_refused(named, monkeypatch):
+    bowl = gd.problems.bowl([1.0, 10.0])
+    changed = dataclasses.replace(bowl, cost=lambda w: 2 * bowl.cost(w))
+    for _ in range(2):
+        with pytest.raises(StoreError, match="problem_hash: stored"):
+            run_of(named, AT, changed)
+        another_version(monkeypatch)  # the library's problem is made again: still comparable
+
+
+def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
+    def made(amount):
+        def cost(w, batch, *, key, temperature=1.0):
+            noise = amount * jax.random.normal(key, w.shape)
+            return jnp.mean((batch - w - noise) ** 2) / temperature
+
+        return gd.Problem(init=lambda key: jnp.ones(()), cost=cost, data=jnp.arange(4.0))
+
+    grid = gd.axes(temperature=[1.0, 2.0], batch_size=[2, 4])
+    gd.sweep(made(0.5), grid, 2, store=tmp_path, optimizer=lambda: optax.sgd(0.1), width=1)
+    at = {"temperature": 2.0, "batch_size": 4}
+    assert run_of(tmp_path, at, made(0.5)).at == at
+    with pytest.raises(StoreError, match="problem_hash: stored"):
+        run_of(tmp_path, at, made(0.25))
+
+
+def test_under_another_version_what_cannot_be_compared_is_said(users, tmp_path, monkeypatch):
+    same = load(own(tmp_path / "same"))
+    other = load(own(tmp_path / "other", curvature=11.0))
+    another_version(monkeypatch)
+    run_of(users, AT, same)  # its program is the same under both
+    with pytest.warns(UserWarning, match=r"is not known, .* jax: stored .*, here 0.0"):
+        run_of(users, AT, other)
+    again = gd.replay(users, AT, problem=same)
+    assert again.equal
+    assert set(again.changed) == {"jax"}
+
+
+def without(path, entry):
+    """Make a store one that was written before its identity had an entry."""
+    root = json.loads((path / "zarr.json").read_text())
+    del root["attributes"]["identity"][entry], root["attributes"]["digest"]
+    (path / "zarr.json").write_bytes(seal(root))
+
+
+def test_a_store_that_is_older_than_the_comparison(users, named, tmp_path):
+    path = shutil.copytree(users, tmp_path / "s")
+    without(path, "problem_hash")
+    same = load(own(tmp_path / "same"))
+    with pytest.warns(UserWarning, match="is not known, since it was written before"):
+        run_of(path, AT, same)
+    with pytest.warns(UserWarning, match="is not known"):
+        assert gd.replay(path, AT, problem=same).equal
+    with (
+        pytest.warns(UserWarning, match="is not known"),
+        pytest.raises(StoreError, match="program_hash: stored"),
+    ):
+        gd.resume(path, problem=load(own(tmp_path / "other", curvature=17.0)))
+    path = shutil.copytree(named, tmp_path / "n")
+    without(path, "problem_hash")
+    run_of(path, AT, gd.problems.bowl([1.0, 10.0]))
+    with pytest.raises(StoreError, match=r"problem.eigenvalues: stored"):
+        run_of(path, AT, gd.problems.bowl([1.0, 17.0]))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "difference"),
+    [
+        (optax.adam, r"optimizer.name: stored 'optax.sgd', wanted 'optax.adam'"),
+        (partial(optax.sgd, momentum=0.5), r"optimizer.keywords.*momentum"),
+    ],
+)
+def test_another_optimizer_is_refused(named, optimizer, difference):
+    for call in (
+        partial(gd.branch, named, AT, BRANCHES),
+        partial(gd.replay, named, AT),
+        partial(gd.resume, named),
+    ):
+        with pytest.raises(StoreError, match=difference):
+            call(optimizer=optimizer)
+    gd.branch(named, AT, BRANCHES, optimizer=optax.sgd)
+
+
+def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
+    def made(factor):
+        def mine(learning_rate):
+            return optax.sgd(factor * learning_rate)
+
+        return mine
+
+    swept(gd.problems.bowl([1.0, 10.0]), tmp_path, optimizer=made(1.0))
+    gd.branch(tmp_path, AT, BRANCHES, optimizer=made(1.0))
+    with pytest.raises(StoreError, match="program_hash: stored"):
+        gd.branch(tmp_path, AT, BRANCHES, optimizer=made(0.5))
+
+
+def test_a_command_refuses_another_problem(users, tmp_path, own_nothing):
+    texts = tuple(f"{axis}={value}" for axis, value in AT.items())
+    given = {"store": users, "at": texts}
+    assert Origin(**given, problem=own(tmp_path / "same")).find().params.shape == (2,)
+    origin = Origin(**given, problem=own(tmp_path / "other", curvature=17.0))
+    with pytest.raises(StoreError, match="had another problem"):
+        Landscape(origin=origin, out=tmp_path / "out").run()
+
+
+@pytest.mark.long
+def test_the_same_problem_in_another_process_is_accepted(users, tmp_path):
+    code = """
+import sys
+from gdjax.cli.problem_file import load
+from gdjax.sweeps import run_of
+run_of(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, load(sys.argv[2]))
+"""
+    for file, status in ((own(tmp_path / "c"), 0), (own(tmp_path / "d", curvature=17.0), 1)):
+        command = [sys.executable, "-W", "error", "-c", code, str(users), file]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == status, run.stderr
+        assert ("problem_hash: stored" in run.stderr) == bool(status)
