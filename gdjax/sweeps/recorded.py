@@ -132,11 +132,47 @@ class Recorded:
         Raises:
             StoreError: it has to be given, or is not that of the sweep.
         """
-        given = problem is not None
+        problem, doubt = self._compared(problem)
+        if doubt:
+            warnings.warn(
+                f"{self.path}: whether this problem is that of its sweep is not known, since "
+                f"{doubt}",
+                stacklevel=3,
+            )
+        return problem
+
+    def _compared(self, problem):
+        """The problem of the sweep, and why its program could not be compared, if it could not."""
         if problem is None:
-            problem = problem_from(self.said["problem"], self.path)
-        elif not isinstance(problem, Problem):
+            return self._same_data(problem_from(self.said["problem"], self.path)), None
+        if not isinstance(problem, Problem):
             raise InputError(f"problem = {problem!r:.80}, expected a gdjax.Problem")
+        grid = axes_of(self.said, self.path)
+        described = plain(described_problem(problem))
+        recorded = self.said.get("problem_hash")
+        here = problem_hash(self._same_data(problem), grid)
+        if here == recorded:
+            return problem, None
+        changed, doubt = self.versions_changed, None
+        if described == self.said["problem"] and isinstance(described, dict):
+            # It is made again, so that no version is between the two.
+            recorded = problem_hash(problem_from(described, self.path), grid)
+        elif recorded is None:
+            doubt = "it was written before programs of problems were recorded"
+        elif changed:
+            listed = (f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items())
+            doubt = f"the program differs, and so do versions: {'; '.join(listed)}"
+        then, now = {"problem": self.said["problem"]}, {"problem": described}
+        if not doubt:
+            then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
+        if found := differences(then, now):
+            raise StoreError(
+                f"{self.path}: its sweep had another problem ({found}); give the problem of the "
+                f"sweep: problem=..."
+            )
+        return problem, doubt
+
+    def _same_data(self, problem):
         here, recorded = hash_of(problem.data), self.said.get("data_hash")
         if here != recorded:
             raise StoreError(
@@ -144,42 +180,7 @@ class Recorded:
                 f"{recorded!r:.80}, here {here!r}); give the problem with the data that were used: "
                 f"problem=..."
             )
-        if given:
-            self._check_problem(problem)
         return problem
-
-    def _check_problem(self, problem):
-        """Make sure that a problem is the recorded one; say so where that cannot be known."""
-        recorded = self.said.get("problem_hash")
-        here = problem_hash(problem, axes_of(self.said, self.path))
-        if here == recorded:
-            return
-        changed = self.versions_changed
-        comparable = recorded is not None and not changed
-        described = plain(described_problem(problem))
-        if described == self.said["problem"] and isinstance(described, dict) and not comparable:
-            # A problem of this library is made again, so that no version is between the two.
-            made = problem_from(described, self.path)
-            comparable, recorded = True, problem_hash(made, axes_of(self.said, self.path))
-        then = {"problem": self.said["problem"]}
-        now = {"problem": described}
-        if comparable:
-            then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
-        if found := differences(then, now):
-            raise StoreError(
-                f"{self.path}: its sweep had another problem ({found}); give the problem of the "
-                f"sweep: problem=..."
-            )
-        if not comparable:
-            why = "it was written before programs of problems were recorded"
-            if recorded is not None:
-                why = "the program differs, and so do versions: " + "; ".join(
-                    f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items()
-                )
-            warnings.warn(
-                f"{self.path}: whether this problem is that of its sweep is not known, since {why}",
-                stacklevel=4,
-            )
 
     @property
     def versions_changed(self) -> dict[str, tuple[Any, Any]]:
@@ -203,7 +204,7 @@ class Recorded:
                 record that no sweep can have.
         """
         said, where = self.said, self.path
-        problem = self.problem(problem)
+        problem, _ = self._compared(problem)  # who runs it compares the whole program
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(said, where),

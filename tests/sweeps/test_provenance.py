@@ -158,13 +158,16 @@ def test_a_store_of_more_devices_than_there_are(stored_sweep):
 
 def test_every_field_of_the_specification_is_recorded_and_read_again(stored_sweep):
     """A new keyword of `sweep` needs no line here: it stands in records from then on."""
-    names = {field.name for field in dataclasses.fields(Specification)}
+    stored_as = {
+        field.name: provenance.STORED_NAMES.get(field.name, field.name)
+        for field in dataclasses.fields(Specification)
+    }
     said = opened(stored_sweep).said
-    assert names <= set(said)
+    assert set(stored_as.values()) <= set(said)
     problem = network(watched=True)
     again = opened(stored_sweep).specification(problem)
-    for name in names - {"problem", "axes", "optimizer", "measures"}:
-        assert plain(getattr(again, name)) == said[name]
+    for name in stored_as.keys() - {"problem", "axes", "optimizer", "measures"}:
+        assert plain(getattr(again, name)) == said[stored_as[name]]
     assert again.problem is problem
     assert again.optimizer.keywords == {"momentum": 0.9}
     assert {name: m.every for name, m in again.watched.items()} == {
