@@ -9,7 +9,7 @@ The simplest instance: three of eight runs diverged.
 >>> found.value, found.low, found.high
 (0.45, 0.1, inf)
 >>> round(share(5, 8).low, 2), round(share(5, 8).high, 2)
-(0.31, 0.86)
+(0.24, 0.91)
 
 Runs from the same starting points are compared by their differences: `paired`.
 """
@@ -34,7 +34,10 @@ class Interval(NamedTuple):
         value: the estimate.
         low: lower end.
         high: upper end; +inf where too many runs diverged to say.
-        level: probability with which such an interval holds the truth, at least.
+        level: nominal probability with which such an interval holds the truth. Intervals of
+            medians and of shares hold it at least as often. Student's intervals, those of means and
+            of differences, hold it as often if the values are normal, and less often if few values
+            are skewed.
         runs: over how many.
         of: what the value is, where that is not plain: "mean of the two middle values", say.
     """
@@ -89,23 +92,25 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
 
 
 def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
-    """A share of runs, with Wilson's interval.
+    """A share of runs, with Clopper and Pearson's exact interval.
 
-        (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+        P(K >= successes | low) = P(K <= successes | high) = (1 - level) / 2,   K binomial
+
+    It holds the true share with at least the probability `level`, whatever the share is.
 
     Args:
-        successes: runs that did.
-        runs: of how many, at least 1.
+        successes: number of runs that are counted.
+        runs: number of all runs, at least 1.
         level: of the interval.
 
     Raises:
         InputError: no runs, or more successes than runs.
 
-    Source: Wilson 1927, Journal of the American Statistical Association 22, 209.
+    References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
     if not 0 <= successes <= runs or runs < 1:
         raise InputError(f"share: {successes} of {runs} runs, expected 0 to all of at least one")
-    found = stats.binomtest(int(successes), int(runs)).proportion_ci(level, method="wilson")
+    found = stats.binomtest(int(successes), int(runs)).proportion_ci(level, method="exact")
     return Interval(successes / runs, float(found.low), float(found.high), level, int(runs))
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gdjax.errors import InputError
 from gdjax.statistics import mean, median, medians, paired, share
@@ -34,20 +35,24 @@ def test_intervals_of_the_median_cover_it_exactly_as_the_binomial_says(n):
     assert low + high == n - 1
 
 
-def test_wilson_by_hand_and_its_coverage():
-    z = 1.959963984540054
-    p, n = 0.3, 10
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+def test_intervals_of_shares_are_those_of_clopper_and_pearson():
     found = share(3, 10)
-    assert (found.low, found.high) == pytest.approx((middle - half, middle + half))
+    assert stats.binom.sf(2, 10, found.low) == pytest.approx(0.025)
+    assert stats.binom.cdf(3, 10, found.high) == pytest.approx(0.025)
     assert share(0, 5).low == 0
-    assert share(0, 5).high > 0.4
-    rng = np.random.default_rng(0)
-    for true in (0.1, 0.5, 0.8):
-        counts = rng.binomial(16, true, 400)
-        inside = [f.low <= true <= f.high for f in (share(int(c), 16) for c in counts)]
-        assert np.mean(inside) > 0.91
+    assert share(0, 5).high == pytest.approx(1 - 0.025 ** (1 / 5))
+
+
+@pytest.mark.parametrize("n", [8, 30, 150])
+def test_intervals_of_shares_hold_any_share_as_often_as_they_say(n):
+    """By the binomial distribution, without chance; Wilson's hold .84 of shares near 0 and 1."""
+    ends = [share(k, n) for k in range(n + 1)]
+    low, high = (np.array([getattr(end, name) for end in ends]) for name in ("low", "high"))
+    inside = np.concatenate([np.geomspace(1e-4, 0.5, 400), low[1:] + 1e-9, high[:-1] - 1e-9])
+    for p in (inside, 1 - inside):
+        held = (low <= p[:, None]) & (p[:, None] <= high)
+        coverage = np.sum(held * stats.binom.pmf(np.arange(n + 1), n, p[:, None]), axis=1)
+        assert coverage.min() >= 0.95
 
 
 def test_differences_from_the_same_starts_are_sharper_than_of_means():

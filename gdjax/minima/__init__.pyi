@@ -4,9 +4,9 @@ from .census import census as census
 from .census import kinds as kinds
 from .counting import Shares as Shares
 from .counting import Unseen as Unseen
-from .counting import different as different
+from .counting import birthday_lower_bound as birthday_lower_bound
+from .counting import estimate_unseen as estimate_unseen
 from .counting import shares as shares
-from .counting import unseen as unseen
 from .ends import End as End
 from .ends import Ends as Ends
 from .ends import certify as certify

@@ -80,7 +80,7 @@ def census(
           sigmoids change eigenvalues.
         - A `floor`, lowest first, has `floor_count`, `floor_share` with an interval, `floor_cost`,
           `floor_nullity`, `floor_sharpness`, `floor_first` and `floor_same_outputs`.
-        - `unseen_*`: what is estimated about minima that were not found (`counting.unseen`), and
+        - `unseen_*`: what is estimated about minima that were not found (`estimate_unseen`), and
           `unseen_floor_*` about floors.
         - `groups` and `output_groups` at other tolerances; `gap` is the smallest distance between
           two minima, `stable_from` and `stable_to` the tolerances between which the number of

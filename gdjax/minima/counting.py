@@ -7,7 +7,7 @@ of n runs that ended in some minimum, f1 and f2 being the numbers of minima foun
 Minima that are found again and again leave little room for others; minima found once mean that the
 next run may well find one more. Five runs that found three minima, two of them once:
 
->>> found = unseen([3, 1, 1])
+>>> found = estimate_unseen([3, 1, 1])
 >>> found.mass, found.number, found.number_low
 (0.4, 0.8, 0)
 
@@ -39,7 +39,7 @@ class Unseen(NamedTuple):
         once: how many of these were found by one run only, f1.
         twice: by two, f2.
         mass: estimated probability that the next run ends in a minimum not seen yet.
-        mass_low: lower end of its confidence interval.
+        mass_low: lower end of its confidence interval, whose coverage is approximate.
         mass_high: upper end.
         number: estimate of how many were not seen, the least that explains f1 and f2; its
             expectation is about the truth where shares are equal and below it elsewhere. NaN where
@@ -61,29 +61,33 @@ class Unseen(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """How much of all starts each basin takes.
+    """Share of each basin among all starts, with simultaneous confidence intervals.
 
     Args:
         share: runs that ended there over all runs.
         low: lower ends of confidence intervals that hold for all basins at once.
         high: upper ends.
+        unseen_high: upper end for each basin that no run ended in; its lower end is 0.
     """
 
     share: Float[np.ndarray, " minima"]
     low: Float[np.ndarray, " minima"]
     high: Float[np.ndarray, " minima"]
+    unseen_high: float
 
 
-def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
-    """How much probability, and how many minima, no run has ended in.
+def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
+    """Estimate the probability and the number of the minima that no run ended in.
 
-        mass = f1 / n,   variance (f1 (1 - f1/n) + 2 f2) / n^2
+        mass = f1 / n,   |f1 - n mass|^2 <= z^2 (n mass (1 - mass) + 2 F2)
         number = (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))
 
     The mass is a nearly unbiased estimate whatever the shares are: its bias is below f1/n^2 or so.
-    Its interval joins Esty's with the exact binomial one for f1 of n, which still says something
-    where nothing was found once. The number is Chao's bias-corrected one with the lower end of its
-    log-normal interval, rounded down; where all ends differ, the bound is that of `different`.
+    The interval holds all masses that satisfy the inequality on the right, in which Esty's variance
+    is taken at the mass in question and F2 = f2 + 1 + z sqrt(f2 + 1) is an upper bound of the
+    expectation of f2. The exact binomial interval for f1 of n is joined to it. The number is Chao's
+    bias-corrected one with the lower end of its log-normal interval, rounded down. Where all ends
+    differ, the bound is that of `birthday_lower_bound`.
 
     Args:
         counts: runs that ended in each minimum, one number a minimum, >= 1.
@@ -95,13 +99,13 @@ def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
     Examples:
         A hundred runs, ten minima, each found ten times: hardly another one is likely.
 
-        >>> found = unseen([10] * 10)
+        >>> found = estimate_unseen([10] * 10)
         >>> found.mass, round(found.mass_high, 3), found.number
-        (0.0, 0.036, 0.0)
+        (0.0, 0.069, 0.0)
 
         63 runs, 63 minima: there are 674 or more, and nothing else is known of their number.
 
-        >>> found = unseen([1] * 63)
+        >>> found = estimate_unseen([1] * 63)
         >>> found.number, found.number_low + found.seen
         (nan, 674)
 
@@ -114,10 +118,10 @@ def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
     once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
     z = float(stats.norm.isf((1 - level) / 2))
     mass = once / n
-    spread = z * math.sqrt(once * (1 - mass) + 2 * twice) / n
+    score_low, score_high = _missing_mass(n, once, twice, z)
     lowest, highest = _clopper_pearson(once, n, (1 - level) / 2)
     if once == n:
-        number, low = math.nan, different(n, level=level) - n
+        number, low = math.nan, birthday_lower_bound(n, level=level) - n
     else:
         number, low = _chao(n, once, twice, float(stats.norm.isf(1 - level)))
     return Unseen(
@@ -126,12 +130,20 @@ def unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
         once=once,
         twice=twice,
         mass=mass,
-        mass_low=max(0.0, min(mass - spread, float(lowest))),
-        mass_high=min(1.0, max(mass + spread, float(highest))),
+        mass_low=max(0.0, min(score_low, float(lowest))),
+        mass_high=min(1.0, max(score_high, float(highest))),
         number=number,
         number_low=low,
         level=level,
     )
+
+
+def _missing_mass(n, once, twice, z):
+    """Both roots M of (f1 - n M)^2 = z^2 (n M (1 - M) + 2 F2)."""
+    twice_high = twice + 1 + z * math.sqrt(twice + 1)
+    a, half_b = n**2 + z**2 * n, n * once + z**2 * n / 2
+    root = math.sqrt(max(half_b**2 - a * (once**2 - 2 * z**2 * twice_high), 0.0))
+    return (half_b - root) / a, (half_b + root) / a
 
 
 def _chao(n, once, twice, z):
@@ -148,8 +160,8 @@ def _chao(n, once, twice, z):
     return number, math.floor(number / math.exp(z * math.sqrt(math.log1p(variance / number**2))))
 
 
-def different(draws: int, *, level: float = LEVEL) -> int:
-    """How many minima there are at least if n runs ended in n different ones.
+def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
+    """Return how many minima there are at least if n runs ended in n different ones.
 
         the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
 
@@ -160,7 +172,7 @@ def different(draws: int, *, level: float = LEVEL) -> int:
         level: confidence.
 
     Examples:
-        >>> different(63), different(23, level=0.5)
+        >>> birthday_lower_bound(63), birthday_lower_bound(23, level=0.5)
         (674, 373)
 
     Source: Munford 1977, The American Statistician 31, 119, on birthdays that are not uniform.
@@ -182,14 +194,18 @@ def different(draws: int, *, level: float = LEVEL) -> int:
 def shares(
     counts: Sequence | ArrayLike, runs: int | None = None, *, level: float = LEVEL
 ) -> Shares:
-    """Share of each basin among all starts, with exact intervals that hold for all at once.
+    """Share of each basin among all starts, with intervals that hold for all basins at once.
 
-    Clopper and Pearson's binomial interval of each basin, at the level 1 - (1 - level)/k for k
-    basins (Bonferroni): with at least the probability `level`, all of them hold their true share.
+        the interval holds every p with  P(K >= k) > alpha p / 2  and  P(K <= k) > alpha p / 2,
+        K binomial (runs, p),   alpha = 1 - level
+
+    A basin of share p is tested at the level alpha p. The levels of all basins sum to at most
+    alpha, so with at least the probability `level` the intervals hold the true shares of all
+    basins, those that no run ended in included, however many there are.
 
     Args:
         counts: runs that ended in each minimum, >= 1.
-        runs: of how many; those that ended in no minimum count too. None: the sum of the counts.
+        runs: number of all runs, with those that ended in no minimum. None: the sum of the counts.
         level: confidence.
 
     Raises:
@@ -198,17 +214,45 @@ def shares(
     Examples:
         >>> found = shares([30, 10], 50)
         >>> found.share.tolist(), found.low.round(2).tolist(), found.high.round(2).tolist()
-        ([0.6, 0.2], [0.43, 0.09], [0.75, 0.36])
-
-    Source: Clopper and Pearson 1934, Biometrika 26, 404.
+        ([0.6, 0.2], [0.43, 0.07], [0.74, 0.37])
     """
     counts = _whole(counts)
     total = int(counts.sum())
     runs = total if runs is None else runs
     if runs < total:
-        raise InputError(f"shares: runs = {runs}, but the counts sum up to {total}; expected more")
-    low, high = _clopper_pearson(counts, runs, (1 - level) / (2 * len(counts)))
-    return Shares(share=counts / runs, low=low, high=high)
+        raise InputError(
+            f"shares: runs = {runs}, but the counts sum to {total}; expected runs >= {total}"
+        )
+    low, high = _shares_at_once(np.append(counts, 0), runs, 1 - level)
+    return Shares(
+        share=counts / runs, low=low[:-1], high=high[:-1], unseen_high=float(high[-1])
+    )
+
+
+def _shares_at_once(counts, runs, alpha):
+    """Ends of the intervals of `shares`, by bisection of log p between a bound and count / runs."""
+    upper = _bisect(
+        lambda p: stats.binom.cdf(counts, runs, p) > alpha * p / 2, counts / runs, np.ones(1)
+    )
+    # P(K >= 1) / p falls from `runs` to 1, so a count of 0 or 1 excludes no small share. A larger
+    # count has P(K >= k) / p <= runs^2 p / 2, which is below alpha / 2 for p < alpha / runs^2.
+    lower = _bisect(
+        lambda p: stats.binom.sf(counts - 1, runs, p) > alpha * p / 2,
+        counts / runs,
+        np.full(1, alpha / runs**2),
+    )
+    return np.where(counts < 2, 0.0, lower), np.where(counts == runs, 1.0, upper)
+
+
+def _bisect(holds, inside, outside):
+    """The end of where `holds` is true, between a point inside and one outside."""
+    smallest = np.finfo(float).tiny
+    inside, outside = (np.log(np.maximum(end, smallest)) for end in (inside, outside))
+    for _ in range(64):
+        middle = (inside + outside) / 2
+        within = holds(np.exp(middle))
+        inside, outside = np.where(within, middle, inside), np.where(within, outside, middle)
+    return np.exp(inside)
 
 
 def _clopper_pearson(counts, runs, tail):

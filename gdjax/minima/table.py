@@ -160,12 +160,12 @@ def named(long_name: str) -> dict[str, str]:
 def _shares(count, runs):
     """Of each point among all runs; of none where none was found."""
     if not len(count):
-        return counting.Shares(*[np.zeros(0)] * len(counting.Shares._fields))
+        return counting.Shares(*[np.zeros(0)] * 3, unseen_high=1.0)
     return counting.shares(count, runs)
 
 
 def _unseen(count):
-    return {k: float(v) for k, v in counting.unseen(count)._asdict().items()}
+    return {k: float(v) for k, v in counting.estimate_unseen(count)._asdict().items()}
 
 
 def _width(found):

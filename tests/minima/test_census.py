@@ -12,7 +12,7 @@ from some_networks import named, xor
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.minima.census import census, kinds
-from gdjax.minima.counting import unseen
+from gdjax.minima.counting import estimate_unseen
 from gdjax.minima.symmetry import arrange, random_arrangement
 from gdjax.problems.networks import Layer
 from gdjax.problems.problem import Problem
@@ -137,8 +137,8 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
     assert (
         int(found.unseen_draws) == int(found["count"].sum()) == int(np.sum(found.minimum_of >= 0))
     )
-    assert float(found.unseen_number) == unseen(found["count"].values).number < 20
-    assert float(found.unseen_floor_number) == unseen(found.floor_count.values).number < 100
+    assert float(found.unseen_number) == estimate_unseen(found["count"].values).number < 20
+    assert float(found.unseen_floor_number) == estimate_unseen(found.floor_count.values).number < 100
 
 
 def test_a_run_that_stopped_short_is_reported_and_not_counted():
@@ -220,7 +220,7 @@ def test_what_is_said_about_a_minimum_is_so(found):
 @pytest.mark.long
 def test_estimates_are_those_of_the_counts(found):
     _, first = found
-    estimate = unseen(first["count"].values)
+    estimate = estimate_unseen(first["count"].values)
     assert float(first.unseen_mass) == estimate.mass
     assert float(first.unseen_number) == pytest.approx(estimate.number)
     assert np.all((first.share_low <= first.share) & (first.share <= first.share_high))
@@ -366,7 +366,7 @@ def test_rastrigin_from_random_starts():
     covered = []
     for number in distance.argmin(axis=1).reshape(20, 2000):
         count = np.bincount(number, minlength=121)
-        found = unseen(count[count > 0])
+        found = estimate_unseen(count[count > 0])
         covered.append(found.number_low <= np.sum(count == 0))
     assert sum(covered) >= 19
     found = census(problem, ends[:2000], key=KEY)
