@@ -23,8 +23,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
+from scipy import stats
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
@@ -35,20 +37,29 @@ from gdjax.problems.problem import Measure, Problem, as_problem
 from gdjax.summaries import fields
 
 
+INVERSE_FREEDOM = np.linspace(0, 1, 101)
+STUDENT = np.append(stats.norm.isf(0.025), stats.t.isf(0.025, 1 / INVERSE_FREEDOM[1:]))
+
+
 class BatchSharpness(NamedTuple):
-    """Batch sharpness in both conventions, each with its standard error.
+    """Batch sharpness in both conventions, with standard errors and an interval.
 
     Args:
         value: mean of g^T H_B g over mean of |g|^2, as the paper defines it.
-        error: its standard error, from the spread over batches.
+        error: its standard error by the jackknife. For batches of few samples the value is far from
+            normal: take `low` and `high`.
         mean_of_ratios: mean of g^T H_B g / |g|^2, as the paper's code measures it.
         ratios_error: its standard error.
+        low: lower end of a 95 % confidence interval of the value.
+        high: upper end.
     """
 
     value: Float[Array, ""]
     error: Float[Array, ""]
     mean_of_ratios: Float[Array, ""]
     ratios_error: Float[Array, ""]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
 
     __repr__ = fields
 
@@ -62,12 +73,17 @@ def batch_sharpness(
     batches: int = 32,
     data: PyTree = None,
 ) -> BatchSharpness:
-    """The curvature of mini-batches' costs along their own gradients.
+    """Return the curvature of mini-batches' costs along their own gradients.
 
         value = mean_B g^T H_B g / mean_B |g|^2,   mean_of_ratios = mean_B (g^T H_B g / |g|^2)
 
-    The two differ: in the first, batches with a large gradient count for more. The standard error
-    of the first is that of a ratio of means, sd(g^T H_B g - value |g|^2) / (sqrt(K) mean |g|^2).
+    The two differ: in the first, batches with a large gradient count for more. If v_i is the value
+    without batch i and d_i = v_i - mean v, then
+
+        error^2 = (K - 1)/K sum d_i^2,   low, high = value -+ t error
+
+    with the 97.5 % point t of Student's distribution with (sum d_i^2)^2 / sum d_i^4 - 1 degrees of
+    freedom (at least 1), which are few where a few batches decide the value.
 
     Args:
         problem: with data; or a cost, `cost(params, batch)`. Its deterministic cost is looked at.
@@ -107,9 +123,24 @@ def batch_sharpness(
         bend, square = jax.lax.map(of_batch, jax.random.split(key, batches))
     value = jnp.mean(bend) / jnp.mean(square)
     ratios = bend / square
-    rest = jnp.std(bend - value * square, ddof=1) / jnp.mean(square)
-    root = jnp.sqrt(jnp.asarray(batches, dtype))
-    return BatchSharpness(value, rest / root, jnp.mean(ratios), jnp.std(ratios, ddof=1) / root)
+    error, low, high = _jackknife(bend, square)
+    ratios_error = jnp.std(ratios, ddof=1) / jnp.sqrt(jnp.asarray(batches, dtype))
+    return BatchSharpness(value, error, jnp.mean(ratios), ratios_error, low, high)
+
+
+def _jackknife(numerators, denominators):
+    """Standard error of a ratio of sums, and a 95 % interval."""
+    count = numerators.size
+    top, bottom = jnp.sum(numerators), jnp.sum(denominators)
+    value = top / bottom
+    without = (top - numerators) / (bottom - denominators)
+    squares = (without - jnp.mean(without)) ** 2
+    error = jnp.sqrt((count - 1) / count * jnp.sum(squares))
+    # In units of the largest, since fourth powers underflow.
+    relative = squares / jnp.maximum(jnp.max(squares), jnp.finfo(squares.dtype).tiny)
+    freedom = jnp.sum(relative) ** 2 / jnp.maximum(jnp.sum(relative**2), 1) - 1
+    t = jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE_FREEDOM, STUDENT).astype(error.dtype)
+    return error, value - t * error, value + t * error
 
 
 def batch_sharpness_measure(
@@ -120,7 +151,7 @@ def batch_sharpness_measure(
     data: PyTree = None,
     every: int = 1,
 ) -> Measure:
-    """Batch sharpness along a descent, mini-batches drawn anew each time.
+    """Measure batch sharpness along a descent, with mini-batches drawn anew each time.
 
     Args:
         problem: as for `batch_sharpness`.
@@ -130,8 +161,8 @@ def batch_sharpness_measure(
         every: records from one estimate to the next.
 
     Returns:
-        A measure that is an array with the dimension `estimate`: value, error, mean_of_ratios and
-        ratios_error, in the order of `BatchSharpness`.
+        A measure that is an array with the dimension `estimate`: value, error, mean_of_ratios,
+        ratios_error, low and high, in the order of `BatchSharpness`.
 
     Raises:
         InputError: as `batch_sharpness`, when it is first measured.
@@ -141,14 +172,14 @@ def batch_sharpness_measure(
         _Along(without_data(problem), int(batch_size), int(batches)),
         data=problem.data,
         every=every,
-        long_name="batch sharpness, its error, mean of ratios, its error",
+        long_name="batch sharpness, its error, mean of ratios, its error, interval",
         dims=("estimate",),
     )
 
 
 @dataclass(frozen=True)
 class _Along:
-    """`(params, data, *, key, **settings) -> four numbers`, with the cost's keywords."""
+    """`(params, data, *, key, **settings) -> six numbers`, with the cost's keywords."""
 
     without_data: Any
     batch_size: int
