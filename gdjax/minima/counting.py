@@ -224,9 +224,7 @@ def shares(
             f"shares: runs = {runs}, but the counts sum to {total}; expected runs >= {total}"
         )
     low, high = _shares_at_once(np.append(counts, 0), runs, 1 - level)
-    return Shares(
-        share=counts / runs, low=low[:-1], high=high[:-1], unseen_high=float(high[-1])
-    )
+    return Shares(share=counts / runs, low=low[:-1], high=high[:-1], unseen_high=float(high[-1]))
 
 
 def _shares_at_once(counts, runs, alpha):

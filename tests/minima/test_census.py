@@ -138,7 +138,9 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
         int(found.unseen_draws) == int(found["count"].sum()) == int(np.sum(found.minimum_of >= 0))
     )
     assert float(found.unseen_number) == estimate_unseen(found["count"].values).number < 20
-    assert float(found.unseen_floor_number) == estimate_unseen(found.floor_count.values).number < 100
+    assert (
+        float(found.unseen_floor_number) == estimate_unseen(found.floor_count.values).number < 100
+    )
 
 
 def test_a_run_that_stopped_short_is_reported_and_not_counted():
