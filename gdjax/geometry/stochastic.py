@@ -36,7 +36,6 @@ from gdjax.problems.evaluation import evaluation_of, frozen
 from gdjax.problems.problem import Measure, Problem, as_problem
 from gdjax.summaries import fields
 
-
 INVERSE_FREEDOM = np.linspace(0, 1, 101)
 STUDENT = np.append(stats.norm.isf(0.025), stats.t.isf(0.025, 1 / INVERSE_FREEDOM[1:]))
 

@@ -180,5 +180,5 @@ def test_counts_that_are_none(counts):
 
 
 def test_more_ends_than_runs():
-    with pytest.raises(InputError, match="runs = 3, .* expected runs >= 4"):
+    with pytest.raises(InputError, match=r"runs = 3, .* expected runs >= 4"):
         shares([2, 2], 3)
