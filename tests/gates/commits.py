@@ -1,0 +1,125 @@
+"""Run a script at two commits on this machine, in the environment of this process.
+
+    with checked_out("HEAD~1") as then:  tables = run(script, {"HEAD~1": then, "here": ROOT})
+
+The script is the one that runs, at both commits; only the library is that of the commit.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    "JAX_NUM_CPU_DEVICES": "2",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+    "JAX_COMPILATION_CACHE_DIR": "",
+    "MPLBACKEND": "agg",
+    "COLUMNS": "100",
+}
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """Return what all scripts take from the command line."""
+    made = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    made.add_argument("--against", metavar="COMMIT", help="compare with this commit")
+    made.add_argument("--only", default="", metavar="TEXT", help="only cases with this in the name")
+    made.add_argument("--write", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    return made
+
+
+@contextlib.contextmanager
+def checked_out(commit: str) -> Generator[Path | None]:
+    """Yield a folder with the files of a commit; None where this clone has not got it."""
+    found = git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", check=False).strip()
+    if not found:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="gates-") as temporary:
+        folder = Path(temporary) / "commit"
+        git("worktree", "add", "--detach", "--quiet", str(folder), found)
+        try:
+            yield folder
+        finally:
+            git("worktree", "remove", "--force", str(folder))
+
+
+def git(*arguments: str, check: bool = True) -> str:
+    """Return what a command of Git prints, run in this repository."""
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=check).stdout
+
+
+def start(script: str, root: Path, arguments: Sequence[str], out: Path) -> subprocess.Popen:
+    """Start a script with the library of a folder; it writes JSON to `out`."""
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, script, *arguments, "--write", str(out)]
+    return subprocess.Popen(command, cwd=out.parent, env=environment)
+
+
+def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a script writes with the library of each folder; they run at the same time."""
+    with tempfile.TemporaryDirectory(prefix="gates-") as temporary:
+        outs = {name: Path(temporary) / str(i) / "out.json" for i, name in enumerate(roots)}
+        for out in outs.values():
+            out.parent.mkdir()
+        started = [start(script, root, arguments, outs[name]) for name, root in roots.items()]
+        failed = [process.wait() for process in started]
+        if any(failed):
+            raise SystemExit(f"{Path(script).name}: ended with {failed} for {', '.join(roots)}")
+        return {name: json.loads(out.read_text()) for name, out in outs.items()}
+
+
+def main(doc: str, script: str, table: Callable[[str], Mapping[str, str]]) -> None:
+    """Print a table of this commit, or how it differs from that of another one.
+
+    Args:
+        doc: of the script.
+        script: its file.
+        table: makes a row of text for each case whose name has a text in it.
+    """
+    given = parser(doc).parse_args()
+    if given.write:
+        import gdjax
+
+        if not Path(gdjax.__file__).is_relative_to(os.environ["PYTHONPATH"]):
+            raise SystemExit(f"{gdjax.__file__} is not the library of {os.environ['PYTHONPATH']}")
+        given.write.write_text(json.dumps(table(given.only)))
+        return
+    began = time.perf_counter()
+    arguments = ["--only", given.only]
+    if given.against is None:
+        lines = [
+            f"{name}  {row}" for name, row in run(script, {"here": ROOT}, arguments)["here"].items()
+        ]
+    else:
+        with checked_out(given.against) as then:
+            if then is None:
+                print(f"{Path(script).name}: this clone has no {given.against}; nothing to compare")
+                return
+            tables = run(script, {given.against: then, "here": ROOT}, arguments)
+        lines = difference(given.against, *tables.values())
+    print("\n".join([*lines, f"({time.perf_counter() - began:.0f} s)"]))
+
+
+def difference(commit: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return lines that say which rows of two tables differ."""
+    lines = []
+    for name in {**before, **after}:
+        rows = before.get(name), after.get(name)
+        if rows[0] != rows[1]:
+            lines.append(name)
+            lines += [f"  {who}: {row}" for who, row in zip((commit, "here"), rows, strict=True)]
+    same = sum(before.get(name) == row for name, row in after.items())
+    lines.append(f"{same} rows as at {commit}, {len({**before, **after}) - same} others")
+    return lines

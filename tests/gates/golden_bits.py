@@ -1,0 +1,537 @@
+"""Print one SHA-256 for each variable of some thirty sweeps, or which differ from another commit.
+
+    python tests/gates/golden_bits.py                    # the table
+    python tests/gates/golden_bits.py --against HEAD~1   # what differs
+
+Only public functions are called. Hashes are compared between commits on one machine and stored
+nowhere: bits differ between machines and versions of JAX.
+"""
+
+import hashlib
+import os
+import signal
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import commits
+import names
+
+CASES: dict[str, Callable[[Path], Any]] = {}
+
+
+def case(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Enter a function of a temporary folder into the table, under its name."""
+    CASES[function.__name__] = function
+    return function
+
+
+def hashes(found: Any) -> dict[str, str]:
+    """Return a hash of type, shape and bytes for each variable of a Dataset, or array by name."""
+    arrays = found.variables if hasattr(found, "variables") else found
+    return {names.variable(str(name)): digest(array) for name, array in arrays.items()}
+
+
+def digest(array: Any) -> str:
+    """Return the hash of one array."""
+    import numpy as np
+
+    array = np.asarray(getattr(array, "values", array))
+    raw = repr(array.tolist()).encode() if array.dtype.kind in "OU" else array.tobytes()
+    return hashlib.sha256(f"{array.dtype.kind} {array.shape} ".encode() + raw).hexdigest()[:16]
+
+
+def table(only: str) -> dict[str, str]:
+    """Run the cases whose names contain a text."""
+    rows = {}
+    for name, function in CASES.items():
+        if only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                found = function(Path(folder))
+            except Exception as error:  # a row like others, so that the other cases are still run
+                traceback.print_exc()
+                rows[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+                continue
+            rows |= {f"{name} {what}": row for what, row in sorted(hashes(found).items())}
+    return rows
+
+
+# Problems
+
+
+def bowl(**settings: Any) -> Any:
+    return gd().problems.bowl([0.5, 3.0, 10.0], **settings)
+
+
+def gd() -> Any:
+    return names.library()
+
+
+def network(kind: str = "plain", **settings: Any) -> Any:
+    """Return a network of 2-6-1 tanh neurons on 30 samples.
+
+    Args:
+        kind: "plain", "noisy" (its cost draws), "stateful" (its cost carries a running mean) or
+            "aging" (its cost depends on the step).
+        settings: arguments of `Problem`.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    random = np.random.default_rng(11)
+    inputs = random.normal(size=(30, 2)).astype(np.float32)
+    data = inputs, np.sin(2 * inputs[:, :1] * inputs[:, 1:])
+
+    def init(key, *, scale=1.0):
+        first, second = jax.random.split(key)
+        params = {
+            "hidden": {
+                "weights": scale * jax.random.normal(first, (2, 6)),
+                "bias": jnp.zeros((1, 6)),
+            },
+            "output": scale * jax.random.normal(second, (6, 1)),
+        }
+        return (params, jnp.zeros(())) if kind == "stateful" else params
+
+    def error(params, batch, decay, activation="tanh"):
+        inputs, targets = batch
+        bend = {"tanh": jnp.tanh, "sin": jnp.sin}[activation]
+        hidden = bend(inputs @ params["hidden"]["weights"] + params["hidden"]["bias"])
+        mean = jnp.mean((hidden @ params["output"] - targets) ** 2)
+        return mean + decay * jnp.sum(params["output"] ** 2)
+
+    def plain(params, batch, *, decay=0.0, activation="tanh"):
+        return error(params, batch, decay, activation)
+
+    def noisy(params, batch, *, key, decay=0.0):
+        inputs, targets = batch
+        return error(params, (inputs + 0.1 * jax.random.normal(key, inputs.shape), targets), decay)
+
+    def stateful(params, batch, *, model_state, decay=0.0):
+        mean = error(params, batch, decay)
+        return mean * (1 + 0.01 * model_state), 0.9 * model_state + 0.1 * mean
+
+    def aging(params, batch, *, step, decay=0.0):
+        return error(params, batch, decay) * (1 + 0.1 * jnp.sin(0.1 * step))
+
+    costs = {"plain": plain, "noisy": noisy, "stateful": stateful, "aging": aging}
+    return gd().Problem(init=init, cost=names.user(costs[kind]), data=data, **settings)
+
+
+def sweep(problem: Any, grid: Mapping[str, Any], num_steps: int, **settings: Any) -> Any:
+    return gd().sweep(problem, gd().axes(**grid), num_steps, **settings)
+
+
+def momentum() -> Any:
+    import optax
+
+    return partial(optax.sgd, momentum=0.9)
+
+
+RATES = {"learning_rate": [0.01, 0.05, 0.2], "seed": [0, 1]}
+
+
+# Update rules
+
+
+@case
+def plain(_):
+    return sweep(network(), RATES, 40)
+
+
+@case
+def momentum_in_batches(_):
+    return sweep(network(), RATES, 40, make_optimizer=momentum(), batch_size=7, record_every=5)
+
+
+@case
+def adam(_):
+    import optax
+
+    grid = {"learning_rate": [0.001, 0.02], "b1": [0.5, 0.9], "seed": [3]}
+    return sweep(network(), grid, 30, make_optimizer=optax.adam, batch_size=10)
+
+
+@case
+def clipped_with_a_schedule(_):
+    import optax
+
+    def clipped(learning_rate, limit=1.0):
+        rate = optax.cosine_decay_schedule(learning_rate, 30)
+        return optax.chain(optax.clip_by_global_norm(limit), optax.adamw(rate))
+
+    grid = {"learning_rate": [0.01, 0.1], "limit": [0.1, 10.0]}
+    return sweep(network(), grid, 30, make_optimizer=clipped)
+
+
+@case
+def warm_up(_):
+    import optax
+
+    schedule = gd().descent.warmup_cosine(0.1, 5, 30)
+    given = partial(optax.sgd, learning_rate=schedule)
+    return sweep(network(), {"momentum": [0.0, 0.9]}, 30, make_optimizer=given)
+
+
+@case
+def schedule_free(_):
+    from optax import contrib
+
+    return sweep(
+        network(),
+        {"learning_rate": [0.1, 0.5]},
+        30,
+        make_optimizer=partial(contrib.schedule_free_sgd, b1=0.9),
+        eval_params_fn=contrib.schedule_free_eval_params,
+        batch_size=10,
+    )
+
+
+@case
+def line_search(_):
+    import optax
+
+    return sweep(network(), {"seed": [0, 1, 2]}, 12, make_optimizer=optax.lbfgs)
+
+
+# Axes
+
+
+@case
+def static_batch_sizes(_):
+    return sweep(network(), {"batch_size": [5, 30], "learning_rate": [0.05, 0.2]}, 20)
+
+
+@case
+def static_names(_):
+    import optax
+
+    grid = {"activation": ["tanh", "sin"], "nesterov": [False, True], "learning_rate": [0.05]}
+    rule = partial(optax.sgd, momentum=0.5)
+    return sweep(network(), grid, 20, make_optimizer=rule)
+
+
+@case
+def zipped_axes(_):
+    pairs = gd().zip_axes(learning_rate=[0.01, 0.1, 0.2], scale=[2.0, 1.0, 0.5])
+    return sweep(network(), {"pair": pairs, "decay": [0.0, 0.01]}, 30)
+
+
+@case
+def own_orders(_):
+    grid = {"learning_rate": [0.1], "seed": [0, 1], "data_seed": [0, 1, 2]}
+    return sweep(network(), grid, 30, batch_size=4)
+
+
+@case
+def another_root_seed(_):
+    return sweep(network(), RATES, 20, batch_size=4, root_seed=99)
+
+
+# Costs
+
+
+@case
+def noise(_):
+    grid = {"learning_rate": [0.05, 0.1], "noise_seed": [0, 1]}
+    return sweep(network("noisy"), grid, 30, batch_size=10)
+
+
+@case
+def stateful_cost(_):
+    return sweep(network("stateful"), RATES, 30, batch_size=10, record_every=3)
+
+
+@case
+def cost_of_the_step(_):
+    return sweep(network("aging"), RATES, 30)
+
+
+@case
+def functions_of_the_plane(_):
+    found = {}
+    for name in ("rosenbrock", "himmelblau", "two_factors"):
+        problem = gd().problems.function(name)
+        runs = sweep(problem, {"learning_rate": [1e-4, 1e-3], "seed": [0, 1]}, 25)
+        found |= {f"{name}.{key}": a for key, a in runs.variables.items()}
+    return found
+
+
+@case
+def digits_in_batches(_):
+    problem = gd().problems.digits(widths=(6,), samples=500)
+    grid = {"learning_rate": [0.5, 3.0], "init_scale": [0.5, 1.0]}
+    return sweep(problem, grid, 40, batch_size=32, record_every=10)
+
+
+@case
+def distorted_digits(_):
+    problem = gd().problems.digits(
+        widths=(5,),
+        samples=200,
+        activation="relu",
+        loss="cross_entropy",
+        distortion={"copies": 2, "shift": 1.5, "turn": 5.0, "seed": 1},
+    )
+    return sweep(problem, RATES, 20, batch_size=16, record_every=10)
+
+
+# Records
+
+
+def _positive(params, _data):
+    import jax.numpy as jnp
+
+    return jnp.packbits(params["hidden"]["weights"] > 0)
+
+
+@case
+def array_metrics(_):
+    metrics = {
+        "positive": gd().Metric(_positive, every=3, dims=("byte",), dtype="uint8"),
+        "output": gd().Metric(lambda params, _: params["output"][:, 0], dims=("neuron",)),
+    }
+    return sweep(network(metrics=metrics), {"learning_rate": [0.1, 60.0], "seed": [0, 1]}, 20)
+
+
+@case
+def metrics_with_memory(_):
+    import jax.numpy as jnp
+
+    def largest(params, data, before):
+        now = jnp.maximum(before, jnp.max(jnp.abs(params["output"])))
+        return now, now
+
+    def moment(params, data, *, opt_state, step):
+        return step + sum(jnp.sum(a) for a in jax.tree.leaves(opt_state))
+
+    import jax
+
+    metrics = {
+        "largest": gd().Metric(largest, every=2, init=lambda params, data: jnp.zeros(())),
+        "moment": gd().Metric(names.user(moment)),
+    }
+    return sweep(network(), RATES, 20, metrics=metrics, make_optimizer=momentum())
+
+
+@case
+def sharpness(_):
+    problem = network()
+    metrics = {"sharpness": gd().geometry.sharpness(problem)}
+    return sweep(problem, {"learning_rate": [0.05, 0.2]}, 20, metrics=metrics, record_every=5)
+
+
+@case
+def snapshots(_):
+    return sweep(network(), RATES, 33, snapshot_every=10, record_every=5, batch_size=6)
+
+
+@case
+def part_of_the_samples(_):
+    return sweep(network(), RATES, 20, batch_size=6, record_samples=12, record_every=4)
+
+
+# How runs end
+
+
+@case
+def diverging(_):
+    grid = {"learning_rate": [0.15, 0.19, 0.21, 0.6, 100.0], "seed": [0, 1]}
+    return sweep(bowl(), grid, 60, divergence_threshold=1e6)
+
+
+@case
+def converging_early(_):
+    grid = {"learning_rate": [0.001, 0.1, 0.15], "seed": [0, 1]}
+    given = {"stop_when_converged": True, "gradient_tolerance": 1e-3}
+    return sweep(bowl(), grid, 400, record_every=10, **given)
+
+
+# Slabs, types, memory
+
+
+@case
+def widths(_):
+    import jax
+
+    found = {}
+    for width, devices in ((1, 1), (2, 1), (5, 1), (3, 2)):
+        given = {"width": width, "devices": jax.local_devices()[:devices]}
+        runs = sweep(network(), RATES, 20, batch_size=6, **given)
+        found |= {f"{width}x{devices}.{key}": a for key, a in runs.variables.items()}
+    return found
+
+
+@case
+def double_precision(_):
+    import jax
+
+    with jax.enable_x64(True):
+        return sweep(network(), RATES, 20, batch_size=6)
+
+
+@case
+def tables(_):
+    runs = sweep(network(), RATES, 20, record_every=10)
+    frame = gd().table(runs)
+    return {str(column): frame[column].to_numpy() for column in frame.columns}
+
+
+@case
+def compared(_):
+    problems = {"plain": network(), "batches": (network(), {"batch_size": 6})}
+    tree = gd().compare(problems, gd().axes(**RATES), 20)
+    return {f"{name}.{key}": a for name, node in tree.items() for key, a in node.variables.items()}
+
+
+# Stores
+
+
+def stored(path: Path, **changed: Any) -> Any:
+    given: dict[str, Any] = {"batch_size": 6, "make_optimizer": momentum(), "width": 2} | changed
+    return sweep(network(), RATES, 24, store=path / "s.zarr", snapshot_every=8, **given)
+
+
+@case
+def in_a_store(folder):
+    return stored(folder)
+
+
+@case
+def replayed(folder):
+    stored(folder)
+    again = gd().replay(folder / "s.zarr", {"learning_rate": 0.05, "seed": 1}, problem=network())
+    return {**again.dataset.variables, "equal": again.equal}
+
+
+@case
+def continuable(folder):
+    return stored(folder, continuable=True)
+
+
+@case
+def branched(folder):
+    stored(folder)
+    found = {}
+    for perturb in ("direction", "one_weight"):
+        branches = gd().branch(
+            folder / "s.zarr",
+            {"learning_rate": 0.05, "seed": 1},
+            gd().axes(branch_step=[0, 9, 24], perturbation=[0.0, 0.3], perturbation_seed=[0, 1]),
+            problem=network(),
+            perturb=perturb,
+        )
+        found |= {f"{perturb}.{key}": a for key, a in branches.variables.items()}
+    return found
+
+
+@case
+def branched_into_another_order(folder):
+    stored(folder)
+    return gd().branch(
+        folder / "s.zarr",
+        {"learning_rate": 0.05, "seed": 1},
+        gd().axes(branch_step=[9], data_seed=[0, 1], learning_rate=[0.05, 0.1]),
+        problem=network(),
+    )
+
+
+def grow(folder: Path, grid: Mapping[str, Any], num_steps: int, **settings: Any) -> Any:
+    """Add to the store of `folder`."""
+    return sweep(network(), grid, num_steps, store=folder / "s.zarr", extend=True, **settings)
+
+
+@case
+def grown_along_axes(folder):
+    given = {"width": 2, "batch_size": 6}
+    sweep(network(), RATES, 20, store=folder / "s.zarr", **given)
+    larger = {"learning_rate": [0.01, 0.02, 0.05, 0.2], "seed": [0, 1, 2]}
+    return grow(folder, larger, 20, **given)
+
+
+@case
+def grown_along_steps(folder):
+    given = {"width": 2, "batch_size": 6, "make_optimizer": momentum()}
+    sweep(network(), RATES, 20, store=folder / "s.zarr", continuable=True, **given)
+    return grow(folder, RATES, 33, **given)
+
+
+@case
+def grown_from_the_start(folder):
+    given = {"width": 2, "record_every": 4}
+    sweep(network(), RATES, 10, store=folder / "s.zarr", **given)
+    return grow(folder, RATES, 17, **given)
+
+
+@case
+def interrupted_and_resumed(folder):
+    path = folder / "s.zarr"
+    grid = {"learning_rate": [0.01, 0.05], "seed": range(6)}
+    ended = threading.Event()
+
+    def interrupt():
+        while not ended.is_set():
+            time.sleep(0.05)
+            try:
+                with gd().open_dataset(path) as dataset:
+                    begun = bool((dataset.cost > 0).any())
+            except Exception:  # there is no store yet, or half of one
+                continue
+            if begun:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    try:
+        given = {"batch_size": 6, "make_optimizer": momentum(), "width": 1, "record_every": 1000}
+        sweep(network(), grid, 30_000, store=path, **given)
+        raise AssertionError("the sweep was done before it was interrupted")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        ended.set()
+        watcher.join()
+    return gd().resume(path, problem=network())
+
+
+# One descent
+
+
+@case
+def descents(_):
+    import jax
+    import numpy as np
+    import optax
+
+    found = {}
+
+    def add(name, run):
+        leaves = jax.tree.leaves((run.params, names.attribute(run, "model_state"), run.snapshots))
+        found.update({f"{name}.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
+        for field in ("step", "cost", "batch_cost", "gradient_norm"):
+            found[f"{name}.{field}"] = np.asarray(getattr(run, field))
+
+    key, problem = jax.random.key(4), network()
+    start = problem.init(jax.random.key(5))
+    add("whole", gd().descend(problem, optax.sgd(0.1), start, 20, key=key))
+    given = {"batch_size": 7, "record_every": 4, "snapshot_every": 8}
+    first = gd().descend(problem, optax.adam(0.01), start, 10, key=key, **given)
+    add("first", first)
+    add("continued", gd().descend(problem, optax.adam(0.01), first, 15, key=key, **given))
+    return found
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    commits.main(__doc__ or "", __file__, table)

@@ -1,0 +1,140 @@
+"""Public names as they were and are, so that one script runs at two commits.
+
+The scripts of this folder use the first name of each row. An older commit has one of the others.
+Whoever renames something public adds the new name in front.
+
+    gd = names.library();   gd.sweep(problem, axes, num_steps, make_optimizer=...)
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+FUNCTIONS = (
+    ("Metric", "Measure"),
+    ("zip_axes", "together"),
+    ("Outcome", "OUTCOMES"),
+    ("volume", "basin_volume"),
+)
+"""Attributes of `gdjax` and its modules."""
+
+KEYWORDS = (
+    ("num_steps", "steps"),
+    ("make_optimizer", "optimizer"),
+    ("eval_params_fn", "readout"),
+    ("metrics", "measures"),
+    ("root_seed", "root"),
+    ("divergence_threshold", "bound"),
+    ("gradient_tolerance", "tolerance"),
+    ("stop_when_converged", "until_settled"),
+    ("max_param_bytes", "keep"),
+    ("couples_samples", "mixes"),
+    ("loss", "cost"),
+)
+"""Arguments of public functions."""
+
+DECLARED = (("model_state", "state"), ("opt_state", "memory"))
+"""Keywords that a user's cost or metric declares, and is then given."""
+
+VARIABLES = (
+    ("_finished", "finished"),
+    ("model_state", "state"),
+)
+"""Variables of a Dataset, and attributes of a result."""
+
+
+def library() -> Any:
+    """Return `gdjax` under the first name of each row."""
+    import gdjax
+
+    return Renamed(gdjax)
+
+
+class Renamed:
+    """A module whose attributes and arguments are found under any of their names."""
+
+    def __init__(self, module: ModuleType):
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        value = attribute(self._module, name, FUNCTIONS)
+        if isinstance(value, ModuleType):
+            return Renamed(value)
+        return _renamed(value) if callable(value) else value
+
+
+def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIABLES) -> Any:
+    """Return an attribute under any of its names."""
+    for known in _names(name, table):
+        if hasattr(thing, known):
+            return getattr(thing, known)
+    return getattr(thing, name)
+
+
+def variable(name: str) -> str:
+    """Return the first name of a variable."""
+    return next((row[0] for row in VARIABLES if name in row), name)
+
+
+def user(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a user's function with its keywords declared under the names of this commit."""
+    parameters = inspect.signature(function).parameters
+    here = {name: _declared()[name] for name in parameters if name in _declared()}
+    old = {name: key for key, name in here.items()}
+    declared = [p.replace(name=here.get(p.name, p.name)) for p in parameters.values()]
+
+    @functools.wraps(function)
+    def called(*args, **kwargs):
+        return function(*args, **{old.get(name, name): value for name, value in kwargs.items()})
+
+    vars(called)["__signature__"] = inspect.Signature(declared)
+    return called
+
+
+def _names(name, table):
+    return next((row for row in table if row[0] == name), (name,))
+
+
+def _renamed(function):
+    if isinstance(function, type) and issubclass(function, BaseException):
+        return function
+
+    @functools.wraps(function, updated=())
+    def called(*args, **kwargs):
+        known = _parameters(function)
+        given = {}
+        for name, value in kwargs.items():
+            here = next((other for other in _names(name, KEYWORDS) if other in known), name)
+            given[here] = value
+        return function(*args, **given)
+
+    return called
+
+
+def _parameters(function) -> set[str]:
+    """Return the arguments of a function, those that it hands on to a sweep included."""
+    import gdjax
+
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
+    known = set(parameters)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        known |= set(inspect.signature(gdjax.sweep).parameters)
+    return known
+
+
+@functools.cache
+def _declared() -> dict[str, str]:
+    """Return, for each row, the name that this commit knows: that of a state of a cost decides."""
+    import gdjax
+
+    def cost(w, *, model_state):
+        return w**2, model_state
+
+    try:
+        problem = gdjax.Problem(init=lambda key: (0.0, 0.0), cost=cost)
+        gdjax.sweep(problem, gdjax.axes(seed=[0]), 0)
+    except Exception:  # an older commit takes it for a setting without a value
+        return {row[0]: row[-1] for row in DECLARED}
+    return {row[0]: row[0] for row in DECLARED}

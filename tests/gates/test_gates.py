@@ -1,0 +1,65 @@
+"""The gates' own parts: what they compare, and how they find a name that has changed."""
+
+import commits
+import golden_bits
+import names
+import numpy as np
+import pytest
+
+import gdjax
+
+
+def test_a_table_says_what_differs(monkeypatch):
+    def fail(folder):
+        raise ValueError("no such thing\nmore")
+
+    cases = {"equal": lambda folder: {"cost": np.arange(3.0)}, "failed": fail}
+    monkeypatch.setattr(golden_bits, "CASES", cases)
+    before = golden_bits.table("")
+    assert before["failed"] == "ValueError: no such thing"
+    assert commits.difference("then", before, before) == ["2 rows as at then, 0 others"]
+    monkeypatch.setitem(cases, "equal", lambda folder: {"cost": np.nextafter(np.arange(3.0), 1)})
+    monkeypatch.setitem(cases, "new", lambda folder: {"cost": np.arange(3)})
+    lines = commits.difference("then", before, golden_bits.table(""))
+    assert [line.split(":")[0].strip() for line in lines[:-1]] == [
+        *("equal cost", "then", "here"),
+        *("new cost", "then", "here"),
+    ]
+    assert lines[-1] == "1 rows as at then, 2 others"
+
+
+def test_a_hash_tells_types_shapes_and_bits():
+    a = np.zeros(4, np.float32)
+    arrays = (a, -a, a.astype(np.int32), a.reshape(2, 2), np.array(["a"], object), np.zeros(2))
+    assert len({golden_bits.digest(array) for array in arrays}) == len(arrays)
+    assert golden_bits.digest(a) == golden_bits.digest(a.copy())
+
+
+def test_arguments_are_found_under_their_name_of_this_commit():
+    library = names.library()
+    bowl = library.problems.bowl([1.0, 4.0])
+    given = {"num_steps": 2, "divergence_threshold": 1e3, "root_seed": 5}
+    runs = library.sweep(bowl, library.axes(learning_rate=[0.1], seed=[0]), **given)
+    assert runs.sizes["step"] == 3
+    assert library.sweep.__name__ == "sweep"
+    pair = library.zip_axes(learning_rate=[0.1, 0.2], seed=[0, 1])
+    assert library.axes(pair=pair).shape == (2,)
+    with pytest.raises(AttributeError, match="no_such_function"):
+        library.no_such_function  # noqa: B018
+    with pytest.raises(gdjax.errors.InputError, match="no_such_argument"):
+        library.sweep(bowl, library.axes(seed=[0]), 1, no_such_argument=1)
+
+
+def test_a_users_cost_declares_what_this_commit_gives_it():
+    def cost(w, *, model_state):
+        return w**2 + model_state, model_state + 1
+
+    library = names.library()
+    problem = library.Problem(init=lambda key: (2.0, 0.0), cost=names.user(cost))
+    runs = library.sweep(problem, library.axes(learning_rate=[0.5], seed=[0]), 2)
+    assert runs.cost.values.ravel().tolist() == [4.0, 1.0, 2.0]
+
+
+def test_a_commit_that_is_not_there_is_nothing_to_compare_with():
+    with commits.checked_out("no-such-commit") as folder:
+        assert folder is None
