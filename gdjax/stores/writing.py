@@ -36,7 +36,7 @@ from gdjax.stores.layout import Layout, plain
 from gdjax.stores.lock import take
 from gdjax.stores.reading import Damage, Stored, local
 
-GAINED = ("problem_hash",)
+GAINED = ("problem_hash", "flags")
 """Entries of an identity that stores written before lack."""
 
 _CHECKPOINTS = f"{OWN}/checkpoints"

@@ -68,6 +68,12 @@ def complete(
     with Store(path, layout, identity=identity, information=information) as held:
         for damage in held.repair():
             warnings.warn(f"{held.path} was damaged: {damage}", stacklevel=4)
+        if "flags" in identity and "flags" not in held.attributes["identity"]:
+            warnings.warn(
+                f"{held.path} was written before flags of JAX and XLA were recorded, so that it is "
+                f"not known whether its numbers were computed with those of this process",
+                stacklevel=4,
+            )
         sizing.check_disk(held.path, layout, float(np.mean(~held.finished())))
         began = time.perf_counter()
         computed = 1  # whatever ends it early has taken time, too

@@ -9,8 +9,11 @@ it is read back stands in `recorded`.
 import hashlib
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import fields
+from enum import Enum
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -58,6 +61,7 @@ def identity(work: Work) -> dict[str, Any]:
         "data_hash": hash_of(what.problem.data),
         "problem_hash": problem_hash(what.problem, what.axes),
         "program_hash": work.program_hash(),
+        "flags": numeric_flags(),
     }
 
 
@@ -126,7 +130,7 @@ def information(work: Work) -> dict[str, Any]:
     return {
         "device": f"{len(work.slab.devices)} x {device.device_kind}",
         "platform": device.platform,
-        **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else xla_flags()),
+        **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
         "slab_width": work.slab.width,
         "revision": revision(),
         "python": platform.python_version(),
@@ -149,27 +153,65 @@ def cpu_threads() -> int:
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 
-# What decides whether a program on an accelerator has the same bits again.
-XLA_FLAGS = (
-    "xla_gpu_deterministic_ops",
-    "xla_gpu_exclude_nondeterministic_ops",
-    "xla_gpu_autotune_level",
-    "xla_gpu_load_autotune_results_from",
+# Settings of JAX that change numbers, or how a program is compiled. What changes the text of a
+# program alone is in its hash.
+CONFIG = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_numpy_dtype_promotion",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_threefry_gpu_kernel_lowering",
+    "jax_random_seed_offset",
+    "jax_high_dynamic_range_gumbel",
+    "jax_allow_f16_reductions",
+    "jax_compiler_enable_remat_pass",
+    "jax_disable_most_optimizations",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort",
+    "jax_memory_fitting_level",
+    "jax_optimization_level",
+)
+
+# Flags of XLA that change what is written, printed or waited for. All others count.
+WITHOUT_EFFECT = re.compile(
+    r"_(dump|dumping|log|logging|print|warn|timeout)(_|$)"
+    r"|^xla_(force_host_platform_device_count|gpu_cuda_data_dir|hlo_profile)$"
 )
 
 
-def xla_flags() -> dict[str, str]:
-    """Flags of XLA on which the bits of an accelerator's results depend, as they are set.
+def numeric_flags() -> dict[str, Any]:
+    """Return the settings of JAX and XLA on which numbers or their last bits depend, by name.
 
-    Without deterministic operations, sums may be taken in another order at each call; with
-    autotuning, another kernel may be chosen in each process. What is not set is left out.
+    `xla` has the flags of `XLA_FLAGS` as they are set, in the order of their names.
     """
+    config = {name: jax.config.values[name] for name in CONFIG if name in jax.config.values}
+    plain = {
+        name: value.name.lower() if isinstance(value, Enum) else value
+        for name, value in config.items()
+    }
+    text = os.environ.get("XLA_FLAGS", "").strip()
+    if text and not text.startswith("-"):  # the path of a file that has them
+        text = Path(text).read_text()
     given = {}
-    for entry in os.environ.get("XLA_FLAGS", "").split():
+    for entry in text.split():
         name, _, value = entry.lstrip("-").partition("=")
-        if name in XLA_FLAGS:
+        if not WITHOUT_EFFECT.search(name):
             given[name] = value or "true"
-    return given
+    return {"xla": " ".join(f"{name}={given[name]}" for name in sorted(given)), **plain}
+
+
+def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
+    """Return the numeric flags that differ from those of a store, by name: (stored, here).
+
+    A flag that one version of JAX has and the other has not is left out.
+
+    Args:
+        stored: of the store; None where it has recorded none.
+    """
+    here = numeric_flags()
+    stored = {} if stored is None else stored
+    return {n: (stored[n], here[n]) for n in here if n in stored and stored[n] != here[n]}
 
 
 def _version(package):

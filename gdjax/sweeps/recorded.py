@@ -42,6 +42,7 @@ from gdjax.sweeps.grids import places
 from gdjax.sweeps.provenance import (
     STORED_NAMES,
     described_problem,
+    flags_changed,
     hash_of,
     problem_hash,
     revision,
@@ -161,7 +162,7 @@ class Recorded:
             doubt = "it was written before programs of problems were recorded"
         elif changed:
             listed = (f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items())
-            doubt = f"the program differs, and so do versions: {'; '.join(listed)}"
+            doubt = f"the program differs, and so do versions or flags: {'; '.join(listed)}"
         then, now = {"problem": self.said["problem"]}, {"problem": described}
         if not doubt:
             then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
@@ -184,11 +185,12 @@ class Recorded:
 
     @property
     def versions_changed(self) -> dict[str, tuple[Any, Any]]:
-        """Packages whose versions are not those that the store was begun with: then and now."""
+        """Versions and numeric flags that are not those that the store was begun with."""
         begun = self.parts[0].attributes["origins"][0]
         here = {**versions(), "revision": revision()}
         names = ("gdjax", "revision", "jax", "jaxlib", "optax")
-        return {n: (begun.get(n), here[n]) for n in names if begun.get(n) != here[n]}
+        changed = {n: (begun.get(n), here[n]) for n in names if begun.get(n) != here[n]}
+        return changed | flags_changed(self.said.get("flags"))
 
     def specification(
         self, problem: Problem | None = None, optimizer: Callable | None = None
@@ -301,6 +303,7 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
         and isinstance(said.get("name"), str)
         and isinstance(said.get("keywords"), dict)
     ),
+    "flags": lambda said: said is None or isinstance(said, dict),
     "slab": lambda said: (
         isinstance(said, dict)
         and all(is_whole(said.get(name), 1, MOST) for name in ("width", "devices"))

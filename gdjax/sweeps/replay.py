@@ -33,8 +33,7 @@ from gdjax.sweeps.recorded import Recorded, opened, parts_of
 from gdjax.sweeps.specification import Request
 from gdjax.sweeps.tiles import Work
 
-VERSIONS = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
-SETTING = (*VERSIONS, *provenance.XLA_FLAGS)
+SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,13 +144,6 @@ def resume(
     return prepared(asked, parts, stored, tuple(jax.local_devices()))()
 
 
-def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return in what two settings differ on which bits depend, by name: (then, now)."""
-    return {
-        name: (then.get(name), now.get(name)) for name in SETTING if then.get(name) != now.get(name)
-    }
-
-
 def require_recorded(stored: Recorded, run: Any, work: Work) -> dict[str, tuple[Any, Any]]:
     """Make sure that the run to come is the recorded one.
 
@@ -171,9 +163,11 @@ def require_recorded(stored: Recorded, run: Any, work: Work) -> dict[str, tuple[
     """
     computed_by = run.attrs["origins"][int(run["finished"]) - 1]
     information = provenance.information(work)
-    changed = changes(computed_by, information)
+    pairs = {name: (computed_by.get(name), information.get(name)) for name in SETTING}
+    changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
+    changed |= provenance.flags_changed(stored.said.get("flags"))
     wanted = work.layout().record(provenance.identity(work))
-    ignored = {"layout"}
+    ignored = {"layout", "flags"}
     if changed or computed_by.get("revision") != information["revision"]:
         ignored |= {"problem_hash", "program_hash", "slab"}
     both = []
@@ -181,6 +175,8 @@ def require_recorded(stored: Recorded, run: Any, work: Work) -> dict[str, tuple[
         both.append({k: v for k, v in identity.items() if k not in ignored})
         both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
     require_same(stored.path, *both)
+    if "flags" not in stored.said:
+        changed["flags"] = (None, wanted["flags"])
     if wanted["program_hash"] != stored.said["program_hash"]:
         changed["program_hash"] = (stored.said["program_hash"], wanted["program_hash"])
     return changed

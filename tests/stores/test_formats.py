@@ -107,7 +107,9 @@ def test_a_store_of_format_2_is_replayed(copy_of, name):
     again = gd.replay(copy_of(f"2/{name}"), RUNS[name], **own(name))
     assert again.at.items() >= RUNS[name].items()
     assert again.equal or again.changed
-    if name != "unfinished" or not again.changed:  # over 8,000 steps roundings may grow
+    if name != "unfinished" or again.changed.keys() <= {
+        "flags"
+    }:  # over 8,000 steps roundings may grow
         assert again.largest_difference < 0.01
 
 
@@ -130,14 +132,15 @@ def test_an_unfinished_store_of_format_2_goes_on_with_the_same_program(copy_of):
         with pytest.raises(StoreError, match="holds another sweep: program_hash: stored"):
             gd.resume(path, **own("unfinished"))
         return
-    after = gd.resume(path, **own("unfinished")).load()
+    with pytest.warns(UserWarning, match="before flags of JAX and XLA were recorded"):
+        after = gd.resume(path, **own("unfinished")).load()
     assert after.finished.values.all()
     assert gd.verify(path) == []
     done = before.finished.values > 0
     for name, values in before.data_vars.items():
         if name != "finished":
             np.testing.assert_array_equal(after[name].values[done], values.values[done])
-    if not changed:
+    if changed.keys() <= {"flags"}:
         whole = gd.sweep(
             problem(),
             gd.axes(**{axis: before[axis].values for axis in RUNS["unfinished"]}),

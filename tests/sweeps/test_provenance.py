@@ -21,7 +21,6 @@ from gdjax.errors import InputError, StoreError
 from gdjax.stores import plain
 from gdjax.sweeps import Specification, axes, factories, provenance, together
 from gdjax.sweeps.recorded import axes_of, opened
-from gdjax.sweeps.replay import changes
 from gdjax.sweeps.tiles import Work
 
 
@@ -266,15 +265,3 @@ def test_information_explains_bits():
     assert found["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
     assert found["jax"] == jax.__version__
     assert found["revision"]
-
-
-def test_flags_that_decide_an_accelerators_bits_are_read(monkeypatch):
-    given = "--xla_gpu_deterministic_ops --xla_dump_to=/tmp --xla_gpu_autotune_level=0"
-    monkeypatch.setenv("XLA_FLAGS", given)
-    flags = provenance.xla_flags()
-    assert flags == {"xla_gpu_deterministic_ops": "true", "xla_gpu_autotune_level": "0"}
-    monkeypatch.delenv("XLA_FLAGS")
-    assert provenance.xla_flags() == {}
-    changed = changes({**flags, "jax": "1"}, {"jax": "1"})
-    assert changed["xla_gpu_autotune_level"] == ("0", None)
-    assert set(changed) == set(flags)

@@ -143,7 +143,7 @@ def test_under_another_version_what_cannot_be_compared_is_said(users, tmp_path, 
     other = load(own(tmp_path / "other", curvature=11.0))
     another_version(monkeypatch)
     run_of(users, AT, same)  # its program is the same under both
-    with pytest.warns(UserWarning, match=r"is not known, .* jax: stored .*, here 0.0"):
+    with pytest.warns(UserWarning, match=r"is not known, since .* jax: stored .*, here 0.0"):
         run_of(users, AT, other)
     again = gd.replay(users, AT, problem=same)
     assert again.equal

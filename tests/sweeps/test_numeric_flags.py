@@ -1,0 +1,153 @@
+"""Flags of JAX and XLA on which numbers depend are part of what a store is of."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import pytest
+
+import gdjax as gd
+from gdjax.errors import StoreError
+from gdjax.stores.format import seal
+
+AT = {"learning_rate": 0.1, "seed": 1}
+BRANCHES = gd.axes(branch_step=[2])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished sweep of two tiles."""
+    path = tmp_path_factory.mktemp("flags") / "s"
+    grid = gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1])
+    devices = jax.local_devices()[:1]
+    gd.sweep(gd.problems.bowl([1.0, 10.0]), grid, 4, store=path, width=2, devices=devices)
+    return path
+
+
+@pytest.fixture
+def half(whole, tmp_path):
+    """The same, one tile of which is not finished."""
+    path = shutil.copytree(whole, tmp_path / "s")
+    next(iter((path / "finished").glob("c.*"))).unlink()
+    return path
+
+
+def xla(monkeypatch, *flags):
+    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """The flags of XLA with which the store was written, in this order."""
+    flags = ["--xla_cpu_enable_fast_math=false", "--xla_backend_optimization_level=3"]
+    xla(monkeypatch, *flags)
+    return flags
+
+
+def test_numbers_of_two_kinds_are_not_written_into_one_store(half):
+    with jax.threefry_partitionable(False):
+        with pytest.raises(StoreError, match="partitionable: stored True, wanted False"):
+            gd.resume(half)
+        again = gd.replay(half, AT)
+        assert again.changed == {"jax_threefry_partitionable": (True, False)}
+        assert not again.equal  # the starts are others
+    assert gd.resume(half).finished.values.all()
+
+
+@pytest.mark.parametrize(
+    ("context", "difference"),
+    [
+        (lambda: jax.enable_x64(True), "jax_enable_x64: stored False, wanted True"),
+        (lambda: jax.default_matmul_precision("highest"), "stored None, wanted 'highest'"),
+        (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', wanted 'rbg'"),
+    ],
+)
+def test_a_setting_of_jax_is_named(half, context, difference):
+    with context(), pytest.raises(StoreError, match=difference):
+        gd.resume(half)
+
+
+def test_a_compiler_with_fewer_optimizations_is_named(half):
+    least = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", not least)
+    try:
+        with pytest.raises(StoreError, match=f"optimizations: stored {least}, wanted {not least}"):
+            gd.resume(half)
+        assert gd.replay(half, AT).changed == {"jax_disable_most_optimizations": (least, not least)}
+    finally:
+        jax.config.update("jax_disable_most_optimizations", least)
+
+
+def test_flags_of_xla_that_change_code_are_named(half, monkeypatch):
+    xla(monkeypatch, "--xla_backend_optimization_level=0")
+    with pytest.raises(StoreError, match=r"flags.xla: stored .*, wanted 'xla_backend_optim.*=0'"):
+        gd.resume(half)
+    assert gd.replay(half, AT).changed["xla"][1] == "xla_backend_optimization_level=0"
+    with pytest.warns(UserWarning, match=r"another program .*xla: stored .*, here"):
+        gd.branch(half, AT, BRANCHES)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda flags: flags[::-1],
+        lambda flags: ["--xla_backend_optimization_level=0", *flags],  # the last one wins
+        lambda flags: [*flags, "--xla_dump_to=/nowhere", "--xla_gpu_dump_llvmir"],
+        lambda flags: [*flags, "--xla_force_host_platform_device_count=4"],
+    ],
+)
+def test_flags_that_change_nothing_are_not_compared(given, same, tmp_path, monkeypatch):
+    swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
+    gd.sweep(*swept, store=tmp_path / "s")
+    xla(monkeypatch, *same(given))
+    assert gd.replay(tmp_path / "s", {"learning_rate": 0.1}).changed == {}
+    gd.sweep(*swept, store=tmp_path / "s")
+
+
+def test_flags_in_a_file_are_read(given, tmp_path, monkeypatch):
+    swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
+    gd.sweep(*swept, store=tmp_path / "s")
+    (tmp_path / "flags").write_text("\n".join(given))
+    xla(monkeypatch, str(tmp_path / "flags"))
+    gd.sweep(*swept, store=tmp_path / "s")
+    (tmp_path / "flags").write_text("--xla_cpu_enable_fast_math=true")
+    with pytest.raises(StoreError, match=r"flags\.xla: stored"):
+        gd.sweep(*swept, store=tmp_path / "s")
+
+
+def test_a_store_that_is_older_than_the_record_of_flags(half):
+    root = json.loads((half / "zarr.json").read_text())
+    del root["attributes"]["identity"]["flags"], root["attributes"]["digest"]
+    (half / "zarr.json").write_bytes(seal(root))
+    again = gd.replay(half, AT)
+    assert again.equal
+    assert set(again.changed) == {"flags"}
+    assert again.changed["flags"][0] is None
+    with pytest.warns(UserWarning, match="written before flags of JAX and XLA were recorded"):
+        gd.resume(half)
+    gd.resume(half)  # nothing is left to compute
+
+
+@pytest.mark.long
+def test_a_process_with_other_flags_says_so(half):
+    code = """
+import sys, gdjax as gd
+print(gd.replay(sys.argv[1], {"learning_rate": 0.1, "seed": 1}).changed)
+gd.resume(sys.argv[1])
+"""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment["JAX_THREEFRY_PARTITIONABLE"] = "0"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(half)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert "'xla': (" in run.stdout
+    assert "'jax_threefry_partitionable': (True, False)" in run.stdout
+    assert run.returncode == 1
+    assert "flags.xla: stored" in run.stderr
