@@ -37,7 +37,7 @@ class Minima:
     store: Path | None = None
     """Zarr store of a sweep, whose ends are looked at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
-    """Only the runs of the store nearest to these, such as learning_rate=0.5."""
+    """Only the runs of the store with these values, such as learning_rate=0.5."""
     problem: Given = None
     """The problem of the store's sweep, where it was a user's."""
     skip_damaged: bool = False

@@ -54,7 +54,7 @@ class Replay:
     store: StorePath
     """Zarr store of a sweep."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
-    """Which run: its axes, such as learning_rate=0.5 seed=3; the nearest grid value is taken."""
+    """Which run: its axes, such as learning_rate=0.5 seed=3, values of its grid."""
     skip_damaged: bool = False
     """Replay though other runs of the store are damaged."""
     problem: Given = None
@@ -97,7 +97,7 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
     """Axis values from texts like `seed=3` or `activation=tanh`.
 
     Raises:
-        InputError: a text of another form.
+        InputError: a text of another form, or an axis that is given twice.
 
     Examples:
         >>> parse_at(("learning_rate=0.5", "seed=3"))
@@ -108,6 +108,8 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
         axis, equals, value = text.partition("=")
         if not equals or not axis or len(value.split()) != 1:
             raise InputError(f"--at {text}: expected AXIS=VALUE, such as seed=3")
+        if axis in at:
+            raise InputError(f"--at {text}: {axis} is given twice; keep one value of each axis")
         try:
             at[axis] = float(TRUTH.get(value, value))
         except ValueError:

@@ -38,6 +38,7 @@ def census_of(
     *,
     problem: Problem | None = None,
     skip_damaged: bool = False,
+    nearest: bool = False,
     **settings: Any,
 ) -> Any:
     """The different minima that the runs of a stored sweep ended in.
@@ -47,9 +48,10 @@ def census_of(
 
     Args:
         store: folder of the store; it may be in use.
-        at: only the runs that are nearest to these values, by axis; all along the other axes.
+        at: only the runs with these values, by axis; all along the other axes.
         problem: the sweep's, where it was the user's own.
         skip_damaged: leave out the runs of tiles that are damaged, like those not finished.
+        nearest: take the nearest numbers of the grid. Seeds and names have to be those of the grid.
         settings: tolerances and steps, as for `census`.
 
     Returns:
@@ -68,7 +70,7 @@ def census_of(
         )
     stored = opened(store, skip_damaged=skip_damaged)
     dataset, identity, grid = stored.dataset, stored.said, stored.axes
-    chosen = positions(grid, at or {})
+    chosen = positions(grid, at or {}, nearest=nearest)
     problem = stored.problem(problem)
     dataset = dataset.isel({dim: [place] for dim, place in chosen.items()})
     places = np.nonzero(dataset["finished"].values > 0)

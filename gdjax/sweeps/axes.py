@@ -1,4 +1,4 @@
-"""Named axes, the grid of runs that they span, and the run of it that is nearest to given values.
+"""Named axes, the grid of runs that they span, and the run of it that has given values.
 
     runs = product of dimensions;   a dimension carries one axis, or several that vary together
 
@@ -235,67 +235,111 @@ def _values(name, given):
     return values if kind in "bU" else values.astype(np.float64 if kind == "f" else np.int64)
 
 
-def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
-    """The place nearest to given values, on each dimension for which there are any.
+def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> dict[str, int]:
+    """Return the place of given values on each dimension for which there are any.
 
-    Where several values are given on one dimension, differences are measured in units of each
-    axis's range and added.
+    Numbers are equal if they round to each other in float32. Where several values are given on one
+    dimension, differences are measured in units of each axis's range and added.
+
+    Args:
+        grid: the axes.
+        at: values by axis.
+        nearest: take the nearest value of an axis of numbers. Seeds, truth values and names have to
+            be those of the grid.
 
     Raises:
-        InputError: a value for something that is no axis, or one that is no number.
+        InputError: a value for something that is no axis, one that is no number, one that the grid
+            has not (the message lists the nearest), or values that several places have.
 
     Examples:
-        >>> positions(axes(learning_rate=[0.1, 1.0], seed=range(3)), {"learning_rate": 0.9})
+        >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
+        >>> positions(grid, {"learning_rate": np.float32(0.1)})
+        {'learning_rate': 0}
+        >>> positions(grid, {"learning_rate": 0.9}, nearest=True)
         {'learning_rate': 1}
     """
-    return _nearest(grid, at)
-
-
-def position(grid: Axes, at: Mapping[str, AxisValue]) -> tuple[int, ...]:
-    """The place of one run along each dimension, as `positions` has it.
-
-    Raises:
-        InputError: as for `positions`, or a dimension without a value.
-    """
-    nearest = _nearest(grid, at)
-    for dim, along in grid.dimensions.items():
-        if dim not in nearest:
-            raise InputError(
-                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
-                f"{dim}, of {_listed(grid)}"
-            )
-    return tuple(nearest[dim] for dim in grid.dimensions)
-
-
-def _nearest(grid, at):
     known = grid.by_name
     for name, value in at.items():
-        if name not in known or not _near(known[name], value):
+        if name not in known or not _is_comparable(known[name], value):
             raise InputError(
                 f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}; a "
                 f"truth value or a name is one of those"
             )
-    nearest = {}
+    found = {}
     for dim, along in grid.dimensions.items():
-        given = [axis for axis in along if axis in at]
-        if given:
-            distance = sum(_distance(along[axis], at[axis]) for axis in given)
-            nearest[dim] = int(np.argmin(distance))
-    return nearest
+        if given := {axis: at[axis] for axis in along if axis in at}:
+            found[dim] = _place(along, given, nearest)
+    return found
 
 
-def _near(values, value):
-    """Whether there is a value that is nearest to a given one."""
+def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
+    """Return the place of one run along each dimension, as `positions` has it.
+
+    Raises:
+        InputError: as for `positions`, or a dimension without a value.
+    """
+    found = positions(grid, at, nearest=nearest)
+    for dim, along in grid.dimensions.items():
+        if dim not in found:
+            raise InputError(
+                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
+                f"{dim}, of {_listed(grid)}"
+            )
+    return tuple(found[dim] for dim in grid.dimensions)
+
+
+def _is_comparable(values, value):
+    """Whether a value is of a type that an axis's values can be compared with."""
     if values.dtype.kind == "U":
-        return value in values.tolist()
+        return isinstance(value, str)
     number = np.asarray(value)
     return number.ndim == 0 and number.dtype.kind in "biuf" and bool(np.isfinite(number))
 
 
+def _place(along, given, nearest):
+    """The place on one dimension that has given values of its axes."""
+    distance = sum(_distance(along[axis], value) for axis, value in given.items())
+    fits = np.isfinite(distance)
+    for axis, value in given.items():
+        has = _equal(along[axis], value)
+        may_differ = nearest and along[axis].dtype.kind in "if" and axis.split(".")[-1] not in SEEDS
+        if not may_differ:
+            fits &= has
+            if not has.any():
+                raise InputError(
+                    f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
+                    f"{_nearest(along[axis], value)}"
+                )
+    told = ", ".join(f"{axis} = {value!r:.80}" for axis, value in given.items())
+    if not fits.any():
+        raise InputError(f"at: no run has {told}; expected values that vary together in the grid")
+    place = int(np.argmin(np.where(fits, distance, np.inf)))
+    equal = [fits & (along[axis] == along[axis][place]) for axis in given]
+    if np.sum(np.logical_and.reduce(equal)) > 1:
+        others = [axis for axis in along if axis not in given]
+        raise InputError(f"at: several runs have {told}; give {' or '.join(others)}, too")
+    return place
+
+
+def _equal(values, value):
+    """Where values are a given one; real numbers if they are within a rounding of float32."""
+    if values.dtype.kind != "f":
+        return values == value
+    return np.abs(values - float(value)) <= np.finfo(np.float32).eps * np.abs(values)
+
+
+def _nearest(values, value):
+    """The values of an axis that are nearest to a given one, to be typed as they stand."""
+    order = np.argsort(_distance(values, value), kind="stable")
+    return ", ".join(
+        f"{v:.9g}" if values.dtype.kind in "if" else str(v) for v in values[order][:4].tolist()
+    )
+
+
 def _distance(values, value):
-    """How far values are from a given one, in units of their range; other names are far away."""
+    """How far values are from a given one, in units of their range; other names are one apart."""
     if values.dtype.kind == "U":
-        return np.where(values == value, 0.0, np.inf)
+        return np.where(values == value, 0.0, 1.0)
     numbers = values.astype(np.float64)
     return np.abs(numbers - float(value)) / (float(np.ptp(numbers)) or 1.0)
 

@@ -40,6 +40,7 @@ def branch(
     *,
     problem: Problem | None = None,
     optimizer: Callable | None = None,
+    nearest: bool = False,
     **settings: Any,
 ) -> Any:
     """Descents that leave a run of a stored sweep at some of its steps.
@@ -53,13 +54,14 @@ def branch(
 
     Args:
         stored: folder of the sweep's store; nothing is written there.
-        at: which run: values by axis; the nearest run of the grid is taken.
+        at: which run: values by axis, those of the grid within rounding.
         axes: the branches. `branch_step` (at which steps they leave the run, a program for each),
             `perturbation` (how far they are pushed, a length) and `perturbation_seed` (which way);
             axes of the sweep and other settings that branches have instead of the run's.
         steps: at which step branches end, counted from the run's start; None takes the run's.
         problem: the sweep's, where it was the user's own.
         optimizer: the sweep's, where it is none that a record may name.
+        nearest: take the run of the grid that is nearest in its numbers.
         settings: keywords of `sweep` that branches have instead of the sweep's: `perturb`
             ("direction" or "one_weight"), a `store` for the branches, `record_every`, `measures`,
             `snapshot_every` and the like.
@@ -74,12 +76,12 @@ def branch(
         StoreError: no store, a run that is not there, or as for `replay`.
     """
     check_keywords(settings)
-    part = opened(stored).part_with(at)
+    part = opened(stored).part_with(at, nearest=nearest)
     said, what = part.said, part.specification(problem, optimizer)
     devices = tuple(jax.local_devices())[: said["slab"]["devices"]]
     slab = slabs.Slab(said["slab"]["width"], devices)
     work = Work(what, slab, tuple(said["layout"]["tile"].values()))
-    index = position(what.axes, at)
+    index = position(what.axes, at, nearest=nearest)
     changed = require_recorded(part, part.run(index), work)
     trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
     arguments = what.keywords

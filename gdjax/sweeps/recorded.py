@@ -85,11 +85,12 @@ class Recorded:
             said = identity_of(self.dataset.attrs, self.path)
         return axes_of(said, self.path)
 
-    def part_with(self, at: Mapping[str, AxisValue]) -> "Recorded":
-        """The part that has the run nearest to some values: the last one, if several do.
+    def part_with(self, at: Mapping[str, AxisValue], *, nearest: bool = False) -> "Recorded":
+        """The part that has the run of some values: the last one, if several do.
 
         Args:
             at: values by axis.
+            nearest: whether the nearest numbers are taken.
 
         Raises:
             InputError: a value that is missing, or for something that is no axis.
@@ -97,7 +98,8 @@ class Recorded:
         """
         if len(self.parts) == 1:
             return self
-        run = self.axes.box(tuple(np.array([i]) for i in position(self.axes, at)))
+        index = position(self.axes, at, nearest=nearest)
+        run = self.axes.box(tuple(np.array([i]) for i in index))
         for part in reversed(self.parts):
             with contextlib.suppress(InputError):
                 alone = Recorded([part], skip_damaged=self.skip_damaged)

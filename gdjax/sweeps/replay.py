@@ -9,7 +9,7 @@
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", width=2)
-...     again = replay(f"{folder}/s", {"learning_rate": 0.09, "seed": 1})
+...     again = replay(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> again.at, again.equal, again.first_step
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
 """
@@ -69,13 +69,16 @@ def replay(
     optimizer: Callable | None = None,
     devices: Sequence[jax.Device] | None = None,
     skip_damaged: bool = False,
+    nearest: bool = False,
 ) -> Replay:
     """Run one run of a stored sweep again and compare it with what the store holds.
 
     Args:
         store: folder of the store; it may be in use.
-        at: values by axis; the nearest run of the grid is taken. Every dimension of the grid needs
-            a value of one of its axes.
+        at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
+            value of one of its axes.
+        nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
+            those of the grid.
         problem: the sweep's, where it was the user's own.
         optimizer: the sweep's, where it is none that a record may name.
         devices: what to compute on; None takes the first local ones, as many as recorded.
@@ -87,9 +90,9 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    stored = opened(store, skip_damaged=skip_damaged).part_with(at)
+    stored = opened(store, skip_damaged=skip_damaged).part_with(at, nearest=nearest)
     what = stored.specification(problem, optimizer)
-    index = position(what.axes, at)
+    index = position(what.axes, at, nearest=nearest)
     there = stored.run(index)
     slab = stored.said["slab"]
     local_devices = jax.local_devices() if devices is None else devices

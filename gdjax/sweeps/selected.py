@@ -8,7 +8,7 @@
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", snapshot_every=1)
-...     run = run_of(f"{folder}/s", {"learning_rate": 0.09, "seed": 1})
+...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> run.at, run.step.tolist(), run.outcome
 ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'descending')
 """
@@ -78,13 +78,16 @@ def run_of(
     problem: Problem | None = None,
     *,
     skip_damaged: bool = False,
+    nearest: bool = False,
 ) -> Run:
     """One run of a stored sweep: where it ended, and its way there if that was kept.
 
     Args:
         store: folder of the store; it may be in use.
-        at: values by axis; the nearest run of the grid is taken. Every dimension of the grid needs
-            a value of one of its axes.
+        at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
+            value of one of its axes.
+        nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
+            those of the grid.
         problem: the sweep's, where it was the user's own.
         skip_damaged: take a tile that is damaged for one that is not finished.
 
@@ -95,7 +98,7 @@ def run_of(
     """
     stored = opened(store, skip_damaged=skip_damaged)
     identity, grid = stored.said, stored.axes
-    index = position(grid, at)
+    index = position(grid, at, nearest=nearest)
     problem = stored.problem(problem)
     run = stored.run(index)
     outcome = int(run["outcome"])

@@ -106,7 +106,7 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
         store=tmp_path / "s",
         width=1,
     )
-    store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=2.5"]
+    store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=3"]
     main(["minima", *store, "--out", str(tmp_path / "out")])
     assert (
         "0 of 8 runs ended in 0 minima, 0 on 0 floors; in none: 8 diverged"

@@ -37,13 +37,23 @@ def test_a_run_of_a_store(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=50)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2), temperature=[0.5, 2.0])
     runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=2)
-    at = ("learning_rate=0.9", "seed=1", "temperature=0.5")
+    at = ("learning_rate=1", "seed=1", "temperature=0.5")
     point = Origin(store=tmp_path / "s", at=at).find()
     index = {"learning_rate": 1, "seed": 1, "temperature": 0}
     assert equal(point.params, gd.params_of(runs, problem.init(jax.random.key(0)), index))
     assert point.step.tolist() == [0, 2, 4]
     assert (point.learning_rate, point.momentum, point.batch_size) == (1.0, 0.0, None)
     assert "learning rate 1" in point.label
+    for other, message in (
+        ("learning_rate=0.9", r"0\.9 is not in the grid; the nearest values are 1, 0\.1"),
+        ("seed=7", "seed = 7.0 is not in the grid"),
+    ):
+        axis = other.partition("=")[0]
+        changed = tuple(other if text.startswith(axis) else text for text in at)
+        with pytest.raises(InputError, match=message):
+            Origin(store=tmp_path / "s", at=changed).find()
+    with pytest.raises(InputError, match="--at seed=0: seed is given twice"):
+        Origin(store=tmp_path / "s", at=(*at, "seed=0")).check()
     # The run's temperature is its cost's now.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)

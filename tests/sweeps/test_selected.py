@@ -73,7 +73,7 @@ def test_settings_of_the_cost_are_the_runs_own(tmp_path):
     with pytest.raises(StoreError, match=r"user's own problem; give .*: problem="):
         problem_of(tmp_path)
     assert problem_of(tmp_path, problem) is problem
-    run = run_of(tmp_path, {"weight": 2.9}, problem)
+    run = run_of(tmp_path, {"weight": 3.0}, problem)
     assert float(run.problem.cost(run.params)) == 6.0
     assert float(run.problem.measures["half"].function(run.params, None)) == 1.5
 
@@ -104,18 +104,100 @@ def test_without_snapshots_there_is_no_way_and_unfinished_runs_are_said(tmp_path
         problem_of(tmp_path / "none")
 
 
+TOGETHER = axes(
+    learning_rate=[0.1, 0.4, 1.6],
+    seed=[1, 4, 8],
+    pair=together(a=[0, 10, 20, 30], b=[1, 3, 4, 4]),
+)
+
+
 @pytest.mark.parametrize(
     ("at", "index"),
     [
-        ({"learning_rate": 0.1, "seed": 3, "b": 4}, (0, 1, 2)),
-        ({"learning_rate": 7, "seed": 0, "a": 1e3}, (2, 0, 3)),
-        ({"learning_rate": 0.26, "seed": 7, "a": 11, "b": 4.0}, (1, 2, 2)),
+        ({"learning_rate": 0.1, "seed": 4, "b": 3}, (0, 1, 1)),
+        ({"learning_rate": np.float32(0.1), "seed": 4.0, "a": 30}, (0, 1, 3)),
+        ({"learning_rate": float(np.float32(1.6)), "seed": 8, "a": 20, "b": 4}, (2, 2, 2)),
     ],
 )
-def test_the_nearest_run_is_taken(at, index):
-    together_ = together(a=[0, 10, 20, 30], b=[1, 3, 4, 4])
-    grid = axes(learning_rate=[0.1, 0.4, 1.6], seed=[1, 4, 8], pair=together_)
-    assert position(grid, at) == index
+def test_a_run_is_the_one_of_its_values_within_rounding(at, index):
+    assert position(TOGETHER, at) == index
+
+
+@pytest.mark.parametrize(
+    ("at", "index"),
+    [
+        ({"learning_rate": 0.1, "seed": 4, "b": 3.1}, (0, 1, 1)),
+        ({"learning_rate": 7, "seed": 1, "a": 1e3}, (2, 0, 3)),
+        ({"learning_rate": 0.26, "seed": 8, "a": 11, "b": 4.0}, (1, 2, 2)),
+    ],
+)
+def test_the_nearest_numbers_are_taken_if_asked_for(at, index):
+    assert position(TOGETHER, at, nearest=True) == index
+    with pytest.raises(InputError, match=r"is not in the grid|no run has"):
+        position(TOGETHER, at)
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        ({"learning_rate": 0.5}, r"at: learning_rate = 0.5 is not .* nearest .* are 0.4, 0.1, 1.6"),
+        ({"seed": 77}, r"at: seed = 77 is not in the grid; the nearest values are 8, 4, 1"),
+        ({"a": 10, "b": 4}, r"at: no run has a = 10, b = 4; expected values that vary together"),
+        ({"b": 4}, r"at: several runs have b = 4; give a, too"),
+    ],
+)
+def test_no_other_run_is_taken_silently(at, message):
+    at = {"learning_rate": 0.1, "seed": 1, **({} if {"a", "b"} & at.keys() else {"a": 0}), **at}
+    with pytest.raises(InputError, match=message):
+        position(TOGETHER, at)
+
+
+@pytest.mark.parametrize("seed", [2, 7, 77, 1.5])
+def test_a_seed_is_never_another_one(seed):
+    with pytest.raises(InputError, match=f"at: seed = {seed} is not in the grid"):
+        position(TOGETHER, {"learning_rate": 0.1, "seed": seed, "a": 0}, nearest=True)
+
+
+def test_names_and_truth_values_are_never_others():
+    grid = axes(activation=["tanh", "relu"], nesterov=[True, False])
+    assert position(grid, {"activation": "relu", "nesterov": 0.0}) == (1, 1)
+    with pytest.raises(InputError, match=r"activation = 'sigmoid' is not .* are tanh, relu"):
+        position(grid, {"activation": "sigmoid", "nesterov": True}, nearest=True)
+    with pytest.raises(InputError, match=r"nesterov = 0.2 is not in the grid"):
+        position(grid, {"activation": "relu", "nesterov": 0.2}, nearest=True)
+
+
+def test_every_value_of_a_store_finds_its_run_again(tmp_path):
+    """Also as the store's coordinates and the messages of errors have it."""
+    rates = np.geomspace(1e-3, 1, 7)
+    gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=rates, seed=[3]), 1, store=tmp_path)
+    with gd.open_dataset(tmp_path) as dataset:
+        for rate in (*dataset.learning_rate.values, *rates, *map(np.float32, rates)):
+            for text in (rate, float(f"{rate:.9g}")):
+                at = run_of(tmp_path, {"learning_rate": text, "seed": 3}).at
+                np.testing.assert_allclose(at["learning_rate"], rate, rtol=2e-7)
+
+
+def test_functions_of_a_store_take_the_nearest_run_only_if_asked(tmp_path):
+    grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
+    gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)
+    at, whole = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}
+    branches = axes(branch_step=[1])
+    for call in (
+        lambda at, **near: run_of(tmp_path, at, **near).at,
+        lambda at, **near: dict(gd.replay(tmp_path, at, **near).at),
+        lambda at, **near: {
+            name: gd.branch(tmp_path, at, branches, **near)[name].item() for name in whole
+        },
+        lambda at, **near: {
+            name: gd.minima.census_of(tmp_path, at, **near)[name].item() for name in whole
+        },
+    ):
+        with pytest.raises(InputError, match=r"the nearest values are 0\.5, 0\.05"):
+            call(at)
+        with pytest.raises(InputError, match="seed = 77 is not in the grid"):
+            call({**at, "seed": 77}, nearest=True)
+        assert call(at, nearest=True) == whole
 
 
 @pytest.mark.parametrize(
