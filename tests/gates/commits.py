@@ -80,13 +80,19 @@ def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -
         return {name: json.loads(out.read_text()) for name, out in outs.items()}
 
 
-def main(doc: str, script: str, table: Callable[[str], Mapping[str, str]]) -> None:
+def main(
+    doc: str,
+    script: str,
+    table: Callable[[str], Mapping[str, str]],
+    summary: Callable[[Mapping[str, str]], str] = lambda rows: f"{len(rows)} rows",
+) -> None:
     """Print a table of this commit, or how it differs from that of another one.
 
     Args:
         doc: of the script.
         script: its file.
         table: makes a row of text for each case whose name has a text in it.
+        summary: says in one line what the rows are.
     """
     given = parser(doc).parse_args()
     if given.write:
@@ -99,9 +105,8 @@ def main(doc: str, script: str, table: Callable[[str], Mapping[str, str]]) -> No
     began = time.perf_counter()
     arguments = ["--only", given.only]
     if given.against is None:
-        lines = [
-            f"{name}  {row}" for name, row in run(script, {"here": ROOT}, arguments)["here"].items()
-        ]
+        rows = run(script, {"here": ROOT}, arguments)["here"]
+        lines = [*(f"{name}  {row}" for name, row in rows.items()), summary(rows)]
     else:
         with checked_out(given.against) as then:
             if then is None:
@@ -109,6 +114,7 @@ def main(doc: str, script: str, table: Callable[[str], Mapping[str, str]]) -> No
                 return
             tables = run(script, {given.against: then, "here": ROOT}, arguments)
         lines = difference(given.against, *tables.values())
+        lines += [f"{who}: {summary(rows)}" for who, rows in tables.items()]
     print("\n".join([*lines, f"({time.perf_counter() - began:.0f} s)"]))
 
 

@@ -32,6 +32,8 @@ KEYWORDS = (
     ("max_param_bytes", "keep"),
     ("couples_samples", "mixes"),
     ("loss", "cost"),
+    ("num_seeds", "seeds"),
+    ("model_state", "state"),
 )
 """Arguments of public functions."""
 

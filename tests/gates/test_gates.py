@@ -1,6 +1,8 @@
 """The gates' own parts: what they compare, and how they find a name that has changed."""
 
+import bad_calls
 import commits
+import errors
 import golden_bits
 import names
 import numpy as np
@@ -63,3 +65,32 @@ def test_a_users_cost_declares_what_this_commit_gives_it():
 def test_a_commit_that_is_not_there_is_nothing_to_compare_with():
     with commits.checked_out("no-such-commit") as folder:
         assert folder is None
+
+
+def test_a_row_says_how_a_call_ends():
+    prepared = {"gd": names.library(), "Path": commits.Path}
+    assert errors.of_call("gd.axes(seed=[0])", "seed", prepared) == "accepted"
+    refused = errors.of_call("gd.axes(seed=[-1])", "seed", prepared)
+    assert refused.startswith("InputError; names seed; remedy; axes: seed = ")
+    assert errors.of_call("1 / 0", "x", prepared) == (
+        "raw ZeroDivisionError; does not name x; no remedy; division by zero"
+    )
+    rows = {"a": "accepted", "b": refused, "c": errors.of_call("1 / 0", "x", prepared)}
+    assert errors.summary(rows) == (
+        "3 cases: 1 accepted, 1 InputError, 1 raw; of those refused 1 do not name the argument, "
+        "1 have no remedy"
+    )
+
+
+def test_a_row_says_how_a_command_ends():
+    assert errors.of_command("train --epochs 0", "--epochs") == (
+        "exit 2; names --epochs; remedy; gdjax: --epochs 0: expected at least 1"
+    )
+    wrong = errors.of_command("train --no-such", "--no-such")
+    assert wrong.startswith("exit 2; names --no-such; ")
+    assert errors.of_command("--version", "") == "accepted"
+
+
+def test_each_case_stands_once():
+    for cases, least in ((bad_calls.CALLS, 200), (bad_calls.COMMANDS, 100)):
+        assert len({call for call, _ in cases}) == len(cases) >= least
