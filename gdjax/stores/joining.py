@@ -10,6 +10,7 @@ Nothing is read before it is used.
 [0.5, 1.5]
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from gdjax.errors import StoreError
-from gdjax.stores.contents import FLAGS, ROOT
+from gdjax.stores.contents import FLAGS, MOST, ROOT
 from gdjax.stores.files import Folder
 from gdjax.stores.lazily import lazy, orthogonal
+from gdjax.whole import is_whole
 
 PARTS = "parts"
 """Folder of a store that has those of its sweeps that were added to the first."""
@@ -45,8 +47,14 @@ def part_path(store: str | Path, number: int) -> Path:
     return Path(store) / PARTS / str(number) if number else Path(store)
 
 
+NUM_PARTS = "num_parts"
+"""Attribute of a store's first part: of how many it consists. Older stores lack it."""
+
+
 def part_paths(store: str | Path) -> list[Path]:
     """Folders of the parts of a store, in order; the first is the store's own, there or not.
+
+    They end before the first number without a part.
 
     Raises:
         StoreError: one of them is a link.
@@ -55,6 +63,31 @@ def part_paths(store: str | Path) -> list[Path]:
     while folder.at(f"{PARTS}/{len(paths)}/{ROOT}").is_file():
         paths.append(part_path(store, len(paths)))
     return paths
+
+
+def lost_parts(store: str | Path, attributes: Mapping[str, Any]) -> list[str]:
+    """Name the files of the parts that a store should have and has not.
+
+    A store without `NUM_PARTS` has at least the parts before the last one that is there.
+
+    Args:
+        store: its folder.
+        attributes: of its first part.
+
+    Raises:
+        StoreError: it says a number of parts that no store has, or one of them is a link.
+    """
+    recorded = attributes.get(NUM_PARTS, 1)
+    if not is_whole(recorded, 1, MOST["origins"]):
+        raise StoreError(
+            f"{store}: {NUM_PARTS} = {recorded!r:.80}, expected a whole number of at least 1; take "
+            f"the store from where it was written"
+        )
+    folder = Folder(Path(store))
+    numbers = {int(name) for name in folder.names(PARTS) if re.fullmatch("[1-9][0-9]{0,4}", name)}
+    there = {n for n in numbers if folder.at(f"{PARTS}/{n}/{ROOT}").is_file()}
+    every = range(1, max([recorded - 1, *there]) + 1)
+    return [f"{PARTS}/{number}/{ROOT}" for number in every if number not in there]
 
 
 def of_parts(parts: Sequence[Any]) -> Any:
@@ -75,10 +108,7 @@ def of_parts(parts: Sequence[Any]) -> Any:
     said = parts[0].attrs["identity"]
     try:
         axes = {dim: list(along) for dim, along in said["axes"].items()}
-        every = {"step": said["record_every"], "snapshot_step": said["snapshot_every"]}
-        for name, measure in said.get("measures", {}).items():
-            every[f"{name}_step"] = said["record_every"] * measure["every"]
-        whole = joined(numbered, axes, every)
+        whole = joined(numbered, axes, cadences(said))
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise StoreError(f"its parts are no sweeps ({error}); take it from its origin") from error
     counts = {
@@ -90,6 +120,14 @@ def of_parts(parts: Sequence[Any]) -> Any:
     return whole.assign_attrs(
         **counts, identity={**said, "axes": grid}, origins=origins, parts=len(parts)
     )
+
+
+def cadences(said: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return from one kept value to the next, for each dimension of steps of a sweep."""
+    every = {"step": said["record_every"], "snapshot_step": said["snapshot_every"]}
+    for name, measure in said.get("measures", {}).items():
+        every[f"{name}_step"] = said["record_every"] * measure["every"]
+    return every
 
 
 def joined(

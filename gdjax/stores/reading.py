@@ -15,7 +15,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, summary
 from gdjax.stores.files import MISSING, Folder
 from gdjax.stores.format import Root, read_root
-from gdjax.stores.joining import of_parts, part_paths, with_names
+from gdjax.stores.joining import lost_parts, of_parts, part_paths, with_names
 from gdjax.stores.lazily import grouped, lazy, orthogonal
 
 
@@ -75,8 +75,8 @@ def verify(path: str | Path) -> list[Damage]:
         path: folder of the store. It may be in use by a sweep.
 
     Returns:
-        The damaged files, an empty list where all is well. Tiles that are not finished cannot be
-        damaged.
+        The damaged files, an empty list where all is well; of a part that is missing, its root.
+        Tiles that are not finished cannot be damaged.
 
     Raises:
         StoreError: there is no store, or its `zarr.json` cannot be understood.
@@ -85,6 +85,9 @@ def verify(path: str | Path) -> list[Damage]:
     found = []
     for part in paths:
         stored = Stored(part)
+        if part is paths[0]:
+            lost = lost_parts(paths[0], stored.attributes)
+            found += [Damage(file, MISSING) for file in lost]
         prefix = "" if part is paths[0] else f"{part.relative_to(paths[0]).as_posix()}/"
         damages = stored.damaged_frame() + stored.damaged_tiles()
         found += [damage._replace(file=prefix + damage.file) for damage in damages]
@@ -108,8 +111,24 @@ def open_dataset(path: str | Path, *, skip_damaged: bool = False) -> Any:
         StoreError: there is no store, it has another format, or a part of it is missing or
             damaged. What is wrong inside a chunk is raised when it is read; `verify` finds it.
     """
-    paths = part_paths(local(path))
-    return of_parts([Stored(part).dataset(skip_damaged=skip_damaged) for part in paths])
+    return of_parts([part.dataset(skip_damaged=skip_damaged) for part in open_parts(path)])
+
+
+def open_parts(path: str | Path) -> "list[Stored]":
+    """Open the parts of a store, in order.
+
+    Raises:
+        StoreError: there is no store, or a part of it is missing or damaged.
+    """
+    store = local(path)
+    first = Stored(store)
+    if lost := lost_parts(store, first.attributes):
+        raise StoreError(
+            f"{store} is damaged: a part of it is missing ({', '.join(lost[:8])}). Take the part "
+            f"from a copy of the store; parts of static axes (batch_size, names) are computed anew "
+            f"if its sweep is started again on this store"
+        )
+    return [first, *map(Stored, part_paths(store)[1:])]
 
 
 class Stored:

@@ -2,8 +2,9 @@
 
     write(tile):  the chunk of every variable, then the tile's flag;  no flag, no tile
 
-A store is one Zarr v3 group in a folder, and anybody reads it with `xarray.open_zarr`. It is open
-for one sweep at a time. The simplest instance is two runs in two tiles:
+A store is one Zarr v3 group in a folder, and anybody reads it with `xarray.open_zarr`. Of a sweep
+with several parts each is such a group, and xarray sees only the one that it opens. A store is
+open for one sweep at a time. The simplest instance is two runs in two tiles:
 
 >>> import tempfile
 >>> from gdjax.stores.layout import Layout, Variable
@@ -286,6 +287,23 @@ class Store(Tiles):
         raw = seal(self.root)
         with writing(self.path):
             self.folder.write(ROOT, raw, durable=True)
+
+
+def annotate(path: str | Path, **attributes: Any) -> None:
+    """Set attributes of a store that nobody has open, as `Store.annotate` does.
+
+    Raises:
+        StoreError: there is no store, or it is in use.
+    """
+    folder = Stored(path).folder
+    lock = take(folder)
+    try:
+        stored = Stored(path)  # as it is now that nobody else writes
+        stored.attributes.update(plain(attributes))
+        with writing(stored.path):
+            folder.write(ROOT, seal(stored.root), durable=True)
+    finally:
+        os.close(lock)
 
 
 def has_all(path: str | Path, layout: Layout, identity: Mapping[str, Any]) -> bool:

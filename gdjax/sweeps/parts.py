@@ -20,8 +20,9 @@ from jaxtyping import PyTree
 
 from gdjax import slabs
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.joining import part_path
-from gdjax.stores.reading import Stored, local, open_dataset
+from gdjax.stores.joining import NUM_PARTS, part_path
+from gdjax.stores.reading import Stored, local, open_dataset, read_attributes
+from gdjax.stores.writing import annotate
 from gdjax.sweeps import computing, sizing
 from gdjax.sweeps.arrays import named_leaves
 from gdjax.sweeps.collected import as_numbers
@@ -101,7 +102,7 @@ def planned(asked: Request, devices: tuple[jax.Device, ...]) -> Callable[[], Any
         InputError, StoreError: as for `sweep`.
     """
     assert asked.store is not None
-    stored = parts_of(asked.store)
+    stored = parts_of(asked.store, skip_lost=not asked.extend)
     what = asked.specification
     parts = wanted(what, stored) if asked.extend and stored else list(what.parts)
     run = prepared(asked, parts, stored, devices)
@@ -204,6 +205,7 @@ def _run(asked, works, slabs_of, begun):
         # was to be.
         for work, path in zip(works[begun:], paths[begun:], strict=True):
             computing.begin(work, path)
+        _count(paths)
     for number, path in enumerate(paths):
         work, works[number] = works[number], None  # its data leave the devices after it
         if asked.client is None:
@@ -212,4 +214,13 @@ def _run(asked, works, slabs_of, begun):
             from gdjax.sweeps import cluster
 
             cluster.run(work, path, asked.client, width=asked.width, stored=slabs_of[number])
+    if asked.client is not None:
+        _count(paths)
     return open_dataset(asked.store)
+
+
+def _count(paths):
+    """Record of how many parts a store consists, so that none can be lost unnoticed."""
+    recorded = (read_attributes(paths[0]) or {}).get(NUM_PARTS, 1)
+    if recorded < len(paths):
+        annotate(paths[0], **{NUM_PARTS: len(paths)})

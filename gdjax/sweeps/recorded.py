@@ -34,7 +34,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Measure, Problem
 from gdjax.stores.joining import of_parts, part_paths
 from gdjax.stores.layout import plain
-from gdjax.stores.reading import Stored, local, read_attributes
+from gdjax.stores.reading import Stored, local, open_parts, read_attributes
 from gdjax.stores.writing import differences
 from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
 from gdjax.sweeps.factories import describe, optimizer_from, problem_from
@@ -86,7 +86,11 @@ class Recorded:
         return axes_of(said, self.path)
 
     def part_with(self, at: Mapping[str, AxisValue], *, nearest: bool = False) -> "Recorded":
-        """The part that has the run of some values: the last one, if several do.
+        """The last part that has the run of some values, as `parts_with` has it."""
+        return self.parts_with(at, nearest=nearest)[-1]
+
+    def parts_with(self, at: Mapping[str, AxisValue], *, nearest: bool = False) -> "list[Recorded]":
+        """All parts that have the run of some values, in order.
 
         Args:
             at: values by axis.
@@ -97,15 +101,18 @@ class Recorded:
             StoreError: none of the parts has been begun that has the run.
         """
         if len(self.parts) == 1:
-            return self
+            return [self]
         index = position(self.axes, at, nearest=nearest)
         run = self.axes.box(tuple(np.array([i]) for i in index))
-        for part in reversed(self.parts):
+        found = []
+        for part in self.parts:
+            alone = Recorded([part], skip_damaged=self.skip_damaged)
             with contextlib.suppress(InputError):
-                alone = Recorded([part], skip_damaged=self.skip_damaged)
                 places(alone.axes, run)
-                return alone
-        raise StoreError(f"{self.path}: no part of it has this run; go on with the sweep first")
+                found.append(alone)
+        if not found:
+            raise StoreError(f"{self.path}: no part of it has this run; go on with the sweep first")
+        return found
 
     def run(self, index: tuple[int, ...]) -> Any:
         """One run's Dataset, in memory.
@@ -243,15 +250,23 @@ def opened(store: str | Path, *, skip_damaged: bool = False) -> Recorded:
     Raises:
         StoreError: there is no store, or none of a sweep.
     """
-    parts = [Stored(path) for path in part_paths(local(store))]
-    return Recorded(parts, skip_damaged=skip_damaged)
+    return Recorded(open_parts(store), skip_damaged=skip_damaged)
 
 
-def parts_of(store: str | Path) -> list[Recorded]:
-    """The parts of a store, each a sweep of its own, in order; none where there is no store."""
+def parts_of(store: str | Path, *, skip_lost: bool = False) -> list[Recorded]:
+    """The parts of a store, each a sweep of its own, in order; none where there is no store.
+
+    Args:
+        store: folder of the store.
+        skip_lost: whether only those before a part that is missing are returned.
+
+    Raises:
+        StoreError: a part is missing, and nothing is to be skipped.
+    """
     if read_attributes(store) is None:
         return []
-    return [Recorded([part]) for part in opened(store).parts]
+    parts = map(Stored, part_paths(local(store))) if skip_lost else open_parts(store)
+    return [Recorded([part]) for part in parts]
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import numpy as np
 
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
+from gdjax.stores.joining import cadences, joined
 from gdjax.stores.writing import require_same
 from gdjax.sweeps import provenance
 from gdjax.sweeps.axes import AxisValue, position
@@ -73,6 +74,8 @@ def replay(
 ) -> Replay:
     """Run one run of a stored sweep again and compare it with what the store holds.
 
+    In a store that has grown, all parts that have the run are compared.
+
     Args:
         store: folder of the store; it may be in use.
         at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
@@ -90,30 +93,38 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    stored = opened(store, skip_damaged=skip_damaged).part_with(at, nearest=nearest)
-    what = stored.specification(problem, optimizer)
-    index = position(what.axes, at, nearest=nearest)
-    there = stored.run(index)
-    slab = stored.said["slab"]
-    local_devices = jax.local_devices() if devices is None else devices
-    work = fit(draft(what, tuple(local_devices)[: slab["devices"]]), slab["width"])
-    changed = require_recorded(stored, there, work)
-    found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
-    assert found is not None  # nobody stops it
-    # In the slot that it had: matrix products may round otherwise in another one.
-    within = [i % length for i, length in zip(index, work.box, strict=True)]
-    slot = np.ravel_multi_index(within, work.box) % work.slab.runs
-    names = [str(name) for name in there.data_vars if name != "finished"]
-    again = there[names].copy(data={name: found[name][slot] for name in names})
-    values = what.axes.values(tuple(np.array([i]) for i in index))
-    first = _first_step(again, there)
+    stored = opened(store, skip_damaged=skip_damaged)
+    pairs, changed = [], {}
+    for part in stored.parts_with(at, nearest=nearest):
+        what = part.specification(problem, optimizer)
+        index = position(what.axes, at, nearest=nearest)
+        there = part.run(index)
+        slab = part.said["slab"]
+        local_devices = jax.local_devices() if devices is None else devices
+        work = fit(draft(what, tuple(local_devices)[: slab["devices"]]), slab["width"])
+        changed |= require_recorded(part, there, work)
+        found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
+        assert found is not None  # nobody stops it
+        # In the slot that it had: matrix products may round otherwise in another one.
+        within = [i % length for i, length in zip(index, work.box, strict=True)]
+        slot = np.ravel_multi_index(within, work.box) % work.slab.runs
+        names = [str(name) for name in there.data_vars if name != "finished"]
+        here = there[names].copy(data={name: found[name][slot] for name in names})
+        pairs.append((here, there[names]))
+        values = what.axes.values(tuple(np.array([i]) for i in index))
+    steps = [step for pair in pairs if (step := _first_step(*pair)) is not None]
+    runs = [here for here, _ in pairs]
     return Replay(
         at={axis: value[0].item() for axis, value in values.items()},
-        equal=first is None,
-        largest_difference=max(_difference(again[n].values, there[n].values) for n in names),
-        first_step=first,
+        equal=not steps,
+        largest_difference=max(
+            _difference(here[name].values, there[name].values)
+            for here, there in pairs
+            for name in here.data_vars
+        ),
+        first_step=min(steps, default=None),
         changed=changed,
-        dataset=again,
+        dataset=runs[0] if len(runs) == 1 else joined(runs, {}, cadences(stored.said)).load(),
     )
 
 
