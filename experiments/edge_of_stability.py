@@ -140,7 +140,7 @@ def advised(config: Config, problem: gd.Problem) -> xr.Dataset:
                 runs.sharpness.isel(step=slice(1, None)).max("step").values,
             ),
             "diverged": ("learning_rate", found.diverged),
-            "dead": ("learning_rate", found.dead),
+            "stalled": ("learning_rate", found.stalled),
             "limit": found.limit,
             "bound_at_start": found.bound_at_start,
             "recommended": np.nan if found.learning_rate is None else found.learning_rate,
@@ -290,7 +290,7 @@ def plot(dataset: xr.Dataset) -> dict:
         "advice": plots.advice(
             advice.learning_rate.values,
             diverged=advice.diverged.values,
-            dead=advice.dead.values,
+            stalled=advice.stalled.values,
             cost=advice.cost.transpose("learning_rate", "seed").values,
             along=advice.along.transpose("learning_rate", "seed").values,
             limit=float(advice.limit),

@@ -5,7 +5,7 @@
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
 from far too small to far too large, from many starting points each; once with sigmoids and once
 with ReLUs. All runs see the same mini-batches in the same order. Sigmoids are bounded, so the cost
-cannot blow up: at a huge rate they saturate and the run is dead. ReLUs can do both.
+cannot blow up: at a huge rate they saturate and the run stalls. ReLUs can do both.
 
 Then, for every starting point, the set of rates that train is looked at on a fine grid around the
 largest of them: a run trains if it ends below the cost of the best answer that ignores the image
@@ -169,7 +169,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         }
         for code, outcome in enumerate(OUTCOMES):
             shares = np.mean(runs.outcome.values == code, axis=1)
-            if outcome in ("dead", "diverged"):
+            if outcome in ("stalled", "diverged"):
                 found[f"{name}_share_{outcome}_at_most"] = float(shares.max())
                 found[f"{name}_runs_{outcome}"] = int(np.sum(runs.outcome.values == code))
     return found

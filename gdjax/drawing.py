@@ -21,6 +21,7 @@ import numpy as np
 
 from gdjax.descent import Descent
 from gdjax.errors import InputError
+from gdjax.flags import FORMER_NAMES
 from gdjax.geometry.quadrature import Density
 from gdjax.geometry.spectrum import Eigenpairs
 from gdjax.sweeps import Advice
@@ -91,7 +92,8 @@ def _descent(run, title):
         run.cost,
         batch_cost=run.batch_cost,
         measures=run.measures,
-        title=title or f"{run.steps:,} steps: {run.outcome}",
+        baseline=run.baseline,
+        title=title or f"{run.steps:,} steps: {run.outcome.replace('_', ' ')}",
     )
 
 
@@ -103,7 +105,7 @@ def _advice(advice, title):
     return stability.advice(
         advice.learning_rates,
         diverged=advice.diverged,
-        dead=advice.dead,
+        stalled=advice.stalled,
         cost=runs.cost.isel(step=-1).values,
         along=along.values,
         limit=advice.limit,
@@ -179,23 +181,32 @@ def _sweep(runs, title):
             f"plot: the sweep compares {', '.join(compared)}, and a picture has room for two; "
             f"choose one value of the others: runs.sel({compared[-1]}=...)"
         )
+    identity = runs.attrs.get("identity")
+    baseline = identity.get("baseline") if isinstance(identity, dict) else None
     if len(compared) == 0:
         label = " and ".join(repeats) or "run"
         cost = runs.cost.stack(run=repeats, create_index=False) if repeats else runs.cost
         values = cost.transpose("run", "step") if repeats else cost.expand_dims("run")
-        figure = sweeps.curves(runs.step.values, values.values, label=label, title=title)
+        figure = sweeps.curves(
+            runs.step.values, values.values, baseline=baseline, label=label, title=title
+        )
     else:
         ends = _ends(runs, compared, repeats)
         axes = [sweeps.Setting(name, runs[name].values) for name in compared]
+        outcomes = [FORMER_NAMES.get(n, n) for n in runs.outcome.attrs["flag_meanings"].split()]
         if len(compared) == 2:
-            figure = sweeps.map_by_settings(*axes, ends.cost.values, title=title)
+            stalled = [ends.outcome.values == k for k, n in enumerate(outcomes) if n == "stalled"]
+            figure = sweeps.map_by_settings(
+                *axes, ends.cost.values, *stalled, baseline=baseline, title=title
+            )
         else:
             figure = sweeps.ends_by_setting(
                 *axes,
                 ends.test_accuracy.values if "test_accuracy" in runs else None,
                 ends.cost.values,
                 ends.outcome.values,
-                outcomes=runs.outcome.attrs["flag_meanings"].split(),
+                outcomes=outcomes,
+                baseline=baseline,
                 title=title,
             )
     return figure if title else _name_constants(figure, runs)

@@ -13,6 +13,9 @@ Source: CF conventions 1.12, section 3.5.
 from enum import IntEnum
 from typing import Any
 
+FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
+"""Outcomes as stores and summaries of earlier versions name them, and as they are named now."""
+
 
 def flags(statuses: type[IntEnum]) -> dict[str, Any]:
     """`flag_values` and `flag_meanings` of a variable that holds such statuses."""

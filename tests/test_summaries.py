@@ -24,7 +24,7 @@ def test_a_descent_says_how_it_ended():
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w["a"] ** 2))
     run = descend(bowl, optax.sgd(0.25), {"a": jnp.ones(2)}, 3, key=jax.random.key(0))
     assert repr(run) == (
-        "Descent(3 steps, descending; cost 2 to 0.03125; params: {a: [0.125, 0.125]})"
+        "Descent(3 steps, not_converged; cost 2 to 0.03125; params: {a: [0.125, 0.125]})"
     )
 
 

@@ -11,6 +11,7 @@ from gdjax.cli import checks, problem_file
 from gdjax.cli.problem_file import Given
 from gdjax.cli.store import exists, parse_at, told
 from gdjax.errors import InputError
+from gdjax.flags import FORMER_NAMES
 
 SNAPSHOTS = 50  # kept of a network that is trained on the spot
 
@@ -136,7 +137,7 @@ class Origin:
             0.0,
             self.batch_size,
             f"{self.data}, learning rate {self.learning_rate:g}, {self.epochs} epochs, "
-            f"{run.outcome}",
+            f"{run.outcome.replace('_', ' ')}",
         )
 
 
@@ -154,7 +155,7 @@ def _of_store(store, at, problem, skip_damaged):
         run.optimizer.get("learning_rate") if plain else None,
         run.optimizer.get("momentum") or 0.0,
         run.batch_size,
-        f"{axes}, {run.outcome}",
+        f"{axes}, {run.outcome.replace('_', ' ')}",
     )
 
 
@@ -187,7 +188,8 @@ def _of_file(file):
         rate if held and trained["optimizer"] != "adam" else None,
         MOMENTUM if trained["optimizer"] == "momentum" else 0.0,
         trained["batch_size"],
-        f"{trained['data']}, learning rate {rate:g}{'' if held else ' at its peak'}, {outcome}",
+        f"{trained['data']}, learning rate {rate:g}{'' if held else ' at its peak'}, "
+        f"{outcome.replace('_', ' ')}",
     )
 
 
@@ -198,6 +200,7 @@ def _summary(file):
     try:
         summary = json.loads((file.parent / "summary.json").read_text())
         described, trained, outcome = (summary[k] for k in ("problem", "trained", "outcome"))
+        outcome = FORMER_NAMES.get(outcome, outcome)
         right = (
             outcome in OUTCOMES
             and trained["data"].isprintable()

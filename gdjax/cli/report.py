@@ -72,7 +72,7 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
     name = axis.replace("_", " ")
     accuracy = _final_accuracy(runs)
     columns = "" if accuracy is None else "  median accuracy, 95 %   "
-    print(f"{name:>14}{columns}  median cost, 95 %           dead  diverged")
+    print(f"{name:>14}{columns}  median cost, 95 %        stalled  diverged")
     for row in rows:
         columns = ""
         if accuracy is not None:
@@ -81,7 +81,7 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
         ends = interval(row["median_cost_interval"], "{:.4f}")
         print(
             f"{row[axis]:>14.4g}{columns}  {row['median_cost']:>8.4f} {ends:<18}"
-            f"  {row['dead']:>4}  {row['diverged']:>8}"
+            f"  {row['stalled']:>7}  {row['diverged']:>8}"
         )
     best = min(rows, key=lambda row: row["median_cost"])
     seconds = float(runs.attrs.get("seconds", 0))

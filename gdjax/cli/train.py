@@ -160,7 +160,7 @@ class Train:
                 f"  {accuracy[i]:>13.1%}"
             )
         print(
-            f"{problem.network.parameter_count:,} parameters, {run.outcome}"
+            f"{problem.network.parameter_count:,} parameters, {run.outcome.replace('_', ' ')}"
             + (f" at step {run.diverged_at}" if run.diverged_at is not None else "")
             + f"; compiled in {run.seconds['compile']:.1f} s, ran in {run.seconds['run']:.1f} s"
         )

@@ -9,7 +9,7 @@ Recorded are step 0, every `record_every`-th and the last; `cost` is that of the
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 >>> run = descend(bowl, optax.sgd(0.25), jnp.array([1.0, 2.0]), 3, key=jax.random.key(0))
 >>> run.cost.tolist(), run.outcome
-([5.0, 1.25, 0.3125, 0.078125], 'descending')
+([5.0, 1.25, 0.3125, 0.078125], 'not_converged')
 """
 
 import dataclasses
@@ -71,12 +71,14 @@ class Descent:
         arrays: those that are arrays, by name: at which `steps`, and `values`, one a step.
         snapshot_step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of snapshots, or None.
-        outcome: "descending", "converged", "dead" or "diverged" (see `gdjax.descent.outcome`).
+        outcome: "not_converged", "converged", "stalled" or "diverged" (see
+            `gdjax.descent.outcome`).
         diverged_at: the step at which it diverged, or None.
         interrupted: whether Ctrl-C was pressed; it ended the descent early unless it came last.
         seconds: for "compile" and for "run".
         carry: the optimiser's and the measures' memory, for a continuation.
         steps: how many were taken in all, those before a continuation included.
+        baseline: the problem's: the cost of the best answer that ignores the input, or None.
     """
 
     params: PyTree
@@ -95,6 +97,7 @@ class Descent:
     seconds: Mapping[str, float]
     carry: Any
     steps: int
+    baseline: float | None = None
 
     def __repr__(self) -> str:
         ends = f"{self.cost[0]:.4g} to {self.cost[-1]:.4g}" if len(self.cost) else "not recorded"
@@ -248,7 +251,8 @@ def descend(
                 break
     compiled = program.seconds - compiled
     seconds = {"compile": compiled, "run": time.perf_counter() - began - compiled}
-    found = _collect(problem, pieces, carry, stop.is_set(), seconds, tolerance, watched)
+    earlier = start.cost if going_on else np.zeros(0)
+    found = _collect(problem, pieces, carry, stop.is_set(), seconds, tolerance, watched, earlier)
     if eval_params_fn is None:
         return found
     params = eval_params_fn(carry.state.memory, carry.state.params)
@@ -290,7 +294,7 @@ def _carried(start, fresh):
     return kept._replace(measures={name: kept.measures.get(name, begun[name]) for name in begun})
 
 
-def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
+def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched, earlier):
     """One Descent from the pieces of its blocks."""
 
     def joined(values):
@@ -301,10 +305,11 @@ def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
     cost = joined([p.records.cost for p in pieces])
     # An interrupted descent may end between two records: its gradient is not known.
     known = pieces[-1].steps[-1:].tolist() == [pieces[-1].step]
+    last = [] if known else [np.nan]
     code = outcome.classify(
-        jnp.asarray(cost[-1] if known else jnp.nan),
-        jnp.asarray(gradient_norm[-1] if known else jnp.nan),
-        state.diverged_at,
+        np.concatenate([earlier, cost, last])[None].astype(cost.dtype),
+        np.append(gradient_norm, last)[-1:],
+        np.asarray(state.diverged_at)[None],
         problem.baseline,
         tolerance,
     )
@@ -332,6 +337,7 @@ def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched):
         seconds=seconds,
         carry=carry,
         steps=pieces[-1].step,
+        baseline=problem.baseline,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gdjax import __version__
 from gdjax.errors import InputError, printable
+from gdjax.flags import FORMER_NAMES
 from gdjax.pages.page import Page, build
 
 NUMBERS = 1_000_000  # of all curves together, 5.4 MB as text
@@ -179,7 +180,8 @@ def _values(coordinate):
 def _meanings(outcome):
     codes = np.atleast_1d(outcome.attrs.get("flag_values", [])).tolist()
     meanings = str(outcome.attrs.get("flag_meanings", "")).split()
-    return {str(code): meaning for code, meaning in zip(codes, meanings, strict=False)}
+    names = [FORMER_NAMES.get(name, name).replace("_", " ") for name in meanings]
+    return {str(code): name for code, name in zip(codes, names, strict=False)}
 
 
 def _about(attributes):

@@ -178,7 +178,7 @@ def advice(
     learning_rate: Float[np.ndarray, " rates"],
     *,
     diverged: Float[np.ndarray, " rates"],
-    dead: Float[np.ndarray, " rates"],
+    stalled: Float[np.ndarray, " rates"],
     cost: Float[np.ndarray, "rates seeds"],
     along: Float[np.ndarray, "rates seeds"],
     limit: float,
@@ -191,7 +191,7 @@ def advice(
     Args:
         learning_rate: those tried, ascending.
         diverged: share of starts that diverged at each.
-        dead: share of starts that died at each.
+        stalled: share of starts that stalled at each.
         cost: at the end, for each start.
         along: largest sharpness after the start, for each start.
         limit: what learning rate times sharpness must stay below on a quadratic cost.
@@ -204,7 +204,7 @@ def advice(
         failed, costs, sharp = figure.subplots(
             3, 1, sharex=True, gridspec_kw={"height_ratios": [1.2, 2, 2]}
         )
-        _shares(failed, learning_rate, diverged, dead)
+        _shares(failed, learning_rate, diverged, stalled)
         _dots(costs, learning_rate, cost, "each start")
         costs.set_yscale("log")
         costs.set_ylabel("cost at the end")
@@ -253,13 +253,13 @@ def _round(value):
     return round(value / 10 ** np.floor(np.log10(value))) in (2, 5)
 
 
-def _shares(axes, rates, diverged, dead):
+def _shares(axes, rates, diverged, stalled):
     """Stacked bars of equal width on a logarithmic axis."""
     width = 0.35 * np.min(np.diff(np.log(rates)), initial=1.0)
     left, right = rates * np.exp(-width), rates * np.exp(width)
     for base, share, color, label in (
-        (0 * dead, dead, BLACK, "died"),
-        (dead, diverged, VERMILLION, "diverged"),
+        (0 * stalled, stalled, BLACK, "stalled"),
+        (stalled, diverged, VERMILLION, "diverged"),
     ):
         axes.bar(left, share, right - left, base, align="edge", color=color, label=label)
     axes.set_ylim(0, 1.03)

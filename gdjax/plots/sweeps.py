@@ -16,12 +16,13 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMIL
 
 NARROWEST = 1 / 40  # of an axis: the least distance of two values at which bars can be seen
 NOT_RUN = "#DDDDDD"
+BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
 
 OUTCOME_COLORS = {
-    "descending": SKY,
+    "not_converged": SKY,
     "converged": GREEN,
-    "dead": BLACK,
+    "stalled": BLACK,
     "diverged": VERMILLION,
 }
 
@@ -161,14 +162,22 @@ def ends_by_setting(
             middle.set_yscale("log")
         if baseline is not None:
             line = middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
-            middle.legend([line], ["best answer that ignores the input"], loc="best")
+            middle.legend([line], [BASELINE], loc="best")
         below = np.zeros(len(place))
         left, width = setting.bars()
         for number, name in enumerate(outcomes):
             share = np.mean(outcome == number, axis=1)
             if share.any():
                 color = OUTCOME_COLORS.get(name, "grey")
-                bottom.bar(left, share, width, below, align="edge", label=name, color=color)
+                bottom.bar(
+                    left,
+                    share,
+                    width,
+                    below,
+                    align="edge",
+                    label=name.replace("_", " "),
+                    color=color,
+                )
             below = below + share
         bottom.set_ylim(0, 1)
         bottom.set_ylabel("share of runs")
@@ -191,6 +200,7 @@ def curves(
     step: Int[np.ndarray, " records"],
     cost: Float[np.ndarray, "runs records"],
     *,
+    baseline: float | None = None,
     label: str = "run",
     title: str = "",
 ) -> Figure:
@@ -199,6 +209,7 @@ def curves(
     Args:
         step: of each record.
         cost: +inf from divergence on.
+        baseline: cost of the best answer that ignores the input.
         label: what the runs differ in.
         title: of the picture; its own says where they end.
     """
@@ -215,6 +226,8 @@ def curves(
         finite = cost[np.isfinite(cost)]
         if finite.size and finite.min() > 0 and finite.max() > 10 * finite.min():
             axes.set_yscale("log")
+        if baseline is not None:
+            axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
         axes.set_title(title or _ends(cost[:, -1]))
         axes.set_xlabel("step")
         axes.set_ylabel("training cost")
@@ -240,7 +253,9 @@ def map_by_settings(
     rows: Setting,
     columns: Setting,
     cost: Float[np.ndarray, "rows columns runs"],
+    stalled: Bool[np.ndarray, "rows columns runs"] | None = None,
     *,
+    baseline: float | None = None,
     title: str = "",
 ) -> Figure:
     """Draw the final cost, median over runs, on the grid of two settings; black where diverged.
@@ -249,6 +264,8 @@ def map_by_settings(
         rows: the first setting, upward, its values ascending.
         columns: the second, to the right, its values ascending.
         cost: +inf where a run diverged.
+        stalled: whether a run stalled; cells in which at least half of the runs did get a circle.
+        baseline: cost of the best answer that ignores the input, a line in the color bar.
         title: of the picture; its own says where the cost is lowest.
     """
     half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
@@ -271,6 +288,11 @@ def map_by_settings(
         rows.on(axes, "y")
         columns.on(axes, "x")
         label = "final training cost, median over runs" + "; black: diverged" * any_diverged
+        if stalled is not None and (mostly := np.mean(stalled, axis=2) >= 0.5).any():
+            i, j = np.nonzero(mostly)
+            place = columns.place[j], rows.place[i]
+            axes.plot(*place, "o", color="none", markeredgecolor="white", markersize=9)
+            figure.supxlabel("circle: at least half of the runs stalled", fontsize=12)
         lowest = _lowest(half)
         if lowest is None:
             axes.set_title(title or NONE_FINITE)
@@ -286,7 +308,12 @@ def map_by_settings(
         )
         at = f"{rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
         axes.set_title(title or f"Lowest at {at}")
-        figure.colorbar(image, ax=axes, label=label, extend="max" if any_diverged else "neither")
+        bar = figure.colorbar(
+            image, ax=axes, label=label, extend="max" if any_diverged else "neither"
+        )
+        if baseline is not None and low <= baseline <= high:
+            bar.ax.axhline(baseline, color="white", linestyle=":", linewidth=2)
+            bar.ax.text(-0.2, baseline, "baseline", ha="right", va="center", fontsize=11)
     return figure
 
 

@@ -137,6 +137,7 @@ def records(
     cost: Float[np.ndarray, " records"],
     *,
     batch_cost: Float[np.ndarray, " records"] | None = None,
+    baseline: float | None = None,
     measures: Mapping[str, Float[np.ndarray, " records"]] | None = None,
     title: str = "",
 ) -> Figure:
@@ -146,6 +147,7 @@ def records(
         step: of each record.
         cost: over the training set; +inf from divergence on.
         batch_cost: mean of what the steps themselves saw; NaN where that is what is recorded.
+        baseline: cost of the best answer that ignores the input.
         measures: by name; NaN where not measured.
         title: of the picture.
     """
@@ -157,6 +159,9 @@ def records(
             top.plot(step, batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
         shown = np.isfinite(cost)
         top.plot(step[shown], cost[shown], color=BLUE, label="over all training samples")
+        if baseline is not None:
+            label = "best answer that ignores the input"
+            top.axhline(baseline, color=GREY, linestyle=":", label=label)
         if len(top.lines) > 1:
             top.legend()
         if np.all(cost[shown] > 0) and shown.any() and np.ptp(np.log10(cost[shown])) > 1:

@@ -154,7 +154,7 @@ class Problem:
             the batch size, since its value depends on the number of samples.
         measures: what to watch along a descent, by name.
         baseline: the cost of the best answer that ignores the input, where there is one. A run that
-            stops moving without getting below it is dead, not converged.
+            stops moving without getting below it has stalled, and has not converged.
         predict: `predict(params, inputs, **settings) -> outputs`, where the cost comes from one.
         loss: `loss(outputs, targets) -> scalar`, the mean over samples, where the cost comes from
             one.

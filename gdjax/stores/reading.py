@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdjax.errors import InputError, StoreError
+from gdjax.flags import FORMER_NAMES
 from gdjax.stores.contents import ROOT, ChunkedArray, check_chunk, serialise, summary
 from gdjax.stores.files import MISSING, Folder
 from gdjax.stores.format import Root, read_root
@@ -206,6 +207,10 @@ class Stored:
             return found
 
         attrs, fill = array.attrs, array.fill
+        if array.name == "outcome" and "flag_meanings" in attrs:
+            names = str(attrs["flag_meanings"]).split()
+            current = " ".join(FORMER_NAMES.get(name, name) for name in names)
+            attrs = {**attrs, "flag_meanings": current}
         return lazy(array.dims, array.shape, array.dtype, read, fill=fill, attrs=attrs)
 
     def _decoded(self, array: ChunkedArray, tile: tuple[int, ...]) -> np.ndarray:

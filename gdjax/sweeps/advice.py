@@ -58,8 +58,8 @@ class Advice:
             lowest rate if there is none), median over starts; NaN where it is not known.
         learning_rates: those tried, ascending.
         diverged: share of starts that diverged at each.
-        dead: share of starts that stopped without getting below the baseline at each.
-        works: whether every start lowered its cost at each, and none diverged or died.
+        stalled: share of starts that stopped without getting below the baseline at each.
+        works: whether every start lowered its cost at each, and none diverged or stalled.
         cost: median over starts of the cost at the end, for each.
         runs: the sweep, an `xarray.Dataset` over learning_rate, seed and step, with `sharpness`.
     """
@@ -71,7 +71,7 @@ class Advice:
     bound_along: float
     learning_rates: Float[np.ndarray, " rates"]
     diverged: Float[np.ndarray, " rates"]
-    dead: Float[np.ndarray, " rates"]
+    stalled: Float[np.ndarray, " rates"]
     works: Bool[np.ndarray, " rates"]
     cost: Float[np.ndarray, " rates"]
     runs: Any
@@ -97,7 +97,7 @@ def advise(
     above limit / sharpness, the limit being 2 for plain descent, (2 + 2 b) for heavy ball and so on
     (`stability_threshold`); for one whose limit is not known, or not one of the sharpness at the
     start as for Adam, from 1e-5 to 10. Recommended is the rate with the lowest median cost at the
-    end among those at which every start came down, and none diverged or died. It is the best one
+    end among those at which every start came down, and none diverged or stalled. It is the best one
     for so many steps: longer descents may do better with another, and more starts may find one that
     fails.
 
@@ -146,11 +146,11 @@ def advise(
         root=root,
     )
     cost = runs.cost.values
-    diverged, dead = (
+    diverged, stalled = (
         np.mean(runs.outcome.values == OUTCOMES.index(name), axis=1)
-        for name in ("diverged", "dead")
+        for name in ("diverged", "stalled")
     )
-    works = np.all(cost[..., -1] < cost[..., 0], axis=1) & (diverged == 0) & (dead == 0)
+    works = np.all(cost[..., -1] < cost[..., 0], axis=1) & (diverged == 0) & (stalled == 0)
     middle = medians(cost[..., -1])[0]
     choice = int(np.argmin(np.where(works, middle, np.inf))) if works.any() else None
     along = _largest_along(runs.sharpness.values)
@@ -163,7 +163,7 @@ def advise(
         bound_along=bound_along,
         learning_rates=rates,
         diverged=diverged,
-        dead=dead,
+        stalled=stalled,
         works=works,
         cost=middle,
         runs=runs,
@@ -257,7 +257,7 @@ def _reason(found: Advice, choice: int | None, batch_size: int | None, curvature
     words = [
         f"Learning rate {rates[choice]:.3g}: of {tried}, the lowest median cost after {steps} "
         f"steps ({found.cost[choice]:.3g}; {ends[choice].min():.3g} to {ends[choice].max():.3g} "
-        f"over {starts} starts, {how}). No start diverged or died there."
+        f"over {starts} starts, {how}). No start diverged or stalled there."
     ]
     if choice + 1 < len(rates):
         words.append(
@@ -275,10 +275,10 @@ def _failures(found, index):
     """How runs at one rate failed."""
     ends = found.runs.cost.values[index]
     starts = len(ends)
-    died, burst = round(found.dead[index] * starts), round(found.diverged[index] * starts)
+    stalled, diverged = round(found.stalled[index] * starts), round(found.diverged[index] * starts)
     parts = [
         f"{count} of {starts} {what}"
-        for count, what in ((burst, "diverged"), (died, "died"))
+        for count, what in ((diverged, "diverged"), (stalled, "stalled"))
         if count
     ]
     if parts:

@@ -8,7 +8,6 @@ Its inverse is `inputs`: what a slab of runs is given.
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -39,11 +38,11 @@ def variables(
     state, records = done.carry.state, done.records
     diverged_at = np.asarray(state.diverged_at, np.int32)
     codes = outcome.classify(
-        jnp.asarray(records["cost"][:, -1]),
-        jnp.asarray(records["gradient_norm"][:, -1]),
-        jnp.asarray(state.diverged_at),
+        records["cost"],
+        records["gradient_norm"][:, -1],
+        diverged_at,
         what.problem.baseline,
-        float(what.tolerance),  # an int would have to fit into 32 bits
+        what.tolerance,
     )
     params = state.params
     if what.record_params_fn is not None:

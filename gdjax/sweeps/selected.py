@@ -10,7 +10,7 @@
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", snapshot_every=1)
 ...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> run.at, run.step.tolist(), run.outcome
-({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'descending')
+({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'not_converged')
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@
 >>> from gdjax.sweeps import axes, sweep
 >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 1.0], seed=range(2)), 5)
 >>> table(runs)[["learning_rate", "seed", "step", "outcome"]].values.tolist()[1:3]
-[[0.1, 1, 5, 'descending'], [1.0, 0, 5, 'descending']]
+[[0.1, 1, 5, 'not_converged'], [1.0, 0, 5, 'not_converged']]
 """
 
 from typing import Any

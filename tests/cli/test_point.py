@@ -96,18 +96,22 @@ def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, caps
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
     assert (point.learning_rate, point.batch_size) == (1.0, 32)
-    assert "learning rate 1, descending" in point.label
+    assert "learning rate 1, not converged" in point.label
     summary = json.loads((tmp_path / "summary.json").read_text())
     summary["trained"]["held"] = False
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     point = Origin(params=tmp_path / "params.npz").find()
     assert point.learning_rate is None
-    assert "learning rate 1 at its peak, descending" in point.label
+    assert "learning rate 1 at its peak, not converged" in point.label
+    # An earlier version named the outcome otherwise.
+    summary = (tmp_path / "summary.json").read_text().replace("not_converged", "descending")
+    (tmp_path / "summary.json").write_text(summary)
+    assert Origin(params=tmp_path / "params.npz").find().label == point.label
 
 
 SUMMARY = {
     "problem": {"problem": "digits"},
-    "outcome": "descending",
+    "outcome": "not_converged",
     "trained": {
         "data": "mnist5k",
         "optimizer": "sgd",

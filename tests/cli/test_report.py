@@ -14,12 +14,12 @@ SEEDS = 9
 
 @pytest.fixture
 def runs():
-    """Two rates by nine seeds; the second rate leaves one run dead and two diverged."""
+    """Two rates by nine seeds; the second rate leaves one run stalled and two diverged."""
     random = np.random.default_rng(1)
     cost = random.uniform(0.1, 0.2, (2, SEEDS, 3)).astype("f4")
     cost[1, :2, -1] = np.inf
-    outcome = np.full((2, SEEDS), Outcome.DESCENDING, "i1")
-    outcome[1, :3] = Outcome.DIVERGED, Outcome.DIVERGED, Outcome.DEAD
+    outcome = np.full((2, SEEDS), Outcome.NOT_CONVERGED, "i1")
+    outcome[1, :3] = Outcome.DIVERGED, Outcome.DIVERGED, Outcome.STALLED
     return xr.Dataset(
         {
             "outcome": (("learning_rate", "seed"), outcome),
@@ -43,10 +43,10 @@ def test_rows_are_medians_and_counts(runs):
         # Of nine runs the second and the eighth: 2 * (1 + 9) / 2^9 = 3.9 % beyond them.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
-    ways = ("descending", "dead", "diverged")
+    ways = ("not_converged", "stalled", "diverged")
     assert [{way: row[way] for way in ways} for row in rows] == [
-        {"descending": 9, "dead": 0, "diverged": 0},
-        {"descending": 6, "dead": 1, "diverged": 2},
+        {"not_converged": 9, "stalled": 0, "diverged": 0},
+        {"not_converged": 6, "stalled": 1, "diverged": 2},
     ]
 
 

@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import gdjax as gd
 from gdjax.cli import main, process
+from gdjax.descent import Outcome
 
 pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")
 
@@ -31,6 +33,28 @@ def test_summary_has_the_table_and_the_pictures_are_there(swept):
     assert summary["steps"] == 20
     assert all(0 <= row["median_accuracy"] <= 1 for row in summary["table"])
     assert {p.name for p in swept.glob("*.png") if p.stat().st_size} == {"ends.png", "curves.png"}
+
+
+@pytest.mark.long
+def test_runs_of_the_digit_network_that_saturate_have_stalled(tmp_path):
+    """At a rate of 17.86 most networks answer alike for all digits, whatever their gradients.
+
+    Only whole runs of the digit network show gradients that are small and above the tolerance.
+    """
+    main(
+        "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "
+        f"--store {tmp_path / 'runs.zarr'} --out {tmp_path}".split()
+    )
+    with gd.open_dataset(tmp_path / "runs.zarr") as runs:
+        last = runs.isel(step=-1)
+        saturated = (abs(last.cost - 1) < 5e-5) & (abs(last.test_accuracy - 0.1) < 1e-6)
+        stalled = runs.outcome == Outcome.STALLED
+        assert saturated.sel(learning_rate=17.86).sum() >= 4
+        assert (saturated & (last.gradient_norm > 1e-5)).any()
+        np.testing.assert_array_equal(stalled, saturated)
+        assert not stalled.sel(learning_rate=0.1).any()
+    table = json.loads((tmp_path / "summary.json").read_text())["table"]
+    assert [row["stalled"] for row in table] == stalled.sum("seed").values.tolist()
 
 
 def test_resume_of_a_finished_store_computes_nothing_and_shows_the_same(swept, tmp_path, capsys):

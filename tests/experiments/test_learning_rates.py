@@ -1,4 +1,4 @@
-"""Too small is slow, too large is dead or diverges, and every start has a limit of its own."""
+"""Too small is slow, too large stalls or diverges, and every start has a limit of its own."""
 
 import learning_rates
 import numpy as np

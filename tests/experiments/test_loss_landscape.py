@@ -36,7 +36,7 @@ def test_all_three_start_at_the_same_cost_and_the_large_rate_kills(tree, found):
     starts = {found[f"{branch.replace(' ', '_')}_start_cost"] for branch in BRANCHES}
     assert len(starts) == 1
     assert found["good_final_cost"] < found["too_small_final_cost"]
-    assert found["too_large_outcome"] == "dead"
+    assert found["too_large_outcome"] == "stalled"
     assert found["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
 
 

@@ -25,7 +25,7 @@ def sweep(label="training cost"):
                 outcome,
                 {
                     "flag_values": [0, 1, 2, 3],
-                    "flag_meanings": "descending converged dead diverged",
+                    "flag_meanings": "not_converged converged stalled diverged",
                 },
             ),
         },

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import xarray as xr
 from matplotlib.colors import to_rgba
 from plane_of_a_bowl import SIDE, plane
 
+from gdjax.descent import descend
 from gdjax.drawing import plot
 from gdjax.errors import InputError
 from gdjax.geometry.quadrature import density
@@ -26,7 +28,7 @@ def swept(**values):
     shape = tuple(len(v) for v in values.values())
     cost = 1.0 + np.arange(np.prod(shape) * 3, dtype=float).reshape(*shape, 3)[..., ::-1]
     outcome = xr.Variable(
-        tuple(values), np.zeros(shape, np.int8), {"flag_meanings": "descending dead diverged"}
+        tuple(values), np.zeros(shape, np.int8), {"flag_meanings": "not_converged stalled diverged"}
     )
     return xr.Dataset(
         {"cost": ((*values, "step"), cost), "outcome": outcome}, {**values, "step": [0, 10, 20]}
@@ -147,6 +149,45 @@ def test_cells_of_a_map_lie_around_their_settings_and_only_diverged_ones_are_bla
     black = np.all(np.isclose(colors, to_rgba("#222222")), axis=-1)
     expected = np.isinf(runs.cost.isel(step=-1, seed=0).sortby("momentum").values)
     np.testing.assert_array_equal(black, expected)
+
+
+def with_baseline(runs, baseline):
+    return runs.assign_attrs(identity={"baseline": baseline})
+
+
+def baselines(axes):
+    return [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+
+
+def test_the_baseline_is_drawn_and_stalled_runs_are_marked():
+    runs = with_baseline(swept(learning_rate=RATES, seed=np.arange(2)), 7.5)
+    runs.outcome[2, 1] = 1
+    middle, bottom = drawn(runs).axes
+    assert baselines(middle) == [7.5]
+    bars = {bars.get_label(): bars for bars in bottom.containers}
+    assert [bar.get_height() for bar in bars["stalled"]] == [0, 0, 0.5, 0]
+    assert list(bars) == ["not converged", "stalled"]
+    assert baselines(drawn(with_baseline(swept(seed=np.arange(3)), 5.5)).axes[0]) == [5.5]
+    assert baselines(drawn(swept(seed=np.arange(3))).axes[0]) == []
+
+
+def test_a_map_has_circles_where_runs_stalled_and_the_baseline_in_its_color_bar():
+    values = {"learning_rate": RATES, "momentum": np.array([0.0, 0.9]), "seed": np.arange(3)}
+    runs = with_baseline(swept(**values), 20.0)
+    runs.outcome[2, 1, :2] = 1
+    runs.outcome[0, 0, 0] = 1
+    axes, bar = drawn(runs).axes
+    (circles,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert circles.get_xydata().tolist() == [[0.9, RATES[2]]]
+    assert baselines(bar) == [20.0]
+
+
+def test_a_descent_is_drawn_with_the_baseline_of_its_problem():
+    bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), baseline=1.5)
+    run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
+    figure = drawn(run)
+    assert baselines(figure.axes[0]) == [1.5]
+    assert figure.axes[0].get_title(loc="left") == "3 steps: not converged"
 
 
 def test_an_axis_of_one_value_is_left_out_and_named_in_the_title():

@@ -86,7 +86,7 @@ TRIED = 2.0 ** np.arange(-3, 4)
 def advised(**changes):
     given = {
         "diverged": np.array([0, 0, 0, 0, 0, 0.25, 1.0]),
-        "dead": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
+        "stalled": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
         "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
         "along": np.linspace(1, 3, 7)[:, None] * np.array([1, 1.1, 1.2, np.nan]),
         "limit": 2.0,
@@ -99,8 +99,8 @@ def advised(**changes):
 def test_advice_shows_failures_costs_and_sharpness():
     figure = advised()
     failed, costs, sharp = figure.axes
-    died, diverged = failed.containers
-    np.testing.assert_allclose([bar.get_height() for bar in died], [0, 0, 0, 0, 0.5, 0.25, 0])
+    stalled, diverged = failed.containers
+    np.testing.assert_allclose([bar.get_height() for bar in stalled], [0, 0, 0, 0, 0.5, 0.25, 0])
     np.testing.assert_allclose([bar.get_y() for bar in diverged], [0, 0, 0, 0, 0.5, 0.25, 0])
     np.testing.assert_allclose([bar.get_height() for bar in diverged], [0, 0, 0, 0, 0, 0.25, 1])
     star = next(line for line in costs.lines if line.get_marker() == "*")

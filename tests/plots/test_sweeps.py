@@ -10,7 +10,7 @@ RATE = sweeps.Setting("learning_rate", RATES)
 ACCURACY = np.array([[0.2, 0.3, 0.4], [0.8, 0.9, 0.85], [0.9, 0.1, 0.95], [0.1, 0.1, 0.1]])
 COST = np.array([[0.8, 0.7, 0.6], [0.2, 0.1, 0.3], [0.1, 1.0, 0.2], [np.inf, np.inf, 1.0]])
 OUTCOME = np.array([[0, 0, 0], [0, 1, 0], [1, 2, 0], [3, 3, 2]])
-NAMES = ("descending", "converged", "dead", "diverged")
+NAMES = ("not_converged", "converged", "stalled", "diverged")
 
 
 def test_quantiles_count_divergence_as_worst():
@@ -37,7 +37,9 @@ def test_ends_show_every_run_and_every_outcome(values):
     for bars in bottom.containers:
         heights += [bar.get_height() for bar in bars]
     np.testing.assert_allclose(heights, 1.0)
-    assert [text.get_text() for text in bottom.get_legend().get_texts()] == list(NAMES)
+    assert [text.get_text() for text in bottom.get_legend().get_texts()] == [
+        name.replace("_", " ") for name in NAMES
+    ]
     runs = next(line for line in top.lines if line.get_linestyle() == "None")
     assert len(runs.get_xdata()) == ACCURACY.size
     figure.canvas.draw()

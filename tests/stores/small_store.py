@@ -38,7 +38,7 @@ def layout(rates=None) -> Layout:
             "outcome": Variable(
                 grid,
                 np.int8,
-                {"flag_values": [0, 1], "flag_meanings": "descending diverged", "units": "1"},
+                {"flag_values": [0, 1], "flag_meanings": "not_converged diverged", "units": "1"},
                 fill_value=-1,
             ),
             "params.0.weights": Variable((*grid, "pixel", "unit"), np.float64),

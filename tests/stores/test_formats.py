@@ -103,6 +103,17 @@ def test_xarray_reads_a_store_of_format_2_of_one_part(copy_of, name):
 
 
 @pytest.mark.parametrize("name", STORES)
+def test_outcomes_of_a_store_of_format_2_have_the_names_of_today(copy_of, name):
+    with (
+        xarray.open_zarr(FORMATS / "2" / name) as plain,
+        gd.open_dataset(copy_of(f"2/{name}")) as new,
+    ):
+        assert plain.outcome.attrs["flag_meanings"] == "descending converged dead diverged"
+        assert new.outcome.attrs["flag_meanings"] == "not_converged converged stalled diverged"
+        assert new.outcome.attrs["flag_values"] == plain.outcome.attrs["flag_values"]
+
+
+@pytest.mark.parametrize("name", STORES)
 def test_a_store_of_format_2_is_replayed(copy_of, name):
     again = gd.replay(copy_of(f"2/{name}"), RUNS[name], **own(name))
     assert again.at.items() >= RUNS[name].items()

@@ -42,7 +42,7 @@ def test_labels_types_and_attributes(tmp_path, opened):
         np.testing.assert_array_equal(dataset.learning_rate, np.geomspace(0.1, 30, 5))
         assert dataset.learning_rate.attrs["long_name"] == "learning rate"
         assert dataset.momentum.dims == ("learning_rate",)
-        assert dataset.outcome.attrs["flag_meanings"] == "descending diverged"
+        assert dataset.outcome.attrs["flag_meanings"] == "not_converged diverged"
         assert dataset.cost.sel(learning_rate=30, seed=2, step=0) == whole()["cost"][4, 2, 0]
         assert dataset.attrs["identity"]["config"]["steps"] == 300
 

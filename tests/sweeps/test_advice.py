@@ -44,7 +44,7 @@ def test_on_a_bowl_the_best_of_the_rates_is_recommended(on_a_bowl):
     assert "Learning rate 0.1: of 13 rates from 0.00313 to 12.8" in on_a_bowl.reason
     assert "2 / sharpness: 0.2 at the start, 0.2 at the sharpest place" in str(on_a_bowl)
     assert "smooth" in on_a_bowl.reason
-    assert "No start diverged or died there." in on_a_bowl.reason
+    assert "No start diverged or stalled there." in on_a_bowl.reason
 
 
 def test_the_same_is_said_again(on_a_bowl):
@@ -144,10 +144,10 @@ def test_a_start_without_numbers_is_owned_up_to():
 def test_saturated_networks_are_counted_as_dead():
     problem = digits("mnist5k", samples=200)
     found = advise(problem, steps=40, seeds=2, learning_rates=[1.0, 1e5])
-    assert found.dead.tolist() == [0, 1]
+    assert found.stalled.tolist() == [0, 1]
     assert found.diverged.tolist() == [0, 0]
     assert found.learning_rate == 1
-    assert "2 of 2 died" in found.reason
+    assert "2 of 2 stalled" in found.reason
 
 
 def regression(samples):

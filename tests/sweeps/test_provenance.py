@@ -73,7 +73,7 @@ with xr.open_zarr(sys.argv[1]) as runs:
         "('learning_rate',) [0.1, 0.2, 2.0] {'long_name': 'learning rate', 'units': '1'}",
         "[0, 8, 16, 24, 32, 40] [0, 16, 32, 40]",
         "largest weight ('learning_rate', 'seed', 'scale', 'step')",
-        "['descending', 'diverged']",
+        "['not_converged', 'diverged']",
         "{'name': 'optax.sgd', 'keywords': {'momentum': 0.9}} " + jax.__version__,
     ]
 

@@ -204,13 +204,26 @@ def test_outcomes_are_numbers_with_their_meanings(spread):
     meanings = spread.outcome.attrs["flag_meanings"].split()
     assert spread.outcome.attrs["flag_values"] == [0, 1, 2, 3]
     ended = [meanings[code] for code in spread.outcome.isel(seed=0).values]
-    assert ended == ["converged", "converged", "descending", "descending", "diverged"]
-    dead = sweep(
+    assert ended == ["converged", "converged", "not_converged", "not_converged", "diverged"]
+    stalled = sweep(
         dataclasses.replace(BOWL, init=lambda key: jnp.zeros(2), baseline=-1.0),
         axes(learning_rate=[0.1]),
         2,
     )
-    assert meanings[int(dead.outcome[0])] == "dead"
+    assert meanings[int(stalled.outcome[0])] == "stalled"
+
+
+def test_a_run_that_saturates_stalls_beside_one_that_is_slow():
+    """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant answer; see `test_outcome`."""
+
+    def cost(w):
+        return jax.nn.sigmoid(w) ** 2 + (1 - jax.nn.sigmoid(w)) ** 2
+
+    problem = dataclasses.replace(BOWL, init=lambda key: jnp.ones(()), cost=cost, baseline=0.5)
+    runs = sweep(problem, axes(learning_rate=[0.01, 60.0]), 20)
+    names = runs.outcome.attrs["flag_meanings"].split()
+    assert [names[code] for code in runs.outcome.values] == ["not_converged", "stalled"]
+    assert (runs.gradient_norm[:, -1] > 1e-5).all()
 
 
 def test_medians_over_seeds_tell_the_truth():

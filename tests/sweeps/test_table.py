@@ -36,7 +36,7 @@ def test_a_row_is_a_run_at_its_last_record(runs):
         )
         for name in ("cost", "gradient_norm", "largest_weight"):
             np.testing.assert_array_equal(row[name], there[name].values[-1])
-    assert frame.outcome.tolist() == ["descending"] * 2 + ["diverged"] * 2
+    assert frame.outcome.tolist() == ["not_converged"] * 2 + ["diverged"] * 2
     assert (frame.diverged_at >= 0).tolist() == [False, False, True, True]
 
 
