@@ -196,8 +196,9 @@ def _sweep(runs, title):
         outcomes = [FORMER_NAMES.get(n, n) for n in runs.outcome.attrs["flag_meanings"].split()]
         if len(compared) == 2:
             stalled = [ends.outcome.values == k for k, n in enumerate(outcomes) if n == "stalled"]
+            rows, columns = axes
             figure = sweeps.map_by_settings(
-                *axes, ends.cost.values, *stalled, baseline=baseline, title=title
+                rows, columns, ends.cost.values, *stalled, baseline=baseline, title=title
             )
         else:
             figure = sweeps.ends_by_setting(

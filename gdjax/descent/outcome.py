@@ -82,8 +82,9 @@ def classify(
     if baseline is None:
         code = np.where(vanishes, Outcome.CONVERGED, Outcome.NOT_CONVERGED)
     else:
-        scale = abs(float(baseline))
-        below = cost[..., -1] < float(baseline) - ROUNDING * eps * scale
+        base = np.asarray(baseline).item()
+        scale = abs(base)
+        below = cost[..., -1] < base - ROUNDING * eps * scale
         stalls = ~below & (vanishes | _is_flat(cost, scale))
         at_rest = np.where(below & vanishes, Outcome.CONVERGED, Outcome.NOT_CONVERGED)
         code = np.where(stalls, Outcome.STALLED, at_rest)
