@@ -43,7 +43,8 @@ class Replay:
 
     Args:
         at: the run's values, by axis.
-        equal: whether everything is what the store holds, to the last bit.
+        equal: whether all numbers are what the store holds, to the last bit; the outcome follows
+            from them and is not compared.
         largest_difference: between two numbers, over records and parameters; infinite where one of
             them is and the other is not.
         first_step: first recorded step at which something differs, the last one where it is only
@@ -112,14 +113,16 @@ def replay(
         here = there[names].copy(data={name: found[name][slot] for name in names})
         pairs.append((here, there[names]))
         values = what.axes.values(tuple(np.array([i]) for i in index))
-    steps = [step for pair in pairs if (step := _first_step(*pair)) is not None]
+    # The outcome follows from the numbers, by a rule that another version may have changed.
+    compared = [(here.drop_vars("outcome"), there) for here, there in pairs]
+    steps = [step for pair in compared if (step := _first_step(*pair)) is not None]
     runs = [here for here, _ in pairs]
     return Replay(
         at={axis: value[0].item() for axis, value in values.items()},
         equal=not steps,
         largest_difference=max(
             _difference(here[name].values, there[name].values)
-            for here, there in pairs
+            for here, there in compared
             for name in here.data_vars
         ),
         first_step=min(steps, default=None),
