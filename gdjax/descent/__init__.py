@@ -1,9 +1,14 @@
-"""How one descent goes."""
+"""One gradient descent: steps, blocks, the loop over them, and the metrics recorded on the way."""
 
 from gdjax.descent.batches import steps_for
-from gdjax.descent.descent import Descent, descend
-from gdjax.descent.judged import class_accuracy, right_samples, unpacked
-from gdjax.descent.measures import gradient_noise, noise_scale
+from gdjax.descent.descend import Descent, descend
+from gdjax.descent.metrics import (
+    class_accuracy,
+    gradient_noise,
+    noise_scale,
+    right_samples,
+    unpacked,
+)
 from gdjax.descent.outcome import OUTCOMES, Outcome
 from gdjax.descent.recipes import RECIPES, Recipe
 from gdjax.descent.schedules import warmup_cosine

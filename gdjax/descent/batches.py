@@ -1,14 +1,23 @@
-"""Which samples a step sees: the whole set, or shuffled mini-batches from an endless stream.
+"""Which samples a step sees, and which a record sees.
 
     stream = permutation_0 ++ permutation_1 ++ ...,   batch_t = stream[t b : (t + 1) b]
 
-Every pass shows each sample once. Where the batch size does not divide the number of samples, the
-rest of a pass opens the first batch of the next one: nothing is dropped, and a batch is never
-smaller than asked.
+A step sees the whole set or a mini-batch of b samples. Every pass shows each sample once. Where b
+does not divide the number of samples, the rest of a pass opens the first batch of the next one:
+nothing is dropped, and a batch is never smaller than b.
 
 >>> order = Order((jax.random.key(0),), samples=5, batch_size=2)
 >>> sorted(order.rows(0, 5).ravel().tolist())  # five batches of 2 are two passes over 5
 [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+A record is the cost over the same samples every time:
+
+    cost_t = mean of c(w_t, x_i) over i in S
+
+With mini-batches a record costs as much as many steps, so S may be a part of the training set. A
+cost that couples the samples of a batch (a contrastive loss) has another value for another number
+of samples. With mini-batches its record is the mean over fixed batches of b samples, so that
+records and costs of steps can be compared, and a record needs no more memory than a step.
 """
 
 from collections.abc import Sequence
@@ -17,29 +26,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, PyTree
 
 from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
 
 
 @jax.jit(static_argnums=2)
 def _permutations(keys, passed, samples):
-    """One permutation a key: the samples in the order of random 32-bit numbers.
+    """Return one permutation per key: the samples in the order of random 32-bit numbers.
 
     One sort where `jax.random.permutation` sorts twice against ties; a tie (probability 0.4 for
-    60,000 samples) leaves two neighbours in their old order.
+    60,000 samples) leaves two neighbors in their old order.
     """
     bits = jax.vmap(lambda key: jax.random.bits(jax.random.fold_in(key, passed), (samples,)))(keys)
     return jnp.argsort(bits, axis=-1).astype(jnp.int32)
 
 
 class Order:
-    """The order of mini-batches of one or several streams, drawn once a pass.
+    """The order of mini-batches of one or several streams, drawn once per pass.
 
     Args:
-        keys: one key a stream, in a list or an array.
+        keys: one key per stream, in a list or an array.
         samples: size of the training set, >= 1.
-        batch_size: samples a batch, 1 to `samples`.
+        batch_size: samples of a batch, 1 to `samples`.
 
     Raises:
         InputError: a batch size outside 1..samples.
@@ -63,17 +73,17 @@ class Order:
         self._passes: dict[int, Any] = {}
 
     def _pass(self, number):
-        # Rows are asked for in order: only the pass before can still be needed. The next one is
-        # drawn meanwhile, since JAX does not wait for a result that nobody has looked at.
+        # Rows are requested in order, so that only the pass before can still be needed. The next
+        # one is drawn meanwhile, since JAX does not wait for a result that is not read.
         self._passes = {n: p for n, p in self._passes.items() if number - 1 <= n <= number + 1}
-        for wanted in (number, number + 1):
-            if wanted not in self._passes:
-                self._passes[wanted] = _permutations(self.keys, wanted, self.samples)
+        for needed in (number, number + 1):
+            if needed not in self._passes:
+                self._passes[needed] = _permutations(self.keys, needed, self.samples)
         self._passes[number] = np.asarray(self._passes[number])
         return self._passes[number]
 
     def rows(self, first: int, count: int) -> Int[np.ndarray, "streams count batch"]:
-        """Sample numbers of batches `first` to `first + count - 1` of each stream."""
+        """Return sample numbers of batches `first` to `first + count - 1` of each stream."""
         start, stop = first * self.batch_size, (first + count) * self.batch_size
         passes = range(start // self.samples, -(-stop // self.samples))
         stream = np.concatenate([self._pass(number) for number in passes], axis=1)
@@ -83,10 +93,56 @@ class Order:
 
 
 def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
-    """Steps in so many epochs: epochs * ceil(samples / batch), one step an epoch for the whole set.
+    """Return the number of steps in some epochs: epochs * ceil(samples / batch_size).
+
+    Without a batch size an epoch is one step.
 
     Examples:
         >>> steps_for(10, 60_000, 32)
         18750
     """
     return epochs * (1 if batch_size is None else -(-samples // batch_size))
+
+
+def records_batches(problem: Problem, batch_size: int | None) -> bool:
+    """Return whether a record is the mean over fixed batches, not over samples."""
+    return batch_size is not None and problem.couples_samples and problem.evaluation is None
+
+
+def recorded_rows(
+    problem: Problem, record_samples: int | None, batch_size: int | None
+) -> Int[np.ndarray, "batches batch"] | None:
+    """Return the samples of each batch of a record; None where it is a mean over samples.
+
+    The batches are drawn once, always the same ones, and all of the batch size: samples left over
+    at the end are not recorded.
+
+    Args:
+        problem: what is minimized.
+        record_samples: number of samples of a record; None for all.
+        batch_size: samples of a step; None for all.
+    """
+    if not records_batches(problem, batch_size):
+        return None
+    assert batch_size is not None
+    rows = np.random.default_rng(0).permutation(problem.samples)[:record_samples]
+    count = len(rows) // batch_size
+    return rows[: count * batch_size].reshape(count, batch_size).astype(np.int32)
+
+
+def recorded_samples(problem: Problem, record_samples: int | None) -> PyTree:
+    """Return the samples of a record: all, or a random choice that is always the same.
+
+    Args:
+        problem: what is minimized.
+        record_samples: number of samples; None for all.
+
+    Examples:
+        >>> mean = Problem(init=lambda key: 0.0, cost=lambda w, x: np.mean(x), data=np.arange(9.0))
+        >>> recorded_samples(mean, 3).shape
+        (3,)
+    """
+    if record_samples is None or problem.data is None:
+        return problem.data
+    rows = np.random.default_rng(0).choice(problem.samples, record_samples, replace=False)
+    return jax.tree.map(lambda a: a[np.sort(rows)], problem.data)

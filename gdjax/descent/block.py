@@ -1,16 +1,16 @@
-"""A compiled block of steps with its records: what `drive` calls until the descent is done.
+"""A compiled block: several steps of one run with their records.
 
-    block:  evaluate, record where it is due, move;   again and again
+    block:  evaluate, record if due, update;   again and again
 
-Which steps a block takes and which of them are recorded are numbers that the program reads, not
-shapes: one compilation serves the whole descent and every continuation, and its results do not
+Which steps a block takes, and which of them are recorded, are numbers that the program reads, not
+shapes. So one compilation serves the whole descent and every continuation, and results do not
 depend on where blocks end.
 """
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,132 +18,172 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
 from gdjax.problems.chunks import in_chunks, over_batches
 from gdjax.problems.evaluation import cost_chunk, evaluation_chunk, evaluation_of
-from gdjax.problems.problem import GIVEN_TO_MEASURES, Measure, Problem, declared, given_to
+from gdjax.problems.keywords import GIVEN_TO_MEASURES, accepted, given_to
+from gdjax.problems.problem import Measure, Problem
 from gdjax.slabs import Program, Slab, over_runs
+
+SNAPSHOTS = "snapshots"
+"""Name of the parameters that are kept along a descent."""
 
 
 class Carry(NamedTuple):
-    """One run between two blocks: its state, its measures' memories, step costs since a record."""
+    """One run between two blocks.
+
+    Args:
+        state: parameters, optimizer state, model state.
+        metric_states: by name, of the metrics that have one.
+        batch_cost_sum: sum of the costs of steps since the last record.
+        batch_count: number of these steps.
+        stopped: whether it takes no further steps, since it converged.
+    """
 
     state: State
-    measures: Mapping[str, PyTree]
-    batch_cost: Float[Array, ""]
-    batches: Int[Array, ""]
-    settled: Bool[Array, ""]
+    metric_states: Mapping[str, PyTree]
+    batch_cost_sum: Float[Array, ""]
+    batch_count: Int[Array, ""]
+    stopped: Bool[Array, ""]
 
 
 class Records(NamedTuple):
-    """What one run shows at a record. NaN means not recorded; a diverged run's costs are +inf."""
+    """Numbers of one run at its records. NaN means not recorded; a diverged run's costs are inf."""
 
     cost: Float[Array, "*records"]
     batch_cost: Float[Array, "*records"]
     gradient_norm: Float[Array, "*records"]
-    measures: Mapping[str, Float[Array, "*records"]]
+    metrics: Mapping[str, Float[Array, "*records"]]
 
 
-class Agenda(NamedTuple):
-    """What one block does: `count` steps from `first` on, and the records due among them.
+class BlockSchedule(NamedTuple):
+    """The steps of one block, and the records due among them.
 
-    The rows of its arrays are records. What stands behind the last of them has step -1, which never
-    comes. Step `last` is evaluated, but moves no more. Snapshots and measures that are arrays have
-    slots, which say where a record's is kept.
+    Rows of the arrays are records. Rows after the last record have step -1, which never comes.
+
+    Args:
+        first: number of the first step.
+        count: number of steps.
+        last: the last step of the descent, which is evaluated but does not move.
+        step: step of each record.
+        buffer_index: for snapshots and metrics that are arrays, by name, where in its buffer each
+            record is kept. Values that are not recorded go to a last row that nobody reads.
+        is_measured: for each metric, the records at which it is computed.
     """
 
     first: Int[np.ndarray, ""]
     count: Int[np.ndarray, ""]
     last: Int[np.ndarray, ""]
     step: Int[np.ndarray, " records"]
-    slot: Mapping[str, Int[np.ndarray, " records"]]
-    measured: Mapping[str, Bool[np.ndarray, " records"]]
+    buffer_index: Mapping[str, Int[np.ndarray, " records"]]
+    is_measured: Mapping[str, Bool[np.ndarray, " records"]]
 
 
-class Watched(NamedTuple):
-    """A measure as a block is compiled for it.
+class CompiledMetric(NamedTuple):
+    """A metric without its data.
 
     Args:
-        name: of the measure.
+        name: of the metric.
         function: see `Measure`.
-        remembers: whether it carries something of its own from one time to the next.
-        is_array: whether it is kept in slots, not among the numbers of a record.
-        dtype: type of an array; None: that of the cost.
+        has_state: whether it has a state of its own that it updates.
+        is_array: whether it is kept in a buffer of its own, not among the numbers of a record.
+        dtype: type of an array; None for that of the cost.
     """
 
     name: str
     function: Callable
-    remembers: bool
+    has_state: bool
     is_array: bool = False
     dtype: np.dtype | None = None
 
 
-def watch(measures: Mapping[str, Measure]) -> tuple[Watched, ...]:
-    """Measures as a block is compiled for them, without their data."""
-    return tuple(
-        Watched(name, m.function, m.init is not None, m.is_array, m.dtype)
-        for name, m in measures.items()
-    )
-
-
-def arrays_of(
-    measures: Mapping[str, Measure], shapes: Mapping[str, tuple[int, ...]], params: PyTree
+def array_shapes(
+    metrics: Mapping[str, Measure], shapes: Mapping[str, tuple[int, ...]], params: PyTree
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and type of what each measure that is an array gives.
+    """Return shape and type of each metric that is an array.
 
     Args:
-        measures: what is watched.
+        metrics: by name.
         shapes: of all of them, from `check_measures`.
-        params: whose cost has the type of arrays that name none.
+        params: parameters, whose cost has the type of arrays without a `dtype`.
     """
     return {
-        name: jax.ShapeDtypeStruct(shapes[name], m.dtype or cost_type(params))
-        for name, m in measures.items()
-        if m.is_array
+        name: jax.ShapeDtypeStruct(shapes[name], metric.dtype or cost_type(params))
+        for name, metric in metrics.items()
+        if metric.is_array
     }
 
 
-class Rule(NamedTuple):
+class BlockConfig(NamedTuple):
     """What a block is compiled for: everything about a descent that is not an array.
 
     Args:
-        problem: cost and evaluation, without data (see `bare`).
-        optimizer: `optimizer(**settings) -> GradientTransformation`.
-        measures: what is watched.
-        batched: mini-batches from an order, instead of the whole set.
-        bound: a cost above it counts as diverged.
-        slots: names of what is kept in slots, and how many each has in a block: `SNAPSHOTS`, and
-            the measures that are arrays.
-        settle: a run whose gradient norm is at or below it at a record takes no further steps,
-            where every record knows the gradient; None lets it go on.
+        problem: cost and evaluation, without data (see `without_data`).
+        make_optimizer: `make_optimizer(**settings) -> GradientTransformation`.
+        metrics: what is recorded besides the cost.
+        batched: whether a step sees a mini-batch instead of the whole set.
+        divergence_threshold: cost above which a run counts as diverged.
+        buffers: rows of each buffer of a block, by name: `SNAPSHOTS`, and metrics that are arrays.
+        stop_tolerance: a run whose gradient norm is at most this at a record takes no further
+            steps, if every record has the gradient; None never stops a run.
         eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which
             records evaluate; None for those of the run.
-        part: records see other samples than a step on the whole set.
+        records_part: whether records see other samples than a step on the whole set.
     """
 
     problem: Problem
-    optimizer: Callable[..., optax.GradientTransformation]
-    measures: tuple[Watched, ...]
+    make_optimizer: Callable[..., optax.GradientTransformation]
+    metrics: tuple[CompiledMetric, ...]
     batched: bool
-    bound: float
-    slots: tuple[tuple[str, int], ...] = ()
-    settle: float | None = None
+    divergence_threshold: float
+    buffers: tuple[tuple[str, int], ...] = ()
+    stop_tolerance: float | None = None
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
-    part: bool = False
+    records_part: bool = False
 
     @property
-    def free(self) -> bool:
+    def record_equals_step(self) -> bool:
         """Whether a record is what its step computes anyway."""
-        return not self.part and self.eval_params_fn is None and free(self.problem, self.batched)
+        deterministic = self.problem.evaluation is None and not self.problem.random
+        whole = not self.batched and not self.records_part
+        return whole and deterministic and self.eval_params_fn is None
 
 
-SNAPSHOTS = "snapshots"
-"""Name under which parameters along the way are kept."""
+def block_config(
+    problem: Problem,
+    make_optimizer: Callable[..., optax.GradientTransformation],
+    metrics: Mapping[str, Measure],
+    *,
+    batch_size: int | None,
+    record_samples: int | None,
+    divergence_threshold: float,
+    stop_tolerance: float | None = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+) -> BlockConfig:
+    """Return what the blocks of a descent are compiled for, its buffers still empty.
 
-
-def free(problem: Problem, batched: bool) -> bool:
-    """Whether the cost that is recorded is the one that each step computes."""
-    return not batched and problem.evaluation is None and not problem.random
+    Args:
+        problem: what is minimized.
+        make_optimizer: factory of the optimizer.
+        metrics: what is recorded besides the cost, by name.
+        batch_size: samples of a step; None for all.
+        record_samples: samples of a record; None for all.
+        divergence_threshold: as for `BlockConfig`, as are the others.
+    """
+    return BlockConfig(
+        problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
+        make_optimizer=make_optimizer,
+        metrics=tuple(
+            CompiledMetric(name, m.function, m.init is not None, m.is_array, m.dtype)
+            for name, m in metrics.items()
+        ),
+        batched=batch_size is not None,
+        divergence_threshold=float(divergence_threshold),
+        stop_tolerance=stop_tolerance,
+        eval_params_fn=eval_params_fn,
+        records_part=record_samples is not None,
+    )
 
 
 class Shared(NamedTuple):
@@ -151,156 +191,201 @@ class Shared(NamedTuple):
 
     Args:
         data: training set.
-        recorded: samples of the records.
-        measures: each metric's own data.
-        rows: sample numbers of the batches of the records, where a cost couples samples.
+        recorded: samples of the records; None where a record needs none of its own.
+        metrics: each metric's own data, by name.
+        rows: sample numbers of the batches of a record, where it is the mean over batches.
     """
 
     data: PyTree
     recorded: PyTree
-    measures: Mapping[str, PyTree]
+    metrics: Mapping[str, PyTree]
     rows: PyTree = None
 
 
+def shared_arrays(
+    problem: Problem,
+    metrics: Mapping[str, Measure],
+    config: BlockConfig,
+    *,
+    batch_size: int | None,
+    record_samples: int | None,
+) -> Shared:
+    """Return the arrays that all runs of a descent see.
+
+    Args:
+        problem: what is minimized.
+        metrics: what is recorded besides the cost, by name.
+        config: of its blocks.
+        batch_size: samples of a step; None for all.
+        record_samples: samples of a record; None for all.
+    """
+    rows = recorded_rows(problem, record_samples, batch_size)
+    recorded = None
+    if rows is None and not config.record_equals_step:
+        recorded = recorded_samples(problem, record_samples)
+    return Shared(problem.data, recorded, {name: m.data for name, m in metrics.items()}, rows)
+
+
 @lru_cache(maxsize=64)
-def bare(cost: Callable, evaluation: Callable | None, couples_samples: bool) -> Problem:
-    """One Problem for all that differ in nothing a program is compiled for."""
-    return Problem(init=bare, cost=cost, evaluation=evaluation, couples_samples=couples_samples)
+def without_data(cost: Callable, evaluation: Callable | None, couples_samples: bool) -> Problem:
+    """Return the cached static part of a problem, so that equal problems share a compilation."""
+    return Problem(
+        init=without_data, cost=cost, evaluation=evaluation, couples_samples=couples_samples
+    )
 
 
-def strong(tree: PyTree) -> PyTree:
-    """Arrays without weak types, which would make the second call of a program another program."""
+def strip_weak_types(tree: PyTree) -> PyTree:
+    """Return arrays without weak types, for which a program would be compiled a second time."""
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), tree)
 
 
-def start(
-    optimizer: Callable,
+def initial_carry(
+    make_optimizer: Callable,
     params: PyTree,
-    state: PyTree,
-    settings: Mapping,
-    memories: Mapping[str, PyTree] = MappingProxyType({}),
+    model_state: PyTree,
+    settings: Mapping[str, Any],
+    metric_inits: Mapping[str, Callable] = MappingProxyType({}),
+    metric_data: Mapping[str, PyTree] = MappingProxyType({}),
 ) -> Carry:
-    """The carry of a run that has not been evaluated yet.
+    """Return the carry of a run that has not been evaluated yet.
 
     Args:
-        optimizer: factory.
-        params: the starting point.
-        state: what the cost carries at first.
+        make_optimizer: factory of the optimizer.
+        params: starting point.
+        model_state: initial model state.
         settings: values of the factory's keywords, under "optimizer".
-        memories: what measures begin with, by name.
+        metric_inits: `init` of each metric that has a state.
+        metric_data: data of the metrics.
     """
-    params = strong(params)
+    params, model_state = strip_weak_types((params, model_state))
     carry = Carry(
-        state=init(optimizer(**settings["optimizer"]), params, state),
-        measures=dict(memories),
-        batch_cost=jnp.zeros((), cost_type(params)),
-        batches=jnp.zeros((), jnp.int32),
-        settled=jnp.zeros((), bool),
+        state=init(make_optimizer(**settings["optimizer"]), params, model_state),
+        metric_states={name: f(params, metric_data[name]) for name, f in metric_inits.items()},
+        batch_cost_sum=jnp.zeros((), cost_type(params)),
+        batch_count=jnp.zeros((), jnp.int32),
+        stopped=jnp.zeros((), bool),
     )
-    return strong(carry)
+    return strip_weak_types(carry)
 
 
-def _advance(rule: Rule, carry: Carry, settings, order, noise, shared: Shared, agenda: Agenda):
-    """All steps of a block, for one run."""
-    problem = rule.problem
+def metric_inits(metrics: Mapping[str, Measure]) -> dict[str, Callable]:
+    """Return the `init` of each metric that has a state, by name."""
+    return {name: metric.init for name, metric in metrics.items() if metric.init}
+
+
+def _block(
+    config: BlockConfig,
+    carry: Carry,
+    settings: Mapping[str, Any],
+    order: PyTree,
+    noise: PyTree,
+    shared: Shared,
+    schedule: BlockSchedule,
+) -> tuple[Carry, Records, dict[str, PyTree]]:
+    """Take all steps of a block, for one run."""
+    problem = config.problem
     cost = partial(problem.cost, **settings["cost"]) if settings["cost"] else problem.cost
-    optimizer = rule.optimizer(**settings["optimizer"])
-    dtype = carry.batch_cost.dtype
+    optimizer = config.make_optimizer(**settings["optimizer"])
+    dtype = carry.batch_cost_sum.dtype
 
     def advance(done, loop):
-        carry, index, records, kept = loop
-        at = agenda.first + done
-        minimised = objective(
+        carry, index, records, buffers = loop
+        at = schedule.first + done
+        minimized = objective(
             cost,
-            _batch(rule, order, shared, done),
+            _batch(config, order, shared, done),
             key=None if noise is None else jax.random.fold_in(noise, at),
             step=at,
-            state=carry.state.state,
-            chunk=None if rule.batched else cost_chunk(problem),
+            model_state=carry.state.model_state,
+            chunk=None if config.batched else cost_chunk(problem),
         )
-        state, info, carried = evaluate(minimised, carry.state, at=at, bound=rule.bound)
+        state, info, model_state = evaluate(
+            minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
+        )
         carry = carry._replace(state=state)
-        due = at == agenda.step[index]
+        due = at == schedule.step[index]
 
         def record(loop):
-            _, carry, records, kept = loop
-            carry, row, arrays = _look(rule, settings, shared, agenda, index, at, carry, info)
-            if SNAPSHOTS in kept:
-                arrays[SNAPSHOTS] = _read_out(rule, state)
-            # The slot after the last takes what nobody asked for.
-            kept = {
+            _, carry, records, buffers = loop
+            carry, row, arrays = _record(config, settings, shared, schedule, index, at, carry, info)
+            if SNAPSHOTS in buffers:
+                arrays[SNAPSHOTS] = _eval_params(config, state)
+            # Values that are not recorded go to a dummy last row.
+            buffers = {
                 name: jax.tree.map(
-                    lambda a, new, slot=agenda.slot[name][index]: a.at[slot].set(new),
-                    slots,
+                    lambda a, new, row=schedule.buffer_index[name][index]: a.at[row].set(new),
+                    buffer,
                     arrays[name],
                 )
-                for name, slots in kept.items()
+                for name, buffer in buffers.items()
             }
             row = jnp.stack(jax.tree.leaves(row))
             records = jax.lax.dynamic_update_index_in_dim(records, row, index, 0)
-            return jnp.zeros_like(due), carry, records, kept
+            return jnp.zeros_like(due), carry, records, buffers
 
         # A loop of one trip or none: a branch would copy what it returns, at every step.
-        _, carry, records, kept = jax.lax.while_loop(
-            lambda loop: loop[0], record, (due, carry, records, kept)
+        _, carry, records, buffers = jax.lax.while_loop(
+            lambda loop: loop[0], record, (due, carry, records, buffers)
         )
-        go = (carry.state.diverged_at < 0) & ~carry.settled & (at < agenda.last)
-        carry = carry._replace(state=move(optimizer, minimised, carry.state, info, carried, go=go))
-        if not rule.free:
+        moves = (carry.state.diverged_at < 0) & ~carry.stopped & (at < schedule.last)
+        state = move(optimizer, minimized, carry.state, info, model_state, moves=moves)
+        carry = carry._replace(state=state)
+        if not config.record_equals_step:
             carry = carry._replace(
-                batch_cost=carry.batch_cost + jnp.where(go, info.cost, 0),
-                batches=carry.batches + go,
+                batch_cost_sum=carry.batch_cost_sum + jnp.where(moves, info.cost, 0),
+                batch_count=carry.batch_count + moves,
             )
-        return carry, index + due, records, kept
+        return carry, index + due, records, buffers
 
-    one = jnp.full((), jnp.nan, dtype)
-    numbers = {m.name: one for m in rule.measures if not m.is_array}
-    form = jax.tree.structure(Records(one, one, one, numbers))
+    nan = jnp.full((), jnp.nan, dtype)
+    numbers = {m.name: nan for m in config.metrics if not m.is_array}
+    structure = jax.tree.structure(Records(nan, nan, nan, numbers))
     # Of the carry, so that `vmap` sees at once what has an axis of runs, and need not trace again.
-    nothing = jnp.nan * carry.batch_cost
-    records = jnp.broadcast_to(nothing, (agenda.step.shape[0], form.num_leaves))
-    kept = _empty(rule, carry, settings, shared)
-    loop = (carry, jnp.zeros((), jnp.int32), records, kept)
-    carry, _, records, kept = jax.lax.fori_loop(0, agenda.count, advance, loop)
-    return carry, jax.tree.unflatten(form, list(records.T)), kept
+    nothing = jnp.nan * carry.batch_cost_sum
+    records = jnp.broadcast_to(nothing, (schedule.step.shape[0], structure.num_leaves))
+    buffers = _empty_buffers(config, carry, settings, shared)
+    loop = (carry, jnp.zeros((), jnp.int32), records, buffers)
+    carry, _, records, buffers = jax.lax.fori_loop(0, schedule.count, advance, loop)
+    return carry, jax.tree.unflatten(structure, list(records.T)), buffers
 
 
-def _empty(rule, carry, settings, shared):
-    """Slots in which nothing is kept yet."""
+def _empty_buffers(config, carry, settings, shared):
     like = {SNAPSHOTS: carry.state.params}
-    for m in rule.measures:
-        if m.is_array:
-            take = partial(_taken, m, settings, shared, 0, carry.state.params)
-            like[m.name] = jax.eval_shape(take, carry)[0]
+    for metric in config.metrics:
+        if metric.is_array:
+            compute = partial(_compute, metric, settings, shared, 0, carry.state.params)
+            like[metric.name] = jax.eval_shape(compute, carry)[0]
     return {
-        name: jax.tree.map(lambda a, n=slots: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
-        for name, slots in rule.slots
+        name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
+        for name, rows in config.buffers
     }
 
 
-def _batch(rule, order, shared, done):
-    if not rule.batched:
+def _batch(config, order, shared, done):
+    if not config.batched:
         return shared.data
     samples = order[done]
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
 
 
-def _read_out(rule, state):
-    if rule.eval_params_fn is None:
+def _eval_params(config, state):
+    if config.eval_params_fn is None:
         return state.params
-    return rule.eval_params_fn(state.memory, state.params)
+    return config.eval_params_fn(state.opt_state, state.params)
 
 
-def _look(rule, settings, shared, agenda, index, at, carry, info):
-    """The record of one step, between its evaluation and its move, and its arrays."""
-    state, dtype = carry.state, carry.batch_cost.dtype
-    point = _read_out(rule, state)
-    if rule.free:
+def _record(config, settings, shared, schedule, index, at, carry, info):
+    """Return the record of one step, between its evaluation and its update, and its arrays."""
+    state, dtype = carry.state, carry.batch_cost_sum.dtype
+    point = _eval_params(config, state)
+    if config.record_equals_step:
         value, norm = info.cost, _norm(info.gradient, dtype)
     else:
-        evaluated = evaluation_of(rule.problem, state=state.state, step=at, **settings["cost"])
+        evaluated = evaluation_of(
+            config.problem, state=state.model_state, step=at, **settings["cost"]
+        )
         if shared.rows is None:
-            mean = partial(in_chunks, chunk=evaluation_chunk(rule.problem))
+            mean = partial(in_chunks, chunk=evaluation_chunk(config.problem))
             samples = shared.recorded
         else:
             mean, samples = partial(over_batches, rows=shared.rows), shared.data
@@ -313,60 +398,67 @@ def _look(rule, settings, shared, agenda, index, at, carry, info):
             value = mean(evaluated)(point, samples)
             return value.astype(dtype), jnp.full((), jnp.nan, dtype)
 
-        value, norm = jax.lax.cond(at == agenda.last, with_gradient, alone, point)
-        # What no single mini-batch has shown, the whole set may.
-        late = (state.diverged_at < 0) & ~finite(value, state.params, rule.bound)
+        value, norm = jax.lax.cond(at == schedule.last, with_gradient, alone, point)
+        # The whole set may show a divergence that no single mini-batch has shown.
+        late = (state.diverged_at < 0) & ~finite(value, state.params, config.divergence_threshold)
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
     diverged = state.diverged_at >= 0
-    # 0 / 0 = NaN: nothing since the last record
-    since = jnp.full((), jnp.nan, dtype) if rule.free else carry.batch_cost / carry.batches
-    taken, own = {}, dict(carry.measures)
-    for measure in rule.measures:
-        name = measure.name
-        seen = carry._replace(state=state)
-        take = partial(_taken, measure, settings, shared, at, point, seen)
-        nothing = jnp.full((), jnp.nan, dtype)
-        if measure.is_array:
-            form = jax.eval_shape(take)[0]
-            nothing = jnp.zeros(form.shape, form.dtype)
-        taken[name], *after = jax.lax.cond(
-            agenda.measured[name][index],
-            lambda *_, take=take: take(),
-            lambda *before, nothing=nothing: (nothing, *before),
-            *([own[name]] if measure.remembers else []),
+    batch_cost = jnp.full((), jnp.nan, dtype)
+    if not config.record_equals_step:
+        # 0 / 0 = NaN: no step since the last record
+        batch_cost = carry.batch_cost_sum / carry.batch_count
+    values, metric_states = {}, dict(carry.metric_states)
+    for metric in config.metrics:
+        name = metric.name
+        compute = partial(
+            _compute, metric, settings, shared, at, point, carry._replace(state=state)
         )
-        if measure.remembers:
-            own[name] = after[0]
+        nothing = jnp.full((), jnp.nan, dtype)
+        if metric.is_array:
+            like = jax.eval_shape(compute)[0]
+            nothing = jnp.zeros(like.shape, like.dtype)
+        values[name], *after = jax.lax.cond(
+            schedule.is_measured[name][index],
+            lambda *_, compute=compute: compute(),
+            lambda *before, nothing=nothing: (nothing, *before),
+            *([metric_states[name]] if metric.has_state else []),
+        )
+        if metric.has_state:
+            metric_states[name] = after[0]
     row = Records(
         cost=jnp.where(diverged, jnp.inf, value),
-        batch_cost=jnp.where(diverged, jnp.inf, since),
+        batch_cost=jnp.where(diverged, jnp.inf, batch_cost),
         gradient_norm=jnp.where(diverged, jnp.inf, norm),
-        measures={m.name: taken[m.name] for m in rule.measures if not m.is_array},
+        metrics={m.name: values[m.name] for m in config.metrics if not m.is_array},
     )
-    settled = carry.settled
-    if rule.settle is not None and rule.free:
-        settled = settled | (norm <= rule.settle)
-    arrays = {m.name: taken[m.name] for m in rule.measures if m.is_array}
-    carry = carry._replace(state=state, measures=own, settled=settled)
-    if not rule.free:
-        none = jnp.zeros_like(carry.batch_cost)
-        carry = carry._replace(batch_cost=none, batches=jnp.zeros_like(carry.batches))
+    stopped = carry.stopped
+    if config.stop_tolerance is not None and config.record_equals_step:
+        stopped = stopped | (norm <= config.stop_tolerance)
+    arrays = {m.name: values[m.name] for m in config.metrics if m.is_array}
+    carry = carry._replace(state=state, metric_states=metric_states, stopped=stopped)
+    if not config.record_equals_step:
+        zero = jnp.zeros_like(carry.batch_cost_sum)
+        carry = carry._replace(batch_cost_sum=zero, batch_count=jnp.zeros_like(carry.batch_count))
     return carry, row, arrays
 
 
-def _taken(measure, settings, shared, at, point, carry):
-    """What a measure gives at a point, and its own memory after that if it has one."""
+def _compute(metric, settings, shared, at, point, carry):
+    """Return the value of a metric, and its next state if it has one."""
     state = carry.state
-    given = {k: v for k, v in settings["cost"].items() if k in declared(measure.function)}
-    needed = given_to(measure.function, GIVEN_TO_MEASURES)
-    filled = {"step": jnp.asarray(at, jnp.int32), "state": state.state, "memory": state.memory}
+    keywords = accepted(metric.function, settings["cost"])
+    needed = given_to(metric.function, GIVEN_TO_MEASURES)
+    supplied = {
+        "step": jnp.asarray(at, jnp.int32),
+        "state": state.model_state,
+        "memory": state.opt_state,
+    }
     if "key" in needed:
-        filled["key"] = jax.random.fold_in(settings["probes"], at)
-    given |= {name: filled[name] for name in needed}
-    own = (carry.measures[measure.name],) if measure.remembers else ()
-    found = measure.function(point, shared.measures[measure.name], *own, **given)
-    value, *own = found if measure.remembers else (found,)
-    return jnp.asarray(value).astype(measure.dtype or carry.batch_cost.dtype), *own
+        supplied["key"] = jax.random.fold_in(settings["probes"], at)
+    keywords |= {name: supplied[name] for name in needed}
+    before = (carry.metric_states[metric.name],) if metric.has_state else ()
+    found = metric.function(point, shared.metrics[metric.name], *before, **keywords)
+    value, *after = found if metric.has_state else (found,)
+    return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
 
 
 def _norm(gradient, dtype):
@@ -374,21 +466,24 @@ def _norm(gradient, dtype):
 
 
 @lru_cache(maxsize=16)
-def program(rule: Rule, slab: Slab | None, own_order: bool, own_noise: bool) -> Program:
-    """The compiled block: for one run, or with a slab for many.
+def block_program(
+    config: BlockConfig, slab: Slab | None, own_order: bool, own_noise: bool
+) -> Program:
+    """Return the compiled block: for one run, or with a slab for many.
 
     Args:
-        rule: what is compiled.
+        config: what is compiled.
         slab: width and devices; None for a single run on the default device.
         own_order: whether each run has its own order of mini-batches.
         own_noise: whether each run has its own stream of random numbers.
 
-    Called with carries, settings (of `cost` and `optimizer`, and under `probes` a key where a
-    measure declares one), sample numbers, keys of what a cost draws, what all runs see, an agenda;
-    it returns carries, records, and by name what is kept in slots.
+    Returns:
+        A program of carries, settings (of `cost` and `optimizer`, and under `probes` a key where a
+        metric declares one), sample numbers, keys of a random cost, arrays that all runs see, and a
+        `BlockSchedule`. It returns carries, records, and buffers by name.
     """
-    advance: Callable = partial(_advance, rule)
+    block: Callable = partial(_block, config)
     if slab is not None:
         own = (0 if own_order else None, 0 if own_noise else None)
-        advance = over_runs(advance, slab, (0, 0, *own, None, None))
-    return Program(advance, donate=(0,))
+        block = over_runs(block, slab, (0, 0, *own, None, None))
+    return Program(block, donate=(0,))

@@ -2,10 +2,10 @@
 
     v_t, g_t = value and gradient of C at w_t on batch t,   w_{t+1} = w_t + u(g_t)
 
-A step evaluates at its beginning, then moves: the cost at t is what step t computes anyway, and
-what a cost carries beside the parameters sees each batch once. `State` is what the next step needs,
-`Info` what we look at. Plain descent is u(g) = -learning_rate * g; the simplest instance halves the
-distance to the bottom of a bowl:
+A step evaluates first and then moves: the cost at step t is what step t computes anyway, and the
+model state sees each batch once. `State` is what the next step needs, `Info` holds diagnostics.
+Plain descent is u(g) = -learning_rate * g. On C = w^2 / 2 a rate of 0.5 halves the distance to the
+minimum:
 
 >>> import optax
 >>> bowl = lambda w: 0.5 * jnp.sum(w**2)
@@ -21,27 +21,28 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.descent.updates import update
+from gdjax.errors import InputError
 from gdjax.problems.chunks import in_chunks
-from gdjax.problems.problem import given_to
+from gdjax.problems.keywords import given_to
 from gdjax.summaries import fields
 
 
 class State(NamedTuple):
-    """What the next step needs: a point, the optimiser's memory, and what the cost carries."""
+    """Parameters, optimizer state and model state, and the step of divergence (-1 if none)."""
 
     params: PyTree
-    memory: PyTree
-    state: PyTree
+    opt_state: PyTree
+    model_state: PyTree
     diverged_at: Int[Array, ""]
 
     __repr__ = fields
 
 
 class Info(NamedTuple):
-    """What we look at: cost and gradient at the step's beginning, and whether it moved."""
+    """Cost and gradient at the beginning of a step, and whether the step moved."""
 
     cost: Float[Array, ""]
     gradient: PyTree
@@ -56,7 +57,7 @@ class Objective(NamedTuple):
     Args:
         value: `params -> scalar`.
         gradient: `params -> gradient`.
-        evaluate: `params -> (scalar, gradient, state)`, the state after the batch was seen.
+        evaluate: `params -> (scalar, gradient, model_state)`, the state after the batch was seen.
     """
 
     value: Callable
@@ -65,19 +66,21 @@ class Objective(NamedTuple):
 
 
 def cost_type(params: PyTree) -> jnp.dtype:
-    """The type that costs are kept in: that of the parameters, at least float32."""
+    """Return the type of costs: that of the parameters, at least float32."""
     return jnp.result_type(jnp.float32, *jax.tree.leaves(params))
 
 
-def init(optimizer: optax.GradientTransformation, params: PyTree, state: PyTree = None) -> State:
-    """The state at a starting point.
+def init(
+    optimizer: optax.GradientTransformation, params: PyTree, model_state: PyTree = None
+) -> State:
+    """Return the state at a starting point.
 
     Args:
         optimizer: any Optax transformation.
-        params: where.
-        state: what the cost carries at first, where it carries anything.
+        params: starting point.
+        model_state: initial model state, for a cost that has one.
     """
-    return State(params, optimizer.init(params), state, jnp.array(-1, jnp.int32))
+    return State(params, optimizer.init(params), model_state, jnp.array(-1, jnp.int32))
 
 
 def objective(
@@ -86,36 +89,36 @@ def objective(
     *,
     key: Key[Array, ""] | None = None,
     step: int | Int[Array, ""] = 0,
-    state: PyTree = None,
+    model_state: PyTree = None,
     chunk: int | None = None,
 ) -> Objective:
-    """What a step minimises: a cost on its batch, with its key, its number and its state.
+    """Return what a step minimizes: a cost with its batch, key, step number and model state fixed.
 
     Args:
-        cost: `cost(params, batch)`, or `cost(params)` where the batch is None; of `key`, `step`
-            and `state` it is given what it declares.
+        cost: `cost(params, batch)`, or `cost(params)` where the batch is None. It gets those of
+            `key`, `step` and `state` that it declares.
         batch: samples.
-        key: for random numbers.
-        step: the step's number.
-        state: what the cost carries.
-        chunk: samples at a time, for a cost that is a mean over samples; None for all.
+        key: random key of the step.
+        step: number of the step.
+        model_state: model state before the step.
+        chunk: samples evaluated together, for a cost that is a mean over samples; None for all.
     """
     needs = given_to(cost)
-    every = {"key": key, "step": jnp.asarray(step, jnp.int32), "state": state}
-    given = {name: every[name] for name in needs}
-    carries = "state" in needs
+    every = {"key": key, "step": jnp.asarray(step, jnp.int32), "state": model_state}
+    supplied = {name: every[name] for name in needs}
+    stateful = "state" in needs
 
     def whole(params, batch):
-        return cost(params, **given) if batch is None else cost(params, batch, **given)
+        return cost(params, **supplied) if batch is None else cost(params, batch, **supplied)
 
     def value(params, batch):
-        return whole(params, batch)[0] if carries else whole(params, batch)
+        return whole(params, batch)[0] if stateful else whole(params, batch)
 
     def evaluate(params):
-        if not carries:
-            return *in_chunks(jax.value_and_grad(value), chunk)(params, batch), state
-        (found, carried), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
-        return found, gradient, carried
+        if not stateful:
+            return *in_chunks(jax.value_and_grad(value), chunk)(params, batch), model_state
+        (found, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
+        return found, gradient, state
 
     return Objective(
         value=lambda params: in_chunks(value, chunk)(params, batch),
@@ -124,55 +127,69 @@ def objective(
     )
 
 
-def finite(value: Float[Array, ""], gradient: PyTree, bound: ScalarLike) -> Bool[Array, ""]:
-    """Whether a descent can go on: cost a number within the bound, gradient free of NaN and inf."""
-    # A sum is infinite or NaN as soon as one entry is: one pass, no comparison an entry. Half
-    # precision would overflow at a sum of 65,504, and with it most bounds.
+def finite(
+    value: Float[Array, ""], gradient: PyTree, divergence_threshold: ScalarLike
+) -> Bool[Array, ""]:
+    """Return whether a cost is at most the threshold, and it and its gradient are finite."""
+    # A sum is infinite or NaN as soon as one entry is: one pass, no comparison per entry. Half
+    # precision would overflow at a sum of 65,504, and with it most thresholds.
     value = value.astype(cost_type(value))
     total = sum(jnp.sum(g, dtype=cost_type(g)) for g in jax.tree.leaves(gradient))
-    return (value <= bound) & jnp.isfinite(value) & jnp.isfinite(total)
+    return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(total)
 
 
 def evaluate(
-    minimised: Objective, state: State, *, at: int | Int[Array, ""], bound: ScalarLike
+    minimized: Objective,
+    state: State,
+    *,
+    at: int | Int[Array, ""],
+    divergence_threshold: ScalarLike,
 ) -> tuple[State, Info, PyTree]:
-    """The first half of a step: cost and gradient where it stands.
+    """Compute cost and gradient at the current parameters: the first half of a step.
 
     Returns:
-        The state, with the step noted at which it diverged; cost and gradient; what the cost would
-        carry after this batch.
+        The state, with the step noted at which it diverged; cost and gradient; the model state
+        after this batch.
     """
-    value, gradient, carried = minimised.evaluate(state.params)
-    diverges = (state.diverged_at < 0) & ~finite(value, gradient, bound)
+    value, gradient, model_state = minimized.evaluate(state.params)
+    diverges = (state.diverged_at < 0) & ~finite(value, gradient, divergence_threshold)
     state = state._replace(diverged_at=jnp.where(diverges, jnp.int32(at), state.diverged_at))
     info = Info(value.astype(cost_type(state.params)), gradient, state.diverged_at < 0)
-    return state, info, carried
+    return state, info, model_state
 
 
 def move(
     optimizer: optax.GradientTransformation,
-    minimised: Objective,
+    minimized: Objective,
     state: State,
     info: Info,
-    carried: PyTree,
+    model_state: PyTree,
     *,
-    go: Bool[Array, ""],
+    moves: Bool[Array, ""],
 ) -> State:
-    """The second half of a step: the update, where `go`; otherwise all stays as it is."""
-    updates, memory = update(
+    """Update the state where `moves`, and return it unchanged elsewhere: the second half of a step.
+
+    Args:
+        optimizer: any Optax transformation.
+        minimized: the cost of this step.
+        state: state at the beginning of the step.
+        info: cost and gradient there.
+        model_state: model state after this batch.
+        moves: whether the run moves.
+    """
+    updates, opt_state = update(
         optimizer,
         info.gradient,
-        state.memory,
+        state.opt_state,
         state.params,
         value=info.cost,
-        value_fn=minimised.value,
-        grad_fn=minimised.gradient,
+        value_fn=minimized.value,
+        grad_fn=minimized.gradient,
     )
-    ahead = (optax.apply_updates(state.params, updates), memory, carried)
-    params, memory, carried = jax.tree.map(
-        lambda new, old: jnp.where(go, new, old), ahead, (state.params, state.memory, state.state)
-    )
-    return State(params, memory, carried, state.diverged_at)
+    ahead = (optax.apply_updates(state.params, updates), opt_state, model_state)
+    before = (state.params, state.opt_state, state.model_state)
+    moved = jax.tree.map(lambda new, old: jnp.where(moves, new, old), ahead, before)
+    return State(*moved, state.diverged_at)
 
 
 def step(
@@ -183,24 +200,164 @@ def step(
     *,
     key: Key[Array, ""] | None = None,
     at: int | Int[Array, ""] = 0,
-    bound: ScalarLike = 1e12,
+    divergence_threshold: ScalarLike = 1e12,
     chunk: int | None = None,
 ) -> tuple[State, Info]:
-    """Evaluate where the state stands, then move once along the gradient.
+    """Evaluate the cost at the current parameters, then move once along the gradient.
 
     Args:
-        cost: `cost(params, batch)`, or `cost(params)` where the batch is None. Of the keywords
-            `key`, `step` and `state` it is given what it declares; one with `state` returns
+        cost: `cost(params, batch)`, or `cost(params)` where the batch is None. It gets those of the
+            keywords `key`, `step` and `state` that it declares; one with `state` returns
             `(scalar, state)`.
-        optimizer: any Optax transformation, line searches included: what they ask again is
-            answered for the same batch, key and state.
+        optimizer: any Optax transformation. What a line search evaluates again has the same batch,
+            key and model state.
         state: from `init` or an earlier step.
         batch: samples of this step.
-        key: for a random cost.
-        at: the step's number, noted if it diverges.
-        bound: a cost above it, NaN or infinity freezes the run from here on.
+        key: random key, for a random cost.
+        at: number of the step, noted if it diverges.
+        divergence_threshold: cost above which a run counts as diverged; it is frozen from then on,
+            as at NaN and infinity.
         chunk: as for `objective`.
     """
-    minimised = objective(cost, batch, key=key, step=at, state=state.state, chunk=chunk)
-    state, info, carried = evaluate(minimised, state, at=at, bound=bound)
-    return move(optimizer, minimised, state, info, carried, go=info.moved), info
+    minimized = objective(cost, batch, key=key, step=at, model_state=state.model_state, chunk=chunk)
+    state, info, model_state = evaluate(
+        minimized, state, at=at, divergence_threshold=divergence_threshold
+    )
+    return move(optimizer, minimized, state, info, model_state, moves=info.moved), info
+
+
+# What Optax's optimizers take besides the gradient. Their signatures do not tell: `chain(clip,
+# sam)` shows `**extra_args` and raises on `value`. The first set with which a call succeeds is
+# taken: everything (most optimizers ignore what they do not use), a line search's, the value alone,
+# SAM's, and nothing.
+UPDATE_ARGUMENTS = (
+    ("value", "grad", "value_fn", "grad_fn", "obj_fn"),
+    ("value", "grad", "value_fn"),
+    ("value",),
+    ("grad_fn",),
+    (),
+)
+
+
+def update(
+    optimizer: optax.GradientTransformation,
+    gradient: PyTree,
+    opt_state: PyTree,
+    params: PyTree,
+    *,
+    value: Array,
+    value_fn: Callable[[PyTree], Array],
+    grad_fn: Callable[[PyTree], PyTree],
+) -> tuple[PyTree, PyTree]:
+    """Return an optimizer's updates and next state, given the arguments that it accepts.
+
+    Args:
+        optimizer: any Optax transformation.
+        gradient: at `params`.
+        opt_state: state of the optimizer.
+        params: current parameters.
+        value: cost there.
+        value_fn: cost of the step, as a function of the parameters alone.
+        grad_fn: its gradient.
+
+    Raises:
+        InputError: the update raises an error, which is chained, or what it returns has other
+            shapes than what it was given.
+
+    Examples:
+        >>> w, sgd = jnp.ones(3), optax.sgd(0.5)
+        >>> bowl = {"value": w @ w / 2, "value_fn": lambda w: w @ w / 2, "grad_fn": lambda w: w}
+        >>> update(sgd, w, sgd.init(w), w, **bowl)[0].tolist()  # takes none of them
+        [-0.5, -0.5, -0.5]
+        >>> sam = optax.contrib.sam(sgd, sgd, opaque_mode=True)  # takes grad_fn: uphill first
+        >>> update(sam, w, sam.init(w), w, **bowl)[0].tolist()
+        [-0.75, -0.75, -0.75]
+    """
+    extras = {
+        "value": value,
+        "grad": gradient,
+        "value_fn": value_fn,
+        # SAM passes the number of its inner step, too; all of them see the step's batch.
+        "grad_fn": lambda params, *_: grad_fn(params),
+        "obj_fn": value_fn,
+    }
+    update_fn = optax.with_extra_args_support(optimizer).update
+    refusal: Exception | None = None
+    for names in UPDATE_ARGUMENTS:
+        try:
+            supplied = {name: extras[name] for name in names}
+            updates, ahead = update_fn(gradient, opt_state, params, **supplied)
+        except TypeError as error:  # of an argument that it does not take, or lacks
+            refusal = error
+            continue
+        except Exception as error:
+            raise InputError(f"optimizer: its update failed: {_first_line(error)}") from error
+        _check_shapes("updates", updates, "params", params)
+        _check_shapes("state", ahead, "state before", opt_state)
+        return updates, ahead
+    raise InputError(
+        f"optimizer: its update cannot be called with a gradient, a state and parameters, nor "
+        f"with {', '.join(extras)} besides: {_first_line(refusal)}"
+    ) from refusal
+
+
+def _first_line(error):
+    return f"{(str(error).splitlines() or [''])[0]:.200}"
+
+
+def _check_shapes(what, made, like_what, like):
+    before, after = (
+        (jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)])
+        for tree in (like, made)
+    )
+    if before != after:
+        raise InputError(
+            f"optimizer: its update returned {what} of shapes {after[1]}, expected {before[1]}, "
+            f"those of the {like_what}; an optimizer that wants one gradient per sample, or pairs "
+            f"of parameters, cannot be used here"
+        )
+
+
+def default_eval_params_fn(
+    opt_state: PyTree, params: PyTree
+) -> Callable[[PyTree, PyTree], PyTree] | None:
+    """Return where an optimizer wants to be evaluated; None for the parameters of the run.
+
+    Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
+
+        x = (y - (1 - b1) z) / b1
+
+    Args:
+        opt_state: state of the optimizer (arrays, or their shapes).
+        params: the parameters it was made for.
+
+    Raises:
+        InputError: several `ScheduleFreeState`s, or one that covers a part of the parameters.
+    """
+    found = _schedule_free_states(opt_state)
+    if not found:
+        return None
+    if len(found) > 1:
+        problem = f"has {len(found)} ScheduleFreeStates"
+    elif jax.tree.structure(found[0].z) != jax.tree.structure(params):
+        problem = "has a ScheduleFreeState for a part of the parameters only"
+    else:
+        return schedule_free_params
+    raise InputError(
+        f"optimizer: its state {problem}, so it is not clear at which parameters to record; give "
+        f"eval_params_fn=function of (opt_state, params), such as "
+        f"eval_params_fn=lambda opt_state, params: params for those of the run"
+    )
+
+
+def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
+    """Return the evaluation parameters of the one `ScheduleFreeState` in an optimizer's state."""
+    (state,) = _schedule_free_states(opt_state)
+    return optax.contrib.schedule_free_eval_params(state, params)
+
+
+def _schedule_free_states(opt_state):
+    def is_schedule_free(node):
+        return isinstance(node, optax.contrib.ScheduleFreeState)
+
+    return [n for n in jax.tree.leaves(opt_state, is_leaf=is_schedule_free) if is_schedule_free(n)]

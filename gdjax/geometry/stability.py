@@ -30,7 +30,8 @@ from gdjax.geometry import jacobi, krylov
 from gdjax.geometry.products import dense, flat_product, with_data, without_data
 from gdjax.geometry.spectrum import ROUNDING
 from gdjax.problems.evaluation import frozen
-from gdjax.problems.problem import Measure, Problem, as_problem, declared, given_to
+from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.problem import Measure, Problem, as_problem
 from gdjax.whole import is_whole
 
 # Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.

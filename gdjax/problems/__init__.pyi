@@ -17,10 +17,10 @@ from .functions import FUNCTIONS as FUNCTIONS
 from .functions import Function as Function
 from .functions import find as find
 from .functions import function as function
+from .keywords import declared as declared
 from .networks import Layer as Layer
 from .networks import Network as Network
 from .problem import Measure as Measure
 from .problem import Problem as Problem
 from .problem import as_problem as as_problem
-from .problem import declared as declared
 from .supervised import supervised as supervised

@@ -23,14 +23,8 @@ from jaxtyping import PyTree
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.evaluation import cost_chunk
-from gdjax.problems.problem import (
-    GIVEN_TO_MEASURES,
-    Measure,
-    Problem,
-    declared,
-    given_to,
-    is_array,
-)
+from gdjax.problems.keywords import GIVEN_TO_MEASURES, accepted, given_to
+from gdjax.problems.problem import Measure, Problem, is_array
 from gdjax.slabs import Program
 
 # Costs seen to be means, and with which settings: looked at once, since it means compiling.
@@ -85,7 +79,7 @@ def checking(
     if problem.evaluation is not None:
         roles["evaluation"] = problem.evaluation
     for role, function in roles.items():
-        fixed = settings if role == "cost" else _own(function, settings)
+        fixed = settings if role == "cost" else accepted(function, settings)
         value = _shape_of(role, function, problem, params, given, fixed)
         if role == "cost" and problem.stateful:
             value = _without_state(value, state)
@@ -211,12 +205,8 @@ def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> b
     evaluation = problem.evaluation
     return problem.data is None or (
         (cost_chunk(problem) is None or _seen(problem.cost, settings))
-        and (evaluation is None or _seen(evaluation, _own(evaluation, settings)))
+        and (evaluation is None or _seen(evaluation, accepted(evaluation, settings)))
     )
-
-
-def _own(function, settings):
-    return {name: value for name, value in settings.items() if name in declared(function)}
 
 
 def _seen(function, settings):
@@ -257,7 +247,7 @@ def check_measures(
 
 
 def _check_measure(name, measure, params, settings, state, memory):
-    settings = _own(measure.function, settings)
+    settings = accepted(measure.function, settings)
     needed = given_to(measure.function, GIVEN_TO_MEASURES)
     if "state" in needed and state is None:
         raise InputError(

@@ -16,7 +16,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -25,7 +24,8 @@ from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.problems.chunks import CHUNK, in_chunks
-from gdjax.problems.problem import Problem, declared, given_to
+from gdjax.problems.keywords import accepted, bind, given_to
+from gdjax.problems.problem import Problem
 
 KEYS = 8  # random costs without an evaluation are looked at as the mean over so many fixed keys
 
@@ -46,9 +46,7 @@ def evaluation_of(
     """
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
-    given = dict(settings)
-    if problem.evaluation is not None:
-        given = {name: v for name, v in given.items() if name in declared(function)}
+    given = dict(settings) if problem.evaluation is None else accepted(function, settings)
     if "state" in needs:
         if state is None:
             raise InputError(
@@ -152,11 +150,7 @@ def frozen(
     given = dict(settings) | ({} if state is None else {"state": state})
 
     def fixed(function):
-        if function is None:
-            return None
-        known = {*declared(function), *given_to(function)}
-        own = {name: value for name, value in given.items() if name in known}
-        return partial(function, **own) if own else function
+        return None if function is None else bind(function, given)
 
     def init(key):
         return problem.begin(key)[0]

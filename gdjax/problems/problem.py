@@ -23,10 +23,8 @@ A Problem is a pytree whose only leaf is `data`, so that jitting a function of i
 """
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -35,11 +33,10 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.errors import InputError
+from gdjax.problems.keywords import GIVEN_TO_MEASURES, given_to
 from gdjax.summaries import short
 from gdjax.whole import is_whole
 
-GIVEN = ("key", "step", "state")  # keywords of a cost that a descent fills in at each step
-GIVEN_TO_MEASURES = (*GIVEN, "memory")  # and those of a measure at each record
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal problems are equal
 
 
@@ -316,55 +313,6 @@ def _no_start(key):
     raise InputError(
         "init: a bare cost has no starting points; give gd.Problem(init=..., cost=...)"
     )
-
-
-def declared(function: Callable) -> dict[str, Any]:
-    """Arguments of a function that can be given by name, and their defaults: what can be swept.
-
-    Those are the keyword-only ones and, among the others, those with a default. `key`, `step` and
-    `state` are left out: a descent fills them in.
-
-    Examples:
-        >>> def cost(w, batch, scale=2.0, *, key, temperature=1.0): return scale * w / temperature
-        >>> declared(cost)
-        {'scale': 2.0, 'temperature': 1.0}
-    """
-    return {
-        p.name: p.default
-        for p in _parameters(function)
-        if p.name not in GIVEN
-        and (
-            p.kind is p.KEYWORD_ONLY
-            or (p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty)
-        )
-    }
-
-
-def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
-    """Which of `key`, `step` and `state` a function declares and `functools.partial` did not fix.
-
-    Args:
-        function: a cost, an evaluation, a measure.
-        names: other keywords to look for.
-
-    Examples:
-        >>> def cost(w, *, key, temperature=1.0): return w / temperature
-        >>> given_to(cost)
-        ('key',)
-    """
-    keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
-    fixed: set[str] = set()
-    while isinstance(function, partial):
-        fixed |= function.keywords.keys()
-        function = function.func
-    return tuple(name for name in names if name in keywords and name not in fixed)
-
-
-def _parameters(function):
-    try:
-        return tuple(inspect.signature(function).parameters.values())
-    except ValueError:  # some builtins have no signature
-        return ()
 
 
 def is_array(leaf: Any) -> bool:

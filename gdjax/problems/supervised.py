@@ -31,7 +31,8 @@ from jaxtyping import Array, PyTree
 
 from gdjax.errors import InputError
 from gdjax.problems.costs import accuracy
-from gdjax.problems.problem import Measure, Problem, declared, given_to
+from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.problem import Measure, Problem
 
 
 def supervised(
@@ -140,17 +141,9 @@ def supervised(
 
 
 def _declare(function, positional, given, settings):
-    """Give a function that passes its keywords on the signature that says which."""
-    Parameter = inspect.Parameter
-    function.__signature__ = inspect.Signature(
-        [
-            *(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in positional),
-            *(Parameter(name, Parameter.KEYWORD_ONLY) for name in given),
-            *(
-                Parameter(name, Parameter.KEYWORD_ONLY, default=default)
-                for name, default in settings.items()
-            ),
-        ]
+    """Give a function that passes its keywords on the signature that declares them."""
+    function.__signature__ = signature(
+        positional, {**dict.fromkeys(given, inspect.Parameter.empty), **settings}
     )
 
 

@@ -29,7 +29,8 @@ from gdjax.geometry.preconditioned import Preconditioner, preconditioner
 from gdjax.geometry.stability import sharpness
 from gdjax.geometry.thresholds import ADAPTIVE, known, stability_threshold
 from gdjax.keys import streams
-from gdjax.problems.problem import Problem, given_to
+from gdjax.problems.keywords import given_to
+from gdjax.problems.problem import Problem
 from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.keywords import arguments

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Int, PyTree
 
 from gdjax.descent import outcome
-from gdjax.descent.driving import Plan
+from gdjax.descent.block_loop import RecordSchedule
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flags import flags
@@ -46,7 +46,7 @@ def recorded(measures: Mapping[str, Measure], *, free: bool) -> tuple[str, ...]:
 
 def known(
     measured: Mapping[str, jax.ShapeDtypeStruct],
-    plan: Plan,
+    plan: RecordSchedule,
     diverged_at: Int[np.ndarray, " runs"],
     since: int = 0,
 ) -> dict[str, Bool[np.ndarray, "runs records"]]:
@@ -67,14 +67,14 @@ def known(
 
 
 def _steps(plan, name, since):
-    steps = plan.records()
-    return steps[plan.keeps(name, steps) & (steps >= since)]
+    steps = plan.recorded_steps()
+    return steps[plan.is_kept(name, steps) & (steps >= since)]
 
 
 def layout(
     grid: Axes,
     box: tuple[int, ...],
-    plan: Plan,
+    plan: RecordSchedule,
     params: PyTree,
     state: PyTree,
     measures: Mapping[str, Measure],
@@ -102,7 +102,7 @@ def layout(
         since: step at which records begin.
         carry: shapes of all that a run needs to go on, where it is kept.
     """
-    steps = plan.records()
+    steps = plan.recorded_steps()
     steps = steps[steps >= since]
     snapshots = steps[plan.is_snapshot(steps)]
     dims = tuple(grid.sizes)
@@ -254,6 +254,16 @@ def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
     }
 
 
+# Names in stores where a field of `Carry` or `State` has another name today.
+STORED_CARRY = {
+    "opt_state": "memory",
+    "model_state": "state",
+    "metric_states": "measures",
+    "batch_cost_sum": "batch_cost",
+    "batch_count": "batches",
+    "stopped": "settled",
+}
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _UNSAFE_OR_CAPITAL = re.compile(r"[^a-z0-9_-]")
 
@@ -265,6 +275,9 @@ def _hexadecimal(found):
 def _name(prefix, path, escaped):
     """A place as a name; keys that are empty become a `%` alone."""
     keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
+    if prefix == "carry":
+        depth = 2 if keys[0] == "state" else 1
+        keys = [STORED_CARRY.get(key, key) for key in keys[:depth]] + keys[depth:]
     coded = [escaped.sub(_hexadecimal, key) for key in keys]
     return ".".join([*filter(None, [prefix]), *(key or "%" for key in coded)])
 

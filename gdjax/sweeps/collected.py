@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax.descent import driving
+from gdjax.descent.block_loop import BlockResult, RecordSchedule
 from gdjax.sweeps import arrays
 
 
@@ -44,16 +44,16 @@ class Collected:
                 if not name.startswith("carry."):
                     self._parts[name].append(array)
 
-    def add(self, piece: driving.Piece) -> None:
-        late = piece.steps >= self.since
+    def add(self, piece: BlockResult) -> None:
+        late = piece.recorded_steps >= self.since
         for name, array in _numbers(piece.records).items():
             self._parts[name].append(array[:, late])
-        for name, (steps, values) in piece.kept.items():
+        for name, (steps, values) in piece.arrays.items():
             late = steps >= self.since
             if late.any():
                 for i, leaf in enumerate(jax.tree.leaves(values)):
                     self._parts[f"{KEPT}{name}.{i}"].append(np.asarray(leaf)[:, late])
-        self.carry, self.step = piece.carry, piece.step
+        self.carry, self.step = piece.carry, piece.num_steps
 
     def end(self, carry: PyTree) -> None:
         """Keep what more steps would need: the carry before the last step was evaluated."""
@@ -89,12 +89,12 @@ KEPT = "kept."  # and that of a snapshot, or of a measure that is an array
 
 def _numbers(records):
     fields = records._asdict()
-    return {RECORDS + name: a for name, a in (*fields.pop("measures").items(), *fields.items())}
+    return {RECORDS + name: a for name, a in (*fields.pop("metrics").items(), *fields.items())}
 
 
 def fits(
     kept: tuple[dict[str, np.ndarray], dict[str, Any]],
-    plan: driving.Plan,
+    plan: RecordSchedule,
     carry: PyTree,
     records: PyTree,
     kept_arrays: PyTree,
@@ -114,7 +114,7 @@ def fits(
     step = meta.get("step")
     if type(step) is not int or not plan.first <= step <= plan.last:
         return False
-    steps = plan.records()
+    steps = plan.recorded_steps()
     # What is due at this step is recorded by the next block.
     steps = steps[(steps >= since) & (steps < step)]
     leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), carry))
@@ -122,7 +122,7 @@ def fits(
     expected = {f"carry.{i}": (a.shape, a.dtype) for i, a in enumerate(leaves)}
     expected |= {name: cut(a, len(steps)) for name, a in _numbers(records).items()}
     for name, tree in kept_arrays.items():
-        if count := int(plan.keeps(name, steps).sum()):
+        if count := int(plan.is_kept(name, steps).sum()):
             shapes = enumerate(jax.tree.leaves(tree))
             expected |= {f"{KEPT}{name}.{i}": cut(a, count) for i, a in shapes}
     return meta == {"step": step, "leaves": len(leaves)} and expected == {

@@ -159,7 +159,7 @@ def kept(work: Work, keep: int) -> Layout:
 def _compute(work: Work, sink: Any) -> int:
     """Compute all tiles that `sink` lacks; returns how many."""
     missing = [tuple(int(i) for i in tile) for tile in np.argwhere(~sink.finished())]
-    per_tile = work.plan.steps * math.prod(work.box)
+    per_tile = work.plan.num_steps * math.prod(work.box)
     written = None
     with (
         interruptible() as stop,

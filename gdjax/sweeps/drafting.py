@@ -22,7 +22,7 @@ from gdjax import keys, machine, slabs
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
 from gdjax.problems.checks import check, checking, found_mean
-from gdjax.problems.problem import declared, given_to
+from gdjax.problems.keywords import declared, given_to
 from gdjax.sweeps import arrays, sizing
 from gdjax.sweeps.keywords import check_effect, check_update, traced
 from gdjax.sweeps.specification import Specification

@@ -75,7 +75,9 @@ class Form:
             lambda v: np.asarray(v, jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
             self.settings,
         )
-        return jax.eval_shape(partial(block.start, self.optimizer), *self.begun.shapes, given)
+        return jax.eval_shape(
+            partial(block.initial_carry, self.optimizer), *self.begun.shapes, given
+        )
 
     @cached_property
     def measured(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -90,9 +92,9 @@ class Form:
             params,
             self.settings["cost"],
             state=state,
-            memory=self.carry.state.memory,
+            memory=self.carry.state.opt_state,
         )
-        return block.arrays_of(self.watched, shapes, params)
+        return block.array_shapes(self.watched, shapes, params)
 
     @property
     def state_bytes(self) -> int:

@@ -15,11 +15,10 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 from gdjax import slabs
-from gdjax.descent import block, driving
+from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
-from gdjax.descent.records import recorded_rows, recorded_samples
 from gdjax.keys import streams
-from gdjax.problems.problem import GIVEN_TO_MEASURES, given_to
+from gdjax.problems.keywords import GIVEN_TO_MEASURES, given_to
 from gdjax.sweeps.keywords import by_role, numbers
 from gdjax.sweeps.specification import Specification
 
@@ -36,12 +35,10 @@ class Inputs:
     Args:
         sweep: what is swept.
         slab: width and devices.
-        free: whether a record is what its step computes anyway.
     """
 
     sweep: Specification
     slab: slabs.Slab
-    free: bool
 
     @property
     def own_order(self) -> bool:
@@ -71,11 +68,14 @@ class Inputs:
     @cached_property
     def on_host(self) -> block.Shared:
         """The data that all runs see."""
-        data = {name: measure.data for name, measure in self.sweep.watched.items()}
-        problem = self.sweep.problem
-        count, batch_size = self.sweep.record_samples, self.sweep.batch_size
-        recorded = recorded_samples(problem, count, free=self.free, batch_size=batch_size)
-        return block.Shared(problem.data, recorded, data, recorded_rows(problem, count, batch_size))
+        what = self.sweep
+        return block.shared_arrays(
+            what.problem,
+            what.watched,
+            what.block_config,
+            batch_size=what.batch_size,
+            record_samples=what.record_samples,
+        )
 
     @cached_property
     def shared(self) -> block.Shared:
@@ -104,8 +104,9 @@ class Inputs:
         """Mini-batches that a block has room for."""
         batch = self.sweep.batch_size
         if batch is None or not self.own_order:
-            return driving.ROWS
-        return min(max(ORDER_NUMBERS // (self.slab.runs * batch), 64), driving.ROWS)
+            return block_loop.MAX_BLOCK_BATCHES
+        fitting = max(ORDER_NUMBERS // (self.slab.runs * batch), 64)
+        return min(fitting, block_loop.MAX_BLOCK_BATCHES)
 
     def samples(self) -> jax.ShapeDtypeStruct | None:
         """Shape of the sample numbers that a block is given; None for the whole set."""
@@ -117,13 +118,13 @@ class Inputs:
         return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
 
     def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
-        """Sample numbers of mini-batches for a slab, as `driving.drive` wants them."""
+        """Sample numbers of mini-batches for a slab, as `run_blocks` takes them."""
         batch, samples = self.sweep.batch_size, self.sweep.problem.samples
         if batch is None:
             return None
         if not self.own_order:
             order = Order((streams(self.sweep.root).order,), samples, batch)
-            return driving.order_rows(order)
+            return block_loop.shared_order(order)
         seeds, which = np.unique(values["data_seed"], return_inverse=True)
         order_keys = streams(self.sweep.root, data_seed=seeds).order
         order = Order(list(order_keys), samples, batch)
@@ -135,7 +136,7 @@ def beginning(
     init: Callable,
     stateful: bool,
     optimizer: Callable,
-    memories: tuple[tuple[str, Callable], ...],
+    metric_inits: tuple[tuple[str, Callable], ...],
     slab: slabs.Slab,
 ) -> slabs.Program:
     """The compiled start of a slab of runs: keys, settings and shared data to carries.
@@ -144,14 +145,14 @@ def beginning(
         init: the problem's.
         stateful: whether it makes the pair of parameters and what the cost carries.
         optimizer: factory.
-        memories: name and `init` of each measure that carries a memory.
+        metric_inits: name and `init` of each metric that has a state.
         slab: width and devices.
     """
 
     def begin(key, settings, shared):
-        made = block.strong(init(key, **settings["init"]))
+        made = init(key, **settings["init"])
         params, state = made if stateful else (made, None)
-        begun = {name: first(params, shared.measures[name]) for name, first in memories}
-        return block.start(optimizer, params, state, settings, begun)
+        inits = dict(metric_inits)
+        return block.initial_carry(optimizer, params, state, settings, inits, shared.metrics)
 
     return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)), once=True)

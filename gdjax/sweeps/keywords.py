@@ -14,7 +14,6 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,10 +22,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from gdjax.descent.step import cost_type
-from gdjax.descent.updates import update
+from gdjax.descent.step import cost_type, update
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, declared
+from gdjax.problems.keywords import bind, declared
+from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
@@ -152,30 +151,6 @@ def check_arguments(optimizer: Callable, assigned: Mapping[str, Role]) -> None:
         )
 
 
-def same_for_equal(function: Callable) -> Callable:
-    """One object for all `functools.partial`s of equal content, so that none compiles again.
-
-    Examples:
-        >>> import optax
-        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
-        >>> made[0] is made[1]
-        True
-    """
-    if not isinstance(function, partial):
-        return function
-    # 1 == 1.0 == True, but they are not the same to a function.
-    keywords = tuple((name, type(v), v) for name, v in sorted(function.keywords.items()))
-    try:
-        return _partial(function.func, function.args, keywords)
-    except TypeError:  # something in it has no hash
-        return function
-
-
-@lru_cache(maxsize=64)
-def _partial(function, arguments, keywords):
-    return partial(function, *arguments, **{name: value for name, _, value in keywords})
-
-
 def with_settings(
     problem: Problem,
     cost: Mapping[str, Any] = MappingProxyType({}),
@@ -194,9 +169,7 @@ def with_settings(
         return problem
 
     def fixed(function, settings=cost):
-        own = declared(function) if function else {}
-        given = {name: value for name, value in settings.items() if name in own}
-        return same_for_equal(partial(function, **given)) if given else function
+        return None if function is None else bind(function, settings)
 
     return dataclasses.replace(
         problem,
@@ -207,7 +180,7 @@ def with_settings(
             name: dataclasses.replace(measure, function=fixed(measure.function))
             for name, measure in problem.measures.items()
         },
-        predict=problem.predict and fixed(problem.predict),
+        predict=fixed(problem.predict),
     )
 
 

@@ -46,8 +46,8 @@ def variables(
     )
     params = state.params
     if what.record_params_fn is not None:
-        params = jax.jit(jax.vmap(what.record_params_fn))(state.memory, params)
-    trees = {"params": params, "state": state.state}
+        params = jax.jit(jax.vmap(what.record_params_fn))(state.opt_state, params)
+    trees = {"params": params, "state": state.model_state}
     if what.snapshot_every is not None:
         trees[SNAPSHOTS] = done.kept(SNAPSHOTS, like)
     if what.continuable:

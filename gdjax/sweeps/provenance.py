@@ -24,7 +24,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import machine
-from gdjax.problems.problem import Problem, declared, given_to
+from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.factories import describe
 from gdjax.sweeps.keywords import by_role, numbers, roles, with_settings
@@ -104,7 +105,7 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
-def _lowered(function, *arguments, **keywords):
+def _lowered(function, /, *arguments, **keywords):
     """The text of a function's program, the same on every platform if possible, and its shapes."""
 
     def program(arguments, keywords):

@@ -27,10 +27,11 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from gdjax.descent import driving
-from gdjax.descent.door import check_counts, check_limits
-from gdjax.descent.records import check_records, default_eval_params_fn
+from gdjax.descent import block, block_loop
+from gdjax.descent.step import default_eval_params_fn
+from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
+from gdjax.problems.keywords import same_for_equal
 from gdjax.problems.problem import Measure, Problem
 from gdjax.sweeps import arrays, branching
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, SEEDS, Axes, axes, is_static
@@ -40,7 +41,6 @@ from gdjax.sweeps.keywords import (
     by_role,
     check_arguments,
     roles,
-    same_for_equal,
     with_settings,
 )
 from gdjax.whole import is_whole
@@ -115,11 +115,17 @@ class Specification:
             raise InputError(f"problem = {self.problem!r:.80}, expected a gdjax.Problem")
         if not isinstance(self.axes, Axes):
             raise InputError(f"axes = {self.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
-        check_counts(
-            self.problem, self.steps, self.batch_size, self.record_every, self.snapshot_every
+        validate_settings(
+            self.problem,
+            num_steps=self.steps,
+            batch_size=self.batch_size,
+            record_every=self.record_every,
+            record_samples=self.record_samples,
+            snapshot_every=self.snapshot_every,
+            eval_params_fn=self.eval_params_fn,
+            divergence_threshold=self.bound,
+            gradient_tolerance=self.tolerance,
         )
-        check_limits(self.bound, self.tolerance)
-        check_records(self.problem, self.record_samples, self.eval_params_fn, self.batch_size)
         if not is_whole(self.root, 0, 2**32 - 1):
             raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
         for name in ("until_settled", "continuable"):
@@ -174,7 +180,7 @@ class Specification:
                     f"batch_size = {self.batch_size}, and it is an axis; give one of the two"
                 )
             check_counts(self.problem, self.steps, size, self.record_every, self.snapshot_every)
-            check_records(self.problem, self.record_samples, self.eval_params_fn, size)
+            check_record_samples(self.problem, self.record_samples, size)
         if len(self.parts) > 1 or not static:
             return
         values = self.axes.first
@@ -222,17 +228,31 @@ class Specification:
         """`eval_params_fn`, or the default for the optimizer; None for the run's parameters."""
         if self.eval_params_fn is not None:
             return self.eval_params_fn
-        return default_eval_params_fn(self.form.carry.state.memory, self.form.params)
+        return default_eval_params_fn(self.form.carry.state.opt_state, self.form.params)
+
+    @cached_property
+    def block_config(self) -> block.BlockConfig:
+        """What its blocks are compiled for, without buffers."""
+        return block.block_config(
+            self.problem,
+            self.optimizer,
+            self.watched,
+            batch_size=self.batch_size,
+            record_samples=self.record_samples,
+            divergence_threshold=self.bound,
+            stop_tolerance=self.tolerance if self.until_settled else None,
+            eval_params_fn=self.record_params_fn,
+        )
 
     @property
-    def plan(self) -> driving.Plan:
+    def plan(self) -> block_loop.RecordSchedule:
         """Which steps are taken, recorded and kept."""
-        return driving.Plan(
+        return block_loop.RecordSchedule(
             first=0,
-            steps=self.steps,
+            num_steps=self.steps,
             record_every=self.record_every,
             snapshot_every=self.snapshot_every,
-            cadence={name: measure.every for name, measure in self.watched.items()},
+            metric_every={name: metric.every for name, metric in self.watched.items()},
         )
 
 

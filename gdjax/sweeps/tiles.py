@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import slabs
-from gdjax.descent import block, driving
+from gdjax.descent import block, block_loop
 from gdjax.stores.layout import Layout
 from gdjax.sweeps import arrays
 from gdjax.sweeps.branching import branched
@@ -48,36 +48,29 @@ class Work:
     @cached_property
     def inputs(self) -> Inputs:
         """What its runs are given."""
-        return Inputs(self.sweep, self.slab, self.free)
+        return Inputs(self.sweep, self.slab)
 
     @property
     def free(self) -> bool:
         """Whether a record is what its step computes anyway."""
-        what = self.sweep
-        part = what.record_samples is not None
-        return not part and what.record_params_fn is None and block.free(what.problem, self.batched)
+        return self.sweep.block_config.record_equals_step
 
     @property
-    def batched(self) -> bool:
-        """Whether a step sees a mini-batch instead of the whole set."""
-        return self.sweep.batch_size is not None
-
-    @property
-    def plan(self) -> driving.Plan:
+    def plan(self) -> block_loop.RecordSchedule:
         """Steps and records."""
         return self.sweep.plan
 
     @cached_property
-    def slots(self) -> dict[str, int]:
-        """Room in a block for snapshots and measures that are arrays."""
-        runs, plan = self.slab.width, self.plan
-        form = self.sweep.form
-        return driving.slots_for(form.params, form.measured, runs=runs, plan=plan)
-
-    @cached_property
-    def room(self) -> int:
-        """Room in a block for records."""
-        return driving.room_for(self.plan, self.slab.width)
+    def capacity(self) -> block_loop.BlockCapacity:
+        """Rows of the arrays of a block."""
+        schedule, runs, form = self.plan, self.slab.width, self.sweep.form
+        return block_loop.BlockCapacity(
+            records=block_loop.record_capacity(schedule, runs),
+            buffers=block_loop.buffer_capacity(
+                form.params, form.measured, runs=runs, schedule=schedule
+            ),
+            batches=self.inputs.rows,
+        )
 
     def memory(self) -> slabs.Bytes:
         """What a slab needs on each of its devices. Compiles the program, and what begins runs."""
@@ -105,10 +98,10 @@ class Work:
         given = self.inputs
         _, settings, shared = self._started
         carry = jax.eval_shape(self._begin.jitted, *self._started)
-        agenda, _ = driving.example(self.plan, None, self.slots, self.room)
+        schedule, _ = block_loop.example_inputs(self.plan, None, self.capacity)
         settings, noise = slabs.shapes((settings, given.noise(self._values)))
         carry = self.slab.shapes(carry, slabs.RUNS)
-        return carry, settings, given.samples(), noise, shared, agenda
+        return carry, settings, given.samples(), noise, shared, schedule
 
     def positions(self, tile: tuple[int, ...], number: int = 0) -> tuple[np.ndarray, ...]:
         """For each slot of a tile's slab, where in the grid its run stands."""
@@ -124,31 +117,22 @@ class Work:
 
     @cached_property
     def _begin(self) -> slabs.Program:
-        memories = tuple((name, m.init) for name, m in self.sweep.watched.items() if m.init)
+        inits = tuple(block.metric_inits(self.sweep.watched).items())
         problem = self.sweep.problem
-        return beginning(problem.init, problem.stateful, self.sweep.optimizer, memories, self.slab)
+        return beginning(problem.init, problem.stateful, self.sweep.optimizer, inits, self.slab)
 
     @cached_property
     def program(self) -> slabs.Program:
         """The compiled block of steps that all tiles share."""
-        problem = self.sweep.problem
-        rule = block.Rule(
-            problem=block.bare(problem.cost, problem.evaluation, problem.couples_samples),
-            optimizer=self.sweep.optimizer,
-            measures=block.watch(self.sweep.watched),
-            batched=self.batched,
-            bound=self.sweep.bound,
-            slots=tuple(self.slots.items()),
-            settle=self.sweep.tolerance if self.sweep.until_settled else None,
-            eval_params_fn=self.sweep.record_params_fn,
-            part=self.sweep.record_samples is not None,
-        )
-        return block.program(rule, self.slab, self.inputs.own_order, self.inputs.own_noise)
+        buffers = tuple(self.capacity.buffers.items())
+        config = self.sweep.block_config._replace(buffers=buffers)
+        inputs = self.inputs
+        return block.block_program(config, self.slab, inputs.own_order, inputs.own_noise)
 
     @cached_property
-    def _pace(self):
-        """What the tiles before have shown about a block's time."""
-        return driving.Pace()
+    def _controller(self):
+        """Number of steps of a block, kept from tile to tile."""
+        return block_loop.BlockLengthController()
 
     @cached_property
     def carry(self) -> PyTree:
@@ -162,7 +146,7 @@ class Work:
             carry = self._begin(*self.inputs.placed(values), self.inputs.shared)
         else:
             pieces = self.pieces(values, pause=step)
-            carry = next(piece.carry for piece in pieces if piece.step == step)
+            carry = next(piece.carry for piece in pieces if piece.num_steps == step)
         return [to_host(a) for a in jax.tree.leaves(carry)]
 
     def _origin(self, positions, values):
@@ -190,14 +174,14 @@ class Work:
         *,
         pause: int | None = None,
         ends: Callable[[PyTree], None] | None = None,
-    ) -> Iterator[driving.Piece]:
+    ) -> Iterator[block_loop.BlockResult]:
         """Descend a slab of runs, piece by piece.
 
         Args:
             values: of the runs, by axis.
             saved: carries and their step; None begins at the start.
-            pause: as for `driving.drive`.
-            ends: is shown the carry before the last step is evaluated.
+            pause: a step at which a block begins in any case.
+            ends: called with the carry before the last step is evaluated.
         """
         given = self.inputs
         keys, settings = given.placed(values)
@@ -214,26 +198,23 @@ class Work:
                 ],
             )
             carry = self.slab.place(carry)
-            plan = plan._replace(first=first, steps=plan.last - first)
+            plan = plan._replace(first=first, num_steps=plan.last - first)
         place = self.slab.place if given.own_order else (lambda rows: rows)
 
-        def call(carry, rows, agenda):
-            if ends is not None and agenda.first == plan.last:
-                ends(carry)
-            return self.program(carry, settings, place(rows), noise, given.shared, agenda)
+        def run_block(carry, rows, schedule):
+            return self.program(carry, settings, place(rows), noise, given.shared, schedule)
 
-        yield from driving.drive(
-            call,
+        yield from block_loop.run_blocks(
+            run_block,
             carry,
             plan,
             given.order(values),
-            slots=self.slots,
-            room=self.room,
-            rows=given.rows,
-            pace=self._pace,
-            axis=1,
-            still=self._still,
-            pause=plan.last if ends is not None else pause,
+            capacity=self.capacity,
+            run_axis=True,
+            controller=self._controller,
+            stops_early=self.sweep.until_settled,
+            pause_at=pause,
+            before_last=ends,
         )
 
     @property
@@ -270,7 +251,7 @@ class Work:
                     joined(done) | arrays, {**meta, "slabs": number}
                 ),
                 watch=lambda piece, number=number: watch(
-                    (number + piece.step / max(self.plan.last, 1)) / self.slabs
+                    (number + piece.num_steps / max(self.plan.last, 1)) / self.slabs
                 ),
                 stop=stop,
             )
@@ -298,7 +279,7 @@ class Work:
         *,
         load: Callable = lambda: None,
         save: Callable = lambda arrays, meta: None,
-        watch: Callable[[driving.Piece], None] = lambda piece: None,
+        watch: Callable[[block_loop.BlockResult], None] = lambda piece: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, np.ndarray] | None:
         """All variables of a slab of runs, [runs, ...]; None if it was stopped.
@@ -321,7 +302,7 @@ class Work:
         for piece in self.pieces(values, saved, ends=ends):
             done.add(piece)
             watch(piece)
-            if piece.done:
+            if piece.is_last:
                 break
             stopping = stop()
             if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
@@ -336,13 +317,6 @@ class Work:
         """Whether a checkpoint, which may be a stranger's, is one of this sweep."""
         _, records, arrays = jax.eval_shape(self.program.jitted, *self._example)
         return fits(kept, self.plan, self._example[0], records, arrays, self.sweep.since)
-
-    def _still(self, carry: block.Carry) -> bool:
-        """Whether no run of the slab will move again."""
-        if not self.sweep.until_settled:
-            return False
-        still = (np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.settled)
-        return bool(still.all())
 
     def layout(self) -> Layout:
         """Which arrays the sweep consists of, with their names, units and coordinates."""

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdjax.descent.batches import Order, steps_for
+from gdjax.descent.batches import Order, recorded_samples, steps_for
+from gdjax.descent.validation import check_record_samples
 from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
 
 SIZES = st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
 
@@ -98,3 +100,37 @@ def test_epochs_in_steps(epochs, samples, batch_size, steps):
 def test_keys_in_a_list_are_keys_in_an_array():
     keys = [jax.random.key(seed) for seed in (5, 6)]
     np.testing.assert_array_equal(Order(keys, 9, 2).rows(0, 9), order(9, 2, 5, 6).rows(0, 9))
+
+
+# -- samples of a record
+
+DATA = {"x": np.arange(40.0).reshape(20, 2), "y": np.arange(20)}
+PROBLEM = Problem(init=lambda key: np.zeros(2), cost=lambda w, batch: 0.0, data=DATA)
+ALONE = Problem(init=lambda key: np.zeros(2), cost=lambda w: 0.0)
+
+
+def test_a_record_sees_all_samples_unless_told():
+    assert recorded_samples(PROBLEM, None) is DATA
+    assert recorded_samples(ALONE, None) is None
+
+
+def test_the_few_are_different_ones_in_order_and_always_the_same():
+    few = recorded_samples(PROBLEM, 7)
+    assert len(np.unique(few["y"])) == 7
+    assert np.all(np.diff(few["y"]) > 0)
+    np.testing.assert_array_equal(few["x"], DATA["x"][few["y"]])
+    np.testing.assert_array_equal(few["y"], recorded_samples(PROBLEM, 7)["y"])
+    np.testing.assert_array_equal(recorded_samples(PROBLEM, 20)["y"], DATA["y"])
+
+
+@pytest.mark.parametrize("count", [0, 21, -1, 2.0, True, "5"])
+def test_a_number_of_samples_that_there_are_not(count):
+    with pytest.raises(InputError, match="expected a whole number from 1 to 20"):
+        check_record_samples(PROBLEM, count, None)
+
+
+def test_without_data_there_is_nothing_to_choose():
+    with pytest.raises(InputError, match="the problem has no data; leave it out"):
+        check_record_samples(ALONE, 3, None)
+    check_record_samples(PROBLEM, 20, None)
+    check_record_samples(ALONE, None, None)

@@ -10,8 +10,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.descent.batches import Order
-from gdjax.descent.records import recorded_rows, recorded_samples
+from gdjax.descent.batches import Order, recorded_rows, recorded_samples
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import KEYS
 
@@ -167,7 +166,7 @@ def test_records_on_a_part_of_the_samples(batch_size):
     run = gd.descend(line, SGD, START, 10, record_samples=4, **options)
     whole = gd.descend(line, SGD, START, 10, **options)
     np.testing.assert_allclose(run.params, whole.params, rtol=1e-6)
-    part = recorded_samples(line, 4, free=False)
+    part = recorded_samples(line, 4)
     assert part.shape == (4,)
     assert run.cost[-1] == pytest.approx(float(line.cost(run.params, part)), rel=1e-5)
     slope = jnp.linalg.norm(jax.grad(line.cost)(run.params, part))
@@ -257,7 +256,7 @@ def test_a_record_that_holds_no_batch_is_refused():
 
 
 def test_a_coupled_cost_that_no_memory_holds_is_refused(monkeypatch):
-    monkeypatch.setattr("gdjax.descent.descent.memory_limit", lambda device: 2**20)
+    monkeypatch.setattr("gdjax.slabs.memory_limit", lambda device: 2**20)
     pairs = gd.Problem(
         init=lambda key: START,
         cost=lambda w, x: jnp.mean(jnp.exp(w[0] * x[:, None] * x[None])),

@@ -52,14 +52,16 @@ def test_what_has_diverged_stays_where_it_was():
         assert bool(info.moved) == (t == 0)
     assert [int(s.diverged_at) for s in states] == [-1, -1, 1, 1, 1, 1]
     assert [float(s.params) for s in states[1:]] == [pytest.approx(0.2)] * 5
-    assert [int(s.state) for s in states] == [0, 1, 1, 1, 1, 1]
-    memory = [jax.tree.leaves(s.memory)[0] for s in states[1:]]
+    assert [int(s.model_state) for s in states] == [0, 1, 1, 1, 1, 1]
+    memory = [jax.tree.leaves(s.opt_state)[0] for s in states[1:]]
     assert all(m == memory[0] for m in memory)
 
 
 def test_the_bound_is_the_largest_cost_that_may_go_on():
     for bound, diverged in ((9.0, -1), (8.9, 7)):
-        found, _ = step(lambda w: w**2, SGD, init(SGD, jnp.array(3.0)), at=7, bound=bound)
+        found, _ = step(
+            lambda w: w**2, SGD, init(SGD, jnp.array(3.0)), at=7, divergence_threshold=bound
+        )
         assert int(found.diverged_at) == diverged
 
 
@@ -74,7 +76,7 @@ def test_a_step_gives_a_cost_its_key_its_number_and_its_state():
     expected = 2 * (float(jax.random.normal(key)) + 40 + 200)
     np.testing.assert_allclose(info.cost, expected, rtol=1e-6)
     np.testing.assert_allclose(after.params, 1 - 0.1 * expected, rtol=1e-6)
-    assert float(after.state) == 3
+    assert float(after.model_state) == 3
 
 
 def test_a_line_search_asks_the_same_batch_key_and_state_again():
@@ -104,7 +106,7 @@ def test_a_line_search_asks_the_same_batch_key_and_state_again():
             value_fn=alone,
         )
         np.testing.assert_allclose(after.params, 1.0 + updates, rtol=1e-5)
-        assert float(after.state) == state + 1  # seen once, whatever was asked
+        assert float(after.model_state) == state + 1  # seen once, whatever was asked
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from gdjax.geometry.stability import sharpness
 from gdjax.geometry.thresholds import stability_threshold
 from gdjax.problems import bowl, digits
 from gdjax.problems.checks import check_measures
-from gdjax.problems.problem import declared
+from gdjax.problems.keywords import declared
 
 KEY = jax.random.key(0)
 
@@ -286,7 +286,7 @@ def test_a_continuation_goes_on_from_the_last_eigenvector():
     rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, measures=watch)
     together = np.r_[first.measures["sharpness"], rest.measures["sharpness"]]
     np.testing.assert_array_equal(together, whole.measures["sharpness"])
-    spent = [int(run.carry.measures["sharpness"].products) for run in (first, rest)]
+    spent = [int(run.carry.metric_states["sharpness"].products) for run in (first, rest)]
     cold = at(problem, rest.params)[1].products
     assert spent[1] - spent[0] < 5 * int(cold)
 

@@ -18,7 +18,7 @@ from benchmarks.other_models import MODELS, Model, neural_ode, transformer
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.descent import driving
+from gdjax.descent import block_loop
 from gdjax.errors import InputError
 from gdjax.geometry.certificates import name as kind
 from gdjax.problems import evaluate, frozen
@@ -71,7 +71,7 @@ def swept(request, tmp_path_factory):
     model = MADE[request.param]()
     store = tmp_path_factory.mktemp("models") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driving, "room_for", lambda *_: 2)  # so that a block is two steps
+        patch.setattr(block_loop, "record_capacity", lambda *_: 2)  # so that a block is two steps
         runs = sweep(model, store)
         problem = model.problem
         found = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
@@ -126,7 +126,7 @@ def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
 
     def killed(self, values, saved=None, **hooks):
         for piece in pieces(self, values, saved, **hooks):
-            if piece.step > 4:
+            if piece.num_steps > 4:
                 raise Killed
             yield piece
 

@@ -11,7 +11,7 @@ from matplotlib.mathtext import MathTextParser
 from gdjax.errors import InputError
 from gdjax.problems.checks import check
 from gdjax.problems.functions import FUNCTIONS, find, function
-from gdjax.problems.problem import declared
+from gdjax.problems.keywords import declared
 
 NAMES = tuple(FUNCTIONS)
 

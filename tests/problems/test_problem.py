@@ -12,7 +12,8 @@ import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.problems.checks import check, check_measures
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
-from gdjax.problems.problem import as_problem, declared
+from gdjax.problems.keywords import declared
+from gdjax.problems.problem import as_problem
 
 X = jnp.linspace(-1.0, 1.0, 20)
 W = jnp.array([0.5, -2.0])

@@ -10,7 +10,7 @@ import pytest
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.problems import declared, supervised
-from gdjax.problems.problem import given_to
+from gdjax.problems.keywords import given_to
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)

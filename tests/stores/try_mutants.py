@@ -33,7 +33,7 @@ SECONDS = 120  # a mutant that takes longer hangs
 def originals(folder: Path) -> list[Files]:
     """Two stores of the same sweep: one whole, one whose second tile has got halfway."""
     from gdjax import problems
-    from gdjax.descent import driving
+    from gdjax.descent import block_loop
     from gdjax.sweeps import axes, sweep, tiles
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script
@@ -41,7 +41,7 @@ def originals(folder: Path) -> list[Files]:
     settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
-    driving.room_for = lambda *_: 3  # several blocks even for so few steps
+    block_loop.record_capacity = lambda *_: 3  # several blocks even for so few steps
     sweep(bowl, grid, 6, store=folder / "whole", **settings)
     pieces, begun = tiles.Work.pieces, []
 

@@ -9,7 +9,7 @@ import sys
 import jax
 from small_problems import network
 
-from gdjax.descent import driving
+from gdjax.descent import block_loop
 from gdjax.sweeps import axes, sweep, tiles
 
 
@@ -31,7 +31,7 @@ def run(path=None, steps=1500):
 
 def save_often():
     tiles.SAVE_SECONDS = 0.0
-    driving.room_for = lambda *_: 64
+    block_loop.record_capacity = lambda *_: 64
 
 
 def say_when_it_begins():

@@ -12,7 +12,7 @@ import xarray as xr
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.descent import class_accuracy, driving, right_samples, unpacked
+from gdjax.descent import block_loop, class_accuracy, right_samples, unpacked
 from gdjax.errors import InputError
 from gdjax.sweeps import tiles
 
@@ -192,7 +192,9 @@ def test_a_single_descent_has_them_too():
 
 
 def test_a_sweep_that_was_cut_off_has_the_same_bits(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(driving, "room_for", lambda *_: 2)  # several blocks even for so few steps
+    monkeypatch.setattr(
+        block_loop, "record_capacity", lambda *_: 2
+    )  # several blocks even for so few steps
     pieces, begun = tiles.Work.pieces, []
 
     def interrupted(self, *arguments, **keywords):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdjax.descent.driving import Plan
+from gdjax.descent.block_loop import RecordSchedule
 from gdjax.problems.networks import Layer
 from gdjax.sweeps.arrays import layout, named_leaves, nbytes, storable
 from gdjax.sweeps.axes import axes, together
@@ -70,7 +70,7 @@ def test_short_floats_are_stored_exactly():
 def test_layout():
     grid = axes(pair=together(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
-    plan = Plan(first=0, steps=10, record_every=4, snapshot_every=8, cadence={})
+    plan = RecordSchedule(0, 10, 4, 8, metric_every={})
     found = layout(grid, (2, 3), plan, params, None, {}, {}, free=False)
     assert found.sizes == {
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
@@ -98,7 +98,7 @@ def test_layout():
 def test_what_a_cost_carries_is_stored_beside_the_parameters():
     """Counters and keys, too, as numbers that nothing computed can be mistaken for."""
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
-    plan = Plan(first=0, steps=2, record_every=1, snapshot_every=None, cadence={})
+    plan = RecordSchedule(0, 2, 1, None, metric_every={})
     grid = axes(seed=range(2))
     found = layout(grid, (2,), plan, {"w": jnp.ones(3)}, state, {}, {}, free=True, samples=7)
     kinds = {

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from small_problems import network, same_bits
 
-from gdjax.descent import driving
+from gdjax.descent import block_loop
 from gdjax.sweeps import axes, drafting, sweep, tiles
 
 
@@ -61,7 +61,7 @@ def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monke
             yield piece
 
     monkeypatch.setattr(tiles.Work, "pieces", interrupted)
-    monkeypatch.setattr(driving, "room_for", lambda *_: 8)  # several pieces a slab
+    monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several pieces a slab
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     (kept,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()

@@ -94,15 +94,15 @@ def test_a_run_again_is_equal_to_the_last_bit(stored):
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_taken_up_where_it_was_left_it_is_the_same(batch_size, monkeypatch):
-    from gdjax.descent import driving
+    from gdjax.descent import block_loop
 
     work = work_of(batch_size)
     positions = work.positions((0, 0, 0))
     whole = work.descend(positions)
-    monkeypatch.setattr(driving, "SECONDS", 0.0)
+    monkeypatch.setattr(block_loop, "BLOCK_SECONDS", 0.0)
     kept = []
     stopped = work_of(batch_size)
-    object.__setattr__(stopped, "_pace", driving.Pace(steps=7, seconds=0.0))
+    object.__setattr__(stopped, "_controller", block_loop.BlockLengthController(7, 0.0))
     assert (
         stopped.descend(positions, save=lambda *packed: kept.append(packed), stop=lambda: True)
         is None

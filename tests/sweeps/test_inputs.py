@@ -6,7 +6,7 @@ import pytest
 from small_problems import network, same_bits
 
 import gdjax as gd
-from gdjax.descent import driving
+from gdjax.descent import block_loop
 from gdjax.slabs import Slab
 from gdjax.sweeps import Specification
 from gdjax.sweeps.inputs import Inputs
@@ -18,7 +18,7 @@ PROBLEM = network()
 def inputs(runs=4, problem=PROBLEM, batch_size=6, measures=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
     what = Specification(problem, axes, 3, batch_size=batch_size, measures=measures or {}, root=7)
-    return Inputs(what, Slab(runs, tuple(jax.local_devices()[:1])), free=False)
+    return Inputs(what, Slab(runs, tuple(jax.local_devices()[:1])))
 
 
 def test_starting_points_are_those_of_the_seeds():
@@ -34,8 +34,8 @@ def test_starting_points_are_those_of_the_seeds():
 def test_one_order_for_all_or_one_for_each_data_seed():
     rates = {"learning_rate": np.full(4, 0.1)}
     shared = inputs()
-    assert (shared.own_order, shared.rows) == (False, driving.ROWS)
-    assert shared.samples().shape == (driving.ROWS, 6)
+    assert (shared.own_order, shared.rows) == (False, block_loop.MAX_BLOCK_BATCHES)
+    assert shared.samples().shape == (block_loop.MAX_BLOCK_BATCHES, 6)
     alone = shared.order(rates)(2, 3)
     assert alone.shape == (3, 6)
     own = inputs(data_seed=[0, 5])
@@ -49,7 +49,9 @@ def test_one_order_for_all_or_one_for_each_data_seed():
     assert inputs(batch_size=None).samples() is None
 
 
-@pytest.mark.parametrize(("runs", "rows"), [(4, driving.ROWS), (1000, 699), (100_000, 64)])
+@pytest.mark.parametrize(
+    ("runs", "rows"), [(4, block_loop.MAX_BLOCK_BATCHES), (1000, 699), (100_000, 64)]
+)
 def test_many_runs_with_orders_of_their_own_get_fewer_rows_a_block(runs, rows):
     assert inputs(runs, data_seed=[0, 5]).rows == rows
 

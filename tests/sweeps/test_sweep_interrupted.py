@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 from small_problems import same_bits
 
-from gdjax.descent import driving
+from gdjax.descent import block_loop
 from gdjax.errors import StoreError
 from gdjax.stores.reading import Stored, read_attributes, verify
 from gdjax.stores.writing import Tiles
@@ -138,8 +138,8 @@ def counted(monkeypatch):
     def counted_pieces(self, values, saved=None, **hooks):
         before = 0 if saved is None else saved[1]
         for piece in pieces(self, values, saved, **hooks):
-            steps[current[0]] += piece.step - before
-            before = piece.step
+            steps[current[0]] += piece.num_steps - before
+            before = piece.num_steps
             if press and sum(steps.values()) >= press[0]:
                 press.clear()
                 signal.raise_signal(signal.SIGINT)
@@ -147,7 +147,7 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(tiles.Work, "compute", counted_compute)
     monkeypatch.setattr(tiles.Work, "pieces", counted_pieces)
-    monkeypatch.setattr(driving, "room_for", lambda *_: 64)
+    monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 64)
     return steps, press
 
 

@@ -143,8 +143,8 @@ def test_one_compilation_serves_all_values():
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkeypatch):
-    monkeypatch.setattr("gdjax.descent.driving.RECORDS", 7)  # many short pieces
-    monkeypatch.setattr("gdjax.descent.driving.Pace.learn", lambda self, spent, took: None)
+    monkeypatch.setattr("gdjax.descent.block_loop.MIN_BLOCK_RECORDS", 7)  # many short pieces
+    monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     swept = {
         "batch_size": batch_size,
         "optimizer": optax.adam,
@@ -176,7 +176,7 @@ def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkey
 
 
 def test_a_long_tile_saves_its_state_now_and_then(monkeypatch):
-    monkeypatch.setattr("gdjax.descent.driving.Pace.learn", lambda self, spent, took: None)
+    monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     monkeypatch.setattr("gdjax.sweeps.tiles.SAVE_SECONDS", 0.0)
     work = work_of(network(), axes(learning_rate=RATES, seed=range(2)))
     steps = []

@@ -10,10 +10,10 @@ import pytest
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.descent.measures import gradient_noise, noise_scale
+from gdjax.descent.metrics import gradient_noise, noise_scale
 from gdjax.errors import InputError
 from gdjax.problems.checks import check_measures
-from gdjax.problems.problem import declared
+from gdjax.problems.keywords import declared
 
 KEY = jax.random.key(0)
 N = 60

@@ -12,7 +12,6 @@ Recorded are step 0, every `record_every`-th and the last; `cost` is that of the
 ([5.0, 1.25, 0.3125, 0.078125], 'not_converged')
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,28 +23,28 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from gdjax import progress
-from gdjax.descent import block, driving, outcome
+from gdjax import progress, slabs
+from gdjax.descent import block, block_loop, outcome
 from gdjax.descent.batches import Order
-from gdjax.descent.door import check_counts, check_limits, check_optimizer, first_state, keys_of
-from gdjax.descent.records import (
-    check_records,
-    default_eval_params_fn,
-    recorded_rows,
-    recorded_samples,
+from gdjax.descent.step import default_eval_params_fn
+from gdjax.descent.validation import (
+    check_optimizer,
+    descent_keys,
+    initial_model_state,
+    validate_settings,
 )
 from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
 from gdjax.problems.checks import check, check_measures
-from gdjax.problems.problem import GIVEN_TO_MEASURES, Measure, Problem, given_to
-from gdjax.slabs import memory_limit
+from gdjax.problems.keywords import GIVEN_TO_MEASURES, given_to
+from gdjax.problems.problem import Measure, Problem
 from gdjax.summaries import short
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """An optimiser that is made already, as a factory without settings."""
+class FixedOptimizer:
+    """A factory without settings that returns one optimizer."""
 
     optimizer: optax.GradientTransformation
 
@@ -88,7 +87,7 @@ class Descent:
     batch_cost: Float[np.ndarray, " records"]
     gradient_norm: Float[np.ndarray, " records"]
     measures: Mapping[str, Float[np.ndarray, " records"]]
-    arrays: Mapping[str, driving.Kept]
+    arrays: Mapping[str, block_loop.RecordedArrays]
     snapshot_step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
     outcome: str
@@ -166,102 +165,113 @@ def descend(
         InputError: arguments that cannot work, or a problem that fails `check`. Never for a
             numerical failure: NaN and infinity stop the updates and are recorded with their step.
     """
-    check_counts(problem, steps, batch_size, record_every, snapshot_every)
-    check_limits(bound, tolerance)
-    check_records(problem, record_samples, eval_params_fn, batch_size)
+    validate_settings(
+        problem,
+        num_steps=steps,
+        batch_size=batch_size,
+        record_every=record_every,
+        record_samples=record_samples,
+        snapshot_every=snapshot_every,
+        eval_params_fn=eval_params_fn,
+        divergence_threshold=bound,
+        gradient_tolerance=tolerance,
+    )
     check_optimizer(optimizer)
-    watched = dict(problem.measures if measures is None else measures)
-    going_on = isinstance(start, Descent)
-    if going_on:
-        params, carried = start.carry.state.params, start.carry.state.state
+    metrics = dict(problem.measures if measures is None else measures)
+    continued = isinstance(start, Descent)
+    if continued:
+        params, model_state = start.carry.state.params, start.carry.state.model_state
     else:
-        params, carried = start, first_state(problem, state)
-    check(problem, params, state=carried)
-    params, carried = block.strong(params), block.strong(carried)
+        params, model_state = start, initial_model_state(problem, state)
+    check(problem, params, state=model_state)
+    params, model_state = block.strip_weak_types((params, model_state))
     opt_state = jax.eval_shape(optimizer.init, params)
-    shapes = check_measures(watched, params, state=carried, memory=opt_state)
+    shapes = check_measures(metrics, params, state=model_state, memory=opt_state)
     if eval_params_fn is None:
         eval_params_fn = default_eval_params_fn(opt_state, params)
-    probing = any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in watched.values())
-    keys = keys_of(key, random=problem.random, batched=batch_size is not None, probing=probing)
+    probing = any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in metrics.values())
+    keys = descent_keys(key, random=problem.random, batched=batch_size is not None, probing=probing)
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
     if probing:
         settings["probes"] = keys.probes
-    factory = Fixed(optimizer)
-    memories = {name: m.init(params, m.data) for name, m in watched.items() if m.init}
-    fresh = block.start(factory, params, carried, settings, memories)
-    carry = _carried(start, fresh) if going_on else fresh
-    plan = driving.Plan(
-        first=start.steps if going_on else 0,
-        steps=steps,
+    make_optimizer = FixedOptimizer(optimizer)
+    schedule = block_loop.RecordSchedule(
+        first=start.steps if continued else 0,
+        num_steps=steps,
         record_every=record_every,
         snapshot_every=snapshot_every,
-        cadence={name: measure.every for name, measure in watched.items()},
-        recorded=going_on and start.steps in start.step[-1:],
+        metric_every={name: metric.every for name, metric in metrics.items()},
+        first_is_recorded=continued and start.steps in start.step[-1:],
     )
-    arrays = block.arrays_of(watched, shapes, params)
-    slots = driving.slots_for(params, arrays, runs=1, plan=plan)
-    room = driving.room_for(plan, 1)
-    rule = block.Rule(
-        problem=block.bare(problem.cost, problem.evaluation, problem.couples_samples),
-        optimizer=factory,
-        measures=block.watch(watched),
-        batched=batch_size is not None,
-        bound=float(bound),
-        slots=tuple(slots.items()),
+    arrays = block.array_shapes(metrics, shapes, params)
+    capacity = block_loop.BlockCapacity(
+        records=block_loop.record_capacity(schedule, 1),
+        buffers=block_loop.buffer_capacity(params, arrays, runs=1, schedule=schedule),
+    )
+    samples = {"batch_size": batch_size, "record_samples": record_samples}
+    config = block.block_config(
+        problem,
+        make_optimizer,
+        metrics,
+        **samples,
+        divergence_threshold=bound,
         eval_params_fn=eval_params_fn,
-        part=record_samples is not None,
+    )._replace(buffers=tuple(capacity.buffers.items()))
+    program = block.block_program(config, None, False, False)
+    shared = jax.device_put(block.shared_arrays(problem, metrics, config, **samples))
+    carry = block.initial_carry(
+        make_optimizer,
+        params,
+        model_state,
+        settings,
+        block.metric_inits(metrics),
+        {name: metric.data for name, metric in metrics.items()},
     )
-    program = block.program(rule, None, False, False)
-    shared = jax.device_put(
-        block.Shared(
-            problem.data,
-            recorded_samples(problem, record_samples, free=rule.free, batch_size=batch_size),
-            {name: measure.data for name, measure in watched.items()},
-            recorded_rows(problem, record_samples, batch_size),
-        )
-    )
-    carry = _taken_over(carry, shared)
+    if continued:
+        carry = _continued_carry(start, carry)
+    carry = _copied_to_device(carry, shared)
     noise, order = keys.noise, None
     if batch_size is not None:
-        order = driving.order_rows(Order((keys.order,), problem.samples, batch_size))
+        order = block_loop.shared_order(Order((keys.order,), problem.samples, batch_size))
     if problem.couples_samples or problem.stateful:
-        agenda, rows = driving.example(plan, order, slots, room)
-        _check_memory(program.bytes(carry, settings, rows, noise, shared, agenda).total)
-    pieces, compiled, began = [], program.seconds, time.perf_counter()
+        example, rows = block_loop.example_inputs(schedule, order, capacity)
+        _check_memory(program.bytes(carry, settings, rows, noise, shared, example).total)
+    results, compile_seconds, started = [], program.seconds, time.perf_counter()
     with (
         interruptible() as stop,
         progress.bar(total=steps, unit="step") as bar,
     ):
-        for piece in driving.drive(
-            lambda carry, rows, agenda: program(carry, settings, rows, noise, shared, agenda),
+        for result in block_loop.run_blocks(
+            lambda carry, rows, steps: program(carry, settings, rows, noise, shared, steps),
             carry,
-            plan,
+            schedule,
             order,
-            slots=slots,
-            room=room,
-            axis=0,
+            capacity=capacity,
+            run_axis=False,
         ):
-            pieces.append(piece)
-            carry = piece.carry
-            if len(piece.steps):
-                bar.set_postfix(cost=f"{piece.records.cost[-1]:.4g}", refresh=False)
-            bar.update(piece.step - plan.first - bar.n)
+            results.append(result)
+            if len(result.recorded_steps):
+                bar.set_postfix(cost=f"{result.records.cost[-1]:.4g}", refresh=False)
+            bar.update(result.num_steps - schedule.first - bar.n)
             if stop.is_set():
                 break
-    compiled = program.seconds - compiled
-    seconds = {"compile": compiled, "run": time.perf_counter() - began - compiled}
-    earlier = start.cost if going_on else np.zeros(0)
-    found = _collect(problem, pieces, carry, stop.is_set(), seconds, tolerance, watched, earlier)
-    if eval_params_fn is None:
-        return found
-    params = eval_params_fn(carry.state.memory, carry.state.params)
-    return dataclasses.replace(found, params=params)
+    compile_seconds = program.seconds - compile_seconds
+    run_seconds = time.perf_counter() - started - compile_seconds
+    return _collect(
+        results,
+        metrics,
+        earlier_cost=start.cost if continued else np.zeros(0),
+        eval_params_fn=eval_params_fn,
+        baseline=problem.baseline,
+        gradient_tolerance=tolerance,
+        interrupted=stop.is_set(),
+        seconds={"compile": compile_seconds, "run": run_seconds},
+    )
 
 
 def _check_memory(needed):
     """Check that a cost that is never split into chunks fits in memory."""
-    limit = memory_limit(jax.local_devices()[0])
+    limit = slabs.memory_limit(jax.local_devices()[0])
     if needed > limit:
         raise InputError(
             f"problem: its cost takes all samples of a batch at once, since it couples them or has "
@@ -271,8 +281,8 @@ def _check_memory(needed):
         )
 
 
-def _taken_over(carry, shared):
-    """Copies, since donated buffers die, on the device that the caller chose for some array."""
+def _copied_to_device(carry, shared):
+    """Return copies, since donated buffers die, on the device that holds the caller's arrays."""
     carry = jax.tree.map(lambda a: jnp.array(a, copy=True), carry)
     chosen = {a.sharding for a in jax.tree.leaves((carry, shared)) if a.committed}
     # A carry that moved there with its first step would be compiled for twice.
@@ -280,70 +290,83 @@ def _taken_over(carry, shared):
     return jax.device_put(carry, *chosen) if one else carry
 
 
-def _carried(start, fresh):
-    """The carry of a finished descent, measures that are new to it begun afresh."""
-    kept, begun = start.carry, fresh.measures
-    same = jax.tree.structure(kept.state) == jax.tree.structure(fresh.state)
-    if not same or [a.shape for a in jax.tree.leaves(kept.state)] != [
+def _continued_carry(start, fresh):
+    """Return the carry of a finished descent, with initial states of metrics that are new."""
+    carry, initial = start.carry, fresh.metric_states
+    same = jax.tree.structure(carry.state) == jax.tree.structure(fresh.state)
+    if not same or [a.shape for a in jax.tree.leaves(carry.state)] != [
         a.shape for a in jax.tree.leaves(fresh.state)
     ]:
         raise InputError(
             "start: its optimizer's state does not fit this optimizer; go on with the same kind, "
             "or give start.params to begin afresh from there"
         )
-    return kept._replace(measures={name: kept.measures.get(name, begun[name]) for name in begun})
+    states = {name: carry.metric_states.get(name, initial[name]) for name in initial}
+    return carry._replace(metric_states=states)
 
 
-def _collect(problem, pieces, carry, interrupted, seconds, tolerance, watched, earlier):
-    """One Descent from the pieces of its blocks."""
+def _collect(
+    results,
+    metrics,
+    *,
+    earlier_cost,
+    eval_params_fn,
+    baseline,
+    gradient_tolerance,
+    interrupted,
+    seconds,
+):
+    """Return one Descent from the results of its blocks."""
 
     def joined(values):
         return np.concatenate(values)
 
-    state = carry.state
-    gradient_norm = joined([p.records.gradient_norm for p in pieces])
-    cost = joined([p.records.cost for p in pieces])
+    last = results[-1]
+    state = last.carry.state
+    gradient_norm = joined([r.records.gradient_norm for r in results])
+    cost = joined([r.records.cost for r in results])
     # An interrupted descent may end between two records: its gradient is not known.
-    known = pieces[-1].steps[-1:].tolist() == [pieces[-1].step]
-    last = [] if known else [np.nan]
+    is_recorded = last.recorded_steps[-1:].tolist() == [last.num_steps]
+    unknown = [] if is_recorded else [np.nan]
     code = outcome.classify(
-        np.concatenate([earlier, cost, last])[None].astype(cost.dtype),
-        np.append(gradient_norm, last)[-1:],
+        np.concatenate([earlier_cost, cost, unknown])[None].astype(cost.dtype),
+        np.append(gradient_norm, unknown)[-1:],
         np.asarray(state.diverged_at)[None],
-        problem.baseline,
-        tolerance,
+        baseline,
+        gradient_tolerance,
     )
-    kept = {name: _kept(name, pieces) for name in (block.SNAPSHOTS, *watched)}
-    shots = kept.pop(block.SNAPSHOTS)
+    arrays = {name: _joined_arrays(name, results) for name in (block.SNAPSHOTS, *metrics)}
+    snapshots = arrays.pop(block.SNAPSHOTS)
     diverged_at = int(state.diverged_at)
+    params = state.params
     return Descent(
-        params=state.params,
-        state=state.state,
-        step=joined([p.steps for p in pieces]),
+        params=params if eval_params_fn is None else eval_params_fn(state.opt_state, params),
+        state=state.model_state,
+        step=joined([r.recorded_steps for r in results]),
         cost=cost,
-        batch_cost=joined([p.records.batch_cost for p in pieces]),
+        batch_cost=joined([r.records.batch_cost for r in results]),
         gradient_norm=gradient_norm,
         measures={
-            name: joined([p.records.measures[name] for p in pieces])
-            for name, measure in watched.items()
-            if not measure.is_array
+            name: joined([r.records.metrics[name] for r in results])
+            for name, metric in metrics.items()
+            if not metric.is_array
         },
-        arrays={name: one for name, one in kept.items() if watched[name].is_array},
-        snapshot_step=shots.steps,
-        snapshots=shots.values,
+        arrays={name: values for name, values in arrays.items() if metrics[name].is_array},
+        snapshot_step=snapshots.steps,
+        snapshots=snapshots.values,
         outcome=outcome.labels(code)[0],
         diverged_at=diverged_at if diverged_at >= 0 else None,
         interrupted=interrupted,
         seconds=seconds,
-        carry=carry,
-        steps=pieces[-1].step,
-        baseline=problem.baseline,
+        carry=last.carry,
+        steps=last.num_steps,
+        baseline=baseline,
     )
 
 
-def _kept(name, pieces):
-    """What all pieces kept under a name."""
-    found = [piece.kept[name] for piece in pieces if name in piece.kept]
+def _joined_arrays(name, results):
+    """Return snapshots or an array metric of all blocks."""
+    found = [result.arrays[name] for result in results if name in result.arrays]
     if not found:
-        return driving.Kept(np.zeros(0, int), None)
+        return block_loop.RecordedArrays(np.zeros(0, int), None)
     return jax.tree.map(lambda *a: np.concatenate(a), *found)

@@ -1,0 +1,328 @@
+"""The loop over compiled blocks: what a descent and every slab of a sweep run.
+
+    for each block:  carry, records, arrays = block(carry, order, schedule)
+
+A block lasts a fraction of a second, so that progress, Ctrl-C and checkpoints come between blocks.
+Where blocks end changes no bit of the results.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax.descent.batches import Order
+from gdjax.descent.block import SNAPSHOTS, BlockSchedule, Carry, Records
+
+MIN_BLOCK_RECORDS = 128  # rows of a block's records at least, whatever the number of records
+MAX_BLOCK_RECORDS = 1024  # rows of a block's records at most
+MAX_SLAB_RECORDS = 2**16  # rows of a block's records times runs of a device, at most
+MAX_BLOCK_BATCHES = 2048  # mini-batches of a block at most
+MAX_BUFFER_BYTES = 2**26  # memory of the snapshots, or of one array metric, of a block
+BLOCK_SECONDS = 0.25  # how long a block should last
+
+
+@dataclass
+class BlockLengthController:
+    """Number of steps of a block, adapted to how long blocks take. Results do not depend on it.
+
+    Args:
+        num_steps: of the next block, at most.
+        target_seconds: how long a block should last.
+    """
+
+    num_steps: int = 16
+    target_seconds: float = BLOCK_SECONDS
+
+    def update(self, num_steps: int, seconds: float) -> None:
+        """Double the number of steps after a short block, and halve it after a long one."""
+        if seconds < self.target_seconds / 2:
+            self.num_steps = max(self.num_steps, 2 * num_steps)
+        elif seconds > 2 * self.target_seconds:
+            self.num_steps = max(1, num_steps // 2)
+
+
+class RecordSchedule(NamedTuple):
+    """Which steps of a descent are recorded, and which of its records have arrays.
+
+    Args:
+        first: number of steps taken before; a continuation begins there.
+        num_steps: number of steps to take.
+        record_every: steps from one record to the next.
+        snapshot_every: steps from one snapshot to the next, a multiple of `record_every`; or None.
+        metric_every: for each metric, records from one computation to the next.
+        first_is_recorded: whether the step `first` was recorded before.
+    """
+
+    first: int
+    num_steps: int
+    record_every: int
+    snapshot_every: int | None
+    metric_every: Mapping[str, int]
+    first_is_recorded: bool = False
+
+    @property
+    def last(self) -> int:
+        """The last step, which is evaluated and does not move."""
+        return self.first + self.num_steps
+
+    def recorded_steps(self) -> np.ndarray:
+        """Return the first step (unless it was recorded before), the multiples, and the last."""
+        every = self.record_every
+        steps = np.arange(-(-self.first // every) * every, self.last + 1, every)
+        steps = steps[steps > self.first] if self.first_is_recorded else steps
+        return steps if len(steps) and steps[-1] == self.last else np.append(steps, self.last)
+
+    def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
+        """Return whether parameters are kept at steps that are recorded."""
+        if self.snapshot_every is None:
+            return np.zeros(np.shape(step), bool)
+        step = np.asarray(step)
+        return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
+
+    def is_measured(self, name: str, step: np.ndarray) -> np.ndarray:
+        """Return whether a metric is computed at steps that are recorded."""
+        due = (step % (self.record_every * self.metric_every[name]) == 0) | (step == self.last)
+        return np.asarray(due)
+
+    def is_kept(self, name: str, step: np.ndarray) -> np.ndarray:
+        """Return whether snapshots, or an array metric, have a value at steps that are recorded."""
+        return self.is_snapshot(step) if name == SNAPSHOTS else self.is_measured(name, step)
+
+
+class BlockCapacity(NamedTuple):
+    """Rows of the arrays of a block, for which it is compiled.
+
+    Args:
+        records: of the records.
+        buffers: of snapshots and of each array metric, by name.
+        batches: of the mini-batches.
+    """
+
+    records: int
+    buffers: Mapping[str, int]
+    batches: int = MAX_BLOCK_BATCHES
+
+
+class RecordedArrays(NamedTuple):
+    """Snapshots, or values of an array metric, and the steps that they belong to."""
+
+    steps: np.ndarray
+    values: PyTree
+
+
+class BlockResult(NamedTuple):
+    """Records of one block, and the carry after it.
+
+    Args:
+        carry: from which the descent goes on.
+        num_steps: steps taken so far. The record at this step is still due, unless `is_last`.
+        is_last: whether the descent is done.
+        recorded_steps: steps of the records.
+        records: numbers of the records.
+        arrays: snapshots and array metrics, by name; without those that have no new ones.
+    """
+
+    carry: Carry
+    num_steps: int
+    is_last: bool
+    recorded_steps: np.ndarray
+    records: Records
+    arrays: Mapping[str, RecordedArrays]
+
+
+def run_blocks(
+    block: Callable[[Carry, PyTree, BlockSchedule], tuple[Carry, Records, PyTree]],
+    carry: Carry,
+    schedule: RecordSchedule,
+    order: Callable[[int, int], PyTree] | None,
+    *,
+    capacity: BlockCapacity,
+    run_axis: bool,
+    controller: BlockLengthController | None = None,
+    stops_early: bool = False,
+    pause_at: int | None = None,
+    before_last: Callable[[Carry], None] | None = None,
+) -> Iterator[BlockResult]:
+    """Run a descent block by block, and yield the result of each block.
+
+    Args:
+        block: `(carry, order, schedule) -> (carry, records, buffers)`, compiled.
+        carry: of the run, or of the slab of runs, at `schedule.first`.
+        schedule: which steps to take and to record.
+        order: `(first, count) -> sample numbers` of mini-batches, or None for the whole set.
+        capacity: rows of the arrays of a block.
+        run_axis: whether arrays have a leading axis of runs.
+        controller: keeps the number of steps of a block from one descent to the next.
+        stops_early: whether the last record stands for those before it once all runs have stopped.
+        pause_at: a step at which a block begins in any case.
+        before_last: called with the carry before the last step is evaluated.
+    """
+    pending = deque(schedule.recorded_steps().tolist())
+    step, controller = schedule.first, controller or BlockLengthController()
+    most = capacity.batches if order is not None else np.iinfo(np.int32).max
+    pause_at = schedule.last if before_last is not None else pause_at
+    axis, stopped = int(run_axis), False
+    while pending:
+        if stopped:
+            due, step, count = [schedule.last], schedule.last, 1
+        else:
+            limit = min(controller.num_steps, most)
+            if pause_at is not None and step < pause_at:
+                limit = min(limit, pause_at - step)
+            due, count = _due_records(pending, schedule, step, limit, capacity)
+        rows = None if order is None else _padded_rows(order, step, count, capacity.batches)
+        if before_last is not None and step == schedule.last:
+            before_last(carry)
+        started = time.perf_counter()
+        carry, records, buffers = block(
+            carry, rows, _block_schedule(schedule, step, count, due, capacity)
+        )
+        records = _first_rows(records, len(due), axis)
+        arrays = {}
+        for name in capacity.buffers:
+            steps = _kept_steps(schedule, name, due)
+            if len(steps):
+                arrays[name] = RecordedArrays(steps, _first_rows(buffers[name], len(steps), axis))
+        controller.update(count, time.perf_counter() - started)
+        if stopped:
+            due = list(pending)
+            records, arrays = _repeated(schedule, due, records, arrays, axis)
+        for _ in due:
+            pending.popleft()
+        step = min(step + count, schedule.last)
+        stopped = stops_early and all_stopped(carry)
+        yield BlockResult(carry, step, not pending, np.array(due, int), records, arrays)
+
+
+def all_stopped(carry: Carry) -> bool:
+    """Return whether no run will move again, since each has converged or diverged."""
+    return bool(np.all((np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.stopped)))
+
+
+def _first_rows(tree, count, axis):
+    """Return the first rows of arrays, on the host."""
+    return jax.tree.map(lambda a: np.take(np.asarray(a), np.arange(count), axis), tree)
+
+
+def _kept_steps(schedule, name, due):
+    steps = np.array(due, int)
+    return steps[schedule.is_kept(name, steps)]
+
+
+def _due_records(pending, schedule, step, limit, capacity):
+    """Return the records of the block that begins at `step`, and its number of steps."""
+    due, kept = [], dict.fromkeys(capacity.buffers, 0)
+    for target in pending:
+        for name in kept:
+            kept[name] += bool(schedule.is_kept(name, np.asarray(target)))
+        full = any(kept[name] > rows for name, rows in capacity.buffers.items())
+        if target - step >= limit or len(due) == capacity.records or full:
+            # The rest is due in a later block.
+            return due, min(limit, target - step)
+        due.append(target)
+    return due, schedule.last - step + 1
+
+
+def _repeated(schedule, due, records, arrays, axis):
+    """Return records and arrays of runs that have stopped: the last ones, repeated."""
+
+    def repeat(tree, times):
+        return jax.tree.map(lambda array: np.repeat(array, times, axis), tree)
+
+    steps = np.array(due, int)
+    records = repeat(records, len(due))
+    metrics = {
+        name: np.where(schedule.is_measured(name, steps), values, np.nan).astype(values.dtype)
+        for name, values in records.metrics.items()
+    }
+    kept = {name: _kept_steps(schedule, name, due) for name in arrays}
+    arrays = {
+        name: RecordedArrays(at, repeat(arrays[name].values, len(at))) for name, at in kept.items()
+    }
+    return records._replace(metrics=metrics), arrays
+
+
+def example_inputs(
+    schedule: RecordSchedule, order: Callable | None, capacity: BlockCapacity
+) -> tuple[BlockSchedule, PyTree]:
+    """Return schedule and sample numbers of a block without steps, to compile a program for."""
+    rows = None if order is None else _padded_rows(order, 0, 1, capacity.batches)
+    return _block_schedule(schedule, schedule.first, 0, [], capacity), rows
+
+
+def _padded_rows(order, first, count, batches):
+    """Return sample numbers of `count` batches, padded to the number that the program takes."""
+    rows = order(first, count)
+    spare = [(0, 0)] * (rows.ndim - 2)
+    return np.pad(rows, [*spare, (0, batches - count), (0, 0)])
+
+
+def _block_schedule(schedule, first, count, due, capacity):
+    def padded(values, fill, dtype):
+        values = np.asarray(values, dtype)
+        return np.pad(values, (0, capacity.records - len(values)), constant_values=fill)
+
+    steps = np.asarray(due, int)
+
+    def buffer_index(name, dummy):
+        kept = np.asarray(schedule.is_kept(name, steps))
+        return padded(np.where(kept, np.cumsum(kept) - 1, dummy), dummy, np.int32)
+
+    return BlockSchedule(
+        first=np.asarray(first, np.int32),
+        count=np.asarray(count, np.int32),
+        last=np.asarray(schedule.last, np.int32),
+        step=padded(steps, -1, np.int32),
+        buffer_index={name: buffer_index(name, rows) for name, rows in capacity.buffers.items()},
+        is_measured={
+            name: padded(schedule.is_measured(name, steps), False, bool)
+            for name in schedule.metric_every
+        },
+    )
+
+
+def shared_order(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
+    """Return the sample numbers of a single stream, as `run_blocks` takes them."""
+    return None if order is None else lambda first, count: order.rows(first, count)[0]
+
+
+def record_capacity(schedule: RecordSchedule, runs: int) -> int:
+    """Return the rows of a block's records: as many as there are, and as memory takes.
+
+    A power of two, so that a few steps more need no other program.
+
+    Args:
+        schedule: of the whole descent.
+        runs: computed at a time by a device.
+    """
+    records = len(schedule.recorded_steps())
+    most = min(MAX_BLOCK_RECORDS, MAX_SLAB_RECORDS // runs, records)
+    return max(MIN_BLOCK_RECORDS, 2 ** max(most - 1, 1).bit_length())
+
+
+def buffer_capacity(
+    params: PyTree, arrays: Mapping[str, PyTree], *, runs: int, schedule: RecordSchedule
+) -> dict[str, int]:
+    """Return the rows of a block's buffers: as many as memory takes, and no more than needed.
+
+    Args:
+        params: parameters of one run, for snapshots.
+        arrays: shapes of array metrics, by name.
+        runs: computed at a time by a device.
+        schedule: of the whole descent.
+    """
+    kept = {SNAPSHOTS: params} if schedule.snapshot_every is not None else {}
+    rows = {}
+    for name, tree in {**kept, **arrays}.items():
+        leaves = jax.tree.leaves(tree)
+        size = runs * sum(math.prod(a.shape) * a.dtype.itemsize for a in leaves)
+        needed = int(schedule.is_kept(name, schedule.recorded_steps()).sum())
+        rows[name] = max(1, min(MIN_BLOCK_RECORDS, MAX_BUFFER_BYTES // size, needed))
+    return rows

@@ -1,0 +1,303 @@
+"""Metrics to record along a descent: accuracy by class, which samples are right, gradient noise.
+
+    right_i = [argmax_k f(x_i; w)_k = label_i],   accuracy of a class = mean of right_i over it
+
+    g = 1/n sum_i g_i,   noise = sum_i |g_i - g|^2 / (n - 1),   E |g_B - g|^2 = noise/B (1 - B/n)
+
+f(x; w) are a model's outputs, g_i is the gradient of one sample's cost, and g_B the mean over B
+samples drawn without replacement. A model that always answers "0" is right where that is the label:
+
+>>> always = Problem(
+...     init=lambda key: jnp.zeros(()),
+...     cost=lambda w, batch: w**2,
+...     data=(jnp.zeros((4, 1)), jnp.array([0, 1, 0, 1])),
+...     predict=lambda w, inputs: jnp.eye(2)[jnp.zeros(len(inputs), int)],
+... )
+>>> class_accuracy(always).function(jnp.zeros(()), always.data).tolist()
+[1.0, 0.0]
+>>> bits = right_samples(always).function(jnp.zeros(()), always.data)
+>>> unpacked(bits, 4).tolist()
+[True, False, True, False]
+
+Gradients of 1 and -1 with respect to one parameter have the mean 0 and the variance 2:
+
+>>> tug = Problem(
+...     init=lambda key: jnp.zeros(()),
+...     cost=lambda w, x: jnp.mean(w * x),
+...     data=jnp.array([1.0, -1.0]),
+... )
+>>> metric = gradient_noise(tug, jax.random.key(0), batch_size=1, batches=2)
+>>> float(metric.function(jnp.zeros(()), metric.data))
+2.0
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
+
+from gdjax.descent.block import without_data
+from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
+from gdjax.problems.chunks import in_chunks
+from gdjax.problems.evaluation import evaluation_of
+from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.problem import Measure, Problem
+
+
+def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Measure:
+    """Share of each class's samples whose largest output is at their label.
+
+        accuracy_k = sum_i [label_i = k] right_i / sum_i [label_i = k]
+
+    Args:
+        problem: with a `predict`, one output a class.
+        data: `(inputs, labels)`; None takes the samples of its `test_accuracy`, or else its own.
+        every: records from one measurement to the next.
+
+    Returns:
+        A measure that is an array with the dimension `class`; NaN for a class without samples.
+
+    Raises:
+        InputError: a problem without `predict`, or data that are no inputs with labels.
+    """
+    return Measure(
+        _OfOutputs(_by_class, _predict("class_accuracy", problem)),
+        data=_labelled("class_accuracy", problem, data),
+        every=every,
+        long_name="accuracy of each class",
+        dims=("class",),
+    )
+
+
+def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Measure:
+    """Which samples have their largest output at their label, eight to a byte.
+
+        bit i of the array = right_i,   the first sample in the highest bit of the first byte
+
+    10,000 test images take 1,250 bytes a record; `unpacked` makes truth values of them. In a sweep
+    called `right`, say, `right_known` is False where a run has diverged or is not finished.
+
+    Args:
+        problem: as for `class_accuracy`.
+        data: as for `class_accuracy`.
+        every: records from one measurement to the next.
+
+    Returns:
+        A measure that is an array of uint8 with the dimension `byte`.
+
+    Raises:
+        InputError: as for `class_accuracy`.
+
+    Source: Toneva et al. 2019, arXiv 1812.05159, who count how often a sample is forgotten.
+    """
+    return Measure(
+        _OfOutputs(_packed, _predict("right_samples", problem)),
+        data=_labelled("right_samples", problem, data),
+        every=every,
+        long_name="which samples are right, as bits",
+        dims=("byte",),
+        dtype=np.uint8,
+    )
+
+
+def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
+    """Truth values of samples from what `right_samples` recorded.
+
+    Args:
+        bits: an array whose last axis has eight samples a byte; others may stand in front of it.
+        samples: how many there are.
+
+    Raises:
+        InputError: there are fewer bits than samples, or whole bytes more.
+    """
+    bits = np.asarray(bits, np.uint8)
+    if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
+        raise InputError(
+            f"unpacked: samples = {samples}, and bits have the shape {bits.shape}; expected "
+            f"{-(-samples // 8)} bytes in the last axis"
+        )
+    return np.unpackbits(bits, axis=-1, count=samples).astype(bool)
+
+
+def _right(outputs: Float[Array, "samples classes"], labels: Num[Array, " samples"]):
+    return jnp.argmax(outputs, axis=-1) == labels
+
+
+def _by_class(outputs, labels):
+    of_class = jax.nn.one_hot(labels, outputs.shape[-1], dtype=jnp.float32)
+    right = _right(outputs, labels).astype(jnp.float32)
+    return jnp.matmul(right, of_class, precision="highest") / jnp.sum(of_class, axis=0)
+
+
+def _packed(outputs, labels) -> UInt8[Array, " bytes"]:
+    return jnp.packbits(_right(outputs, labels))
+
+
+def _predict(name, problem):
+    if not isinstance(problem, Problem) or problem.predict is None:
+        raise InputError(
+            f"{name}: the problem has no `predict`; give one that has, such as "
+            f"gd.problems.supervised(...)"
+        )
+    return problem.predict
+
+
+def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
+    if data is None:
+        test = problem.measures.get("test_accuracy")
+        data = problem.data if test is None else test.data
+    pair = isinstance(data, tuple | list) and len(data) == 2
+    labels = data[1] if pair else None
+    if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise InputError(
+            f"{name}: expected data (inputs, labels), labels one whole number a sample; give "
+            f"data=..."
+        )
+    return tuple(data)
+
+
+def gradient_noise(
+    problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
+) -> Measure:
+    """Trace of the covariance of single samples' gradients, from the spread of mini-batches.
+
+        noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
+
+    over K disjoint mini-batches of B samples. It is unbiased whatever B and K are; its relative
+    error is about sqrt(2 / ((K - 1) r)), r the number of directions the noise spreads over. The
+    mini-batches are drawn once, so that what changes along a descent is the parameters' doing.
+
+    Args:
+        problem: whose cost; it needs data.
+        key: which samples.
+        batch_size: B, >= 1.
+        batches: K, >= 2; K B samples must be there.
+
+    Returns:
+        A measure for `descend(..., measures=...)`; it costs K B sample gradients.
+
+    Raises:
+        InputError: a problem without data, or too few samples.
+    """
+    return Measure(
+        _OfCost(_noise, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
+        data=_mini_batches("gradient_noise", problem, key, batch_size, batches),
+        long_name="trace of the gradient's covariance",
+    )
+
+
+def noise_scale(
+    problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
+) -> Measure:
+    """The batch size at which the noise of a mini-batch is as large as the gradient itself.
+
+        B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
+
+    with the noise of `gradient_noise` and the gradient g of the whole training set. Much smaller
+    batches point nearly anywhere; much larger ones are hardly better than this.
+
+    Args:
+        problem: whose cost; it needs data.
+        key: which samples.
+        batch_size: samples a mini-batch for the noise, >= 1.
+        batches: mini-batches for the noise, >= 2.
+
+    Returns:
+        A measure in units of samples; it costs a gradient of the whole training set.
+
+    Raises:
+        InputError: a problem without data, or too few samples.
+
+    Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
+    """
+
+    few = _mini_batches("noise_scale", problem, key, batch_size, batches)
+    return Measure(
+        _OfCost(_scale, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
+        data=(few, problem.data),
+        long_name="simple noise scale",
+        units="samples",
+    )
+
+
+def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
+    """B/(K - 1) times the sum of squared distances from the mean, by Welford's recurrence."""
+    count, size = jax.tree.leaves(few)[0].shape[:2]
+
+    def add(carry, numbered):
+        mean, squares = carry
+        number, batch = numbered
+        gradient = jax.grad(cost)(params, batch)
+        before = jax.tree.map(jnp.subtract, gradient, mean)
+        mean = jax.tree.map(lambda m, d: m + d / number, mean, before)
+        after = jax.tree.map(jnp.subtract, gradient, mean)
+        products = jax.tree.map(lambda a, b: jnp.sum(a * b), before, after)
+        return (mean, squares + sum(jax.tree.leaves(products))), None
+
+    dtype = cost_type(params)
+    start = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), params), jnp.zeros((), dtype)
+    (_, squares), _ = jax.lax.scan(add, start, (jnp.arange(1, count + 1, dtype=dtype), few))
+    return squares * (size / (count - 1))
+
+
+def _scale(cost, params, data):
+    few, whole = data
+    gradient = in_chunks(jax.grad(cost))(params, whole)
+    return _noise(cost, params, few) / optax.tree.norm(gradient, squared=True)
+
+
+def _mini_batches(name, problem, key, batch_size, batches):
+    """The data of a random choice of samples, leading axes [batches, batch_size]."""
+    if problem.data is None:
+        raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
+    if batch_size < 1 or batches < 2 or batches * batch_size > problem.samples:
+        raise InputError(
+            f"{name}: batches = {batches} of batch_size = {batch_size}, expected at least 2 of at "
+            f"least 1 sample, and {problem.samples} samples at most"
+        )
+    chosen = jax.random.permutation(key, problem.samples)[: batches * batch_size]
+    return jax.tree.map(
+        lambda a: jnp.asarray(a)[chosen].reshape(batches, batch_size, *a.shape[1:]), problem.data
+    )
+
+
+@dataclass(frozen=True)
+class _OfOutputs:
+    """A metric `quantity(outputs, labels)` that declares the keywords of a `predict`."""
+
+    quantity: Callable
+    predict: Callable
+
+    def __call__(self, params, data, **keywords):
+        inputs, labels = data
+        return self.quantity(self.predict(params, inputs, **keywords), jnp.asarray(labels))
+
+    @property
+    def __signature__(self):
+        supplied = dict.fromkeys(given_to(self.predict))
+        return signature(("params", "data"), supplied | declared(self.predict))
+
+
+@dataclass(frozen=True)
+class _OfCost:
+    """A metric `quantity(cost, params, data)` that declares the keywords of a problem's cost.
+
+    The cost is the deterministic one, so that the metric changes with the parameters only.
+    """
+
+    quantity: Callable
+    problem: Problem
+
+    def __call__(self, params, data, **keywords):
+        return self.quantity(evaluation_of(self.problem, **keywords), params, data)
+
+    @property
+    def __signature__(self):
+        supplied = {"state": None} if self.problem.stateful else {}
+        return signature(("params", "data"), declared(self.problem.cost) | supplied)

@@ -1,0 +1,195 @@
+"""Validate the arguments of a descent.
+
+>>> check_thresholds(divergence_threshold=1e12, gradient_tolerance=-1.0)
+Traceback (most recent call last):
+gdjax.errors.InputError: tolerance = -1.0, expected a number above 0
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax.descent.batches import records_batches
+from gdjax.errors import InputError
+from gdjax.keys import Streams
+from gdjax.problems.problem import Problem
+from gdjax.whole import is_whole
+
+MAX_STEPS = 2**31 - 1  # steps of one run, which are counted in 32 bits
+MAX_RECORDS_PER_RUN = 10_000_000
+
+
+def validate_settings(
+    problem: Problem,
+    *,
+    num_steps: Any,
+    batch_size: Any,
+    record_every: Any,
+    record_samples: Any,
+    snapshot_every: Any,
+    eval_params_fn: Any,
+    divergence_threshold: Any,
+    gradient_tolerance: Any,
+) -> None:
+    """Check the arguments that a descent and a sweep have in common.
+
+    Raises:
+        InputError: an argument of a wrong type or value; the message names it.
+    """
+    check_counts(problem, num_steps, batch_size, record_every, snapshot_every)
+    check_thresholds(divergence_threshold, gradient_tolerance)
+    check_record_samples(problem, record_samples, batch_size)
+    if eval_params_fn is not None and not callable(eval_params_fn):
+        raise InputError(
+            f"eval_params_fn = {eval_params_fn!r:.80}, expected a function of an optimizer's state "
+            f"and parameters, such as optax.contrib.schedule_free_eval_params"
+        )
+
+
+def check_counts(
+    problem: Problem,
+    num_steps: Any,
+    batch_size: Any,
+    record_every: Any,
+    snapshot_every: Any,
+) -> None:
+    """Check the number of steps, and the steps between records and snapshots.
+
+    Raises:
+        InputError: one that is not a whole number, too small or too large, mini-batches without
+            data, snapshots at steps that are not recorded.
+    """
+    whole = (("steps", num_steps, 0), ("record_every", record_every, 1))
+    optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
+    for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
+        if not is_whole(value, least):
+            raise InputError(f"{name} = {value!r:.80}, expected a whole number >= {least}")
+        if value > MAX_STEPS:
+            raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}; take fewer")
+    if num_steps // record_every > MAX_RECORDS_PER_RUN:
+        raise InputError(
+            f"steps = {num_steps:,} with record_every = {record_every:,} make "
+            f"{num_steps // record_every:,} records, and at most {MAX_RECORDS_PER_RUN:,} are kept; "
+            f"choose record_every = {-(-num_steps // MAX_RECORDS_PER_RUN):,} or more"
+        )
+    if batch_size is not None and problem.data is None:
+        raise InputError(
+            f"batch_size = {batch_size}, but the problem has no data; leave batch_size out"
+        )
+    if snapshot_every is not None and snapshot_every % record_every:
+        raise InputError(
+            f"snapshot_every = {snapshot_every} is not a multiple of record_every = "
+            f"{record_every}; every snapshot has its recorded cost"
+        )
+
+
+def check_thresholds(divergence_threshold: Any, gradient_tolerance: Any) -> None:
+    """Check the two numbers that decide an outcome.
+
+    Raises:
+        InputError: one that is not a number above 0, or a tolerance that is not finite.
+    """
+    given = (("bound", divergence_threshold, False), ("tolerance", gradient_tolerance, True))
+    for name, value, finite in given:
+        number = np.asarray(value)
+        real = number.ndim == 0 and number.dtype.kind in "iuf" and not isinstance(value, bool)
+        if not real or not number > 0 or (finite and not np.isfinite(number)):
+            raise InputError(f"{name} = {value!r:.80}, expected a number above 0")
+
+
+def check_record_samples(problem: Problem, record_samples: Any, batch_size: int | None) -> None:
+    """Check the number of samples of a record.
+
+    Raises:
+        InputError: a number that the problem does not have, or that makes no batch for a cost that
+            couples samples.
+    """
+    if record_samples is not None and not is_whole(record_samples, 1, problem.samples):
+        raise InputError(
+            f"record_samples = {record_samples!r:.80}, expected a whole number from 1 to "
+            f"{problem.samples}, the number of samples; None takes all"
+            if problem.samples
+            else f"record_samples = {record_samples!r:.80}, but the problem has no data; leave "
+            f"it out"
+        )
+    if record_samples is not None and records_batches(problem, batch_size):
+        assert batch_size is not None
+        if record_samples < batch_size:
+            raise InputError(
+                f"record_samples = {record_samples}, expected at least batch_size = {batch_size}: "
+                f"the cost couples samples, so that a record is a mean over batches of that size"
+            )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Check that an optimizer is a transformation, not a factory of one.
+
+    Raises:
+        InputError: it is a factory, or something else.
+    """
+    made = not isinstance(optimizer, type) and all(
+        callable(getattr(optimizer, name, None)) for name in ("init", "update")
+    )
+    if not made:
+        name = getattr(optimizer, "__name__", None)
+        value = f"the function {name}" if name else repr(optimizer)
+        remedy = f"call it: {name}(learning_rate)" if name else "such as optax.sgd(0.1)"
+        raise InputError(f"optimizer = {value}, expected an Optax transformation; {remedy}")
+
+
+def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
+    """Return the model state that a descent begins with.
+
+    Raises:
+        InputError: the cost has a state and none is given, or the other way round.
+    """
+    if problem.stateful == (model_state is not None):
+        return model_state
+    raise InputError(
+        "state: none given, but the problem's cost carries one; give what the problem begins with: "
+        "params, state = problem.begin(key)"
+        if problem.stateful
+        else "state: given, but the problem's cost declares none; leave it out"
+    )
+
+
+class Keys(NamedTuple):
+    """Keys of mini-batches, of a random cost, and of random metrics; None for what is not drawn."""
+
+    order: Any
+    noise: Any
+    probes: Any
+
+
+def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Keys:
+    """Return the keys of a descent from one key, or from a run's streams.
+
+    Args:
+        key: a key, or `Streams`.
+        random: whether the cost is random.
+        batched: whether mini-batches are drawn.
+        probing: whether a metric is random.
+
+    Raises:
+        InputError: something is drawn and the key is not a random key.
+    """
+    if isinstance(key, Streams):
+        return Keys(key.order, key.noise if random else None, key.probes if probing else None)
+    if random or batched or probing:
+        _check_key(key)
+
+    # Passes of mini-batches are numbered from 0; no descent reaches these ones.
+    def stream(number, drawn):
+        return jax.random.fold_in(key, 2**32 - number) if drawn else None
+
+    return Keys(key, stream(1, random), stream(2, probing))
+
+
+def _check_key(key):
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not typed and getattr(key, "shape", None) != (2,):
+        raise InputError(f"key = {key!r}, expected a random key, such as jax.random.key(0)")

@@ -1,0 +1,123 @@
+"""Bind values to the keywords that a function declares.
+
+    cost(w, batch, *, key, scale=1.0)     scale is a setting, key is supplied by the descent
+
+>>> def cost(w, batch, *, key, scale=1.0): return scale * w
+>>> declared(cost), given_to(cost)
+({'scale': 1.0}, ('key',))
+>>> bind(cost, {"scale": 2.0, "activation": "tanh"}).keywords
+{'scale': 2.0}
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+GIVEN = ("key", "step", "state")  # keywords of a cost that a descent supplies at each step
+GIVEN_TO_MEASURES = (*GIVEN, "memory")  # and those of a metric at each record
+
+
+def declared(function: Callable) -> dict[str, Any]:
+    """Return the settings of a function by name, with their defaults: what can be swept.
+
+    Settings are the keyword-only arguments and, among the others, those with a default. `key`,
+    `step` and `state` are left out, since a descent supplies them.
+
+    Examples:
+        >>> def cost(w, batch, scale=2.0, *, key, temperature=1.0): return scale * w / temperature
+        >>> declared(cost)
+        {'scale': 2.0, 'temperature': 1.0}
+    """
+    return {
+        p.name: p.default
+        for p in _parameters(function)
+        if p.name not in GIVEN
+        and (
+            p.kind is p.KEYWORD_ONLY
+            or (p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty)
+        )
+    }
+
+
+def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
+    """Return the keywords that a descent has to supply and `functools.partial` did not fix.
+
+    Args:
+        function: a cost, an evaluation or a metric.
+        names: keywords to look for.
+
+    Examples:
+        >>> def cost(w, *, key, temperature=1.0): return w / temperature
+        >>> given_to(cost)
+        ('key',)
+    """
+    keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
+    fixed: set[str] = set()
+    while isinstance(function, partial):
+        fixed |= function.keywords.keys()
+        function = function.func
+    return tuple(name for name in names if name in keywords and name not in fixed)
+
+
+def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some settings that a function declares."""
+    names = declared(function)
+    return {name: value for name, value in values.items() if name in names}
+
+
+def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
+    """Fix those of some values that a function declares, supplied keywords included.
+
+    Equal values give one object, so that no program is compiled again for it.
+    """
+    names = {*declared(function), *given_to(function)}
+    fixed = {name: value for name, value in values.items() if name in names}
+    return same_for_equal(partial(function, **fixed)) if fixed else function
+
+
+def same_for_equal(function: Callable) -> Callable:
+    """Return one object for all `functools.partial`s of equal content.
+
+    Examples:
+        >>> import optax
+        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
+        >>> made[0] is made[1]
+        True
+    """
+    if not isinstance(function, partial):
+        return function
+    # 1 == 1.0 == True, but they are not the same to a function.
+    keywords = tuple((name, type(v), v) for name, v in sorted(function.keywords.items()))
+    try:
+        return _partial(function.func, function.args, keywords)
+    except TypeError:  # a value is not hashable
+        return function
+
+
+@lru_cache(maxsize=64)
+def _partial(function, arguments, keywords):
+    return partial(function, *arguments, **{name: value for name, _, value in keywords})
+
+
+def signature(positional: Sequence[str], keywords: Mapping[str, Any]) -> inspect.Signature:
+    """Return a signature that declares keywords, for a function that passes them on.
+
+    Args:
+        positional: names of its positional arguments.
+        keywords: names and defaults; `inspect.Parameter.empty` for a keyword without default.
+    """
+    parameter = inspect.Parameter
+    first = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in positional]
+    rest = [
+        parameter(name, parameter.KEYWORD_ONLY, default=default)
+        for name, default in keywords.items()
+    ]
+    return inspect.Signature([*first, *rest])
+
+
+def _parameters(function):
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except ValueError:  # some builtins have no signature
+        return ()

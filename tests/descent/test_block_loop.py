@@ -1,0 +1,294 @@
+"""Which steps are recorded, and blocks whose ends do not show in the results."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+import gdjax as gd
+from gdjax.descent import block, block_loop
+from gdjax.descent.batches import Order
+from gdjax.descent.block_loop import BlockCapacity, BlockLengthController
+from gdjax.slabs import Slab
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(30, 4)), jnp.float32)
+
+
+def cost(w, x, *, temperature=1.0):
+    return jnp.mean(jnp.tanh(x @ w / temperature) ** 2) + 0.1 * jnp.sum((w - 1) ** 2)
+
+
+def plan(first=0, num_steps=40, record_every=1, snapshot_every=None, metric_every=None):
+    return block_loop.RecordSchedule(
+        first, num_steps, record_every, snapshot_every, metric_every or {}
+    )
+
+
+def adam():
+    return optax.adam(0.05)
+
+
+def config_of(metrics, *, batch_size, buffers=None, stop_tolerance=None):
+    problem = gd.Problem(init=jnp.zeros, cost=cost, data=X)
+    config = block.block_config(
+        problem,
+        adam,
+        metrics,
+        batch_size=batch_size,
+        record_samples=None,
+        divergence_threshold=1e12,
+        stop_tolerance=stop_tolerance,
+    )
+    return config._replace(buffers=tuple((buffers or {}).items()))
+
+
+def results(
+    schedule,
+    *,
+    batch_size=None,
+    buffers=None,
+    metrics=None,
+    settings=None,
+    batches=block_loop.MAX_BLOCK_BATCHES,
+    stop_tolerance=None,
+    seconds=None,
+):
+    """Everything that `run_blocks` yields for one run."""
+    metrics = metrics or {}
+    settings = {"cost": settings or {}, "optimizer": {}}
+    config = config_of(
+        metrics, batch_size=batch_size, buffers=buffers, stop_tolerance=stop_tolerance
+    )
+    program = block.block_program(config, None, False, False)
+    shared = block.Shared(X, X, {name: metric.data for name, metric in metrics.items()})
+    order = None
+    if batch_size is not None:
+        order = block_loop.shared_order(Order([jax.random.key(1)], 30, batch_size))
+    carry = block.initial_carry(adam, jnp.zeros(4), None, settings)
+    return list(
+        block_loop.run_blocks(
+            lambda carry, rows, steps: program(carry, settings, rows, None, shared, steps),
+            jax.tree.map(lambda a: jnp.array(a, copy=True), carry),
+            schedule,
+            order,
+            capacity=BlockCapacity(128, buffers or {}, batches),
+            run_axis=False,
+            controller=None if seconds is None else BlockLengthController(target_seconds=seconds),
+            stops_early=stop_tolerance is not None,
+        )
+    )
+
+
+def costs(found):
+    return np.concatenate([result.records.cost for result in found])
+
+
+# -- plans
+
+
+@pytest.mark.parametrize(
+    ("first", "steps", "record_every", "expected"),
+    [
+        (0, 0, 1, [0]),
+        (0, 3, 1, [0, 1, 2, 3]),
+        (0, 7, 3, [0, 3, 6, 7]),
+        (0, 6, 3, [0, 3, 6]),
+        (0, 2, 5, [0, 2]),
+        (10, 5, 1, [11, 12, 13, 14, 15]),  # the start was recorded before
+        (10, 5, 5, [15]),
+        (10, 5, 4, [12, 15]),
+        (12, 4, 4, [16]),
+        (10, 1, 100, [11]),
+        (10, 0, 1, [10]),  # there is always something to look at
+    ],
+)
+def test_records_are_the_start_the_multiples_and_the_last(first, steps, record_every, expected):
+    recorded = plan(first, steps, record_every)._replace(first_is_recorded=first > 0)
+    assert recorded.recorded_steps().tolist() == expected
+
+
+def test_a_step_that_is_not_recorded_yet_is_due():
+    assert plan(10, 5, 5).recorded_steps().tolist() == [10, 15]
+    assert plan(11, 4, 5).recorded_steps().tolist() == [15]
+    assert plan(15, 0, 5).recorded_steps().tolist() == [15]
+
+
+@examples(deadline=None)
+@given(cuts=st.lists(st.integers(0, 30), min_size=1, max_size=4), every=st.integers(1, 12))
+def test_a_plan_in_parts_records_what_the_whole_records_and_its_ends(cuts, every):
+    whole = plan(0, sum(cuts), every).recorded_steps().tolist()
+    ends = np.cumsum(cuts).tolist()
+    parts = [
+        plan(end - steps, steps, every).recorded_steps().tolist()
+        for steps, end in zip(cuts, ends, strict=True)
+    ]
+    assert {step for part in parts for step in part} == {*whole, *ends}
+
+
+def test_snapshots_are_multiples_and_the_last():
+    kept = plan(0, 10, 2, 4)
+    assert [s for s in range(11) if kept.is_snapshot(s)] == [0, 4, 8, 10]
+    assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()
+
+
+@pytest.mark.parametrize(
+    ("steps", "runs", "room"),
+    [(10, 1, 128), (127, 1, 128), (128, 1, 256), (10**6, 1, 1024), (10**6, 256, 256)],
+)
+def test_room_for_records_follows_their_number_and_that_of_the_runs(steps, runs, room):
+    assert block_loop.record_capacity(plan(0, steps, 1), runs) == room
+    assert block_loop.record_capacity(plan(0, steps, steps), runs) == 128
+
+
+def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
+    small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
+    few = plan(0, 10, 1, 1, {"bits": 3})
+    assert block_loop.buffer_capacity(small, {}, runs=1, schedule=few) == {"snapshots": 11}
+    assert block_loop.buffer_capacity(large, {"bits": small["w"]}, runs=1, schedule=few) == {
+        "snapshots": 1,
+        "bits": 5,
+    }
+    many = block_loop.buffer_capacity(small, {}, runs=1, schedule=plan(0, 10**6, 1, 1))
+    assert many == {"snapshots": block_loop.MIN_BLOCK_RECORDS}
+    assert block_loop.buffer_capacity(small, {}, runs=1, schedule=plan(0, 10, 1)) == {}
+
+
+# -- where blocks end is nobody's business
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize("record_every", [1, 13])
+def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
+    todo = plan(0, 100, record_every)
+    long = results(todo, batch_size=batch_size, seconds=1e9)
+    short = results(todo, batch_size=batch_size, seconds=0.0)  # every block took too long
+    assert len(short) > len(long)
+    np.testing.assert_array_equal(costs(short), costs(long))
+    np.testing.assert_array_equal(short[-1].carry.state.params, long[-1].carry.state.params)
+    assert (
+        np.concatenate([p.recorded_steps for p in short]).tolist() == todo.recorded_steps().tolist()
+    )
+
+
+def test_few_rows_at_a_time_give_the_same_bits():
+    found = [
+        results(plan(0, 40, 10), batch_size=7, batches=rows)
+        for rows in (5, block_loop.MAX_BLOCK_BATCHES)
+    ]
+    assert len(found[0]) >= 40 / 5
+    np.testing.assert_array_equal(costs(found[0]), costs(found[1]))
+
+
+def test_a_long_way_to_the_next_record_is_cut_too():
+    """So that Ctrl-C and the progress bar do not wait for a record."""
+    found = results(plan(0, 200, 200), seconds=0.0)
+    steps = [result.num_steps for result in found]
+    assert max(np.diff([0, *steps])) <= 16
+    assert np.concatenate([p.recorded_steps for p in found]).tolist() == [0, 200]
+
+
+def test_few_slots_keep_all_snapshots():
+    todo = plan(0, 30, 1, 2)
+    few, many = (results(todo, buffers={"snapshots": slots}) for slots in (3, 16))
+    for found in (few, many):
+        steps = np.concatenate([p.arrays["snapshots"].steps for p in found if p.arrays])
+        assert steps.tolist() == list(range(0, 31, 2))
+    a, b = (
+        np.concatenate([p.arrays["snapshots"].values for p in f if p.arrays]) for f in (few, many)
+    )
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a[-1], few[-1].carry.state.params)
+
+
+def test_a_piece_says_where_the_descent_is():
+    found = results(plan(0, 100, 7), seconds=0.0)
+    for result in found:
+        assert np.all(result.recorded_steps <= result.num_steps)
+        assert len(result.recorded_steps) == len(result.records.cost)
+    assert found[-1].num_steps == 100
+    assert [result.is_last for result in found] == [False] * (len(found) - 1) + [True]
+
+
+def test_what_rests_is_looked_at_once_and_repeated():
+    """After the first block nothing moves: one more look stands for all records to come."""
+    metrics = {
+        "third": gd.Measure(lambda w, data: jnp.sum(w), every=3),
+        "where": gd.Measure(lambda w, data: w, every=4, dims=("coordinate",)),
+    }
+    todo = plan(0, 100, 2, 4, metric_every={"third": 3, "where": 4})
+    slots = {"snapshots": 30, "where": 2}
+    found = results(todo, buffers=slots, metrics=metrics, stop_tolerance=1e9)
+    assert [result.num_steps for result in found] == [16, 100]
+    assert (
+        np.concatenate([p.recorded_steps for p in found]).tolist() == todo.recorded_steps().tolist()
+    )
+    rest = found[1]
+    assert rest.arrays["snapshots"].steps.tolist() == list(range(16, 101, 4))
+    assert rest.arrays["snapshots"].values.shape == (len(rest.arrays["snapshots"].steps), 4)
+    assert len(set(rest.records.cost.tolist())) == 1
+    where = rest.arrays["where"]
+    assert where.steps.tolist() == [*range(16, 97, 8), 100]
+    np.testing.assert_array_equal(where.values, rest.arrays["snapshots"].values[:12])
+    taken = ~np.isnan(rest.records.metrics["third"])
+    assert rest.recorded_steps[taken].tolist() == [*range(18, 100, 6), 100]
+
+
+# -- measures
+
+
+def test_a_measure_sees_the_settings_that_it_declares():
+    def seen(w, data, *, temperature=1.0):
+        return temperature
+
+    def unaware(w, data):
+        return jnp.float32(5)
+
+    found = results(
+        plan(0, 2, 1, metric_every={"seen": 1, "unaware": 1}),
+        metrics={"seen": gd.Measure(seen), "unaware": gd.Measure(unaware)},
+        settings={"temperature": jnp.float32(0.25)},
+    )
+    assert found[0].records.metrics["seen"].tolist() == [0.25] * 3
+    assert found[0].records.metrics["unaware"].tolist() == [5] * 3
+
+
+def test_settings_change_the_cost():
+    for temperature in (0.5, 2.0):
+        (found,) = results(plan(0, 0), settings={"temperature": jnp.float32(temperature)})
+        expected = cost(jnp.zeros(4), X, temperature=temperature)
+        np.testing.assert_allclose(found.records.cost, [expected], rtol=1e-6)
+
+
+# -- slabs
+
+
+@pytest.mark.parametrize("own_order", [False, True])
+def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_order):
+    slab = Slab(3, tuple(jax.local_devices()[:2]))
+    settings = {"cost": {}, "optimizer": {}}
+    program = block.block_program(config_of({}, batch_size=7), slab, own_order, False)
+    one = block.initial_carry(adam, jnp.zeros(4), None, settings)
+    carry = slab.place(jax.tree.map(lambda a: jnp.stack([a] * slab.runs), one))
+    order = Order([jax.random.key(1)], 30, 7)
+    repeat = slab.runs if own_order else 1
+
+    def rows(first, count):
+        found = np.repeat(order.rows(first, count), repeat, axis=0)
+        return found if own_order else found[0]
+
+    def run_block(carry, rows, steps):
+        placed = slab.place(rows) if own_order else slab.share(rows)
+        shared = slab.share(block.Shared(X, X, {}))
+        return program(carry, settings, placed, None, shared, steps)
+
+    blocks = block_loop.run_blocks(
+        run_block, carry, plan(), rows, capacity=BlockCapacity(128, {}), run_axis=True
+    )
+    found = np.concatenate([result.records.cost for result in blocks], axis=1)
+    assert found.shape == (slab.runs, 41)
+    np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))
+    np.testing.assert_allclose(found[0], costs(results(plan(), batch_size=7)), rtol=1e-4)
