@@ -80,6 +80,15 @@ def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -
         return {name: json.loads(out.read_text()) for name, out in outs.items()}
 
 
+def write(out: Path, found: Any) -> None:
+    """Write what a script found with the library that it was started with."""
+    import gdjax
+
+    if not Path(gdjax.__file__).is_relative_to(os.environ["PYTHONPATH"]):
+        raise SystemExit(f"{gdjax.__file__} is not the library of {os.environ['PYTHONPATH']}")
+    out.write_text(json.dumps(found))
+
+
 def main(
     doc: str,
     script: str,
@@ -96,11 +105,7 @@ def main(
     """
     given = parser(doc).parse_args()
     if given.write:
-        import gdjax
-
-        if not Path(gdjax.__file__).is_relative_to(os.environ["PYTHONPATH"]):
-            raise SystemExit(f"{gdjax.__file__} is not the library of {os.environ['PYTHONPATH']}")
-        given.write.write_text(json.dumps(table(given.only)))
+        write(given.write, table(given.only))
         return
     began = time.perf_counter()
     arguments = ["--only", given.only]

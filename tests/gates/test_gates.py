@@ -2,6 +2,7 @@
 
 import bad_calls
 import commits
+import compare_speed
 import errors
 import golden_bits
 import names
@@ -94,3 +95,19 @@ def test_a_row_says_how_a_command_ends():
 def test_each_case_stands_once():
     for cases, least in ((bad_calls.CALLS, 200), (bad_calls.COMMANDS, 100)):
         assert len({call for call, _ in cases}) == len(cases) >= least
+
+
+def test_speed_is_a_ratio_with_its_spread(monkeypatch):
+    ran = []
+
+    def run(script, roots, arguments):
+        (who,) = roots
+        ran.append(who)
+        return {who: {"s": {"then": 2.0, "here": 1.0 + len(ran) // 2}[who]}}
+
+    monkeypatch.setattr(commits, "run", run)
+    found = compare_speed.compare({"then": commits.ROOT, "here": commits.ROOT}, "first_call", 2)
+    assert ran == ["here", "then", "then", "here"]  # by turns, and neither is always the first
+    assert found["first_call s"] == [(2.0, 1.0), (2.0, 3.0)]
+    row = compare_speed.lines({"first_call s": found["first_call s"]}, "then")[1].split()
+    assert row == ["first_call", "s", "2", "2", "1.000", "0.500", "to", "1.500"]
