@@ -1,78 +1,31 @@
-"""`gdjax lesson`: a page on which a network is seen to learn, from a descent made on the spot."""
+"""`gdjax lesson`: a page that trains a network to read digits, in the browser."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from gdjax import interrupts
-from gdjax.cli import checks
-from gdjax.errors import InputError
-
-SNAPSHOTS = 150  # kept of the descent; the page shows a part of them
-RECORDED = 4000  # training images that a record's cost is the mean over
+TRAIN_IMAGES = 4000  # that the page contains, at most
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Make a page to draw digits on and watch a network learn to read them (under a minute)."""
+    """Write a page on which one draws digits and trains a network that reads them."""
 
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
-    recipe: Literal["quick", "best", "plain"] = "quick"
-    """How the network is trained, as for `gdjax train`."""
-    epochs: int | None = None
-    """Passes over the training set; by default the recipe's."""
-    seed: int = 0
-    """Seed of the starting point."""
     out: Path | None = None
     """HTML file; by default results/lesson/<hash of these settings>/page.html."""
 
     def run(self) -> None:
-        """Train, keep the network at every stage, write the page."""
-        if self.epochs is not None and self.epochs < 1:
-            raise InputError(f"--epochs {self.epochs}: expected at least 1")
-        checks.seed("--seed", self.seed)
+        """Put the images and the page's modules into one file."""
         from gdjax.cli import process, results
 
         file = results.page("lesson", self, self.out)
         process.own()
+        from gdjax import data, problems
         from gdjax.pages import lesson
 
-        problem, run = self._descent()
-        if run.interrupted:
-            raise KeyboardInterrupt
-        page = lesson(problem, run)
+        images = data.load(self.data)
+        samples = min(TRAIN_IMAGES, len(images.train_labels))
+        page = lesson(problems.digits(images, samples=samples))
         page.save(file)
-        print(
-            f"{run.measures['test_accuracy'][-1]:.1%} of the test digits read after "
-            f"{run.steps} steps\nwritten to {file} ({len(page.html) / 1e6:.1f} MB); open it in a "
-            f"browser"
-        )
-
-    def _descent(self) -> tuple[Any, Any]:
-        import dataclasses
-
-        from gdjax import keys, problems
-        from gdjax.descent import RECIPES, descend, steps_for
-
-        recipe = RECIPES[self.recipe]
-        if self.epochs is not None:
-            recipe = dataclasses.replace(recipe, epochs=self.epochs)
-        problem = problems.digits(self.data, distortion=recipe.distortion)
-        steps = recipe.epochs * steps_for(1, problem.samples // recipe.copies, recipe.batch_size)
-        every = max(1, steps // SNAPSHOTS)
-        print(f"{recipe}, seed {self.seed}")
-        streams = keys.streams(0, seed=self.seed)
-        with interrupts.interruptible():
-            run = descend(
-                problem,
-                recipe.optimizer(steps),
-                problem.init(streams.init),
-                steps,
-                key=streams,
-                batch_size=recipe.batch_size,
-                record_every=every,
-                record_samples=min(RECORDED, problem.samples),
-                snapshot_every=every,
-            )
-        return problem, run
+        print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")

@@ -22,6 +22,7 @@ FEWEST = 20  # of a run, where there are more
 RUNS = 20_000
 SIDE = 151  # points of a landscape along each side
 SCRIPTS = (
+    "numbers.js",
     "base.js",
     "chart.js",
     "functions.js",

@@ -16,6 +16,9 @@ import base64
 import hashlib
 import html
 import json
+import posixpath
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -75,6 +78,7 @@ def build(
     *,
     styles: Sequence[str],
     scripts: Sequence[str],
+    worker: str | None = None,
 ) -> Page:
     """A page from resources of this package and data.
 
@@ -83,15 +87,20 @@ def build(
         markup: name of the HTML file that becomes the body.
         data: what JSON can hold, and arrays; text in it may come from anywhere.
         styles: names of style sheets, in order.
-        scripts: names of scripts, in order; they share one scope.
+        scripts: names of scripts, in order, with all that they import; they share one scope.
+        worker: name of the script of a worker, which the page finds in its data as `worker`.
     """
     style = "\n".join(read(name) for name in styles)
-    script = "\n".join(read(name) for name in scripts)
+    script = bundle(scripts)
+    workers = [] if worker is None else ["worker-src blob:"]
+    if worker is not None:
+        data = {**data, "worker": bundle([worker])}
     policy = "; ".join(
         (
             "default-src 'none'",
             f"script-src 'sha256-{_digest(script)}'",
             f"style-src 'sha256-{_digest(style)}'",
+            *workers,
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
@@ -114,6 +123,36 @@ def build(
 def read(name: str) -> str:
     """A text file of this package's resources."""
     return (resources.files("gdjax.pages") / "resources" / name).read_text(encoding="utf-8")
+
+
+# A module imports by names in braces, one statement a line, and exports where it declares.
+_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=async |function |const |let |class )", re.MULTILINE)
+
+
+def bundle(scripts: Sequence[str]) -> str:
+    """Return modules and all that they import as one script in one scope, imports first."""
+    modules: dict[str, str] = {}
+
+    def add(name):
+        if name in modules:
+            return
+        modules[name] = ""
+        source = read(name)
+        for imported in _IMPORT.findall(source):
+            add(posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)))
+        del modules[name]  # behind what it imports
+        modules[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+
+    for name in scripts:
+        add(name)
+    return '"use strict";\n' + "\n".join(modules.values())
+
+
+def deflated(array: np.ndarray) -> str:
+    """Return an array of bytes, deflated, as base64."""
+    raw = np.ascontiguousarray(array, np.uint8).tobytes()
+    return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
 
 
 def island(data: Any) -> str:

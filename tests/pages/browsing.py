@@ -73,16 +73,17 @@ class Visit:
         browser: of playwright.
         file: of the page.
         size: of the window.
+        address: what stands behind the file's name, from its # on.
     """
 
-    def __init__(self, browser, file, size=DESK):
-        self.context = browser.new_context(viewport=size, has_touch=size is PHONE)
+    def __init__(self, browser, file, size=DESK, address=""):
+        self.context = browser.new_context(viewport=size, has_touch=size is PHONE, offline=True)
         self.page = self.context.new_page()
         self.complaints, self.requests = [], []
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(file.as_uri())
+        self.page.goto(file.as_uri() + address)
 
     def text(self, selector):
         return self.page.text_content(selector)

@@ -1,7 +1,5 @@
-"""One browser for a file of tests, one descent for all tests of the lesson."""
+"""One browser for a file of tests, one page for all tests of the lesson."""
 
-import jax
-import optax
 import pytest
 from browsing import QUIET, executable
 
@@ -20,12 +18,7 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def tiny_lesson():
-    """The digit network after a few hundred steps, with what was kept on its way."""
-    problem = gd.problems.digits("mnist5k", samples=1000)
-    key = jax.random.key(0)
-    run = gd.descend(
-        problem, optax.sgd(6.0), problem.init(key), 400,
-        key=key, batch_size=32, record_every=20, snapshot_every=20,
-    )  # fmt: skip
-    return problem, run
+def lesson_file(tmp_path_factory):
+    """The page of the digit network."""
+    page = gd.lesson(gd.problems.digits("mnist5k"))
+    return page.save(tmp_path_factory.mktemp("lesson") / "lesson.html")

@@ -87,13 +87,19 @@ def test_what_is_not_what_it_should_be_is_refused(given, message):
         gd.explore(**given)
 
 
-def test_lessons_are_of_networks_that_a_page_can_compute(tiny_lesson):
-    problem, run = tiny_lesson
-    with pytest.raises(InputError, match="sigmoid neurons"):
-        gd.lesson(gd.problems.function("himmelblau"), run)
-    with pytest.raises(InputError, match="sigmoid neurons"):
-        gd.lesson(gd.problems.digits("mnist5k", widths=(4,), activation="relu", samples=9), run)
-    import dataclasses
+def test_lessons_are_of_networks_that_a_page_can_compute():
+    with pytest.raises(InputError, match="square images"):
+        gd.lesson(gd.problems.function("himmelblau"))
+    with pytest.raises(InputError, match="square images"):
+        gd.lesson(gd.problems.digits("mnist5k", widths=()))
+    with pytest.raises(InputError, match="at most 5,000"):
+        gd.lesson(gd.problems.digits("mnist5k", distortion={"copies": 2}))
 
-    with pytest.raises(InputError, match="nothing was kept"):
-        gd.lesson(problem, dataclasses.replace(run, snapshots=None))
+
+def test_images_are_deflated_without_loss():
+    import base64
+    import zlib
+
+    images = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    raw = zlib.decompress(base64.b64decode(gd.pages.page.deflated(images)))
+    np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(3, 4), images)

@@ -128,18 +128,13 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"), [(["--epochs", "0"], "--epochs 0"), (["--seed", "-1"], "--seed -1")]
-)
-def test_a_lesson_that_cannot_be_is_refused_before_any_work(
-    arguments, message, capsys, monkeypatch
-):
+def test_a_lesson_of_no_data_is_refused_before_any_work(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(jax, "jit", None)
-    assert message in refused(capsys, "lesson", *arguments)
+    out = ["--out", str(tmp_path / "page.html")]
+    assert "'nothing'" in refused(capsys, "lesson", "--data", "nothing", *out)
 
 
-@pytest.mark.long
-def test_a_lesson_is_made_on_the_spot(tmp_path, capsys):
-    main(["lesson", "--recipe", "plain", "--epochs", "2", "--out", str(tmp_path / "page.html")])
-    assert "of the test digits read after 250 steps" in capsys.readouterr().out
-    assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 8e6
+def test_a_lesson_is_one_file(tmp_path, capsys):
+    main(["lesson", "--out", str(tmp_path / "page.html")])
+    assert "written to" in capsys.readouterr().out
+    assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 3e6

@@ -1,6 +1,5 @@
-// What every page uses: its data, elements, numbers as text, colours, canvases that fit.
+// What every page uses: its data, elements, colors, canvases that fit.
 // Text from data becomes text nodes only; nothing here, or anywhere, makes markup from a string.
-"use strict";
 
 const VIEWS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
@@ -17,10 +16,10 @@ function unpack(value) {
   return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, unpack(entry)]));
 }
 
-const DATA = unpack(JSON.parse(document.getElementById("data").textContent));
-const byId = (id) => document.getElementById(id);
+export const DATA = unpack(JSON.parse(document.getElementById("data").textContent));
+export const byId = (id) => document.getElementById(id);
 
-function element(tag, properties = {}, ...children) {
+export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name in made) made[name] = value;
@@ -30,40 +29,25 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-function shape(tag, attributes = {}, text = null) {
+export function shape(tag, attributes = {}, text = null) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   if (text !== null) made.textContent = text;
   return made;
 }
 
-function option(value, text) {
+export function option(value, text) {
   return element("option", { value: String(value), textContent: text });
 }
 
-// A number as people write it: 0.0312, 12,345, 3.2e-7.
-function number(x, digits = 3) {
-  if (x === Infinity) return "∞";
-  if (x === -Infinity) return "−∞";
-  if (Number.isNaN(x)) return "not recorded";
-  if (Number.isInteger(x) && Math.abs(x) < 1e7) return x.toLocaleString("en").replace("-", "−");
-  const size = Math.abs(x);
-  if (size >= 1e6 || size < 1e-4) return x.toExponential(digits - 1).replace("e+", "e").replaceAll("-", "−");
-  return Number(x.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 12 }).replace("-", "−");
-}
-
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const words = (name) => name.replaceAll("_", " ");
-const count = (n, thing) => `${number(n)} ${thing}${n === 1 ? "" : "s"}`;
-
-// Colours: stops of equal distance, told apart in grey too.
-const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
-const VALLEY = ["#0b3c5d", "#1c6a8f", "#4496ad", "#86bfbd", "#c0dccb", "#e7efdb", "#f8f6ea"];
-const SIGNED = ["#0b4f8a", "#5b93c2", "#b7d0e3", "#ffffff", "#f2c1a3", "#d97a45", "#a63603"];
-const GREY = [200, 200, 200];
+// Colors: stops of equal distance, told apart in grey too.
+export const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
+export const VALLEY = ["#0b3c5d", "#1c6a8f", "#4496ad", "#86bfbd", "#c0dccb", "#e7efdb", "#f8f6ea"];
+export const SIGNED = ["#0b4f8a", "#5b93c2", "#b7d0e3", "#ffffff", "#f2c1a3", "#d97a45", "#a63603"];
+export const GREY = [200, 200, 200];
 
 const parsed = new Map();
-function rgb(stops, share) {
+export function rgb(stops, share) {
   if (!Number.isFinite(share)) return GREY;
   if (!parsed.has(stops)) {
     parsed.set(stops, stops.map((s) => [1, 3, 5].map((i) => parseInt(s.slice(i, i + 2), 16))));
@@ -73,23 +57,11 @@ function rgb(stops, share) {
   const low = Math.min(Math.floor(place), table.length - 2);
   return table[low].map((c, i) => Math.round(c + (place - low) * (table[low + 1][i] - c)));
 }
-const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
-const bright = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b > 140;
-
-// Smallest and largest finite number.
-function extent(values) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const v of values) {
-    if (!Number.isFinite(v)) continue;
-    if (v < low) low = v;
-    if (v > high) high = v;
-  }
-  return low <= high ? [low, high] : [0, 1];
-}
+export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
+export const bright = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b > 140;
 
 // A canvas in the pixels of its screen; draws itself anew when its width changes.
-function fitted(canvas, ratio, draw) {
+export function fitted(canvas, ratio, draw) {
   let width = 0;
   const redraw = () => {
     if (!canvas.clientWidth) return;
@@ -112,13 +84,13 @@ function fitted(canvas, ratio, draw) {
 }
 
 // Where a pointer is, in the canvas's own units.
-function within(canvas, event) {
+export function within(canvas, event) {
   const box = canvas.getBoundingClientRect();
   return [event.clientX - box.left, event.clientY - box.top];
 }
 
 // One small dark label that follows the pointer; null hides it.
-const tip = (() => {
+export const tip = (() => {
   const box = element("div", { className: "tip", hidden: true, role: "presentation" });
   document.body.append(box);
   return (text, event) => {
@@ -132,10 +104,10 @@ const tip = (() => {
   };
 })();
 
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 // Calls `draw` once before the next picture, however often it was asked for.
-function soon(draw) {
+export function soon(draw) {
   let asked = false;
   return () => {
     if (asked) return;

@@ -1,8 +1,11 @@
 // Line charts as SVG: axes with few round numbers, lines, faint lines behind them, one marker.
 
+import { shape } from "./base.js";
+import { extent, number } from "./numbers.js";
+
 const CHART = { width: 520, left: 58, right: 14, top: 30, bottom: 44 };
 
-function ticks(low, high, log, most) {
+export function ticks(low, high, log, most) {
   if (log) {
     const found = [];
     const decades = Math.log10(high / low);
@@ -27,7 +30,7 @@ function ticks(low, high, log, most) {
 }
 
 // From numbers to places between `from` and `to`; numbers that have none give NaN.
-function scale(low, high, from, to, log = false) {
+export function scale(low, high, from, to, log = false) {
   const f = log ? Math.log10 : (v) => v;
   const a = f(low);
   const span = f(high) - a || 1;
@@ -39,7 +42,7 @@ function scale(low, high, from, to, log = false) {
   return place;
 }
 
-function track(x, y, placeX, placeY) {
+export function track(x, y, placeX, placeY) {
   let path = "";
   let pen = "M";
   for (let i = 0; i < x.length; i += 1) {
@@ -56,7 +59,7 @@ function track(x, y, placeX, placeY) {
 
 // Draws into `svg`. what: {x, y, logX, logY, share, height, title, lines, behind, mark, floor}
 // where lines and behind hold {x, y, color, width, dash}; returns the places on both axes.
-function chart(svg, what) {
+export function chart(svg, what) {
   const { left, right, top, bottom } = CHART;
   const width = Math.max(svg.clientWidth || CHART.width, 300); // letters keep their size
   const height = what.height || 250;
@@ -118,7 +121,7 @@ function chart(svg, what) {
   return { placeX, placeY, width, height };
 }
 
-function nearest(values, x) {
+export function nearest(values, x) {
   let best = 0;
   for (let i = 1; i < values.length; i += 1) {
     if (Math.abs(values[i] - x) < Math.abs(values[best] - x)) best = i;

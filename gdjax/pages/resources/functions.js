@@ -5,7 +5,7 @@ const SIN = Math.sin;
 const COS = Math.cos;
 const PI = Math.PI;
 
-const CURVES = {
+export const CURVES = {
   quartic: {
     formula: "x⁴ − 4x² + x",
     f: (x) => x ** 4 - 4 * x ** 2 + x,
@@ -23,7 +23,7 @@ const CURVES = {
   },
 };
 
-const PLANES = {
+export const PLANES = {
   rosenbrock: {
     formula: "(1 − x)² + 100 (y − x²)²",
     f: (x, y) => (1 - x) ** 2 + 100 * (y - x ** 2) ** 2,
@@ -111,7 +111,7 @@ function goldstein(x, y) {
 
 // w ← w − η m,  m ← g + β m: plain descent where β is 0. Stops where a number is no longer finite
 // or farther out than `bound`.
-function descent(plane, start, { rate, momentum = 0, steps = 200, bound = 1e6 }) {
+export function descent(plane, start, { rate, momentum = 0, steps = 200, bound = 1e6 }) {
   const path = [[...start]];
   let [x, y] = start;
   let [mx, my] = [0, 0];

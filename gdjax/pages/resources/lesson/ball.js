@@ -1,6 +1,12 @@
 // A ball on a curve: its slope, a learning rate, and where step after step leads.
 
-function ballOnCurve(root) {
+import { ARROWS, DATA, fitted, option, within } from "../base.js";
+import { scale } from "../chart.js";
+import { CURVES } from "../functions.js";
+import { extent, number } from "../numbers.js";
+import { sentences, text } from "./text.js";
+
+export function ballCard(root) {
   const canvas = root.querySelector("canvas");
   const select = root.querySelector("#curve");
   const rate = root.querySelector("#ball-rate");
@@ -77,14 +83,18 @@ function ballOnCurve(root) {
   function tell() {
     const slope = curve().slope(x);
     const [low, high] = domain();
-    const away = x < low || x > high;
+    const isOutside = x < low || x > high;
     rateOut.textContent = number(eta());
+    const steep = Math.abs(slope);
     told.textContent = !Number.isFinite(x) || Math.abs(x) > 1e6
-      ? "The ball has flown away: the rate is too large for a curve this steep. Drag it back, or choose another rate."
-      : `At x = ${number(x)} the slope is ${number(slope)}. The next step goes ${number(eta())} × ${number(Math.abs(slope))} = ` +
-        `${number(eta() * Math.abs(slope))} to the ${slope > 0 ? "left" : "right"}` +
-        `${Math.abs(slope) < 1e-6 ? ": nowhere, it rests" : ""}.${away ? " It has left the picture." : ""} ` +
-        `${count(trail.length, "step")} taken.`;
+      ? text("ball.away")
+      : sentences(
+          steep < 1e-6
+            ? text("ball.rest", { x })
+            : text(slope > 0 ? "ball.left" : "ball.right", { x, slope, steep, rate: eta(), length: eta() * steep }),
+          isOutside ? text("ball.outside") : "",
+          text("ball.taken", { count: trail.length }),
+        );
     redraw();
   }
   function step() {
@@ -98,7 +108,7 @@ function ballOnCurve(root) {
   function stop() {
     clearInterval(timer);
     timer = null;
-    roll.textContent = "Let it roll";
+    roll.textContent = text("ball.roll");
     roll.setAttribute("aria-pressed", "false");
   }
   function start(at) {
@@ -115,7 +125,7 @@ function ballOnCurve(root) {
   root.querySelector("#ball-back").addEventListener("click", fresh);
   roll.addEventListener("click", () => {
     if (timer) return stop();
-    roll.textContent = "Stop";
+    roll.textContent = text("ball.stop");
     roll.setAttribute("aria-pressed", "true");
     timer = setInterval(step, 130);
   });

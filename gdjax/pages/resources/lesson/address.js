@@ -1,0 +1,76 @@
+// What the page shows, in its address: a teacher shares an exercise as a link.
+//
+//   #lesson=3&rate=10&seed=7&step=125&digit=4
+//
+// A link may come from anybody: each value is read as what its field allows, or ignored.
+
+const whole = (low, high) => ({
+  read: (word) => (/^\d{1,10}$/.test(word) && Number(word) >= low && Number(word) <= high ? Number(word) : undefined),
+  write: String,
+});
+const real = (low, high) => ({
+  read: (word) => (/^\d{1,6}(\.\d{1,12})?$/.test(word) && Number(word) >= low && Number(word) <= high ? Number(word) : undefined),
+  write: String,
+});
+const oneOf = (...choices) => ({
+  read: (word) => choices.find((choice) => String(choice) === word),
+  write: String,
+});
+
+// Lines of a drawing as letters: two for a number of the pad, four for a point, a dot between lines.
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const PAD = 280;
+const POINTS = 2000;
+const twoLetters = (v) => LETTERS[v >> 6] + LETTERS[v & 63];
+const drawing = {
+  read: (word) => {
+    if (word.length > 5 * POINTS || !/^([\w-]{4})+(\.([\w-]{4})+)*$/.test(word)) return undefined;
+    const lines = word.split(".").map((line) =>
+      line.match(/.{4}/g).map((point) => [0, 2].map((at) => 64 * LETTERS.indexOf(point[at]) + LETTERS.indexOf(point[at + 1]))),
+    );
+    return lines.flat(2).every((v) => v < PAD) ? lines : undefined;
+  },
+  write: (lines) => lines.map((line) => line.map(([x, y]) => twoLetters(x) + twoLetters(y)).join("")).join("."),
+};
+
+export const STEPS = 20000; // that a page may be asked to take
+export const FIELDS = {
+  lesson: whole(0, 9),
+  rate: real(0.001, 1000),
+  batch: oneOf(0, 1, 8, 32, 128, 512),
+  seed: whole(0, 2 ** 32 - 1),
+  scale: real(0, 100),
+  activation: oneOf("sigmoid", "tanh", "relu"),
+  cost: oneOf("quadratic", "cross_entropy"),
+  step: whole(0, STEPS),
+  digit: whole(0, 999),
+  noise: whole(1, 2 ** 32 - 1),
+  drawing,
+};
+
+export const DEFAULTS = {
+  lesson: 1, rate: 3, batch: 32, seed: 0, scale: 1, activation: "sigmoid", cost: "quadratic", step: 1250,
+  digit: 0, noise: null, drawing: null,
+};
+
+// The state that an address describes, and the names in it that were ignored.
+export function readAddress(hash) {
+  const state = { ...DEFAULTS };
+  const ignored = [];
+  if (hash.length > 6 * POINTS) return { state, ignored: ["…"] };
+  for (const part of hash.replace(/^#/, "").split("&").filter(Boolean)) {
+    const [name, word] = [part.split("=")[0], part.slice(part.indexOf("=") + 1)];
+    const value = Object.hasOwn(FIELDS, name) && part.includes("=") ? FIELDS[name].read(word) : undefined;
+    if (value === undefined) ignored.push(name.slice(0, 20));
+    else state[name] = value;
+  }
+  return { state, ignored };
+}
+
+// Only what differs from the defaults is written.
+export function writeAddress(state) {
+  const parts = Object.keys(FIELDS)
+    .filter((name) => state[name] !== null && state[name] !== DEFAULTS[name])
+    .map((name) => `${name}=${FIELDS[name].write(state[name])}`);
+  return `#${parts.join("&")}`;
+}

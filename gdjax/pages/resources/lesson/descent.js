@@ -1,0 +1,101 @@
+// Gradient descent of a network, as gdjax does it: w ← w − η g, with g of a mini-batch.
+//
+// Settings: {rate, batch, seed, scale, activation, cost}, where batch 0 is the whole set. A descent
+// of given settings has the same numbers wherever it is computed.
+
+import { keysOf, foldIn, normals, permutation, splitKey } from "./threefry.js";
+import { COSTS, addGradient, forward, largest, layersOf, parameterCount } from "./network.js";
+
+export const DIVERGENCE_THRESHOLD = 1e12; // a cost above it counts as diverged
+
+export const modelOf = (settings, widths) => ({ widths, activation: settings.activation, cost: settings.cost });
+
+// Weights from N(0, scale² / inputs of the neuron), biases 0.
+export function startingPoint({ seed, scale }, widths) {
+  const params = new Float64Array(parameterCount(widths));
+  const keys = splitKey(keysOf(seed).init, widths.length - 1);
+  let begin = 0;
+  widths.slice(1).forEach((to, l) => {
+    const from = widths[l];
+    const deviation = Math.fround(Math.sqrt(1 / from));
+    normals(keys[l], to * from).forEach((x, i) => {
+      params[begin + i] = Math.fround(Math.fround(x * deviation) * scale);
+    });
+    begin += to * (from + 1);
+  });
+  return params;
+}
+
+// Numbers of the images that step `t` sees: passes through the set, each in another order.
+export function batchOrder(batch, count) {
+  if (!batch) {
+    const all = Uint32Array.from({ length: count }, (_, i) => i);
+    return () => all;
+  }
+  const passes = new Map();
+  const orderOf = (pass) => {
+    if (!passes.has(pass)) {
+      if (passes.size > 2) passes.clear();
+      passes.set(pass, permutation(foldIn(keysOf(0).order, pass), count));
+    }
+    return passes.get(pass);
+  };
+  return (t) =>
+    Uint32Array.from({ length: batch }, (_, i) => orderOf(Math.floor((t * batch + i) / count))[(t * batch + i) % count]);
+}
+
+// Mean cost of images, share read and share of saturated hidden neurons; adds the images' gradients
+// to `gradient` where one is passed.
+export function measure(model, params, { lit, labels }, rows, gradient = null) {
+  const layers = layersOf(model, params);
+  const hidden = model.widths.slice(1, -1).reduce((sum, width) => sum + width, 0);
+  let [cost, right, saturated] = [0, 0, 0];
+  for (const row of rows) {
+    const activities = forward(layers, lit, row);
+    const outputs = activities.at(-1);
+    cost += COSTS[model.cost].value(outputs, labels[row]);
+    right += largest(outputs) === labels[row] ? 1 : 0;
+    for (let l = 0; l + 1 < layers.length; l += 1) {
+      for (const a of activities[l]) saturated += layers[l].activation.isSaturated(a) ? 1 : 0;
+    }
+    if (gradient) addGradient(gradient, model, layers, lit, row, activities, labels[row]);
+  }
+  const count = rows.length;
+  return { cost: cost / count, accuracy: right / count, saturated: saturated / (hidden * count) };
+}
+
+export function gradientOf(model, params, set, rows) {
+  const sum = new Float64Array(params.length);
+  measure(model, params, set, rows, sum);
+  return sum.map((g) => g / rows.length);
+}
+
+export const rowsOf = ({ labels }) => batchOrder(0, labels.length)(0);
+export const stepped = (params, gradient, rate) => params.map((w, i) => w - rate * gradient[i]);
+export const norm = (vector) => Math.sqrt(vector.reduce((sum, g) => sum + g * g, 0));
+
+// What is shown of a network: accuracy on the test images, all else on the training images.
+export function recordOf(model, params, step, { train, test }) {
+  const gradient = new Float64Array(params.length);
+  const rows = rowsOf(train);
+  const { cost, saturated } = measure(model, params, train, rows, gradient);
+  const { accuracy } = measure(model, params, test, rowsOf(test));
+  return {
+    step,
+    cost: cost <= DIVERGENCE_THRESHOLD ? cost : Infinity,
+    accuracy,
+    saturated,
+    gradientNorm: norm(gradient) / rows.length,
+  };
+}
+
+// Records are made at steps that grow by equal ratios, as what is learned does.
+export const nextRecord = (step) => (step < 10 ? step + 1 : Math.ceil(1.25 * step));
+
+// Cost of always answering how frequent each digit is: 1 - Σ p², or the entropy of p.
+export function baselineOf(cost, labels, outputs) {
+  const shares = Array.from({ length: outputs }, (_, digit) => labels.filter((label) => label === digit).length / labels.length);
+  return cost === "quadratic"
+    ? 1 - shares.reduce((sum, p) => sum + p * p, 0)
+    : -shares.reduce((sum, p) => sum + (p ? p * Math.log(p) : 0), 0);
+}

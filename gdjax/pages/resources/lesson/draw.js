@@ -1,0 +1,88 @@
+// The card on which a digit is drawn, and the network that reads it.
+
+import { byId } from "../base.js";
+import { percent } from "../numbers.js";
+import { answerOf, forward, layersOf, litPixels } from "./network.js";
+import { diagram } from "./diagram.js";
+import { neuronPanel } from "./neuron.js";
+import { imageAt } from "./images.js";
+import { pad, pixelsOfDrawing } from "./pad.js";
+import { randomBits } from "./threefry.js";
+import { say, sentences, text } from "./text.js";
+
+const NO_IMAGE = { digit: null, noise: null, drawing: null };
+
+// The image that the state describes: {pixels, label, words}.
+export function imageOf({ digit, noise, drawing }, test) {
+  const { size } = test;
+  if (drawing) return { pixels: pixelsOfDrawing(drawing), label: null, words: text("draw.own") };
+  if (noise) return { pixels: noisePixels(noise, size), label: null, words: text("draw.isNoise") };
+  if (digit === null) return { pixels: new Uint8Array(size), label: null, words: text("draw.empty") };
+  const label = test.labels[digit];
+  return { pixels: imageAt(test, digit), label, words: text("draw.digit", { shown: digit + 1, all: test.labels.length, label }) };
+}
+
+export const noisePixels = (seed, size) => Uint8Array.from(randomBits([0, seed], size), (bits) => bits >>> 24);
+
+// All that a network computes for an image.
+export function reading({ model, params }, pixels) {
+  const layers = layersOf(model, params);
+  const activities = forward(layers, litPixels(pixels, pixels.length));
+  return { layers, activities, pixels, ...answerOf(model, activities.at(-1)) };
+}
+
+export function answerWords({ best, second, sure, isClear }) {
+  return sentences(
+    text("draw.answer", { best, first: percent(sure[best]), second, next: percent(sure[second]) }),
+    isClear ? "" : text("draw.unsure"),
+  );
+}
+
+export function drawCard(page) {
+  let chosen = null; // neuron
+  const showNeuron = neuronPanel(byId("neuron"));
+  const showNetwork = diagram(byId("network"), (neuron) => {
+    chosen = neuron;
+    page.changed();
+  });
+  const drawing = pad(byId("pad"), (lines) => page.change({ ...NO_IMAGE, drawing: lines }));
+
+  function showImage(part) {
+    page.change({ ...NO_IMAGE, ...part });
+    drawing.show(page.image().pixels.some((p) => p) ? page.image().pixels : null);
+  }
+  function showDigit(step) {
+    const all = page.sets.test.labels.length;
+    const from = page.state.digit ?? (step > 0 ? -1 : 0);
+    showImage({ digit: (from + step + all) % all });
+  }
+  byId("clear").addEventListener("click", () => showImage({}));
+  byId("noise").addEventListener("click", () => showImage({ noise: (page.state.noise || 0) + 1 }));
+  byId("next").addEventListener("click", () => showDigit(1));
+  byId("previous").addEventListener("click", () => showDigit(-1));
+
+  // What an address describes: a drawing is one that can be continued.
+  function reset() {
+    if (page.state.drawing) drawing.show(null, page.state.drawing);
+    else drawing.show(page.image().pixels.some((p) => p) ? page.image().pixels : null);
+  }
+
+  function update() {
+    const { label, words } = page.image();
+    const { step, nudges } = page.network();
+    const read = page.reading();
+    const isEmpty = !read.pixels.some((p) => p);
+    showNetwork({ ...read, chosen });
+    showNeuron(read, chosen);
+    say("example-told", words);
+    say("answer", isEmpty ? text("draw.ask") : sentences(
+      answerWords(read),
+      label === null ? "" : read.best === label ? text("draw.right") : text("draw.wrong", { label }),
+    ));
+    say("network-told", sentences(
+      step ? text("draw.shown.step", { count: step }) : text("draw.shown.start"),
+      nudges ? text("draw.shown.nudged", { count: nudges }) : "",
+    ));
+  }
+  return { update, reset };
+}

@@ -1,0 +1,18 @@
+// Images from the page: bytes, deflated, as base64. They are inflated by DecompressionStream and not
+// by a canvas, whose pixels some browsers change to protect privacy.
+
+import { litPixels } from "./network.js";
+
+export async function inflated(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// A set of images with their labels, and the pixels that are lit.
+export async function imageSet({ images, labels, size }) {
+  const pixels = await inflated(images);
+  return { pixels, size, labels: await inflated(labels), lit: litPixels(pixels, size) };
+}
+
+export const imageAt = ({ pixels, size }, i) => pixels.subarray(i * size, (i + 1) * size);

@@ -1,0 +1,43 @@
+// The descents that the worker makes, as the page sees them.
+//
+// The worker is made from a text inside the page: a page that was opened as a file may load no other.
+
+export function openLaboratory(source, sets, changed) {
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const waiting = new Map();
+  const descents = {};
+  let asked = 0;
+  let isRunning = false;
+
+  function keep(descents_, running) {
+    for (const one of descents_) descents[one.name] = one;
+    if (running !== undefined) isRunning = running;
+    changed();
+  }
+  worker.onmessage = ({ data }) => {
+    if (data.id === undefined) return keep(data.progress, data.isRunning);
+    waiting.get(data.id)(data.answer);
+    waiting.delete(data.id);
+  };
+  const ask = (name, rest = {}) =>
+    new Promise((resolve) => {
+      waiting.set((asked += 1), resolve);
+      worker.postMessage({ id: asked, ask: name, ...rest });
+    });
+  const askAndKeep = async (name, rest) => keep([await ask(name, rest)]);
+
+  const lit = ([name, set]) => [name, { lit: set.lit, labels: set.labels }];
+  ask("load", { widths: sets.widths, ...Object.fromEntries(Object.entries(sets).filter(([name]) => name !== "widths").map(lit)) });
+  return {
+    descents,
+    isRunning: () => isRunning,
+    begin: (name, settings) => askAndKeep("begin", { name, settings }),
+    step: (name) => askAndKeep("step", { name }),
+    undo: (name) => askAndKeep("undo", { name }),
+    paramsAt: (name, step) => ask("paramsAt", { name, step }),
+    measure: (model, params, set) => ask("measure", { model, params, set }),
+    pause: () => ask("pause"),
+    // Resolves when all of them are at the step `until`, or where they were paused.
+    run: (names, until) => ask("run", { names, until }),
+  };
+}

@@ -1,0 +1,123 @@
+// The lesson put together: the state, the descent that it describes, the cards that show both.
+
+import { DATA, byId, soon } from "../base.js";
+import { readAddress, writeAddress } from "./address.js";
+import { ballCard } from "./ball.js";
+import { baselineOf, stepped } from "./descent.js";
+import { drawCard, imageOf, reading } from "./draw.js";
+import { imageSet } from "./images.js";
+import { openLaboratory } from "./laboratory.js";
+import { matterCard } from "./matter.js";
+import { parameterCount } from "./network.js";
+import { fillTexts, say, text } from "./text.js";
+import { settingsOf, trainCard } from "./train.js";
+
+async function openLesson() {
+  const { widths } = DATA;
+  const parameters = parameterCount(widths);
+  fillTexts({ parameters });
+  const sets = { widths, train: await imageSet(DATA.train), test: await imageSet(DATA.test) };
+  const state = {};
+  let image = null;
+  let looked = null; // {at, params} of an earlier record; null is the newest network
+  let nudged = []; // parameters after each step for one image alone
+
+  const changed = soon(() => page.cards.forEach(({ update }) => page.descent() && update()));
+  const lab = openLaboratory(DATA.worker, sets, changed);
+  const page = {
+    state, sets, lab, changed,
+    cards: [],
+    image: () => image,
+    descent: () => lab.descents.first,
+    baseline: () => baselineOf(state.cost, sets.train.labels, widths.at(-1)),
+    looked: () => looked?.at ?? page.descent().records.length - 1,
+    network() {
+      const { model, params, step, records } = page.descent();
+      return {
+        model,
+        params: nudged.at(-1) ?? looked?.params ?? params,
+        step: looked ? records[looked.at].step : step,
+        nudges: nudged.length,
+      };
+    },
+    reading: () => reading(page.network(), image.pixels),
+    change(part) {
+      Object.assign(state, part);
+      if ("digit" in part || "noise" in part || "drawing" in part) {
+        image = imageOf(state, sets.test);
+        forgetNudges();
+      }
+      remember();
+      changed();
+    },
+    async restart(part) {
+      Object.assign(state, part, { step: 0 });
+      forgetLooked();
+      remember();
+      await lab.begin("first", settingsOf(state));
+    },
+    run: (until) => moved(() => lab.run(["first"], until)),
+    step: () => moved(() => lab.step("first")),
+    undo: () => moved(() => lab.undo("first")),
+    async look(at) {
+      const { records } = page.descent();
+      forgetLooked();
+      if (at < records.length - 1) looked = { at, params: Float64Array.from(await lab.paramsAt("first", records[at].step)) };
+      changed();
+    },
+    nudge(gradient, rate) {
+      nudged.push(stepped(page.network().params, gradient, rate));
+      changed();
+    },
+    undoNudge() {
+      nudged.pop();
+      changed();
+    },
+  };
+
+  async function moved(move) {
+    forgetLooked();
+    await move();
+    state.step = page.descent().step;
+    remember();
+    changed();
+  }
+  function forgetLooked() {
+    looked = null;
+    forgetNudges();
+  }
+  function forgetNudges() {
+    nudged = [];
+    matter?.forget();
+  }
+  // A page in a frame without an address of its own goes without.
+  function remember() {
+    if (location.protocol !== "about:") history.replaceState(null, "", writeAddress(state));
+  }
+
+  async function openAddress() {
+    const { state: found, ignored } = readAddress(location.hash);
+    Object.assign(state, found, { digit: found.drawing || found.noise ? null : found.digit });
+    say("address-told", ignored.length ? text("address.ignored", { names: ignored.join(", ") }) : "");
+    image = imageOf(state, sets.test);
+    const until = state.step;
+    await page.restart({});
+    draw.reset();
+    if (until) await page.run(until);
+  }
+
+  let matter = null;
+  const draw = drawCard(page);
+  matter = matterCard(page);
+  page.cards = [draw, trainCard(page), matter];
+  ballCard(byId("ball"));
+  say("made", text("made", {
+    version: DATA.version, set: DATA.set, train: sets.train.labels.length, test: sets.test.labels.length,
+  }));
+  window.addEventListener("hashchange", openAddress);
+  await openAddress();
+  return page;
+}
+
+// For whoever looks into the page with a browser's tools.
+const lesson = openLesson();

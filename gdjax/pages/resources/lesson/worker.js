@@ -1,0 +1,124 @@
+// The worker: descends beside the page, so that the page answers while it trains.
+//
+// The page asks {id, ask, ...} and is answered {id, answer}; while descents run, the worker tells
+// {progress: [...]} of each of them.
+
+import { batchOrder, gradientOf, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
+
+const SLICE = 40; // milliseconds of work between two looks at what the page asks
+const UNDO = 200; // moves that can be undone
+
+let data = null; // {widths, train, test}
+const descents = new Map();
+let running = null; // {names, until, finish}
+
+function begin(name, settings) {
+  const descent = {
+    name,
+    settings,
+    model: modelOf(settings, data.widths),
+    order: batchOrder(settings.batch, data.train.labels.length),
+    step: 0,
+    params: startingPoint(settings, data.widths),
+    records: [],
+    past: [], // {step, params, records} before each move
+  };
+  descents.set(name, descent);
+  record(descent);
+  return descent;
+}
+
+function record(descent) {
+  if (descent.records.at(-1)?.step === descent.step) return;
+  descent.records.push({ ...recordOf(descent.model, descent.params, descent.step, data), params: Float32Array.from(descent.params) });
+}
+
+function move(descent) {
+  const { model, params, order, step, settings, records } = descent;
+  descent.params = stepped(params, gradientOf(model, params, data.train, order(step)), settings.rate);
+  descent.step += 1;
+  if (descent.step >= nextRecord(records.at(-1).step)) record(descent);
+}
+
+function remember({ past, step, params, records }) {
+  past.push({ step, params, records: [...records] });
+  if (past.length > UNDO) past.shift();
+}
+
+// What the page gets to know. The parameters of records stay here until they are asked for.
+const told = ({ name, settings, model, step, params, records, past }) => ({
+  name, settings, model, step, params,
+  records: records.map(({ params: _, ...numbers }) => numbers),
+  isDiverged: isDiverged({ records }),
+  canUndo: past.length > 0,
+});
+
+const isDiverged = ({ records }) => records.at(-1).cost === Infinity;
+
+const isUnfinished = (name) => {
+  const descent = descents.get(name);
+  return descent.step < running.until && !isDiverged(descent);
+};
+
+// Descents take turns: the one that is behind moves.
+function nextName() {
+  const names = running.names.filter(isUnfinished);
+  return names.reduce((best, name) => (descents.get(name).step < descents.get(best).step ? name : best), names[0]);
+}
+
+// A slice of work; what the page asks is heard between two of them.
+function work() {
+  if (!running) return;
+  const end = Date.now() + SLICE;
+  for (let name = nextName(); name !== undefined && Date.now() < end; name = nextName()) move(descents.get(name));
+  if (nextName() === undefined) return stop();
+  postMessage({ progress: running.names.map((name) => told(descents.get(name))), isRunning: true });
+  setTimeout(work, 0);
+}
+
+function stop() {
+  if (!running) return;
+  const { names, finish } = running;
+  running = null;
+  names.forEach((name) => record(descents.get(name)));
+  postMessage({ progress: names.map((name) => told(descents.get(name))), isRunning: false });
+  finish();
+}
+
+const ANSWERS = {
+  load(sets) {
+    data = sets;
+  },
+  begin({ name, settings }) {
+    stop();
+    return told(begin(name, settings));
+  },
+  run({ names, until }) {
+    stop();
+    names.forEach((name) => remember(descents.get(name)));
+    return new Promise((finish) => {
+      running = { names, until, finish };
+      work();
+    });
+  },
+  pause: stop,
+  step({ name }) {
+    stop();
+    const descent = descents.get(name);
+    remember(descent);
+    move(descent);
+    record(descent);
+    return told(descent);
+  },
+  undo({ name }) {
+    stop();
+    const descent = descents.get(name);
+    if (descent.past.length) Object.assign(descent, descent.past.pop());
+    return told(descent);
+  },
+  paramsAt: ({ name, step }) => descents.get(name).records.find((one) => one.step === step).params,
+  // Numbers of parameters that no descent has: those after steps for one digit, or along a line.
+  measure: ({ model, params, set }) => measure(model, params, data[set], rowsOf(data[set])),
+};
+
+onmessage = async ({ data: { id, ask, ...rest } }) => postMessage({ id, answer: await ANSWERS[ask](rest) });

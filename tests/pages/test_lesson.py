@@ -1,0 +1,381 @@
+"""The lesson in a browser: clicks, touches and keys, and numbers that are those of gdjax."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from browsing import DESK, PHONE, Visit
+
+import gdjax as gd
+from gdjax import keys
+
+RUNS = {
+    "": {"rate": 3.0, "seed": 0},
+    "#rate=0.1&batch=8&activation=tanh&cost=cross_entropy&seed=7&scale=0.3": {
+        "rate": 0.1, "seed": 7, "scale": 0.3, "batch_size": 8,
+        "activation": "tanh", "cost": "cross_entropy",
+    },
+    "#rate=0.05&batch=0&activation=relu&seed=4294967295": {
+        "rate": 0.05, "seed": 2**32 - 1, "batch_size": None, "activation": "relu",
+    },
+}  # fmt: skip
+FIRST = """async () => {
+  const { step, params, records } = (await lesson).descent();
+  return { step, params: Array.from(params), records };
+}"""
+
+
+class Lesson(Visit):
+    """The lesson, opened at an address, once it has taken the steps that the address asks for."""
+
+    def __init__(self, browser, file, address="", size=DESK):
+        super().__init__(browser, file, size, address)
+        self.page.evaluate("async () => { await lesson; }")
+        self.settle()
+
+    def click(self, selector, across=0.5, down=0.5):
+        super().click(selector, across, down)
+        self.settle()
+
+    def settle(self):
+        """Wait until a change has reached every card: a picture for the pad, one for the cards."""
+        super().settle()
+        super().settle()
+
+    def first(self):
+        return self.page.evaluate(FIRST)
+
+    def image(self):
+        return self.page.evaluate("async () => Array.from((await lesson).image().pixels)")
+
+    def choose(self, selector, value):
+        self.page.select_option(selector, value)
+        self.settle()
+
+    def wait(self, condition):
+        self.page.wait_for_function(condition)
+        self.settle()
+
+
+def network_of(flat, widths=(784, 16, 16, 10)):
+    """The page's parameters as those of gdjax."""
+    layers, at = [], 0
+    for n_in, n_out in itertools.pairwise(widths):
+        weights = np.reshape(flat[at : at + n_out * n_in], (n_out, n_in))
+        bias = np.asarray(flat[at + n_out * n_in : at + n_out * (n_in + 1)])
+        layers.append(gd.problems.networks.Layer(np.float32(weights), np.float32(bias)))
+        at += n_out * (n_in + 1)
+    return tuple(layers)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return gd.problems.digits("mnist5k")
+
+
+@pytest.fixture(scope="module")
+def trained(browser, lesson_file):
+    """The page as it opens: a network after ten epochs."""
+    return Lesson(browser, lesson_file)
+
+
+@pytest.mark.parametrize("address", RUNS)
+def test_ten_steps_are_those_of_gdjax(browser, lesson_file, address):
+    """The same seed gives the same start and order; costs and parameters agree to rounding."""
+    run = dict(RUNS[address])
+    streams = keys.streams(0, seed=run.pop("seed"))
+    rate, scale = run.pop("rate"), run.pop("scale", 1.0)
+    batch_size = run.pop("batch_size", 32)
+    problem = gd.problems.digits("mnist5k", **run)
+    ours = gd.descend(
+        problem, optax.sgd(rate), problem.init(streams.init, init_scale=scale), 10,
+        key=streams, batch_size=batch_size, record_every=1,
+    )  # fmt: skip
+    visit = Lesson(browser, lesson_file, f"{address or '#'}&step=0")
+    for step in range(1, 11):
+        visit.click("#one-step")
+        visit.wait(f"() => document.getElementById('number-step').textContent === '{step}'")
+    page = visit.first()
+    records = page["records"]
+    assert [record["step"] for record in records] == list(range(11))
+    np.testing.assert_allclose([r["cost"] for r in records], ours.cost, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        [r["accuracy"] for r in records], ours.measures["test_accuracy"], rtol=0, atol=1e-6
+    )
+    flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(ours.params)])
+    np.testing.assert_allclose(page["params"], flat, rtol=0, atol=1e-5)
+    assert visit.complaints == []
+
+
+def test_the_page_trains_and_its_numbers_are_those_of_the_network(trained, problem):
+    page = trained.first()
+    assert page["step"] == 1250
+    last, params = page["records"][-1], network_of(page["params"])
+    cost, gradient = jax.jit(jax.value_and_grad(problem.cost))(params, problem.data)
+    assert last["cost"] == pytest.approx(float(cost), abs=1e-5)
+    norm = float(optax.tree.norm(gradient))
+    assert last["gradientNorm"] == pytest.approx(norm, rel=1e-3)
+    images, labels = problem.measures["test_accuracy"].data
+    outputs = np.asarray(problem.predict(params, images))
+    right = np.mean(outputs.argmax(1) == labels)
+    assert last["accuracy"] == pytest.approx(right, abs=1e-6)
+    assert right > 0.85
+    hidden = [1 / (1 + np.exp(-(problem.data[0] / 255) @ params[0].weights.T - params[0].bias))]
+    hidden.append(1 / (1 + np.exp(-hidden[0] @ params[1].weights.T - params[1].bias)))
+    saturated = np.mean([(a < 0.01) | (a > 0.99) for a in hidden])
+    assert last["saturated"] == pytest.approx(saturated, abs=1e-4)
+    assert trained.text("#number-cost") == f"{cost:.3g}"
+    assert trained.text("#number-accuracy") == f"{100 * right:.1f} %"
+
+
+def test_training_starts_pauses_goes_on_and_is_undone(browser, lesson_file):
+    visit = Lesson(browser, lesson_file, "#step=0")
+    start = visit.first()
+    assert visit.text("#network-told").startswith("This network has taken no step")
+    assert visit.page.is_disabled("#undo")
+    visit.choose("#epochs", "100")
+    visit.click("#run")
+    visit.wait("() => Number(document.getElementById('number-step').textContent) >= 10")
+    assert visit.text("#run") == "Pause"
+    assert visit.page.is_disabled("#one-step")
+    visit.click("#run")
+    visit.wait("() => document.getElementById('run').textContent === 'Train'")
+    paused = visit.first()
+    assert 10 <= paused["step"] < 12500
+    assert f"step={paused['step']}" in visit.page.evaluate("() => location.hash")
+    visit.keys("#one-step", "Enter")
+    visit.wait(f"() => /step={paused['step'] + 1}(&|$)/.test(location.hash)")
+    visit.click("#undo")
+    visit.wait(f"() => /step={paused['step']}(&|$)/.test(location.hash)")
+    assert visit.first() == paused
+    visit.click("#undo")
+    visit.wait("() => document.getElementById('number-step').textContent === '0'")
+    assert visit.first() == start
+    assert visit.page.is_disabled("#undo")
+    assert visit.complaints == []
+
+
+def test_a_changed_setting_starts_again_and_the_same_settings_give_the_same(browser, lesson_file):
+    visit = Lesson(browser, lesson_file, "#step=20&seed=5")
+    before = visit.first()
+    visit.page.fill("#seed", "6")
+    visit.keys("#seed", "Tab")
+    visit.wait("() => document.getElementById('number-step').textContent === '0'")
+    assert visit.first()["params"] != before["params"]
+    again = Lesson(browser, lesson_file, "#seed=5&step=20")
+    assert again.first() == before
+    assert again.page.input_value("#seed") == "5"
+
+
+def test_a_descent_that_diverges_says_so(browser, lesson_file):
+    visit = Lesson(browser, lesson_file, "#activation=relu&rate=1000&scale=100&step=50")
+    assert visit.text("#number-cost") == "∞"
+    assert "has diverged" in visit.text("#look-told")
+    assert visit.page.is_disabled("#run")
+    assert not visit.page.is_disabled("#undo")
+    assert visit.complaints == []
+
+
+def test_earlier_networks_of_a_descent_can_be_looked_at(trained, problem):
+    trained.keys("#look", "Home")
+    assert "after 0 of 1,250 steps" in trained.text("#look-told")
+    assert trained.text("#network-told").startswith("This network has taken no step")
+    random = trained.picture("#network")
+    (image,) = [np.asarray(trained.image(), np.uint8)]
+    start = problem.init(keys.streams(0, seed=0).init)
+    output = np.asarray(problem.predict(start, image[None]))[0]
+    assert f"output {100 * output.max():.1f} %" in trained.text("#answer")
+    trained.click("#cost-curve", 0.97, 0.5)
+    trained.wait("() => document.getElementById('look-told').textContent.startsWith('The newest')")
+    assert trained.picture("#network") != random
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["#rate=<img src=x onerror=window.broken=1>", "#seed=-1&drawing=javascript:alert(1)", "#a=b"],
+)
+def test_a_hostile_address_is_ignored_with_a_word(browser, lesson_file, address):
+    visit = Lesson(browser, lesson_file, address + "&step=0")
+    assert visit.text("#address-told").endswith("It was ignored.")
+    assert visit.page.input_value("#seed") == "0"
+    assert visit.page.evaluate("() => window.broken") is None
+    assert visit.page.locator("img").count() == 0
+    assert visit.complaints == []
+
+
+def test_an_address_brings_back_a_drawing(browser, lesson_file):
+    visit = Lesson(browser, lesson_file, "#step=0")
+    visit.drag("#pad", (0.3, 0.2), (0.7, 0.2), (0.45, 0.85))
+    address = visit.page.evaluate("() => location.hash")
+    assert "drawing=" in address
+    again = Lesson(browser, lesson_file, address)
+    assert again.image() == visit.image()
+    assert again.text("#answer") == visit.text("#answer")
+    assert again.text("#example-told") == "Your drawing."
+    assert again.picture("#pad") == visit.picture("#pad")
+
+
+def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(browser, lesson_file):
+    visit = Lesson(browser, lesson_file, "#step=300")
+    visit.click("#clear")
+    assert visit.text("#answer").startswith("Draw a digit")
+    visit.drag("#pad", (0.5, 0.15), (0.5, 0.85))
+    assert visit.text("#example-told") == "Your drawing."
+    by_hand = visit.text("#answer")
+    assert by_hand.startswith("The network reads")
+    box = np.argwhere(np.reshape(visit.image(), (28, 28)) > 60)
+    assert box[:, 0].max() - box[:, 0].min() + 1 in (19, 20)  # as tall as the data set's digits
+    weights = gd.data.load("mnist5k").test_images.reshape(-1, 28, 28).sum(0)
+    center = [np.average(np.arange(28), weights=weights.sum(axis)) for axis in (1, 0)]
+    assert abs(box.mean(0) - center).max() < 0.6  # whole pixels
+    visit.click("#clear")
+    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # from where the hand left off
+    assert visit.text("#answer")[:19] == by_hand[:19]
+    phone = Lesson(browser, lesson_file, "#step=300", PHONE)
+    phone.click("#clear")
+    phone.page.touchscreen.tap(*phone.place("#pad", 0.5, 0.5))
+    phone.settle()
+    assert phone.text("#example-told") == "Your drawing."
+
+
+def test_how_sure_an_answer_is_stands_on_an_absolute_scale(trained, problem):
+    unsure = 0
+    for at in range(len(trained.first()["records"])):
+        image, output = trained.page.evaluate(
+            """async (at) => {
+              const page = await lesson;
+              await page.look(at);
+              await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)));
+              return [Array.from(page.image().pixels), Array.from(page.reading().sure)];
+            }""",
+            at,
+        )
+        first, second = np.argsort(-np.array(output))[:2]
+        told = trained.text("#answer")
+        assert told.startswith(f"The network reads {first}: output {100 * output[first]:.1f} %")
+        assert f"then {second} with {100 * output[second]:.1f} %" in told
+        assert ("No output reaches 50 %" in told) == (output[first] < 0.5)
+        unsure += output[first] < 0.5
+    assert 0 < unsure < at
+    params = network_of(trained.first()["params"])
+    ours = np.asarray(problem.predict(params, np.array([image], np.uint8)))[0]
+    np.testing.assert_allclose(output, ours, atol=1e-5)
+
+
+def test_noise_is_called_noise(trained):
+    images = []
+    for _ in range(3):
+        trained.click("#noise")
+        trained.settle()
+        images.append(trained.image())
+        told = trained.text("#example-told")
+        assert told == "Noise: every pixel is drawn at random. It is no digit."
+    assert len({tuple(image) for image in images}) == 3
+    assert np.mean(images) == pytest.approx(127.5, abs=10)
+    trained.click("#next")
+    trained.settle()
+    assert trained.text("#example-told").startswith("Test digit 1 ")
+
+
+def test_any_neuron_shows_its_weights_and_what_it_sees(trained, problem):
+    params = network_of(trained.first()["params"])
+    trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
+    assert trained.text("#neuron-title") == "Neuron 2 of hidden layer 1"
+    image = np.asarray(trained.image()) / 255
+    seen = params[0].weights[2] @ image + params[0].bias[2]
+    assert f"activity is {1 / (1 + np.exp(-seen)):.3g}".split(".")[0] in trained.text(
+        "#neuron-told"
+    )
+    assert trained.page.locator("#neuron-pictures figure:visible").count() == 3
+    trained.keys("#network", "ArrowRight", "ArrowRight")
+    assert trained.text("#neuron-title") == "Output neuron 2"
+    assert trained.page.locator("#neuron-pictures figure:visible").count() == 1
+    weights = trained.picture("#neuron-pictures canvas")
+    trained.click("#network", 0.84, 0.22)
+    assert trained.text("#neuron-title").startswith("Output neuron")
+    assert trained.text("#neuron-title") != "Output neuron 2"
+    assert trained.picture("#neuron-pictures canvas") != weights
+
+
+def test_slopes_of_an_image_are_ours(trained, problem):
+    trained.choose("#target", "3")
+    slopes = trained.page.evaluate(
+        """async () => {
+          const page = await lesson;
+          return Array.from(imageGradient(page.network(), page.reading(), 3));
+        }"""
+    )
+    params = network_of(trained.first()["params"])
+    one = (jnp.asarray([trained.image()], jnp.uint8), jnp.array([3]))
+    ours = jax.jit(jax.grad(problem.cost))(params, one)
+    flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(ours)])
+    np.testing.assert_allclose(slopes, flat, rtol=1e-3, atol=1e-5 * np.abs(flat).max())
+    assert trained.text("#matter-told").startswith("If this image is a 3, its cost is ")
+    assert trained.page.locator("#matter tbody tr").count() == 8 + 3
+
+
+def test_after_a_step_for_one_image_the_numbers_are_of_the_network_shown(trained, problem):
+    trained.choose("#target", "5")
+    trained.keys("#nudge-rate", "End")
+    before = {name: trained.text(name) for name in ("#answer", "#matter-told", "#network-told")}
+    network = trained.picture("#network")
+    params = network_of(trained.first()["params"])
+    one = (jnp.asarray([trained.image()], jnp.uint8), jnp.array([5]))
+    trained.click("#nudge")
+    trained.wait("() => document.getElementById('nudged-told').textContent")
+    stepped = jax.tree.map(
+        lambda w, g: w - 10 * g, params, jax.jit(jax.grad(problem.cost))(params, one)
+    )
+    images, labels = problem.measures["test_accuracy"].data
+    right = int(np.sum(np.asarray(problem.predict(stepped, images)).argmax(1) == labels))
+    cost = float(jax.jit(problem.cost)(stepped, problem.data))
+    told = trained.text("#nudged-told")
+    assert told.startswith("After 1,250 steps and 1 step for one image alone: cost ")
+    assert float(told.split("cost ")[1].split(",")[0]) == pytest.approx(cost, rel=6e-3)
+    assert f"{right:,} of 1,000 test digits read" in told
+    assert "1 step for one image alone" in trained.text("#network-told")
+    trained.click("#undo-nudge")
+    trained.wait("() => !document.getElementById('nudged-told').textContent")
+    assert {name: trained.text(name) for name in before} == before
+    assert trained.picture("#network") == network
+    assert trained.page.is_disabled("#undo-nudge")
+
+
+def test_the_ball_goes_against_the_slope(trained):
+    def at():
+        return float(
+            trained.text("#ball-told").split("x = ")[1].split(" ")[0].replace("\u2212", "-")
+        )
+
+    trained.click("#ball canvas", 0.5, 0.3)
+    start = at()
+    trained.keys("#ball canvas", "ArrowRight", "ArrowRight")
+    assert at() > start
+    x, rate = at(), 10 ** float(trained.page.input_value("#ball-rate"))
+    trained.click("#ball-step")
+    assert at() == pytest.approx(x - rate * (4 * x**3 - 8 * x + 1), abs=0.01)
+    trained.click("#ball-roll")
+    trained.wait("() => document.getElementById('ball-told').textContent.includes('5 steps')")
+    trained.click("#ball-roll")
+
+
+def test_the_lesson_bears_inspection(trained):
+    trained.bears_inspection()
+
+
+def test_on_a_phone_nothing_sticks_out(browser, lesson_file):
+    visit = Lesson(browser, lesson_file, "#step=0", PHONE)
+    assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+    visit.page.touchscreen.tap(*visit.place("#next"))
+    visit.settle()
+    assert visit.text("#example-told").startswith("Test digit 2 ")
+    visit.page.touchscreen.tap(*visit.place("#one-step"))
+    visit.wait("() => document.getElementById('number-step').textContent === '1'")
+    assert visit.complaints == []
+
+
+def test_the_page_is_small(lesson_file):
+    assert lesson_file.stat().st_size < 3e6

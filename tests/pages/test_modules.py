@@ -1,0 +1,52 @@
+"""The lesson's modules, each by itself, in node; and together, as one script in one scope."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gdjax.pages.page import bundle, read
+
+MODULES = Path(__file__).parent / "modules"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in MODULES.glob("*.test.js")))
+def test_modules_alone(name):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node, which runs JavaScript without a browser: apt-get install nodejs")
+    done = subprocess.run(
+        [node, "--test", str(MODULES / name)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["lesson/lesson.js", "lesson/worker.js"])
+def test_a_bundle_has_each_module_once_after_what_it_imports(name):
+    script = bundle([name])
+    assert not re.search(r"^(import|export) ", script, re.MULTILINE)
+    declared = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script, re.MULTILINE)
+    assert len(declared) == len(set(declared)) > 20
+    assert declared.index("forward") < declared.index("measure")
+
+
+def test_every_text_is_in_one_file_and_every_one_is_used():
+    texts = json.loads(read("lesson/texts.json"))
+    markup, script = read("lesson/page.html"), bundle(["lesson/lesson.js"])
+    named = set(re.findall(r'data-(?:text|label)="([^"]+)"', markup))
+    named |= set(re.findall(r'"([\w.]+)"', script)) & set(texts)
+    starts = re.findall(r"`([a-z]+(?:\.\w+)*\.)\$\{", script)
+    named |= {name for name in texts if name.startswith(tuple(starts))}
+    assert set(re.findall(r'data-(?:text|label)="([^"]+)"', markup)) <= set(texts)
+    choices = {name for name in texts if name.startswith(("activation.", "cost."))}
+    assert set(texts) - named - choices == {"language"}
+    # No words stand in the markup itself, and no sentence in a script.
+    words = re.sub(r"<[^>]*>", " ", markup).split()
+    assert [word for word in words if re.search("[a-zA-Z]", word)] == []
+    for path in (MODULES.parents[2] / "gdjax/pages/resources/lesson").glob("*.js"):
+        code = re.sub(r"^\s*//.*$|// .*$", "", path.read_text("utf8"), flags=re.MULTILINE)
+        sentences = re.findall(r'"[A-Z][a-z]+ [a-z]+ [^"]*"', code)
+        assert sentences == [], path.name
