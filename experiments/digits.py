@@ -106,7 +106,7 @@ def run(config: Config) -> xr.Dataset:
         {"epoch": ("record", found.step / epoch)},
         {
             "baseline": problem.baseline,
-            "outcome": found.outcome,
+            "outcome": str(found.outcome),
             "parameters": problem.network.parameter_count,
             "data_hash": (problem.provenance or {})["hash"],
             "seconds": dict(found.seconds),

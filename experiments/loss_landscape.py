@@ -97,7 +97,7 @@ def look(
     way = geometry.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
     ).assign_attrs(
-        outcome=run.outcome,
+        outcome=str(run.outcome),
         test_accuracy=float(run.measures["test_accuracy"][-1]),
         seed=config.seed,
     )

@@ -93,7 +93,7 @@ def _descent(run, title):
         batch_cost=run.batch_cost,
         measures=run.measures,
         baseline=run.baseline,
-        title=title or f"{run.steps:,} steps: {run.outcome.replace('_', ' ')}",
+        title=title or f"{run.steps:,} steps: {str(run.outcome).replace('_', ' ')}",
     )
 
 

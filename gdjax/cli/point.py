@@ -137,7 +137,7 @@ class Origin:
             0.0,
             self.batch_size,
             f"{self.data}, learning rate {self.learning_rate:g}, {self.epochs} epochs, "
-            f"{run.outcome.replace('_', ' ')}",
+            f"{str(run.outcome).replace('_', ' ')}",
         )
 
 
@@ -155,7 +155,7 @@ def _of_store(store, at, problem, skip_damaged):
         run.optimizer.get("learning_rate") if plain else None,
         run.optimizer.get("momentum") or 0.0,
         run.batch_size,
-        f"{axes}, {run.outcome.replace('_', ' ')}",
+        f"{axes}, {str(run.outcome).replace('_', ' ')}",
     )
 
 

@@ -160,7 +160,7 @@ class Train:
                 f"  {accuracy[i]:>13.1%}"
             )
         print(
-            f"{problem.network.parameter_count:,} parameters, {run.outcome.replace('_', ' ')}"
+            f"{problem.network.parameter_count:,} parameters, {str(run.outcome).replace('_', ' ')}"
             + (f" at step {run.diverged_at}" if run.diverged_at is not None else "")
             + f"; compiled in {run.seconds['compile']:.1f} s, ran in {run.seconds['run']:.1f} s"
         )
@@ -181,7 +181,7 @@ class Train:
                 "final_cost": float(run.cost[-1]),
                 "final_gradient_norm": float(run.gradient_norm[-1]),
                 "baseline_cost": problem.baseline,
-                "outcome": run.outcome,
+                "outcome": str(run.outcome),
                 "diverged_at": run.diverged_at,
                 "interrupted": run.interrupted,
                 "steps": run.steps,

@@ -8,8 +8,8 @@ Recorded are step 0, every `record_every`-th and the last; `cost` is that of the
 >>> import optax
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 >>> run = descend(bowl, optax.sgd(0.25), jnp.array([1.0, 2.0]), 3, key=jax.random.key(0))
->>> run.cost.tolist(), run.outcome
-([5.0, 1.25, 0.3125, 0.078125], 'not_converged')
+>>> run.cost.tolist(), run.outcome.name
+([5.0, 1.25, 0.3125, 0.078125], 'NOT_CONVERGED')
 """
 
 import time
@@ -24,8 +24,9 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax import progress, slabs
-from gdjax.descent import block, block_loop, outcome
+from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
+from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import (
     check_optimizer,
@@ -70,8 +71,7 @@ class Descent:
         arrays: those that are arrays, by name: at which `steps`, and `values`, one a step.
         snapshot_step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of snapshots, or None.
-        outcome: "not_converged", "converged", "stalled" or "diverged" (see
-            `gdjax.descent.outcome`).
+        outcome: how it ended (see `gdjax.descent.outcome`).
         diverged_at: the step at which it diverged, or None.
         interrupted: whether Ctrl-C was pressed; it ended the descent early unless it came last.
         seconds: for "compile" and for "run".
@@ -90,7 +90,7 @@ class Descent:
     arrays: Mapping[str, block_loop.RecordedArrays]
     snapshot_step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
-    outcome: str
+    outcome: Outcome
     diverged_at: int | None
     interrupted: bool
     seconds: Mapping[str, float]
@@ -104,7 +104,7 @@ class Descent:
             f", {name} {values[-1]:.4g}" for name, values in self.measures.items() if len(values)
         )
         at = "" if self.diverged_at is None else f" at step {self.diverged_at:,}"
-        how = self.outcome + at + ", interrupted" * self.interrupted
+        how = str(self.outcome) + at + ", interrupted" * self.interrupted
         return (
             f"Descent({self.steps:,} steps, {how}; "
             f"cost {ends}{measured}; params: {short(self.params)})"
@@ -328,7 +328,7 @@ def _collect(
     # An interrupted descent may end between two records: its gradient is not known.
     is_recorded = last.recorded_steps[-1:].tolist() == [last.num_steps]
     unknown = [] if is_recorded else [np.nan]
-    code = outcome.classify(
+    code = classify(
         np.concatenate([earlier_cost, cost, unknown])[None].astype(cost.dtype),
         np.append(gradient_norm, unknown)[-1:],
         np.asarray(state.diverged_at)[None],
@@ -354,7 +354,7 @@ def _collect(
         arrays={name: values for name, values in arrays.items() if metrics[name].is_array},
         snapshot_step=snapshots.steps,
         snapshots=snapshots.values,
-        outcome=outcome.labels(code)[0],
+        outcome=Outcome(int(code[0])),
         diverged_at=diverged_at if diverged_at >= 0 else None,
         interrupted=interrupted,
         seconds=seconds,

@@ -33,15 +33,19 @@ LEAST_RANGE = 1e-2  # the range of a cost that has moved, relative to the baseli
 
 
 class Outcome(IntEnum):
-    """How a descent ended."""
+    """How a descent ended: its name by `.name`, in lower case by `str`."""
 
     NOT_CONVERGED = 0
     CONVERGED = 1
     STALLED = 2
     DIVERGED = 3
 
+    def __str__(self) -> str:
+        """Return its name in lower case, as in tables and summaries."""
+        return self.name.lower()
 
-OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
+
+OUTCOMES = tuple(map(str, Outcome))
 
 
 def classify(

@@ -9,8 +9,8 @@
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", snapshot_every=1)
 ...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
->>> run.at, run.step.tolist(), run.outcome
-({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'not_converged')
+>>> run.at, run.step.tolist(), run.outcome.name
+({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from gdjax.descent.outcome import OUTCOMES
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.arrays import from_named
@@ -53,7 +53,7 @@ class Run:
     state: PyTree
     step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
-    outcome: str
+    outcome: Outcome
     optimizer: Mapping[str, Any]
     batch_size: int | None
 
@@ -102,9 +102,9 @@ def run_of(
     problem = stored.problem(problem)
     run = stored.run(index)
     outcome = int(run["outcome"])
-    if not 0 <= outcome < len(OUTCOMES):
+    if not 0 <= outcome < len(Outcome):
         raise StoreError(
-            f"{store}: outcome = {outcome} of this run, expected 0 to {len(OUTCOMES) - 1}; the "
+            f"{store}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
             f"store is not as gdjax wrote it, compute the sweep again"
         )
     values = grid.values(tuple(np.array([i]) for i in index))
@@ -120,7 +120,7 @@ def run_of(
         state=from_named("state", carried, run),
         step=run["snapshot_step"].values if kept else run["step"].values[-1:],
         snapshots=from_named("snapshots", like, run) if kept else None,
-        outcome=OUTCOMES[outcome],
+        outcome=Outcome(outcome),
         optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
         batch_size=by_axis.get(BATCH_SIZE, identity["batch_size"]),
     )

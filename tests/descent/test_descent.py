@@ -11,6 +11,7 @@ import pytest
 import gdjax as gd
 from gdjax import slabs
 from gdjax.descent.batches import Order
+from gdjax.descent.outcome import Outcome
 from gdjax.descent.step import objective
 
 KEY = jax.random.key(0)
@@ -213,7 +214,7 @@ def test_no_further_steps_change_nothing(batch_size):
     problem = gd.Problem(init=lambda key: START, cost=mean_square, data=(X, X @ np.ones(3)))
     first = gd.descend(problem, SGD, START, 400, key=KEY, batch_size=batch_size)
     again = gd.descend(problem, SGD, first, 0, key=KEY, batch_size=batch_size)
-    assert first.outcome == again.outcome == "converged"
+    assert first.outcome == again.outcome == Outcome.CONVERGED
     assert_same_bits(again.params, first.params)
     assert_same_bits(again.carry.state, first.carry.state)
     assert (again.steps, again.step.tolist()) == (400, [400])

@@ -55,7 +55,7 @@ def test_ctrl_c_ends_a_descent_and_returns_what_there_is(python_handler):
     assert 0 <= run.step[-1] <= run.steps < FOREVER
     assert len(run.cost) == len(run.step)
     assert np.all(np.isfinite(run.cost))
-    assert run.outcome == "not_converged"
+    assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
     assert signal.getsignal(signal.SIGINT) is python_handler
     more = gd.descend(BOWL, SLOW, run, 10, key=KEY)  # and it can be gone on with
     assert more.steps == run.steps + 10
@@ -75,7 +75,7 @@ def test_ctrl_c_between_two_records(python_handler):
     assert run.interrupted
     assert run.step.tolist() == [0]
     assert 0 < run.steps < FOREVER
-    assert run.outcome == "not_converged"
+    assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
 
 
 def pressed_while_compiling(times):

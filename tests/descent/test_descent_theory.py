@@ -137,7 +137,7 @@ def test_the_hessian_of_a_regression_sets_its_limit():
     ]
     least = np.mean((x @ np.linalg.lstsq(x, y)[0] - y) ** 2)
     assert ends[0].cost[-1] == pytest.approx(least, rel=1e-9)
-    assert ends[1].outcome == "diverged"
+    assert ends[1].outcome == gd.descent.Outcome.DIVERGED
 
 
 def test_from_zero_a_regression_ends_in_the_shortest_solution():

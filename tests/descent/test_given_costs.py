@@ -11,6 +11,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.descent.batches import Order, recorded_rows, recorded_samples
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import KEYS
 
@@ -111,7 +112,7 @@ def test_a_diverged_run_keeps_the_state_it_had():
         return jnp.where(step < 5, value, jnp.nan), after
 
     run = descend(9, problem=problem(cost=until_five))
-    assert (run.diverged_at, run.outcome, int(run.state["batches"])) == (5, "diverged", 5)
+    assert (run.diverged_at, run.outcome, int(run.state["batches"])) == (5, Outcome.DIVERGED, 5)
     np.testing.assert_allclose(run.params, by_hand(5)[5][0], rtol=1e-5)
     assert np.isfinite(run.cost[:5]).all()
     assert np.isinf(run.cost[5:]).all()

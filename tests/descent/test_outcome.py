@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.descent.outcome import OUTCOMES, classify, labels
+from gdjax.descent.outcome import OUTCOMES, Outcome, classify, labels
 
 KEY = jax.random.key(0)
 INF, NAN = np.inf, np.nan
@@ -145,10 +145,10 @@ def test_a_saturated_run_stalls_before_its_gradient_vanishes():
         w -= 60.0 * (4 * s - 2) * s * (1 - s)
     np.testing.assert_allclose(run.cost, costs, rtol=1e-4)
     assert run.gradient_norm[-1] > 1e-5
-    assert run.outcome == "stalled"
+    assert run.outcome == Outcome.STALLED
     slow = descend(cost, jnp.full((), 6.0), 20, 0.01, baseline=0.5)
     assert slow.gradient_norm[-1] > 1e-5
-    assert slow.outcome == "not_converged"
+    assert slow.outcome == Outcome.NOT_CONVERGED
 
 
 def test_a_continued_descent_is_judged_by_all_its_records():
@@ -157,8 +157,8 @@ def test_a_continued_descent_is_judged_by_all_its_records():
 
     problem = gd.Problem(init=lambda key: jnp.ones(()), cost=cost, baseline=0.5)
     first = gd.descend(problem, optax.sgd(60.0), jnp.ones(()), 3, key=KEY)
-    assert first.outcome == "not_converged"
-    assert gd.descend(problem, optax.sgd(60.0), first, 17, key=KEY).outcome == "stalled"
+    assert first.outcome == Outcome.NOT_CONVERGED
+    assert gd.descend(problem, optax.sgd(60.0), first, 17, key=KEY).outcome == Outcome.STALLED
 
 
 def test_converged_and_descending_on_a_bowl():
@@ -169,7 +169,7 @@ def test_converged_and_descending_on_a_bowl():
 
     for steps, expected in ((34, "not_converged"), (35, "converged")):
         run = descend(bowl, jnp.ones(1), steps, 0.1, tolerance=1e-3)
-        assert (run.outcome, run.diverged_at) == (expected, None)
+        assert (str(run.outcome), run.diverged_at) == (expected, None)
         assert run.gradient_norm[-1] == pytest.approx(2 * 0.8**steps, rel=1e-4)
 
 
@@ -179,7 +179,7 @@ def test_a_plateau_above_the_baseline_stalls_and_below_it_converged():
 
     for baseline, expected in ((0.9, "stalled"), (1.1, "converged"), (None, "converged")):
         run = descend(plateau, jnp.full(1, 40.0), 3, 1.0, baseline=baseline)
-        assert run.outcome == expected
+        assert str(run.outcome) == expected
 
 
 @pytest.mark.parametrize(("learning_rate", "power"), [(2.0, 2), (0.4, 4), (1.3, 2)])
@@ -188,7 +188,7 @@ def test_the_step_of_divergence_is_that_of_a_loop_in_double_precision(learning_r
     while w**power <= 1e12:
         w, t = w - learning_rate * power * w ** (power - 1), t + 1
     run = descend(lambda w: jnp.sum(w**power), jnp.full(1, 1.5), t + 20, learning_rate)
-    assert (run.outcome, run.diverged_at) == ("diverged", t)
+    assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, t)
     np.testing.assert_array_equal(np.isinf(run.cost), run.step >= t)
     np.testing.assert_array_equal(np.isinf(run.gradient_norm), run.step >= t)
     np.testing.assert_allclose(run.params, w, rtol=1e-4)  # frozen there
@@ -222,7 +222,7 @@ def test_between_records_the_step_is_known_too():
 )
 def test_nan_and_infinity_are_outcomes_and_never_in_the_costs(cost, start, at):
     run = descend(cost, jnp.array(start), 6, 0.1)
-    assert (run.outcome, run.diverged_at) == ("diverged", at)
+    assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, at)
     assert not np.any(np.isnan(run.cost))
     np.testing.assert_array_equal(np.isposinf(run.cost), run.step >= at)
 
@@ -248,6 +248,6 @@ def test_what_no_mini_batch_has_shown_the_whole_set_does():
         init=lambda key: jnp.zeros(()), cost=lambda w, x: jnp.mean(x + 0 * w), data=x
     )
     run = gd.descend(problem, optax.sgd(0.1), jnp.zeros(()), 3, key=jax.random.key(2), batch_size=1)
-    assert (run.outcome, run.diverged_at) == ("diverged", 0)
+    assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, 0)
     assert np.all(np.isposinf(run.cost))
     assert np.all(np.isposinf(run.batch_cost))

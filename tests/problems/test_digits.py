@@ -13,6 +13,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.data import load
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 
 KEY = jax.random.key(0)
@@ -114,7 +115,7 @@ def test_binary_neurons_cannot_learn(mnist5k):
     run = gd.descend(problem, optax.sgd(1.0), problem.init(KEY), 3, key=KEY)
     assert run.gradient_norm.tolist() == [0] * 4
     assert len(set(run.cost.tolist())) == 1
-    assert run.outcome == "stalled"
+    assert run.outcome == Outcome.STALLED
 
 
 def test_temperature_is_a_setting_of_sigmoids_only(mnist5k):
@@ -188,7 +189,7 @@ def test_what_cannot_be_built_is_named(mnist5k, arguments, message):
 def test_a_huge_learning_rate_kills_the_network_and_does_not_blow_it_up(mnist5k):
     problem = digits(mnist5k, samples=500)
     run = gd.descend(problem, optax.sgd(100.0), problem.init(KEY), 100, key=KEY, record_every=50)
-    assert run.outcome == "stalled"
+    assert run.outcome == Outcome.STALLED
     assert run.cost[-1] == 1.0  # every output is 0
     assert run.measures["test_accuracy"][-1] == pytest.approx(0.1, abs=0.001)
 
