@@ -192,7 +192,10 @@ def told(point: Any, found: Found) -> dict[str, Any]:
         },
         "stability_threshold": threshold,
         "share_of_threshold": None if threshold is None else top / threshold,
-        "certificate": {**certificate._asdict(), "kind": certificates.name(certificate)},
+        "certificate": {
+            **{k: v for k, v in certificate._asdict().items() if k != "newton_point"},
+            "kind": certificates.name(certificate),
+        },
         "advice": certificates.advice(certificate),
         "nullity_is": "exactly" if found.size <= critical.DENSE else "at least",
     }

@@ -38,6 +38,8 @@ class Bends(NamedTuple):
         radius: the eigenvalue lies within it.
         known: whether the pair is one.
         inverse: `v -> H^+ v` on the directions whose sign is known.
+        form_size: `v -> |v|^T |H| |v|`, of which the rounding of v^T H v is a small multiple of
+            eps; an upper bound where the entries of H are not known.
         hidden: whether there are eigenvalues, not looked at, that may have another sign.
     """
 
@@ -46,6 +48,7 @@ class Bends(NamedTuple):
     radius: Float[Array, " m"]
     known: Bool[Array, " m"]
     inverse: Callable
+    form_size: Callable
     hidden: Bool[Array, ""]
 
     @property
@@ -85,6 +88,11 @@ class Bends(NamedTuple):
         return self.vectors[:, jnp.argmin(size)]
 
     @property
+    def steepest(self) -> Float[Array, " n"]:
+        """The direction of the largest |eigenvalue|."""
+        return self.vectors[:, jnp.argmax(jnp.where(self.known, jnp.abs(self.values), -1))]
+
+    @property
     def basis(self) -> Float[Array, "n m"]:
         """Level directions as columns; zeros elsewhere."""
         return jnp.where(self.level[None], self.vectors, 0)
@@ -118,8 +126,12 @@ def every(product: Callable, mask: Float[Array, " n"], shaken: ScalarLike) -> Be
         with jax.default_matmul_precision("highest"):
             return vectors @ (inverted * (vectors.T @ v))
 
+    def form_size(v):
+        with jax.default_matmul_precision("highest"):
+            return jnp.abs(v) @ (jnp.abs(safe) @ jnp.abs(v))
+
     values = jnp.where(finite, values, jnp.nan)
-    return Bends(values, vectors, radius, known, inverse, jnp.array(False))
+    return Bends(values, vectors, radius, known, inverse, form_size, jnp.array(False))
 
 
 def ends(
@@ -170,5 +182,8 @@ def ends(
             )
         return solved
 
+    def form_size(v):
+        return found.norm * (v @ v)
+
     known = jnp.ones(found.values.shape, bool)
-    return Bends(found.values, found.vectors, radius, known, inverse, ~same)
+    return Bends(found.values, found.vectors, radius, known, inverse, form_size, ~same)

@@ -1,9 +1,9 @@
-"""What kind of point a point is, and what that answer rests on.
+"""The kind of a point, and the evidence for it.
 
     kind = name of a critical point, or why it has none;   certificate = kind + evidence
 
-A name is given only where the evidence holds beyond rounding. Everything else is undecided, with
-the numbers that would have had to be smaller, and `advice` says what would help:
+A name is given only where the evidence holds beyond rounding. All other points are undecided, with
+the numbers that would have to be smaller, and `advice` says what would help:
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.summaries import fields
 
@@ -25,18 +25,27 @@ from gdjax.summaries import fields
 class Kind(IntEnum):
     """What kind of point it is.
 
-    - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, and the gradient
-      is so small that the point of slope 0 is near by (Newton and Kantorovich).
+    A name is that of a critical point at most `distance_tolerance * max(1, |w|)` away.
+
+    - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
+      on every coordinate, and the gradient is so small that a critical point is near (Newton and
+      Kantorovich).
     - SADDLE: eigenvalues of both signs.
     - DEGENERATE_MINIMUM, DEGENERATE_MAXIMUM: one eigenvalue is zero, the others have one sign, and
       the fourth order decides.
-    - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth order goes both ways, or
-      against the other eigenvalues.
-    - FLOOR: the cost stays what it is along the directions in which it does not bend, and rises
-      along all others: a connected set of equal minima.
-    - FLAT: the cost depends on no parameter at all.
+    - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth order has both signs, or
+      a sign opposite to that of the other eigenvalues.
+    - FLOOR: a manifold of minima. The cost rises along all directions of nonzero curvature and
+      stays the same along all others, up to
+
+          200 eps (|C| + lambda_max max(1, |w|)),
+
+      for a distance of 1, without a gradient against which it would fall. In float32 that is said
+      of dead coordinates alone.
+    - FLAT: the cost depends on no parameter, as far as it was probed (`probe_radius`).
     - NO_DERIVATIVE: the gradient jumps.
-    - NOT_STATIONARY: the gradient is longer than its tolerance.
+    - NOT_STATIONARY: the gradient is longer than its tolerance, or Newton's step is longer than
+      `distance_tolerance` and its own rounding: `newton_point` is where it leads.
     - UNDECIDED: none of these can be said at this resolution.
     """
 
@@ -76,20 +85,26 @@ class Certificate(NamedTuple):
         negative: eigenvalues below zero for certain; above 2,048 parameters those that were seen.
         nullity: eigenvalues without a sign, dead coordinates not counted; likewise.
         dead: coordinates that the cost does not depend on: their gradient is exactly zero here and
-            at random parameters.
+            at random parameters, around this point and around 0.
+        probe_radius: up to which dead coordinates were probed: 0.01 to 10 times the largest
+            parameter (at least 1), and the largest number of the data and its inverse.
         kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, on the directions that bend, where L
             bounds how fast the Hessian changes. Below 1/2 there is a critical point near by with
             the same signs of curvature. L is the largest third derivative found by power iteration
             from several starts, here and where Newton's step leads: sampled, not proven.
         distance: how far away that critical point is at most.
+        newton_point: where Newton's step leads, like the parameters.
+        newton_distance: how far away that is.
+        distance_tolerance: that was used: the one given times max(1, |w|), and the rounding of
+            Newton's step.
         cubic: largest |third derivative| along unit directions that do not bend.
         cubic_resolution: cubics within it count as zero.
         quartic: the fourth derivative along such a direction that is left when all others follow,
             T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; of several directions the smallest.
         quartic_resolution: quartics within it count as zero.
-        floor_length: how far the cost stayed the same to both sides along directions that do not
-            bend, at most 1; 0 where it did not, or was not looked at: in float32 a floor cannot be
-            told from a bowl of condition 1e8.
+        floor_length: how far the cost stayed the same to both sides along flat directions, at most
+            1; 0 where it fell, or was not followed: in float32 a floor cannot be told from a bowl
+            of condition 1e8.
     """
 
     kind: Int[Array, ""]
@@ -104,8 +119,12 @@ class Certificate(NamedTuple):
     negative: Int[Array, ""]
     nullity: Int[Array, ""]
     dead: Int[Array, ""]
+    probe_radius: Float[Array, ""]
     kantorovich: Float[Array, ""]
     distance: Float[Array, ""]
+    newton_point: PyTree
+    newton_distance: Float[Array, ""]
+    distance_tolerance: Float[Array, ""]
     cubic: Float[Array, ""]
     cubic_resolution: Float[Array, ""]
     quartic: Float[Array, ""]
@@ -135,9 +154,14 @@ def advice(certificate: Certificate) -> str:
          a floor decides; float64 resolves more'
     """
     # As NumPy's numbers: outside of a context JAX would look at float64 as float32, and warn.
-    c = Certificate(*map(np.asarray, certificate))
+    c = Certificate(*map(np.asarray, certificate._replace(newton_point=0)))
     kind = Kind(int(c.kind))
     wider = "; float64 resolves more" if c.cost.dtype == np.float32 else ""
+    if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
+        return (
+            f"a critical point seems to be {c.newton_distance:.2g} away (`newton_point`), expected "
+            f"at most {c.distance_tolerance:.2g}: `polish` first, to a smaller gradient"
+        )
     if kind == Kind.NOT_STATIONARY:
         return (
             f"the gradient is {c.gradient_norm:.2g}, expected at most {c.gradient_tolerance:.2g}: "

@@ -141,20 +141,37 @@ def largest_third(
     return best, where
 
 
+class Reduced(NamedTuple):
+    """Third and fourth derivative along a flat direction n when all other directions follow.
+
+    Args:
+        third: T3[n^3].
+        fourth: T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .].
+        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|, of which rounding is a multiple of eps.
+        bend: T3[n, n, .].
+        following: H^+ T3[n, n, .].
+    """
+
+    third: Float[Array, ""]
+    fourth: Float[Array, ""]
+    terms: Float[Array, ""]
+    bend: Float[Array, " n"]
+    following: Float[Array, " n"]
+
+
 def reduced(
     at: Derivatives, w: Float[Array, " n"], n: Float[Array, " n"], inverse: Callable
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """Third and fourth derivative along n when all that bends follows, and the size of the terms.
+) -> Reduced:
+    """Return the third and fourth derivative along n when all other directions follow.
 
     Args:
         at: derivatives of the cost.
         w: the point.
         n: a unit direction in which the Hessian vanishes.
-        inverse: `v -> H^+ v`, on the directions that bend.
-
-    Returns:
-        T3[n^3];  T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.];  |T4[n^4]| + 3 |T3[n,n,.] H^+ T3[n,n,.]|.
+        inverse: `v -> H^+ v`, on the directions of nonzero curvature.
     """
-    bends, fourth = at.fourth(w, n)
-    follows = bends @ inverse(bends)
-    return bends @ n, fourth - 3 * follows, jnp.abs(fourth) + 3 * jnp.abs(follows)
+    bend, fourth = at.fourth(w, n)
+    following = inverse(bend)
+    correction = 3 * bend @ following
+    size = jnp.abs(fourth) + jnp.abs(correction)
+    return Reduced(bend @ n, fourth - correction, size, bend, following)

@@ -1,15 +1,15 @@
-"""How sharp a cost may be for an optimiser's step.
+"""The largest curvature at which an optimizer's step is stable.
 
     w_{t+1} = w_t - eta P^-1 m_t,   stable on a quadratic while lambda_max(P^-1 H) is below a limit
 
-P is what the optimiser divides by, 1 for plain descent; it is held while the limit is asked for.
-On a bowl of curvature 4 a rate of 0.49 is just below the limit and one of 0.51 above it:
+P is what the optimizer divides by, 1 for plain descent; it is held fixed. On a bowl of curvature 4
+a rate of 0.49 is just below the limit and one of 0.51 above it:
 
 >>> float(stability_threshold(0.5))
 4.0
 
-An adaptive optimiser that is not held stays bounded on a quadratic at any rate: its P grows with
-the gradient.
+With a P that is not held fixed an adaptive optimizer stays bounded on a quadratic at any rate: its
+P grows with the gradient.
 
 Source: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
 Stability*, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of
@@ -23,7 +23,9 @@ from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from gdjax.errors import InputError
@@ -36,9 +38,9 @@ KNOWN: Mapping[str, Callable] = MappingProxyType(
 
 
 def stability_threshold(
-    learning_rate: ArrayLike, optimizer: Callable = optax.sgd, **settings: Any
+    learning_rate: ArrayLike | Callable, optimizer: Callable = optax.sgd, **settings: Any
 ) -> Float[Array, "..."]:
-    """The largest eigenvalue of P^-1 H above which a descent is unstable on a quadratic cost.
+    """Return the largest eigenvalue of P^-1 H at which a descent is stable on a quadratic cost.
 
         plain, RMSProp 2 / eta;   heavy ball (2 + 2 b) / eta;   Nesterov that over 1 + 2 b;
         Adam (2 + 2 b1) / ((1 - b1) eta);   AdamW (2 - d eta) (1 + b1) / ((1 - b1) eta)
@@ -48,14 +50,16 @@ def stability_threshold(
     sharpness itself.
 
     Args:
-        learning_rate: eta, > 0; any shape.
+        learning_rate: eta, > 0; any shape. Traced values are not validated.
         optimizer: factory, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`, `adamw`, or a
             `functools.partial` of one (`optax.nadam` and `optax.nadamw` are).
         settings: keywords of the factory that are not its defaults, such as `momentum`,
             `nesterov`, `b1`, `weight_decay`.
 
     Raises:
-        InputError: an optimizer whose limit is not known, or settings that it does not take.
+        InputError: an optimizer whose limit is not known, settings that it does not take, a
+            schedule, a rate that is not above 0, a momentum or `b1` outside [0, 1), a decay below
+            0 or above 2 / eta.
 
     Examples:
         >>> import optax
@@ -69,19 +73,56 @@ def stability_threshold(
     Source: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
     factory, taken = known(optimizer, **settings)
-    rate = jnp.asarray(learning_rate, float)
     averaged = factory in (optax.adam, optax.adamw)
-    held = taken["b1" if averaged else "momentum"]
-    b = jnp.asarray(0.0 if held is None else held, float)
-    decay = jnp.asarray(taken.get("weight_decay", 0.0), float)
+    name = "b1" if averaged else "momentum"
+    rate = _checked("learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
+    # From 1 on past gradients never fade: every curvature is unstable.
+    momentum = 0.0 if taken[name] is None else taken[name]
+    b = _checked(name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
+    decay = _checked(
+        "weight_decay", taken.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
+    )
+    _check_decay(decay, rate)
     limit = (2 - decay * rate) * (1 + b) / rate
     if averaged:
         limit = limit / (1 - b)
     return limit / (1 + 2 * b) if taken["nesterov"] else limit
 
 
+def _checked(name, value, expected, is_valid):
+    """Return a setting as an array of floats; traced values are not validated."""
+    if callable(value):
+        raise InputError(
+            f"stability_threshold: {name} = {value!r:.80} is a schedule, expected {expected}; pass "
+            f"its value at a step, such as schedule(step)"
+        )
+    if not isinstance(value, Tracer):
+        try:
+            array = np.asarray(value, float)
+        except (TypeError, ValueError):
+            array = np.array(np.nan)
+        if not np.all(np.isfinite(array) & is_valid(array)):
+            raise InputError(
+                f"stability_threshold: {name} = {value!r:.80}, expected {expected}; elsewhere no "
+                f"curvature is stable, so leave such values out"
+            )
+    return jnp.asarray(value, float)
+
+
+def _check_decay(decay, rate):
+    """Above decay * rate = 2 the decay alone makes parameters grow, without any curvature."""
+    if isinstance(decay, Tracer) or isinstance(rate, Tracer):
+        return
+    product = float(np.max(np.asarray(decay) * np.asarray(rate), initial=0.0))
+    if product > 2:
+        raise InputError(
+            f"stability_threshold: weight_decay * learning_rate = {product:.6g}, expected at most "
+            f"2, since decay alone is unstable above; take a smaller weight_decay or learning_rate"
+        )
+
+
 def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, Any]]:
-    """Which of `KNOWN` a factory is, and with which settings, defaults included.
+    """Return which of `KNOWN` a factory is, and its settings, defaults included.
 
     Raises:
         InputError: it is none of them, or does not take a setting.

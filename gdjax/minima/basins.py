@@ -32,7 +32,6 @@ from scipy.spatial import KDTree
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.flags import flags
-from gdjax.geometry.thresholds import stability_threshold
 from gdjax.minima.grouping import groups
 from gdjax.problems import functions
 from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE
@@ -125,7 +124,8 @@ def basins(
         critical = _known(known) if known else _at_rest(problem.cost, ends[still], near)
         sharpness = _eigenvalues(problem.cost, critical.at)[:, -1]
         cost = jax.jit(jax.vmap(problem.cost))(_points(_mesh(grid)))
-        limit = np.stack([stability_threshold(sharpness, momentum=float(b)) for b in momenta])
+        # The other critical points, whose largest curvature may be negative, are left out later.
+        limit = np.stack([(2 + 2 * b) / np.asarray(sharpness) for b in momenta])
     end = _labelled(ends, still, outcome, critical, near)
     places = {"learning_rate": rates, "momentum": momenta, **_named_axes(grid)}
     return _dataset(
@@ -159,8 +159,7 @@ def limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " mini
     if not len(minima):
         return np.zeros(0)
     with jax.enable_x64(True):
-        sharpness = _eigenvalues(known.f, minima)[:, -1]
-        return np.asarray(stability_threshold(sharpness, momentum=momentum))
+        return (2 + 2 * momentum) / np.asarray(_eigenvalues(known.f, minima)[:, -1])
 
 
 def _checked(name, values):

@@ -46,6 +46,8 @@ class End(IntEnum):
     - DIVERGED: the run's parameters are not finite.
     - NO_DERIVATIVE: the gradient jumps there, or the cost rises in proportion to the distance in
       all directions that were looked at.
+    - STRICT_MINIMUM: strict in the coordinates that the cost depends on. Where others are dead,
+      `classify` names a floor; minima that differ in dead coordinates alone count as one.
     """
 
     UNDECIDED = Kind.UNDECIDED
@@ -174,8 +176,12 @@ def certify(
         task = _Certified(float(gradient_tolerance), float(tolerance), int(steps))
         found = _over(task, params, jax.random.split(key, runs), problem)
     polished, live, before, after, moved, slid, slope, tips, certificate = found
-    kind = certificate.kind
-    kind = np.where(np.isin(kind, CAN_SLIDE) & ~(slid <= tolerance), End.SLIDING, kind)
+    dead_floor = (certificate.kind == Kind.FLOOR) & (certificate.nullity == 0)
+    kind = np.where(dead_floor, Kind.STRICT_MINIMUM, certificate.kind)
+    # Towards infinity the gradient vanishes, and Newton's step leads on and on.
+    leads_on = certificate.gradient_norm <= certificate.gradient_tolerance
+    can_slide = np.isin(kind, CAN_SLIDE) | ((kind == Kind.NOT_STATIONARY) & leads_on)
+    kind = np.where(can_slide & ~(slid <= tolerance), End.SLIDING, kind)
     tip = np.isin(certificate.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
     kind = np.where(tip, End.NO_DERIVATIVE, kind)
     polished = jax.tree.map(
@@ -241,7 +247,7 @@ class _Certified(NamedTuple):
             jnp.linalg.norm(there - flat),
             slid,
             *_tip(at, there, costs[1], probes, unravel),
-            certificate,
+            certificate._replace(newton_point=None),
         )
 
 

@@ -56,7 +56,7 @@ def test_from_products_both_ends_are_seen_and_what_is_between_is_hidden():
     bent = jax.jit(
         lambda H: bends.ends(
             lambda v: H @ v, mask, 0.0, key=jax.random.key(0), tolerance=1e-6, restarts=100
-        )._replace(inverse=0)
+        )._replace(inverse=0, form_size=0)
     )(H)
     np.testing.assert_allclose(np.sort(bent.values), np.r_[values[:3], values[-3:]], atol=1e-4)
     assert bool(bent.hidden)  # two below and three above say nothing about those between

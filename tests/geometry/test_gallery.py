@@ -63,7 +63,7 @@ POLYNOMIALS = {
     "(y - x2)(y - 2 x2)": Point({(0, 2): 1, (2, 1): -3, (4, 0): 2}, K.DEGENERATE_SADDLE),
     "(y - x2)(y - x2) + x4": Point({(0, 2): 1, (2, 1): -2, (4, 0): 2}, K.DEGENERATE_MINIMUM),
     "(y - x2)2": Point({(0, 2): 1, (2, 1): -2, (4, 0): 1}, K.FLOOR),
-    "y2": Point({(0, 2): 1}, K.STRICT_MINIMUM),  # x is dead in two dimensions
+    "y2": Point({(0, 2): 1}, K.FLOOR),  # x is dead in two dimensions
     "monkey": Point({(3, 0): 1, (1, 2): -3}, K.DEGENERATE_SADDLE, certain=False),
     "x4 + y4": Point({(4, 0): 1, (0, 4): 1}, K.DEGENERATE_MINIMUM, certain=False),
     "x4 - y4": Point({(4, 0): 1, (0, 4): -1}, K.DEGENERATE_SADDLE, certain=False),
@@ -74,7 +74,6 @@ POLYNOMIALS = {
     "y2 + 4 x y2": Point({(0, 2): 1, (1, 2): 4}, K.FLOOR, certain=False),  # until x = -1/4
     "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.FLOOR),
 }
-DEAD_IN_TWO = ("y2",)
 
 
 @cache
@@ -119,10 +118,7 @@ def judged(n, chosen, shifted, sides=None, certain=True):
     found = program(n)(*cases(n, chosen, shifted, sides))
     for name, code in zip(chosen, found.kind.tolist(), strict=True):
         point = POLYNOMIALS[name]
-        # A dead direction that is rotated among the others is a floor.
-        dead = name in DEAD_IN_TWO and (shifted or n > 2) and shifted
-        kind = K.FLOOR if dead else point.kind
-        allowed = {kind} if certain and point.certain else {kind, K.UNDECIDED}
+        allowed = {point.kind} if certain and point.certain else {point.kind, K.UNDECIDED}
         assert K(code) in allowed, (name, K(code).label)
 
 

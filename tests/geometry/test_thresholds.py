@@ -1,4 +1,4 @@
-"""Thresholds against published formulas, and found again by bisection with the optimiser itself."""
+"""Thresholds against published formulas, and found again by bisection with the optimizer itself."""
 
 from functools import partial
 
@@ -125,3 +125,37 @@ def test_settings_of_partials_and_defaults_are_known():
     factory, taken = known(partial(partial(optax.adam, b1=0.5), b2=0.99), eps=1.0)
     assert factory is optax.adam
     assert (taken["b1"], taken["b2"], taken["eps"], taken["nesterov"]) == (0.5, 0.99, 1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "optimizer", "settings", "message"),
+    [
+        (
+            optax.cosine_decay_schedule(0.1, 9),
+            optax.sgd,
+            {},
+            r"learning_rate = .* is a schedule, .*",
+        ),
+        (-1.0, optax.sgd, {}, "learning_rate = -1.0, expected a number above 0"),
+        (0, optax.sgd, {}, "learning_rate = 0, expected a number above 0"),
+        (np.array([0.1, np.nan]), optax.sgd, {}, "learning_rate = .*nan.*, expected a number"),
+        (0.1, optax.sgd, {"momentum": 1.5}, "momentum = 1.5, expected a number >= 0 and below 1"),
+        (0.1, optax.sgd, {"momentum": 1.0, "nesterov": True}, "momentum = 1.0, expected"),
+        (0.1, optax.rmsprop, {"momentum": -0.1}, "momentum = -0.1, expected"),
+        (0.1, optax.adam, {"b1": 1.0}, "b1 = 1.0, expected a number >= 0 and below 1"),
+        (0.1, optax.adamw, {"weight_decay": -1.0}, "weight_decay = -1.0, expected a number >= 0"),
+        (
+            0.5,
+            optax.adamw,
+            {"weight_decay": 4.5},
+            r"weight_decay \* learning_rate = 2.25, expected",
+        ),
+    ],
+)
+def test_settings_without_a_threshold_are_refused(learning_rate, optimizer, settings, message):
+    with pytest.raises(InputError, match=f"stability_threshold: {message}"):
+        stability_threshold(learning_rate, optimizer, **settings)
+
+
+def test_decay_leaves_no_curvature_at_two_over_the_rate():
+    assert float(stability_threshold(0.5, optax.adamw, weight_decay=4.0)) == 0.0
