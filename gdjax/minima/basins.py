@@ -159,7 +159,7 @@ def limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " mini
     if not len(minima):
         return np.zeros(0)
     with jax.enable_x64(True):
-        return (2 + 2 * momentum) / np.asarray(_eigenvalues(known.f, minima)[:, -1])
+        return np.asarray((2 + 2 * momentum) / _eigenvalues(known.f, minima)[:, -1])
 
 
 def _checked(name, values):
