@@ -102,8 +102,8 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     results.save_data(dataset, written / "data.zarr")
     found = dict(numbers(dataset))
     results.write_summary(written, name, config, found)
-    for key, value in found.items():
-        print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")
     for file, figure in plot(dataset).items():
         results.save_figure(figure, written / f"{file}.png")
+    for key, value in found.items():
+        print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")
     return written

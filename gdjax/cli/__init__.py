@@ -3,6 +3,7 @@
 Nothing here imports JAX before a command runs, so `gdjax --help` and a wrong flag answer at once.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -21,11 +22,37 @@ from gdjax.cli.train import Train
 from gdjax.errors import GdjaxError
 
 SHELLS = ("bash", "zsh", "fish")
+BROKEN_PIPE = 141  # exit status that shells expect of a program that SIGPIPE ended
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 2 on input that cannot work, with 130 on Ctrl-C."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run the command line.
+
+    Exit statuses: 2 for invalid input and for output that cannot be written, 130 after Ctrl-C, 141
+    where the reader of standard output has closed it (`gdjax train | head -1`).
+    """
+    try:
+        try:
+            _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:  # of a file, not of standard output
+            raise
+        raise SystemExit(_give_up_stdout(error)) from None
+
+
+def _give_up_stdout(error: OSError) -> int:
+    """Discard what standard output could not take, and return the exit status for it."""
+    # Python flushes once more at its end, and would report the same error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    print(f"gdjax: standard output cannot be written: {error.strerror}", file=sys.stderr)
+    return 2
+
+
+def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"gdjax {__version__}")
         return

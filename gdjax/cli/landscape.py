@@ -35,7 +35,7 @@ class Landscape:
     """Folder for results; by default results/landscape/<hash of these settings>."""
 
     def run(self) -> None:
-        """Evaluate the planes, print a table, write data, summary and pictures."""
+        """Evaluate the planes, write data, summary and pictures, print a table."""
         self._check()
         from gdjax.cli import process, results
 
@@ -93,23 +93,17 @@ class Landscape:
         from gdjax.plots import animations, landscapes
 
         rows = {kind: row(seen) for kind, seen in found.items()}
-        print(f"{'plane':>12}  lowest cost  highest cost  directions")
-        for kind, told in rows.items():
-            print(
-                f"{kind:>12}  {told['lowest_cost']:>11.4g}  {told['highest_cost']:>12.4g}  "
-                f"{'; '.join(told['directions'])}"
-            )
         results.save_data(xr.DataTree.from_dict(found), folder / "planes.zarr")
+        results.write_summary(
+            folder,
+            "landscape",
+            self,
+            {"point": point.label, "problem": point.problem.provenance, "planes": rows},
+        )
         around = {kind: seen for kind, seen in found.items() if kind != TRAJECTORY}
         pictures: dict[str, Any] = {}
         if TRAJECTORY in found:
             way = found[TRAJECTORY]
-            told = rows[TRAJECTORY]
-            print(
-                f"the way: {told['explained']:.1%} explained by its plane, off it by "
-                f"{told['off_plane_most']:.3g} at most; its start costs {told['start_cost']:.4g}, "
-                f"in the plane {told['start_cost_in_plane']:.4g}"
-            )
             pictures |= {
                 "descent": landscapes.descents({point.label: way}),
                 "surface": landscapes.surface(way, title=point.label),
@@ -120,15 +114,23 @@ class Landscape:
                 kind.replace("neuron", "neuron-scaled"): seen for kind, seen in around.items()
             }
             pictures["planes"] = landscapes.planes({"": titled}, title=point.label)
-        results.write_summary(
-            folder,
-            "landscape",
-            self,
-            {"point": point.label, "problem": point.problem.provenance, "planes": rows},
-        )
         for name, figure in pictures.items():
             results.save_figure(figure, folder / f"{name}.png")
+        print(f"{'plane':>12}  lowest cost  highest cost  directions")
+        for kind, told in rows.items():
+            print(
+                f"{kind:>12}  {told['lowest_cost']:>11.4g}  {told['highest_cost']:>12.4g}  "
+                f"{'; '.join(told['directions'])}"
+            )
+        if TRAJECTORY in rows:
+            told = rows[TRAJECTORY]
+            print(
+                f"the way: {told['explained']:.1%} explained by its plane, off it by "
+                f"{told['off_plane_most']:.3g} at most; its start costs {told['start_cost']:.4g}, "
+                f"in the plane {told['start_cost_in_plane']:.4g}"
+            )
         print(f"written to {folder}")
+        print(results.next_command("explore", "--planes", folder / "planes.zarr"))
 
 
 def row(seen: Any) -> dict[str, Any]:

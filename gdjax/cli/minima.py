@@ -83,7 +83,7 @@ class Minima:
     """Folder for results; by default results/minima/<hash of these settings>."""
 
     def run(self) -> None:
-        """Take the census, print its table, write data, summary and pictures."""
+        """Take the census, write data, summary and pictures, print its table."""
         self._check()
         from gdjax.cli import process, results
 
@@ -181,7 +181,6 @@ class Minima:
 
         rows, told = table(found), numbers(found)
         level = table_of_floors(found)
-        _print(rows, level, told, found.attrs["tolerance"])
         results.save_data(found, folder / "data.zarr")
         title = f"{len(rows)} minima and {len(level)} floors of {found.sizes['run']} runs"
         figures = {}
@@ -222,7 +221,9 @@ class Minima:
         results.write_summary(folder, "minima", self, {**told, "minima": rows, "floors": level})
         for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
+        _print(rows, level, told, found.attrs["tolerance"])
         print(f"written to {folder}")
+        print(results.next_command("explore", "--minima", folder / "data.zarr"))
 
 
 def table(found: Any) -> list[dict[str, Any]]:

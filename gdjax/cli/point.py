@@ -1,5 +1,6 @@
 """Which network a command looks at: a run of a store, parameters in a file, or one trained now."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,18 @@ class Origin:
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
         checks.seed("--seed", self.seed)
+
+    def flags(self) -> list[str]:
+        """The flags that differ from their defaults, for another command on the same point."""
+        words = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            words.append("--" + field.name.replace("_", "-"))
+            if value is not True:
+                words += map(str, value if isinstance(value, tuple) else [value])
+        return words
 
     def find(self) -> Point:
         """The point.

@@ -37,8 +37,8 @@ def load(text: str | None) -> Any:
     """The Problem that `--problem` names; None where it is not given.
 
     Raises:
-        InputError: the file has no such name, or it is no Problem and makes none. What the file
-            itself raises is raised as it is.
+        InputError: the file has no such name, it is no Problem and makes none, or the file ends
+            the process (`sys.exit`). Other exceptions of the file propagate.
     """
     if text is None:
         return None
@@ -53,11 +53,17 @@ def load(text: str | None) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)  # as an import would: dataclasses look there
     sys.path.insert(0, str(path.parent))  # what lies beside it can be imported
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        raise InputError(f"--problem {text}: {file} has nothing of the name {name}")
-    found = getattr(module, name)
-    found = found() if callable(found) and not isinstance(found, Problem) else found
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, name):
+            raise InputError(f"--problem {text}: {file} has nothing of the name {name}")
+        found = getattr(module, name)
+        found = found() if callable(found) and not isinstance(found, Problem) else found
+    except SystemExit as end:
+        raise InputError(
+            f"--problem {text}: {file} calls sys.exit({end.code!r}), expected a file that only "
+            f'defines {name}; put what else it does below `if __name__ == "__main__":`'
+        ) from None
     if not isinstance(found, Problem):
         raise InputError(
             f"--problem {text}: {name} is of type {type(found).__name__}, expected a gdjax.Problem "

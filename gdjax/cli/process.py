@@ -11,6 +11,8 @@ def own() -> None:
     """
     # Pictures go to files: no window, and no name of a backend that is wrong once work is done.
     os.environ["MPLBACKEND"] = "agg"
+    # XLA warns of slow compilations in banners; its errors arrive as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     from gdjax import machine

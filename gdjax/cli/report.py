@@ -63,35 +63,16 @@ def interval(ends: list[float], form: str) -> str:
     return "" if np.isneginf(ends[0]) else "(" + " - ".join(form.format(e) for e in ends) + ")"
 
 
-def sweep(runs: Any, folder: Path, config: Any) -> None:
-    """Print the table of a finished sweep; write summary.json and the pictures."""
+def sweep(runs: Any, folder: Path, config: Any, store: Path) -> None:
+    """Write summary.json and the pictures of a finished sweep, then print its table."""
     rows = table(runs)
     axis = next(iter(rows[0]))
+    label = axis.replace("_", " ")
     identity = runs.attrs["identity"]
-    epoch = steps_for(1, identity["samples"], identity["batch_size"])
-    name = axis.replace("_", " ")
-    accuracy = _final_accuracy(runs)
-    columns = "" if accuracy is None else "  median accuracy, 95 %   "
-    print(f"{name:>14}{columns}  median cost, 95 %        stalled  diverged")
-    for row in rows:
-        columns = ""
-        if accuracy is not None:
-            ends = interval(row["median_accuracy_interval"], "{:.1%}")
-            columns = f"  {row['median_accuracy']:>6.1%} {ends:<17}"
-        ends = interval(row["median_cost_interval"], "{:.4f}")
-        print(
-            f"{row[axis]:>14.4g}{columns}  {row['median_cost']:>8.4f} {ends:<18}"
-            f"  {row['stalled']:>7}  {row['diverged']:>8}"
-        )
     best = min(rows, key=lambda row: row["median_cost"])
     seconds = float(runs.attrs.get("seconds", 0))
     count = int(np.prod(runs.outcome.shape))
     steps = int(runs.step[-1])
-    print(
-        f"lowest median training cost at {axis.replace('_', ' ')} {best[axis]:.4g}"
-        + ("" if accuracy is None else f": {best['median_accuracy']:.1%} of the test set right")
-    )
-    print(f"{count} runs of {steps} steps in {seconds:.1f} s")
     results.write_summary(
         folder,
         "sweep",
@@ -106,8 +87,8 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
         },
     )
     values = runs[axis].values.astype(float)
-    label = axis.replace("_", " ")
     cost = by_first_axis(runs, "cost")[2]
+    accuracy = _final_accuracy(runs)
     figure = plots.ends_by_setting(
         plots.Setting(axis, values),
         accuracy,
@@ -117,11 +98,37 @@ def sweep(runs: Any, folder: Path, config: Any) -> None:
         baseline=identity["baseline"],
     )
     results.save_figure(figure, folder / "ends.png")
-    time = runs.step.values / epoch
-    results.save_figure(
-        plots.curves_by_setting(
-            time, values, cost, setting_label=label, log=bool(np.all(cost > 0))
-        ),
-        folder / "curves.png",
+    epoch = steps_for(1, identity["samples"], identity["batch_size"])
+    figure = plots.curves_by_setting(
+        runs.step.values / epoch,
+        values,
+        cost,
+        setting_label=label,
+        log=bool(np.all(cost > 0)),
     )
+    results.save_figure(figure, folder / "curves.png")
+    _print(rows, label)
+    print(
+        f"lowest median training cost at {label} {best[axis]:.4g}"
+        + ("" if accuracy is None else f": {best['median_accuracy']:.1%} of the test set right")
+    )
+    print(f"{count} runs of {steps} steps in {seconds:.1f} s")
     print(f"written to {folder}")
+    print(results.next_command("explore", store))
+
+
+def _print(rows, label):
+    """Print one line per row of the table."""
+    accurate = "median_accuracy" in rows[0]
+    columns = "  median accuracy, 95 %   " if accurate else ""
+    print(f"{label:>14}{columns}  median cost, 95 %        stalled  diverged")
+    for row in rows:
+        columns = ""
+        if accurate:
+            ends = interval(row["median_accuracy_interval"], "{:.1%}")
+            columns = f"  {row['median_accuracy']:>6.1%} {ends:<17}"
+        ends = interval(row["median_cost_interval"], "{:.4f}")
+        print(
+            f"{next(iter(row.values())):>14.4g}{columns}  {row['median_cost']:>8.4f} {ends:<18}"
+            f"  {row['stalled']:>7}  {row['diverged']:>8}"
+        )

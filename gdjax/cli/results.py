@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -76,6 +77,16 @@ def page(name: str, config: Any, out: Path | None) -> Path:
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"--out = {out}: no permission to write there; choose another folder")
     return out
+
+
+def next_command(*words: Any) -> str:
+    """The line that ends a command's output: the command to try next.
+
+    Examples:
+        >>> next_command("explore", Path("results/my sweep/runs.zarr"))
+        "next: gdjax explore 'results/my sweep/runs.zarr'"
+    """
+    return f"next: gdjax {shlex.join(map(str, words))}"
 
 
 def versions() -> dict[str, str]:

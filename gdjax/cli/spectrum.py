@@ -48,7 +48,7 @@ class Spectrum:
     """Folder for results; by default results/spectrum/<hash of these settings>."""
 
     def run(self) -> None:
-        """Find the eigenvalues, print tables, write data, summary and pictures."""
+        """Find the eigenvalues, write data, summary and pictures, print tables."""
         self._check()
         from gdjax.cli import process, results
 
@@ -121,15 +121,24 @@ class Spectrum:
     def _write(self, folder: Path, point: Any, found: Found) -> None:
         from gdjax.cli import results
         from gdjax.geometry.spectrum import Convergence
-        from gdjax.plots import spectrum as plots
 
         summary = told(point, found)
-        print(table(point.label, summary))
         results.save_data(dataset(found).assign_attrs(point=point.label), folder / "spectrum.zarr")
         results.write_summary(folder, "spectrum", self, summary)
-        if found.ends.status == Convergence.NOT_FINITE:
-            print(f"nothing can be drawn of what is not finite; written to {folder}")
-            return
+        finite = found.ends.status != Convergence.NOT_FINITE
+        if finite:
+            self._draw(folder, point, found, summary["stability_threshold"])
+        print(table(point.label, summary))
+        print(
+            ("" if finite else "nothing can be drawn of what is not finite; ")
+            + f"written to {folder}"
+        )
+        print(results.next_command("landscape", *self.origin.flags()))
+
+    def _draw(self, folder: Path, point: Any, found: Found, threshold: float | None) -> None:
+        from gdjax.cli import results
+        from gdjax.plots import spectrum as plots
+
         spread = plots.Spread(
             point.label,
             *(found.density[:3]),
@@ -139,7 +148,6 @@ class Spectrum:
             residuals=found.ends.residuals,
         )
         ranked = {"whole": found.ends, **found.parts}
-        threshold = summary["stability_threshold"]
         pictures = {
             "density": plots.densities([spread]),
             "ranks": plots.ranks(
@@ -156,7 +164,6 @@ class Spectrum:
         }
         for name, figure in pictures.items():
             results.save_figure(figure, folder / f"{name}.png")
-        print(f"written to {folder}")
 
 
 def told(point: Any, found: Found) -> dict[str, Any]:

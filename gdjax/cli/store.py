@@ -27,7 +27,7 @@ class Resume:
     """Folder for summary and pictures; by default the one that the store is in."""
 
     def run(self) -> None:
-        """Compute what is missing, then print the table and write summary and pictures."""
+        """Compute what is missing, write summary and pictures, then print the table."""
         exists(self.store)
         problem_file.check(self.problem)
         from gdjax.cli import process
@@ -41,7 +41,7 @@ class Resume:
         folder = results.folder("resume", self, self.out or self.store.resolve().parent)
         from gdjax.cli import report  # imports matplotlib: the first block need not wait
 
-        report.sweep(runs, folder, self)
+        report.sweep(runs, folder, self, self.store)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Replay:
         from gdjax.cli import process
 
         process.own()
+        from gdjax.cli import results
         from gdjax.sweeps import replay
 
         own = problem_file.load(self.problem)
@@ -75,12 +76,17 @@ class Replay:
         run = " ".join(f"{axis}={told(value)}" for axis, value in found.at.items())
         if found.equal:
             print(f"{run}: equal to the last bit")
-            return
-        print(
-            f"{run}: differs from step {found.first_step} on; the largest difference is "
-            f"{found.largest_difference:.3g}"
-        )
-        raise SystemExit(1)
+        else:
+            print(
+                f"{run}: differs from step {found.first_step} on; the largest difference is "
+                f"{found.largest_difference:.3g}"
+            )
+        mine = () if self.problem is None else ("--problem", self.problem)
+        skip = ("--skip-damaged",) if self.skip_damaged else ()
+        words = ("landscape", "--store", self.store, *mine, *skip, "--at", *run.split())
+        print(results.next_command(*words))
+        if not found.equal:
+            raise SystemExit(1)
 
 
 def told(value: Any) -> str:

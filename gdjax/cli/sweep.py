@@ -63,7 +63,7 @@ class Sweep:
     """Folder for summary and pictures; by default results/sweep/<hash of these settings>."""
 
     def run(self) -> None:
-        """Sweep, then print the table and write summary and pictures."""
+        """Sweep, write summary and pictures, then print the table."""
         problem_file.check(self.problem)
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
@@ -112,7 +112,7 @@ class Sweep:
             )
         from gdjax.cli import report  # imports matplotlib: the first block need not wait
 
-        report.sweep(runs, folder, self)
+        report.sweep(runs, folder, self, store)
 
     def _axes(self):
         given = {

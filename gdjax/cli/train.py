@@ -41,7 +41,7 @@ class Train:
     """Folder for results; by default results/train/<hash of these settings>."""
 
     def run(self) -> None:
-        """Train, then print the table and write summary, parameters and pictures."""
+        """Train, write summary, parameters and pictures, then print the table."""
         self._check()
         from gdjax.cli import optimizers, process, results
 
@@ -74,7 +74,6 @@ class Train:
         )
         epoch = steps_for(1, samples, batch_size)
         steps = self.steps or recipe.epochs * epoch
-        print(f"{recipe}, seed {self.seed}")
         folder = results.folder("train", self, self.out)
         streams = keys.streams(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
@@ -97,7 +96,7 @@ class Train:
                 "held": recipe.warmup_steps is None,
                 "batch_size": batch_size,
             }
-            self._write(folder, problem, start, run, epoch, trained)
+            self._write(folder, problem, start, run, epoch, trained, recipe)
         if stop.is_set():
             what = (
                 f"after {run.steps} of {steps} steps; the parameters so far are in "
@@ -142,6 +141,7 @@ class Train:
         run: Any,
         epoch: int,
         trained: dict[str, Any],
+        recipe: Any,
     ) -> None:
         import jax
         import jax.numpy as jnp
@@ -152,18 +152,6 @@ class Train:
         from gdjax.sweeps.arrays import named_leaves, storable
 
         accuracy = run.measures["test_accuracy"]
-        shown = np.unique(np.round(np.geomspace(1, len(run.step), 8)).astype(int) - 1)
-        print("    epoch      step  training cost  test accuracy")
-        for i in shown:
-            print(
-                f"{run.step[i] / epoch:>9.1f}  {run.step[i]:>8}  {run.cost[i]:>13.4f}"
-                f"  {accuracy[i]:>13.1%}"
-            )
-        print(
-            f"{problem.network.parameter_count:,} parameters, {str(run.outcome).replace('_', ' ')}"
-            + (f" at step {run.diverged_at}" if run.diverged_at is not None else "")
-            + f"; compiled in {run.seconds['compile']:.1f} s, ran in {run.seconds['run']:.1f} s"
-        )
         leaves = named_leaves("params", run.params)
         file = folder / "params.npz"
         with results.writing(file):
@@ -203,7 +191,21 @@ class Train:
         )
         for name, figure in pictures.items():
             results.save_figure(figure, folder / f"{name}.png")
+        shown = np.unique(np.round(np.geomspace(1, len(run.step), 8)).astype(int) - 1)
+        print(f"{recipe}, seed {self.seed}")
+        print("    epoch      step  training cost  test accuracy")
+        for i in shown:
+            print(
+                f"{run.step[i] / epoch:>9.1f}  {run.step[i]:>8}  {run.cost[i]:>13.4f}"
+                f"  {accuracy[i]:>13.1%}"
+            )
+        print(
+            f"{problem.network.parameter_count:,} parameters, {str(run.outcome).replace('_', ' ')}"
+            + (f" at step {run.diverged_at}" if run.diverged_at is not None else "")
+            + f"; compiled in {run.seconds['compile']:.1f} s, ran in {run.seconds['run']:.1f} s"
+        )
         print(f"written to {folder}")
+        print(results.next_command("spectrum", "--params", file))
 
 
 def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:

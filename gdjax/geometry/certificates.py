@@ -134,6 +134,12 @@ class Certificate(NamedTuple):
     __repr__ = fields
 
 
+POLISH = (
+    "gd.geometry.polish(problem, params), or `gdjax minima --store STORE` for the runs of a sweep, "
+    "goes on to the nearest critical point"
+)
+
+
 def name(certificate: Certificate) -> str:
     """The kind of one certificate in words."""
     return Kind(int(certificate.kind)).label
@@ -165,7 +171,7 @@ def advice(certificate: Certificate) -> str:
     if kind == Kind.NOT_STATIONARY:
         return (
             f"the gradient is {c.gradient_norm:.2g}, expected at most {c.gradient_tolerance:.2g}: "
-            f"`polish` first"
+            f"{POLISH}"
         )
     if kind == Kind.NO_DERIVATIVE:
         return "the gradient jumps here: what is a minimum has to be seen from the cost itself"
@@ -175,8 +181,7 @@ def advice(certificate: Certificate) -> str:
         return "the cost or its derivatives are not finite here"
     if c.nullity == 0:
         return (
-            f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: `polish` "
-            f"further{wider}"
+            f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: {POLISH}{wider}"
         )
     return (
         f"{int(c.nullity)} of the eigenvalues are within {c.resolution:.2g} of zero, and neither "

@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from gdjax.cli import main
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
+
+FULL = Path("/dev/full")  # a disk without space
 
 
 def gdjax(*arguments, **settings):
@@ -99,6 +102,25 @@ def test_a_process_ends_so_without_a_traceback(tmp_path):
     assert "mnist5k" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.perf_counter() - start < 30
+
+
+def test_a_reader_that_wants_no_more_is_no_error():
+    line = f"{sys.executable} -m gdjax --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)  # noqa: PLW1510
+    assert (done.returncode, done.stderr) in [(141, ""), (0, "")]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="/dev/full is a device of Linux")
+def test_an_output_that_takes_nothing_is_said_to():
+    with FULL.open("w") as full:
+        done = subprocess.run(  # noqa: PLW1510 - the status is what is tested
+            [sys.executable, "-m", "gdjax", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    message = "gdjax: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_choices_are_those_of_the_library():

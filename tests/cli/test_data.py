@@ -22,10 +22,18 @@ def run(*arguments, capsys):
 def test_list_shows_every_set(tmp_path, capsys):
     status, out, err = run("list", "--data-dir", tmp_path, capsys=capsys)
     assert (status, err) == (0, "")
-    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    *rows, last = out.splitlines()[1:]
+    assert last == "next: gdjax data prepare NAME"
+    rows = {line.split()[0]: line for line in rows}
     assert set(rows) == {"mnist5k", "mnist", "fashion_mnist", "kmnist"}
     assert "4,000   1,000" in rows["mnist5k"]
     assert str(tmp_path) in rows["kmnist"]
+
+
+def test_alone_it_lists_the_sets(capsys):
+    status, out, _ = run(capsys=capsys)
+    assert (status, out) == run("list", capsys=capsys)[:2]
+    assert status == 0
 
 
 def test_prepare_passes_its_folders_on(tmp_path, capsys, monkeypatch):
@@ -40,7 +48,11 @@ def test_prepare_passes_its_folders_on(tmp_path, capsys, monkeypatch):
     flags = ("--data-dir", folders["data_dir"], "--manual-dir", folders["manual_dir"])
     status, out, err = run("prepare", "mnist", *flags, capsys=capsys)
     assert calls == [("mnist", folders)]
-    assert (status, out, err) == (0, f"mnist is ready in {tmp_path}/mnist/3.0.1\n", "")
+    assert (status, out, err) == (
+        0,
+        f"mnist is ready in {tmp_path}/mnist/3.0.1\nnext: gdjax train --data mnist\n",
+        "",
+    )
 
 
 def test_the_bundled_set_needs_no_preparation(capsys):

@@ -22,6 +22,9 @@ def made():
     return problem
 
 number = 3
+
+def ends():
+    raise SystemExit(0)
 """
 
 pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")
@@ -83,6 +86,7 @@ def test_a_store_does_not_say_which_file_is_run(swept):
         ("nowhere.py:problem", "there is no file nowhere.py"),
         ("{file}:other", "has nothing of the name other"),
         ("{file}:number", "number is of type int, expected a gdjax.Problem"),
+        ("{file}:ends", r"my_line.py calls sys.exit\(0\), expected a file that only defines ends"),
     ],
 )
 def test_what_is_no_problem_is_refused(file, given, message):
@@ -90,3 +94,12 @@ def test_what_is_no_problem_is_refused(file, given, message):
 
     with pytest.raises(InputError, match=message):
         load(given.format(file=file))
+
+
+def test_a_file_that_ends_the_process_is_refused(tmp_path, capsys):
+    file = tmp_path / "script.py"
+    file.write_text("import sys\nproblem = None\nsys.exit(0)\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["sweep", "--problem", f"{file}:problem", "--out", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert f"{file} calls sys.exit(0)" in capsys.readouterr().err

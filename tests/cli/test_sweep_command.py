@@ -1,6 +1,9 @@
 """`gdjax sweep`, `resume` and `replay` as commands, over one small store."""
 
+import errno
+import io
 import json
+import os
 import shutil
 
 import numpy as np
@@ -61,7 +64,9 @@ def test_resume_of_a_finished_store_computes_nothing_and_shows_the_same(swept, t
     before = json.loads((swept / "summary.json").read_text())["table"]
     main(["resume", str(swept / "runs.zarr"), "--out", str(tmp_path)])
     assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
-    assert "6 runs of 20 steps" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "6 runs of 20 steps" in printed
+    assert printed.endswith(f"\nnext: gdjax explore {swept}/runs.zarr\n")
 
 
 def test_resume_computes_what_is_missing_to_the_same_bits(swept, tmp_path):
@@ -76,7 +81,46 @@ def test_resume_computes_what_is_missing_to_the_same_bits(swept, tmp_path):
 
 def test_replay_is_equal_and_names_its_run(swept, capsys):
     main(["replay", str(swept / "runs.zarr"), "--at", "learning_rate=0.5", "seed=2"])
-    assert "learning_rate=0.5 seed=2: equal to the last bit" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "learning_rate=0.5 seed=2: equal to the last bit" in printed
+    flags = f"--store {swept}/runs.zarr --at learning_rate=0.5 seed=2"
+    assert printed.endswith(f"\nnext: gdjax landscape {flags}\n")
+
+
+def broken(error):
+    """A standard output that cannot be written, as a closed pipe or a full disk."""
+
+    class Stream(io.StringIO):
+        def write(self, text):
+            raise error
+
+        def fileno(self):
+            return self.descriptor
+
+    return Stream()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+    ],
+)
+def test_files_are_there_though_nothing_can_be_printed(
+    error, status, swept, tmp_path, monkeypatch, capfd
+):
+    stream = broken(error)
+    stream.descriptor = os.dup(1)
+    monkeypatch.setattr("sys.stdout", stream)
+    with pytest.raises(SystemExit) as caught:
+        main(["resume", str(swept / "runs.zarr"), "--out", str(tmp_path)])
+    assert caught.value.code == status
+    expected = {"summary.json", "ends.png", "curves.png"}
+    assert {file.name for file in tmp_path.iterdir()} == expected
+    os.close(stream.descriptor)
+    message = "gdjax: standard output cannot be written: No space left on device\n"
+    assert capfd.readouterr().err == ("" if status == 141 else message)
 
 
 def test_resume_of_a_sweep_that_measured_no_accuracy(tmp_path, capsys):

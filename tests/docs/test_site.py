@@ -3,6 +3,7 @@
 That it can be built, has no dead links and that its notebooks run is the build's own check.
 """
 
+import ast
 import doctest
 import inspect
 import os
@@ -85,6 +86,27 @@ def test_pages_name_nothing_that_is_only_here():
 def fences(page, language):
     """Code blocks of a page, those of lists included."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text("utf8"), re.M | re.S)
+
+
+def calls(page):
+    """Calls of gdjax that stand in sentences, as syntax trees."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
+    for code in re.findall(r"`(gd\.[^`]*\))`", text):
+        node = ast.parse(" ".join(code.split()), mode="eval").body
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node), node
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_every_call_in_a_sentence_fits_the_signature(page):
+    for code, call in calls(page):
+        function = eval(ast.unparse(call.func), {"gd": gd})
+        positional = [argument for argument in call.args if ast.unparse(argument) != "..."]
+        keywords = {keyword.arg: keyword for keyword in call.keywords}
+        try:
+            inspect.signature(function).bind_partial(*positional, **keywords)
+        except TypeError as error:
+            pytest.fail(f"{page.name}: {code}: {error}")
 
 
 def scripts(page):

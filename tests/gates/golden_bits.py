@@ -35,7 +35,7 @@ def case(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
 def hashes(found: Any) -> dict[str, str]:
     """Return a hash of type, shape and bytes for each variable of a Dataset, or array by name."""
     arrays = found.variables if hasattr(found, "variables") else found
-    return {names.first(str(name)): digest(array) for name, array in arrays.items()}
+    return {names.variable(str(name)): digest(array) for name, array in arrays.items()}
 
 
 def digest(array: Any) -> str:
@@ -43,9 +43,7 @@ def digest(array: Any) -> str:
     import numpy as np
 
     array = np.asarray(getattr(array, "values", array))
-    raw = array.tobytes()
-    if array.dtype.kind in "OU":
-        raw = repr([names.first(str(text), names.VALUES) for text in array.flat]).encode()
+    raw = repr(array.tolist()).encode() if array.dtype.kind in "OU" else array.tobytes()
     return hashlib.sha256(f"{array.dtype.kind} {array.shape} ".encode() + raw).hexdigest()[:16]
 
 

@@ -15,6 +15,8 @@ from typing import Any
 FUNCTIONS = (
     ("Metric", "Measure"),
     ("zip_axes", "together"),
+    ("Outcome", "OUTCOMES"),
+    ("volume", "basin_volume"),
 )
 """Attributes of `gdjax` and its modules."""
 
@@ -43,9 +45,6 @@ VARIABLES = (
     ("model_state", "state"),
 )
 """Variables of a Dataset, and attributes of a result."""
-
-VALUES = (("not_converged", "descending"), ("stalled", "dead"))
-"""Texts in tables."""
 
 
 def library() -> Any:
@@ -76,9 +75,9 @@ def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIAB
     return getattr(thing, name)
 
 
-def first(name: str, table: tuple[tuple[str, ...], ...] = VARIABLES) -> str:
-    """Return the first name of a variable, or of what another table has."""
-    return next((row[0] for row in table if name in row), name)
+def variable(name: str) -> str:
+    """Return the first name of a variable."""
+    return next((row[0] for row in VARIABLES if name in row), name)
 
 
 def user(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,9 +36,6 @@ def test_a_hash_tells_types_shapes_and_bits():
     arrays = (a, -a, a.astype(np.int32), a.reshape(2, 2), np.array(["a"], object), np.zeros(2))
     assert len({golden_bits.digest(array) for array in arrays}) == len(arrays)
     assert golden_bits.digest(a) == golden_bits.digest(a.copy())
-    texts = [np.array([text], object) for text in ("dead", "stalled", "diverged")]
-    old, new, other = map(golden_bits.digest, texts)
-    assert old == new != other
 
 
 def test_arguments_are_found_under_their_name_of_this_commit():

@@ -38,7 +38,10 @@ def test_what_is_undecided_says_by_which_number(numbers, words):
 
 def test_a_slope_is_told_with_its_tolerance():
     one = certificate(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
-    assert advice(one) == "the gradient is 0.25, expected at most 1e-05: `polish` first"
+    assert advice(one).startswith(
+        "the gradient is 0.25, expected at most 1e-05: gd.geometry.polish(problem, params), or "
+        "`gdjax minima --store STORE` for the runs of a sweep, goes on"
+    )
 
 
 def test_only_in_float32_float64_would_help():
