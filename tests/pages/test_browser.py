@@ -1,14 +1,19 @@
 """The pages in a browser: real clicks, drags and keys, and numbers that are those of gdjax."""
 
+import shlex
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 from browsing import PHONE, SECONDS, Visit
 from pictured import HOSTILE, census, plane, sweep
+from PIL import Image
 
 import gdjax as gd
+from gdjax.cli.store import parse_at
 from gdjax.problems.functions import FUNCTIONS
 
 
@@ -51,6 +56,92 @@ def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
     assert "median of 2 runs: ∞" in hint
 
 
+def test_a_cell_says_its_value_by_click_key_and_tap(browser, explorer, pages):
+    explorer.page.select_option("#measure", "0")
+    explorer.click("#map", 0.9, 0.12)
+    value = "median of 2 runs: ∞; 2 diverged."
+    assert explorer.text("#cell-told").startswith("learning rate 10; seed 3; ")
+    assert explorer.text("#cell-told").endswith(value)
+    explorer.keys("#map", "ArrowLeft")
+    assert explorer.text("#cell-told").startswith("learning rate 1; seed 3; ")
+    phone = Visit(browser, pages["explore"], PHONE)
+    phone.page.select_option("#measure", "0")
+    phone.page.touchscreen.tap(*phone.place("#map", 0.9, 0.12))
+    assert phone.text("#cell-told").endswith(value)
+
+
+def test_medians_and_quartiles_per_setting_are_those_of_numpy(explorer):
+    runs = sweep()
+    explorer.page.select_option("#measure", "0")
+    explorer.page.select_option("#curves", "settings")
+    assert explorer.text("#curve-key").count("learning rate") == 3
+    assert explorer.page.locator("#curve-cost path.band").count() == 3
+    bands = explorer.page.evaluate(
+        """() => [0, 1, 2].map((i) => {
+          const runs = [0, 1, 2, 3, 4, 5, 6, 7].map((k) => 8 * i + k);
+          const found = bandOf(DATA.sweep.measures[0].values, 5, runs);
+          return [found.low, found.middle, found.high].map((v) => Array.from(v));
+        })"""
+    )
+    cost = runs.cost.values.reshape(3, 8, 5)
+    expected = np.quantile(cost, [0.25, 0.5, 0.75], axis=1, method="inverted_cdf")
+    np.testing.assert_array_equal(bands, expected.transpose(1, 0, 2))
+    explorer.page.select_option("#curves", "runs")
+    assert explorer.page.locator("#curve-cost path.band").count() == 0
+    assert not explorer.page.is_visible("#curve-key")
+
+
+def test_the_command_of_a_cell_replays_its_median_run(browser, pages, explorer):
+    explorer.page.select_option("#measure", "0")
+    explorer.click("#map", 0.9, 0.5)
+    words = shlex.split(explorer.text("#command"))
+    assert words[:4] == ["gdjax", "replay", HOSTILE, "--at"]
+    at = parse_at(tuple(words[4:]))
+    cost = sweep().cost.isel(step=-1)
+    cell = cost.sel(learning_rate=at["learning_rate"], seed=at["seed"])
+    assert cell.sel(momentum=at["momentum"]) == cell.quantile(0.5, method="inverted_cdf")
+    explorer.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    explorer.click("#copy")
+    explorer.page.wait_for_function("() => byId('command-told').textContent === 'Copied.'")
+    copied = explorer.page.evaluate("() => navigator.clipboard.readText()")
+    assert copied == explorer.text("#command")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("a=1", "a=1"), ("it's", "'it'\\''s'"), ("$(reboot); x", "'$(reboot); x'"),
+        ("a\n reboot", None), ("\x1b[2J", None),
+    ],
+)  # fmt: skip
+def test_a_word_of_a_command_does_nothing_in_a_shell(explorer, text, word):
+    assert explorer.page.evaluate("(text) => shellWord(text)", text) == word
+
+
+def test_the_map_is_saved_as_a_picture_and_the_runs_as_a_table(explorer, tmp_path):
+    explorer.keys("#time", "End")
+    for button, name in (("#save-png", "map.png"), ("#save-csv", "runs.csv")):
+        with explorer.page.expect_download() as download:
+            explorer.page.click(button)
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
+    with Image.open(tmp_path / "map.png") as picture:
+        assert min(picture.size) > 100
+        assert len(picture.convert("RGB").getcolors(10**6)) > 20
+    table = pd.read_csv(tmp_path / "runs.csv")
+    runs = sweep()
+    names = ["learning_rate", "seed", "momentum", "step", "cost", "test_accuracy", "outcome"]
+    assert list(table) == names
+    np.testing.assert_array_equal(table.cost, runs.cost.values[..., -1].ravel())
+    assert sorted(set(table.outcome)) == ["diverged", "not converged", "not finished"]
+
+
+def test_a_field_of_a_table_is_no_formula(explorer):
+    given = ["=1+1", "a,b", 'say "a"', -2.5]
+    expected = ["'=1+1", '"a,b"', '"say ""a"""', "-2.5"]
+    assert explorer.page.evaluate("(given) => given.map(csvField)", given) == expected
+
+
 def test_axes_sliders_and_time_choose_what_the_map_shows(explorer):
     explorer.keys("#time", "End")
     before = explorer.picture("#map")
@@ -84,6 +175,7 @@ def test_a_landscape_turns_and_its_descent_is_scrubbed(explorer):
     explorer.keys("#surface", "ArrowLeft", "+")
     pictures.append(explorer.picture("#surface"))
     explorer.keys("#moment", "Home")
+    assert explorer.text("#moment-told") == "0"
     pictures.append(explorer.picture("#surface"))
     assert len(set(pictures)) == 4
     assert "At step 0 the descent costs 5.1, its place in the plane 3.84" in explorer.text(
@@ -91,6 +183,23 @@ def test_a_landscape_turns_and_its_descent_is_scrubbed(explorer):
     )
     explorer.page.select_option("#plane", "1")
     assert "descent" not in explorer.text("#landscape-told")
+
+
+def test_a_landscape_has_an_axis_of_its_cost(explorer):
+    explorer.page.select_option("#plane", "0")
+    explorer.page.evaluate(
+        """() => {
+          window.texts = [];
+          const { prototype } = CanvasRenderingContext2D;
+          const draw = prototype.fillText;
+          prototype.fillText = function (text, ...at) {
+            window.texts.push(text);
+            draw.call(this, text, ...at);
+          };
+        }"""
+    )
+    explorer.keys("#surface", "ArrowLeft")
+    assert {"cost, log", "0.1", "1"} <= set(explorer.page.evaluate("() => window.texts"))
 
 
 def test_between_two_minima_stands_their_barrier(explorer):

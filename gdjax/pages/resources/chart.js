@@ -58,13 +58,16 @@ export function track(x, y, placeX, placeY) {
 }
 
 // Draws into `svg`. what: {x, y, logX, logY, share, height, title, lines, behind, mark, floor}
-// where lines and behind hold {x, y, color, width, dash}; returns the places on both axes.
+// where lines and behind hold {x, y, color, width, dash}, and bands {x, low, high, color}; returns
+// the places on both axes.
 export function chart(svg, what) {
   const { left, right, top, bottom } = CHART;
   const width = Math.max(svg.clientWidth || CHART.width, 300); // letters keep their size
   const height = what.height || 250;
   const all = [...what.lines, ...(what.behind || [])];
-  const values = all.flatMap((line) => Array.from(line.y)).filter((v) => Number.isFinite(v));
+  const bands = what.bands || [];
+  const heights = [...all.map((line) => line.y), ...bands.flatMap((band) => [band.low, band.high])];
+  const values = heights.flatMap((y) => Array.from(y)).filter((v) => Number.isFinite(v));
   let [lowX, highX] = extent(all.flatMap((line) => [line.x[0], line.x[line.x.length - 1]]));
   let [low, high] = what.share ? [0, 1] : extent(values);
   const log = Boolean(what.logY) && low > 0 && high > 4 * low;
@@ -98,6 +101,13 @@ export function chart(svg, what) {
   if (what.behind && what.behind.length) {
     const d = what.behind.map((line) => track(line.x, line.y, placeX, placeY)).join("");
     svg.append(shape("path", { d, fill: "none", stroke: "#8b93a0", "stroke-width": 1, opacity: what.behind.length > 30 ? 0.22 : 0.4 }));
+  }
+  for (const { x, low: lower, high: upper, color } of bands) {
+    // Forth along the upper edge and back along the lower, as far as both are finite.
+    const inside = Array.from(x, (_, i) => i).filter((i) => !Number.isNaN(placeY(lower[i])) && !Number.isNaN(placeY(upper[i])));
+    const points = [...inside.map((i) => [x[i], upper[i]]), ...inside.reverse().map((i) => [x[i], lower[i]])];
+    const d = points.map(([u, v], k) => `${k ? "L" : "M"}${placeX(u).toFixed(1)} ${placeY(v).toFixed(1)}`).join("");
+    svg.append(shape("path", { class: "band", d, fill: color, opacity: 0.2 }));
   }
   for (const line of what.lines) {
     svg.append(

@@ -11,7 +11,7 @@ function explorer() {
   byId("sections").hidden = Object.values(sections).filter(Boolean).length < 2;
   const lead = [];
   if (sweep) {
-    const seen = exploreRuns(byId("runs"), sweep);
+    const seen = exploreRuns(byId("runs"), sweep, DATA.name || "STORE");
     const axes = sweep.axes.map((axis) => `${number(axis.whole)} × ${Object.keys(axis.values).map(words).join(" with ")}`);
     const whole = sweep.axes.reduce((n, axis) => n * axis.whole, 1);
     byId("title").textContent = count(whole, "descent");

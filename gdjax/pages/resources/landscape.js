@@ -31,6 +31,7 @@ function exploreLandscapes(root, planes) {
     if (bad) parts.push(`${count(bad, "point")} without a finite cost are left out.`);
     if (path) {
       const i = Number(time.value) - 1;
+      select("moment-told").textContent = number(path.step[i]);
       parts.push(
         `At step ${number(path.step[i])} the descent costs ${number(path.path_cost[i])}, its place in the plane ` +
           `${number(path.path_cost_in_slice[i])}; it is ${number(path.path_off[i])} off the plane.`,

@@ -4,8 +4,9 @@ const MARKS = { __proto__: null, diverged: "×", stalled: "○", converged: "✓
 const OUTCOME_COLORS = { __proto__: null, "not converged": "#56b4e9", converged: "#009e73", stalled: "#222222", diverged: "#d55e00", "not finished": "#c8c8c8" };
 
 // `look()` says what is to be drawn: {columns, rows, nameX, nameY, value(i, j), color(i, j),
-// mark(i, j), bold(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter.
-function cellMap(canvas, look, pick) {
+// mark(i, j), bold(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter, and
+// `say(text)` with the hint of the cell that a click, a tap or an arrow key reaches.
+function cellMap(canvas, look, pick, say) {
   let cursor = [0, 0];
   let focused = false;
   let box = null;
@@ -91,6 +92,7 @@ function cellMap(canvas, look, pick) {
     const cell = cellAt(event);
     if (!cell) return;
     cursor = cell;
+    say(look().hint(...cell));
     pick(...cell, event.shiftKey);
   });
   canvas.addEventListener("focus", () => {
@@ -110,7 +112,7 @@ function cellMap(canvas, look, pick) {
         Math.min(Math.max(cursor[0] + arrow[0], 0), columns.length - 1),
         Math.min(Math.max(cursor[1] + arrow[1], 0), rows.length - 1),
       ];
-      canvas.setAttribute("aria-description", look().hint(...cursor).replaceAll("\n", ", "));
+      say(look().hint(...cursor));
       redraw();
     } else if (event.key === "Enter" || event.key === " ") pick(...cursor, event.shiftKey);
     else return;

@@ -12,6 +12,12 @@ function sweepOf(data) {
   const shown = (v) => (typeof v === "string" ? v : number(v, 4));
   const settings = (run) =>
     place(run).flatMap((at, i) => Object.entries(data.axes[i].values).map(([name, values]) => `${words(name)} ${shown(values[at])}`));
+  // The command that replays a run; null where its words do not fit into a command.
+  const command = (run, store) => {
+    const at = place(run).flatMap((index, i) => Object.entries(data.axes[i].values).map(([name, values]) => `${name}=${values[index]}`));
+    const all = ["gdjax", "replay", store, "--at", ...at].map(shellWord);
+    return all.includes(null) ? null : all.join(" ");
+  };
   const labels = (i) => {
     const values = Object.values(data.axes[i].values)[0];
     return Array.from(values, shown);
@@ -22,7 +28,7 @@ function sweepOf(data) {
     for (let run = 0; run < runs; run += 1) last[run] = lastNumber(values.subarray(run * records, (run + 1) * records));
     return last;
   });
-  return { ...data, shape: shape_, strides, runs, records, outcomeOf, place, settings, labels, nameOf, finals };
+  return { ...data, shape: shape_, strides, runs, records, outcomeOf, place, settings, command, labels, nameOf, finals };
 }
 
 // The last that was recorded: measures may have a cadence of their own.
@@ -31,10 +37,29 @@ function lastNumber(values) {
   return NaN;
 }
 
-// The middle one of the numbers that there are, the lower of two: +inf counts as what it is.
-function median(values) {
+// The inverse of the empirical distribution function, so that +inf counts as what it is.
+function quantile(values, share) {
   const sorted = values.filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-  return sorted.length ? sorted[Math.ceil(sorted.length / 2) - 1] : NaN;
+  return sorted.length ? sorted[Math.max(Math.ceil(share * sorted.length), 1) - 1] : NaN;
+}
+const median = (values) => quantile(values, 0.5);
+
+// Median and quartiles at each recorded step over the runs of one setting.
+function bandOf(values, records, runs) {
+  const at = (share) => Array.from({ length: records }, (_, r) => quantile(runs.map((run) => values[run * records + r]), share));
+  return { low: at(0.25), middle: at(0.5), high: at(0.75) };
+}
+
+// A word of a shell command; null where a terminal could act on it though it is quoted.
+function shellWord(text) {
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(text)) return null;
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+// A field of a table; a spreadsheet takes text that begins with one of =+-@ for a formula.
+function csvField(value) {
+  const text = typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function mostCommon(texts) {
@@ -43,7 +68,16 @@ function mostCommon(texts) {
   return [...counts].sort((a, b) => b[1] - a[1])[0][0];
 }
 
-function exploreRuns(root, data) {
+const MAX_SETTINGS = 12; // whose medians are drawn at most
+const MAX_CURVES = 60; // of chosen runs that are drawn at most
+
+function save(name, blob) {
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function exploreRuns(root, data, store) {
   const sweep = sweepOf(data);
   const { axes, measures, step, records, strides } = sweep;
   const select = (id) => root.querySelector(`#${id}`);
@@ -133,7 +167,54 @@ function exploreRuns(root, data) {
     chosen = new Set(more ? [...chosen, ...runs] : runs);
     chosenWords = `${common([...chosen]).join(", ") || count(chosen.size, "run")}: ${endsInWords([...chosen])}`;
     drawChosen();
+    showCommand();
+  }, (text) => (select("cell-told").textContent = `${text.replaceAll("\n", "; ")}.`));
+
+  // Of several runs, the one whose value is the median: the map shows it.
+  function showCommand() {
+    const runs = [...chosen];
+    const middle = median(runs.map(valueOf));
+    const run = runs.find((one) => Object.is(valueOf(one), middle)) ?? runs[0];
+    const text = run === undefined ? null : sweep.command(run, store);
+    select("command").textContent = text ?? "";
+    select("command-field").hidden = text === null;
+    select("command-told").textContent = runs.length > 1 ? "It replays the run of the median." : "";
+  }
+  select("copy").addEventListener("click", async () => {
+    const text = select("command");
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      select("command-told").textContent = "Copied.";
+    } catch {
+      getSelection().selectAllChildren(text);
+      select("command-told").textContent = "Selected: copy it with Ctrl+C.";
+    }
   });
+  select("save-png").addEventListener("click", () => {
+    const [map, colors] = [select("map"), select("bar")];
+    const dense = map.width / map.clientWidth;
+    const bar = view.outcomes ? 0 : colors.height;
+    const picture = element("canvas", { width: map.width, height: map.height + bar + Math.round(40 * dense) });
+    const pen = picture.getContext("2d");
+    pen.fillStyle = "#ffffff";
+    pen.fillRect(0, 0, picture.width, picture.height);
+    pen.fillStyle = "#1d2530";
+    pen.font = `${13 * dense}px Inter, system-ui, sans-serif`;
+    pen.fillText(select("map-caption").textContent, 12 * dense, 24 * dense, picture.width - 24 * dense);
+    pen.drawImage(map, 0, 40 * dense);
+    if (bar) pen.drawImage(colors, 72 * dense, 40 * dense + map.height);
+    picture.toBlob((blob) => save("map.png", blob), "image/png");
+  });
+  select("save-csv").addEventListener("click", () => save("runs.csv", new Blob([csv()], { type: "text/csv" })));
+  // One row per run: its settings, its metrics at the chosen step, its outcome.
+  function csv() {
+    const columns = axes.flatMap((axis, i) => Object.entries(axis.values).map(([name, values]) => [name, (run) => values[sweep.place(run)[i]]]));
+    columns.push(["step", () => step[state.at]]);
+    measures.forEach((m, k) => columns.push([m.name, (run) => m.values[run * records + state.at]]));
+    columns.push(["outcome", sweep.outcomeOf]);
+    const rows = Array.from({ length: sweep.runs }, (_, run) => columns.map(([, value]) => csvField(value(run))));
+    return [columns.map(([name]) => csvField(name)), ...rows].map((row) => `${row.join(",")}\r\n`).join("");
+  }
   const bar = colorBar(select("bar"), VIRIDIS, () => {
     const { low, high, log } = view;
     const flip = !measures[state.measure]?.share;
@@ -150,6 +231,9 @@ function exploreRuns(root, data) {
       `${view.outcomes ? "How runs ended" : measures[state.measure].label} ` +
       `${state.at === records - 1 ? "at the end" : `at step ${number(step[state.at])}`}` +
       `${cells[0].length > 1 ? `, median of ${number(cells[0].length)} runs a cell` : ""}. Marks: how most of them ended.`;
+    select("cell-told").textContent = "";
+    showCommand();
+    if (select("curves").value === "settings") drawSettings();
   }
 
   const behind = Array.from({ length: Math.min(sweep.runs, 200) }, (_, i) => Math.floor((i * sweep.runs) / Math.min(sweep.runs, 200)));
@@ -162,8 +246,40 @@ function exploreRuns(root, data) {
     return { x, y, color };
   };
   const drawn = [measures.findIndex((m) => m.name === "cost"), accuracy].filter((m) => m >= 0);
-  function drawChosen() {
-    const some = [...chosen].slice(0, 60);
+  // One line per value of the axis across: the median of its runs, between their quartiles.
+  function drawSettings() {
+    const values = sweep.labels(state.x);
+    const shown = Array.from({ length: Math.min(values.length, MAX_SETTINGS) }, (_, k) =>
+      Math.round((k * (values.length - 1)) / Math.max(Math.min(values.length, MAX_SETTINGS) - 1, 1)));
+    const colors = shown.map((_, k) => css(rgb(VIRIDIS, (0.9 * k) / Math.max(shown.length - 1, 1))));
+    for (const measure of drawn) {
+      const bands = shown.map((i) => bandOf(measures[measure].values, records, cells.slice(i * view.ny, (i + 1) * view.ny).flat()));
+      const x = Array.from(step);
+      chart(select(measure === accuracy ? "curve-accuracy" : "curve-cost"), {
+        x: "step", y: measures[measure].label, logY: !measures[measure].share, share: measures[measure].share, height: 232,
+        lines: bands.map(({ middle }, k) => ({ x, y: middle, color: colors[k] })),
+        bands: bands.map(({ low, high }, k) => ({ x, low, high, color: colors[k] })),
+        mark: null,
+      });
+    }
+    select("curve-key").replaceChildren(
+      ...shown.map((i, k) => {
+        const dot = element("i");
+        dot.style.background = colors[k];
+        return element("span", {}, dot, `${sweep.nameOf(state.x)} ${values[i]}`);
+      }),
+    );
+    const left = shown.length < values.length ? ` ${shown.length} of ${number(values.length)} values are drawn, evenly chosen.` : "";
+    select("curve-told").textContent = `Lines: median of the runs of each ${sweep.nameOf(state.x)}. Bands: from the lower to the upper quartile; where it is infinite the band ends.${left}`;
+  }
+  function drawCurves() {
+    const medians = select("curves").value === "settings";
+    select("curve-key").hidden = !medians;
+    if (medians) drawSettings();
+    else drawRuns();
+  }
+  function drawRuns() {
+    const some = [...chosen].slice(0, MAX_CURVES);
     for (const measure of drawn) {
       const svg = select(measure === accuracy ? "curve-accuracy" : "curve-cost");
       chart(svg, {
@@ -173,10 +289,13 @@ function exploreRuns(root, data) {
         mark: null,
       });
     }
-    const hidden = chosen.size > some.length ? ` The first ${some.length} of them are drawn.` : "";
+    select("curve-told").textContent =
+      `Orange: the runs of the cell. Gray: ${behind.length < sweep.runs ? `${behind.length} of ${number(sweep.runs)} runs, evenly chosen` : "all runs"}.`;
+  }
+  function drawChosen() {
+    drawCurves();
+    const hidden = chosen.size > MAX_CURVES ? ` The first ${MAX_CURVES} of them are drawn.` : "";
     told.textContent = (chosen.size ? `${chosenWords}.${hidden}` : "Click a cell to see its runs; shift adds cells.") + brushWords();
-    select("behind-told").textContent =
-      `Grey: ${behind.length < sweep.runs ? `${behind.length} of ${number(sweep.runs)} runs, evenly chosen` : "all runs"}.`;
     drawMap();
     for (const one of strips) one.redraw();
   }
@@ -207,7 +326,15 @@ function exploreRuns(root, data) {
   };
   axisOptions(select("axis-x"), !axes.length);
   axisOptions(select("axis-y"), true);
+  select("curves").append(option("runs", "the runs of the cell"));
+  if (axes.length) select("curves").append(option("settings", ""));
+  select("curves").addEventListener("change", drawCurves);
   const showState = () => {
+    if (axes.length) {
+      select("curves").options[1].disabled = state.x < 0;
+      select("curves").options[1].textContent = `median and quartiles per ${state.x < 0 ? NONE : sweep.nameOf(state.x)}`;
+    }
+    if (state.x < 0) select("curves").value = "runs";
     select("measure").value = String(state.measure);
     select("axis-x").value = String(state.x);
     select("axis-y").value = String(state.y);

@@ -1,5 +1,7 @@
 // A landscape in space: quadrilaterals from back to front, lit from one side, turned by hand.
 
+const AXIS = 40; // pixels to the left, for the numbers of the height axis
+
 // what: {cost [a, b], a, b} and, maybe, path; returns redraw. `moment()` is how many points of the
 // path are shown, `heightOf` what a cost is drawn as.
 function surface(canvas, what, moment) {
@@ -20,12 +22,12 @@ function surface(canvas, what, moment) {
   let project = null;
   function aim(width, height) {
     const [cosY, sinY, cosP, sinP] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
-    const unit = Math.min(width / 2.75, height / 2.2) * view.zoom;
+    const unit = Math.min((width - AXIS) / 2.75, height / 2.2) * view.zoom;
     project = (x, y, z) => {
       const [u, v, w] = [x * half[0], y * half[1], (z - 0.45) * tall];
       const across = u * cosY - v * sinY;
       const depth = u * sinY + v * cosY;
-      return [width / 2 + unit * across, height * 0.54 - unit * (w * cosP + depth * sinP)];
+      return [(width + AXIS) / 2 + unit * across, height * 0.54 - unit * (w * cosP + depth * sinP)];
     };
   }
 
@@ -68,6 +70,7 @@ function surface(canvas, what, moment) {
     if (path) way(pen);
     else ball(pen, project(side(a.values, na, 0), side(b.values, nb, 0), raised(middle())), 7);
     names(pen);
+    heightAxis(pen);
   });
 
   function middle() {
@@ -94,6 +97,32 @@ function surface(canvas, what, moment) {
     const flank = Math.sin(view.yaw) > 0 ? -1.16 : 1.16;
     pen.fillText(a.label, ...project(0, front, -0.04));
     pen.fillText(b.label, ...project(flank, 0, -0.04));
+  }
+  // On the corner that is farthest to the left.
+  function heightAxis(pen) {
+    const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+    const [x, y] = corners.reduce((best, at) => (project(...at, 0)[0] < project(...best, 0)[0] ? at : best));
+    pen.strokeStyle = "#535d6c";
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(...project(x, y, 0));
+    pen.lineTo(...project(x, y, 1));
+    const marks = ticks(low, high, log, 4).map((t) => [t, project(x, y, raised(t))]);
+    for (const [, [u, v]] of marks) {
+      pen.moveTo(u, v);
+      pen.lineTo(u - 5, v);
+    }
+    pen.stroke();
+    pen.fillStyle = "#535d6c";
+    pen.font = "12px Inter, system-ui, sans-serif";
+    pen.textBaseline = "middle";
+    pen.textAlign = "right";
+    for (const [t, [u, v]] of marks) pen.fillText(number(t), u - 8, v);
+    pen.fillStyle = "#1d2530";
+    pen.font = "13px Inter, system-ui, sans-serif";
+    pen.textAlign = "center";
+    const [u, v] = project(x, y, 1);
+    pen.fillText(log ? "cost, log" : "cost", Math.max(u, 26), v - 14);
   }
   // At its own cost in black, its place on the plane in orange, a thread from one to the other.
   function way(pen) {
