@@ -25,6 +25,7 @@ from .sweeps import advise as advise
 from .sweeps import axes as axes
 from .sweeps import branch as branch
 from .sweeps import compare as compare
+from .sweeps import extend as extend
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay
 from .sweeps import resume as resume

@@ -1,5 +1,6 @@
 """What the sweep commands show in the end: a table, summary.json, two pictures."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: Path) -> None:
     rows = table(runs)
     axis = next(iter(rows[0]))
     label = axis.replace("_", " ")
-    identity = runs.attrs["identity"]
+    identity = json.loads(runs.attrs["identity"])
     best = min(rows, key=lambda row: row["median_cost"])
     seconds = float(runs.attrs.get("seconds", 0))
     count = int(np.prod(runs.outcome.shape))

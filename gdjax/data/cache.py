@@ -6,22 +6,16 @@ set's files have the sizes and times they had.
 """
 
 import hashlib
-import json
-import math
 import os
-import time
-import uuid
 import warnings
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gdjax._runtime.array_file import pack, remove_partial, unpack, write_file
 from gdjax.data.tfds import decode
-
-_FORMAT = b"gdjax arrays 1"
 
 
 def cache_folder() -> Path:
@@ -107,61 +101,21 @@ def _keep(content: tuple[list[np.ndarray], int, str], folder: Path) -> None:
 
 
 def _write(file: Path, content: tuple[list[np.ndarray], int, str], key: dict[str, Any]) -> None:
-    """Write arrays and their description, whole or not at all.
-
-    One line with the format, the checksum of all that follows it and the length of the description;
-    the description as JSON; the bytes of the arrays.
-    """
+    """Write arrays and their description, as a whole or not at all."""
     arrays, classes, digest = content
-    description = {
-        "key": key,
-        "classes": classes,
-        "hash": digest,
-        "arrays": [[array.dtype.str, array.shape] for array in arrays],
-    }
-    parts = [
-        json.dumps(description).encode(),
-        *(np.ascontiguousarray(array).data for array in arrays),
-    ]
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
     file.parent.mkdir(parents=True, exist_ok=True)
-    for left in file.parent.glob(f"{file.name}.*.part"):  # of a process that was killed
-        if time.time() - left.stat().st_mtime > 3600:
-            left.unlink(missing_ok=True)
-    partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
-    try:
-        with partial.open("xb") as stream:
-            stream.write(b"%s %08x %08x\n" % (_FORMAT, checksum, len(parts[0])))
-            for part in parts:
-                stream.write(part)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    remove_partial(file.parent.glob(f"{file.name}.*"), older_than=3600)
+    named = {str(number): array for number, array in enumerate(arrays)}
+    write_file(file, pack(named, {"key": key, "classes": classes, "hash": digest}))
 
 
 def _read(file: Path, folder: Path) -> tuple[list[np.ndarray], int, str] | None:
-    """Arrays from a file, or None if there is none, it is damaged, or of other data."""
-    start = len(_FORMAT) + 19
+    """Return the arrays of a file; None if there is none, it is damaged, or of other data."""
     try:
-        content = np.fromfile(file, np.uint8)
-        first = bytes(content[:start])
-        if not first.startswith(_FORMAT) or not first.endswith(b"\n"):
-            return None
-        checksum, length = (int(field, 16) for field in first[len(_FORMAT) :].split())
-    except (OSError, ValueError):
+        unpacked = unpack(file.read_bytes())
+    except OSError:
         return None
-    if zlib.crc32(content[start:].data) != checksum:
+    if unpacked is None or unpacked[1].get("key") != _key(folder):
         return None
-    description = json.loads(bytes(content[start : start + length]))
-    if description["key"] != _key(folder):
-        return None
-    arrays, begin = [], start + length
-    for dtype, shape in description["arrays"]:
-        end = begin + np.dtype(dtype).itemsize * math.prod(shape)
-        # Aligned, since labels of four bytes may begin anywhere.
-        array = np.require(content[begin:end].view(dtype), requirements="A").reshape(shape)
-        arrays.append(array)
-        begin = end
-    return arrays, description["classes"], description["hash"]
+    arrays, meta = unpacked
+    return list(arrays.values()), meta["classes"], meta["hash"]

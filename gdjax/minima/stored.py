@@ -39,6 +39,7 @@ def census_of(
     problem: Problem | None = None,
     skip_damaged: bool = False,
     nearest: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
     """The different minima that the runs of a stored sweep ended in.
@@ -47,11 +48,12 @@ def census_of(
     the same store has the same census.
 
     Args:
-        store: folder of the store; it may be in use.
+        store: path or URL of the store; it may be in use.
         at: only the runs with these values, by axis; all along the other axes.
         problem: the sweep's, where it was the user's own.
         skip_damaged: leave out the runs of tiles that are damaged, like those not finished.
         nearest: take the nearest numbers of the grid. Seeds and names have to be those of the grid.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
         settings: tolerances and steps, as for `census`.
 
     Returns:
@@ -68,7 +70,7 @@ def census_of(
             "census_of: key: random probes come from the sweep's own root; leave it out, or take "
             "`census` of its parameters"
         )
-    stored = opened(store, skip_damaged=skip_damaged)
+    stored = opened(store, skip_damaged=skip_damaged, storage_options=storage_options)
     dataset, identity, grid = stored.dataset, stored.said, stored.axes
     chosen = positions(grid, at or {}, nearest=nearest)
     problem = stored.problem(problem)

@@ -6,6 +6,7 @@ What is put into the page is counted; where there is more than it can hold, reco
 of axes are left out, and the page says which.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -187,7 +188,10 @@ def _meanings(outcome):
 
 def _about(attributes):
     """What a sweep says about itself, in words; it may say anything."""
-    identity = attributes.get("identity")
+    try:
+        identity = json.loads(attributes.get("identity", "{}"))
+    except (ValueError, TypeError, RecursionError):
+        identity = {}
     identity = identity if isinstance(identity, Mapping) else {}
     told = []
     tiles, finished = attributes.get("tiles"), attributes.get("tiles_finished")

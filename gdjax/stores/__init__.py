@@ -1,6 +1,7 @@
-"""A sweep's runs on disk: one Zarr group, written tile by tile, believed only where it is checked.
+"""A sweep's runs in one Zarr group, in a folder or an object store, checked when it is read.
 
-This is what lies on the disk, whoever computed it: nothing here imports JAX.
+`schema` says what a store consists of, `location` where its files are, `reader` and `writer` read
+and write it. Nothing here imports JAX.
 """
 
 import lazy_loader

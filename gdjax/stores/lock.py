@@ -1,48 +1,155 @@
-"""One sweep at a time has a store: a lock that its holder's death frees, kill -9 included."""
+"""One sweep at a time writes a store: a file that is locked, or a lease in an object store.
+
+The kernel frees a locked file when its holder ends, whatever ends it. A lease is an object that is
+created if it is absent, renewed if it is unchanged, and expires; it does not stop a holder that was
+paused, so every holder checks it before a tile, and checksums reveal a tile of two writers.
+"""
 
 import contextlib
+import json
+import math
 import os
 import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
 
 from gdjax.errors import StoreError
-from gdjax.stores.files import Folder, writing
-from gdjax.stores.format import OWN
+from gdjax.stores.location import Bucket, Folder
+from gdjax.stores.schema import OWN
 
 LOCK = f"{OWN}/lock"
+LEASE_SECONDS = 60.0
+"""How long a lease lasts after its last renewal."""
 
 
-def take(folder: Folder) -> int:
-    """Take the store for this process, until it ends or closes the returned descriptor."""
-    from filelock import lock_descriptor
+def acquire(location: Folder | Bucket) -> "FileLock | Lease":
+    """Take a store for this process.
 
-    path = folder.path
-    with writing(path):
-        file = folder.at(LOCK)
-        if file.is_symlink() or (
-            file.exists() and (not file.is_file() or file.stat().st_nlink > 1)
-        ):
-            folder.remove(LOCK)  # what is written to it would end up elsewhere
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(file, flags, 0o666)
-    try:
-        taken = lock_descriptor(descriptor, blocking=False)
-    except OSError as error:
-        os.close(descriptor)
+    Raises:
+        StoreError: another process has it, or the file system has no locks.
+    """
+    return FileLock(location) if isinstance(location, Folder) else Lease(location)
+
+
+def _holder() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+class FileLock:
+    """A locked file in the store, until `close` or the end of this process."""
+
+    def __init__(self, folder: Folder):
+        from filelock import lock_descriptor
+
+        with folder.writing():
+            path = folder.at(LOCK)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                folder.remove(LOCK)  # what is written to it would end up elsewhere
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._descriptor: int | None = os.open(path, flags, 0o666)
+        try:
+            taken = lock_descriptor(self._descriptor, blocking=False)
+        except OSError as error:
+            self.close()
+            raise StoreError(
+                f"{folder}: its file system cannot lock files ({error.strerror}); choose a folder "
+                f"of another file system"
+            ) from error
+        # Behind the first byte, which is what Windows locks.
+        os.lseek(self._descriptor, 1, os.SEEK_SET)
+        if not taken:
+            text = os.read(self._descriptor, 200).decode(errors="replace").strip()
+            self.close()
+            raise StoreError(
+                f"{folder} is being written by {text or 'another process'}; wait until it has "
+                f"ended, or end it, and start again: what is finished stays finished. To look at "
+                f"the store meanwhile, open it for reading"
+            )
+        with contextlib.suppress(OSError):  # only for the message above
+            os.ftruncate(self._descriptor, 1)
+            os.write(self._descriptor, f"{_holder()}\n".encode())
+
+    def check(self) -> None:
+        """Do nothing: the kernel keeps a locked file for its holder."""
+
+    def close(self) -> None:
+        """Let another sweep have the store."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+class Lease:
+    """An object that names the holder of a store and expires unless it is renewed."""
+
+    def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.time):
+        self.bucket, self._clock, self._id = bucket, clock, uuid.uuid4().hex
+        self._version = self._put("create") or self._take_over()
+        self._lost = False
+        self._closing = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, daemon=True)
+        self._renewer.start()
+
+    def _put(self, condition):
+        """Write the lease; return its version, None where another process has it."""
+        lease = {"holder": _holder(), "until": self._clock() + LEASE_SECONDS, "id": self._id}
+        version = self.bucket.put_if(LOCK, json.dumps(lease).encode(), condition)
+        if version is None:  # unless a request was sent twice, and the first one succeeded
+            lease, version = self._read()
+            version = version if lease.get("id") == self._id else None
+        return version
+
+    def _read(self):
+        raw, version = self.bucket.version(LOCK) or (b"", "create")
+        with contextlib.suppress(ValueError):
+            if isinstance(lease := json.loads(raw), dict):
+                return lease, version
+        return {}, version
+
+    def _take_over(self):
+        """Return the version of a lease that was taken over from a holder that is gone."""
+        lease, version = self._read()
+        until = lease.get("until", math.inf if lease else 0)
+        until = until if isinstance(until, int | float) else math.inf
+        if until <= self._clock() and (version := self._put(version)) is not None:
+            return version
+        ends = ""
+        if until < 1e11:
+            ends = f", whose lease lasts until {time.strftime('%H:%M:%S', time.gmtime(until))} UTC"
         raise StoreError(
-            f"{path}: its file system cannot lock files ({error.strerror}); choose a folder of "
-            f"another file system"
-        ) from error
-    # Behind the first byte, which is what Windows locks.
-    os.lseek(descriptor, 1, os.SEEK_SET)
-    if not taken:
-        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-        os.close(descriptor)
-        raise StoreError(
-            f"{path} is being written by {holder}; wait until it has ended, or end it, and start "
-            f"again: what is finished stays finished. To look at the store meanwhile, open it "
-            f"for reading"
+            f"{self.bucket} is being written by {lease.get('holder', 'another process')!s:.100}"
+            f"{ends}; wait until it has ended and start again: what is finished stays finished. If "
+            f"it has died, start again when its lease has expired, or remove the object {LOCK} to "
+            f"take over at once"
         )
-    with contextlib.suppress(OSError):  # only for the message above
-        os.ftruncate(descriptor, 1)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    return descriptor
+
+    def _renew(self) -> None:
+        while not self._lost and not self._closing.wait(LEASE_SECONDS / 4):
+            with contextlib.suppress(StoreError):  # another attempt comes before it expires
+                version = self._put(self._version)
+                self._lost = version is None
+                self._version = version or self._version
+
+    def check(self) -> None:
+        """Check that the lease is still held.
+
+        Raises:
+            StoreError: another process has taken over.
+        """
+        if self._lost:
+            raise StoreError(
+                f"{self.bucket}: another process has taken over its lease, so this one stops "
+                f"writing; what is finished stays finished"
+            )
+
+    def close(self) -> None:
+        """Release the lease, so that another sweep need not wait until it expires."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._renewer.join()
+            with contextlib.suppress(StoreError):
+                if not self._lost and self._put(self._version) is not None:
+                    self.bucket.remove(LOCK)

@@ -4,6 +4,7 @@ from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import together as together
 from .branch import branch as branch
+from .extend import extend as extend
 from .replay import Replay as Replay
 from .replay import replay as replay
 from .replay import resume as resume

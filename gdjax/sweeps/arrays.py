@@ -11,7 +11,7 @@ A parameter's name is its place in the pytree:
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flags import flags
 from gdjax.problems.problem import Measure
-from gdjax.stores.layout import Coordinate, Layout, Variable
+from gdjax.stores.schema import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
 
 DESCRIBED = {
@@ -153,7 +153,7 @@ def layout(
             plain = jax.eval_shape(_plain, leaf)
             own_place = prefix in ("state", "carry")
             place = name if own_place else name.removeprefix(prefix).removeprefix(".")
-            inner = tuple(f"{place}[{i}]" for i in range(len(plain.shape)))
+            inner = tuple(f"{place or 'params'}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
             shown = name.replace("snapshots", "params", 1)
             attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
@@ -222,6 +222,23 @@ def _numbers(dim, values, long_name):
         names, values = np.unique(values, return_inverse=True)
         attrs |= {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
     return Coordinate((dim,), values, attrs)
+
+
+def aligned(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
+    """Return an array that begins later than others, with fill values before.
+
+    Args:
+        array: its last axes are its own.
+        shape: lengths that they should have.
+        fill_value: None is NaN or False.
+    """
+    own = array.shape[array.ndim - len(shape) :]
+    if own == tuple(shape):
+        return array
+    fill = (np.nan if array.dtype.kind == "f" else 0) if fill_value is None else fill_value
+    before = [(0, 0)] * (array.ndim - len(shape))
+    before += [(size - there, 0) for size, there in zip(shape, own, strict=True)]
+    return np.pad(array, before, constant_values=fill)
 
 
 def nbytes(layout: Layout, names: tuple[str, ...]) -> int:

@@ -30,7 +30,12 @@ BRANCH_STEP = "branch_step"  # at which a branch leaves its trunk
 PERTURBATION = "perturbation"  # how far it is pushed there
 MOST = 10_000_000  # values of an axis
 AxisValue = ScalarLike | str
-RESERVED = ("step", "snapshot_step", "finished")  # what a sweep's own dimensions and arrays have
+RESERVED = (
+    "step",
+    "snapshot_step",
+    "finished",
+    "checksums",
+)  # what a sweep's own dimensions and arrays have
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,19 @@ class Axes:
             }
         )
 
+    @property
+    def static_groups(self) -> list[list[np.ndarray]]:
+        """For each dimension, positions between which no static axis varies."""
+        groups = []
+        for along in self.dimensions.values():
+            static = [v.tolist() for axis, v in along.items() if is_static(axis, v)]
+            found: dict[Any, list[int]] = {}
+            for place, values in enumerate(zip(*static, strict=True)):
+                found.setdefault(values, []).append(place)
+            everywhere = [np.arange(len(next(iter(along.values()))))]
+            groups.append([np.array(group) for group in found.values()] or everywhere)
+        return groups
+
     def boxes(self) -> Iterator["Axes"]:
         """The smaller grids in each of which no static axis varies.
 
@@ -115,15 +133,7 @@ class Axes:
             >>> [box.shape for box in axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).boxes()]
             [(1, 3), (1, 3)]
         """
-        places = []
-        for along in self.dimensions.values():
-            static = [v.tolist() for axis, v in along.items() if is_static(axis, v)]
-            groups: dict[Any, list[int]] = {}
-            for place, values in enumerate(zip(*static, strict=True)):
-                groups.setdefault(values, []).append(place)
-            everywhere = [np.arange(len(next(iter(along.values()))))]
-            places.append([np.array(group) for group in groups.values()] or everywhere)
-        return (self.box(index) for index in itertools.product(*places))
+        return (self.box(index) for index in itertools.product(*self.static_groups))
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """Values of each axis for runs at `index`, one array of positions a dimension."""

@@ -14,6 +14,7 @@
 4
 """
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ def branch(
     problem: Problem | None = None,
     optimizer: Callable | None = None,
     nearest: bool = False,
+    stored_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
     """Descents that leave a run of a stored sweep at some of its steps.
@@ -53,7 +55,7 @@ def branch(
     has the run's own bits.
 
     Args:
-        stored: folder of the sweep's store; nothing is written there.
+        stored: path or URL of the sweep's store; nothing is written there.
         at: which run: values by axis, those of the grid within rounding.
         axes: the branches. `branch_step` (at which steps they leave the run, a program for each),
             `perturbation` (how far they are pushed, a length) and `perturbation_seed` (which way);
@@ -62,6 +64,7 @@ def branch(
         problem: the sweep's, where it was the user's own.
         optimizer: the sweep's, where it is none that a record may name.
         nearest: take the run of the grid that is nearest in its numbers.
+        stored_options: where `stored` is a URL, keywords of `obstore.store.from_url`.
         settings: keywords of `sweep` that branches have instead of the sweep's: `perturb`
             ("direction" or "one_weight"), a `store` for the branches, `record_every`, `measures`,
             `snapshot_every` and the like.
@@ -76,22 +79,25 @@ def branch(
         StoreError: no store, a run that is not there, or as for `replay`.
     """
     check_keywords(settings)
-    part = opened(stored).part_with(at, nearest=nearest)
-    said, what = part.said, part.specification(problem, optimizer)
-    devices = tuple(jax.local_devices())[: said["slab"]["devices"]]
-    slab = slabs.Slab(said["slab"]["width"], devices)
-    work = Work(what, slab, tuple(said["layout"]["tile"].values()))
-    index = position(what.axes, at, nearest=nearest)
-    changed = require_recorded(part, part.run(index), work)
-    trunk = what.axes.box(tuple(np.array([i]) for i in index)).first
-    arguments = what.keywords
-    arguments |= {"axes": axes, "steps": steps or what.steps, "trunk": trunk, "first": 0}
+    recorded = opened(stored, storage_options=stored_options)
+    index = position(recorded.axes, at, nearest=nearest)
+    setting = recorded.setting(index, problem, optimizer)
+    what = setting.specification
+    devices = tuple(jax.local_devices())[: setting.devices]
+    work = Work(what, slabs.Slab(setting.width, devices), setting.tile_shape)
+    changed = require_recorded(recorded, setting, recorded.run(index), work)
+    trunk = what.axes.box(tuple(np.array([i]) for i in setting.index)).first
+    arguments: dict[str, Any] = what.keywords
+    arguments |= {"axes": axes, "steps": steps or what.steps, "trunk": trunk}
     if "devices" not in settings:
         arguments["devices"] = devices
-    run = planned(Request(**{**arguments, "width": said["slab"]["width"], **settings}))
+    arguments |= {"width": setting.width, **settings}
+    run = planned(Request(**arguments))
     found = run()
-    here = found.attrs["identity"]
-    if changed or (here["program_hash"], here["slab"]) != (said["program_hash"], said["slab"]):
+    here = json.loads(found.attrs["identity"])
+    there = (setting.program_hash, setting.width, setting.devices)
+    same = (here["program_hash"][0], here["slab"]["width"][0], here["slab"]["devices"]) == there
+    if changed or not same:
         listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
             f"branch: up to its step the run was taken by another program than the stored one, so "

@@ -101,10 +101,10 @@ def completed(what: Any) -> Axes:
     if not isinstance(what.trunk, Mapping):
         raise InputError(f"trunk = {what.trunk!r:.80}, expected a run's values, by axis")
     steps = along.get(BRANCH_STEP, np.array([-1]))
-    if steps.min() < 0 or steps.max() > what.steps or what.first:
+    if steps.min() < 0 or steps.max() > what.steps:
         raise InputError(
             f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
-            f"steps = {what.steps}, as axes(branch_step=[...]), and no `first`"
+            f"steps = {what.steps}, as axes(branch_step=[...])"
         )
     sizes = along.get(PERTURBATION, np.zeros(1))
     if sizes.dtype.kind not in "if" or np.any(sizes < 0):

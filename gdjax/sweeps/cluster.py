@@ -3,8 +3,8 @@
     client: holds the store, hands out tiles;   worker: computes a tile, writes it, says so
 
 Dask starts a lost worker's tiles again elsewhere, and a tile that is finished already is not
-computed again, so nothing here retries or elects. Workers need the same file system, the same
-gdjax and JAX, and equally many devices. On this machine:
+computed again, so nothing here retries or elects. Workers need the same gdjax and JAX, equally many
+devices, and either the same file system or a store with a URL. On this machine:
 
     cluster = LocalCluster(n_workers=2, threads_per_worker=1)
     gd.sweep(problem, axes, 1000, store="runs.zarr", client=Client(cluster))
@@ -15,7 +15,7 @@ import dataclasses
 import threading
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,29 +38,33 @@ from distributed import (
 from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
-from gdjax.stores.layout import Layout, plain
-from gdjax.stores.reading import local, open_dataset
-from gdjax.stores.writing import Store, Tiles, require_same
-from gdjax.sweeps import computing, provenance
-from gdjax.sweeps.drafting import fit
+from gdjax.stores.location import Folder, locate
+from gdjax.stores.schema import Layout, plain
+from gdjax.stores.writer import Store, Tiles, require_same
+from gdjax.sweeps import computing
+from gdjax.sweeps.programs import Programs, fit_programs, fit_stored
+from gdjax.sweeps.specification import Specification
 from gdjax.sweeps.tiles import Work
 
 
-class Shape(NamedTuple):
-    """How a worker computes a tile: runs a device, devices, the tile's box in the grid."""
-
-    width: int
-    devices: int
-    box: tuple[int, ...]
-
-
 class Fitted(NamedTuple):
-    """A sweep in the slab that suits a worker's devices, which the client need not have."""
+    """A sweep in the slabs that suit a worker's devices, which the client need not have."""
 
-    shape: Shape
+    widths: list[int]
+    devices: int
+    tile_shape: tuple[int, ...]
     layout: Layout
     identity: dict[str, Any]
-    information: dict[str, Any]
+
+
+class Stored(NamedTuple):
+    """Where the tiles of a sweep are stored, and in which slabs they are computed."""
+
+    store: str
+    options: Mapping[str, Any] | None
+    widths: list[int]
+    devices: int
+    tile_shape: tuple[int, ...]
 
 
 class Answer(NamedTuple):
@@ -75,15 +79,15 @@ class Plugin(WorkerPlugin):
 
     Args:
         name: differs from sweep to sweep.
-        work: pickled, its arrays NumPy's and its slab empty.
+        programs: pickled, their arrays NumPy's and their slabs empty.
     """
 
-    def __init__(self, name: str, work: bytes):
+    def __init__(self, name: str, programs: bytes):
         self.name = name
-        self.pickled = work
+        self.pickled = programs
         self.x64 = jnp.result_type(float) == jnp.float64  # a worker has not its client's setting
         self._lock: threading.Lock | None = None
-        self._work: Work | None = None
+        self._programs: Programs | None = None
         self._compared = False
 
     def setup(self, worker: Any) -> None:
@@ -95,7 +99,7 @@ class Plugin(WorkerPlugin):
         assert self._lock is not None
         return self._lock
 
-    def work(self, devices: int | None) -> Work:
+    def drafts(self, devices: int | None) -> Programs:
         """The sweep on this worker's first devices, as many as asked for, or all."""
         here = jax.local_devices()
         if devices is not None and len(here) < devices:
@@ -103,44 +107,50 @@ class Plugin(WorkerPlugin):
                 f"client: a worker has {len(here)} devices, and the sweep's slabs are for "
                 f"{devices}; start workers with equally many (on CPUs JAX_NUM_CPU_DEVICES)"
             )
-        work = cloudpickle.loads(self.pickled)
-        return dataclasses.replace(work, slab=slabs.Slab(1, tuple(here[:devices])))
+        programs = cloudpickle.loads(self.pickled)
+        return programs.on(tuple(here[:devices]))
 
-    def fitted(self, shape: Shape) -> Work:
-        """The sweep in the slab that was fitted, kept from tile to tile with its program."""
-        if self._work is None:
-            work = self.work(shape.devices)
-            slab = work.slab._replace(width=shape.width)
-            self._work = dataclasses.replace(work, slab=slab, box=shape.box)
-        return self._work
+    def fitted(self, stored: Stored) -> Programs:
+        """The sweep in the slabs that were chosen, kept from tile to tile."""
+        if self._programs is None:
+            drafts = self.drafts(stored.devices)
+            works = [
+                dataclasses.replace(
+                    work, slab=work.slab._replace(width=width), box=stored.tile_shape
+                )
+                for work, width in zip(drafts.works, stored.widths, strict=True)
+            ]
+            self._programs = Programs(drafts.sweep, tuple(works))
+        return self._programs
 
-    def compare(self, tiles: Tiles, work: Work) -> None:
-        """Make sure, once, that this worker computes what the store is of."""
+    def compare(self, tiles: Tiles, programs: Programs) -> None:
+        """Check, once, that this worker computes what the store is of."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
-            require_same(tiles.path, stored, plain(provenance.identity(work), "identity"))
+            require_same(tiles.location, stored, plain(programs.identity, "identity"))
         self._compared = True
 
 
 def run(
-    work: Work,
+    drafts: Programs,
     store: str | Path,
+    options: Mapping[str, Any] | None,
     client: Client,
     *,
     width: int | None,
-    stored: dict[str, Any] | None,
-) -> Any:
+    stored: Mapping[str, Any] | None,
+    prepare: Callable[[Store], None] = lambda held: None,
+) -> None:
     """Compute a sweep's missing tiles on a cluster.
 
     Args:
-        work: a draft, its slab still open.
-        store: a folder that all workers reach by the same path.
+        drafts: the checked programs, their slabs still open.
+        store: a folder that all workers reach by the same path, or a URL.
+        options: `storage_options` of a URL.
         client: of the cluster.
         width: runs a device computes at a time, or None.
-        stored: width and number of devices that the store was begun with, if it was.
-
-    Returns:
-        The sweep's Dataset.
+        stored: identity of the store, or of the one that is extended, if there is one.
+        prepare: as for `computing.complete`.
 
     Raises:
         InputError: a worker has too few devices, or too little memory.
@@ -148,25 +158,20 @@ def run(
         GdjaxError: workers die, one after another, on the same tile, or the scheduler does.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
-    path = local(store).absolute()
-    stored = stored or {"width": None, "devices": None}
-    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(work)))
+    location = locate(store, options)
+    if isinstance(location, Folder):
+        location = Folder(location.path.absolute())
+    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(drafts)))
     with _reached(client), _registered(client, plugin):
-        fitted = client.submit(
-            _fit,
-            plugin.name,
-            stored["width"] if width is None else width,
-            stored["devices"],
-            pure=False,
-        ).result()
+        fitted = client.submit(_fit, plugin.name, width, stored, str(store), pure=False).result()
+        slabs = Stored(str(location), options, fitted.widths, fitted.devices, fitted.tile_shape)
         computing.complete(
-            path,
+            location,
             fitted.layout,
             fitted.identity,
-            fitted.information,
-            partial(_hand_out, client, plugin.name, fitted.shape),
+            partial(_hand_out, client, plugin.name, slabs),
+            prepare,
         )
-    return open_dataset(store)
 
 
 @contextlib.contextmanager
@@ -195,20 +200,27 @@ def _reached(client: Client) -> Generator[None]:
         ) from error
 
 
-def _portable(work: Work) -> Work:
+def _portable(drafts: Programs) -> Programs:
     """A sweep that another process can read: host arrays, no devices."""
     host = partial(jax.tree.map, np.asarray)
-    what = work.sweep
-    measures = {
-        name: dataclasses.replace(measure, data=host(measure.data))
-        for name, measure in what.watched.items()
-    }
-    problem = dataclasses.replace(what.problem, data=host(what.problem.data), measures={})
-    what = dataclasses.replace(what, problem=problem, measures=measures)
-    return Work(what, slabs.Slab(1, ()), work.box, work.ends)
+
+    def portable(what: Specification) -> Specification:
+        measures = {
+            name: dataclasses.replace(measure, data=host(measure.data))
+            for name, measure in what.watched.items()
+        }
+        problem = dataclasses.replace(what.problem, data=host(what.problem.data), measures={})
+        return dataclasses.replace(what, problem=problem, measures=measures)
+
+    sweep = portable(drafts.sweep)
+    works = tuple(
+        Work(what, slabs.Slab(1, ()), work.box, work.earlier)
+        for work, what in zip(drafts.works, sweep.parts, strict=True)
+    )
+    return Programs(sweep, works)
 
 
-def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:
+def _hand_out(client: Client, name: str, stored: Stored, held: Store) -> int:
     """Have all missing tiles computed; returns how many."""
     missing = [tuple(tile) for tile in np.argwhere(~held.finished()).tolist()]
     stopping = Event(f"{name}-stop", client=client)
@@ -217,9 +229,7 @@ def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:
     failure: BaseException | None = None
 
     def submit(tile):
-        future = client.submit(
-            _compute, name, shape, str(held.path), tile, stopping.name, pure=False
-        )
+        future = client.submit(_compute, name, stored, tile, stopping.name, pure=False)
         submitted[future.key] = tile, future
         answers.add(future)
 
@@ -247,7 +257,7 @@ def _hand_out(client: Client, name: str, shape: Shape, held: Store) -> int:
                     stopping.set()
                     continue
                 if answer.newcomer is not None and failure is None:
-                    held.add_origin(answer.newcomer)
+                    held.add_writer(answer.newcomer)
                     submit(tile)
                 bar.update(answer.finished)
     finally:
@@ -275,35 +285,40 @@ def _plugin(name: str) -> Plugin:
     return plugin
 
 
-def _fit(name: str, width: int | None, devices: int | None) -> Fitted:
-    """On a worker: decide on the slab, as `sweep` does on its own devices."""
+def _fit(name: str, width: int | None, stored: Mapping[str, Any] | None, store: str) -> Fitted:
+    """On a worker: decide on the slabs, as `sweep` does on its own devices."""
     plugin = _plugin(name)
     with plugin.lock, jax.enable_x64(plugin.x64):
-        work = fit(plugin.work(devices), width)
+        drafts = plugin.drafts(None if stored is None else stored["slab"]["devices"])
+        if stored is None:
+            programs = fit_programs(drafts, width)
+        else:
+            programs = fit_stored(drafts, stored, width, store)
+        works = programs.works
         return Fitted(
-            shape=Shape(work.slab.width, len(work.slab.devices), work.box),
-            layout=work.layout(),
-            identity=provenance.identity(work),
-            information=provenance.information(work),
+            widths=[work.slab.width for work in works],
+            devices=len(works[0].slab.devices),
+            tile_shape=programs.tile_shape,
+            layout=programs.layout,
+            identity=programs.identity,
         )
 
 
-def _compute(name: str, shape: Shape, path: str, tile: tuple[int, ...], stopping: str) -> Answer:
+def _compute(name: str, stored: Stored, tile: tuple[int, ...], stopping: str) -> Answer:
     """On a worker: compute one tile and write it, unless it is there."""
     plugin, stop = _plugin(name), Event(stopping, client=get_client())
     with plugin.lock, jax.enable_x64(plugin.x64):
-        tiles = Tiles(path)
-        if tiles.finished_tile(tile):
+        tiles = Tiles(stored.store, storage_options=stored.options)
+        if tiles.is_finished(tile):
             return Answer(True)
         if stop.is_set():
             return Answer(False)
-        work = plugin.fitted(shape)
-        information = plain(provenance.information(work), "information")
-        if information not in tiles.attributes["origins"]:
-            return Answer(False, information)
-        tiles.origin = tiles.attributes["origins"].index(information) + 1
-        plugin.compare(tiles, work)
-        arrays = work.compute(
+        programs = plugin.fitted(stored)
+        writer = plain(programs.writers[programs.program_of(tile)[0]], "writer")
+        if writer not in tiles.writers:
+            return Answer(False, writer)
+        plugin.compare(tiles, programs)
+        arrays = programs.compute(
             tile,
             load=partial(tiles.load_checkpoint, tile),
             save=partial(tiles.save_checkpoint, tile),
@@ -312,6 +327,6 @@ def _compute(name: str, shape: Shape, path: str, tile: tuple[int, ...], stopping
         if arrays is None:
             return Answer(False)
         # Dask may have given up a worker that was only slow: the tile has the same bits, once.
-        if not tiles.finished_tile(tile):
-            tiles.write(tile, arrays)
+        if not tiles.is_finished(tile):
+            tiles.write(tile, arrays, tiles.writers.index(writer) + 1)
         return Answer(True)

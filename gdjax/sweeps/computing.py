@@ -6,11 +6,11 @@ A tile is written while the next one is computed.
 """
 
 import concurrent.futures
-import dataclasses
+import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,62 +19,60 @@ import numpy as np
 
 from gdjax import progress
 from gdjax.interrupts import interruptible
-from gdjax.stores.joining import of_parts, with_names
-from gdjax.stores.layout import Layout, plain
-from gdjax.stores.writing import Store, has_all
-from gdjax.sweeps import provenance, sizing
+from gdjax.stores.location import Bucket, Folder, locate
+from gdjax.stores.reader import with_names
+from gdjax.stores.schema import Layout, plain
+from gdjax.stores.writer import Store, is_complete
+from gdjax.sweeps import sizing
 from gdjax.sweeps.arrays import HEAVY, nbytes
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps.programs import Programs, restrict
 
 
-def in_store(work: Work, path: str | Path) -> None:
-    """Compute what a store lacks of a sweep."""
-    complete(
-        path,
-        work.layout(),
-        provenance.identity(work),
-        provenance.information(work),
-        partial(_compute, work),
-    )
+def in_store(
+    programs: Programs,
+    store: str | Path,
+    options: Mapping[str, Any] | None = None,
+    prepare: Callable[[Store], None] = lambda held: None,
+) -> None:
+    """Compute the tiles that a store lacks of a sweep.
 
-
-def begin(work: Work, path: str | Path) -> None:
-    """Make the store of a sweep, as yet without runs, or make sure that it is one of this sweep."""
-    layout, identity = work.layout(), provenance.identity(work)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Store(path, layout, identity=identity, information=provenance.information(work)).close()
+    Args:
+        programs: what is computed.
+        store: path or URL of the store.
+        options: `storage_options` of a URL.
+        prepare: as for `complete`.
+    """
+    location = locate(store, options)
+    compute = partial(_compute, programs)
+    complete(location, programs.layout, programs.identity, compute, prepare)
 
 
 def complete(
-    path: str | Path,
+    location: Folder | Bucket,
     layout: Layout,
     identity: Mapping[str, Any],
-    information: Mapping[str, Any],
     compute: Callable[[Store], int],
+    prepare: Callable[[Store], None] = lambda held: None,
 ) -> None:
     """Open a sweep's store, take damaged tiles out, and have the missing ones computed.
 
-    A store that has them all is not written to: it may lie on a disk that nobody can write.
+    A store that has them all is not written to: it may be where nobody can write.
 
     Args:
-        path: folder of the store.
-        layout: as for `Store`, as are the next two.
+        location: of the store.
+        layout: as for `Store`, as is the next.
         identity: what makes it the same sweep.
-        information: what else explains its numbers.
-        compute: computes what the store lacks; returns how many tiles that were.
+        compute: computes the missing tiles; returns how many there were.
+        prepare: called before, with the store open for writing.
     """
-    if has_all(path, layout, identity):
+    if is_complete(location, layout, identity):
         return
-    with Store(path, layout, identity=identity, information=information) as held:
+    with Store(location, layout, identity=identity) as held:
         for damage in held.repair():
-            warnings.warn(f"{held.path} was damaged: {damage}", stacklevel=4)
-        if "flags" in identity and "flags" not in held.attributes["identity"]:
-            warnings.warn(
-                f"{held.path} was written before flags of JAX and XLA were recorded, so that it is "
-                f"not known whether its numbers were computed with those of this process",
-                stacklevel=4,
-            )
-        sizing.check_disk(held.path, layout, float(np.mean(~held.finished())))
+            warnings.warn(f"{location} was damaged: {damage}", stacklevel=4)
+        if isinstance(location, Folder):
+            sizing.check_disk(location.path, layout, float(np.mean(~held.finished())))
+        prepare(held)
         began = time.perf_counter()
         computed = 1  # whatever ends it early has taken time, too
         try:
@@ -85,85 +83,64 @@ def complete(
                 held.annotate(seconds=float(held.attributes.get("seconds", 0)) + spent)
 
 
-def in_memory(works: Sequence[Work], keep: int) -> Callable[[], Any]:
-    """The parts of a sweep, to be computed one after another; returns the Dataset of all.
+def in_memory(programs: Programs, layout: Layout) -> Any:
+    """Compute a sweep in memory; returns its Dataset, which has the attributes of a store.
 
     Args:
-        works: what is computed.
-        keep: bytes of parameters and snapshots that are kept of them all.
-
-    Raises:
-        InputError: the arrays are more than this machine's memory.
+        programs: what is computed.
+        layout: the arrays that are kept.
     """
-    layouts = [kept(work, keep // len(works)) for work in works]
-    return partial(_in_memory, works, layouts)
-
-
-def _in_memory(works, layouts):
-    began = time.perf_counter()
-    parts = [_dataset(work, layout) for work, layout in zip(works, layouts, strict=True)]
-    dataset = of_parts(parts).load() if len(parts) > 1 else parts[0]
-    return dataset.assign_attrs(seconds=time.perf_counter() - began)
-
-
-def _dataset(work, layout):
-    """One part, computed; it says as much about itself as a store does."""
     import xarray as xr
 
-    memory = Memory(work, layout)
-    _compute(work, memory)
+    began = time.perf_counter()
+    memory = Memory(layout)
+    _compute(programs, memory)
     dataset = xr.Dataset(
         {n: (v.dims, memory.arrays[n], dict(v.attrs)) for n, v in layout.variables.items()},
         {n: (c.dims, np.asarray(c.values), dict(c.attrs)) for n, c in layout.coordinates.items()},
         {
-            "identity": plain(provenance.identity(work), "identity"),
-            "origins": [plain(provenance.information(work), "information")],
+            "identity": json.dumps(plain(programs.identity, "identity")),
+            "writers": json.dumps(plain(programs.writers, "writers")),
+            "seconds": time.perf_counter() - began,
         },
     )
     return with_names(dataset)
 
 
-def kept(work: Work, keep: int) -> Layout:
+def kept(programs: Programs, keep: int) -> Layout:
     """A sweep's arrays in memory; without parameters, with a warning, where those are too many.
 
     Args:
-        work: what is to be computed.
+        programs: what is computed.
         keep: bytes of parameters and snapshots that are kept.
 
     Raises:
         InputError: the arrays are more than this machine's memory.
     """
-    layout = work.layout()
+    layout = programs.layout
     heavy = tuple(name for name in layout.variables if name.split(".")[0] in HEAVY)
     size = nbytes(layout, heavy)
-    if size <= keep:
-        sizing.check_memory(layout)
-        return layout
-    light = {n: v for n, v in layout.variables.items() if n not in heavy}
-    used = {d for v in light.values() for d in v.dims}
-    layout = dataclasses.replace(
-        layout,
-        variables=light,
-        sizes={d: n for d, n in layout.sizes.items() if d in used},
-        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
-    )
+    if size > keep:
+        light = {n: v for n, v in layout.variables.items() if n not in heavy}
+        layout = restrict(layout, light)
     sizing.check_memory(layout)
-    warnings.warn(
-        f"sweep: {size / 2**20:,.0f} MiB of parameters are more than keep = "
-        f"{keep / 2**20:,.0f} MiB and are left out; give a store, or a larger keep",
-        stacklevel=5,
-    )
+    if size > keep:
+        warnings.warn(
+            f"sweep: {size / 2**20:,.0f} MiB of parameters are more than keep = "
+            f"{keep / 2**20:,.0f} MiB and are left out; give a store, or a larger keep",
+            stacklevel=5,
+        )
     return layout
 
 
-def _compute(work: Work, sink: Any) -> int:
+def _compute(programs: Programs, sink: Any) -> int:
     """Compute all tiles that `sink` lacks; returns how many."""
-    missing = [tuple(int(i) for i in tile) for tile in np.argwhere(~sink.finished())]
-    per_tile = work.plan.num_steps * math.prod(work.box)
+    missing = programs.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
+    per_tile = programs.sweep.steps * math.prod(programs.tile_shape)
     written = None
     with (
         interruptible() as stop,
-        concurrent.futures.ThreadPoolExecutor(1) as writer,
+        concurrent.futures.ThreadPoolExecutor(1) as executor,
         progress.bar(
             total=per_tile * len(missing), unit="run-step", delay=1, unit_scale=True
         ) as bar,
@@ -174,7 +151,7 @@ def _compute(work: Work, sink: Any) -> int:
             def watch(share, number=number):
                 bar.update(max(0, int((number + share) * per_tile) - bar.n))
 
-            arrays = work.compute(
+            arrays = programs.compute(
                 tile,
                 load=partial(sink.load_checkpoint, tile),
                 save=partial(sink.save_checkpoint, tile),
@@ -185,7 +162,8 @@ def _compute(work: Work, sink: Any) -> int:
                 written.result()
             if arrays is None:
                 raise KeyboardInterrupt
-            written = writer.submit(sink.write, tile, arrays)
+            writer = sink.add_writer(programs.writers[programs.program_of(tile)[0]])
+            written = executor.submit(sink.write, tile, arrays, writer)
             if stop.is_set():
                 break
         if written is not None:
@@ -198,9 +176,8 @@ def _compute(work: Work, sink: Any) -> int:
 class Memory:
     """A place for a sweep's arrays without a store."""
 
-    def __init__(self, work: Work, layout: Layout):
-        self.box, self.grid = work.box, work.sweep.axes.shape
-        self.tiles = layout.tiles
+    def __init__(self, layout: Layout):
+        self.schema = layout.schema
         self.arrays = {
             name: np.full(
                 [layout.sizes[d] for d in v.dims],
@@ -211,7 +188,7 @@ class Memory:
         }
 
     def finished(self) -> np.ndarray:
-        return np.zeros(self.tiles, bool)
+        return np.zeros(self.schema.tiles, bool)
 
     def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
         return None
@@ -219,11 +196,11 @@ class Memory:
     def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
         """Nothing outlives the process."""
 
-    def write(self, tile: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> None:
-        box = tuple(
-            slice(i * n, min((i + 1) * n, size))
-            for i, n, size in zip(tile, self.box, self.grid, strict=True)
-        )
-        cropped = tuple(slice(s.stop - s.start) for s in box)
+    def add_writer(self, _writer: Mapping[str, Any]) -> int:
+        return 0  # there is no other
+
+    def write(self, tile: tuple[int, ...], arrays: Mapping[str, np.ndarray], _writer: int) -> None:
+        region = self.schema.region(tile)
+        cropped = tuple(slice(s.stop - s.start) for s in region)
         for name, whole in self.arrays.items():
-            whole[box] = arrays[name][cropped]
+            whole[region] = arrays[name][cropped]

@@ -95,8 +95,20 @@ def _made_up(params):
     )
 
 
-def fit(work: Work, width: int | None) -> Work:
+def fit(
+    work: Work,
+    width: int | None,
+    *,
+    tile_shape: tuple[int, ...] | None = None,
+    single: tuple[bool, ...] | None = None,
+) -> Work:
     """Choose the slab: as wide as asked, or as fills a cache, narrower if memory is short.
+
+    Args:
+        work: a draft.
+        width: runs a device computes at a time, or None.
+        tile_shape: runs of a tile along each dimension, where it is known; needs a width.
+        single: along which dimensions a tile has one run, since a static axis varies there.
 
     Raises:
         InputError: a width that was asked for does not fit in memory, or not even one run does.
@@ -104,6 +116,8 @@ def fit(work: Work, width: int | None) -> Work:
     devices = work.slab.devices
     state_bytes = work.sweep.form.state_bytes
     shape = work.sweep.axes.shape
+    if single is not None:
+        shape = tuple(1 if one else size for size, one in zip(shape, single, strict=True))
     limit = min(slabs.memory_limit(device) for device in devices)
     if devices[0].platform == "cpu":
         limit //= len(devices)  # they share the host's
@@ -117,7 +131,7 @@ def fit(work: Work, width: int | None) -> Work:
     if width is not None:
         sizing.check_width(width, state_bytes, limit)
     while True:
-        box = cut(shape, wanted * len(devices))
+        box = tile_shape or cut(shape, wanted * len(devices))
         wide = width or -(-math.prod(box) // len(devices))
         work = dataclasses.replace(work, slab=slabs.Slab(wide, devices), box=box)
         scratch, need = work.memory()
@@ -137,16 +151,18 @@ def fit(work: Work, width: int | None) -> Work:
             continue
         # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
         # took 2.4 times as long 4,096 at a time as 256 at a time.
+        if tile_shape is not None:
+            return work
         room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
         if widened or wanted == most or room == 1 or math.prod(box) == math.prod(shape):
             # In large tiles: a slab a tile may be more of them than a layout takes.
             layout = dataclasses.replace(work, box=cut(shape, 2**20)).layout()
             names = tuple(layout.variables)
             each = arrays.nbytes(layout, names) // work.sweep.axes.runs
-            fewest = max(1, FILES // (len(names) + 1))
+            fewest = max(1, FILES // (len(names) + 2))
             box = gather(shape, box, fewest, TILE_BYTES // max(each, 1))
             work = dataclasses.replace(work, box=box)
-            sizing.check_tiles(shape, box)
+            sizing.check_tiles(work.sweep.axes.shape, box)
             sizing.check_slab(work.layout(), work.slab.runs)
             return work
         wanted, widened = min(most, wanted * room), True

@@ -36,7 +36,7 @@ from gdjax.problems.distorted import Distortion
 from gdjax.problems.functions import FUNCTIONS, function
 from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
-from gdjax.stores.layout import plain
+from gdjax.stores.schema import plain
 from gdjax.sweeps.keywords import arguments
 from gdjax.whole import is_whole
 

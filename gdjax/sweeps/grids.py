@@ -1,4 +1,4 @@
-"""Grids in grids: where one stands in another, which boxes cover the rest, in whose order runs are.
+"""Grids within grids: positions of one in another, and the order of runs.
 
 >>> from gdjax.sweeps.axes import axes
 >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])
@@ -6,41 +6,13 @@
 [[2, 0]]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gdjax.errors import InputError
 from gdjax.sweeps.axes import Axes
-
-
-def missing(grid: Axes, there: Sequence[Axes]) -> list[Axes]:
-    """Boxes that together have each run of a grid once that none of some smaller grids has.
-
-    Raises:
-        InputError: one of those has something that the grid lacks.
-
-    Examples:
-        >>> from gdjax.sweeps.axes import axes
-        >>> wide = axes(rate=[0.1, 1.0, 2.0], seed=range(4))
-        >>> [box.shape for box in missing(wide, [axes(rate=[0.1, 2.0], seed=range(3))])]
-        [(3, 1), (1, 3)]
-    """
-    wanted = np.ones(grid.shape, bool)
-    for smaller in there:
-        wanted[np.ix_(*places(grid, smaller))] = False
-    boxes = []
-    while wanted.any():
-        corner = np.unravel_index(np.argmax(wanted), wanted.shape)
-        box = [np.array([i]) for i in corner]
-        for dim in reversed(range(wanted.ndim)):
-            line = [*box[:dim], np.arange(wanted.shape[dim]), *box[dim + 1 :]]
-            others = tuple(d for d in range(wanted.ndim) if d != dim)
-            box[dim] = np.nonzero(wanted[np.ix_(*line)].all(axis=others))[0]
-        wanted[np.ix_(*box)] = False
-        boxes.append(grid.box(tuple(box)))
-    return boxes
 
 
 def places(grid: Axes, smaller: Axes) -> list[np.ndarray]:
@@ -67,11 +39,6 @@ def places(grid: Axes, smaller: Axes) -> list[np.ndarray]:
             )
         found.append(np.array([at[values] for values in needed]))
     return found
-
-
-def same(grid: Axes, other: Axes) -> bool:
-    """Whether two grids have the same values in the same order."""
-    return [*map(_tuples, grid.dimensions.values())] == [*map(_tuples, other.dimensions.values())]
 
 
 def arranged(dataset: Any, grid: Axes) -> Any:

@@ -1,9 +1,9 @@
 """What a store says about its sweep: enough to explain it, to go on with it and to run it again.
 
-    identity = specification + hashes of data and program + slab
+    identity = specification + hashes of data and programs + slab
 
-*Identity* is what makes two sweeps the same; *information* is what else explains their numbers. How
-it is read back stands in `recorded`.
+The *identity* is what makes two sweeps the same. A *writer* is what else explains the numbers of a
+tile. `recorded` reads them back.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from functools import lru_cache
@@ -29,15 +29,20 @@ from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.factories import describe
 from gdjax.sweeps.keywords import by_role, numbers, roles, with_settings
+from gdjax.sweeps.specification import Specification
 from gdjax.sweeps.tiles import Work
 
-# Keys of an identity where a field of the specification has another name today.
-STORED_NAMES = {"eval_params_fn": "readout"}
+FORMAT_2_NAMES = {"readout": "eval_params_fn"}
+"""Fields of the specification that had other names in stores of format 2."""
 
 
-def identity(work: Work) -> dict[str, Any]:
-    """What must be equal for two sweeps to be the same."""
-    what = work.sweep
+def identity(what: Specification, works: Sequence[Work]) -> dict[str, Any]:
+    """Return what must be equal for two sweeps to be the same.
+
+    Args:
+        what: the sweep.
+        works: one for each of its programs.
+    """
     written = {
         "problem": described_problem(what.problem),
         "axes": {
@@ -52,16 +57,16 @@ def identity(work: Work) -> dict[str, Any]:
         },
     }
     return {
-        **{
-            STORED_NAMES.get(f.name, f.name): written.get(f.name, getattr(what, f.name))
-            for f in fields(what)
-        },
+        **{f.name: written.get(f.name, getattr(what, f.name)) for f in fields(Specification)},
         "samples": what.problem.samples,
         "baseline": what.problem.baseline,
-        "slab": {"width": work.slab.width, "devices": len(work.slab.devices)},
+        "slab": {
+            "width": [work.slab.width for work in works],
+            "devices": len(works[0].slab.devices),
+        },
         "data_hash": hash_of(what.problem.data),
         "problem_hash": problem_hash(what.problem, what.axes),
-        "program_hash": work.program_hash(),
+        "program_hash": [work.program_hash() for work in works],
         "flags": numeric_flags(),
     }
 
@@ -125,13 +130,14 @@ def _place(function):
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
-def information(work: Work) -> dict[str, Any]:
-    """What explains a tile's numbers besides: versions, device, source revision."""
+def writer(work: Work) -> dict[str, Any]:
+    """Return what explains a tile's numbers: program, width, devices, versions, source revision."""
     device = work.slab.devices[0]
     return {
         "device": f"{len(work.slab.devices)} x {device.device_kind}",
         "platform": device.platform,
         **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
+        "program_hash": work.program_hash(),
         "slab_width": work.slab.width,
         "revision": revision(),
         "python": platform.python_version(),

@@ -1,6 +1,6 @@
-"""A stored sweep, opened once: its parts, what it says of itself, and how that is read back.
+"""A stored sweep, opened once: its identity, and how that is read back.
 
-    opened(store) -> Recorded: axes, problem, specification, Dataset;   of one part: `part_with(at)`
+    opened(store) -> Recorded: axes, problem, specification, Dataset; how a run was computed
 
 Nothing that a record says is called, imported or used as a path: problems and optimizers come from
 tables in our source, or from the caller.
@@ -18,13 +18,14 @@ tables in our source, or from the caller.
 
 import contextlib
 import dataclasses
+import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
@@ -32,15 +33,15 @@ import optax.contrib
 
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Measure, Problem
-from gdjax.stores.joining import of_parts, part_paths
-from gdjax.stores.layout import plain
-from gdjax.stores.reading import Stored, local, open_parts, read_attributes
-from gdjax.stores.writing import differences
-from gdjax.sweeps.axes import Axes, AxisValue, axes, position, together
+from gdjax.stores.format_2 import join_parts
+from gdjax.stores.reader import Stored, open_parts
+from gdjax.stores.schema import plain
+from gdjax.stores.writer import differences
+from gdjax.sweeps.axes import BATCH_SIZE, Axes, axes, together
 from gdjax.sweeps.factories import describe, optimizer_from, problem_from
 from gdjax.sweeps.grids import places
 from gdjax.sweeps.provenance import (
-    STORED_NAMES,
+    FORMAT_2_NAMES,
     described_problem,
     flags_changed,
     hash_of,
@@ -52,67 +53,121 @@ from gdjax.sweeps.specification import Specification
 from gdjax.whole import is_whole
 
 
+class Setting(NamedTuple):
+    """How a stored run was computed: the bits depend on it.
+
+    Args:
+        sweep: all of it.
+        specification: the part of it with the run's static values.
+        width: runs a device computed at a time.
+        devices: how many.
+        tile_shape: runs of a tile along each dimension.
+        index: where the run stands in the grid of `specification`.
+        program_hash: of the program that was recorded for it.
+    """
+
+    sweep: Specification
+    specification: Specification
+    width: int
+    devices: int
+    tile_shape: tuple[int, ...]
+    index: tuple[int, ...]
+    program_hash: str
+
+
 class Recorded:
     """A stored sweep that has been opened.
 
     Args:
-        parts: its stores, at least one.
+        parts: its stores: one, unless it is of format 2.
         skip_damaged: whether tiles that are damaged count as not finished.
 
     Raises:
-        StoreError: it is none of a sweep.
+        StoreError: it is not that of a sweep.
 
     Attributes:
-        path: folder of the first part.
-        said: what that says of itself.
+        location: where the store is.
+        said: its identity.
     """
 
     def __init__(self, parts: Sequence[Stored], *, skip_damaged: bool = False):
         self.parts, self.skip_damaged = tuple(parts), skip_damaged
-        self.path = self.parts[0].path
-        self.said = identity_of(self.parts[0].attributes, self.path)
+        self.location = self.parts[0].location
+        self.said = identity_of(self.parts[0].attributes, self.location)
+        if len(self.parts) > 1:
+            self.said = self._joined()
+
+    def _joined(self):
+        """The identity of one sweep that has the runs and steps of all parts."""
+        parts = [identity_of(part.attributes, self.location) for part in self.parts]
+        axes = json.loads(self.dataset.attrs["identity"])["axes"]
+        names = {name.split(".")[-1] for along in axes.values() for name in along}
+        optimizer = dict(parts[0]["optimizer"])
+        keywords = optimizer["keywords"].items()
+        optimizer["keywords"] = {k: v for k, v in keywords if k not in names}  # static axes
+        batch_size = None if BATCH_SIZE in names else parts[0]["batch_size"]
+        joined = {"axes": axes, "optimizer": optimizer, "batch_size": batch_size}
+        return {**parts[0], **joined, "steps": max(part["steps"] for part in parts)}
 
     @cached_property
     def dataset(self) -> Any:
         """The sweep as `open_dataset` shows it."""
-        return of_parts([part.dataset(skip_damaged=self.skip_damaged) for part in self.parts])
+        return join_parts([part.dataset(skip_damaged=self.skip_damaged) for part in self.parts])
 
     @cached_property
     def axes(self) -> Axes:
-        """The grid of all parts."""
-        said = self.said
-        if len(self.parts) > 1:
-            said = identity_of(self.dataset.attrs, self.path)
-        return axes_of(said, self.path)
+        """The grid."""
+        return axes_of(self.said, self.location)
 
-    def part_with(self, at: Mapping[str, AxisValue], *, nearest: bool = False) -> "Recorded":
-        """The last part that has the run of some values, as `parts_with` has it."""
-        return self.parts_with(at, nearest=nearest)[-1]
-
-    def parts_with(self, at: Mapping[str, AxisValue], *, nearest: bool = False) -> "list[Recorded]":
-        """All parts that have the run of some values, in order.
+    def setting(
+        self,
+        index: tuple[int, ...],
+        problem: Problem | None = None,
+        optimizer: Callable | None = None,
+    ) -> Setting:
+        """Return how a run was computed.
 
         Args:
-            at: values by axis.
-            nearest: whether the nearest numbers are taken.
+            index: where it stands along each dimension of the axes.
+            problem: as for `specification`, as is the next.
+            optimizer: the sweep's.
 
         Raises:
-            InputError: a value that is missing, or for something that is no axis.
-            StoreError: none of the parts has been begun that has the run.
+            StoreError: as for `specification`.
         """
-        if len(self.parts) == 1:
-            return [self]
-        index = position(self.axes, at, nearest=nearest)
-        run = self.axes.box(tuple(np.array([i]) for i in index))
-        found = []
-        for part in self.parts:
-            alone = Recorded([part], skip_damaged=self.skip_damaged)
+        whole = self.specification(problem, optimizer)
+        for part in reversed(self.parts):
+            said = identity_of(part.attributes, self.location)
+            grid = axes_of(said, self.location)
             with contextlib.suppress(InputError):
-                places(alone.axes, run)
-                found.append(alone)
-        if not found:
-            raise StoreError(f"{self.path}: no part of it has this run; go on with the sweep first")
-        return found
+                run = whole.axes.box(tuple(np.array([i]) for i in index))
+                own = tuple(int(at[0]) for at in places(grid, run))
+                break
+        else:
+            raise StoreError(f"{self.location}: has no such run; go on with the sweep first")
+        number, boxed = 0, whole
+        if len(self.parts) > 1:  # of format 2, each with the static values of its own
+            boxed = dataclasses.replace(whole, axes=grid)
+        elif len(whole.parts) > 1:
+            counts = [len(groups) for groups in grid.static_groups]
+            groups = [
+                next(i for i, group in enumerate(groups) if place in group)
+                for place, groups in zip(own, grid.static_groups, strict=True)
+            ]
+            number = int(np.ravel_multi_index(groups, counts))
+            boxed = whole.parts[number]
+            own = tuple(int(at[0]) for at in places(boxed.axes, run))
+        slab, program_hash = said["slab"], said["program_hash"]
+        widths, hashes = listed(slab["width"]), listed(program_hash)
+        if not len(widths) == len(hashes) == (1 if len(self.parts) > 1 else len(whole.parts)):
+            raise StoreError(
+                f"{self.location}: its record has {len(hashes)} programs, and its axes need "
+                f"another number; take the store from where it was written"
+            )
+        tile_shape = part.schema.flags.chunk
+        return Setting(
+            whole, boxed, widths[number], slab["devices"], tile_shape, own, hashes[number]
+        )
 
     def run(self, index: tuple[int, ...]) -> Any:
         """One run's Dataset, in memory.
@@ -126,8 +181,15 @@ class Recorded:
         with self.dataset as dataset:
             found = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
         if not int(found["finished"]):
-            raise StoreError(f"{self.path}: this run is not finished; go on with the sweep first")
+            raise StoreError(
+                f"{self.location}: this run is not finished; go on with the sweep first"
+            )
         return found
+
+    def writer(self, run: Any) -> dict[str, Any]:
+        """Return the entry of `writers` that describes what computed a run."""
+        writers = [writer for part in self.parts for writer in part.writers]
+        return writers[int(run["finished"]) - 1]
 
     def problem(self, problem: Problem | None = None) -> Problem:
         """Return the problem of the sweep, with the data that it had.
@@ -145,7 +207,7 @@ class Recorded:
         problem, doubt = self._compared(problem)
         if doubt:
             warnings.warn(
-                f"{self.path}: whether this problem is that of its sweep is not known, since "
+                f"{self.location}: whether this problem is that of its sweep is not known, since "
                 f"{doubt}",
                 stacklevel=3,
             )
@@ -154,10 +216,10 @@ class Recorded:
     def _compared(self, problem):
         """The problem of the sweep, and why its program could not be compared, if it could not."""
         if problem is None:
-            return self._same_data(problem_from(self.said["problem"], self.path)), None
+            return self._same_data(problem_from(self.said["problem"], self.location)), None
         if not isinstance(problem, Problem):
             raise InputError(f"problem = {problem!r:.80}, expected a gdjax.Problem")
-        grid = axes_of(self.said, self.path)
+        grid = axes_of(self.said, self.location)
         described = plain(described_problem(problem))
         recorded = self.said.get("problem_hash")
         here = problem_hash(self._same_data(problem), grid)
@@ -166,7 +228,7 @@ class Recorded:
         changed, doubt = self.versions_changed, None
         if described == self.said["problem"] and isinstance(described, dict):
             # It is made again, so that no version is between the two.
-            recorded = problem_hash(problem_from(described, self.path), grid)
+            recorded = problem_hash(problem_from(described, self.location), grid)
         elif recorded is None:
             doubt = "it was written before programs of problems were recorded"
         elif changed:
@@ -177,8 +239,8 @@ class Recorded:
             then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
         if found := differences(then, now):
             raise StoreError(
-                f"{self.path}: its sweep had another problem ({found}); give the problem of the "
-                f"sweep: problem=..."
+                f"{self.location}: its sweep had another problem ({found}); give the problem of "
+                f"the sweep: problem=..."
             )
         return problem, doubt
 
@@ -186,7 +248,7 @@ class Recorded:
         here, recorded = hash_of(problem.data), self.said.get("data_hash")
         if here != recorded:
             raise StoreError(
-                f"{self.path}: its sweep had other data than this problem (data_hash: stored "
+                f"{self.location}: its sweep had other data than this problem (data_hash: stored "
                 f"{recorded!r:.80}, here {here!r}); give the problem with the data that were used: "
                 f"problem=..."
             )
@@ -195,7 +257,7 @@ class Recorded:
     @property
     def versions_changed(self) -> dict[str, tuple[Any, Any]]:
         """Versions and numeric flags that are not those that the store was begun with."""
-        begun = self.parts[0].attributes["origins"][0]
+        begun = next(iter(self.parts[0].writers), {})
         here = {**versions(), "revision": revision()}
         names = ("gdjax", "revision", "jax", "jaxlib", "optax")
         changed = {n: (begun.get(n), here[n]) for n in names if begun.get(n) != here[n]}
@@ -214,17 +276,16 @@ class Recorded:
             StoreError: a problem or an optimizer that has to be given, or is not the sweep's; a
                 record that no sweep can have.
         """
-        said, where = self.said, self.path
+        said, where = self.said, self.location
         problem, _ = self._compared(problem)  # who runs it compares the whole program
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(said, where),
             "optimizer": optimizer or optimizer_from(said["optimizer"], where),
             "measures": _measures(said.get("measures", {}), problem, where),
-            "eval_params_fn": _eval_params_fn(said.get("readout"), where),
+            "eval_params_fn": _eval_params_fn(said.get("eval_params_fn"), where),
         }
-        names = {f.name: STORED_NAMES.get(f.name, f.name) for f in fields(Specification)}
-        settings = {name: said[stored] for name, stored in names.items() if stored in said}
+        settings = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
         if settings.get("bound") == "inf":  # as JSON has it
             settings["bound"] = math.inf
         try:
@@ -240,33 +301,23 @@ class Recorded:
         return specification
 
 
-def opened(store: str | Path, *, skip_damaged: bool = False) -> Recorded:
-    """Open a stored sweep, each of its parts once.
+def opened(
+    store: str | Path,
+    *,
+    skip_damaged: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Recorded:
+    """Open a stored sweep.
 
     Args:
-        store: folder of the store; it may be in use.
+        store: path or URL of the store; it may be in use.
         skip_damaged: take a tile that is damaged for one that is not finished.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         StoreError: there is no store, or none of a sweep.
     """
-    return Recorded(open_parts(store), skip_damaged=skip_damaged)
-
-
-def parts_of(store: str | Path, *, skip_lost: bool = False) -> list[Recorded]:
-    """The parts of a store, each a sweep of its own, in order; none where there is no store.
-
-    Args:
-        store: folder of the store.
-        skip_lost: whether only those before a part that is missing are returned.
-
-    Raises:
-        StoreError: a part is missing, and nothing is to be skipped.
-    """
-    if read_attributes(store) is None:
-        return []
-    parts = map(Stored, part_paths(local(store))) if skip_lost else open_parts(store)
-    return [Recorded([part]) for part in parts]
+    return Recorded(open_parts(store, storage_options), skip_damaged=skip_damaged)
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
@@ -280,6 +331,8 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         StoreError: it is none of a sweep.
     """
     said = attributes.get("identity")
+    if isinstance(said, dict) and attributes.get("gdjax_format") == 2:
+        said = {FORMAT_2_NAMES.get(name, name): v for name, v in said.items() if name != "first"}
     if not isinstance(said, dict) or not {"axes", "slab", "program_hash"} <= set(said):
         raise StoreError(f"{where}: was not written by a sweep")
     wrong = [name for name, right in _EXPECTED.items() if not right(said.get(name))]
@@ -323,9 +376,16 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "flags": lambda said: said is None or isinstance(said, dict),
     "slab": lambda said: (
         isinstance(said, dict)
-        and all(is_whole(said.get(name), 1, MOST) for name in ("width", "devices"))
+        and is_whole(said.get("devices"), 1, MOST)
+        and all(is_whole(width, 1, MOST) for width in listed(said.get("width")))
     ),
+    "program_hash": lambda said: all(isinstance(digest, str) for digest in listed(said)),
 }
+
+
+def listed(value):
+    """A value of each program as a list; format 2 has one program a store."""
+    return value if isinstance(value, list) and value else [value]
 
 
 def axes_of(said: Mapping[str, Any], where: Any) -> Axes:

@@ -22,16 +22,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from gdjax.errors import StoreError
 from gdjax.problems.problem import Problem
-from gdjax.stores.joining import cadences, joined
-from gdjax.stores.writing import require_same
+from gdjax.stores.reader import open_dataset
+from gdjax.stores.writer import require_same
 from gdjax.sweeps import provenance
+from gdjax.sweeps.arrays import aligned
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.drafting import draft, fit
-from gdjax.sweeps.parts import prepared
-from gdjax.sweeps.recorded import Recorded, opened, parts_of
-from gdjax.sweeps.specification import Request
+from gdjax.sweeps.programs import draft_programs
+from gdjax.sweeps.recorded import Recorded, Setting, opened
+from gdjax.sweeps.sweep import in_store
 from gdjax.sweeps.tiles import Work
 
 SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
@@ -72,13 +72,12 @@ def replay(
     devices: Sequence[jax.Device] | None = None,
     skip_damaged: bool = False,
     nearest: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Replay:
     """Run one run of a stored sweep again and compare it with what the store holds.
 
-    In a store that has grown, all parts that have the run are compared.
-
     Args:
-        store: folder of the store; it may be in use.
+        store: path or URL of the store; it may be in use.
         at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
             value of one of its axes.
         nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
@@ -87,6 +86,7 @@ def replay(
         optimizer: the sweep's, where it is none that a record may name.
         devices: what to compute on; None takes the first local ones, as many as recorded.
         skip_damaged: take a tile that is damaged for one that is not finished.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         InputError: a value that is missing, or for something that is no axis.
@@ -94,40 +94,40 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    stored = opened(store, skip_damaged=skip_damaged)
-    pairs, changed = [], {}
-    for part in stored.parts_with(at, nearest=nearest):
-        what = part.specification(problem, optimizer)
-        index = position(what.axes, at, nearest=nearest)
-        there = part.run(index)
-        slab = part.said["slab"]
-        local_devices = jax.local_devices() if devices is None else devices
-        work = fit(draft(what, tuple(local_devices)[: slab["devices"]]), slab["width"])
-        changed |= require_recorded(part, there, work)
-        found = work.descend(tuple(np.full(work.slab.runs, i) for i in index))
-        assert found is not None  # nobody stops it
-        # In the slot that it had: matrix products may round otherwise in another one.
-        within = [i % length for i, length in zip(index, work.box, strict=True)]
-        slot = np.ravel_multi_index(within, work.box) % work.slab.runs
-        names = [str(name) for name in there.data_vars if name != "finished"]
-        here = there[names].copy(data={name: found[name][slot] for name in names})
-        pairs.append((here, there[names]))
-        values = what.axes.values(tuple(np.array([i]) for i in index))
+    stored = opened(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    index = position(stored.axes, at, nearest=nearest)
+    setting = stored.setting(index, problem, optimizer)
+    there = stored.run(index)
+    local_devices = tuple(jax.local_devices() if devices is None else devices)
+    work = fit(
+        draft(setting.specification, local_devices[: setting.devices]),
+        setting.width,
+        tile_shape=setting.tile_shape,
+    )
+    changed = require_recorded(stored, setting, there, work)
+    found = work.descend(tuple(np.full(work.slab.runs, i) for i in setting.index))
+    assert found is not None  # nobody stops it
+    # In the slot that it had: matrix products may round otherwise in another one.
+    within = [i % length for i, length in zip(setting.index, work.box, strict=True)]
+    slot = np.ravel_multi_index(within, work.box) % work.slab.runs
+    names = [str(name) for name in there.data_vars if name != "finished"]
+    fills = {name: variable.fill_value for name, variable in work.layout().variables.items()}
+    own = {name: np.asarray(found[name][slot]) for name in names}
+    own = {name: aligned(a, there[name].shape, fills[name]) for name, a in own.items()}
+    again = there[names].copy(data=own)
+    values = stored.axes.values(tuple(np.array([i]) for i in index))
     # The outcome follows from the numbers, by a rule that another version may have changed.
-    compared = [(here.drop_vars("outcome"), there) for here, there in pairs]
-    steps = [step for pair in compared if (step := _first_step(*pair)) is not None]
-    runs = [here for here, _ in pairs]
+    compared = again.drop_vars("outcome")
+    first = _first_step(compared, there)
     return Replay(
         at={axis: value[0].item() for axis, value in values.items()},
-        equal=not steps,
+        equal=first is None,
         largest_difference=max(
-            _difference(here[name].values, there[name].values)
-            for here, there in compared
-            for name in here.data_vars
+            _difference(compared[name].values, there[name].values) for name in compared.data_vars
         ),
-        first_step=min(steps, default=None),
+        first_step=first,
         changed=changed,
-        dataset=runs[0] if len(runs) == 1 else joined(runs, {}, cadences(stored.said)).load(),
+        dataset=again,
     )
 
 
@@ -137,39 +137,43 @@ def resume(
     problem: Problem | None = None,
     optimizer: Callable | None = None,
     client: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Compute what a stored sweep lacks; the result is equal to one that was never interrupted.
 
     Args:
-        store: folder of the store.
+        store: path or URL of the store.
         problem: the sweep's, where it was the user's own.
         optimizer: the sweep's, where it is none that a record may name.
         client: a Dask client, as for `sweep`.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Returns:
         The sweep's Dataset.
 
     Raises:
-        StoreError: no store, or as for `replay`.
+        StoreError: no store, one of format 2 that is not finished, or as for `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    stored = parts_of(store)
-    if not stored:
-        raise StoreError(f"{store}: there is no store here; check the path")
-    parts = [part.specification(problem, optimizer) for part in stored]
-    asked = Request(**parts[0].keywords, store=store, client=client)
-    return prepared(asked, parts, stored, tuple(jax.local_devices()))()
+    stored = opened(store, storage_options=storage_options)
+    if all(part.format == 2 and part.is_whole() for part in stored.parts):
+        return open_dataset(store, storage_options=storage_options)
+    drafts = draft_programs(stored.specification(problem, optimizer), jax.local_devices())
+    return in_store(drafts, store, storage_options, client=client)()
 
 
-def require_recorded(stored: Recorded, run: Any, work: Work) -> dict[str, tuple[Any, Any]]:
+def require_recorded(
+    stored: Recorded, setting: Setting, run: Any, work: Work
+) -> dict[str, tuple[Any, Any]]:
     """Make sure that the run to come is the recorded one.
 
     The text of a program depends on versions, devices and names in gdjax. Where these differ, so
     may the text.
 
     Args:
-        stored: one part of a store.
-        run: a run of it.
+        stored: the store.
+        setting: how the run was computed.
+        run: the run, as it is stored.
         work: what is to be computed.
 
     Returns:
@@ -178,24 +182,30 @@ def require_recorded(stored: Recorded, run: Any, work: Work) -> dict[str, tuple[
     Raises:
         StoreError: it is another run; the message lists the differences.
     """
-    computed_by = run.attrs["origins"][int(run["finished"]) - 1]
-    information = provenance.information(work)
-    pairs = {name: (computed_by.get(name), information.get(name)) for name in SETTING}
+    computed_by, writer = stored.writer(run), provenance.writer(work)
+    pairs = {name: (computed_by.get(name), writer.get(name)) for name in SETTING}
     changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
     changed |= provenance.flags_changed(stored.said.get("flags"))
-    wanted = work.layout().record(provenance.identity(work))
-    ignored = {"layout", "flags"}
-    if changed or computed_by.get("revision") != information["revision"]:
-        ignored |= {"problem_hash", "program_hash", "slab"}
+    whole = setting.sweep
+    expected = work.layout(whole.axes, whole.since).record(provenance.identity(whole, [work]))
+    programs = [
+        {"program_hash": setting.program_hash, "slab": (setting.width, setting.devices)},
+        {"program_hash": writer["program_hash"], "slab": (work.slab.width, len(work.slab.devices))},
+    ]
+    ignored = {"layout", "flags", "program_hash", "slab"}
+    if changed or computed_by.get("revision") != writer["revision"]:
+        ignored.add("problem_hash")
+        programs = [{}, {}]
     both = []
-    for identity in (stored.said, wanted):
-        both.append({k: v for k, v in identity.items() if k not in ignored})
-        both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
-    require_same(stored.path, *both)
+    for identity, program in zip((stored.said, expected), programs, strict=True):
+        both.append({k: v for k, v in identity.items() if k not in ignored} | program)
+        if stored.parts[0].format != 2:
+            both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
+    require_same(stored.location, *both)
     if "flags" not in stored.said:
-        changed["flags"] = (None, wanted["flags"])
-    if wanted["program_hash"] != stored.said["program_hash"]:
-        changed["program_hash"] = (stored.said["program_hash"], wanted["program_hash"])
+        changed["flags"] = (None, expected["flags"])
+    if writer["program_hash"] != setting.program_hash:
+        changed["program_hash"] = (setting.program_hash, writer["program_hash"])
     return changed
 
 

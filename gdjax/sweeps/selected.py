@@ -58,18 +58,24 @@ class Run:
     batch_size: int | None
 
 
-def problem_of(store: str | Path, problem: Problem | None = None) -> Problem:
-    """The problem whose sweep a store holds.
+def problem_of(
+    store: str | Path,
+    problem: Problem | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Problem:
+    """Return the problem whose sweep a store holds.
 
     Args:
-        store: folder of the store.
+        store: path or URL of the store.
         problem: the sweep's, where it was the user's own.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         StoreError: no store; a user's own problem that was not given; a problem that is not that
             of the sweep (its start, its cost or its data differ).
     """
-    return opened(store).problem(problem)
+    return opened(store, storage_options=storage_options).problem(problem)
 
 
 def run_of(
@@ -79,24 +85,26 @@ def run_of(
     *,
     skip_damaged: bool = False,
     nearest: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Run:
     """One run of a stored sweep: where it ended, and its way there if that was kept.
 
     Args:
-        store: folder of the store; it may be in use.
+        store: path or URL of the store; it may be in use.
         at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
             value of one of its axes.
         nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
             those of the grid.
         problem: the sweep's, where it was the user's own.
         skip_damaged: take a tile that is damaged for one that is not finished.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         InputError: a value that is missing, or for something that is no axis.
         StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
             be given, or is not that of the sweep.
     """
-    stored = opened(store, skip_damaged=skip_damaged)
+    stored = opened(store, skip_damaged=skip_damaged, storage_options=storage_options)
     identity, grid = stored.said, stored.axes
     index = position(grid, at, nearest=nearest)
     problem = stored.problem(problem)

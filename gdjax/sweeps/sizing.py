@@ -14,8 +14,7 @@ from jaxtyping import PyTree
 
 from gdjax import machine
 from gdjax.errors import InputError
-from gdjax.stores.contents import MOST
-from gdjax.stores.layout import Layout
+from gdjax.stores.schema import MAX_TILES, Layout
 from gdjax.sweeps.arrays import nbytes
 
 FILES = 5_000_000  # that a store may have
@@ -109,9 +108,9 @@ def check_tiles(shape: tuple[int, ...], box: tuple[int, ...]) -> None:
         InputError: it is.
     """
     tiles = math.prod(-(-size // length) for size, length in zip(shape, box, strict=True))
-    if tiles > MOST["tiles"]:
+    if tiles > MAX_TILES:
         raise InputError(
-            f"sweep: {math.prod(shape):,} runs are {tiles:,} tiles, and at most {MOST['tiles']:,} "
+            f"sweep: {math.prod(shape):,} runs are {tiles:,} tiles, and at most {MAX_TILES:,} "
             f"are made; choose a larger width, or sweep fewer runs"
         )
 
@@ -127,7 +126,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     Raises:
         InputError: it has not, or there would be too many files.
     """
-    files = math.prod(layout.tiles) * (len(layout.variables) + 1)
+    files = math.prod(layout.tiles) * (len(layout.variables) + 2)
     if files > FILES:
         raise InputError(
             f"store: {_runs(layout):,} runs would be {files:,} files, and at most {FILES:,} are "

@@ -15,7 +15,6 @@ stands in every record; only the place that uses it is left to be written.
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
@@ -33,6 +32,7 @@ from gdjax.descent.validation import check_counts, check_record_samples, validat
 from gdjax.errors import InputError
 from gdjax.problems.keywords import same_for_equal
 from gdjax.problems.problem import Measure, Problem
+from gdjax.stores.location import locate
 from gdjax.sweeps import arrays, branching
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, SEEDS, Axes, axes, is_static
 from gdjax.sweeps.forms import Form
@@ -80,7 +80,6 @@ class Specification:
         continuable: keep what each run needs for more steps besides its parameters (the
             optimiser's memory and the like), as `carry.*`. It takes as much room as that is; more
             steps of runs that have not kept it begin at their start again.
-        first: step at which the records begin; those before it are taken and not kept.
         trunk: value of each axis of a run, which all runs are up to their `branch_step`; from there
             on they have the values of `axes`, which is completed by the trunk's. Records begin
             there. None: every run begins at its own start.
@@ -106,7 +105,6 @@ class Specification:
     tolerance: float = 1e-5
     until_settled: bool = False
     continuable: bool = False
-    first: int = 0
     trunk: Mapping[str, Any] | None = None
     perturb: str = "direction"
 
@@ -131,8 +129,6 @@ class Specification:
         for name in ("until_settled", "continuable"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise InputError(f"{name} = {getattr(self, name)!r:.80}, expected True or False")
-        if not is_whole(self.first, 0, self.steps):
-            raise InputError(f"first = {self.first!r:.80}, expected 0 to steps = {self.steps}")
         _check_measures(self.measures)
         object.__setattr__(self, "axes", branching.completed(self))
         object.__setattr__(self, "optimizer", same_for_equal(self.optimizer))
@@ -161,7 +157,7 @@ class Specification:
     @property
     def since(self) -> int:
         """The step at which records begin."""
-        return self.first if self.trunk is None else self.axes.first[BRANCH_STEP]
+        return 0 if self.trunk is None else int(self.axes.by_name[BRANCH_STEP].min())
 
     @property
     def of_trunk(self) -> "Specification":
@@ -261,9 +257,9 @@ class Request(Specification):
     """A specification, and where and on what it is to be computed.
 
     Args:
-        store: folder of a Zarr store. What it already holds of this sweep is not computed again.
-        extend: let a store grow that holds a part of this sweep: fewer values of its axes, or fewer
-            steps. What it lacks is added as further parts.
+        store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). What it
+            already has of this sweep is not computed again.
+        storage_options: of a URL: keywords of `obstore.store.from_url`, such as `region`.
         width: runs a device computes at a time. None takes the store's, or chooses by memory.
         devices: what to compute on; None takes all local devices.
         keep: bytes of parameters and snapshots that are kept in memory without a store; more are
@@ -275,7 +271,7 @@ class Request(Specification):
     """
 
     store: str | Path | None = None
-    extend: bool = False
+    storage_options: Mapping[str, Any] | None = None
     width: int | None = None
     devices: Sequence[jax.Device] | None = None
     keep: int = KEEP
@@ -283,12 +279,10 @@ class Request(Specification):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.store is not None and not isinstance(self.store, str | os.PathLike):
-            raise InputError(f"store = {self.store!r:.80}, expected the path of a folder")
-        if not isinstance(self.extend, bool) or (self.extend and self.store is None):
-            raise InputError(
-                f"extend = {self.extend!r:.80}, expected True or False, and where True, a store"
-            )
+        if self.store is not None:
+            locate(self.store, self.storage_options)  # refuses what is neither a path nor a URL
+        elif self.storage_options is not None:
+            raise InputError("storage_options: there is no store; give store=..., a URL")
         if self.width is not None and not is_whole(self.width, 1):
             raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
         if not is_whole(self.keep, 0):

@@ -12,7 +12,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -21,12 +21,16 @@ from jaxtyping import PyTree
 
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.stores.contents import check_distinct, check_name
-from gdjax.sweeps import computing, parts
+from gdjax.stores.location import Folder, locate
+from gdjax.stores.reader import open_dataset, read_attributes
+from gdjax.stores.schema import check_distinct, check_name
+from gdjax.stores.writer import read_only
+from gdjax.sweeps import computing, sizing
 from gdjax.sweeps.arrays import from_named
 from gdjax.sweeps.axes import Axes
-from gdjax.sweeps.drafting import draft, fit, mention_cores
-from gdjax.sweeps.grids import arranged
+from gdjax.sweeps.drafting import mention_cores
+from gdjax.sweeps.programs import Programs, draft_programs, fit_programs, fit_stored
+from gdjax.sweeps.recorded import identity_of
 from gdjax.sweeps.specification import Request, check_keywords
 
 Arguments = ParamSpec("Arguments")
@@ -85,12 +89,54 @@ def planned(asked: Request) -> Callable[[], Any]:
     devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
     if asked.client is None:
         mention_cores()
-    if asked.store is not None:
-        return parts.planned(asked, devices)
-    works = [fit(draft(part, devices), asked.width) for part in asked.specification.parts]
-    parts.check_static(works)
-    run = computing.in_memory(works, asked.keep)
-    return lambda: arranged(run(), asked.axes)
+    drafts = draft_programs(asked.specification, devices)
+    if asked.store is None:
+        programs = fit_programs(drafts, asked.width)
+        return partial(computing.in_memory, programs, computing.kept(programs, asked.keep))
+    return in_store(drafts, asked.store, asked.storage_options, asked.width, asked.client)
+
+
+def in_store(
+    drafts: Programs,
+    store: str | Path,
+    options: Mapping[str, Any] | None = None,
+    width: int | None = None,
+    client: Any = None,
+) -> Callable[[], Any]:
+    """Check a sweep against its store; the result computes what is missing.
+
+    Args:
+        drafts: the checked programs.
+        store: path or URL of the store.
+        options: `storage_options` of a URL.
+        width: runs a device computes at a time, or None.
+        client: a Dask client, or None.
+
+    Raises:
+        InputError, StoreError: as for `sweep`.
+    """
+    attributes = read_attributes(store, storage_options=options)
+    identity = None if attributes is None else identity_of(attributes, store)
+    if attributes is not None and attributes["gdjax_format"] == 2:
+        raise read_only(locate(store, options))
+    if client is not None:
+        from gdjax.sweeps import cluster
+
+        run = partial(cluster.run, drafts, store, options, client, width=width, stored=identity)
+    else:
+        if identity is None:
+            programs = fit_programs(drafts, width)
+            if isinstance(location := locate(store, options), Folder):
+                sizing.check_disk(location.path, programs.layout)
+        else:
+            programs = fit_stored(drafts, identity, width, store)
+        run = partial(computing.in_store, programs, store, options)
+
+    def computed():
+        run()
+        return open_dataset(store, storage_options=options)
+
+    return computed
 
 
 def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any) -> Any:
@@ -101,7 +147,7 @@ def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any
             something besides the problem differs, such as `batch_size`.
         axes: as for `sweep`.
         steps: as for `sweep`, unless a problem's own settings have `steps`.
-        settings: as for `sweep`. A store is a folder in which each problem has its own.
+        settings: as for `sweep`. A store is a folder or URL under which each problem has its own.
 
     Returns:
         An `xarray.DataTree` with a Dataset for each name.
@@ -124,7 +170,7 @@ def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any
         check_distinct(problems, "compare")
         arguments: dict[str, Any] = {"axes": axes, "steps": steps, **settings, **own}
         if store is not None:
-            arguments["store"] = Path(store) / name
+            arguments["store"] = f"{str(store).rstrip('/')}/{name}"
         check_keywords(arguments)
         ready[name] = planned(Request(problem, **arguments))
     return xr.DataTree.from_dict({name: run() for name, run in ready.items()})

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,10 +19,11 @@ from jaxtyping import PyTree
 
 from gdjax import slabs
 from gdjax.descent import block, block_loop
-from gdjax.stores.layout import Layout
-from gdjax.sweeps import arrays
+from gdjax.stores.schema import Layout
+from gdjax.sweeps import arrays, collected
+from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.branching import branched
-from gdjax.sweeps.collected import Collected, fits, from_host, joined, split, to_host
+from gdjax.sweeps.collected import Collected, from_host, joined, split, to_host
 from gdjax.sweeps.inputs import Inputs, beginning
 from gdjax.sweeps.outputs import variables
 from gdjax.sweeps.specification import Specification
@@ -37,13 +39,14 @@ class Work:
         sweep: what is swept.
         slab: width and devices.
         box: length of a tile along each dimension of the grid.
-        ends: what runs that are continued were left with: carries of runs at some positions.
+        earlier: state of some runs of a smaller sweep, by position, that this one extends: what
+            `Collected.packed` gives, or None.
     """
 
     sweep: Specification
     slab: slabs.Slab
     box: tuple[int, ...]
-    ends: Callable[[PyTree, tuple[np.ndarray, ...]], list[np.ndarray]] | None = None
+    earlier: Callable[["Work", tuple[np.ndarray, ...]], Any] | None = None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -149,11 +152,9 @@ class Work:
             carry = next(piece.carry for piece in pieces if piece.num_steps == step)
         return [to_host(a) for a in jax.tree.leaves(carry)]
 
-    def _origin(self, positions, values):
+    def _origin(self, values):
         """Carries to go on from and their step; None for runs that begin at their own start."""
         what = self.sweep
-        if self.ends is not None:
-            return self.ends(self.carry, positions), what.first
         if what.trunk is not None:
             return branched(what, values, self._trunk, self.carry), what.since
         return None
@@ -240,7 +241,7 @@ class Work:
             watch: is told which share of the tile is done.
             stop: asked after every piece.
         """
-        done, begun = split(load(), self.layout().of_a_run, self.slab.runs, self.slabs)
+        done, begun = split(load(), self.layout().run_shapes, self.slab.runs, self.slabs)
         saved_at = time.monotonic()
         while len(done) < self.slabs:
             number = len(done)
@@ -293,10 +294,12 @@ class Work:
             stop: asked after every piece.
         """
         kept = load()
-        kept = kept if kept is not None and self._fits(kept) else None
+        kept = kept if kept is not None and self.fits(kept) else None
+        if kept is None and self.earlier is not None:
+            kept = self.earlier(self, positions)
         done = Collected(kept, since=self.sweep.since)
         values = self.sweep.axes.values(positions)
-        saved = self._origin(positions, values) if done.saved is None else done.saved
+        saved = self._origin(values) if done.saved is None else done.saved
         ends = done.end if self.sweep.continuable else None
         saved_at = time.monotonic()
         for piece in self.pieces(values, saved, ends=ends):
@@ -313,16 +316,21 @@ class Work:
         form = self.sweep.form
         return variables(self.sweep, done, form.params, form.measured, free=self.free)
 
-    def _fits(self, kept) -> bool:
+    def fits(self, kept) -> bool:
         """Whether a checkpoint, which may be a stranger's, is one of this sweep."""
         _, records, arrays = jax.eval_shape(self.program.jitted, *self._example)
-        return fits(kept, self.plan, self._example[0], records, arrays, self.sweep.since)
+        return collected.fits(kept, self.plan, self._example[0], records, arrays, self.sweep.since)
 
-    def layout(self) -> Layout:
-        """Which arrays the sweep consists of, with their names, units and coordinates."""
+    def layout(self, axes: Axes | None = None, since: int | None = None) -> Layout:
+        """Return the arrays of the sweep, with their names, units and coordinates.
+
+        Args:
+            axes: those of a larger sweep of which this one is the part of one program.
+            since: step at which its records begin.
+        """
         rows = self.inputs.on_host.rows
         return arrays.layout(
-            self.sweep.axes,
+            self.sweep.axes if axes is None else axes,
             self.box,
             self.plan,
             *self.sweep.form.begun.shapes,
@@ -331,6 +339,6 @@ class Work:
             free=self.free,
             samples=self.sweep.record_samples,
             batches=None if rows is None else rows.shape,
-            since=self.sweep.since,
+            since=self.sweep.since if since is None else since,
             carry=self.carry if self.sweep.continuable else None,
         )

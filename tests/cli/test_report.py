@@ -30,7 +30,7 @@ def runs():
             "seed": np.arange(SEEDS),
             "step": [0, 5, 10],
         },
-        {"identity": {"samples": 20, "batch_size": 4, "baseline": 0.5}, "seconds": 2.0},
+        {"identity": '{"samples": 20, "batch_size": 4, "baseline": 0.5}', "seconds": 2.0},
     )
 
 

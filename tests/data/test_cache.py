@@ -79,7 +79,7 @@ def test_a_full_disk_costs_only_the_cache(tiny, monkeypatch, cache):
 
 def test_what_a_killed_writer_left_goes_after_an_hour(tiny):
     data_dir, folder, _ = tiny
-    old, young = folder / ".gdjax_arrays.1.part", folder / ".gdjax_arrays.2.part"
+    old, young = (folder / f".gdjax_arrays.{digit * 32}.partial" for digit in "12")
     for file in (old, young):
         file.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)

@@ -154,7 +154,7 @@ CALLS = (
     ("gd.sweep(bowl, ax, 5, store='/proc/no/such')", "store"),
     ("gd.sweep(bowl, ax, 5, store=folder / ('x' * 300))", "store"),
     ("gd.sweep(bowl, ax, 4, store=store)", "axes"),
-    ("gd.sweep(bowl, grid, 1, store=store, extend=True)", "num_steps"),
+    ("gd.extend(store, grid, 1, to=folder / 's')", "num_steps"),
     ("gd.sweep(gd.Problem(init=lambda key: 1, cost=lambda w: w * 1.0), ax, 5)", "init"),
     ("gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w: w), ax, 5)", "cost"),
     ("gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w: 1.0), ax, 5)", "cost"),

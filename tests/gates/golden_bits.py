@@ -447,8 +447,12 @@ def branched_into_another_order(folder):
 
 
 def grow(folder: Path, grid: Mapping[str, Any], num_steps: int, **settings: Any) -> Any:
-    """Add to the store of `folder`."""
-    return sweep(network(), grid, num_steps, store=folder / "s.zarr", extend=True, **settings)
+    """Extend the store of `folder`, in a new one where this commit writes one."""
+    path = folder / "s.zarr"
+    if not hasattr(gd(), "extend"):
+        return sweep(network(), grid, num_steps, store=path, extend=True, **settings)
+    larger = gd().axes(**grid)
+    return gd().extend(path, larger, num_steps, to=folder / "larger.zarr", problem=network())
 
 
 @case

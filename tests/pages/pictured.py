@@ -1,5 +1,7 @@
 """What the pages are tested on: a sweep, a landscape, a census, made of numbers that are known."""
 
+import json
+
 import numpy as np
 import xarray as xr
 
@@ -30,7 +32,11 @@ def sweep(label="training cost"):
             ),
         },
         {"learning_rate": RATES, "seed": SEEDS, "momentum": [0.0, 0.9], "step": STEPS},
-        {"identity": {"problem": {"name": HOSTILE}, "samples": 100, "batch_size": None}},
+        {
+            "identity": json.dumps(
+                {"problem": {"name": HOSTILE}, "samples": 100, "batch_size": None}
+            )
+        },
     )
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from gdjax.stores import checkpoint
-from gdjax.stores.contents import serialise
-from gdjax.stores.format import seal
+from gdjax._runtime import array_file
+from gdjax.stores.schema import seal, serialize
 
 TEXTS = (
     "../victim",
@@ -94,7 +93,10 @@ class Files(dict):
     """A store in memory: what its files hold; a Path is a link, None a folder."""
 
     def root(self):
-        return json.loads(self["zarr.json"])
+        root = json.loads(self["zarr.json"])
+        for name in ("identity", "writers"):  # JSON within the JSON
+            root["attributes"][name] = json.loads(root["attributes"][name])
+        return root
 
     def put_root(self, root):
         """Write a root with a digest that is right, whatever it holds."""
@@ -130,6 +132,22 @@ def replaced(root, path, value):
 
 def chunks(files):
     return sorted(name for name in files if "/c" in name)
+
+
+def put_chunk(files, key, numbers, rng):
+    """Write a chunk whose checksum is right, half of the time also in the array of checksums."""
+    files[key] = sealed_chunk(numbers)
+    name, _, last = key.partition("/")
+    root = files.root()
+    arrays = root["consolidated_metadata"]["metadata"]
+    own = {"finished", "checksums", *root["attributes"]["coordinates"].split()}
+    variables = [n for n in arrays if n not in own]
+    grid = len(arrays["finished"]["shape"])
+    where = ".".join(("c", *last.split(".")[1 : grid + 1], "0"))
+    if name in variables and f"checksums/{where}" in files and rng.random() < 0.5:
+        values = np.frombuffer(files[f"checksums/{where}"][:-4], "<u4").copy()
+        values[variables.index(name)] = google_crc32c.value(numbers)
+        files[f"checksums/{where}"] = sealed_chunk(values.tobytes())
 
 
 def sealed_chunk(raw):
@@ -219,7 +237,7 @@ def codec(files, rng):
     described = root["consolidated_metadata"]["metadata"][array]
     described["codecs"] = rng.choice(CODECS)
     files.put_root(root)
-    files[f"{array}/zarr.json"] = serialise(described)
+    files[f"{array}/zarr.json"] = serialize(described)
 
 
 def dtype(files, rng):
@@ -241,7 +259,7 @@ def name(files, rng):
     dims = sorted({d for a in arrays.values() for d in a["dimension_names"]})
     old = rng.choice([*sorted(arrays), *dims])
     new = rng.choice(TEXTS[:12])
-    raw = serialise(root).decode().replace(json.dumps(old), json.dumps(new))
+    raw = json.dumps(root).replace(json.dumps(old), json.dumps(new))
     for part in ((f"({old}", f"({new}"), (f" {old},", f" {new},"), (f" {old})", f" {new})")):
         raw = raw.replace(*(json.dumps(p)[1:-1] for p in part))
     files.put_root(json.loads(raw))
@@ -304,15 +322,22 @@ def file_for_folder(files, rng):
 def numbers_of_a_chunk(files, rng):
     chosen = rng.choice(chunks(files))
     raw = files[chosen][:-4]
-    files[chosen] = sealed_chunk(
-        rng.choice((rng.randbytes(len(raw)), bytes(len(raw)), b"\xff" * len(raw)))
-    )
+    numbers = rng.choice((rng.randbytes(len(raw)), bytes(len(raw)), b"\xff" * len(raw)))
+    put_chunk(files, chosen, numbers, rng)
 
 
 def length_of_a_chunk(files, rng):
     chosen = rng.choice(chunks(files))
     raw = files[chosen][:-4]
-    files[chosen] = sealed_chunk(rng.choice((raw[:-1], raw + raw, raw * 1000, b"", raw[:8])))
+    put_chunk(files, chosen, rng.choice((raw[:-1], raw + raw, raw * 1000, b"", raw[:8])), rng)
+
+
+def exchanged(files, rng):
+    """Two chunks of an array change places."""
+    name = rng.choice(sorted({key.split("/")[0] for key in chunks(files)}))
+    keys = [key for key in chunks(files) if key.startswith(f"{name}/")]
+    one, other = rng.choice(keys), rng.choice(keys)
+    files[one], files[other] = files[other], files[one]
 
 
 def gone(files, rng):
@@ -322,7 +347,7 @@ def gone(files, rng):
 def kept(files, rng):
     """A checkpoint that says something else, its digest right."""
     chosen = next(f for f in files if "/checkpoints/" in f)
-    arrays, meta = checkpoint.unpack(files[chosen])
+    arrays, meta = array_file.unpack(files[chosen])
     what = rng.randrange(7)
     one = rng.choice(sorted(arrays))
     if what == 0:
@@ -339,7 +364,7 @@ def kept(files, rng):
         meta.pop(rng.choice(sorted(meta)))
     else:
         arrays[one] = np.full_like(arrays[one], 2)
-    files[chosen] = checkpoint.pack(arrays, meta)
+    files[chosen] = array_file.pack(arrays, meta)
 
 
 def harmless(files, rng):
@@ -350,7 +375,7 @@ def harmless(files, rng):
     elif what == 1:
         array = root["consolidated_metadata"]["metadata"]["cost"]
         array["attributes"]["long_name"] = rng.choice(("price", "cost of a step"))
-        files["cost/zarr.json"] = serialise(array)
+        files["cost/zarr.json"] = serialize(array)
     elif what == 2:
         files["notes.txt"] = b"what this is about"
     else:
@@ -360,6 +385,7 @@ def harmless(files, rng):
 
 KINDS = (
     number, kind_of_value, text, key, nesting, length, codec, dtype, name, attribute, optimizer,
-    problem, link, folder, file_for_folder, numbers_of_a_chunk, length_of_a_chunk, gone, kept,
+    problem, link, folder, file_for_folder, numbers_of_a_chunk, length_of_a_chunk, exchanged, gone,
+    kept,
     harmless,
 )  # fmt: skip

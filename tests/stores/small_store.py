@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gdjax.stores.layout import Coordinate, Layout, Variable
-from gdjax.stores.writing import Store
+from gdjax.stores.schema import Coordinate, Layout, Variable
+from gdjax.stores.writer import Store
 
 RATES, SEEDS, RECORDS = 5, 3, 4
 TILES = (3, 2)
@@ -24,7 +24,7 @@ ENVIRONMENT = {
 }
 """For processes that import this module; one thread, so that they may fork."""
 IDENTITY = {"config": {"steps": 300, "batch_size": None}, "data_hash": "b5d4", "root_seed": 0}
-INFORMATION = {"device": "cpu", "slab_width": 4}
+WRITER = {"device": "cpu", "slab_width": 4}
 
 
 def layout(rates=None) -> Layout:
@@ -71,11 +71,11 @@ def whole() -> dict[str, np.ndarray]:
 
 def part(store, tile) -> dict[str, np.ndarray]:
     """Every variable over one tile, cropped to the grid."""
-    return {name: values[store.contents.box(tile)] for name, values in whole().items()}
+    return {name: values[store.schema.region(tile)] for name, values in whole().items()}
 
 
 def open_store(path, **changed) -> Store:
-    return Store(path, layout(), identity={**IDENTITY, **changed}, information=INFORMATION)
+    return Store(path, layout(), identity={**IDENTITY, **changed}, writer=WRITER)
 
 
 def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
@@ -109,7 +109,10 @@ def stamps(path) -> dict[str, tuple[int, int]]:
 def files_of(tile) -> set[str]:
     i, j = tile
     own = {"cost": ".0", "outcome": "", "params.0.weights": ".0.0", "params.0.used": ".0"}
-    return {f"{name}/c.{i}.{j}{rest}" for name, rest in {**own, "finished": ""}.items()}
+    return {
+        f"{name}/c.{i}.{j}{rest}"
+        for name, rest in {**own, "finished": "", "checksums": ".0"}.items()
+    }
 
 
 def python(code: str, *arguments) -> subprocess.CompletedProcess:

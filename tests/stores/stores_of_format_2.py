@@ -143,7 +143,7 @@ def make_grown(path: Path) -> None:
     grid = gd.axes(learning_rate=[0.1, 0.2, 0.4], seed=[0, 1, 2])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # runs are run again from their start
-        gd.sweep(bowl, grid, 12, extend=True, **settings)
+        gd.sweep(bowl, grid, 12, extend=True, **settings)  # ty: ignore[unknown-argument]
 
 
 def make_static(path: Path) -> None:

@@ -8,12 +8,14 @@ import jax
 import numpy as np
 import pytest
 import xarray
+import zarr
 from small_store import stamps
-from stores_of_format_2 import ADAM, OF_OWN_PROBLEM, STORES, bits_of, problem
+from stores_of_format_2 import OF_OWN_PROBLEM, STORES, bits_of, problem
 
 import gdjax as gd
 from gdjax.errors import StoreError
 from gdjax.stores import Coordinate, Layout, Store, Variable, open_dataset, verify
+from gdjax.stores.schema import seal
 
 FORMATS = Path(__file__).parent / "formats"
 COST = np.array([[3, 1], [2, np.inf]], np.float32)
@@ -58,7 +60,7 @@ def renamed(error):
 
 
 def begin(path):
-    return Store(path, LAYOUT, identity={"steps": 10}, information={"device": "cpu"})
+    return Store(path, LAYOUT, identity={"steps": 10}, writer={"device": "cpu"})
 
 
 def contents(path):
@@ -73,8 +75,8 @@ def test_format_1_is_refused_in_one_line_and_left_as_it_is(copy_of):
         with pytest.raises(StoreError) as caught:
             opened(path)
         assert str(caught.value) == (
-            f"{path}: has format 1, this gdjax reads and writes 2; open it with the gdjax that "
-            f"wrote it, or run its sweep again on a new store"
+            f"{path}: has format 1, this gdjax writes 3 and reads 2 and 3; open it with the "
+            f"gdjax that wrote it, or run its sweep again on a new store"
         )
     assert stamps(path) == before
 
@@ -124,6 +126,17 @@ def test_a_store_of_format_2_is_replayed(copy_of, name):
         assert again.largest_difference < 0.01
 
 
+def test_a_replay_compares_all_parts(copy_of):
+    path, at = copy_of("2/grown"), RUNS["grown"]
+    cost = zarr.open_array(path / "cost", mode="r+")  # of the part that the store began with
+    before = gd.replay(path, at).largest_difference
+    cost[1, 1, 0] += np.float32(0.5)
+    again = gd.replay(path, at)
+    assert (again.equal, again.first_step) == (False, 0)
+    np.testing.assert_allclose(again.largest_difference, 0.5, atol=1e-3 + before)
+    assert again.dataset.step.values.tolist() == [0, 3, 6, 9, 12]
+
+
 def test_a_program_of_another_text_is_named_by_a_replay(copy_of):
     at, path = RUNS["finished"], copy_of("2/finished")
     same, other = (gd.replay(path, at, **own("finished", **p)) for p in ({}, {"square": renamed}))
@@ -134,63 +147,100 @@ def test_a_program_of_another_text_is_named_by_a_replay(copy_of):
     np.testing.assert_array_equal(other.dataset.cost, same.dataset.cost)
 
 
-def test_an_unfinished_store_of_format_2_goes_on_with_the_same_program(copy_of):
-    path = copy_of("2/unfinished")
-    changed = gd.replay(path, RUNS["unfinished"], **own("unfinished")).changed
-    before = gd.open_dataset(path).load()
-    assert before.finished.values.sum() == 2
-    if "program_hash" in changed:
-        with pytest.raises(StoreError, match="holds another sweep: program_hash: stored"):
-            gd.resume(path, **own("unfinished"))
-        return
-    with pytest.warns(UserWarning, match="before flags of JAX and XLA were recorded"):
-        after = gd.resume(path, **own("unfinished")).load()
-    assert after.finished.values.all()
-    assert gd.verify(path) == []
-    done = before.finished.values > 0
-    for name, values in before.data_vars.items():
-        if name != "finished":
-            np.testing.assert_array_equal(after[name].values[done], values.values[done])
-    if changed.keys() <= {"flags"}:
-        whole = gd.sweep(
-            problem(),
-            gd.axes(**{axis: before[axis].values for axis in RUNS["unfinished"]}),
-            8_000,
-            optimizer=ADAM,
-            batch_size=4,
-            record_every=500,
-            width=2,
-            devices=jax.local_devices()[:1],
-        )
-        for name in set(whole.data_vars) - {"finished"}:
-            np.testing.assert_array_equal(after[name], whole[name])
-
-
-def test_an_unfinished_store_says_that_the_program_is_another(copy_of):
-    path = copy_of("2/unfinished")
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_of_format_2_is_not_written(copy_of, name):
+    path = copy_of(f"2/{name}")
     before = contents(path)
-    with pytest.raises(StoreError, match="holds another sweep: program_hash: stored"):
-        gd.resume(path, **own("unfinished", square=renamed))
+    if name == "unfinished":
+        with pytest.raises(StoreError, match="has format 2, which this gdjax reads and does not"):
+            gd.resume(path, **own(name))
+    else:
+        with gd.resume(path, **own(name)) as dataset:  # there is nothing left to do
+            assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"]
     assert contents(path) == before
 
 
-def test_the_checkpoint_of_format_2_goes_on(copy_of):
+def test_an_unfinished_store_of_format_2_is_finished_in_a_new_one(copy_of, tmp_path):
+    path = copy_of("2/unfinished")
+    before, files = gd.open_dataset(path).load(), contents(path)
+    after = gd.extend(path, to=tmp_path / "new", **own("unfinished")).load()
+    assert contents(path) == files
+    assert after.finished.values.all()
+    assert gd.verify(tmp_path / "new") == []
+    done = before.finished.values > 0
+    assert done.sum() == 2
+    for name, values in before.data_vars.items():
+        if name != "finished":
+            np.testing.assert_array_equal(after[name].values[done], values.values[done])
+    writers = json.loads(after.attrs["writers"])
+    assert writers[:1] == json.loads(before.attrs["origins"])
+
+
+def test_a_continuable_store_of_format_2_takes_more_steps(copy_of, tmp_path):
+    more = gd.extend(copy_of("2/continuable"), None, 12, to=tmp_path / "new").load()
+    few = gd.open_dataset(FORMATS / "2" / "continuable").load()
+    assert more.step.values.tolist() == [0, 4, 8, 12]
+    np.testing.assert_array_equal(more.cost[..., :2], few.cost[..., :2])
+
+
+def test_a_store_of_several_parts_cannot_be_extended(copy_of, tmp_path):
+    with pytest.raises(StoreError, match="has format 2 and several parts, which can only be read"):
+        gd.extend(copy_of("2/grown"), to=tmp_path / "new")
+
+
+@pytest.mark.parametrize(("name", "part"), [("grown", 1), ("grown", 2), ("static", 1)])
+def test_a_part_without_its_root_is_named(copy_of, name, part):
+    """A lost last part is known where the number of parts was recorded."""
+    path = copy_of(f"2/{name}")
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["num_parts"] = 1 + len(list((path / "parts").iterdir()))
+    (path / "zarr.json").write_bytes(seal(root))
+    (path / "parts" / str(part) / "zarr.json").unlink()
+    assert [damage.file for damage in gd.verify(path)] == [f"parts/{part}/zarr.json"]
+    for read in (gd.open_dataset, gd.resume):
+        with pytest.raises(StoreError, match=rf"a part of it is missing \(parts/{part}/zarr.json"):
+            read(path)
+
+
+def test_a_part_that_is_a_link_is_refused(copy_of, tmp_path):
+    path = copy_of("2/grown")
+    (path / "parts").rename(tmp_path / "elsewhere")
+    (path / "parts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link, and a store has none"):
+        gd.open_dataset(path)
+
+
+def test_format_2_by_hand_is_read(copy_of):
     path = copy_of("2/by_hand")
     assert verify(path) == []
     with open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.cost, [*COST, [np.nan, np.nan]])
         assert dataset.learning_rate.values.tolist() == [0.1, 0.2, 0.4]
         assert dataset.finished.values.tolist() == [1, 1, 0]
+    with pytest.raises(StoreError, match="has format 2, which this gdjax reads and does not write"):
+        begin(path)
+
+
+def write_by_hand(path):
+    with begin(path) as store:
+        store.write((0,), {"cost": COST})
+        store.save_checkpoint((1,), {"w": np.arange(3.0)}, {"step": 5})
+
+
+def test_format_3_is_written_byte_for_byte(tmp_path):
+    write_by_hand(tmp_path / "s")
+    assert contents(tmp_path / "s") == contents(FORMATS / "3" / "by_hand")
+
+
+def test_format_3_is_read_and_goes_on(copy_of):
+    path = copy_of("3/by_hand")
+    assert verify(path) == []
+    with open_dataset(path) as dataset:
+        np.testing.assert_array_equal(dataset.cost, [*COST, [np.nan, np.nan]])
     with begin(path) as store:
         arrays, meta = store.load_checkpoint((1,))
         assert (arrays["w"].tolist(), meta) == ([0, 1, 2], {"step": 5})
         store.write((1,), {"cost": COST[:1]})
         assert store.finished().all()
-
-
-def test_format_2_is_written_byte_for_byte(tmp_path):
-    path = tmp_path / "s"
-    with begin(path) as store:
-        store.write((0,), {"cost": COST})
-        store.save_checkpoint((1,), {"w": np.arange(3.0)}, {"step": 5})
-    assert contents(path) == contents(FORMATS / "2" / "by_hand")
+    with xarray.open_zarr(path) as plain:
+        np.testing.assert_array_equal(plain.cost, [*COST, COST[0]])

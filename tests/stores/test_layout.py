@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gdjax.errors import InputError
-from gdjax.stores.contents import ChunkedArray, Contents
-from gdjax.stores.layout import Coordinate, Layout, Variable, plain
+from gdjax.stores.schema import ArraySchema, Coordinate, Layout, Schema, Variable, plain
 
 GOOD: dict[str, Any] = {
     "sizes": {"seed": 5, "step": 3},
@@ -18,11 +17,11 @@ GOOD: dict[str, Any] = {
 
 def test_tiles_cover_the_grid_once():
     for size, length in [(5, 2), (4, 2), (1, 3), (7, 7)]:
-        flags = ChunkedArray("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"), 0, {})
-        arrays = Contents({}, {}, flags)
+        flags = ArraySchema("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"), 0, {})
+        arrays = Schema({}, {}, flags, None)
         covered = np.zeros((size, 3), int)
         for tile in np.ndindex(arrays.tiles):
-            covered[arrays.box(tile)] += 1
+            covered[arrays.region(tile)] += 1
         assert (covered == 1).all()
 
 
@@ -37,23 +36,24 @@ def test_tiles_cover_the_grid_once():
         ({"variables": {"cost": Variable(("step",), "f4")}}, "grid's dimensions"),
         ({"variables": {"cost": Variable(("seed", "epoch"), "f4")}}, "epoch"),
         ({"variables": {"cost": Variable(("seed", "seed"), "f4")}}, "each once"),
-        ({"variables": {"step": Variable(("seed", "step"), "f4")}}, "no dimension"),
+        ({"variables": {"step": Variable(("seed", "step"), "f4")}}, "not that of a dimension"),
         ({"variables": {"a/b": Variable(("seed",), "f4")}}, "'a/b' cannot be a name"),
         ({"variables": {".a": Variable(("seed",), "f4")}}, "cannot be a name"),
-        ({"variables": {"finished": Variable(("seed",), "f4")}}, "which runs are there"),
+        ({"variables": {"finished": Variable(("seed",), "f4")}}, "is an array of the store's own"),
+        ({"variables": {"checksums": Variable(("seed",), "f4")}}, "is an array of the store's own"),
         ({"variables": {"outcome": Variable(("seed",), "i1")}}, "needs a fill_value"),
         ({"variables": {"name": Variable(("seed",), "U5")}}, "dtype <U5"),
         ({"variables": {"a": Variable(("seed",), "f4", {"scale_factor": 2})}}, "scale_factor"),
         ({"variables": {"a": Variable(("seed",), "f4", {"comment": "a" * 2**15})}}, "bytes of"),
         ({"variables": {"a": Variable(("seed",), "c8")}}, "dtype complex64"),
-        ({"variables": {"aux.x": Variable(("seed",), "f4")}}, "device of Windows"),
+        ({"variables": {"aux.x": Variable(("seed",), "f4")}}, "a device of Windows"),
         ({"variables": {"Zarr.json": Variable(("seed",), "f4")}}, "cannot be a name"),
         (
             {"variables": {"cost": Variable(("seed",), "f4"), "Cost": Variable(("seed",), "f4")}},
-            "'cost' and 'Cost' are one file on systems that know no capitals; rename",
+            "'cost' and 'Cost' are one file on systems that ignore case; rename",
         ),
-        ({"coordinates": {"COST": Coordinate(("seed",), np.arange(5))}}, "no capitals"),
-        ({"coordinates": {"Finished": Coordinate(("seed",), np.arange(5))}}, "no capitals"),
+        ({"coordinates": {"COST": Coordinate(("seed",), np.arange(5))}}, "ignore case"),
+        ({"coordinates": {"Finished": Coordinate(("seed",), np.arange(5))}}, "ignore case"),
         ({"variables": {"a" * 201: Variable(("seed",), "f4")}}, "cannot be a name"),
         ({"variables": {"time": Variable(("seed",), "f4", {"units": "seconds"})}}, "'s'"),
         ({"coordinates": {"seed": Coordinate(("seed",), np.arange(4))}}, r"shape \(4,\)"),
@@ -71,7 +71,7 @@ def test_a_layout_that_cannot_work_is_refused(change, message):
 def test_wording_is_no_part_of_a_layout_s_identity():
     def described(long_name, dtype="f4"):
         cost = Variable(("seed", "step"), dtype, {"long_name": long_name})
-        return Layout(GOOD["sizes"], GOOD["tile"], {"cost": cost}).identity()
+        return Layout(GOOD["sizes"], GOOD["tile"], {"cost": cost}).record({})["layout"]
 
     assert described("cost") == described("mean cost")
     assert described("cost") != described("cost", "f8")

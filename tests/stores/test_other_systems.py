@@ -9,8 +9,7 @@ import pytest
 from gdjax import interrupts
 from gdjax.errors import StoreError
 from gdjax.stores import lock
-from gdjax.stores.files import Folder
-from gdjax.stores.format import OWN
+from gdjax.stores.location import Folder
 
 NOT_EVERYWHERE = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_DIRECTORY")
 
@@ -24,7 +23,6 @@ def poor(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / OWN).mkdir()
     return Folder(tmp_path)
 
 
@@ -42,28 +40,14 @@ def test_a_link_is_not_followed_where_open_cannot_refuse_it(poor, folder, tmp_pa
     assert "a link" in problem
 
 
-def test_windows_opens_in_binary_mode(monkeypatch, folder):
-    folder.write("some", b"1\r\n2")
-    opened, plainly = [], os.open
-    monkeypatch.setattr(os, "O_BINARY", 1 << 28, raising=False)
-
-    def open_without_it(path, flags, *rest):
-        opened.append(flags)
-        return plainly(path, flags & ~os.O_BINARY, *rest)
-
-    monkeypatch.setattr(os, "open", open_without_it)
-    assert folder.read("some", 10) == (b"1\r\n2", None)
-    assert opened[0] & os.O_BINARY
-
-
 def test_a_store_has_one_writer_where_open_has_fewer_flags(poor, folder):
-    first = lock.take(folder)
+    first = lock.acquire(folder)
     try:
         with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
-            lock.take(folder)
+            lock.acquire(folder)
     finally:
-        os.close(first)
-    os.close(lock.take(folder))
+        first.close()
+    lock.acquire(folder).close()
 
 
 def test_work_in_a_thread_and_without_a_python_handler_is_left_alone(monkeypatch):

@@ -26,7 +26,7 @@ from small_store import (
 )
 
 from gdjax.errors import StoreError
-from gdjax.stores.reading import Stored, read_attributes, verify
+from gdjax.stores.reader import Stored, read_attributes, verify
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ sys.stdin.read()
         # a worker of the process that holds the lock takes none
         code = """
 import sys, small_store
-from gdjax.stores.writing import Tiles
+from gdjax.stores.writer import Tiles
 store = Tiles(sys.argv[1])
 store.write((2, 1), small_store.part(store, (2, 1)))
 """
@@ -150,7 +150,7 @@ def test_a_creation_cut_off_is_done_again(tmp_path, monkeypatch):
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("gdjax.stores.writing.Store._write_root", killed)
+        patch.setattr("gdjax.stores.writer.Store._write_root", killed)
         with pytest.raises(SystemExit):
             open_store(path)
     assert (path / "cost" / "zarr.json").exists()

@@ -157,9 +157,7 @@ def remember() -> None:
     """The same problem, draft and slab for the same record: what was made is not made again."""
     from gdjax.sweeps import factories, recorded
 
-    doors: list[Any] = [
-        import_module(f"gdjax.sweeps.{name}") for name in ("sweep", "parts", "replay")
-    ]
+    doors: list[Any] = [import_module(f"gdjax.sweeps.{name}") for name in ("programs", "replay")]
     problem_from, draft, fit = recorded.problem_from, doors[0].draft, doors[0].fit
     problems, drafts, fitted = {}, {}, {}
 
@@ -185,10 +183,10 @@ def remember() -> None:
             drafts[key] = draft(what, devices)
         return drafts[key]
 
-    def found_fit(work, width):
-        key = id(work.sweep), work.slab, repr(width)
+    def found_fit(work, width, **given):
+        key = id(work.sweep), work.slab, repr(width), repr(given)
         if key not in fitted:
-            fitted[key] = work, fit(work, width)  # the draft, too: no other gets its id
+            fitted[key] = work, fit(work, width, **given)  # the draft, too: no other gets its id
         return fitted[key][1]
 
     recorded.problem_from = found_problem

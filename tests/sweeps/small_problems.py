@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import zarr
 
 from gdjax.problems.problem import Measure, Problem
+from gdjax.stores import Stored
 from gdjax.sweeps import axes, sweep
 
 SAMPLES = 24
@@ -91,3 +93,12 @@ def same_bits(a, b) -> bool:
         )
     a, b = np.asarray(a), np.asarray(b)
     return (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()
+
+
+def bind(store, name, tile):
+    """Make the checksum of a chunk that was changed right again, as whoever changed it could."""
+    schema = Stored(store).schema
+    chunk = store / schema.arrays[name].key(tile)
+    array = zarr.open_array(store / "checksums", mode="r+")
+    crc = int.from_bytes(chunk.read_bytes()[-4:], "little")
+    array[(*tile, list(schema.variables).index(name))] = crc

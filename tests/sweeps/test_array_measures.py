@@ -246,11 +246,11 @@ def test_what_differs_in_an_array_alone_is_told_with_its_step(whole, monkeypatch
 
 @pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.filterwarnings("ignore:.*have not kept what more steps need")
-def test_a_store_that_grows_joins_them(whole, tmp_path, continuable):
+def test_an_extended_store_has_them(whole, tmp_path, continuable):
     fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
-    swept(tmp_path, steps=6, **fewer)
-    grown = swept(tmp_path, extend=True, continuable=continuable)
-    assert grown.attrs["parts"] == 3
+    swept(tmp_path / "few", steps=6, **fewer)
+    grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
+    grown = gd.extend(tmp_path / "few", grid, STEPS, to=to, problem=PROBLEM)
     runs = whole[1]
     assert grown.right_step.values.tolist() == [0, 4, 8, 9]
     for name in (*MEASURES, "right_known", "cost"):

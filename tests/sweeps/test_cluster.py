@@ -1,5 +1,6 @@
 """Tiles on Dask workers: every run arrives, none is stored twice, and the bits are the same."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,10 +19,10 @@ from distributed import Client, LocalCluster
 from small_problems import network, same_bits
 
 from gdjax.errors import GdjaxError, InputError, StoreError
-from gdjax.stores.reading import read_attributes
+from gdjax.stores.reader import read_attributes
 from gdjax.sweeps import Specification, axes, sweep
 from gdjax.sweeps.cluster import Plugin, _portable
-from gdjax.sweeps.drafting import draft
+from gdjax.sweeps.programs import draft_programs
 
 DEVICES = 4
 
@@ -100,10 +101,10 @@ def test_one_worker_killed_in_the_middle(client, tmp_path):
     alone = run(here).load()
     assert same_bits(found, alone)
     assert found.identity == alone.identity
-    (origin,) = found.attrs["origins"]
-    assert origin == alone.attrs["origins"][0]
+    assert len(json.loads(found.attrs["writers"])) == 1
+    assert found.attrs["writers"] == alone.attrs["writers"]
     with xr.open_zarr(there, chunks=None) as dataset:
-        assert same_bits(dataset.load(), alone)
+        assert same_bits(dataset.drop_vars("checksums").load(), alone)
     before = stamps(there)
     run(there, client=client)  # nothing left to do
     assert stamps(there) == before
@@ -136,27 +137,30 @@ def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
     with pytest.raises(StoreError, match="steps: stored 10, wanted 20"):
         run(tmp_path / "b", 20, client=client)
     run(tmp_path / "c", 10, devices=jax.local_devices()[:2])
-    assert run(tmp_path / "c", 10, client=client).identity["slab"]["devices"] == 2
+    assert run(tmp_path / "c", 10, client=client).identity.count('"devices": 2') == 1
 
 
-def test_workers_that_differ_are_origins_of_their_own(client, tmp_path):
+def test_workers_that_differ_are_writers_of_their_own(client, tmp_path):
     client.wait_for_workers(2, timeout=120)  # one was killed above, and is started again
     one = next(iter(client.run(os.getpid)))
     client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # what XLA reads when it starts
     found = run(tmp_path / "there", client=client).load()
     client.run(lambda: os.environ.pop("NPROC"), workers=[one])
-    assert sorted(origin["cpu_threads"] for origin in found.attrs["origins"]) == [DEVICES, 9]
+    threads = [writer["cpu_threads"] for writer in json.loads(found.attrs["writers"])]
+    assert sorted(threads) == [DEVICES, 9]
     assert set(np.unique(found.finished)) <= {1, 2}
     assert same_bits(found.drop_vars("finished"), run(None))
 
 
 def test_a_worker_with_too_few_devices(tmp_path):
-    work = draft(Specification(network(), axes(learning_rate=[0.1]), 3), jax.local_devices())
-    plugin = Plugin("name", cloudpickle.dumps(_portable(work)))
-    assert len(plugin.work(None).slab.devices) == DEVICES
-    assert len(plugin.work(2).slab.devices) == 2
+    spec = Specification(network(), axes(learning_rate=[0.1]), 3)
+    plugin = Plugin(
+        "name", cloudpickle.dumps(_portable(draft_programs(spec, tuple(jax.local_devices()))))
+    )
+    assert len(plugin.drafts(None).works[0].slab.devices) == DEVICES
+    assert len(plugin.drafts(2).works[0].slab.devices) == 2
     with pytest.raises(InputError, match="a worker has 4 devices, and the sweep's slabs are for 5"):
-        plugin.work(5)
+        plugin.drafts(5)
 
 
 @pytest.mark.long

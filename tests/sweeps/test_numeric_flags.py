@@ -1,6 +1,5 @@
 """Flags of JAX and XLA on which numbers depend are part of what a store is of."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import StoreError
-from gdjax.stores.format import seal
 
 AT = {"learning_rate": 0.1, "seed": 1}
 BRANCHES = gd.axes(branch_step=[2])
@@ -116,19 +114,6 @@ def test_flags_in_a_file_are_read(given, tmp_path, monkeypatch):
     (tmp_path / "flags").write_text("--xla_cpu_enable_fast_math=true")
     with pytest.raises(StoreError, match=r"flags\.xla: stored"):
         gd.sweep(*swept, store=tmp_path / "s")
-
-
-def test_a_store_that_is_older_than_the_record_of_flags(half):
-    root = json.loads((half / "zarr.json").read_text())
-    del root["attributes"]["identity"]["flags"], root["attributes"]["digest"]
-    (half / "zarr.json").write_bytes(seal(root))
-    again = gd.replay(half, AT)
-    assert again.equal
-    assert set(again.changed) == {"flags"}
-    assert again.changed["flags"][0] is None
-    with pytest.warns(UserWarning, match="written before flags of JAX and XLA were recorded"):
-        gd.resume(half)
-    gd.resume(half)  # nothing is left to compute
 
 
 @pytest.mark.long

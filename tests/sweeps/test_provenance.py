@@ -46,7 +46,7 @@ def test_a_stored_sweep_is_the_sweep(stored_sweep):
     with xr.open_zarr(stored_sweep, chunks=None) as dataset:
         found = dataset.load()
     assert (found.finished == 1).all()
-    assert same_bits(found.drop_vars("finished"), in_memory)
+    assert same_bits(found.drop_vars(["finished", "checksums"]), in_memory)
     for name, variable in in_memory.variables.items():
         assert found[name].attrs == variable.attrs, name
 
@@ -64,7 +64,9 @@ with xr.open_zarr(sys.argv[1]) as runs:
     print(runs.largest_weight.attrs["long_name"], runs.cost.dims)
     meanings = runs.outcome.attrs["flag_meanings"].split()
     print([meanings[code] for code in np.unique(runs.outcome)])
-    print(runs.attrs["identity"]["optimizer"], runs.attrs["origins"][0]["jax"])
+    import json
+    identity, writers = (json.loads(runs.attrs[name]) for name in ("identity", "writers"))
+    print(identity["optimizer"], writers[0]["jax"])
 """
     command = [sys.executable, "-W", "error", "-c", code, str(stored_sweep)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=os.sep, check=False)
@@ -107,7 +109,7 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
         ({"steps": 16}, "steps: stored 40, wanted 16"),
         ({"batch_size": None}, "batch_size: stored 6, wanted None"),
         ({"root": 1}, "root: stored 0, wanted 1"),
-        ({"width": 2}, "slab.width: stored 1, wanted 2"),
+        ({"width": 2}, "slab.width: stored [1], wanted [2]"),
         ({"tolerance": 1e-3}, "tolerance: stored 1e-05, wanted 0.001"),
         (
             {"optimizer": partial(optax.sgd, momentum=0.8)},
@@ -157,16 +159,13 @@ def test_a_store_of_more_devices_than_there_are(stored_sweep):
 
 def test_every_field_of_the_specification_is_recorded_and_read_again(stored_sweep):
     """A new keyword of `sweep` needs no line here: it stands in records from then on."""
-    stored_as = {
-        field.name: provenance.STORED_NAMES.get(field.name, field.name)
-        for field in dataclasses.fields(Specification)
-    }
+    names = {field.name for field in dataclasses.fields(Specification)}
     said = opened(stored_sweep).said
-    assert set(stored_as.values()) <= set(said)
+    assert names <= set(said)
     problem = network(watched=True)
     again = opened(stored_sweep).specification(problem)
-    for name in stored_as.keys() - {"problem", "axes", "optimizer", "measures"}:
-        assert plain(getattr(again, name)) == said[stored_as[name]]
+    for name in names - {"problem", "axes", "optimizer", "measures"}:
+        assert plain(getattr(again, name)) == said[name]
     assert again.problem is problem
     assert again.optimizer.keywords == {"momentum": 0.9}
     assert {name: m.every for name, m in again.watched.items()} == {
@@ -255,12 +254,12 @@ def test_axes_come_back_from_their_record():
             assert same_bits(again.dimensions[dim][axis], values)
 
 
-def test_information_explains_bits():
+def test_a_writer_explains_bits():
     from gdjax.sweeps.drafting import draft
 
     what = Specification(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
     work = draft(what, jax.local_devices())
-    found = provenance.information(work)
+    found = provenance.writer(work)
     assert found["device"] == "4 x cpu"
     assert found["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
     assert found["jax"] == jax.__version__

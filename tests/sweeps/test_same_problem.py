@@ -18,7 +18,7 @@ from gdjax.cli.landscape import Landscape
 from gdjax.cli.point import Origin
 from gdjax.cli.problem_file import load
 from gdjax.errors import StoreError
-from gdjax.stores.format import seal
+from gdjax.stores.schema import seal
 from gdjax.sweeps import problem_of, run_of
 
 AT = {"learning_rate": 0.1, "seed": 1}
@@ -153,7 +153,9 @@ def test_under_another_version_what_cannot_be_compared_is_said(users, tmp_path, 
 def without(path, entry):
     """Make a store one that was written before its identity had an entry."""
     root = json.loads((path / "zarr.json").read_text())
-    del root["attributes"]["identity"][entry], root["attributes"]["digest"]
+    attributes = root["attributes"]
+    attributes |= {name: json.loads(attributes[name]) for name in ("identity", "writers")}
+    del attributes["identity"][entry], attributes["digest"]
     (path / "zarr.json").write_bytes(seal(root))
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_problems import network
+from small_problems import bind, network
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
@@ -57,6 +57,7 @@ def test_an_outcome_that_no_run_has_is_an_error(tmp_path):
     (chunk,) = (tmp_path / "outcome").glob("c*")
     numbers = b"\x63" * (chunk.stat().st_size - 4)
     chunk.write_bytes(numbers + google_crc32c.value(numbers).to_bytes(4, "little"))
+    bind(tmp_path, "outcome", (0,))
     with pytest.raises(StoreError, match=r"outcome = .* of this run, expected 0 to"):
         run_of(tmp_path, {"learning_rate": 0.1})
 

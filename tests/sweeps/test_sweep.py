@@ -1,6 +1,7 @@
 """A sweep is its runs, each as a descent of its own would go, labelled, and nothing else."""
 
 import dataclasses
+import json
 from typing import Any, NamedTuple
 
 import jax
@@ -294,7 +295,7 @@ def test_labels():
         assert found[name].attrs["long_name"], name
     assert np.isnan(found.largest_weight).values[0, 0].tolist() == [False, True, False, False]
     assert np.isnan(found.gradient_norm).values[0, 0].tolist() == [True, True, True, False]
-    assert found.attrs["origins"][0]["device"] == "4 x cpu"
+    assert json.loads(found.attrs["writers"])[0]["device"] == "4 x cpu"
     assert found.attrs["seconds"] > 0
     assert same_bits(
         found["snapshots.first.bias"].isel(snapshot_step=-1), found["params.first.bias"]

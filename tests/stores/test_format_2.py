@@ -1,12 +1,14 @@
-"""Several Datasets as one: whose number stands where, what is read, what does not fit."""
+"""The parts of a store of format 2 as one Dataset: positions, later parts, what does not fit."""
+
+import json
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from gdjax.errors import StoreError
-from gdjax.stores.contents import ROOT
-from gdjax.stores.joining import PARTS, joined, of_parts, part_path, part_paths, with_names
+from gdjax.stores.format_2 import join, join_parts
+from gdjax.stores.reader import with_names
 
 
 def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
@@ -21,7 +23,7 @@ def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
 
 
 def test_places_ascend_and_each_number_is_its_parts():
-    whole = joined([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
+    whole = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     assert whole.seed.values.tolist() == [1, 4, 5, 6]
     np.testing.assert_array_equal(whole.cost, 10.0 * whole.seed.values[:, None] + np.arange(3))
     np.testing.assert_array_equal(whole.weights, np.repeat([[1.0], [4], [5], [6]], 2, 1))
@@ -32,7 +34,7 @@ def test_places_ascend_and_each_number_is_its_parts():
     "key", [np.s_[1], np.s_[:, 1], np.s_[::-1], np.s_[[2, 0]], np.s_[3:1:-1, [0, 2]], np.s_[2, 2]]
 )
 def test_what_is_asked_for_alone_is_read(key):
-    whole = joined([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
+    whole = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     expected = (10.0 * np.array([1, 4, 5, 6])[:, None] + np.arange(3))[key]
     np.testing.assert_array_equal(whole.cost[key], expected)
 
@@ -42,58 +44,64 @@ def test_names_stand_as_they_first_come():
         one = part([0]).rename(seed="kind")
         return one.assign_coords(kind=np.array([name], object))
 
-    whole = joined([named("z"), named("a")], {"kind": ["kind"]})
+    whole = join([named("z"), named("a")], {"kind": ["kind"]})
     assert whole.kind.values.tolist() == ["z", "a"]
 
 
 def test_the_later_part_counts_and_holes_show_nothing():
     early, late = part([0, 1], [0, 1, 2]), part([1], [2, 3, 4], value=0.5)
-    whole = joined([early, late], {"seed": ["seed"]}, {"step": 2})
+    whole = join([early, late], {"seed": ["seed"]}, {"step": 2})
     assert whole.step.values.tolist() == [0, 2, 4]  # 3 is no multiple, and something comes after
     nan = np.nan
     np.testing.assert_array_equal(whole.cost, [[0, 2, nan], [10, 12.5, 14.5]])
-    ends = joined([part([0], [0, 2, 3])], {"seed": ["seed"]}, {"step": 2})
+    ends = join([part([0], [0, 2, 3])], {"seed": ["seed"]}, {"step": 2})
     assert ends.step.values.tolist() == [0, 2, 3]
 
 
 @pytest.mark.parametrize("other", [part([1], width=3), part([1], dtype="f4")])
 def test_parts_with_other_arrays_are_refused(other):
     with pytest.raises(StoreError, match=r"weights is .* in one part and .* in another"):
-        joined([part([0]), other], {"seed": ["seed"]})
+        join([part([0]), other], {"seed": ["seed"]})
 
 
 SAID = {"axes": {"seed": {"seed": [0]}}, "record_every": 1, "snapshot_every": None}
 
 
-def test_origins_are_numbered_on_and_counts_are_added():
-    def finished(seeds, origin):
-        flags = np.full(len(seeds), 1, np.uint16)
-        one = part(seeds, identity=SAID, origins=[origin], tiles=2, tiles_finished=1)
-        return one.assign(finished=("seed", flags))
+def described(said, *origins):
+    return {"identity": json.dumps(said), "origins": json.dumps(origins)}
 
-    whole = of_parts([finished([0, 1], {"device": "a"}), finished([2], {"device": "b"})])
+
+def flagged(seeds, said, *origins):
+    flags = np.full(len(seeds), 1, np.uint16)
+    one = part(seeds, **described(said, *origins), tiles=2, tiles_finished=1)
+    return one.assign(finished=("seed", flags))
+
+
+def test_writers_are_numbered_on_and_counts_are_added():
+    whole = join_parts(
+        [flagged([0, 1], SAID, {"device": "a"}), flagged([2], SAID, {"device": "b"})]
+    )
     assert whole.finished.values.tolist() == [1, 1, 2]
-    assert whole.attrs["origins"] == [{"device": "a"}, {"device": "b"}]
-    told = {name: whole.attrs[name] for name in ("tiles", "tiles_finished", "parts")}
-    assert told == {"tiles": 4, "tiles_finished": 2, "parts": 2}
-    assert whole.attrs["identity"]["axes"] == {"seed": {"seed": [0, 1, 2]}}
+    assert json.loads(whole.attrs["origins"]) == [{"device": "a"}, {"device": "b"}]
+    assert (whole.attrs["tiles"], whole.attrs["tiles_finished"]) == (4, 2)
+    assert json.loads(whole.attrs["identity"])["axes"] == {"seed": {"seed": [0, 1, 2]}}
 
 
 @pytest.mark.parametrize("said", [{}, {**SAID, "axes": 3}, {**SAID, "measures": {"m": {}}}])
 def test_what_is_no_sweep_is_refused(said):
-    parts = [part([s], identity=said, origins=[{}]) for s in (0, 1)]
-    with pytest.raises(StoreError, match="its parts are no sweeps"):
-        of_parts(parts)
+    parts = [flagged([s], said, {}) for s in (0, 1)]
+    with pytest.raises(StoreError, match="its parts are not sweeps"):
+        join_parts(parts)
 
 
 def test_a_measures_own_steps_are_kept_at_its_cadence():
     def one(seeds, steps):
         said = {**SAID, "record_every": 2, "measures": {"m": {"every": 3}}}
-        made = part(seeds, [0], identity=said, origins=[{}])
+        made = flagged(seeds, said, {}).isel(step=[0])
         values = 10.0 * np.array(seeds)[:, None] + np.array(steps)
         return made.assign(m=(("seed", "m_step"), values)).assign_coords(m_step=list(steps))
 
-    whole = of_parts([one([0], [0, 6, 8]), one([0], [12, 14])])
+    whole = join_parts([one([0], [0, 6, 8]), one([0], [12, 14])])
     assert whole.m_step.values.tolist() == [0, 6, 12, 14]
     assert whole.m.values.tolist() == [[0, 6, 12, 14]]
 
@@ -108,16 +116,3 @@ def test_numbers_with_meanings_are_names():
         wrong = xr.Dataset(coords={"kind": ("kind", np.array(codes), attrs)})
         with pytest.raises(StoreError, match="kind: has numbers without a meaning"):
             with_names(wrong)
-
-
-def test_parts_are_folders_in_order(tmp_path):
-    assert part_paths(tmp_path) == [tmp_path] == [part_path(tmp_path, 0)]
-    for number in (1, 2, 4):
-        folder = part_path(tmp_path, number)
-        folder.mkdir(parents=True)
-        (folder / ROOT).write_text("{}")
-    assert part_paths(tmp_path) == [tmp_path, *(tmp_path / PARTS / str(n) for n in (1, 2))]
-    outside = tmp_path.parent / "outside"
-    (tmp_path / PARTS / "3").symlink_to(outside)
-    with pytest.raises(StoreError, match="is a link, and a store has none"):
-        part_paths(tmp_path)

@@ -1,5 +1,6 @@
 """A store opens as labelled arrays, with plain xarray too, and without a warning."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import xarray as xr
 from small_store import fill, open_store, part, whole
 
 from gdjax.errors import StoreError
-from gdjax.stores.reading import open_dataset
+from gdjax.stores.reader import open_dataset
 
 
 def test_plain_xarray_reads_a_store_without_gdjax_and_without_a_warning(tmp_path):
@@ -27,7 +28,8 @@ assert "gdjax" not in sys.modules
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.strip() == (
         "['learning_rate', 'momentum', 'seed', 'step'] "
-        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2} "
+        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2, "
+        "'learning_rate_tile': 3, 'seed_tile': 2, 'variable': 4} "
         "('learning_rate', 'seed', 'step')"
     )
 
@@ -44,7 +46,7 @@ def test_labels_types_and_attributes(tmp_path, opened):
         assert dataset.momentum.dims == ("learning_rate",)
         assert dataset.outcome.attrs["flag_meanings"] == "not_converged diverged"
         assert dataset.cost.sel(learning_rate=30, seed=2, step=0) == whole()["cost"][4, 2, 0]
-        assert dataset.attrs["identity"]["config"]["steps"] == 300
+        assert json.loads(dataset.attrs["identity"])["config"]["steps"] == 300
 
 
 @pytest.mark.parametrize(

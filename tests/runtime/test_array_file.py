@@ -1,12 +1,12 @@
-"""A checkpoint comes back exactly as it was kept, or not at all."""
+"""Arrays in a file come back exactly as they were written, or not at all."""
 
 import hashlib
 
 import numpy as np
 import pytest
 
+from gdjax._runtime.array_file import pack, unpack
 from gdjax.errors import InputError
-from gdjax.stores.checkpoint import pack, unpack
 
 ARRAYS = {
     "file": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),

@@ -1,7 +1,7 @@
 """Damage of any file is found and named, and only what is damaged is written again."""
 
+import itertools
 import random
-import shutil
 from hashlib import sha256
 
 import numpy as np
@@ -10,8 +10,8 @@ import small_store
 from small_store import equals_whole, files_of, fill, open_store, part, stamps, whole
 
 from gdjax.errors import StoreError
-from gdjax.stores.format import parse_root
-from gdjax.stores.reading import open_dataset, read_attributes, verify
+from gdjax.stores.reader import open_dataset, read_attributes, verify
+from gdjax.stores.schema import parse_root
 
 
 def contents(path) -> dict[str, bytes]:
@@ -64,7 +64,7 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
     """Every file by every damage; in the quick tests, every file by a third of the damages."""
     fill(tmp_path)
     sound = contents(tmp_path)
-    assert len(sound) == 2 + 9 + 4 + 6 * 5  # root and digest, metadata, coordinates, chunks
+    assert len(sound) == 2 + 10 + 4 + 6 * 6  # root and digest, metadata, coordinates, chunks
     first = list(DAMAGES).index(damage) % every
     damaged = dict(list(sound.items())[first::every])
     tiles = {file: tile for tile in np.ndindex(3, 2) for file in files_of(tile)}
@@ -97,9 +97,9 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
         allowed = files_of(tiles[name]) if name in tiles else {name}
         assert changed <= allowed | {".gdjax/lock"}
         if name == "zarr.json":
-            lost, ours = read_attributes(tmp_path)["origins"]
+            lost, ours = read_attributes(tmp_path)["writers"]
             assert "lost" in lost
-            assert ours == small_store.INFORMATION
+            assert ours == small_store.WRITER
             file.write_bytes(raw)
         assert contents(tmp_path) == sound
     assert equals_whole(tmp_path)
@@ -127,14 +127,14 @@ def test_every_bit_of_the_root_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "more", ['"x": NaN', '"x": -Infinity', '"x": 1e999', '"gdjax_format": 2', '"x": 1, "x": 2']
+    "more", ['"x": NaN', '"x": -Infinity', '"x": 1e999', '"gdjax_format": 3', '"x": 1, "x": 2']
 )
 def test_what_json_has_not_or_readers_read_differently_is_refused(tmp_path, more):
     """The digest is right: somebody wrote it so."""
     fill(tmp_path)
     text = (tmp_path / "zarr.json").read_text()
     digest = parse_root(text.encode()).document["attributes"]["digest"]
-    blank = text.replace(digest, "").replace('"gdjax_format": 2', f'"gdjax_format": 2, {more}')
+    blank = text.replace(digest, "").replace('"gdjax_format": 3', f'"gdjax_format": 3, {more}')
     sealed = blank.replace('"digest": ""', f'"digest": "{sha256(blank.encode()).hexdigest()}"')
     (tmp_path / "zarr.json").write_text(sealed)
     with pytest.raises(StoreError, match=r"zarr\.json is damaged"):
@@ -184,19 +184,47 @@ def test_a_root_is_written_anew_only_by_its_own_sweep(tmp_path):
 
 
 @pytest.mark.parametrize("replace", ["file", "link"])
-def test_folders_replaced_by_something_else_are_made_anew(tmp_path, replace):
+@pytest.mark.parametrize("name", ["cost", "finished", "seed", ".gdjax"])
+def test_a_folder_replaced_by_something_else_is_an_error_in_one_line(tmp_path, replace, name):
     path, elsewhere = tmp_path / "s", tmp_path / "elsewhere"
     fill(path)
-    sound = contents(path)
-    for name in ("cost", "finished", "seed", ".gdjax"):
-        (path / name).rename(elsewhere)
-        (path / name).symlink_to(elsewhere) if replace == "link" else (path / name).touch()
-        before = stamps(elsewhere)
-        assert len(fill(path)) == (6 if name in ("cost", "finished") else 0)
-        assert contents(path) == sound
-        assert stamps(elsewhere) == before
-        shutil.rmtree(elsewhere)
+    (path / name).rename(elsewhere)
+    (path / name).symlink_to(elsewhere) if replace == "link" else (path / name).touch()
+    before = stamps(elsewhere)
+    with pytest.raises(StoreError, match=r"is a link, and a store has none|cannot be written"):
+        fill(path)
+    assert stamps(elsewhere) == before
+    (path / name).unlink()
+    elsewhere.rename(path / name)
+    assert fill(path) == []
     assert equals_whole(path)
+
+
+def test_exchanged_chunks_are_found(tmp_path):
+    """Both chunks are intact: only the checksums say that each stands in the other's place."""
+    fill(tmp_path)
+    sound = contents(tmp_path)
+    moved = 0
+    for name in ("cost", "outcome", "params.0.weights", "params.0.used"):
+        keys = sorted(key for key in sound if key.startswith(f"{name}/c."))
+        for one, other in itertools.pairwise(keys):
+            if sound[one] == sound[other]:
+                continue
+            moved += 1
+            (tmp_path / one).write_bytes(sound[other])
+            (tmp_path / other).write_bytes(sound[one])
+            assert {damage.file for damage in verify(tmp_path)} == {one, other}
+            with open_dataset(tmp_path) as dataset:
+                with pytest.raises(StoreError, match="is another chunk than the one that was"):
+                    dataset[name].load()
+                for untouched in set(dataset.data_vars) - {name}:
+                    dataset[untouched].load()
+            with open_dataset(tmp_path, skip_damaged=True) as dataset:
+                assert dataset.attrs["tiles_finished"] == 4
+            (tmp_path / one).write_bytes(sound[one])
+            (tmp_path / other).write_bytes(sound[other])
+    assert moved >= 16
+    assert verify(tmp_path) == []
 
 
 def test_what_a_killed_writer_left_half_written_is_removed(tmp_path):

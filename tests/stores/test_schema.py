@@ -1,28 +1,29 @@
 """Arrays as metadata describe them: believed only where they are what would have been written."""
 
 import copy
+import json
 import zlib
 
 import google_crc32c
 import numpy as np
 import pytest
+import zarr
 
 from gdjax.errors import InputError
-from gdjax.stores.contents import (
-    MOST,
-    ChunkedArray,
-    array_from,
-    check_chunk,
+from gdjax.stores.schema import (
+    MAX_TILES,
+    ArraySchema,
+    check_at_most,
     check_distinct,
     check_name,
-    within,
+    parse_array,
 )
 
-COST = ChunkedArray("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "NaN", {"units": "1"})
+COST = ArraySchema("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "NaN", {"units": "1"})
 
 
 def test_metadata_are_those_of_the_array_and_no_other():
-    assert array_from("cost", COST.document()) == COST
+    assert parse_array("cost", COST.document()) == COST
     for change in (
         {"codecs": []},
         {"zarr_format": 2},
@@ -36,12 +37,12 @@ def test_metadata_are_those_of_the_array_and_no_other():
         {"more": 1},
     ):
         with pytest.raises(InputError, match=r"^cost"):
-            array_from("cost", {**COST.document(), **change})
+            parse_array("cost", {**COST.document(), **change})
     for key in COST.document():
         less = copy.deepcopy(COST.document())
         del less[key]
         with pytest.raises(InputError, match=r"^cost"):
-            array_from("cost", less)
+            parse_array("cost", less)
 
 
 def test_a_chunk_is_the_numbers_and_their_checksum():
@@ -49,10 +50,10 @@ def test_a_chunk_is_the_numbers_and_their_checksum():
     raw = COST.encode(values)
     assert len(raw) == COST.nbytes == 2 * 3 * 4 + 4
     np.testing.assert_array_equal(COST.decode(raw), [[0, 1, 2], [np.nan] * 3])
-    assert check_chunk(COST, raw) is None
-    assert check_chunk(COST, raw[:-1]) == "27 bytes, expected 28"
+    assert COST.problem(raw) is None
+    assert COST.problem(raw[:-1]) == "27 bytes, expected 28"
     for at in range(len(raw)):
-        assert check_chunk(COST, raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :])
+        assert COST.problem(raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :])
     assert raw[-4:] == google_crc32c.value(raw[:-4]).to_bytes(4, "little")
     assert raw[-4:] != zlib.crc32(raw[:-4]).to_bytes(4, "little")  # another polynomial
 
@@ -77,11 +78,38 @@ def test_other_names_are_fine(name):
 def test_names_that_one_file_would_have():
     check_distinct(["a", "b", "a"], "x")
     for pair in (["W", "w"], ["Stra\u00dfe", "STRASSE"], ["\u00e9", "e\u0301"]):
-        with pytest.raises(InputError, match=r"x: .* are one file on systems that know no"):
+        with pytest.raises(InputError, match=r"x: .* are one file on systems that ignore"):
             check_distinct(pair, "x")
 
 
 def test_a_number_beyond_what_is_stored():
-    within("tiles", MOST["tiles"], "here")
+    check_at_most(MAX_TILES, MAX_TILES, "tiles", "here")
     with pytest.raises(InputError, match="here: 1,048,577 tiles, expected at most 1,048,576"):
-        within("tiles", MOST["tiles"] + 1, "here")
+        check_at_most(MAX_TILES + 1, MAX_TILES, "tiles", "here")
+
+
+def test_zarr_writes_the_same_metadata_and_the_same_chunks(tmp_path):
+    """What is written here by hand is what zarr-python writes."""
+    array = zarr.create_array(
+        tmp_path / "cost",
+        shape=COST.shape,
+        chunks=COST.chunk,
+        dtype="float32",
+        fill_value=np.nan,
+        compressors=zarr.codecs.Crc32cCodec(),
+        chunk_key_encoding={"name": "default", "separator": "."},
+        dimension_names=COST.dims,
+        attributes=dict(COST.attrs),
+        config={"write_empty_chunks": True},
+    )
+    values = np.arange(15, dtype="f4").reshape(5, 3)
+    array[:] = values
+    written = json.loads((tmp_path / "cost" / "zarr.json").read_bytes())
+    document = COST.document()
+    assert {k: v for k, v in written.items() if k != "codecs"} == {
+        k: v for k, v in document.items() if k != "codecs"
+    }
+    assert [c["name"] for c in written["codecs"]] == [c["name"] for c in document["codecs"]]
+    for tile in range(3):
+        raw = (tmp_path / COST.key((tile,))).read_bytes()
+        assert raw == COST.encode(values[2 * tile : 2 * tile + 2])

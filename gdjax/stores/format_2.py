@@ -1,0 +1,183 @@
+"""Stores of format 2, which are read and not written: those of several parts, joined.
+
+A store of format 2 that had grown, or whose sweep had static axes, consists of a sweep and of
+further ones in `parts/1`, `parts/2` and so on, each a store of its own:
+
+    values of a dimension = those of all parts, each once;   v[run] = v of the last part that has it
+
+>>> import xarray as xr
+>>> parts = [xr.Dataset({"cost": ("seed", [s + 0.5])}, {"seed": [s]}) for s in (1, 0)]
+>>> join(parts, {"seed": ["seed"]}).cost.values.tolist()
+[0.5, 1.5]
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gdjax.errors import StoreError
+from gdjax.stores.location import Folder
+from gdjax.stores.schema import FLAGS, MAX_WRITERS, ROOT
+from gdjax.whole import is_whole
+
+PARTS = "parts"
+
+
+def lost_parts(first: Any) -> list[str]:
+    """Return the files of the parts that a store should have and lacks.
+
+    A store without the attribute `num_parts` has at least the parts before the last one.
+
+    Args:
+        first: the store's first part, opened.
+
+    Raises:
+        StoreError: it says a number of parts that no store has.
+    """
+    location, recorded = first.location, first.attributes.get("num_parts", 1)
+    if not is_whole(recorded, 1, MAX_WRITERS):
+        raise StoreError(
+            f"{location}: num_parts = {recorded!r:.80}, expected a whole number of at least 1; "
+            f"take the store from where it was written"
+        )
+    existing = {n for n in _numbers(location) if location.sizes(f"{PARTS}/{n}").get(ROOT, -1) >= 0}
+    numbers = range(1, max([recorded - 1, *existing]) + 1)
+    return [f"{PARTS}/{number}/{ROOT}" for number in numbers if number not in existing]
+
+
+def part_locations(first: Any) -> list[Folder]:
+    """Return the locations of a store's parts behind the first, in order, without lost ones.
+
+    Args:
+        first: the store's first part, opened.
+    """
+    location, lost = first.location, lost_parts(first)
+    numbers = [n for n in _numbers(location) if f"{PARTS}/{n}/{ROOT}" not in lost]
+    return [Folder(location.path / PARTS / str(number)) for number in numbers]
+
+
+def _numbers(location):
+    """Return the numbers of the folders of parts, ascending."""
+    if not isinstance(location, Folder):
+        return []
+    if (location.path / PARTS).is_symlink():
+        raise StoreError(f"{location}: {PARTS} is a link, and a store has none; remove it")
+    names = location.sizes(PARTS)
+    for name in names:
+        if (location.path / PARTS / name).is_symlink():
+            raise StoreError(f"{location}: {PARTS}/{name} is a link, and a store has none")
+    return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,4}", name))
+
+
+def join_parts(parts: Sequence[Any]) -> Any:
+    """Return one Dataset of the parts of a sweep; the only one as it is.
+
+    Raises:
+        StoreError: they are not parts of one sweep.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    writers: list[Any] = []
+    numbered = []
+    for part in parts:
+        flags = part[FLAGS].load()
+        shifted = flags.where(flags == 0, flags + len(writers)).astype(flags.dtype)
+        numbered.append(part.assign({FLAGS: shifted.assign_attrs(flags.attrs)}))
+        writers += json.loads(part.attrs["origins"])
+    identity = json.loads(parts[0].attrs["identity"])
+    try:
+        axes = {dim: list(along) for dim, along in identity["axes"].items()}
+        every = {"step": identity["record_every"], "snapshot_step": identity["snapshot_every"]}
+        for name, measure in identity.get("measures", {}).items():
+            every[f"{name}_step"] = identity["record_every"] * measure["every"]
+        whole = join(numbered, axes, every)
+    except (KeyError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
+        raise StoreError(f"its parts are not sweeps ({error}); take it from its origin") from error
+    counts = {
+        name: sum(part.attrs[name] for part in parts)
+        for name in ("tiles", "tiles_finished", "seconds")
+        if all(name in part.attrs for part in parts)
+    }
+    grid = {d: {a: whole.coords[a].values.tolist() for a in along} for d, along in axes.items()}
+    identity = json.dumps({**identity, "axes": grid})
+    return whole.assign_attrs(**counts, identity=identity, origins=json.dumps(writers))
+
+
+def join(
+    parts: Sequence[Any],
+    axes: Mapping[str, Iterable[str]],
+    every: Mapping[str, int | None] | None = None,
+) -> Any:
+    """Return one Dataset of several, with the variables that all of them have, in memory.
+
+    Numbers along a dimension ascend if they do in each part; other values stand in the order in
+    which they first come.
+
+    Args:
+        parts: Datasets; where two have the same run and step, the later one counts.
+        axes: for each dimension of the grid, the coordinates that identify its values.
+        every: for dimensions such as `step`, the distance of the values that are kept; other ones
+            are where a part ended, and are kept if nothing comes after them.
+
+    Raises:
+        StoreError: the parts do not fit together.
+    """
+    import xarray as xr
+
+    first = parts[0]
+    own = [str(d) for d in first.dims if d not in axes and d in first.coords]
+    keys = {d: list(axes[d]) for d in axes} | {d: [d] for d in own}
+    values = {}
+    for dim, names in keys.items():
+        distance = (every or {}).get(dim) if dim in own else None
+        entries = [_entries(part, names) for part in parts]
+        values[dim] = _union(entries, sort=dim in own, every=distance)
+    variables = {}
+    for name in (name for name in first.data_vars if all(name in part for part in parts)):
+        like = first[name].variable
+        sizes = {d: len(values[d]) if d in values else n for d, n in like.sizes.items()}
+        fill = like.encoding.get("fill_value", np.nan if like.dtype.kind == "f" else 0)
+        joined = np.full(list(sizes.values()), fill, like.dtype)
+        for part in parts:
+            piece = part[name].variable
+            other = {d: n for d, n in piece.sizes.items() if d not in values and n != sizes[d]}
+            if piece.dims != like.dims or piece.dtype != like.dtype or other:
+                raise StoreError(
+                    f"{name} is {piece.dtype} of {dict(piece.sizes)} in one part and {like.dtype} "
+                    f"of {dict(like.sizes)} in another; take the store from its origin"
+                )
+            here, there = [], []
+            for dim, size in piece.sizes.items():
+                position = {entry: i for i, entry in enumerate(values.get(dim, range(sizes[dim])))}
+                entries = _entries(part, keys[dim]) if dim in keys else range(size)
+                pairs = [(position[e], i) for i, e in enumerate(entries) if e in position]
+                here.append([i for i, _ in pairs])
+                there.append([i for _, i in pairs])
+            joined[np.ix_(*here)] = piece.values[np.ix_(*there)]
+        variables[name] = (like.dims, joined, like.attrs)
+    coordinates: dict[Any, Any] = {}
+    for dim, names in keys.items():
+        for name, column in zip(names, zip(*values[dim], strict=True), strict=True):
+            like = first.coords[name]
+            coordinates[name] = (like.dims, np.array(column, like.dtype), like.attrs)
+        if dim in first.coords and dim not in coordinates:  # counts the positions
+            coordinates[dim] = (dim, np.arange(len(values[dim])), first.coords[dim].attrs)
+    return xr.Dataset(variables, coordinates, first.attrs)
+
+
+def _entries(part, names):
+    return list(zip(*(part.coords[name].values.tolist() for name in names), strict=True))
+
+
+def _union(entries, *, sort, every):
+    """Return all values, each once."""
+    union = list(dict.fromkeys(entry for part in entries for entry in part))
+    numeric = not any(isinstance(value, str) for entry in union for value in entry)
+    if sort or (numeric and all(part == sorted(part) for part in entries)):
+        union.sort()
+    if every is not None:
+        union = [entry for entry in union if entry[0] % every == 0 or entry == union[-1]]
+    return union

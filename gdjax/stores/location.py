@@ -1,0 +1,293 @@
+"""Where the files of a store are: in a folder, or in an object store.
+
+    locate("runs.zarr") -> Folder        locate("s3://bucket/runs.zarr") -> Bucket
+
+Both read, write, list and remove whole files by key, such as `cost/c.0.1`, and nothing outside. A
+file is there as a whole or not at all, whatever ends its writer.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as path:
+...     folder = locate(path)
+...     folder.write("cost/c.0", b"1234")
+...     folder.read("cost/c.0", 10), folder.read("cost/c.1", 10), folder.sizes("cost")
+((b'1234', None), (b'', 'missing'), {'c.0': 4})
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gdjax._runtime.array_file import remove_partial, write_file
+from gdjax.errors import InputError, StoreError
+
+MISSING = "missing"
+CONNECTIONS = 32
+"""Requests to an object store at a time."""
+
+AGAIN = "start its sweep again on this store: what is finished stays finished"
+
+
+def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bucket":
+    """Return the location that a path or a URL names.
+
+    Args:
+        store: path of a folder, or URL: `s3://bucket/runs.zarr`, `gs://...`, `az://...`.
+        options: keywords of `obstore.store.from_url`, such as `region` or `access_key_id`.
+
+    Raises:
+        InputError: it is neither, or obstore is needed and not installed.
+    """
+    if not isinstance(store, str | os.PathLike) or "\0" in str(store):
+        raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
+    if "://" not in str(store):
+        if options:
+            raise InputError(
+                f"storage_options = {sorted(options)}, and store = {str(store)!r} is a folder; "
+                f"give a URL, such as s3://bucket/runs.zarr, or leave them out"
+            )
+        return Folder(Path(store))
+    return Bucket(str(store), options or {})
+
+
+class Folder:
+    """A folder, in which links are never followed.
+
+    Args:
+        path: it need not exist yet.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def at(self, key: str) -> Path:
+        """Return the path of a file; no link leads there."""
+        path = self.path
+        for part in key.split("/"):
+            if path is not self.path and path.is_symlink():
+                raise _Link
+            path /= part
+        return path
+
+    def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
+        """Read a file.
+
+        Args:
+            key: of the file.
+            at_most: bytes; a longer file is not read.
+
+        Returns:
+            Its bytes, and what is wrong with it, None if nothing is.
+        """
+        try:
+            path = self.at(key)
+            if path.is_symlink():
+                raise _Link
+            if not path.is_file():
+                return b"", "is not a file" if path.exists() else MISSING
+            with path.open("rb") as file:
+                if (size := os.fstat(file.fileno()).st_size) > at_most:
+                    return b"", f"{size} bytes, expected at most {at_most}"
+                return file.read(), None
+        except _Link:
+            return b"", "is a link, or in a folder that is one"
+        except OSError as error:
+            return b"", f"cannot be read ({error.strerror})"
+
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Write a file, in place of what is there.
+
+        Args:
+            key: of the file.
+            data: its bytes.
+            durable: the file survives a loss of power, too.
+        """
+        with self.writing():
+            path = self.at(key)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, data, durable=durable)
+
+    def remove(self, key: str) -> None:
+        """Remove a file, a link or a folder, if there is one."""
+        with self.writing():
+            path = self.at(key)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size of each file in a folder; -1 for what is not a file."""
+        try:
+            with os.scandir(self.at(f"{folder}/*".lstrip("/")).parent) as entries:
+                return {
+                    entry.name: entry.stat(follow_symlinks=False).st_size
+                    if entry.is_file(follow_symlinks=False)
+                    else -1
+                    for entry in entries
+                }
+        except (FileNotFoundError, NotADirectoryError, _Link):
+            return {}
+        except OSError as error:
+            raise StoreError(f"{self} cannot be read ({error.strerror})") from error
+
+    def remove_partial(self, folder: str = "") -> None:
+        """Remove the files that killed writers left in a folder."""
+        with self.writing(), contextlib.suppress(FileNotFoundError):
+            remove_partial((self.at(f"{folder}/*".lstrip("/")).parent).glob("*"))
+
+    def map(self, function: Callable, items: Iterable) -> Iterable:
+        """Apply a function that reads or writes files to each item, in order."""
+        return map(function, items)
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[None]:
+        """Turn an error of the file system into one line that says what to do."""
+        try:
+            yield
+        except _Link:
+            raise StoreError(
+                f"{self}: one of its folders is a link, and a store has none; remove the link and "
+                f"start its sweep again on this store"
+            ) from None
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "free some space" if full else "check the disk and its permissions"
+            raise StoreError(
+                f"{self} cannot be written ({error.strerror or error}); {remedy} and {AGAIN}"
+            ) from error
+
+
+class Bucket:
+    """A part of an object store, by the common prefix of its keys.
+
+    Args:
+        url: such as `s3://bucket/runs.zarr`.
+        options: keywords of `obstore.store.from_url`.
+
+    Raises:
+        InputError: obstore is not installed, or knows no such URL or option.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any]):
+        self.url, self.options = url.rstrip("/"), dict(options)
+        try:
+            import obstore
+            from obstore.exceptions import BaseError
+            from obstore.store import from_url
+        except ImportError as error:
+            raise InputError(
+                f"store = {url!r} is a URL, and obstore is not installed: pip install gdjax[cloud]"
+            ) from error
+        self._obstore, self._error = obstore, BaseError
+        try:
+            self.store = from_url(self.url, **self.options)
+        except (BaseError, ValueError, TypeError) as error:
+            raise InputError(f"store = {url!r}: {_first_line(error)}") from error
+
+    def __str__(self) -> str:
+        return self.url
+
+    def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
+        """Read an object; as `Folder.read`."""
+        with self._reached():
+            try:
+                response = self._obstore.get(self.store, key)
+                if (size := response.meta["size"]) > at_most:
+                    return b"", f"{size} bytes, expected at most {at_most}"
+                return bytes(response.bytes()), None
+            except FileNotFoundError:
+                return b"", MISSING
+
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Write an object, in place of what is there; object stores are always durable."""
+        with self._reached():
+            self._obstore.put(self.store, key, data)
+
+    def remove(self, key: str) -> None:
+        """Remove an object, if there is one."""
+        with self._reached(), contextlib.suppress(FileNotFoundError):
+            self._obstore.delete(self.store, key)
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size of each object under a prefix; -1 for a longer prefix."""
+        prefix = f"{folder}/" if folder else ""
+        with self._reached():
+            if folder:
+                objects = [o for page in self._obstore.list(self.store, prefix) for o in page]
+                prefixes: Iterable[str] = ()
+            else:  # its folders are not searched
+                listed = self._obstore.list_with_delimiter(self.store)
+                objects, prefixes = listed["objects"], listed["common_prefixes"]
+        sizes = {name.rstrip("/"): -1 for name in prefixes}
+        return sizes | {o["path"].removeprefix(prefix): o["size"] for o in objects}
+
+    def remove_partial(self, folder: str = "") -> None:
+        """Do nothing: an object is there as a whole or not at all."""
+
+    def map(self, function: Callable, items: Iterable) -> Iterable:
+        """Apply a function that reads or writes objects to each item, several at a time."""
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            yield from pool.map(function, items)
+
+    def put_if(self, key: str, data: bytes, condition: Any) -> Any:
+        """Write an object on a condition.
+
+        Args:
+            key: of the object.
+            data: its bytes.
+            condition: "create", or the version that `put_if` or `version` returned.
+
+        Returns:
+            The new version; None where the condition does not hold.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._reached():
+            try:
+                return self._obstore.put(self.store, key, data, mode=condition)
+            except (AlreadyExistsError, PreconditionError):
+                return None
+
+    def version(self, key: str) -> tuple[bytes, Any] | None:
+        """Return an object with its version; None where there is none."""
+        with self._reached():
+            try:
+                response = self._obstore.get(self.store, key)
+            except FileNotFoundError:
+                return None
+            meta = response.meta
+            version = {"e_tag": meta["e_tag"], "version": meta["version"]}
+            return bytes(response.bytes()), version
+
+    @contextlib.contextmanager
+    def _reached(self) -> Generator[None]:
+        """Turn an error of the object store into one line that says what to do."""
+        try:
+            yield
+        except FileNotFoundError as error:  # only a missing bucket refuses a new object
+            raise StoreError(
+                f"{self}: there is no such bucket or container; create it, or correct the URL"
+            ) from error
+        except self._error as error:
+            raise StoreError(
+                f"{self} cannot be read or written ({_first_line(error)}); check the connection, "
+                f"the bucket and the credentials, and {AGAIN}"
+            ) from error
+
+
+class _Link(Exception):
+    """A key that leads through a link."""
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,753 @@
+"""The schema of a store: its arrays, their metadata, and what the root says of the sweep.
+
+The grid of runs is cut into tiles. In each array over the grid a chunk is a tile; dimensions other
+than the grid's (the step, those of a parameter) lie whole in one chunk:
+
+    chunk of variable v for tile (i, j)  =  v[i m : (i+1) m, j n : (j+1) n, ...]  =  v/c.i.j.0
+
+A chunk is uncompressed and ends with the CRC32C of its numbers, so its size is known beforehand.
+Metadata are plain JSON, and are accepted where they equal what this module would write:
+
+>>> layout = Layout({"seed": 5}, {"seed": 2}, {"cost": Variable(("seed",), "float32")})
+>>> cost = layout.schema.variables["cost"]
+>>> layout.tiles, cost.key((1,)), cost.nbytes
+((3,), 'cost/c.1', 12)
+>>> parse_array("cost", cost.document()) == cost
+True
+"""
+
+import hashlib
+import json
+import math
+import numbers
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdjax.errors import InputError
+
+FORMAT = 3
+"""Version of the format that is written. Stores of format 2 can be read."""
+
+ROOT = "zarr.json"
+"""Name of the files that hold metadata: the store's, and each array's."""
+
+OWN = ".gdjax"
+"""Folder for what is not an array: the lock, checkpoints of unfinished tiles."""
+
+FLAGS = "finished"
+"""Array over the grid: number of the writer that computed a run, 0 where none has."""
+
+CHECKSUMS = "checksums"
+"""Array by tile and variable: CRC32C of each chunk, which binds the chunk to its place."""
+
+RESERVED = {2: ("gdjax_format", "coordinates", "parts", "identity", "origins", "digest")}
+RESERVED[3] = ("gdjax_format", "coordinates", "identity", "writers", "digest")
+"""Attributes that every store of a format has; others are annotations."""
+
+DTYPES = ("bool", *(f"{s}int{n}" for n in (8, 16, 32, 64) for s in ("", "u")))
+DTYPES = (*DTYPES, "float16", "float32", "float64")
+ATTRIBUTES = ("long_name", "units", "flag_values", "flag_masks", "flag_meanings", "comment")
+"""Attributes of arrays. Others could change the numbers that a reader sees (`scale_factor`)."""
+
+MAX_ROOT_BYTES = 2**26
+MAX_ATTRIBUTE_BYTES = 2**14
+MAX_NESTING = 24
+MAX_NAME_BYTES = 200
+MAX_ARRAYS = 2**12
+MAX_DIMENSIONS = 32
+MAX_LENGTH = 2**40
+MAX_TILES = 2**20
+MAX_CHUNK_BYTES = 2**36
+MAX_WRITERS = 2**16 - 1
+
+# Windows takes these for devices, whatever their ending.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10))}
+
+# xarray turns numbers with these units into time spans, with a warning.
+_DECODED_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+
+
+class OtherFormat(InputError):
+    """A store of a format that this module does not know."""
+
+
+def check_name(name: Any, argument: str) -> None:
+    """Check that a name can be a file's, on every system.
+
+    Args:
+        name: of an array, a dimension, a problem that is compared.
+        argument: where it was given, for the error.
+
+    Raises:
+        InputError: it cannot.
+
+    Examples:
+        >>> check_name("params.0.weights", "variables")
+        >>> check_name("../x", "problems")
+        Traceback (most recent call last):
+        gdjax.errors.InputError: problems: '../x' cannot be a name: expected text of letters...
+    """
+    valid = (
+        isinstance(name, str)
+        and name.isprintable()
+        and 0 < len(name.encode()) <= MAX_NAME_BYTES
+        and not set(name) & set('/\\:*?"<>|')
+        and not name.startswith((".", "__", " "))
+        and not name.endswith((".", " "))
+        and name.casefold() != ROOT
+        and name.split(".")[0].casefold() not in _DEVICES
+    )
+    if not valid:
+        raise InputError(
+            f"{argument}: {name!r:.80} cannot be a name: expected text of letters, digits and "
+            f'signs other than / \\ : * ? " < > |, at most {MAX_NAME_BYTES} bytes, that does not '
+            f"start with '.' or '__' nor end with '.', and is not a device of Windows (aux, nul)"
+        )
+
+
+def check_distinct(names: Iterable[str], argument: str) -> None:
+    """Check that names are those of different files, also where file names ignore case.
+
+    Raises:
+        InputError: two are not.
+
+    Examples:
+        >>> check_distinct(["Cost", "cost"], "measures")
+        Traceback (most recent call last):
+        gdjax.errors.InputError: measures: 'Cost' and 'cost' are one file on systems that ignore...
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise InputError(
+                f"{argument}: {other!r} and {name!r} are one file on systems that ignore case; "
+                f"rename one of them"
+            )
+
+
+def check_at_most(number: int, limit: int, unit: str, where: str) -> None:
+    """Check a number against one of the limits above.
+
+    Raises:
+        InputError: it is larger.
+    """
+    if number > limit:
+        raise InputError(f"{where}: {number:,} {unit}, expected at most {limit:,}")
+
+
+class ArraySchema(NamedTuple):
+    """One array of a store, as its metadata describe it."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    dtype: np.dtype
+    fill_value: Any
+    attrs: Mapping[str, Any]
+
+    def key(self, tile: tuple[int, ...] = ()) -> str:
+        """Return the key of the chunk of a tile; of the only chunk, for a coordinate."""
+        index = tile + (0,) * (len(self.shape) - len(tile))
+        return "/".join((self.name, ".".join(("c", *map(str, index)))))
+
+    @property
+    def nbytes(self) -> int:
+        """Size of every chunk: the numbers, uncompressed, and four bytes of CRC32C."""
+        return math.prod(self.chunk) * self.dtype.itemsize + 4
+
+    def document(self) -> dict[str, Any]:
+        """Return its metadata, as Zarr defines them."""
+        return {
+            "shape": list(self.shape),
+            "data_type": self.dtype.name,
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": list(self.chunk)},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+            "fill_value": self.fill_value,
+            # No compression: zstd at level 1 saves 8 % of float32 noise and makes writing slower
+            # by half.
+            "codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "crc32c"},
+            ],
+            "attributes": dict(self.attrs),
+            "dimension_names": list(self.dims),
+            "zarr_format": 3,
+            "node_type": "array",
+            "storage_transformers": [],
+        }
+
+    # zarr-python would open an array for every chunk, and read what an edge chunk held before.
+    def encode(self, values: np.ndarray) -> bytes:
+        """Return a chunk's bytes; what lies beyond the array's edge is filled up."""
+        fill = float(self.fill_value) if self.dtype.kind == "f" else self.fill_value
+        whole = np.full(self.chunk, fill, self.dtype.newbyteorder("<"))
+        whole[tuple(slice(n) for n in values.shape)] = values
+        raw = whole.tobytes()
+        return raw + crc32c(raw).to_bytes(4, "little")
+
+    def decode(self, raw: bytes) -> np.ndarray:
+        """Return the numbers of an intact chunk, including those beyond the edge."""
+        dtype = self.dtype.newbyteorder("<")
+        return np.frombuffer(raw, dtype, math.prod(self.chunk)).reshape(self.chunk)
+
+    def problem(self, raw: bytes) -> str | None:
+        """Return what is wrong with the bytes of a chunk, None if nothing is."""
+        if len(raw) != self.nbytes:
+            return f"{len(raw)} bytes, expected {self.nbytes}"
+        return None if crc32c(memoryview(raw)[:-4]) == checksum(raw) else "checksum differs"
+
+
+def crc32c(raw: bytes | memoryview) -> int:
+    """Return the checksum of Zarr's codec of that name."""
+    import google_crc32c
+
+    return google_crc32c.value(np.frombuffer(raw, np.uint8))
+
+
+def checksum(raw: bytes) -> int:
+    """Return the checksum that a chunk ends with."""
+    return int.from_bytes(raw[-4:], "little")
+
+
+class Schema(NamedTuple):
+    """The arrays of a store.
+
+    Args:
+        variables: results of every run.
+        coordinates: what is written once.
+        flags: the array `FLAGS`.
+        checksums: the array `CHECKSUMS`; None in format 2.
+    """
+
+    variables: dict[str, ArraySchema]
+    coordinates: dict[str, ArraySchema]
+    flags: ArraySchema
+    checksums: ArraySchema | None
+
+    @property
+    def arrays(self) -> dict[str, ArraySchema]:
+        """All of them, by name."""
+        return {**self.tiled, **self.coordinates}
+
+    @property
+    def tiled(self) -> dict[str, ArraySchema]:
+        """Those with a chunk for each tile, in the order in which a tile is written."""
+        last = [self.flags] if self.checksums is None else [self.checksums, self.flags]
+        return {**self.variables, **{array.name: array for array in last}}
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Number of tiles along each dimension of the grid."""
+        return tuple(-(-n // m) for n, m in zip(self.flags.shape, self.flags.chunk, strict=True))
+
+    def region(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
+        """Return the part of the grid that a tile covers; edge tiles end with the grid."""
+        lengths = zip(tile, self.flags.chunk, self.flags.shape, strict=True)
+        return tuple(slice(i * m, min((i + 1) * m, n)) for i, m, n in lengths)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes the arrays of two sweeps the same, without coordinates' values."""
+        dims = self.flags.dims
+        every = (self.flags, *self.variables.values(), *self.coordinates.values())
+        return {
+            "sizes": {d: n for a in every for d, n in zip(a.dims, a.shape, strict=True)},
+            "tile": dict(zip(dims, self.flags.chunk, strict=True)),
+            "variables": {
+                name: f"{a.dtype.name} ({', '.join(a.dims)})" for name, a in self.variables.items()
+            },
+        }
+
+    def check(self) -> None:
+        """Check that the arrays are such as a store can hold.
+
+        Raises:
+            InputError: which is not, and why.
+        """
+        grid, lengths = self.flags.dims, dict(zip(self.flags.dims, self.flags.chunk, strict=True))
+        check_at_most(len(self.arrays), MAX_ARRAYS, "arrays", "variables")
+        check_distinct(self.arrays, "variables")
+        sizes: dict[str, int] = {}
+        for name, array in self.arrays.items():
+            _check_array(array)
+            chunk = array.shape
+            if name in self.coordinates:
+                if " " in name:
+                    raise InputError(f"coordinate {name!r}: expected a name without spaces")
+            elif array is not self.checksums:
+                chunk = tuple(
+                    min(lengths.get(d, n), n) for d, n in zip(array.dims, array.shape, strict=True)
+                )
+                if array.dims[: len(grid)] != grid or name in array.dims:
+                    raise InputError(
+                        f"variable {name} has dims {array.dims}; expected a name that is not that "
+                        f"of a dimension, and the grid's dimensions {grid} first"
+                    )
+            elif array != _checksums(self.flags, len(self.variables)):
+                raise InputError(f"{name}: expected a checksum for each tile and variable")
+            else:
+                chunk = array.chunk
+            if array.chunk != chunk:
+                raise InputError(f"{name} has chunks of {array.chunk}, expected {chunk}")
+            for dim, size in zip(array.dims, array.shape, strict=True):
+                if sizes.setdefault(dim, size) != size:
+                    raise InputError(f"{name}: {dim} is {size} long, elsewhere {sizes[dim]}")
+        if set(self.variables) & set(sizes):
+            raise InputError("variables: a name is that of a dimension; expected another")
+        if self.flags.dtype != np.uint16 or self.flags.shape == () or self.flags.fill_value != 0:
+            raise InputError(f"{FLAGS}: expected uint16 over the grid, 0 where nothing is")
+        check_at_most(math.prod(self.tiles), MAX_TILES, "tiles", FLAGS)
+
+
+def _checksums(flags, count):
+    tiles = tuple(-(-n // m) for n, m in zip(flags.shape, flags.chunk, strict=True))
+    return ArraySchema(
+        CHECKSUMS,
+        (*(f"{dim}_tile" for dim in flags.dims), "variable"),
+        (*tiles, count),
+        (1,) * len(tiles) + (count,),
+        np.dtype(np.uint32),
+        0,
+        {"long_name": "CRC32C of each chunk, by tile and variable", "units": "1"},
+    )
+
+
+def parse_array(name: str, described: Any) -> ArraySchema:
+    """Return an array from its metadata.
+
+    Raises:
+        InputError: they are not what this module would have written.
+    """
+    try:
+        array = ArraySchema(
+            name,
+            tuple(described["dimension_names"]),
+            tuple(described["shape"]),
+            tuple(described["chunk_grid"]["configuration"]["chunk_shape"]),
+            np.dtype(described["data_type"] if described["data_type"] in DTYPES else "O"),
+            described["fill_value"],
+            dict(described["attributes"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{name}: not the metadata of an array of this format") from error
+    _check_array(array)
+    # As text: 1, 1.0 and True are equal, and the order of keys is the file's.
+    if json.dumps(array.document()) != json.dumps(described):
+        raise InputError(f"{name}: codecs or other metadata that are not of this format")
+    return array
+
+
+def _check_array(array):
+    check_name(array.name, "array")
+    check_at_most(len(array.dims), MAX_DIMENSIONS, "dimensions", array.name)
+    if len(set(array.dims)) < len(array.dims) or len(array.dims) != len(array.shape):
+        raise InputError(f"{array.name} has dims {array.dims}; expected each once")
+    for dim in array.dims:
+        check_name(dim, f"dimension of {array.name}")
+    if len(array.chunk) != len(array.shape):
+        raise InputError(f"{array.name} has chunks of {array.chunk} of {array.shape}")
+    for length in (*array.shape, *array.chunk):
+        if type(length) is not int or length < 1:
+            raise InputError(f"{array.name} has a length of {length!r}, expected at least 1")
+        check_at_most(length, MAX_LENGTH, "entries along a dimension", array.name)
+    if array.dtype.name not in DTYPES:
+        raise InputError(
+            f"{array.name} has dtype {array.dtype}, which not every reader knows; cast to float32, "
+            f"or write names as integers with flag_values and flag_meanings"
+        )
+    check_at_most(array.nbytes, MAX_CHUNK_BYTES, "bytes of a chunk", array.name)
+    _check_fill(array)
+    _check_attributes(array)
+
+
+def _check_fill(array):
+    kind, fill = array.dtype.kind, array.fill_value
+    if kind == "b":
+        valid = isinstance(fill, bool)
+    elif kind == "f":
+        valid = fill in ("NaN", "Infinity", "-Infinity") or type(fill) is float
+    else:
+        limits = np.iinfo(array.dtype)
+        valid = type(fill) is int and limits.min <= fill <= limits.max
+    if not valid:
+        raise InputError(f"{array.name} has fill_value {fill!r:.20}, not of {array.dtype}")
+
+
+def _check_attributes(array):
+    for name, value in array.attrs.items():
+        values = value if isinstance(value, list) else [value]
+        if name not in ATTRIBUTES or not all(isinstance(v, str | int | float) for v in values):
+            raise InputError(
+                f"{array.name} has attribute {name!r:.40} = {value!r:.40}; expected numbers or "
+                f"text for one of {', '.join(ATTRIBUTES)}"
+            )
+    units = array.attrs.get("units")
+    if units in _DECODED_UNITS or " since " in str(units):
+        raise InputError(
+            f"{array.name} has units {units!r}, which xarray would turn into time spans; write the "
+            f"symbol, such as 's'"
+        )
+    size = len(json.dumps(array.attrs))
+    check_at_most(size, MAX_ATTRIBUTE_BYTES, "bytes of attributes", array.name)
+
+
+# The root
+
+
+class Root(NamedTuple):
+    """What is known of a store before any of its chunks is read.
+
+    Args:
+        document: the group's metadata; the attributes `identity` and `writers` are parsed.
+        schema: the arrays that they describe.
+    """
+
+    document: dict[str, Any]
+    schema: Schema
+
+
+def make_root(
+    schema: Schema, identity: Mapping[str, Any], writers: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the root document of a store that holds some arrays."""
+    return {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {
+            "gdjax_format": FORMAT,
+            "coordinates": " ".join(schema.coordinates),
+            "identity": identity,
+            "writers": writers,
+        },
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": {name: array.document() for name, array in schema.arrays.items()},
+        },
+    }
+
+
+def serialize(document: Mapping[str, Any]) -> bytes:
+    """Write metadata: equal documents become equal bytes."""
+    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def seal(root: Mapping[str, Any]) -> bytes:
+    """Write a root with its digest: SHA-256 of the file with an empty digest.
+
+    Identity and writers are JSON text within the JSON, so that xarray can write them to netCDF.
+
+    Raises:
+        InputError: it is longer than a reader would accept.
+    """
+    attributes = dict(root["attributes"])
+    if attributes["gdjax_format"] != 2:
+        texts = {name: json.dumps(attributes[name]) for name in ("identity", "writers")}
+        attributes |= texts
+    blank = {**root, "attributes": {**attributes, "digest": ""}}
+    blank["attributes"]["digest"] = hashlib.sha256(serialize(blank)).hexdigest()
+    raw = serialize(blank)
+    check_at_most(len(raw), MAX_ROOT_BYTES, "bytes of zarr.json", "what is recorded of the sweep")
+    return raw
+
+
+def parse_root(raw: bytes) -> Root:
+    """Return the root of a store from the bytes of its `zarr.json`, checked.
+
+    Raises:
+        InputError: what is wrong with it.
+    """
+    try:
+        root = _parse(raw)
+        version = root["attributes"]["gdjax_format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{ROOT} is damaged") from error
+    if type(version) is not int or version not in RESERVED:
+        raise OtherFormat(
+            f"has format {version!r:.20}, this gdjax writes {FORMAT} and reads 2 and 3; open it "
+            f"with the gdjax that wrote it, or run its sweep again on a new store"
+        )
+    if not _is_sealed(raw, root["attributes"].get("digest")):
+        raise InputError(f"{ROOT} is damaged: its digest differs")
+    try:
+        if version != 2:
+            for name in ("identity", "writers"):
+                root["attributes"][name] = _parse(root["attributes"][name])
+        _check_nesting(root, MAX_NESTING)
+        return Root(root, _check_root(root))
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{ROOT} is not of this format ({type(error).__name__})") from error
+
+
+def _parse(text):
+    """Parse JSON of unique keys and finite numbers, which all readers read alike."""
+
+    def unique(pairs):
+        if len(mapping := dict(pairs)) < len(pairs):
+            raise ValueError("a key occurs twice")
+        return mapping
+
+    def finite(text):
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"{text} is not a finite number")
+        return number
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=finite, parse_float=finite)
+
+
+def _is_sealed(raw, digest):
+    # Without writing the root again, which takes ten times as long.
+    written = b'"digest": "%s"' % str(digest).encode(errors="replace")
+    blank = raw.replace(written, b'"digest": ""', 1)
+    return hashlib.sha256(blank).hexdigest() == digest
+
+
+def _check_nesting(value, levels):
+    if isinstance(value, dict | list):
+        if not levels:
+            raise InputError(f"{ROOT}: expected at most {MAX_NESTING} levels of nesting")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_nesting(item, levels - 1)
+
+
+def _check_root(root):
+    """Return the arrays of a root that is one of ours."""
+    consolidated, attributes = root["consolidated_metadata"], root["attributes"]
+    expected = {"kind": "inline", "must_understand": False}
+    if (
+        root.keys() != {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+        or (root["zarr_format"], root["node_type"]) != (3, "group")
+        or {k: v for k, v in consolidated.items() if k != "metadata"} != expected
+    ):
+        raise InputError(f"{ROOT} is not that of a store of gdjax")
+    kinds = {"gdjax_format": int, "coordinates": str, "digest": str, "identity": dict}
+    for name in RESERVED[attributes["gdjax_format"]]:
+        if not isinstance(attributes[name], kinds.get(name, list)):
+            raise InputError(f"attribute {name} is not of type {kinds.get(name, list).__name__}")
+    if attributes.get("parts"):
+        raise InputError("attribute parts is not empty, as in every store of format 2")
+    writers = attributes["origins" if attributes["gdjax_format"] == 2 else "writers"]
+    check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
+    if not all(isinstance(writer, dict) for writer in writers):
+        raise InputError("attribute writers does not list what computed the tiles")
+    arrays = {name: parse_array(name, a) for name, a in consolidated["metadata"].items()}
+    flags = arrays.pop(FLAGS)
+    checksums = None if attributes["gdjax_format"] == 2 else arrays.pop(CHECKSUMS)
+    coordinates = {name: arrays.pop(name) for name in attributes["coordinates"].split()}
+    schema = Schema(arrays, coordinates, flags, checksums)
+    schema.check()
+    described = attributes["identity"].get("layout", {})
+    if {k: v for k, v in described.items() if k != "coordinates"} != schema.identity():
+        raise InputError("its arrays are not those of its sweep")
+    if list(described["coordinates"]) != list(coordinates):
+        raise InputError("its coordinates are not those of its sweep")
+    return schema
+
+
+# What a sweep gives
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """One array over the grid of runs.
+
+    Args:
+        dims: its dimensions: those of the grid, in the grid's order, then its own.
+        dtype: type of its numbers: boolean, integer or floating.
+        attrs: `long_name`, `units`, `flag_values`, `flag_meanings` and the like.
+        fill_value: shown where nothing has been computed yet. None is NaN for floats and False for
+            booleans; an integer variable needs one.
+    """
+
+    dims: tuple[str, ...]
+    dtype: Any
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    fill_value: float | int | bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinate:
+    """Values that belong to positions along one dimension or more.
+
+    Args:
+        dims: its dimensions. A coordinate with the name of its only dimension indexes it.
+        values: numbers; names are given as integers with `flag_values` and `flag_meanings`.
+        attrs: as for `Variable`.
+    """
+
+    dims: tuple[str, ...]
+    values: Any
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The arrays of a sweep: dimensions, tiles, variables and coordinates.
+
+    Args:
+        sizes: length of every dimension.
+        tile: length of a tile along each dimension of the grid, in the grid's order.
+        variables: results of every run, by name; a parameter's name joins its keys by dots
+            (`params.0.weights`).
+        coordinates: by name.
+
+    Raises:
+        InputError: the arrays do not fit together, or could not be read back without a warning.
+    """
+
+    sizes: Mapping[str, int]
+    tile: Mapping[str, int]
+    variables: Mapping[str, Variable]
+    coordinates: Mapping[str, Coordinate] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for argument, lengths in (("sizes", self.sizes), ("tile", self.tile)):
+            for name, length in lengths.items():
+                if length < 1:
+                    raise InputError(
+                        f"Layout: {argument}[{name!r}] = {length}, expected at least 1"
+                    )
+        if not self.tile or not self.variables:
+            raise InputError("Layout: expected at least one dimension in tile and one variable")
+        if twice := set(self.variables) & set(self.coordinates):
+            raise InputError(f"Layout: {sorted(twice)} are both variables and coordinates")
+        for name in (FLAGS, CHECKSUMS):
+            if name in (*self.variables, *self.coordinates):
+                raise InputError(f"Layout: {name!r} is an array of the store's own; rename yours")
+        for name, array in (*self.variables.items(), *self.coordinates.items()):
+            if not set(array.dims) <= set(self.sizes):
+                raise InputError(
+                    f"Layout: {name} has dims {array.dims}; expected them out of "
+                    f"{tuple(self.sizes)}"
+                )
+        for name, variable in self.variables.items():
+            if np.dtype(variable.dtype).kind in "iu" and variable.fill_value is None:
+                raise InputError(
+                    f"Layout: integer variable {name} needs a fill_value: what is read where "
+                    f"nothing has been computed yet, such as -1"
+                )
+        for name, coordinate in self.coordinates.items():
+            shape = np.shape(coordinate.values)
+            expected = tuple(self.sizes[d] for d in coordinate.dims)
+            if shape != expected:
+                raise InputError(
+                    f"Layout: coordinate {name!r} has shape {shape} over {coordinate.dims}; "
+                    f"expected {expected}"
+                )
+        self.schema.check()
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The arrays of a store of this layout."""
+        text = "0: not computed; k: computed by the k-th of writers"
+        flags = Variable(tuple(self.tile), np.uint16, {"long_name": text, "units": "1"}, 0)
+        flags = self._array(FLAGS, flags)
+        return Schema(
+            {name: self._array(name, variable) for name, variable in self.variables.items()},
+            {
+                name: self._array(name, Variable(c.dims, np.asarray(c.values).dtype, c.attrs), {})
+                for name, c in self.coordinates.items()
+            },
+            flags,
+            _checksums(flags, len(self.variables)),
+        )
+
+    def _array(self, name, variable, lengths=None):
+        lengths = self.tile if lengths is None else lengths
+        shape = tuple(int(self.sizes[d]) for d in variable.dims)
+        chunk = tuple(
+            min(int(lengths.get(d, n)), n) for d, n in zip(variable.dims, shape, strict=True)
+        )
+        dtype = np.dtype(variable.dtype)
+        fill = variable.fill_value
+        if fill is None:
+            fill = {"b": False, "f": math.nan}.get(dtype.kind, 0)
+        fill = plain(dtype.type(fill)) if dtype.kind in "biuf" else None
+        fill = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(fill, fill)
+        attrs = plain(variable.attrs, name)
+        return ArraySchema(name, tuple(variable.dims), shape, chunk, dtype, fill, attrs)
+
+    @property
+    def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of each variable of one run."""
+        grid = len(self.tile)
+        return {
+            name: (tuple(self.sizes[d] for d in v.dims[grid:]), np.dtype(v.dtype))
+            for name, v in self.variables.items()
+        }
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Number of tiles along each dimension of the grid."""
+        return self.schema.tiles
+
+    def record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the identity that a store of these arrays has.
+
+        Args:
+            identity: what makes a sweep the same sweep, its arrays aside.
+
+        Raises:
+            InputError: something in it cannot be recorded as JSON.
+        """
+        values = {
+            name: describe_values(np.asarray(c.values), c.dims)
+            for name, c in self.coordinates.items()
+        }
+        layout = {**self.schema.identity(), "coordinates": values}
+        return {**plain(identity, "identity"), "layout": layout}
+
+    def chunks(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the coordinates' chunks, by key."""
+        for name, array in self.schema.coordinates.items():
+            yield array.key(), array.encode(np.asarray(self.coordinates[name].values))
+
+
+def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
+    """Return type, ends, hash and dimensions of a coordinate's values, as text."""
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+    ends = f"{values.flat[0]} ... {values.flat[-1]}"
+    return f"{values.dtype.name} {ends}, sha256 {digest} ({', '.join(dims)})"
+
+
+def plain(value: Any, where: str = "attributes") -> Any:
+    """Return a value as JSON can hold it; infinities and NaN become text.
+
+    Args:
+        value: anything made of mappings, sequences, NumPy numbers, text, booleans and None.
+        where: name of the value, for the error.
+
+    Raises:
+        InputError: something in it has no such form.
+
+    Examples:
+        >>> plain({"widths": (16, 16), "bound": np.float64("inf")})
+        {'widths': [16, 16], 'bound': 'inf'}
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else str(float(value))
+    raise InputError(
+        f"{where} = {value!r} cannot be recorded in a store; expected numbers, text, None, or "
+        f"lists and mappings of them"
+    )

@@ -1,0 +1,92 @@
+"""A store's folder: nothing leads out of it, and a file is there as a whole or not at all."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from gdjax.errors import InputError, StoreError
+from gdjax.stores.location import MISSING, Folder, locate
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "precious").write_bytes(b"precious")
+    return Folder(tmp_path / "store")
+
+
+def test_links_are_not_followed(folder, tmp_path):
+    (folder.path / "cost").symlink_to(tmp_path)
+    (folder.path / "file").symlink_to(tmp_path / "precious")
+    for key in ("cost/precious", "file"):
+        assert folder.read(key, 100) == (b"", "is a link, or in a folder that is one")
+    assert folder.sizes("cost") == {}
+    assert folder.sizes() == {"cost": -1, "file": -1}
+    for change in (lambda: folder.write("cost/new", b"other"), lambda: folder.remove("cost/new")):
+        with pytest.raises(StoreError, match="is a link, and a store has none"):
+            change()
+    folder.write("file", b"mine")
+    folder.remove("cost")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert folder.read("file", 100) == (b"mine", None)
+
+
+def test_what_is_not_a_file_is_named(folder):
+    (folder.path / "folder").mkdir()
+    os.mkfifo(folder.path / "pipe")  # nobody writes to it: opening it would wait for ever
+    (folder.path / "long").write_bytes(bytes(10))
+    assert folder.read("none", 5) == (b"", MISSING)
+    assert folder.read("none/none", 5) == (b"", MISSING)
+    assert folder.read("folder", 5) == (b"", "is not a file")
+    assert folder.read("pipe", 5) == (b"", "is not a file")
+    assert folder.read("long", 5) == (b"", "10 bytes, expected at most 5")
+    assert folder.sizes() == {"folder": -1, "pipe": -1, "long": 10}
+
+
+def test_a_folder_in_the_place_of_a_file_gives_way(folder):
+    (folder.path / "file" / "within").mkdir(parents=True)
+    folder.write("file", b"mine")
+    assert folder.read("file", 9) == (b"mine", None)
+
+
+def test_what_is_neither_a_path_nor_a_url():
+    for store in (3, None, "a\0b", b"s3://bucket"):
+        with pytest.raises(InputError, match="expected the path of a folder, or a URL"):
+            locate(store)
+    with pytest.raises(InputError, match=r"storage_options = \['region'\], and store = 'runs'"):
+        locate("runs", {"region": "here"})
+    with pytest.raises(InputError, match=r"store = 'gopher://x/y'"):
+        locate("gopher://x/y")
+    with pytest.raises(InputError, match=r"store = 's3://x/y'.*colour"):
+        locate("s3://x/y", {"colour": "blue"})
+
+
+def test_a_url_without_obstore_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(InputError, match=r"obstore is not installed: pip install gdjax\[cloud\]"):
+        locate("s3://bucket/runs")
+
+
+def test_a_write_that_fails_leaves_what_was_there(folder, monkeypatch):
+    folder.write("file", b"old", durable=True)
+
+    def full(self, _):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(StoreError, match=r"No space left.*free some space"):
+            folder.write("file", b"new")
+    assert folder.read("file", 9) == (b"old", None)
+    assert folder.sizes() == {"file": 3}
+
+
+def test_only_what_a_killed_writer_left_is_removed(folder):
+    left = "cost.0123456789abcdef0123456789abcdef.partial"
+    for name in (left, "cost.partial", "notes.partial.txt"):
+        (folder.path / name).write_text("half")
+    folder.remove_partial()
+    assert folder.sizes().keys() == {"cost.partial", "notes.partial.txt"}

@@ -1,0 +1,313 @@
+"""Larger sweeps from stored ones, and static axes: the bits of one sweep, nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.errors import InputError, StoreError
+from gdjax.sweeps import run_of, tiles
+from gdjax.sweeps.programs import Programs
+
+OPTIMIZER = partial(optax.sgd, momentum=0.5)
+RATES, SEEDS = [0.1, 0.4], [0, 1, 2]
+GIVEN = {
+    "optimizer": OPTIMIZER,
+    "batch_size": 2,
+    "record_every": 3,
+    "snapshot_every": 6,
+    "width": 2,
+}
+
+
+def cost(w, batch, scale=1.0, *, shape="square"):
+    distance = {"square": jnp.square, "wave": lambda x: 1 - jnp.cos(x)}[shape](batch @ w)
+    return scale * jnp.mean(distance)
+
+
+def largest(w, data, memory):
+    return jnp.max(jnp.abs(w)) + memory, memory + 1
+
+
+LINE = gd.Problem(
+    init=lambda key, shift=0.0: jax.random.normal(key, (3,)) + shift,
+    cost=cost,
+    data=jnp.arange(12.0).reshape(4, 3) / 10,
+    measures={"largest": gd.Measure(largest, every=2, init=lambda w, data: jnp.zeros(()))},
+)
+
+
+def grown(path, rates, seeds, steps, **changed):
+    grid = gd.axes(learning_rate=rates, seed=seeds)
+    return gd.sweep(LINE, grid, steps, store=path, **{**GIVEN, **changed})
+
+
+def equal(a, b):
+    """Return the variables that differ in a bit, but for who computed them and what more needs."""
+    names = {name for name in a.variables if name not in ("finished", "checksums")}
+    assert names == {n for n in b.variables if n != "finished" and not n.startswith("carry")}
+    text = {name for name in names if a[name].dtype == object}
+    assert all(a[name].values.tolist() == b[name].values.tolist() for name in text)
+    return [name for name in sorted(names - text) if not same_bits(a[name], b[name])]
+
+
+def larger(path, to, rates=RATES, seeds=SEEDS, steps=20, **given):
+    grid = gd.axes(learning_rate=rates, seed=seeds)
+    return gd.extend(path, grid, steps, to=to, problem=LINE, optimizer=OPTIMIZER, **given)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return grown(None, RATES, SEEDS, 20)
+
+
+def contents(path):
+    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Tiles that are computed."""
+    tiles = []
+    compute = Programs.compute
+    monkeypatch.setattr(
+        Programs, "compute", lambda self, tile, **k: tiles.append(tile) or compute(self, tile, **k)
+    )
+    return tiles
+
+
+# Larger sweeps
+
+
+def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, computed):
+    old, new = tmp_path / "old", tmp_path / "new"
+    grown(old, [0.4], [1, 0], 20)
+    before = contents(old)
+    computed.clear()
+    found = larger(old, new)
+    assert equal(whole, found) == []
+    assert contents(old) == before
+    flags = gd.stores.Stored(new).flags()[0]
+    assert len(computed) == flags.size - 1  # a tile of two runs was copied
+    first = json.loads(gd.open_dataset(old).attrs["writers"])
+    assert json.loads(found.attrs["writers"]) == first  # both were computed in one setting
+    computed.clear()
+    assert equal(whole, larger(old, new)) == []  # again: there is nothing left to do
+    assert computed == []
+    with xr.open_zarr(new, chunks=None) as plain:  # all of it, the stored values first
+        assert plain.learning_rate.values.tolist() == [0.4, 0.1]
+        assert plain.seed.values.tolist() == [1, 0, 2]
+        assert same_bits(plain.cost.sortby(["learning_rate", "seed"]), whole.cost)
+    assert gd.verify(new) == []
+
+
+@pytest.mark.parametrize("continuable", [True, False])
+@pytest.mark.parametrize("steps", [9, 11])  # one that the long sweep records, and one it does not
+def test_more_steps_are_those_of_one_sweep(whole, tmp_path, continuable, steps, monkeypatch):
+    grown(tmp_path / "old", RATES, [0, 1], steps, continuable=continuable)
+    taken = []
+    pieces = tiles.Work.pieces
+
+    def counted(self, values, saved=None, **given):
+        taken.append(0 if saved is None else saved[1])
+        return pieces(self, values, saved, **given)
+
+    monkeypatch.setattr(tiles.Work, "pieces", counted)
+    if continuable:
+        found = larger(tmp_path / "old", tmp_path / "new")
+        assert sorted(taken) == [0] * (len(taken) - taken.count(steps)) + [steps] * taken.count(
+            steps
+        )
+        assert steps in taken
+    else:
+        with pytest.warns(UserWarning, match=f"run again from their start: {steps * 4} run-steps"):
+            found = larger(tmp_path / "old", tmp_path / "new")
+        assert set(taken) == {0}
+    assert equal(whole, found) == []
+    at = {"learning_rate": 0.1, "seed": 1}
+    assert gd.replay(tmp_path / "new", at, problem=LINE, optimizer=OPTIMIZER).equal
+    run = run_of(tmp_path / "new", {"learning_rate": 0.4, "seed": 1}, LINE)
+    assert run.step.tolist() == [0, 6, 12, 18, 20]
+    assert same_bits(run.params, whole.params[1, 1])
+
+
+def test_an_unfinished_store_is_extended(whole, tmp_path, computed):
+    old = tmp_path / "old"
+    grown(old, RATES, [0, 1], 20, devices=jax.local_devices()[:1])
+    flags = sorted((old / "finished").glob("c.*"))
+    flags[0].unlink()
+    (old / "cost" / f"{flags[1].name}.0").write_bytes(b"damaged")
+    computed.clear()
+    assert equal(whole, larger(old, tmp_path / "new")) == []
+    assert len(computed) == gd.stores.Stored(tmp_path / "new").flags()[0].size - len(flags) + 2
+
+
+def test_an_extension_that_was_interrupted_goes_on(whole, tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    grown(old, RATES, [0, 1], 11, continuable=True)
+    compute = Programs.compute
+
+    def cut_off(self, tile, **hooks):
+        if tile != (0, 0):
+            raise KeyboardInterrupt
+        return compute(self, tile, **hooks)
+
+    monkeypatch.setattr(Programs, "compute", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        larger(old, new)
+    monkeypatch.undo()
+    assert 0 < (gd.open_dataset(new).finished.values > 0).sum() < 6
+    assert equal(whole, larger(old, new)) == []
+
+
+@pytest.mark.long
+def test_a_kill_while_a_store_is_extended_costs_no_bit(tmp_path):
+    steps = 3000
+    old, new = tmp_path / "old", tmp_path / "new"
+    whole = grown(None, RATES, SEEDS, steps)
+    grown(old, RATES, [0, 1], 11, continuable=True)
+    code = (
+        "import test_extend as t; from pathlib import Path; from gdjax.sweeps import tiles; "
+        f"tiles.SAVE_SECONDS = 0.01; "
+        f"t.larger(Path({str(old)!r}), Path({str(new)!r}), steps={steps})"
+    )
+    here = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(here), str(here.parents[1]))),
+        "JAX_NUM_CPU_DEVICES": "4",  # as many threads as here, so the same bits
+    }
+    states = new / ".gdjax" / "checkpoints"
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment) as child:
+        while child.poll() is None and not (states.exists() and any(states.iterdir())):
+            time.sleep(0.005)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    assert not (gd.open_dataset(new).finished.values > 0).all()
+    assert equal(whole, larger(old, new, steps=steps)) == []
+    at = {"learning_rate": 0.4, "seed": 0}
+    assert gd.replay(new, at, problem=LINE, optimizer=OPTIMIZER).equal
+
+
+def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    grown(old, RATES, [0, 1], 9)
+    before = contents(old)
+    for message, given in (
+        ("the store has seed = 1, which is not asked for", {"seeds": [0, 2]}),
+        ("num_steps = 6, and the store has runs of 9", {"steps": 6}),
+        ("is the stored sweep; give the path of a new store", {"to": old}),
+    ):
+        with pytest.raises(InputError, match=message):
+            larger(**{"path": old, "to": new, "steps": 9, **given})
+    with pytest.raises(InputError, match="a store grows along the axes that it has"):
+        gd.extend(old, gd.axes(learning_rate=RATES), to=new, problem=LINE, optimizer=OPTIMIZER)
+    grown(new, RATES, [5], 9)
+    with pytest.raises(StoreError, match="holds another sweep"):
+        larger(old, new, steps=9)
+    with pytest.raises(StoreError, match="no store here"):
+        larger(tmp_path / "none", tmp_path / "newer")
+    assert contents(old).keys() == before.keys()
+
+
+def test_an_extended_static_axis(tmp_path, computed):
+    given = {"optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
+    gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **given)
+    grid = gd.axes(shape=["wave", "square"], learning_rate=[0.1, 0.2])
+    whole = gd.sweep(LINE, grid, 6, batch_size=2, **given)
+    computed.clear()
+    found = gd.extend(
+        tmp_path / "old", grid, to=tmp_path / "new", problem=LINE, optimizer=OPTIMIZER
+    )
+    assert equal(whole, found) == []
+    assert computed == [(1, 0)]
+
+
+# Static axes
+
+
+def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
+    grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
+    given = {"optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    runs = gd.sweep(LINE, grid, 6, store=tmp_path, **given)
+    assert runs.cost.dims == ("shape", "batch_size", "learning_rate", "step")
+    assert runs.coords["shape"].values.tolist() == ["wave", "square"]
+    at = {"shape": "square", "batch_size": 4}
+    alone = gd.sweep(LINE, gd.axes(learning_rate=[0.1, 0.2]), 6, **given, batch_size=4)
+    for name in ("cost", "batch_cost", "params", "largest"):
+        assert same_bits(runs[name].sel(at), alone[name])
+    assert len(np.unique(runs.cost.values[..., 0, -1])) == 4
+    assert equal(runs, gd.resume(tmp_path, problem=LINE, optimizer=OPTIMIZER)) == []
+    where = {**at, "learning_rate": 0.2}
+    assert gd.replay(tmp_path, where, problem=LINE, optimizer=OPTIMIZER).equal
+    run = run_of(tmp_path, {**where, "shape": "wave"}, LINE)
+    assert (run.batch_size, run.at["shape"]) == (4, "wave")
+    expected = cost(run.params, LINE.data, shape="wave")
+    assert float(run.problem.cost(run.params, LINE.data)) == float(expected)
+    with pytest.raises(InputError, match="at: shape = 'round' is not in the grid"):
+        run_of(tmp_path, {**where, "shape": "round"}, LINE)
+
+
+def test_a_truth_value_of_an_optimizer_is_its_own_program():
+    grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
+    runs = gd.sweep(LINE, grid, 5, optimizer=OPTIMIZER)
+    assert runs.nesterov.values.tolist() == [True, False]  # as asked for
+    for nesterov in (True, False):
+        alone = gd.sweep(
+            LINE, gd.axes(learning_rate=[0.1]), 5, optimizer=partial(OPTIMIZER, nesterov=nesterov)
+        )
+        assert same_bits(runs.params.sel(nesterov=nesterov), alone.params)
+    assert not same_bits(runs.params[0], runs.params[1])
+
+
+def test_a_static_axis_without_effect_is_refused():
+    grid = gd.axes(nesterov=[False, True], learning_rate=[0.1])
+    with pytest.raises(InputError, match=r"nesterov has no effect .* needs a momentum"):
+        gd.sweep(LINE, grid, 3, optimizer=optax.sgd)
+
+
+def test_what_is_an_axis_is_given_once():
+    grid = gd.axes(batch_size=[2, 4], learning_rate=[0.1])
+    with pytest.raises(InputError, match="batch_size = 2, and it is an axis"):
+        gd.sweep(LINE, grid, 3, batch_size=2)
+    with pytest.raises(InputError, match="batch_size = 5, expected 1 to 4"):
+        gd.sweep(LINE, gd.axes(batch_size=[5], learning_rate=[0.1]), 3)
+
+
+def test_a_sweep_in_memory_says_as_much_as_a_store(whole, tmp_path):
+    stored = grown(tmp_path, RATES, SEEDS, 20)
+    assert whole.attrs["writers"] == stored.attrs["writers"]
+    there = json.loads(stored.attrs["identity"])
+    del there["layout"]
+    assert json.loads(whole.attrs["identity"]) == there
+
+
+def test_attributes_can_be_written_to_netcdf(tmp_path):
+    grown(tmp_path / "s", RATES, SEEDS, 20)
+    with gd.open_dataset(tmp_path / "s") as dataset:
+        dataset[["cost", "params"]].astype("f4").to_netcdf(tmp_path / "s.nc", engine="scipy")
+        with xr.open_dataset(tmp_path / "s.nc", engine="scipy") as again:
+            assert again.attrs["identity"] == dataset.attrs["identity"]
+            assert again.params.dims == ("learning_rate", "seed", "params[0]")
+
+
+def test_plain_xarray_sees_all_programs_of_a_store(tmp_path):
+    grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
+    runs = gd.sweep(LINE, grid, 6, store=tmp_path, optimizer=OPTIMIZER, record_every=3, width=2)
+    with xr.open_zarr(tmp_path, chunks=None) as plain:
+        assert same_bits(plain.cost, runs.cost)
+        assert len(np.unique(plain.finished)) == 4  # each tile names its program
