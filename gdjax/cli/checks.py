@@ -6,8 +6,6 @@ Traceback (most recent call last):
 gdjax.errors.InputError: --seed -1: expected 0 to 4294967295
 """
 
-from pathlib import Path
-
 from gdjax.cli import problem_file
 from gdjax.errors import InputError
 
@@ -22,7 +20,7 @@ def seed(flag: str, value: int) -> None:
         raise InputError(f"{flag} {value}: expected 0 to {2**32 - 1}")
 
 
-def only_of_store(store: Path | None, problem: str | None, *, skip_damaged: bool) -> None:
+def only_of_store(store: str | None, problem: str | None, *, skip_damaged: bool) -> None:
     """Make sure that flags which say how a store is read come with one.
 
     Args:

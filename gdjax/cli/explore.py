@@ -17,7 +17,7 @@ class Explore:
     Without a store the page has the test functions alone: a click starts a descent.
     """
 
-    store: Annotated[Path | None, tyro.conf.Positional] = None
+    store: Annotated[str | None, tyro.conf.Positional] = None
     """Zarr store of a sweep."""
     planes: Path | None = None
     """planes.zarr that `gdjax landscape` wrote: landscapes that turn."""

@@ -34,7 +34,7 @@ class Minima:
     that gradients become small, with weight decay, without which their minima are no points.
     """
 
-    store: Path | None = None
+    store: str | None = None
     """Zarr store of a sweep, whose ends are looked at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Only the runs of the store with these values, such as learning_rate=0.5."""

@@ -45,7 +45,7 @@ class Point(NamedTuple):
 class Origin:
     """Where the point comes from; without any of these, a network is trained on the spot."""
 
-    store: Path | None = None
+    store: str | None = None
     """Zarr store of a sweep, with --at."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Which run of the store: its axes, such as learning_rate=0.5 seed=3."""

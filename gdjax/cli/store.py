@@ -12,7 +12,7 @@ from gdjax.cli.grid import TRUTH
 from gdjax.cli.problem_file import Given
 from gdjax.errors import InputError
 
-StorePath = Annotated[Path, tyro.conf.Positional]
+StorePath = Annotated[str, tyro.conf.Positional]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Resume:
     """Finish a sweep that was interrupted; what its store holds is not computed again."""
 
     store: StorePath
-    """Zarr store of a sweep."""
+    """Zarr store of a sweep: a folder, or a URL such as s3://bucket/runs.zarr."""
     problem: Given = None
     """The sweep's own problem, where it was a user's."""
     out: Path | None = None
-    """Folder for summary and pictures; by default the one that the store is in."""
+    """Folder for summary and pictures; by default the one that the store's folder is in."""
 
     def run(self) -> None:
         """Compute what is missing, write summary and pictures, then print the table."""
@@ -38,7 +38,8 @@ class Resume:
 
         with interrupts.resumable(resumption(self.store, self.problem)):
             runs = resume(self.store, problem=problem_file.load(self.problem))
-        folder = results.folder("resume", self, self.out or self.store.resolve().parent)
+        beside = None if "://" in self.store else Path(self.store).resolve().parent
+        folder = results.folder("resume", self, self.out or beside)
         from gdjax.cli import report  # imports matplotlib: the first block need not wait
 
         report.sweep(runs, folder, self, self.store)
@@ -52,7 +53,7 @@ class Replay:
     """
 
     store: StorePath
-    """Zarr store of a sweep."""
+    """Zarr store of a sweep: a folder, or a URL such as s3://bucket/runs.zarr."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Which run: its axes, such as learning_rate=0.5 seed=3, values of its grid."""
     skip_damaged: bool = False
@@ -94,7 +95,7 @@ def told(value: Any) -> str:
     return f"{value:.8g}" if isinstance(value, int | float) else str(value)
 
 
-def resumption(store: Path, problem: str | None) -> str:
+def resumption(store: str | Path, problem: str | None) -> str:
     """The command that goes on with a store's sweep."""
     return f"gdjax resume {store}" + ("" if problem is None else f" --problem {problem}")
 
@@ -123,10 +124,10 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
     return at
 
 
-def exists(store: Path) -> None:
-    """Make sure that a store is there, before JAX is imported."""
-    if not store.is_dir():
+def exists(store: str) -> None:
+    """Check that a store's folder exists, before JAX is imported; a URL is opened later."""
+    if "://" not in store and not Path(store).is_dir():
         raise InputError(
-            f"{store}: there is no store; give the folder of a sweep, such as "
+            f"{store}: there is no store; give the folder or the URL of a sweep's store, such as "
             f"results/sweep/<hash>/runs.zarr"
         )

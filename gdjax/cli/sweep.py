@@ -55,7 +55,7 @@ class Sweep:
     """Steps from one record to the next; an epoch if not given."""
     root: int = 0
     """Seed of the whole study."""
-    store: Path | None = None
+    store: str | None = None
     """Zarr store; what it holds is not computed again. By default in the results folder."""
     width: int | None = None
     """Runs a device computes at a time; chosen by memory if not given."""

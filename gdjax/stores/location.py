@@ -254,7 +254,8 @@ class Bucket:
 
         with self._reached():
             try:
-                return self._obstore.put(self.store, key, data, mode=condition)
+                put = self._obstore.put(self.store, key, data, mode=condition)
+                return {name: value for name, value in put.items() if value is not None}
             except (AlreadyExistsError, PreconditionError):
                 return None
 
@@ -266,7 +267,7 @@ class Bucket:
             except FileNotFoundError:
                 return None
             meta = response.meta
-            version = {"e_tag": meta["e_tag"], "version": meta["version"]}
+            version = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
             return bytes(response.bytes()), version
 
     @contextlib.contextmanager
@@ -274,11 +275,12 @@ class Bucket:
         """Turn an error of the object store into one line that says what to do."""
         try:
             yield
-        except FileNotFoundError as error:  # only a missing bucket refuses a new object
-            raise StoreError(
-                f"{self}: there is no such bucket or container; create it, or correct the URL"
-            ) from error
-        except self._error as error:
+        except (FileNotFoundError, self._error) as error:
+            # What is read or removed may be missing: only a missing bucket comes here.
+            if isinstance(error, FileNotFoundError) or "404 Not Found" in str(error):
+                raise StoreError(
+                    f"{self}: there is no such bucket or container; create it, or correct the URL"
+                ) from error
             raise StoreError(
                 f"{self} cannot be read or written ({_first_line(error)}); check the connection, "
                 f"the bucket and the credentials, and {AGAIN}"

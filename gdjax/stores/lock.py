@@ -112,7 +112,7 @@ class Lease:
     def _take_over(self):
         """Return the version of a lease that was taken over from a holder that is gone."""
         lease, version = self._read()
-        until = lease.get("until", math.inf if lease else 0)
+        until = lease.get("until", 0 if version == "create" else math.inf)
         until = until if isinstance(until, int | float) else math.inf
         if until <= self._clock() and (version := self._put(version)) is not None:
             return version

@@ -1,4 +1,4 @@
-"""Object stores on this machine: moto for `s3://`, Azurite for `az://`, both on the loopback address.
+"""Object stores on the loopback address: moto for `s3://`, Azurite for `az://`.
 
 They are what the package registries have: `moto[server]` comes with the environment, and
 `npm install --prefix .servers azurite` installs Microsoft's own server (`.ci/run` does).
@@ -12,14 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).parents[2]
 AZURITE = Path("node_modules", ".bin", "azurite-blob")
-QUICK = {"max_retries": 1, "retry_timeout": {"seconds": 5}}
+QUICK = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 """What a refused connection is tried again for; by default it is three minutes."""
 
 
@@ -103,14 +104,12 @@ def serve(kind: str, folder: Path) -> Generator[Server]:
         azurite = str(ROOT / ".servers" / AZURITE)
         command = [azurite, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck"]
         command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
-        options = {"use_emulator": True, "endpoint": f"{endpoint}/devstoreaccount1"}
+        options = {"endpoint": f"{endpoint}/devstoreaccount1"}
         options |= {"account_name": "devstoreaccount1", "account_key": AZURITE_KEY}
     options |= {"client_options": client, "retry_config": QUICK}
     with started(*command) as process:
         wait_for(port, process)
         if kind == "s3":
-            from urllib.request import Request
-
             urlopen(Request(f"{endpoint}/bucket", method="PUT"), timeout=20).close()
         else:
             create_container(endpoint)
@@ -131,7 +130,6 @@ def create_container(endpoint: str) -> None:
     import hashlib
     import hmac
     from email.utils import formatdate
-    from urllib.request import Request
 
     date, version = formatdate(usegmt=True), "2021-08-06"
     headers = f"x-ms-date:{date}\nx-ms-version:{version}\n"

@@ -19,10 +19,12 @@ from distributed import Client, LocalCluster
 from small_problems import network, same_bits
 
 from gdjax.errors import GdjaxError, InputError, StoreError
-from gdjax.stores.reader import read_attributes
+from gdjax.stores.location import locate
+from gdjax.stores.reader import read_attributes, verify
 from gdjax.sweeps import Specification, axes, sweep
 from gdjax.sweeps.cluster import Plugin, _portable
 from gdjax.sweeps.programs import draft_programs
+from tests.stores import servers
 
 DEVICES = 4
 
@@ -213,3 +215,70 @@ def test_a_scheduler_that_dies_is_said_in_a_line_and_the_sweep_goes_on(tmp_path)
             process.kill()
             process.wait()
     assert run(store, 1000, width=None).attrs["tiles_finished"] == 32
+
+
+WORKER_ALONE = """
+import os, sys, tempfile
+os.chdir(sys.argv[1])
+os.environ["TMPDIR"] = tempfile.tempdir = sys.argv[1]
+sys.argv = ["dask-worker", "--scheduler-file", sys.argv[2], "--name", sys.argv[3], "--nthreads",
+            "1", "--no-nanny", "--no-dashboard", "--local-directory", sys.argv[1]]
+from distributed.cli.dask_worker import main
+main()
+"""
+
+
+@pytest.mark.parametrize("kind", ["s3", pytest.param("az", marks=pytest.mark.long)])
+def test_workers_with_nothing_in_common_but_a_bucket(tmp_path, kind):
+    """Two workers in folders of their own, one of which is killed: the bits of a local sweep."""
+    if reason := servers.missing(kind):
+        pytest.skip(reason)
+    scheduler = tmp_path / "scheduler.json"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "JAX_NUM_CPU_DEVICES": str(DEVICES),
+    }
+
+    def start(code, *arguments):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    def worker(name):
+        (tmp_path / name).mkdir()
+        return start(WORKER_ALONE, tmp_path / name, scheduler, name)
+
+    flags = ("--scheduler-file", scheduler, "--port", "0", "--host", "127.0.0.1", "--no-dashboard")
+    with servers.serve(kind, tmp_path / "server") as server:
+        store = f"{server.url}/runs.zarr"
+        location = locate(store, server.options)
+        processes = [start(SCHEDULER, *flags), worker("one"), worker("two")]
+        killed = []
+
+        def kill():
+            while len(location.sizes("finished")) < 3:  # its metadata, and two tiles
+                time.sleep(0.02)
+            killed.append(processes[1].pid)
+            processes[1].kill()
+
+        try:
+            with Client(scheduler_file=str(scheduler), timeout=60) as client:
+                client.wait_for_workers(2, timeout=120)
+                folders = client.run(os.getcwd)
+                assert len(set(folders.values())) == 2
+                watcher = threading.Thread(target=kill, daemon=True)
+                watcher.start()
+                found = run(store, client=client, storage_options=server.options).load()
+                watcher.join()
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        assert killed
+        assert (found.finished > 0).all()
+        assert verify(store, storage_options=server.options) == []
+        for name in ("one", "two"):  # no part of the store
+            assert not list((tmp_path / name).rglob("zarr.json"))
+    alone = run(tmp_path / "here").load()
+    assert same_bits(found, alone)
+    assert found.identity == alone.identity

@@ -1,0 +1,239 @@
+"""A store in an object store: the bytes of a folder, one writer, and every error one line."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import servers
+import small_store
+import xarray as xr
+from small_store import TILES, part, whole
+
+from gdjax.errors import StoreError
+from gdjax.stores import Store, Tiles, lock, open_dataset, read_attributes, verify
+from gdjax.stores.location import locate
+
+
+@pytest.fixture
+def url(server, request):
+    """A place of this test's own."""
+    return f"{server.url}/{request.node.name.split('[')[0]}.zarr"
+
+
+def open_store(url, server, **changed):
+    return Store(
+        url,
+        small_store.layout(),
+        identity={**small_store.IDENTITY, **changed},
+        writer=small_store.WRITER,
+        storage_options=server.options,
+    )
+
+
+def fill(url, server):
+    with open_store(url, server) as store:
+        store.repair()
+        missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
+        for tile in missing:
+            store.write(tile, part(store, tile))
+    return missing
+
+
+def test_the_same_bytes_as_in_a_folder(url, server, tmp_path):
+    assert fill(url, server) == list(np.ndindex(TILES))
+    small_store.fill(tmp_path)
+    bucket = locate(url, server.options)
+    for file in tmp_path.rglob("*"):
+        key = str(file.relative_to(tmp_path))
+        if file.is_file() and key != ".gdjax/lock":
+            assert bucket.read(key, 10**6) == (file.read_bytes(), None), key
+    assert verify(url, storage_options=server.options) == []
+    assert fill(url, server) == []
+    with open_dataset(url, storage_options=server.options) as dataset:
+        for name, values in whole().items():
+            assert dataset[name].values.tobytes() == values.tobytes()
+
+
+def test_plain_xarray_opens_a_url(url, server):
+    from zarr.storage import ObjectStore
+
+    fill(url, server)
+    store = ObjectStore(locate(url, server.options).store, read_only=True)
+    with xr.open_zarr(store, chunks=None) as dataset:
+        for name, values in whole().items():
+            assert dataset[name].values.tobytes() == values.tobytes()
+
+
+def test_damage_is_found_and_computed_again(url, server):
+    fill(url, server)
+    bucket = locate(url, server.options)
+    raw, _ = bucket.read("cost/c.0.0.0", 10**6)
+    bucket.write("cost/c.0.0.0", bytes([raw[0] ^ 1]) + raw[1:])
+    bucket.remove("outcome/c.2.1")
+    bucket.write("params.0.used/c.1.0.0", bucket.read("params.0.used/c.0.1.0", 100)[0])
+    bucket.remove("seed/zarr.json")
+    found = verify(url, storage_options=server.options)
+    assert [damage.file for damage in found] == [
+        *("seed/zarr.json", "cost/c.0.0.0", "params.0.used/c.1.0.0", "outcome/c.2.1")
+    ]
+    with pytest.raises(StoreError, match=r"tile \(2, 1\) is damaged \(outcome/c.2.1: missing"):
+        open_dataset(url, storage_options=server.options)
+    with open_dataset(url, storage_options=server.options, skip_damaged=True) as dataset:
+        assert dataset.attrs["tiles_finished"] == 3
+    assert fill(url, server) == [(0, 0), (1, 0), (2, 1)]
+    assert verify(url, storage_options=server.options) == []
+
+
+def test_another_sweep_and_something_else_are_refused(url, server):
+    bucket = locate(url, server.options)
+    bucket.write("thesis.tex", b"all of it")
+    with pytest.raises(StoreError, match="holds something else than a store of gdjax"):
+        open_store(url, server)
+    bucket.remove("thesis.tex")
+    fill(url, server)
+    with pytest.raises(StoreError, match="holds another sweep: data_hash"):
+        open_store(url, server, data_hash="another")
+    assert read_attributes(f"{url}-none", storage_options=server.options) is None
+
+
+# The lease
+
+
+def test_a_second_writer_is_refused_until_the_first_one_ends(url, server):
+    with open_store(url, server) as store:
+        store.write((0, 0), part(store, (0, 0)))
+        message = (
+            r"is being written by process \d+ on .*, whose lease lasts until ..:..:.. UTC; wait .*"
+            r"or remove the object .gdjax/lock to take over at once"
+        )
+        with pytest.raises(StoreError, match=message):
+            open_store(url, server)
+        # a worker of the writer takes no lease
+        tiles = Tiles(url, storage_options=server.options)
+        tiles.write((2, 1), part(tiles, (2, 1)))
+        assert verify(url, storage_options=server.options) == []  # readers are welcome
+    assert locate(url, server.options).version(lock.LOCK) is None
+    assert len(fill(url, server)) == 4
+
+
+def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.8)
+    bucket = locate(url, server.options)
+    store = open_store(url, server)
+    first = json.loads(bucket.version(lock.LOCK)[0])["until"]
+    time.sleep(1.2)  # longer than the lease
+    assert json.loads(bucket.version(lock.LOCK)[0])["until"] > first
+    with pytest.raises(StoreError, match="is being written by"):
+        open_store(url, server)
+    store._lock._closing.set()  # as if its process had been killed or paused
+    store._lock._renewer.join()
+    time.sleep(1)
+    with open_store(url, server) as second:
+        second.write((0, 0), part(second, (0, 0)))
+        store._lock._closing.clear()
+        store._lock._renew()  # the paused process goes on
+        with pytest.raises(StoreError, match="another process has taken over its lease"):
+            store.write((1, 1), part(store, (1, 1)))
+        store.close()
+        assert bucket.version(lock.LOCK) is not None  # it is the second one's
+    assert bucket.version(lock.LOCK) is None
+
+
+def test_a_lease_that_is_removed_frees_the_store(url, server):
+    bucket = locate(url, server.options)
+    bucket.write(lock.LOCK, b"what nobody understands")
+    with pytest.raises(StoreError, match=r"is being written by another process; wait"):
+        open_store(url, server)
+    bucket.remove(lock.LOCK)
+    open_store(url, server).close()
+
+
+def test_a_tile_of_two_writers_is_found(url, server):
+    """The lease does not stop a paused holder: it writes one chunk after the other has finished."""
+    fill(url, server)
+    late = Tiles(url, storage_options=server.options)
+    array = late.schema.variables["cost"]
+    values = part(late, (0, 0))["cost"] + 1
+    late.location.write(array.key((0, 0)), array.encode(values))
+    (damage,) = verify(url, storage_options=server.options)
+    assert (damage.file, damage.tile) == ("cost/c.0.0.0", (0, 0))
+
+
+# Errors
+
+
+def test_what_cannot_be_reached_is_one_line_and_nothing_is_lost(server, tmp_path, url):
+    kind = server.url.partition(":")[0]
+    with servers.serve(kind, tmp_path) as other:
+        path = f"{other.url}/s.zarr"
+        store = open_store(path, other)
+        store.write((0, 0), part(store, (0, 0)))
+        chunks = []
+        write = type(store.location).write
+
+        def lost(self, key, data, **given):
+            chunks.append(key)
+            if len(chunks) == 2:  # in the middle of a tile
+                other.process.kill()
+                other.process.wait()
+            write(self, key, data, **given)
+
+        store.location.map = map
+        store.location.write = lost.__get__(store.location)
+        with pytest.raises(StoreError, match=r"cannot be read or written .*check the connection"):
+            store.write((0, 1), part(store, (0, 1)))
+        with pytest.raises(StoreError, match="check the connection") as caught:
+            verify(path, storage_options=other.options)
+        assert "\n" not in str(caught.value)
+        store.close()
+    fill(url, server)  # elsewhere all is well
+
+
+def test_a_tile_cut_off_in_the_middle_is_written_again(url, server, monkeypatch):
+    store = open_store(url, server)
+    store.write((0, 0), part(store, (0, 0)))
+    write, keys = type(store.location).write, []
+
+    def refused(self, key, data, **given):
+        keys.append(key)
+        if key.startswith("checksums/"):
+            raise StoreError("the connection is lost")
+        write(self, key, data, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.location), "write", refused)
+        with pytest.raises(StoreError, match="the connection is lost"):
+            store.write((0, 1), part(store, (0, 1)))
+    store.close()
+    assert len(keys) == 5
+    assert verify(url, storage_options=server.options) == []
+    assert len(fill(url, server)) == 5
+
+
+def test_refused_credentials_and_a_bucket_that_does_not_exist(server):
+    none = server.url.replace("bucket", "no-such-bucket") + "/s.zarr"
+    for call in (open_store, lambda url, server: verify(url, storage_options=server.options)):
+        with pytest.raises(StoreError, match="there is no such bucket or container; create it"):
+            call(none, server)
+    if server.url.startswith("az"):  # moto checks no credentials
+        wrong = server._replace(options={**server.options, "account_key": "d3Jvbmc="})
+        with pytest.raises(StoreError, match=r"403 Forbidden.*check .* the credentials") as caught:
+            open_store(f"{server.url}/s.zarr", wrong)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_object_deleted_behind_the_sweeps_back(url, server):
+    with open_store(url, server) as store:
+        store.write((0, 0), part(store, (0, 0)))
+        store.save_checkpoint((0, 1), {"w": np.zeros(3)}, {"step": 1})
+        store.location.remove(".gdjax/checkpoints/0.1")
+        assert store.load_checkpoint((0, 1)) is None
+        store.location.remove("finished/c.0.0")
+        assert not store.finished().any()
+    assert len(fill(url, server)) == 6
+    locate(url, server.options).remove("zarr.json")
+    with pytest.raises(StoreError, match=r"zarr.json is missing.*restores it"):
+        verify(url, storage_options=server.options)
+    assert fill(url, server) == []  # the root is restored
+    assert verify(url, storage_options=server.options) == []
