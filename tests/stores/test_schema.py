@@ -8,6 +8,7 @@ import google_crc32c
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import Crc32cCodec
 
 from gdjax.errors import InputError
 from gdjax.stores.schema import (
@@ -96,7 +97,7 @@ def test_zarr_writes_the_same_metadata_and_the_same_chunks(tmp_path):
         chunks=COST.chunk,
         dtype="float32",
         fill_value=np.nan,
-        compressors=zarr.codecs.Crc32cCodec(),
+        compressors=Crc32cCodec(),
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=COST.dims,
         attributes=dict(COST.attrs),
