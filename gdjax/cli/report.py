@@ -64,7 +64,7 @@ def interval(ends: list[float], form: str) -> str:
     return "" if np.isneginf(ends[0]) else "(" + " - ".join(form.format(e) for e in ends) + ")"
 
 
-def sweep(runs: Any, folder: Path, config: Any, store: Path) -> None:
+def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
     """Write summary.json and the pictures of a finished sweep, then print its table."""
     rows = table(runs)
     axis = next(iter(rows[0]))
