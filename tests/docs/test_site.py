@@ -124,6 +124,30 @@ def test_every_block_of_python_is_one_that_is_run():
         assert fences(page, "text") == [], page
 
 
+CELL = re.compile(r"^```\{code-cell\} python\n((?::[^\n]*\n|---\n.*?---\n)*)(.*?)^```", re.M | re.S)
+DRAWN = re.compile(r"figure$|gd\.plots?\b|(training|pictures|surfaces|sweeps)\.")
+
+
+def test_every_figure_of_a_cell_has_an_alternative_text():
+    figures = {}
+    for page in DOCS.rglob("*.md"):
+        for head, code in CELL.findall(page.read_text("utf8")):
+            last = ast.parse(code).body[-1]
+            if isinstance(last, ast.Expr) and DRAWN.match(ast.unparse(last)):
+                text = re.search(r"^mystnb:\n  image:\n    alt: \"(.{10,})\"$", head, re.M)
+                figures[page.stem, code] = text and text[1]
+    assert len(figures) >= 20
+    assert [where for where, text in figures.items() if text is None] == []
+    assert len(set(figures.values())) == len(figures)
+
+
+def test_formulas_name_fonts_with_a_mathematical_table():
+    style = (DOCS / "_static" / "site.css").read_text("utf8")
+    (fonts,) = re.findall(r"^math \{[^}]*font-family: ([^;]*);", style, re.M)
+    assert "STIX Two Math" in fonts
+    assert fonts.endswith(", math")
+
+
 def test_what_learn_pages_say_of_valleys_is_what_they_compute():
     """Ends of descents are counted, not valleys; a barrier is one of a straight line or a curve."""
     pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
