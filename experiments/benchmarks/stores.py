@@ -1,0 +1,127 @@
+"""What storing costs: runs of a small network, a store of many files, one sweep in three places.
+
+    PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
+
+Prints seconds and peak memory for each row. At a commit before format 3 the first three rows run,
+too, so that both can be compared in one sitting. `s3` and `az` are servers on this machine, as in
+the tests (`tests/stores/servers.py`), and are left out where they cannot be started.
+"""
+
+import argparse
+import hashlib
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdjax as gd
+
+
+def network() -> gd.Problem:
+    """Return a 1-16-1 network that fits a sine."""
+    x = jnp.linspace(-1, 1, 16)[:, None]
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {
+            "in": jax.random.normal(first, (1, 16)),
+            "bias": jnp.zeros(16),
+            "out": jax.random.normal(second, (16, 1)) / 4,
+        }
+
+    def cost(params, batch):
+        inputs, targets = batch
+        outputs = jnp.tanh(inputs @ params["in"] + params["bias"]) @ params["out"]
+        return jnp.mean((outputs - targets) ** 2)
+
+    return gd.Problem(init=init, cost=cost, data=(x, jnp.sin(3 * x)))
+
+
+def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
+    """Print how long a function takes, and the process's peak memory since its start."""
+    began = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(f"{name:40} {seconds:10.3f} s {seconds / unit:12.3e} s each {peak:8.0f} MiB", flush=True)
+    return result
+
+
+def many_runs(folder: Path, runs: int, steps: int) -> None:
+    """Store many runs; open and verify their store."""
+    grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 10), seed=range(max(runs // 10, 1)))
+    path = folder / "many.zarr"
+    timed(
+        f"{grid.runs:,} runs x {steps} steps, stored",
+        lambda: gd.sweep(network(), grid, steps, store=path, record_every=max(steps // 10, 1)),
+        grid.runs * steps,
+    )
+    files = sum(file.is_file() for file in path.rglob("*"))
+    timed(f"open a store of {files:,} files", lambda: gd.open_dataset(path), files)
+    timed(f"verify a store of {files:,} files", lambda: gd.verify(path), files)
+
+
+def digits(folder: Path, runs: int, steps: int) -> None:
+    """Store runs of the digits."""
+    grid = gd.axes(learning_rate=np.geomspace(0.1, 10, 12), seed=range(max(runs // 12, 1)))
+    problem = gd.problems.digits(widths=(16,))
+    given: dict[str, Any] = {"batch_size": 100, "record_every": 50, "store": folder / "digits.zarr"}
+    timed(
+        f"{grid.runs} runs of digits x {steps} steps, stored",
+        lambda: gd.sweep(problem, grid, steps, **given),
+        grid.runs * steps,
+    )
+
+
+def places(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield a folder and the object stores that can be started: name, store, options."""
+    yield "folder", str(folder / "tiles.zarr"), {}
+    from tests.stores import servers
+
+    for kind in ("s3", "az"):
+        if reason := servers.missing(kind):
+            print(f"{kind}: left out, {reason}")
+            continue
+        with servers.serve(kind, folder) as server:
+            yield kind, f"{server.url}/tiles.zarr", {"storage_options": server.options}
+
+
+def three_places(folder: Path, tiles: int, steps: int) -> None:
+    """Store one sweep of many tiles in each place; its bits must be equal."""
+    grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
+    hashes = set()
+    for name, store, given in places(folder):
+        settings: dict[str, Any] = {"width": 8, "devices": jax.local_devices()[:1], **given}
+        sweep = partial(gd.sweep, network(), grid, steps, store=store, **settings)
+        dataset = timed(f"{tiles} tiles to {name}", sweep, tiles)
+        loaded = timed(f"read from {name}", dataset.load, tiles)
+        raw = b"".join(loaded[n].values.tobytes() for n in sorted(loaded.data_vars))
+        hashes.add(hashlib.sha256(raw).hexdigest())
+    print("equal bits" if len(hashes) == 1 else f"bits differ: {hashes}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--tiles", type=int, default=200)
+    parser.add_argument("--digit-runs", type=int, default=96)
+    parser.add_argument("--digit-steps", type=int, default=2500)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
+        many_runs(folder, given.runs, given.steps)
+        digits(folder, given.digit_runs, given.digit_steps)
+        if hasattr(gd, "extend"):
+            three_places(folder, given.tiles, given.steps)
+
+
+if __name__ == "__main__":
+    main()
