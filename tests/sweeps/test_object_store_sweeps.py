@@ -1,0 +1,89 @@
+"""Every function that takes a store takes the URL of one; the bits are those of a folder."""
+
+import signal
+
+import jax
+import pytest
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.errors import InputError, StoreError
+from gdjax.sweeps import problem_of, programs, run_of
+from tests.stores import servers
+
+RATES, AT = [0.05, 0.1], {"learning_rate": 0.1, "seed": 1}
+BOWL = gd.problems.bowl([1.0, 10.0])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if reason := servers.missing("s3"):
+        pytest.skip(reason)
+    with servers.serve("s3", tmp_path_factory.mktemp("s3")) as started:
+        yield started
+
+
+def sweep(store, options=None, rates=RATES):
+    grid = gd.axes(learning_rate=rates, seed=range(2))
+    devices = jax.local_devices()[:1]
+    return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, width=2, devices=devices)
+
+
+def test_all_functions_take_a_url(server, tmp_path):
+    url, given = f"{server.url}/all.zarr", {"storage_options": server.options}
+    local = sweep(tmp_path / "s").load()
+    assert same_bits(sweep(url, server.options).load(), local)
+    assert gd.verify(url, **given) == []
+    with gd.open_dataset(url, **given) as dataset:
+        assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"] == 2
+    assert gd.replay(url, AT, **given).equal
+    assert run_of(url, AT, **given).step.tolist() == [8]
+    assert problem_of(url, **given).provenance["eigenvalues"] == [1.0, 10.0]
+    assert gd.minima.census_of(url, **given).sizes["run"] == 4
+    there = gd.branch(url, AT, gd.axes(branch_step=[4]), stored_options=server.options)
+    assert same_bits(there.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
+    grid = gd.axes(learning_rate=[*RATES, 0.15], seed=range(2))
+    larger = gd.extend(url, grid, to=f"{server.url}/larger.zarr", **given).load()
+    assert same_bits(larger.cost, sweep(None, rates=[*RATES, 0.15]).cost)
+    assert same_bits(gd.extend(url, grid, to=tmp_path / "copy", **given).cost, larger.cost)
+    assert same_bits(gd.resume(url, **given).load().cost, local.cost)
+
+
+def test_an_interrupted_sweep_goes_on(server, tmp_path, monkeypatch):
+    url = f"{server.url}/interrupted.zarr"
+    compute, tiles = programs.Programs.compute, []
+
+    def interrupted(self, tile, **hooks):
+        tiles.append(tile)
+        arrays = compute(self, tile, **hooks)
+        if len(tiles) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return arrays
+
+    monkeypatch.setattr(programs.Programs, "compute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(url, server.options)
+    found = gd.resume(url, storage_options=server.options).load()
+    assert tiles == [(0, 0), (1, 0)]
+    assert same_bits(found, sweep(tmp_path / "s").load())
+
+
+def test_problems_that_are_compared_are_under_one_url(server):
+    grid = gd.axes(learning_rate=[0.1])
+    given = {"store": f"{server.url}/compared", "storage_options": server.options}
+    tree = gd.compare({"a": BOWL, "b": gd.problems.bowl([2.0])}, grid, 3, **given)
+    with gd.open_dataset(f"{server.url}/compared/b", storage_options=server.options) as dataset:
+        assert same_bits(dataset.cost, tree["b"].cost)
+
+
+def test_options_without_a_url_are_refused(tmp_path):
+    with pytest.raises(InputError, match="storage_options: there is no store"):
+        sweep(None, {"region": "here"})
+    with pytest.raises(InputError, match=r"storage_options = \['region'\], and store = .* folder"):
+        sweep(tmp_path, {"region": "here"})
+
+
+def test_a_bucket_that_does_not_exist(server):
+    url = server.url.replace("bucket", "none") + "/s.zarr"
+    with pytest.raises(StoreError, match="there is no such bucket or container"):
+        sweep(url, server.options)
