@@ -4,9 +4,10 @@
 
 A small digit network with weight decay is trained from many starts, and the minima are counted
 (`minima.census`). Each is then measured from inside: the volume in which the cost is at most a
-level above it, by random directions in whitened coordinates, and the local learning coefficient, by
-sixteen chains. Both are laid beside how many starts ended there and how many unseen digits its
-network reads. All neurons' names are taken out, so that each minimum stands for as many copies.
+level above it, by random directions in whitened coordinates, and the learning coefficient at one
+temperature, by sixteen chains. Both are laid beside how many starts ended there and how many unseen
+digits its network reads. All neurons' names are taken out, so that each minimum stands for as many
+copies.
 
     python experiments/widths_of_valleys.py           (about 3 min of processor time)
 
@@ -29,7 +30,7 @@ from scipy import stats
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry.learning import learning_coefficient
+from gdjax.geometry.learning_coefficient import finite_temperature_coefficient
 from gdjax.geometry.volumes import volume
 from gdjax.geometry.whitening import whitened
 from gdjax.minima import census, kinds
@@ -55,8 +56,9 @@ class Config:
         level: by how much the cost may rise within a basin.
         directions: in which its rim is sought.
         inverse_temperature: of the chains.
-        localisation: of the chains, in the units of the parameters.
-        draws: of each chain.
+        localization: of the chains, in the units of the parameters.
+        num_samples: of each chain.
+        num_integration_steps: of each trajectory.
         resamples: of the bootstrap.
         key: of probes, directions and chains.
     """
@@ -73,8 +75,9 @@ class Config:
     level: float = 0.002
     directions: int = 1000
     inverse_temperature: float = 10_000.0
-    localisation: float = 100.0
-    draws: int = 300
+    localization: float = 100.0
+    num_samples: int = 300
+    num_integration_steps: int = 16
     resamples: int = 2000
     key: int = 0
 
@@ -120,7 +123,7 @@ def measured(config: Config, problem: gd.Problem, minima, key) -> dict[str, np.n
         # A basin ends where its level is reached; for chains it ends where the prior does.
         decay = 2 * config.decay
         basin = whitened(problem, w, floor=decay)
-        floor = config.localisation / config.inverse_temperature
+        floor = config.localization / config.inverse_temperature
         prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
         room = volume(
             problem,
@@ -130,17 +133,18 @@ def measured(config: Config, problem: gd.Problem, minima, key) -> dict[str, np.n
             directions=config.directions,
             preconditioner=basin,
         )
-        chains = learning_coefficient(
+        chains = finite_temperature_coefficient(
             problem,
             w,
             key=key_chains,
             inverse_temperature=config.inverse_temperature,
-            localisation=config.localisation,
+            localization=config.localization,
             whitening=prior,
-            draws=config.draws,
+            num_samples=config.num_samples,
+            num_integration_steps=config.num_integration_steps,
         )
         return room._replace(radii=jnp.median(room.radii)), chains._replace(
-            of_chains=jnp.std(chains.of_chains)
+            chain_coefficients=jnp.std(chains.chain_coefficients)
         )
 
     count = len(jax.tree.leaves(minima)[0])
@@ -194,8 +198,10 @@ def numbers(dataset: xr.Dataset) -> dict:
         "minima_found_twice": int((dataset["count"] > 1).sum()),
         "coefficients_refused": int((dataset.chains_status != 0).sum()),
         "volumes_lower_bounds": int(dataset.volume_lower_bound.sum()),
-        "chains_disagreement_most": float(dataset.chains_disagreement.max()),
-        "chains_effective_least": float(dataset.chains_effective_draws.min()),
+        "chains_rhat_most": float(
+            np.maximum(dataset.chains_rhat, dataset.chains_distance_rhat).max()
+        ),
+        "chains_effective_least": float(dataset.chains_effective_sample_size.min()),
         "volume_effective_least": float(dataset.volume_effective_directions.min()),
         "volume_standard_error_most": float(dataset.volume_standard_error.max()),
         "coefficient_standard_error_most": float(np.nanmax(dataset.chains_standard_error)),

@@ -12,7 +12,7 @@ from gdjax.statistics import Interval
 
 ACROSS = {
     "volume": ("volume_log_volume", "log volume, nats"),
-    "coefficient": ("chains_coefficient", "learning coefficient"),
+    "coefficient": ("chains_coefficient", "learning coefficient at one temperature"),
 }
 FLOOR = 5  # the axis of shares ends at the least share over this
 

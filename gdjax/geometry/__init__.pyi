@@ -7,7 +7,7 @@ from . import derivatives as derivatives
 from . import directions as directions
 from . import flow as flow
 from . import fractal as fractal
-from . import learning as learning
+from . import learning_coefficient as learning_coefficient
 from . import polishing as polishing
 from . import preconditioned as preconditioned
 from . import products as products

@@ -1,19 +1,19 @@
-"""Do several chains of random draws agree, and how many independent draws are they worth?
+"""Agreement of several chains of random samples, and their effective sample size.
 
-    R = sqrt(variance of all draws / mean variance within a chain),   1 where chains agree
-    effective draws = draws / (1 + 2 sum of autocorrelations)
+    R-hat = sqrt(variance of all samples / mean variance within a chain),   1 where chains agree
+    effective sample size = samples / (1 + 2 sum of autocorrelations)
 
-Each chain is cut into halves, so that one that is still on its way disagrees with itself. Four
-chains of independent draws, and the same with one of them elsewhere:
+Each chain is cut into halves, so that a chain that has not mixed disagrees with itself. Four chains
+of independent samples, and the same with one of them elsewhere:
 
 >>> draws = jax.random.normal(jax.random.key(0), (4, 1000))
 >>> away = draws.at[0].add(3.0)
->>> bool(disagreement(draws) < 1.01), bool(disagreement(away) > 1.1)
+>>> bool(rhat(draws) < 1.01), bool(rhat(away) > 1.1)
 (True, True)
->>> bool(3500 < effective_draws(draws) < 4500), bool(effective_draws(away) < 50)
+>>> bool(3500 < effective_sample_size(draws) < 4500), bool(effective_sample_size(away) < 50)
 (True, True)
 
-Source: Vehtari et al. 2021, *Rank-normalization, folding, and localization: an improved R-hat*.
+References: Vehtari et al. 2021, *Rank-normalization, folding, and localization: an improved R-hat*.
 """
 
 import jax
@@ -21,17 +21,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def disagreement(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
-    """The rank-normalised split R-hat: 1 where chains agree, above 1.01 where they do not quite.
+def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
+    """Return the rank-normalized split R-hat: 1 if chains agree, above 1.01 if not quite.
 
-    Draws are replaced by normal scores of their ranks, so that heavy tails do no harm, and of
-    their distances from the median, so that chains which differ in width are seen, too.
+    Samples are replaced by normal scores of their ranks, so that heavy tails do no harm, and of
+    their distances from the median, so that it responds to chains which differ in width, too.
 
     Args:
-        draws: one number a draw, at least 4 of each chain.
+        draws: one number per sample, at least 4 of each chain.
 
     Returns:
-        The larger of both; +inf where draws never change.
+        The larger of both; +inf if the samples never change.
     """
     halves = _halves(draws)
     folded = jnp.abs(halves - jnp.median(halves))
@@ -39,16 +39,16 @@ def disagreement(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
     return jnp.where(jnp.max(halves) > jnp.min(halves), both, jnp.inf)
 
 
-def effective_draws(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
-    """So many independent draws would give the mean with the same standard error.
+def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
+    """Return the number of independent samples whose mean has the same standard error.
 
-    Autocorrelations are summed up to where their sums of neighbouring pairs, which fall for a
-    reversible chain, are lost in noise. What chains differ by counts as correlation.
+    Autocorrelations are summed up to where the sums of neighboring pairs, which fall for a
+    reversible chain, are lost in noise. Differences between chains count as correlation.
 
     Args:
-        draws: one number a draw, at least 4 of each chain.
+        draws: one number per sample, at least 4 of each chain.
 
-    Source: Geyer 1992, *Practical Markov chain Monte Carlo*.
+    References: Geyer 1992, *Practical Markov chain Monte Carlo*.
     """
     halves = _halves(draws)
     chains, n = halves.shape

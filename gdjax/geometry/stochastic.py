@@ -23,21 +23,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
-from scipy import stats
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
+from gdjax.geometry import student
 from gdjax.geometry.products import with_data, without_data
 from gdjax.geometry.stability import signature
 from gdjax.problems.evaluation import evaluation_of, frozen
 from gdjax.problems.problem import Measure, Problem, as_problem
 from gdjax.summaries import fields
 
-INVERSE_FREEDOM = np.linspace(0, 1, 101)
-STUDENT = np.append(stats.norm.isf(0.025), stats.t.isf(0.025, 1 / INVERSE_FREEDOM[1:]))
+TAIL = 0.025  # outside each end of the interval
 
 
 class BatchSharpness(NamedTuple):
@@ -133,12 +131,9 @@ def _jackknife(numerators, denominators):
     top, bottom = jnp.sum(numerators), jnp.sum(denominators)
     value = top / bottom
     without = (top - numerators) / (bottom - denominators)
-    squares = (without - jnp.mean(without)) ** 2
-    error = jnp.sqrt((count - 1) / count * jnp.sum(squares))
-    # In units of the largest, since fourth powers underflow.
-    relative = squares / jnp.maximum(jnp.max(squares), jnp.finfo(squares.dtype).tiny)
-    freedom = jnp.sum(relative) ** 2 / jnp.maximum(jnp.sum(relative**2), 1) - 1
-    t = jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE_FREEDOM, STUDENT).astype(error.dtype)
+    deviations = without - jnp.mean(without)
+    error = jnp.sqrt((count - 1) / count * jnp.sum(deviations**2))
+    t = student.quantile(TAIL, student.effective_freedom(deviations))
     return error, value - t * error, value + t * error
 
 

@@ -2,10 +2,10 @@
 
     V = V_n |det A| E[r(u)^n],   u uniform on the sphere,   V_n = pi^(n/2) / Gamma(n/2 + 1)
 
-r(u) is how far one gets from w* along A u, in units of |A u|, until the cost has risen by the
-level. What is measured is the star around w*: what a straight line reaches without leaving. A is
-the preconditioner: where A u follows the basin's shape, all r are alike and a few directions are
-enough. The simplest instance is a ball:
+r(u) is the distance from w* along A u, in units of |A u|, at which the cost has risen by the level.
+The volume is that of the star around w*: the points that a straight line reaches without leaving
+the basin. A is the preconditioner. If A u follows the basin's shape, all r are alike and a few
+directions are enough. The simplest instance is a ball:
 
 >>> bowl = lambda w: w @ w
 >>> found = volume(bowl, jnp.zeros(3), key=jax.random.key(0), level=1.0, directions=16)
@@ -13,11 +13,12 @@ enough. The simplest instance is a ball:
 (True, False)
 
 In n dimensions r^n differs by e^100 between directions, and a mean over some of them lies far below
-the mean over all: what is rare and decides has not been drawn. Then the number is called a lower
-bound. By Markov's inequality a mean of positive numbers is at most 20 times too large with 95 %.
+the mean over all, because rare directions decide it that have not been drawn. Then the number is
+called a lower bound. By Markov's inequality a mean of positive numbers is at most 20 times too
+large with 95 %.
 
-Source: Scherlis and Belrose 2025, *Estimating the probability of sampling a trained neural network
-at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed importance sampling*.
+References: Scherlis and Belrose 2025, *Estimating the probability of sampling a trained neural
+network at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed importance sampling*.
 """
 
 import math
@@ -30,7 +31,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.geometry.products import raveled
+from gdjax.geometry import student
+from gdjax.geometry.jacobi import eigh
+from gdjax.geometry.products import dense, flat_product, raveled
 from gdjax.geometry.whitening import Whitening
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem, as_problem
@@ -44,7 +47,10 @@ FEW = 30  # effective directions below which a volume is a lower bound
 ROUND = 0.999  # share of directions that tell: above it only rounding is left, which has no tail
 HEAVY = 0.7  # Pareto index of r^n above which a mean over directions cannot be trusted
 DOUBT = math.log(20)  # nats that a mean may be above the truth, with 95 %
-NORMAL = 1.96
+# Of Student's distribution, outside the ends of the interval. The upper tail is smaller, since a
+# mean without its rare large terms looks surer than it is.
+LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
+MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
 ALIKE = 1e4  # units of rounding within which numbers are the same
 
 
@@ -54,8 +60,8 @@ class Volume(NamedTuple):
     Args:
         log_volume: log of the volume, in the units of the parameters; +inf where a direction
             never left.
-        low: with 95 % it is not below.
-        high: nor above; +inf for a lower bound.
+        low: lower end of a 95 % confidence interval.
+        high: upper end; +inf for a lower bound.
         standard_error: of log_volume, from the directions that were drawn.
         effective_directions: so many equal ones would tell as much: (sum r^n)^2 / sum r^(2n).
         tail: Pareto index k of r^n: its moments beyond 1/k are infinite for all that was seen.
@@ -88,7 +94,7 @@ def volume(
     preconditioner: Whitening | None = None,
     directions: int = DIRECTIONS,
 ) -> Volume:
-    """The volume around a minimum in which the cost is at most C(w*) + level.
+    """Return the volume around a minimum in which the cost is at most C(w*) + level.
 
         log V = log V_n + log |det A| + log mean r^n
 
@@ -100,8 +106,10 @@ def volume(
         key: for the directions.
         level: by how much the cost may rise, above 0.
         data: instead of the problem's own.
-        preconditioner: coordinates in which the basin is round, see `whitened`; those of the
-            parameters where None. The volume is the same, what is seen of it is not.
+        preconditioner: coordinates in which the basin is round, see `whitened`. The volume does not
+            depend on them, the accuracy of its estimate does. None takes the Hessian's eigenvectors
+            and the basin's own extent along each of them up to 500 parameters, and the parameters'
+            own coordinates above.
         directions: at least 100, if the tail is to be judged; at least 2.
 
     Raises:
@@ -110,11 +118,15 @@ def volume(
     problem = as_problem(problem, data)
     _check(level, directions)
     flat, unravel = raveled(params)
-    scale = Whitening(jnp.ones_like(flat)) if preconditioner is None else preconditioner
     lowest = evaluate(problem, params)
 
     def inside(w):
         return evaluate(problem, unravel(w)) - lowest <= level
+
+    scale = preconditioner
+    if scale is None:
+        small = flat.size <= MAX_WHITENED
+        scale = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
 
     def reach(key):
         u = jax.random.normal(key, flat.shape, flat.dtype)
@@ -130,6 +142,26 @@ def volume(
     return found._replace(**whole, radii=radii)
 
 
+def _extent(problem, params, inside):
+    """Eigenvectors of the Hessian, and the geometric mean of both distances to the rim on each."""
+    flat, _ = raveled(params)
+    matrix = dense(flat_product(problem, params), flat)
+    finite = jnp.all(jnp.isfinite(matrix))
+    _, axes = eigh(jnp.where(finite, matrix, 0))
+
+    def distance(axis):
+        return _radius(lambda r: inside(flat + r * axis), flat.dtype)
+
+    def both(axis):
+        return jnp.sqrt(distance(axis)) * jnp.sqrt(distance(-axis))
+
+    extent = jax.lax.map(both, axes.T, batch_size=TOGETHER)
+    longest = jnp.max(extent, where=jnp.isfinite(extent), initial=0)
+    # An open direction, which never leaves the basin, is taken to be as long as the others.
+    extent = jnp.where(jnp.isfinite(extent), extent, jnp.where(longest > 0, longest, 1))
+    return Whitening(extent, axes)
+
+
 def _check(level, directions):
     if not isinstance(level, Tracer) and not 0 < level < math.inf:
         raise InputError(f"volume: level = {level}, expected a number above 0")
@@ -138,7 +170,12 @@ def _check(level, directions):
 
 
 def log_mean(logs: Float[Array, " n"]) -> Volume:
-    """The log of a mean of e^logs, with whether it can be believed; see `Volume`.
+    """Return the log of a mean of e^logs, with an interval or a lower bound; see `Volume`.
+
+        low, high = value - t_0.025 error, value + t_0.0025 error
+
+    with Student's quantiles t for (sum d^2)^2 / sum d^4 - 1 degrees of freedom, d being the
+    deviations of the numbers from their mean.
 
     Examples:
         Numbers that are all alike are their own mean; of e^(10 z), z normal, most is in what is
@@ -158,12 +195,15 @@ def log_mean(logs: Float[Array, " n"]) -> Volume:
     tail = pareto_index(weights)
     value = top + jnp.log(total / logs.size)
     error = jnp.sqrt(jnp.maximum(1 / effective - 1 / logs.size, 0))
+    freedom = student.effective_freedom(weights / (total / logs.size) - 1)
+    fall = jnp.minimum(student.quantile(LOW_TAIL, freedom) * error, DOUBT)
+    rise = student.quantile(HIGH_TAIL, freedom) * error
     heavy = (tail > HEAVY) & (effective < ROUND * logs.size)
     below = (effective < min(FEW, 0.9 * logs.size)) | heavy | (open_directions > 0)
     return Volume(
         log_volume=value,
-        low=value - jnp.where(below, DOUBT, NORMAL * error),
-        high=jnp.where(below, jnp.inf, value + NORMAL * error),
+        low=value - jnp.where(below, DOUBT, fall),
+        high=jnp.where(below, jnp.inf, value + rise),
         standard_error=error,
         effective_directions=effective,
         tail=tail,

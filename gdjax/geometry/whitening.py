@@ -15,6 +15,7 @@ The simplest instance, a bowl that is 100 times as steep one way as the other:
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, ScalarLike
 
@@ -66,7 +67,7 @@ def whitened(
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point, of at most a few thousand parameters: the whole Hessian is decomposed.
         floor: curvature that the flattest direction is taken to have. For chains of draws,
-            localisation / inverse temperature; for a volume, 2 level / R^2 if the basin reaches
+            localization / inverse temperature; for a volume, 2 level / R^2 if the basin reaches
             about as far as R.
         data: instead of the problem's own.
 
@@ -76,3 +77,36 @@ def whitened(
     flat, _ = raveled(params)
     values, axes = eigh(dense(flat_product(problem, params, data), flat))
     return Whitening((jnp.abs(values) + floor) ** -0.5, axes)
+
+
+def whitened_on_average(
+    problem: Problem,
+    unravel: Callable[[Float[Array, " n"]], PyTree],
+    points: Float[Array, "points n"],
+    *,
+    floor: ScalarLike,
+) -> Whitening:
+    """Return coordinates in which the mean curvature over several points is that of the unit ball.
+
+        A = Q diag((h + floor)^(-1/2)),   mean of |H(w)| over points = Q diag(h) Q^T
+
+    |H| has the absolute eigenvalues of H. In a valley that is curved, directions that are flat at
+    one point are steep at another, so that coordinates of a single point would let chains take
+    steps there that are too long. Points whose Hessian is not finite are left out.
+
+    Args:
+        problem: a Problem.
+        unravel: from a vector to parameters.
+        points: vectors of parameters.
+        floor: curvature added to all directions.
+    """
+
+    def absolute(point):
+        matrix = dense(flat_product(problem, unravel(point)), point)
+        finite = jnp.all(jnp.isfinite(matrix))
+        values, axes = eigh(jnp.where(finite, matrix, 0))
+        return (axes * jnp.abs(values)[None]) @ axes.T, finite
+
+    matrices, finite = jax.lax.map(absolute, points)
+    values, axes = eigh(jnp.sum(matrices, axis=0) / jnp.maximum(jnp.sum(finite), 1))
+    return Whitening((jnp.maximum(values, 0) + floor) ** -0.5, axes)

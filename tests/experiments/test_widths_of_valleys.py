@@ -33,7 +33,7 @@ def test_correlations_are_of_ranks_and_leave_out_what_was_refused():
 def test_minima_are_measured_and_drawn():
     """Only a census shows that widths belong to its minima, in its order."""
     config = Config(
-        images=20, hidden=1, seeds=48, steps=1500, directions=200, draws=100, resamples=50
+        images=20, hidden=1, seeds=48, steps=1500, directions=200, num_samples=100, resamples=50
     )
     found = widths_of_valleys.run(config)
     assert found.volume_log_volume.sizes == {"minimum": found.sizes["minimum"]}

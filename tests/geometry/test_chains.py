@@ -18,8 +18,8 @@ def autoregressions(correlation, n=4000, count=8, seed=0):
     return x.astype(np.float32)
 
 
-effective = jax.jit(chains.effective_draws)
-apart = jax.jit(chains.disagreement)
+effective = jax.jit(chains.effective_sample_size)
+apart = jax.jit(chains.rhat)
 
 
 @pytest.mark.parametrize("correlation", [-0.3, 0.0, 0.5, 0.9])
@@ -34,7 +34,7 @@ def test_an_autoregression_is_worth_its_closed_form(correlation):
 def test_ranks_and_their_ratio_are_those_of_scipy():
     draws = np.round(autoregressions(0.5, 200, 4), 1)  # with ties
     halves = draws.reshape(8, 100)
-    found = jax.jit(chains.disagreement)(draws.astype(np.float32))
+    found = jax.jit(chains.rhat)(draws.astype(np.float32))
 
     def ratio(x):
         z = stats.norm.ppf((stats.rankdata(x).reshape(x.shape) - 0.375) / (x.size + 0.25))
