@@ -137,7 +137,7 @@ def _compute(programs: Programs, sink: Any) -> int:
     """Compute all tiles that `sink` lacks; returns how many."""
     missing = programs.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
     per_tile = programs.sweep.steps * math.prod(programs.tile_shape)
-    written = None
+    written, program = None, 0
     with (
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as executor,
@@ -147,6 +147,9 @@ def _compute(programs: Programs, sink: Any) -> int:
     ):
         for number, tile in enumerate(missing):
             bar.set_postfix_str(f"{number}/{len(missing)} tiles", refresh=False)
+            before, (program, _) = program, programs.program_of(tile)
+            if program != before:
+                programs.release(before)
 
             def watch(share, number=number):
                 bar.update(max(0, int((number + share) * per_tile) - bar.n))
@@ -162,7 +165,7 @@ def _compute(programs: Programs, sink: Any) -> int:
                 written.result()
             if arrays is None:
                 raise KeyboardInterrupt
-            writer = sink.add_writer(programs.writers[programs.program_of(tile)[0]])
+            writer = sink.add_writer(programs.writers[program])
             written = executor.submit(sink.write, tile, arrays, writer)
             if stop.is_set():
                 break

@@ -92,6 +92,10 @@ class Programs:
         """Return tiles in the order in which they are computed: program by program."""
         return sorted(tiles, key=lambda tile: (self.program_of(tile)[0], tile))
 
+    def release(self, number: int) -> None:
+        """Let go of the data that a program has on the devices; they come back if it is used."""
+        self.works[number].__dict__.pop("inputs", None)
+
     def compute(self, tile: tuple[int, ...], **hooks: Callable) -> dict[str, np.ndarray] | None:
         """Return all variables of a tile; as `Work.compute`."""
         number, own = self.program_of(tile)

@@ -305,6 +305,27 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
             assert again.params.dims == ("learning_rate", "seed", "params[0]")
 
 
+def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
+    problem = gd.Problem(
+        init=lambda key: jax.random.normal(key, (7,)),
+        cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
+        data=np.ones((13, 7), np.float32),
+    )
+    copies = []
+    compute = tiles.Work.compute
+
+    def counted(self, tile, **hooks):
+        arrays = compute(self, tile, **hooks)
+        copies.append(sum(a.shape == (13, 7) for a in jax.live_arrays()))
+        return arrays
+
+    monkeypatch.setattr(tiles.Work, "compute", counted)
+    grid = gd.axes(batch_size=[2, 4, 8], learning_rate=[0.1])
+    gd.sweep(problem, grid, 2, devices=jax.local_devices()[:1])
+    assert len(copies) == 3
+    assert len(set(copies)) == 1
+
+
 def test_plain_xarray_sees_all_programs_of_a_store(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     runs = gd.sweep(LINE, grid, 6, store=tmp_path, optimizer=OPTIMIZER, record_every=3, width=2)
