@@ -40,8 +40,8 @@ class Kind(IntEnum):
 
           200 eps (|C| + lambda_max max(1, |w|)),
 
-      for a distance of 1, without a gradient against which it would fall. In float32 that is said
-      of dead coordinates alone.
+      for a distance of 1, without a slope beyond rounding. In float32 that is said of dead
+      coordinates alone.
     - FLAT: the cost depends on no parameter, as far as it was probed (`probe_radius`).
     - NO_DERIVATIVE: the gradient jumps.
     - NOT_STATIONARY: the gradient is longer than its tolerance, or Newton's step is longer than

@@ -442,14 +442,20 @@ def _higher_order_evidence(
     # In float32 far from 0 a name is about a distance that last digits span.
     spanned = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * spanned > 3 * DOMINANT * jnp.max(orders.unsigned)
+    dominates &= jnp.all(
+        jnp.abs(orders.second) <= orders.second_rounding + 2 * cubic * gradient.displacement
+    )
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.unsigned
     )
     # A little beside its point a quartic has a third order, and curvature: T3^2 / 2 T4.
     beside = cubic**2 / jnp.where(size > 0, size, 1)
-    opposed = orders.second * jnp.sign(orders.fourth) < -orders.second_rounding - beside
-    significant = distinct & ~opposed
+    # Curvature that is known, and is not that of a quartic within its last digits, decides itself.
+    agrees = orders.second * jnp.sign(orders.fourth) > 0
+    beside = orders.second_rounding + beside
+    beside += jnp.where(agrees, size * gradient.displacement**2, 0)
+    significant = distinct & (jnp.abs(orders.second) <= beside)
     rises = jnp.any(significant & (orders.fourth > 0))
     falls = jnp.any(significant & (orders.fourth < 0))
     vanishes = (cubic <= cubic_rounding) & jnp.all(size <= orders.fourth_rounding)

@@ -43,8 +43,8 @@ def follow(
 ) -> Float[Array, ""]:
     """Return how far from w the cost stays the same, at most 1 in the units of the parameters.
 
-    It stays the same while its change is at most 200 eps (|C| + scale max(1, |w|)) and it does not
-    fall: a slope along the path that is negative beyond rounding ends it.
+    It stays the same while its change is at most 200 eps (|C| + scale max(1, |w|)) and its slope
+    along the path is not beyond rounding.
 
     Args:
         at: derivatives of the cost.
@@ -79,8 +79,10 @@ def follow(
         rounding = jnp.maximum(
             rounding, jnp.where(looked, _slope_rounding(along, changes) + turned, 0)
         )
-        falls = along @ slope_here < -rounding - 16 * eps * jnp.linalg.norm(slope_here)
-        same = (jnp.abs(value - cost) <= rise) & (jnp.linalg.norm(slope_here) <= slope) & ~falls
+        allowed = rounding + 16 * eps * jnp.linalg.norm(slope_here)
+        changes_on = jnp.abs(along @ slope_here) > allowed
+        small = (jnp.abs(value - cost) <= rise) & (jnp.linalg.norm(slope_here) <= slope)
+        same = small & ~changes_on
         level = ~looked | (same & (length <= 2 * STEP))
         corrected = point + _across(lambda v: at.product(point, v), slope_here, t, level_below)
         return (
