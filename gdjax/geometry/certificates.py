@@ -81,23 +81,26 @@ class Certificate(NamedTuple):
         smallest_residual: how exact `smallest` is: |H v - smallest v| and rounding.
         largest_residual: likewise.
         resolution: eigenvalues within it of zero have no sign: the largest residual of those that
-            were looked at, rounding included.
+            were computed, rounding included.
         negative: eigenvalues below zero for certain; above 2,048 parameters those that were seen.
         nullity: eigenvalues without a sign, dead coordinates not counted; likewise.
         dead: coordinates that the cost does not depend on: their gradient is exactly zero here and
             at random parameters, around this point and around 0.
         probe_radius: up to which dead coordinates were probed: 0.01 to 10 times the largest
             parameter (at least 1), and the largest number of the data and its inverse.
-        kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, on the directions that bend, where L
-            bounds how fast the Hessian changes. Below 1/2 there is a critical point near by with
-            the same signs of curvature. L is the largest third derivative found by power iteration
-            from several starts, here and where Newton's step leads: sampled, not proven.
+        kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of
+            nonzero curvature, where L bounds how fast the Hessian changes. Below 1/2 there is a
+            critical point nearby with the same signs of curvature. L is the largest third
+            derivative found by power iteration from several starts, here and where Newton's step
+            leads, or the change of the Hessian in the last digits and over twice the step, if that
+            is more: sampled, not proven.
         distance: how far away that critical point is at most.
         newton_point: where Newton's step leads, like the parameters.
         newton_distance: how far away that is.
         distance_tolerance: that was used: the one given times max(1, |w|), and the rounding of
             Newton's step.
-        cubic: largest |third derivative| along unit directions that do not bend.
+        cubic: largest |third derivative| along flat unit directions: those whose eigenvalue has no
+            sign.
         cubic_resolution: cubics within it count as zero.
         quartic: the fourth derivative along such a direction that is left when all others follow,
             T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; of several directions the smallest.

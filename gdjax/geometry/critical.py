@@ -38,7 +38,7 @@ from gdjax.problems.problem import Problem, as_problem
 
 __all__ = ["Certificate", "Kind", "classify", "name"]
 
-DENSE = 2048  # parameters up to which the whole Hessian is decomposed: every sign is looked at
+DENSE = 2048  # parameters up to which the whole Hessian is decomposed
 FLAT_DIRECTIONS = 4  # random directions among those without a sign
 NEAREST, FARTHEST = 0.01, 10.0  # probes for dead coordinates; the latter times max(1, |w|)
 PROBES = 15  # radii from one to the other
@@ -536,13 +536,15 @@ def _orders(
     forms = jax.vmap(lambda n: n @ at.product(w, n))(near.flat)
     size = jax.vmap(curvature.form_size)(near.flat)
     second = sign * (forms + orders.bend[0] @ near.step)
+    # Along an axis of the Hessian nothing is rounded; elsewhere all of its entries are.
+    inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
     third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))
     inexact = 3 * resolution * jnp.sum(orders.following[0] ** 2, axis=1)
     return _Orders(
         second=second,
         second_rounding=FORM_ROUNDING * eps * size,
-        unsigned=jnp.abs(second) + ROUNDING * eps * size,
+        unsigned=jnp.abs(second) + ROUNDING * eps * inexact_form,
         third=sign * orders.third[0],
         third_rounding=third_change,
         fourth=sign * orders.fourth[0],

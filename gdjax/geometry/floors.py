@@ -160,7 +160,7 @@ def _slope_rounding(direction, changes):
 
 
 def _across(product, g, t, level_below):
-    """The least p with P H P p = -P g by conjugate gradients, as far as H bends up for certain."""
+    """Return the least p with P H P p = -P g, restricted to positive curvature of H."""
 
     def projected(v):
         return v - t * (t @ v)

@@ -157,8 +157,8 @@ ROOT = np.diag([3**0.5, 1.0])
 
 # Which product, its target, the layers (or u in the first row of the first), and the kind.
 PRODUCTS = {
-    "u u, definite, 0": (0, DEFINITE, (NONE,), K.STRICT_MAXIMUM),
-    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.STRICT_MINIMUM),
+    "u u, definite, 0": (0, DEFINITE, (NONE,), K.UNDECIDED),  # a maximum, with dead coordinates
+    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.FLOOR),
     "u u, definite, second": (0, DEFINITE, (np.array([[0.0, 1.0], [0, 0]]),), K.SADDLE),
     "u u, singular, 0": (0, SINGULAR, (NONE,), K.DEGENERATE_SADDLE),
     "u u, mixed, 0": (0, MIXED, (NONE,), K.SADDLE),
