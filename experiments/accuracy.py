@@ -94,8 +94,8 @@ def compared(
         mean = jax.tree.map(
             lambda a, late=late: a[:, late].mean(axis=1), from_named("snapshots", like, runs)
         )
-        measure = problem.measures["validation_accuracy"]
-        averaged = jax.jit(jax.vmap(measure.function, (0, None)))(mean, measure.data)
+        metric = problem.metrics["validation_accuracy"]
+        averaged = jax.jit(jax.vmap(metric.function, (0, None)))(mean, metric.data)
         parts.append(
             runs[["validation_accuracy"]]
             .isel(step=-1, drop=True)
@@ -142,9 +142,9 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
     images = images.reshape(len(images), -1)
     few = gd.problems.digits(problems.set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
-    measure = gd.geometry.sharpness(few)
-    sharpness, begin = measure.function, measure.init
-    assert begin is not None  # this measure always carries a memory
+    metric = gd.geometry.sharpness(few)
+    sharpness, begin = metric.function, metric.init
+    assert begin is not None  # this metric always carries a memory
 
     @jax.jit
     def sharp(params):
@@ -279,9 +279,9 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
     return gained
 
 
-def _by_name(dataset, part, measure):
+def _by_name(dataset, part, metric):
     """Accuracies by variant, of the starts it was tried from."""
-    values = dataset[f"{part}_{measure}"].values
+    values = dataset[f"{part}_{metric}"].values
     names = dataset[f"{part}_variant"].values.tolist()
     return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
 

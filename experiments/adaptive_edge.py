@@ -70,14 +70,14 @@ def watched(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
     """Cost and eta times preconditioned sharpness of descents from all starts at all rates."""
-    measure = sharpness(problem, preconditioner=preconditioner(rule), tolerance=config.tolerance)
+    metric = sharpness(problem, preconditioner=preconditioner(rule), tolerance=config.tolerance)
     runs = gd.sweep(
         problem,
         gd.axes(learning_rate=rates, seed=range(config.starts)),
         steps,
-        optimizer=rule,
+        make_optimizer=rule,
         record_every=steps // records,
-        measures={"sharpness": measure},
+        metrics={"sharpness": metric},
     )
     # P is not known before the first step.
     found = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()

@@ -95,7 +95,7 @@ def run(config: Config) -> xr.Dataset:
         problem,
         gd.axes(seed=range(config.seeds)),
         config.steps,
-        optimizer=lambda: optax.adam(falling),
+        make_optimizer=lambda: optax.adam(falling),
         record_every=config.steps,
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))

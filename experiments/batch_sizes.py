@@ -68,7 +68,7 @@ def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[f
 
     def spent(size):
         steps = gd.descent.steps_for(config.timed_epochs, problem.samples, size)
-        runs = gd.sweep(problem, axes, steps, batch_size=size, record_every=steps, measures={})
+        runs = gd.sweep(problem, axes, steps, batch_size=size, record_every=steps, metrics={})
         return runs.attrs["seconds"]
 
     shortest = np.min([[spent(size) for size in sizes] for _ in range(config.repeats)], axis=0)
@@ -90,7 +90,10 @@ def run(config: Config) -> xr.Dataset:
     epoch = [gd.descent.steps_for(1, problem.samples, size) for size in sizes]
     tree = gd.compare(
         {
-            str(size): (problem, {"batch_size": size, "steps": epochs * per, "record_every": per})
+            str(size): (
+                problem,
+                {"batch_size": size, "num_steps": epochs * per, "record_every": per},
+            )
             for size, epochs, per in zip(sizes, config.epochs, epoch, strict=True)
         },
         axes,

@@ -31,7 +31,7 @@ from drawings import catapult as plots
 
 import gdjax as gd
 from gdjax.geometry import jacobi
-from gdjax.problems import Measure
+from gdjax.problems import Metric
 from gdjax.statistics import median
 
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
@@ -112,7 +112,7 @@ def network(activation, width: int, examples: int) -> gd.Problem:
         init=init,
         cost=cost,
         data=(inputs, targets),
-        measures={"curvature": Measure(share, data=inputs, every=10)},
+        metrics={"curvature": Metric(share, data=inputs, every=10)},
     )
 
 
@@ -185,7 +185,7 @@ def single_weights(config: Config) -> xr.Dataset:
     problem = gd.Problem(
         init=lambda key: jnp.full(2, config.weight),
         cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2,
-        measures={"x": Measure(lambda w, data: w[0])},
+        metrics={"x": Metric(lambda w, data: w[0])},
     )
     runs = gd.sweep(
         problem,

@@ -58,9 +58,9 @@ def run(config: Config) -> xr.Dataset:
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
     start = problem.init(streams.init)
-    images, labels = tests = problem.measures["test_accuracy"].data
+    images, labels = tests = problem.metrics["test_accuracy"].data
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
-    measures = {**problem.measures, "test_cost": gd.Measure(problem.cost, tests)}
+    metrics = {**problem.metrics, "test_cost": gd.Metric(problem.cost, tests)}
     found = gd.descend(
         problem,
         optax.sgd(config.learning_rate),
@@ -69,7 +69,7 @@ def run(config: Config) -> xr.Dataset:
         key=streams.order,
         batch_size=config.batch_size,
         record_every=epoch,
-        measures=measures,
+        metrics=metrics,
     )
     many = gd.sweep(
         problem,
@@ -77,22 +77,22 @@ def run(config: Config) -> xr.Dataset:
         config.epochs * epoch,
         batch_size=config.batch_size,
         record_every=epoch,
-        measures=measures,
+        metrics=metrics,
     )
     assert problem.predict is not None  # this problem always has one
     predict = jax.jit(problem.predict)
     others = [gd.streams(1, seed=s).init for s in range(config.random_networks)]
     guess = jax.jit(
         jax.vmap(
-            lambda key, tests: problem.measures["test_accuracy"].function(problem.init(key), tests),
+            lambda key, tests: problem.metrics["test_accuracy"].function(problem.init(key), tests),
             in_axes=(0, None),
         )
     )
     return xr.Dataset(
         {
             "cost": ("record", found.cost),
-            "test_cost": ("record", found.measures["test_cost"]),
-            "test_accuracy": ("record", found.measures["test_accuracy"]),
+            "test_cost": ("record", found.metrics["test_cost"]),
+            "test_accuracy": ("record", found.metrics["test_accuracy"]),
             "image": (("test", "pixel"), images),
             "label": ("test", labels),
             "before": (("test", "class"), np.asarray(predict(start, jnp.asarray(images)))),
@@ -103,7 +103,7 @@ def run(config: Config) -> xr.Dataset:
             "seeds_accuracy": (("seed", "record"), many.test_accuracy.values[0]),
             "guess": ("network", np.asarray(guess(jnp.stack(others), tests))),
         },
-        {"epoch": ("record", found.step / epoch)},
+        {"epoch": ("record", found.recorded_steps / epoch)},
         {
             "baseline": problem.baseline,
             "outcome": str(found.outcome),

@@ -114,8 +114,8 @@ def watched(
         gd.axes(learning_rate=rates, seed=range(seeds)),
         steps,
         record_every=max(1, steps // config.records),
-        measures={"sharpness": sharpness(problem, tolerance=config.tolerance)},
-        optimizer=optimizer,
+        metrics={"sharpness": sharpness(problem, tolerance=config.tolerance)},
+        make_optimizer=optimizer,
     )
     threshold = stability_threshold(runs.learning_rate.values, optimizer)
     return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
@@ -127,7 +127,7 @@ def advised(config: Config, problem: gd.Problem) -> xr.Dataset:
     """What `gd.advise` says of the digits, and what it rests on."""
     found = gd.advise(
         problem,
-        steps=config.advice_steps,
+        num_steps=config.advice_steps,
         batch_size=config.batch_size,
         seeds=config.advice_seeds,
     )

@@ -107,9 +107,9 @@ def addition(config: Config) -> gd.Problem:
         init=init,
         cost=cost,
         data=data,
-        measures={
-            "train_accuracy": gd.Measure(train_accuracy, data, long_name="right training pairs"),
-            "test_accuracy": gd.Measure(test_accuracy, data, long_name="right other pairs"),
+        metrics={
+            "train_accuracy": gd.Metric(train_accuracy, data, long_name="right training pairs"),
+            "test_accuracy": gd.Metric(test_accuracy, data, long_name="right other pairs"),
         },
     )
 
@@ -123,9 +123,9 @@ def run(config: Config) -> xr.Dataset:
 
     runs = gd.sweep(
         addition(config),
-        gd.axes(weight_decay=list(config.decays), run=gd.together(seed=seeds, pairs=seeds)),
+        gd.axes(weight_decay=list(config.decays), run=gd.zip_axes(seed=seeds, pairs=seeds)),
         config.steps,
-        optimizer=adamw,
+        make_optimizer=adamw,
         record_every=config.record_every,
     )
     return (

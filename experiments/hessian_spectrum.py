@@ -112,7 +112,7 @@ def descend(
         (
             jax.tree.map(lambda a, at=at: jnp.asarray(a[at]), run.snapshots),
             float(run.cost[at]),
-            float(run.measures["test_accuracy"][at]),
+            float(run.metrics["test_accuracy"][at]),
         )
         for at in config.epochs
     ]

@@ -69,11 +69,11 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
     return slope
 
 
-def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Measure]:
-    """The problem's measures, and how steep each hidden layer's sigmoids are."""
+def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
+    """The problem's metrics, and how steep each hidden layer's sigmoids are."""
     few = problem.data[0][:images]
-    return dict(problem.measures) | {
-        f"slope_{layer}": gd.Measure(
+    return dict(problem.metrics) | {
+        f"slope_{layer}": gd.Metric(
             slope_of_layer(problem.network, layer), few, long_name=f"slope of hidden layer {layer}"
         )
         for layer in range(1, len(problem.network.widths) - 1)
@@ -89,7 +89,7 @@ def run(config: Config) -> xr.Dataset:
     epoch = gd.descent.steps_for(1, any_problem.samples, config.batch_size)
     tree = gd.compare(
         {
-            name: (problem, {"measures": with_slopes(problem, config.images)})
+            name: (problem, {"metrics": with_slopes(problem, config.images)})
             for name, problem in problems.items()
         },
         gd.axes(

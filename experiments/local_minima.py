@@ -154,9 +154,9 @@ def one(config: Config, case: Case) -> xr.Dataset:
         problem,
         gd.axes(seed=range(case.seeds)),
         case.steps,
-        optimizer=case.optimizer,
+        make_optimizer=case.optimizer,
         record_every=case.steps,
-        measures={},
+        metrics={},
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = [gd.params_of(runs, like, {"seed": seed}) for seed in range(case.seeds)]

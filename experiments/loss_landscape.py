@@ -98,7 +98,7 @@ def look(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
     ).assign_attrs(
         outcome=str(run.outcome),
-        test_accuracy=float(run.measures["test_accuracy"][-1]),
+        test_accuracy=float(run.metrics["test_accuracy"][-1]),
         seed=config.seed,
     )
     side = np.linspace(-config.reach, config.reach, config.points)

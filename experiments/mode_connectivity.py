@@ -109,9 +109,9 @@ def train(config: Config, problem, count: int):
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     runs = gd.sweep(
         problem,
-        gd.axes(run=gd.together(seed=range(count), data_seed=range(count))),
+        gd.axes(run=gd.zip_axes(seed=range(count), data_seed=range(count))),
         steps,
-        optimizer=lambda: optax.adam(config.learning_rate),
+        make_optimizer=lambda: optax.adam(config.learning_rate),
         batch_size=config.batch_size,
         record_every=steps,
     )
@@ -142,7 +142,7 @@ def single(config: Config, problem, ends, first, second):
     by_activations = jax.tree.map(lambda *leaves: np.stack(leaves), *by_activations)
     straight = [jax.vmap(minima.between)(start, b) for start in (a, by_weights, by_activations)]
     controls = [*straight, bend(config, problem, a, b)]
-    test = problem.measures["test_accuracy"]
+    test = problem.metrics["test_accuracy"]
 
     @jax.jit
     def look(control, problem, test_data):
@@ -167,7 +167,7 @@ def bend(config: Config, problem, a, b):
         path,
         gd.axes(pair=range(count)),
         steps,
-        optimizer=lambda: optax.adam(config.learning_rate),
+        make_optimizer=lambda: optax.adam(config.learning_rate),
         batch_size=config.batch_size,
         record_every=steps,
     )

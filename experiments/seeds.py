@@ -80,10 +80,10 @@ def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
         steps,
         batch_size=config.batch_size,
         record_every=steps,
-        optimizer=lambda: optax.sgd(falling),
+        make_optimizer=lambda: optax.sgd(falling),
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))
-    images, labels = problem.measures["test_accuracy"].data
+    images, labels = problem.metrics["test_accuracy"].data
     assert problem.predict is not None  # this problem always has one
     read = jax.jit(jax.vmap(problem.predict, in_axes=(0, None)))
     right = [

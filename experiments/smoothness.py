@@ -133,7 +133,7 @@ def trained(config: Config, problem) -> xr.Dataset:
     """Networks trained at every temperature, from the usual starts and from scaled ones."""
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     train = partial(
-        gd.sweep, problem, steps=steps, batch_size=config.batch_size, record_every=steps
+        gd.sweep, problem, num_steps=steps, batch_size=config.batch_size, record_every=steps
     )
     seeds = range(config.seeds)
     usual = train(
@@ -141,7 +141,7 @@ def trained(config: Config, problem) -> xr.Dataset:
     )
     t = np.array(config.temperatures)
     unit = np.where(t > 0, t, 1)  # a step is the same in any unit
-    together = gd.together(
+    together = gd.zip_axes(
         temperature=t, init_scale=unit, learning_rate=config.scaled_rate * unit**2
     )
     scaled = train(gd.axes(temperature=together, seed=seeds))

@@ -66,7 +66,7 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
         config.steps,
         batch_size=size,
         record_every=config.steps // config.records,
-        measures={
+        metrics={
             "sharpness": sharpness(problem, tolerance=config.tolerance),
             "batch": batch_sharpness_measure(problem, batch_size=size, batches=config.batches),
         },

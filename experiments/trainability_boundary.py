@@ -91,11 +91,11 @@ def train(
         gd.axes(**{up: sides[1], across: sides[0]}),
         config.steps,
         batch_size=condition.batch,
-        optimizer=condition.optimizer,
+        make_optimizer=condition.optimizer,
         record_every=config.record_every,
-        root=seed,
+        root_seed=seed,
         width=WIDTH,
-        keep=2**32,
+        max_param_bytes=2**32,
     )
     relative = np.clip(runs.cost.values / runs.cost.values[..., :1], 1 / CAP, CAP)
     late = runs.step.values >= 0.8 * config.steps
@@ -163,7 +163,7 @@ def cosine(config: Config) -> xr.Dataset:
         ),
         config.rate_steps,
         record_every=config.rate_steps,
-        bound=1e8,
+        divergence_threshold=1e8,
     )
     return xr.Dataset({"bounded": runs.diverged_at < 0}).drop_attrs()
 

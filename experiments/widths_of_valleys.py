@@ -91,9 +91,11 @@ def run(config: Config) -> xr.Dataset:
         problem,
         gd.axes(seed=range(config.seeds)),
         config.steps,
-        optimizer=partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum),
+        make_optimizer=partial(
+            optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum
+        ),
         record_every=config.steps,
-        measures={},
+        metrics={},
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))
     key_census, key_widths = jax.random.split(jax.random.key(config.key))

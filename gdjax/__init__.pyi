@@ -17,7 +17,7 @@ from .drawing import plot as plot
 from .keys import streams as streams
 from .pages import explore as explore
 from .pages import lesson as lesson
-from .problems import Measure as Measure
+from .problems import Metric as Metric
 from .problems import Problem as Problem
 from .stores import open_dataset as open_dataset
 from .stores import verify as verify
@@ -31,6 +31,6 @@ from .sweeps import replay as replay
 from .sweeps import resume as resume
 from .sweeps import sweep as sweep
 from .sweeps import table as table
-from .sweeps import together as together
+from .sweeps import zip_axes as zip_axes
 
 __version__: str

@@ -88,12 +88,12 @@ def _descent(run, title):
     from gdjax.plots import training
 
     return training.records(
-        run.step,
+        run.recorded_steps,
         run.cost,
         batch_cost=run.batch_cost,
-        measures=run.measures,
+        metrics=run.metrics,
         baseline=run.baseline,
-        title=title or f"{run.steps:,} steps: {str(run.outcome).replace('_', ' ')}",
+        title=title or f"{run.num_steps:,} steps: {str(run.outcome).replace('_', ' ')}",
     )
 
 

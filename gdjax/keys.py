@@ -28,7 +28,7 @@ class Streams(NamedTuple):
     Args:
         init: for the starting point.
         order: for the order of mini-batches.
-        probes: for random probes of a measure.
+        probes: for random probes of a metric.
         noise: for what a random cost draws; step t uses it folded with t.
         perturbation: for where a branch is pushed.
     """
@@ -41,7 +41,7 @@ class Streams(NamedTuple):
 
 
 def streams(
-    root: int,
+    root_seed: int,
     seed: int | Int[np.ndarray, "*runs"] = 0,
     data_seed: int | Int[np.ndarray, "*runs"] = 0,
     noise_seed: int | Int[np.ndarray, "*runs"] = 0,
@@ -54,7 +54,7 @@ def streams(
     differ in their settings alone draw the same.
 
     Args:
-        root: seed of the whole study, in [0, 2^32).
+        root_seed: seed of the whole study, in [0, 2^32).
         seed: which starting point, in [0, 2^32); an array of them gives an array of keys.
         data_seed: which order of mini-batches, likewise.
         noise_seed: which numbers a random cost draws, likewise; as long as `seed`, or one number.
@@ -65,7 +65,7 @@ def streams(
             `jit` or `vmap`.
     """
     given = (
-        ("root", root),
+        ("root_seed", root_seed),
         ("seed", seed),
         ("data_seed", data_seed),
         ("noise_seed", noise_seed),
@@ -81,7 +81,7 @@ def streams(
         if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
             raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
 
-    base = np.array([0, root], np.uint32)
+    base = np.array([0, root_seed], np.uint32)
     init, order, probes, noise, pushes = (_folded(base, purpose) for purpose in range(5))
     return Streams(
         _keys(_folded(init, seed)),

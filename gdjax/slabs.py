@@ -3,9 +3,9 @@
     f(run, shared) -> out   becomes   slab(runs, shared) -> outs
 
 The compiled unit is a *slab*: `width` runs on each of some devices, by `vmap`, and by `shard_map`
-around it where there are several. Compiled results differ in the last bits with the width, so the
-width is part of what has to be recorded to have a result again; where the matrices of a run do not
-fill a processor's registers, so is the slot. What other runs are computed beside it changes no bit.
+around it where there are several devices. The last bits of results depend on the width, so it has
+to be recorded to reproduce a result. Where the matrices of a run do not fill a processor's
+registers, they depend on the run's place in the slab, too. They do not depend on the other runs.
 
 >>> import jax, jax.numpy as jnp
 >>> slab = Slab(width=2, devices=tuple(jax.local_devices()[:1]))
@@ -36,23 +36,24 @@ from gdjax.errors import InputError
 
 RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
-# What a user may have set around a call, by `jax.enable_x64` and its like.
-AROUND = ("jax_enable_x64", "jax_default_matmul_precision")
+# Context managers such as `jax.enable_x64` set these, and programs depend on them.
+COMPILED_CONFIG = ("jax_enable_x64", "jax_default_matmul_precision")
 
-LESS = {"xla_backend_optimization_level": 1}  # of 3; at 0 numbers differ in their last bits
+# Level 1 of 3; at level 0 numbers differ in their last bits.
+FAST_COMPILATION = {"xla_backend_optimization_level": 1}
 
 DECOMPOSITIONS = re.compile(r"lapack_[a-z](syevd|heevd|gesdd|gesvd|gees|geev)")
 
 
 class Slab(NamedTuple):
-    """How many runs a device computes at a time, and on which devices."""
+    """Number of runs that each device computes together, and the devices."""
 
     width: int
     devices: tuple[jax.Device, ...]
 
     @property
     def runs(self) -> int:
-        """Runs in one slab, over all its devices."""
+        """Number of runs of one slab, over all its devices."""
         return self.width * len(self.devices)
 
     @property
@@ -61,29 +62,29 @@ class Slab(NamedTuple):
         return Mesh(np.array(self.devices), ("runs",))
 
     def sharding(self, spec: PartitionSpec) -> Sharding:
-        """Where arrays lie: `RUNS`, those with a leading axis of runs, or `SHARED`, by all."""
+        """Return where arrays are placed: `RUNS` with a leading axis of runs, `SHARED` without."""
         if len(self.devices) == 1:
             return SingleDeviceSharding(self.devices[0])
         return NamedSharding(self.mesh, spec)
 
     def place(self, runs: PyTree) -> PyTree:
-        """Copies of arrays [runs, ...], laid out over the devices; the caller's stay alive."""
+        """Return copies of arrays [runs, ...], distributed over the devices."""
         return jax.device_put(
             jax.tree.map(lambda a: jnp.array(a, copy=True), runs), self.sharding(RUNS)
         )
 
     def filled(self, runs: PyTree, first: int) -> PyTree:
-        """The slab that begins at run `first`; copies of the last run fill up what is missing."""
+        """Return the runs from `first` on that fill a slab, the last one repeated if necessary."""
         count = jax.tree.leaves(runs)[0].shape[0]
         rows = np.minimum(np.arange(first, first + self.runs), count - 1)
         return self.place(jax.tree.map(lambda a: a[rows], runs))
 
     def share(self, shared: PyTree) -> PyTree:
-        """Arrays that every run sees, on all the devices."""
+        """Return copies on all devices of arrays that every run sees."""
         return jax.device_put(shared, self.sharding(SHARED))
 
     def shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
-        """Shapes, types and placement that arrays will have, without their memory."""
+        """Return shapes, types and placement that arrays will have, without memory for them."""
         sharding = self.sharding(spec)
         return jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(
@@ -94,13 +95,13 @@ class Slab(NamedTuple):
 
 
 def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
-    """`function` of one run as a function of a slab of runs.
+    """Return a function of one run as a function of a slab of runs.
 
     Args:
         function: written for one run.
         slab: width and devices.
-        in_axes: 0 for each positional argument that has a leading axis of runs, None for each
-            that all runs share.
+        in_axes: 0 for each positional argument with a leading axis of runs, None for each that
+            all runs share.
     """
     batched = jax.vmap(function, in_axes=tuple(in_axes))
     if len(slab.devices) == 1:
@@ -128,7 +129,7 @@ def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> 
 
 
 def _share(width, array):
-    """Shape and type of one device's share of an array [runs, ...]; of all of it if width is None.
+    """Return shape and type of one device's share of an array, of all of it if width is None.
 
     Without the placement, which is another one inside `shard_map`.
     """
@@ -137,22 +138,22 @@ def _share(width, array):
 
 
 class Bytes(NamedTuple):
-    """Memory of a program on a device: what it needs on its way, and with all that it is given."""
+    """Memory of a program on a device: temporary, and in total with arguments and results."""
 
     scratch: int
     total: int
 
 
 class Program:
-    """A function that is compiled once for each set of argument shapes, and knows how long it took.
+    """A function, compiled once for each set of argument shapes, and the seconds that took.
 
     Args:
-        function: pure, of arrays. On several CPU devices it may not ask LAPACK for eigenvalues
-            or singular values: that is an InputError when it is compiled.
-        donate: positions of arguments whose memory the results may take over.
-        once: whether a call takes less time than the compiler would spend on making it faster.
-            Random numbers are the dearest to compile: a network's normals took 1.4 s of processor
-            time, 0.5 s this way, to the same bits.
+        function: pure function of arrays. On several CPU devices it may not use LAPACK's
+            eigenvalues or singular values, which is an InputError when it is compiled.
+        donate: positions of arguments whose memory the results may reuse.
+        once: whether to compile with fewer optimizations, for a program that is called once. Random
+            numbers take the longest to compile: a network's normals took 1.4 s of processor time,
+            0.5 s this way, to the same bits.
     """
 
     def __init__(self, function: Callable, *, donate: tuple[int, ...] = (), once: bool = False):
@@ -162,75 +163,75 @@ class Program:
         self.seconds = 0.0
 
     def compile(self, *arguments: PyTree) -> Any:
-        """The executable for these arguments (arrays, or shapes), compiled if it is new."""
-        return self._found(arguments)[0]
+        """Return the executable for these arguments (arrays, or shapes); compile it if new."""
+        return self._compiled_for(arguments)[0]
 
     def ahead(self, *arguments: PyTree) -> None:
-        """Begin to compile for these arguments in a thread; who asks for the program waits for it.
+        """Start to compile for these arguments in a thread; `compile` waits for it.
 
-        It is traced here, under the settings of the caller's thread.
+        The function is traced in the caller's thread, under its settings.
         """
         signature = _signature(arguments)
         if signature not in self.compiled:
-            lowered, digest = self._lowered(arguments)
+            lowered, digest = self._lower(arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
-            self.compiled[signature] = pool.submit(self._compiled, lowered), digest
+            self.compiled[signature] = pool.submit(self._compile, lowered), digest
             pool.shutdown(wait=False)
 
     def bytes(self, *arguments: PyTree) -> Bytes:
-        """Memory that the program needs on each of its devices; compiles it if it is new."""
-        found = self.compile(*arguments).memory_analysis()
-        total = found.argument_size_in_bytes + found.output_size_in_bytes
-        total += found.temp_size_in_bytes - found.alias_size_in_bytes
-        return Bytes(found.temp_size_in_bytes, total)
+        """Return the memory that the program needs on each device; compile it if it is new."""
+        sizes = self.compile(*arguments).memory_analysis()
+        total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+        total += sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
+        return Bytes(sizes.temp_size_in_bytes, total)
 
     def hash(self, *arguments: PyTree) -> str:
-        """Hash of the program before compilation, 16 hex digits: the same text, the same hash."""
-        return self._found(arguments)[1]
+        """Return the hash of the program's text before compilation, 16 hex digits."""
+        return self._compiled_for(arguments)[1]
 
-    def _found(self, arguments):
+    def _compiled_for(self, arguments):
         signature = _signature(arguments)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         if signature not in self.compiled:
-            lowered, digest = self._lowered(arguments)
-            self.compiled[signature] = self._compiled(lowered), digest
-            self.seconds += time.perf_counter() - begun
+            lowered, digest = self._lower(arguments)
+            self.compiled[signature] = self._compile(lowered), digest
+            self.seconds += time.perf_counter() - started
         executable, digest = self.compiled[signature]
         if isinstance(executable, concurrent.futures.Future):
             self.compiled[signature] = executable.result(), digest
-            self.seconds += time.perf_counter() - begun
+            self.seconds += time.perf_counter() - started
         return self.compiled[signature]
 
-    def _lowered(self, arguments):
+    def _lower(self, arguments):
         lowered = self.jitted.lower(*arguments)
         text = lowered.as_text()
         _check_decompositions(text, jax.tree.leaves(arguments))
         return lowered, hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _compiled(self, lowered):
-        least = jax.config.read("jax_disable_most_optimizations")
-        return lowered.compile(LESS if self.once and not least else None)
+    def _compile(self, lowered):
+        unoptimized = jax.config.read("jax_disable_most_optimizations")
+        return lowered.compile(FAST_COMPILATION if self.once and not unoptimized else None)
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        return self._found(arguments)[0](*arguments)
+        return self._compiled_for(arguments)[0](*arguments)
 
 
 def _signature(arguments):
-    """What a program is compiled anew for."""
+    """Return everything that a program is compiled for."""
     leaves, structure = jax.tree.flatten(arguments)
     return (
-        *(getattr(jax.config, name) for name in AROUND),
+        *(getattr(jax.config, name) for name in COMPILED_CONFIG),
         structure,
         tuple((a.shape, a.dtype, _is_weak(a), getattr(a, "sharding", None)) for a in leaves),
     )
 
 
 def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
-    """Refuse a program that could stand still for ever.
+    """Refuse a program that could wait forever.
 
     On CPUs LAPACK's eigenvalues and singular values wait for threads of the pool in which they run
-    themselves; where several devices ask for them at once, none may be left. One device has the
-    whole pool. Its factorisations (QR, LU, Cholesky) have not been seen to wait.
+    themselves. If several devices compute them at once, no thread may be left. One device has the
+    whole pool. LAPACK's factorizations (QR, LU, Cholesky) have not been seen to wait.
     """
     placed = (getattr(array, "sharding", None) for array in leaves)
     devices = {device for sharding in placed if sharding for device in sharding.device_set}
@@ -238,15 +239,15 @@ def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
         return
     if DECOMPOSITIONS.search(text):
         raise InputError(
-            f"devices: a program for {len(devices)} CPU devices asks LAPACK for eigenvalues or "
-            f"singular values, and several at once can wait for each other for ever; take one "
+            f"devices: a program for {len(devices)} CPU devices uses LAPACK's eigenvalues or "
+            f"singular values, and several at once can wait for each other forever; take one "
             f"device (devices=jax.local_devices()[:1], or jax_num_cpu_devices left at 1), or a "
-            f"solver that is made of matrix products"
+            f"solver that uses matrix products only"
         )
 
 
 def shapes(tree: PyTree) -> PyTree:
-    """Shapes, types and placement of arrays, without their memory."""
+    """Return shapes, types and placement of arrays, without memory for them."""
     return jax.tree.map(
         lambda a: (
             jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding, weak_type=_is_weak(a))
@@ -264,30 +265,30 @@ def _is_weak(array):
 def in_slabs(
     program: Callable, slab: Slab, runs: PyTree, shared: Sequence[PyTree] = (), *, unit: str = "run"
 ) -> PyTree:
-    """Any number of runs through the program of a slab, one slab after another.
+    """Run the program of a slab on any number of runs, one slab after another.
 
-    The last slab is filled up (see `Slab.filled`). On a terminal, a progress bar shows after two
-    seconds how many are done.
+    The last slab is filled up (see `Slab.filled`). On a terminal, a progress bar appears after two
+    seconds.
 
     Args:
         program: `program(runs, *shared) -> outs`, of a slab of runs.
         slab: width and devices.
         runs: arrays with a leading axis of runs, at least one.
-        shared: what all runs see, on the slab's devices.
-        unit: what a run is called in the bar.
+        shared: arrays that all runs see, on the slab's devices.
+        unit: name of a run in the progress bar.
 
     Returns:
-        The outs of all runs, as arrays on the host.
+        The results of all runs, as arrays on the host.
     """
     runs = jax.tree.map(lambda a: a if _is_key(a) else np.asarray(a), runs)
     count = jax.tree.leaves(runs)[0].shape[0]
-    found = []
+    results = []
     with progress.bar(total=count, unit=unit) as bar:
         for first in range(0, count, slab.runs):
-            some = slab.filled(runs, first)
-            found.append(jax.tree.map(np.asarray, program(some, *shared)))
+            slab_runs = slab.filled(runs, first)
+            results.append(jax.tree.map(np.asarray, program(slab_runs, *shared)))
             bar.update(min(slab.runs, count - first))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
 
 
 def _is_key(array):
@@ -295,7 +296,7 @@ def _is_key(array):
 
 
 def memory_limit(device: jax.Device) -> int:
-    """Bytes that programs may use on a device: its own limit, or what the host grants."""
+    """Return the bytes that programs may use on a device: its limit, or that of the host."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"])

@@ -15,7 +15,7 @@ SMALL = gd.Problem(
     init=lambda key: jax.random.normal(key, (40, 20)),
     cost=lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2) + 1e-3 * jnp.sum(w**2),
     data=jnp.ones((6, 40)),
-    measures={"norm": gd.Measure(lambda w, data: jnp.linalg.norm(w))},
+    metrics={"norm": gd.Metric(lambda w, data: jnp.linalg.norm(w))},
 )
 W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
 
@@ -31,9 +31,9 @@ def of_a_point(function):
 
 
 def block():
-    """The block of a sweep by mini-batches, with snapshots and a measure."""
+    """The block of a sweep by mini-batches, with snapshots and a metric."""
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
-    settings = {"optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
+    settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
     devices = tuple(jax.local_devices())[:1]
     work = drafting.draft(Specification(SMALL, grid, 4, **settings), devices)
     return work.program.jitted, work._example

@@ -48,10 +48,10 @@ def test_streams_of_many_seeds_are_those_of_each():
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**32, 2**70])
-@pytest.mark.parametrize("name", ["root", "seed", "data_seed"])
+@pytest.mark.parametrize("name", ["root_seed", "seed", "data_seed"])
 def test_a_seed_out_of_range_is_named(name, wrong):
     with pytest.raises(InputError, match=f"{name} = {wrong}"):
-        streams(**{"root": 0, name: wrong})
+        streams(**{"root_seed": 0, name: wrong})
 
 
 def test_noise_depends_on_the_start_and_on_its_own_seed():

@@ -1,1 +1,1 @@
-"""What `speed.py` measures: our work, beside the machine's rate and beside its peers."""
+"""What `speed.py` metrics: our work, beside the machine's rate and beside its peers."""

@@ -1,4 +1,4 @@
-"""What `speed.py` measures of descents and sweeps, each beside its peers."""
+"""What `speed.py` metrics of descents and sweeps, each beside its peers."""
 
 import os
 import subprocess
@@ -27,10 +27,10 @@ def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], 
             problem,
             axes,
             steps,
-            optimizer=partial(optax.sgd, learning_rate=1.0),
+            make_optimizer=partial(optax.sgd, learning_rate=1.0),
             batch_size=batch_size,
             record_every=max(steps, 1),
-            measures={},
+            metrics={},
             **settings,
         )
         return runs.cost.values
@@ -217,7 +217,9 @@ def trainability(clock, config):
         axes = gd.axes(first=rates, second=rates)
 
         def ours():
-            return gd.sweep(problem, axes, 100, optimizer=two_rates, record_every=100).cost.values
+            return gd.sweep(
+                problem, axes, 100, make_optimizer=two_rates, record_every=100
+            ).cost.values
 
         first, second = (jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
 

@@ -61,7 +61,7 @@ def ours(rates: int, seeds: int, steps: int) -> Any:
     data, learning_rates, starts = _work(rates, seeds)
     problem = gd.Problem(init=init, cost=cost, data=data)
     axes = gd.axes(learning_rate=learning_rates, seed=starts)
-    return lambda: sweep(problem, axes, steps, optimizer=optax.adam).cost.values
+    return lambda: sweep(problem, axes, steps, make_optimizer=optax.adam).cost.values
 
 
 def by_hand(rates: int, seeds: int, steps: int) -> Any:

@@ -1,4 +1,4 @@
-"""What `speed.py` measures of planes, eigenvalues and paths, each beside its peers."""
+"""What `speed.py` metrics of planes, eigenvalues and paths, each beside its peers."""
 
 from benchmarks import peers
 from benchmarks.timing import share
@@ -57,10 +57,10 @@ def eigenvalues(clock, config, dataset):
         problem,
         gd.axes(seed=range(many)),
         steps,
-        optimizer=lambda: optax.sgd(1.0),
+        make_optimizer=lambda: optax.sgd(1.0),
         batch_size=32,
         record_every=max(steps, 1),
-        measures={},
+        metrics={},
     )
     like = problem.init(jax.random.key(0))
     each = [gd.params_of(runs, like, {"seed": seed}) for seed in range(many)]

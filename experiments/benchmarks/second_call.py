@@ -22,10 +22,10 @@ from gdjax import statistics
 
 
 def ours(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """The sweep, without measures such as accuracy, which the program by hand does not take."""
+    """The sweep, without metrics such as accuracy, which the program by hand does not take."""
     axes = gd.axes(learning_rate=rates, seed=range(seeds))
-    problem = dataclasses.replace(model.problem, measures={})
-    return lambda: gd.sweep(problem, axes, steps, optimizer=optax.sgd).cost.values
+    problem = dataclasses.replace(model.problem, metrics={})
+    return lambda: gd.sweep(problem, axes, steps, make_optimizer=optax.sgd).cost.values
 
 
 def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:

@@ -28,11 +28,11 @@ class Problems:
         seen = len(self.set.train_labels) - self.held_out
         problem = self._of(variant, seen)
         rest = self.set.train_images[seen:], self.set.train_labels[seen:]
-        function = problem.measures["test_accuracy"].function
-        measure = gd.Measure(
+        function = problem.metrics["test_accuracy"].function
+        metric = gd.Metric(
             function, (rest[0].reshape(len(rest[0]), -1), rest[1]), long_name="validation accuracy"
         )
-        return dataclasses.replace(problem, measures={"validation_accuracy": measure})
+        return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
     def whole(self, variant: Variant) -> gd.Problem:
         """Learns from all training images and is measured on the test images."""
@@ -64,7 +64,7 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
         problem,
         gd.axes(seed=seeds),
         steps,
-        optimizer=lambda: recipe.optimizer(steps, variant.rule),
+        make_optimizer=lambda: recipe.optimizer(steps, variant.rule),
         batch_size=recipe.batch_size,
         record_every=every,
         record_samples=min(RECORDED, samples),  # all copies would take as long as many epochs

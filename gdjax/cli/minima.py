@@ -160,9 +160,9 @@ class Minima:
             problem,
             axes(learning_rate=[rate], momentum=[momentum], seed=range(seeds)),
             steps,
-            optimizer=optax.sgd,
+            make_optimizer=optax.sgd,
             record_every=steps,
-            measures={},
+            metrics={},
             store=store,
         )
         return store
@@ -228,14 +228,14 @@ class Minima:
 
 def table(found: Any) -> list[dict[str, Any]]:
     """One row a minimum, lowest first."""
-    measures = [name for name in ("test_accuracy",) if name in found]
+    metrics = [name for name in ("test_accuracy",) if name in found]
     names = {
         "runs": "count",
         "share": "share",
         "share_low": "share_low",
         "share_high": "share_high",
         "cost": "minimum_cost",
-        **{name: name for name in measures},
+        **{name: name for name in metrics},
         "sharpness": "sharpness",
         "nullity": "minimum_nullity",
     }

@@ -137,7 +137,7 @@ class Origin:
             batch_size=self.batch_size,
             record_every=every,
             snapshot_every=every,
-            measures={},
+            metrics={},
         )
         if run.interrupted:
             raise KeyboardInterrupt

@@ -103,10 +103,10 @@ class Sweep:
                 problem,
                 axes(**named),
                 self.steps or self.epochs * epoch,
-                optimizer=optimizers.factory(self.optimizer, named),
+                make_optimizer=optimizers.factory(self.optimizer, named),
                 batch_size=batch_size,
                 record_every=self.record_every or epoch,
-                root=self.root,
+                root_seed=self.root,
                 store=store,
                 width=self.width,
             )

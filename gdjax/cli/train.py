@@ -99,9 +99,9 @@ class Train:
             self._write(folder, problem, start, run, epoch, trained, recipe)
         if stop.is_set():
             what = (
-                f"after {run.steps} of {steps} steps; the parameters so far are in "
+                f"after {run.num_steps} of {steps} steps; the parameters so far are in "
                 f"{folder / 'params.npz'}. Run the same command again for all of them"
-                if run.steps < steps
+                if run.num_steps < steps
                 else f"when all {steps} steps were done; everything is in {folder}"
             )
             print(f"interrupted {what}", file=sys.stderr)
@@ -151,7 +151,7 @@ class Train:
         from gdjax.plots import training
         from gdjax.sweeps.arrays import named_leaves, storable
 
-        accuracy = run.measures["test_accuracy"]
+        accuracy = run.metrics["test_accuracy"]
         leaves = named_leaves("params", run.params)
         file = folder / "params.npz"
         with results.writing(file):
@@ -172,14 +172,14 @@ class Train:
                 "outcome": str(run.outcome),
                 "diverged_at": run.diverged_at,
                 "interrupted": run.interrupted,
-                "steps": run.steps,
+                "steps": run.num_steps,
                 "seconds": dict(run.seconds),
             },
         )
-        images, labels = problem.measures["test_accuracy"].data
+        images, labels = problem.metrics["test_accuracy"].data
         predict = jax.jit(problem.predict)
         pictures = training.pictures(
-            epoch=run.step / epoch,
+            epoch=run.recorded_steps / epoch,
             cost=run.cost,
             accuracy=accuracy,
             baseline=problem.baseline,
@@ -191,14 +191,12 @@ class Train:
         )
         for name, figure in pictures.items():
             results.save_figure(figure, folder / f"{name}.png")
-        shown = np.unique(np.round(np.geomspace(1, len(run.step), 8)).astype(int) - 1)
+        shown = np.unique(np.round(np.geomspace(1, len(run.recorded_steps), 8)).astype(int) - 1)
         print(f"{recipe}, seed {self.seed}")
         print("    epoch      step  training cost  test accuracy")
         for i in shown:
-            print(
-                f"{run.step[i] / epoch:>9.1f}  {run.step[i]:>8}  {run.cost[i]:>13.4f}"
-                f"  {accuracy[i]:>13.1%}"
-            )
+            step = run.recorded_steps[i]
+            print(f"{step / epoch:>9.1f}  {step:>8}  {run.cost[i]:>13.4f}  {accuracy[i]:>13.1%}")
         print(
             f"{problem.network.parameter_count:,} parameters, {str(run.outcome).replace('_', ' ')}"
             + (f" at step {run.diverged_at}" if run.diverged_at is not None else "")

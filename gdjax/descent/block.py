@@ -22,8 +22,8 @@ from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
 from gdjax.problems.chunks import in_chunks, over_batches
 from gdjax.problems.evaluation import cost_chunk, evaluation_chunk, evaluation_of
-from gdjax.problems.keywords import GIVEN_TO_MEASURES, accepted, given_to
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import Program, Slab, over_runs
 
 SNAPSHOTS = "snapshots"
@@ -85,7 +85,7 @@ class CompiledMetric(NamedTuple):
 
     Args:
         name: of the metric.
-        function: see `Measure`.
+        function: see `Metric`.
         has_state: whether it has a state of its own that it updates.
         is_array: whether it is kept in a buffer of its own, not among the numbers of a record.
         dtype: type of an array; None for that of the cost.
@@ -99,13 +99,13 @@ class CompiledMetric(NamedTuple):
 
 
 def array_shapes(
-    metrics: Mapping[str, Measure], shapes: Mapping[str, tuple[int, ...]], params: PyTree
+    metrics: Mapping[str, Metric], shapes: Mapping[str, tuple[int, ...]], params: PyTree
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Return shape and type of each metric that is an array.
 
     Args:
         metrics: by name.
-        shapes: of all of them, from `check_measures`.
+        shapes: of all of them, from `check_metrics`.
         params: parameters, whose cost has the type of arrays without a `dtype`.
     """
     return {
@@ -153,7 +153,7 @@ class BlockConfig(NamedTuple):
 def block_config(
     problem: Problem,
     make_optimizer: Callable[..., optax.GradientTransformation],
-    metrics: Mapping[str, Measure],
+    metrics: Mapping[str, Metric],
     *,
     batch_size: int | None,
     record_samples: int | None,
@@ -204,7 +204,7 @@ class Shared(NamedTuple):
 
 def shared_arrays(
     problem: Problem,
-    metrics: Mapping[str, Measure],
+    metrics: Mapping[str, Metric],
     config: BlockConfig,
     *,
     batch_size: int | None,
@@ -268,7 +268,7 @@ def initial_carry(
     return strip_weak_types(carry)
 
 
-def metric_inits(metrics: Mapping[str, Measure]) -> dict[str, Callable]:
+def metric_inits(metrics: Mapping[str, Metric]) -> dict[str, Callable]:
     """Return the `init` of each metric that has a state, by name."""
     return {name: metric.init for name, metric in metrics.items() if metric.init}
 
@@ -446,7 +446,7 @@ def _compute(metric, settings, shared, at, point, carry):
     """Return the value of a metric, and its next state if it has one."""
     state = carry.state
     keywords = accepted(metric.function, settings["cost"])
-    needed = given_to(metric.function, GIVEN_TO_MEASURES)
+    needed = given_to(metric.function, GIVEN_TO_METRICS)
     supplied = {
         "step": jnp.asarray(at, jnp.int32),
         "state": state.model_state,

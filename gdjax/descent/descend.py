@@ -1,6 +1,6 @@
 """One descent from a starting point to its end, with its records.
 
-    w_{t+1} = w_t - learning_rate * grad C(w_t),   t = 0 .. steps - 1
+    w_{t+1} = w_t - learning_rate * grad C(w_t),   t = 0 .. num_steps - 1
 
 Recorded are step 0, every `record_every`-th and the last; `cost` is that of the whole training set
 *at* the step, before its update. The simplest instance:
@@ -37,9 +37,9 @@ from gdjax.descent.validation import (
 from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
-from gdjax.problems.checks import check, check_measures
-from gdjax.problems.keywords import GIVEN_TO_MEASURES, given_to
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
+from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.validation import check, check_metrics
 from gdjax.summaries import short
 
 
@@ -61,13 +61,13 @@ class Descent:
         params: the parameters at the end, or where the descent was frozen if it diverged; what
             `eval_params_fn` gives for them.
         state: what the cost carries there beside the parameters; None where it carries nothing.
-        step: the steps that were recorded.
+        recorded_steps: steps that were recorded.
         cost: over the whole training set at those steps; +inf from divergence on.
         batch_cost: mean of the costs that the steps themselves saw since the record before; NaN
             where those are what is recorded.
         gradient_norm: of the recorded cost's gradient; at the last step only where it is not what
             the step computes anyway.
-        measures: the problem's measures that are numbers, by name; NaN where not measured.
+        metrics: the problem's metrics that are numbers, by name; NaN where not measured.
         arrays: those that are arrays, by name: at which `steps`, and `values`, one a step.
         snapshot_step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of snapshots, or None.
@@ -75,18 +75,18 @@ class Descent:
         diverged_at: the step at which it diverged, or None.
         interrupted: whether Ctrl-C was pressed; it ended the descent early unless it came last.
         seconds: for "compile" and for "run".
-        carry: the optimiser's and the measures' memory, for a continuation.
-        steps: how many were taken in all, those before a continuation included.
+        carry: the optimiser's and the metrics' memory, for a continuation.
+        num_steps: number of steps taken in all, those before a continuation included.
         baseline: the problem's: the cost of the best answer that ignores the input, or None.
     """
 
     params: PyTree
     state: PyTree
-    step: Int[np.ndarray, " records"]
+    recorded_steps: Int[np.ndarray, " records"]
     cost: Float[np.ndarray, " records"]
     batch_cost: Float[np.ndarray, " records"]
     gradient_norm: Float[np.ndarray, " records"]
-    measures: Mapping[str, Float[np.ndarray, " records"]]
+    metrics: Mapping[str, Float[np.ndarray, " records"]]
     arrays: Mapping[str, block_loop.RecordedArrays]
     snapshot_step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
@@ -95,18 +95,18 @@ class Descent:
     interrupted: bool
     seconds: Mapping[str, float]
     carry: Any
-    steps: int
+    num_steps: int
     baseline: float | None = None
 
     def __repr__(self) -> str:
         ends = f"{self.cost[0]:.4g} to {self.cost[-1]:.4g}" if len(self.cost) else "not recorded"
         measured = "".join(
-            f", {name} {values[-1]:.4g}" for name, values in self.measures.items() if len(values)
+            f", {name} {values[-1]:.4g}" for name, values in self.metrics.items() if len(values)
         )
         at = "" if self.diverged_at is None else f" at step {self.diverged_at:,}"
         how = str(self.outcome) + at + ", interrupted" * self.interrupted
         return (
-            f"Descent({self.steps:,} steps, {how}; "
+            f"Descent({self.num_steps:,} steps, {how}; "
             f"cost {ends}{measured}; params: {short(self.params)})"
         )
 
@@ -115,7 +115,7 @@ def descend(
     problem: Problem,
     optimizer: optax.GradientTransformation,
     start: PyTree | Descent,
-    steps: int,
+    num_steps: int,
     *,
     key: Key[Array, ""] | Streams,
     state: PyTree = None,
@@ -123,10 +123,10 @@ def descend(
     record_every: int = 1,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
-    measures: Mapping[str, Measure] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
-    bound: float = 1e12,
-    tolerance: float = 1e-5,
+    divergence_threshold: float = 1e12,
+    gradient_tolerance: float = 1e-5,
 ) -> Descent:
     """Descend from `start`, by plain gradient descent or any Optax optimiser.
 
@@ -139,7 +139,7 @@ def descend(
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
         start: parameters, or a finished `Descent` to go on with; it keeps its step count, optimiser
             memory and place in the order of mini-batches if key and batch size are the same.
-        steps: how many to take, >= 0.
+        num_steps: number of steps to take, >= 0.
         key: decides the order of mini-batches and what a random cost draws; `gdjax.streams` gives
             the keys that a run of a sweep has. Not used for the whole set of a cost that is not
             random.
@@ -150,13 +150,13 @@ def descend(
         record_samples: samples that a record sees, always the same ones; None takes all.
         snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
             `record_every`; None keeps none.
-        measures: what to watch besides the cost; the problem's own if None.
+        metrics: what to watch besides the cost; the problem's own if None.
         eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which to
             record, for an optimizer that keeps two points. None takes
             `optax.contrib.schedule_free_eval_params` where the optimizer's state has a
             `ScheduleFreeState`, and otherwise the parameters of the run.
-        bound: a cost above it counts as diverged.
-        tolerance: gradient norms up to it count as zero in the outcome.
+        divergence_threshold: cost above which a run counts as diverged.
+        gradient_tolerance: gradient norms up to it count as zero in the outcome.
 
     Returns:
         The descent: parameters, records, outcome.
@@ -167,17 +167,17 @@ def descend(
     """
     validate_settings(
         problem,
-        num_steps=steps,
+        num_steps=num_steps,
         batch_size=batch_size,
         record_every=record_every,
         record_samples=record_samples,
         snapshot_every=snapshot_every,
         eval_params_fn=eval_params_fn,
-        divergence_threshold=bound,
-        gradient_tolerance=tolerance,
+        divergence_threshold=divergence_threshold,
+        gradient_tolerance=gradient_tolerance,
     )
     check_optimizer(optimizer)
-    metrics = dict(problem.measures if measures is None else measures)
+    metrics = dict(problem.metrics if metrics is None else metrics)
     continued = isinstance(start, Descent)
     if continued:
         params, model_state = start.carry.state.params, start.carry.state.model_state
@@ -186,22 +186,22 @@ def descend(
     check(problem, params, state=model_state)
     params, model_state = block.strip_weak_types((params, model_state))
     opt_state = jax.eval_shape(optimizer.init, params)
-    shapes = check_measures(metrics, params, state=model_state, memory=opt_state)
+    shapes = check_metrics(metrics, params, state=model_state, memory=opt_state)
     if eval_params_fn is None:
         eval_params_fn = default_eval_params_fn(opt_state, params)
-    probing = any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in metrics.values())
+    probing = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics.values())
     keys = descent_keys(key, random=problem.random, batched=batch_size is not None, probing=probing)
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
     if probing:
         settings["probes"] = keys.probes
     make_optimizer = FixedOptimizer(optimizer)
     schedule = block_loop.RecordSchedule(
-        first=start.steps if continued else 0,
-        num_steps=steps,
+        first=start.num_steps if continued else 0,
+        num_steps=num_steps,
         record_every=record_every,
         snapshot_every=snapshot_every,
         metric_every={name: metric.every for name, metric in metrics.items()},
-        first_is_recorded=continued and start.steps in start.step[-1:],
+        first_is_recorded=continued and start.num_steps in start.recorded_steps[-1:],
     )
     arrays = block.array_shapes(metrics, shapes, params)
     capacity = block_loop.BlockCapacity(
@@ -214,7 +214,7 @@ def descend(
         make_optimizer,
         metrics,
         **samples,
-        divergence_threshold=bound,
+        divergence_threshold=divergence_threshold,
         eval_params_fn=eval_params_fn,
     )._replace(buffers=tuple(capacity.buffers.items()))
     program = block.block_program(config, None, False, False)
@@ -239,7 +239,7 @@ def descend(
     results, compile_seconds, started = [], program.seconds, time.perf_counter()
     with (
         interruptible() as stop,
-        progress.bar(total=steps, unit="step") as bar,
+        progress.bar(total=num_steps, unit="step") as bar,
     ):
         for result in block_loop.run_blocks(
             lambda carry, rows, steps: program(carry, settings, rows, noise, shared, steps),
@@ -263,7 +263,7 @@ def descend(
         earlier_cost=start.cost if continued else np.zeros(0),
         eval_params_fn=eval_params_fn,
         baseline=problem.baseline,
-        gradient_tolerance=tolerance,
+        gradient_tolerance=gradient_tolerance,
         interrupted=stop.is_set(),
         seconds={"compile": compile_seconds, "run": run_seconds},
     )
@@ -342,11 +342,11 @@ def _collect(
     return Descent(
         params=params if eval_params_fn is None else eval_params_fn(state.opt_state, params),
         state=state.model_state,
-        step=joined([r.recorded_steps for r in results]),
+        recorded_steps=joined([r.recorded_steps for r in results]),
         cost=cost,
         batch_cost=joined([r.records.batch_cost for r in results]),
         gradient_norm=gradient_norm,
-        measures={
+        metrics={
             name: joined([r.records.metrics[name] for r in results])
             for name, metric in metrics.items()
             if not metric.is_array
@@ -359,7 +359,7 @@ def _collect(
         interrupted=interrupted,
         seconds=seconds,
         carry=last.carry,
-        steps=last.num_steps,
+        num_steps=last.num_steps,
         baseline=baseline,
     )
 

@@ -47,10 +47,10 @@ from gdjax.errors import InputError
 from gdjax.problems.chunks import in_chunks
 from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.keywords import declared, given_to, signature
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 
 
-def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Measure:
+def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
     """Share of each class's samples whose largest output is at their label.
 
         accuracy_k = sum_i [label_i = k] right_i / sum_i [label_i = k]
@@ -61,12 +61,12 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
         every: records from one measurement to the next.
 
     Returns:
-        A measure that is an array with the dimension `class`; NaN for a class without samples.
+        A metric that is an array with the dimension `class`; NaN for a class without samples.
 
     Raises:
         InputError: a problem without `predict`, or data that are no inputs with labels.
     """
-    return Measure(
+    return Metric(
         _OfOutputs(_by_class, _predict("class_accuracy", problem)),
         data=_labelled("class_accuracy", problem, data),
         every=every,
@@ -75,7 +75,7 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
     )
 
 
-def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Measure:
+def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
     """Which samples have their largest output at their label, eight to a byte.
 
         bit i of the array = right_i,   the first sample in the highest bit of the first byte
@@ -89,14 +89,14 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
         every: records from one measurement to the next.
 
     Returns:
-        A measure that is an array of uint8 with the dimension `byte`.
+        A metric that is an array of uint8 with the dimension `byte`.
 
     Raises:
         InputError: as for `class_accuracy`.
 
     Source: Toneva et al. 2019, arXiv 1812.05159, who count how often a sample is forgotten.
     """
-    return Measure(
+    return Metric(
         _OfOutputs(_packed, _predict("right_samples", problem)),
         data=_labelled("right_samples", problem, data),
         every=every,
@@ -150,7 +150,7 @@ def _predict(name, problem):
 
 def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
     if data is None:
-        test = problem.measures.get("test_accuracy")
+        test = problem.metrics.get("test_accuracy")
         data = problem.data if test is None else test.data
     pair = isinstance(data, tuple | list) and len(data) == 2
     labels = data[1] if pair else None
@@ -164,7 +164,7 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
 
 def gradient_noise(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
-) -> Measure:
+) -> Metric:
     """Trace of the covariance of single samples' gradients, from the spread of mini-batches.
 
         noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
@@ -180,12 +180,12 @@ def gradient_noise(
         batches: K, >= 2; K B samples must be there.
 
     Returns:
-        A measure for `descend(..., measures=...)`; it costs K B sample gradients.
+        A metric for `descend(..., metrics=...)`; it costs K B sample gradients.
 
     Raises:
         InputError: a problem without data, or too few samples.
     """
-    return Measure(
+    return Metric(
         _OfCost(_noise, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
         data=_mini_batches("gradient_noise", problem, key, batch_size, batches),
         long_name="trace of the gradient's covariance",
@@ -194,7 +194,7 @@ def gradient_noise(
 
 def noise_scale(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
-) -> Measure:
+) -> Metric:
     """The batch size at which the noise of a mini-batch is as large as the gradient itself.
 
         B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
@@ -209,7 +209,7 @@ def noise_scale(
         batches: mini-batches for the noise, >= 2.
 
     Returns:
-        A measure in units of samples; it costs a gradient of the whole training set.
+        A metric in units of samples; it costs a gradient of the whole training set.
 
     Raises:
         InputError: a problem without data, or too few samples.
@@ -218,7 +218,7 @@ def noise_scale(
     """
 
     few = _mini_batches("noise_scale", problem, key, batch_size, batches)
-    return Measure(
+    return Metric(
         _OfCost(_scale, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
         data=(few, problem.data),
         long_name="simple noise scale",

@@ -2,7 +2,7 @@
 
 >>> check_thresholds(divergence_threshold=1e12, gradient_tolerance=-1.0)
 Traceback (most recent call last):
-gdjax.errors.InputError: tolerance = -1.0, expected a number above 0
+gdjax.errors.InputError: gradient_tolerance = -1.0, expected a number above 0
 """
 
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def check_counts(
         InputError: one that is not a whole number, too small or too large, mini-batches without
             data, snapshots at steps that are not recorded.
     """
-    whole = (("steps", num_steps, 0), ("record_every", record_every, 1))
+    whole = (("num_steps", num_steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
         if not is_whole(value, least):
@@ -71,7 +71,7 @@ def check_counts(
             raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}; take fewer")
     if num_steps // record_every > MAX_RECORDS_PER_RUN:
         raise InputError(
-            f"steps = {num_steps:,} with record_every = {record_every:,} make "
+            f"num_steps = {num_steps:,} with record_every = {record_every:,} make "
             f"{num_steps // record_every:,} records, and at most {MAX_RECORDS_PER_RUN:,} are kept; "
             f"choose record_every = {-(-num_steps // MAX_RECORDS_PER_RUN):,} or more"
         )
@@ -92,7 +92,10 @@ def check_thresholds(divergence_threshold: Any, gradient_tolerance: Any) -> None
     Raises:
         InputError: one that is not a number above 0, or a tolerance that is not finite.
     """
-    given = (("bound", divergence_threshold, False), ("tolerance", gradient_tolerance, True))
+    given = (
+        ("divergence_threshold", divergence_threshold, False),
+        ("gradient_tolerance", gradient_tolerance, True),
+    )
     for name, value, finite in given:
         number = np.asarray(value)
         real = number.ndim == 0 and number.dtype.kind in "iuf" and not isinstance(value, bool)

@@ -33,8 +33,8 @@ from gdjax.geometry.floors import falls_first, follow
 from gdjax.geometry.higher_orders import Derivatives, derivatives, largest_third, reduced
 from gdjax.geometry.products import raveled
 from gdjax.geometry.spectrum import ROUNDING
-from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params
 
 __all__ = ["Certificate", "Kind", "classify", "name"]
 

@@ -27,9 +27,9 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.errors import InputError
 from gdjax.geometry.products import averaged, hessian_vector_product
-from gdjax.problems.checks import check_params
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params
 from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]

@@ -29,8 +29,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import check_like
-from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Problem
+from gdjax.problems.validation import check_params
 from gdjax.summaries import fields
 
 

@@ -30,8 +30,8 @@ from gdjax.geometry import jacobi
 from gdjax.geometry.higher_orders import derivatives
 from gdjax.geometry.products import dense, raveled
 from gdjax.geometry.spectrum import DENSE
-from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params
 from gdjax.summaries import fields
 
 RADIUS = 0.1  # of the first step: short, since the point beside this one is looked for

@@ -3,7 +3,7 @@
     w_{t+1} = w_t - eta P^-1 m_t,   preconditioned sharpness = lambda_max(P^-1/2 H P^-1/2)
 
 P is diagonal, positive, and in the optimiser's memory: for Adam the root of the average of squared
-gradients. What it must stay below is `stability_threshold`; along a descent it is the measure
+gradients. What it must stay below is `stability_threshold`; along a descent it is the metric
 `sharpness(problem, preconditioner=...)`. The simplest instance: divided by its own curvatures a
 bowl is round.
 

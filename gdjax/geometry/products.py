@@ -30,10 +30,10 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.checks import check_params, check_value
 from gdjax.problems.chunks import in_chunks
 from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params, check_value
 
 # Columns of a dense Hessian computed together: they share the samples and their activations.
 TOGETHER = 64

@@ -120,7 +120,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
             problem,
             init=lambda key: smaller(0),
             data=(_products(data[0], weights), *data[1:]),
-            measures={},
+            metrics={},
             network=dataclasses.replace(network, widths=(count * width, *network.widths[1:])),
             provenance=None,
         ),

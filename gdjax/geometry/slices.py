@@ -37,8 +37,8 @@ from gdjax.errors import InputError
 from gdjax.geometry.derivatives import value_and_gradient
 from gdjax.geometry.products import averaged, bare, check_like, with_data, without_data
 from gdjax.geometry.reduction import moved, reduced, saves
-from gdjax.problems.checks import check, check_measures
-from gdjax.problems.problem import Measure, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.validation import check, check_metrics
 from gdjax.whole import is_whole
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def line(
     a: ArrayLike | Sequence,
     *,
     data: PyTree = None,
-    measures: Mapping[str, Measure] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
     """The cost along a line, C(w_0 + a d).
@@ -69,7 +69,7 @@ def line(
 
     All else, what comes back and what is raised as in `grid`.
     """
-    return grid(problem, params, direction, (a,), data=data, measures=measures, width=width)
+    return grid(problem, params, direction, (a,), data=data, metrics=metrics, width=width)
 
 
 def plane(
@@ -80,7 +80,7 @@ def plane(
     b: ArrayLike | Sequence,
     *,
     data: PyTree = None,
-    measures: Mapping[str, Measure] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
     """The cost on a plane, C(w_0 + a d_1 + b d_2).
@@ -92,7 +92,7 @@ def plane(
 
     All else, what comes back and what is raised as in `grid`.
     """
-    return grid(problem, params, directions, (a, b), data=data, measures=measures, width=width)
+    return grid(problem, params, directions, (a, b), data=data, metrics=metrics, width=width)
 
 
 def grid(
@@ -102,7 +102,7 @@ def grid(
     coordinates: Sequence[ArrayLike | Sequence],
     *,
     data: PyTree = None,
-    measures: Mapping[str, Measure] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
     """The cost, and whatever else is measured, on a grid of points along any directions.
@@ -116,18 +116,18 @@ def grid(
         directions: d_i by name; say in the name what it is, since axes are labelled with it.
         coordinates: one vector a direction, in multiples of it.
         data: instead of the problem's own.
-        measures: what to evaluate besides, such as `problem.measures` or `gradient_norm(problem)`.
+        metrics: what to evaluate besides, such as `problem.metrics` or `gradient_norm(problem)`.
         width: points a device at a time; 64 if None, fewer if memory is short. Results do not
             depend on it beyond rounding.
 
     Returns:
-        A Dataset with dimensions a, b, ..., one a direction: `cost` and each measure. The
+        A Dataset with dimensions a, b, ..., one a direction: `cost` and each metric. The
         coordinates have the name and the length of their direction; attributes say how the
         directions stand to each other (`cosines`, of each pair) and how it was evaluated.
 
     Raises:
         InputError: directions or coordinates that cannot work, a problem that fails `check` or
-            carries a state, a measure that carries a memory.
+            carries a state, a metric that carries a memory.
     """
     import xarray as xr
 
@@ -135,13 +135,13 @@ def grid(
     lengths, cosines = check_directions(params, directions)
     axes = _check_axes(directions, coordinates)
     dims = tuple(DIMENSIONS[: len(axes)])
-    measures = _check_measures(measures, params, dims)
+    metrics = _check_metrics(metrics, params, dims)
     check_width(width)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
     cost_at, smaller = on_slice(problem, params, directions, width)
     columns = {"cost": (cost_at(points), "cost", "1")}
     origin = params, tuple(directions.values())
-    for name, m in measures.items():
+    for name, m in metrics.items():
         evaluate = partial(_measured, m.function)
         values = over_rows(evaluate, _numbers(points), (origin, m.data), width)
         columns[name] = values, m.long_name or name.replace("_", " "), m.units
@@ -164,8 +164,8 @@ def grid(
     )
 
 
-def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Measure:
-    """|grad C| over all the problem's data, as a measure for a grid: three times a cost's work.
+def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric:
+    """|grad C| over all the problem's data, as a metric for a grid: three times a cost's work.
 
     Args:
         problem: as for `grid`.
@@ -173,7 +173,7 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Measur
     """
     problem = as_problem(problem, data)
     function = partial(_gradient_norm, without_data(problem))
-    return Measure(function, problem.data, long_name="norm of the gradient")
+    return Metric(function, problem.data, long_name="norm of the gradient")
 
 
 def _gradient_norm(tree, params, data):
@@ -295,18 +295,18 @@ def _check_axes(directions, coordinates):
     return axes
 
 
-def _check_measures(measures, params, dims):
-    measures = dict(measures or {})
-    for name, measure in measures.items():
+def _check_metrics(metrics, params, dims):
+    metrics = dict(metrics or {})
+    for name, metric in metrics.items():
         if name == "cost" or name in dims:
-            raise InputError(f"measures: the name {name!r} is taken; give it another")
-        if not measure.is_of_a_point:
+            raise InputError(f"metrics: the name {name!r} is taken; give it another")
+        if not metric.is_of_a_point:
             raise InputError(
-                f"measures: {name!r} is no number of the parameters alone (it has an init, is an "
+                f"metrics: {name!r} is no number of the parameters alone (it has an init, is an "
                 f"array, or declares key, step, state or memory); give one that is"
             )
-    check_measures(measures, params)
-    return measures
+    check_metrics(metrics, params)
+    return metrics
 
 
 def check_width(width: int | None) -> None:

@@ -5,8 +5,8 @@
 How sharp it may be for a learning rate: `thresholds`. The most positive of two curvatures:
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
->>> measure = sharpness(bowl)
->>> value, memory = measure.function(jnp.ones(2), None, measure.init(jnp.ones(2), None))
+>>> metric = sharpness(bowl)
+>>> value, memory = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
 >>> float(value)
 4.0
 
@@ -31,7 +31,7 @@ from gdjax.geometry.products import dense, flat_product, with_data, without_data
 from gdjax.geometry.spectrum import ROUNDING
 from gdjax.problems.evaluation import frozen
 from gdjax.problems.keywords import declared, given_to
-from gdjax.problems.problem import Measure, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem, as_problem
 from gdjax.whole import is_whole
 
 # Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.
@@ -63,7 +63,7 @@ def sharpness(
     every: int = 1,
     tolerance: float = 1e-3,
     preconditioner: Callable[[PyTree], PyTree] | None = None,
-) -> Measure:
+) -> Metric:
     """The Hessian's largest eigenvalue along a descent, each estimate begun from the one before.
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
@@ -88,7 +88,7 @@ def sharpness(
             it is the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
 
     Returns:
-        A measure for `descend(..., measures=...)` and `sweep(..., measures=...)`. An estimate costs
+        A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs
         8 products of the Hessian and a vector where little has changed, and 6 for each restart.
 
     Raises:
@@ -99,7 +99,7 @@ def sharpness(
     if not 0 < tolerance < jnp.inf:
         raise InputError(f"sharpness: tolerance = {tolerance!r}, expected a number above 0")
     problem = as_problem(problem, data)
-    return Measure(
+    return Metric(
         _Sharpness(without_data(problem), float(tolerance), preconditioner=preconditioner),
         data=problem.data,
         every=every,
@@ -117,7 +117,7 @@ def largest_eigenvalues(
     data: PyTree = None,
     every: int = 1,
     tolerance: float = 1e-3,
-) -> Measure:
+) -> Metric:
     """The Hessian's `count` largest eigenvalues along a descent, falling.
 
         lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
@@ -133,7 +133,7 @@ def largest_eigenvalues(
         tolerance: of each residual, relative to the eigenvalue.
 
     Returns:
-        A measure that is an array with the dimension `eigenvalue`. For 10 of them an estimate costs
+        A metric that is an array with the dimension `eigenvalue`. For 10 of them an estimate costs
         20 products of the Hessian and a vector, and 8 for each restart. More than 6 need LAPACK,
         which on several CPU devices at once is refused: devices=jax.local_devices()[:1].
 
@@ -144,7 +144,7 @@ def largest_eigenvalues(
         >>> import gdjax as gd
         >>> bowl = gd.problems.bowl([1.0, 3.0, 2.0])
         >>> top = {"top": largest_eigenvalues(bowl, 2)}
-        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, measures=top)
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, metrics=top)
         >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
         [3.0, 2.0]
 
@@ -157,7 +157,7 @@ def largest_eigenvalues(
             f"largest_eigenvalues: tolerance = {tolerance!r}, expected a number above 0"
         )
     problem = as_problem(problem, data)
-    return Measure(
+    return Metric(
         _Sharpness(without_data(problem), float(tolerance), count),
         data=problem.data,
         every=every,
@@ -178,7 +178,7 @@ class _Sharpness:
     """`(params, data, memory, **settings) -> (sharpness, memory)`, with the cost's keywords.
 
     Args:
-        without_data: the problem as a tree without leaves, so that measures of one problem are one
+        without_data: the problem as a tree without leaves, so that metrics of one problem are one
             program.
         tolerance: of the residual.
         count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
@@ -211,7 +211,7 @@ def root_of_inverse(preconditioner: PyTree, own: Warm) -> Float[Array, " n"]:
 
 
 def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
-    """Of a measure of a problem's deterministic cost, which declares the cost's keywords.
+    """Of a metric of a problem's deterministic cost, which declares the cost's keywords.
 
     Args:
         without_data: the problem, as `products.without_data` has it.

@@ -32,7 +32,7 @@ from gdjax.geometry import student
 from gdjax.geometry.products import with_data, without_data
 from gdjax.geometry.stability import signature
 from gdjax.problems.evaluation import evaluation_of, frozen
-from gdjax.problems.problem import Measure, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem, as_problem
 from gdjax.summaries import fields
 
 TAIL = 0.025  # outside each end of the interval
@@ -45,7 +45,7 @@ class BatchSharpness(NamedTuple):
         value: mean of g^T H_B g over mean of |g|^2, as the paper defines it.
         error: its standard error by the jackknife. For batches of few samples the value is far from
             normal: take `low` and `high`.
-        mean_of_ratios: mean of g^T H_B g / |g|^2, as the paper's code measures it.
+        mean_of_ratios: mean of g^T H_B g / |g|^2, as the paper's code metrics it.
         ratios_error: its standard error.
         low: lower end of a 95 % confidence interval of the value.
         high: upper end.
@@ -144,8 +144,8 @@ def batch_sharpness_measure(
     batches: int = 32,
     data: PyTree = None,
     every: int = 1,
-) -> Measure:
-    """Measure batch sharpness along a descent, with mini-batches drawn anew each time.
+) -> Metric:
+    """Metric batch sharpness along a descent, with mini-batches drawn anew each time.
 
     Args:
         problem: as for `batch_sharpness`.
@@ -155,14 +155,14 @@ def batch_sharpness_measure(
         every: records from one estimate to the next.
 
     Returns:
-        A measure that is an array with the dimension `estimate`: value, error, mean_of_ratios,
+        A metric that is an array with the dimension `estimate`: value, error, mean_of_ratios,
         ratios_error, low and high, in the order of `BatchSharpness`.
 
     Raises:
         InputError: as `batch_sharpness`, when it is first measured.
     """
     problem = as_problem(problem, data)
-    return Measure(
+    return Metric(
         _Along(without_data(problem), int(batch_size), int(batches)),
         data=problem.data,
         every=every,

@@ -42,7 +42,7 @@ from gdjax.geometry.slices import (
     over_rows,
     plane,
 )
-from gdjax.problems.problem import Measure, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem, as_problem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -123,7 +123,7 @@ def trajectory_plane(
     step: Sequence | ArrayLike | None = None,
     points: int = 51,
     margin: float = 0.2,
-    measures: Mapping[str, Measure] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
     """The plane in which a descent moves most, through its end, with the descent on it.
@@ -137,7 +137,7 @@ def trajectory_plane(
         points: along each side.
         margin: how far the plane reaches beyond the descent, as a share of its extent. The shorter
             side is at least 0.6 of the longer one.
-        measures: as for `grid`.
+        metrics: as for `grid`.
         width: as for `grid`.
 
     Returns:
@@ -180,7 +180,7 @@ def trajectory_plane(
     middle, extent = zip(*(_span(way[f"path_{axis}"].values) for axis in "ab"), strict=True)
     extent = [max(own, SQUARE * max(extent)) * (1 + 2 * margin) for own in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
-    drawn = plane(problem, origin, directions, *sides, measures=measures, width=width)
+    drawn = plane(problem, origin, directions, *sides, metrics=metrics, width=width)
     share = xr.DataArray(
         np.asarray(components.explained),
         {"component": np.arange(1, len(components.explained) + 1)},

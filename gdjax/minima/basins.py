@@ -206,10 +206,10 @@ def _descend(cost, grid, rates, momenta, steps, tolerance):
             problem,
             axes(learning_rate=[rate], momentum=[velocity], **_named_axes(grid)),
             steps,
-            optimizer=optax.sgd,
+            make_optimizer=optax.sgd,
             record_every=max(1, steps // RECORDS),
-            until_settled=True,
-            tolerance=tolerance,
+            stop_when_converged=True,
+            gradient_tolerance=tolerance,
         ).isel(learning_rate=0, momentum=0)
         still = runs["outcome"].values == Outcome.CONVERGED
         first = np.argmax(runs["gradient_norm"].values <= tolerance, axis=-1)

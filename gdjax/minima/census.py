@@ -75,7 +75,7 @@ def census(
           before and after polishing, extreme eigenvalues, nullity and dead coordinates.
         - A `minimum`, lowest first, has `count`, `share` with an interval (`share_low`,
           `share_high`), cost, smallest and largest eigenvalue, nullity, `width` of its group, the
-          problem's measures, `same_outputs` (a number that minima share which compute the same),
+          problem's metrics, `same_outputs` (a number that minima share which compute the same),
           and parameters. These are those of the run `first`, as it was written down: flips of
           sigmoids change eigenvalues.
         - A `floor`, lowest first, has `floor_count`, `floor_share` with an interval, `floor_cost`,
@@ -114,7 +114,7 @@ def census(
                 between = _between(problem, canon, found, key_pairs)
         level = _floors(problem, ends, canon, key_floors)
         one = jax.tree.map(lambda leaf: leaf[found.first], ends.params)
-        measured = _measures(problem, one, len(found.first))
+        measured = _metrics(problem, one, len(found.first))
         stand = np.concatenate([found.first, level.first])
         outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[stand], ends.params), len(stand))
     attributes = {
@@ -234,15 +234,15 @@ def _between(problem, params, found, key):
     return barriers(problem, chosen, key=key)
 
 
-def _measures(problem, params, count):
-    """The problem's measures at each minimum, those that are numbers of a point."""
+def _metrics(problem, params, count):
+    """The problem's metrics at each minimum, those that are numbers of a point."""
     found = {}
-    for name, measure in problem.measures.items():
-        if measure.is_of_a_point:
-            at = jax.jit(lambda one, data, f=measure.function: f(one, data))
-            data = jax.tree.map(jnp.asarray, measure.data)
+    for name, metric in problem.metrics.items():
+        if metric.is_of_a_point:
+            at = jax.jit(lambda one, data, f=metric.function: f(one, data))
+            data = jax.tree.map(jnp.asarray, metric.data)
             each = [at(jax.tree.map(lambda a, i=i: a[i], params), data) for i in range(count)]
-            found[name] = (np.array(each, float), measure.long_name, measure.units)
+            found[name] = (np.array(each, float), metric.long_name, metric.units)
     return found
 
 
@@ -250,7 +250,7 @@ def _outputs(problem, params, count):
     """What each minimum computes, a row each, scaled so that distances are root mean squares."""
     if problem.predict is None or problem.data is None or not count:
         return None
-    test = problem.measures.get("test_accuracy")
+    test = problem.metrics.get("test_accuracy")
     inputs = jax.tree.leaves(problem.data if test is None else test.data)[0][:PROBE]
     at = jax.jit(problem.predict)
     rows = [

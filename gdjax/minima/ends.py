@@ -33,8 +33,8 @@ from gdjax.geometry.certificates import Kind
 from gdjax.geometry.critical import classify
 from gdjax.geometry.higher_orders import derivatives
 from gdjax.geometry.polishing import downhill
-from gdjax.problems.checks import check_runs
 from gdjax.problems.problem import Problem
+from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
 from gdjax.summaries import fields
 

@@ -29,11 +29,11 @@ from gdjax.geometry.products import bare
 from gdjax.minima.matching import RESTARTS, match_pairs
 from gdjax.minima.paths import POINTS, along, barrier, between
 from gdjax.minima.symmetry import FLIPS, SCALES, arrange, checked, identity
-from gdjax.problems.checks import check_runs
 from gdjax.problems.chunks import chunk_length
 from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
 

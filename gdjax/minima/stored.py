@@ -89,7 +89,7 @@ def census_of(
     ends = jax.tree.map(
         lambda a: np.where(diverged.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a), ends
     )
-    found = census(problem, ends, key=streams(identity["root"]).probes, **settings)
+    found = census(problem, ends, key=streams(identity["root_seed"]).probes, **settings)
     text = {name: v.astype(object) for name, v in values.items() if v.dtype.kind == "U"}
     return found.assign_coords({n: ("run", v) for n, v in (values | text).items()}).assign_attrs(
         store=str(store), problem=identity["problem"]

@@ -44,7 +44,7 @@ def lesson(problem: Any) -> Page:
     """
     _check(problem)
     images, labels = (np.asarray(array) for array in problem.data)
-    test_images, test_labels = (np.asarray(a) for a in problem.measures["test_accuracy"].data)
+    test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
     texts = json.loads(read("lesson/texts.json"))
     return build(
         texts["title"],
@@ -81,7 +81,7 @@ def _check(problem):
         or len(network.widths) < 3
         or network.input_scale != 255
         or int(np.sqrt(network.widths[0])) ** 2 != network.widths[0]
-        or "test_accuracy" not in problem.measures
+        or "test_accuracy" not in problem.metrics
     ):
         raise InputError(
             "lesson: problem = a problem that does not read square images of bytes with at least "

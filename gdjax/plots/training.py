@@ -138,23 +138,23 @@ def records(
     *,
     batch_cost: Float[np.ndarray, " records"] | None = None,
     baseline: float | None = None,
-    measures: Mapping[str, Float[np.ndarray, " records"]] | None = None,
+    metrics: Mapping[str, Float[np.ndarray, " records"]] | None = None,
     title: str = "",
 ) -> Figure:
-    """What one descent recorded: its cost, and below it each measure.
+    """What one descent recorded: its cost, and below it each metric.
 
     Args:
         step: of each record.
         cost: over the training set; +inf from divergence on.
         batch_cost: mean of what the steps themselves saw; NaN where that is what is recorded.
         baseline: cost of the best answer that ignores the input.
-        measures: by name; NaN where not measured.
+        metrics: by name; NaN where not measured.
         title: of the picture.
     """
-    measures = measures or {}
+    metrics = metrics or {}
     with style():
-        figure = Figure(figsize=(8, 3.2 + 2.4 * len(measures)))
-        top, *below = figure.subplots(len(measures) + 1, 1, sharex=True, squeeze=False)[:, 0]
+        figure = Figure(figsize=(8, 3.2 + 2.4 * len(metrics)))
+        top, *below = figure.subplots(len(metrics) + 1, 1, sharex=True, squeeze=False)[:, 0]
         if batch_cost is not None and np.isfinite(batch_cost).any():
             top.plot(step, batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
         shown = np.isfinite(cost)
@@ -168,7 +168,7 @@ def records(
             top.set_yscale("log")
         top.set_ylabel("cost")
         top.set_title(title)
-        for axes, (name, values) in zip(below, measures.items(), strict=True):
+        for axes, (name, values) in zip(below, metrics.items(), strict=True):
             known = np.isfinite(values)
             axes.plot(step[known], values[known], color=GREEN)
             axes.set_ylabel(name.replace("_", " "))

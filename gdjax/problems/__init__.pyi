@@ -1,5 +1,4 @@
 from .bowl import bowl as bowl
-from .checks import check as check
 from .costs import accuracy as accuracy
 from .costs import cross_entropy as cross_entropy
 from .costs import quadratic as quadratic
@@ -20,7 +19,8 @@ from .functions import function as function
 from .keywords import declared as declared
 from .networks import Layer as Layer
 from .networks import Network as Network
-from .problem import Measure as Measure
+from .problem import Metric as Metric
 from .problem import Problem as Problem
 from .problem import as_problem as as_problem
 from .supervised import supervised as supervised
+from .validation import check as check

@@ -2,7 +2,7 @@
 
     C = sum_c (n_c / n) C_c,   C_c the mean over chunk c
 
-holds for every cost that is a mean over samples; `gdjax.problems.check` makes sure of it once.
+holds for every cost that is a mean over samples; `gdjax.problems.validation.check` tests that once.
 A chunk of about a thousand samples also keeps a network's activations in a processor's cache.
 
 >>> value = in_chunks(lambda w, x: jnp.mean(w * x), chunk=4)

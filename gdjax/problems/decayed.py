@@ -43,7 +43,7 @@ def decayed(
         network: as it stands on the inputs.
         data: `(inputs [samples, numbers], targets)`, targets as labels or as outputs.
         decay: cost of a weight of 1, >= 0.
-        test: data for the measure `test_accuracy`, labels as targets; none without them.
+        test: data for the metric `test_accuracy`, labels as targets; none without them.
         init: another starting point than the network's own.
 
     Raises:
@@ -65,8 +65,8 @@ def decayed(
         squares = sum(jnp.sum(layer.weights**2) for layer in params)
         return plain.cost(params, batch) + decay * squares
 
-    accuracy = {} if test is None else {"test_accuracy": plain.measures["test_accuracy"]}
-    return dataclasses.replace(plain, cost=cost, measures=accuracy, network=network)
+    accuracy = {} if test is None else {"test_accuracy": plain.metrics["test_accuracy"]}
+    return dataclasses.replace(plain, cost=cost, metrics=accuracy, network=network)
 
 
 def few_digits(

@@ -54,7 +54,7 @@ def digits(
         data_dir: folder of prepared data sets, as for `load`.
 
     Returns:
-        A Problem whose data are `(images [samples, pixels], labels [samples])` and whose measure
+        A Problem whose data are `(images [samples, pixels], labels [samples])` and whose metric
         `test_accuracy` is the share of test images whose largest output is at their label.
 
     Raises:
@@ -115,7 +115,7 @@ def digits(
     }
     return dataclasses.replace(
         problem,
-        measures={"test_accuracy": problem.measures["test_accuracy"]},
+        metrics={"test_accuracy": problem.metrics["test_accuracy"]},
         baseline=_baseline(per_sample, labels, dataset.classes, cost),
         network=network,
         provenance=provenance if isinstance(cost, str) else None,

@@ -161,9 +161,9 @@ def frozen(
         cost=cost if problem.data is not None else lambda params: cost(params, None),
         evaluation=None,
         couples_samples=evaluation_chunk(problem) is None,
-        measures={
-            name: dataclasses.replace(measure, function=fixed(measure.function))
-            for name, measure in problem.measures.items()
+        metrics={
+            name: dataclasses.replace(metric, function=fixed(metric.function))
+            for name, metric in problem.metrics.items()
         },
         predict=fixed(problem.predict),
         provenance=None,

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 GIVEN = ("key", "step", "state")  # keywords of a cost that a descent supplies at each step
-GIVEN_TO_MEASURES = (*GIVEN, "memory")  # and those of a metric at each record
+GIVEN_TO_METRICS = (*GIVEN, "memory")  # and those of a metric at each record
 
 
 def declared(function: Callable) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.errors import InputError
-from gdjax.problems.keywords import GIVEN_TO_MEASURES, given_to
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.summaries import short
 from gdjax.whole import is_whole
 
@@ -41,7 +41,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal p
 
 
 @dataclass(frozen=True, eq=False)
-class Measure:
+class Metric:
     """Something worth watching along a descent: a number, or an array with named dimensions.
 
         value_t = function(w_t, data),   t = every `every`-th record, and the last
@@ -60,11 +60,11 @@ class Measure:
             parameters; `memory`, the optimiser's state. Others are settings of the cost.
         data: the function's own data, any pytree of arrays (the test set, say), or None.
         every: measured at every `every`-th record, and at the last.
-        init: `init(params, data) -> own` for a measure that carries something from one time to the
+        init: `init(params, data) -> own` for a metric that carries something from one time to the
             next, such as the warm start of an eigenvalue estimate.
         long_name: what the value is, for axes and tables.
         units: its unit; "1" for a pure number.
-        dims: names of the array's dimensions; measures that share one have it equally long.
+        dims: names of the array's dimensions; metrics that share one have it equally long.
         dtype: type that it is stored in: boolean, integer or floating. None: that of the cost.
 
     Raises:
@@ -76,9 +76,9 @@ class Measure:
         >>> import jax.numpy as jnp
         >>> from gdjax import problems
         >>> bowl = problems.bowl([1.0, 2.0])
-        >>> moved = Measure(lambda w, start: w - start, data=jnp.ones(2), dims=("coordinate",))
+        >>> moved = Metric(lambda w, start: w - start, data=jnp.ones(2), dims=("coordinate",))
         >>> import gdjax as gd
-        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 4, measures={"moved": moved})
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 4, metrics={"moved": moved})
         >>> runs.moved.dims
         ('learning_rate', 'step', 'coordinate')
     """
@@ -95,12 +95,12 @@ class Measure:
     def __post_init__(self):
         texts = isinstance(self.dims, tuple | list) and all(isinstance(d, str) for d in self.dims)
         if not texts or len(set(self.dims)) < len(self.dims):
-            raise InputError(f"Measure: dims = {self.dims!r:.80}, expected names, each once")
+            raise InputError(f"Metric: dims = {self.dims!r:.80}, expected names, each once")
         object.__setattr__(self, "dims", tuple(self.dims))
         if self.dtype is not None:
             object.__setattr__(self, "dtype", _own_type(self.dtype))
         if not is_whole(self.every, 1):
-            raise InputError(f"Measure: every = {self.every!r}, expected a whole number >= 1")
+            raise InputError(f"Metric: every = {self.every!r}, expected a whole number >= 1")
 
     @property
     def is_array(self) -> bool:
@@ -110,7 +110,7 @@ class Measure:
     @property
     def is_of_a_point(self) -> bool:
         """Whether it is a number that parameters alone decide, without a descent."""
-        needed = given_to(self.function, GIVEN_TO_MEASURES)
+        needed = given_to(self.function, GIVEN_TO_METRICS)
         return self.init is None and not self.is_array and not needed
 
 
@@ -121,7 +121,7 @@ def _own_type(dtype):
         made = np.dtype("O")
     if made.kind not in "biuf":
         raise InputError(
-            f"Measure: dtype = {dtype!r:.80}, expected a boolean, integer or floating type, such "
+            f"Metric: dtype = {dtype!r:.80}, expected a boolean, integer or floating type, such "
             f"as 'uint8'"
         )
     return made
@@ -149,7 +149,7 @@ class Problem:
             losses, statistics of the batch). A batch is never split into chunks then. With
             mini-batches and without an `evaluation`, records are the mean over fixed batches of
             the batch size, since its value depends on the number of samples.
-        measures: what to watch along a descent, by name.
+        metrics: what to watch along a descent, by name.
         baseline: the cost of the best answer that ignores the input, where there is one. A run that
             stops moving without getting below it has stalled, and has not converged.
         predict: `predict(params, inputs, **settings) -> outputs`, where the cost comes from one.
@@ -182,7 +182,7 @@ class Problem:
     data: PyTree = None
     evaluation: Callable[..., Scalar] | None = None
     couples_samples: bool = False
-    measures: Mapping[str, Measure] = field(default_factory=lambda: NOTHING)
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: NOTHING)
     baseline: float | None = None
     predict: Callable[..., Array] | None = None
     loss: Callable[..., Scalar] | None = None
@@ -215,7 +215,7 @@ class Problem:
         told += [f"{self.samples:,} samples"] if self.samples else []
         if self.network is not None and hasattr(self.network, "widths"):
             told.append("network " + "-".join(map(str, self.network.widths)))
-        told += [f"measures {', '.join(self.measures)}"] if self.measures else []
+        told += [f"metrics {', '.join(self.metrics)}"] if self.metrics else []
         told += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []
         return f"Problem({', '.join(told)})"
 

@@ -32,7 +32,7 @@ from jaxtyping import Array, PyTree
 from gdjax.errors import InputError
 from gdjax.problems.costs import accuracy
 from gdjax.problems.keywords import declared, given_to, signature
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 
 
 def supervised(
@@ -123,18 +123,18 @@ def supervised(
     _declare(predict, ("params", "inputs"), frozen, settings)
     for function in (evaluation, share_right):
         _declare(function, ("params", "batch"), frozen, settings)
-    measures = {}
+    metrics = {}
     if test is not None:
-        measures["test_cost"] = Measure(evaluation, test, long_name="test cost")
+        metrics["test_cost"] = Metric(evaluation, test, long_name="test cost")
         if _classifies(init, predict, stateful, test):
-            measures["test_accuracy"] = Measure(share_right, test, long_name="test accuracy")
+            metrics["test_accuracy"] = Metric(share_right, test, long_name="test accuracy")
     return Problem(
         init=init,
         cost=cost,
         data=tuple(data),
         evaluation=evaluation if trained or (stateful and "key" not in given) else None,
         couples_samples=couples_samples,
-        measures=measures,
+        metrics=metrics,
         predict=predict,
         loss=mean_loss,
     )

@@ -2,7 +2,7 @@ from .advice import Advice as Advice
 from .advice import advise as advise
 from .axes import Axes as Axes
 from .axes import axes as axes
-from .axes import together as together
+from .axes import zip_axes as zip_axes
 from .branch import branch as branch
 from .extend import extend as extend
 from .replay import Replay as Replay

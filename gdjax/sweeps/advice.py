@@ -7,7 +7,7 @@ there: steps above it can lead to flatter places, and steps below it can be thro
 mini-batches. So the rates are tried, too.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
->>> found = advise(bowl, steps=50)
+>>> found = advise(bowl, num_steps=50)
 >>> round(found.bound_at_start, 3), found.learning_rate
 (0.2, 0.1)
 """
@@ -84,13 +84,13 @@ class Advice:
 def advise(
     problem: Problem,
     *,
-    steps: int = 250,
+    num_steps: int = 250,
     batch_size: int | None = None,
     seeds: int = 4,
     learning_rates: Sequence[float] | Float[np.ndarray, " rates"] | None = None,
     samples: int = 1000,
-    root: int = 0,
-    optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
+    root_seed: int = 0,
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
 ) -> Advice:
     """Recommend a learning rate, from curvature and from trying.
 
@@ -104,14 +104,14 @@ def advise(
 
     Args:
         problem: what to minimise.
-        steps: of each descent, >= 1.
+        num_steps: of each descent, >= 1.
         batch_size: samples a step; None takes the whole training set.
         seeds: how many starting points, >= 1.
         learning_rates: to try, > 0; None takes the median bound at the start times 2^-6 to 2^6,
             where there is none 13 rates from 1e-5 to 10.
         samples: at most so many, drawn at random, are used for the sharpness.
-        root: seed of the whole study, as for `sweep`.
-        optimizer: factory that takes a `learning_rate`, as for `sweep`.
+        root_seed: seed of the whole study, as for `sweep`.
+        make_optimizer: factory that takes a `learning_rate`, as for `sweep`.
 
     Returns:
         The advice; `print` it for its reason.
@@ -119,32 +119,32 @@ def advise(
     Raises:
         InputError: arguments that cannot work.
     """
-    for name, value in (("seeds", seeds), ("steps", steps)):
+    for name, value in (("seeds", seeds), ("num_steps", num_steps)):
         if not is_whole(value, 1):
             raise InputError(f"advise: {name} = {value!r}, expected a whole number >= 1")
-    keywords = arguments(optimizer)
+    keywords = arguments(make_optimizer)
     if "learning_rate" not in keywords:
         raise InputError(
-            f"advise: optimizer = {optimizer!r:.80} takes no learning_rate, expected a factory "
-            f"such as optax.adam"
+            f"advise: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, expected a "
+            f"factory such as optax.adam"
         )
-    limit, read = _limit(optimizer)
+    limit, read = _limit(make_optimizer)
     product = 2.0 if limit is None else limit
-    record_every = max(1, steps // RECORDS)
-    every = max(1, steps // record_every // ESTIMATES)
-    few = _of_few(problem, samples, root)
-    measure = sharpness(few, every=every, tolerance=TOLERANCE, preconditioner=read)
-    bound = np.nan if read else _bound(_at_start(problem, measure, seeds, root), product)
+    record_every = max(1, num_steps // RECORDS)
+    every = max(1, num_steps // record_every // ESTIMATES)
+    few = _of_few(problem, samples, root_seed)
+    metric = sharpness(few, every=every, tolerance=TOLERANCE, preconditioner=read)
+    bound = np.nan if read else _bound(_at_start(problem, metric, seeds, root_seed), product)
     rates = _rates(learning_rates, None if limit is None or read else bound)
     runs = sweep(
         problem,
         axes(learning_rate=rates, seed=range(seeds)),
-        int(steps),
+        int(num_steps),
         batch_size=batch_size,
-        optimizer=optimizer,
+        make_optimizer=make_optimizer,
         record_every=record_every,
-        measures={"sharpness": measure},
-        root=root,
+        metrics={"sharpness": metric},
+        root_seed=root_seed,
     )
     cost = runs.cost.values
     diverged, stalled = (
@@ -170,7 +170,7 @@ def advise(
         runs=runs,
     )
     if limit is None:
-        curvature = _none_known(optimizer)
+        curvature = _none_known(make_optimizer)
     else:
         curvature = _curvature(found, choice, "preconditioned sharpness" if read else "sharpness")
     return dataclasses.replace(found, reason=_reason(found, choice, batch_size, curvature))
@@ -184,20 +184,20 @@ def _of_few(problem, samples, root):
         raise InputError(f"advise: samples = {samples!r}, expected a whole number >= 1")
     chosen = jax.random.permutation(streams(root).probes, problem.samples)[:samples]
     return dataclasses.replace(
-        problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data), measures={}
+        problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data), metrics={}
     )
 
 
-def _at_start(problem, measure, seeds, root):
+def _at_start(problem, metric, seeds, root):
     """The sharpness at each starting point."""
 
     def one(key, data):
         params, state = problem.begin(key)
-        given = {"state": state} if "state" in given_to(measure.function) else {}
-        return measure.function(params, data, measure.init(params, data), **given)[0]
+        given = {"state": state} if "state" in given_to(metric.function) else {}
+        return metric.function(params, data, metric.init(params, data), **given)[0]
 
     keys = streams(root, np.arange(seeds)).init
-    return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, measure.data))
+    return np.asarray(jax.jit(jax.vmap(one, (0, None)))(keys, metric.data))
 
 
 def _limit(optimizer) -> tuple[float | None, Preconditioner | None]:

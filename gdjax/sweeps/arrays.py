@@ -24,7 +24,7 @@ from gdjax.descent.block_loop import RecordSchedule
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flags import flags
-from gdjax.problems.problem import Measure
+from gdjax.problems.problem import Metric
 from gdjax.stores.schema import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
 
@@ -35,12 +35,12 @@ DESCRIBED = {
 }
 OWN = (*DESCRIBED, "outcome", "diverged_at")
 HEAVY = ("params", "state", "snapshots", "carry")
-KNOWN = "_known"  # how the name of a measure's mask ends
+KNOWN = "_known"  # how the name of a metric's mask ends
 
 
-def recorded(measures: Mapping[str, Measure], *, free: bool) -> tuple[str, ...]:
-    """Names of the numbers that each record has: costs and measures."""
-    numbers = [name for name, measure in measures.items() if not measure.is_array]
+def recorded(metrics: Mapping[str, Metric], *, free: bool) -> tuple[str, ...]:
+    """Names of the numbers that each record has: costs and metrics."""
+    numbers = [name for name, metric in metrics.items() if not metric.is_array]
     return ("cost", *(() if free else ("batch_cost",)), "gradient_norm", *numbers)
 
 
@@ -50,10 +50,10 @@ def known(
     diverged_at: Int[np.ndarray, " runs"],
     since: int = 0,
 ) -> dict[str, Bool[np.ndarray, "runs records"]]:
-    """Masks of the measures whose type has no NaN: whether a run had not diverged yet.
+    """Masks of the metrics whose type has no NaN: whether a run had not diverged yet.
 
     Args:
-        measured: shape and type of each measure that is an array.
+        measured: shape and type of each metric that is an array.
         plan: when they are taken.
         diverged_at: step at which each run diverged; -1 where it has not.
         since: step at which records begin.
@@ -77,7 +77,7 @@ def layout(
     plan: RecordSchedule,
     params: PyTree,
     state: PyTree,
-    measures: Mapping[str, Measure],
+    metrics: Mapping[str, Metric],
     measured: Mapping[str, jax.ShapeDtypeStruct],
     *,
     free: bool,
@@ -94,8 +94,8 @@ def layout(
         plan: steps, records and snapshots.
         params: shapes of one run's parameters.
         state: shapes of what its cost carries.
-        measures: what is watched.
-        measured: shape and type of each measure that is an array.
+        metrics: what is watched.
+        measured: shape and type of each metric that is an array.
         free: whether records are what the steps compute anyway.
         samples: how many a record sees; None for all.
         batches: number and size of the fixed batches of a record, where it is their mean.
@@ -109,9 +109,9 @@ def layout(
     sizes = {**grid.sizes, "step": len(steps)}
     coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
     variables = {}
-    for name in recorded(measures, free=free):
-        measure = measures.get(name)
-        long_name = measure.long_name if measure else DESCRIBED[name]
+    for name in recorded(metrics, free=free):
+        metric = metrics.get(name)
+        long_name = metric.long_name if metric else DESCRIBED[name]
         if name == "cost" and samples is not None:
             long_name = f"cost over {samples} samples of the training set"
         if name == "cost" and batches is not None:
@@ -121,7 +121,7 @@ def layout(
             np.dtype(cost_type(params)),
             {
                 "long_name": long_name or name.replace("_", " "),
-                "units": measure.units if measure else "1",
+                "units": metric.units if metric else "1",
             },
         )
     variables["outcome"] = Variable(
@@ -162,8 +162,8 @@ def layout(
             dtype = np.dtype(plain.dtype)
             variables[name] = Variable((*dims, *own, *inner), dtype, attrs, _nothing(dtype))
     for name, value in measured.items():
-        measure, along = measures[name], own_step(name, measures[name])
-        own = dict(zip(measure.dims, value.shape, strict=True))
+        metric, along = metrics[name], own_step(name, metrics[name])
+        own = dict(zip(metric.dims, value.shape, strict=True))
         _check_own(name, own, sizes, {*coordinates, *dims})
         sizes |= own
         if along != "step":
@@ -171,20 +171,20 @@ def layout(
             _check_own(name, {along: len(times)}, {}, {*sizes, *coordinates})
             sizes[along] = len(times)
             coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
-        variables |= _measured(name, measure, (*dims, along), np.dtype(value.dtype))
+        variables |= _measured(name, metric, (*dims, along), np.dtype(value.dtype))
     return Layout(sizes, dict(zip(dims, box, strict=True)), variables, coordinates)
 
 
-def own_step(name: str, measure: Measure) -> str:
-    """Dimension along which a measure that is an array is taken."""
-    return "step" if measure.every == 1 else f"{name}_step"
+def own_step(name: str, metric: Metric) -> str:
+    """Dimension along which a metric that is an array is taken."""
+    return "step" if metric.every == 1 else f"{name}_step"
 
 
-def _measured(name, measure, along, dtype):
-    """A measure that is an array, and its mask where its type has no NaN."""
-    long_name = measure.long_name or name.replace("_", " ")
-    attrs = {"long_name": long_name, "units": measure.units}
-    made = {name: Variable((*along, *measure.dims), dtype, attrs, _nothing(dtype))}
+def _measured(name, metric, along, dtype):
+    """A metric that is an array, and its mask where its type has no NaN."""
+    long_name = metric.long_name or name.replace("_", " ")
+    attrs = {"long_name": long_name, "units": metric.units}
+    made = {name: Variable((*along, *metric.dims), dtype, attrs, _nothing(dtype))}
     if dtype.kind != "f":
         attrs = {"long_name": f"whether {long_name} is that of a run which goes on", "units": "1"}
         made[name + KNOWN] = Variable(along, np.bool_, attrs)
@@ -192,16 +192,16 @@ def _measured(name, measure, along, dtype):
 
 
 def _check_own(name, own, sizes, taken):
-    """Make sure that the dimensions of a measure are its own, or as long as another measure's."""
+    """Make sure that the dimensions of a metric are its own, or as long as another metric's."""
     for dim, length in own.items():
         if dim in taken:
             raise InputError(
-                f"measures: {name!r} has the dimension {dim!r}, which the sweep has already; give "
+                f"metrics: {name!r} has the dimension {dim!r}, which the sweep has already; give "
                 f"it another name"
             )
         if sizes.get(dim, length) != length:
             raise InputError(
-                f"measures: {name!r} is {length} long along {dim!r}, and another array is "
+                f"metrics: {name!r} is {length} long along {dim!r}, and another array is "
                 f"{sizes[dim]}; give one of the two dimensions another name"
             )
 

@@ -8,7 +8,7 @@ and names are *static*: they decide how the program looks, which is compiled onc
 >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
 >>> grid.shape, sorted(grid.sizes)
 ((2, 3), ['learning_rate', 'seed'])
->>> axes(pair=together(learning_rate=[0.1, 1.0], init_scale=[2.0, 1.0])).shape
+>>> axes(pair=zip_axes(learning_rate=[0.1, 1.0], init_scale=[2.0, 1.0])).shape
 (2,)
 """
 
@@ -39,13 +39,13 @@ RESERVED = (
 
 
 @dataclass(frozen=True)
-class Together:
+class ZippedAxes:
     """Axes that vary together, along one dimension."""
 
     values: Mapping[str, np.ndarray]
 
 
-def together(**values: Iterable[Any]) -> Together:
+def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
     """Axes that vary together: the i-th run takes the i-th value of each.
 
     Args:
@@ -55,12 +55,12 @@ def together(**values: Iterable[Any]) -> Together:
         InputError: lists of different lengths, or none.
     """
     if not values:
-        raise InputError("together: none given; name at least one, such as learning_rate=[0.1]")
+        raise InputError("zip_axes: none given; name at least one, such as learning_rate=[0.1]")
     arrays = {name: _values(name, entries) for name, entries in values.items()}
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) != 1:
-        raise InputError(f"together: lengths differ ({lengths}); give equally many values")
-    return Together(arrays)
+        raise InputError(f"zip_axes: lengths differ ({lengths}); give equally many values")
+    return ZippedAxes(arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +144,8 @@ class Axes:
         }
 
 
-def axes(**named: Iterable[Any] | Together) -> Axes:
-    """Named axes, one dimension each; `together` puts several on one.
+def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
+    """Named axes, one dimension each; `zip_axes` puts several on one.
 
     Args:
         named: values by axis: `seed`, `data_seed`, `batch_size`, a keyword of the problem's `init`
@@ -160,7 +160,7 @@ def axes(**named: Iterable[Any] | Together) -> Axes:
     if not named:
         raise InputError("axes: none given; name at least one, such as seed=range(8)")
     dimensions = {
-        name: dict(given.values) if isinstance(given, Together) else {name: _values(name, given)}
+        name: dict(given.values) if isinstance(given, ZippedAxes) else {name: _values(name, given)}
         for name, given in named.items()
     }
     # A dimension that carries other axes has a coordinate of its own name, too.

@@ -37,10 +37,10 @@ def branch(
     stored: str | Path,
     at: Mapping[str, AxisValue],
     axes: Axes,
-    steps: int | None = None,
+    num_steps: int | None = None,
     *,
     problem: Problem | None = None,
-    optimizer: Callable | None = None,
+    make_optimizer: Callable | None = None,
     nearest: bool = False,
     stored_options: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -60,13 +60,13 @@ def branch(
         axes: the branches. `branch_step` (at which steps they leave the run, a program for each),
             `perturbation` (how far they are pushed, a length) and `perturbation_seed` (which way);
             axes of the sweep and other settings that branches have instead of the run's.
-        steps: at which step branches end, counted from the run's start; None takes the run's.
+        num_steps: at which step branches end, counted from the run's start; None takes the run's.
         problem: the sweep's, where it was the user's own.
-        optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it is none that a record may name.
         nearest: take the run of the grid that is nearest in its numbers.
         stored_options: where `stored` is a URL, keywords of `obstore.store.from_url`.
         settings: keywords of `sweep` that branches have instead of the sweep's: `perturb`
-            ("direction" or "one_weight"), a `store` for the branches, `record_every`, `measures`,
+            ("direction" or "one_weight"), a `store` for the branches, `record_every`, `metrics`,
             `snapshot_every` and the like.
 
     Returns:
@@ -81,14 +81,14 @@ def branch(
     check_keywords(settings)
     recorded = opened(stored, storage_options=stored_options)
     index = position(recorded.axes, at, nearest=nearest)
-    setting = recorded.setting(index, problem, optimizer)
+    setting = recorded.setting(index, problem, make_optimizer)
     what = setting.specification
     devices = tuple(jax.local_devices())[: setting.devices]
     work = Work(what, slabs.Slab(setting.width, devices), setting.tile_shape)
     changed = require_recorded(recorded, setting, recorded.run(index), work)
     trunk = what.axes.box(tuple(np.array([i]) for i in setting.index)).first
     arguments: dict[str, Any] = what.keywords
-    arguments |= {"axes": axes, "steps": steps or what.steps, "trunk": trunk}
+    arguments |= {"axes": axes, "num_steps": num_steps or what.num_steps, "trunk": trunk}
     if "devices" not in settings:
         arguments["devices"] = devices
     arguments |= {"width": setting.width, **settings}

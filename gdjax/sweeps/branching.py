@@ -101,10 +101,10 @@ def completed(what: Any) -> Axes:
     if not isinstance(what.trunk, Mapping):
         raise InputError(f"trunk = {what.trunk!r:.80}, expected a run's values, by axis")
     steps = along.get(BRANCH_STEP, np.array([-1]))
-    if steps.min() < 0 or steps.max() > what.steps:
+    if steps.min() < 0 or steps.max() > what.num_steps:
         raise InputError(
             f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
-            f"steps = {what.steps}, as axes(branch_step=[...])"
+            f"num_steps = {what.num_steps}, as axes(branch_step=[...])"
         )
     sizes = along.get(PERTURBATION, np.zeros(1))
     if sizes.dtype.kind not in "if" or np.any(sizes < 0):
@@ -147,7 +147,7 @@ def branched(
         structure, [from_host(a, like) for a, like in zip(whole, leaves, strict=True)]
     )
     seeds = values.get(PERTURBATION_SEED, np.zeros(runs, np.int64))
-    keys = streams(what.root, perturbation_seed=seeds).perturbation
+    keys = streams(what.root_seed, perturbation_seed=seeds).perturbation
     sizes = jnp.asarray(values[PERTURBATION], jnp.float32)
     params = _pushes(what.perturb)(keys, made.state.params, sizes)
     made = made._replace(state=made.state._replace(params=params))

@@ -205,12 +205,12 @@ def _portable(drafts: Programs) -> Programs:
     host = partial(jax.tree.map, np.asarray)
 
     def portable(what: Specification) -> Specification:
-        measures = {
-            name: dataclasses.replace(measure, data=host(measure.data))
-            for name, measure in what.watched.items()
+        metrics = {
+            name: dataclasses.replace(metric, data=host(metric.data))
+            for name, metric in what.watched.items()
         }
-        problem = dataclasses.replace(what.problem, data=host(what.problem.data), measures={})
-        return dataclasses.replace(what, problem=problem, measures=measures)
+        problem = dataclasses.replace(what.problem, data=host(what.problem.data), metrics={})
+        return dataclasses.replace(what, problem=problem, metrics=metrics)
 
     sweep = portable(drafts.sweep)
     works = tuple(

@@ -66,7 +66,7 @@ class Collected:
         return {name.removeprefix(RECORDS): self._joined(name) for name in names}
 
     def kept(self, name: str, like: PyTree) -> PyTree:
-        """Snapshots, or a measure that is an array: leaves [runs, steps, ...] of a structure."""
+        """Snapshots, or a metric that is an array: leaves [runs, steps, ...] of a structure."""
         leaves, structure = jax.tree.flatten(like)
         return jax.tree.unflatten(
             structure, [self._joined(f"{KEPT}{name}.{i}") for i in range(len(leaves))]
@@ -84,7 +84,7 @@ class Collected:
 
 
 RECORDS = "records."  # how the name of a record's number begins
-KEPT = "kept."  # and that of a snapshot, or of a measure that is an array
+KEPT = "kept."  # and that of a snapshot, or of a metric that is an array
 
 
 def _numbers(records):

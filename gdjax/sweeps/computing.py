@@ -107,12 +107,12 @@ def in_memory(programs: Programs, layout: Layout) -> Any:
     return with_names(dataset)
 
 
-def kept(programs: Programs, keep: int) -> Layout:
+def kept(programs: Programs, max_param_bytes: int) -> Layout:
     """A sweep's arrays in memory; without parameters, with a warning, where those are too many.
 
     Args:
         programs: what is computed.
-        keep: bytes of parameters and snapshots that are kept.
+        max_param_bytes: bytes of parameters and snapshots that are kept.
 
     Raises:
         InputError: the arrays are more than this machine's memory.
@@ -120,14 +120,15 @@ def kept(programs: Programs, keep: int) -> Layout:
     layout = programs.layout
     heavy = tuple(name for name in layout.variables if name.split(".")[0] in HEAVY)
     size = nbytes(layout, heavy)
-    if size > keep:
+    if size > max_param_bytes:
         light = {n: v for n, v in layout.variables.items() if n not in heavy}
         layout = restrict(layout, light)
     sizing.check_memory(layout)
-    if size > keep:
+    if size > max_param_bytes:
         warnings.warn(
-            f"sweep: {size / 2**20:,.0f} MiB of parameters are more than keep = "
-            f"{keep / 2**20:,.0f} MiB and are left out; give a store, or a larger keep",
+            f"sweep: {size / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
+            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; give a store, or a larger "
+            f"max_param_bytes",
             stacklevel=5,
         )
     return layout
@@ -136,7 +137,7 @@ def kept(programs: Programs, keep: int) -> Layout:
 def _compute(programs: Programs, sink: Any) -> int:
     """Compute all tiles that `sink` lacks; returns how many."""
     missing = programs.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
-    per_tile = programs.sweep.steps * math.prod(programs.tile_shape)
+    per_tile = programs.sweep.num_steps * math.prod(programs.tile_shape)
     written, program = None, 0
     with (
         interruptible() as stop,

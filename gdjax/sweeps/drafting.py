@@ -21,8 +21,8 @@ import numpy as np
 from gdjax import keys, machine, slabs
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
-from gdjax.problems.checks import check, checking, found_mean
 from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.validation import check, checking, found_mean
 from gdjax.sweeps import arrays, sizing
 from gdjax.sweeps.keywords import check_effect, check_update, traced
 from gdjax.sweeps.specification import Specification
@@ -43,7 +43,7 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
         devices: what it is computed on.
 
     Raises:
-        InputError: a problem, measures or an optimizer that cannot be descended, watched or used;
+        InputError: a problem, metrics or an optimizer that cannot be descended, watched or used;
             an axis that cannot be swept or has no effect; a run that no device has memory for.
     """
     problem, grid, assigned = specification.problem, specification.axes, specification.roles
@@ -55,7 +55,7 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     limit = min(map(slabs.memory_limit, slab.devices))
     sizing.check_params(params, limit)
     if specification.batch_size is not None:
-        order = (keys.streams(specification.root).order,)
+        order = (keys.streams(specification.root_seed).order,)
         Order(order, problem.samples, specification.batch_size)
     settings = form.settings
     # Whether the cost is a mean over samples shows in its values only. Any parameters do, and made
@@ -76,13 +76,13 @@ def draft(specification: Specification, devices: Sequence[jax.Device]) -> Work:
     others += [] if problem.evaluation is None else [problem.evaluation]
     taken = {keyword for function in others for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if assigned[axis].keyword not in taken), "the cost")
-    check_update(specification.optimizer, assigned, grid, params)
-    form.measured  # noqa: B018 (raises what is wrong with a measure)
+    check_update(specification.make_optimizer, assigned, grid, params)
+    form.measured  # noqa: B018 (raises what is wrong with a metric)
     sizing.check_state(form.state_bytes, limit)
     rest()
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
-        start, real = begin(keys.streams(specification.root).init)
+        start, real = begin(keys.streams(specification.root_seed).init)
         check(problem, start, settings["cost"], state=real)
     return work
 

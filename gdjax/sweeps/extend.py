@@ -49,7 +49,7 @@ def extend(
     *,
     to: str | Path,
     problem: Problem | None = None,
-    optimizer: Callable | None = None,
+    make_optimizer: Callable | None = None,
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
     client: Any = None,
@@ -66,7 +66,7 @@ def extend(
         num_steps: steps of each run, at least as many as stored; None keeps the stored number.
         to: path or URL of the new store.
         problem: the sweep's, where it was the user's own.
-        optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it is none that a record may name.
         storage_options: where `store` is a URL, keywords of `obstore.store.from_url`.
         to_storage_options: where `to` is a URL, the same; None takes `storage_options`.
         client: a Dask client, as for `sweep`.
@@ -89,29 +89,30 @@ def extend(
             f"{store}: has format 2 and several parts, which can only be read; run the larger "
             f"sweep in a new store"
         )
-    what = recorded.specification(problem, optimizer)
+    what = recorded.specification(problem, make_optimizer)
     wider = what.axes if axes is None else axes
-    steps = what.steps if num_steps is None else num_steps
+    steps = what.num_steps if num_steps is None else num_steps
     places(wider, what.axes)
-    if steps < what.steps:
+    if steps < what.num_steps:
         raise InputError(
-            f"num_steps = {steps}, and the store has runs of {what.steps}; give at least as many"
+            f"num_steps = {steps}, and the store has runs of {what.num_steps}; give at least as "
+            f"many"
         )
-    larger = replace(what, axes=_stored_first(what.axes, wider), steps=steps)
-    early = Early(str(store), storage_options, what.axes.shape, what.steps)
+    larger = replace(what, axes=_stored_first(what.axes, wider), num_steps=steps)
+    early = Early(str(store), storage_options, what.axes.shape, what.num_steps)
     programs = draft_programs(larger, tuple(jax.local_devices()))
-    if steps > what.steps:
+    if steps > what.num_steps:
         if not what.continuable:
             warnings.warn(
                 f"{store}: its runs have not kept what more steps need (continuable=True), so that "
-                f"they are run again from their start: {what.steps * what.axes.runs:,} run-steps "
-                f"more",
+                f"they are run again from their start: "
+                f"{what.num_steps * what.axes.runs:,} run-steps more",
                 stacklevel=2,
             )
         works = zip(programs.works, itertools.product(*larger.axes.static_groups), strict=True)
         works = (replace(work, earlier=partial(early.state, at)) for work, at in works)
         programs = Programs(larger, tuple(works))
-    prepare = early.copy if steps == what.steps else (lambda held: None)
+    prepare = early.copy if steps == what.num_steps else (lambda held: None)
     slab = recorded.said["slab"]
     slab = {**slab, "width": _widths(listed(slab["width"]), what.axes, larger.axes)}
     identity = {**recorded.said, "slab": slab}

@@ -155,7 +155,7 @@ def optimizer_from(described: Any, where: Any) -> Callable:
         if isinstance(described, Mapping)
         else (described, {})
     )
-    remedy = "give the one that was used: optimizer=..."
+    remedy = "give the one that was used: make_optimizer=..."
     if not isinstance(name, str) or name not in OPTIMIZERS or not isinstance(keywords, Mapping):
         raise StoreError(
             f"{where}: its optimizer {name!r:.120} is none that a record may name; {remedy}"

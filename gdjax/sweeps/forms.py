@@ -1,6 +1,6 @@
 """What one run of a sweep consists of, before anything is computed: shapes, and what has no effect.
 
-    init -> parameters, state -> carry;   measures of them -> arrays
+    init -> parameters, state -> carry;   metrics of them -> arrays
 
 It depends on what is swept, not on how many runs are computed at a time.
 """
@@ -16,8 +16,8 @@ from jaxtyping import PyTree
 
 from gdjax.descent import block
 from gdjax.keys import streams
-from gdjax.problems.checks import check_measures, check_params
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.keywords import Role, Traced, by_role, numbers, traced
 
@@ -31,7 +31,7 @@ class Form:
         axes: of the sweep.
         roles: which keyword each axis sets.
         optimizer: factory.
-        watched: measures by name.
+        watched: metrics by name.
         root: seed of the study.
     """
 
@@ -39,7 +39,7 @@ class Form:
     axes: Axes
     roles: Mapping[str, Role]
     optimizer: Callable
-    watched: Mapping[str, Measure]
+    watched: Mapping[str, Metric]
     root: int
 
     @cached_property
@@ -70,7 +70,7 @@ class Form:
 
     @cached_property
     def carry(self) -> block.Carry:
-        """What is carried from step to step, measures' own memory aside."""
+        """What is carried from step to step, metrics' own memory aside."""
         given = jax.tree.map(
             lambda v: np.asarray(v, jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
             self.settings,
@@ -81,13 +81,13 @@ class Form:
 
     @cached_property
     def measured(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Each measure that is an array.
+        """Each metric that is an array.
 
         Raises:
-            InputError: a measure that cannot be taken.
+            InputError: a metric that cannot be taken.
         """
         params, state = self.begun.shapes
-        shapes = check_measures(
+        shapes = check_metrics(
             self.watched,
             params,
             self.settings["cost"],

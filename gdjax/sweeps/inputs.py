@@ -18,7 +18,7 @@ from gdjax import slabs
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
 from gdjax.keys import streams
-from gdjax.problems.keywords import GIVEN_TO_MEASURES, given_to
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.sweeps.keywords import by_role, numbers
 from gdjax.sweeps.specification import Specification
 
@@ -58,12 +58,12 @@ class Inputs:
         return by_role(self.sweep.roles, cast)
 
     def probes(self, values: Values) -> dict[str, Key[Array, " runs"]]:
-        """Keys of what measures draw, for the settings of a slab of runs; none where none is."""
+        """Keys of what metrics draw, for the settings of a slab of runs; none where none is."""
         watched = self.sweep.watched.values()
-        if not any("key" in given_to(m.function, GIVEN_TO_MEASURES) for m in watched):
+        if not any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in watched):
             return {}
         seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
-        return {"probes": streams(self.sweep.root, seed=seeds).probes}
+        return {"probes": streams(self.sweep.root_seed, seed=seeds).probes}
 
     @cached_property
     def on_host(self) -> block.Shared:
@@ -85,7 +85,7 @@ class Inputs:
     def placed(self, values: Values) -> tuple[PyTree, PyTree]:
         """Keys of the starting points, and settings, of a slab of runs."""
         seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
-        starts = streams(self.sweep.root, seed=seeds).init
+        starts = streams(self.sweep.root_seed, seed=seeds).init
         settings = {**self.settings(values), **self.probes(values)}
         return self.slab.place(starts), self.slab.place(settings)
 
@@ -94,9 +94,9 @@ class Inputs:
         if not self.sweep.problem.random:
             return None
         if not self.own_noise:
-            return self.slab.share(streams(self.sweep.root).noise)
+            return self.slab.share(streams(self.sweep.root_seed).noise)
         seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
-        noise = streams(self.sweep.root, seed=seed, noise_seed=noise_seed).noise
+        noise = streams(self.sweep.root_seed, seed=seed, noise_seed=noise_seed).noise
         return self.slab.place(noise)
 
     @property
@@ -123,10 +123,10 @@ class Inputs:
         if batch is None:
             return None
         if not self.own_order:
-            order = Order((streams(self.sweep.root).order,), samples, batch)
+            order = Order((streams(self.sweep.root_seed).order,), samples, batch)
             return block_loop.shared_order(order)
         seeds, which = np.unique(values["data_seed"], return_inverse=True)
-        order_keys = streams(self.sweep.root, data_seed=seeds).order
+        order_keys = streams(self.sweep.root_seed, data_seed=seeds).order
         order = Order(list(order_keys), samples, batch)
         return lambda first, count: order.rows(first, count)[which]
 

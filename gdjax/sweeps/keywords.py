@@ -161,7 +161,7 @@ def with_settings(
 
     Args:
         problem: whose.
-        cost: keywords of its cost; its evaluation, its measures and its outputs have those that
+        cost: keywords of its cost; its evaluation, its metrics and its outputs have those that
             they declare.
         init: keywords of its `init`.
     """
@@ -176,9 +176,9 @@ def with_settings(
         init=fixed(problem.init, init),
         cost=fixed(problem.cost),
         evaluation=fixed(problem.evaluation),
-        measures={
-            name: dataclasses.replace(measure, function=fixed(measure.function))
-            for name, measure in problem.measures.items()
+        metrics={
+            name: dataclasses.replace(metric, function=fixed(metric.function))
+            for name, metric in problem.metrics.items()
         },
         predict=fixed(problem.predict),
     )

@@ -1,6 +1,6 @@
 """What a slab of runs leaves: the arrays of its sweep, by name.
 
-    records, arrays of measures | outcome, diverged_at | params, state, snapshots, carry
+    records, arrays of metrics | outcome, diverged_at | params, state, snapshots, carry
 
 Its inverse is `inputs`: what a slab of runs is given.
 """
@@ -32,7 +32,7 @@ def variables(
         what: the sweep.
         done: what the slab has brought, to the end.
         like: shapes of one run's parameters.
-        measured: shape and type of each measure that is an array.
+        measured: shape and type of each metric that is an array.
         free: whether a record is what its step computes anyway.
     """
     state, records = done.carry.state, done.records
@@ -42,7 +42,7 @@ def variables(
         records["gradient_norm"][:, -1],
         diverged_at,
         what.problem.baseline,
-        what.tolerance,
+        what.gradient_tolerance,
     )
     params = state.params
     if what.record_params_fn is not None:

@@ -32,7 +32,16 @@ from gdjax.sweeps.keywords import by_role, numbers, roles, with_settings
 from gdjax.sweeps.specification import Specification
 from gdjax.sweeps.tiles import Work
 
-FORMAT_2_NAMES = {"readout": "eval_params_fn"}
+FORMAT_2_NAMES = {
+    "bound": "divergence_threshold",
+    "measures": "metrics",
+    "optimizer": "make_optimizer",
+    "readout": "eval_params_fn",
+    "root": "root_seed",
+    "steps": "num_steps",
+    "tolerance": "gradient_tolerance",
+    "until_settled": "stop_when_converged",
+}
 """Fields of the specification that had other names in stores of format 2."""
 
 
@@ -49,11 +58,11 @@ def identity(what: Specification, works: Sequence[Work]) -> dict[str, Any]:
             dim: {axis: values.tolist() for axis, values in along.items()}
             for dim, along in what.axes.dimensions.items()
         },
-        "optimizer": describe(what.optimizer),
+        "make_optimizer": describe(what.make_optimizer),
         "eval_params_fn": what.eval_params_fn and _place(what.eval_params_fn),
-        "measures": {
-            name: {"every": measure.every, "data_hash": hash_of(measure.data)}
-            for name, measure in what.watched.items()
+        "metrics": {
+            name: {"every": metric.every, "data_hash": hash_of(metric.data)}
+            for name, metric in what.watched.items()
         },
     }
     return {

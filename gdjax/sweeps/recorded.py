@@ -32,12 +32,12 @@ import optax
 import optax.contrib
 
 from gdjax.errors import InputError, StoreError
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.stores.format_2 import join_parts
 from gdjax.stores.reader import Stored, open_parts
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import differences
-from gdjax.sweeps.axes import BATCH_SIZE, Axes, axes, together
+from gdjax.sweeps.axes import BATCH_SIZE, Axes, axes, zip_axes
 from gdjax.sweeps.factories import describe, optimizer_from, problem_from
 from gdjax.sweeps.grids import places
 from gdjax.sweeps.provenance import (
@@ -102,12 +102,12 @@ class Recorded:
         parts = [identity_of(part.attributes, self.location) for part in self.parts]
         axes = json.loads(self.dataset.attrs["identity"])["axes"]
         names = {name.split(".")[-1] for along in axes.values() for name in along}
-        optimizer = dict(parts[0]["optimizer"])
+        optimizer = dict(parts[0]["make_optimizer"])
         keywords = optimizer["keywords"].items()
         optimizer["keywords"] = {k: v for k, v in keywords if k not in names}  # static axes
         batch_size = None if BATCH_SIZE in names else parts[0]["batch_size"]
-        joined = {"axes": axes, "optimizer": optimizer, "batch_size": batch_size}
-        return {**parts[0], **joined, "steps": max(part["steps"] for part in parts)}
+        joined = {"axes": axes, "make_optimizer": optimizer, "batch_size": batch_size}
+        return {**parts[0], **joined, "num_steps": max(part["num_steps"] for part in parts)}
 
     @cached_property
     def dataset(self) -> Any:
@@ -123,19 +123,19 @@ class Recorded:
         self,
         index: tuple[int, ...],
         problem: Problem | None = None,
-        optimizer: Callable | None = None,
+        make_optimizer: Callable | None = None,
     ) -> Setting:
         """Return how a run was computed.
 
         Args:
             index: where it stands along each dimension of the axes.
             problem: as for `specification`, as is the next.
-            optimizer: the sweep's.
+            make_optimizer: the sweep's.
 
         Raises:
             StoreError: as for `specification`.
         """
-        whole = self.specification(problem, optimizer)
+        whole = self.specification(problem, make_optimizer)
         for part in reversed(self.parts):
             said = identity_of(part.attributes, self.location)
             grid = axes_of(said, self.location)
@@ -264,13 +264,13 @@ class Recorded:
         return changed | flags_changed(self.said.get("flags"))
 
     def specification(
-        self, problem: Problem | None = None, optimizer: Callable | None = None
+        self, problem: Problem | None = None, make_optimizer: Callable | None = None
     ) -> Specification:
         """The specification of the sweep, or of this part of it.
 
         Args:
             problem: the sweep's, where it was the user's own.
-            optimizer: the sweep's, where it was.
+            make_optimizer: the sweep's, where it was.
 
         Raises:
             StoreError: a problem or an optimizer that has to be given, or is not the sweep's; a
@@ -281,22 +281,22 @@ class Recorded:
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(said, where),
-            "optimizer": optimizer or optimizer_from(said["optimizer"], where),
-            "measures": _measures(said.get("measures", {}), problem, where),
+            "make_optimizer": make_optimizer or optimizer_from(said["make_optimizer"], where),
+            "metrics": _metrics(said.get("metrics", {}), problem, where),
             "eval_params_fn": _eval_params_fn(said.get("eval_params_fn"), where),
         }
         settings = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
-        if settings.get("bound") == "inf":  # as JSON has it
-            settings["bound"] = math.inf
+        if settings.get("divergence_threshold") == "inf":  # as JSON has it
+            settings["divergence_threshold"] = math.inf
         try:
             specification = Specification(**{**settings, **read})
         except InputError as error:
             raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
-        here = {"optimizer": plain(describe(specification.optimizer))}
-        if found := differences({"optimizer": said["optimizer"]}, here):
+        here = {"make_optimizer": plain(describe(specification.make_optimizer))}
+        if found := differences({"make_optimizer": said["make_optimizer"]}, here):
             raise StoreError(
                 f"{where}: its sweep had another optimizer ({found}); give the one of the sweep: "
-                f"optimizer=..."
+                f"make_optimizer=..."
             )
         return specification
 
@@ -365,10 +365,10 @@ MOST = 2**32 - 1  # of a count or a seed in a record
 # What is used of an identity besides what `Specification` checks.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "axes": lambda said: isinstance(said, dict) and len(said) > 0,
-    "steps": lambda said: is_whole(said, 0, MOST),
+    "num_steps": lambda said: is_whole(said, 0, MOST),
     "batch_size": lambda said: said is None or is_whole(said, 1, MOST),
-    "root": lambda said: is_whole(said, 0, MOST),
-    "optimizer": lambda said: (
+    "root_seed": lambda said: is_whole(said, 0, MOST),
+    "make_optimizer": lambda said: (
         isinstance(said, dict)
         and isinstance(said.get("name"), str)
         and isinstance(said.get("keywords"), dict)
@@ -395,7 +395,7 @@ def axes_of(said: Mapping[str, Any], where: Any) -> Axes:
         StoreError: they can be of no sweep.
     """
     try:
-        return axes(**{dim: together(**along) for dim, along in said["axes"].items()})
+        return axes(**{dim: zip_axes(**along) for dim, along in said["axes"].items()})
     except (InputError, TypeError, AttributeError) as error:
         raise StoreError(f"{where}: its axes cannot be those of a sweep ({error})") from error
 
@@ -416,17 +416,17 @@ def _eval_params_fn(said, where):
     )
 
 
-def _measures(said: Any, problem: Problem, where: Any) -> dict[str, Measure]:
-    measures = {}
+def _metrics(said: Any, problem: Problem, where: Any) -> dict[str, Metric]:
+    metrics = {}
     for name, cadence in said.items() if isinstance(said, Mapping) else ():
-        if name not in problem.measures:
+        if name not in problem.metrics:
             raise StoreError(
-                f"{where}: its sweep watched {name!r:.80}, which is no measure of the problem; "
-                f"give a problem that has it: dataclasses.replace(problem, measures=...)"
+                f"{where}: its sweep watched {name!r:.80}, which is no metric of the problem; "
+                f"give a problem that has it: dataclasses.replace(problem, metrics=...)"
             )
         every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
         try:
-            measures[name] = dataclasses.replace(problem.measures[name], every=every)
+            metrics[name] = dataclasses.replace(problem.metrics[name], every=every)
         except InputError as error:
-            raise StoreError(f"{where}: its measure {name!r:.80}: {error}") from error
-    return measures
+            raise StoreError(f"{where}: its metric {name!r:.80}: {error}") from error
+    return metrics

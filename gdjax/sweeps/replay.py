@@ -68,7 +68,7 @@ def replay(
     at: Mapping[str, AxisValue],
     *,
     problem: Problem | None = None,
-    optimizer: Callable | None = None,
+    make_optimizer: Callable | None = None,
     devices: Sequence[jax.Device] | None = None,
     skip_damaged: bool = False,
     nearest: bool = False,
@@ -83,7 +83,7 @@ def replay(
         nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
             those of the grid.
         problem: the sweep's, where it was the user's own.
-        optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it is none that a record may name.
         devices: what to compute on; None takes the first local ones, as many as recorded.
         skip_damaged: take a tile that is damaged for one that is not finished.
         storage_options: of a URL: keywords of `obstore.store.from_url`.
@@ -96,7 +96,7 @@ def replay(
     """
     stored = opened(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
-    setting = stored.setting(index, problem, optimizer)
+    setting = stored.setting(index, problem, make_optimizer)
     there = stored.run(index)
     local_devices = tuple(jax.local_devices() if devices is None else devices)
     work = fit(
@@ -135,7 +135,7 @@ def resume(
     store: str | Path,
     *,
     problem: Problem | None = None,
-    optimizer: Callable | None = None,
+    make_optimizer: Callable | None = None,
     client: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -144,7 +144,7 @@ def resume(
     Args:
         store: path or URL of the store.
         problem: the sweep's, where it was the user's own.
-        optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it is none that a record may name.
         client: a Dask client, as for `sweep`.
         storage_options: of a URL: keywords of `obstore.store.from_url`.
 
@@ -158,7 +158,7 @@ def resume(
     stored = opened(store, storage_options=storage_options)
     if all(part.format == 2 and part.is_whole() for part in stored.parts):
         return open_dataset(store, storage_options=storage_options)
-    drafts = draft_programs(stored.specification(problem, optimizer), jax.local_devices())
+    drafts = draft_programs(stored.specification(problem, make_optimizer), jax.local_devices())
     return in_store(drafts, store, storage_options, client=client)()
 
 
@@ -230,7 +230,7 @@ def _first_step(here, there):
     for name in here.data_vars:
         found = _differs(here[name].values, there[name].values)
         along = next(iter(here[name].dims), None)
-        if along in here.coords:  # the step, or that of snapshots or of a measure
+        if along in here.coords:  # the step, or that of snapshots or of a metric
             late = here[along].values[found.reshape(len(found), -1).any(axis=1)]
             differs |= np.isin(here.step.values, late)
         else:

@@ -119,7 +119,7 @@ def run_of(
     by_axis = {axis: value[0].item() for axis, value in values.items()}
     like, carried = jax.eval_shape(problem.begin, jax.random.key(0))
     kept = "snapshot_step" in run.dims
-    optimizer = identity["optimizer"]
+    optimizer = identity["make_optimizer"]
     settings = by_role(roles(problem, grid), by_axis)
     return Run(
         problem=with_settings(problem, settings["cost"]),

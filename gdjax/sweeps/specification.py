@@ -1,6 +1,6 @@
 """A sweep as a value: what is swept, said once for all who have to do with it.
 
-    specification = problem, axes, steps, settings      request = specification, where, on what
+    specification = problem, axes, num_steps, settings      request = specification, where, on what
 
 `sweep`, `compare`, `resume`, `replay`, a cluster's workers and the record in a store share it. A
 field that is added to `Specification` is a keyword of `sweep` from then on, is checked here and
@@ -31,7 +31,7 @@ from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
 from gdjax.problems.keywords import same_for_equal
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.stores.location import locate
 from gdjax.sweeps import arrays, branching
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, SEEDS, Axes, axes, is_static
@@ -45,7 +45,7 @@ from gdjax.sweeps.keywords import (
 )
 from gdjax.whole import is_whole
 
-KEEP = 2**30  # bytes of parameters kept in memory without a store
+MAX_PARAM_BYTES = 2**30  # bytes of parameters kept in memory without a store
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +58,26 @@ class Specification:
             `data_seed`, `noise_seed`, `batch_size`, or a keyword of the problem's `init`, its
             `cost` or the optimizer factory. Where it has truth values or names, or is a batch
             size, a program is compiled for each of its values.
-        steps: how many steps each run takes.
-        optimizer: called inside the program with the axes it names. Fix other arguments with
-            `functools.partial(optax.sgd, momentum=0.9)`.
+        num_steps: number of steps of each run.
+        make_optimizer: factory of the optimizer, called inside the program with the axes it names.
+            Fix other arguments with `functools.partial(optax.sgd, momentum=0.9)`.
         batch_size: samples a step; None takes the whole training set. All runs see the same order
             of mini-batches unless `data_seed` is an axis.
         record_every: steps from one record to the next.
         record_samples: samples that a record sees, always the same ones; None takes all.
         snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
             `record_every`; None keeps the final ones only.
-        measures: what to watch besides the cost; the problem's own if None.
+        metrics: what to watch besides the cost; the problem's own if None.
         eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which to
             record, for an optimizer that keeps two points. None takes
             `optax.contrib.schedule_free_eval_params` where the optimizer's state has a
             `ScheduleFreeState`, and otherwise the parameters of the run.
-        root: seed of the whole study.
-        bound: a cost above it counts as diverged.
-        tolerance: gradient norms up to it count as zero in the outcome.
-        until_settled: a whole-set run whose gradient counts as zero at a record stops there, and
-            the sweep ends when every run has stopped or diverged; records after it repeat the last.
+        root_seed: seed of the whole study.
+        divergence_threshold: cost above which a run counts as diverged.
+        gradient_tolerance: gradient norms up to it count as zero in the outcome.
+        stop_when_converged: a whole-set run whose gradient counts as zero at a record stops there,
+            and the sweep ends when every run has stopped or diverged; records after it repeat the
+            last.
         continuable: keep what each run needs for more steps besides its parameters (the
             optimiser's memory and the like), as `carry.*`. It takes as much room as that is; more
             steps of runs that have not kept it begin at their start again.
@@ -92,18 +93,18 @@ class Specification:
 
     problem: Problem
     axes: Axes
-    steps: int
-    optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
+    num_steps: int
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
     batch_size: int | None = None
     record_every: int = 1
     record_samples: int | None = None
     snapshot_every: int | None = None
-    measures: Mapping[str, Measure] | None = None
+    metrics: Mapping[str, Metric] | None = None
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
-    root: int = 0
-    bound: float = 1e12
-    tolerance: float = 1e-5
-    until_settled: bool = False
+    root_seed: int = 0
+    divergence_threshold: float = 1e12
+    gradient_tolerance: float = 1e-5
+    stop_when_converged: bool = False
     continuable: bool = False
     trunk: Mapping[str, Any] | None = None
     perturb: str = "direction"
@@ -115,24 +116,26 @@ class Specification:
             raise InputError(f"axes = {self.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
         validate_settings(
             self.problem,
-            num_steps=self.steps,
+            num_steps=self.num_steps,
             batch_size=self.batch_size,
             record_every=self.record_every,
             record_samples=self.record_samples,
             snapshot_every=self.snapshot_every,
             eval_params_fn=self.eval_params_fn,
-            divergence_threshold=self.bound,
-            gradient_tolerance=self.tolerance,
+            divergence_threshold=self.divergence_threshold,
+            gradient_tolerance=self.gradient_tolerance,
         )
-        if not is_whole(self.root, 0, 2**32 - 1):
-            raise InputError(f"root = {self.root!r:.80}, expected a whole number in [0, 2^32)")
-        for name in ("until_settled", "continuable"):
+        if not is_whole(self.root_seed, 0, 2**32 - 1):
+            raise InputError(
+                f"root_seed = {self.root_seed!r:.80}, expected a whole number in [0, 2^32)"
+            )
+        for name in ("stop_when_converged", "continuable"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise InputError(f"{name} = {getattr(self, name)!r:.80}, expected True or False")
-        _check_measures(self.measures)
+        _check_metrics(self.metrics)
         object.__setattr__(self, "axes", branching.completed(self))
-        object.__setattr__(self, "optimizer", same_for_equal(self.optimizer))
-        check_arguments(self.optimizer, self.roles)
+        object.__setattr__(self, "make_optimizer", same_for_equal(self.make_optimizer))
+        check_arguments(self.make_optimizer, self.roles)
         self._settle()
         batched = self.batch_size is not None or BATCH_SIZE in self.roles
         if "data_seed" in self.roles and not batched:
@@ -175,19 +178,19 @@ class Specification:
                 raise InputError(
                     f"batch_size = {self.batch_size}, and it is an axis; give one of the two"
                 )
-            check_counts(self.problem, self.steps, size, self.record_every, self.snapshot_every)
+            check_counts(self.problem, self.num_steps, size, self.record_every, self.snapshot_every)
             check_record_samples(self.problem, self.record_samples, size)
         if len(self.parts) > 1 or not static:
             return
         values = self.axes.first
         fixed = by_role(static, {axis: values[axis] for axis in static})
         object.__setattr__(self, "problem", with_settings(self.problem, **fixed))
-        if self.measures is not None:
-            watched = dataclasses.replace(self.problem, measures=self.measures)
-            object.__setattr__(self, "measures", with_settings(watched, fixed["cost"]).measures)
-        settled = partial(self.optimizer, **fixed["optimizer"])
+        if self.metrics is not None:
+            watched = dataclasses.replace(self.problem, metrics=self.metrics)
+            object.__setattr__(self, "metrics", with_settings(watched, fixed["cost"]).metrics)
+        settled = partial(self.make_optimizer, **fixed["optimizer"])
         if fixed["optimizer"]:
-            object.__setattr__(self, "optimizer", same_for_equal(settled))
+            object.__setattr__(self, "make_optimizer", same_for_equal(settled))
         object.__setattr__(self, "batch_size", values.get(BATCH_SIZE, self.batch_size))
 
     @cached_property
@@ -205,19 +208,21 @@ class Specification:
         return tuple(map(part, boxes))
 
     @cached_property
-    def watched(self) -> dict[str, Measure]:
-        """The measures by name: those given, or the problem's."""
-        return dict(self.problem.measures if self.measures is None else self.measures)
+    def watched(self) -> dict[str, Metric]:
+        """The metrics by name: those given, or the problem's."""
+        return dict(self.problem.metrics if self.metrics is None else self.metrics)
 
     @cached_property
     def roles(self) -> dict[str, Role]:
         """Which keyword each axis sets."""
-        return roles(self.problem, self.axes, self.optimizer)
+        return roles(self.problem, self.axes, self.make_optimizer)
 
     @cached_property
     def form(self) -> Form:
         """What one run consists of."""
-        return Form(self.problem, self.axes, self.roles, self.optimizer, self.watched, self.root)
+        return Form(
+            self.problem, self.axes, self.roles, self.make_optimizer, self.watched, self.root_seed
+        )
 
     @cached_property
     def record_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
@@ -231,12 +236,12 @@ class Specification:
         """What its blocks are compiled for, without buffers."""
         return block.block_config(
             self.problem,
-            self.optimizer,
+            self.make_optimizer,
             self.watched,
             batch_size=self.batch_size,
             record_samples=self.record_samples,
-            divergence_threshold=self.bound,
-            stop_tolerance=self.tolerance if self.until_settled else None,
+            divergence_threshold=self.divergence_threshold,
+            stop_tolerance=self.gradient_tolerance if self.stop_when_converged else None,
             eval_params_fn=self.record_params_fn,
         )
 
@@ -245,7 +250,7 @@ class Specification:
         """Which steps are taken, recorded and kept."""
         return block_loop.RecordSchedule(
             first=0,
-            num_steps=self.steps,
+            num_steps=self.num_steps,
             record_every=self.record_every,
             snapshot_every=self.snapshot_every,
             metric_every={name: metric.every for name, metric in self.watched.items()},
@@ -262,8 +267,8 @@ class Request(Specification):
         storage_options: of a URL: keywords of `obstore.store.from_url`, such as `region`.
         width: runs a device computes at a time. None takes the store's, or chooses by memory.
         devices: what to compute on; None takes all local devices.
-        keep: bytes of parameters and snapshots that are kept in memory without a store; more are
-            left out, with a warning.
+        max_param_bytes: bytes of parameters and snapshots that are kept in memory without a store;
+            more are left out, with a warning.
         client: a Dask client, whose workers then compute the tiles of `store`.
 
     Raises:
@@ -274,7 +279,7 @@ class Request(Specification):
     storage_options: Mapping[str, Any] | None = None
     width: int | None = None
     devices: Sequence[jax.Device] | None = None
-    keep: int = KEEP
+    max_param_bytes: int = MAX_PARAM_BYTES
     client: Any = None
 
     def __post_init__(self):
@@ -285,8 +290,11 @@ class Request(Specification):
             raise InputError("storage_options: there is no store; give store=..., a URL")
         if self.width is not None and not is_whole(self.width, 1):
             raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
-        if not is_whole(self.keep, 0):
-            raise InputError(f"keep = {self.keep!r:.80}, expected a number of bytes, such as 2**30")
+        if not is_whole(self.max_param_bytes, 0):
+            raise InputError(
+                f"max_param_bytes = {self.max_param_bytes!r:.80}, expected a number of bytes, such "
+                f"as 2**30"
+            )
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
                 "client: needs a store that all workers can reach, store=..., and the workers have "
@@ -317,18 +325,18 @@ def check_keywords(given: Iterable[str]) -> None:
             )
 
 
-def _check_measures(measures):
-    if measures is None:
+def _check_metrics(metrics):
+    if metrics is None:
         return
-    if not isinstance(measures, Mapping):
+    if not isinstance(metrics, Mapping):
         raise InputError(
-            f"measures = {measures!r:.80}, expected a mapping of names to gdjax.Measure, such as "
-            f"{{'size': gd.Measure(lambda params, data: ...)}}"
+            f"metrics = {metrics!r:.80}, expected a mapping of names to gdjax.Metric, such as "
+            f"{{'size': gd.Metric(lambda params, data: ...)}}"
         )
-    for name, measure in measures.items():
-        if not isinstance(name, str) or not isinstance(measure, Measure):
+    for name, metric in metrics.items():
+        if not isinstance(name, str) or not isinstance(metric, Metric):
             raise InputError(
-                f"measures: {name!r:.80} = {measure!r:.80}, expected a name with a gdjax.Measure"
+                f"metrics: {name!r:.80} = {metric!r:.80}, expected a name with a gdjax.Metric"
             )
 
 
@@ -376,11 +384,11 @@ def _check_survival(axes):
 
 
 def _check_names(axes, watched):
-    """Make sure that no axis and no measure takes the name of an array that the sweep has."""
+    """Make sure that no axis and no metric takes the name of an array that the sweep has."""
     names = {*axes.names, *axes.dimensions}
     own = {*arrays.OWN, *arrays.HEAVY}
     for name in (*names & {*own, *watched}, *watched.keys() & own):
-        what, remedy = "measures", "give the measure another name"
+        what, remedy = "metrics", "give the metric another name"
         if name in names:
             what, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
         raise InputError(f"{what}: {name} is an array that the sweep has already; {remedy}")

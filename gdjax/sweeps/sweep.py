@@ -5,7 +5,7 @@
 >>> import jax.numpy as jnp, optax
 >>> from gdjax.sweeps.axes import axes
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> runs = sweep(bowl, axes(learning_rate=[0.25, 0.5, 2.0]), 3, optimizer=optax.sgd)
+>>> runs = sweep(bowl, axes(learning_rate=[0.25, 0.5, 2.0]), 3, make_optimizer=optax.sgd)
 >>> runs.cost.isel(step=-1).values.tolist()
 [0.03125, 0.0, 1458.0]
 """
@@ -57,12 +57,13 @@ def _of(
 def sweep(asked: Request) -> Any:
     """Descend from every point of a grid of settings, as one compiled program.
 
-    Its arguments are the fields of `gdjax.sweeps.Specification` (problem, axes, steps, and what
-    else decides the numbers) and of `gdjax.sweeps.Request` (store, width, devices, keep, client).
+    Its arguments are the fields of `gdjax.sweeps.Specification` (problem, axes, num_steps, and what
+    else decides the numbers) and of `gdjax.sweeps.Request` (store, width, devices,
+    max_param_bytes, client).
 
     Returns:
         An `xarray.Dataset` with the axes and `step` as dimensions: cost, batch_cost (mini-batches),
-        gradient_norm, the measures, outcome, diverged_at, params.* and snapshots.*. A diverged
+        gradient_norm, the metrics, outcome, diverged_at, params.* and snapshots.*. A diverged
         run's costs are +inf from then on; NaN means not recorded.
 
     Raises:
@@ -92,7 +93,9 @@ def planned(asked: Request) -> Callable[[], Any]:
     drafts = draft_programs(asked.specification, devices)
     if asked.store is None:
         programs = fit_programs(drafts, asked.width)
-        return partial(computing.in_memory, programs, computing.kept(programs, asked.keep))
+        return partial(
+            computing.in_memory, programs, computing.kept(programs, asked.max_param_bytes)
+        )
     return in_store(drafts, asked.store, asked.storage_options, asked.width, asked.client)
 
 
@@ -139,14 +142,14 @@ def in_store(
     return computed
 
 
-def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any) -> Any:
+def compare(problems: Mapping[str, Any], axes: Axes, num_steps: int, **settings: Any) -> Any:
     """Sweep several problems over the same axes: what sets shapes is compared this way.
 
     Args:
         problems: by name; a value is a Problem, or `(Problem, {keyword of sweep: value})` where
             something besides the problem differs, such as `batch_size`.
         axes: as for `sweep`.
-        steps: as for `sweep`, unless a problem's own settings have `steps`.
+        num_steps: as for `sweep`, unless a problem's own settings have it.
         settings: as for `sweep`. A store is a folder or URL under which each problem has its own.
 
     Returns:
@@ -168,7 +171,7 @@ def compare(problems: Mapping[str, Any], axes: Axes, steps: int, **settings: Any
             )
         check_name(name, "compare")
         check_distinct(problems, "compare")
-        arguments: dict[str, Any] = {"axes": axes, "steps": steps, **settings, **own}
+        arguments: dict[str, Any] = {"axes": axes, "num_steps": num_steps, **settings, **own}
         if store is not None:
             arguments["store"] = f"{str(store).rstrip('/')}/{name}"
         check_keywords(arguments)

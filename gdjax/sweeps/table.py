@@ -1,6 +1,6 @@
 """A sweep as a table: one row a run, its settings and its scalars as columns.
 
-    row = axes | cost, measures at a record | outcome, diverged_at
+    row = axes | cost, metrics at a record | outcome, diverged_at
 
 >>> import optax
 >>> from gdjax import problems
@@ -19,7 +19,7 @@ SHAPE = ("outcome", "step")  # what every sweep's Dataset has
 
 
 def table(runs: Any, record: int | None = -1) -> Any:
-    """The scalars of a sweep as a DataFrame; parameters and measures that are arrays are left out.
+    """The scalars of a sweep as a DataFrame; parameters and metrics that are arrays are left out.
 
     Args:
         runs: what `sweep`, `compare` or `open_dataset` returned.

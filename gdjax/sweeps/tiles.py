@@ -122,7 +122,9 @@ class Work:
     def _begin(self) -> slabs.Program:
         inits = tuple(block.metric_inits(self.sweep.watched).items())
         problem = self.sweep.problem
-        return beginning(problem.init, problem.stateful, self.sweep.optimizer, inits, self.slab)
+        return beginning(
+            problem.init, problem.stateful, self.sweep.make_optimizer, inits, self.slab
+        )
 
     @cached_property
     def program(self) -> slabs.Program:
@@ -213,7 +215,7 @@ class Work:
             capacity=self.capacity,
             run_axis=True,
             controller=self._controller,
-            stops_early=self.sweep.until_settled,
+            stops_early=self.sweep.stop_when_converged,
             pause_at=pause,
             before_last=ends,
         )

@@ -60,7 +60,7 @@ def test_a_run_of_a_store(tmp_path):
         found = float(point.problem.cost(params, point.problem.data))
         recorded = float(runs.cost.isel(index).sel(step=step))
         assert found == pytest.approx(recorded, rel=1e-5)
-    share = point.problem.measures["test_accuracy"]
+    share = point.problem.metrics["test_accuracy"]
     assert float(share.function(point.params, share.data)) == pytest.approx(
         float(runs.test_accuracy.isel(index)[-1]), abs=2e-3
     )

@@ -216,8 +216,8 @@ def test_a_piece_says_where_the_descent_is():
 def test_what_rests_is_looked_at_once_and_repeated():
     """After the first block nothing moves: one more look stands for all records to come."""
     metrics = {
-        "third": gd.Measure(lambda w, data: jnp.sum(w), every=3),
-        "where": gd.Measure(lambda w, data: w, every=4, dims=("coordinate",)),
+        "third": gd.Metric(lambda w, data: jnp.sum(w), every=3),
+        "where": gd.Metric(lambda w, data: w, every=4, dims=("coordinate",)),
     }
     todo = plan(0, 100, 2, 4, metric_every={"third": 3, "where": 4})
     slots = {"snapshots": 30, "where": 2}
@@ -237,10 +237,10 @@ def test_what_rests_is_looked_at_once_and_repeated():
     assert rest.recorded_steps[taken].tolist() == [*range(18, 100, 6), 100]
 
 
-# -- measures
+# -- metrics
 
 
-def test_a_measure_sees_the_settings_that_it_declares():
+def test_a_metric_sees_the_settings_that_it_declares():
     def seen(w, data, *, temperature=1.0):
         return temperature
 
@@ -249,7 +249,7 @@ def test_a_measure_sees_the_settings_that_it_declares():
 
     found = results(
         plan(0, 2, 1, metric_every={"seen": 1, "unaware": 1}),
-        metrics={"seen": gd.Measure(seen), "unaware": gd.Measure(unaware)},
+        metrics={"seen": gd.Metric(seen), "unaware": gd.Metric(unaware)},
         settings={"temperature": jnp.float32(0.25)},
     )
     assert found[0].records.metrics["seen"].tolist() == [0.25] * 3

@@ -59,11 +59,11 @@ def assert_same_bits(a, b):
 def test_the_cost_is_that_of_the_whole_set_before_the_update():
     run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
     path, whole, _ = by_hand(0.1, 20)
-    assert run.step.tolist() == [0, 6, 12, 18, 20]
-    np.testing.assert_allclose(run.cost, whole[run.step], rtol=1e-5)
+    assert run.recorded_steps.tolist() == [0, 6, 12, 18, 20]
+    np.testing.assert_allclose(run.cost, whole[run.recorded_steps], rtol=1e-5)
     np.testing.assert_allclose(run.params, path[20], rtol=1e-5)
     assert np.all(np.isnan(run.batch_cost))  # there are no mini-batches
-    assert run.steps == 20
+    assert run.num_steps == 20
 
 
 def test_gradient_norms_of_the_whole_set():
@@ -78,7 +78,7 @@ def test_mini_batches_against_a_loop(batch_size):
     run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, record_every=10)
     rows = Order([KEY], 30, batch_size).rows(0, 26)[0]
     path, whole, part = by_hand(0.1, 25, rows)
-    np.testing.assert_allclose(run.cost, whole[run.step], rtol=1e-4)
+    np.testing.assert_allclose(run.cost, whole[run.recorded_steps], rtol=1e-4)
     np.testing.assert_allclose(run.params, path[25], rtol=1e-4)
     assert np.isnan(run.batch_cost[0])  # nothing seen yet
     since = [part[a:b].mean() for a, b in ((0, 10), (10, 20), (20, 25))]
@@ -91,7 +91,7 @@ def test_mini_batches_against_a_loop(batch_size):
 def test_no_steps_is_a_look_at_the_start():
     for batch_size in (None, 7):
         run = gd.descend(LINE, SGD, START, 0, key=KEY, batch_size=batch_size)
-        assert run.step.tolist() == [0]
+        assert run.recorded_steps.tolist() == [0]
         assert run.cost[0] == pytest.approx(np.mean(Y.astype(float) ** 2), rel=1e-5)
         assert_same_bits(run.params, START)
 
@@ -146,43 +146,39 @@ def test_snapshots_are_the_parameters_at_their_steps():
     assert gd.descend(LINE, SGD, START, 2, key=KEY).snapshots is None
 
 
-# -- measures
+# -- metrics
 
 
-def test_measures_have_their_own_cadence_and_data():
+def test_metrics_have_their_own_cadence_and_data():
     seen = {
-        "always": gd.Measure(lambda w, data: w[0]),
-        "third": gd.Measure(
-            lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3
-        ),
+        "always": gd.Metric(lambda w, data: w[0]),
+        "third": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3),
     }
-    run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, measures=seen)
+    run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, metrics=seen)
     path, _, _ = by_hand(0.1, 17)
-    np.testing.assert_allclose(run.measures["always"], path[run.step, 0], rtol=1e-5)
-    taken = np.isin(run.step, [0, 6, 12, 17])  # every third record and the last
-    np.testing.assert_array_equal(np.isnan(run.measures["third"]), ~taken)
-    sums = path[run.step].sum(axis=1)[taken]
-    np.testing.assert_allclose(run.measures["third"][taken], sums, rtol=1e-4)
+    np.testing.assert_allclose(run.metrics["always"], path[run.recorded_steps, 0], rtol=1e-5)
+    taken = np.isin(run.recorded_steps, [0, 6, 12, 17])  # every third record and the last
+    np.testing.assert_array_equal(np.isnan(run.metrics["third"]), ~taken)
+    sums = path[run.recorded_steps].sum(axis=1)[taken]
+    np.testing.assert_allclose(run.metrics["third"][taken], sums, rtol=1e-4)
 
 
 def counter(every=1):
     """How often it was asked before."""
-    return gd.Measure(
-        lambda w, data, count: (count, count + 1), init=lambda w, data: 0, every=every
-    )
+    return gd.Metric(lambda w, data, count: (count, count + 1), init=lambda w, data: 0, every=every)
 
 
-def test_a_measure_may_carry_a_state():
-    run = gd.descend(LINE, SGD, START, 7, key=KEY, measures={"asked": counter(2)})
-    np.testing.assert_array_equal(run.measures["asked"], [0, np.nan, 1, np.nan, 2, np.nan, 3, 4])
-    more = gd.descend(LINE, SGD, run, 2, key=KEY, measures={"asked": counter()})
-    assert more.measures["asked"].tolist() == [5, 6]
+def test_a_metric_may_carry_a_state():
+    run = gd.descend(LINE, SGD, START, 7, key=KEY, metrics={"asked": counter(2)})
+    np.testing.assert_array_equal(run.metrics["asked"], [0, np.nan, 1, np.nan, 2, np.nan, 3, 4])
+    more = gd.descend(LINE, SGD, run, 2, key=KEY, metrics={"asked": counter()})
+    assert more.metrics["asked"].tolist() == [5, 6]
 
 
-def test_the_problems_own_measures_are_watched_unless_others_are_given():
-    problem = line(measures={"own": gd.Measure(lambda w, data: w[0])})
-    assert set(gd.descend(problem, SGD, START, 1, key=KEY).measures) == {"own"}
-    assert set(gd.descend(problem, SGD, START, 1, key=KEY, measures={}).measures) == set()
+def test_the_problems_own_metrics_are_watched_unless_others_are_given():
+    problem = line(metrics={"own": gd.Metric(lambda w, data: w[0])})
+    assert set(gd.descend(problem, SGD, START, 1, key=KEY).metrics) == {"own"}
+    assert set(gd.descend(problem, SGD, START, 1, key=KEY, metrics={}).metrics) == set()
 
 
 # -- going on
@@ -205,7 +201,7 @@ def test_ten_steps_and_ninety_are_a_hundred(optimizer, batch_size):
     for name in ("step", "cost", "batch_cost"):
         joined = np.concatenate([getattr(first, name), getattr(rest, name)])
         np.testing.assert_array_equal(joined, getattr(whole, name))
-    assert rest.steps == 100
+    assert rest.num_steps == 100
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
@@ -217,7 +213,7 @@ def test_no_further_steps_change_nothing(batch_size):
     assert first.outcome == again.outcome == Outcome.CONVERGED
     assert_same_bits(again.params, first.params)
     assert_same_bits(again.carry.state, first.carry.state)
-    assert (again.steps, again.step.tolist()) == (400, [400])
+    assert (again.num_steps, again.recorded_steps.tolist()) == (400, [400])
     assert (again.cost[0], again.gradient_norm[0]) == (first.cost[-1], first.gradient_norm[-1])
 
 
@@ -316,7 +312,7 @@ def test_one_compilation_serves_the_whole_descent(programs, batch_size, start):
 
         problem = gd.Problem(init=lambda key: START, cost=cost, data=(X, Y))
         run = gd.descend(problem, ADAM, start, steps, key=KEY, batch_size=batch_size)
-        assert run.steps == steps
+        assert run.num_steps == steps
         traced.append(len(count))
         compiled.append([len(program.compiled) for program in programs])
     assert traced[0] == traced[1]
@@ -346,9 +342,9 @@ def longest_constant(text):
 def test_data_are_arguments_of_the_program_and_not_in_it(lowered, batch_size):
     x = RNG.normal(size=(500, 20)).astype(np.float32)
     y = x[:, 0]
-    measure = gd.Measure(lambda w, d: jnp.mean(d @ w), data=jnp.asarray(x))
+    metric = gd.Metric(lambda w, d: jnp.mean(d @ w), data=jnp.asarray(x))
     problem = gd.Problem(
-        init=lambda key: jnp.zeros(20), cost=mean_square, data=(x, y), measures={"m": measure}
+        init=lambda key: jnp.zeros(20), cost=mean_square, data=(x, y), metrics={"m": metric}
     )
     gd.descend(problem, SGD, jnp.zeros(20), 2, key=KEY, batch_size=batch_size)
     assert longest_constant("".join(lowered)) < 2000

@@ -37,10 +37,10 @@ def square(params):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": -1}, "steps = -1, expected a whole number >= 0"),
-        ({"steps": 2.0}, "steps = 2.0, expected a whole number"),
-        ({"steps": True}, "steps = True, expected a whole number"),
-        ({"steps": "10"}, "steps = '10', expected a whole number"),
+        ({"num_steps": -1}, "steps = -1, expected a whole number >= 0"),
+        ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
+        ({"num_steps": True}, "steps = True, expected a whole number"),
+        ({"num_steps": "10"}, "steps = '10', expected a whole number"),
         ({"record_every": 0}, "record_every = 0, expected a whole number >= 1"),
         ({"batch_size": 0}, "batch_size = 0, expected a whole number >= 1"),
         ({"batch_size": 13}, "batch_size = 13, expected 1 to 12, the number of samples"),
@@ -58,11 +58,11 @@ def square(params):
         ({"start": jnp.array([1, 2])}, "params has type int32"),
         ({"start": LINE.init}, "is not an array"),
         ({"start": None}, "params: no arrays"),
-        ({"measures": {"m": gd.Measure(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
+        ({"metrics": {"m": gd.Metric(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
     ],
 )
 def test_a_wrong_argument_is_named_before_any_work(arguments, message):
-    given = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "steps": 3, "key": KEY}
+    given = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
     with pytest.raises(InputError, match=message):
         descend(**{**given, **arguments})
 
@@ -87,7 +87,7 @@ def test_going_on_with_another_kind_of_optimizer():
     with pytest.raises(InputError, match=r"start: .*give start\.params to begin afresh"):
         gd.descend(BOWL, optax.adam(0.1), first, 3, key=KEY)
     second = gd.descend(BOWL, optax.adam(0.1), first.params, 3, key=KEY)
-    assert second.steps == 3
+    assert second.num_steps == 3
 
 
 # -- parameters of every shape and type

@@ -51,14 +51,14 @@ def test_ctrl_c_ends_a_descent_and_returns_what_there_is(python_handler):
     run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=1000)
     thread.join()
     assert run.interrupted
-    assert run.step[0] == 0
-    assert 0 <= run.step[-1] <= run.steps < FOREVER
-    assert len(run.cost) == len(run.step)
+    assert run.recorded_steps[0] == 0
+    assert 0 <= run.recorded_steps[-1] <= run.num_steps < FOREVER
+    assert len(run.cost) == len(run.recorded_steps)
     assert np.all(np.isfinite(run.cost))
     assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
     assert signal.getsignal(signal.SIGINT) is python_handler
     more = gd.descend(BOWL, SLOW, run, 10, key=KEY)  # and it can be gone on with
-    assert more.steps == run.steps + 10
+    assert more.num_steps == run.num_steps + 10
     assert not more.interrupted
 
 
@@ -73,8 +73,8 @@ def test_ctrl_c_between_two_records(python_handler):
     run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=FOREVER)
     thread.join()
     assert run.interrupted
-    assert run.step.tolist() == [0]
-    assert 0 < run.steps < FOREVER
+    assert run.recorded_steps.tolist() == [0]
+    assert 0 < run.num_steps < FOREVER
     assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
 
 
@@ -98,7 +98,7 @@ def test_a_second_ctrl_c_interrupts_at_once(python_handler):
 def test_ctrl_c_that_comes_too_late_to_end_anything_is_told(python_handler):
     run = gd.descend(pressed_while_compiling(1), SLOW, jnp.ones(2), 10, key=KEY)
     assert run.interrupted
-    assert run.steps == 10
+    assert run.num_steps == 10
 
 
 def test_a_descent_in_another_thread_is_the_same_descent(python_handler):

@@ -61,7 +61,7 @@ def test_the_limit_of_stability_is_two_over_the_largest_eigenvalue(share, known)
         5000,
         record_every=5000,
     )
-    assert run.step.tolist() == [0, 5000]
+    assert run.recorded_steps.tolist() == [0, 5000]
     assert run.cost[-1] == pytest.approx(known, rel=0.05)
 
 

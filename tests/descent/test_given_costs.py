@@ -59,7 +59,10 @@ def by_hand(steps, rows=None):
 def descend(steps, start=START, state=FIRST, **options):
     options = {"problem": problem(), "optimizer": SGD, "key": KEYS_OF, **options}
     return gd.descend(
-        start=start, steps=steps, state=None if isinstance(start, gd.Descent) else state, **options
+        start=start,
+        num_steps=steps,
+        state=None if isinstance(start, gd.Descent) else state,
+        **options,
     )
 
 
@@ -76,19 +79,19 @@ def test_key_step_and_state_against_a_loop(batch_size):
         batch_size=batch_size,
         record_every=6,
         snapshot_every=6,
-        measures={"seen": gd.Measure(seen)},
+        metrics={"seen": gd.Metric(seen)},
     )
     rows = None if batch_size is None else Order([KEYS_OF.order], 12, 5).rows(0, 21)[0]
     found = by_hand(20, rows)
     at = [0, 6, 12, 18, 20]
-    assert run.step.tolist() == at
+    assert run.recorded_steps.tolist() == at
     np.testing.assert_allclose(run.snapshots, [found[t][0] for t in at], rtol=1e-4)
     np.testing.assert_allclose(run.cost, [found[t][3] for t in at], rtol=1e-4)
     since = [np.mean([found[t][2] for t in range(a, b)]) for a, b in itertools.pairwise(at)]
     np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
     np.testing.assert_allclose(run.state["mean"], found[20][1]["mean"], rtol=1e-5)
     assert int(run.state["batches"]) == 20
-    assert run.measures["seen"].tolist() == at
+    assert run.metrics["seen"].tolist() == at
     slope = jax.grad(plain)(run.params, X, state=run.state)
     assert run.gradient_norm[-1] == pytest.approx(float(jnp.linalg.norm(slope)), rel=1e-4)
 
@@ -99,8 +102,11 @@ def test_in_parts_it_is_the_same_descent(batch_size):
     first = descend(9, batch_size=batch_size, record_every=4)
     rest = descend(21, first, batch_size=batch_size, record_every=4)
     assert same_bits(rest.carry.state, whole.carry.state)
-    joined = {*zip(first.step, first.cost, strict=True), *zip(rest.step, rest.cost, strict=True)}
-    assert joined >= {*zip(whole.step, whole.cost, strict=True)}
+    joined = {
+        *zip(first.recorded_steps, first.cost, strict=True),
+        *zip(rest.recorded_steps, rest.cost, strict=True),
+    }
+    assert joined >= {*zip(whole.recorded_steps, whole.cost, strict=True)}
     again = descend(0, whole, batch_size=batch_size)
     assert same_bits(again.carry.state, whole.carry.state)
     assert (again.outcome, again.cost[-1]) == (whole.outcome, whole.cost[-1])
@@ -341,4 +347,4 @@ def test_a_state_is_wanted_where_the_cost_has_one_and_only_there():
     with pytest.raises(InputError, match="state: given, but"):
         gd.descend(bowl, SGD, START, 1, key=KEYS_OF, state=FIRST)
     with pytest.raises(InputError, match="'m' declares `state`, but the cost carries none"):
-        gd.descend(bowl, SGD, START, 1, key=KEYS_OF, measures={"m": gd.Measure(seen)})
+        gd.descend(bowl, SGD, START, 1, key=KEYS_OF, metrics={"m": gd.Metric(seen)})

@@ -12,8 +12,8 @@ import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.descent.metrics import gradient_noise, noise_scale
 from gdjax.errors import InputError
-from gdjax.problems.checks import check_measures
 from gdjax.problems.keywords import declared
+from gdjax.problems.validation import check_metrics
 
 KEY = jax.random.key(0)
 N = 60
@@ -48,14 +48,14 @@ def compiled(function, params, data, settings):
     return function(params, data, **settings)
 
 
-def taken(measure, w=W, **settings):
+def taken(metric, w=W, **settings):
     params = {"a": jnp.asarray(w, jnp.float32)}
-    return float(compiled(measure.function, params, measure.data, settings))
+    return float(compiled(metric.function, params, metric.data, settings))
 
 
 def test_one_sample_a_batch_over_all_samples_is_the_definition():
-    measure = gradient_noise(PROBLEM, KEY, batch_size=1, batches=N)
-    assert taken(measure) == pytest.approx(noise(slopes()), rel=1e-4)
+    metric = gradient_noise(PROBLEM, KEY, batch_size=1, batches=N)
+    assert taken(metric) == pytest.approx(noise(slopes()), rel=1e-4)
 
 
 @pytest.mark.long
@@ -82,10 +82,10 @@ def test_the_noise_of_a_mini_batch_is_that_of_a_sample_over_its_size():
 
 
 def test_the_scale_is_noise_over_the_squared_gradient():
-    measure = noise_scale(PROBLEM, KEY, batch_size=1, batches=N)
+    metric = noise_scale(PROBLEM, KEY, batch_size=1, batches=N)
     known = noise(slopes()) / np.sum(slopes().mean(axis=0) ** 2)
-    assert taken(measure) == pytest.approx(known, rel=1e-4)
-    assert measure.units == "samples"
+    assert taken(metric) == pytest.approx(known, rel=1e-4)
+    assert metric.units == "samples"
 
 
 def test_samples_that_agree_make_no_noise():
@@ -93,7 +93,7 @@ def test_samples_that_agree_make_no_noise():
     assert taken(gradient_noise(same, KEY, batch_size=2, batches=4)) == pytest.approx(0, abs=1e-9)
 
 
-def test_settings_of_the_cost_reach_the_measure():
+def test_settings_of_the_cost_reach_the_metric():
     """Weight decay is the same for every sample: no noise of its own, but a longer gradient."""
     decay = 3.0
     plain, scale = (
@@ -107,19 +107,19 @@ def test_settings_of_the_cost_reach_the_measure():
 
 
 def test_watched_along_a_descent():
-    measures = {
+    metrics = {
         "noise": gradient_noise(PROBLEM, KEY, batch_size=1, batches=N),
         "scale": noise_scale(PROBLEM, KEY, batch_size=4, batches=15),
     }
-    check_measures(measures, PROBLEM.init(KEY), {"decay": 0.1})
+    check_metrics(metrics, PROBLEM.init(KEY), {"decay": 0.1})
     run = gd.descend(
-        PROBLEM, optax.sgd(0.1), {"a": jnp.asarray(W, jnp.float32)}, 20, key=KEY, measures=measures
+        PROBLEM, optax.sgd(0.1), {"a": jnp.asarray(W, jnp.float32)}, 20, key=KEY, metrics=metrics
     )
     w = W
     for t in range(21):
-        assert run.measures["noise"][t] == pytest.approx(noise(slopes(w)), rel=1e-3)
+        assert run.metrics["noise"][t] == pytest.approx(noise(slopes(w)), rel=1e-3)
         w = w - 0.1 * slopes(w).mean(axis=0)
-    assert run.measures["scale"][-1] > run.measures["scale"][0]  # the gradient goes, noise stays
+    assert run.metrics["scale"][-1] > run.metrics["scale"][0]  # the gradient goes, noise stays
 
 
 def test_the_same_key_takes_the_same_samples():

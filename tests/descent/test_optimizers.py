@@ -103,10 +103,10 @@ def ended(request):
         own["learning_rate"] = 0.01 * SIDES
     elif rate == "gradient":
         own["learning_rate"] = np.array([0.5 / sharpest(name) for name in NAMES])
-    functions = gd.together(**own)
+    functions = gd.zip_axes(**own)
     steps = STEPS if rate else 100
     axes = gd.axes(functions=functions, start=range(STARTS))
-    runs = gd.sweep(PROBLEM, axes, steps, optimizer=factory, record_every=steps)
+    runs = gd.sweep(PROBLEM, axes, steps, make_optimizer=factory, record_every=steps)
     return request.param, runs
 
 

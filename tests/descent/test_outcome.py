@@ -168,7 +168,7 @@ def test_converged_and_descending_on_a_bowl():
         return jnp.sum(w**2)
 
     for steps, expected in ((34, "not_converged"), (35, "converged")):
-        run = descend(bowl, jnp.ones(1), steps, 0.1, tolerance=1e-3)
+        run = descend(bowl, jnp.ones(1), steps, 0.1, gradient_tolerance=1e-3)
         assert (str(run.outcome), run.diverged_at) == (expected, None)
         assert run.gradient_norm[-1] == pytest.approx(2 * 0.8**steps, rel=1e-4)
 
@@ -189,21 +189,23 @@ def test_the_step_of_divergence_is_that_of_a_loop_in_double_precision(learning_r
         w, t = w - learning_rate * power * w ** (power - 1), t + 1
     run = descend(lambda w: jnp.sum(w**power), jnp.full(1, 1.5), t + 20, learning_rate)
     assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, t)
-    np.testing.assert_array_equal(np.isinf(run.cost), run.step >= t)
-    np.testing.assert_array_equal(np.isinf(run.gradient_norm), run.step >= t)
+    np.testing.assert_array_equal(np.isinf(run.cost), run.recorded_steps >= t)
+    np.testing.assert_array_equal(np.isinf(run.gradient_norm), run.recorded_steps >= t)
     np.testing.assert_allclose(run.params, w, rtol=1e-4)  # frozen there
 
 
 def test_at_a_smaller_bound_the_same_run_diverges_earlier():
     """w_t^2 = 9^t passes 1,000 at t = 4."""
-    run = descend(lambda w: w**2, jnp.ones(()), 10, 2.0, bound=1000.0)
+    run = descend(lambda w: w**2, jnp.ones(()), 10, 2.0, divergence_threshold=1000.0)
     assert run.diverged_at == 4
     assert run.cost[:5].tolist() == [1.0, 9.0, 81.0, 729.0, INF]
 
 
 def test_between_records_the_step_is_known_too():
-    run = descend(lambda w: w**2, jnp.ones(()), 30, 2.0, bound=1000.0, record_every=10)
-    assert run.step.tolist() == [0, 10, 20, 30]
+    run = descend(
+        lambda w: w**2, jnp.ones(()), 30, 2.0, divergence_threshold=1000.0, record_every=10
+    )
+    assert run.recorded_steps.tolist() == [0, 10, 20, 30]
     assert run.diverged_at == 4
     assert run.cost.tolist() == [1.0, INF, INF, INF]
 
@@ -224,7 +226,7 @@ def test_nan_and_infinity_are_outcomes_and_never_in_the_costs(cost, start, at):
     run = descend(cost, jnp.array(start), 6, 0.1)
     assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, at)
     assert not np.any(np.isnan(run.cost))
-    np.testing.assert_array_equal(np.isposinf(run.cost), run.step >= at)
+    np.testing.assert_array_equal(np.isposinf(run.cost), run.recorded_steps >= at)
 
 
 def test_a_diverged_descent_does_not_come_back_to_life():

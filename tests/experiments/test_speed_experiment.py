@@ -33,7 +33,7 @@ def test_a_share_is_the_works_own_operations_by_the_machines():
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
-def test_every_part_measures_something(part, clock, dataset, monkeypatch):
+def test_every_part_metrics_something(part, clock, dataset, monkeypatch):
     # At so few steps a difference of two sweeps is noise: take the longer one alone.
     monkeypatch.setattr(
         descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
@@ -54,7 +54,7 @@ def test_tiny_networks_against_a_step_called_from_python(clock):
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
-def test_every_part_of_geometry_measures_something(part, clock, dataset):
+def test_every_part_of_geometry_metrics_something(part, clock, dataset):
     found = getattr(geometry, part)(clock, SMALL, dataset)
     assert found
     assert all(value > 0 for value in found.values())

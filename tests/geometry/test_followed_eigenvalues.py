@@ -34,7 +34,7 @@ def test_they_are_those_of_the_dense_hessian():
         gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),
         8,
         snapshot_every=4,
-        measures={"top": largest_eigenvalues(PROBLEM, COUNT, every=4, tolerance=1e-4)},
+        metrics={"top": largest_eigenvalues(PROBLEM, COUNT, every=4, tolerance=1e-4)},
         devices=jax.local_devices()[:2],
     )
     assert runs.top.dims == ("learning_rate", "seed", "top_step", "eigenvalue")
@@ -51,11 +51,11 @@ def test_they_are_those_of_the_dense_hessian():
 
 def test_of_few_parameters_the_whole_hessian_is_taken():
     bowl = gd.problems.bowl([3.0, -1.0, 2.0])
-    measure = largest_eigenvalues(bowl, 3)
+    metric = largest_eigenvalues(bowl, 3)
     w = jnp.ones(3)
-    assert measure.init is not None
-    memory = jax.jit(measure.init)(w, measure.data)
-    values, _ = jax.jit(measure.function)(w, measure.data, memory)
+    assert metric.init is not None
+    memory = jax.jit(metric.init)(w, metric.data)
+    values, _ = jax.jit(metric.function)(w, metric.data, memory)
     np.testing.assert_allclose(values, [3, 2, -1], rtol=1e-5)
 
 
@@ -75,4 +75,4 @@ def test_what_cannot_be_is_refused(count, settings, message):
 def test_no_more_than_there_are():
     top = {"top": largest_eigenvalues(PROBLEM, 31)}
     with pytest.raises(InputError, match="count = 31, and there are 30 parameters"):
-        gd.sweep(PROBLEM, gd.axes(learning_rate=[0.1]), 0, measures=top)
+        gd.sweep(PROBLEM, gd.axes(learning_rate=[0.1]), 0, metrics=top)

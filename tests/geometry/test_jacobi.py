@@ -75,9 +75,9 @@ runs = gd.sweep(
     problem,
     gd.axes(seed=range(16)),
     50,
-    optimizer=lambda: __import__("optax").sgd(0.01),
+    make_optimizer=lambda: __import__("optax").sgd(0.01),
     record_every=1,
-    measures={"sharpness": sharpness(problem)},
+    metrics={"sharpness": sharpness(problem)},
 )
 assert len(jax.local_devices()) == 2
 print(float(runs.sharpness.min()) > 0)
@@ -85,7 +85,7 @@ print(float(runs.sharpness.min()) > 0)
 
 
 @pytest.mark.long
-def test_a_sweep_over_two_devices_that_measures_its_sharpness_comes_to_an_end():
+def test_a_sweep_over_two_devices_that_records_its_sharpness_comes_to_an_end():
     done = subprocess.run(
         [sys.executable, "-c", SWEEP], capture_output=True, text=True, timeout=240, check=True
     )

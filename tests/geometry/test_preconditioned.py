@@ -108,7 +108,7 @@ def test_along_a_descent_it_is_read_from_the_optimisers_memory():
     adam = partial(optax.adam, b2=0.9)
     found = {}
     for name, rule in {"held": held, "adam": adam}.items():
-        measures = {
+        metrics = {
             "plain": sharpness(problem),
             "read": sharpness(problem, preconditioner=preconditioner(rule)),
         }
@@ -116,8 +116,8 @@ def test_along_a_descent_it_is_read_from_the_optimisers_memory():
             problem,
             gd.axes(learning_rate=[0.01, 0.02]),
             4,
-            optimizer=rule,
-            measures=measures,
+            make_optimizer=rule,
+            metrics=metrics,
         )
     np.testing.assert_allclose(found["held"].read, found["held"].plain / 2, rtol=2e-3)
     read = found["adam"].read.transpose("learning_rate", "step").values

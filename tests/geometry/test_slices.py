@@ -15,7 +15,7 @@ from gdjax.errors import InputError
 from gdjax.geometry import directions as ways
 from gdjax.geometry import slices
 from gdjax.geometry.reduction import at_coordinates
-from gdjax.problems import Layer, Measure, Network, Problem, digits
+from gdjax.problems import Layer, Metric, Network, Problem, digits
 
 
 @pytest.fixture
@@ -121,14 +121,14 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
         assert float(found.cost[at]) == pytest.approx(exact, rel=2e-6)
 
 
-def test_measures_stand_beside_the_cost(problem):
+def test_metrics_stand_beside_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
-    measures = {**problem.measures, "slope": slices.gradient_norm(problem)}
-    found = slices.line(problem, w, {"d": d}, [0.0, 0.5], measures=measures)
+    metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
+    found = slices.line(problem, w, {"d": d}, [0.0, 0.5], metrics=metrics)
     there = at_coordinates(w, {"d": d}, [0.5])
-    measure = problem.measures["test_accuracy"]
+    metric = problem.metrics["test_accuracy"]
     assert float(found.test_accuracy[1]) == pytest.approx(
-        float(jax.jit(measure.function)(there, measure.data)), abs=1e-6
+        float(jax.jit(metric.function)(there, metric.data)), abs=1e-6
     )
     norm = optax.tree.norm(jax.jit(jax.grad(problem.cost))(there, problem.data))
     assert float(found.slope[1]) == pytest.approx(float(norm), rel=1e-4)
@@ -139,7 +139,7 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
     bowl = gd.problems.bowl([1.0, 10.0])
     found = slices.plane(
         bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0]), "y": jnp.array([0, 1.0])},
-        [-1, 0, 2], [0, 3], measures={"slope": slices.gradient_norm(bowl)},
+        [-1, 0, 2], [0, 3], metrics={"slope": slices.gradient_norm(bowl)},
     )  # fmt: skip
     x, y = np.meshgrid([-1, 0, 2], [0, 3], indexing="ij")
     np.testing.assert_allclose(found.slope, np.hypot(x, 10 * y), rtol=1e-13)
@@ -191,10 +191,10 @@ def test_one_compilation_serves_the_whole_grid_and_the_next_one():
 def test_matrix_products_are_in_full_precision(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     few = jax.tree.map(lambda a: a[:3], problem)
-    measure = problem.measures["test_accuracy"].function
+    metric = problem.metrics["test_accuracy"].function
     for function, shared in (
         (slices._sliced, few),
-        (partial(slices._measured, measure), few.data),
+        (partial(slices._measured, metric), few.data),
     ):
         text = str(jax.make_jaxpr(function)(jnp.ones(1), ((w, (d,)), shared)))
         products = text.split("dot_general[")[1:]
@@ -253,7 +253,7 @@ def test_a_dataset_survives_its_store(tmp_path):
 W = jnp.ones(3)
 D = {"d": jnp.ones(3)}
 A_SUM = Problem(init=lambda key: W, cost=lambda w, x: jnp.sum(w) * jnp.sum(x), data=jnp.ones(4))
-STATEFUL = Measure(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
+STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
 
 
 @pytest.mark.parametrize(
@@ -270,10 +270,10 @@ STATEFUL = Measure(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
         (lambda: slices.line(lambda w: w, W, D, [0]), "expected one scalar"),
         (lambda: slices.line(weighted, jnp.ones(3, int), D, [0]), "expected a real float"),
         (
-            lambda: slices.line(weighted, W, D, [0], measures={"cost": Measure(weighted)}),
+            lambda: slices.line(weighted, W, D, [0], metrics={"cost": Metric(weighted)}),
             "'cost' is taken",
         ),
-        (lambda: slices.line(weighted, W, D, [0], measures={"s": STATEFUL}), "no number of the pa"),
+        (lambda: slices.line(weighted, W, D, [0], metrics={"s": STATEFUL}), "no number of the pa"),
     ],
 )
 def test_what_cannot_work_is_named_with_its_remedy(call, message):

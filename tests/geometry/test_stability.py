@@ -17,8 +17,8 @@ from gdjax.geometry import hessian_vector_product, stability
 from gdjax.geometry.stability import sharpness
 from gdjax.geometry.thresholds import stability_threshold
 from gdjax.problems import bowl, digits
-from gdjax.problems.checks import check_measures
 from gdjax.problems.keywords import declared
+from gdjax.problems.validation import check_metrics
 
 KEY = jax.random.key(0)
 
@@ -33,22 +33,22 @@ def rotation(n, seed=0):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
 
 
-def cold(measure, params):
+def cold(metric, params):
     """The memory before the first estimate."""
-    assert measure.init is not None
-    return measure.init(params, measure.data)
+    assert metric.init is not None
+    return metric.init(params, metric.data)
 
 
 @cache
 def compiled(problem, options):
-    measure = sharpness(problem, **dict(options))
-    return measure, jax.jit(measure.function)
+    metric = sharpness(problem, **dict(options))
+    return metric, jax.jit(metric.function)
 
 
 def at(problem, params, **options):
     """The sharpness at one point, from a cold start."""
-    measure, function = compiled(problem, tuple(options.items()))
-    return function(params, measure.data, cold(measure, params))
+    metric, function = compiled(problem, tuple(options.items()))
+    return function(params, metric.data, cold(metric, params))
 
 
 def regression(samples=40, widths=(3, 8, 2), seed=0):
@@ -88,7 +88,7 @@ def test_descent_settles_below_the_threshold_and_grows_above_it(kind, float64):
         gd.axes(learning_rate=limit * np.array([0.98, 1.02])),
         2000,
         record_every=1000,
-        optimizer=partial(optax.sgd, momentum=momentum, nesterov=nesterov),
+        make_optimizer=partial(optax.sgd, momentum=momentum, nesterov=nesterov),
     )
     below, above = runs.cost.values[:, -1] / runs.cost.values[:, 0]
     assert below < 1e-6
@@ -220,8 +220,8 @@ def test_where_nothing_is_finite_the_start_of_the_next_one_is_kept(bad):
     params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)
     gone = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
-    measure = sharpness(problem)
-    value, kept = jax.jit(measure.function)(gone, measure.data, memory)
+    metric = sharpness(problem)
+    value, kept = jax.jit(metric.function)(gone, metric.data, memory)
     assert np.isnan(float(value))
     np.testing.assert_array_equal(kept.vectors, memory.vectors)
     assert int(kept.products - memory.products) == 8  # it does not try again and again
@@ -245,8 +245,8 @@ def snapshots_of(problem, rate, steps, every, **options):
 
 def test_along_a_descent_it_is_the_dense_one_at_every_record():
     problem = regression()
-    run = snapshots_of(problem, 0.1, 60, 5, measures={"sharpness": sharpness(problem, every=2)})
-    found = run.measures["sharpness"]
+    run = snapshots_of(problem, 0.1, 60, 5, metrics={"sharpness": sharpness(problem, every=2)})
+    found = run.metrics["sharpness"]
     assert np.isnan(found[1::2]).all()
     for t in range(0, 13, 2):
         params = jax.tree.map(lambda a, t=t: a[t], run.snapshots)
@@ -259,9 +259,9 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
     )
-    measures = {"sharpness": sharpness(problem)}
+    metrics = {"sharpness": sharpness(problem)}
     rates = [0.01, 0.02, 5.0]
-    options: dict = {"record_every": 4, "measures": measures, "bound": np.inf}
+    options: dict = {"record_every": 4, "metrics": metrics, "divergence_threshold": np.inf}
     runs = gd.sweep(problem, gd.axes(learning_rate=rates), 24, **options)
     assert runs.diverged_at.values.tolist()[2] > 0
     assert np.isnan(runs.sharpness.values[2, -1])
@@ -274,18 +274,18 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
         alone = gd.descend(
             problem, optax.sgd(rate), jax.jit(problem.init)(KEY), 24, key=KEY, **options
         )
-        np.testing.assert_allclose(alone.measures["sharpness"], found, rtol=1e-3)
+        np.testing.assert_allclose(alone.metrics["sharpness"], found, rtol=1e-3)
 
 
 @pytest.mark.long
 def test_a_continuation_goes_on_from_the_last_eigenvector():
     problem = regression()
     watch = {"sharpness": sharpness(problem)}
-    whole = snapshots_of(problem, 0.05, 40, 4, measures=watch)
-    first = snapshots_of(problem, 0.05, 20, 4, measures=watch)
-    rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, measures=watch)
-    together = np.r_[first.measures["sharpness"], rest.measures["sharpness"]]
-    np.testing.assert_array_equal(together, whole.measures["sharpness"])
+    whole = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
+    first = snapshots_of(problem, 0.05, 20, 4, metrics=watch)
+    rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, metrics=watch)
+    together = np.r_[first.metrics["sharpness"], rest.metrics["sharpness"]]
+    np.testing.assert_array_equal(together, whole.metrics["sharpness"])
     spent = [int(run.carry.metric_states["sharpness"].products) for run in (first, rest)]
     cold = at(problem, rest.params)[1].products
     assert spent[1] - spent[0] < 5 * int(cold)
@@ -295,7 +295,7 @@ def test_a_continuation_goes_on_from_the_last_eigenvector():
 def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
     problem = regression()
     grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
-    options: dict = {"record_every": 5, "measures": {"sharpness": sharpness(problem)}}
+    options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness(problem)}}
     kept = gd.sweep(problem, grid, 10, store=tmp_path / "runs.zarr", **options)
     np.testing.assert_array_equal(kept.sharpness, gd.sweep(problem, grid, 10, **options).sharpness)
     assert np.all(kept.sharpness > 0)
@@ -328,15 +328,15 @@ def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
 def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()
-    measure = sharpness(problem)
-    assert declared(measure.function) == {"decay": 0.0}
-    check_measures({"sharpness": measure}, jax.jit(problem.init)(KEY), {"decay": 0.1})
+    metric = sharpness(problem)
+    assert declared(metric.function) == {"decay": 0.0}
+    check_metrics({"sharpness": metric}, jax.jit(problem.init)(KEY), {"decay": 0.1})
     runs = gd.sweep(
         problem,
         gd.axes(decay=[0.0, 0.5, 3.0], seed=[1]),
         0,
-        optimizer=partial(optax.sgd, learning_rate=0.1),
-        measures={"sharpness": measure},
+        make_optimizer=partial(optax.sgd, learning_rate=0.1),
+        metrics={"sharpness": metric},
     )
     found = runs.sharpness.values[:, 0, 0]
     np.testing.assert_allclose(found - found[0], [0, 1, 6], atol=2e-3 * found[-1])
@@ -345,9 +345,9 @@ def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
 def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
     problem = regression()
     params = jax.jit(problem.init)(KEY)
-    measure = sharpness(problem.cost, data=problem.data)
-    assert measure.function == sharpness(problem).function
-    value, _ = jax.jit(measure.function)(params, measure.data, cold(measure, params))
+    metric = sharpness(problem.cost, data=problem.data)
+    assert metric.function == sharpness(problem).function
+    value, _ = jax.jit(metric.function)(params, metric.data, cold(metric, params))
     assert float(value) == pytest.approx(dense(problem, params)[-1], rel=1e-3)
 
 
@@ -362,25 +362,25 @@ def test_it_is_the_deterministic_cost_that_is_followed():
         ),
         evaluation=lambda w, *, state: state * jnp.sum(w**2) / 2,
     )
-    measure = sharpness(problem)
+    metric = sharpness(problem)
     params = jnp.ones(12)
     for level in (2.0, 5.0):
-        value, _ = measure.function(params, None, cold(measure, params), state=jnp.array(level))
+        value, _ = metric.function(params, None, cold(metric, params), state=jnp.array(level))
         assert float(value) == pytest.approx(level, rel=1e-5)
 
 
 def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it():
     problem = regression()
-    measure = sharpness(problem)
+    metric = sharpness(problem)
     params = jax.jit(problem.init)(KEY)
-    arguments = params, measure.data, cold(measure, params)
-    text = jax.jit(measure.function).lower(*arguments).as_text()
+    arguments = params, metric.data, cold(metric, params)
+    text = jax.jit(metric.function).lower(*arguments).as_text()
     assert "custom_call" in jax.jit(jnp.linalg.eigh).lower(jnp.eye(8)).as_text()
     assert "lapack" not in text
     assert "eigh" not in text.lower()
 
 
-def test_two_measures_of_one_problem_are_one_program():
+def test_two_metrics_of_one_problem_are_one_program():
     problem = regression()
     assert sharpness(problem).function == sharpness(problem, every=3).function
     assert sharpness(problem).function != sharpness(problem, tolerance=0.1).function

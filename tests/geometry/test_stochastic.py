@@ -133,11 +133,11 @@ def test_along_a_descent_it_is_measured_with_a_key_of_its_own():
     """Batches of the whole set leave no chance: at every record it is the curvature along g."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
-    measures = {
+    metrics = {
         "whole": batch_sharpness_measure(problem, batch_size=8, batches=2),
         "few": batch_sharpness_measure(problem, batch_size=2, batches=8),
     }
-    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3, measures=measures, snapshot_every=1)
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3, metrics=metrics, snapshot_every=1)
     whole, few = (runs[n].isel(learning_rate=0).values for n in ("whole", "few"))
     bend, square = every_batch(cost, params, data, all_batches(8, 8))
     assert whole[0, 0] == pytest.approx(float(bend[0] / square[0]), rel=1e-4)

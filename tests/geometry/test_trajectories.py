@@ -67,10 +67,10 @@ def descent():
     problem = digits("mnist5k", samples=300)
     start = jax.jit(problem.init)(jax.random.key(0))
     run = gd.descend(
-        problem, optax.sgd(1.0), start, 60, key=jax.random.key(1), snapshot_every=5, measures={}
+        problem, optax.sgd(1.0), start, 60, key=jax.random.key(1), snapshot_every=5, metrics={}
     )
     seen = trajectories.trajectory_plane(
-        problem, run.snapshots, step=run.snapshot_step, points=7, measures=problem.measures
+        problem, run.snapshots, step=run.snapshot_step, points=7, metrics=problem.metrics
     )
     return problem, run, seen
 
@@ -85,7 +85,7 @@ def test_a_networks_descent_comes_with_what_its_plane_hides(descent):
     off = np.linalg.norm(offsets - offsets @ v[:2].T @ v[:2], axis=1)
     np.testing.assert_allclose(seen.path_off, off, rtol=1e-2, atol=1e-5)
     # The costs are those that the descent recorded, and the end is the origin.
-    recorded = run.cost[np.isin(run.step, run.snapshot_step)]
+    recorded = run.cost[np.isin(run.recorded_steps, run.snapshot_step)]
     np.testing.assert_allclose(seen.path_cost, recorded, rtol=1e-5)
     end = seen.isel(snapshot_step=-1)
     assert float(abs(end.path_a) + abs(end.path_b) + end.path_off) < 1e-6

@@ -8,7 +8,7 @@ import numpy as np
 
 from gdjax.minima.ends import End
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 
 
 def some_params(network, seed):
@@ -49,7 +49,7 @@ def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
         init=network.init,
         cost=cost,
         data=(inputs, targets),
-        measures={"right": Measure(right, (inputs, targets), long_name="share right")},
+        metrics={"right": Metric(right, (inputs, targets), long_name="share right")},
         predict=network.apply,
         loss=loss,
         network=network,

@@ -99,7 +99,7 @@ class TestBarrier:
 
 
 class TestStraight:
-    def test_is_the_network_at_every_point_with_any_measures(self):
+    def test_is_the_network_at_every_point_with_any_metrics(self):
         network = Network((3, 4, 2))
         a, b = (jax.jit(network.init)(jax.random.key(k)) for k in (1, 2))
         rng = np.random.default_rng(0)
@@ -184,7 +184,9 @@ class TestCurve:
         a = jnp.stack([self.a, self.a + 0.5, self.b])
         b = jnp.stack([self.b, self.b, self.a])
         path = curve(self.land, a, b)
-        runs = gd.sweep(path, gd.axes(pair=range(3), learning_rate=[0.5]), 10, optimizer=optax.sgd)
+        runs = gd.sweep(
+            path, gd.axes(pair=range(3), learning_rate=[0.5]), 10, make_optimizer=optax.sgd
+        )
         for k in range(3):
             one = curve(self.land, a[k], b[k])
             run = gd.descend(one, optax.sgd(0.5), one.init(KEY), 10, key=KEY)

@@ -13,7 +13,7 @@ from gdjax.minima.census import kinds
 
 @pytest.mark.long
 def test_a_dimension_named_run_and_a_part_of_it(tmp_path):
-    along = gd.together(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
+    along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
     problem = gd.problems.function("quartic")
     gd.sweep(problem, gd.axes(run=along, momentum=[0.0]), 50, store=tmp_path / "s")
     whole = census_of(tmp_path / "s")

@@ -59,7 +59,7 @@ def sweep(model, store):
         model.problem,
         gd.axes(seed=range(SEEDS)),
         STEPS,
-        optimizer=factory(model),
+        make_optimizer=factory(model),
         store=store,
         width=SEEDS,
         devices=jax.local_devices()[:1],
@@ -134,7 +134,7 @@ def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
         taken.append(0 if saved is None else saved[1])
         yield from pieces(self, values, saved, **hooks)
 
-    given = {"problem": swept.model.problem, "optimizer": factory(swept.model)}
+    given = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
     monkeypatch.setattr(tiles, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(tiles.Work, "pieces", killed)
     with pytest.raises(Killed):
@@ -225,5 +225,5 @@ def test_barriers_are_those_of_the_line(swept, cost):
 @pytest.mark.long
 def test_advice_is_a_rate_at_which_costs_fall(swept):
     rates = swept.model.rate * np.array([0.1, 1.0])
-    found = gd.advise(swept.model.problem, steps=4, seeds=2, learning_rates=rates)
+    found = gd.advise(swept.model.problem, num_steps=4, seeds=2, learning_rates=rates)
     assert found.learning_rate in rates

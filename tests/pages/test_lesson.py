@@ -103,7 +103,7 @@ def test_ten_steps_are_those_of_gdjax(browser, lesson_file, address):
     assert [record["step"] for record in records] == list(range(11))
     np.testing.assert_allclose([r["cost"] for r in records], ours.cost, rtol=0, atol=1e-5)
     np.testing.assert_allclose(
-        [r["accuracy"] for r in records], ours.measures["test_accuracy"], rtol=0, atol=1e-6
+        [r["accuracy"] for r in records], ours.metrics["test_accuracy"], rtol=0, atol=1e-6
     )
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(ours.params)])
     np.testing.assert_allclose(page["params"], flat, rtol=0, atol=1e-5)
@@ -118,7 +118,7 @@ def test_the_page_trains_and_its_numbers_are_those_of_the_network(trained, probl
     assert last["cost"] == pytest.approx(float(cost), abs=1e-5)
     norm = float(optax.tree.norm(gradient))
     assert last["gradientNorm"] == pytest.approx(norm, rel=1e-3)
-    images, labels = problem.measures["test_accuracy"].data
+    images, labels = problem.metrics["test_accuracy"].data
     outputs = np.asarray(problem.predict(params, images))
     right = np.mean(outputs.argmax(1) == labels)
     assert last["accuracy"] == pytest.approx(right, abs=1e-6)
@@ -329,7 +329,7 @@ def test_after_a_step_for_one_image_the_numbers_are_of_the_network_shown(trained
     stepped = jax.tree.map(
         lambda w, g: w - 10 * g, params, jax.jit(jax.grad(problem.cost))(params, one)
     )
-    images, labels = problem.measures["test_accuracy"].data
+    images, labels = problem.metrics["test_accuracy"].data
     right = int(np.sum(np.asarray(problem.predict(stepped, images)).argmax(1) == labels))
     cost = float(jax.jit(problem.cost)(stepped, problem.data))
     told = trained.text("#nudged-told")

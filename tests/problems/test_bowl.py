@@ -7,7 +7,7 @@ import pytest
 
 from gdjax.errors import InputError
 from gdjax.problems.bowl import bowl
-from gdjax.problems.checks import check
+from gdjax.problems.validation import check
 
 
 @pytest.fixture

@@ -66,9 +66,9 @@ def test_it_is_rebuilt_from_its_record(few):
     params = jax.jit(few.init)(KEY)
     here, there = (jax.jit(problem.cost)(params, problem.data) for problem in (few, again))
     assert float(here) == float(there)
-    measure = again.measures["test_accuracy"]
-    assert measure.data[0].shape == (1000, 30)
-    assert 0 <= float(jax.jit(measure.function)(params, measure.data)) <= 1
+    metric = again.metrics["test_accuracy"]
+    assert metric.data[0].shape == (1000, 30)
+    assert 0 <= float(jax.jit(metric.function)(params, metric.data)) <= 1
 
 
 @pytest.mark.parametrize(

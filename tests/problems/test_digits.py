@@ -73,12 +73,12 @@ def test_pixels_are_bytes_that_the_step_divides_by_255(small):
 
 def test_random_networks_are_right_one_time_in_ten(small):
     """Exactly so on average, for any data: no output is preferred before learning."""
-    images, labels = map(jnp.asarray, small.measures["test_accuracy"].data)
+    images, labels = map(jnp.asarray, small.metrics["test_accuracy"].data)
 
     @jax.jit
     @jax.vmap
     def right(key):
-        return small.measures["test_accuracy"].function(small.init(key), (images, labels))
+        return small.metrics["test_accuracy"].function(small.init(key), (images, labels))
 
     found = np.asarray(right(jax.random.split(KEY, 300)))
     assert found.mean() == pytest.approx(0.1, abs=4 * found.std() / np.sqrt(300))
@@ -126,9 +126,9 @@ def test_temperature_is_a_setting_of_sigmoids_only(mnist5k):
     assert smooth.cost(params, smooth.data, temperature=0.25) == pytest.approx(
         float(smooth.cost(cold, smooth.data)), rel=1e-5
     )
-    measure = smooth.measures["test_accuracy"]
-    assert measure.function(params, measure.data, temperature=0.25) == measure.function(
-        cold, measure.data
+    metric = smooth.metrics["test_accuracy"]
+    assert metric.function(params, metric.data, temperature=0.25) == metric.function(
+        cold, metric.data
     )
     for problem, names in ((smooth, {"temperature"}), (tanh, set())):
         assert set(gd.problems.problem.declared(problem.cost)) == names
@@ -191,7 +191,7 @@ def test_a_huge_learning_rate_kills_the_network_and_does_not_blow_it_up(mnist5k)
     run = gd.descend(problem, optax.sgd(100.0), problem.init(KEY), 100, key=KEY, record_every=50)
     assert run.outcome == Outcome.STALLED
     assert run.cost[-1] == 1.0  # every output is 0
-    assert run.measures["test_accuracy"][-1] == pytest.approx(0.1, abs=0.001)
+    assert run.metrics["test_accuracy"][-1] == pytest.approx(0.1, abs=0.001)
 
 
 def test_the_full_set(mnist):
@@ -199,7 +199,7 @@ def test_the_full_set(mnist):
     assert images.shape == (60_000, 784)
     assert mnist.baseline == pytest.approx(0.8997, abs=5e-5)
     assert np.sum(~np.any(images, axis=0)) == 67
-    test_labels = np.asarray(mnist.measures["test_accuracy"].data[1])
+    test_labels = np.asarray(mnist.metrics["test_accuracy"].data[1])
     assert np.mean(test_labels == 1) == pytest.approx(0.1135, abs=1e-9)
     gradient = jax.jit(jax.grad(mnist.cost))(mnist.init(KEY), (images[:2000], labels[:2000]))
     dark = ~np.any(images, axis=0)
@@ -218,6 +218,6 @@ def test_ten_epochs_reach_the_known_accuracy(mnist):
         run = gd.descend(
             mnist, optimizer, start, steps, key=stream.order, batch_size=32, record_every=steps
         )
-        found.append(run.measures["test_accuracy"][-1])
+        found.append(run.metrics["test_accuracy"][-1])
     assert np.mean(found) >= 0.943
     assert np.mean(found) == pytest.approx(0.9466, abs=0.003)

@@ -91,7 +91,7 @@ def test_digits_learn_from_copies_and_are_tested_on_images():
     learned, shown = problem.data
     assert learned.shape == (6, 25)
     np.testing.assert_array_equal(shown, [0, 1, 2, 0, 1, 2])
-    np.testing.assert_array_equal(problem.measures["test_accuracy"].data[0], images.reshape(4, 25))
+    np.testing.assert_array_equal(problem.metrics["test_accuracy"].data[0], images.reshape(4, 25))
     fields = problem.provenance["distortion"]
     assert fields == {"copies": 2, "shift": 0.5, "turn": 0.1, "seed": 0}
     same = digits(known, widths=(2,), samples=3, distortion=fields)

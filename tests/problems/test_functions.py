@@ -9,9 +9,9 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 
 from gdjax.errors import InputError
-from gdjax.problems.checks import check
 from gdjax.problems.functions import FUNCTIONS, find, function
 from gdjax.problems.keywords import declared
+from gdjax.problems.validation import check
 
 NAMES = tuple(FUNCTIONS)
 

@@ -10,10 +10,10 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.problems.checks import check, check_measures
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
 from gdjax.problems.keywords import declared
 from gdjax.problems.problem import as_problem
+from gdjax.problems.validation import check, check_metrics
 
 X = jnp.linspace(-1.0, 1.0, 20)
 W = jnp.array([0.5, -2.0])
@@ -68,8 +68,8 @@ def test_data_without_a_common_leading_axis(data, message):
 @pytest.mark.parametrize("every", [0, -1, 2.5, True])
 def test_a_cadence_that_is_no_count(every):
     with pytest.raises(InputError, match=f"every = {every}"):
-        inspect.unwrap(gd.Measure.__init__)(
-            object.__new__(gd.Measure), function=parabola, every=every
+        inspect.unwrap(gd.Metric.__init__)(
+            object.__new__(gd.Metric), function=parabola, every=every
         )
 
 
@@ -194,7 +194,7 @@ def test_no_parameters_at_all():
         check(problem(lambda p: jnp.zeros(())), {})
 
 
-# -- measures
+# -- metrics
 
 
 def plain(w, data):
@@ -205,39 +205,39 @@ def counting(w, data, state):
     return state, state + 1
 
 
-def test_good_measures_pass():
-    measures = {
-        "plain": gd.Measure(plain),
-        "integer": gd.Measure(lambda w, data: jnp.sum(w > 0)),
-        "own data": gd.Measure(lambda w, data: jnp.mean(data), data=X),
-        "state": gd.Measure(counting, init=lambda w, data: jnp.zeros(())),
-        "setting": gd.Measure(lambda w, data, *, temperature: temperature),
+def test_good_metrics_pass():
+    metrics = {
+        "plain": gd.Metric(plain),
+        "integer": gd.Metric(lambda w, data: jnp.sum(w > 0)),
+        "own data": gd.Metric(lambda w, data: jnp.mean(data), data=X),
+        "state": gd.Metric(counting, init=lambda w, data: jnp.zeros(())),
+        "setting": gd.Metric(lambda w, data, *, temperature: temperature),
     }
-    check_measures(measures, W, {"temperature": 2.0, "other": 1})
+    check_metrics(metrics, W, {"temperature": 2.0, "other": 1})
 
 
 @pytest.mark.parametrize(
-    ("measure", "message"),
+    ("metric", "message"),
     [
         (
-            gd.Measure(lambda w, data: w),
+            gd.Metric(lambda w, data: w),
             r"'m' returned float32\[2\] and has dims = \(\); name each",
         ),
-        (gd.Measure(lambda w, data: w, dims=("a", "b")), r"'m' returned float32\[2\] and has dims"),
-        (gd.Measure(lambda w, data: w[:0], dims=("a",)), r"'m' returned .*, an array of nothing"),
-        (gd.Measure(lambda w, data: w[0], dtype="int8"), "has dtype int8, which has no fractions"),
-        (gd.Measure(lambda w, data: jnp.sum(w > 0), dtype="int64"), "under jax.enable_x64 only"),
-        (gd.Measure(lambda w, data: (w[0], w[1])), "'m' returned .*expected real numbers"),
-        (gd.Measure(lambda w, data: w[0] + 0j), "'m' returned complex64"),
-        (gd.Measure(lambda w, data, *, memory: w[0]), "'m' declares `memory`, the state of an opt"),
-        (gd.Measure(lambda w, data, *, state: w[0]), "'m' declares `state`, but the cost carries"),
-        (gd.Measure(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(value, own"),
-        (gd.Measure(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
+        (gd.Metric(lambda w, data: w, dims=("a", "b")), r"'m' returned float32\[2\] and has dims"),
+        (gd.Metric(lambda w, data: w[:0], dims=("a",)), r"'m' returned .*, an array of nothing"),
+        (gd.Metric(lambda w, data: w[0], dtype="int8"), "has dtype int8, which has no fractions"),
+        (gd.Metric(lambda w, data: jnp.sum(w > 0), dtype="int64"), "under jax.enable_x64 only"),
+        (gd.Metric(lambda w, data: (w[0], w[1])), "'m' returned .*expected real numbers"),
+        (gd.Metric(lambda w, data: w[0] + 0j), "'m' returned complex64"),
+        (gd.Metric(lambda w, data, *, memory: w[0]), "'m' declares `memory`, the state of an opt"),
+        (gd.Metric(lambda w, data, *, state: w[0]), "'m' declares `state`, but the cost carries"),
+        (gd.Metric(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(value, own"),
+        (gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
-def test_a_measure_that_is_not_what_it_says_is_named(measure, message):
+def test_a_metric_that_is_not_what_it_says_is_named(metric, message):
     with pytest.raises(InputError, match=message):
-        check_measures({"fine": gd.Measure(plain), "m": measure}, W)
+        check_metrics({"fine": gd.Metric(plain), "m": metric}, W)
 
 
 # -- a Problem is a pytree, its data the only leaf

@@ -29,7 +29,7 @@ def by_hand(w, x, labels):
     return -z[np.arange(len(labels)), labels].mean()
 
 
-def test_cost_prediction_and_measures_of_a_plain_model():
+def test_cost_prediction_and_metrics_of_a_plain_model():
     problem = supervised(
         start, lambda w, x: x @ w, cross_entropy, (X, LABELS), test=(X[:4], LABELS[:4])
     )
@@ -38,7 +38,7 @@ def test_cost_prediction_and_measures_of_a_plain_model():
     np.testing.assert_array_equal(problem.predict(w, X), X @ w)
     assert float(problem.loss(problem.predict(w, X), LABELS)) == float(problem.cost(w, (X, LABELS)))
     assert problem.evaluation is None  # the cost is its own
-    found = {name: float(m.function(w, m.data)) for name, m in problem.measures.items()}
+    found = {name: float(m.function(w, m.data)) for name, m in problem.metrics.items()}
     right = np.mean(np.argmax(X[:4] @ np.asarray(w), axis=1) == LABELS[:4])
     assert found == {
         "test_cost": pytest.approx(by_hand(w, X[:4], LABELS[:4]), rel=1e-6),
@@ -61,7 +61,7 @@ def test_only_labels_have_an_accuracy(outputs, targets):
         return jnp.sum(outputs) ** 2
 
     problem = supervised(start, outputs, loss, (X, targets), test=(X, targets))
-    assert list(problem.measures) == ["test_cost"]
+    assert list(problem.metrics) == ["test_cost"]
 
 
 def test_accuracy_of_sequences():
@@ -69,8 +69,8 @@ def test_accuracy_of_sequences():
     x, labels = np.eye(3, dtype=np.float32)[None].repeat(2, 0), np.array([[0, 1, 1], [1, 1, 0]])
     problem = supervised(start, lambda w, x: x @ w, cross_entropy, (x, labels), test=(x, labels))
     w = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    measure = problem.measures["test_accuracy"]
-    assert float(measure.function(w, measure.data)) == pytest.approx(4 / 6)
+    metric = problem.metrics["test_accuracy"]
+    assert float(metric.function(w, metric.data)) == pytest.approx(4 / 6)
 
 
 def test_settings_of_the_model_are_settings_of_everything():
@@ -78,7 +78,7 @@ def test_settings_of_the_model_are_settings_of_everything():
         return sharpness * x @ w
 
     problem = supervised(start, apply, cross_entropy, (X, LABELS), test=(X, LABELS))
-    functions = [problem.cost, problem.predict, *(m.function for m in problem.measures.values())]
+    functions = [problem.cost, problem.predict, *(m.function for m in problem.metrics.values())]
     assert all(declared(function) == {"sharpness": 2.0} for function in functions)
     w = problem.init(KEY)
     for sharpness in (2.0, 0.5):
@@ -105,7 +105,7 @@ def test_training_and_looking_are_two_things():
     )
     assert given_to(problem.cost) == ("key", "state")
     assert (problem.random, problem.stateful, problem.couples_samples) == (True, True, True)
-    for function in (problem.evaluation, problem.measures["test_cost"].function, problem.predict):
+    for function in (problem.evaluation, problem.metrics["test_cost"].function, problem.predict):
         assert given_to(function) == ("state",)
         assert declared(function) == {"rate": 0.1}
     w, state = problem.begin(KEY)
@@ -128,7 +128,7 @@ def test_a_model_that_is_always_random_is_looked_at_with_fixed_keys():
     w = problem.init(KEY)
     first, again = (problem.predict(w, X) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert set(problem.measures) == {"test_cost", "test_accuracy"}
+    assert set(problem.metrics) == {"test_cost", "test_accuracy"}
 
 
 def test_inputs_may_be_a_tree():

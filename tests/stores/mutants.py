@@ -287,7 +287,7 @@ def attribute(files, rng):
 
 def optimizer(files, rng):
     root = files.root()
-    root["attributes"]["identity"]["optimizer"] = rng.choice(FACTORIES)
+    root["attributes"]["identity"]["make_optimizer"] = rng.choice(FACTORIES)
     files.put_root(root)
 
 

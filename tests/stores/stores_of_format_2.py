@@ -82,27 +82,27 @@ def problem(square=squared) -> gd.Problem:
         cost=cost,
         evaluation=evaluation,
         data=(x, np.sin(3 * x)),
-        measures={
-            "largest": gd.Measure(largest, every=2, init=lambda params, data: jnp.zeros(())),
-            "positive": gd.Measure(positive, every=3, dims=("neuron",), dtype="uint8"),
+        metrics={
+            "largest": gd.Metric(largest, every=2, init=lambda params, data: jnp.zeros(())),
+            "positive": gd.Metric(positive, every=3, dims=("neuron",), dtype="uint8"),
         },
     )
 
 
 def make_finished(path: Path) -> None:
-    """Store zipped axes, two sorts of seeds, snapshots, measures; one rate lets runs diverge."""
+    """Store zipped axes, two sorts of seeds, snapshots, metrics; one rate lets runs diverge."""
     grid = gd.axes(
-        start=gd.together(learning_rate=[0.1, 0.2, 8.0], scale=[1.0, 0.5, 2.0]),
+        start=gd.zip_axes(learning_rate=[0.1, 0.2, 8.0], scale=[1.0, 0.5, 2.0]),
         seed=[0, 3],
         data_seed=[0, 1],
     )
     settings: dict[str, Any] = {
-        "optimizer": MOMENTUM,
+        "make_optimizer": MOMENTUM,
         "batch_size": 4,
         "record_every": 5,
         "snapshot_every": 10,
-        "root": 7,
-        "bound": 1e6,
+        "root_seed": 7,
+        "divergence_threshold": 1e6,
         "width": 4,
     }
     gd.sweep(problem(), grid, 20, store=path, devices=jax.local_devices()[:1], **settings)
@@ -112,7 +112,7 @@ def make_unfinished(path: Path) -> None:
     """Store three tiles, interrupted while the second is computed, so that it has a checkpoint."""
     grid = gd.axes(learning_rate=[0.01, 0.02], decay=[0.0, 1e-4, 1e-3], noise_seed=[0])
     settings: dict[str, Any] = {
-        "optimizer": ADAM,
+        "make_optimizer": ADAM,
         "batch_size": 4,
         "record_every": 500,
         "width": 2,
@@ -157,7 +157,12 @@ def make_static(path: Path) -> None:
 def make_continuable(path: Path) -> None:
     """Store descents of Adam that have kept what more steps need."""
     valley = gd.problems.function("rosenbrock")
-    settings: dict[str, Any] = {"optimizer": ADAM, "record_every": 4, "width": 2, "store": path}
+    settings: dict[str, Any] = {
+        "make_optimizer": ADAM,
+        "record_every": 4,
+        "width": 2,
+        "store": path,
+    }
     settings["devices"] = jax.local_devices()[:1]
     grid = gd.axes(learning_rate=[0.01, 0.1], seed=[0, 1])
     gd.sweep(valley, grid, 8, continuable=True, **settings)
@@ -169,7 +174,7 @@ def make_branched(path: Path) -> None:
     trunk = path.with_name("trunk")
     devices = jax.local_devices()[:1]
     grid = gd.axes(learning_rate=[0.005, 0.01], seed=[0, 1])
-    gd.sweep(hills, grid, 12, optimizer=MOMENTUM, store=trunk, width=2, devices=devices)
+    gd.sweep(hills, grid, 12, make_optimizer=MOMENTUM, store=trunk, width=2, devices=devices)
     branches = gd.axes(branch_step=[0, 6], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
     gd.branch(trunk, {"learning_rate": 0.01, "seed": 1}, branches, store=path, devices=devices)
     shutil.rmtree(trunk)

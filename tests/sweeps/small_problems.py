@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import zarr
 
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.stores import Stored
 from gdjax.sweeps import axes, sweep
 
@@ -53,11 +53,11 @@ def network(*, watched: bool = False) -> Problem:
 
     Its start has a `scale`, its cost a `decay`.
     """
-    measures = {
-        "largest_weight": Measure(largest_weight, every=2, long_name="largest weight"),
-        "positive": Measure(positive, every=3, dims=("byte",), dtype="uint8"),
+    metrics = {
+        "largest_weight": Metric(largest_weight, every=2, long_name="largest weight"),
+        "positive": Metric(positive, every=3, dims=("byte",), dtype="uint8"),
     }
-    return Problem(init=init, cost=cost, data=_data(), measures=measures if watched else {})
+    return Problem(init=init, cost=cost, data=_data(), metrics=metrics if watched else {})
 
 
 GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
@@ -73,12 +73,12 @@ def stored(path, **changed):
     given = {
         "problem": network(watched=True),
         "axes": axes(**GRID),
-        "steps": 40,
+        "num_steps": 40,
         "batch_size": 6,
         "record_every": 8,
         "snapshot_every": 16,
-        "optimizer": partial(optax.sgd, momentum=0.9),
-        "bound": float("inf"),
+        "make_optimizer": partial(optax.sgd, momentum=0.9),
+        "divergence_threshold": float("inf"),
         "width": 1,
         **changed,
     }

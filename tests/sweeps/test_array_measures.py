@@ -1,4 +1,4 @@
-"""Measures that are arrays: what they hold, and that they survive all that a sweep goes through."""
+"""Metrics that are arrays: what they hold, and that they survive all that a sweep goes through."""
 
 import signal
 from functools import partial
@@ -59,19 +59,19 @@ PLAIN = gd.problems.supervised(
 MEASURES = {
     "by_class": class_accuracy(PLAIN),
     "right": right_samples(PLAIN, every=4),
-    "moment": gd.Measure(moment_of_biases, dims=("bias",)),
-    "drawn": gd.Measure(drawn, dims=("draw",), every=2),
-    "halves": gd.Measure(halves, dtype="int16"),
+    "moment": gd.Metric(moment_of_biases, dims=("bias",)),
+    "drawn": gd.Metric(drawn, dims=("draw",), every=2),
+    "halves": gd.Metric(halves, dtype="int16"),
 }
-PROBLEM = gd.Problem(**{**vars(PLAIN), "measures": MEASURES})
+PROBLEM = gd.Problem(**{**vars(PLAIN), "metrics": MEASURES})
 
 
 def swept(store=None, **changed):
     given = {
         "axes": gd.axes(**GRID),
-        "steps": STEPS,
-        "optimizer": partial(optax.sgd, momentum=DECAY),
-        "bound": 20.0,
+        "num_steps": STEPS,
+        "make_optimizer": partial(optax.sgd, momentum=DECAY),
+        "divergence_threshold": 20.0,
         "snapshot_every": 1,
         "width": 3,
         "devices": jax.local_devices()[:1],
@@ -172,7 +172,7 @@ def test_a_single_descent_has_them_too():
     start = PROBLEM.init(keys.init)
     sgd = optax.sgd(0.3, DECAY)
     run = gd.descend(PROBLEM, sgd, start, 5, key=keys, snapshot_every=1)
-    assert set(run.measures) == set()
+    assert set(run.metrics) == set()
     assert {name: one.steps.tolist() for name, one in run.arrays.items()} == {
         "by_class": [*range(6)], "right": [0, 4, 5], "moment": [*range(6)], "drawn": [0, 2, 4, 5],
         "halves": [*range(6)],
@@ -274,31 +274,31 @@ def test_in_memory_too(whole):
 
 
 @pytest.mark.parametrize(
-    ("measures", "message"),
+    ("metrics", "message"),
     [
-        ({"m": gd.Measure(drawn, dims=("seed",))}, "'m' has the dimension 'seed', which the sw"),
-        ({"m": gd.Measure(drawn, dims=("step",))}, "'m' has the dimension 'step', which the sw"),
+        ({"m": gd.Metric(drawn, dims=("seed",))}, "'m' has the dimension 'seed', which the sw"),
+        ({"m": gd.Metric(drawn, dims=("step",))}, "'m' has the dimension 'step', which the sw"),
         (
-            {"m": gd.Measure(drawn, dims=("a",)), "n": gd.Measure(moment_of_biases, dims=("a",))},
+            {"m": gd.Metric(drawn, dims=("a",)), "n": gd.Metric(moment_of_biases, dims=("a",))},
             "'n' is 4 long along 'a', and another array is 2",
         ),
     ],
 )
-def test_dimensions_that_are_taken_are_named(measures, message):
+def test_dimensions_that_are_taken_are_named(metrics, message):
     with pytest.raises(InputError, match=message):
-        swept(measures=measures)
+        swept(metrics=metrics)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: gd.Measure(drawn, dims=("a", "a")), "expected names, each once"),
-        (lambda: gd.Measure(drawn, dtype="text"), "expected a boolean, integer or floating type"),
+        (lambda: gd.Metric(drawn, dims=("a", "a")), "expected names, each once"),
+        (lambda: gd.Metric(drawn, dtype="text"), "expected a boolean, integer or floating type"),
         (lambda: class_accuracy(gd.problems.bowl([1.0])), "has no `predict`"),
         (lambda: right_samples(PLAIN, data=(np.ones(3), np.ones(3))), "labels one whole number"),
         (lambda: unpacked(np.zeros(3, np.uint8), 25), "expected 4 bytes in the last axis"),
     ],
 )
-def test_measures_that_cannot_be_are_refused(make, message):
+def test_metrics_that_cannot_be_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()

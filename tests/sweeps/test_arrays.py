@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.problems.networks import Layer
 from gdjax.sweeps.arrays import layout, named_leaves, nbytes, storable
-from gdjax.sweeps.axes import axes, together
+from gdjax.sweeps.axes import axes, zip_axes
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_short_floats_are_stored_exactly():
 
 
 def test_layout():
-    grid = axes(pair=together(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
+    grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = RecordSchedule(0, 10, 4, 8, metric_every={})
     found = layout(grid, (2, 3), plan, params, None, {}, {}, free=False)

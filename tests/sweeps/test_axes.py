@@ -12,7 +12,7 @@ from small_problems import network
 
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, sweep, together
+from gdjax.sweeps import axes, sweep, zip_axes
 from gdjax.sweeps.keywords import (
     Role,
     arguments,
@@ -38,13 +38,13 @@ def test_axes_multiply_in_the_order_they_are_given():
 
 
 def test_axes_together_share_a_dimension():
-    grid = axes(pair=together(learning_rate=[0.1, 1.0], scale=[2.0, 1.0]), seed=range(3))
+    grid = axes(pair=zip_axes(learning_rate=[0.1, 1.0], scale=[2.0, 1.0]), seed=range(3))
     assert grid.sizes == {"pair": 2, "seed": 3}
     assert grid.names == ("learning_rate", "scale", "seed")
     values = grid.values((np.array([1]), np.array([0])))
     assert (values["learning_rate"], values["scale"], values["seed"]) == (1.0, 1.0, 0)
     with pytest.raises(InputError, match="lengths differ"):
-        together(learning_rate=[0.1, 1.0], scale=[2.0])
+        zip_axes(learning_rate=[0.1, 1.0], scale=[2.0])
 
 
 def test_values_have_one_type_whatever_they_came_as():
@@ -75,12 +75,12 @@ def test_seeds_are_whole_numbers(given):
     ("given", "message"),
     [
         ({}, "none given"),
-        ({"seed": [0], "pair": together(seed=[0], scale=[1.0])}, "seed is given on two"),
-        ({"scale": together(rate=[1.0]), "pair": together(scale=[1.0])}, "scale is given on two"),
+        ({"seed": [0], "pair": zip_axes(seed=[0], scale=[1.0])}, "seed is given on two"),
+        ({"scale": zip_axes(rate=[1.0]), "pair": zip_axes(scale=[1.0])}, "scale is given on two"),
         ({"step": [1, 2]}, r"step is a name .*'cost.step'"),
-        ({"finished": together(seed=[0])}, "finished is a name"),
+        ({"finished": zip_axes(seed=[0])}, "finished is a name"),
         ({"rate": [0.1, 0.2, 0.1]}, "rate has rate = 0.1 more than once"),
-        ({"p": together(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
+        ({"p": zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
     ],
 )
 def test_names_that_clash(given, message):
@@ -220,7 +220,7 @@ def test_a_factory_may_look_at_the_parameters_structure():
         network(),
         axes(first=[0.0, 0.1], second=[0.0, 0.1]),
         2,
-        optimizer=rates,
+        make_optimizer=rates,
         snapshot_every=1,
         width=1,
     )

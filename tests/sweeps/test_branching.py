@@ -14,7 +14,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.sweeps.branching import direction, one_weight
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
-GIVEN = {"optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
+GIVEN = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
 LINE = gd.Problem(
     init=lambda key: {"a": jax.random.normal(key, (2,)), "b": jnp.zeros(())},
     cost=lambda w, batch: jnp.mean((batch @ w["a"] + w["b"] - 1) ** 2),
@@ -35,7 +35,7 @@ def store(tmp_path_factory):
 def branches(store, tmp_path_factory):
     path = tmp_path_factory.mktemp("branches") / "b.zarr"
     grid = gd.axes(branch_step=[0, 6, 7, 12], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
-    given = {"problem": LINE, "optimizer": OPTIMIZER}
+    given = {"problem": LINE, "make_optimizer": OPTIMIZER}
     return path, gd.branch(store, AT, grid, store=path, **given)
 
 
@@ -67,14 +67,14 @@ def test_branches_go_other_ways_and_can_be_run_again(branches):
     path, found = branches
     assert len(np.unique(found.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
-    assert gd.replay(path, where, problem=LINE, optimizer=OPTIMIZER).equal
-    assert same_bits(gd.resume(path, problem=LINE, optimizer=OPTIMIZER).cost, found.cost)
+    assert gd.replay(path, where, problem=LINE, make_optimizer=OPTIMIZER).equal
+    assert same_bits(gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER).cost, found.cost)
 
 
 def test_a_branch_takes_other_settings_and_another_order(store):
     grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
-    given = {"problem": LINE, "optimizer": OPTIMIZER}
-    found = gd.branch(store, AT, grid, steps=15, **given)
+    given = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    found = gd.branch(store, AT, grid, num_steps=15, **given)
     assert found.step.values.tolist() == [6, 9, 12, 15]
     other, same = found.cost.squeeze().values
     own = gd.open_dataset(store).cost.sel(AT)
@@ -92,14 +92,14 @@ def test_a_branch_takes_other_settings_and_another_order(store):
     ("axes", "message"),
     [
         ({"branch_step": [13]}, r"branch_step = \[13\], expected steps of the trunk"),
-        ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to steps = 12, as axes"),
+        ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to num_steps = 12, as axes"),
         ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a length"),
         ({"branch_step": [1], "seed": [1, 2]}, "for several pushes take perturbation_seed"),
     ],
 )
 def test_branches_that_cannot_be_are_refused(store, axes, message):
     with pytest.raises(InputError, match=message):
-        gd.branch(store, AT, gd.axes(**axes), problem=LINE, optimizer=OPTIMIZER)
+        gd.branch(store, AT, gd.axes(**axes), problem=LINE, make_optimizer=OPTIMIZER)
 
 
 def test_branches_leave_a_run(store, tmp_path):
@@ -115,7 +115,7 @@ def test_branches_leave_a_run(store, tmp_path):
             AT,
             gd.axes(branch_step=[1]),
             problem=LINE,
-            optimizer=OPTIMIZER,
+            make_optimizer=OPTIMIZER,
             perturb="sideways",
         )
 

@@ -54,7 +54,7 @@ def run(path, steps=400, client=None, **changed):
     given = {
         "problem": network(watched=True),
         "axes": axes(learning_rate=[0.1, 0.2, 0.3, 0.4], seed=range(8)),
-        "steps": steps,
+        "num_steps": steps,
         "batch_size": 5,
         "record_every": 2,
         "snapshot_every": 100,

@@ -25,7 +25,7 @@ from gdjax.sweeps.programs import Programs
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 RATES, SEEDS = [0.1, 0.4], [0, 1, 2]
 GIVEN = {
-    "optimizer": OPTIMIZER,
+    "make_optimizer": OPTIMIZER,
     "batch_size": 2,
     "record_every": 3,
     "snapshot_every": 6,
@@ -46,7 +46,7 @@ LINE = gd.Problem(
     init=lambda key, shift=0.0: jax.random.normal(key, (3,)) + shift,
     cost=cost,
     data=jnp.arange(12.0).reshape(4, 3) / 10,
-    measures={"largest": gd.Measure(largest, every=2, init=lambda w, data: jnp.zeros(()))},
+    metrics={"largest": gd.Metric(largest, every=2, init=lambda w, data: jnp.zeros(()))},
 )
 
 
@@ -66,7 +66,7 @@ def equal(a, b):
 
 def larger(path, to, rates=RATES, seeds=SEEDS, steps=20, **given):
     grid = gd.axes(learning_rate=rates, seed=seeds)
-    return gd.extend(path, grid, steps, to=to, problem=LINE, optimizer=OPTIMIZER, **given)
+    return gd.extend(path, grid, steps, to=to, problem=LINE, make_optimizer=OPTIMIZER, **given)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_more_steps_are_those_of_one_sweep(whole, tmp_path, continuable, steps, 
         assert set(taken) == {0}
     assert equal(whole, found) == []
     at = {"learning_rate": 0.1, "seed": 1}
-    assert gd.replay(tmp_path / "new", at, problem=LINE, optimizer=OPTIMIZER).equal
+    assert gd.replay(tmp_path / "new", at, problem=LINE, make_optimizer=OPTIMIZER).equal
     run = run_of(tmp_path / "new", {"learning_rate": 0.4, "seed": 1}, LINE)
     assert run.step.tolist() == [0, 6, 12, 18, 20]
     assert same_bits(run.params, whole.params[1, 1])
@@ -199,7 +199,7 @@ def test_a_kill_while_a_store_is_extended_costs_no_bit(tmp_path):
     assert not (gd.open_dataset(new).finished.values > 0).all()
     assert equal(whole, larger(old, new, steps=steps)) == []
     at = {"learning_rate": 0.4, "seed": 0}
-    assert gd.replay(new, at, problem=LINE, optimizer=OPTIMIZER).equal
+    assert gd.replay(new, at, problem=LINE, make_optimizer=OPTIMIZER).equal
 
 
 def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path):
@@ -208,13 +208,13 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
     before = contents(old)
     for message, given in (
         ("the store has seed = 1, which is not asked for", {"seeds": [0, 2]}),
-        ("num_steps = 6, and the store has runs of 9", {"steps": 6}),
+        ("num_steps = 6, and the store has runs of 9", {"num_steps": 6}),
         ("is the stored sweep; give the path of a new store", {"to": old}),
     ):
         with pytest.raises(InputError, match=message):
-            larger(**{"path": old, "to": new, "steps": 9, **given})
+            larger(**{"path": old, "to": new, "num_steps": 9, **given})
     with pytest.raises(InputError, match="a store grows along the axes that it has"):
-        gd.extend(old, gd.axes(learning_rate=RATES), to=new, problem=LINE, optimizer=OPTIMIZER)
+        gd.extend(old, gd.axes(learning_rate=RATES), to=new, problem=LINE, make_optimizer=OPTIMIZER)
     grown(new, RATES, [5], 9)
     with pytest.raises(StoreError, match="holds another sweep"):
         larger(old, new, steps=9)
@@ -224,14 +224,14 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
 
 
 def test_an_extended_static_axis(tmp_path, computed):
-    given = {"optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
     gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **given)
     grid = gd.axes(shape=["wave", "square"], learning_rate=[0.1, 0.2])
     whole = gd.sweep(LINE, grid, 6, batch_size=2, **given)
     computed.clear()
     found = gd.extend(
-        tmp_path / "old", grid, to=tmp_path / "new", problem=LINE, optimizer=OPTIMIZER
+        tmp_path / "old", grid, to=tmp_path / "new", problem=LINE, make_optimizer=OPTIMIZER
     )
     assert equal(whole, found) == []
     assert computed == [(1, 0)]
@@ -242,7 +242,7 @@ def test_an_extended_static_axis(tmp_path, computed):
 
 def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
-    given = {"optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     runs = gd.sweep(LINE, grid, 6, store=tmp_path, **given)
     assert runs.cost.dims == ("shape", "batch_size", "learning_rate", "step")
     assert runs.coords["shape"].values.tolist() == ["wave", "square"]
@@ -251,9 +251,9 @@ def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
     for name in ("cost", "batch_cost", "params", "largest"):
         assert same_bits(runs[name].sel(at), alone[name])
     assert len(np.unique(runs.cost.values[..., 0, -1])) == 4
-    assert equal(runs, gd.resume(tmp_path, problem=LINE, optimizer=OPTIMIZER)) == []
+    assert equal(runs, gd.resume(tmp_path, problem=LINE, make_optimizer=OPTIMIZER)) == []
     where = {**at, "learning_rate": 0.2}
-    assert gd.replay(tmp_path, where, problem=LINE, optimizer=OPTIMIZER).equal
+    assert gd.replay(tmp_path, where, problem=LINE, make_optimizer=OPTIMIZER).equal
     run = run_of(tmp_path, {**where, "shape": "wave"}, LINE)
     assert (run.batch_size, run.at["shape"]) == (4, "wave")
     expected = cost(run.params, LINE.data, shape="wave")
@@ -264,11 +264,14 @@ def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
 
 def test_a_truth_value_of_an_optimizer_is_its_own_program():
     grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
-    runs = gd.sweep(LINE, grid, 5, optimizer=OPTIMIZER)
+    runs = gd.sweep(LINE, grid, 5, make_optimizer=OPTIMIZER)
     assert runs.nesterov.values.tolist() == [True, False]  # as asked for
     for nesterov in (True, False):
         alone = gd.sweep(
-            LINE, gd.axes(learning_rate=[0.1]), 5, optimizer=partial(OPTIMIZER, nesterov=nesterov)
+            LINE,
+            gd.axes(learning_rate=[0.1]),
+            5,
+            make_optimizer=partial(OPTIMIZER, nesterov=nesterov),
         )
         assert same_bits(runs.params.sel(nesterov=nesterov), alone.params)
     assert not same_bits(runs.params[0], runs.params[1])
@@ -277,7 +280,7 @@ def test_a_truth_value_of_an_optimizer_is_its_own_program():
 def test_a_static_axis_without_effect_is_refused():
     grid = gd.axes(nesterov=[False, True], learning_rate=[0.1])
     with pytest.raises(InputError, match=r"nesterov has no effect .* needs a momentum"):
-        gd.sweep(LINE, grid, 3, optimizer=optax.sgd)
+        gd.sweep(LINE, grid, 3, make_optimizer=optax.sgd)
 
 
 def test_what_is_an_axis_is_given_once():
@@ -328,7 +331,9 @@ def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
 
 def test_plain_xarray_sees_all_programs_of_a_store(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
-    runs = gd.sweep(LINE, grid, 6, store=tmp_path, optimizer=OPTIMIZER, record_every=3, width=2)
+    runs = gd.sweep(
+        LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3, width=2
+    )
     with xr.open_zarr(tmp_path, chunks=None) as plain:
         assert same_bits(plain.cost, runs.cost)
         assert len(np.unique(plain.finished)) == 4  # each tile names its program

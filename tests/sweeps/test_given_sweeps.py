@@ -37,8 +37,8 @@ def problem():
 
 
 def run(store=None, axes=GRID, **changed):
-    given = {"steps": 30, "batch_size": 5, "record_every": 10, "width": 1, **changed}
-    steps = given.pop("steps")
+    given = {"num_steps": 30, "batch_size": 5, "record_every": 10, "width": 1, **changed}
+    steps = given.pop("num_steps")
     return gd.sweep(problem(), axes, steps, store=store, **given)
 
 
@@ -162,7 +162,7 @@ def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
         line,
         gd.axes(learning_rate=[0.05, 0.1]),
         10,
-        optimizer=optax.contrib.schedule_free_sgd,
+        make_optimizer=optax.contrib.schedule_free_sgd,
         store=tmp_path / "s.zarr",
         width=1,
         **options,
@@ -184,7 +184,7 @@ def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
         line,
         gd.axes(learning_rate=[0.05, 0.1]),
         10,
-        optimizer=optax.contrib.schedule_free_sgd,
+        make_optimizer=optax.contrib.schedule_free_sgd,
         store=tmp_path / "d.zarr",
         width=1,
         **options,

@@ -15,9 +15,11 @@ from gdjax.sweeps.tiles import Work
 PROBLEM = network()
 
 
-def inputs(runs=4, problem=PROBLEM, batch_size=6, measures=None, **axes):
+def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
-    what = Specification(problem, axes, 3, batch_size=batch_size, measures=measures or {}, root=7)
+    what = Specification(
+        problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7
+    )
     return Inputs(what, Slab(runs, tuple(jax.local_devices()[:1])))
 
 
@@ -68,8 +70,8 @@ def test_noise_and_probes_are_of_the_runs_that_draw():
     assert same_bits(jax.random.key_data(found), jax.random.key_data(streams.noise))
     one = inputs(problem=noisy).noise(values)
     assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.streams(7).noise))
-    drawing = gd.Measure(lambda w, data, *, key: jax.random.normal(key))
-    probes = inputs(seed=range(4), measures={"m": drawing}).placed(values)[1]["probes"]
+    drawing = gd.Metric(lambda w, data, *, key: jax.random.normal(key))
+    probes = inputs(seed=range(4), metrics={"m": drawing}).placed(values)[1]["probes"]
     assert same_bits(jax.random.key_data(probes), jax.random.key_data(streams.probes))
 
 

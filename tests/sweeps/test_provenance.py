@@ -19,7 +19,7 @@ from small_problems import GRID, init, network, same_bits, stored
 from gdjax import problems
 from gdjax.errors import InputError, StoreError
 from gdjax.stores import plain
-from gdjax.sweeps import Specification, axes, factories, provenance, together
+from gdjax.sweeps import Specification, axes, factories, provenance, zip_axes
 from gdjax.sweeps.recorded import axes_of, opened
 from gdjax.sweeps.tiles import Work
 
@@ -66,7 +66,7 @@ with xr.open_zarr(sys.argv[1]) as runs:
     print([meanings[code] for code in np.unique(runs.outcome)])
     import json
     identity, writers = (json.loads(runs.attrs[name]) for name in ("identity", "writers"))
-    print(identity["optimizer"], writers[0]["jax"])
+    print(identity["make_optimizer"], writers[0]["jax"])
 """
     command = [sys.executable, "-W", "error", "-c", code, str(stored_sweep)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=os.sep, check=False)
@@ -106,20 +106,20 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        ({"steps": 16}, "steps: stored 40, wanted 16"),
+        ({"num_steps": 16}, "num_steps: stored 40, wanted 16"),
         ({"batch_size": None}, "batch_size: stored 6, wanted None"),
-        ({"root": 1}, "root: stored 0, wanted 1"),
+        ({"root_seed": 1}, "root_seed: stored 0, wanted 1"),
         ({"width": 2}, "slab.width: stored [1], wanted [2]"),
-        ({"tolerance": 1e-3}, "tolerance: stored 1e-05, wanted 0.001"),
+        ({"gradient_tolerance": 1e-3}, "gradient_tolerance: stored 1e-05, wanted 0.001"),
         (
-            {"optimizer": partial(optax.sgd, momentum=0.8)},
-            "optimizer.keywords.momentum: stored 0.9",
+            {"make_optimizer": partial(optax.sgd, momentum=0.8)},
+            "make_optimizer.keywords.momentum: stored 0.9",
         ),
         (
             {"axes": axes(**{**GRID, "seed": range(5)})},
             "axes.seed.seed: stored [0, 1, 2, 3], wanted",
         ),
-        ({"measures": {}}, "measures.largest_weight.every: stored 2, wanted 'nothing'"),
+        ({"metrics": {}}, "metrics.largest_weight.every: stored 2, wanted 'nothing'"),
     ],
 )
 def test_another_sweep_is_refused_with_the_differences(stored_sweep, computed, changed, difference):
@@ -164,10 +164,10 @@ def test_every_field_of_the_specification_is_recorded_and_read_again(stored_swee
     assert names <= set(said)
     problem = network(watched=True)
     again = opened(stored_sweep).specification(problem)
-    for name in names - {"problem", "axes", "optimizer", "measures"}:
+    for name in names - {"problem", "axes", "make_optimizer", "metrics"}:
         assert plain(getattr(again, name)) == said[name]
     assert again.problem is problem
-    assert again.optimizer.keywords == {"momentum": 0.9}
+    assert again.make_optimizer.keywords == {"momentum": 0.9}
     assert {name: m.every for name, m in again.watched.items()} == {
         "largest_weight": 2,
         "positive": 3,
@@ -242,7 +242,7 @@ def test_distorted_digits_come_back_from_their_record():
 
 
 def test_axes_come_back_from_their_record():
-    grid = axes(pair=together(a=[0.1, 1.0], b=[1, 2]), seed=range(3))
+    grid = axes(pair=zip_axes(a=[0.1, 1.0], b=[1, 2]), seed=range(3))
     described = {
         dim: {axis: v.tolist() for axis, v in along.items()}
         for dim, along in grid.dimensions.items()

@@ -16,7 +16,7 @@ from small_problems import GRID, bind, network, same_bits
 from gdjax.errors import StoreError
 from gdjax.stores import open_dataset, reader
 from gdjax.stores.reader import read_root
-from gdjax.sweeps import axes, provenance, run_of, sweep, together
+from gdjax.sweeps import axes, provenance, run_of, sweep, zip_axes
 from gdjax.sweeps.replay import replay, resume
 from gdjax.sweeps.tiles import Work
 
@@ -73,10 +73,10 @@ def test_a_finished_store_on_a_disk_that_cannot_be_written_is_resumed(store, mon
         resume(store, problem=PROBLEM)
 
 
-def test_mini_batches_and_measures_too(tmp_path):
+def test_mini_batches_and_metrics_too(tmp_path):
     problem = network(watched=True)
-    grid = axes(pair=together(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
-    given = {"record_every": 5, "batch_size": 5, "width": 2, "root": 8}
+    grid = axes(pair=zip_axes(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
+    given = {"record_every": 5, "batch_size": 5, "width": 2, "root_seed": 8}
     found = sweep(problem, grid, 50, store=tmp_path, **given)
     again = replay(tmp_path, {"scale": 0.5, "data_seed": 2}, problem=problem)
     assert again.at == {"learning_rate": 0.4, "scale": 0.5, "data_seed": 2}
@@ -142,27 +142,27 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
     def mine(learning_rate):
         return optax.sgd(learning_rate)
 
-    sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, optimizer=mine)
+    sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, make_optimizer=mine)
     at = {"learning_rate": 0.1}
     with pytest.raises(StoreError, match=r"user's own problem; give the one .*: problem=..."):
         replay(tmp_path, at)
-    with pytest.raises(StoreError, match=r"none that a record may name; give .*: optimizer=..."):
+    with pytest.raises(StoreError, match=r"none that a record may name; give .*: make_optimizer=..."):
         replay(tmp_path, at, problem=problem)
-    assert replay(tmp_path, at, problem=problem, optimizer=mine).equal
+    assert replay(tmp_path, at, problem=problem, make_optimizer=mine).equal
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     for call in (partial(replay, at=at), resume):
         with pytest.raises(StoreError, match=r"other data than this problem \(data_hash: stored"):
-            call(tmp_path, problem=other, optimizer=mine)
+            call(tmp_path, problem=other, make_optimizer=mine)
 
 
-def test_a_measure_has_to_be_given_with_its_problem(tmp_path):
+def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
-    sweep(network(), grid, 3, store=tmp_path / "a", measures=watched.measures)
+    sweep(network(), grid, 3, store=tmp_path / "a", metrics=watched.metrics)
     with pytest.raises(StoreError, match="its sweep watched 'largest_weight'"):
         replay(tmp_path / "a", {"learning_rate": 0.1}, problem=network())
     assert replay(tmp_path / "a", {"learning_rate": 0.1}, problem=watched).equal
-    sweep(watched, grid, 3, store=tmp_path / "b", measures={})
+    sweep(watched, grid, 3, store=tmp_path / "b", metrics={})
     again = replay(tmp_path / "b", {"learning_rate": 0.1}, problem=watched)
     assert again.equal
     assert "largest_weight" not in again.dataset

@@ -108,7 +108,7 @@ def test_a_problem_that_is_made_again_is_accepted(named):
     for made in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
         readers(named, made)["run_of"]()
     watched = dataclasses.replace(
-        gd.problems.bowl([1.0, 10.0]), measures={"first": gd.Measure(lambda w, data: w[0])}
+        gd.problems.bowl([1.0, 10.0]), metrics={"first": gd.Metric(lambda w, data: w[0])}
     )
     readers(named, watched)["run_of"]()
 
@@ -131,7 +131,7 @@ def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
         return gd.Problem(init=lambda key: jnp.ones(()), cost=cost, data=jnp.arange(4.0))
 
     grid = gd.axes(temperature=[1.0, 2.0], batch_size=[2, 4])
-    gd.sweep(made(0.5), grid, 2, store=tmp_path, optimizer=lambda: optax.sgd(0.1), width=1)
+    gd.sweep(made(0.5), grid, 2, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1), width=1)
     at = {"temperature": 2.0, "batch_size": 4}
     assert run_of(tmp_path, at, made(0.5)).at == at
     with pytest.raises(StoreError, match="problem_hash: stored"):
@@ -190,8 +190,8 @@ def test_another_optimizer_is_refused(named, optimizer, difference):
         partial(gd.resume, named),
     ):
         with pytest.raises(StoreError, match=difference):
-            call(optimizer=optimizer)
-    gd.branch(named, AT, BRANCHES, optimizer=optax.sgd)
+            call(make_optimizer=optimizer)
+    gd.branch(named, AT, BRANCHES, make_optimizer=optax.sgd)
 
 
 def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
@@ -201,10 +201,10 @@ def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
 
         return mine
 
-    swept(gd.problems.bowl([1.0, 10.0]), tmp_path, optimizer=made(1.0))
-    gd.branch(tmp_path, AT, BRANCHES, optimizer=made(1.0))
+    swept(gd.problems.bowl([1.0, 10.0]), tmp_path, make_optimizer=made(1.0))
+    gd.branch(tmp_path, AT, BRANCHES, make_optimizer=made(1.0))
     with pytest.raises(StoreError, match="program_hash: stored"):
-        gd.branch(tmp_path, AT, BRANCHES, optimizer=made(0.5))
+        gd.branch(tmp_path, AT, BRANCHES, make_optimizer=made(0.5))
 
 
 def test_a_command_refuses_another_problem(users, tmp_path, own_nothing):

@@ -13,7 +13,7 @@ from small_problems import bind, network
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps import problem_of, run_of
-from gdjax.sweeps.axes import axes, position, together
+from gdjax.sweeps.axes import axes, position, zip_axes
 from gdjax.sweeps.keywords import with_settings
 
 
@@ -66,9 +66,11 @@ def test_settings_of_the_cost_are_the_runs_own(tmp_path):
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
-        measures={"half": gd.Measure(lambda w, data, *, weight=1.0: weight * w[0] / 2)},
+        metrics={"half": gd.Metric(lambda w, data, *, weight=1.0: weight * w[0] / 2)},
     )
-    gd.sweep(problem, axes(weight=[1.0, 3.0]), 0, store=tmp_path, optimizer=lambda: optax.sgd(0.1))
+    gd.sweep(
+        problem, axes(weight=[1.0, 3.0]), 0, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1)
+    )
     with pytest.raises(StoreError, match=r"user's own problem; give .*: problem="):
         run_of(tmp_path, {"weight": 3.0})
     with pytest.raises(StoreError, match=r"user's own problem; give .*: problem="):
@@ -76,18 +78,18 @@ def test_settings_of_the_cost_are_the_runs_own(tmp_path):
     assert problem_of(tmp_path, problem) is problem
     run = run_of(tmp_path, {"weight": 3.0}, problem)
     assert float(run.problem.cost(run.params)) == 6.0
-    assert float(run.problem.measures["half"].function(run.params, None)) == 1.5
+    assert float(run.problem.metrics["half"].function(run.params, None)) == 1.5
 
 
 def test_what_has_no_such_keyword_stays_as_it_is():
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
-        measures={"first": gd.Measure(lambda w, data: w[0])},
+        metrics={"first": gd.Metric(lambda w, data: w[0])},
     )
     fixed = with_settings(problem, {"weight": 3.0})
     assert float(fixed.cost(jnp.ones(2))) == 6.0
-    assert fixed.measures["first"].function is problem.measures["first"].function
+    assert fixed.metrics["first"].function is problem.metrics["first"].function
     assert with_settings(problem, {}) is problem
 
 
@@ -108,7 +110,7 @@ def test_without_snapshots_there_is_no_way_and_unfinished_runs_are_said(tmp_path
 TOGETHER = axes(
     learning_rate=[0.1, 0.4, 1.6],
     seed=[1, 4, 8],
-    pair=together(a=[0, 10, 20, 30], b=[1, 3, 4, 4]),
+    pair=zip_axes(a=[0, 10, 20, 30], b=[1, 3, 4, 4]),
 )
 
 
@@ -218,6 +220,6 @@ def test_functions_of_a_store_take_the_nearest_run_only_if_asked(tmp_path):
     ],
 )
 def test_every_dimension_needs_a_value(at, message):
-    grid = axes(learning_rate=[0.1, 1], pair=together(a=[1, 2], b=[5, 6]), seed=range(2))
+    grid = axes(learning_rate=[0.1, 1], pair=zip_axes(a=[1, 2], b=[5, 6]), seed=range(2))
     with pytest.raises(InputError, match=message):
         inspect.unwrap(position)(grid, at)

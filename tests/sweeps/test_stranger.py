@@ -83,7 +83,7 @@ OPTIMIZERS = [
 @pytest.mark.usefixtures("nothing_is_run")
 @pytest.mark.parametrize("said", OPTIMIZERS, ids=str)
 def test_an_optimizer_is_one_of_the_table_or_has_to_be_given(path, says, said):
-    says(optimizer=said)
+    says(make_optimizer=said)
     for call in (gd.replay, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError) as caught:
             call(path, AT)
@@ -151,19 +151,19 @@ def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
         {"axes": {"seed": {"seed": [[0]]}}},
         {"axes": {"seed": {"seed": []}}},
         {"axes": {"learning_rate": {"learning_rate": [0.1]}, "other": {"seed": [0, 1]}}},
-        {"steps": "3"},
-        {"steps": 10**20},
+        {"num_steps": "3"},
+        {"num_steps": 10**20},
         {"batch_size": -1},
-        {"root": 2**40},
+        {"root_seed": 2**40},
         {"slab": {"width": 0, "devices": 1}},
         {"slab": 3},
-        {"bound": "x"},
-        {"tolerance": None},
-        {"until_settled": 1},
+        {"divergence_threshold": "x"},
+        {"gradient_tolerance": None},
+        {"stop_when_converged": 1},
         {"record_every": 0},
         {"snapshot_every": "1"},
-        {"measures": {"os.system": {"every": 1}}},
-        {"measures": [1]},
+        {"metrics": {"os.system": {"every": 1}}},
+        {"metrics": [1]},
         {"samples": "\x1b[31m"},
     ],
     ids=str,
@@ -203,7 +203,7 @@ def test_what_is_in_the_tables_comes_back():
 
 def test_a_given_problem_must_have_the_sweeps_data(tmp_path):
     problem = network()
-    gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, optimizer=optax.sgd)
+    gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     assert run_of(tmp_path, {"learning_rate": 0.1}, problem).step.tolist() == [1]
     with pytest.raises(StoreError, match="its sweep had other data than this problem"):

@@ -19,7 +19,7 @@ from gdjax.descent.schedules import warmup_cosine
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, compare, params_of, sweep, together
+from gdjax.sweeps import axes, compare, params_of, sweep, zip_axes
 
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 ROOT = 3
@@ -75,7 +75,7 @@ def close(found, expected):
     ids=["momentum", "weight decay", "betas"],
 )
 def test_axes_of_the_optimizer_are_its_keywords(optimizer, swept):
-    found = sweep(network(), axes(**swept), 10, optimizer=optimizer, root=ROOT)
+    found = sweep(network(), axes(**swept), 10, make_optimizer=optimizer, root_seed=ROOT)
     names = list(swept)
     assert found.cost.dims == (*names, "step")
     for index in np.ndindex(*found.cost.shape[:-1]):
@@ -90,7 +90,7 @@ def test_axes_of_the_optimizer_are_its_keywords(optimizer, swept):
 
 def test_axes_of_init_and_cost_are_their_keywords():
     grid = axes(scale=[0.5, 2.0], decay=[0.0, 0.3], seed=[4, 9], learning_rate=[0.1])
-    found = sweep(network(), grid, 8, root=ROOT).isel(learning_rate=0)
+    found = sweep(network(), grid, 8, root_seed=ROOT).isel(learning_rate=0)
     for scale in (0.5, 2.0):
         for decay in (0.0, 0.3):
             one = alone(optax.sgd(0.1), 8, seed=9, scale=scale, decay=decay)
@@ -98,8 +98,8 @@ def test_axes_of_init_and_cost_are_their_keywords():
 
 
 def test_axes_together_go_hand_in_hand():
-    pair = together(learning_rate=[0.05, 0.2], scale=[2.0, 0.5])
-    found = sweep(network(), axes(pair=pair, seed=[1]), 5, root=ROOT)
+    pair = zip_axes(learning_rate=[0.05, 0.2], scale=[2.0, 0.5])
+    found = sweep(network(), axes(pair=pair, seed=[1]), 5, root_seed=ROOT)
     assert found.cost.dims == ("pair", "seed", "step")
     assert found.learning_rate.dims == found.scale.dims == ("pair",)
     for i, (rate, scale) in enumerate([(0.05, 2.0), (0.2, 0.5)]):
@@ -108,25 +108,29 @@ def test_axes_together_go_hand_in_hand():
 
 def test_data_seeds_are_orders_of_mini_batches():
     grid = axes(data_seed=[7, 0], seed=[2], learning_rate=[0.1])
-    found = sweep(network(), grid, 10, root=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
+    found = sweep(network(), grid, 10, root_seed=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
     for data_seed in (0, 7):
         one = alone(optax.sgd(0.1), 10, seed=2, data_seed=data_seed, batch_size=4)
         close(found.cost.sel(data_seed=data_seed), one.cost)
         close(found.batch_cost.sel(data_seed=data_seed), one.batch_cost)
-    shared = sweep(network(), axes(seed=[2, 5], learning_rate=[0.1]), 10, root=ROOT, batch_size=4)
+    shared = sweep(
+        network(), axes(seed=[2, 5], learning_rate=[0.1]), 10, root_seed=ROOT, batch_size=4
+    )
     for seed in (2, 5):  # without the axis all runs see the same order
         one = alone(optax.sgd(0.1), 10, seed=seed, batch_size=4)
         close(shared.cost.sel(seed=seed)[0], one.cost)
 
 
 def test_the_first_ten_steps_are_those_of_descend():
-    found = sweep(network(watched=True), axes(learning_rate=[0.1, 0.3], seed=[6]), 10, root=ROOT)
+    found = sweep(
+        network(watched=True), axes(learning_rate=[0.1, 0.3], seed=[6]), 10, root_seed=ROOT
+    )
     keys = streams(ROOT, seed=6)
     one = gd.descend(network(watched=True), optax.sgd(0.3), init(keys.init), 10, key=keys.order)
     run = found.isel(learning_rate=1, seed=0)
     for name in ("cost", "gradient_norm"):
         close(run[name], getattr(one, name))
-    close(run.largest_weight, one.measures["largest_weight"])
+    close(run.largest_weight, one.metrics["largest_weight"])
     close(run["params.first.bias"], one.params["first"]["bias"])
 
 
@@ -136,7 +140,11 @@ def test_one_rate_a_layer():
         return optax.partition({"a": optax.sgd(first), "b": optax.sgd(second)}, labels)
 
     found = sweep(
-        network(), axes(first=[0.0, 0.2], second=[0.1, 0.3]), 10, optimizer=rates, root=ROOT
+        network(),
+        axes(first=[0.0, 0.2], second=[0.1, 0.3]),
+        10,
+        make_optimizer=rates,
+        root_seed=ROOT,
     )
     close(found.cost.sel(first=0.2, second=0.3), alone(rates(0.2, 0.3), 10).cost)
     start = init(streams(ROOT).init)["first"]["weights"]
@@ -148,7 +156,7 @@ def test_the_peak_and_the_warm_up_of_a_schedule():
         return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
 
     grid = axes(learning_rate=[0.1, 0.3], warmup_steps=[0, 4])
-    found = sweep(network(), grid, 10, optimizer=warm, root=ROOT)
+    found = sweep(network(), grid, 10, make_optimizer=warm, root_seed=ROOT)
     for peak, steps in ((0.1, 4), (0.3, 0), (0.3, 4)):
         optaxs = optax.warmup_cosine_decay_schedule(0.0, peak, steps, 10)
         one = alone(optax.sgd(optaxs), 10)
@@ -167,7 +175,7 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
         return cost(jax.lax.fori_loop(0, steps, step, params), problem.data)
 
     grid = axes(seed=range(64), learning_rate=[rate])
-    found = sweep(problem, grid, steps, root=ROOT, record_every=steps).cost.values[:, 0, -1]
+    found = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
     starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
     # Their last digits are others, so that they part wherever two programs would round alike.
     moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
@@ -242,7 +250,7 @@ def test_medians_over_seeds_tell_the_truth():
 
 def test_mini_batches_that_diverge(spread):
     found = sweep(
-        network(), axes(learning_rate=[0.1, 1e4], seed=range(2)), 30, batch_size=4, root=ROOT
+        network(), axes(learning_rate=[0.1, 1e4], seed=range(2)), 30, batch_size=4, root_seed=ROOT
     )
     at = found.diverged_at.sel(learning_rate=1e4)
     assert (at > 0).all()
@@ -303,7 +311,7 @@ def test_labels():
 
 
 def test_params_of_a_run():
-    found = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root=ROOT)
+    found = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root_seed=ROOT)
     params = params_of(found, init(jax.random.key(0)), {"learning_rate": 1, "seed": 1})
     start = init(streams(ROOT, seed=5).init)
     assert jax.tree.structure(params) == jax.tree.structure(start)
@@ -311,9 +319,11 @@ def test_params_of_a_run():
 
 
 def test_parameters_beyond_keep_are_left_out_with_a_warning():
-    with pytest.warns(UserWarning, match=r"parameters are more than keep = 0 MiB and are left out"):
-        light = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, keep=23)
-    full = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, keep=24)
+    with pytest.warns(
+        UserWarning, match=r"parameters are more than max_param_bytes = 0 MiB and are left out"
+    ):
+        light = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, max_param_bytes=23)
+    full = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, max_param_bytes=24)
     assert set(full.variables) - set(light.variables) == {"params"}
     assert same_bits(light, full.drop_vars("params"))
 
@@ -326,7 +336,7 @@ def test_compare_sweeps_what_sets_shapes():
         return Problem(init=lambda key: jnp.ones(n), cost=lambda w: jnp.mean(w**2))
 
     found = compare(
-        {"one": sized(1), "three": sized(3), "longer": (sized(1), {"steps": 9})},
+        {"one": sized(1), "three": sized(3), "longer": (sized(1), {"num_steps": 9})},
         axes(learning_rate=[0.1, 0.2]),
         4,
         record_every=2,

@@ -17,7 +17,7 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Request, axes, compare, drafting, sweep
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -36,24 +36,30 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"steps": -1}, "steps = -1"),
+        ({"num_steps": -1}, "steps = -1"),
         ({"batch_size": 25}, "batch_size = 25, expected 1 to 24"),
         ({"record_every": 0}, "record_every = 0"),
         ({"snapshot_every": 3, "record_every": 2}, "snapshot_every = 3 is not a multiple"),
         ({"width": 0}, "width = 0"),
-        ({"root": -1}, "root = -1"),
+        ({"root_seed": -1}, "root_seed = -1"),
         ({"devices": ()}, "devices: none given"),
         ({"axes": axes(data_seed=[0], learning_rate=[0.1])}, "data_seed decides the order of"),
         ({"axes": axes(learning_rate=[1e39])}, r"learning_rate = 1e\+39 does not fit in float32"),
         ({"axes": axes(learning_rate=[0.1, 1e-60])}, "learning_rate = 1e-60 does not fit"),
         ({"axes": axes(learning_rate=[2**40])}, "learning_rate = 1099511627776 does not fit"),
-        ({"measures": {"cost": Measure(lambda w, d: 0.0)}}, "measures: cost is an array"),
-        ({"measures": {"decay": Measure(lambda w, d: 0.0)}}, "axes: decay is an array"),
-        ({"measures": {"m": Measure(lambda w, d: w)}}, "measures: 'm' returned"),
+        ({"metrics": {"cost": Metric(lambda w, d: 0.0)}}, "metrics: cost is an array"),
+        ({"metrics": {"decay": Metric(lambda w, d: 0.0)}}, "axes: decay is an array"),
+        ({"metrics": {"m": Metric(lambda w, d: w)}}, "metrics: 'm' returned"),
         # Values that would decide nothing
-        *(({"bound": x}, f"bound = {x}, expected a number above 0") for x in (-1, 0, NAN)),
-        *(({"tolerance": x}, f"tolerance = {x}, expected") for x in (-1.0, 0, NAN, float("inf"))),
-        ({"until_settled": "no"}, "until_settled = 'no', expected True or False"),
+        *(
+            ({"divergence_threshold": x}, f"divergence_threshold = {x}, expected a number above 0")
+            for x in (-1, 0, NAN)
+        ),
+        *(
+            ({"gradient_tolerance": x}, f"tolerance = {x}, expected")
+            for x in (-1.0, 0, NAN, float("inf"))
+        ),
+        ({"stop_when_converged": "no"}, "stop_when_converged = 'no', expected True or False"),
         ({"axes": axes(learning_rate=[0.1, 0])}, r"learning_rate = 0.0, expected numbers above 0"),
         ({"axes": axes(learning_rate=[-1])}, r"learning_rate = -1, expected numbers above 0"),
         (
@@ -63,18 +69,24 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         # Types that no door takes
         ({"problem": lambda w: w}, "problem = <function .* expected a gdjax.Problem"),
         ({"axes": {"seed": [0]}}, r"axes = {'seed': \[0\]}, expected gd.axes"),
-        ({"steps": 2.0}, "steps = 2.0, expected a whole number"),
+        ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
         ({"width": 2.5}, "width = 2.5, expected a whole number >= 1"),
         ({"devices": "cpu"}, "devices = 'cpu', expected a list of devices"),
         ({"devices": [0]}, "devices: 0 is no device"),
-        ({"measures": [1]}, r"measures = \[1\], expected a mapping"),
-        ({"measures": {"a": 3}}, "measures: 'a' = 3, expected a name with"),
+        ({"metrics": [1]}, r"metrics = \[1\], expected a mapping"),
+        ({"metrics": {"a": 3}}, "metrics: 'a' = 3, expected a name with"),
         ({"store": 3}, "store = 3, expected the path of a folder"),
-        ({"keep": -1}, "keep = -1, expected a number of bytes"),
-        ({"optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
+        ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a number of bytes"),
+        ({"make_optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
         # More than there can be
-        ({"steps": 99999999999999}, "steps = 99,999,999,999,999, expected at most 2,147,483,647"),
-        ({"steps": 2**31 - 1}, "make 2,147,483,647 records, .* choose record_every = 215 or more"),
+        (
+            {"num_steps": 99999999999999},
+            "steps = 99,999,999,999,999, expected at most 2,147,483,647",
+        ),
+        (
+            {"num_steps": 2**31 - 1},
+            "make 2,147,483,647 records, .* choose record_every = 215 or more",
+        ),
         ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB a device .* smaller width"),
     ],
 )
@@ -82,7 +94,7 @@ def test_what_cannot_work_is_an_error(changed, message):
     given = {
         "problem": network(),
         "axes": axes(learning_rate=[0.1], decay=[0.0]),
-        "steps": 3,
+        "num_steps": 3,
         **changed,
     }
     with pytest.raises(InputError, match=message):
@@ -131,7 +143,7 @@ def test_a_cost_that_sums_over_samples_is_refused_here_too():
         sweep(summed, axes(learning_rate=[0.1]), 2)
 
 
-def test_an_axis_without_effect_is_refused_and_one_for_a_measure_alone_is_not():
+def test_an_axis_without_effect_is_refused_and_one_for_a_metric_alone_is_not():
     def cost(w, *, idle=1.0):
         return jnp.sum(w**2)
 
@@ -144,8 +156,8 @@ def test_an_axis_without_effect_is_refused_and_one_for_a_measure_alone_is_not():
         sweep(problem, grid, 1)
     with pytest.raises(InputError, match="axes: unused has no effect on what init computes"):
         sweep(problem, axes(learning_rate=[0.1], unused=[1.0, 2.0]), 1)
-    watched = {"scaled": Measure(lambda w, _, *, idle=1.0: idle * w[0])}
-    assert sweep(problem, grid, 1, measures=watched).scaled.shape == (1, 2, 2)
+    watched = {"scaled": Metric(lambda w, _, *, idle=1.0: idle * w[0])}
+    assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
 def test_a_keyword_that_there_is_not_is_named_with_those_there_are(tmp_path):
@@ -166,8 +178,8 @@ def test_the_signature_is_that_of_the_specification():
     """A new field is a keyword of `sweep` without another line."""
     names = [field.name for field in dataclasses.fields(Request)]
     assert list(inspect.signature(sweep).parameters) == names
-    assert names[:3] == ["problem", "axes", "steps"]
-    assert {"optimizer", "batch_size", "store", "client"} < set(names)
+    assert names[:3] == ["problem", "axes", "num_steps"]
+    assert {"make_optimizer", "batch_size", "store", "client"} < set(names)
 
 
 def test_an_equinox_module_as_it_is_and_taken_apart():
@@ -192,7 +204,7 @@ def test_streams_inside_of_a_transformation_say_where_to_call_them():
 
 
 def test_a_tolerance_may_be_a_whole_number_of_any_size():
-    found = sweep(BOWL, axes(learning_rate=[0.1]), 1, tolerance=2**31)
+    found = sweep(BOWL, axes(learning_rate=[0.1]), 1, gradient_tolerance=2**31)
     assert found.outcome.values.tolist() == [Outcome.CONVERGED]
 
 

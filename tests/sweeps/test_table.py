@@ -10,13 +10,13 @@ from gdjax.errors import InputError
 
 @pytest.fixture(scope="module")
 def runs():
-    pair = gd.together(learning_rate=[0.1, 1.0], scale=[1.0, 30.0])
+    pair = gd.zip_axes(learning_rate=[0.1, 1.0], scale=[1.0, 30.0])
     return gd.sweep(
         network(watched=True),
         gd.axes(pair=pair, seed=[3, 5]),
         6,
         record_every=3,
-        bound=1e3,
+        divergence_threshold=1e3,
         width=1,
     )
 

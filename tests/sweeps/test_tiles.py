@@ -13,7 +13,7 @@ import pytest
 from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Measure, Problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Specification, axes, params_of, sweep
 from gdjax.sweeps.drafting import draft, fit
 
@@ -21,12 +21,12 @@ RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon diffe
 
 
 def work_of(problem, grid, steps=60, *, width=2, **changed):
-    what = Specification(problem, grid, steps, **{"record_every": 10, "root": 3, **changed})
+    what = Specification(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
     return fit(draft(what, jax.local_devices()), width)
 
 
 def runs_of(grid, steps=60, *, problem=None, **changed):
-    given = {"record_every": 10, "root": 3, "width": 2, **changed}
+    given = {"record_every": 10, "root_seed": 3, "width": 2, **changed}
     return sweep(problem or network(), grid, steps, **given)
 
 
@@ -131,7 +131,7 @@ def test_one_compilation_serves_all_values():
 
         problem = Problem(init=lambda key, *, scale=1.0: scale * jnp.ones(2), cost=cost)
         grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
-        found = sweep(problem, grid, 20, width=1, root=root)
+        found = sweep(problem, grid, 20, width=1, root_seed=root)
         assert found.sizes["learning_rate"] == len(rates)
         return len(traces) - count
 
@@ -147,15 +147,15 @@ def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkey
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     swept = {
         "batch_size": batch_size,
-        "optimizer": optax.adam,
+        "make_optimizer": optax.adam,
         "snapshot_every": 20,
         "record_every": 4,
     }
-    drifting = Measure(  # a measure with a memory, and a random key in it
+    drifting = Metric(  # a metric with a memory, and a random key in it
         lambda w, data, state: (jnp.sum(w["first"]["bias"]) + state[0], (state[0] + 1, state[1])),
         init=lambda w, data: (jnp.zeros(()), jax.random.key(1)),
     )
-    problem = dataclasses.replace(network(watched=True), measures={"drift": drifting})
+    problem = dataclasses.replace(network(watched=True), metrics={"drift": drifting})
     work = work_of(problem, axes(learning_rate=[0.01, 0.3], seed=range(4)), **swept)
     whole = work.compute((0, 0))
     assert whole is not None
@@ -187,7 +187,7 @@ def test_a_long_tile_saves_its_state_now_and_then(monkeypatch):
 # Ending early
 
 
-def test_until_settled_takes_no_step_after_the_last_run_has_stopped():
+def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
     """A bowl of curvature 2 at rate 1/2 is at its bottom after one step; at 2 it never rests."""
     work_done = []
 
@@ -198,13 +198,21 @@ def test_until_settled_takes_no_step_after_the_last_run_has_stopped():
     problem = Problem(
         init=lambda key: jnp.ones(2),
         cost=cost,
-        measures={"size": Measure(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
+        metrics={"size": Metric(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
     )
-    given = {"record_every": 1, "until_settled": True, "width": 1, "bound": 100.0}
+    given = {
+        "record_every": 1,
+        "stop_when_converged": True,
+        "width": 1,
+        "divergence_threshold": 100.0,
+    }
     runs = runs_of(axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **given)
     assert len(work_done) < 4000
     plain = runs_of(
-        axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **{**given, "until_settled": False}
+        axes(learning_rate=[0.5, 2.0]),
+        2000,
+        problem=problem,
+        **{**given, "stop_when_converged": False},
     )
     assert len(work_done) > 8000
     assert same_bits(runs, plain)
@@ -212,12 +220,12 @@ def test_until_settled_takes_no_step_after_the_last_run_has_stopped():
     assert np.isfinite(runs["size"].isel(step=slice(None, None, 3))).all()
 
 
-def test_until_settled_freezes_a_run_at_the_record_where_its_gradient_vanishes():
+def test_stop_when_converged_freezes_a_run_at_the_record_where_its_gradient_vanishes():
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1, 0.45])
-    given = {"problem": bowl, "tolerance": 1e-3, "record_every": 5}
+    given = {"problem": bowl, "gradient_tolerance": 1e-3, "record_every": 5}
     on = runs_of(grid, 400, **given)
-    stopped = runs_of(grid, 400, until_settled=True, **given)
+    stopped = runs_of(grid, 400, stop_when_converged=True, **given)
     for rate in (0.1, 0.45):
         before, after = (r.sel(learning_rate=rate) for r in (on, stopped))
         still = before.gradient_norm.values <= 1e-3
@@ -269,7 +277,7 @@ def test_the_program_that_was_measured_is_the_one_that_runs(batch_size, more):
         dataclasses.replace(network_, cost=cost),
         axes(learning_rate=[0.1], decay=[1, 0], b1=[0.9], **more),
         batch_size=batch_size,
-        optimizer=optax.adam,
+        make_optimizer=optax.adam,
         snapshot_every=20,
     )
     assert len(work.program.compiled) == 1
