@@ -51,20 +51,20 @@ from gdjax.problems.problem import Metric, Problem
 
 
 def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
-    """Share of each class's samples whose largest output is at their label.
+    """Return a metric: the accuracy on the samples of each class.
 
         accuracy_k = sum_i [label_i = k] right_i / sum_i [label_i = k]
 
     Args:
-        problem: with a `predict`, one output a class.
-        data: `(inputs, labels)`; None takes the samples of its `test_accuracy`, or else its own.
-        every: records from one measurement to the next.
+        problem: a problem with a `predict` that has one output per class.
+        data: `(inputs, labels)`; None uses the samples of its `test_accuracy`, or else its own.
+        every: records from one computation to the next.
 
     Returns:
-        A metric that is an array with the dimension `class`; NaN for a class without samples.
+        An array with the dimension `class`; NaN for a class without samples.
 
     Raises:
-        InputError: a problem without `predict`, or data that are no inputs with labels.
+        InputError: a problem without `predict`, or data that are not inputs with labels.
     """
     return Metric(
         _OfOutputs(_by_class, _predict("class_accuracy", problem)),
@@ -76,20 +76,21 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
 
 
 def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
-    """Which samples have their largest output at their label, eight to a byte.
+    """Return a metric: which samples are classified correctly, eight to a byte.
 
         bit i of the array = right_i,   the first sample in the highest bit of the first byte
 
-    10,000 test images take 1,250 bytes a record; `unpacked` makes truth values of them. In a sweep
-    called `right`, say, `right_known` is False where a run has diverged or is not finished.
+    10,000 test images take 1,250 bytes per record; `unpacked` turns them into truth values. In a
+    sweep where it is called `right`, `right_known` is False where a run has diverged or is not
+    finished.
 
     Args:
         problem: as for `class_accuracy`.
         data: as for `class_accuracy`.
-        every: records from one measurement to the next.
+        every: records from one computation to the next.
 
     Returns:
-        A metric that is an array of uint8 with the dimension `byte`.
+        An array of uint8 with the dimension `byte`.
 
     Raises:
         InputError: as for `class_accuracy`.
@@ -107,14 +108,14 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
 
 
 def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
-    """Truth values of samples from what `right_samples` recorded.
+    """Return the truth value of each sample from an array of `right_samples`.
 
     Args:
-        bits: an array whose last axis has eight samples a byte; others may stand in front of it.
-        samples: how many there are.
+        bits: array whose last axis has eight samples per byte.
+        samples: number of samples.
 
     Raises:
-        InputError: there are fewer bits than samples, or whole bytes more.
+        InputError: a last axis that is too short or too long for the samples.
     """
     bits = np.asarray(bits, np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
@@ -156,7 +157,7 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
     labels = data[1] if pair else None
     if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise InputError(
-            f"{name}: expected data (inputs, labels), labels one whole number a sample; give "
+            f"{name}: expected data (inputs, labels), labels one whole number per sample; give "
             f"data=..."
         )
     return tuple(data)
@@ -165,22 +166,22 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
 def gradient_noise(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """Trace of the covariance of single samples' gradients, from the spread of mini-batches.
+    """Return a metric: the trace of the covariance of single samples' gradients.
 
         noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
 
-    over K disjoint mini-batches of B samples. It is unbiased whatever B and K are; its relative
-    error is about sqrt(2 / ((K - 1) r)), r the number of directions the noise spreads over. The
-    mini-batches are drawn once, so that what changes along a descent is the parameters' doing.
+    over K disjoint mini-batches of B samples. It is unbiased for all B and K. Its relative error is
+    about sqrt(2 / ((K - 1) r)), where r is the number of directions of the noise. The mini-batches
+    are drawn once, so that the metric changes with the parameters only.
 
     Args:
-        problem: whose cost; it needs data.
-        key: which samples.
+        problem: what is minimized; it needs data.
+        key: random key of the mini-batches.
         batch_size: B, >= 1.
-        batches: K, >= 2; K B samples must be there.
+        batches: K, >= 2; the problem needs K B samples.
 
     Returns:
-        A metric for `descend(..., metrics=...)`; it costs K B sample gradients.
+        A number; it costs K B gradients of single samples.
 
     Raises:
         InputError: a problem without data, or too few samples.
@@ -195,21 +196,21 @@ def gradient_noise(
 def noise_scale(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """The batch size at which the noise of a mini-batch is as large as the gradient itself.
+    """Return a metric: the batch size at which noise and gradient are equally large.
 
         B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
 
-    with the noise of `gradient_noise` and the gradient g of the whole training set. Much smaller
-    batches point nearly anywhere; much larger ones are hardly better than this.
+    with the noise of `gradient_noise` and the gradient g of the whole training set. The gradient of
+    a much smaller batch is mostly noise; that of a much larger one is hardly more accurate.
 
     Args:
-        problem: whose cost; it needs data.
-        key: which samples.
-        batch_size: samples a mini-batch for the noise, >= 1.
+        problem: what is minimized; it needs data.
+        key: random key of the mini-batches.
+        batch_size: samples of a mini-batch for the noise, >= 1.
         batches: mini-batches for the noise, >= 2.
 
     Returns:
-        A metric in units of samples; it costs a gradient of the whole training set.
+        A number of samples; it costs a gradient of the whole training set.
 
     Raises:
         InputError: a problem without data, or too few samples.
@@ -227,7 +228,7 @@ def noise_scale(
 
 
 def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
-    """B/(K - 1) times the sum of squared distances from the mean, by Welford's recurrence."""
+    """Return B/(K - 1) times the sum of squared distances from the mean (Welford 1962)."""
     count, size = jax.tree.leaves(few)[0].shape[:2]
 
     def add(carry, numbered):
@@ -253,7 +254,7 @@ def _scale(cost, params, data):
 
 
 def _mini_batches(name, problem, key, batch_size, batches):
-    """The data of a random choice of samples, leading axes [batches, batch_size]."""
+    """Return a random choice of samples, with leading axes [batches, batch_size]."""
     if problem.data is None:
         raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
     if batch_size < 1 or batches < 2 or batches * batch_size > problem.samples:

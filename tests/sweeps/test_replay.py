@@ -146,7 +146,9 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
     at = {"learning_rate": 0.1}
     with pytest.raises(StoreError, match=r"user's own problem; give the one .*: problem=..."):
         replay(tmp_path, at)
-    with pytest.raises(StoreError, match=r"none that a record may name; give .*: make_optimizer=..."):
+    with pytest.raises(
+        StoreError, match=r"none that a record may name; give .*: make_optimizer=..."
+    ):
         replay(tmp_path, at, problem=problem)
     assert replay(tmp_path, at, problem=problem, make_optimizer=mine).equal
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
