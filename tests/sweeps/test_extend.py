@@ -208,11 +208,11 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
     before = contents(old)
     for message, given in (
         ("the store has seed = 1, which is not asked for", {"seeds": [0, 2]}),
-        ("num_steps = 6, and the store has runs of 9", {"num_steps": 6}),
+        ("num_steps = 6, and the store has runs of 9", {"steps": 6}),
         ("is the stored sweep; give the path of a new store", {"to": old}),
     ):
         with pytest.raises(InputError, match=message):
-            larger(**{"path": old, "to": new, "num_steps": 9, **given})
+            larger(**{"path": old, "to": new, "steps": 9, **given})
     with pytest.raises(InputError, match="a store grows along the axes that it has"):
         gd.extend(old, gd.axes(learning_rate=RATES), to=new, problem=LINE, make_optimizer=OPTIMIZER)
     grown(new, RATES, [5], 9)
