@@ -1,63 +1,57 @@
-"""Pictures of descents that branch: when they leave, and what lies between the ends."""
-
-from collections.abc import Mapping, Sequence
+"""Pictures of descents that branch: how the barriers behind one changed weight are distributed."""
 
 import numpy as np
-from jaxtyping import Int
+import xarray as xr
 from matplotlib.figure import Figure
 
 from gdjax.plots.style import CYCLE, style
-from gdjax.statistics import Interval
 
-PANELS = {
-    "barrier": "barrier on the straight line",
-    "matched_barrier": "barrier after matching",
-    "distance": "distance of the ends",
-}
+SPREAD = 0.3  # of the points of one layer, across
 
 
-def by_step(
-    steps_left: Int[np.ndarray, " steps"],
-    found: Mapping[str, Mapping[float, Sequence[Interval]]],
-    independent: Mapping[str, float],
-    *,
-    epoch: int,
-    steps: int,
-) -> Figure:
-    """What lies between a run's end and its branches', against the step at which they left it.
+def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: float) -> Figure:
+    """Barrier of every change, a panel per step and kind of start, a column of points per layer.
 
     Args:
-        steps_left: those steps.
-        found: by panel, by the size of the change, at each step: median with its interval.
-        independent: by panel, the same between runs from different starts.
-        epoch: steps of an epoch.
-        steps: of the whole descent.
+        ratios: barriers in units of that between independent starts, over `initializer`, `trunk`,
+            `branch_step`, `perturbation`, `layer` and `change`.
+        another: whether the change leads into another valley, over the same.
+        threshold: from which on an end lies in another valley.
     """
+    kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))
+    sizes = ratios.perturbation.values
+    offsets = np.linspace(-SPREAD, SPREAD, len(sizes)) if len(sizes) > 1 else [0.0]
     with style():
-        figure = Figure(figsize=(12, 4.2))
-        panels = figure.subplots(1, len(PANELS), sharex=True)
-        for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
-            for number, (size, medians) in enumerate(found[name].items()):
-                color = CYCLE[number % len(CYCLE)]
-                values, low, high = (
-                    np.array([getattr(one, end) for one in medians])
-                    for end in ("value", "low", "high")
-                )
-                axes.plot(steps_left, values, color=color, marker="o", label=f"by {size:g}")
-                axes.fill_between(steps_left, low, high, color=color, alpha=0.2, linewidth=0)
-            axes.axhline(independent[name], color="0.4", linestyle="--", label="other starts")
-            axes.axvline(epoch, color="0.8", zorder=0, label="one epoch")
-            axes.set_xscale("symlog", linthresh=10)
-            axes.set_xlim(-1, 1.3 * steps)
-            axes.set_ylim(bottom=0)
-            axes.set_xlabel(f"step of the change, of {steps:,}")
-            axes.set_ylabel(label)
-        panels[-1].legend(title="one weight changed")
-        early, late = (
-            max(medians[place].value for medians in found["barrier"].values()) for place in (0, -1)
-        )
+        figure = Figure(figsize=(2.6 * len(steps) + 1, 2.8 * len(kinds) + 0.6))
+        panels = figure.subplots(len(kinds), len(steps), sharex=True, sharey=True, squeeze=False)
+        for row, kind in zip(panels, kinds, strict=True):
+            for axes, step in zip(row, steps, strict=True):
+                at = ratios.sel(initializer=kind, branch_step=step)
+                for number, (size, offset) in enumerate(zip(sizes, offsets, strict=True)):
+                    for layer in layers:
+                        values = np.sort(at.sel(perturbation=size, layer=layer).values.ravel())
+                        across = layer + offset + np.linspace(-0.1, 0.1, len(values))
+                        axes.plot(
+                            across,
+                            values,
+                            ".",
+                            color=CYCLE[number % len(CYCLE)],
+                            label=f"by {size:g}" if layer == layers[0] else None,
+                        )
+                axes.axhline(threshold, color="0.4", linestyle="--", label="another valley")
+                axes.axhline(1.0, color="0.7", linestyle=":", label="independent starts")
+                axes.set_yscale("symlog", linthresh=0.01)
+                axes.set_ylim(-0.002, 3 * max(1.0, float(ratios.max())))
+                axes.set_xticks(layers)
+                axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
+                leads = another.sel(initializer=kind, branch_step=step)
+                axes.set_title(f"step {step:,}: {int(leads.sum())} of {leads.size}", loc="left")
+            row[0].set_ylabel(f"{str(kind).replace('_', '-')} starts\nbarrier / other starts'")
+        for axes in panels[-1]:
+            axes.set_xlabel("layer of the weight")
+        panels[0, -1].legend(fontsize="x-small", loc="center right")
         figure.suptitle(
-            f"Median barrier {early:.2g} behind a change at step {steps_left[0]}, {late:.2g} "
-            f"behind one at step {steps_left[-1]:,}; other starts {independent['barrier']:.2g}"
+            f"{int(another.sum())} of {another.size:,} changes of one weight "
+            "lead into another valley"
         )
     return figure

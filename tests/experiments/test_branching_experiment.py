@@ -1,23 +1,103 @@
-"""Branches are compared with the run they left; a change at the end is the distance itself."""
+"""Barriers behind a change of one weight: known ones, and those of small networks."""
+
+import dataclasses
 
 import branching
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from branching import Config
 
-pytestmark = pytest.mark.long  # trains networks
+import gdjax as gd
+from gdjax import minima
+from gdjax.errors import InputError
+from gdjax.problems.networks import Network
+from gdjax.sweeps.branching import one_weight
 
 SMALL = Config(
     samples=300,
     width=4,
     epochs=2,
+    initializers=("fan_in", "normal"),
     branch_steps=(0, 5, 20, 999),
     perturbations=(0.0, 0.5),
     trunks=2,
-    pushes=3,
+    changes=1,
     slab=4,
     points=5,
 )
+
+
+def test_barriers_of_a_double_well_are_1_across_and_0_within():
+    """The cost (p^2 - 1)^2 of the output's bias p, which no symmetry of the neurons changes."""
+    network = Network((2, 3, 1), activation="tanh", output_activation="identity")
+    start = network.init(jax.random.key(0))
+    problem = gd.Problem(
+        init=network.init,
+        cost=lambda params: jnp.sum((params[-1].bias ** 2 - 1) ** 2),
+        network=network,
+    )
+    ends = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], 3, axis=0), start)
+    ends = (ends[0], ends[1]._replace(bias=np.array([[-1.0], [1.0], [1.0]], np.float32)))
+    first, second = np.array([0, 1, 0]), np.array([1, 2, 0])
+    barriers = branching.barrier_between(problem, ends, first, second, points=5)
+    np.testing.assert_allclose(barriers, [1, 0, 0], atol=1e-6)
+
+
+@pytest.mark.long
+def test_a_barrier_that_rearranging_neurons_removes_is_none():
+    network = Network((2, 4, 1), activation="tanh", output_activation="identity")
+    key, key_x, key_other = jax.random.split(jax.random.key(0), 3)
+    start, x = network.init(key), jax.random.normal(key_x, (20, 2))
+    problem = gd.problems.supervised(
+        network.init, network.apply, lambda y, target: jnp.sum((y - target) ** 2),
+        (x, network.apply(start, x)),
+    )  # fmt: skip
+    problem = dataclasses.replace(problem, network=network)
+    order = np.array([2, 0, 3, 1])
+    renamed = (
+        start[0]._replace(weights=start[0].weights[order], bias=start[0].bias[order]),
+        start[1]._replace(weights=start[1].weights[:, order]),
+    )
+    ends = jax.tree.map(lambda *a: np.stack(a), start, renamed, network.init(key_other))
+    straight = minima.barrier(minima.along(problem, minima.between(start, renamed), points=9))
+    pairs = np.array([0, 0]), np.array([1, 2])
+    same, other = branching.barrier_between(problem, ends, *pairs, points=9)
+    assert straight > 0.01
+    assert same < 1e-6
+    matched = minima.match(network, start, jax.tree.map(lambda a: a[2], ends), key=key).params
+    lines = (minima.between(a, jax.tree.map(lambda a: a[2], ends)) for a in (start, matched))
+    costs = [minima.along(problem, line, points=9) for line in lines]
+    assert other == pytest.approx(float(min(map(minima.barrier, costs))), abs=1e-6)
+
+
+def test_another_valley_is_behind_half_the_barrier_between_independent_starts():
+    """Changes of known barriers, in units of the median 2 between independent starts."""
+    known = np.array([0.0, 0.9, 1.0, 2.0]).reshape(1, 2, 1, 1, 2, 1)
+    dims = ("initializer", "trunk", "branch_step", "perturbation", "layer", "change")
+    dataset = xr.Dataset(
+        {
+            "barrier": (dims, known),
+            "floor": (("initializer", "trunk"), [[0.0, 0.1]]),
+            "independent": (("initializer", "pair"), [[1.0, 2.0, 5.0]]),
+            "trunk_cost": (("initializer", "trunk"), [[0.3, 0.5]]),
+            "lit_share": ("initializer", [0.8]),
+        },
+        {"initializer": ["fan_in"], "branch_step": [0], "perturbation": [1.0], "layer": [1, 2]},
+        {"steps": 9},
+    )
+    told = branching.numbers(dataset)
+    assert told["fan_in_independent"] == [2.0, 1.0, 5.0]
+    at = told["fan_in_1_at_0"]
+    assert (at["another_valley"], at["at_least"]["0.25"], at["at_least"]["1"]) == (2, 3, 1)
+    assert at["median_and_range"] == pytest.approx([0.475, 0.0, 1.0])
+    assert [at[f"layer_{k}"]["another_valley"] for k in (1, 2)] == [1, 1]
+    share, low, high = at["share_of_starts_with_another_valley"]
+    assert (share, low, high) == pytest.approx((0.5, 0.01258, 0.98742), abs=1e-4)
+    above = dataset.assign(floor=10 + dataset.floor)
+    assert not branching.in_another_valley(above).any()
 
 
 @pytest.fixture(scope="module")
@@ -25,28 +105,50 @@ def dataset():
     return branching.run(SMALL)
 
 
-def test_a_change_of_nothing_ends_where_the_run_ends(dataset):
-    still = dataset.sel(perturbation=0)
-    np.testing.assert_array_equal(still.distance, 0)
-    np.testing.assert_allclose(still.barrier, 0, atol=1e-6)
-    assert (still.cost == still.cost.isel(branch_step=0, perturbation_seed=0)).all()
+@pytest.mark.long
+def test_seeds_change_a_lit_weight_of_each_layer():
+    problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
+    seeds = branching.seeds_by_layer(problem, 3)
+    assert seeds.shape == (3, 3)
+    assert len(np.unique(seeds)) == 9
+    params = problem.init(jax.random.key(0))
+    for layer, chosen in enumerate(seeds):
+        for key in gd.streams(0, perturbation_seed=chosen).perturbation:
+            moved = jax.tree.map(lambda a, b: a != b, one_weight(key, params, 1.0), params)
+            assert [int(part.weights.sum()) for part in moved] == list(np.eye(3)[layer])
+            assert not any(part.bias.any() for part in moved)
+            if layer == 0:
+                assert np.asarray(problem.data[0])[:, np.argwhere(moved[0].weights)[0, 1]].any()
+    with pytest.raises(InputError, match="trunks times changes = 1000, expected at most"):
+        branching.seeds_by_layer(problem, 1000)
 
 
-def test_a_change_at_the_end_is_the_distance(dataset):
-    last = dataset.sel(perturbation=0.5, branch_step=20)
-    np.testing.assert_allclose(last.distance, 0.5, rtol=1e-5)
-    early = dataset.sel(perturbation=0.5, branch_step=0).distance
-    assert np.abs(early - 0.5).max() > 1e-4
+@pytest.mark.long
+def test_a_change_of_nothing_has_no_barrier_and_rounding_hardly_any(dataset):
+    np.testing.assert_allclose(dataset.barrier.sel(perturbation=0), 0, atol=1e-6)
+    np.testing.assert_allclose(dataset.floor, 0, atol=1e-6)
+    assert (dataset.independent > 1e-4).all()
     assert 999 not in dataset.branch_step
 
 
-def test_matching_never_raises_the_barrier_of_the_same_network(dataset):
-    assert (dataset.independent_distance > 1).all()
-    found = branching.numbers(dataset)
-    assert found["barrier_0.5_at_20"] < found["independent_barrier"]
-    low, high = found["distance_0.5_at_20_interval"]
-    assert low <= found["distance_0.5_at_20"] <= high
+@pytest.mark.long
+def test_reversed_pixels_give_the_same_descent_up_to_rounding():
+    problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
+    grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "measures": {}}
+    runs, backward = (
+        gd.sweep(one, grid, 20, record_every=20, **settings)
+        for one in (problem, branching.reversed_inputs(problem))
+    )
+    np.testing.assert_allclose(backward.cost, runs.cost, rtol=1e-5)
+    ends = branching.stacked(problem, runs)
+    forward = branching.reversed_pixels(backward, problem)
+    for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert not np.array_equal(ends[0].weights, forward[0].weights)
 
 
+@pytest.mark.long
 def test_the_picture_is_drawn(dataset):
-    branching.plot(dataset)["branches"].canvas.draw()
+    figure = branching.plot(dataset)["branches"]
+    figure.canvas.draw()
+    assert figure.axes[0].get_title(loc="left") == "step 0: 0 of 12"
