@@ -158,7 +158,7 @@ def stacked(problem, runs):
 
 def lit(problem: gd.Problem) -> np.ndarray:
     """Whether each pixel is lit in some training image."""
-    return np.asarray(problem.data[0]).any(axis=0)
+    return np.any(np.asarray(problem.data[0]), axis=0)
 
 
 def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
