@@ -344,11 +344,15 @@ class Stored:
             return None
         raw, problem = self.chunk(array, tile)
         if problem:
-            raise StoreError(
-                f"{self.location} is damaged: {Damage(array.key(tile), problem, tile)}. {RESTORE} "
-                f"computes it again, or open it with skip_damaged=True"
-            )
+            raise self.damaged(array, tile, problem)
         return dict(zip(self.schema.variables, array.decode(raw).ravel().tolist(), strict=True))
+
+    def damaged(self, array: ArraySchema, tile: tuple[int, ...], problem: str) -> StoreError:
+        """Return the error of a chunk that is read and is damaged."""
+        return StoreError(
+            f"{self.location} is damaged: {Damage(array.key(tile), problem, tile)}. {RESTORE} "
+            f"computes it again, or open it with skip_damaged=True"
+        )
 
     def holes(self, flags: np.ndarray) -> list[Damage]:
         """Return which chunks of finished tiles are missing or truncated; none is read."""
@@ -438,10 +442,7 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
             if known is not None and checksum(raw) != known[array.name]:
                 problem = EXCHANGED
         if problem:
-            raise StoreError(
-                f"{stored.location} is damaged: {Damage(array.key(tile), problem, tile)}. "
-                f"{RESTORE} computes it again, or open it with skip_damaged=True"
-            )
+            raise stored.damaged(array, tile, problem)
         return raw
 
     documents = {f"{name}/{ROOT}": a.document() for name, a in stored.schema.arrays.items()}
