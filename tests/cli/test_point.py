@@ -38,7 +38,7 @@ def test_a_run_of_a_store(tmp_path):
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2), temperature=[0.5, 2.0])
     runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=2)
     at = ("learning_rate=1", "seed=1", "temperature=0.5")
-    point = Origin(store=tmp_path / "s", at=at).find()
+    point = Origin(store=str(tmp_path / "s"), at=at).find()
     index = {"learning_rate": 1, "seed": 1, "temperature": 0}
     assert equal(point.params, gd.params_of(runs, problem.init(jax.random.key(0)), index))
     assert point.step.tolist() == [0, 2, 4]
@@ -51,9 +51,9 @@ def test_a_run_of_a_store(tmp_path):
         axis = other.partition("=")[0]
         changed = tuple(other if text.startswith(axis) else text for text in at)
         with pytest.raises(InputError, match=message):
-            Origin(store=tmp_path / "s", at=changed).find()
+            Origin(store=str(tmp_path / "s"), at=changed).find()
     with pytest.raises(InputError, match="--at seed=0: seed is given twice"):
-        Origin(store=tmp_path / "s", at=(*at, "seed=0")).check()
+        Origin(store=str(tmp_path / "s"), at=(*at, "seed=0")).check()
     # The run's temperature is its cost's now.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
@@ -66,7 +66,7 @@ def test_a_run_of_a_store(tmp_path):
     )
     (tmp_path / "s" / "cost" / "c.0.0.0.0").unlink()
     with pytest.raises(StoreError, match=r"tile \(0, 0, 0\) is damaged \(cost.*--skip-damaged"):
-        Origin(store=tmp_path / "s", at=at).find()
+        Origin(store=str(tmp_path / "s"), at=at).find()
 
 
 @pytest.mark.long
@@ -170,6 +170,7 @@ def test_a_summary_that_no_training_wrote(summary, tmp_path):
     ],
 )
 def test_what_cannot_work_is_said_at_once(given, message, tmp_path):
-    paths = {k: tmp_path / v if k in ("store", "params") else v for k, v in given.items()}
+    make = {"store": lambda v: str(tmp_path / v), "params": lambda v: tmp_path / v}
+    paths = {k: make.get(k, lambda v: v)(v) for k, v in given.items()}
     with pytest.raises(GdjaxError, match=message.replace("--params none", "--params .*none")):
         dataclasses.replace(Origin(), **paths).check()
