@@ -248,7 +248,7 @@ def test_what_differs_in_an_array_alone_is_told_with_its_step(whole, monkeypatch
 @pytest.mark.filterwarnings("ignore:.*have not kept what more steps need")
 def test_an_extended_store_has_them(whole, tmp_path, continuable):
     fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
-    swept(tmp_path / "few", steps=6, **fewer)
+    swept(tmp_path / "few", num_steps=6, **fewer)
     grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
     grown = gd.extend(tmp_path / "few", grid, STEPS, to=to, problem=PROBLEM)
     runs = whole[1]
