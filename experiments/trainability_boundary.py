@@ -19,8 +19,8 @@ boundary should be a single rate as long as f is convex, up to a roughness e / l
 Expected: a dimension above 1 in every condition, of the whole and more so closer, refuted for a
 condition by a median over seeds whose interval comes nearer to 1 than the bias of box counting.
 Published (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to 1.98, from the local slopes of box
-counts on zooms of 4096 x 4096 runs, one seed each; conditions in another order by that way of
-measuring would refute that the order is theirs. One boundary rate in every convex case (Liu 2024,
+counts on zooms of 4096 x 4096 runs, one seed and one place each; that way of measuring depends on
+the place by more than most of these differ. One boundary rate in every convex case (Liu 2024,
 arXiv 2406.13971).
 """
 
