@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from gdjax.geometry.products import averaged
+from gdjax.geometry.products import along, averaged
 from gdjax.problems.problem import Problem
 
 ITERATIONS = 30  # of the power method for third derivatives, at most
@@ -58,10 +58,10 @@ def derivatives(problem: Problem, unravel: Callable) -> Derivatives:
         return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
 
     def bent(cost, w, v, part):
-        return jax.jvp(lambda w: slope(cost, w, part), (w,), (v,))[1]
+        return along(lambda w: slope(cost, w, part), w, v)
 
     def bent_twice(cost, w, u, part):
-        return jax.jvp(lambda w: bent(cost, w, u, part), (w,), (u,))[1]
+        return along(lambda w: bent(cost, w, u, part), w, u)
 
     def both(cost):
         return lambda w, part: jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(
@@ -77,7 +77,7 @@ def derivatives(problem: Problem, unravel: Callable) -> Derivatives:
     def fourth(cost):
         def of(point, part):
             w, u = point
-            twice, thrice = jax.jvp(lambda w: bent_twice(cost, w, u, part), (w,), (u,))
+            twice, thrice = along(lambda w: bent_twice(cost, w, u, part), w, u, value=True)
             return twice, thrice @ u
 
         return of

@@ -25,6 +25,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Float, PyTree
@@ -48,7 +49,8 @@ def hessian_vector_product(
 
         H v = d/de grad C(w + e v) at e = 0
 
-    Forward over reverse: about twice the work of a gradient, and no memory beyond a chunk's.
+    Forward over reverse: about twice the work of a gradient, and no memory beyond a chunk's. If a
+    part of the cost has no forward mode (a custom_vjp), reverse over reverse.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
@@ -74,11 +76,7 @@ def hessian_vector_product(
     check_like("hessian_vector_product: vector", vector, params)
 
     def product_of(cost):
-        def product(point, batch):
-            w, v = point
-            return jax.jvp(lambda w: jax.grad(cost)(w, batch), (w,), (v,))[1]
-
-        return product
+        return lambda point, batch: along(lambda w: jax.grad(cost)(w, batch), *point)
 
     point = params, _tangent(vector, params)
     return averaged(as_problem(problem, data), product_of, point)
@@ -192,6 +190,49 @@ def dense(product: Callable, like: Float[Array, " n"]) -> Float[Array, "n n"]:
 
 def _tangent(vector, params):
     return jax.tree.map(lambda v, w: jnp.asarray(v, jnp.result_type(w)), vector, params)
+
+
+def along(
+    field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree, *, value: bool = False
+) -> PyTree:
+    """Return the derivative of a gradient field along a direction, in forward mode if it has one.
+
+        d/de F(w + e v) at e = 0
+
+    The derivative of a gradient, and of its derivatives along fixed directions, is symmetric. So
+    the product with its transpose, which reverse mode gives, is the same.
+
+    Args:
+        field: `F(w)`: a gradient, or a derivative of one along fixed directions.
+        w: the point.
+        v: the direction.
+        value: whether to return `(F(w), derivative)`.
+
+    Raises:
+        InputError: the field has a derivative in neither mode.
+    """
+    if not _has_custom_vjp(jax.make_jaxpr(field)(w).jaxpr):
+        both = jax.jvp(field, (w,), (v,))
+    else:
+        try:
+            at, transposed = jax.vjp(field, w)
+            both = at, transposed(v)[0]
+        except Exception as error:  # whatever a library raises that has no second derivative
+            raise InputError(
+                "problem: second derivatives need the forward mode, or the reverse mode twice, and "
+                "a part of this cost (a custom_vjp) has neither; give the Problem an evaluation "
+                "without it (with diffrax, a solve with adjoint=diffrax.DirectAdjoint())"
+            ) from error
+    return both if value else both[1]
+
+
+def _has_custom_vjp(jaxpr):
+    """Whether a function with a reverse mode alone is in a program, or in a program inside it."""
+    return any(
+        equation.primitive.name.startswith("custom_vjp_call")
+        or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))
+        for equation in jaxpr.eqns
+    )
 
 
 def averaged(

@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.geometry import student
-from gdjax.geometry.products import with_data, without_data
+from gdjax.geometry.products import along, with_data, without_data
 from gdjax.geometry.stability import signature
 from gdjax.problems.evaluation import evaluation_of, frozen
 from gdjax.problems.problem import Metric, Problem, as_problem
@@ -111,7 +111,7 @@ def batch_sharpness(
         batch = jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data)
         gradient = jax.grad(lambda w: cost(w, batch))
         g = gradient(params)
-        bent = jax.jvp(gradient, (params,), (g,))[1]
+        bent = along(gradient, params, g)
         dot = optax.tree.vdot(g, bent), optax.tree.vdot(g, g)
         return jax.tree.map(lambda a: a.astype(dtype), dot)
 

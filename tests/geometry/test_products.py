@@ -1,5 +1,6 @@
 """Products with the Hessian against dense matrices in float64."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,9 @@ from jax.flatten_util import ravel_pytree
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.geometry import products
+from gdjax.geometry.higher_orders import derivatives
 from gdjax.problems import Network
+from gdjax.problems.problem import as_problem
 
 
 @pytest.fixture
@@ -184,8 +187,8 @@ def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
     np.testing.assert_allclose(G, H, rtol=1e-10, atol=1e-12)
 
 
-def test_a_cost_without_forward_mode_says_what_helps():
-    """As a differential equation has none that is solved again on the way back."""
+def reverse_alone():
+    """A cost, the sum of fourth powers, whose gradient has no forward mode."""
 
     @jax.custom_vjp
     def again(w):
@@ -194,17 +197,43 @@ def test_a_cost_without_forward_mode_says_what_helps():
     again.defvjp(lambda w: (w, None), lambda _, g: (g,))
 
     @jax.custom_vjp
-    def square(w):
-        return jnp.sum(w**2)
+    def fourth(w):
+        return jnp.sum(w**4)
 
-    square.defvjp(lambda w: (jnp.sum(w**2), w), lambda w, g: (2 * g * again(w),))
-    ones = jnp.ones(2)
-    for look in (
-        lambda: products.hessian_vector_product(square, ones, ones),
-        lambda: gd.geometry.classify(square, ones, key=jax.random.key(0)),
-        lambda: gd.geometry.extremes(square, ones, key=jax.random.key(0)),
-    ):
-        with pytest.raises(InputError, match=r"reverse mode alone.*DirectAdjoint"):
-            look()
-    plain = gd.Problem(init=lambda key: ones, cost=square, evaluation=lambda w: jnp.sum(w**2))
-    assert products.hessian_vector_product(plain, ones, ones).tolist() == [2, 2]
+    fourth.defvjp(lambda w: (jnp.sum(w**4), w), lambda w, g: (4 * g * again(w) ** 3,))
+    return fourth
+
+
+@pytest.mark.parametrize("wrapped", [lambda f: f, jax.jit])
+def test_second_derivatives_without_forward_mode_are_taken_in_reverse(wrapped):
+    cost, w = reverse_alone(), jnp.array([1.0, 2.0])
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.hessian(cost)(w)
+    product = wrapped(lambda w, v: products.hessian_vector_product(cost, w, v))
+    np.testing.assert_allclose(product(w, jnp.array([1.0, 10.0])), [12, 480], rtol=1e-6)
+
+
+def test_third_and_fourth_derivatives_without_forward_mode():
+    at = derivatives(as_problem(reverse_alone()), lambda w: w)
+    twice, thrice = at.fourth(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0]))
+    np.testing.assert_allclose(twice, [24, 0], atol=1e-5)
+    np.testing.assert_allclose(thrice, 24, rtol=1e-6)
+
+
+def test_a_cost_without_second_derivatives_says_what_helps():
+    """The default adjoint of diffrax has neither a forward mode nor a reverse mode twice."""
+
+    def product(w):
+        def cost(w):
+            solution = diffrax.diffeqsolve(
+                diffrax.ODETerm(lambda t, y, rate: -rate[0] * y),
+                diffrax.Heun(), 0.0, 1.0, 0.25, jnp.array(1.0), args=w,
+            )  # fmt: skip
+            return jnp.sum(solution.ys)
+
+        return products.hessian_vector_product(cost, w, jnp.ones(1))
+
+    w = jnp.array([0.5])
+    for wrapped in (product, jax.jit(product)):
+        with pytest.raises(InputError, match=r"has neither.*diffrax\.DirectAdjoint"):
+            wrapped(w)
