@@ -140,16 +140,34 @@ def _without_state(value, state):
             f"cost: declares `state` and returned {_shapes(value)}, expected the pair "
             f"(scalar, state)"
         )
-    before, after = (
-        jax.tree.map(lambda a: (jnp.shape(a), jnp.result_type(a)), tree)
-        for tree in (state, value[1])
-    )
-    if before != after:
+    differences = _differences(state, value[1])
+    if differences:
         raise InputError(
-            f"cost: was given the state {_shapes(state)} and returned {_shapes(value[1])}; "
-            f"expected arrays of the same names, shapes and types"
+            f"cost: returned a state that differs from the one it was given: "
+            f"{'; '.join(differences[:4])}; expected arrays of the same names, shapes and types"
         )
     return value[0]
+
+
+def _differences(before, after):
+    """What differs between two pytrees, leaf by leaf: name, shape and type before and after."""
+
+    def leaves(tree):
+        return {
+            "state" + jax.tree_util.keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+
+    old, new = leaves(before), leaves(after)
+    found = [
+        f"{name} was {old.get(name, 'not there')} and is {new.get(name, 'not there')}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    structures = [jax.tree.structure(tree) for tree in (before, after)]
+    if not found and structures[0] != structures[1]:
+        found = [f"its structure was {structures[0]} and is {structures[1]}"]
+    return found
 
 
 def check_value(value: PyTree, role: str = "cost") -> None:
@@ -322,9 +340,18 @@ def check_params(params: PyTree) -> None:
             )
         dtype = leaf.dtype if is_array(leaf) else jnp.result_type(type(leaf))
         if not jnp.issubdtype(dtype, jnp.floating):
+            counts = jnp.issubdtype(dtype, jnp.unsignedinteger)
+            counts |= jnp.issubdtype(dtype, jax.dtypes.prng_key)
+            remedy = (
+                "it counts or seeds random numbers, so keep it out of params: of a module of NNX, "
+                "params are those of nnx.split(model, nnx.Param, ...), and apply gives "
+                "rngs=nnx.Rngs(key)"
+                if counts
+                else f"use {name}.astype(float), or keep it out of params"
+            )
             raise InputError(
                 f"{name} has type {dtype}, expected a real float; gradient descent needs numbers "
-                f"that can change a little: use {name}.astype(float), or keep it out of params"
+                f"that can change a little: {remedy}"
             )
 
 

@@ -14,7 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from benchmarks.other_models import MODELS, Model, neural_ode, transformer
+from benchmarks.other_models import (
+    MODELS,
+    Model,
+    neural_ode,
+    normalized_equinox,
+    normalized_nnx,
+    transformer,
+)
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
@@ -31,6 +38,8 @@ QUICK = ("linen",)
 MADE = MODELS | {
     "transformer": partial(transformer, layers=1),
     "neural_ode": partial(neural_ode, solver=diffrax.Euler()),
+    "normalized_equinox": normalized_equinox,
+    "normalized_nnx": normalized_nnx,
 }
 PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MADE]
 

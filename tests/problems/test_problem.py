@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -327,11 +328,38 @@ def test_a_cost_with_a_state_is_looked_at_where_it_is_frozen():
     assert not still.stateful
 
 
+def test_a_state_of_another_library_keeps_its_form():
+    """Equinox compares its states by identity."""
+    norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "batch", mode="batch")
+
+    def cost(w, *, state):
+        over_samples = jax.vmap(norm, (0, None), (0, None), axis_name="batch")
+        outputs, state = over_samples(w[None] * X[:, None], state)
+        return jnp.mean(outputs**2), state
+
+    check(gd.Problem(init=lambda key: (W[:2], state), cost=cost), W[:2])
+
+
+@pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
+def test_a_random_counter_is_not_told_to_become_a_float(leaf):
+    made = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
+    with pytest.raises(InputError, match="it counts or seeds random numbers") as caught:
+        check(made, {"w": W, "count": leaf})
+    assert "astype" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
         (lambda w, *, state: w[0], r"declares `state` and returned float32\[\]"),
-        (lambda w, *, state: (w[0], jnp.zeros(2)), "was given the state .* and returned"),
+        (
+            lambda w, *, state: (w[0], jnp.zeros(2)),
+            r"differs from the one it was given: state was float32\[\] and is float32\[2\];",
+        ),
+        (
+            lambda w, *, state: (w[0], {"mean": state}),
+            r"state was float32\[\] and is not there; state\['mean'\] was not there and is float",
+        ),
     ],
 )
 def test_a_state_that_is_lost_or_changes_its_form(cost, message):
