@@ -131,7 +131,7 @@ def test_temperature_is_a_setting_of_sigmoids_only(mnist5k):
         cold, metric.data
     )
     for problem, names in ((smooth, {"temperature"}), (tanh, set())):
-        assert set(gd.problems.problem.declared(problem.cost)) == names
+        assert set(gd.problems.declared(problem.cost)) == names
 
 
 @pytest.mark.parametrize("cost", ["cross_entropy", gd.problems.cross_entropy])
