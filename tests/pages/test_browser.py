@@ -276,3 +276,15 @@ def test_on_a_phone_nothing_of_the_explorer_sticks_out(browser, pages):
     assert visit.complaints == []
     visit.page.touchscreen.tap(*visit.place("#map", 0.5, 0.4))
     assert "Click a cell" not in visit.text("#runs-told")
+
+
+def test_tables_fit_a_phone(browser, pages, lesson_file):
+    for file in (pages["explore"], lesson_file):
+        visit = Visit(browser, file, PHONE)
+        visit.page.wait_for_function("() => document.querySelector('tbody tr') !== null")
+        widths = visit.page.evaluate(
+            "() => [...document.querySelectorAll('table')]"
+            ".map((table) => [table.scrollWidth, table.parentElement.clientWidth])"
+        )
+        assert widths
+        assert [pair for pair in widths if pair[0] > pair[1]] == []
