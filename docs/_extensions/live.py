@@ -2,13 +2,18 @@
 
 A page of the site says `{{ live lesson }}`: there stands how it is made, and the page itself. The
 commands run beside the build, which waits for them in the end and fails where one of them does.
+`{{ lesson 3 }}` becomes a link to step 3 of the lesson's course.
 """
 
+import html
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from gdjax.pages.page import read
 
 COMMANDS = {
     "lesson": ["gdjax lesson --out lesson.html"],
@@ -22,6 +27,7 @@ COMMANDS = {
 }
 LINES = [line for lines in COMMANDS.values() for line in lines]
 MARK = re.compile(r"^\{\{ live (\S+) \}\}$", re.MULTILINE)
+STEP = re.compile(r"^\{\{ lesson (\d) \}\}$", re.MULTILINE)
 FOLDER = "live"  # of the built site
 
 
@@ -53,6 +59,14 @@ def shown(name: str) -> str:
     )
 
 
+def linked(step: int, page: str) -> str:
+    """Return a link from a page of the site to a step of the lesson's course, as Markdown."""
+    title = json.loads(read("lesson/texts.json"))[f"course.{step}.title"]
+    place = "../" * page.count("/") + f"{FOLDER}/lesson.html#lesson={step}"
+    link = f'<a href="{place}">Try it in the lesson: {html.escape(title)}</a>'
+    return f"```{{raw}} html\n<p>{link}</p>\n```"
+
+
 def make(folder: Path) -> None:
     """Run all commands in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +81,8 @@ def make(folder: Path) -> None:
 
 
 def _read(app, name, source):
-    source[0] = MARK.sub(lambda match: shown(match.group(1)), source[0])
+    text = MARK.sub(lambda match: shown(match.group(1)), source[0])
+    source[0] = STEP.sub(lambda match: linked(int(match.group(1)), name), text)
 
 
 def _begin(app):

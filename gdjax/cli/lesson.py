@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from gdjax.errors import InputError
 
 TRAIN_IMAGES = 4000  # that the page contains, at most
+LEARNING_RATE, BATCH_SIZE, EPOCHS = 3.0, 32, 10  # the page's own defaults
 
 
 @dataclass(frozen=True)
@@ -12,11 +16,15 @@ class Lesson:
 
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
+    networks: int = 64
+    """Networks, trained from as many starts, that read one image together; 0 leaves them out."""
     out: Path | None = None
     """HTML file; by default results/lesson/<hash of these settings>/page.html."""
 
     def run(self) -> None:
         """Put the images and the page's modules into one file."""
+        if self.networks < 0:
+            raise InputError(f"--networks {self.networks}: expected 0 or more")
         from gdjax.cli import process, results
 
         file = results.page("lesson", self, self.out)
@@ -26,6 +34,30 @@ class Lesson:
 
         images = data.load(self.data)
         samples = min(TRAIN_IMAGES, len(images.train_labels))
-        page = lesson(problems.digits(images, samples=samples))
+        problem = problems.digits(images, samples=samples)
+        networks = self._trained(problem) if self.networks else None
+        page = lesson(problem, networks)
         page.save(file)
         print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")
+
+    def _trained(self, problem: Any) -> tuple[Any, ...]:
+        """Parameters of networks from the starts 0, 1, ..., with a leading axis."""
+        import optax
+
+        from gdjax import descent, interrupts, sweeps
+        from gdjax.problems.networks import Layer
+
+        steps = descent.steps_for(EPOCHS, problem.samples, BATCH_SIZE)
+        with interrupts.interruptible():
+            runs = sweeps.sweep(
+                problem,
+                sweeps.axes(seed=range(self.networks)),
+                steps,
+                batch_size=BATCH_SIZE,
+                record_every=steps,
+                optimizer=lambda: optax.sgd(LEARNING_RATE),
+            )
+        return tuple(
+            Layer(runs[f"params.{i}.weights"].values, runs[f"params.{i}.bias"].values)
+            for i in range(len(problem.network.widths) - 1)
+        )

@@ -7,22 +7,27 @@ same seed gives the same start and the same order of batches here and there, and
 rounding.
 """
 
+import itertools
 import json
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int8
 
 from gdjax import __version__
 from gdjax.errors import InputError
 from gdjax.pages.page import Page, build, deflated, read
 from gdjax.problems.functions import FUNCTIONS
+from gdjax.problems.networks import Layer
 
 MAX_TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000  # that the page has, at most
+ACTIVATIONS = ("sigmoid", "tanh", "relu")
+COSTS = ("quadratic", "cross_entropy")
 CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
-def lesson(problem: Any) -> Page:
+def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
     """Return a page on which one draws digits and trains a network that reads them.
 
     The page trains networks of the problem's widths on the problem's images. It opens from a file
@@ -30,12 +35,15 @@ def lesson(problem: Any) -> Page:
 
     Args:
         problem: A problem of `problems.digits` with at most 5,000 square training images of bytes.
+        networks: Trained parameters of the problem's network, with a leading axis of networks, for
+            the last step of the course, where all of them read one image. The page keeps their
+            weights as bytes. Without them this step is left out.
 
     Returns:
         The page: `page.save("lesson.html")`.
 
     Raises:
-        InputError: Another problem, or too many images.
+        InputError: Another problem, too many images, or networks of other shapes.
 
     Examples:
         >>> import gdjax as gd
@@ -43,6 +51,7 @@ def lesson(problem: Any) -> Page:
         >>> gd.lesson(problem).save("lesson.html")  # doctest: +SKIP
     """
     _check(problem)
+    many = None if networks is None else _many(problem, networks)
     images, labels = (np.asarray(array) for array in problem.data)
     test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
     texts = json.loads(read("lesson/texts.json"))
@@ -56,6 +65,7 @@ def lesson(problem: Any) -> Page:
             "widths": list(problem.network.widths),
             "train": _image_set(images, labels),
             "test": _image_set(test_images[:TEST_IMAGES], test_labels[:TEST_IMAGES]),
+            "networks": many,
             "curves": {
                 name: {
                     "domain": FUNCTIONS[name].domain[0],
@@ -72,6 +82,66 @@ def lesson(problem: Any) -> Page:
 
 def _image_set(images, labels):
     return {"images": deflated(images), "labels": deflated(labels), "size": images.shape[1]}
+
+
+def quantize(
+    networks: tuple[Layer, ...],
+) -> tuple[
+    Int8[np.ndarray, "networks weights"],
+    Float[np.ndarray, "networks neurons"],
+    Float[np.ndarray, "networks neurons"],
+]:
+    """Return weights as bytes, with one scale for each neuron, and the biases.
+
+        w_ij = scale_i byte_ij,   scale_i = max_j |w_ij| / 127
+
+    Args:
+        networks: Parameters with a leading axis of networks.
+
+    Examples:
+        >>> layer = Layer(np.array([[[0.5, -1.0]]]), np.array([[0.25]]))
+        >>> codes, scales, biases = quantize((layer,))
+        >>> codes.tolist(), (scales * 127).tolist(), biases.tolist()
+        ([[64, -127]], [[1.0]], [[0.25]])
+    """
+    codes, scales, biases = [], [], []
+    for weights, bias in networks:
+        scale = np.abs(weights).max(axis=-1) / 127
+        code = np.round(weights / np.where(scale == 0, 1, scale)[..., None])
+        codes.append(code.astype(np.int8).reshape(len(weights), -1))
+        scales.append(scale)
+        biases.append(bias)
+    joined = (np.concatenate(parts, axis=1) for parts in (codes, scales, biases))
+    code, scale, bias = joined
+    return code, scale, bias
+
+
+def _many(problem, networks):
+    layers = tuple(Layer(*(np.asarray(array) for array in layer)) for layer in networks)
+    fans = itertools.pairwise(problem.network.widths)
+    count = len(layers[0].weights)
+    wanted = [((count, n_out, n_in), (count, n_out)) for n_in, n_out in fans]
+    shapes = [(layer.weights.shape, layer.bias.shape) for layer in layers]
+    if shapes != wanted:
+        raise InputError(
+            f"lesson: networks has shapes {shapes}, expected {wanted}: the parameters of the "
+            f"problem's network with a leading axis of networks"
+        )
+    provenance = problem.provenance or {}
+    model = {name: provenance.get(name) for name in ("activation", "cost")}
+    if model["activation"] not in ACTIVATIONS or model["cost"] not in COSTS:
+        raise InputError(
+            f"lesson: networks are of a problem with {model}, expected an activation of "
+            f"{', '.join(ACTIVATIONS)} and a cost of {', '.join(COSTS)}"
+        )
+    code, scale, bias = quantize(layers)
+    return {
+        "count": count,
+        "bytes": deflated(code.view(np.uint8)),
+        "scales": scale.astype(np.float32),
+        "biases": bias.astype(np.float32),
+        "model": model,
+    }
 
 
 def _check(problem):

@@ -159,6 +159,15 @@ def test_what_learn_pages_say_of_valleys_is_what_they_compute():
     assert "curve = gd.minima.curve(problem, run.params, other.params)" in pages["landscape"]
 
 
+def test_each_step_of_the_course_is_linked_from_a_learn_page():
+    text = "\n".join(page.read_text("utf8") for page in (DOCS / "learn").glob("*.md"))
+    assert sorted(live.STEP.findall(text)) == [str(step) for step in range(1, 9)]
+    link = live.linked(6, "learn/rates")
+    assert (
+        '<a href="../live/lesson.html#lesson=6">Try it in the lesson: Rates and starts</a>' in link
+    )
+
+
 def shell(page):
     """What is typed after `gdjax` in blocks for a shell."""
     text = "\n".join(fences(page, "sh")).replace("\\\n", " ")

@@ -1,5 +1,6 @@
 """One browser for a file of tests, one page for all tests of the lesson."""
 
+import jax
 import pytest
 from browsing import QUIET, executable
 
@@ -19,6 +20,8 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lesson_file(tmp_path_factory):
-    """The page of the digit network."""
-    page = gd.lesson(gd.problems.digits("mnist5k"))
+    """The page of the digit network, with eight that have learned nothing."""
+    problem = gd.problems.digits("mnist5k")
+    networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
+    page = gd.lesson(problem, networks)
     return page.save(tmp_path_factory.mktemp("lesson") / "lesson.html")

@@ -1,6 +1,8 @@
 """The lesson in a browser: clicks, touches and keys, and numbers that are those of gdjax."""
 
 import itertools
+import re
+from importlib import resources
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +30,26 @@ FIRST = """async () => {
 }"""
 
 
+AXE = """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] }))
+  .violations.map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html }) => ({ html })) }))"""
+STEPS = {
+    1: ("Draw a digit, then noise", "sure"),
+    2: ("A cost for an answer", "outputs"),
+    3: ("One weight, nudged", "weight"),
+    4: ("What a neuron learns from", "picture"),
+    5: ("How far to go", "slide"),
+    6: ("Rates and starts", "sixteen"),
+    7: ("The whole set, or batches", "compare"),
+    8: ("Many networks, one image", "vote"),
+}
+
+
 class Lesson(Visit):
     """The lesson, opened at an address, once it has taken the steps that the address asks for."""
 
     def __init__(self, browser, file, address="", size=DESK):
+        if "lesson=" not in address:
+            address = f"{address or '#'}&lesson=0"
         super().__init__(browser, file, size, address)
         self.page.evaluate("async () => { await lesson; }")
         self.settle()
@@ -59,6 +77,28 @@ class Lesson(Visit):
         self.page.wait_for_function(condition)
         self.settle()
 
+    def predict(self, question, choice=0):
+        """Answer a question by keyboard; what the page then says."""
+        box = f"#{question}-question"
+        self.page.focus(f"{box} input >> nth={choice}")
+        self.page.keyboard.press("Space")
+        self.page.focus(f"{box} button")
+        self.page.keyboard.press("Enter")
+        self.wait(
+            "() => /^(As|Not as) you predicted/.test("
+            f"document.querySelector('{box} .told').textContent)"
+        )
+        return self.text(f"{box} .told")
+
+    def violations(self):
+        """What axe-core finds against the WCAG at levels A and AA."""
+        axe = pytest.importorskip(
+            "axe_playwright_python", reason="needs axe-playwright-python, which brings axe-core"
+        )
+        self.page.evaluate((resources.files(axe) / "axe.min.js").read_text("utf8"))
+        results = self.page.evaluate(AXE)
+        return [(one["id"], node["html"][:80]) for one in results for node in one["nodes"]]
+
 
 def network_of(flat, widths=(784, 16, 16, 10)):
     """The page's parameters as those of gdjax."""
@@ -82,8 +122,22 @@ def trained(browser, lesson_file):
     return Lesson(browser, lesson_file)
 
 
+@pytest.fixture
+def opened(browser, lesson_file):
+    """Opens the page at an address; closes it after the test."""
+    visits = []
+
+    def open_lesson(address="", size=DESK):
+        visits.append(Lesson(browser, lesson_file, address, size))
+        return visits[-1]
+
+    yield open_lesson
+    for visit in visits:
+        visit.context.close()
+
+
 @pytest.mark.parametrize("address", RUNS)
-def test_ten_steps_are_those_of_gdjax(browser, lesson_file, address):
+def test_ten_steps_are_those_of_gdjax(opened, address):
     """The same seed gives the same start and order; costs and parameters agree to rounding."""
     run = dict(RUNS[address])
     streams = keys.streams(0, seed=run.pop("seed"))
@@ -94,7 +148,7 @@ def test_ten_steps_are_those_of_gdjax(browser, lesson_file, address):
         problem, optax.sgd(rate), problem.init(streams.init, init_scale=scale), 10,
         key=streams, batch_size=batch_size, record_every=1,
     )  # fmt: skip
-    visit = Lesson(browser, lesson_file, f"{address or '#'}&step=0")
+    visit = opened(f"{address or '#'}&step=0")
     for step in range(1, 11):
         visit.click("#one-step")
         visit.wait(f"() => document.getElementById('number-step').textContent === '{step}'")
@@ -131,8 +185,8 @@ def test_the_page_trains_and_its_numbers_are_those_of_the_network(trained, probl
     assert trained.text("#number-accuracy") == f"{100 * right:.1f} %"
 
 
-def test_training_starts_pauses_goes_on_and_is_undone(browser, lesson_file):
-    visit = Lesson(browser, lesson_file, "#step=0")
+def test_training_starts_pauses_goes_on_and_is_undone(opened):
+    visit = opened("#step=0")
     start = visit.first()
     assert visit.text("#network-told").startswith("This network has taken no step")
     assert visit.page.is_disabled("#undo")
@@ -158,20 +212,20 @@ def test_training_starts_pauses_goes_on_and_is_undone(browser, lesson_file):
     assert visit.complaints == []
 
 
-def test_a_changed_setting_starts_again_and_the_same_settings_give_the_same(browser, lesson_file):
-    visit = Lesson(browser, lesson_file, "#step=20&seed=5")
+def test_a_changed_setting_starts_again_and_the_same_settings_give_the_same(opened):
+    visit = opened("#step=20&seed=5")
     before = visit.first()
     visit.page.fill("#seed", "6")
     visit.keys("#seed", "Tab")
     visit.wait("() => document.getElementById('number-step').textContent === '0'")
     assert visit.first()["params"] != before["params"]
-    again = Lesson(browser, lesson_file, "#seed=5&step=20")
+    again = opened("#seed=5&step=20")
     assert again.first() == before
     assert again.page.input_value("#seed") == "5"
 
 
-def test_a_descent_that_diverges_says_so(browser, lesson_file):
-    visit = Lesson(browser, lesson_file, "#activation=relu&rate=1000&scale=100&step=50")
+def test_a_descent_that_diverges_says_so(opened):
+    visit = opened("#activation=relu&rate=1000&scale=100&step=50")
     assert visit.text("#number-cost") == "∞"
     assert "has diverged" in visit.text("#look-told")
     assert visit.page.is_disabled("#run")
@@ -197,8 +251,8 @@ def test_earlier_networks_of_a_descent_can_be_looked_at(trained, problem):
     "address",
     ["#rate=<img src=x onerror=window.broken=1>", "#seed=-1&drawing=javascript:alert(1)", "#a=b"],
 )
-def test_a_hostile_address_is_ignored_with_a_word(browser, lesson_file, address):
-    visit = Lesson(browser, lesson_file, address + "&step=0")
+def test_a_hostile_address_is_ignored_with_a_word(opened, address):
+    visit = opened(address + "&step=0")
     assert visit.text("#address-told").endswith("It was ignored.")
     assert visit.page.input_value("#seed") == "0"
     assert visit.page.evaluate("() => window.broken") is None
@@ -206,20 +260,20 @@ def test_a_hostile_address_is_ignored_with_a_word(browser, lesson_file, address)
     assert visit.complaints == []
 
 
-def test_an_address_brings_back_a_drawing(browser, lesson_file):
-    visit = Lesson(browser, lesson_file, "#step=0")
+def test_an_address_brings_back_a_drawing(opened):
+    visit = opened("#step=0")
     visit.drag("#pad", (0.3, 0.2), (0.7, 0.2), (0.45, 0.85))
     address = visit.page.evaluate("() => location.hash")
     assert "drawing=" in address
-    again = Lesson(browser, lesson_file, address)
+    again = opened(address)
     assert again.image() == visit.image()
     assert again.text("#answer") == visit.text("#answer")
     assert again.text("#example-told") == "Your drawing."
     assert again.picture("#pad") == visit.picture("#pad")
 
 
-def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(browser, lesson_file):
-    visit = Lesson(browser, lesson_file, "#step=300")
+def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(opened):
+    visit = opened("#step=300")
     visit.click("#clear")
     assert visit.text("#answer").startswith("Draw a digit")
     visit.drag("#pad", (0.5, 0.15), (0.5, 0.85))
@@ -234,7 +288,7 @@ def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(browser, lesson_fil
     visit.click("#clear")
     visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # from where the hand left off
     assert visit.text("#answer")[:19] == by_hand[:19]
-    phone = Lesson(browser, lesson_file, "#step=300", PHONE)
+    phone = opened("#step=300", PHONE)
     phone.click("#clear")
     phone.page.touchscreen.tap(*phone.place("#pad", 0.5, 0.5))
     phone.settle()
@@ -344,6 +398,207 @@ def test_after_a_step_for_one_image_the_numbers_are_of_the_network_shown(trained
     assert trained.page.is_disabled("#undo-nudge")
 
 
+@pytest.fixture(scope="module")
+def course(browser, lesson_file):
+    """The course, with a network of 300 steps."""
+    return Lesson(browser, lesson_file, "#lesson=1&step=300")
+
+
+def number(words, before):
+    """The number that stands behind some words."""
+    found = re.search(re.escape(before) + r"\s*([\u22120-9.,e-]+)", words)
+    return float(found[1].rstrip(".,").replace(",", "").replace("\u2212", "-"))
+
+
+def test_noise_is_read_as_sure_as_the_page_says(course, problem):
+    told = course.predict("sure")
+    images = course.page.evaluate(
+        "() => Array.from({ length: 50 }, (_, i) => Array.from(noisePixels(i + 1, 784)))"
+    )
+    params = network_of(course.first()["params"])
+    largest = np.max(problem.predict(params, np.array(images, np.uint8)), axis=1)
+    assert number(told, "mean is") == pytest.approx(100 * largest.mean(), abs=0.06)
+    assert f"{np.sum(largest >= 0.5)} of 50" in told
+    right = int(np.searchsorted([25, 50, 75], 100 * largest.mean(), side="right"))
+    assert course.predict("sure", right).startswith("As you predicted")
+    assert course.predict("sure", (right + 1) % 4).startswith("Not as you predicted")
+
+
+def test_the_answer_of_lower_cost_is_found(course, problem):
+    course.click("#course-on")
+    told = course.predict("outputs")
+    a, b = number(told, "cost of A is"), number(told, "that of B is")
+    assert ("A" if a < b else "B") == told.split("predicted")[1].split(": ")[1][0]
+    params = network_of(course.first()["params"])
+    images, labels = problem.measures["test_accuracy"].data
+    outputs = np.asarray(problem.predict(params, images))
+    costs = np.sum((outputs - np.eye(10)[labels]) ** 2, axis=1)
+    for cost in (a, b):
+        assert np.min(abs(costs - cost)) < 1e-3
+        assert cost > 0.05
+    course.click("#outputs-next")
+    assert course.predict("outputs") != told
+
+
+def test_a_nudge_changes_the_cost_by_what_is_computed(course, problem):
+    course.click("#course-on")
+    for nudge in ("0.01", "1"):
+        course.choose("#weight-nudge", nudge)
+        told = course.predict("weight", 2)
+        slope, predicted = number(told, "nudge ="), number(told.split("nudge =")[1], "=")
+        change = number(told, "changed by")
+        assert predicted == pytest.approx(slope * float(nudge), rel=6e-3)
+        place = re.search(r"The (bias|weight) .*? is ", course.text("#weight-told"))[0]
+        assert "output" in place
+        params = network_of(course.first()["params"])
+        one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([7]))
+        gradient = np.concatenate(
+            [
+                np.ravel(leaf)
+                for leaf in jax.tree.leaves(jax.jit(jax.grad(problem.cost))(params, one))
+            ]
+        )
+        at = int(np.argmax(abs(gradient)))
+        assert gradient[at] == pytest.approx(slope, rel=6e-3)
+        flat = np.array(course.first()["params"])
+        flat[at] += float(nudge)
+        costs = [float(jax.jit(problem.cost)(w, one)) for w in (params, network_of(flat))]
+        assert change == pytest.approx(costs[1] - costs[0], rel=0.02, abs=1e-6)
+    course.click("#weight-next")
+    assert course.text("#weight-told").count(place) == 0
+
+
+def test_one_of_three_gradients_is_the_image_times_one_number(course, problem):
+    course.click("#course-on")
+    course.keys("#network", "ArrowDown", "ArrowDown")
+    course.settle()
+    told = course.predict("picture")
+    params = network_of(course.first()["params"])
+    one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([7]))
+    gradient = jax.jit(jax.grad(problem.cost))(params, one)
+    assert number(told, "image times") == pytest.approx(float(gradient[0].bias[1]), rel=6e-3)
+    assert "gradient of neuron 1 " in course.text("#picture-question legend")
+
+
+def test_the_cost_turns_where_the_page_says(course, problem):
+    course.click("#course-on")
+    course.wait("() => document.querySelector('#slide-question button')")
+    told = course.predict("slide")
+    cost, t = number(told, "on this line is"), number(told, "at t =")
+    params = network_of(course.first()["params"])
+    value_and_gradient = jax.jit(jax.value_and_grad(problem.cost))
+    start, gradient = value_and_gradient(params, problem.data)
+    along = lambda t: value_and_gradient(  # noqa: E731
+        jax.tree.map(lambda w, g: w - t * g, params, gradient), problem.data
+    )
+    assert number(told, "at t = 0 it is") == pytest.approx(float(start), rel=6e-3)
+    assert float(along(t)[0]) == pytest.approx(cost, rel=6e-3)
+    step = t / 8
+    assert cost <= min(float(along(t - step)[0]), float(along(t + step)[0])) + 1e-3
+    course.keys("#slide-t", "End")
+    assert number(course.text("#slide-told"), "cost is") > float(start)
+
+
+@pytest.mark.long
+def test_sixteen_networks_are_those_of_gdjax(course, problem):
+    """Only here do sixteen networks train: 8,000 steps."""
+    course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
+    course.settle()
+    told = course.predict("sixteen")
+    counts = [number(told, word) for word in ("Learned:", "Crawling:", "Stalled:")]
+    assert sum(counts) == 16
+    assert min(counts) > 0
+    assert course.page.locator(".cell.learns").count() == counts[0]
+    assert course.page.locator(".cell.stalled").count() == counts[2]
+    runs = gd.sweep(
+        problem, gd.axes(learning_rate=[0.1, 1.0], seed=[0]), 500,
+        batch_size=32, record_every=500, optimizer=optax.sgd,
+    )  # fmt: skip
+    for row, accuracy in enumerate(runs.test_accuracy.values[:, 0, -1]):
+        shown = float(course.text(f".cell >> nth={4 * row}").split(" ")[0])
+        assert shown == pytest.approx(100 * accuracy, abs=0.21)
+    course.click(".cell >> nth=4")
+    assert "rate=1&" in course.page.evaluate("() => location.hash")
+    course.page.evaluate("async () => { await (await lesson).run(300); }")
+
+
+def test_batches_and_the_whole_set_are_compared_at_equal_cost(course, problem):
+    course.page.evaluate("async () => { (await lesson).change({ lesson: 7 }); }")
+    course.settle()
+    rate, seed = course.page.evaluate(
+        "async () => { const { rate, seed } = (await lesson).state; return [rate, seed]; }"
+    )
+    told = course.predict("compare")
+    streams = keys.streams(0, seed=seed)
+    for words, batch_size, steps in (("first reads", 32, 125), ("second", None, 1)):
+        run = gd.descend(
+            problem, optax.sgd(rate), problem.init(streams.init), steps,
+            key=streams, batch_size=batch_size, record_every=steps,
+        )  # fmt: skip
+        accuracy = float(run.measures["test_accuracy"][-1])
+        assert number(told, words) == pytest.approx(100 * accuracy, abs=0.21)
+    assert course.text("#compare-name-1") == "images in a step: all 4,000"
+    assert course.page.locator("#compare-accuracy path").count() == 2
+    course.choose("#compare-setting", "activation")
+    assert course.text("#compare-question legend").startswith("Which reads more")
+    assert course.page.is_hidden("#compare-numbers")
+
+
+def test_votes_are_those_of_the_networks(course, problem):
+    course.page.evaluate("async () => { (await lesson).change({ lesson: 8 }); }")
+    course.settle()
+    networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
+    read = jax.jit(jax.vmap(problem.predict, (0, None)))
+    image = np.asarray(course.image(), np.uint8)
+    moved = np.roll(np.reshape(image, (28, 28)), (-1, 2), (0, 1)).ravel()
+    for pixels, clicks in ((image, ()), (moved, ("right", "right", "up"))):
+        for click in clicks:
+            course.click(f"#vote-{click}")
+        told = course.predict("vote")
+        counts = np.bincount(np.argmax(read(networks, pixels[None])[:, 0], 1), minlength=10)
+        assert f"{counts.max()} of 8 read" in told
+        shown = [int(bar) for bar in course.page.locator("#vote-bars span").all_text_contents()]
+        np.testing.assert_array_equal(shown, counts)
+    assert course.text("#vote-told") == "Moved by 2 to the right and \u22121 down."
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_each_step_of_the_course_is_accessible(opened, size):
+    visit = opened("#lesson=1&step=20", size)
+    for step, (title, question) in STEPS.items():
+        target = f"#course-steps button >> nth={step - 1}"
+        if size is PHONE:
+            visit.page.touchscreen.tap(*visit.place(target))
+        else:
+            visit.click(target)
+        visit.settle()
+        assert visit.text("#course-title") == f"{step}. {title}"
+        assert visit.page.is_visible(f"#{question}")
+        if step > 1:
+            assert f"lesson={step}" in visit.page.evaluate("() => location.hash")
+        assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
+        assert visit.violations() == []
+    visit.bears_inspection()
+
+
+def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
+    page = gd.lesson(problem).save(tmp_path / "lesson.html")
+    visit = Lesson(browser, page, "#lesson=7&step=0")
+    assert visit.page.locator("#course-steps button").count() == 8
+    assert visit.page.locator("#vote").count() == 0
+    visit.click("#course-on")
+    assert visit.text("#course-title") == "Train your own"
+    assert visit.complaints == []
+
+
+def test_a_prediction_of_training_is_compared_with_what_it_reads(opened):
+    visit = opened("#step=0&rate=0.001")
+    visit.choose("#epochs", "1")
+    told = visit.predict("train")
+    assert told.startswith("As you predicted: below 25 %. After 125 steps it reads ")
+    assert f"{100 * visit.first()['records'][-1]['accuracy']:.1f} %" in told
+
+
 def test_the_ball_goes_against_the_slope(trained):
     def at():
         return float(
@@ -364,10 +619,11 @@ def test_the_ball_goes_against_the_slope(trained):
 
 def test_the_lesson_bears_inspection(trained):
     trained.bears_inspection()
+    assert trained.violations() == []
 
 
-def test_on_a_phone_nothing_sticks_out(browser, lesson_file):
-    visit = Lesson(browser, lesson_file, "#step=0", PHONE)
+def test_on_a_phone_nothing_sticks_out(opened):
+    visit = opened("#step=0", PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     visit.page.touchscreen.tap(*visit.place("#next"))
     visit.settle()

@@ -3,6 +3,7 @@
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 from pictured import HOSTILE, census, plane, sweep
@@ -103,3 +104,29 @@ def test_images_are_deflated_without_loss():
     images = np.arange(12, dtype=np.uint8).reshape(3, 4)
     raw = zlib.decompress(base64.b64decode(gd.pages.page.deflated(images)))
     np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(3, 4), images)
+
+
+def test_bytes_are_within_half_a_step_of_the_weights():
+    random = np.random.default_rng(0)
+    layers = [
+        (random.normal(size=(3, n, m)), random.normal(size=(3, n))) for m, n in [(5, 4), (4, 2)]
+    ]
+    networks = tuple(gd.problems.networks.Layer(*layer) for layer in layers)
+    codes, scales, biases = gd.pages.lesson.quantize(networks)
+    weights = np.concatenate([w.reshape(3, -1) for w, _ in layers], axis=1)
+    spread = np.concatenate(
+        [np.repeat(scales[:, :4], 5, 1), np.repeat(scales[:, 4:], 4, 1)], axis=1
+    )
+    assert np.all(abs(codes * spread - weights) <= spread / 2 + 1e-12)
+    np.testing.assert_array_equal(biases, np.concatenate([b for _, b in layers], axis=1))
+
+
+def test_networks_of_other_shapes_are_refused():
+    problem = gd.problems.digits("mnist5k", samples=100)
+    other = gd.problems.digits("mnist5k", samples=100, widths=(4,))
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(InputError, match="networks has shapes"):
+        gd.lesson(problem, jax.vmap(other.init)(keys))
+    step = gd.problems.digits("mnist5k", samples=100, activation="step")
+    with pytest.raises(InputError, match="'step'"):
+        gd.lesson(step, jax.vmap(step.init)(keys))

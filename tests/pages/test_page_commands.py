@@ -135,6 +135,38 @@ def test_a_lesson_of_no_data_is_refused_before_any_work(capsys, monkeypatch, tmp
 
 
 def test_a_lesson_is_one_file(tmp_path, capsys):
-    main(["lesson", "--out", str(tmp_path / "page.html")])
+    main(["lesson", "--networks", "0", "--out", str(tmp_path / "page.html")])
     assert "written to" in capsys.readouterr().out
-    assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 3e6
+    assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 2e6
+    assert "--networks -1" in refused(capsys, "lesson", "--networks", "-1")
+
+
+@pytest.mark.long
+def test_decisions_of_trained_networks_survive_as_bytes(tmp_path, capsys, monkeypatch):
+    """Only here are the 64 networks of the lesson trained."""
+    trained = {}
+
+    def lesson(problem, networks):
+        trained.update(problem=problem, networks=networks)
+        return made(problem, networks)
+
+    made = gd.pages.lesson
+    monkeypatch.setattr("gdjax.pages.lesson", lesson)
+    main(["lesson", "--out", str(tmp_path / "page.html")])
+    assert (tmp_path / "page.html").stat().st_size < 3e6
+    problem, networks = trained["problem"], trained["networks"]
+    rebuilt = []
+    for weights, bias in networks:
+        scale = np.abs(weights).max(-1, keepdims=True) / 127
+        rebuilt.append((np.float32(np.round(weights / scale) * scale), bias))
+    images, labels = problem.measures["test_accuracy"].data
+    read = jax.jit(jax.vmap(problem.predict, (0, None)))
+    layers = gd.problems.networks.Layer
+    before, after = (
+        np.argmax(read(tuple(layers(*layer) for layer in params), images), -1)
+        for params in (networks, rebuilt)
+    )
+    assert before.shape == (64, len(labels))
+    assert np.mean(before == after) > 0.995
+    assert abs(np.mean(before == labels) - np.mean(after == labels)) < 0.001
+    assert np.mean(before == labels) > 0.87

@@ -15,7 +15,7 @@ test("what is written is what is read", () => {
 
 const HOSTILE = [
   "rate=-1", "rate=1e9", "rate=NaN", "rate=", "rate", "seed=1.5", "seed=99999999999", "step=20001", "batch=7", "batch=1e1",
-  "activation=constructor", "cost=%3Cscript%3E", "lesson=10", "digit=-1", "drawing=____", "drawing=AAAA..AAAA",
+  "activation=constructor", "cost=%3Cscript%3E", "lesson=9", "digit=-1", "drawing=____", "drawing=AAAA..AAAA",
   "drawing=AAA", "drawing=AAAA<img>", "__proto__=1", "constructor=1", "hasOwnProperty=x", `drawing=${"AAAA".repeat(4000)}`,
 ];
 for (const hash of HOSTILE) {
@@ -23,6 +23,6 @@ for (const hash of HOSTILE) {
     const { state, ignored } = readAddress(`#${hash}&seed=5`);
     assert.equal(ignored.length, 1);
     assert.ok(ignored[0].length <= 20);
-    if (hash.length < 1000) assert.deepEqual(state, hash.startsWith("seed") ? { ...DEFAULTS, seed: 5 } : { ...DEFAULTS, seed: 5 });
+    if (hash.length < 1000) assert.deepEqual(state, { ...DEFAULTS, seed: 5 });
   });
 }

@@ -5,7 +5,7 @@ import {
   COSTS, addGradient, answerOf, forward, layersOf, litPixels, parameterAt, parameterCount,
 } from "../../../gdjax/pages/resources/lesson/network.js";
 import {
-  baselineOf, batchOrder, gradientOf, measure, nextRecord, norm, startingPoint, stepped,
+  baselineOf, batchOrder, costsAlong, gradientOf, measure, nextRecord, norm, startingPoint, stepped,
 } from "../../../gdjax/pages/resources/lesson/descent.js";
 
 const WIDTHS = [9, 4, 3, 2];
@@ -96,9 +96,18 @@ test("the baseline is the cost of the best constant answer", () => {
   assert.ok(Math.abs(baselineOf("cross_entropy", labels, 2) - (-0.75 * Math.log(0.75) - 0.25 * Math.log(0.25))) < 1e-12);
 });
 
+test("a cost along a line is followed until it is above its start", () => {
+  const { t, cost } = costsAlong((at) => (at - 3) ** 2);
+  assert.equal(t[0], 0);
+  assert.equal(cost[0], 9);
+  assert.ok(cost.at(-1) >= 9 && cost.at(-2) < cost.at(-1));
+  const lowest = t[cost.indexOf(Math.min(...cost))];
+  assert.ok(Math.abs(lowest - 3) <= t[1] / 2 + 1e-12);
+});
+
 test("records are made at steps that grow", () => {
   const steps = [0];
-  while (steps.at(-1) < 2000) steps.push(nextRecord(steps.at(-1)));
+  while (steps.at(-1) < 2000) steps.push(nextRecord(steps.at(-1), 1.25));
   assert.deepEqual(steps.slice(0, 13), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17]);
   assert.ok(steps.length < 40);
 });

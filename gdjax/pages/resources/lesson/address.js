@@ -35,7 +35,7 @@ const drawing = {
 
 export const STEPS = 20000; // that a page may be asked to take
 export const FIELDS = {
-  lesson: whole(0, 9),
+  lesson: whole(0, 8),
   rate: real(0.001, 1000),
   batch: oneOf(0, 1, 8, 32, 128, 512),
   seed: whole(0, 2 ** 32 - 1),

@@ -90,7 +90,18 @@ export function recordOf(model, params, step, { train, test }) {
 }
 
 // Records are made at steps that grow by equal ratios, as what is learned does.
-export const nextRecord = (step) => (step < 10 ? step + 1 : Math.ceil(1.25 * step));
+export const nextRecord = (step, ratio) => (step < 10 ? step + 1 : Math.ceil(ratio * step));
+
+const LINE_POINTS = 32;
+
+// A cost along a line, from t = 0 to where it is above its start again: {t, cost}.
+export function costsAlong(costAt) {
+  const start = costAt(0);
+  let end = 0.01;
+  while (end < 1000 && costAt(end) < start) end *= 2;
+  const t = Array.from({ length: LINE_POINTS + 1 }, (_, i) => (i * end) / LINE_POINTS);
+  return { t, cost: t.map((at, i) => (i ? costAt(at) : start)) };
+}
 
 // Cost of always answering how frequent each digit is: 1 - Σ p², or the entropy of p.
 export function baselineOf(cost, labels, outputs) {

@@ -84,5 +84,5 @@ export function drawCard(page) {
       nudges ? text("draw.shown.nudged", { count: nudges }) : "",
     ));
   }
-  return { update, reset };
+  return { update, reset, chosen: () => chosen };
 }

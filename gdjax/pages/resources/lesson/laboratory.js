@@ -31,13 +31,14 @@ export function openLaboratory(source, sets, changed) {
   return {
     descents,
     isRunning: () => isRunning,
-    begin: (name, settings) => askAndKeep("begin", { name, settings }),
+    begin: (name, settings, options = {}) => askAndKeep("begin", { name, settings, options }),
     step: (name) => askAndKeep("step", { name }),
     undo: (name) => askAndKeep("undo", { name }),
     paramsAt: (name, step) => ask("paramsAt", { name, step }),
+    costsAlong: (model, params) => ask("costsAlong", { model, params }),
     measure: (model, params, set) => ask("measure", { model, params, set }),
     pause: () => ask("pause"),
-    // Resolves when all of them are at the step `until`, or where they were paused.
+    // Resolves when each is at its step of `until`, or where it was paused.
     run: (names, until) => ask("run", { names, until }),
   };
 }

@@ -3,14 +3,24 @@
 import { DATA, byId, soon } from "../base.js";
 import { readAddress, writeAddress } from "./address.js";
 import { ballCard } from "./ball.js";
+import { compareCard } from "./compare.js";
+import { courseCard } from "./course.js";
 import { baselineOf, stepped } from "./descent.js";
 import { drawCard, imageOf, reading } from "./draw.js";
-import { imageSet } from "./images.js";
+import { imageSet, inflated } from "./images.js";
 import { openLaboratory } from "./laboratory.js";
 import { matterCard } from "./matter.js";
+import { networksOf } from "./many.js";
 import { parameterCount } from "./network.js";
+import { outputsCard } from "./outputs.js";
+import { pictureCard } from "./picture.js";
+import { sixteenCard } from "./sixteen.js";
+import { slideCard } from "./slide.js";
+import { sureCard } from "./sure.js";
 import { fillTexts, say, text } from "./text.js";
 import { settingsOf, trainCard } from "./train.js";
+import { voteCard } from "./vote.js";
+import { weightCard } from "./weight.js";
 
 async function openLesson() {
   const { widths } = DATA;
@@ -22,7 +32,11 @@ async function openLesson() {
   let looked = null; // {at, params} of an earlier record; null is the newest network
   let nudged = []; // parameters after each step for one image alone
 
-  const changed = soon(() => page.cards.forEach(({ update }) => page.descent() && update()));
+  const changed = soon(() => {
+    if (!page.descent()) return;
+    course.update();
+    page.cards.forEach(([id, { update }]) => byId(id).hidden || update());
+  });
   const lab = openLaboratory(DATA.worker, sets, changed);
   const page = {
     state, sets, lab, changed,
@@ -40,6 +54,7 @@ async function openLesson() {
         nudges: nudged.length,
       };
     },
+    chosen: () => draw.chosen(),
     reading: () => reading(page.network(), image.pixels),
     change(part) {
       Object.assign(state, part);
@@ -56,7 +71,7 @@ async function openLesson() {
       remember();
       await lab.begin("first", settingsOf(state));
     },
-    run: (until) => moved(() => lab.run(["first"], until)),
+    run: (until) => moved(() => lab.run(["first"], [until])),
     step: () => moved(() => lab.step("first")),
     undo: () => moved(() => lab.undo("first")),
     async look(at) {
@@ -109,7 +124,26 @@ async function openLesson() {
   let matter = null;
   const draw = drawCard(page);
   matter = matterCard(page);
-  page.cards = [draw, trainCard(page), matter];
+  const course = courseCard(page);
+  page.cards = [
+    ["draw", draw],
+    ["sure", sureCard(page)],
+    ["outputs", outputsCard(page)],
+    ["weight", weightCard(page)],
+    ["picture", pictureCard(page)],
+    ["slide", slideCard(page)],
+    ["train", trainCard(page)],
+    ["sixteen", sixteenCard(page)],
+    ["compare", compareCard(page)],
+    ["matter", matter],
+  ];
+  if (DATA.networks) {
+    const bytes = await inflated(DATA.networks.bytes);
+    const networks = networksOf({ ...DATA.networks, bytes }, widths);
+    page.cards.push(["vote", voteCard(page, networks, { ...DATA.networks.model, widths })]);
+  } else {
+    byId("vote").remove();
+  }
   ballCard(byId("ball"));
   say("made", text("made", {
     version: DATA.version, set: DATA.set, train: sets.train.labels.length, test: sets.test.labels.length,

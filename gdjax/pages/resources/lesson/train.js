@@ -4,11 +4,13 @@ import { byId, element, option } from "../base.js";
 import { chart, nearest } from "../chart.js";
 import { number, percent } from "../numbers.js";
 import { FIELDS, STEPS } from "./address.js";
+import { classOf, showQuestion } from "./question.js";
 import { say, text } from "./text.js";
 
+const READ_LIMITS = [0.25, 0.5, 0.75, 0.9]; // of the test digits
 export const SETTINGS = ["rate", "batch", "seed", "scale", "activation", "cost"];
-const EPOCHS = [1, 10, 100];
-const CHOICES = {
+export const EPOCHS = [1, 10, 100];
+export const CHOICES = {
   batch: [1, 8, 32, 128, 512, 0],
   scale: [0, 0.1, 0.3, 1, 3, 10],
   activation: ["sigmoid", "tanh", "relu"],
@@ -53,14 +55,27 @@ export function trainCard(page) {
   });
   byId("run").addEventListener("click", () => {
     if (lab.isRunning()) return lab.pause();
-    const { step } = page.descent();
-    const until = step + stepsOf(Number(byId("epochs").value), state.batch, images);
-    page.run(Math.min(until, STEPS));
+    page.run(untilStep());
   });
   byId("one-step").addEventListener("click", page.step);
   byId("undo").addEventListener("click", page.undo);
   byId("restart").addEventListener("click", () => page.restart({}));
   byId("look").addEventListener("input", () => page.look(Number(byId("look").value)));
+
+  let asked = null;
+  const untilStep = () => Math.min(page.descent().step + stepsOf(Number(byId("epochs").value), state.batch, images), STEPS);
+  function ask() {
+    showQuestion(byId("train-question"), {
+      ask: text("train.ask", { count: Number(byId("epochs").value) }),
+      choices: [0, 1, 2, 3, 4].map((i) => text(`train.choice.${i}`)),
+      async answer() {
+        await page.run(untilStep());
+        const { accuracy, step } = page.descent().records.at(-1);
+        return { right: classOf(accuracy, READ_LIMITS), words: text("train.answer", { count: step, accuracy: percent(accuracy) }) };
+      },
+    });
+  }
+  byId("epochs").addEventListener("change", ask);
 
   const rows = ["step", "epochs", "cost", "accuracy", "gradient", "saturated"].map((name) => {
     const value = element("dd", { id: `number-${name}` });
@@ -71,6 +86,9 @@ export function trainCard(page) {
   function update() {
     const { records, step, canUndo, isDiverged } = page.descent();
     const isRunning = lab.isRunning();
+    const settings = JSON.stringify(settingsOf(state));
+    if (settings !== asked) ask();
+    asked = settings;
     for (const name of Object.keys(CHOICES)) showChoice(name);
     if (document.activeElement !== byId("rate")) byId("rate").value = String(Math.log10(state.rate));
     byId("rate-out").textContent = number(state.rate);

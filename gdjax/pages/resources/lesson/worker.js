@@ -3,19 +3,23 @@
 // The page asks {id, ask, ...} and is answered {id, answer}; while descents run, the worker tells
 // {progress: [...]} of each of them.
 
-import { batchOrder, gradientOf, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
+import { batchOrder, costsAlong, gradientOf, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
 
 const SLICE = 40; // milliseconds of work between two looks at what the page asks
+const SHOWN = "first"; // the descent whose network the page shows
 const UNDO = 200; // moves that can be undone
 
 let data = null; // {widths, train, test}
 const descents = new Map();
-let running = null; // {names, until, finish}
+let running = null; // {names, until, finish}, until which step each is to go
 
-function begin(name, settings) {
+// Records are of `images` training images, all by default, at steps that grow by `ratio`.
+function begin(name, settings, { images = data.train.labels.length, ratio = 1.25 }) {
   const descent = {
     name,
     settings,
+    ratio,
+    recorded: { test: data.test, train: { ...data.train, labels: data.train.labels.subarray(0, images) } },
     model: modelOf(settings, data.widths),
     order: batchOrder(settings.batch, data.train.labels.length),
     step: 0,
@@ -30,14 +34,14 @@ function begin(name, settings) {
 
 function record(descent) {
   if (descent.records.at(-1)?.step === descent.step) return;
-  descent.records.push({ ...recordOf(descent.model, descent.params, descent.step, data), params: Float32Array.from(descent.params) });
+  descent.records.push({ ...recordOf(descent.model, descent.params, descent.step, descent.recorded), params: Float32Array.from(descent.params) });
 }
 
 function move(descent) {
   const { model, params, order, step, settings, records } = descent;
   descent.params = stepped(params, gradientOf(model, params, data.train, order(step)), settings.rate);
   descent.step += 1;
-  if (descent.step >= nextRecord(records.at(-1).step)) record(descent);
+  if (descent.step >= nextRecord(records.at(-1).step, descent.ratio)) record(descent);
 }
 
 function remember({ past, step, params, records }) {
@@ -47,7 +51,8 @@ function remember({ past, step, params, records }) {
 
 // What the page gets to know. The parameters of records stay here until they are asked for.
 const told = ({ name, settings, model, step, params, records, past }) => ({
-  name, settings, model, step, params,
+  name, settings, model, step,
+  params: name === SHOWN ? params : null,
   records: records.map(({ params: _, ...numbers }) => numbers),
   isDiverged: isDiverged({ records }),
   canUndo: past.length > 0,
@@ -57,7 +62,7 @@ const isDiverged = ({ records }) => records.at(-1).cost === Infinity;
 
 const isUnfinished = (name) => {
   const descent = descents.get(name);
-  return descent.step < running.until && !isDiverged(descent);
+  return descent.step < running.until[running.names.indexOf(name)] && !isDiverged(descent);
 };
 
 // Descents take turns: the one that is behind moves.
@@ -89,9 +94,9 @@ const ANSWERS = {
   load(sets) {
     data = sets;
   },
-  begin({ name, settings }) {
+  begin({ name, settings, options }) {
     stop();
-    return told(begin(name, settings));
+    return told(begin(name, settings, options));
   },
   run({ names, until }) {
     stop();
@@ -117,6 +122,12 @@ const ANSWERS = {
     return told(descent);
   },
   paramsAt: ({ name, step }) => descents.get(name).records.find((one) => one.step === step).params,
+  costsAlong({ model, params }) {
+    const rows = rowsOf(data.train);
+    const gradient = gradientOf(model, params, data.train, rows);
+    const costAt = (t) => measure(model, stepped(params, gradient, t), data.train, rows).cost;
+    return costsAlong(costAt);
+  },
   // Numbers of parameters that no descent has: those after steps for one digit, or along a line.
   measure: ({ model, params, set }) => measure(model, params, data[set], rowsOf(data[set])),
 };

@@ -1,0 +1,29 @@
+// A question that is asked before anything runs. Its answer is computed, then compared with what was
+// predicted.
+
+import { element } from "../base.js";
+import { sentences, text } from "./text.js";
+
+// asked: {ask, choices, answer}, where answer() gives {right, words}: the number of the right choice,
+// and what was computed.
+export function showQuestion(box, { ask, choices, answer }) {
+  const options = choices.map((words, i) =>
+    element("label", { className: "choice" }, element("input", { type: "radio", name: box.id, value: String(i) }), words),
+  );
+  const group = element("fieldset", {}, element("legend", { textContent: ask }), ...options);
+  const check = element("button", { type: "button", className: "main", textContent: text("question.check"), disabled: true });
+  const told = element("p", { className: "told", role: "status" });
+  group.addEventListener("change", () => (check.disabled = false));
+  check.addEventListener("click", async () => {
+    const predicted = Number(group.querySelector(":checked").value);
+    check.disabled = true;
+    told.textContent = text("question.computing");
+    const { right, words } = await answer();
+    told.textContent = sentences(text(predicted === right ? "question.right" : "question.wrong", { choice: choices[right] }), words);
+    check.disabled = false;
+  });
+  box.replaceChildren(group, check, told);
+}
+
+// The number of the last limit that a value reaches, from 0: below the first limit it is 0.
+export const classOf = (value, limits) => limits.filter((limit) => value >= limit).length;

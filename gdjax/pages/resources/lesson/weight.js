@@ -1,0 +1,64 @@
+// One weight, nudged: the change of the cost is the slope times the nudge, as long as it is small.
+
+import { byId, option } from "../base.js";
+import { number } from "../numbers.js";
+import { reading } from "./draw.js";
+import { imageGradient, parameterWords } from "./matter.js";
+import { COSTS } from "./network.js";
+import { showQuestion } from "./question.js";
+import { say, text } from "./text.js";
+
+const NUDGES = [0.01, 0.1, 1];
+
+export function weightCard(page) {
+  let rank = 0; // of the slope, by size
+  let shown = null; // what the question is about
+  byId("weight-nudge").append(...NUDGES.map((h) => option(h, number(h))));
+  byId("weight-nudge").value = "0.1";
+  byId("weight-nudge").addEventListener("change", () => ask());
+  byId("weight-next").addEventListener("click", () => {
+    rank += 1;
+    ask();
+  });
+
+  function ask() {
+    const network = page.network();
+    const read = page.reading();
+    const target = page.image().label ?? read.best;
+    const gradient = imageGradient(network, read, target);
+    const order = Array.from(gradient.keys()).sort((a, b) => Math.abs(gradient[b]) - Math.abs(gradient[a]));
+    const at = order[rank % 50];
+    const slope = gradient[at];
+    const nudge = Number(byId("weight-nudge").value);
+    const costAt = (h) => {
+      const params = network.params.slice();
+      params[at] += h;
+      return COSTS[network.model.cost].value(reading({ ...network, params }, read.pixels).activities.at(-1), target);
+    };
+    say("weight-told", text("weight.told", {
+      name: parameterWords(read.layers, at), value: network.params[at], target, cost: costAt(0), slope, nudge,
+    }));
+    const choices = [slope, -slope * nudge, slope * nudge, 0];
+    showQuestion(byId("weight-question"), {
+      ask: text("weight.ask"),
+      choices: choices.map((change) => text("weight.choice", { change })),
+      async answer() {
+        const change = costAt(nudge) - costAt(0);
+        const distances = choices.map((choice) => Math.abs(choice - change));
+        return {
+          right: distances.indexOf(Math.min(...distances)),
+          words: text("weight.answer", { change, slope, nudge, predicted: slope * nudge }),
+        };
+      },
+    });
+  }
+  return {
+    update() {
+      const { params } = page.network();
+      if (shown && shown.params === params && shown.pixels === page.image().pixels) return;
+      shown = { params, pixels: page.image().pixels };
+      if (!page.lab.isRunning()) ask();
+      else shown = null;
+    },
+  };
+}
