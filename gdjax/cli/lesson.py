@@ -55,7 +55,7 @@ class Lesson:
                 steps,
                 batch_size=BATCH_SIZE,
                 record_every=steps,
-                optimizer=lambda: optax.sgd(LEARNING_RATE),
+                make_optimizer=lambda: optax.sgd(LEARNING_RATE),
             )
         return tuple(
             Layer(runs[f"params.{i}.weights"].values, runs[f"params.{i}.bias"].values)

@@ -12,11 +12,11 @@ import json
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int8
 
 from gdjax import __version__
 from gdjax.errors import InputError
 from gdjax.pages.page import Page, build, deflated, read
+from gdjax.pages.quantization import quantize
 from gdjax.problems.functions import FUNCTIONS
 from gdjax.problems.networks import Layer
 
@@ -84,44 +84,12 @@ def _image_set(images, labels):
     return {"images": deflated(images), "labels": deflated(labels), "size": images.shape[1]}
 
 
-def quantize(
-    networks: tuple[Layer, ...],
-) -> tuple[
-    Int8[np.ndarray, "networks weights"],
-    Float[np.ndarray, "networks neurons"],
-    Float[np.ndarray, "networks neurons"],
-]:
-    """Return weights as bytes, with one scale for each neuron, and the biases.
-
-        w_ij = scale_i byte_ij,   scale_i = max_j |w_ij| / 127
-
-    Args:
-        networks: Parameters with a leading axis of networks.
-
-    Examples:
-        >>> layer = Layer(np.array([[[0.5, -1.0]]]), np.array([[0.25]]))
-        >>> codes, scales, biases = quantize((layer,))
-        >>> codes.tolist(), (scales * 127).tolist(), biases.tolist()
-        ([[64, -127]], [[1.0]], [[0.25]])
-    """
-    codes, scales, biases = [], [], []
-    for weights, bias in networks:
-        scale = np.abs(weights).max(axis=-1) / 127
-        code = np.round(weights / np.where(scale == 0, 1, scale)[..., None])
-        codes.append(code.astype(np.int8).reshape(len(weights), -1))
-        scales.append(scale)
-        biases.append(bias)
-    joined = (np.concatenate(parts, axis=1) for parts in (codes, scales, biases))
-    code, scale, bias = joined
-    return code, scale, bias
-
-
 def _many(problem, networks):
-    layers = tuple(Layer(*(np.asarray(array) for array in layer)) for layer in networks)
+    layers = [(np.asarray(weights), np.asarray(bias)) for weights, bias in networks]
     fans = itertools.pairwise(problem.network.widths)
-    count = len(layers[0].weights)
+    count = len(layers[0][0])
     wanted = [((count, n_out, n_in), (count, n_out)) for n_in, n_out in fans]
-    shapes = [(layer.weights.shape, layer.bias.shape) for layer in layers]
+    shapes = [(weights.shape, bias.shape) for weights, bias in layers]
     if shapes != wanted:
         raise InputError(
             f"lesson: networks has shapes {shapes}, expected {wanted}: the parameters of the "

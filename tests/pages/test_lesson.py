@@ -416,7 +416,8 @@ def test_noise_is_read_as_sure_as_the_page_says(course, problem):
         "() => Array.from({ length: 50 }, (_, i) => Array.from(noisePixels(i + 1, 784)))"
     )
     params = network_of(course.first()["params"])
-    largest = np.max(problem.predict(params, np.array(images, np.uint8)), axis=1)
+    outputs = np.asarray(problem.predict(params, np.array(images, np.uint8)))
+    largest = outputs.max(axis=1)
     assert number(told, "mean is") == pytest.approx(100 * largest.mean(), abs=0.06)
     assert f"{np.sum(largest >= 0.5)} of 50" in told
     right = int(np.searchsorted([25, 50, 75], 100 * largest.mean(), side="right"))
@@ -430,7 +431,7 @@ def test_the_answer_of_lower_cost_is_found(course, problem):
     a, b = number(told, "cost of A is"), number(told, "that of B is")
     assert ("A" if a < b else "B") == told.split("predicted")[1].split(": ")[1][0]
     params = network_of(course.first()["params"])
-    images, labels = problem.measures["test_accuracy"].data
+    images, labels = problem.metrics["test_accuracy"].data
     outputs = np.asarray(problem.predict(params, images))
     costs = np.sum((outputs - np.eye(10)[labels]) ** 2, axis=1)
     for cost in (a, b):
@@ -512,7 +513,7 @@ def test_sixteen_networks_are_those_of_gdjax(course, problem):
     assert course.page.locator(".cell.stalled").count() == counts[2]
     runs = gd.sweep(
         problem, gd.axes(learning_rate=[0.1, 1.0], seed=[0]), 500,
-        batch_size=32, record_every=500, optimizer=optax.sgd,
+        batch_size=32, record_every=500, make_optimizer=optax.sgd,
     )  # fmt: skip
     for row, accuracy in enumerate(runs.test_accuracy.values[:, 0, -1]):
         shown = float(course.text(f".cell >> nth={4 * row}").split(" ")[0])
@@ -535,7 +536,7 @@ def test_batches_and_the_whole_set_are_compared_at_equal_cost(course, problem):
             problem, optax.sgd(rate), problem.init(streams.init), steps,
             key=streams, batch_size=batch_size, record_every=steps,
         )  # fmt: skip
-        accuracy = float(run.measures["test_accuracy"][-1])
+        accuracy = float(run.metrics["test_accuracy"][-1])
         assert number(told, words) == pytest.approx(100 * accuracy, abs=0.21)
     assert course.text("#compare-name-1") == "images in a step: all 4,000"
     assert course.page.locator("#compare-accuracy path").count() == 2

@@ -30,7 +30,7 @@ def test_a_bundle_has_each_module_once_after_what_it_imports(name):
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
     declared = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script, re.MULTILINE)
     assert len(declared) == len(set(declared)) > 20
-    assert declared.index("forward") < declared.index("metric")
+    assert declared.index("forward") < declared.index("measure")
 
 
 def test_every_text_is_in_one_file_and_every_one_is_used():

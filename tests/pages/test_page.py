@@ -10,7 +10,8 @@ from pictured import HOSTILE, census, plane, sweep
 
 import gdjax as gd
 from gdjax.errors import GdjaxError, InputError
-from gdjax.pages.page import island
+from gdjax.pages.page import deflated, island
+from gdjax.pages.quantization import quantize
 
 
 def test_text_of_data_cannot_begin_a_tag():
@@ -102,7 +103,7 @@ def test_images_are_deflated_without_loss():
     import zlib
 
     images = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    raw = zlib.decompress(base64.b64decode(gd.pages.page.deflated(images)))
+    raw = zlib.decompress(base64.b64decode(deflated(images)))
     np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(3, 4), images)
 
 
@@ -111,8 +112,7 @@ def test_bytes_are_within_half_a_step_of_the_weights():
     layers = [
         (random.normal(size=(3, n, m)), random.normal(size=(3, n))) for m, n in [(5, 4), (4, 2)]
     ]
-    networks = tuple(gd.problems.networks.Layer(*layer) for layer in layers)
-    codes, scales, biases = gd.pages.lesson.quantize(networks)
+    codes, scales, biases = quantize(layers)
     weights = np.concatenate([w.reshape(3, -1) for w, _ in layers], axis=1)
     spread = np.concatenate(
         [np.repeat(scales[:, :4], 5, 1), np.repeat(scales[:, 4:], 4, 1)], axis=1

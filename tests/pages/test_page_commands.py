@@ -159,7 +159,7 @@ def test_decisions_of_trained_networks_survive_as_bytes(tmp_path, capsys, monkey
     for weights, bias in networks:
         scale = np.abs(weights).max(-1, keepdims=True) / 127
         rebuilt.append((np.float32(np.round(weights / scale) * scale), bias))
-    images, labels = problem.measures["test_accuracy"].data
+    images, labels = problem.metrics["test_accuracy"].data
     read = jax.jit(jax.vmap(problem.predict, (0, None)))
     layers = gd.problems.networks.Layer
     before, after = (
