@@ -169,7 +169,7 @@ def advice(certificate: Certificate) -> str:
     if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
         return (
             f"a critical point seems to be {c.newton_distance:.2g} away (`newton_point`), expected "
-            f"at most {c.distance_tolerance:.2g}: `polish` first, to a smaller gradient"
+            f"at most {c.distance_tolerance:.2g}: {POLISH}"
         )
     if kind == Kind.NOT_STATIONARY:
         return (

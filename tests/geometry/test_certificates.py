@@ -42,6 +42,9 @@ def test_a_slope_is_told_with_its_tolerance():
         "the gradient is 0.25, expected at most 1e-05: gd.geometry.polish(problem, params), or "
         "`gdjax minima --store STORE` for the runs of a sweep, goes on"
     )
+    near = one._replace(gradient_norm=0.0, newton_distance=0.5, distance_tolerance=0.1)
+    assert "0.5 away" in advice(near)
+    assert "gd.geometry.polish(problem, params), or `gdjax minima" in advice(near)
 
 
 def test_only_in_float32_float64_would_help():
