@@ -44,6 +44,9 @@ STEPS = {
 }
 
 
+PATIENCE = 120  # seconds that the page may take on a busy machine
+
+
 class Lesson(Visit):
     """The lesson, opened at an address, once it has taken the steps that the address asks for."""
 
@@ -74,7 +77,7 @@ class Lesson(Visit):
         self.settle()
 
     def wait(self, condition):
-        self.page.wait_for_function(condition)
+        self.page.wait_for_function(condition, timeout=1000 * PATIENCE)
         self.settle()
 
     def predict(self, question, choice=0):

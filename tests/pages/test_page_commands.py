@@ -159,11 +159,11 @@ def test_decisions_of_trained_networks_survive_as_bytes(tmp_path, capsys, monkey
     for weights, bias in networks:
         scale = np.abs(weights).max(-1, keepdims=True) / 127
         rebuilt.append((np.float32(np.round(weights / scale) * scale), bias))
-    images, labels = problem.metrics["test_accuracy"].data
+    images, labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
     read = jax.jit(jax.vmap(problem.predict, (0, None)))
     layers = gd.problems.networks.Layer
     before, after = (
-        np.argmax(read(tuple(layers(*layer) for layer in params), images), -1)
+        np.asarray(read(tuple(layers(*layer) for layer in params), images)).argmax(-1)
         for params in (networks, rebuilt)
     )
     assert before.shape == (64, len(labels))
