@@ -172,7 +172,9 @@ PRODUCTS = {
     "four layers, 0": (3, DEFINITE, (NONE,) * 4, K.DEGENERATE_SADDLE),
     "four layers, fitted": (3, DEFINITE, (IDENTITY, DEFINITE, IDENTITY, IDENTITY), K.FLOOR),
 }
-LEVEL_MANY = ("two layers, fitted",)  # nullity 4: may stay undecided
+# Of nullity 4 and 8. A path in the floor turns so sharply that steps of an eighth leave it: these
+# may stay undecided.
+LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
 @pytest.mark.long
