@@ -9,9 +9,10 @@ being stable. Whoever started there ends elsewhere, mostly where it is flatter, 
 
     python experiments/basins.py           (about 60 s)
 
-Expected: no start ends in a minimum beyond its limit, whatever the surface; all of Rastrigin's 121
-minima have their limit within 2 % of 0.0051 and vanish together; at the smallest rate Rastrigin's
-shares are the areas between its hills, the largest 0.96 % of all (1.00 % on this grid).
+Expected: no start of the three grids ends in a minimum beyond its limit (one that begins exactly at
+the minimum would stay there); all of Rastrigin's 121 minima have their limit within 2 % of 0.0051
+and vanish together; at the smallest rate Rastrigin's shares are the areas between its hills, the
+largest 0.96 % of all (1.00 % on this grid).
 """
 
 from dataclasses import dataclass

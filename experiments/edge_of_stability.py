@@ -3,8 +3,8 @@
     sharpness = largest eigenvalue of the Hessian;   on a quadratic cost descent needs it below
     2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)
 
-Descent on a network seeks out ever sharper places until the limit of its learning rate stops it,
-and goes on there (Cohen et al. 2021, arXiv 2103.00065). Looked at twice. First on the small case of
+On many networks the sharpness rises along descent until it reaches the limit of the learning rate,
+and stays there (Cohen et al. 2021, arXiv 2103.00065). Looked at twice. First on the small case of
 their code: 20 points of the Chebyshev polynomial of degree 5, a 1-100-1 tanh network that starts
 as PyTorch's layers do, the whole set a step; with plain descent, heavy ball and Nesterov's
 momentum. Their cost has a half: their learning rate is twice ours, their sharpness half of ours,

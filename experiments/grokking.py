@@ -14,9 +14,9 @@ a delay above it, and counts as that: medians are over all runs.
 Expected: the training pairs are known after some 30 steps whatever the decay, and the others at
 that moment are guessed (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023, arXiv
 2301.02679). With decay every run comes to know them, after 1,500 steps at 0.3 and 80 at 3: the
-delay falls faster than the inverse of the decay, with an exponent of -1.25. Without decay none
-does. Refuted by runs without decay that come to know the others just as well, or by an interval of
-the exponent that holds -1.
+delay falls faster than the inverse of the decay, with an exponent of -1.25 over the whole range;
+between neighboring decays the exponent differs. Without decay none does. Refuted by runs without
+decay that come to know the others just as well, or by an interval of the exponent that holds -1.
 """
 
 from dataclasses import dataclass
