@@ -14,54 +14,83 @@ ACROSS = {
     "volume": ("volume_log_volume", "log volume, nats"),
     "coefficient": ("chains_coefficient", "learning coefficient at one temperature"),
 }
-FLOOR = 5  # the axis of shares ends at the least share over this
+LABELS = {"volume": "volume", "coefficient": "learning coefficient at one temperature"}
 
 
-def of_minima(dataset: Any, found: Mapping[str, Interval]) -> Figure:
-    """Shares of starts and test accuracy of each minimum against its volume and coefficient.
+def of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+    """Plot starts and test accuracy of each minimum against its volume and coefficient.
 
     Args:
-        dataset: a census with widths, as of `widths_of_valleys`.
-        found: rank correlations by the names of both.
+        dataset: minima of several sets with their widths, as of `widths_of_valleys`.
+        found: mean rank correlations, and those of each set, by the names of both.
     """
+    sets = dataset["set"].values
     with style():
-        figure = Figure(figsize=(11, 7.4))
+        figure = Figure(figsize=(11, 7.6))
         panels = figure.subplots(2, 2, sharex="col", sharey="row")
         for column, (name, (variable, label)) in enumerate(ACROSS.items()):
             x = dataset[variable].values
-            starts, reads = panels[:, column]
-            away = _beside(dataset, name)
-            low, high = (abs(dataset[end].values - dataset.share.values) for end in
-                         ("share_low", "share_high"))  # fmt: skip
-            starts.errorbar(x, 100 * dataset.share, xerr=away, yerr=100 * np.array([low, high]),
-                            fmt="o", color=BLUE, elinewidth=0.6, markersize=5)  # fmt: skip
-            starts.set_yscale("log")
-            # Bars of minima that one start found go down to nothing: cut where they say no more.
-            starts.set_ylim(bottom=100 * float(dataset.share.min()) / FLOOR)
-            starts.yaxis.set_major_formatter("{x:g}")
-            reads.errorbar(x, 100 * dataset.test_accuracy, xerr=away, fmt="o", color=GREEN,
-                           elinewidth=0.6, markersize=5)  # fmt: skip
-            reads.set_xlabel(label)
-            for axes, asked in ((starts, "starts"), (reads, "accuracy")):
-                one = found[f"{name}_and_{asked}"]
+            rows = {"starts": dataset["count"].values,
+                    "accuracy": 100 * dataset.test_accuracy.values}  # fmt: skip
+            for axes, (asked, y) in zip(panels[:, column], rows.items(), strict=True):
+                for index in np.unique(sets):
+                    axes.plot(x[sets == index], y[sets == index], "o", color=f"C{index}",
+                              markersize=4, alpha=0.8)  # fmt: skip
+                pair = f"{name}_and_{asked}"
+                alone, given = found[pair][0], found[f"{pair}_given_cost"][0]
                 axes.set_title(
-                    f"rank correlation {one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+                    f"rank correlation {_interval(alone)};\ncost held fixed {_interval(given)}",
+                    fontsize="medium",
                 )
-        panels[0, 0].set_ylabel("starts that end there, per cent")
+            panels[0, column].set_yscale("log", base=2)
+            panels[0, column].yaxis.set_major_formatter("{x:g}")
+            panels[1, column].set_xlabel(label)
+        panels[0, 0].set_ylabel("starts that end there")
         panels[1, 0].set_ylabel("test digits right, per cent")
-        one = found["volume_and_starts"]
-        said = "more often" if one.low > 0 else "less often" if one.high < 0 else "no more often"
-        figure.suptitle(f"Of {one.runs} minima, those with more room are found {said}")
+        figure.suptitle(
+            f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
+        )
     return figure
 
 
-def _beside(dataset, name):
-    """Half lengths of the bars across; a lower bound has none upwards."""
-    if name == "coefficient":
-        return np.nan_to_num(1.96 * dataset.chains_standard_error.values)
-    value = dataset.volume_log_volume.values
-    up = dataset.volume_high.values - value
-    return np.array([value - dataset.volume_low.values, np.where(np.isfinite(up), up, 0)])
+def of_sets(found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+    """Plot rank correlations of each set, and their mean with its interval.
+
+    Args:
+        found: mean rank correlations, and those of each set, by the names of both.
+    """
+    rows = [(name, asked, given) for asked in ("starts", "accuracy") for name in LABELS
+            for given in ("", "_given_cost")]  # fmt: skip
+    with style():
+        figure = Figure(figsize=(9, 5))
+        axes = figure.subplots()
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        for place, (name, asked, given) in enumerate(rows):
+            mean, each = found[f"{name}_and_{asked}{given}"]
+            color = GREEN if given else BLUE
+            axes.plot(each, np.full(len(each), place), "o", color=GREY, markersize=4)
+            axes.errorbar(mean.value, place + 0.25, xerr=_arms(mean), fmt="o", color=color,
+                          capsize=3)  # fmt: skip
+        what = {"starts": "starts", "accuracy": "digits read"}
+        axes.set_yticks(
+            range(len(rows)),
+            [f"{LABELS[name]}\nand {what[asked]}" + (", cost held fixed" if given else "")
+             for name, asked, given in rows], fontsize="small",
+        )  # fmt: skip
+        axes.invert_yaxis()
+        axes.set_xlim(-1.05, 1.05)
+        axes.set_xlabel("rank correlation: of each set (gray), mean with 95 % interval")
+        axes.set_title(f"Correlations of width on {mean.runs} disjoint sets of images")
+    return figure
+
+
+def _interval(one):
+    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+
+
+def _arms(one):
+    """Lengths of an error bar; a percentile interval may leave out the estimate itself."""
+    return np.maximum([[one.value - one.low], [one.high - one.value]], 0)
 
 
 def by_coordinates(

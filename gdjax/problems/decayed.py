@@ -73,6 +73,7 @@ def few_digits(
     name: str = "mnist5k",
     *,
     samples: int = 100,
+    first: int = 0,
     widths: Sequence[int] = (16, 16),
     decay: float = 1e-3,
 ) -> Problem:
@@ -86,12 +87,14 @@ def few_digits(
 
     Args:
         name: of the data set.
-        samples: only the first so many training images.
+        samples: number of training images.
+        first: index of the first of them.
         widths: hidden neurons a layer, sigmoids.
         decay: as for `decayed`.
 
     Raises:
-        InputError: more samples than there are; a decay that is negative or not finite.
+        InputError: more samples than there are from `first` on; a decay that is negative or not
+            finite.
         DataError: the data set cannot be had.
     """
     data = load(name)
@@ -100,8 +103,14 @@ def few_digits(
             f"few_digits: samples = {samples}, expected 1 to {len(data.train_labels)}, the "
             f"training images of {data.name}"
         )
+    if first not in range(len(data.train_labels) - samples + 1):
+        raise InputError(
+            f"few_digits: first = {first}, expected 0 to {len(data.train_labels) - samples}, so "
+            f"that {samples} of the {len(data.train_labels)} training images of {data.name} follow"
+        )
+    chosen = slice(first, first + samples)
     images, test_images = (
-        flat(a).astype(np.float64) / 255 for a in (data.train_images[:samples], data.test_images)
+        flat(a).astype(np.float64) / 255 for a in (data.train_images[chosen], data.test_images)
     )
     basis = np.linalg.svd(images, full_matrices=False)[2].T  # [pixels, coordinates]
     whole = Network((images.shape[1], *widths, data.classes))
@@ -114,7 +123,7 @@ def few_digits(
 
     problem = decayed(
         network,
-        ((images @ basis).astype(np.float32), data.train_labels[:samples]),
+        ((images @ basis).astype(np.float32), data.train_labels[chosen]),
         decay,
         test=((test_images @ basis).astype(np.float32), data.test_labels),
         init=init,
@@ -126,5 +135,5 @@ def few_digits(
         "samples": samples,
         "widths": list(widths),
         "decay": decay,
-    }
+    } | ({"first": first} if first else {})  # a record without it begins at the first image
     return dataclasses.replace(problem, provenance=provenance)

@@ -264,7 +264,13 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
             ),
             "few_digits": (
                 few_digits,
-                {"name": _at_hand, "samples": _count, "widths": _widths, "decay": _finite},
+                {
+                    "name": _at_hand,
+                    "samples": _count,
+                    "first": _count,
+                    "widths": _widths,
+                    "decay": _finite,
+                },
             ),
             "function": (function, {"name": _one_of(FUNCTIONS), "domain": _numbers}),
         }

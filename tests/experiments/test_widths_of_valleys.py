@@ -1,43 +1,151 @@
-"""Widths beside how often minima are found: a small census, and ranks that are known."""
+"""Widths of minima beside how often they are found: known correlations, and a small census."""
 
 import numpy as np
 import pytest
 import widths_of_valleys
 import xarray as xr
-from widths_of_valleys import Config
+from scipy import stats
+from widths_of_valleys import (
+    Config,
+    bootstrap,
+    expanded_tail,
+    partial_rank_correlation,
+    rank_correlation,
+)
+
+from gdjax.errors import InputError
 
 
-def test_correlations_are_of_ranks_and_leave_out_what_was_refused():
+def test_rank_correlations_are_those_of_scipy_with_ties():
+    x, y = np.random.default_rng(0).integers(5, size=(2, 6, 30))
+    wanted = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(rank_correlation(x, y), wanted)
+    assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
+
+
+def test_partial_correlations_are_those_of_what_a_line_through_the_ranks_leaves():
+    rng = np.random.default_rng(1)
+    z = rng.integers(20, size=25)
+    x, y = z + rng.integers(15, size=(2, 25))
+    ranks = [stats.rankdata(one) for one in (x, y, z)]
+    rest = [one - np.polyval(np.polyfit(ranks[2], one, 1), ranks[2]) for one in ranks[:2]]
+    wanted = np.corrcoef(rest)[0, 1]
+    assert partial_rank_correlation(x, y, z) == pytest.approx(wanted)
+    assert abs(rank_correlation(x, y) - wanted) > 0.1
+
+
+def test_what_only_a_common_cause_correlates_is_not_correlated_given_it():
+    """Spearman's correlation of normal numbers is 6/pi asin(r/2)."""
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=20_000)
+    x, y = z + rng.normal(size=(2, len(z)))
+    assert rank_correlation(x, y) == pytest.approx(6 / np.pi * np.arcsin(1 / 4), abs=0.02)
+    xz = 6 / np.pi * np.arcsin(0.5**0.5 / 2)
+    wanted = (6 / np.pi * np.arcsin(1 / 4) - xz**2) / (1 - xz**2)
+    assert partial_rank_correlation(x, y, z) == pytest.approx(wanted, abs=0.02)
+    assert abs(wanted) < 0.04
+    assert np.isnan(partial_rank_correlation(z, y, np.exp(z)))
+
+
+def test_the_bootstrap_draws_sets_as_a_binomial_distribution_does():
+    """Four sets of correlation 1 and four of -1: the mean is 2 K / 8 - 1, K binomial (8, 1/2)."""
+    rows = np.arange(12.0)
+    sets = [np.array([rows, sign * rows]) for sign in (1, -1) * 4]
+    found = bootstrap(rank_correlation, sets, 20_000, np.random.default_rng(3))
+    tail = expanded_tail(8)
+    low, high = (2 * stats.binom.ppf([tail, 1 - tail], 8, 0.5) / 8 - 1).tolist()
+    assert found[:5] == pytest.approx((0, low, high, 0.95, 8))
+
+
+def test_an_expanded_tail_makes_a_normal_bootstrap_students_interval():
+    """The bootstrap's standard deviation of a mean of S is short of s by sqrt((S - 1) / S)."""
+    reach = stats.norm.isf(expanded_tail(8)) * np.sqrt(7 / 8)
+    assert reach == pytest.approx(2.3646, abs=1e-4)  # Student's quantile for 7 degrees of freedom
+    assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
+
+
+def test_the_bootstrap_draws_members_of_a_set():
+    """Of sets that are all the same, only members differ: the error of a mean of 8 x 50."""
+    values = np.random.default_rng(4).normal(size=50)
+    found = bootstrap(lambda x: x.mean(axis=-1), [values[None]] * 8, 4000, np.random.default_rng(5))
+    reach = stats.norm.isf(expanded_tail(8)) * values.std() / np.sqrt(8 * 50)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (values.mean(), values.mean() - reach, values.mean() + reach), abs=0.1 * reach
+    )
+
+
+def test_the_interval_holds_the_truth_over_sets_whose_correlations_differ():
+    """Sets differ in what correlates x and y besides z; the mean over all sets is known."""
+    rng = np.random.default_rng(6)
+
+    def some_set(n, slope):
+        x, z, noise = rng.normal(size=(3, n))
+        return np.array([x + z, slope * x + z + noise, z])
+
+    sets = 8
+    truth = np.mean([partial_rank_correlation(*some_set(1000, s)) for s in rng.normal(size=300)])
+    held = 0
+    for _ in range(40):
+        drawn = [some_set(20, slope) for slope in rng.normal(size=sets)]
+        found = bootstrap(partial_rank_correlation, drawn, 100, rng)
+        held += found.low <= truth <= found.high
+    assert held >= 36
+
+
+def test_correlations_are_within_sets_and_leave_out_what_was_refused():
     rng = np.random.default_rng(0)
-    n = 40
-    volume = rng.normal(size=n)
+    n, sets = 20, 4
+    index = np.repeat(np.arange(sets), n)
+    volume = rng.normal(size=n * sets)
     dataset = xr.Dataset(
         {
-            "volume_log_volume": ("minimum", volume),
-            "chains_coefficient": ("minimum", np.where(np.arange(n) < 4, np.nan, -volume)),
-            "count": ("minimum", np.argsort(np.argsort(volume))),
-            "test_accuracy": ("minimum", rng.normal(size=n)),
-            "minimum_cost": ("minimum", np.exp(-volume)),
+            "volume_log_volume": ("minimum", volume + 100 * index),
+            "chains_coefficient": ("minimum", np.where(np.arange(n * sets) < 4, np.nan, -volume)),
+            "count": ("minimum", np.argsort(np.argsort(volume)) - 1000 * index),
+            "test_accuracy": ("minimum", rng.normal(size=n * sets)),
+            "minimum_cost": ("minimum", rng.normal(size=n * sets)),
         },
-        attrs={"resamples": 200},
+        coords={"set": ("minimum", index)},
+        attrs={"resamples": 100},
     )
     found = widths_of_valleys.correlations(dataset)
-    assert found["volume_and_starts"][:3] == pytest.approx((1, 1, 1))
-    assert found["coefficient_and_starts"].value == pytest.approx(-1)
-    assert found["cost_and_starts"].value == pytest.approx(-1)
-    assert found["volume_and_accuracy"].low < 0 < found["volume_and_accuracy"].high
-    assert found["volume_and_cost"].runs == 36
+    mean, each = found["volume_and_starts"]
+    assert mean[:3] == pytest.approx((1, 1, 1))
+    np.testing.assert_allclose(each, np.ones(sets))
+    assert found["coefficient_and_starts_given_cost"][0].value == pytest.approx(-1)
+    mean, each = found["volume_and_accuracy_given_cost"]
+    assert mean.low < mean.value == pytest.approx(each.mean())
+    assert mean.low < 0 < mean.high
+    first = dataset.isel(minimum=slice(4, n))
+    wanted = stats.spearmanr(first.volume_log_volume, first.test_accuracy).statistic
+    assert found["volume_and_accuracy"][1][0] == pytest.approx(wanted)
+
+
+def test_the_narrow_group_is_above_the_largest_gap_of_coefficients():
+    coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
+    few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
+    (narrow,) = widths_of_valleys.narrow_groups([np.array([coefficient, -coefficient]), few])
+    np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
+
+
+def test_a_set_of_images_holds_every_digit():
+    assert widths_of_valleys.complete_sets(Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
+    with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k hold every"):
+        widths_of_valleys.complete_sets(Config(sets=100))
 
 
 @pytest.mark.long
 def test_minima_are_measured_and_drawn():
     """Only a census shows that widths belong to its minima, in its order."""
     config = Config(
-        images=20, hidden=1, seeds=48, steps=1500, directions=200, num_samples=100, resamples=50
-    )
+        sets=2, images=20, hidden=1, seeds=48, steps=1500, directions=200, num_samples=100,
+        resamples=50,
+    )  # fmt: skip
     found = widths_of_valleys.run(config)
     assert found.volume_log_volume.sizes == {"minimum": found.sizes["minimum"]}
+    assert set(found["set"].values) == {0, 1}
     numbers = widths_of_valleys.numbers(found)
     assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
     assert numbers["volume_least"] <= numbers["volume_most"]
-    widths_of_valleys.plot(found)["widths"].canvas.draw()
+    for figure in widths_of_valleys.plot(found).values():
+        figure.canvas.draw()

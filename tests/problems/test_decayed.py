@@ -71,9 +71,21 @@ def test_it_is_rebuilt_from_its_record(few):
     assert 0 <= float(jax.jit(metric.function)(params, metric.data)) <= 1
 
 
+def test_images_from_another_one_on_are_others_and_rebuilt_from_a_record():
+    problem = few_digits(samples=20, first=50, widths=(2,))
+    data = gd.data.load("mnist5k")
+    images = data.train_images[50:70].reshape(20, -1) / 255.0
+    np.testing.assert_array_equal(problem.data[1], data.train_labels[50:70])
+    np.testing.assert_allclose(problem.data[0] @ problem.data[0].T, images @ images.T, atol=1e-4)
+    again = problem_from(problem.provenance, "here")
+    np.testing.assert_array_equal(again.data[0], problem.data[0])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"samples": 20, "first": -1}, "first = -1, expected 0 to 3980"),
+        ({"samples": 20, "first": 3981}, "first = 3981"),
         ({"samples": 0}, "samples = 0, expected 1 to 4000"),
         ({"samples": 4001}, "samples = 4001"),
         ({"decay": -0.1}, "decay = -0.1, expected a number >= 0"),
