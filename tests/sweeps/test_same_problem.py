@@ -209,7 +209,7 @@ def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
 
 def test_a_command_refuses_another_problem(users, tmp_path, own_nothing):
     texts = tuple(f"{axis}={value}" for axis, value in AT.items())
-    given = {"store": users, "at": texts}
+    given = {"store": str(users), "at": texts}
     assert Origin(**given, problem=own(tmp_path / "same")).find().params.shape == (2,)
     origin = Origin(**given, problem=own(tmp_path / "other", curvature=17.0))
     with pytest.raises(StoreError, match="had another problem"):
