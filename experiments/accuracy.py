@@ -38,7 +38,7 @@ from variants.training import Variant, ladder, tried
 import gdjax as gd
 from gdjax import geometry
 from gdjax.descent import RECIPES
-from gdjax.sweeps.arrays import from_named
+from gdjax.sweeps.dataset import from_named
 
 LEVEL = 0.95  # of intervals
 AVERAGED = "plain"  # rung whose rate is held: there averages of weights should help most

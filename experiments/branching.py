@@ -26,8 +26,10 @@ Refuted by no change at step 0 that does, or by as many at the last step as at t
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import common
@@ -42,7 +44,7 @@ import gdjax as gd
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.statistics import share
-from gdjax.sweeps.branching import one_weight
+from gdjax.sweeps.branch_spec import one_weight
 
 ANOTHER = 0.5  # of the barrier between independent starts
 THRESHOLDS = (0.01, 0.1, 0.25, ANOTHER, 1.0)  # of the same, at which changes are counted
@@ -103,29 +105,31 @@ def _of_starts(config, initializer):
         "batch_size": config.batch_size,
         "record_every": steps,
         "width": config.slab,
-        "measures": {},
+        "metrics": {},
     }
     starts = gd.axes(learning_rate=[config.learning_rate], seed=range(config.trunks))
-    trunks = gd.sweep(problem, starts, steps, **settings)
-    ends = stacked(problem, trunks)
     others = reversed_pixels(gd.sweep(reversed_inputs(problem), starts, steps, **settings), problem)
     seeds = seeds_by_layer(problem, config.trunks * config.changes)
     branch_steps = [step for step in config.branch_steps if step <= steps]
     barriers = []
-    for trunk in range(config.trunks):
-        own = seeds[:, trunk * config.changes : (trunk + 1) * config.changes]
-        grid = gd.axes(
-            branch_step=branch_steps,
-            perturbation=config.perturbations,
-            perturbation_seed=own.ravel(),
-        )
-        at = {"learning_rate": config.learning_rate, "seed": trunk}
-        branches = gd.sweep(problem, grid, steps, trunk=at, perturb="one_weight", **settings)
-        barriers.append(
-            _against(config, problem, _one(ends, trunk), stacked(problem, branches)).reshape(
-                len(branch_steps), len(config.perturbations), len(seeds), config.changes
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "trunks"
+        trunks = gd.sweep(problem, starts, steps, store=store, **settings).load()
+        ends = stacked(problem, trunks)
+        for trunk in range(config.trunks):
+            own = seeds[:, trunk * config.changes : (trunk + 1) * config.changes]
+            grid = gd.axes(
+                branch_step=branch_steps,
+                perturbation=config.perturbations,
+                perturbation_seed=own.ravel(),
             )
-        )
+            at = {"learning_rate": config.learning_rate, "seed": trunk}
+            branches = gd.branch(store, at, grid, problem=problem, perturb="one_weight")
+            barriers.append(
+                _against(config, problem, _one(ends, trunk), stacked(problem, branches)).reshape(
+                    len(branch_steps), len(config.perturbations), len(seeds), config.changes
+                )
+            )
     floor = [
         _against(config, problem, _one(ends, k), _one(others, slice(k, k + 1)))
         for k in range(config.trunks)

@@ -144,6 +144,23 @@ class Bytes(NamedTuple):
     total: int
 
 
+class Compiled(NamedTuple):
+    """An executable, and the hash of the program's text before compilation, 16 hex digits."""
+
+    executable: Any
+    hash: str
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        return self.executable(*arguments)
+
+    def bytes(self) -> Bytes:
+        """Return the memory that the program needs on each device."""
+        sizes = self.executable.memory_analysis()
+        total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+        total += sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
+        return Bytes(sizes.temp_size_in_bytes, total)
+
+
 class Program:
     """A function, compiled once for each set of argument shapes, and the seconds that took.
 
@@ -159,12 +176,24 @@ class Program:
     def __init__(self, function: Callable, *, donate: tuple[int, ...] = (), once: bool = False):
         self.jitted = jax.jit(function, donate_argnums=donate)
         self.once = once
-        self.compiled: dict[Any, Any] = {}
+        self.compiled: dict[Any, Compiled] = {}
         self.seconds = 0.0
 
-    def compile(self, *arguments: PyTree) -> Any:
+    def compile(self, *arguments: PyTree) -> Compiled:
         """Return the executable for these arguments (arrays, or shapes); compile it if new."""
-        return self._compiled_for(arguments)[0]
+        signature = _signature(arguments)
+        started = time.perf_counter()
+        if signature not in self.compiled:
+            lowered = self.jitted.lower(*arguments)
+            digest = _hash(lowered, arguments)
+            self.compiled[signature] = Compiled(self._compile(lowered), digest)
+            self.seconds += time.perf_counter() - started
+        compiled = self.compiled[signature]
+        if isinstance(compiled.executable, concurrent.futures.Future):
+            compiled = Compiled(compiled.executable.result(), compiled.hash)
+            self.compiled[signature] = compiled
+            self.seconds += time.perf_counter() - started
+        return compiled
 
     def ahead(self, *arguments: PyTree) -> None:
         """Start to compile for these arguments in a thread; `compile` waits for it.
@@ -173,47 +202,25 @@ class Program:
         """
         signature = _signature(arguments)
         if signature not in self.compiled:
-            lowered, digest = self._lower(arguments)
+            lowered = self.jitted.lower(*arguments)
+            digest = _hash(lowered, arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
-            self.compiled[signature] = pool.submit(self._compile, lowered), digest
+            self.compiled[signature] = Compiled(pool.submit(self._compile, lowered), digest)
             pool.shutdown(wait=False)
-
-    def bytes(self, *arguments: PyTree) -> Bytes:
-        """Return the memory that the program needs on each device; compile it if it is new."""
-        sizes = self.compile(*arguments).memory_analysis()
-        total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
-        total += sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
-        return Bytes(sizes.temp_size_in_bytes, total)
-
-    def hash(self, *arguments: PyTree) -> str:
-        """Return the hash of the program's text before compilation, 16 hex digits."""
-        return self._compiled_for(arguments)[1]
-
-    def _compiled_for(self, arguments):
-        signature = _signature(arguments)
-        started = time.perf_counter()
-        if signature not in self.compiled:
-            lowered, digest = self._lower(arguments)
-            self.compiled[signature] = self._compile(lowered), digest
-            self.seconds += time.perf_counter() - started
-        executable, digest = self.compiled[signature]
-        if isinstance(executable, concurrent.futures.Future):
-            self.compiled[signature] = executable.result(), digest
-            self.seconds += time.perf_counter() - started
-        return self.compiled[signature]
-
-    def _lower(self, arguments):
-        lowered = self.jitted.lower(*arguments)
-        text = lowered.as_text()
-        _check_decompositions(text, jax.tree.leaves(arguments))
-        return lowered, hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")
         return lowered.compile(FAST_COMPILATION if self.once and not unoptimized else None)
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        return self._compiled_for(arguments)[0](*arguments)
+        return self.compile(*arguments).executable(*arguments)
+
+
+def _hash(lowered, arguments):
+    """Return the hash of a program that could not wait forever."""
+    text = lowered.as_text()
+    _check_decompositions(text, jax.tree.leaves(arguments))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _signature(arguments):

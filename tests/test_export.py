@@ -6,7 +6,9 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.sweeps import Specification, drafting
+from gdjax.slabs import Slab
+from gdjax.sweeps import SweepSpec
+from gdjax.sweeps.slab_runner import SlabProgram
 
 PLATFORMS = ("cuda", "tpu")
 HOST = ("callback", "xla_python", "xla_ffi_python", "lapack_", "outfeed", "infeed")
@@ -34,9 +36,9 @@ def block():
     """The block of a sweep by mini-batches, with snapshots and a metric."""
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
-    devices = tuple(jax.local_devices())[:1]
-    work = drafting.draft(Specification(SMALL, grid, 4, **settings), devices)
-    return work.program.jitted, work._example
+    (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
+    program = SlabProgram(spec, Slab(1, tuple(jax.local_devices())[:1]), (1, 1))
+    return program.block_program.jitted, program.block_example
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -34,6 +34,16 @@ reveal_type(gd.minima.census)
 reveal_type(gd.plots.landscapes.planes)
 reveal_type(gd.stores.verify)
 reveal_type(gd.data.load)
+grid = gd.axes(learning_rate=[0.1])
+reveal_type(gd.table)  # pandas has no types for mypy
+runs = gd.sweep(problem, grid, 3, store="runs.zarr")
+reveal_type(runs)
+reveal_type(gd.compare({"a": problem}, grid, 3))
+reveal_type(gd.branch("runs.zarr", {"learning_rate": 0.1}, gd.axes(branch_step=[1])))
+reveal_type(gd.extend("runs.zarr", num_steps=5, to="more.zarr"))
+reveal_type(gd.resume("runs.zarr"))
+reveal_type(gd.replay("runs.zarr", {"learning_rate": 0.1}).dataset)
+gd.sweep(problem, grid, 3, batch_sise=3)
 gd.no_such_name
 gd.plot(run, titel="x")
 """
@@ -57,6 +67,9 @@ def judge(revealed, errors):
     assert any("Descent" in kind for kind in revealed)
     assert any("no_such_name" in error for error in errors)
     assert any("titel" in error for error in errors)
+    assert any("batch_sise" in error for error in errors)
+    results = [kind.rpartition(".")[2] for kind in revealed[-6:]]
+    assert results == ["Dataset", "DataTree", *["Dataset"] * 4]
 
 
 @pytest.mark.long

@@ -42,6 +42,7 @@ class Lesson:
 
     def _trained(self, problem: Any) -> tuple[Any, ...]:
         """Parameters of networks from the starts 0, 1, ..., with a leading axis."""
+        import jax.numpy as jnp
         import optax
 
         from gdjax import descent, interrupts, sweeps
@@ -57,7 +58,8 @@ class Lesson:
                 record_every=steps,
                 make_optimizer=lambda: optax.sgd(LEARNING_RATE),
             )
+        arrays = {name: jnp.asarray(runs[name].values) for name in runs if "params" in str(name)}
         return tuple(
-            Layer(runs[f"params.{i}.weights"].values, runs[f"params.{i}.bias"].values)
+            Layer(arrays[f"params.{i}.weights"], arrays[f"params.{i}.bias"])
             for i in range(len(problem.network.widths) - 1)
         )

@@ -177,7 +177,7 @@ def _of_file(file):
     import numpy as np
 
     from gdjax.cli.optimizers import MOMENTUM
-    from gdjax.sweeps.arrays import from_named
+    from gdjax.sweeps.dataset import from_named
     from gdjax.sweeps.factories import problem_from
 
     described, trained, outcome = _summary(file)

@@ -50,7 +50,7 @@ class Train:
 
         from gdjax import data, keys, problems, slabs
         from gdjax.descent import descend, steps_for
-        from gdjax.sweeps import sizing
+        from gdjax.sweeps import preflight
 
         recipe = self._recipe()
         # Copies are more to choose from, not more to do: an epoch is as long as without them.
@@ -77,7 +77,7 @@ class Train:
         folder = results.folder("train", self, self.out)
         streams = keys.streams(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
-        sizing.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
+        preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # what was descended is written, too
             run = descend(
@@ -149,7 +149,7 @@ class Train:
 
         from gdjax.cli import results
         from gdjax.plots import training
-        from gdjax.sweeps.arrays import named_leaves, storable
+        from gdjax.sweeps.dataset import named_leaves, storable
 
         accuracy = run.metrics["test_accuracy"]
         leaves = named_leaves("params", run.params)

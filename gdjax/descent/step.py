@@ -111,8 +111,7 @@ def objective(
     def whole(params, batch):
         return cost(params, **supplied) if batch is None else cost(params, batch, **supplied)
 
-    def value(params, batch):
-        return whole(params, batch)[0] if stateful else whole(params, batch)
+    value = (lambda params, batch: whole(params, batch)[0]) if stateful else whole
 
     def evaluate(params):
         if not stateful:

@@ -217,7 +217,7 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
         slab = slabs.Slab(wide, devices)
         program = _program(function, jax.tree.structure(shared), slab)
         placed = slab.share(shared)
-        need = program.compile(slab.filled(rows, 0), placed).memory_analysis()
+        need = program.compile(slab.filled(rows, 0), placed).executable.memory_analysis()
         if width or wide == 1 or need.temp_size_in_bytes <= limit:
             break
         wide //= 2

@@ -26,10 +26,10 @@ from gdjax.errors import InputError, StoreError
 from gdjax.keys import streams
 from gdjax.minima.census import census
 from gdjax.problems.problem import Problem
-from gdjax.sweeps.arrays import from_named, named_leaves
 from gdjax.sweeps.axes import AxisValue, positions
-from gdjax.sweeps.keywords import by_role, roles, with_settings
-from gdjax.sweeps.recorded import opened
+from gdjax.sweeps.binding import assign_roles, by_role, with_settings
+from gdjax.sweeps.dataset import from_named, named_leaves
+from gdjax.sweeps.stored import open_sweep
 
 
 def census_of(
@@ -70,8 +70,8 @@ def census_of(
             "census_of: key: random probes come from the sweep's own root; leave it out, or take "
             "`census` of its parameters"
         )
-    stored = opened(store, skip_damaged=skip_damaged, storage_options=storage_options)
-    dataset, identity, grid = stored.dataset, stored.said, stored.axes
+    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    dataset, identity, grid = stored.dataset, stored.identity, stored.axes
     chosen = positions(grid, at or {}, nearest=nearest)
     problem = stored.problem(problem)
     dataset = dataset.isel({dim: [place] for dim, place in chosen.items()})
@@ -98,7 +98,7 @@ def census_of(
 
 def _cost_settings(problem, grid, values):
     """Keywords of the cost that were axes; a census needs one cost for all its runs."""
-    settings = by_role(roles(problem, grid), {axis: axis for axis in values})["cost"]
+    settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
             raise InputError(

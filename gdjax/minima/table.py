@@ -19,7 +19,7 @@ from gdjax.minima import counting
 from gdjax.minima.ends import End, Ends
 from gdjax.minima.grouping import Groups, counts, groups, in_the_plane
 from gdjax.minima.pairs import Barriers
-from gdjax.sweeps.arrays import named_leaves
+from gdjax.sweeps.dataset import named_leaves
 
 TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # at which groups are counted, too
 

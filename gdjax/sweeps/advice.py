@@ -33,7 +33,7 @@ from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Problem
 from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
-from gdjax.sweeps.keywords import arguments
+from gdjax.sweeps.binding import factory_arguments
 from gdjax.sweeps.sweep import sweep
 from gdjax.whole import is_whole
 
@@ -122,7 +122,7 @@ def advise(
     for name, value in (("seeds", seeds), ("num_steps", num_steps)):
         if not is_whole(value, 1):
             raise InputError(f"advise: {name} = {value!r}, expected a whole number >= 1")
-    keywords = arguments(make_optimizer)
+    keywords = factory_arguments(make_optimizer)
     if "learning_rate" not in keywords:
         raise InputError(
             f"advise: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, expected a "

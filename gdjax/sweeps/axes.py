@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from jaxtyping import ScalarLike
 
 from gdjax.errors import InputError
@@ -28,7 +29,8 @@ SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
 BATCH_SIZE = "batch_size"
 BRANCH_STEP = "branch_step"  # at which a branch leaves its trunk
 PERTURBATION = "perturbation"  # how far it is pushed there
-MOST = 10_000_000  # values of an axis
+BRANCH_AXES = frozenset({BRANCH_STEP, PERTURBATION, PERTURBATION_SEED})
+MAX_AXIS_VALUES = 10_000_000
 AxisValue = ScalarLike | str
 RESERVED = (
     "step",
@@ -100,8 +102,8 @@ class Axes:
         return tuple(axis for axis, values in self.by_name.items() if is_static(axis, values))
 
     @property
-    def first(self) -> dict[str, Any]:
-        """Each axis's first value, as a number, truth value or text of Python's."""
+    def first_values(self) -> dict[str, Any]:
+        """The first value of each axis, as a Python number, truth value or text."""
         return {axis: values[0].item() for axis, values in self.by_name.items()}
 
     def box(self, index: tuple[np.ndarray, ...]) -> "Axes":
@@ -207,16 +209,16 @@ def is_static(axis: str, values: np.ndarray) -> bool:
 def _values(name, given):
     """An axis's values in one type a kind, whatever they came as: the same in a store's record."""
     try:
-        if isinstance(given, range) and len(given) <= MOST:
+        if isinstance(given, range) and len(given) <= MAX_AXIS_VALUES:
             given = np.arange(given.start, given.stop, given.step)
         if not hasattr(given, "dtype") and not np.isscalar(given):
-            given = list(itertools.islice(given, MOST + 1))
+            given = list(itertools.islice(given, MAX_AXIS_VALUES + 1))
         kinds = {isinstance(v, str) for v in given} if isinstance(given, list) else {False}
         values = np.atleast_1d(np.asarray(given))
-        if len(values) > MOST:
+        if len(values) > MAX_AXIS_VALUES:
             raise InputError(
-                f"axes: {name} has more than {MOST:,} values; expected at most that: sweep a part, "
-                f"or spread the runs over two axes"
+                f"axes: {name} has more than {MAX_AXIS_VALUES:,} values; expected at most that: "
+                f"sweep a part, or spread the runs over two axes"
             )
     except InputError:
         raise
@@ -362,3 +364,50 @@ def _short(values):
     if len(values) > 16:
         return f"{_short(values[:8])}, ..., {_short(values[-4:])}"
     return ", ".join(f"{v:.6g}" if values.dtype.kind in "if" else str(v) for v in values)
+
+
+def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
+    """Return where the values of a smaller grid stand in a grid, for each dimension.
+
+    Raises:
+        InputError: the grid lacks a dimension or a value of the smaller one.
+
+    Examples:
+        >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])
+        >>> [at.tolist() for at in subgrid_positions(wide, narrow)]
+        [[2, 0]]
+    """
+    if list(grid.dimensions) != list(smaller.dimensions):
+        raise InputError(
+            f"axes: the dimensions {', '.join(grid.dimensions)} differ from the stored ones, "
+            f"{', '.join(smaller.dimensions)}; a store grows along the axes that it has"
+        )
+    positions = []
+    for dim, along in grid.dimensions.items():
+        at = {values: i for i, values in enumerate(_tuples(along))}
+        stored = smaller.dimensions[dim]
+        needed = _tuples(stored) if stored.keys() == along.keys() else [tuple(stored)]
+        lost = [values for values in needed if values not in at]
+        if lost:
+            raise InputError(
+                f"axes: the stored axis {dim} has the value {', '.join(map(str, lost[0]))}, which "
+                f"is missing from the request; include all stored values"
+            )
+        positions.append(np.array([at[values] for values in needed]))
+    return positions
+
+
+def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:
+    """Return a Dataset with its runs in the order of a grid's values."""
+    order = {}
+    for dim, along in grid.dimensions.items():
+        here = {axis: dataset.coords[axis].values for axis in along}
+        at = {values: i for i, values in enumerate(_tuples(here))}
+        order[dim] = np.array([at[values] for values in _tuples(along)])
+    if all(np.array_equal(at, np.arange(len(at))) for at in order.values()):
+        return dataset
+    return dataset.isel(order)
+
+
+def _tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
+    return list(zip(*(along[axis].tolist() for axis in sorted(along)), strict=True))

@@ -1,6 +1,6 @@
 """From a step of a stored run into other descents: other settings, another order, a push.
 
-    up to step t: the run, again, to the bit;   from t on: each branch with values of its own
+    up to step t: the run again, to the bit;   from t on: each branch with values of its own
 
 >>> import tempfile, optax
 >>> from gdjax import problems
@@ -9,32 +9,49 @@
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s", width=2)
 ...     pushed = axes(branch_step=[0, 10], perturbation=[0.0, 1.0], perturbation_seed=range(4))
-...     found = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
->>> found.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
+...     runs = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
+>>> runs.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
 4
 """
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
+import xarray as xr
+from jaxtyping import PyTree
 
 from gdjax import slabs
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps.axes import Axes, AxisValue, position
-from gdjax.sweeps.recorded import opened
+from gdjax.sweeps.branch_spec import BranchSpec, branch_axes
+from gdjax.sweeps.executor import execute
+from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
 from gdjax.sweeps.replay import require_recorded
-from gdjax.sweeps.specification import Request, check_keywords
-from gdjax.sweeps.sweep import planned
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.spec import SweepSpec
+from gdjax.sweeps.stored import open_sweep
+
+
+class AsStored(Enum):
+    """A setting of branches that is that of the stored sweep."""
+
+    AS_STORED = "as stored"
+
+    def __repr__(self):
+        return "AS_STORED"
+
+
+AS_STORED: Final = AsStored.AS_STORED
 
 
 def branch(
-    stored: str | Path,
+    store: str | Path,
     at: Mapping[str, AxisValue],
     axes: Axes,
     num_steps: int | None = None,
@@ -42,67 +59,116 @@ def branch(
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     nearest: bool = False,
-    stored_options: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> Any:
-    """Descents that leave a run of a stored sweep at some of its steps.
+    perturb: str = "direction",
+    batch_size: int | AsStored | None = AS_STORED,
+    record_every: int | AsStored = AS_STORED,
+    record_samples: int | AsStored | None = AS_STORED,
+    snapshot_every: int | AsStored | None = AS_STORED,
+    metrics: Mapping[str, Metric] | AsStored | None = AS_STORED,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | AsStored | None = AS_STORED,
+    divergence_threshold: float | AsStored = AS_STORED,
+    gradient_tolerance: float | AsStored = AS_STORED,
+    stop_when_converged: bool | AsStored = AS_STORED,
+    continuable: bool | AsStored = AS_STORED,
+    to: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    to_storage_options: Mapping[str, Any] | None = None,
+    width: int | AsStored | None = AS_STORED,
+    devices: Sequence[jax.Device] | None = None,
+    max_param_bytes: int = MAX_PARAM_BYTES,
+    client: Any = None,
+) -> xr.Dataset:
+    """Descend from steps of a stored run, with other settings, another order, or a push.
 
         w'_t = w_t + d,   |d| = perturbation
 
-    The run is taken again up to there, which costs as many steps of one slab, and whatever the next
-    step needs comes with it: the optimiser's memory, the place in the order of mini-batches. With
-    the program and the width of the sweep, a branch with the run's own settings that is not pushed
-    has the run's own bits.
+    The run is computed again up to there, which costs as many steps of one slab, and its carry has
+    everything that the next step needs: the optimizer's state, the place in the order of
+    mini-batches. With the program and the width of the sweep, a branch with the run's own settings
+    that is not pushed has the run's own bits.
 
     Args:
-        stored: path or URL of the sweep's store; nothing is written there.
+        store: path or URL of the stored sweep; nothing is written there.
         at: which run: values by axis, those of the grid within rounding.
-        axes: the branches. `branch_step` (at which steps they leave the run, a program for each),
-            `perturbation` (how far they are pushed, a length) and `perturbation_seed` (which way);
-            axes of the sweep and other settings that branches have instead of the run's.
-        num_steps: at which step branches end, counted from the run's start; None takes the run's.
+        axes: the branches. `branch_step` (at which steps they leave the run; one program is
+            compiled per step), `perturbation` (length of the push) and `perturbation_seed` (its
+            direction); axes of the sweep and other settings that branches have instead of the
+            run's.
+        num_steps: step at which branches end, counted from the run's start; None takes the run's.
         problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it is none that a record may name.
-        nearest: take the run of the grid that is nearest in its numbers.
-        stored_options: where `stored` is a URL, keywords of `obstore.store.from_url`.
-        settings: keywords of `sweep` that branches have instead of the sweep's: `perturb`
-            ("direction" or "one_weight"), a `store` for the branches, `record_every`, `metrics`,
-            `snapshot_every` and the like.
+        make_optimizer: the sweep's, where a record may not name it.
+        nearest: whether to take the run of the grid that is nearest in its numbers.
+        perturb: how `perturbation` moves parameters: "direction", which all weights share, or
+            "one_weight".
+        batch_size: samples per step of the branches; None takes the whole training set.
+        record_every: steps from one record to the next.
+        record_samples: samples per record; None takes all.
+        snapshot_every: steps from one snapshot to the next; None keeps the final parameters only.
+        metrics: what is recorded besides the cost; None takes the problem's.
+        eval_params_fn: the parameters at which to record, as for `sweep`.
+        divergence_threshold: cost above which a run counts as diverged.
+        gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
+        stop_when_converged: whether whole-set runs stop once their gradient counts as zero.
+        continuable: whether to keep what each branch needs for more steps, as for `sweep`.
+        to: path or URL of a store for the branches; None keeps them in memory.
+        storage_options: where `store` is a URL, keywords of `obstore.store.from_url`.
+        to_storage_options: where `to` is a URL, the same.
+        width: runs that a device computes at a time; None chooses by memory.
+        devices: what to compute on; None takes as many local devices as the sweep had.
+        max_param_bytes: bytes of parameters that are kept in memory without a store.
+        client: a Dask client, whose workers then compute the tiles of `to`.
 
     Returns:
-        An `xarray.Dataset` over `axes`, the run's own values as dimensions of length 1, and `step`;
-        before a branch leaves the run it has no records (NaN).
+        Dataset over `axes`, the run's own values as dimensions of length 1, and `step`; before a
+        branch leaves the run it has no records (NaN).
 
     Raises:
-        InputError: axes or settings that cannot work; a branch whose settings change what a run
-            carries from step to step.
-        StoreError: no store, a run that is not there, or as for `replay`.
+        InputError: axes or settings that cannot be used; a branch whose settings change the carry
+            of a run.
+        StoreError: no store, a run that is not stored, or as for `replay`.
     """
-    check_keywords(settings)
-    recorded = opened(stored, storage_options=stored_options)
-    index = position(recorded.axes, at, nearest=nearest)
-    setting = recorded.setting(index, problem, make_optimizer)
-    what = setting.specification
-    devices = tuple(jax.local_devices())[: setting.devices]
-    work = Work(what, slabs.Slab(setting.width, devices), setting.tile_shape)
-    changed = require_recorded(recorded, setting, recorded.run(index), work)
-    trunk = what.axes.box(tuple(np.array([i]) for i in setting.index)).first
-    arguments: dict[str, Any] = what.keywords
-    arguments |= {"axes": axes, "num_steps": num_steps or what.num_steps, "trunk": trunk}
-    if "devices" not in settings:
-        arguments["devices"] = devices
-    arguments |= {"width": setting.width, **settings}
-    run = planned(Request(**arguments))
-    found = run()
-    here = json.loads(found.attrs["identity"])
-    there = (setting.program_hash, setting.width, setting.devices)
-    same = (here["program_hash"][0], here["slab"]["width"][0], here["slab"]["devices"]) == there
-    if changed or not same:
+    stored = open_sweep(store, storage_options=storage_options)
+    index = position(stored.axes, at, nearest=nearest)
+    setting = stored.setting(index, problem, make_optimizer)
+    local_devices = tuple(jax.local_devices())[: setting.devices]
+    slab = slabs.Slab(setting.width, local_devices)
+    program = SlabProgram(setting.program, slab, setting.tile_shape)
+    changed = require_recorded(stored, setting, stored.run(index), program)
+    trunk = setting.program.axes.box(tuple(np.array([i]) for i in setting.index)).first_values
+    changes = {
+        "batch_size": batch_size,
+        "record_every": record_every,
+        "record_samples": record_samples,
+        "snapshot_every": snapshot_every,
+        "metrics": metrics,
+        "eval_params_fn": eval_params_fn,
+        "divergence_threshold": divergence_threshold,
+        "gradient_tolerance": gradient_tolerance,
+        "stop_when_converged": stop_when_converged,
+        "continuable": continuable,
+    }
+    settings: dict[str, Any] = {
+        name: getattr(setting.sweep, name) for name in SweepSpec.__dataclass_fields__
+    }
+    settings |= {name: value for name, value in changes.items() if value is not AS_STORED}
+    settings["axes"] = branch_axes(axes, trunk)
+    if num_steps is not None:
+        settings["num_steps"] = num_steps
+    spec = BranchSpec(**settings, trunk=trunk, perturb=perturb)
+    if devices is None and client is None:
+        devices = local_devices
+    chosen = setting.width if isinstance(width, AsStored) else width
+    target = Target(to, to_storage_options, chosen, devices, max_param_bytes, client)
+    runs = execute(preflight(spec, target), target)
+    here = json.loads(runs.attrs["identity"])
+    recorded = (setting.program_hash, setting.width, setting.devices)
+    computed = here["program_hash"][0], here["slab"]["width"][0], here["slab"]["devices"]
+    if changed or computed != recorded:
         listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
-            f"branch: up to its step the run was taken by another program than the stored one, so "
-            f"that it may differ from it from the last bit on; vary nothing but axes of the sweep "
-            f"and pushes to have it to the bit{listed}",
+            f"branch: up to its step the run was computed by another program than the stored one, "
+            f"so that it may differ from it from the last bit on; vary nothing but axes of the "
+            f"sweep and pushes to have it to the bit{listed}",
             stacklevel=2,
         )
-    return found
+    return runs

@@ -26,20 +26,21 @@ from typing import Any
 
 import jax
 import numpy as np
+import xarray as xr
 
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import locate
-from gdjax.stores.reader import Stored, open_dataset
+from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
-from gdjax.sweeps import arrays, computing
-from gdjax.sweeps.axes import Axes
-from gdjax.sweeps.collected import KEPT, RECORDS, as_numbers
-from gdjax.sweeps.grids import arranged, places
-from gdjax.sweeps.programs import Programs, draft_programs, fit_stored
-from gdjax.sweeps.recorded import listed, opened
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps import dataset
+from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
+from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers
+from gdjax.sweeps.executor import execute
+from gdjax.sweeps.preflight import Target, preflight
+from gdjax.sweeps.slab_runner import Positions, SlabProgram
+from gdjax.sweeps.stored import listed, open_sweep
 
 
 def extend(
@@ -53,7 +54,7 @@ def extend(
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
     client: Any = None,
-) -> Any:
+) -> xr.Dataset:
     """Compute a larger sweep in a new store, which takes over what a stored sweep has.
 
     Tiles whose runs and steps are all there are copied. Where there are more steps, runs go on from
@@ -83,54 +84,48 @@ def extend(
         to_storage_options = storage_options
     if str(locate(to, to_storage_options)) == str(locate(store, storage_options)):
         raise InputError(f"to = {str(to)!r} is the stored sweep; give the path of a new store")
-    recorded = opened(store, storage_options=storage_options)
-    if len(recorded.parts) > 1:
+    stored = open_sweep(store, storage_options=storage_options)
+    if len(stored.parts) > 1:
         raise StoreError(
             f"{store}: has format 2 and several parts, which can only be read; run the larger "
             f"sweep in a new store"
         )
-    what = recorded.specification(problem, make_optimizer)
-    wider = what.axes if axes is None else axes
-    steps = what.num_steps if num_steps is None else num_steps
-    places(wider, what.axes)
-    if steps < what.num_steps:
+    spec = stored.spec(problem, make_optimizer)
+    wider = spec.axes if axes is None else axes
+    steps = spec.num_steps if num_steps is None else num_steps
+    subgrid_positions(wider, spec.axes)
+    if steps < spec.num_steps:
         raise InputError(
-            f"num_steps = {steps}, and the store has runs of {what.num_steps}; give at least as "
+            f"num_steps = {steps}, and the store has runs of {spec.num_steps}; give at least as "
             f"many"
         )
-    larger = replace(what, axes=_stored_first(what.axes, wider), num_steps=steps)
-    early = Early(str(store), storage_options, what.axes.shape, what.num_steps)
-    programs = draft_programs(larger, tuple(jax.local_devices()))
-    if steps > what.num_steps:
-        if not what.continuable:
-            warnings.warn(
-                f"{store}: its runs have not kept what more steps need (continuable=True), so that "
-                f"they are run again from their start: "
-                f"{what.num_steps * what.axes.runs:,} run-steps more",
-                stacklevel=2,
-            )
-        works = zip(programs.works, itertools.product(*larger.axes.static_groups), strict=True)
-        works = (replace(work, earlier=partial(early.state, at)) for work, at in works)
-        programs = Programs(larger, tuple(works))
-    prepare = early.copy if steps == what.num_steps else (lambda held: None)
-    slab = recorded.said["slab"]
-    slab = {**slab, "width": _widths(listed(slab["width"]), what.axes, larger.axes)}
-    identity = {**recorded.said, "slab": slab}
-    if client is None:
-        fitted = fit_stored(programs, identity, None, store)
-        computing.in_store(fitted, to, to_storage_options, prepare)
-    else:
-        from gdjax.sweeps import cluster
-
-        given = {"width": None, "stored": identity, "prepare": prepare}
-        cluster.run(programs, to, to_storage_options, client, **given)
-    return arranged(open_dataset(to, storage_options=to_storage_options), wider)
+    larger = replace(spec, axes=_stored_first(spec.axes, wider), num_steps=steps)
+    earlier = EarlierRuns(str(store), storage_options, spec.axes.shape, spec.num_steps)
+    has_more_steps = steps > spec.num_steps
+    if has_more_steps and not spec.continuable:
+        warnings.warn(
+            f"{store}: its runs have not kept what more steps need (continuable=True), so that "
+            f"they are run again from their start: {spec.num_steps * spec.axes.runs:,} run-steps "
+            f"more",
+            stacklevel=2,
+        )
+    slab = stored.identity["slab"]
+    slab = {**slab, "width": _widths(listed(slab["width"]), spec.axes, larger.axes)}
+    target = Target(to, to_storage_options, client=client)
+    plan = preflight(
+        larger,
+        target,
+        stored={**stored.identity, "slab": slab},
+        initial_carry=earlier.initial_carry if has_more_steps else None,
+    )
+    runs = execute(plan, target, None if has_more_steps else earlier.copy)
+    return sort_runs(runs, wider)
 
 
 def _stored_first(stored: Axes, wider: Axes) -> Axes:
     """Return the wider grid with the stored values first, in their order."""
     order = []
-    for positions, size in zip(places(wider, stored), wider.shape, strict=True):
+    for positions, size in zip(subgrid_positions(wider, stored), wider.shape, strict=True):
         new = np.setdiff1d(np.arange(size), positions)
         order.append(np.concatenate([positions, new]))
     return wider.box(tuple(order))
@@ -149,82 +144,82 @@ def _widths(widths: list[int], stored: Axes, larger: Axes) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Early:
-    """What a stored sweep has of a larger one, whose runs it has at the same positions.
+class EarlierRuns:
+    """Runs of a stored sweep, which a larger sweep has at the same positions.
 
     Args:
         store: path or URL.
         options: `storage_options` of a URL.
         shape: of its grid.
-        steps: of its runs.
+        num_steps: of its runs.
     """
 
     store: str
     options: Mapping[str, Any] | None
     shape: tuple[int, ...]
-    steps: int
+    num_steps: int
 
-    def copy(self, held: Store) -> None:
+    def copy(self, larger: Store) -> None:
         """Copy the finished tiles that have the same runs in the larger sweep."""
         stored = Stored(self.store, storage_options=self.options)
-        flags, missing = stored.flags()[0], ~held.finished()
+        flags, missing = stored.flags()[0], ~larger.finished()
         for tile in map(tuple, np.argwhere(flags > 0).tolist()):
-            same = stored.schema.region(tile) == held.schema.region(tile)
+            same = stored.schema.region(tile) == larger.schema.region(tile)
             if not (same and missing[tile]):
                 continue
             chunks, damages = stored.tile_chunks(tile)
             if not damages:
-                writer = held.add_writer(stored.writers[flags[tile] - 1])
-                held.write_chunks(tile, chunks, writer)
+                writer = larger.add_writer(stored.writers[flags[tile] - 1])
+                larger.write_chunks(tile, chunks, writer)
 
-    def state(
-        self, groups: tuple[np.ndarray, ...], work: Work, positions: tuple[np.ndarray, ...]
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Return the state from which stored runs take more steps, as `Collected.packed` does.
+    def initial_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
+        """Return the state from which stored runs take more steps.
 
         Args:
-            groups: positions in the larger grid of those of the program's own grid.
-            work: what computes the runs.
-            positions: of the runs in the program's own grid.
+            program: computes the runs.
+            positions: of the runs in the grid of the program.
 
         Returns:
             None where a run is not stored, not finished, or has not kept its state.
         """
-        import xarray as xr
-
+        spec = program.spec
+        groups = subgrid_positions(spec.sweep.axes, spec.axes)
         at = [group[i] for group, i in zip(groups, positions, strict=True)]
         if any((i >= n).any() for i, n in zip(at, self.shape, strict=True)):
             return None
-        plan, since = work.plan, work.sweep.since
-        steps = plan.recorded_steps()
-        steps = steps[(steps >= since) & (steps < self.steps)]
-        with Stored(self.store, storage_options=self.options).dataset() as dataset:
-            dims = dataset["finished"].dims
-            runs = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
-            names = arrays.named_leaves("carry", work.carry)
-            if not (dataset["finished"].isel(runs) > 0).all() or not set(names) <= set(dataset):
+        schedule, shapes = spec.schedule, spec.shapes
+        steps = schedule.recorded_steps()
+        steps = steps[(steps >= program.first_record) & (steps < self.num_steps)]
+        carry_names = dataset.named_leaves("carry", program.carry_shapes)
+        with Stored(self.store, storage_options=self.options).dataset() as stored:
+            dims = stored["finished"].dims
+            index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
+            runs = stored.isel(index)
+            if not (runs["finished"] > 0).all() or not set(carry_names) <= set(runs):
                 return None
 
             def read(name, count=None):
-                values = dataset[name].isel(runs).values
+                values = runs[name].values
                 return values if count is None else values[:, :count]
 
-            leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), work.carry))
-            state = {
-                f"carry.{i}": read(name).astype(leaf.dtype)
-                for i, (name, leaf) in enumerate(zip(names, leaves, strict=True))
-            }
-            records = arrays.recorded(work.sweep.watched, free=work.free)
-            state |= {RECORDS + name: read(name, len(steps)) for name in records}
-            if work.free:
-                state[f"{RECORDS}batch_cost"] = np.full_like(state[f"{RECORDS}cost"], np.nan)
-            kept = {name: {name: leaf} for name, leaf in work.sweep.form.measured.items()}
-            if work.sweep.snapshot_every is not None:
-                kept[SNAPSHOTS] = arrays.named_leaves(SNAPSHOTS, work.sweep.form.params)
-            for name, values in kept.items():
-                count = int(plan.is_kept(name, steps).sum())
-                for i, (stored, leaf) in enumerate(values.items()):
-                    if count:
-                        state[f"{KEPT}{name}.{i}"] = read(stored, count).astype(leaf.dtype)
-        found = state, {"step": self.steps, "leaves": len(leaves)}
-        return found if work.fits(found) else None
+            def read_leaves(names, count):
+                return [read(n, count).astype(leaf.dtype) for n, leaf in names.items()]
+
+            numbers = jax.eval_shape(partial(jax.tree.map, as_numbers), program.carry_shapes)
+            carry = zip(carry_names, jax.tree.leaves(numbers), strict=True)
+            record_equals_step = spec.block_config.record_equals_step
+            names = dataset.record_names(spec.metrics, record_equals_step=record_equals_step)
+            records = {name: read(name, len(steps)) for name in names}
+            if record_equals_step:
+                records["batch_cost"] = np.full_like(records["cost"], np.nan)
+            kept = {name: {name: leaf} for name, leaf in shapes.array_metrics.items()}
+            if spec.sweep.snapshot_every is not None:
+                kept[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, shapes.params)
+            counts = {name: int(schedule.is_kept(name, steps).sum()) for name in kept}
+            state = SlabCheckpoint(
+                self.num_steps,
+                [read(name).astype(leaf.dtype) for name, leaf in carry],
+                records,
+                {n: read_leaves(names, counts[n]) for n, names in kept.items() if counts[n]},
+            )
+        return state if program.fits(state) else None

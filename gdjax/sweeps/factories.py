@@ -37,7 +37,7 @@ from gdjax.problems.functions import FUNCTIONS, function
 from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
 from gdjax.stores.schema import plain
-from gdjax.sweeps.keywords import arguments
+from gdjax.sweeps.binding import factory_arguments
 from gdjax.whole import is_whole
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -161,7 +161,7 @@ def optimizer_from(described: Any, where: Any) -> Callable:
             f"{where}: its optimizer {name!r:.120} is none that a record may name; {remedy}"
         )
     factory = OPTIMIZERS[name]
-    known = arguments(factory)
+    known = factory_arguments(factory)
     fixed = {}
     for keyword, value in keywords.items():
         if keyword in known and (schedule := _schedule(value)) is not None:

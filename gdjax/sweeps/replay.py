@@ -14,6 +14,7 @@
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +22,18 @@ from typing import Any
 
 import jax
 import numpy as np
+import xarray as xr
 
 from gdjax.problems.problem import Problem
 from gdjax.stores.reader import open_dataset
 from gdjax.stores.writer import require_same
-from gdjax.sweeps import provenance
-from gdjax.sweeps.arrays import aligned
+from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
-from gdjax.sweeps.drafting import draft, fit
-from gdjax.sweeps.programs import draft_programs
-from gdjax.sweeps.recorded import Recorded, Setting, opened
-from gdjax.sweeps.sweep import in_store
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps.dataset import pad_before
+from gdjax.sweeps.executor import execute
+from gdjax.sweeps.preflight import Target, check, fit_program, preflight
+from gdjax.sweeps.slab_runner import SlabProgram, run_slab
+from gdjax.sweeps.stored import RunSetting, StoredSweep, open_sweep
 
 SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
 
@@ -60,7 +61,7 @@ class Replay:
     largest_difference: float
     first_step: int | None
     changed: Mapping[str, tuple[Any, Any]]
-    dataset: Any
+    dataset: xr.Dataset
 
 
 def replay(
@@ -80,12 +81,12 @@ def replay(
         store: path or URL of the store; it may be in use.
         at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
             value of one of its axes.
-        nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
-            those of the grid.
         problem: the sweep's, where it was the user's own.
         make_optimizer: the sweep's, where it is none that a record may name.
         devices: what to compute on; None takes the first local ones, as many as recorded.
-        skip_damaged: take a tile that is damaged for one that is not finished.
+        skip_damaged: whether damaged tiles count as not finished.
+        nearest: whether to take the run of the grid that is nearest in its numbers. Seeds and names
+            have to be those of the grid.
         storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
@@ -94,26 +95,30 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
-    stored = opened(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)
     there = stored.run(index)
-    local_devices = tuple(jax.local_devices() if devices is None else devices)
-    work = fit(
-        draft(setting.specification, local_devices[: setting.devices]),
+    devices = tuple(jax.local_devices() if devices is None else devices)[: setting.devices]
+    spec = setting.program
+    check(dataclasses.replace(setting.sweep, axes=spec.axes), devices)
+    program = fit_program(
+        spec,
+        devices,
         setting.width,
         tile_shape=setting.tile_shape,
+        initial_carry=setting.sweep.initial_carry(),
     )
-    changed = require_recorded(stored, setting, there, work)
-    found = work.descend(tuple(np.full(work.slab.runs, i) for i in setting.index))
-    assert found is not None  # nobody stops it
+    changed = require_recorded(stored, setting, there, program)
+    computed = run_slab(program, tuple(np.full(program.slab.runs, i) for i in setting.index))
+    assert computed is not None  # no monitor stops it
     # In the slot that it had: matrix products may round otherwise in another one.
-    within = [i % length for i, length in zip(setting.index, work.box, strict=True)]
-    slot = np.ravel_multi_index(within, work.box) % work.slab.runs
+    within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
+    slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
     names = [str(name) for name in there.data_vars if name != "finished"]
-    fills = {name: variable.fill_value for name, variable in work.layout().variables.items()}
-    own = {name: np.asarray(found[name][slot]) for name in names}
-    own = {name: aligned(a, there[name].shape, fills[name]) for name, a in own.items()}
+    fills = {name: variable.fill_value for name, variable in program.layout().variables.items()}
+    own = {name: np.asarray(computed[name][slot]) for name in names}
+    own = {name: pad_before(a, there[name].shape, fills[name]) for name, a in own.items()}
     again = there[names].copy(data=own)
     values = stored.axes.values(tuple(np.array([i]) for i in index))
     # The outcome follows from the numbers, by a rule that another version may have changed.
@@ -138,7 +143,7 @@ def resume(
     make_optimizer: Callable | None = None,
     client: Any = None,
     storage_options: Mapping[str, Any] | None = None,
-) -> Any:
+) -> xr.Dataset:
     """Compute what a stored sweep lacks; the result is equal to one that was never interrupted.
 
     Args:
@@ -155,15 +160,15 @@ def resume(
         StoreError: no store, one of format 2 that is not finished, or as for `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    stored = opened(store, storage_options=storage_options)
+    stored = open_sweep(store, storage_options=storage_options)
     if all(part.format == 2 and part.is_whole() for part in stored.parts):
         return open_dataset(store, storage_options=storage_options)
-    drafts = draft_programs(stored.specification(problem, make_optimizer), jax.local_devices())
-    return in_store(drafts, store, storage_options, client=client)()
+    target = Target(store, storage_options, client=client)
+    return execute(preflight(stored.spec(problem, make_optimizer), target), target)
 
 
 def require_recorded(
-    stored: Recorded, setting: Setting, run: Any, work: Work
+    stored: StoredSweep, setting: RunSetting, run: xr.Dataset, program: SlabProgram
 ) -> dict[str, tuple[Any, Any]]:
     """Make sure that the run to come is the recorded one.
 
@@ -174,7 +179,7 @@ def require_recorded(
         stored: the store.
         setting: how the run was computed.
         run: the run, as it is stored.
-        work: what is to be computed.
+        program: what is to be computed.
 
     Returns:
         What differs from the setting that computed the run, by name: (stored, here).
@@ -182,27 +187,32 @@ def require_recorded(
     Raises:
         StoreError: it is another run; the message lists the differences.
     """
-    computed_by, writer = stored.writer(run), provenance.writer(work)
+    computed_by, writer = stored.writer(run), identity.writer(program)
     pairs = {name: (computed_by.get(name), writer.get(name)) for name in SETTING}
     changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
-    changed |= provenance.flags_changed(stored.said.get("flags"))
+    changed |= identity.flags_changed(stored.identity.get("flags"))
     whole = setting.sweep
-    expected = work.layout(whole.axes, whole.since).record(provenance.identity(whole, [work]))
+    expected = program.layout(whole.axes, whole.first_record(whole.axes)).record(
+        identity.identity(whole, [program])
+    )
     programs = [
         {"program_hash": setting.program_hash, "slab": (setting.width, setting.devices)},
-        {"program_hash": writer["program_hash"], "slab": (work.slab.width, len(work.slab.devices))},
+        {
+            "program_hash": writer["program_hash"],
+            "slab": (program.slab.width, len(program.slab.devices)),
+        },
     ]
     ignored = {"layout", "flags", "program_hash", "slab"}
     if changed or computed_by.get("revision") != writer["revision"]:
         ignored.add("problem_hash")
         programs = [{}, {}]
     both = []
-    for identity, program in zip((stored.said, expected), programs, strict=True):
-        both.append({k: v for k, v in identity.items() if k not in ignored} | program)
+    for record, hashes in zip((stored.identity, expected), programs, strict=True):
+        both.append({k: v for k, v in record.items() if k not in ignored} | hashes)
         if stored.parts[0].format != 2:
-            both[-1] |= {k: identity["layout"][k] for k in ("variables", "coordinates")}
+            both[-1] |= {k: record["layout"][k] for k in ("variables", "coordinates")}
     require_same(stored.location, *both)
-    if "flags" not in stored.said:
+    if "flags" not in stored.identity:
         changed["flags"] = (None, expected["flags"])
     if writer["program_hash"] != setting.program_hash:
         changed["program_hash"] = (setting.program_hash, writer["program_hash"])

@@ -10,15 +10,16 @@
 [[0.1, 1, 5, 'not_converged'], [1.0, 0, 5, 'not_converged']]
 """
 
-from typing import Any
+import pandas as pd
+import xarray as xr
 
 from gdjax.errors import InputError
-from gdjax.sweeps.arrays import KNOWN
+from gdjax.sweeps.dataset import KNOWN
 
 SHAPE = ("outcome", "step")  # what every sweep's Dataset has
 
 
-def table(runs: Any, record: int | None = -1) -> Any:
+def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFrame:
     """The scalars of a sweep as a DataFrame; parameters and metrics that are arrays are left out.
 
     Args:
@@ -41,12 +42,9 @@ def table(runs: Any, record: int | None = -1) -> Any:
         >>> table(runs).shape, table(runs, record=None).shape
         ((2, 6), (22, 6))
     """
-    import pandas as pd
-    import xarray as xr
-
     if isinstance(runs, xr.DataTree):
-        frames = {name: table(branch.to_dataset(), record) for name, branch in runs.items()}
-        named = pd.concat(frames, names=["problem", None]).reset_index(level=0)
+        frames = {str(name): table(node.to_dataset(), record) for name, node in runs.items()}
+        named = pd.concat(frames, names=["problem"]).reset_index(level=0)
         return named.reset_index(drop=True)
     if not isinstance(runs, xr.Dataset) or not all(name in runs for name in SHAPE):
         raise InputError(

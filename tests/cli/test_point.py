@@ -39,8 +39,8 @@ def test_a_run_of_a_store(tmp_path):
     runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=2)
     at = ("learning_rate=1", "seed=1", "temperature=0.5")
     point = Origin(store=str(tmp_path / "s"), at=at).find()
-    index = {"learning_rate": 1, "seed": 1, "temperature": 0}
-    assert equal(point.params, gd.params_of(runs, problem.init(jax.random.key(0)), index))
+    values = {"learning_rate": 1.0, "seed": 1, "temperature": 0.5}
+    assert equal(point.params, gd.params_of(runs, problem.init(jax.random.key(0)), values))
     assert point.step.tolist() == [0, 2, 4]
     assert (point.learning_rate, point.momentum, point.batch_size) == (1.0, 0.0, None)
     assert "learning rate 1" in point.label
@@ -58,11 +58,11 @@ def test_a_run_of_a_store(tmp_path):
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
         found = float(point.problem.cost(params, point.problem.data))
-        recorded = float(runs.cost.isel(index).sel(step=step))
+        recorded = float(runs.cost.sel(values).sel(step=step))
         assert found == pytest.approx(recorded, rel=1e-5)
     share = point.problem.metrics["test_accuracy"]
     assert float(share.function(point.params, share.data)) == pytest.approx(
-        float(runs.test_accuracy.isel(index)[-1]), abs=2e-3
+        float(runs.test_accuracy.sel(values)[-1]), abs=2e-3
     )
     (tmp_path / "s" / "cost" / "c.0.0.0.0").unlink()
     with pytest.raises(StoreError, match=r"tile \(0, 0, 0\) is damaged \(cost.*--skip-damaged"):

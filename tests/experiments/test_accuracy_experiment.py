@@ -15,7 +15,7 @@ from variants.training import ladder, towards, tried
 
 import gdjax as gd
 from gdjax.problems import quadratic
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps import executor
 
 
 def plane_of_ways():
@@ -138,7 +138,7 @@ def test_a_small_study_goes_on_where_it_was(tmp_path, short, monkeypatch):
     )
     first = accuracy.run(small)
     problems, rungs = Problems(small.data, small.held_out), ladder(small.epochs)
-    monkeypatch.setattr(Work, "pieces", None)  # nothing is computed again
+    monkeypatch.setattr(executor, "run_tile", None)  # nothing is computed again
     again = accuracy.compared(problems, rungs, small, tmp_path / "ladder")
     for name in ("validation_accuracy", "averaged_accuracy"):
         np.testing.assert_array_equal(again[name], first[f"ladder_{name}"])

@@ -14,7 +14,7 @@ import gdjax as gd
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
-from gdjax.sweeps.branching import one_weight
+from gdjax.sweeps.branch_spec import one_weight
 
 SMALL = Config(
     samples=300,

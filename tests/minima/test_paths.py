@@ -191,7 +191,7 @@ class TestCurve:
             one = curve(self.land, a[k], b[k])
             run = gd.descend(one, optax.sgd(0.5), one.init(KEY), 10, key=KEY)
             np.testing.assert_allclose(runs.cost[k, 0], run.cost, rtol=1e-5)
-            found = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0})
+            found = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0.5})
             np.testing.assert_allclose(found, run.params, atol=1e-5)
 
     def test_other_ends_need_no_other_program(self):

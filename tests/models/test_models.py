@@ -29,7 +29,7 @@ from gdjax.descent import block_loop
 from gdjax.errors import InputError
 from gdjax.geometry.certificates import name as kind
 from gdjax.problems import evaluate, frozen
-from gdjax.sweeps import tiles
+from gdjax.sweeps import slab_runner
 
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
@@ -131,24 +131,24 @@ class Killed(BaseException):
 
 
 def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
-    pieces, taken = tiles.Work.pieces, []
+    blocks, taken = slab_runner.start_blocks, []
 
-    def killed(self, values, saved=None, **hooks):
-        for piece in pieces(self, values, saved, **hooks):
-            if piece.num_steps > 4:
+    def killed(program, values, state=None, **options):
+        for result in blocks(program, values, state, **options):
+            if result.num_steps > 4:
                 raise Killed
-            yield piece
+            yield result
 
-    def counted(self, values, saved=None, **hooks):
-        taken.append(0 if saved is None else saved[1])
-        yield from pieces(self, values, saved, **hooks)
+    def counted(program, values, state=None, **options):
+        taken.append(0 if state is None else state.step)
+        yield from blocks(program, values, state, **options)
 
     given = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
-    monkeypatch.setattr(tiles, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(tiles.Work, "pieces", killed)
+    monkeypatch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(slab_runner, "start_blocks", killed)
     with pytest.raises(Killed):
         sweep(swept.model, tmp_path / "killed")
-    monkeypatch.setattr(tiles.Work, "pieces", counted)
+    monkeypatch.setattr(slab_runner, "start_blocks", counted)
     resumed = gd.resume(tmp_path / "killed", **given)
     assert taken == [4]
     assert set(resumed) == set(swept.runs)

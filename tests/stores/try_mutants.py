@@ -34,7 +34,7 @@ def originals(folder: Path) -> list[Files]:
     """Two stores of the same sweep: one whole, one whose second tile has got halfway."""
     from gdjax import problems
     from gdjax.descent import block_loop
-    from gdjax.sweeps import axes, sweep, tiles
+    from gdjax.sweeps import axes, slab_runner, sweep
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,19 +43,19 @@ def originals(folder: Path) -> list[Files]:
     bowl = problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks even for so few steps
     sweep(bowl, grid, 6, store=folder / "whole", **settings)
-    pieces, begun = tiles.Work.pieces, []
+    blocks, begun = slab_runner.start_blocks, []
 
-    def interrupted(self, *arguments, **keywords):
+    def interrupted(*arguments, **keywords):
         begun.append(1)
-        for piece in pieces(self, *arguments, **keywords):
+        for result in blocks(*arguments, **keywords):
             if len(begun) == 2:
                 signal.raise_signal(signal.SIGINT)
-            yield piece
+            yield result
 
-    tiles.Work.pieces = interrupted
+    slab_runner.start_blocks = interrupted
     with contextlib.suppress(KeyboardInterrupt):
         sweep(bowl, grid, 6, store=folder / "halfway", **settings)
-    tiles.Work.pieces = pieces
+    slab_runner.start_blocks = blocks
     found = [as_files(folder / name) for name in ("whole", "halfway")]
     assert any("/checkpoints/" in name for name in found[1])
     return found
@@ -154,44 +154,49 @@ def as_they_are(path: Path) -> dict[str, tuple]:
 
 
 def remember() -> None:
-    """The same problem, draft and slab for the same record: what was made is not made again."""
-    from gdjax.sweeps import factories, recorded
+    """Check and compile equal sweeps of different stores once."""
+    from gdjax.sweeps import factories, preflight, stored
 
-    doors: list[Any] = [import_module(f"gdjax.sweeps.{name}") for name in ("programs", "replay")]
-    problem_from, draft, fit = recorded.problem_from, doors[0].draft, doors[0].fit
-    problems, drafts, fitted = {}, {}, {}
+    modules: list[Any] = [preflight, import_module("gdjax.sweeps.replay")]
+    problem_from, check, fit_program = stored.problem_from, preflight.check, preflight.fit_program
+    problems, checked, fitted = {}, set(), {}
 
-    def found_problem(said, where):
-        key = json.dumps(said)
+    def remembered_problem(described, where):
+        key = json.dumps(described)
         if key not in problems:
-            problems[key] = problem_from(said, where)
+            problems[key] = problem_from(described, where)
         return problems[key]
 
-    def found_draft(what, devices):
-        written = {f.name: repr(getattr(what, f.name)) for f in dataclasses.fields(what)}
+    def key_of(spec, grid, *rest):
+        written = {f.name: repr(getattr(spec, f.name)) for f in dataclasses.fields(spec)}
         written |= {
-            "problem": id(what.problem),
-            "optimizer": json.dumps(factories.describe(what.optimizer)),
+            "problem": id(spec.problem),
+            "make_optimizer": json.dumps(factories.describe(spec.make_optimizer)),
             "axes": [
                 (dim, axis, values.dtype.str, values.tolist())
-                for dim, along in what.axes.dimensions.items()
+                for dim, along in grid.dimensions.items()
                 for axis, values in along.items()
             ],
         }
-        key = repr((sorted(written.items()), devices))
-        if key not in drafts:
-            drafts[key] = draft(what, devices)
-        return drafts[key]
+        return repr((sorted(written.items()), rest))
 
-    def found_fit(work, width, **given):
-        key = id(work.sweep), work.slab, repr(width), repr(given)
+    def remembered_check(spec, devices):
+        key = key_of(spec, spec.axes, devices)
+        if key not in checked:
+            check(spec, devices)
+            checked.add(key)
+
+    def remembered_fit(program, devices, width, *, initial_carry=None, **given):
+        if initial_carry is not None:
+            return fit_program(program, devices, width, initial_carry=initial_carry, **given)
+        key = key_of(program.sweep, program.axes, devices, width, given)
         if key not in fitted:
-            fitted[key] = work, fit(work, width, **given)  # the draft, too: no other gets its id
-        return fitted[key][1]
+            fitted[key] = fit_program(program, devices, width, **given)
+        return fitted[key]
 
-    recorded.problem_from = found_problem
-    for door in doors:
-        door.draft, door.fit = found_draft, found_fit
+    vars(stored)["problem_from"] = remembered_problem
+    for module in modules:
+        module.check, module.fit_program = remembered_check, remembered_fit
 
 
 class Late(BaseException):
@@ -220,9 +225,9 @@ def outcome(act, path) -> tuple[str, str]:
 
 def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
     """Try mutants of all kinds in turn, print a table; returns what must not have happened."""
-    from gdjax.sweeps import provenance
+    from gdjax.sweeps import identity
 
-    provenance.revision = lambda: "unknown"  # asks git, which would be noted
+    identity.revision = lambda: "unknown"  # asks git, which would be noted
     remember()
     warnings.simplefilter("ignore")
     rng = random.Random(seed)

@@ -10,7 +10,7 @@ import jax
 from small_problems import network
 
 from gdjax.descent import block_loop
-from gdjax.sweeps import axes, sweep, tiles
+from gdjax.sweeps import axes, executor, slab_runner, sweep
 
 
 def run(path=None, steps=1500):
@@ -30,19 +30,19 @@ def run(path=None, steps=1500):
 
 
 def save_often():
-    tiles.SAVE_SECONDS = 0.0
+    slab_runner.CHECKPOINT_SECONDS = 0.0
     block_loop.record_capacity = lambda *_: 64
 
 
 def say_when_it_begins():
-    compute = tiles.Work.compute
+    compute = executor.run_tile
 
-    def said(self, tile, **hooks):
-        tiles.Work.compute = compute
+    def said(plan, tile, monitor):
+        executor.run_tile = compute
         print("begun", flush=True)
-        return compute(self, tile, **hooks)
+        return compute(plan, tile, monitor)
 
-    tiles.Work.compute = said
+    executor.run_tile = said
 
 
 def serve() -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from functools import partial
+from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from small_problems import same_bits
 import gdjax as gd
 from gdjax.descent import block_loop, class_accuracy, right_samples, unpacked
 from gdjax.errors import InputError
-from gdjax.sweeps import tiles
+from gdjax.sweeps import slab_runner
 
 SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 samples are no whole number of bytes
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate leaves the bound behind
@@ -195,24 +196,24 @@ def test_a_sweep_that_was_cut_off_has_the_same_bits(whole, tmp_path, monkeypatch
     monkeypatch.setattr(
         block_loop, "record_capacity", lambda *_: 2
     )  # several blocks even for so few steps
-    pieces, begun = tiles.Work.pieces, []
+    blocks, begun = slab_runner.start_blocks, []
 
-    def interrupted(self, *arguments, **keywords):
+    def interrupted(*arguments, **keywords):
         begun.append(1)
-        for number, piece in enumerate(pieces(self, *arguments, **keywords)):
+        for number, result in enumerate(blocks(*arguments, **keywords)):
             if len(begun) == 2 and number == 2:
                 signal.raise_signal(signal.SIGINT)
-            yield piece
+            yield result
 
-    monkeypatch.setattr(tiles.Work, "pieces", interrupted)
+    monkeypatch.setattr(slab_runner, "start_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         swept(tmp_path)
     assert len(list((tmp_path / ".gdjax" / "checkpoints").iterdir())) == 1
     assert int(gd.open_dataset(tmp_path).right_known.values.sum()) < 32
     saved = []
     monkeypatch.setattr(
-        tiles.Work, "pieces", lambda self, values, begun=None, **k: saved.append(begun)
-        or pieces(self, values, begun, **k),
+        slab_runner, "start_blocks", lambda program, values, state=None, **k: saved.append(state)
+        or blocks(program, values, state, **k),
     )  # fmt: skip
     again = gd.resume(tmp_path, problem=PROBLEM)
     assert saved[0] is not None
@@ -231,15 +232,16 @@ def test_a_run_again_has_the_same_bits(whole):
 
 def test_what_differs_in_an_array_alone_is_told_with_its_step(whole, monkeypatch):
     path, _ = whole
-    found = tiles.Work.descend
+    replay = import_module("gdjax.sweeps.replay")  # its name in the package is the function's
+    found = replay.run_slab
 
-    def other(self, *arguments, **keywords):
-        arrays = found(self, *arguments, **keywords)
+    def other(*arguments, **keywords):
+        arrays = found(*arguments, **keywords)
         arrays["right"] = arrays["right"].copy()
         arrays["right"][:, 2] ^= 1
         return arrays
 
-    monkeypatch.setattr(tiles.Work, "descend", other)
+    monkeypatch.setattr(replay, "run_slab", other)
     again = gd.replay(path, {"learning_rate": 0.1, "seed": 0}, problem=PROBLEM)
     assert (again.equal, again.first_step, again.largest_difference) == (False, 8, 1.0)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.problems.networks import Layer
-from gdjax.sweeps.arrays import layout, named_leaves, nbytes, storable
 from gdjax.sweeps.axes import axes, zip_axes
+from gdjax.sweeps.dataset import build_layout, named_leaves, nbytes, storable
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_layout():
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = RecordSchedule(0, 10, 4, 8, metric_every={})
-    found = layout(grid, (2, 3), plan, params, None, {}, {}, free=False)
+    found = build_layout(grid, (2, 3), plan, params, None, {}, {}, record_equals_step=False)
     assert found.sizes == {
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
@@ -100,7 +100,17 @@ def test_what_a_cost_carries_is_stored_beside_the_parameters():
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
     plan = RecordSchedule(0, 2, 1, None, metric_every={})
     grid = axes(seed=range(2))
-    found = layout(grid, (2,), plan, {"w": jnp.ones(3)}, state, {}, {}, free=True, samples=7)
+    found = build_layout(
+        grid,
+        (2,),
+        plan,
+        {"w": jnp.ones(3)},
+        state,
+        {},
+        {},
+        record_equals_step=True,
+        record_samples=7,
+    )
     kinds = {
         name: (v.dims[1:], np.dtype(v.dtype).name, v.fill_value)
         for name, v in found.variables.items()

@@ -13,13 +13,13 @@ from small_problems import network
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, sweep, zip_axes
-from gdjax.sweeps.keywords import (
+from gdjax.sweeps.binding import (
     Role,
-    arguments,
-    check_arguments,
-    check_update,
-    roles,
-    traced,
+    assign_roles,
+    check_factory,
+    check_factory_arguments,
+    factory_arguments,
+    trace_axes,
 )
 
 # The grid
@@ -100,7 +100,7 @@ def two_scales():
 
 def test_a_qualified_name_says_whose_keyword_it_is():
     grid = axes(**{"init.scale": [1.0, 2.0], "cost.scale": [3.0], "seed": [0], "temperature": [1]})
-    assert roles(two_scales(), grid, optax.sgd) == {
+    assert assign_roles(two_scales(), grid, optax.sgd) == {
         "init.scale": Role("init", "scale"),
         "cost.scale": Role("cost", "scale"),
         "seed": Role("seed", "seed"),
@@ -110,13 +110,13 @@ def test_a_qualified_name_says_whose_keyword_it_is():
 
 def test_a_name_that_two_things_take_has_to_be_qualified():
     with pytest.raises(InputError, match=r"init and of cost; say which: init.scale or cost.scale"):
-        roles(two_scales(), axes(scale=[1.0]), optax.sgd)
+        assign_roles(two_scales(), axes(scale=[1.0]), optax.sgd)
 
 
 def test_a_keyword_is_set_once():
     grid = axes(**{"temperature": [1.0], "cost.temperature": [2.0]})
     with pytest.raises(InputError, match="given twice"):
-        roles(two_scales(), grid, optax.sgd)
+        assign_roles(two_scales(), grid, optax.sgd)
 
 
 def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
@@ -134,13 +134,13 @@ def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
 def test_an_argument_of_the_optimizer_needs_a_value():
     with pytest.raises(InputError, match="optimizer: learning_rate has no value; add an axis"):
         sweep(network(), axes(seed=[0]), 1)
-    check_arguments(partial(optax.sgd, learning_rate=0.1), {})
+    check_factory_arguments(partial(optax.sgd, learning_rate=0.1), {})
 
 
 def test_an_optimizer_is_a_function_that_makes_one():
     for given in (optax.sgd(0.1), 0.1):
         with pytest.raises(InputError, match=r"optimizer = .* such as optax.sgd"):
-            inspect.unwrap(arguments)(given)
+            inspect.unwrap(factory_arguments)(given)
 
 
 # What can be traced
@@ -148,8 +148,8 @@ def test_an_optimizer_is_a_function_that_makes_one():
 
 def swept(optimizer, **values):
     grid = axes(**values)
-    found = roles(two_scales(), grid, optimizer)
-    check_update(optimizer, found, grid, jax.ShapeDtypeStruct((2,), jnp.float32))
+    found = assign_roles(two_scales(), grid, optimizer)
+    check_factory(optimizer, found, grid, jax.ShapeDtypeStruct((2,), jnp.float32))
 
 
 def cosine(learning_rate, decay_steps):
@@ -206,7 +206,7 @@ def test_an_error_of_the_users_own_stays_what_it_is():
         raise ZeroDivisionError("mine")
 
     with pytest.raises(ZeroDivisionError, match="mine"):
-        traced(broken, "init", {"scale": Role("init", "scale")}, axes(scale=[1.0]))
+        trace_axes(broken, "init", {"scale": Role("init", "scale")}, axes(scale=[1.0]))
 
 
 def test_a_factory_may_look_at_the_parameters_structure():

@@ -11,7 +11,7 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps.branching import direction, one_weight
+from gdjax.sweeps.branch_spec import direction, one_weight
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 GIVEN = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
@@ -36,7 +36,7 @@ def branches(store, tmp_path_factory):
     path = tmp_path_factory.mktemp("branches") / "b.zarr"
     grid = gd.axes(branch_step=[0, 6, 7, 12], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
     given = {"problem": LINE, "make_optimizer": OPTIMIZER}
-    return path, gd.branch(store, AT, grid, store=path, **given)
+    return path, gd.branch(store, AT, grid, to=path, **given)
 
 
 def test_a_branch_that_is_not_pushed_is_the_run_to_the_bit(store, branches):
@@ -103,7 +103,9 @@ def test_branches_that_cannot_be_are_refused(store, axes, message):
 
 
 def test_branches_leave_a_run(store, tmp_path):
-    with pytest.raises(InputError, match="is an axis of branches; say of which run"):
+    with pytest.raises(
+        InputError, match="branch_step is an axis of branches, which leave a stored run; use"
+    ):
         gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
     with pytest.raises(StoreError, match="user's own problem"):
         gd.branch(store, AT, gd.axes(branch_step=[1]))

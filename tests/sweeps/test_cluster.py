@@ -21,9 +21,9 @@ from small_problems import network, same_bits
 from gdjax.errors import GdjaxError, InputError, StoreError
 from gdjax.stores.location import locate
 from gdjax.stores.reader import read_attributes, verify
-from gdjax.sweeps import Specification, axes, sweep
-from gdjax.sweeps.cluster import Plugin, _portable
-from gdjax.sweeps.programs import draft_programs
+from gdjax.sweeps import SweepSpec, axes, sweep
+from gdjax.sweeps.dask_executor import Plugin, _portable
+from gdjax.sweeps.preflight import CheckedSweep
 from tests.stores import servers
 
 DEVICES = 4
@@ -155,14 +155,13 @@ def test_workers_that_differ_are_writers_of_their_own(client, tmp_path):
 
 
 def test_a_worker_with_too_few_devices(tmp_path):
-    spec = Specification(network(), axes(learning_rate=[0.1]), 3)
-    plugin = Plugin(
-        "name", cloudpickle.dumps(_portable(draft_programs(spec, tuple(jax.local_devices()))))
-    )
-    assert len(plugin.drafts(None).works[0].slab.devices) == DEVICES
-    assert len(plugin.drafts(2).works[0].slab.devices) == 2
+    checked = CheckedSweep(SweepSpec(network(), axes(learning_rate=[0.1]), 3))
+    plugin = Plugin("name", cloudpickle.dumps(_portable(checked)))
+    assert plugin.checked().spec.num_steps == 3
+    assert len(plugin.devices(None)) == DEVICES
+    assert len(plugin.devices(2)) == 2
     with pytest.raises(InputError, match="a worker has 4 devices, and the sweep's slabs are for 5"):
-        plugin.drafts(5)
+        plugin.devices(5)
 
 
 @pytest.mark.long

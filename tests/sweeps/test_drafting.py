@@ -1,4 +1,4 @@
-"""The slab is as wide as fills a cache, and boxes of runs fit into it."""
+"""Preflight: the slab is as wide as fills a cache, and boxes of runs fit into it."""
 
 import math
 
@@ -8,12 +8,17 @@ import pytest
 from small_problems import network
 
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import Specification, axes, drafting
-from gdjax.sweeps.drafting import cut, draft, fit
+from gdjax.sweeps import SweepSpec, axes, preflight
+from gdjax.sweeps.preflight import cut, fit_program
 
 
-def drafted(problem, grid, devices=4):
-    return draft(Specification(problem, grid, 5), jax.local_devices()[:devices])
+def program_of(problem, grid):
+    (program,) = SweepSpec(problem, grid, 5).programs()
+    return program
+
+
+def fitted(problem, grid, width, devices=4):
+    return fit_program(program_of(problem, grid), jax.local_devices()[:devices], width)
 
 
 @pytest.mark.parametrize(
@@ -35,22 +40,22 @@ def test_the_longest_side_is_halved_until_a_box_fits(shape, most, box):
 @pytest.mark.parametrize("width", [None, 5])
 def test_a_box_fits_into_its_slab_and_the_stored_width_gives_the_same_box(width, devices):
     grid = axes(learning_rate=[0.1, 0.2, 0.3], seed=range(11))
-    work = fit(drafted(network(), grid, devices), width)
-    assert len(work.slab.devices) == devices
-    assert 1 <= math.prod(work.box) <= work.slab.runs
+    program = fitted(network(), grid, width, devices)
+    assert len(program.slab.devices) == devices
+    assert 1 <= math.prod(program.tile_shape) <= program.slab.runs
     if width is not None:
-        assert work.slab.width == width
-    again = fit(drafted(network(), grid, devices), work.slab.width)
-    assert (again.slab, again.box) == (work.slab, work.box)
+        assert program.slab.width == width
+    again = fitted(network(), grid, program.slab.width, devices)
+    assert (again.slab, again.tile_shape) == (program.slab, program.tile_shape)
 
 
 def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
     """A run of plain descent keeps parameters and gradient: 2 * 4 * 1,000 bytes and a little."""
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
-    work = drafted(problem, axes(learning_rate=[0.1], seed=range(512)), devices=2)
-    assert 8000 < work.sweep.form.state_bytes < 8100
-    monkeypatch.setattr(drafting, "SLAB_BYTES", 100_000)  # 12 runs fit
-    assert fit(work, None).slab.width == 8
+    grid = axes(learning_rate=[0.1], seed=range(512))
+    assert 8000 < program_of(problem, grid).shapes.nbytes < 8100
+    monkeypatch.setattr(preflight, "MAX_SLAB_STATE_BYTES", 100_000)  # 12 runs fit
+    assert fitted(problem, grid, None, devices=2).slab.width == 8
 
 
 @pytest.mark.long
@@ -63,15 +68,16 @@ def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch)
         cost=lambda w, x: jnp.mean(jnp.sin(jnp.sin(w * x) @ jnp.ones((64, 64)))),
         data=x,
     )
-    monkeypatch.setattr(drafting, "SLAB_BYTES", 2**21)
-    work = fit(drafted(problem, axes(learning_rate=[0.1], seed=range(4096))), None)
-    assert least <= work.slab.width <= most
-    assert work.slab.width == drafting.CROWDED or work.memory()[0] <= 1.25 * 2**21
+    monkeypatch.setattr(preflight, "MAX_SLAB_STATE_BYTES", 2**21)
+    program = fitted(problem, axes(learning_rate=[0.1], seed=range(4096)), None)
+    assert least <= program.slab.width <= most
+    scratch = program.block_program.compile(*program.block_example).bytes().scratch
+    assert program.slab.width == preflight.FIRST_WIDTH or scratch <= 1.25 * 2**21
 
 
 def test_nothing_large_is_allocated_to_find_out_whether_it_fits():
     """A slab of 2^16 runs of 2^20 parameters would take 512 GiB."""
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
-    work = drafted(problem, axes(learning_rate=[0.1], seed=range(2**18)))
+    grid = axes(learning_rate=[0.1], seed=range(2**18))
     with pytest.raises(ValueError, match=r"width = 65536: a slab needs \d\d\d,\d\d\d MiB"):
-        fit(work, 2**16)
+        fitted(problem, grid, 2**16)

@@ -19,8 +19,7 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import run_of, tiles
-from gdjax.sweeps.programs import Programs
+from gdjax.sweeps import executor, run_of, slab_runner
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 RATES, SEEDS = [0.1, 0.4], [0, 1, 2]
@@ -82,9 +81,11 @@ def contents(path):
 def computed(monkeypatch):
     """Tiles that are computed."""
     tiles = []
-    compute = Programs.compute
+    compute = executor.run_tile
     monkeypatch.setattr(
-        Programs, "compute", lambda self, tile, **k: tiles.append(tile) or compute(self, tile, **k)
+        executor,
+        "run_tile",
+        lambda plan, tile, monitor: tiles.append(tile) or compute(plan, tile, monitor),
     )
     return tiles
 
@@ -119,13 +120,13 @@ def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, com
 def test_more_steps_are_those_of_one_sweep(whole, tmp_path, continuable, steps, monkeypatch):
     grown(tmp_path / "old", RATES, [0, 1], steps, continuable=continuable)
     taken = []
-    pieces = tiles.Work.pieces
+    blocks = slab_runner.start_blocks
 
-    def counted(self, values, saved=None, **given):
-        taken.append(0 if saved is None else saved[1])
-        return pieces(self, values, saved, **given)
+    def counted(program, values, state=None, **options):
+        taken.append(0 if state is None else state.step)
+        return blocks(program, values, state, **options)
 
-    monkeypatch.setattr(tiles.Work, "pieces", counted)
+    monkeypatch.setattr(slab_runner, "start_blocks", counted)
     if continuable:
         found = larger(tmp_path / "old", tmp_path / "new")
         assert sorted(taken) == [0] * (len(taken) - taken.count(steps)) + [steps] * taken.count(
@@ -158,14 +159,14 @@ def test_an_unfinished_store_is_extended(whole, tmp_path, computed):
 def test_an_extension_that_was_interrupted_goes_on(whole, tmp_path, monkeypatch):
     old, new = tmp_path / "old", tmp_path / "new"
     grown(old, RATES, [0, 1], 11, continuable=True)
-    compute = Programs.compute
+    compute = executor.run_tile
 
-    def cut_off(self, tile, **hooks):
+    def cut_off(plan, tile, monitor):
         if tile != (0, 0):
             raise KeyboardInterrupt
-        return compute(self, tile, **hooks)
+        return compute(plan, tile, monitor)
 
-    monkeypatch.setattr(Programs, "compute", cut_off)
+    monkeypatch.setattr(executor, "run_tile", cut_off)
     with pytest.raises(KeyboardInterrupt):
         larger(old, new)
     monkeypatch.undo()
@@ -180,8 +181,8 @@ def test_a_kill_while_a_store_is_extended_costs_no_bit(tmp_path):
     whole = grown(None, RATES, SEEDS, steps)
     grown(old, RATES, [0, 1], 11, continuable=True)
     code = (
-        "import test_extend as t; from pathlib import Path; from gdjax.sweeps import tiles; "
-        f"tiles.SAVE_SECONDS = 0.01; "
+        "import test_extend as t; from pathlib import Path; from gdjax.sweeps import slab_runner; "
+        f"slab_runner.CHECKPOINT_SECONDS = 0.01; "
         f"t.larger(Path({str(old)!r}), Path({str(new)!r}), steps={steps})"
     )
     here = Path(__file__).parent
@@ -207,7 +208,10 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
     grown(old, RATES, [0, 1], 9)
     before = contents(old)
     for message, given in (
-        ("the store has seed = 1, which is not asked for", {"seeds": [0, 2]}),
+        (
+            "the stored axis seed has the value 1, which is missing from the request",
+            {"seeds": [0, 2]},
+        ),
         ("num_steps = 6, and the store has runs of 9", {"steps": 6}),
         ("is the stored sweep; give the path of a new store", {"to": old}),
     ):
@@ -315,14 +319,14 @@ def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
         data=np.ones((13, 7), np.float32),
     )
     copies = []
-    compute = tiles.Work.compute
+    compute = executor.run_tile
 
-    def counted(self, tile, **hooks):
-        arrays = compute(self, tile, **hooks)
+    def counted(plan, tile, monitor):
+        arrays = compute(plan, tile, monitor)
         copies.append(sum(a.shape == (13, 7) for a in jax.live_arrays()))
         return arrays
 
-    monkeypatch.setattr(tiles.Work, "compute", counted)
+    monkeypatch.setattr(executor, "run_tile", counted)
     grid = gd.axes(batch_size=[2, 4, 8], learning_rate=[0.1])
     gd.sweep(problem, grid, 2, devices=jax.local_devices()[:1])
     assert len(copies) == 3

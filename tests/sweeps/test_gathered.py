@@ -9,7 +9,7 @@ import xarray as xr
 from small_problems import network, same_bits
 
 from gdjax.descent import block_loop
-from gdjax.sweeps import axes, drafting, sweep, tiles
+from gdjax.sweeps import axes, preflight, slab_runner, sweep
 
 
 def run(path, steps=40):
@@ -33,7 +33,7 @@ def one_by_one(tmp_path_factory):
 
 @pytest.fixture
 def gathered(monkeypatch):
-    monkeypatch.setattr(drafting, "FILES", 40)
+    monkeypatch.setattr(preflight, "MAX_GATHERED_FILES", 40)
 
 
 def files(path):
@@ -51,16 +51,16 @@ def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
 
 @pytest.mark.usefixtures("gathered")
 def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monkeypatch):
-    pieces, begun = tiles.Work.pieces, []
+    blocks, begun = slab_runner.start_blocks, []
 
-    def interrupted(self, values, saved=None, **hooks):
-        begun.append(saved is not None)
-        for number, piece in enumerate(pieces(self, values, saved, **hooks)):
+    def interrupted(program, values, state=None, **options):
+        begun.append(state is not None)
+        for number, result in enumerate(blocks(program, values, state, **options)):
             if len(begun) == 3 and number == 1:
                 signal.raise_signal(signal.SIGINT)
-            yield piece
+            yield result
 
-    monkeypatch.setattr(tiles.Work, "pieces", interrupted)
+    monkeypatch.setattr(slab_runner, "start_blocks", interrupted)
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several pieces a slab
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)

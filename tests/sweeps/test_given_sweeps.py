@@ -10,8 +10,9 @@ from small_problems import same_bits
 import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
-from gdjax.sweeps.drafting import draft, fit
-from gdjax.sweeps.specification import Specification
+from gdjax.sweeps import SweepSpec
+from gdjax.sweeps.preflight import fit_program
+from gdjax.sweeps.slab_runner import Monitor, run_slab
 
 X = np.random.default_rng(1).normal(size=12).astype(np.float32)
 GRID = gd.axes(learning_rate=[0.05, 0.2, 1e9], seed=[0, 4], noise_seed=[0, 1])
@@ -96,25 +97,31 @@ def test_a_run_again_is_equal_to_the_last_bit(stored):
 def test_taken_up_where_it_was_left_it_is_the_same(batch_size, monkeypatch):
     from gdjax.descent import block_loop
 
-    work = work_of(batch_size)
-    positions = work.positions((0, 0, 0))
-    whole = work.descend(positions)
+    program = program_of(batch_size)
+    positions = program.positions((0, 0, 0))
+    whole = run_slab(program, positions)
     monkeypatch.setattr(block_loop, "BLOCK_SECONDS", 0.0)
-    kept = []
-    stopped = work_of(batch_size)
-    object.__setattr__(stopped, "_controller", block_loop.BlockLengthController(7, 0.0))
-    assert (
-        stopped.descend(positions, save=lambda *packed: kept.append(packed), stop=lambda: True)
-        is None
-    )
-    assert kept[0][1]["step"] == 7
-    again = work_of(batch_size).descend(positions, load=lambda: kept[0])
+    stopped, monitor = program_of(batch_size), Stopping()
+    vars(stopped)["controller"] = block_loop.BlockLengthController(7, 0.0)
+    assert run_slab(stopped, positions, monitor=monitor) is None
+    assert monitor.saved.step == 7
+    again = run_slab(program_of(batch_size), positions, monitor.saved)
     assert all(same_bits(again[name], whole[name]) for name in whole)
 
 
-def work_of(batch_size):
-    what = Specification(problem(), GRID, 30, batch_size=batch_size, record_every=10)
-    return fit(draft(what, jax.local_devices()), 1)
+class Stopping(Monitor):
+    """Stops after the first block, and keeps the checkpoint."""
+
+    def save(self, state):
+        self.saved = state
+
+    def should_stop(self):
+        return True
+
+
+def program_of(batch_size):
+    spec = SweepSpec(problem(), GRID, 30, batch_size=batch_size, record_every=10)
+    return fit_program(spec.programs()[0], jax.local_devices(), 1)
 
 
 def test_an_endless_stream_is_swept_without_data():

@@ -8,25 +8,23 @@ from small_problems import network, same_bits
 import gdjax as gd
 from gdjax.descent import block_loop
 from gdjax.slabs import Slab
-from gdjax.sweeps import Specification
-from gdjax.sweeps.inputs import Inputs
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps import SweepSpec
+from gdjax.sweeps.inputs import SlabInputs
+from gdjax.sweeps.slab_runner import SlabProgram
 
 PROBLEM = network()
 
 
 def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
-    what = Specification(
-        problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7
-    )
-    return Inputs(what, Slab(runs, tuple(jax.local_devices()[:1])))
+    spec = SweepSpec(problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7)
+    return SlabInputs(spec.programs()[0], Slab(runs, tuple(jax.local_devices()[:1])))
 
 
 def test_starting_points_are_those_of_the_seeds():
     given = inputs(seed=[3, 9, 4])
     seeds = np.array([4, 3, 9, 9])
-    keys, settings = given.placed({"learning_rate": np.full(4, 0.1), "seed": seeds})
+    keys, settings = given.starts({"learning_rate": np.full(4, 0.1), "seed": seeds})
     expected = gd.streams(7, seed=seeds).init
     assert same_bits(jax.random.key_data(keys), jax.random.key_data(expected))
     assert settings["optimizer"]["learning_rate"].dtype == np.float32
@@ -36,13 +34,13 @@ def test_starting_points_are_those_of_the_seeds():
 def test_one_order_for_all_or_one_for_each_data_seed():
     rates = {"learning_rate": np.full(4, 0.1)}
     shared = inputs()
-    assert (shared.own_order, shared.rows) == (False, block_loop.MAX_BLOCK_BATCHES)
+    assert (shared.has_own_order, shared.batch_capacity) == (False, block_loop.MAX_BLOCK_BATCHES)
     assert shared.samples().shape == (block_loop.MAX_BLOCK_BATCHES, 6)
     alone = shared.order(rates)(2, 3)
     assert alone.shape == (3, 6)
     own = inputs(data_seed=[0, 5])
-    assert own.own_order
-    assert own.samples().shape == (4, own.rows, 6)
+    assert own.has_own_order
+    assert own.samples().shape == (4, own.batch_capacity, 6)
     rows = own.order({**rates, "data_seed": np.array([5, 0, 5, 0])})(2, 3)
     np.testing.assert_array_equal(rows[0], rows[2])
     np.testing.assert_array_equal(rows[1], alone)
@@ -55,7 +53,7 @@ def test_one_order_for_all_or_one_for_each_data_seed():
     ("runs", "rows"), [(4, block_loop.MAX_BLOCK_BATCHES), (1000, 699), (100_000, 64)]
 )
 def test_many_runs_with_orders_of_their_own_get_fewer_rows_a_block(runs, rows):
-    assert inputs(runs, data_seed=[0, 5]).rows == rows
+    assert inputs(runs, data_seed=[0, 5]).batch_capacity == rows
 
 
 def test_noise_and_probes_are_of_the_runs_that_draw():
@@ -71,15 +69,15 @@ def test_noise_and_probes_are_of_the_runs_that_draw():
     one = inputs(problem=noisy).noise(values)
     assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.streams(7).noise))
     drawing = gd.Metric(lambda w, data, *, key: jax.random.normal(key))
-    probes = inputs(seed=range(4), metrics={"m": drawing}).placed(values)[1]["probes"]
+    probes = inputs(seed=range(4), metrics={"m": drawing}).starts(values)[1]["probes"]
     assert same_bits(jax.random.key_data(probes), jax.random.key_data(streams.probes))
 
 
 def test_the_start_of_a_slab_is_that_of_each_run():
     given = inputs(seed=range(4))
-    work = Work(given.sweep, given.slab, box=(1, 4))
-    carry = work._begin(
-        *given.placed({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), given.shared
+    program = SlabProgram(given.spec, given.slab, (1, 4))
+    carry = program.start_program(
+        *given.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), given.shared
     )
     for seed in range(4):
         start = PROBLEM.init(gd.streams(7, seed=seed).init)

@@ -8,7 +8,7 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import problem_of, programs, run_of
+from gdjax.sweeps import executor, problem_of, run_of
 from tests.stores import servers
 
 RATES, AT = [0.05, 0.1], {"learning_rate": 0.1, "seed": 1}
@@ -40,7 +40,7 @@ def test_all_functions_take_a_url(server, tmp_path):
     assert run_of(url, AT, **given).step.tolist() == [8]
     assert problem_of(url, **given).provenance["eigenvalues"] == [1.0, 10.0]
     assert gd.minima.census_of(url, **given).sizes["run"] == 4
-    there = gd.branch(url, AT, gd.axes(branch_step=[4]), stored_options=server.options)
+    there = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)
     assert same_bits(there.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
     grid = gd.axes(learning_rate=[*RATES, 0.15], seed=range(2))
     larger = gd.extend(url, grid, to=f"{server.url}/larger.zarr", **given).load()
@@ -51,16 +51,16 @@ def test_all_functions_take_a_url(server, tmp_path):
 
 def test_an_interrupted_sweep_goes_on(server, tmp_path, monkeypatch):
     url = f"{server.url}/interrupted.zarr"
-    compute, tiles = programs.Programs.compute, []
+    compute, tiles = executor.run_tile, []
 
-    def interrupted(self, tile, **hooks):
+    def interrupted(plan, tile, monitor):
         tiles.append(tile)
-        arrays = compute(self, tile, **hooks)
+        arrays = compute(plan, tile, monitor)
         if len(tiles) == 1:
             signal.raise_signal(signal.SIGINT)
         return arrays
 
-    monkeypatch.setattr(programs.Programs, "compute", interrupted)
+    monkeypatch.setattr(executor, "run_tile", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep(url, server.options)
     found = gd.resume(url, storage_options=server.options).load()

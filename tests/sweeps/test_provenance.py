@@ -18,23 +18,24 @@ from small_problems import GRID, init, network, same_bits, stored
 
 from gdjax import problems
 from gdjax.errors import InputError, StoreError
+from gdjax.slabs import Slab
 from gdjax.stores import plain
-from gdjax.sweeps import Specification, axes, factories, provenance, zip_axes
-from gdjax.sweeps.recorded import axes_of, opened
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps import SweepSpec, axes, executor, factories, identity, zip_axes
+from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.stored import axes_of, open_sweep
 
 
 @pytest.fixture
 def computed(monkeypatch):
     """The tiles that are computed from here on."""
     tiles = []
-    compute = Work.compute
+    compute = executor.run_tile
 
-    def counted(self, tile, **hooks):
+    def counted(plan, tile, monitor):
         tiles.append(tile)
-        return compute(self, tile, **hooks)
+        return compute(plan, tile, monitor)
 
-    monkeypatch.setattr(Work, "compute", counted)
+    monkeypatch.setattr(executor, "run_tile", counted)
     return tiles
 
 
@@ -159,16 +160,16 @@ def test_a_store_of_more_devices_than_there_are(stored_sweep):
 
 def test_every_field_of_the_specification_is_recorded_and_read_again(stored_sweep):
     """A new keyword of `sweep` needs no line here: it stands in records from then on."""
-    names = {field.name for field in dataclasses.fields(Specification)}
-    said = opened(stored_sweep).said
+    names = {field.name for field in dataclasses.fields(SweepSpec)}
+    said = open_sweep(stored_sweep).identity
     assert names <= set(said)
     problem = network(watched=True)
-    again = opened(stored_sweep).specification(problem)
+    again = open_sweep(stored_sweep).spec(problem)
     for name in names - {"problem", "axes", "make_optimizer", "metrics"}:
         assert plain(getattr(again, name)) == said[name]
     assert again.problem is problem
     assert again.make_optimizer.keywords == {"momentum": 0.9}
-    assert {name: m.every for name, m in again.watched.items()} == {
+    assert {name: m.every for name, m in again.recorded_metrics.items()} == {
         "largest_weight": 2,
         "positive": 3,
     }
@@ -177,7 +178,7 @@ def test_every_field_of_the_specification_is_recorded_and_read_again(stored_swee
 
 def test_hashes_see_every_bit_and_every_name():
     tree = {"a": np.arange(6, dtype=np.float32), "b": (np.zeros((2, 0), np.float32), None)}
-    assert provenance.hash_of(tree) == provenance.hash_of(jax.tree.map(jnp.asarray, tree))
+    assert identity.hash_of(tree) == identity.hash_of(jax.tree.map(jnp.asarray, tree))
     flipped = tree["a"].copy()
     flipped.view(np.uint32)[5] ^= 1
     others = [
@@ -187,10 +188,10 @@ def test_hashes_see_every_bit_and_every_name():
         {"c": tree["a"], "b": tree["b"]},
         {**tree, "b": (None, tree["b"][0])},
     ]
-    hashes = {provenance.hash_of(other) for other in (tree, *others)}
+    hashes = {identity.hash_of(other) for other in (tree, *others)}
     assert len(hashes) == 6
     strided = np.arange(12, dtype=np.float32)[::2]
-    assert provenance.hash_of(strided) == provenance.hash_of(strided.copy())
+    assert identity.hash_of(strided) == identity.hash_of(strided.copy())
 
 
 def test_an_optimizer_comes_back_from_its_record():
@@ -255,11 +256,9 @@ def test_axes_come_back_from_their_record():
 
 
 def test_a_writer_explains_bits():
-    from gdjax.sweeps.drafting import draft
-
-    what = Specification(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
-    work = draft(what, jax.local_devices())
-    found = provenance.writer(work)
+    spec = SweepSpec(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
+    slab = Slab(1, tuple(jax.local_devices()))
+    found = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))
     assert found["device"] == "4 x cpu"
     assert found["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
     assert found["jax"] == jax.__version__

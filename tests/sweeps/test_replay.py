@@ -16,9 +16,9 @@ from small_problems import GRID, bind, network, same_bits
 from gdjax.errors import StoreError
 from gdjax.stores import open_dataset, reader
 from gdjax.stores.reader import read_root
-from gdjax.sweeps import axes, provenance, run_of, sweep, zip_axes
+from gdjax.sweeps import axes, executor, identity, run_of, sweep, zip_axes
 from gdjax.sweeps.replay import replay, resume
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps.slab_runner import SlabProgram
 
 PROBLEM = network(watched=True)
 AT = {"learning_rate": 0.1, "seed": 0, "scale": 1.0}
@@ -118,11 +118,11 @@ def test_on_other_devices_and_versions_it_only_compares(stored_sweep, monkeypatc
     assert few.changed.keys() == {"device", "program_hash"}  # its text says on how many devices
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
     assert few.equal  # the same process, so as many threads
-    monkeypatch.setattr(Work, "program_hash", lambda self: "another")
+    monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', wanted 'another'"):
         again_of(stored_sweep, AT)
-    made = provenance.writer
-    monkeypatch.setattr(provenance, "writer", lambda work: made(work) | {"jax": "0.0"})
+    made = identity.writer
+    monkeypatch.setattr(identity, "writer", lambda work: made(work) | {"jax": "0.0"})
     changed = again_of(stored_sweep, AT).changed
     assert changed.keys() == {"jax", "program_hash"}
     assert (changed["jax"], changed["program_hash"][1]) == ((jax.__version__, "0.0"), "another")
@@ -176,9 +176,11 @@ def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
 def test_resume_computes_what_is_missing_and_nothing_else(store, monkeypatch):
     expected = open_dataset(store).load()
     tiles = []
-    compute = Work.compute
+    compute = executor.run_tile
     monkeypatch.setattr(
-        Work, "compute", lambda self, tile, **kw: tiles.append(tile) or compute(self, tile, **kw)
+        executor,
+        "run_tile",
+        lambda plan, tile, monitor: tiles.append(tile) or compute(plan, tile, monitor),
     )
     for tile in ("0.0.0", "1.1.0"):
         (store / "finished" / f"c.{tile}").unlink()

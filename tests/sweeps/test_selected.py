@@ -14,7 +14,7 @@ import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps import problem_of, run_of
 from gdjax.sweeps.axes import axes, position, zip_axes
-from gdjax.sweeps.keywords import with_settings
+from gdjax.sweeps.binding import with_settings
 
 
 def test_a_run_with_its_way_there(tmp_path):

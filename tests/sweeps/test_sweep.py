@@ -312,7 +312,7 @@ def test_labels():
 
 def test_params_of_a_run():
     found = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root_seed=ROOT)
-    params = params_of(found, init(jax.random.key(0)), {"learning_rate": 1, "seed": 1})
+    params = params_of(found, init(jax.random.key(0)), {"learning_rate": 0.2, "seed": 5})
     start = init(streams(ROOT, seed=5).init)
     assert jax.tree.structure(params) == jax.tree.structure(start)
     assert all(map(same_bits, jax.tree.leaves(params), jax.tree.leaves(start)))

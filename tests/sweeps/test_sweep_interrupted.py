@@ -23,7 +23,7 @@ from gdjax.descent import block_loop
 from gdjax.errors import StoreError
 from gdjax.stores.reader import Stored, read_attributes, verify
 from gdjax.stores.writer import Tiles
-from gdjax.sweeps import tiles
+from gdjax.sweeps import executor, slab_runner
 
 HERE = Path(__file__).parent
 
@@ -128,25 +128,25 @@ def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
 def counted(monkeypatch):
     """How many steps are taken of which tile, in all calls; a key press may come in between."""
     steps, press = Counter(), []
-    pieces, compute = tiles.Work.pieces, tiles.Work.compute
+    blocks, compute = slab_runner.start_blocks, executor.run_tile
     current = []
 
-    def counted_compute(self, tile, **hooks):
+    def counted_tile(plan, tile, monitor):
         current[:] = [tile]
-        return compute(self, tile, **hooks)
+        return compute(plan, tile, monitor)
 
-    def counted_pieces(self, values, saved=None, **hooks):
-        before = 0 if saved is None else saved[1]
-        for piece in pieces(self, values, saved, **hooks):
-            steps[current[0]] += piece.num_steps - before
-            before = piece.num_steps
+    def counted_blocks(program, values, state=None, **options):
+        before = 0 if state is None else state.step
+        for result in blocks(program, values, state, **options):
+            steps[current[0]] += result.num_steps - before
+            before = result.num_steps
             if press and sum(steps.values()) >= press[0]:
                 press.clear()
                 signal.raise_signal(signal.SIGINT)
-            yield piece
+            yield result
 
-    monkeypatch.setattr(tiles.Work, "compute", counted_compute)
-    monkeypatch.setattr(tiles.Work, "pieces", counted_pieces)
+    monkeypatch.setattr(executor, "run_tile", counted_tile)
+    monkeypatch.setattr(slab_runner, "start_blocks", counted_blocks)
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 64)
     return steps, press
 

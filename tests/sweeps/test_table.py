@@ -1,5 +1,7 @@
 """A sweep as a table has a row for each run, and nothing that is no scalar."""
 
+import inspect
+
 import numpy as np
 import pytest
 from small_problems import network
@@ -69,4 +71,4 @@ def test_what_is_no_sweep_is_refused(runs):
         ((runs, 3), "record = 3, expected -3 to 2"),
     ):
         with pytest.raises(InputError, match=message):
-            gd.table(*given)
+            inspect.unwrap(gd.table)(*given)

@@ -14,15 +14,37 @@ from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
-from gdjax.sweeps import Specification, axes, params_of, sweep
-from gdjax.sweeps.drafting import draft, fit
+from gdjax.sweeps import SweepSpec, axes, params_of, sweep
+from gdjax.sweeps.executor import TileMonitor, run_tile
+from gdjax.sweeps.preflight import CheckedSweep, check, fit
+from gdjax.sweeps.slab_runner import run_slab
 
 RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon differs altogether
 
 
-def work_of(problem, grid, steps=60, *, width=2, **changed):
-    what = Specification(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
-    return fit(draft(what, jax.local_devices()), width)
+class Sink:
+    """Checkpoints of a tile without a store."""
+
+    def __init__(self):
+        self.saved, self.steps = None, []
+
+    def load_checkpoint(self, _tile):
+        return self.saved
+
+    def save_checkpoint(self, _tile, arrays, meta):
+        self.saved = {name: np.array(a) for name, a in arrays.items()}, dict(meta)
+        self.steps.append(meta["step"])
+
+
+def plan_of(problem, grid, steps=60, *, width=2, **changed):
+    spec = SweepSpec(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
+    check(spec, jax.local_devices())
+    return fit(CheckedSweep(spec), jax.local_devices(), width)
+
+
+def tile_of(plan, sink, *, stop=False):
+    tile = (0,) * len(plan.tile_shape)
+    return run_tile(plan, tile, TileMonitor(sink, tile, lambda: stop))
 
 
 def runs_of(grid, steps=60, *, problem=None, **changed):
@@ -40,11 +62,12 @@ def sixty_four():
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
-    work = work_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
-    assert work.slab.runs == 8
+    plan = plan_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
+    (program,) = plan.programs
+    assert program.slab.runs == 8
     alone = tuple(np.full(8, i) for i in (2, 1))
     mixed = np.array([0, 2, 1, 2, 2, 0, 1, 2]), np.array([1, 1, 0, 2, 1, 0, 1, 1])
-    found, others = work.descend(alone), work.descend(mixed)
+    found, others = run_slab(program, alone), run_slab(program, mixed)
     assert found is not None
     assert others is not None
     same = (mixed[0] == 2) & (mixed[1] == 1)
@@ -156,32 +179,25 @@ def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkey
         init=lambda w, data: (jnp.zeros(()), jax.random.key(1)),
     )
     problem = dataclasses.replace(network(watched=True), metrics={"drift": drifting})
-    work = work_of(problem, axes(learning_rate=[0.01, 0.3], seed=range(4)), **swept)
-    whole = work.compute((0, 0))
+    plan = plan_of(problem, axes(learning_rate=[0.01, 0.3], seed=range(4)), **swept)
+    whole = tile_of(plan, Sink())
     assert whole is not None
     assert set(whole) >= {"drift", "snapshots.first.bias", "params.first.bias"}
-    kept, stopped, steps = None, 0, []
-
-    def save(arrays, meta):
-        nonlocal kept
-        kept = {name: np.array(a) for name, a in arrays.items()}, dict(meta)
-        steps.append(meta["step"])
-
-    while (found := work.compute((0, 0), load=lambda: kept, save=save, stop=lambda: True)) is None:
+    sink, stopped = Sink(), 0
+    while (found := tile_of(plan, sink, stop=True)) is None:
         stopped += 1
         assert stopped < 100
     assert stopped >= 3
-    assert steps == sorted(set(steps))
+    assert sink.steps == sorted(set(sink.steps))
     assert all(same_bits(found[name], whole[name]) for name in whole)
 
 
 def test_a_long_tile_saves_its_state_now_and_then(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
-    monkeypatch.setattr("gdjax.sweeps.tiles.SAVE_SECONDS", 0.0)
-    work = work_of(network(), axes(learning_rate=RATES, seed=range(2)))
-    steps = []
-    assert work.compute((0, 0), save=lambda arrays, meta: steps.append(meta["step"])) is not None
-    assert steps == [16, 32, 48]
+    monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
+    sink = Sink()
+    assert tile_of(plan_of(network(), axes(learning_rate=RATES, seed=range(2))), sink) is not None
+    assert sink.steps == [16, 32, 48]
 
 
 # Ending early
@@ -254,7 +270,7 @@ def test_short_floats(dtype, stored, tmp_path):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(np.uint32(3)), 0), seed)
         start = init(key)["w"].astype(jnp.float32)
         np.testing.assert_array_equal(runs["params.w"].sel(seed=seed)[0], start)
-        kept = params_of(runs, init(key), {"learning_rate": 0, "seed": seed})["w"]
+        kept = params_of(runs, init(key), {"learning_rate": 0.1, "seed": seed})["w"]
         assert kept.dtype == dtype
         np.testing.assert_array_equal(kept, init(key)["w"])
     assert runs["params.w"].attrs.get("comment") == (
@@ -273,15 +289,16 @@ def test_the_program_that_was_measured_is_the_one_that_runs(batch_size, more):
     def cost(params, batch, *, decay=0.0):  # a new one: programs are kept by function
         return network_.cost(params, batch, decay=decay)
 
-    work = work_of(
+    plan = plan_of(
         dataclasses.replace(network_, cost=cost),
         axes(learning_rate=[0.1], decay=[1, 0], b1=[0.9], **more),
         batch_size=batch_size,
         make_optimizer=optax.adam,
         snapshot_every=20,
     )
-    assert len(work.program.compiled) == 1
-    work.compute(tuple(0 for _ in work.box))
-    assert len(work.program.compiled) == 1
-    assert len(work.program_hash()) == 16
-    assert len(work.program.compiled) == 1
+    (program,) = plan.programs
+    assert len(program.block_program.compiled) == 1
+    tile_of(plan, Sink())
+    assert len(program.block_program.compiled) == 1
+    assert len(program.program_hash()) == 16
+    assert len(program.block_program.compiled) == 1

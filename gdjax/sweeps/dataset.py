@@ -1,4 +1,4 @@
-"""What the arrays of a sweep are: names, dimensions, types, units.
+"""Arrays of a sweep: names, dimensions, types and units.
 
     cost[axes, step],   outcome[axes],   params.0.weights[axes, 0.weights[0], 0.weights[1]]
 
@@ -28,94 +28,95 @@ from gdjax.problems.problem import Metric
 from gdjax.stores.schema import Coordinate, Layout, Variable
 from gdjax.sweeps.axes import Axes
 
-DESCRIBED = {
+LONG_NAMES = {
     "cost": "cost over the whole training set",
     "batch_cost": "mean cost that the steps saw since the record before",
     "gradient_norm": "norm of the recorded cost's gradient",
 }
-OWN = (*DESCRIBED, "outcome", "diverged_at")
-HEAVY = ("params", "state", "snapshots", "carry")
+RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
+PREFIXES = ("params", "state", "snapshots", "carry")  # of arrays that hold a whole pytree
 KNOWN = "_known"  # how the name of a metric's mask ends
 
 
-def recorded(metrics: Mapping[str, Metric], *, free: bool) -> tuple[str, ...]:
-    """Names of the numbers that each record has: costs and metrics."""
+def record_names(metrics: Mapping[str, Metric], *, record_equals_step: bool) -> tuple[str, ...]:
+    """Return the names of the numbers of a record: costs and metrics."""
     numbers = [name for name, metric in metrics.items() if not metric.is_array]
-    return ("cost", *(() if free else ("batch_cost",)), "gradient_norm", *numbers)
+    return ("cost", *(() if record_equals_step else ("batch_cost",)), "gradient_norm", *numbers)
 
 
-def known(
-    measured: Mapping[str, jax.ShapeDtypeStruct],
-    plan: RecordSchedule,
+def known_masks(
+    array_metrics: Mapping[str, jax.ShapeDtypeStruct],
+    schedule: RecordSchedule,
     diverged_at: Int[np.ndarray, " runs"],
-    since: int = 0,
+    first_record: int = 0,
 ) -> dict[str, Bool[np.ndarray, "runs records"]]:
-    """Masks of the metrics whose type has no NaN: whether a run had not diverged yet.
+    """Return masks of the metrics whose type has no NaN: whether a run had not diverged yet.
 
     Args:
-        measured: shape and type of each metric that is an array.
-        plan: when they are taken.
+        array_metrics: shape and type of each metric that is an array.
+        schedule: steps at which they are computed.
         diverged_at: step at which each run diverged; -1 where it has not.
-        since: step at which records begin.
+        first_record: step at which records begin.
     """
     masks = {}
-    for name, value in measured.items():
+    for name, value in array_metrics.items():
         if value.dtype.kind != "f":
-            before = _steps(plan, name, since)[None] < diverged_at[:, None]
+            before = _steps(schedule, name, first_record)[None] < diverged_at[:, None]
             masks[name + KNOWN] = before | (diverged_at < 0)[:, None]
     return masks
 
 
-def _steps(plan, name, since):
-    steps = plan.recorded_steps()
-    return steps[plan.is_kept(name, steps) & (steps >= since)]
+def _steps(schedule, name, first_record):
+    steps = schedule.recorded_steps()
+    return steps[schedule.is_kept(name, steps) & (steps >= first_record)]
 
 
-def layout(
+def build_layout(
     grid: Axes,
-    box: tuple[int, ...],
-    plan: RecordSchedule,
+    tile_shape: tuple[int, ...],
+    schedule: RecordSchedule,
     params: PyTree,
-    state: PyTree,
+    model_state: PyTree,
     metrics: Mapping[str, Metric],
-    measured: Mapping[str, jax.ShapeDtypeStruct],
+    array_metrics: Mapping[str, jax.ShapeDtypeStruct],
     *,
-    free: bool,
-    samples: int | None = None,
-    batches: tuple[int, ...] | None = None,
-    since: int = 0,
+    record_equals_step: bool,
+    record_samples: int | None = None,
+    record_batches: tuple[int, ...] | None = None,
+    first_record: int = 0,
     carry: PyTree = None,
 ) -> Layout:
-    """Which arrays a sweep consists of, with their names, units and coordinates.
+    """Return the arrays of a sweep, with their names, units and coordinates.
 
     Args:
         grid: the axes.
-        box: length of a tile along each of its dimensions.
-        plan: steps, records and snapshots.
+        tile_shape: runs of a tile along each dimension of the grid.
+        schedule: steps, records and snapshots.
         params: shapes of one run's parameters.
-        state: shapes of what its cost carries.
-        metrics: what is watched.
-        measured: shape and type of each metric that is an array.
-        free: whether records are what the steps compute anyway.
-        samples: how many a record sees; None for all.
-        batches: number and size of the fixed batches of a record, where it is their mean.
-        since: step at which records begin.
-        carry: shapes of all that a run needs to go on, where it is kept.
+        model_state: shapes of its model state.
+        metrics: what is recorded besides the cost.
+        array_metrics: shape and type of each metric that is an array.
+        record_equals_step: whether a record is what its step computes anyway.
+        record_samples: samples of a record; None for all.
+        record_batches: number and size of the fixed batches of a record, where it is their mean.
+        first_record: step at which records begin.
+        carry: shapes of what a run needs to go on, where it is kept.
     """
-    steps = plan.recorded_steps()
-    steps = steps[steps >= since]
-    snapshots = steps[plan.is_snapshot(steps)]
+    steps = schedule.recorded_steps()
+    steps = steps[steps >= first_record]
+    snapshots = steps[schedule.is_snapshot(steps)]
     dims = tuple(grid.sizes)
     sizes = {**grid.sizes, "step": len(steps)}
     coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
     variables = {}
-    for name in recorded(metrics, free=free):
+    for name in record_names(metrics, record_equals_step=record_equals_step):
         metric = metrics.get(name)
-        long_name = metric.long_name if metric else DESCRIBED[name]
-        if name == "cost" and samples is not None:
-            long_name = f"cost over {samples} samples of the training set"
-        if name == "cost" and batches is not None:
-            long_name = f"mean cost over {batches[0]} fixed batches of {batches[1]} samples"
+        long_name = metric.long_name if metric else LONG_NAMES[name]
+        if name == "cost" and record_samples is not None:
+            long_name = f"cost over {record_samples} samples of the training set"
+        if name == "cost" and record_batches is not None:
+            count, size = record_batches
+            long_name = f"mean cost over {count} fixed batches of {size} samples"
         variables[name] = Variable(
             (*dims, "step"),
             np.dtype(cost_type(params)),
@@ -139,16 +140,16 @@ def layout(
         {"long_name": "step of divergence, -1 where there was none", "units": "1"},
         fill_value=-2,
     )
-    kept = [
+    trees = [
         ("params", params, (), "final parameters"),
-        ("state", state, (), "final state"),
+        ("state", model_state, (), "final state"),
         ("carry", carry, (), "what more steps need"),
     ]
     if len(snapshots):
         sizes["snapshot_step"] = len(snapshots)
         coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
-        kept.append(("snapshots", params, ("snapshot_step",), "parameters along the way"))
-    for prefix, tree, own, long_name in kept:
+        trees.append(("snapshots", params, ("snapshot_step",), "parameters along the way"))
+    for prefix, tree, own, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
             own_place = prefix in ("state", "carry")
@@ -160,39 +161,39 @@ def layout(
             if plain.dtype != leaf.dtype:
                 attrs["comment"] = f"computed as {leaf.dtype}"
             dtype = np.dtype(plain.dtype)
-            variables[name] = Variable((*dims, *own, *inner), dtype, attrs, _nothing(dtype))
-    for name, value in measured.items():
-        metric, along = metrics[name], own_step(name, metrics[name])
+            variables[name] = Variable((*dims, *own, *inner), dtype, attrs, _fill_value(dtype))
+    for name, value in array_metrics.items():
+        metric, along = metrics[name], metric_step(name, metrics[name])
         own = dict(zip(metric.dims, value.shape, strict=True))
-        _check_own(name, own, sizes, {*coordinates, *dims})
+        _check_dims(name, own, sizes, {*coordinates, *dims})
         sizes |= own
         if along != "step":
-            times = _steps(plan, name, since)
-            _check_own(name, {along: len(times)}, {}, {*sizes, *coordinates})
+            times = _steps(schedule, name, first_record)
+            _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
             sizes[along] = len(times)
             coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
-        variables |= _measured(name, metric, (*dims, along), np.dtype(value.dtype))
-    return Layout(sizes, dict(zip(dims, box, strict=True)), variables, coordinates)
+        variables |= _metric_variables(name, metric, (*dims, along), np.dtype(value.dtype))
+    return Layout(sizes, dict(zip(dims, tile_shape, strict=True)), variables, coordinates)
 
 
-def own_step(name: str, metric: Metric) -> str:
-    """Dimension along which a metric that is an array is taken."""
+def metric_step(name: str, metric: Metric) -> str:
+    """Return the dimension along which a metric that is an array is computed."""
     return "step" if metric.every == 1 else f"{name}_step"
 
 
-def _measured(name, metric, along, dtype):
-    """A metric that is an array, and its mask where its type has no NaN."""
+def _metric_variables(name, metric, along, dtype):
+    """Return a metric that is an array, and its mask where its type has no NaN."""
     long_name = metric.long_name or name.replace("_", " ")
     attrs = {"long_name": long_name, "units": metric.units}
-    made = {name: Variable((*along, *metric.dims), dtype, attrs, _nothing(dtype))}
+    made = {name: Variable((*along, *metric.dims), dtype, attrs, _fill_value(dtype))}
     if dtype.kind != "f":
         attrs = {"long_name": f"whether {long_name} is that of a run which goes on", "units": "1"}
         made[name + KNOWN] = Variable(along, np.bool_, attrs)
     return made
 
 
-def _check_own(name, own, sizes, taken):
-    """Make sure that the dimensions of a metric are its own, or as long as another metric's."""
+def _check_dims(name, own, sizes, taken):
+    """Check that the dimensions of a metric are new, or as long as those of another metric."""
     for dim, length in own.items():
         if dim in taken:
             raise InputError(
@@ -224,8 +225,8 @@ def _numbers(dim, values, long_name):
     return Coordinate((dim,), values, attrs)
 
 
-def aligned(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
-    """Return an array that begins later than others, with fill values before.
+def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
+    """Return an array whose records begin later than others', with fill values before.
 
     Args:
         array: its last axes are its own.
@@ -242,7 +243,7 @@ def aligned(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndar
 
 
 def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
-    """Bytes of some of a layout's variables."""
+    """Return the bytes of some variables of a layout."""
     arrays = (layout.variables[name] for name in names)
     return sum(
         math.prod(layout.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in arrays
@@ -250,7 +251,7 @@ def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
 
 
 def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
-    """Arrays of a pytree by their place in it: its keys, joined by dots.
+    """Return the arrays of a pytree by their path in it, the keys joined by dots.
 
     Names are names of files, on systems too that know no capitals. So all but letters, digits, `_`
     and `-` is written as `%` and two hexadecimal digits a byte, and so are capitals where two names
@@ -300,7 +301,7 @@ def _name(prefix, path, escaped):
 
 
 def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
-    """The pytree whose arrays `named_leaves` named; axes in front of a leaf's own may be more.
+    """Return the pytree whose arrays `named_leaves` named; they may have more leading axes.
 
     Args:
         prefix: as for `named_leaves`.
@@ -329,7 +330,7 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
 
 
 def storable(array: Any) -> np.ndarray:
-    """An array as one of NumPy's own types: bfloat16 and the like as float32, keys as numbers."""
+    """Return an array in a type of NumPy: bfloat16 and the like as float32, keys as numbers."""
     return np.asarray(_plain(array))
 
 
@@ -340,7 +341,7 @@ def _plain(array):
     return array.astype(np.float32) if np.dtype(array.dtype).kind not in "biuf" else array
 
 
-def _nothing(dtype):
+def _fill_value(dtype):
     """What stands where nothing has been computed yet, if NaN cannot."""
     kind = np.dtype(dtype).kind
     if kind not in "iu":

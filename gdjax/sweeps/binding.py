@@ -1,12 +1,12 @@
-"""Which keyword an axis sets: of the starting point, of the cost, or of the optimizer factory.
+"""Bind axes to the keywords that they set: of the start, the cost, or the optimizer factory.
 
-    axis "momentum" -> optimizer(momentum=...),   axis "cost.scale" -> cost(..., scale=...)
+    axis "momentum" -> make_optimizer(momentum=...),   axis "cost.scale" -> cost(..., scale=...)
 
 >>> import optax
 >>> from gdjax.sweeps.axes import axes
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w, *, a=1.0: a * jnp.sum(w**2))
->>> found = roles(bowl, axes(learning_rate=[0.1], a=[1.0, 2.0], seed=range(3)), optax.sgd)
->>> by_role(found, {"learning_rate": 0.1, "a": 2.0, "seed": 1})
+>>> grid = axes(learning_rate=[0.1], a=[1.0, 2.0], seed=range(3))
+>>> by_role(assign_roles(bowl, grid, optax.sgd), {"learning_rate": 0.1, "a": 2.0, "seed": 1})
 {'init': {}, 'cost': {'a': 2.0}, 'optimizer': {'learning_rate': 0.1}}
 """
 
@@ -39,31 +39,34 @@ class Role(NamedTuple):
     Args:
         role: one of `ROLES`, "seed", "batch" or "branch".
         keyword: of it.
-        static: whether it decides how the program looks, and is no number that the program reads.
+        is_static: whether a program is compiled for each of its values, instead of reading it.
     """
 
     role: str
     keyword: str
-    static: bool = False
+    is_static: bool = False
 
 
-def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> dict[str, Role]:
-    """Which keyword each axis sets.
+def assign_roles(
+    problem: Problem, grid: Axes, make_optimizer: Callable | None = None
+) -> dict[str, Role]:
+    """Return which keyword each axis sets.
 
     Args:
-        problem: what is minimised.
+        problem: what is minimized.
         grid: the axes.
-        optimizer: factory; where it is not known (in a store's reader), what the problem does not
-            take is the optimizer's.
+        make_optimizer: factory. None, for a reader of a store, gives the optimizer all keywords
+            that the problem does not declare.
 
     Raises:
-        InputError: an axis that nothing takes (the message lists the valid names), one that two
-            things take, two for the same keyword, or an optimizer that is no factory.
+        InputError: an axis that is no keyword (the message lists the valid names), one that is
+            a keyword of two functions, two for the same keyword, or an optimizer that is not a
+            factory.
     """
     taken = {
         "init": tuple(declared(problem.init)),
         "cost": tuple(declared(problem.cost)),
-        "optimizer": () if optimizer is None else tuple(arguments(optimizer)),
+        "optimizer": () if make_optimizer is None else tuple(factory_arguments(make_optimizer)),
     }
     valid = [*SEEDS, BATCH_SIZE, *(name for names in taken.values() for name in names)]
     assigned: dict[str, Role] = {}
@@ -71,12 +74,12 @@ def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> di
     for axis in grid.names:
         role, _, keyword = axis.rpartition(".")
         homes = [r for r in ROLES if keyword in taken[r] and role in ("", r)]
-        if optimizer is None and not homes and role in ("", "optimizer"):
+        if make_optimizer is None and not homes and role in ("", "optimizer"):
             homes = ["optimizer"]
         if axis in SEEDS:
             assigned[axis] = Role("seed", axis)
         elif axis == BATCH_SIZE:
-            assigned[axis] = Role("batch", axis, static=True)
+            assigned[axis] = Role("batch", axis, is_static=True)
         elif axis in (BRANCH_STEP, PERTURBATION):
             assigned[axis] = Role("branch", axis, axis in static)
         elif len(homes) > 1:
@@ -100,7 +103,7 @@ def roles(problem: Problem, grid: Axes, optimizer: Callable | None = None) -> di
 def by_role(
     assigned: Mapping[str, Role], values: Mapping[str, Value]
 ) -> dict[str, dict[str, Value]]:
-    """Values of axes as keywords of what takes them; seeds are left out."""
+    """Return values of axes by the function and the keyword that they set, without seeds."""
     settings: dict[str, dict[str, Value]] = {role: {} for role in ROLES}
     for axis, value in values.items():
         role, keyword, _ = assigned[axis]
@@ -109,31 +112,31 @@ def by_role(
     return settings
 
 
-def numbers(assigned: Mapping[str, Role]) -> dict[str, Role]:
-    """The axes whose values the program reads."""
-    return {axis: role for axis, role in assigned.items() if not role.static}
+def numeric_roles(assigned: Mapping[str, Role]) -> dict[str, Role]:
+    """Return the axes whose values the program reads."""
+    return {axis: role for axis, role in assigned.items() if not role.is_static}
 
 
-def arguments(optimizer: Callable) -> dict[str, inspect.Parameter]:
-    """The arguments that an optimizer factory takes by name.
+def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
+    """Return the arguments that an optimizer factory takes by name.
 
     Raises:
-        InputError: it is no function.
+        InputError: it is not a function.
     """
     try:
-        parameters = inspect.signature(optimizer).parameters.values()
+        parameters = inspect.signature(make_optimizer).parameters.values()
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"optimizer = {optimizer!r:.80}, expected a function that makes a transformation, such "
-            f"as optax.sgd or functools.partial(optax.sgd, momentum=0.9): it is called inside the "
-            f"program, with the axes it names"
+            f"make_optimizer = {make_optimizer!r:.80}, expected a function that makes a "
+            f"transformation, such as optax.sgd or functools.partial(optax.sgd, momentum=0.9): it "
+            f"is called inside the program, with the axes it names"
         ) from error
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {p.name: p for p in parameters if p.kind in by_name}
 
 
-def check_arguments(optimizer: Callable, assigned: Mapping[str, Role]) -> None:
-    """Make sure that an optimizer factory gets all its arguments.
+def check_factory_arguments(make_optimizer: Callable, assigned: Mapping[str, Role]) -> None:
+    """Check that an optimizer factory gets all its arguments.
 
     Raises:
         InputError: one has neither an axis nor a default.
@@ -141,13 +144,13 @@ def check_arguments(optimizer: Callable, assigned: Mapping[str, Role]) -> None:
     swept = {role.keyword for role in assigned.values() if role.role == "optimizer"}
     missing = [
         name
-        for name, parameter in arguments(optimizer).items()
+        for name, parameter in factory_arguments(make_optimizer).items()
         if parameter.default is parameter.empty and name not in swept
     ]
     if missing:
         raise InputError(
-            f"optimizer: {', '.join(missing)} has no value; add an axis of that name, or fix it "
-            f"with functools.partial(..., {missing[0]}=0.1)"
+            f"make_optimizer: {', '.join(missing)} has no value; add an axis of that name, or fix "
+            f"it with functools.partial(..., {missing[0]}=0.1)"
         )
 
 
@@ -157,13 +160,13 @@ def with_settings(
     init: Mapping[str, Any] = MappingProxyType({}),
     **_: Any,
 ) -> Problem:
-    """A problem some of whose keywords are fixed, such as a temperature or an activation.
+    """Return a problem with some keywords fixed, such as a temperature or an activation.
 
     Args:
-        problem: whose.
-        cost: keywords of its cost; its evaluation, its metrics and its outputs have those that
-            they declare.
-        init: keywords of its `init`.
+        problem: the problem.
+        cost: values of keywords of its cost, and of those that its evaluation, its metrics and
+            `predict` declare, too.
+        init: values of keywords of its `init`.
     """
     if not cost and not init:
         return problem
@@ -184,21 +187,21 @@ def with_settings(
     )
 
 
-class Traced(NamedTuple):
-    """What tracing a function showed: shapes of what it returns, and axes that change nothing."""
+class AxisTrace(NamedTuple):
+    """Result of tracing a function: shapes of its results, and axes without effect on them."""
 
     shapes: PyTree
     idle: tuple[str, ...]
 
 
-def traced(
+def trace_axes(
     function: Callable[..., PyTree],
     role: str,
     assigned: Mapping[str, Role],
     grid: Axes,
     *like: PyTree,
-) -> Traced:
-    """What a function returns while the axes that set its keywords are traced.
+) -> AxisTrace:
+    """Trace a function with the axes that set its keywords as arguments.
 
     Args:
         function: takes arrays like `like`, and the keywords that the role's axes set.
@@ -208,11 +211,11 @@ def traced(
         like: arrays, or their shapes.
 
     Raises:
-        InputError: an axis that cannot be swept, since its keyword decides how the program looks
-            (`nesterov`, step counts of Optax's schedules, anything that sets a shape).
+        InputError: an axis that cannot be traced, since shapes or branches of the program depend
+            on it (`nesterov`, step counts of Optax's schedules).
     """
     example = {axis: values[0] for axis, values in grid.by_name.items()}
-    axis_of = {r.keyword: axis for axis, r in numbers(assigned).items() if r.role == role}
+    axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.role == role}
 
     def trace(*names):
         fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
@@ -223,7 +226,7 @@ def traced(
     def fails(*names):
         try:
             trace(*names)
-        except Exception:  # whatever a user's function makes of a tracer
+        except Exception:  # a user's function may raise anything for a tracer
             return True
         return False
 
@@ -231,7 +234,7 @@ def traced(
         program, shapes = trace(*axis_of)
     except Exception as error:
         culprits = [axis for k, axis in axis_of.items() if fails(k)]
-        if not culprits or fails():  # it is not the tracing
+        if not culprits or fails():  # it fails with numbers, too
             raise
         raise InputError(
             f"axes: {culprits[0]} cannot be swept: {role} decides with it how the program looks; "
@@ -240,11 +243,11 @@ def traced(
     used = _used(program.jaxpr)
     # Keywords come first among the program's inputs, in the order of a dict's leaves.
     idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
-    return Traced(shapes, tuple(axis_of[k] for k in idle))
+    return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
 
 
 def _used(program) -> list[bool]:
-    """Which inputs of a traced program have a part in what it returns, or may have."""
+    """Return which inputs of a traced program may change its results."""
     needed = {id(v) for v in program.outvars}
     for equation in reversed(program.eqns):
         if any(id(v) in needed for v in equation.outvars):
@@ -252,27 +255,27 @@ def _used(program) -> list[bool]:
     return [id(v) in needed for v in program.invars]
 
 
-def check_update(
-    optimizer: Callable, assigned: Mapping[str, Role], grid: Axes, params: PyTree
+def check_factory(
+    make_optimizer: Callable, assigned: Mapping[str, Role], grid: Axes, params: PyTree
 ) -> None:
-    """Make sure that a factory builds an optimiser inside the program, and that it can be used.
+    """Check that a factory makes an optimizer from traced settings, and that it can be used.
 
     Args:
-        optimizer: such as `optax.sgd`.
+        make_optimizer: such as `optax.sgd`.
         assigned: which keyword each axis sets.
         grid: the axes.
         params: shapes of the parameters.
 
     Raises:
-        InputError: what it returns is no optimiser; an axis that cannot be swept, or without
+        InputError: it does not return an optimizer; an axis that cannot be swept, or without
             effect.
     """
 
-    def moved(params, **given):
-        made = optimizer(**given)
+    def updated(params, **given):
+        made = make_optimizer(**given)
         if not all(callable(getattr(made, name, None)) for name in ("init", "update")):
             raise InputError(
-                f"optimizer: {_name(optimizer)} returned {made!r:.80}, expected an Optax "
+                f"make_optimizer: {_name(make_optimizer)} returned {made!r:.80}, expected an Optax "
                 f"transformation, such as optax.sgd(0.1)"
             )
         value = jnp.zeros((), cost_type(params))
@@ -286,12 +289,12 @@ def check_update(
             grad_fn=lambda p: p,
         )
 
-    idle = traced(moved, "optimizer", assigned, grid, params).idle
-    check_effect(idle, _name(optimizer))
+    idle = trace_axes(updated, "optimizer", assigned, grid, params).idle
+    check_effect(idle, _name(make_optimizer))
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:
-    """Refuse axes that change nothing: all runs along them would be equal.
+    """Refuse axes without effect, along which all runs would be equal.
 
     Raises:
         InputError: there are any.

@@ -1,6 +1,6 @@
-"""A sweep's tiles on the workers of a Dask cluster, each on its own devices.
+"""Compute the tiles of a sweep on the workers of a Dask cluster, each on its own devices.
 
-    client: holds the store, hands out tiles;   worker: computes a tile, writes it, says so
+    client: holds the store, hands out tiles;   worker: computes a tile and writes it
 
 Dask starts a lost worker's tiles again elsewhere, and a tile that is finished already is not
 computed again, so nothing here retries or elects. Workers need the same gdjax and JAX, equally many
@@ -17,7 +17,6 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -38,17 +37,16 @@ from distributed import (
 from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import Folder, locate
+from gdjax.stores.location import Folder
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
-from gdjax.sweeps import computing
-from gdjax.sweeps.programs import Programs, fit_programs, fit_stored
-from gdjax.sweeps.specification import Specification
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps.executor import TileMonitor, complete_store, run_tile
+from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
+from gdjax.sweeps.slab_runner import SlabProgram
 
 
 class Fitted(NamedTuple):
-    """A sweep in the slabs that suit a worker's devices, which the client need not have."""
+    """Slabs and tiles that suit the devices of a worker, which the client need not have."""
 
     widths: list[int]
     devices: int
@@ -57,7 +55,7 @@ class Fitted(NamedTuple):
     identity: dict[str, Any]
 
 
-class Stored(NamedTuple):
+class Slabs(NamedTuple):
     """Where the tiles of a sweep are stored, and in which slabs they are computed."""
 
     store: str
@@ -68,26 +66,26 @@ class Stored(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a tile; with `newcomer`, nothing yet: its worker is not known to the store."""
+    """Whether a tile is finished; if `new_writer`, the store has to record its worker first."""
 
     finished: bool
-    newcomer: dict[str, Any] | None = None
+    new_writer: dict[str, Any] | None = None
 
 
 class Plugin(WorkerPlugin):
-    """A sweep with its data: sent to every worker once, also to those that come later.
+    """A sweep with its data, sent to every worker once, also to those that join later.
 
     Args:
-        name: differs from sweep to sweep.
-        programs: pickled, their arrays NumPy's and their slabs empty.
+        name: unique to the sweep.
+        checked: the pickled `CheckedSweep`, with arrays of NumPy.
     """
 
-    def __init__(self, name: str, programs: bytes):
+    def __init__(self, name: str, checked: bytes):
         self.name = name
-        self.pickled = programs
-        self.x64 = jnp.result_type(float) == jnp.float64  # a worker has not its client's setting
+        self.pickled = checked
+        self.x64 = jnp.result_type(float) == jnp.float64  # workers do not have this setting
         self._lock: threading.Lock | None = None
-        self._programs: Programs | None = None
+        self._plan: Plan | None = None
         self._compared = False
 
     def setup(self, worker: Any) -> None:
@@ -99,79 +97,72 @@ class Plugin(WorkerPlugin):
         assert self._lock is not None
         return self._lock
 
-    def drafts(self, devices: int | None) -> Programs:
-        """The sweep on this worker's first devices, as many as asked for, or all."""
+    def devices(self, count: int | None) -> tuple[jax.Device, ...]:
+        """Return the first devices of this worker: as many as given, or all."""
         here = jax.local_devices()
-        if devices is not None and len(here) < devices:
+        if count is not None and len(here) < count:
             raise InputError(
                 f"client: a worker has {len(here)} devices, and the sweep's slabs are for "
-                f"{devices}; start workers with equally many (on CPUs JAX_NUM_CPU_DEVICES)"
+                f"{count}; start workers with equally many (on CPUs JAX_NUM_CPU_DEVICES)"
             )
-        programs = cloudpickle.loads(self.pickled)
-        return programs.on(tuple(here[:devices]))
+        return tuple(here[:count])
 
-    def fitted(self, stored: Stored) -> Programs:
-        """The sweep in the slabs that were chosen, kept from tile to tile."""
-        if self._programs is None:
-            drafts = self.drafts(stored.devices)
-            works = [
-                dataclasses.replace(
-                    work, slab=work.slab._replace(width=width), box=stored.tile_shape
+    def checked(self) -> CheckedSweep:
+        """Return the sweep."""
+        return cloudpickle.loads(self.pickled)
+
+    def plan(self, chosen: Slabs) -> Plan:
+        """Return the sweep in the slabs that were chosen, kept from tile to tile."""
+        if self._plan is None:
+            checked, devices = self.checked(), self.devices(chosen.devices)
+            programs = [
+                SlabProgram(
+                    spec, slabs.Slab(width, devices), chosen.tile_shape, checked.initial_carry
                 )
-                for work, width in zip(drafts.works, stored.widths, strict=True)
+                for spec, width in zip(checked.spec.programs(), chosen.widths, strict=True)
             ]
-            self._programs = Programs(drafts.sweep, tuple(works))
-        return self._programs
+            self._plan = make_plan(checked.spec, programs)
+        return self._plan
 
-    def compare(self, tiles: Tiles, programs: Programs) -> None:
-        """Check, once, that this worker computes what the store is of."""
+    def compare(self, tiles: Tiles, plan: Plan) -> None:
+        """Check, once, that this worker computes the sweep of the store."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
-            require_same(tiles.location, stored, plain(programs.identity, "identity"))
+            require_same(tiles.location, stored, plain(plan.identity, "identity"))
         self._compared = True
 
 
-def run(
-    drafts: Programs,
-    store: str | Path,
-    options: Mapping[str, Any] | None,
-    client: Client,
-    *,
-    width: int | None,
-    stored: Mapping[str, Any] | None,
-    prepare: Callable[[Store], None] = lambda held: None,
+def run_on_workers(
+    checked: CheckedSweep, target: Target, prepare: Callable[[Store], None] | None = None
 ) -> None:
-    """Compute a sweep's missing tiles on a cluster.
+    """Compute the missing tiles of a sweep on a cluster.
 
     Args:
-        drafts: the checked programs, their slabs still open.
-        store: a folder that all workers reach by the same path, or a URL.
-        options: `storage_options` of a URL.
-        client: of the cluster.
-        width: runs a device computes at a time, or None.
-        stored: identity of the store, or of the one that is extended, if there is one.
-        prepare: as for `computing.complete`.
+        checked: from `preflight`.
+        target: a store that all workers reach, by the same path or by a URL, and the client.
+        prepare: as for `complete_store`.
 
     Raises:
         InputError: a worker has too few devices, or too little memory.
-        StoreError: as for `sweep`, or a worker computes something else than the store is of.
+        StoreError: as for `sweep`, or a worker computes another sweep than that of the store.
         GdjaxError: workers die, one after another, on the same tile, or the scheduler does.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
-    location = locate(store, options)
+    location, client = target.location, target.client
     if isinstance(location, Folder):
         location = Folder(location.path.absolute())
-    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(drafts)))
+    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
     with _reached(client), _registered(client, plugin):
-        fitted = client.submit(_fit, plugin.name, width, stored, str(store), pure=False).result()
-        slabs = Stored(str(location), options, fitted.widths, fitted.devices, fitted.tile_shape)
-        computing.complete(
-            location,
-            fitted.layout,
-            fitted.identity,
-            partial(_hand_out, client, plugin.name, slabs),
-            prepare,
+        fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()
+        chosen = Slabs(
+            str(location),
+            target.storage_options,
+            fitted.widths,
+            fitted.devices,
+            fitted.tile_shape,
         )
+        hand_out = partial(_hand_out, client, plugin.name, chosen)
+        complete_store(location, fitted.layout, fitted.identity, hand_out, prepare)
 
 
 @contextlib.contextmanager
@@ -200,36 +191,28 @@ def _reached(client: Client) -> Generator[None]:
         ) from error
 
 
-def _portable(drafts: Programs) -> Programs:
-    """A sweep that another process can read: host arrays, no devices."""
-    host = partial(jax.tree.map, np.asarray)
-
-    def portable(what: Specification) -> Specification:
-        metrics = {
-            name: dataclasses.replace(metric, data=host(metric.data))
-            for name, metric in what.watched.items()
-        }
-        problem = dataclasses.replace(what.problem, data=host(what.problem.data), metrics={})
-        return dataclasses.replace(what, problem=problem, metrics=metrics)
-
-    sweep = portable(drafts.sweep)
-    works = tuple(
-        Work(what, slabs.Slab(1, ()), work.box, work.earlier)
-        for work, what in zip(drafts.works, sweep.parts, strict=True)
-    )
-    return Programs(sweep, works)
+def _portable(checked: CheckedSweep) -> CheckedSweep:
+    """Return a sweep that another process can read, with arrays of NumPy."""
+    host, spec = partial(jax.tree.map, np.asarray), checked.spec
+    metrics = {
+        name: dataclasses.replace(metric, data=host(metric.data))
+        for name, metric in spec.recorded_metrics.items()
+    }
+    problem = dataclasses.replace(spec.problem, data=host(spec.problem.data), metrics={})
+    spec = dataclasses.replace(spec, problem=problem, metrics=metrics)
+    return checked._replace(spec=spec, where=str(checked.where))
 
 
-def _hand_out(client: Client, name: str, stored: Stored, held: Store) -> int:
-    """Have all missing tiles computed; returns how many."""
-    missing = [tuple(tile) for tile in np.argwhere(~held.finished()).tolist()]
+def _hand_out(client: Client, name: str, chosen: Slabs, store: Store) -> int:
+    """Have all missing tiles computed; return how many there were."""
+    missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
     stopping = Event(f"{name}-stop", client=client)
     submitted: dict[Any, tuple[tuple[int, ...], Future]] = {}
     answers = as_completed()
     failure: BaseException | None = None
 
     def submit(tile):
-        future = client.submit(_compute, name, stored, tile, stopping.name, pure=False)
+        future = client.submit(_compute, name, chosen, tile, stopping.name, pure=False)
         submitted[future.key] = tile, future
         answers.add(future)
 
@@ -256,8 +239,8 @@ def _hand_out(client: Client, name: str, stored: Stored, held: Store) -> int:
                     failure = failure or _explained(error, tile)
                     stopping.set()
                     continue
-                if answer.newcomer is not None and failure is None:
-                    held.add_writer(answer.newcomer)
+                if answer.new_writer is not None and failure is None:
+                    store.add_writer(answer.new_writer)
                     submit(tile)
                 bar.update(answer.finished)
     finally:
@@ -285,48 +268,41 @@ def _plugin(name: str) -> Plugin:
     return plugin
 
 
-def _fit(name: str, width: int | None, stored: Mapping[str, Any] | None, store: str) -> Fitted:
-    """On a worker: decide on the slabs, as `sweep` does on its own devices."""
+def _fit(name: str, width: int | None) -> Fitted:
+    """Choose the slabs, on a worker, as `sweep` does on its own devices."""
     plugin = _plugin(name)
     with plugin.lock, jax.enable_x64(plugin.x64):
-        drafts = plugin.drafts(None if stored is None else stored["slab"]["devices"])
-        if stored is None:
-            programs = fit_programs(drafts, width)
-        else:
-            programs = fit_stored(drafts, stored, width, store)
-        works = programs.works
+        checked = plugin.checked()
+        stored = checked.stored
+        devices = plugin.devices(None if stored is None else stored["slab"]["devices"])
+        plan = fit(checked, devices, width)
         return Fitted(
-            widths=[work.slab.width for work in works],
-            devices=len(works[0].slab.devices),
-            tile_shape=programs.tile_shape,
-            layout=programs.layout,
-            identity=programs.identity,
+            widths=[program.slab.width for program in plan.programs],
+            devices=len(devices),
+            tile_shape=plan.tile_shape,
+            layout=plan.layout,
+            identity=plan.identity,
         )
 
 
-def _compute(name: str, stored: Stored, tile: tuple[int, ...], stopping: str) -> Answer:
-    """On a worker: compute one tile and write it, unless it is there."""
+def _compute(name: str, chosen: Slabs, tile: tuple[int, ...], stopping: str) -> Answer:
+    """Compute one tile on a worker and write it, unless it is finished."""
     plugin, stop = _plugin(name), Event(stopping, client=get_client())
     with plugin.lock, jax.enable_x64(plugin.x64):
-        tiles = Tiles(stored.store, storage_options=stored.options)
+        tiles = Tiles(chosen.store, storage_options=chosen.options)
         if tiles.is_finished(tile):
             return Answer(True)
         if stop.is_set():
             return Answer(False)
-        programs = plugin.fitted(stored)
-        writer = plain(programs.writers[programs.program_of(tile)[0]], "writer")
+        plan = plugin.plan(chosen)
+        writer = plain(plan.writers[plan.program_of(tile)[0]], "writer")
         if writer not in tiles.writers:
             return Answer(False, writer)
-        plugin.compare(tiles, programs)
-        arrays = programs.compute(
-            tile,
-            load=partial(tiles.load_checkpoint, tile),
-            save=partial(tiles.save_checkpoint, tile),
-            stop=stop.is_set,
-        )
-        if arrays is None:
+        plugin.compare(tiles, plan)
+        variables = run_tile(plan, tile, TileMonitor(tiles, tile, stop.is_set))
+        if variables is None:
             return Answer(False)
         # Dask may have given up a worker that was only slow: the tile has the same bits, once.
         if not tiles.is_finished(tile):
-            tiles.write(tile, arrays, tiles.writers.index(writer) + 1)
+            tiles.write(tile, variables, tiles.writers.index(writer) + 1)
         return Answer(True)

@@ -1,8 +1,8 @@
-"""A stored sweep, opened once: its identity, and how that is read back.
+"""A stored sweep: its spec, its problem, its runs, and how each was computed.
 
-    opened(store) -> Recorded: axes, problem, specification, Dataset; how a run was computed
+    open_sweep(store) -> StoredSweep: spec, problem, Dataset      run_of(store, at) -> Run
 
-Nothing that a record says is called, imported or used as a path: problems and optimizers come from
+No value of a record is called, imported or used as a path: problems and optimizers come from
 tables in our source, or from the caller.
 
 >>> import tempfile, optax
@@ -10,10 +10,13 @@ tables in our source, or from the caller.
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s")
-...     stored = opened(f"{folder}/s")
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", snapshot_every=1)
+...     stored = open_sweep(f"{folder}/s")
+...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> stored.axes.names, stored.problem().provenance["eigenvalues"]
 (('learning_rate', 'seed'), [1.0, 9.0])
+>>> run.at, run.step.tolist(), run.outcome.name
+({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
 """
 
 import contextlib
@@ -22,25 +25,39 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import optax
 import optax.contrib
+import xarray as xr
+from jaxtyping import Int, PyTree
 
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.stores.format_2 import join_parts
 from gdjax.stores.reader import Stored, open_parts
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import differences
-from gdjax.sweeps.axes import BATCH_SIZE, Axes, axes, zip_axes
+from gdjax.sweeps.axes import (
+    BATCH_SIZE,
+    Axes,
+    AxisValue,
+    axes,
+    position,
+    subgrid_positions,
+    zip_axes,
+)
+from gdjax.sweeps.binding import assign_roles, by_role, with_settings
+from gdjax.sweeps.branch_spec import BranchSpec
+from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.factories import describe, optimizer_from, problem_from
-from gdjax.sweeps.grids import places
-from gdjax.sweeps.provenance import (
+from gdjax.sweeps.identity import (
     FORMAT_2_NAMES,
     described_problem,
     flags_changed,
@@ -49,25 +66,25 @@ from gdjax.sweeps.provenance import (
     revision,
     versions,
 )
-from gdjax.sweeps.specification import Specification
+from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 from gdjax.whole import is_whole
 
 
-class Setting(NamedTuple):
-    """How a stored run was computed: the bits depend on it.
+class RunSetting(NamedTuple):
+    """How a stored run was computed: its bits depend on it.
 
     Args:
-        sweep: all of it.
-        specification: the part of it with the run's static values.
+        sweep: the whole sweep.
+        program: the program that has the static values of the run.
         width: runs a device computed at a time.
         devices: how many.
         tile_shape: runs of a tile along each dimension.
-        index: where the run stands in the grid of `specification`.
-        program_hash: of the program that was recorded for it.
+        index: where the run stands in the grid of `program`.
+        program_hash: recorded hash of that program.
     """
 
-    sweep: Specification
-    specification: Specification
+    sweep: SweepSpec
+    program: ProgramSpec
     width: int
     devices: int
     tile_shape: tuple[int, ...]
@@ -75,27 +92,27 @@ class Setting(NamedTuple):
     program_hash: str
 
 
-class Recorded:
+class StoredSweep:
     """A stored sweep that has been opened.
 
     Args:
         parts: its stores: one, unless it is of format 2.
-        skip_damaged: whether tiles that are damaged count as not finished.
+        skip_damaged: whether damaged tiles count as not finished.
 
     Raises:
         StoreError: it is not that of a sweep.
 
     Attributes:
         location: where the store is.
-        said: its identity.
+        identity: what its record says of the sweep.
     """
 
     def __init__(self, parts: Sequence[Stored], *, skip_damaged: bool = False):
         self.parts, self.skip_damaged = tuple(parts), skip_damaged
         self.location = self.parts[0].location
-        self.said = identity_of(self.parts[0].attributes, self.location)
+        self.identity = identity_of(self.parts[0].attributes, self.location)
         if len(self.parts) > 1:
-            self.said = self._joined()
+            self.identity = self._joined()
 
     def _joined(self):
         """The identity of one sweep that has the runs and steps of all parts."""
@@ -110,66 +127,68 @@ class Recorded:
         return {**parts[0], **joined, "num_steps": max(part["num_steps"] for part in parts)}
 
     @cached_property
-    def dataset(self) -> Any:
+    def dataset(self) -> xr.Dataset:
         """The sweep as `open_dataset` shows it."""
         return join_parts([part.dataset(skip_damaged=self.skip_damaged) for part in self.parts])
 
     @cached_property
     def axes(self) -> Axes:
         """The grid."""
-        return axes_of(self.said, self.location)
+        return axes_of(self.identity, self.location)
 
     def setting(
         self,
         index: tuple[int, ...],
         problem: Problem | None = None,
         make_optimizer: Callable | None = None,
-    ) -> Setting:
+    ) -> RunSetting:
         """Return how a run was computed.
 
         Args:
             index: where it stands along each dimension of the axes.
-            problem: as for `specification`, as is the next.
+            problem: as for `spec`, as is the next.
             make_optimizer: the sweep's.
 
         Raises:
-            StoreError: as for `specification`.
+            StoreError: as for `spec`.
         """
-        whole = self.specification(problem, make_optimizer)
+        whole = self.spec(problem, make_optimizer)
         for part in reversed(self.parts):
-            said = identity_of(part.attributes, self.location)
-            grid = axes_of(said, self.location)
+            identity = identity_of(part.attributes, self.location)
+            grid = axes_of(identity, self.location)
             with contextlib.suppress(InputError):
                 run = whole.axes.box(tuple(np.array([i]) for i in index))
-                own = tuple(int(at[0]) for at in places(grid, run))
+                own = tuple(int(at[0]) for at in subgrid_positions(grid, run))
                 break
         else:
             raise StoreError(f"{self.location}: has no such run; go on with the sweep first")
-        number, boxed = 0, whole
-        if len(self.parts) > 1:  # of format 2, each with the static values of its own
-            boxed = dataclasses.replace(whole, axes=grid)
-        elif len(whole.parts) > 1:
+        number, programs = 0, whole.programs()
+        if len(self.parts) > 1:  # of format 2, each with static values of its own
+            program = dataclasses.replace(whole, axes=grid).programs()[0]
+        elif len(programs) == 1:
+            program = programs[0]
+        else:
             counts = [len(groups) for groups in grid.static_groups]
             groups = [
                 next(i for i, group in enumerate(groups) if place in group)
                 for place, groups in zip(own, grid.static_groups, strict=True)
             ]
             number = int(np.ravel_multi_index(groups, counts))
-            boxed = whole.parts[number]
-            own = tuple(int(at[0]) for at in places(boxed.axes, run))
-        slab, program_hash = said["slab"], said["program_hash"]
+            program = programs[number]
+            own = tuple(int(at[0]) for at in subgrid_positions(program.axes, run))
+        slab, program_hash = identity["slab"], identity["program_hash"]
         widths, hashes = listed(slab["width"]), listed(program_hash)
-        if not len(widths) == len(hashes) == (1 if len(self.parts) > 1 else len(whole.parts)):
+        if not len(widths) == len(hashes) == (1 if len(self.parts) > 1 else len(programs)):
             raise StoreError(
                 f"{self.location}: its record has {len(hashes)} programs, and its axes need "
                 f"another number; take the store from where it was written"
             )
         tile_shape = part.schema.flags.chunk
-        return Setting(
-            whole, boxed, widths[number], slab["devices"], tile_shape, own, hashes[number]
+        return RunSetting(
+            whole, program, widths[number], slab["devices"], tile_shape, own, hashes[number]
         )
 
-    def run(self, index: tuple[int, ...]) -> Any:
+    def run(self, index: tuple[int, ...]) -> xr.Dataset:
         """One run's Dataset, in memory.
 
         Args:
@@ -186,7 +205,7 @@ class Recorded:
             )
         return found
 
-    def writer(self, run: Any) -> dict[str, Any]:
+    def writer(self, run: xr.Dataset) -> dict[str, Any]:
         """Return the entry of `writers` that describes what computed a run."""
         writers = [writer for part in self.parts for writer in part.writers]
         return writers[int(run["finished"]) - 1]
@@ -216,17 +235,17 @@ class Recorded:
     def _compared(self, problem):
         """The problem of the sweep, and why its program could not be compared, if it could not."""
         if problem is None:
-            return self._same_data(problem_from(self.said["problem"], self.location)), None
+            return self._same_data(problem_from(self.identity["problem"], self.location)), None
         if not isinstance(problem, Problem):
             raise InputError(f"problem = {problem!r:.80}, expected a gdjax.Problem")
-        grid = axes_of(self.said, self.location)
+        grid = axes_of(self.identity, self.location)
         described = plain(described_problem(problem))
-        recorded = self.said.get("problem_hash")
+        recorded = self.identity.get("problem_hash")
         here = problem_hash(self._same_data(problem), grid)
         if here == recorded:
             return problem, None
         changed, doubt = self.versions_changed, None
-        if described == self.said["problem"] and isinstance(described, dict):
+        if described == self.identity["problem"] and isinstance(described, dict):
             # It is made again, so that no version is between the two.
             recorded = problem_hash(problem_from(described, self.location), grid)
         elif recorded is None:
@@ -234,7 +253,7 @@ class Recorded:
         elif changed:
             listed = (f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items())
             doubt = f"the program differs, and so do versions or flags: {'; '.join(listed)}"
-        then, now = {"problem": self.said["problem"]}, {"problem": described}
+        then, now = {"problem": self.identity["problem"]}, {"problem": described}
         if not doubt:
             then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
         if found := differences(then, now):
@@ -245,7 +264,7 @@ class Recorded:
         return problem, doubt
 
     def _same_data(self, problem):
-        here, recorded = hash_of(problem.data), self.said.get("data_hash")
+        here, recorded = hash_of(problem.data), self.identity.get("data_hash")
         if here != recorded:
             raise StoreError(
                 f"{self.location}: its sweep had other data than this problem (data_hash: stored "
@@ -261,12 +280,12 @@ class Recorded:
         here = {**versions(), "revision": revision()}
         names = ("gdjax", "revision", "jax", "jaxlib", "optax")
         changed = {n: (begun.get(n), here[n]) for n in names if begun.get(n) != here[n]}
-        return changed | flags_changed(self.said.get("flags"))
+        return changed | flags_changed(self.identity.get("flags"))
 
-    def specification(
+    def spec(
         self, problem: Problem | None = None, make_optimizer: Callable | None = None
-    ) -> Specification:
-        """The specification of the sweep, or of this part of it.
+    ) -> SweepSpec:
+        """Return the spec of the sweep.
 
         Args:
             problem: the sweep's, where it was the user's own.
@@ -276,37 +295,38 @@ class Recorded:
             StoreError: a problem or an optimizer that has to be given, or is not the sweep's; a
                 record that no sweep can have.
         """
-        said, where = self.said, self.location
+        identity, where = self.identity, self.location
         problem, _ = self._compared(problem)  # who runs it compares the whole program
         read: dict[str, Any] = {
             "problem": problem,
-            "axes": axes_of(said, where),
-            "make_optimizer": make_optimizer or optimizer_from(said["make_optimizer"], where),
-            "metrics": _metrics(said.get("metrics", {}), problem, where),
-            "eval_params_fn": _eval_params_fn(said.get("eval_params_fn"), where),
+            "axes": axes_of(identity, where),
+            "make_optimizer": make_optimizer or optimizer_from(identity["make_optimizer"], where),
+            "metrics": _metrics(identity.get("metrics", {}), problem, where),
+            "eval_params_fn": _eval_params_fn(identity.get("eval_params_fn"), where),
         }
-        settings = {f.name: said[f.name] for f in fields(Specification) if f.name in said}
+        kind = SweepSpec if identity.get("trunk") is None else BranchSpec
+        settings = {f.name: identity[f.name] for f in fields(kind) if f.name in identity}
         if settings.get("divergence_threshold") == "inf":  # as JSON has it
             settings["divergence_threshold"] = math.inf
         try:
-            specification = Specification(**{**settings, **read})
+            spec = kind(**{**settings, **read})
         except InputError as error:
             raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
-        here = {"make_optimizer": plain(describe(specification.make_optimizer))}
-        if found := differences({"make_optimizer": said["make_optimizer"]}, here):
+        here = {"make_optimizer": plain(describe(spec.make_optimizer))}
+        if found := differences({"make_optimizer": identity["make_optimizer"]}, here):
             raise StoreError(
                 f"{where}: its sweep had another optimizer ({found}); give the one of the sweep: "
                 f"make_optimizer=..."
             )
-        return specification
+        return spec
 
 
-def opened(
+def open_sweep(
     store: str | Path,
     *,
     skip_damaged: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-) -> Recorded:
+) -> StoredSweep:
     """Open a stored sweep.
 
     Args:
@@ -317,7 +337,7 @@ def opened(
     Raises:
         StoreError: there is no store, or none of a sweep.
     """
-    return Recorded(open_parts(store, storage_options), skip_damaged=skip_damaged)
+    return StoredSweep(open_parts(store, storage_options), skip_damaged=skip_damaged)
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
@@ -330,29 +350,33 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     Raises:
         StoreError: it is none of a sweep.
     """
-    said = attributes.get("identity")
-    if isinstance(said, dict) and attributes.get("gdjax_format") == 2:
-        said = {FORMAT_2_NAMES.get(name, name): v for name, v in said.items() if name != "first"}
-    if not isinstance(said, dict) or not {"axes", "slab", "program_hash"} <= set(said):
+    identity = attributes.get("identity")
+    if isinstance(identity, dict) and attributes.get("gdjax_format") == 2:
+        identity = {
+            FORMAT_2_NAMES.get(name, name): v for name, v in identity.items() if name != "first"
+        }
+    if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
+        identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
+    if not isinstance(identity, dict) or not {"axes", "slab", "program_hash"} <= set(identity):
         raise StoreError(f"{where}: was not written by a sweep")
-    wrong = [name for name, right in _EXPECTED.items() if not right(said.get(name))]
+    wrong = [name for name, right in _EXPECTED.items() if not right(identity.get(name))]
     if wrong:
         raise StoreError(
-            f"{where}: its record says {wrong[0]} = {said.get(wrong[0])!r:.80}, which no sweep "
+            f"{where}: its record says {wrong[0]} = {identity.get(wrong[0])!r:.80}, which no sweep "
             f"has; take the store from where it was written"
         )
-    _check_names(said, where)
-    return said
+    _check_names(identity, where)
+    return identity
 
 
-def _check_names(said, where):
+def _check_names(identity, where):
     """Make sure that a store has the axes that its record speaks of."""
-    layout = said.get("layout")
+    layout = identity.get("layout")
     if layout is None:  # of a sweep in memory, whose arrays were made from its axes
         return
-    alongs = said["axes"].values()
+    alongs = identity["axes"].values()
     named = {axis for along in alongs if isinstance(along, dict) for axis in along}
-    strange = (set(said["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
+    strange = (set(identity["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
     if strange:
         raise StoreError(
             f"{where}: its record speaks of {min(strange)!r:.80}, which is no axis of its arrays; "
@@ -360,26 +384,26 @@ def _check_names(said, where):
         )
 
 
-MOST = 2**32 - 1  # of a count or a seed in a record
+MAX_RECORDED_INTEGER = 2**32 - 1  # counts and seeds of a record
 
-# What is used of an identity besides what `Specification` checks.
+# What is used of an identity besides what `SweepSpec` validates.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
-    "axes": lambda said: isinstance(said, dict) and len(said) > 0,
-    "num_steps": lambda said: is_whole(said, 0, MOST),
-    "batch_size": lambda said: said is None or is_whole(said, 1, MOST),
-    "root_seed": lambda said: is_whole(said, 0, MOST),
-    "make_optimizer": lambda said: (
-        isinstance(said, dict)
-        and isinstance(said.get("name"), str)
-        and isinstance(said.get("keywords"), dict)
+    "axes": lambda value: isinstance(value, dict) and len(value) > 0,
+    "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
+    "batch_size": lambda value: value is None or is_whole(value, 1, MAX_RECORDED_INTEGER),
+    "root_seed": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
+    "make_optimizer": lambda value: (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("keywords"), dict)
     ),
-    "flags": lambda said: said is None or isinstance(said, dict),
-    "slab": lambda said: (
-        isinstance(said, dict)
-        and is_whole(said.get("devices"), 1, MOST)
-        and all(is_whole(width, 1, MOST) for width in listed(said.get("width")))
+    "flags": lambda value: value is None or isinstance(value, dict),
+    "slab": lambda value: (
+        isinstance(value, dict)
+        and is_whole(value.get("devices"), 1, MAX_RECORDED_INTEGER)
+        and all(is_whole(width, 1, MAX_RECORDED_INTEGER) for width in listed(value.get("width")))
     ),
-    "program_hash": lambda said: all(isinstance(digest, str) for digest in listed(said)),
+    "program_hash": lambda value: all(isinstance(digest, str) for digest in listed(value)),
 }
 
 
@@ -388,14 +412,14 @@ def listed(value):
     return value if isinstance(value, list) and value else [value]
 
 
-def axes_of(said: Mapping[str, Any], where: Any) -> Axes:
+def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
     """The axes of a sweep from its identity.
 
     Raises:
         StoreError: they can be of no sweep.
     """
     try:
-        return axes(**{dim: zip_axes(**along) for dim, along in said["axes"].items()})
+        return axes(**{dim: zip_axes(**along) for dim, along in identity["axes"].items()})
     except (InputError, TypeError, AttributeError) as error:
         raise StoreError(f"{where}: its axes cannot be those of a sweep ({error})") from error
 
@@ -407,18 +431,18 @@ EVAL_PARAMS_FNS = {
 }
 
 
-def _eval_params_fn(said, where):
-    if said is None or (isinstance(said, str) and said in EVAL_PARAMS_FNS):
-        return said and EVAL_PARAMS_FNS[said]
+def _eval_params_fn(recorded, where):
+    if recorded is None or (isinstance(recorded, str) and recorded in EVAL_PARAMS_FNS):
+        return recorded and EVAL_PARAMS_FNS[recorded]
     raise StoreError(
-        f"{where}: its sweep evaluated at parameters from {said!r:.80}, which no record may name; "
-        f"call gdjax.sweep with the arguments and the store of then to go on"
+        f"{where}: its sweep evaluated at parameters from {recorded!r:.80}, which no record may "
+        f"name; call gdjax.sweep with the arguments and the store of then to go on"
     )
 
 
-def _metrics(said: Any, problem: Problem, where: Any) -> dict[str, Metric]:
+def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:
     metrics = {}
-    for name, cadence in said.items() if isinstance(said, Mapping) else ():
+    for name, cadence in recorded.items() if isinstance(recorded, Mapping) else ():
         if name not in problem.metrics:
             raise StoreError(
                 f"{where}: its sweep watched {name!r:.80}, which is no metric of the problem; "
@@ -430,3 +454,106 @@ def _metrics(said: Any, problem: Problem, where: Any) -> dict[str, Metric]:
         except InputError as error:
             raise StoreError(f"{where}: its metric {name!r:.80}: {error}") from error
     return metrics
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of a stored sweep.
+
+    Args:
+        problem: with the run's own settings of the cost (a temperature, say) as its defaults.
+        at: the run's values, by axis.
+        params: where it ended.
+        state: what the cost carried there beside the parameters; None where it carries nothing.
+        step: the steps at which parameters were kept.
+        snapshots: those parameters, with a leading axis of steps; None if only the last were kept.
+        outcome: how it ended.
+        optimizer: name and keywords of the optimizer, swept ones included.
+        batch_size: samples a step; None for the whole set.
+    """
+
+    problem: Problem
+    at: Mapping[str, Any]
+    params: PyTree
+    state: PyTree
+    step: Int[np.ndarray, " snapshots"]
+    snapshots: PyTree
+    outcome: Outcome
+    optimizer: Mapping[str, Any]
+    batch_size: int | None
+
+
+def problem_of(
+    store: str | Path,
+    problem: Problem | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Problem:
+    """Return the problem whose sweep a store holds.
+
+    Args:
+        store: path or URL of the store.
+        problem: the sweep's, where it was the user's own.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
+
+    Raises:
+        StoreError: no store; a user's own problem that was not given; a problem that is not that
+            of the sweep (its start, its cost or its data differ).
+    """
+    return open_sweep(store, storage_options=storage_options).problem(problem)
+
+
+def run_of(
+    store: str | Path,
+    at: Mapping[str, AxisValue],
+    problem: Problem | None = None,
+    *,
+    skip_damaged: bool = False,
+    nearest: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Run:
+    """One run of a stored sweep: where it ended, and its way there if that was kept.
+
+    Args:
+        store: path or URL of the store; it may be in use.
+        at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
+            value of one of its axes.
+        nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
+            those of the grid.
+        problem: the sweep's, where it was the user's own.
+        skip_damaged: take a tile that is damaged for one that is not finished.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
+
+    Raises:
+        InputError: a value that is missing, or for something that is no axis.
+        StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
+            be given, or is not that of the sweep.
+    """
+    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    identity, grid = stored.identity, stored.axes
+    index = position(grid, at, nearest=nearest)
+    problem = stored.problem(problem)
+    run = stored.run(index)
+    outcome = int(run["outcome"])
+    if not 0 <= outcome < len(Outcome):
+        raise StoreError(
+            f"{store}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
+            f"store is not as gdjax wrote it, compute the sweep again"
+        )
+    values = grid.values(tuple(np.array([i]) for i in index))
+    by_axis = {axis: value[0].item() for axis, value in values.items()}
+    like, carried = jax.eval_shape(problem.begin, jax.random.key(0))
+    kept = "snapshot_step" in run.dims
+    optimizer = identity["make_optimizer"]
+    settings = by_role(assign_roles(problem, grid), by_axis)
+    return Run(
+        problem=with_settings(problem, settings["cost"]),
+        at=by_axis,
+        params=from_named("params", like, run),
+        state=from_named("state", carried, run),
+        step=run["snapshot_step"].values if kept else run["step"].values[-1:],
+        snapshots=from_named("snapshots", like, run) if kept else None,
+        outcome=Outcome(outcome),
+        optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
+        batch_size=by_axis.get(BATCH_SIZE, identity["batch_size"]),
+    )

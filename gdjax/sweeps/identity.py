@@ -1,9 +1,9 @@
-"""What a store says about its sweep: enough to explain it, to go on with it and to run it again.
+"""Identity of a sweep: what a store records to explain it, to go on with it and to replay it.
 
-    identity = specification + hashes of data and programs + slab
+    identity = SweepSpec as JSON + hashes of data and programs + slab
 
-The *identity* is what makes two sweeps the same. A *writer* is what else explains the numbers of a
-tile. `recorded` reads them back.
+The identity is what makes two sweeps the same. A writer is what else explains the numbers of a
+tile. `stored` reads them back.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ from gdjax import machine
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.binding import assign_roles, by_role, numeric_roles, with_settings
 from gdjax.sweeps.factories import describe
-from gdjax.sweeps.keywords import by_role, numbers, roles, with_settings
-from gdjax.sweeps.specification import Specification
-from gdjax.sweeps.tiles import Work
+from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.spec import SweepSpec
 
 FORMAT_2_NAMES = {
     "bound": "divergence_threshold",
@@ -42,40 +42,40 @@ FORMAT_2_NAMES = {
     "tolerance": "gradient_tolerance",
     "until_settled": "stop_when_converged",
 }
-"""Fields of the specification that had other names in stores of format 2."""
+"""Fields of a `SweepSpec` that have other names in stores of format 2."""
 
 
-def identity(what: Specification, works: Sequence[Work]) -> dict[str, Any]:
+def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:
     """Return what must be equal for two sweeps to be the same.
 
     Args:
-        what: the sweep.
-        works: one for each of its programs.
+        spec: the sweep.
+        programs: its programs, for the devices that compute it.
     """
     written = {
-        "problem": described_problem(what.problem),
+        "problem": described_problem(spec.problem),
         "axes": {
             dim: {axis: values.tolist() for axis, values in along.items()}
-            for dim, along in what.axes.dimensions.items()
+            for dim, along in spec.axes.dimensions.items()
         },
-        "make_optimizer": describe(what.make_optimizer),
-        "eval_params_fn": what.eval_params_fn and _place(what.eval_params_fn),
+        "make_optimizer": describe(spec.make_optimizer),
+        "eval_params_fn": spec.eval_params_fn and _qualified_name(spec.eval_params_fn),
         "metrics": {
             name: {"every": metric.every, "data_hash": hash_of(metric.data)}
-            for name, metric in what.watched.items()
+            for name, metric in spec.recorded_metrics.items()
         },
     }
     return {
-        **{f.name: written.get(f.name, getattr(what, f.name)) for f in fields(Specification)},
-        "samples": what.problem.samples,
-        "baseline": what.problem.baseline,
+        **{f.name: written.get(f.name, getattr(spec, f.name)) for f in fields(spec)},
+        "samples": spec.problem.samples,
+        "baseline": spec.problem.baseline,
         "slab": {
-            "width": [work.slab.width for work in works],
-            "devices": len(works[0].slab.devices),
+            "width": [program.slab.width for program in programs],
+            "devices": len(programs[0].slab.devices),
         },
-        "data_hash": hash_of(what.problem.data),
-        "problem_hash": problem_hash(what.problem, what.axes),
-        "program_hash": [work.program_hash() for work in works],
+        "data_hash": hash_of(spec.problem.data),
+        "problem_hash": problem_hash(spec.problem, spec.axes),
+        "program_hash": [program.program_hash() for program in programs],
         "flags": numeric_flags(),
     }
 
@@ -95,13 +95,13 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
         problem: whose functions.
         grid: axes of the sweep; static ones are fixed at their first value.
     """
-    assigned = roles(problem, grid)
-    first = grid.first
-    static = {axis: first[axis] for axis, role in assigned.items() if role.static}
+    assigned = assign_roles(problem, grid)
+    first = grid.first_values
+    static = {axis: first[axis] for axis, role in assigned.items() if role.is_static}
     fixed = with_settings(problem, **by_role(assigned, static))
     scalars = {
         axis: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(grid.by_name[axis].dtype))
-        for axis in numbers(assigned)
+        for axis in numeric_roles(assigned)
     }
     settings = by_role(assigned, scalars)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -134,20 +134,20 @@ def _lowered(function, /, *arguments, **keywords):
     return lowered.as_text(), shapes
 
 
-def _place(function):
+def _qualified_name(function):
     name = getattr(function, "__qualname__", type(function).__qualname__)
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
-def writer(work: Work) -> dict[str, Any]:
+def writer(program: SlabProgram) -> dict[str, Any]:
     """Return what explains a tile's numbers: program, width, devices, versions, source revision."""
-    device = work.slab.devices[0]
+    device = program.slab.devices[0]
     return {
-        "device": f"{len(work.slab.devices)} x {device.device_kind}",
+        "device": f"{len(program.slab.devices)} x {device.device_kind}",
         "platform": device.platform,
         **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
-        "program_hash": work.program_hash(),
-        "slab_width": work.slab.width,
+        "program_hash": program.program_hash(),
+        "slab_width": program.slab.width,
         "revision": revision(),
         "python": platform.python_version(),
         **versions(),

@@ -1,0 +1,237 @@
+"""Descents that leave a run at one of its steps: with other settings, another order, or moved.
+
+    w'_t = w_t + d,   |d| = perturbation;   all else as the run has it at step t
+
+The run up to there, the trunk, is computed again rather than stored: with the same program and
+width it has the same bits, and its carry has everything that the next step needs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, PyTree, ScalarLike
+
+from gdjax.errors import InputError
+from gdjax.keys import streams
+from gdjax.slabs import Slab
+from gdjax.sweeps import slab_runner
+from gdjax.sweeps.axes import (
+    BATCH_SIZE,
+    BRANCH_STEP,
+    PERTURBATION,
+    PERTURBATION_SEED,
+    Axes,
+    axes,
+)
+from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers, from_host, to_host
+from gdjax.sweeps.spec import SweepSpec, validate_spec
+
+
+def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
+    """Return parameters moved in a random direction, all equally likely: |w' - w| = size.
+
+    Args:
+        key: random key of the direction.
+        params: parameters.
+        size: length of the move.
+
+    Examples:
+        >>> moved = direction(jax.random.key(0), {"a": jnp.ones(3), "b": jnp.ones(())}, 0.5)
+        >>> float(sum(jnp.sum((leaf - 1) ** 2) for leaf in jax.tree.leaves(moved)))
+        0.25
+    """
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [jax.random.normal(k, a.shape, jnp.float32) for k, a in zip(keys, leaves, strict=True)]
+    length = jnp.sqrt(sum(jnp.sum(d**2) for d in drawn))
+    return _moved(structure, leaves, [size * d / length for d in drawn])
+
+
+def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
+    """Return parameters one of which, chosen at random, is larger or smaller by `size`.
+
+    Args:
+        key: random key of the parameter and of the sign.
+        params: parameters.
+        size: length of the move.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    ends = np.cumsum([a.size for a in leaves])
+    which, way = jax.random.split(key)
+    place = jax.random.randint(which, (), 0, int(ends[-1]))
+    step = size * jax.random.rademacher(way, (), jnp.float32)
+    moves = [
+        jnp.where(jnp.arange(end - a.size, end) == place, step, 0.0).reshape(a.shape)
+        for a, end in zip(leaves, ends, strict=True)
+    ]
+    return _moved(structure, leaves, moves)
+
+
+def _moved(structure, leaves, moves):
+    # Where nothing moves all bits stay: -0.0 + 0.0 is 0.0.
+    pairs = zip(leaves, moves, strict=True)
+    ahead = [jnp.where(d == 0, a, a + d.astype(a.dtype)) for a, d in pairs]
+    return jax.tree.unflatten(structure, ahead)
+
+
+PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = {
+    "direction": direction,
+    "one_weight": one_weight,
+}
+"""Ways of moving parameters."""
+
+
+@cache
+def _perturb_runs(how: str) -> Callable:
+    return jax.jit(jax.vmap(PERTURB[how]))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BranchSpec(SweepSpec):
+    """What decides the numbers of branches: a sweep whose runs leave one run at a step.
+
+    Args:
+        trunk: value of each axis of the run that all branches are up to their `branch_step`.
+        perturb: how `perturbation` moves parameters: "direction", which all weights share, or
+            "one_weight".
+
+    Raises:
+        InputError: as for `SweepSpec`; steps that the trunk does not have, or lengths below 0.
+    """
+
+    trunk: Mapping[str, Any] = field(default_factory=dict)
+    perturb: str = "direction"
+
+    def __post_init__(self):
+        validate_branches(self)
+        validate_spec(self)
+
+    def first_record(self, axes: Axes) -> int:
+        """Return the step at which the first branches of a grid leave the trunk."""
+        return int(axes.by_name[BRANCH_STEP].min())
+
+    def initial_carry(self) -> Callable:
+        """Return what starts branches from the carry of their trunk."""
+        return TrunkStart()
+
+    def trunk_spec(self) -> SweepSpec:
+        """Return the run that branches leave, as a sweep of its own."""
+        keywords = {name: getattr(self, name) for name in SweepSpec.__dataclass_fields__}
+        keywords["axes"] = axes(**{axis: [value] for axis, value in self.trunk.items()})
+        if BATCH_SIZE in self.trunk:
+            keywords["batch_size"] = None
+        return SweepSpec(**keywords)
+
+
+def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
+    """Return the axes of branches, completed by the values of their trunk."""
+    rest = {axis: [value] for axis, value in trunk.items() if axis not in branches.by_name}
+    return Axes({**branches.dimensions, **(axes(**rest).dimensions if rest else {})})
+
+
+def validate_branches(spec: BranchSpec) -> None:
+    """Check what branches have besides a sweep.
+
+    Raises:
+        InputError: steps that the trunk does not have, several starts, lengths below 0, or an
+            unknown kind of perturbation.
+    """
+    if not isinstance(spec.perturb, str) or spec.perturb not in PERTURB:
+        names = ", ".join(PERTURB)
+        raise InputError(f"perturb = {spec.perturb!r:.40}, expected one of {names}")
+    if not isinstance(spec.trunk, Mapping):
+        raise InputError(f"trunk = {spec.trunk!r:.80}, expected a run's values, by axis")
+    if not isinstance(spec.axes, Axes):
+        return  # `validate_spec` says so
+    along = spec.axes.by_name
+    steps = along.get(BRANCH_STEP, np.array([-1]))
+    if steps.min() < 0 or steps.max() > spec.num_steps:
+        raise InputError(
+            f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
+            f"num_steps = {spec.num_steps}, as axes(branch_step=[...])"
+        )
+    sizes = along.get(PERTURBATION, np.zeros(1))
+    if sizes.dtype.kind not in "if" or np.any(sizes < 0):
+        raise InputError("axes: perturbation is a length; expected numbers of at least 0")
+    if "seed" in along and along["seed"].tolist() != [spec.trunk.get("seed")]:
+        raise InputError(
+            "axes: seed decides where a run starts, and branches start from one run; for several "
+            "pushes take perturbation_seed"
+        )
+
+
+class TrunkStart:
+    """The start of branches: the carry of their trunk at the step where they leave it.
+
+    The trunk is computed once for each step and slab.
+    """
+
+    def __init__(self):
+        self._carries: dict[tuple[int, Slab], list[np.ndarray]] = {}
+
+    def __call__(
+        self, program: slab_runner.SlabProgram, positions: slab_runner.Positions
+    ) -> SlabCheckpoint:
+        """Return the carry of a slab of branches.
+
+        Raises:
+            InputError: branches have another carry, such as the state of another optimizer.
+        """
+        spec = program.spec.sweep
+        assert isinstance(spec, BranchSpec)
+        step = program.first_record
+        key = step, program.slab
+        if key not in self._carries:
+            self._carries[key] = _trunk_carry(spec.trunk_spec(), program, step)
+        values = program.spec.axes.values(positions)
+        carry = branch_carries(spec, values, self._carries[key], program.carry_shapes)
+        return SlabCheckpoint(step, carry, {}, {})
+
+
+def _trunk_carry(spec, program, step):
+    (trunk,) = spec.programs()
+    dims = len(trunk.axes.shape)
+    run = slab_runner.SlabProgram(trunk, program.slab, (1,) * dims)
+    positions = (np.zeros(program.slab.runs, int),) * dims
+    return [np.asarray(leaf[0]) for leaf in slab_runner.carry_at(run, positions, step)]
+
+
+def branch_carries(
+    spec: BranchSpec, values: Mapping[str, np.ndarray], trunk: list[np.ndarray], carry: PyTree
+) -> list[np.ndarray]:
+    """Return the carries with which a slab of branches begins.
+
+    Args:
+        spec: the branches.
+        values: of the runs, by axis.
+        trunk: leaves of the carry of the trunk.
+        carry: shapes of the carry of one branch.
+
+    Raises:
+        InputError: branches have another carry, such as the state of another optimizer.
+    """
+    leaves, structure = jax.tree.flatten(carry)
+    like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
+    if like != [(a.shape, a.dtype) for a in trunk]:
+        raise InputError(
+            "branch: its settings change the carry of a run from step to step (the optimizer's "
+            "state, say), so that it cannot go on from the run's; vary other settings"
+        )
+    runs = len(next(iter(values.values())))
+    whole = [np.broadcast_to(a, (runs, *a.shape)) for a in trunk]
+    if PERTURBATION not in values:
+        return whole
+    carries = jax.tree.unflatten(
+        structure, [from_host(a, like) for a, like in zip(whole, leaves, strict=True)]
+    )
+    seeds = values.get(PERTURBATION_SEED, np.zeros(runs, np.int64))
+    keys = streams(spec.root_seed, perturbation_seed=seeds).perturbation
+    sizes = jnp.asarray(values[PERTURBATION], jnp.float32)
+    params = _perturb_runs(spec.perturb)(keys, carries.state.params, sizes)
+    carries = carries._replace(state=carries.state._replace(params=params))
+    return [to_host(a) for a in jax.tree.leaves(carries)]

@@ -1,0 +1,251 @@
+"""Records of a slab so far, and the checkpoint from which an unfinished tile goes on.
+
+    SlabCheckpoint: step, carry, records, arrays       TileCheckpoint: finished slabs, current slab
+
+Both are values; as named arrays and numbers they are written to a store, and a checkpoint that was
+read from one may be a stranger's, so its names, shapes and types are compared with the expected.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax.descent.block import Records
+from gdjax.descent.block_loop import BlockResult, RecordSchedule
+from gdjax.sweeps.dataset import storable
+
+Stored = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""A checkpoint as a store holds it: arrays by name, and numbers."""
+
+
+class SlabCheckpoint(NamedTuple):
+    """What a slab of runs goes on from.
+
+    Args:
+        step: number of steps taken.
+        carry: leaves of the carry at that step, on the host.
+        records: numbers of earlier records by name, [runs, records].
+        arrays: leaves of snapshots and array metrics of earlier records by name, [runs, ...].
+    """
+
+    step: int
+    carry: list[np.ndarray]
+    records: dict[str, np.ndarray]
+    arrays: dict[str, list[np.ndarray]]
+
+    def described(self) -> PyTree:
+        """Return shape and type of each array, to compare checkpoints."""
+        arrays = (self.carry, self.records, self.arrays)
+        return jax.tree.map(lambda a: (tuple(a.shape), np.dtype(a.dtype)), arrays)
+
+
+class TileCheckpoint(NamedTuple):
+    """What an unfinished tile goes on from.
+
+    Args:
+        done: variables of each finished slab.
+        slab: state of the slab after these; None before its first checkpoint.
+    """
+
+    done: list[dict[str, np.ndarray]]
+    slab: SlabCheckpoint | None = None
+
+    def to_stored(self) -> Stored:
+        """Return named arrays and numbers."""
+        meta: dict[str, Any] = {"slabs": len(self.done)}
+        arrays = {f"done.{name}": a for name, a in join_slabs(self.done).items()}
+        if self.slab is not None:
+            meta |= {"step": self.slab.step, "leaves": len(self.slab.carry)}
+            arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(self.slab.carry)}
+            arrays |= {f"records.{name}": a for name, a in self.slab.records.items()}
+            for name, leaves in self.slab.arrays.items():
+                arrays |= {f"kept.{name}.{i}": leaf for i, leaf in enumerate(leaves)}
+        return arrays, meta
+
+    @classmethod
+    def from_stored(
+        cls,
+        stored: Stored | None,
+        run_shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+        runs: int,
+        slabs: int,
+    ) -> "TileCheckpoint":
+        """Return the checkpoint that was stored; an empty one where there is none that fits.
+
+        Args:
+            stored: what a store holds, which may be anything.
+            run_shapes: shape of one run and type of each variable.
+            runs: runs of a slab.
+            slabs: slabs of a tile.
+        """
+        arrays, meta = stored or ({}, {})
+        count = meta.get("slabs", 0)
+        if type(count) is not int or not 0 <= count <= slabs:
+            return cls([])
+        done = {n.removeprefix("done."): a for n, a in arrays.items() if n.startswith("done.")}
+        expected = {name: ((count * runs, *s), d) for name, (s, d) in run_shapes.items() if count}
+        if {name: (a.shape, a.dtype) for name, a in done.items()} != expected:
+            return cls([])
+        parts = [
+            {name: a[i * runs : (i + 1) * runs] for name, a in done.items()} for i in range(count)
+        ]
+        return cls(parts, _slab_from_stored(arrays, meta))
+
+
+def _slab_from_stored(arrays, meta):
+    """Return the state of the current slab; None where there is none, or names are wrong."""
+    step, count = meta.get("step"), meta.get("leaves")
+    if type(step) is not int or type(count) is not int or not 0 <= count <= len(arrays):
+        return None
+    carry = [arrays.get(f"carry.{i}") for i in range(count)]
+    if any(leaf is None for leaf in carry):
+        return None
+    records, kept = {}, defaultdict(dict)
+    for name, array in arrays.items():
+        kind, _, rest = name.partition(".")
+        if kind == "records":
+            records[rest] = array
+        elif kind == "kept":
+            metric, _, number = rest.rpartition(".")
+            kept[metric][number] = array
+    leaves = {name: [by.get(str(i)) for i in range(len(by))] for name, by in kept.items()}
+    if any(leaf is None for by in leaves.values() for leaf in by):
+        return None
+    return SlabCheckpoint(step, carry, records, leaves)
+
+
+class SlabRecords:
+    """Records of a slab of runs so far.
+
+    Args:
+        start: what the slab goes on from; None for its own start.
+        first_record: records and arrays of earlier steps are dropped.
+    """
+
+    def __init__(self, start: SlabCheckpoint | None = None, *, first_record: int = 0):
+        self.first_record = first_record
+        self.carry: Any = None
+        self.carry_before_last: PyTree = None
+        self.step = 0 if start is None else start.step
+        self._records: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+        self._arrays: defaultdict[str, list[list[np.ndarray]]] = defaultdict(list)
+        if start is not None:
+            for name, array in start.records.items():
+                self._records[name].append(array)
+            for name, leaves in start.arrays.items():
+                self._arrays[name].append(leaves)
+
+    def add(self, result: BlockResult) -> None:
+        """Add the records of a block."""
+        late = result.recorded_steps >= self.first_record
+        for name, array in named_records(result.records).items():
+            self._records[name].append(array[:, late])
+        for name, (steps, values) in result.arrays.items():
+            late = steps >= self.first_record
+            if late.any():
+                self._arrays[name].append(
+                    [np.asarray(leaf)[:, late] for leaf in jax.tree.leaves(values)]
+                )
+        self.carry, self.step = result.carry, result.num_steps
+
+    def keep_before_last(self, carry: PyTree) -> None:
+        """Keep what more steps would need: the carry before the last step is evaluated."""
+        self.carry_before_last = jax.tree.map(storable, carry)
+
+    @property
+    def records(self) -> dict[str, np.ndarray]:
+        """Numbers of the records by name, [runs, records]."""
+        return {name: np.concatenate(parts, axis=1) for name, parts in self._records.items()}
+
+    def arrays(self, name: str, like: PyTree) -> PyTree:
+        """Return snapshots, or an array metric, [runs, steps, ...], structured as `like`."""
+        return jax.tree.unflatten(jax.tree.structure(like), self._leaves(name))
+
+    def _leaves(self, name):
+        return [np.concatenate(leaves, axis=1) for leaves in zip(*self._arrays[name], strict=True)]
+
+    def checkpoint(self) -> SlabCheckpoint:
+        """Return what the slab can go on from."""
+        return SlabCheckpoint(
+            self.step,
+            [to_host(leaf) for leaf in jax.tree.leaves(self.carry)],
+            self.records,
+            {name: self._leaves(name) for name in self._arrays},
+        )
+
+
+def named_records(records: Records) -> dict[str, Any]:
+    """Return the numbers of records by name."""
+    fields = records._asdict()
+    return {**fields.pop("metrics"), **fields}
+
+
+def fits(
+    checkpoint: SlabCheckpoint,
+    schedule: RecordSchedule,
+    carry: PyTree,
+    records: Records,
+    arrays: Mapping[str, PyTree],
+    first_record: int = 0,
+) -> bool:
+    """Return whether a checkpoint is one of this slab: names, shapes, types and step.
+
+    Args:
+        checkpoint: from a store, or from a shorter sweep.
+        schedule: of the whole descent.
+        carry: shapes of the carry.
+        records: shapes of the records of a block, [runs, records].
+        arrays: shapes of its buffers by name, [runs, rows, ...].
+        first_record: step at which records begin.
+    """
+    if not schedule.first <= checkpoint.step <= schedule.last:
+        return False
+    steps = schedule.recorded_steps()
+    # The record that is due at this step belongs to the next block.
+    steps = steps[(steps >= first_record) & (steps < checkpoint.step)]
+
+    def rows(count, array):
+        return jax.ShapeDtypeStruct((array.shape[0], count, *array.shape[2:]), array.dtype)
+
+    counts = {name: int(schedule.is_kept(name, steps).sum()) for name in arrays}
+    expected = SlabCheckpoint(
+        0,
+        jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), carry)),
+        {name: rows(len(steps), a) for name, a in named_records(records).items()},
+        {
+            name: [rows(counts[name], leaf) for leaf in jax.tree.leaves(tree)]
+            for name, tree in arrays.items()
+            if counts[name]
+        },
+    )
+    return checkpoint.described() == expected.described()
+
+
+def join_slabs(slabs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the variables of several slabs, one after another."""
+    names = slabs[0] if slabs else ()
+    return {name: np.concatenate([slab[name] for slab in slabs]) for name in names}
+
+
+def to_host(array: Any) -> np.ndarray:
+    """Return an array in host memory; a random key as its numbers."""
+    return np.asarray(as_numbers(array))
+
+
+def as_numbers(array: Any) -> Any:
+    """Return an array; a random key as its numbers."""
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(array) if is_key else array
+
+
+def from_host(array: np.ndarray, like: Any) -> Any:
+    """Return the inverse of `to_host`, for an array like another."""
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+    return array

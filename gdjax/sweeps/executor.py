@@ -1,0 +1,271 @@
+"""Compute the tiles of a sweep that are missing, into memory, into a store, or on Dask.
+
+    for each unfinished tile:  variables = run_tile(plan, tile);  sink.write(tile, variables)
+
+A tile is written while the next one is computed.
+"""
+
+import concurrent.futures
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gdjax import progress
+from gdjax.interrupts import interruptible
+from gdjax.stores.location import Bucket, Folder
+from gdjax.stores.reader import open_dataset, with_names
+from gdjax.stores.schema import Layout, plain
+from gdjax.stores.writer import Store, is_complete
+from gdjax.sweeps.checkpoint import SlabCheckpoint, TileCheckpoint, join_slabs
+from gdjax.sweeps.dataset import pad_before
+from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, check_disk
+from gdjax.sweeps.slab_runner import Monitor, run_slab
+
+
+def execute(
+    plan: Plan | CheckedSweep,
+    target: Target,
+    prepare: Callable[[Store], None] | None = None,
+) -> xr.Dataset:
+    """Compute what a sweep lacks, and return its Dataset.
+
+    Args:
+        plan: from `preflight`.
+        target: where it is computed and stored.
+        prepare: called with the store, open for writing, before tiles are computed.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
+    """
+    if isinstance(plan, CheckedSweep):
+        from gdjax.sweeps import dask_executor
+
+        dask_executor.run_on_workers(plan, target, prepare)
+    elif target.store is None:
+        return compute_in_memory(plan)
+    else:
+        compute = partial(run_tiles, plan)
+        complete_store(target.location, plan.layout, plan.identity, compute, prepare)
+    assert target.store is not None
+    return open_dataset(target.store, storage_options=target.storage_options)
+
+
+def compute_in_memory(plan: Plan) -> xr.Dataset:
+    """Compute a sweep in memory; its Dataset has the attributes of a store."""
+    started = time.perf_counter()
+    memory = Memory(plan.layout)
+    run_tiles(plan, memory)
+    variables, coordinates = plan.layout.variables, plan.layout.coordinates
+    dataset = xr.Dataset(
+        {n: (v.dims, memory.arrays[n], dict(v.attrs)) for n, v in variables.items()},
+        {n: (c.dims, np.asarray(c.values), dict(c.attrs)) for n, c in coordinates.items()},
+        {
+            "identity": json.dumps(plain(plan.identity, "identity")),
+            "writers": json.dumps(plain(plan.writers, "writers")),
+            "seconds": time.perf_counter() - started,
+        },
+    )
+    return with_names(dataset)
+
+
+def complete_store(
+    location: Folder | Bucket,
+    layout: Layout,
+    identity: Mapping[str, Any],
+    compute: Callable[[Store], int],
+    prepare: Callable[[Store], None] | None = None,
+) -> None:
+    """Open the store of a sweep, remove damaged tiles, and have the missing ones computed.
+
+    A store that has all tiles is not written to: it may be read-only.
+
+    Args:
+        location: where the store is.
+        layout: as for `Store`, as is the next.
+        identity: what must be equal for two sweeps to be the same.
+        compute: computes the missing tiles, and returns how many there were.
+        prepare: called before, with the store open for writing.
+    """
+    if is_complete(location, layout, identity):
+        return
+    with Store(location, layout, identity=identity) as store:
+        for damage in store.repair():
+            warnings.warn(f"{location} was damaged: {damage}", stacklevel=4)
+        if isinstance(location, Folder):
+            check_disk(location.path, layout, float(np.mean(~store.finished())))
+        if prepare is not None:
+            prepare(store)
+        started = time.perf_counter()
+        computed = 1  # an exception may come after some tiles
+        try:
+            computed = compute(store)
+        finally:
+            if computed:
+                spent = time.perf_counter() - started
+                store.annotate(seconds=float(store.attributes.get("seconds", 0)) + spent)
+
+
+def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
+    """Compute all tiles that a store, or memory, lacks; return how many there were."""
+    missing = plan.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
+    per_tile = plan.spec.num_steps * math.prod(plan.tile_shape)
+    written, program = None, 0
+    with (
+        interruptible() as stop,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        progress.bar(
+            total=per_tile * len(missing), unit="run-step", delay=1, unit_scale=True
+        ) as bar,
+    ):
+        for number, tile in enumerate(missing):
+            bar.set_postfix_str(f"{number}/{len(missing)} tiles", refresh=False)
+            before, (program, _) = program, plan.program_of(tile)
+            if program != before:
+                plan.release(before)
+
+            def show(share, number=number):
+                bar.update(max(0, int((number + share) * per_tile) - bar.n))
+
+            variables = run_tile(plan, tile, TileMonitor(sink, tile, stop.is_set, show))
+            if written is not None:
+                written.result()
+            if variables is None:
+                raise KeyboardInterrupt
+            writer = sink.add_writer(plan.writers[program])
+            written = pool.submit(sink.write, tile, variables, writer)
+            if stop.is_set():
+                break
+        if written is not None:
+            written.result()
+        if stop.is_set():
+            raise KeyboardInterrupt
+    return len(missing)
+
+
+class TileMonitor(Monitor):
+    """Progress, checkpoints and interruption of one tile.
+
+    Args:
+        sink: where checkpoints of the tile are kept.
+        tile: its index along each dimension.
+        is_stopped: returns whether to stop.
+        show: called with the share of the tile that is done.
+    """
+
+    def __init__(
+        self,
+        sink: Any,
+        tile: tuple[int, ...],
+        is_stopped: Callable[[], bool],
+        show: Callable[[float], None] | None = None,
+    ):
+        super().__init__()
+        self.sink, self.tile, self.should_stop, self.show = sink, tile, is_stopped, show
+        self.done: list[dict[str, np.ndarray]] = []
+        self.slabs = 1
+
+    def load(self, layout: Layout, runs: int, slabs: int) -> SlabCheckpoint | None:
+        """Take over the finished slabs of a checkpoint; return the state of the next slab.
+
+        Args:
+            layout: arrays of the tile's program.
+            runs: runs of a slab.
+            slabs: slabs of the tile.
+        """
+        self.slabs = slabs
+        stored = self.sink.load_checkpoint(self.tile)
+        checkpoint = TileCheckpoint.from_stored(stored, layout.run_shapes, runs, slabs)
+        self.done = checkpoint.done
+        return checkpoint.slab
+
+    def save(self, state: SlabCheckpoint | None) -> None:
+        """Write a checkpoint of the finished slabs and the current one."""
+        self.sink.save_checkpoint(self.tile, *TileCheckpoint(self.done, state).to_stored())
+
+    def report(self, share: float) -> None:
+        """Show which share of the tile is done, given that of the current slab."""
+        if self.show is not None:
+            self.show((len(self.done) + share) / self.slabs)
+
+
+def run_tile(
+    plan: Plan, tile: tuple[int, ...], monitor: TileMonitor
+) -> dict[str, np.ndarray] | None:
+    """Compute one tile, slab by slab.
+
+    Args:
+        plan: the sweep.
+        tile: its index along each dimension of the grid.
+        monitor: shows progress, saves checkpoints and stops the tile.
+
+    Returns:
+        All variables, of the tile's full shape; None if the monitor stopped it.
+    """
+    number, own_tile = plan.program_of(tile)
+    program = plan.programs[number]
+    slabs = program.slabs_per_tile
+    state = monitor.load(program.layout(), program.slab.runs, slabs)
+    done = monitor.done
+    while len(done) < slabs:
+        variables = run_slab(program, program.positions(own_tile, len(done)), state, monitor)
+        if variables is None:
+            return None
+        done.append(variables)
+        state = None
+        if len(done) < slabs and monitor.pause(lambda: None):
+            return None
+    shape, sizes = program.tile_shape, plan.layout.sizes
+    joined = join_slabs(done)
+    tiled = {}
+    for name, variable in plan.layout.variables.items():
+        values = joined[name][: math.prod(shape)]
+        values = values.reshape(*shape, *values.shape[1:])
+        # Programs of branches may begin their records later than others.
+        own = [sizes[dim] for dim in variable.dims[len(shape) :]]
+        tiled[name] = pad_before(values, own, variable.fill_value)
+    return tiled
+
+
+class Memory:
+    """Arrays of a sweep without a store."""
+
+    def __init__(self, layout: Layout):
+        self.schema = layout.schema
+        self.arrays = {
+            name: np.full(
+                [layout.sizes[d] for d in v.dims],
+                np.nan if v.fill_value is None else v.fill_value,
+                v.dtype,
+            )
+            for name, v in layout.variables.items()
+        }
+
+    def finished(self) -> np.ndarray:
+        """Return which tiles have been written: none, before the sweep."""
+        return np.zeros(self.schema.tiles, bool)
+
+    def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
+        """Return the checkpoint of a tile: there is none."""
+
+    def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
+        """Save nothing, since memory does not outlive the process."""
+
+    def add_writer(self, _writer: Mapping[str, Any]) -> int:
+        """Return the number of the only writer."""
+        return 0
+
+    def write(
+        self, tile: tuple[int, ...], arrays: Mapping[str, Any], writer: int | None = None
+    ) -> None:
+        """Keep the variables of a tile."""
+        region = self.schema.region(tile)
+        cropped = tuple(slice(s.stop - s.start) for s in region)
+        for name, whole in self.arrays.items():
+            whole[region] = arrays[name][cropped]

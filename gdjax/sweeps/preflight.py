@@ -1,0 +1,702 @@
+"""Decide before any work whether a sweep can be done, and in which slabs and tiles.
+
+    check(spec, devices)            in the caller: cost, axes, optimizer, metrics, memory of a run
+    fit(checked, devices) -> Plan   where the devices are: width of slabs, tiles, arrays
+
+    width = as many runs as fill a device's cache with their states, fewer if memory is short
+
+The choice depends on the program and the device's memory, never on timings, since the width decides
+the last bits of the results.
+
+>>> cut((12, 8), 96), cut((12, 64), 128), cut((4096,), 128)
+((12, 8), (12, 8), (128,))
+"""
+
+import dataclasses
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax import keys, machine, slabs
+from gdjax.descent.batches import Order
+from gdjax.errors import InputError, StoreError
+from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.validation import check as check_problem
+from gdjax.problems.validation import checking, found_mean
+from gdjax.stores.location import Bucket, Folder, locate
+from gdjax.stores.reader import read_attributes
+from gdjax.stores.schema import MAX_TILES, Layout, Variable
+from gdjax.stores.writer import read_only
+from gdjax.sweeps import identity
+from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
+from gdjax.sweeps.dataset import PREFIXES, nbytes
+from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.spec import ProgramSpec, SweepSpec
+from gdjax.sweeps.stored import identity_of
+from gdjax.whole import is_whole
+
+MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache
+MAX_GATHERED_FILES = 900  # files of a store, beyond which tiles take several slabs
+MAX_GATHERED_TILE_BYTES = 2**28  # a tile of several slabs, which is in memory until it is written
+MAX_WIDTH = 4096  # runs of a device
+FIRST_WIDTH = 32  # runs of a device that are tried first; more if they leave a cache half empty
+MAX_STORE_FILES = 5_000_000
+MAX_PARAM_BYTES = 2**30  # parameters kept in memory without a store
+FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where a sweep is computed and stored.
+
+    Args:
+        store: as for `sweep`, as are the others.
+
+    Raises:
+        InputError: an argument of a wrong type or value.
+    """
+
+    store: str | Path | None = None
+    storage_options: Mapping[str, Any] | None = None
+    width: int | None = None
+    devices: Sequence[jax.Device] | None = None
+    max_param_bytes: int = MAX_PARAM_BYTES
+    client: Any = None
+
+    def __post_init__(self):
+        if self.store is not None:
+            locate(self.store, self.storage_options)  # refuses what is neither a path nor a URL
+        elif self.storage_options is not None:
+            raise InputError("storage_options: there is no store; give store=..., a URL")
+        if self.width is not None and not is_whole(self.width, 1):
+            raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
+        if not is_whole(self.max_param_bytes, 0):
+            raise InputError(
+                f"max_param_bytes = {self.max_param_bytes!r:.80}, expected a number of bytes, such "
+                f"as 2**30"
+            )
+        if self.client is not None and (self.store is None or self.devices is not None):
+            raise InputError(
+                "client: needs a store that all workers can reach, store=..., and the workers have "
+                "devices of their own: leave devices out"
+            )
+        if self.devices is not None:
+            _check_devices(self.devices)
+
+    @property
+    def location(self) -> Folder | Bucket:
+        """Where the store is."""
+        return locate(self.store, self.storage_options)
+
+
+class CheckedSweep(NamedTuple):
+    """A sweep that was checked, and what else its slabs depend on besides the devices.
+
+    Args:
+        spec: what decides the numbers.
+        stored: identity of the store whose slabs and tiles are taken over; None for new ones.
+        initial_carry: as for `SlabProgram`.
+        where: which store, for errors.
+    """
+
+    spec: SweepSpec
+    stored: Mapping[str, Any] | None = None
+    initial_carry: Callable | None = None
+    where: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A sweep in slabs and tiles: all that is needed to compute any of its tiles.
+
+    Args:
+        spec: what decides the numbers.
+        programs: one for each of `spec.programs()`.
+        layout: the arrays that all programs compute and that are kept.
+    """
+
+    spec: SweepSpec
+    programs: tuple[SlabProgram, ...]
+    layout: Layout
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """Runs of a tile along each dimension of the grid."""
+        return self.programs[0].tile_shape
+
+    def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Return the number of a tile's program, and the tile in that program's own grid."""
+        if len(self.programs) == 1:
+            return 0, tile
+        numbers, own = [], []
+        grouped = self.spec.axes.static_groups
+        for position, groups in zip(tile, grouped, strict=True):
+            # With one group a tile may have several runs along the dimension.
+            number = next(i for i, g in enumerate(groups) if len(groups) == 1 or position in g)
+            numbers.append(number)
+            own.append(position if len(groups) == 1 else groups[number].tolist().index(position))
+        return int(np.ravel_multi_index(numbers, [len(groups) for groups in grouped])), tuple(own)
+
+    def in_order(self, tiles: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Return tiles in the order in which they are computed: program by program."""
+        return sorted(tiles, key=lambda tile: (self.program_of(tile)[0], tile))
+
+    def release(self, number: int) -> None:
+        """Free the arrays of a program on the devices; they are made again if it is used."""
+        self.programs[number].__dict__.pop("inputs", None)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two sweeps to be the same."""
+        return identity.identity(self.spec, self.programs)
+
+    @cached_property
+    def writers(self) -> list[dict[str, Any]]:
+        """For each program, what else explains the numbers that it computes here."""
+        return [identity.writer(program) for program in self.programs]
+
+
+def preflight(
+    spec: SweepSpec,
+    target: Target,
+    *,
+    stored: Mapping[str, Any] | None = None,
+    initial_carry: Callable | None = None,
+) -> Plan | CheckedSweep:
+    """Check a sweep and fit it to its devices; with a Dask client, which may have none, check it.
+
+    Args:
+        spec: what decides the numbers.
+        target: where it is computed and stored.
+        stored: identity of a store whose slabs and tiles are taken over; None takes those of the
+            target, if it has any.
+        initial_carry: as for `SlabProgram`; None takes that of the spec.
+
+    Raises:
+        InputError: as for `check` and `fit`; too little memory or disk for the arrays.
+        StoreError: the store is damaged beyond repair, has format 2, or needs more devices.
+    """
+    if jax.process_count() > 1:
+        raise InputError(
+            f"sweep: this is one of {jax.process_count()} processes of jax.distributed, all of "
+            f"which would compute the same runs; start one process alone and give it the others "
+            f"as Dask workers: client=dask.distributed.Client(...)"
+        )
+    devices = tuple(jax.local_devices() if target.devices is None else target.devices)
+    if target.client is None:
+        mention_cores()
+    check(spec, devices)
+    if stored is None and target.store is not None:
+        stored = _stored_identity(target)
+    checked = CheckedSweep(spec, stored, initial_carry or spec.initial_carry(), target.store)
+    if target.client is not None:
+        return checked
+    plan = fit(checked, devices, target.width)
+    if target.store is None:
+        return dataclasses.replace(plan, layout=_layout_in_memory(plan, target.max_param_bytes))
+    if stored is None and isinstance(target.location, Folder):
+        check_disk(target.location.path, plan.layout)
+    return plan
+
+
+def _stored_identity(target):
+    attributes = read_attributes(target.store, storage_options=target.storage_options)
+    if attributes is None:
+        return None
+    stored = identity_of(attributes, target.store)
+    if attributes["gdjax_format"] == 2:
+        raise read_only(target.location)
+    return stored
+
+
+def check(spec: SweepSpec, devices: Sequence[jax.Device]) -> None:
+    """Check what a sweep computes, without its slabs.
+
+    Args:
+        spec: what decides the numbers.
+        devices: where it is computed, or those of the caller.
+
+    Raises:
+        InputError: a problem, metrics or an optimizer that cannot be used; an axis that cannot be
+            swept or has no effect; a run that no device has memory for.
+    """
+    limit = min(map(slabs.memory_limit, devices))
+    for program in spec.programs():
+        _check_program(program, limit)
+
+
+def _check_program(program: ProgramSpec, limit: int) -> None:
+    problem, grid, roles, shapes = program.problem, program.axes, program.roles, program.shapes
+    root_seed = program.sweep.root_seed
+    check_effect(shapes.start.idle, "init")
+    params, state = shapes.params, shapes.model_state
+    check_params(params, limit)
+    if program.batch_size is not None:
+        Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
+    settings = shapes.settings
+    # Whether the cost is a mean over samples depends on its values only. Any parameters do, and
+    # made up ones need no program of their own; where the cost is not finite there, real ones are
+    # taken.
+    if problem.data is None or problem.stateful:
+        check_mean = checking(problem, params, settings["cost"], state=state)
+    else:
+        check_mean = checking(problem, _made_up(params), settings["cost"])
+    supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "state": state}
+    supplied = {name: supplied[name] for name in given_to(problem.cost)}
+
+    def cost(params, data, supplied, **swept):
+        sample = () if problem.data is None else (data,)
+        return problem.cost(params, *sample, **supplied, **swept)
+
+    idle = trace_axes(cost, "cost", roles, grid, params, problem.data, supplied).idle
+    others = [metric.function for metric in program.metrics.values()]
+    others += [] if problem.evaluation is None else [problem.evaluation]
+    used = {keyword for function in others for keyword in declared(function)}
+    check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
+    check_factory(program.make_optimizer, roles, grid, params)
+    shapes.array_metrics  # noqa: B018 (raises what is wrong with a metric)
+    check_state(shapes.nbytes, limit)
+    check_mean()
+    if problem.data is not None and not found_mean(problem, settings["cost"]):
+        begin = jax.jit(partial(problem.begin, **settings["init"]))
+        start, model_state = begin(keys.streams(root_seed).init)
+        check_problem(problem, start, settings["cost"], state=model_state)
+
+
+def _made_up(params):
+    """Return parameters of these shapes that no symmetry makes equal, small enough for a cost."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
+    )
+
+
+def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None = None) -> Plan:
+    """Choose slabs and tiles for the devices that compute a sweep.
+
+    Args:
+        checked: the sweep; the slabs and tiles of its store are taken over.
+        devices: what it is computed on.
+        width: runs a device computes at a time; None chooses.
+
+    Raises:
+        InputError: a width that does not fit in memory, or not even one run does; a static axis
+            without effect, or arrays of different shapes for its values.
+        StoreError: there are fewer devices than the store was computed on.
+    """
+    devices = tuple(devices)
+    specs, sizes = checked.spec.programs(), checked.spec.axes.sizes
+    widths: list[int | None] = [width] * len(specs)
+    tile_shape = None
+    if checked.stored is not None:
+        devices = _stored_devices(checked, devices)
+        stored = checked.stored["slab"]["width"]
+        if width is None and len(stored) == len(specs):  # otherwise the store refuses the sweep
+            widths, lengths = stored, checked.stored["layout"]["tile"]
+            if lengths.keys() == sizes.keys() and all(n <= sizes[d] for d, n in lengths.items()):
+                tile_shape = tuple(lengths[dim] for dim in sizes)
+    one_run = None
+    if len(specs) > 1:  # a tile has one run along each dimension of several static values
+        one_run = tuple(len(groups) > 1 for groups in checked.spec.axes.static_groups)
+    start, programs = checked.initial_carry, []
+    for spec, n in zip(specs, widths, strict=True):
+        programs.append(
+            fit_program(
+                spec, devices, n, tile_shape=tile_shape, one_run=one_run, initial_carry=start
+            )
+        )
+    smallest = min((program.tile_shape for program in programs), key=math.prod)
+    most = -(-math.prod(smallest) // len(devices))
+    if any(program.tile_shape != smallest for program in programs):  # tiles fit every program
+        for i, program in enumerate(programs):
+            width = min(program.slab.width, most)
+            programs[i] = fit_program(
+                program.spec, devices, width, tile_shape=smallest, initial_carry=start
+            )
+    plan = make_plan(checked.spec, programs)
+    _check_static_axes(programs)
+    return plan
+
+
+def make_plan(spec: SweepSpec, programs: Sequence[SlabProgram]) -> Plan:
+    """Return the plan of a sweep whose programs have slabs and tiles."""
+    return Plan(spec, tuple(programs), _common_layout(spec, programs))
+
+
+def _stored_devices(checked, devices):
+    count = checked.stored["slab"]["devices"]
+    if len(devices) < count:
+        raise StoreError(
+            f"{checked.where}: was computed on {count} devices, and here are {len(devices)}; on a "
+            f"CPU set jax_num_cpu_devices before JAX is used"
+        )
+    return devices[:count]
+
+
+def fit_program(
+    spec: ProgramSpec,
+    devices: Sequence[jax.Device],
+    width: int | None,
+    *,
+    tile_shape: tuple[int, ...] | None = None,
+    one_run: tuple[bool, ...] | None = None,
+    initial_carry: Callable | None = None,
+) -> SlabProgram:
+    """Choose the slab of a program: of the given width, or one that fills a cache.
+
+    Args:
+        spec: the program.
+        devices: what it is computed on.
+        width: runs a device computes at a time; None chooses.
+        tile_shape: runs of a tile along each dimension, where it is known; needs a width.
+        one_run: along which dimensions a tile has one run, since a static axis varies there.
+        initial_carry: as for `SlabProgram`.
+
+    Raises:
+        InputError: the width does not fit in memory, or not even one run does.
+    """
+    devices = tuple(devices)
+    program = SlabProgram(spec, slabs.Slab(1, devices), (1,) * len(spec.axes.shape), initial_carry)
+    run_bytes = spec.shapes.nbytes
+    shape = spec.axes.shape
+    if one_run is not None:
+        shape = tuple(1 if one else size for size, one in zip(shape, one_run, strict=True))
+    limit = min(slabs.memory_limit(device) for device in devices)
+    if devices[0].platform == "cpu":
+        limit //= len(devices)  # they share the host's
+        budget = MAX_SLAB_STATE_BYTES
+    else:
+        budget = limit // 64
+    fitting = 2 ** int(np.log2(max(budget // run_bytes, 1)))
+    most = width or min(fitting, MAX_WIDTH)
+    target = min(most, FIRST_WIDTH) if width is None else width
+    is_final = width is not None
+    if width is not None:
+        check_width(width, run_bytes, limit)
+    while True:
+        tile = tile_shape or cut(shape, target * len(devices))
+        wide = width or -(-math.prod(tile) // len(devices))
+        program = dataclasses.replace(program, slab=slabs.Slab(wide, devices), tile_shape=tile)
+        program.start_program.ahead(*program.start_example)
+        scratch, total = program.block_program.compile(*program.block_example).bytes()
+        if total > limit:
+            is_final = True
+            if width is not None or wide == 1:
+                raise InputError(
+                    f"width = {wide}: a slab needs {total / 2**20:,.0f} MiB a device, which has "
+                    f"{limit / 2**20:,.0f}; "
+                    + (
+                        "choose a smaller width"
+                        if wide > 1
+                        else "take fewer samples, a smaller batch_size or fewer snapshots"
+                    )
+                )
+            target = wide // 2
+            continue
+        # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
+        # took 2.4 times as long 4,096 at a time as 256 at a time.
+        if tile_shape is not None:
+            return program
+        room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
+        if is_final or target == most or room == 1 or math.prod(tile) == math.prod(shape):
+            return _with_tiles(program, shape)
+        target, is_final = min(most, target * room), True
+
+
+def _with_tiles(program, shape):
+    """Return a program with tiles of several slabs, where one slab each would be too many."""
+    # In large tiles: a layout may not take as many tiles as there are slabs.
+    layout = dataclasses.replace(program, tile_shape=cut(shape, 2**20)).layout()
+    names = tuple(layout.variables)
+    run_bytes = nbytes(layout, names) // program.spec.axes.runs
+    fewest = max(1, MAX_GATHERED_FILES // (len(names) + 2))
+    most = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
+    tile = gather(shape, program.tile_shape, fewest, most)
+    program = dataclasses.replace(program, tile_shape=tile)
+    check_tiles(program.spec.axes.shape, tile)
+    check_slab(program.layout(), program.slab.runs)
+    return program
+
+
+def _common_layout(spec, programs):
+    """Return the arrays that all programs compute.
+
+    Raises:
+        InputError: programs compute arrays of different shapes.
+    """
+    first_record = spec.first_record(spec.axes)
+    layouts = [program.layout(spec.axes, first_record) for program in programs]
+    first = layouts[0]
+    names = [name for name in first.variables if all(name in o.variables for o in layouts)]
+    for other in layouts[1:]:
+        for name in names:
+            shapes = [
+                (v.dims, np.dtype(v.dtype), [layout.sizes[d] for d in v.dims])
+                for layout, v in ((o, o.variables[name]) for o in (first, other))
+            ]
+            if shapes[0] != shapes[1]:
+                raise InputError(
+                    f"axes: {name} has another shape or type for another value of "
+                    f"{' or '.join(spec.axes.static)}; sweep these values apart: gd.compare"
+                )
+    if len(names) == len(first.variables):
+        return first
+    return _restrict(first, {name: first.variables[name] for name in names})
+
+
+def _restrict(layout: Layout, variables: dict[str, Variable]) -> Layout:
+    """Return a layout of fewer variables, without dimensions that only the others have."""
+    used = {dim for variable in variables.values() for dim in variable.dims}
+    return dataclasses.replace(
+        layout,
+        variables=variables,
+        sizes={dim: n for dim, n in layout.sizes.items() if dim in used},
+        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
+    )
+
+
+def _check_static_axes(programs):
+    """Refuse static axes of the cost or the optimizer that change no program.
+
+    Raises:
+        InputError: there is one: `nesterov` without momentum, say.
+    """
+    roles = programs[0].spec.roles
+    static = [axis for axis, role in roles.items() if role.is_static]
+    for axis in static:
+        hashes: dict[tuple, list[str]] = {}
+        for program in programs:
+            first = program.spec.axes.first_values
+            others = tuple(first[other] for other in static if other != axis)
+            hashes.setdefault(others, []).append(program.program_hash())
+        idle = all(len(group) > 1 and len(set(group)) == 1 for group in hashes.values())
+        if idle and roles[axis].role in ("cost", "optimizer"):
+            check_effect((axis,), f"the {roles[axis].role}")
+
+
+def _layout_in_memory(plan, max_param_bytes):
+    """Return the arrays that are kept in memory, without parameters where those are too many."""
+    layout = plan.layout
+    heavy = tuple(name for name in layout.variables if name.split(".")[0] in PREFIXES)
+    size = nbytes(layout, heavy)
+    if size > max_param_bytes:
+        light = {name: v for name, v in layout.variables.items() if name not in heavy}
+        layout = _restrict(layout, light)
+    check_memory(layout)
+    if size > max_param_bytes:
+        warnings.warn(
+            f"sweep: {size / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
+            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; give a store, or a larger "
+            f"max_param_bytes",
+            stacklevel=4,
+        )
+    return layout
+
+
+@lru_cache
+def mention_cores() -> None:
+    """Warn once that a CPU has other cores, which would make sweeps faster."""
+    cores = machine.cores()
+    devices = jax.local_devices()
+    if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
+        warnings.warn(
+            f"sweep runs on one CPU device; with jax.config.update('jax_num_cpu_devices', {cores}) "
+            f"before the first use of JAX it would use all {cores} cores, up to {cores} times as "
+            f"fast",
+            stacklevel=4,
+        )
+
+
+def _check_devices(devices):
+    if isinstance(devices, str) or not isinstance(devices, Sequence):
+        raise InputError(
+            f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
+        )
+    if not devices:
+        raise InputError("devices: none given; leave it out to take all local devices")
+    for device in devices:
+        if not isinstance(device, jax.Device):
+            raise InputError(
+                f"devices: {device!r:.80} is no device; expected some of jax.local_devices()"
+            )
+
+
+def gather(
+    shape: tuple[int, ...], box: tuple[int, ...], most: int, largest: int
+) -> tuple[int, ...]:
+    """Return the shape of a tile of several slabs, so that there are at most `most` tiles.
+
+    Args:
+        shape: of the grid.
+        box: shape of one slab.
+        most: number of tiles.
+        largest: runs of a tile of several slabs at most.
+
+    Examples:
+        >>> gather((1_000_000,), (3907,), 100, 10**6), gather((12, 8), (4, 4), 100, 10**6)
+        ((15628,), (4, 4))
+    """
+    lengths = list(box)
+    while True:
+        tiles = [-(-size // length) for size, length in zip(shape, lengths, strict=True)]
+        if math.prod(tiles) <= most or 2 * math.prod(lengths) > largest:
+            return tuple(lengths)
+        longest = max(range(len(tiles)), key=tiles.__getitem__)
+        lengths[longest] = min(2 * lengths[longest], shape[longest])
+
+
+def cut(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Return the shape of a box of at most `most` runs, halving its longest side until it fits."""
+    box = list(shape)
+    while math.prod(box) > most:
+        longest = max(range(len(box)), key=box.__getitem__)
+        box[longest] = -(-box[longest] // 2)
+    return tuple(box)
+
+
+def check_params(params: PyTree, limit: int) -> None:
+    """Check that a device has memory for the parameters and the gradient of one run.
+
+    Args:
+        params: shapes of the parameters of one run.
+        limit: bytes of a device.
+
+    Raises:
+        InputError: it does not.
+    """
+    leaves = jax.tree.leaves(params)
+    need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if need > limit:
+        raise InputError(
+            f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient need "
+            f"{size(need)}, and a device has {size(limit)}; choose a smaller problem, such as a "
+            f"network of smaller widths"
+        )
+
+
+def check_state(state_bytes: int, limit: int) -> None:
+    """Check that a device has memory for the parameters and the optimizer state of one run.
+
+    Raises:
+        InputError: it does not.
+    """
+    if state_bytes > limit:
+        raise InputError(
+            f"optimizer: with its state a run needs {size(state_bytes)}, and a device has "
+            f"{size(limit)}; choose an optimizer that keeps less"
+        )
+
+
+def check_width(width: int, state_bytes: int, limit: int) -> None:
+    """Check that slabs of a width fit in memory, before a program is made for it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if width * state_bytes > limit:
+        raise InputError(
+            f"width = {width}: a slab needs {width * state_bytes / 2**20:,.0f} MiB a device for "
+            f"its states alone, and a device has {limit / 2**20:,.0f}; choose a smaller width"
+        )
+
+
+def check_memory(layout: Layout) -> None:
+    """Check that this machine's memory can hold a sweep's arrays.
+
+    Raises:
+        InputError: it cannot.
+    """
+    need, limit = nbytes(layout, tuple(layout.variables)), machine.memory()
+    if need > limit:
+        raise InputError(
+            f"sweep: the arrays of {_runs(layout):,} runs need {size(need)} of memory, and there "
+            f"are {size(limit)}; give a store, {FEWER}"
+        )
+
+
+def check_slab(layout: Layout, slab: int) -> None:
+    """Check that this machine's memory can hold the arrays of one slab of runs.
+
+    Raises:
+        InputError: it cannot.
+    """
+    each = nbytes(layout, tuple(layout.variables)) // _runs(layout)
+    limit = machine.memory()
+    if each * slab > limit:
+        raise InputError(
+            f"sweep: the arrays of a run are {size(each)}, and {slab:,} runs are computed "
+            f"together: {size(each * slab)}, of {size(limit)} of memory; choose a larger "
+            f"record_every or snapshot_every, or a smaller width"
+        )
+
+
+def check_tiles(shape: tuple[int, ...], box: tuple[int, ...]) -> None:
+    """Check that a grid is not cut into too many tiles.
+
+    Args:
+        shape: of the grid.
+        box: length of a tile along each dimension.
+
+    Raises:
+        InputError: it is.
+    """
+    tiles = math.prod(-(-size // length) for size, length in zip(shape, box, strict=True))
+    if tiles > MAX_TILES:
+        raise InputError(
+            f"sweep: {math.prod(shape):,} runs are {tiles:,} tiles, and at most {MAX_TILES:,} "
+            f"are made; choose a larger width, or sweep fewer runs"
+        )
+
+
+def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
+    """Check that a store has room on its disk.
+
+    Args:
+        path: folder of the store, which need not exist.
+        layout: its arrays.
+        missing: share of the sweep that is still to be written.
+
+    Raises:
+        InputError: it does not, or there would be too many files.
+    """
+    files = math.prod(layout.tiles) * (len(layout.variables) + 2)
+    if files > MAX_STORE_FILES:
+        raise InputError(
+            f"store: {_runs(layout):,} runs would be {files:,} files, and at most "
+            f"{MAX_STORE_FILES:,} are made; choose a larger width, or sweep fewer runs"
+        )
+    need = nbytes(layout, tuple(layout.variables)) * missing
+    folders = (path.absolute(), *path.absolute().parents)
+    there = next(folder for folder in folders if folder.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise InputError(
+            f"store: {_runs(layout):,} runs need {size(need)} on disk, and {there} has "
+            f"{size(free)} free; free some space, {FEWER}"
+        )
+
+
+def size(count: int | float) -> str:
+    """Return bytes in a readable unit.
+
+    Examples:
+        >>> size(3 * 2**30), size(20)
+        ('3.0 GiB', '20 bytes')
+    """
+    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 2**power:
+            return f"{count / 2**power:,.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def _runs(layout: Layout) -> int:
+    return math.prod(layout.sizes[dim] for dim in layout.tile)

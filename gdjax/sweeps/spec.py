@@ -1,0 +1,390 @@
+"""What decides the numbers of a sweep, as a value, and the programs that compute it.
+
+    SweepSpec  --programs()-->  one ProgramSpec for each combination of static values
+
+`sweep`, `resume`, `replay`, the workers of a cluster and the record in a store share it. A field
+that is added to `SweepSpec` is recorded and compared from then on.
+
+>>> from gdjax import problems
+>>> from gdjax.sweeps.axes import axes
+>>> grid = axes(learning_rate=[0.1, 0.2], nesterov=[False, True])
+>>> spec = SweepSpec(problems.bowl([1.0, 9.0]), grid, 100, make_optimizer=optax.sgd)
+>>> spec.roles["learning_rate"].role, [program.axes.shape for program in spec.programs()]
+('optimizer', [(2, 1), (2, 1)])
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from gdjax.descent import block
+from gdjax.descent.block_loop import RecordSchedule
+from gdjax.descent.step import default_eval_params_fn
+from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
+from gdjax.errors import InputError
+from gdjax.keys import streams
+from gdjax.problems.keywords import same_for_equal
+from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.validation import check_metrics, check_params
+from gdjax.sweeps import dataset
+from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, is_static
+from gdjax.sweeps.binding import (
+    AxisTrace,
+    Role,
+    assign_roles,
+    by_role,
+    check_factory_arguments,
+    numeric_roles,
+    trace_axes,
+    with_settings,
+)
+from gdjax.whole import is_whole
+
+
+@dataclass(frozen=True, eq=False)
+class SweepSpec:
+    """What decides the numbers of a sweep. Where it is computed is not part of it.
+
+    Args:
+        problem: as for `sweep`, as are the others.
+
+    Raises:
+        InputError: an argument of a wrong type or value, or axes that nothing takes.
+    """
+
+    problem: Problem
+    axes: Axes
+    num_steps: int
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
+    batch_size: int | None = None
+    record_every: int = 1
+    record_samples: int | None = None
+    snapshot_every: int | None = None
+    metrics: Mapping[str, Metric] | None = None
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
+    root_seed: int = 0
+    divergence_threshold: float = 1e12
+    gradient_tolerance: float = 1e-5
+    stop_when_converged: bool = False
+    continuable: bool = False
+
+    def __post_init__(self):
+        validate_spec(self)
+
+    def first_record(self, axes: Axes) -> int:
+        """Return the step at which records of the runs of a grid begin."""
+        return 0
+
+    def initial_carry(self) -> Callable | None:
+        """Return what gives runs another start than their own (see `SlabProgram`), or None."""
+        return None
+
+    @cached_property
+    def recorded_metrics(self) -> Mapping[str, Metric]:
+        """The metrics by name: those given, or the problem's."""
+        return self.problem.metrics if self.metrics is None else self.metrics
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """Which keyword each axis sets."""
+        return assign_roles(self.problem, self.axes, self.make_optimizer)
+
+    def programs(self) -> "tuple[ProgramSpec, ...]":
+        """Return what is compiled: one program for each combination of static values."""
+        return tuple(ProgramSpec(self, box) for box in self.axes.boxes())
+
+
+def validate_spec(spec: SweepSpec) -> None:
+    """Check what decides the numbers of a sweep.
+
+    Raises:
+        InputError: an argument of a wrong type or value, or axes that nothing takes.
+    """
+    if not isinstance(spec.problem, Problem):
+        raise InputError(f"problem = {spec.problem!r:.80}, expected a gdjax.Problem")
+    if not isinstance(spec.axes, Axes):
+        raise InputError(f"axes = {spec.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
+    validate_settings(
+        spec.problem,
+        num_steps=spec.num_steps,
+        batch_size=spec.batch_size,
+        record_every=spec.record_every,
+        record_samples=spec.record_samples,
+        snapshot_every=spec.snapshot_every,
+        eval_params_fn=spec.eval_params_fn,
+        divergence_threshold=spec.divergence_threshold,
+        gradient_tolerance=spec.gradient_tolerance,
+    )
+    if not is_whole(spec.root_seed, 0, 2**32 - 1):
+        raise InputError(
+            f"root_seed = {spec.root_seed!r:.80}, expected a whole number in [0, 2^32)"
+        )
+    for name in ("stop_when_converged", "continuable"):
+        if not isinstance(getattr(spec, name), bool | np.bool_):
+            raise InputError(f"{name} = {getattr(spec, name)!r:.80}, expected True or False")
+    _check_metrics(spec.metrics)
+    if type(spec) is SweepSpec and (own := sorted(BRANCH_AXES & set(spec.axes.names))):
+        raise InputError(
+            f"axes: {own[0]} is an axis of branches, which leave a stored run; use "
+            f"gd.branch(store, at, axes)"
+        )
+    check_factory_arguments(spec.make_optimizer, spec.roles)
+    _check_batches(spec)
+    if "noise_seed" in spec.roles and not spec.problem.random:
+        raise InputError(
+            "axes: noise_seed decides what a cost draws, but this one draws nothing; declare "
+            "`key` in the cost or leave the axis out"
+        )
+    _check_learning_rates(spec)
+    _check_dtypes(spec.axes)
+    _check_names(spec.axes, spec.recorded_metrics)
+
+
+@dataclass(frozen=True, eq=False)
+class ProgramSpec:
+    """The runs of a sweep that one program computes: a grid in which no static axis varies.
+
+    Args:
+        sweep: all of it.
+        axes: the smaller grid.
+    """
+
+    sweep: SweepSpec
+    axes: Axes
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """Which keyword each axis sets."""
+        return self.sweep.roles
+
+    @cached_property
+    def _static_settings(self):
+        first = self.axes.first_values
+        static = {axis: first[axis] for axis, role in self.roles.items() if role.is_static}
+        return by_role(self.roles, static)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The problem with its static settings and the metrics of the sweep."""
+        problem = self.sweep.problem
+        if self.sweep.metrics is not None:
+            problem = dataclasses.replace(problem, metrics=self.sweep.metrics)
+        return with_settings(problem, **self._static_settings)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What is recorded besides the cost."""
+        return self.problem.metrics
+
+    @cached_property
+    def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
+        """The factory with its static settings; one object for equal factories."""
+        factory = same_for_equal(self.sweep.make_optimizer)
+        static = self._static_settings["optimizer"]
+        return same_for_equal(partial(factory, **static)) if static else factory
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples of a step; None for all."""
+        return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
+
+    @cached_property
+    def shapes(self) -> "RunShapes":
+        """Shapes of what one run consists of."""
+        return RunShapes(self)
+
+    @cached_property
+    def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
+        """The one of the sweep, or the default of the optimizer; None for the run's parameters."""
+        if self.sweep.eval_params_fn is not None:
+            return self.sweep.eval_params_fn
+        return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
+
+    @cached_property
+    def block_config(self) -> block.BlockConfig:
+        """What its blocks are compiled for, without buffers."""
+        sweep = self.sweep
+        return block.block_config(
+            self.problem,
+            self.make_optimizer,
+            self.metrics,
+            batch_size=self.batch_size,
+            record_samples=sweep.record_samples,
+            divergence_threshold=sweep.divergence_threshold,
+            stop_tolerance=sweep.gradient_tolerance if sweep.stop_when_converged else None,
+            eval_params_fn=self.eval_params_fn,
+        )
+
+    @cached_property
+    def schedule(self) -> RecordSchedule:
+        """Which steps are taken and recorded, and which records have arrays."""
+        return RecordSchedule(
+            first=0,
+            num_steps=self.sweep.num_steps,
+            record_every=self.sweep.record_every,
+            snapshot_every=self.sweep.snapshot_every,
+            metric_every={name: metric.every for name, metric in self.metrics.items()},
+        )
+
+    @property
+    def first_record(self) -> int:
+        """The step at which its records begin."""
+        return self.sweep.first_record(self.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class RunShapes:
+    """Shapes and types of one run of a program, found when they are first needed.
+
+    Args:
+        program: whose.
+    """
+
+    program: ProgramSpec
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Values of the first run's keywords that the program reads, by role."""
+        program = self.program
+        numeric = numeric_roles(program.roles)
+        return by_role(
+            program.roles, {a: v for a, v in program.axes.first_values.items() if a in numeric}
+        )
+
+    @cached_property
+    def start(self) -> AxisTrace:
+        """Parameters and model state that a run starts with, and axes without effect on them.
+
+        Raises:
+            InputError: parameters that are not real arrays; an axis that cannot be swept.
+        """
+        program = self.program
+
+        def start(**settings):
+            stream = streams(program.sweep.root_seed).init
+            params, model_state = program.problem.begin(stream, **settings)
+            check_params(params)
+            return params, model_state
+
+        return trace_axes(start, "init", program.roles, program.axes)
+
+    @property
+    def params(self) -> PyTree:
+        """Parameters."""
+        return self.start.shapes[0]
+
+    @property
+    def model_state(self) -> PyTree:
+        """State of the cost; None where it has none."""
+        return self.start.shapes[1]
+
+    @cached_property
+    def carry(self) -> block.Carry:
+        """The carry between blocks, without states of metrics."""
+        settings = jax.tree.map(
+            lambda v: np.asarray(v, jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
+            self.settings,
+        )
+        initial_carry = partial(block.initial_carry, self.program.make_optimizer)
+        return jax.eval_shape(initial_carry, self.params, self.model_state, settings)
+
+    @cached_property
+    def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Each metric that is an array.
+
+        Raises:
+            InputError: a metric that cannot be computed.
+        """
+        metrics = self.program.metrics
+        shapes = check_metrics(
+            metrics,
+            self.params,
+            self.settings["cost"],
+            state=self.model_state,
+            memory=self.carry.state.opt_state,
+        )
+        return block.array_shapes(metrics, shapes, self.params)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of parameters, gradient, optimizer state and model state."""
+        leaves = jax.tree.leaves((self.carry, self.params))  # the gradient is as large
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _check_metrics(metrics):
+    if metrics is None:
+        return
+    if not isinstance(metrics, Mapping):
+        raise InputError(
+            f"metrics = {metrics!r:.80}, expected a mapping of names to gdjax.Metric, such as "
+            f"{{'size': gd.Metric(lambda params, data: ...)}}"
+        )
+    for name, metric in metrics.items():
+        if not isinstance(name, str) or not isinstance(metric, Metric):
+            raise InputError(
+                f"metrics: {name!r:.80} = {metric!r:.80}, expected a name with a gdjax.Metric"
+            )
+
+
+def _check_batches(spec):
+    sizes = spec.axes.by_name.get(BATCH_SIZE, np.zeros(0)).tolist()
+    for size in sizes:
+        if spec.batch_size not in (None, size):
+            raise InputError(
+                f"batch_size = {spec.batch_size}, and it is an axis; give one of the two"
+            )
+        check_counts(spec.problem, spec.num_steps, size, spec.record_every, spec.snapshot_every)
+        check_record_samples(spec.problem, spec.record_samples, size)
+    if "data_seed" in spec.roles and spec.batch_size is None and not sizes:
+        raise InputError(
+            "axes: data_seed decides the order of mini-batches, but batch_size is None; give a "
+            "batch size or leave the axis out"
+        )
+
+
+def _check_learning_rates(spec):
+    """Check that learning rates are positive, since a step goes against the gradient."""
+    for axis, values in spec.axes.by_name.items():
+        is_rate = spec.roles[axis] == ("optimizer", "learning_rate", False)
+        if is_rate and np.any(values <= 0):
+            raise InputError(
+                f"axes: {axis} = {values[values <= 0][0]}, expected numbers above 0: a step goes "
+                f"against the gradient"
+            )
+
+
+def _check_dtypes(axes):
+    """Check that values are neither infinite, zero nor rounded in the type of the program."""
+    for name, values in axes.by_name.items():
+        if name in SEEDS or is_static(name, values):
+            continue
+        dtype = jax.dtypes.canonicalize_dtype(values.dtype)
+        with np.errstate(over="ignore"):
+            cast = values.astype(dtype)
+        lost = ~np.isfinite(cast) | ((cast == 0) != (values == 0))
+        if values.dtype.kind == "i":
+            lost |= cast != values
+        if lost.any():
+            raise InputError(
+                f"axes: {name} = {values[lost][0]} does not fit in {dtype}; run the sweep under "
+                f"jax.enable_x64, or choose values of a more usual size"
+            )
+
+
+def _check_names(axes, metrics):
+    """Check that no axis and no metric takes the name of an array of the sweep."""
+    names = {*axes.names, *axes.dimensions}
+    reserved = {*dataset.RECORDED, *dataset.PREFIXES}
+    for name in (*names & {*reserved, *metrics}, *metrics.keys() & reserved):
+        argument, remedy = "metrics", "give the metric another name"
+        if name in names:
+            argument, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
+        raise InputError(f"{argument}: {name} is an array that the sweep has already; {remedy}")

@@ -1,0 +1,101 @@
+"""A checkpoint comes back from a store as it was, and one that does not fit is not used."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_problems import same_bits
+
+from gdjax.sweeps.checkpoint import (
+    SlabCheckpoint,
+    SlabRecords,
+    TileCheckpoint,
+    from_host,
+    to_host,
+)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        jnp.array([1.5, -0.0, jnp.nan], jnp.float32),
+        jnp.array([1.5, 2.0], jnp.bfloat16),
+        jnp.array([[True, False]]),
+        jnp.arange(4, dtype=jnp.int32),
+        jax.random.split(jax.random.key(3), 5),
+        jax.random.key(7, impl="rbg"),
+    ],
+)
+def test_arrays_and_keys_come_back_from_the_host(array):
+    there = to_host(array)
+    assert type(there) is np.ndarray
+    back = jnp.asarray(from_host(there, array))
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert same_bits(to_host(back), there)
+
+
+RUN = {"cost": ((7,), np.dtype(np.float32)), "outcome": ((), np.dtype(np.int8))}
+
+
+def checkpoint():
+    finished = {"cost": np.ones((3, 7), np.float32), "outcome": np.zeros(3, np.int8)}
+    slab = SlabCheckpoint(
+        60,
+        [np.arange(3), np.ones((3, 2))],
+        {"cost": np.zeros((3, 7))},
+        {"snapshots": [np.ones((3, 1)), np.zeros((3, 1))]},
+    )
+    return TileCheckpoint([finished], slab)
+
+
+def test_a_checkpoint_comes_back_from_its_named_arrays():
+    before = checkpoint()
+    after = TileCheckpoint.from_stored(before.to_stored(), RUN, 3, 2)
+    assert after.slab is not None
+    assert after.slab.step == 60
+    assert after.slab.described() == before.slab.described()
+    assert jax.tree.all(jax.tree.map(same_bits, after.done, before.done))
+    assert jax.tree.all(jax.tree.map(same_bits, after.slab[1:], before.slab[1:]))
+    alone = TileCheckpoint(before.done)
+    assert TileCheckpoint.from_stored(alone.to_stored(), RUN, 3, 2).slab is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda arrays, meta: meta.update(slabs=3),
+        lambda arrays, meta: meta.update(slabs="1"),
+        lambda arrays, meta: arrays.pop("done.cost"),
+        lambda arrays, meta: arrays.update({"done.cost": np.ones((3, 6), np.float32)}),
+        lambda arrays, meta: arrays.update({"done.more": np.ones(3)}),
+    ],
+)
+def test_finished_slabs_that_do_not_fit_are_not_used(spoil):
+    arrays, meta = checkpoint().to_stored()
+    spoil(arrays, meta)
+    assert TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda arrays, meta: arrays.pop("carry.1"),
+        lambda arrays, meta: arrays.pop("kept.snapshots.0"),
+        lambda arrays, meta: meta.update(step=1.5),
+        lambda arrays, meta: meta.update(leaves=10**9),
+        lambda arrays, meta: meta.pop("leaves"),
+    ],
+)
+def test_the_state_of_a_slab_with_wrong_names_is_not_used(spoil):
+    arrays, meta = checkpoint().to_stored()
+    spoil(arrays, meta)
+    found = TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2)
+    assert (len(found.done), found.slab) == (1, None)
+
+
+def test_records_go_on_from_a_checkpoint():
+    slab = checkpoint().slab
+    records = SlabRecords(slab)
+    assert records.step == 60
+    assert same_bits(records.records["cost"], slab.records["cost"])
+    assert SlabRecords(None).step == 0
