@@ -279,8 +279,8 @@ def test_on_a_phone_nothing_of_the_explorer_sticks_out(browser, pages):
 
 
 def test_tables_fit_a_phone(browser, pages, lesson_file):
-    for file in (pages["explore"], lesson_file):
-        visit = Visit(browser, file, PHONE)
+    for file, address in ((pages["explore"], ""), (lesson_file, "#lesson=0")):
+        visit = Visit(browser, file, PHONE, address)
         visit.page.wait_for_function("() => document.querySelector('tbody tr') !== null")
         widths = visit.page.evaluate(
             "() => [...document.querySelectorAll('table')]"
