@@ -115,13 +115,7 @@ def train(config: Config, problem, count: int):
         batch_size=config.batch_size,
         record_every=steps,
     )
-    return runs, stacked(runs, problem.init(jax.random.key(0)))
-
-
-def stacked(runs, like):
-    """Parameters of all runs of a sweep, with a leading axis."""
-    each = [gd.params_of(runs, like, {runs.cost.dims[0]: k}) for k in range(len(runs.cost))]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    return runs, gd.params_of(runs, problem.init(jax.random.key(0)), {})
 
 
 def single(config: Config, problem, ends, first, second):
@@ -171,7 +165,7 @@ def bend(config: Config, problem, a, b):
         batch_size=config.batch_size,
         record_every=steps,
     )
-    return stacked(runs, path.init(jax.random.key(0)))
+    return gd.params_of(runs, path.init(jax.random.key(0)), {})
 
 
 def of_pairs(matrix):

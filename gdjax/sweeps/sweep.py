@@ -222,10 +222,10 @@ def check_keywords(settings: Mapping[str, Any]) -> None:
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:
-    """Return final parameters of a sweep as a pytree.
+    """Return final parameters of a sweep, or the minima of a census, as a pytree.
 
     Args:
-        dataset: result of `sweep`.
+        dataset: result of `sweep` or of `minima.census`.
         like: parameters of the same structure (arrays, or their shapes), such as
             `problem.init(key)`.
         at: which run: values by axis, those of the grid within rounding. Dimensions without a
@@ -235,8 +235,10 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
         InputError: parameters that the sweep has not kept, or of another structure than `like`; a
             value that the grid does not have.
     """
+    dims = dataset["outcome"].dims if "outcome" in dataset else ("minimum",)
     grid: dict[Any, Any] = {}
-    for dim in dataset["outcome"].dims:
+    for dim in dims:
         coords = {name: c for name, c in dataset.coords.items() if c.dims == (dim,)}
-        grid[dim] = {name: np.asarray(coord.values.tolist()) for name, coord in coords.items()}
+        values = {name: np.asarray(coord.values.tolist()) for name, coord in coords.items()}
+        grid[dim] = values or {dim: np.arange(dataset.sizes[dim])}
     return from_named("params", like, dataset.isel(positions(Axes(grid), at)))

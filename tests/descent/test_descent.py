@@ -198,7 +198,7 @@ def test_ten_steps_and_ninety_are_a_hundred(optimizer, batch_size):
     rest = gd.descend(LINE, optimizer, first, 90, **options)
     assert_same_bits(rest.params, whole.params)
     assert_same_bits(rest.carry.state.opt_state, whole.carry.state.opt_state)
-    for name in ("step", "cost", "batch_cost"):
+    for name in ("recorded_steps", "cost", "batch_cost"):
         joined = np.concatenate([getattr(first, name), getattr(rest, name)])
         np.testing.assert_array_equal(joined, getattr(whole, name))
     assert rest.num_steps == 100

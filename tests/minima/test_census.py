@@ -45,6 +45,17 @@ def params_at(found, number):
     return (Layer(*leaves[:2]), Layer(*leaves[2:]))
 
 
+def test_params_of_a_census_are_its_minima(found):
+    problem, counted = found
+    like = problem.init(jax.random.key(0))
+    stacked = gd.params_of(counted, like, {})
+    second = gd.params_of(counted, like, {"minimum": 1})
+    for leaves, leaf, expected in zip(
+        *map(jax.tree.leaves, (stacked, second, params_at(counted, 1))), strict=True
+    ):
+        assert leaf.tolist() == leaves[1].tolist() == expected.tolist()
+
+
 def test_planted_points_are_what_they_are():
     """Saddles and maxima to the last bit, and points where descents have to move first."""
     known = gd.problems.find("himmelblau")
