@@ -134,7 +134,7 @@ def test_a_change_of_nothing_has_no_barrier_and_rounding_hardly_any(dataset):
 @pytest.mark.long
 def test_reversed_pixels_give_the_same_descent_up_to_rounding():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
-    grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "measures": {}}
+    grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "metrics": {}}
     runs, backward = (
         gd.sweep(one, grid, 20, record_every=20, **settings)
         for one in (problem, branching.reversed_inputs(problem))
