@@ -32,9 +32,9 @@ def test_between_too_small_and_too_large_lies_what_learns(found):
 
 def test_sigmoids_die_and_never_diverge_relus_do_both(dataset, found):
     assert found["sigmoid_runs_diverged"] == 0
-    assert found["sigmoid_share_dead_at_most"] == 1
+    assert found["sigmoid_share_stalled_at_most"] == 1
     assert found["relu_runs_diverged"] > 0
-    assert found["relu_runs_dead"] > 0
+    assert found["relu_runs_stalled"] > 0
     gone = dataset.outcome.values == Outcome.DIVERGED
     assert np.all(np.isinf(dataset.cost.values[gone][:, -1]))
 
