@@ -523,8 +523,9 @@ def descents(_):
     def add(name, run):
         leaves = jax.tree.leaves((run.params, names.attribute(run, "model_state"), run.snapshots))
         found.update({f"{name}.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
-        for field in ("step", "cost", "batch_cost", "gradient_norm"):
-            found[f"{name}.{field}"] = np.asarray(getattr(run, field))
+        for field in ("recorded_steps", "cost", "batch_cost", "gradient_norm"):
+            value = names.attribute(run, field, (("recorded_steps", "step"),))
+            found[f"{name}.{field}"] = np.asarray(value)
 
     key, problem = jax.random.key(4), network()
     start = problem.init(jax.random.key(5))
