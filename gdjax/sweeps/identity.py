@@ -103,14 +103,22 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
         axis: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(grid.by_name[axis].dtype))
         for axis in numeric_roles(assigned)
     }
-    settings = by_role(assigned, scalars)
+    shapes = jax.eval_shape(lambda tree: tree, (fixed, by_role(assigned, scalars)))
+    leaves, structure = jax.tree.flatten(shapes)
+    config = tuple(getattr(jax.config, name, None) for name in CONFIG)
+    return _program_texts_hash(structure, tuple(leaves), config)
+
+
+@lru_cache(maxsize=64)  # lowering takes longer than the rest of a small sweep's second call
+def _program_texts_hash(structure, leaves, _config):
+    """Return the hash of the programs of a problem, given it and its settings as shapes."""
+    problem, settings = jax.tree.unflatten(structure, leaves)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    data = jax.eval_shape(lambda tree: tree, problem.data)
-    text, (params, state) = _lowered(fixed.begin, key, **settings["init"])
+    text, (params, state) = _lowered(problem.begin, key, **settings["init"])
     texts = [text]
-    sample = () if problem.data is None else (data,)
+    sample = () if problem.data is None else (problem.data,)
     given = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "state": state}
-    for function in (fixed.cost, fixed.evaluation):
+    for function in (problem.cost, problem.evaluation):
         if function is not None:
             names = declared(function)
             swept = {name: v for name, v in settings["cost"].items() if name in names}

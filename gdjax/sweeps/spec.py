@@ -98,6 +98,11 @@ class SweepSpec:
 
     def programs(self) -> "tuple[ProgramSpec, ...]":
         """Return what is compiled: one program for each combination of static values."""
+        return self._programs
+
+    @cached_property
+    def _programs(self):
+        # Once: each traces the cost for its shapes, in `check` and again in `fit`.
         return tuple(ProgramSpec(self, box) for box in self.axes.boxes())
 
 
