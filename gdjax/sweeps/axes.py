@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ class Axes:
             }
         )
 
-    @property
+    @cached_property
     def static_groups(self) -> list[list[np.ndarray]]:
         """For each dimension, positions between which no static axis varies."""
         groups = []
@@ -136,6 +137,25 @@ class Axes:
             [(1, 3), (1, 3)]
         """
         return (self.box(index) for index in itertools.product(*self.static_groups))
+
+    def box_position(self, index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Return which of the `boxes` has a run, counted from 0, and where the run stands there.
+
+        Args:
+            index: of the run; along dimensions without static axes any number, which is kept.
+
+        Examples:
+            >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_position((1, 2))
+            (1, (0, 2))
+        """
+        numbers, own = [], []
+        for position, groups in zip(index, self.static_groups, strict=True):
+            single = len(groups) == 1
+            number = 0 if single else next(i for i, g in enumerate(groups) if position in g)
+            numbers.append(number)
+            own.append(position if single else groups[number].tolist().index(position))
+        counts = [len(groups) for groups in self.static_groups]
+        return int(np.ravel_multi_index(numbers, counts)), tuple(own)
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """Values of each axis for runs at `index`, one array of positions a dimension."""

@@ -135,16 +135,8 @@ class Plan:
 
     def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         """Return the number of a tile's program, and the tile in that program's own grid."""
-        if len(self.programs) == 1:
-            return 0, tile
-        numbers, own = [], []
-        grouped = self.spec.axes.static_groups
-        for position, groups in zip(tile, grouped, strict=True):
-            # With one group a tile may have several runs along the dimension.
-            number = next(i for i, g in enumerate(groups) if len(groups) == 1 or position in g)
-            numbers.append(number)
-            own.append(position if len(groups) == 1 else groups[number].tolist().index(position))
-        return int(np.ravel_multi_index(numbers, [len(groups) for groups in grouped])), tuple(own)
+        # Along a dimension with static values a tile has one run, so that it is the run's position.
+        return self.spec.axes.box_position(tile)
 
     def in_order(self, tiles: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Return tiles in the order in which they are computed: program by program."""

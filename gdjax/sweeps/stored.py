@@ -165,17 +165,9 @@ class StoredSweep:
         number, programs = 0, whole.programs()
         if len(self.parts) > 1:  # of format 2, each with static values of its own
             program = dataclasses.replace(whole, axes=grid).programs()[0]
-        elif len(programs) == 1:
-            program = programs[0]
         else:
-            counts = [len(groups) for groups in grid.static_groups]
-            groups = [
-                next(i for i, group in enumerate(groups) if place in group)
-                for place, groups in zip(own, grid.static_groups, strict=True)
-            ]
-            number = int(np.ravel_multi_index(groups, counts))
+            number, own = grid.box_position(own)
             program = programs[number]
-            own = tuple(int(at[0]) for at in subgrid_positions(program.axes, run))
         slab, program_hash = identity["slab"], identity["program_hash"]
         widths, hashes = listed(slab["width"]), listed(program_hash)
         if not len(widths) == len(hashes) == (1 if len(self.parts) > 1 else len(programs)):
