@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
+from gdjax import statistics
 from gdjax.errors import InputError
 
 LEVEL = 0.95
@@ -119,7 +120,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
     z = float(stats.norm.isf((1 - level) / 2))
     mass = once / n
     score_low, score_high = _missing_mass(n, once, twice, z)
-    lowest, highest = _clopper_pearson(once, n, (1 - level) / 2)
+    exact = statistics.share(once, n, level=level)
     if once == n:
         number, low = math.nan, birthday_lower_bound(n, level=level) - n
     else:
@@ -130,8 +131,8 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         once=once,
         twice=twice,
         mass=mass,
-        mass_low=max(0.0, min(score_low, float(lowest))),
-        mass_high=min(1.0, max(score_high, float(highest))),
+        mass_low=max(0.0, min(score_low, exact.low)),
+        mass_high=min(1.0, max(score_high, exact.high)),
         number=number,
         number_low=low,
         level=level,
@@ -251,15 +252,6 @@ def _bisect(holds, inside, outside):
         within = holds(np.exp(middle))
         inside, outside = np.where(within, middle, inside), np.where(within, outside, middle)
     return np.exp(inside)
-
-
-def _clopper_pearson(counts, runs, tail):
-    """Exact ends of binomial intervals: beta quantiles, which a root finder need not search."""
-    counts = np.asarray(counts)
-    tiny = 1e-300  # beta distributions have no parameter 0; there the end is 0 or 1 itself
-    low = stats.beta.ppf(tail, np.maximum(counts, tiny), runs - counts + 1)
-    high = stats.beta.isf(tail, counts + 1, np.maximum(runs - counts, tiny))
-    return np.where(counts == 0, 0.0, low), np.where(counts == runs, 1.0, high)
 
 
 def _whole(counts):
