@@ -21,7 +21,7 @@ import numpy as np
 
 from gdjax.descent import Descent
 from gdjax.errors import InputError
-from gdjax.flags import FORMER_NAMES
+from gdjax.flags import current_names
 from gdjax.geometry.quadrature import Density
 from gdjax.geometry.spectrum import Eigenpairs
 from gdjax.sweeps import Advice
@@ -193,7 +193,7 @@ def _sweep(runs, title):
     else:
         ends = _ends(runs, compared, repeats)
         axes = [sweeps.Setting(name, runs[name].values) for name in compared]
-        outcomes = [FORMER_NAMES.get(n, n) for n in runs.outcome.attrs["flag_meanings"].split()]
+        outcomes = current_names(runs.outcome.attrs)
         if len(compared) == 2:
             stalled = [ends.outcome.values == k for k, n in enumerate(outcomes) if n == "stalled"]
             rows, columns = axes

@@ -10,11 +10,17 @@
 Source: CF conventions 1.12, section 3.5.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
 FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
 """Outcomes as stores and summaries of earlier versions name them, and as they are named now."""
+
+
+def current_names(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the `flag_meanings` of a variable, former names of outcomes replaced."""
+    return [FORMER_NAMES.get(name, name) for name in str(attrs.get("flag_meanings", "")).split()]
 
 
 def flags(statuses: type[IntEnum]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gdjax import __version__
 from gdjax.errors import InputError, printable
-from gdjax.flags import FORMER_NAMES
+from gdjax.flags import current_names
 from gdjax.pages.page import Page, build
 
 NUMBERS = 1_000_000  # of all curves together, 5.4 MB as text
@@ -181,8 +181,7 @@ def _values(coordinate):
 
 def _meanings(outcome):
     codes = np.atleast_1d(outcome.attrs.get("flag_values", [])).tolist()
-    meanings = str(outcome.attrs.get("flag_meanings", "")).split()
-    names = [FORMER_NAMES.get(name, name).replace("_", " ") for name in meanings]
+    names = [name.replace("_", " ") for name in current_names(outcome.attrs)]
     return {str(code): name for code, name in zip(codes, names, strict=False)}
 
 

@@ -36,12 +36,15 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
     """Return the location that a path or a URL names.
 
     Args:
-        store: path of a folder, or URL: `s3://bucket/runs.zarr`, `gs://...`, `az://...`.
+        store: path of a folder, or URL: `s3://bucket/runs.zarr`, `gs://...`, `az://...`. A location
+            is returned as given.
         options: keywords of `obstore.store.from_url`, such as `region` or `access_key_id`.
 
     Raises:
         InputError: it is neither, or obstore is needed and not installed.
     """
+    if isinstance(store, Folder | Bucket):
+        return store
     if not isinstance(store, str | os.PathLike) or "\0" in str(store):
         raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
     if "://" not in str(store):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdjax.errors import InputError, StoreError
-from gdjax.flags import FORMER_NAMES
+from gdjax.flags import current_names
 from gdjax.stores.location import MISSING, Bucket, Folder, locate
 from gdjax.stores.schema import (
     CHECKSUMS,
@@ -209,8 +209,7 @@ class Stored:
         *,
         storage_options: Mapping[str, Any] | None = None,
     ):
-        own = isinstance(store, Folder | Bucket)
-        self.location = store if own else locate(store, storage_options)
+        self.location = locate(store, storage_options)
         root = read_root(self.location)
         if root is None:
             raise StoreError(f"{self.location}: there is no store here; check the path")
@@ -268,8 +267,7 @@ class Stored:
         counts = {"tiles": flags.size, "tiles_finished": int((flags > 0).sum())}
         dataset = dataset.drop_vars(CHECKSUMS, errors="ignore").assign_attrs(counts)
         if "flag_meanings" in (attrs := dataset["outcome"].attrs if "outcome" in dataset else {}):
-            names = str(attrs["flag_meanings"]).split()
-            attrs["flag_meanings"] = " ".join(FORMER_NAMES.get(name, name) for name in names)
+            attrs["flag_meanings"] = " ".join(current_names(attrs))
         return with_names(dataset)
 
     def flags(self) -> tuple[np.ndarray, list[Damage]]:

@@ -246,8 +246,7 @@ class Store(Tiles):
         writer: Mapping[str, Any] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ):
-        own = isinstance(store, Folder | Bucket)
-        self.location = store if own else locate(store, storage_options)
+        self.location = locate(store, storage_options)
         recorded = layout.record(identity)
         described = [] if writer is None else [plain(writer, "writer")]
         seal(make_root(layout.schema, recorded, described))  # refuses what is too large
@@ -364,7 +363,7 @@ def is_complete(
     Raises:
         StoreError: the store holds something else or another sweep.
     """
-    location = store if isinstance(store, Folder | Bucket) else locate(store, storage_options)
+    location = locate(store, storage_options)
     root = _read_own_root(location, layout, layout.record(identity))
     return root is not None and Stored(location).is_whole()
 
