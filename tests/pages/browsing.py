@@ -84,6 +84,9 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri() + address)
+        # What a lesson adds as it opens moves what stands below it, so a click would miss.
+        self.page.evaluate("async () => { if (typeof lesson !== 'undefined') await lesson; }")
+        Visit.settle(self)
 
     def text(self, selector):
         return self.page.text_content(selector)

@@ -54,7 +54,6 @@ class Lesson(Visit):
         if "lesson=" not in address:
             address = f"{address or '#'}&lesson=0"
         super().__init__(browser, file, size, address)
-        self.page.evaluate("async () => { await lesson; }")
         self.settle()
 
     def click(self, selector, across=0.5, down=0.5):
