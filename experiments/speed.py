@@ -23,7 +23,7 @@ from benchmarks.timing import Clock
 
 @dataclass(frozen=True)
 class Config:
-    """How much work to metric."""
+    """How much work to measure."""
 
     runs: int = 64
     """Runs of a sweep."""
