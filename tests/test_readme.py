@@ -22,7 +22,7 @@ def test_examples_run(tmp_path):
 
 
 # What experiments share.
-SUPPORT = {"common", "listening"}
+SUPPORT = {"common", "listening", "render"}
 
 
 def test_every_experiment_is_in_the_table_and_has_its_finding():

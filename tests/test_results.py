@@ -1,56 +1,85 @@
-"""results/README.md says what the runs beside it found: numbers with intervals, and pictures."""
+"""Pages of results/: rendered from their templates, with every number from a summary."""
 
-import json
+import copy
 import re
-from pathlib import Path
 
+import jinja2
 import pytest
+import render
 
-RESULTS = Path(__file__).parents[1] / "results"
-SECTIONS = dict(
-    part.split("\n", 1)
-    for part in re.split(r"^## ", (RESULTS / "README.md").read_text(), flags=re.M)[1:]
+NAMES = render.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_what_its_template_renders(name):
+    stored = (render.RESULTS / name / "README.md").read_text("utf8")
+    assert stored == render.rendered(name), "run `python experiments/render.py`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_template_writes_no_number_of_its_own(name):
+    source = (render.PAGES / f"{name}.md").read_text("utf8")
+    assert render.written_numbers(source, render.all_keys(render.summary(name))) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_and_pages_that_a_page_links_to_exist(name):
+    page = (render.RESULTS / name / "README.md").read_text("utf8")
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)
+    assert [t for t in targets if not (render.RESULTS / name / t).is_file()] == []
+    pictures = {f.name for f in (render.RESULTS / name).iterdir() if f.suffix in (".png", ".webp")}
+    assert pictures == set(targets) & pictures, "a picture is on no page"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_answers_in_one_or_two_sentences_and_shows_a_table(name):
+    page = render.rendered(name)
+    entry = render.entry(name, page)
+    assert entry["question"].endswith("?")
+    assert len(re.findall(r"[.!](?= |$)", entry["answer"])) <= 3
+    assert len(entry["answer"].split()) <= 75
+    rows = re.findall(r"^\|.*\|$", page, re.MULTILINE)
+    assert len(rows) >= 3
+    assert len({row.count("|") for row in rows[:3]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "numbers"),
+    [
+        ("{{ s.cost | n('.3f') }} of $2/\\eta$, `--steps 400`, arXiv 2304.01910, 95 %", []),
+        ("at cost 0.5", ["0.5"]),
+        ("seven starts", ["seven"]),
+        ("{{ 0.5 | n('.1f') }}", ["Filter"]),
+        ("{% set x = 0.5 %}{{ x }}", ["0.5"]),
+        ("{% set expected = 0.5 %}{{ claim(s.cost > expected) }}{{ expected }}", []),
+        ("{% for x in [0.5, 0.7] %}{{ x }}{% endfor %}", ["0.5", "0.7"]),
+        ("{% for x in ['cost at 1', 'rate 2'] %}{{ s[x] }}{% endfor %}", ["2"]),
+    ],
 )
-NUMBER = r"\d[\d,]*(?:\.\d+)?"
-# A value and its interval: "1,505 (1,390 to 1,880", or with a dash, or in per cent.
-WITH_INTERVAL = re.compile(rf"(?<![\w.])({NUMBER})(?: %)? \(({NUMBER})(?:\u2013| to )({NUMBER})\b")
+def test_numbers_that_a_template_writes_are_found(source, numbers):
+    found = render.written_numbers(source, ["cost", "cost at 1"])
+    assert len(found) == len(numbers)
+    assert all(expected in text for text, expected in zip(found, numbers, strict=True))
 
 
-def leaves(entry):
-    """All numbers of a summary."""
-    if isinstance(entry, dict):
-        entry = list(entry.values())
-    if isinstance(entry, list):
-        return [number for part in entry for number in leaves(part)]
-    return [abs(entry)] if isinstance(entry, int | float) else []
+def test_a_page_changes_with_its_summary_and_refuses_a_claim_that_no_longer_holds():
+    summary = render.summary("digits")
+    changed = copy.deepcopy(summary)
+    changed["seeds_test_accuracy_median"] = [0.957, 0.951, 0.963]
+    assert "95.7 % (95.1 to 96.3)" in render.rendered("digits", changed)
+    changed["seeds_test_accuracy_median"] = [0.857, 0.851, 0.863]
+    with pytest.raises(ValueError, match="claim"):
+        render.rendered("digits", changed)
+    del changed["seeds_test_accuracy_median"]
+    with pytest.raises(jinja2.UndefinedError, match="seeds_test_accuracy_median"):
+        render.rendered("digits", changed)
 
 
-def stands_in(text, numbers):
-    """Whether what was written is one of the numbers, or a hundred times it, rounded."""
-    text = text.replace(",", "")
-    half = 0.5 * 10.0 ** -len(text.partition(".")[2])
-    return any(
-        abs(scale * number - float(text)) <= half * (1 + 1e-6)
-        for number in numbers
-        for scale in (1, 100)
-    )
-
-
-@pytest.mark.parametrize("name", SECTIONS)
-def test_a_finding_has_its_numbers_and_its_pictures_beside_it(name):
-    numbers = leaves(json.loads((RESULTS / name / "summary.json").read_text()))
-    for found in WITH_INTERVAL.finditer(SECTIONS[name]):
-        stale = [text for text in found.groups() if not stands_in(text, numbers)]
-        assert not stale, f"{found.group()} is not what {name}/summary.json says: {stale}"
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", SECTIONS[name]):
-        assert (RESULTS / picture).is_file()
-
-
-def test_numbers_are_compared_as_they_are_rounded():
-    assert stands_in("90.5", [0.9045000374])
-    assert stands_in("1,505", [1505.0])
-    assert not stands_in("90.6", [0.9045])
-    assert not stands_in("0.02", [0.0262])
-    text = "reads 90.5 % (90.2\N{EN DASH}90.6) after 275 (240 to 320; 190 to 510)"
-    told = [found.groups() for found in WITH_INTERVAL.finditer(text)]
-    assert told == [("90.5", "90.2", "90.6"), ("275", "240", "320")]
+def test_numbers_are_formatted_as_they_are_printed():
+    assert render.number(-0.001, ".2f") == "0.00"
+    assert render.number(-1.25, "+.2f") == "\N{MINUS SIGN}1.25"
+    assert render.number(1.25, "+.2f") == "+1.25"
+    assert render.percent(None) == "\N{EN DASH} %"
+    assert render.interval(["inf", 1.0, "inf"], ".1f") == "∞ (1.0 to ∞)"
+    assert render.significant(0.0999, 2) == "0.10"
+    assert render.span([0.2, 0.2], ".1f") == "0.2"

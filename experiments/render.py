@@ -1,0 +1,333 @@
+"""Render the pages of results/ from their templates and the summaries of the experiments.
+
+    python experiments/render.py [NAME ...]
+
+writes results/<name>/README.md from experiments/pages/<name>.md and results/<name>/summary.json,
+and the table of contents results/README.md. A template is in Jinja's language. It writes no number:
+each one is an expression of `s`, the summary, or of `c`, its config, with a filter that formats it.
+What a template claims in words it checks with `claim(...)`, so that a page whose summary no longer
+supports it cannot be rendered.
+"""
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "experiments" / "pages"
+RESULTS = ROOT / "results"
+SHARED = ("base", "README")  # templates that are not the page of one experiment
+GROUPS = {
+    "Steps downhill": ("slope_descent", "steepest_descent", "gradient_flow", "basins"),
+    "Training a network": (
+        "digits",
+        "accuracy",
+        "gradient_anatomy",
+        "smoothness",
+        "learning_rates",
+        "initializations",
+        "batch_sizes",
+        "grokking",
+    ),
+    "The largest learning rate": ("trainability_boundary", "catapult"),
+    "Curvature and the edge of stability": (
+        "loss_landscape",
+        "hessian_spectrum",
+        "edge_of_stability",
+        "adaptive_edge",
+        "stochastic_edge",
+        "central_flow",
+    ),
+    "Many minima": (
+        "local_minima",
+        "mode_connectivity",
+        "branching",
+        "widths_of_valleys",
+        "basin_volumes",
+    ),
+    "Luck and generalization": ("seeds", "guessing"),
+    "Speed": ("speed",),
+}
+MINUS = "\N{MINUS SIGN}"
+SUPERSCRIPTS = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
+
+
+def names() -> list[str]:
+    """Return the names of the experiments that have a template."""
+    return sorted(file.stem for file in PAGES.glob("*.md") if file.stem not in SHARED)
+
+
+def question(name: str) -> str:
+    """Return the question of an experiment: the first line of its docstring."""
+    text = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text("utf8")))
+    if not text:
+        raise ValueError(f"experiments/{name}.py: expected a docstring that begins with a question")
+    return text.splitlines()[0]
+
+
+def summary(name: str) -> dict[str, Any]:
+    """Return what the last run of an experiment wrote to its summary.json."""
+    return json.loads((RESULTS / name / "summary.json").read_text("utf8"))
+
+
+# Formats
+
+
+def number(value: Any, spec: str = "") -> str:
+    """Format a number, with a minus sign and an infinity as printed; a dash where there is none.
+
+    Examples:
+        >>> number(25600, ",.0f"), number("inf", ".1f"), number(0.5, ".2f")
+        ('25,600', '∞', '0.50')
+    """
+    if value is None:
+        return "\N{EN DASH}"
+    value = float(value) if isinstance(value, str) else value
+    if value in (float("inf"), float("-inf")):
+        return (MINUS if value < 0 else "") + "\N{INFINITY}"
+    text = format(value, spec)
+    # Rounding can leave a sign on nothing.
+    text = text.lstrip("-") if not re.search("[1-9]", text.partition("e")[0]) else text
+    return text.replace("-", MINUS)
+
+
+def percent(value: Any, digits: int = 0) -> str:
+    """Format a share in per cent.
+
+    Examples:
+        >>> percent(0.525, 1)
+        '52.5 %'
+    """
+    return number(None if value is None else 100 * float(value), f".{digits}f") + " %"
+
+
+def interval(triple: Sequence[Any], spec: str = "") -> str:
+    """Format an estimate with the ends of its interval.
+
+    Examples:
+        >>> interval([1.5, 1.25, 2], ".2f")
+        '1.50 (1.25 to 2.00)'
+    """
+    value, low, high = (number(v, spec) for v in triple)
+    return f"{value} ({low} to {high})"
+
+
+def percent_interval(triple: Sequence[Any], digits: int = 0) -> str:
+    """Format a share with the ends of its interval, in per cent.
+
+    Examples:
+        >>> percent_interval([0.5, 0.25, 0.75])
+        '50 % (25 to 75)'
+    """
+    value, low, high = (number(100 * float(v), f".{digits}f") for v in triple)
+    return f"{value} % ({low} to {high})"
+
+
+def span(values: Iterable[Any], spec: str = "") -> str:
+    """Format the least and the largest of some numbers, or the one that they all are.
+
+    Examples:
+        >>> span([3, 1, 2], ".0f")
+        '1 to 3'
+    """
+    values = list(values)
+    low, high = number(min(values), spec), number(max(values), spec)
+    return low if low == high else f"{low} to {high}"
+
+
+def each(values: Iterable[Any], spec: str = "") -> str:
+    """Format numbers one after another.
+
+    Examples:
+        >>> each([1, 2, 3], ".1f")
+        '1.0, 2.0 and 3.0'
+    """
+    *most, last = (number(v, spec) for v in values)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def power(value: float, digits: int = 0) -> str:
+    r"""Format a number as a multiple of a power of ten.
+
+    Examples:
+        >>> power(8.95e-8, 1) == "9.0 \N{MULTIPLICATION SIGN} 10⁻⁸"
+        True
+    """
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    raised = str(int(exponent)).translate(SUPERSCRIPTS)
+    return f"{number(float(mantissa), f'.{digits}f')} \N{MULTIPLICATION SIGN} 10{raised}"
+
+
+def significant(value: Any, digits: int = 2) -> str:
+    """Format a number rounded to significant digits.
+
+    Examples:
+        >>> significant(0.01642), significant(25614)
+        ('0.016', '26,000')
+    """
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - int(f"{rounded:e}".partition("e")[2]))
+    return number(rounded, f",.{decimals}f")
+
+
+FILTERS: dict[str, Any] = {
+    "n": number,
+    "pct": percent,
+    "ci": interval,
+    "ci_pct": percent_interval,
+    "span": span,
+    "each": each,
+    "power": power,
+    "sig": significant,
+}
+
+
+# Pages
+
+
+def claim(holds: Any) -> str:
+    """Stop the rendering where a statement of the page does not follow from the summary."""
+    if not holds:
+        raise ValueError("the summary does not support a claim of this page")
+    return ""
+
+
+def environment() -> jinja2.Environment:
+    """Return what templates are rendered with; a key that does not exist is an error."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    env.filters |= FILTERS
+    return env
+
+
+def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
+    """Return the page of an experiment as its template renders it.
+
+    Args:
+        name: of the experiment.
+        of: its summary; by default the stored one.
+    """
+    s = summary(name) if of is None else of
+    template = environment().get_template(f"{name}.md")
+    called = {"claim": claim, "zip": zip, "min": min, "max": max}
+    text = template.render(s=s, c=s["config"], name=name, question=question(name), **called)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def contents(pages: Mapping[str, str]) -> str:
+    """Return the table of contents of some rendered pages."""
+    entries = {name: entry(name, page) for name, page in pages.items()}
+    groups = [(title, [n for n in group if n in entries]) for title, group in GROUPS.items()]
+    groups = [(title, group) for title, group in groups if group]
+    text = environment().get_template("README.md").render(pages=entries, groups=groups)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def entry(name: str, page: str) -> dict[str, str]:
+    """Return the question, the answer and the first picture of a rendered page."""
+    answer = re.search(r"^\*\*Answer\.\*\* \*\*(.*?)\*\*$", page, re.MULTILINE | re.DOTALL)
+    picture = re.search(r"!\[([^\]]*)\]\(([^)]*)\)", page)
+    if answer is None or picture is None:
+        raise ValueError(f"experiments/pages/{name}.md: expected an answer and a figure")
+    return {
+        "question": question(name),
+        "answer": " ".join(answer[1].split()),
+        "alt": picture[1],
+        "picture": picture[2],
+    }
+
+
+# Numbers that are not taken from a summary
+
+ALLOWED = re.compile(
+    r"""(?x)
+    ```.*?``` | `[^`\n]*`           # commands, names and layouts of networks
+    | \$[^$]*\$                     # formulas and constants of a theory
+    | \]\([^)]*\)                   # targets of links
+    | arXiv\s\d{4}\.\d{4,5}         # citations
+    | \(\d{4}\)                     # years of citations
+    | 95\s%                         # the level of all intervals
+    | six-hump                      # the name of a function
+    """,
+    re.DOTALL,
+)
+NUMBER = re.compile(
+    r"(?<![A-Za-z\d])\d[\d,.]*"
+    r"|\b(?:three|four|five|six|seven|eight|nine|ten|eleven|twelve|sixteen|twenty|thirty|forty|fifty"
+    r"|dozen|hundred|thousand|million)\b",
+    re.IGNORECASE,
+)
+SPEC = re.compile(r"\+?,?(?:\.\d)?[a-z%]?")
+
+
+def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
+    """Return the numbers of a template that are neither from a summary nor allowed.
+
+    A threshold that was expected before the run may be set under a name that begins with
+    `expected`, to be compared in a claim and printed.
+
+    Args:
+        source: of the template.
+        keys: of its summary; a string in an expression may hold a number as a part of one.
+    """
+    keys = list(keys)
+    env = environment()
+    prose = "".join(value for _, kind, value in env.lex(source) if kind == "data")
+    written = NUMBER.findall(ALLOWED.sub(" ", prose))
+    tree = env.parse(source)
+    for output in tree.find_all(nodes.Output):
+        for node in output.nodes:
+            is_text = isinstance(node, nodes.TemplateData | nodes.Name)
+            if not is_text and node.find(nodes.Name) is None:
+                written.append(str(node))
+    for parent in tree.find_all((nodes.Assign, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair)):
+        if isinstance(parent, nodes.Assign) and is_expected(parent.target):
+            continue
+        for constant in parent.iter_child_nodes():
+            if isinstance(constant, nodes.Const) and isinstance(constant.value, int | float):
+                written.append(str(constant.value))
+    for constant in tree.find_all(nodes.Const):
+        text = constant.value
+        if isinstance(text, str) and not SPEC.fullmatch(text) and not any(text in k for k in keys):
+            written += NUMBER.findall(ALLOWED.sub(" ", text))
+    return written
+
+
+def is_expected(target: nodes.Node) -> bool:
+    """Return whether a name of a template is one of a threshold that was expected."""
+    return isinstance(target, nodes.Name) and target.name.startswith("expected")
+
+
+def all_keys(value: Any) -> list[str]:
+    """Return the keys of a summary and of what it holds."""
+    if isinstance(value, Mapping):
+        return [key for k, v in value.items() for key in (k, *all_keys(v))]
+    return [key for v in value for key in all_keys(v)] if isinstance(value, list) else []
+
+
+def main(chosen: Sequence[str]) -> None:
+    """Write the pages of some experiments, by default all, and the table of contents."""
+    pages = {name: rendered(name) for name in names()}
+    for name in chosen or pages:
+        if name not in pages:
+            raise SystemExit(f"render: no template experiments/pages/{name}.md")
+        (RESULTS / name / "README.md").write_text(pages[name], "utf8")
+    (RESULTS / "README.md").write_text(contents(pages), "utf8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
