@@ -1,4 +1,4 @@
-"""How well can the network of 13,002 numbers read, and what does each ingredient give?
+"""How well can 13,002 parameters read digits, and what does each change of the recipe give?
 
     w <- w - r_t (grad C_B(w) + d_l w),   C the squared error, sum over outputs, mean over images
 

@@ -1,4 +1,4 @@
-"""Do Adam and RMSProp live at an edge of stability, too, and is it where a frozen P puts it?
+"""Do Adam and RMSProp train at an edge of stability, too, and where is it?
 
     P^-1 H, P from the optimiser's memory;   on a quadratic with P held stable: RMSProp below
     2 / eta, Adam below (2 + 2 b1) / ((1 - b1) eta), 38 / eta at b1 = 0.9

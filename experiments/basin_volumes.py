@@ -1,4 +1,4 @@
-"""In which coordinates does one see most of a network's basin?
+"""In which coordinates do random directions find most of the volume of a basin?
 
     log V = log V_n + log |det A| + log mean r^n,   A: the identity, or a guess of the basin's shape
 

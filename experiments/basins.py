@@ -1,4 +1,4 @@
-"""Who ends in which valley: how do learning rate and momentum move the borders between basins?
+"""Which start ends in which minimum, and how do learning rate and momentum change that?
 
     basin(m) = {x_0 : x_t -> m},   m holds a descent only below (2 + 2 momentum) / lambda_max(m)
 

@@ -1,4 +1,4 @@
-"""Is the whole training set worth its price, or is a glance at a few images enough for a step?
+"""Should a step use the whole training set, or are a few images enough?
 
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
 

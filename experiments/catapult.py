@@ -1,4 +1,4 @@
-"""What does a step do that is too long for where it starts: fly away, or fly to a flatter place?
+"""What happens when a step is too long for where it starts?
 
     f = v^T s(U x) / sqrt(m),   C = |f - y|^2 / 2n;   linear, one x of length 1, y = 0, two numbers:
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,

@@ -1,4 +1,4 @@
-"""How sharp does the cost become under a descent, and what does the learning rate do about it?
+"""How sharp does the cost become during descent, and how does the learning rate limit that?
 
     sharpness = largest eigenvalue of the Hessian;   on a quadratic cost descent needs it below
     2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)

@@ -1,4 +1,4 @@
-"""What does one gradient say about 13,002 weights and biases, and is it true?
+"""What does one gradient say about 13,002 parameters, and is it correct?
 
     sign: which way to turn a weight;  size: how much that matters next to the others
 

@@ -1,4 +1,4 @@
-"""How does the cost bend before, during and after training, and how many directions stand out?
+"""How many directions of large curvature are there before, during and after training?
 
     H = G + R,   G = J^T L J (how outputs move),   R = sum_i (dl/da_i) grad grad a_i (how they bend)
 

@@ -1,4 +1,4 @@
-"""How must a network start, so that descent can do something with it?
+"""How must a network be initialized, so that descent can train it?
 
     W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), 1 in its middle
 

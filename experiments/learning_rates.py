@@ -1,4 +1,4 @@
-"""Which learning rate, and how much does the starting point change the answer?
+"""Which learning rate is best, and how much does the starting point matter?
 
     w_{t+1} = w_t - learning_rate * grad C(w_t)
 

@@ -1,4 +1,4 @@
-"""How many different valleys do random starts find, and is any of them the lowest?
+"""How many different minima do random starts find, and is any of them the lowest?
 
     minimise C(w) + decay sum of squared weights,   all starts;   ends -> census of certified minima
 

@@ -1,4 +1,4 @@
-"""What does the cost look like around the place where a descent ends, and along its way there?
+"""What does the cost look like around the end of a descent, and along its trajectory?
 
     C(a, b) = C(w_end + a d_1 + b d_2),   |d_1| = |d_2| = 1
 

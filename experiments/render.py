@@ -201,6 +201,17 @@ def claim(holds: Any) -> str:
     return ""
 
 
+def row(*cells: Any) -> str:
+    """Return a row of a table; of an iterable, each entry is a cell.
+
+    Examples:
+        >>> row("cost", ["0.5", "0.7"])
+        '| cost | 0.5 | 0.7 |'
+    """
+    flat = [part for c in cells for part in ([c] if isinstance(c, str | int | float) else c)]
+    return f"| {' | '.join(map(str, flat))} |"
+
+
 def environment() -> jinja2.Environment:
     """Return what templates are rendered with; a key that does not exist is an error."""
     env = jinja2.Environment(
@@ -223,7 +234,12 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
     """
     s = summary(name) if of is None else of
     template = environment().get_template(f"{name}.md")
-    called = {"claim": claim, "zip": zip, "min": min, "max": max}
+
+    def pick(prefixes: Iterable[str], suffix: str) -> list[Any]:
+        return [s[prefix + suffix] for prefix in prefixes]
+
+    cases = [f"{case}: " for case in sorted({k.partition(": ")[0] for k in s if ": " in k})]
+    called = {"claim": claim, "row": row, "pick": pick, "cases": cases, "zip": zip}
     text = template.render(s=s, c=s["config"], name=name, question=question(name), **called)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -268,7 +284,7 @@ ALLOWED = re.compile(
 NUMBER = re.compile(
     r"(?<![A-Za-z\d])\d[\d,.]*"
     r"|\b(?:three|four|five|six|seven|eight|nine|ten|eleven|twelve|sixteen|twenty|thirty|forty|fifty"
-    r"|dozen|hundred|thousand|million)\b",
+    r"|dozen|hundred|thousand)\b",
     re.IGNORECASE,
 )
 SPEC = re.compile(r"\+?,?(?:\.\d)?[a-z%]?")
@@ -294,8 +310,14 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
             is_text = isinstance(node, nodes.TemplateData | nodes.Name)
             if not is_text and node.find(nodes.Name) is None:
                 written.append(str(node))
+    thresholds = [
+        inner
+        for assign in tree.find_all(nodes.Assign)
+        if is_expected(assign.target)
+        for inner in (assign, *assign.find_all(nodes.Node))
+    ]
     for parent in tree.find_all((nodes.Assign, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair)):
-        if isinstance(parent, nodes.Assign) and is_expected(parent.target):
+        if any(parent is inner for inner in thresholds):
             continue
         for constant in parent.iter_child_nodes():
             if isinstance(constant, nodes.Const) and isinstance(constant.value, int | float):

@@ -1,4 +1,4 @@
-"""On a curve: which way does the slope send us, and does anybody find the lowest valley?
+"""On a curve: where does the slope lead, and is the lowest valley found?
 
     x_{t+1} = x_t - learning_rate * f'(x_t)
 

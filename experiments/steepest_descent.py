@@ -1,4 +1,4 @@
-"""On a surface: is the negative gradient the steepest way down, and which minimum does it lead to?
+"""Is the negative gradient the steepest way down, and to which minimum does it lead?
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 

@@ -1,4 +1,4 @@
-"""How sharp does a cost become under steps of mini-batches, and which sharpness is it that counts?
+"""How sharp does a cost become under mini-batch descent, and which sharpness matters?
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B;   is it 2 / eta in the end?
 

@@ -21,20 +21,6 @@ def test_examples_run(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# What experiments share.
-SUPPORT = {"common", "listening", "render"}
-
-
-def test_every_experiment_is_in_the_table_and_has_its_finding():
-    files = {p.stem for p in (ROOT / "experiments").glob("*.py")} - SUPPORT
-    table = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert table == files
-    findings = (ROOT / "results" / "README.md").read_text()
-    for name in files:
-        assert f"## {name}" in findings
-        assert (ROOT / "results" / name / "summary.json").is_file()
-
-
 def test_readme_is_short_and_its_pictures_are_there():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) < 150

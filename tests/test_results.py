@@ -83,3 +83,20 @@ def test_numbers_are_formatted_as_they_are_printed():
     assert render.interval(["inf", 1.0, "inf"], ".1f") == "∞ (1.0 to ∞)"
     assert render.significant(0.0999, 2) == "0.10"
     assert render.span([0.2, 0.2], ".1f") == "0.2"
+
+
+def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_picture():
+    pages = {name: render.rendered(name) for name in NAMES}
+    stored = (render.RESULTS / "README.md").read_text("utf8")
+    assert stored == render.contents(pages), "run `python experiments/render.py`"
+    assert sorted(sum(render.GROUPS.values(), ())) == NAMES
+    for name, page in pages.items():
+        entry = render.entry(name, page)
+        assert f"({name}/README.md)" in stored
+        assert entry["answer"] in stored
+        assert (render.RESULTS / name / entry["picture"]).is_file()
+
+
+def test_every_experiment_has_a_page():
+    files = {file.stem for file in (render.ROOT / "experiments").glob("*.py")}
+    assert files - {"common", "listening", "render"} == set(NAMES)

@@ -1,10 +1,9 @@
-"""What was found, where a page asks for it, when the site is built: results/README.md.
+"""Pages of results/ on pages of the site.
 
-`{{ the results }}` stands for all of it, with each experiment's question and command;
-`{{ the finding of seeds }}` for the section of one experiment, with its command.
+`{{ the results }}` stands for the pages of all experiments, `{{ the finding of seeds }}` for the
+page of one.
 """
 
-import ast
 import re
 from pathlib import Path
 
@@ -13,51 +12,56 @@ MARK = "{{ the results }}"
 ONE = re.compile(r"^\{\{ the finding of (\w+) \}\}$", re.MULTILINE)
 
 
-def question_and_command(experiment: Path) -> tuple[str, str]:
-    """The question that an experiment's docstring asks, and how it is run."""
-    text = ast.get_docstring(ast.parse(experiment.read_text("utf8"))) or ""
-    if not text:
-        raise ValueError(f"{experiment}: expected a docstring that asks a question")
-    return text.splitlines()[0], f"python experiments/{experiment.name}"
+def pages(root: Path) -> dict[str, str]:
+    """Return the pages of the experiments by name, as results/README.md lists them."""
+    contents = (root / "results" / "README.md").read_text("utf8")
+    names = dict.fromkeys(re.findall(r"\]\((\w+)/README\.md\)", contents))
+    return {name: (root / "results" / name / "README.md").read_text("utf8") for name in names}
 
 
-def sections(root: Path) -> dict[str, str]:
-    """Sections of results/README.md by their experiments."""
-    text = (root / "results" / "README.md").read_text("utf8")
-    parts = re.split(r"^## +(\S+) *\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def placed(name: str, page: str, *, to_root: str, to_gallery: str) -> str:
+    """Return a page without its title, with links and headings of the page that it stands on.
 
+    Args:
+        name: of the experiment.
+        page: as it stands in results/.
+        to_root: path from the other page to the root of the repository.
+        to_gallery: path from the other page to the gallery; empty on the gallery itself.
+    """
+    body = re.split(r"^# .*\n", page, maxsplit=1, flags=re.MULTILINE)[1]
+    body = re.sub(r"^##", "###", body, flags=re.MULTILINE)
 
-def placed(section: str, results: str) -> str:
-    """A section whose pictures are found from the page that it stands on."""
-    return re.sub(r"\]\((?!https?:|#|/)([^)]+)\)", rf"]({results}/\1)", section)
+    def link(match: re.Match[str]) -> str:
+        other = re.fullmatch(r"\.\./(\w+)/README\.md", match[1])
+        if other:
+            return f"]({to_gallery}#{other[1].replace('_', '-')})"
+        return f"]({to_root}/results/{name}/{match[1]})"
+
+    return re.sub(r"\]\((?!https?:|#)([^)]+)\)", link, body).strip() + "\n"
 
 
 def results(root: Path = ROOT) -> str:
-    """Everything that was found, as Markdown for a page of docs/."""
-    page = []
-    for name, section in sections(root).items():
-        experiment = root / "experiments" / f"{name}.py"
-        page.append(f"## {name.replace('_', ' ').capitalize()}\n")
-        if experiment.exists():
-            question, command = question_and_command(experiment)
-            page.append(f"*{question}*\n\n```sh\n{command}\n```\n")
-        page.append(placed(section, "../results"))
-    return "\n".join(page)
+    """Return all pages, as Markdown for a page of docs/."""
+    return "\n".join(
+        f"## {name.replace('_', ' ').capitalize()}\n\n"
+        + placed(name, page, to_root="..", to_gallery="")
+        for name, page in pages(root).items()
+    )
 
 
 def finding(name: str, root: Path = ROOT) -> str:
-    """What one experiment found, as Markdown for a page of a folder of docs/."""
-    found = sections(root)
+    """Return the page of one experiment, as Markdown for a page of a folder of docs/."""
+    found = pages(root)
     if name not in found:
         raise ValueError(f"no finding of {name!r}, expected one of {list(found)}")
-    _, command = question_and_command(root / "experiments" / f"{name}.py")
-    return f"## What was found\n\n```sh\n{command}\n```\n{placed(found[name], '../../results')}"
+    page = placed(name, found[name], to_root="../..", to_gallery="../gallery.md")
+    return f"## What was found\n\n{page}"
 
 
 def _read(app, name, source):
     if MARK in source[0] or ONE.search(source[0]):
-        app.env.note_dependency(str(ROOT / "results" / "README.md"))
+        for page in (ROOT / "results").glob("**/README.md"):
+            app.env.note_dependency(str(page))
         source[0] = ONE.sub(lambda match: finding(match[1]), source[0])
         source[0] = source[0].replace(MARK, results())
 
