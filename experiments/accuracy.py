@@ -36,7 +36,7 @@ from variants.learning import Problems, trained
 from variants.training import Variant, ladder, tried
 
 import gdjax as gd
-from gdjax import geometry
+from gdjax import landscape
 from gdjax.descent import RECIPES
 from gdjax.sweeps.dataset import from_named
 
@@ -142,7 +142,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
     images = images.reshape(len(images), -1)
     few = gd.problems.digits(problems.set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
-    metric = gd.geometry.sharpness(few)
+    metric = gd.curvature.sharpness(few)
     sharpness, begin = metric.function, metric.init
     assert begin is not None  # this metric always carries a memory
 
@@ -206,9 +206,9 @@ def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Da
     ends = {
         f"towards {name}": jax.tree.map(lambda a: a[-1] - a[0], way) for name, way in ways.items()
     }
-    directions = geometry.directions.orthogonalised(ends)
+    directions = landscape.orthogonalize(ends)
     seen = {
-        name: geometry.trajectories.descent_on_slice(problem, start, directions, way)
+        name: landscape.descent_on_slice(problem, start, directions, way)
         for name, way in ways.items()
     }
     sides = []
@@ -216,7 +216,7 @@ def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Da
         at = np.concatenate([way[path].values for way in seen.values()])
         margin = 0.25 * np.ptp(at)
         sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
-    ground = geometry.plane(problem, start, directions, *sides)
+    ground = landscape.plane(problem, start, directions, *sides)
     paths = xr.concat(seen.values(), xr.Variable("recipe", list(ways)), join="outer")
     return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
 

@@ -28,8 +28,8 @@ from drawings import edges as plots
 from variants.regressions import chebyshev
 
 import gdjax as gd
-from gdjax.geometry import sharpness, stability_threshold
-from gdjax.geometry.preconditioned import preconditioner
+from gdjax.curvature import sharpness, stability_threshold
+from gdjax.curvature.preconditioned import preconditioner
 from gdjax.statistics import median
 
 

@@ -31,9 +31,9 @@ from drawings import widths as plots
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.geometry.volumes import volume
-from gdjax.geometry.whitening import Whitening, whitened
 from gdjax.statistics import Interval, mean, median, paired
+from gdjax.volumes.basin_volume import basin_volume
+from gdjax.volumes.whitening import Whitening, whitened
 
 KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # of the basin's shape
 
@@ -126,7 +126,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key):
         w, key = at
         scale = coordinates(config, problem, w, name)
         asked = {"level": config.level, "directions": config.directions}
-        found = volume(problem, w, key=key, preconditioner=scale, **asked)
+        found = basin_volume(problem, w, key=key, preconditioner=scale, **asked)
         return found._replace(radii=jnp.median(found.radii))
 
     each = [
@@ -157,7 +157,7 @@ def diagonal(problem: gd.Problem, flat, unravel):
 
     def entry(i):
         unit = jnp.zeros_like(flat).at[i].set(1)
-        product = gd.geometry.hessian_vector_product(problem, unravel(flat), unravel(unit))
+        product = gd.curvature.hessian_vector_product(problem, unravel(flat), unravel(unit))
         return ravel_pytree(product)[0][i]
 
     return jax.lax.map(entry, jnp.arange(flat.size), batch_size=64)

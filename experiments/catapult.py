@@ -30,7 +30,7 @@ import xarray as xr
 from drawings import catapult as plots
 
 import gdjax as gd
-from gdjax.geometry import jacobi
+from gdjax.curvature import jacobi_eigh
 from gdjax.problems import Metric
 from gdjax.statistics import median
 
@@ -78,7 +78,7 @@ def curvature(activation, params, inputs):
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
     kernel = activation(z).T @ activation(z)
     kernel = kernel + (v[:, None] * slope).T @ (v[:, None] * slope) * (inputs @ inputs.T)
-    return jacobi.eigh(kernel / (v.size * len(inputs)))[0][-1]
+    return jacobi_eigh.eigh(kernel / (v.size * len(inputs)))[0][-1]
 
 
 def network(activation, width: int, examples: int) -> gd.Problem:

@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter1d
 from variants.regressions import random_targets
 
 import gdjax as gd
-from gdjax.geometry import central_flow, gradient_flow
+from gdjax.flows import central_flow, gradient_flow
 from gdjax.statistics import median
 
 

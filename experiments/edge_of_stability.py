@@ -38,8 +38,8 @@ import xarray as xr
 from variants.regressions import chebyshev
 
 import gdjax as gd
+from gdjax.curvature import sharpness, stability_threshold
 from gdjax.descent import Outcome
-from gdjax.geometry import sharpness, stability_threshold
 from gdjax.plots import stability as plots
 from gdjax.problems.costs import quadratic
 from gdjax.statistics import median, paired

@@ -31,8 +31,8 @@ from drawings import anatomy
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
+from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate
 from gdjax.errors import InputError
-from gdjax.geometry import derivatives
 from gdjax.plots import images
 from gdjax.statistics import median
 
@@ -105,7 +105,7 @@ def one(
     gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
     side = math.isqrt(problem.network.widths[0])
     places = [
-        derivatives.locate(params, top, network=problem.network, image_shape=(side, side))
+        locate(params, top, network=problem.network, image_shape=(side, side))
         for top in nudges.position
     ]
     layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])
@@ -136,9 +136,9 @@ def one(
 
 def examine(count, problem, params):
     """Anatomy of the gradient at one point, and the nudges of its largest entries."""
-    parts = derivatives.anatomy(problem, params)
-    top = derivatives.largest_entries(parts.gradient, count)
-    return parts, derivatives.nudge(problem, params, top.position)
+    parts = gradient_summary(problem, params)
+    top = largest_entries(parts.gradient, count)
+    return parts, check_gradient(problem, params, top.position)
 
 
 def expected_error(stage):

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from gdjax.geometry.flow import distance_from_flow
+from gdjax.flows.gradient_flow import distance_from_flow
 from gdjax.plots import stability as plots
 
 
@@ -126,7 +126,7 @@ def digits(config: Config) -> xr.Dataset:
         tolerance=config.tolerance,
     )
     looser = jax.jit(
-        lambda problem, w: gd.geometry.gradient_flow(
+        lambda problem, w: gd.flows.gradient_flow(
             problem, w, times=found.time.values, tolerance=config.check
         )
     )(problem, start)

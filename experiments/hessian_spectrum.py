@@ -31,8 +31,8 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from gdjax import geometry
-from gdjax.geometry.spectrum import Convergence
+from gdjax import curvature
+from gdjax.curvature.eigenpairs import Convergence
 from gdjax.plots import spectrum as plots
 from gdjax.statistics import median
 
@@ -120,7 +120,7 @@ def descend(
 
 def ends_of(config: Config):
     """Eigenvalues of H and of G at a point, one program each."""
-    top = partial(geometry.extremes, largest=config.largest, tolerance=config.tolerance)
+    top = partial(curvature.extreme_eigenpairs, largest=config.largest, tolerance=config.tolerance)
 
     @jax.jit
     def hessian(problem, params, key):
@@ -184,8 +184,8 @@ def look(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
 def spread(config: Config, problem: gd.Problem, points: dict) -> xr.Dataset:
     """Density and trace at a few points."""
     problem = jax.tree.map(jnp.asarray, problem)
-    trace = jax.jit(partial(geometry.trace, probes=6 * config.probes))
-    density = jax.jit(partial(geometry.density, probes=config.probes, depth=config.depth))
+    trace = jax.jit(partial(curvature.hessian_trace, probes=6 * config.probes))
+    density = jax.jit(partial(curvature.spectral_density, probes=config.probes, depth=config.depth))
     key_trace, key_density = jax.random.split(jax.random.key(1))
     traces = [trace(problem, points[at][0], key=key_trace) for at in config.shown]
     densities = [density(problem, points[at][0], key=key_density) for at in config.shown]

@@ -28,7 +28,7 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from gdjax import geometry
+from gdjax import landscape
 from gdjax.plots import animations, landscapes
 from gdjax.statistics import median
 
@@ -94,7 +94,7 @@ def look(
 ) -> dict[str, xr.Dataset]:
     """One descent, and its end on lines and planes."""
     run = descend(config, problem, rule)
-    way = geometry.trajectory_plane(
+    way = landscape.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
     ).assign_attrs(
         outcome=str(run.outcome),
@@ -109,12 +109,12 @@ def look(
     found = {"way": way}
     key = jax.random.key(config.direction_seed)
     for view in VIEWS:
-        two = geometry.views.plane_directions(problem, run.params, view, key=key)
+        two = landscape.plane_directions(problem, run.params, view, key=key)
         first = dict([next(iter(two.items()))])
         said = {"view": VIEWS[view], "seed": config.direction_seed}
         if planes:
-            found[view] = geometry.plane(problem, run.params, two, side, side).assign_attrs(said)
-        found[f"line_{view}"] = geometry.line(problem, run.params, first, along).assign_attrs(said)
+            found[view] = landscape.plane(problem, run.params, two, side, side).assign_attrs(said)
+        found[f"line_{view}"] = landscape.line(problem, run.params, first, along).assign_attrs(said)
     return found
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import common
-from benchmarks import bars, descents, first_call, geometry, peers
+from benchmarks import bars, descents, first_call, landscape, peers
 from benchmarks.timing import Clock
 
 
@@ -70,9 +70,9 @@ def run(config: Config) -> Any:
         lambda: descents.second_start(config),
         lambda: first_call.ratios(config.pairs),
         lambda: second_call.ratios(config.repeats),
-        lambda: geometry.planes(clock, config, dataset),
-        lambda: geometry.eigenvalues(clock, config, dataset),
-        lambda: geometry.paths(clock, config, dataset),
+        lambda: landscape.planes(clock, config, dataset),
+        lambda: landscape.eigenvalues(clock, config, dataset),
+        lambda: landscape.paths(clock, config, dataset),
     ):
         found |= part()
     found["matrix_product_GFlops"] = max(clock.rates) / 1e9

@@ -24,8 +24,8 @@ from drawings import edges as plots
 from variants.regressions import random_targets
 
 import gdjax as gd
-from gdjax.geometry import sharpness
-from gdjax.geometry.stochastic import batch_sharpness_measure
+from gdjax.curvature import sharpness
+from gdjax.curvature.batch_sharpness import batch_sharpness_metric
 from gdjax.statistics import median
 
 
@@ -68,7 +68,7 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
         record_every=config.steps // config.records,
         metrics={
             "sharpness": sharpness(problem, tolerance=config.tolerance),
-            "batch": batch_sharpness_measure(problem, batch_size=size, batches=config.batches),
+            "batch": batch_sharpness_metric(problem, batch_size=size, batches=config.batches),
         },
     )
     late = runs.isel(step=slice(-last, None)).drop_attrs()

@@ -26,6 +26,7 @@ arXiv 2406.13971).
 
 from dataclasses import dataclass
 
+import box_counting
 import common
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,6 @@ from variants.trainability import CONDITIONS, Condition
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry import fractal
 from gdjax.statistics import Interval, median
 
 DUST = 0.25  # share of boundary cells above which a window is not zoomed into
@@ -116,7 +116,7 @@ def richest(trains: np.ndarray, factor: int) -> tuple[int, int]:
     for row in range(0, len(trains) - size + 1, max(1, size // 4)):
         for column in range(0, len(trains) - size + 1, max(1, size // 4)):
             inside = trains[row : row + size, column : column + size]
-            share, length = inside.mean(), fractal.boundary(inside).mean()
+            share, length = inside.mean(), box_counting.boundary(inside).mean()
             score = length * min(share, 1 - share) * (1.0 if length <= DUST else 1e-3)
             if score > best:
                 best, place = score, (row, column)
@@ -195,9 +195,9 @@ def published_way(maps: np.ndarray) -> float:
     """
     slopes = []
     for trains in maps:
-        cells = fractal.boundary(trains)
+        cells = box_counting.boundary(trains)
         sides = np.unique(np.geomspace(COARSEST, len(cells), 10).astype(int))
-        _, counts = fractal.box_counts(cells, sides)
+        _, counts = box_counting.box_counts(cells, sides)
         slopes.append(-np.gradient(np.log(counts), np.log(sides)))
     return float(np.median(slopes))
 
@@ -210,7 +210,7 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
                               output_core_dims=kept, vectorize=True)  # fmt: skip
 
     def fit(trains):
-        found = fractal.dimension(*fractal.box_counts(fractal.boundary(trains)))
+        found = box_counting.dimension(*box_counting.box_counts(box_counting.boundary(trains)))
         return found.dimension, found.error
 
     dimension, error = each(fit, ("row", "column"), [[], []])
@@ -220,7 +220,7 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
 
 def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
     """How many boundary rates each roughness has, as far as the grid can tell."""
-    return np.array([int(fractal.boundary(row).sum()) for row in dataset.bounded.values])
+    return np.array([int(box_counting.boundary(row).sum()) for row in dataset.bounded.values])
 
 
 def parts(dataset: xr.Dataset) -> list[str]:

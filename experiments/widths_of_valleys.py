@@ -39,12 +39,12 @@ from scipy import stats
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry.learning_coefficient import finite_temperature_coefficient
-from gdjax.geometry.volumes import volume
-from gdjax.geometry.whitening import whitened
 from gdjax.minima import census, kinds
 from gdjax.problems.problem import NOTHING
 from gdjax.statistics import Interval
+from gdjax.volumes.basin_volume import basin_volume
+from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
+from gdjax.volumes.whitening import whitened
 
 TOGETHER = 8  # minima measured in one call of the compiled program
 ROUNDING = 1e-12  # of a correlation: below it, nothing is left once another one is held fixed
@@ -214,7 +214,7 @@ def _measure(config, problem, minima, keys):
         basin = whitened(problem, w, floor=decay)
         floor = config.localization / config.inverse_temperature
         prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
-        room = volume(
+        room = basin_volume(
             problem,
             w,
             key=key_volume,

@@ -1,9 +1,12 @@
 from . import cli as cli
+from . import critical_points as critical_points
+from . import curvature as curvature
 from . import data as data
 from . import descent as descent
 from . import errors as errors
-from . import geometry as geometry
+from . import flows as flows
 from . import keys as keys
+from . import landscape as landscape
 from . import minima as minima
 from . import pages as pages
 from . import plots as plots
@@ -11,6 +14,7 @@ from . import problems as problems
 from . import slabs as slabs
 from . import stores as stores
 from . import sweeps as sweeps
+from . import volumes as volumes
 from .descent import Descent as Descent
 from .descent import descend as descend
 from .drawing import plot as plot

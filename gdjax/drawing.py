@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdjax.curvature.eigenpairs import Eigenpairs
+from gdjax.curvature.spectral_density import SpectralDensity
 from gdjax.descent import Descent
 from gdjax.errors import InputError
 from gdjax.flags import current_names
-from gdjax.geometry.quadrature import Density
-from gdjax.geometry.spectrum import Eigenpairs
 from gdjax.sweeps import Advice
 from gdjax.sweeps.axes import SEEDS
 
@@ -53,7 +53,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     for kind, draw in (
         (Descent, _descent),
         (Advice, _advice),
-        (Density, _density),
+        (SpectralDensity, _density),
         (Eigenpairs, _eigenpairs),
     ):
         if isinstance(result, kind):

@@ -23,7 +23,7 @@ W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
 
 
 def of_a_point(function):
-    """A function of geometry above the size at which matrices are decomposed, and below it."""
+    """A function of curvature above the size at which matrices are decomposed, and below it."""
     few = lambda w: jnp.sum(jnp.cos(w)) + w[0] * w[1]  # noqa: E731
 
     def both(w, key):
@@ -46,11 +46,11 @@ def block():
     "make",
     [
         block,
-        lambda: of_a_point(gd.geometry.extremes),
-        lambda: of_a_point(gd.geometry.trace),
-        lambda: of_a_point(gd.geometry.classify),
+        lambda: of_a_point(gd.curvature.extreme_eigenpairs),
+        lambda: of_a_point(gd.curvature.hessian_trace),
+        lambda: of_a_point(gd.critical_points.classify),
     ],
-    ids=["block", "extremes", "trace", "classify"],
+    ids=["block", "eigenpairs", "trace", "classify"],
 )
 def test_programs_for_accelerators_call_no_host(make, platform):
     jitted, arguments = make()

@@ -5,9 +5,9 @@ from enum import IntEnum
 
 import pytest
 
+from gdjax.critical_points.certificate import Kind
 from gdjax.descent.outcome import Outcome
 from gdjax.flags import flags
-from gdjax.geometry.certificates import Kind
 from gdjax.minima.ends import End
 
 

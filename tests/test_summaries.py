@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
-from gdjax.geometry.spectrum import extremes
 from gdjax.problems import Network, Problem, digits
 from gdjax.summaries import fields, short
 
@@ -29,7 +29,7 @@ def test_a_descent_says_how_it_ended():
 
 
 def test_results_are_a_line_a_field():
-    pairs = extremes(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=2)
+    pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=2)
     lines = repr(pairs).splitlines()
     assert lines[0] == "Eigenpairs("
     assert lines[1] == "    values = [2, 2]"

@@ -135,8 +135,8 @@ def ways(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -
     """Two ways from one start, on the plane through the start and both ends.
 
     Args:
-        ground: the cost on the plane, as `gdjax.geometry.plane` makes it.
-        paths: by recipe, what `gdjax.geometry.descent_on_slice` finds.
+        ground: the cost on the plane, as `gdjax.landscape.plane` makes it.
+        paths: by recipe, what `gdjax.landscape.descent_on_slice` finds.
         accuracy: of the networks at the ends, by recipe.
     """
     norm = landscapes.scale([ground])

@@ -44,7 +44,7 @@ class Landscape:
         import numpy as np
         import optax
 
-        from gdjax import geometry
+        from gdjax import landscape
 
         point = self.origin.find()
         kinds = self._kinds(point)
@@ -55,13 +55,13 @@ class Landscape:
         found = {}
         for kind in kinds:
             if kind == TRAJECTORY:
-                found[kind] = geometry.trajectory_plane(
+                found[kind] = landscape.trajectory_plane(
                     problem, point.snapshots, step=point.step, points=self.points
                 )
                 continue
             key = jax.random.key(self.direction_seed)
-            two = geometry.views.plane_directions(problem, params, kind, key=key)
-            found[kind] = geometry.plane(problem, params, two, side, side).assign_attrs(
+            two = landscape.plane_directions(problem, params, kind, key=key)
+            found[kind] = landscape.plane(problem, params, two, side, side).assign_attrs(
                 kind=kind, direction_seed=self.direction_seed
             )
         self._write(folder, point, found)

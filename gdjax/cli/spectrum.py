@@ -80,7 +80,7 @@ class Spectrum:
         import numpy as np
         import optax
 
-        from gdjax import geometry
+        from gdjax import critical_points, curvature
 
         problem, params = point.problem, point.params
         key = jax.random.key(self.probe_seed)
@@ -94,12 +94,12 @@ class Spectrum:
             size = optax.tree.size(params)
             largest = min(self.largest, size)
             return at(
-                geometry.extremes, key_ends, problem, params, largest=largest,
+                curvature.extreme_eigenpairs, key_ends, problem, params, largest=largest,
                 smallest=min(smallest, size - largest), tolerance=self.tolerance,
             )  # fmt: skip
 
-        parts = geometry.spectrum.layers(problem, params)
-        certificate = geometry.classify(
+        parts = curvature.layers(problem, params)
+        certificate = critical_points.classify(
             problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
         names = {name: name for name in parts}
@@ -113,14 +113,14 @@ class Spectrum:
                 for name, part in parts.items()
                 if len(parts) > 1
             },
-            trace=at(geometry.trace, key_trace, probes=self.probes),
-            density=at(geometry.density, key_density, probes=self.probes // SHARE),
+            trace=at(curvature.hessian_trace, key_trace, probes=self.probes),
+            density=at(curvature.spectral_density, key_density, probes=self.probes // SHARE),
             certificate=jax.tree.map(np.asarray, certificate),
         )
 
     def _write(self, folder: Path, point: Any, found: Found) -> None:
         from gdjax.cli import results
-        from gdjax.geometry.spectrum import Convergence
+        from gdjax.curvature.eigenpairs import Convergence
 
         summary = told(point, found)
         results.save_data(dataset(found).assign_attrs(point=point.label), folder / "spectrum.zarr")
@@ -168,16 +168,17 @@ class Spectrum:
 
 def told(point: Any, found: Found) -> dict[str, Any]:
     """What summary.json says."""
-    from gdjax import geometry
-    from gdjax.geometry import certificates, critical
-    from gdjax.geometry.spectrum import Convergence
+    from gdjax import curvature
+    from gdjax.critical_points.certificate import advice
+    from gdjax.critical_points.classify import DENSE
+    from gdjax.curvature.eigenpairs import Convergence
 
     ends, certificate = found.ends, found.certificate
     top = float(ends.values[0])
     threshold = None
     if point.learning_rate is not None:
         threshold = float(
-            geometry.stability_threshold(point.learning_rate, momentum=point.momentum)
+            curvature.stability_threshold(point.learning_rate, momentum=point.momentum)
         )
     return {
         "point": point.label,
@@ -201,10 +202,10 @@ def told(point: Any, found: Found) -> dict[str, Any]:
         "share_of_threshold": None if threshold is None else top / threshold,
         "certificate": {
             **{k: v for k, v in certificate._asdict().items() if k != "newton_point"},
-            "kind": certificates.name(certificate),
+            "kind": certificate.kind_name,
         },
-        "advice": certificates.advice(certificate),
-        "nullity_is": "exactly" if found.size <= critical.DENSE else "at least",
+        "advice": advice(certificate),
+        "nullity_is": "exactly" if found.size <= DENSE else "at least",
     }
 
 

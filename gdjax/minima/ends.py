@@ -28,11 +28,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import classify
+from gdjax.critical_points.polish import downhill
+from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
-from gdjax.geometry.certificates import Kind
-from gdjax.geometry.critical import classify
-from gdjax.geometry.higher_orders import derivatives
-from gdjax.geometry.polishing import downhill
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
@@ -40,7 +40,7 @@ from gdjax.summaries import fields
 
 
 class End(IntEnum):
-    """Where a run ended: a kind of point (see `gdjax.geometry.certificates.Kind`), or none.
+    """Where a run ended: a kind of point (see `gdjax.critical_points.Kind`), or none.
 
     - SLIDING: polishing goes on and on; the lowest point is at infinity or far away.
     - DIVERGED: the run's parameters are not finite.
@@ -104,7 +104,7 @@ class Ends(NamedTuple):
         dead: coordinates set aside in the certificate.
         nullity: eigenvalues without a sign among the live ones.
         resolution: eigenvalues within it of zero have none.
-        kantorovich: as in `gdjax.geometry.certificates.Certificate`.
+        kantorovich: as in `gdjax.critical_points.Certificate`.
         floor_length: likewise.
         slope: where the cost rises in proportion to the distance, at least how fast; else 0.
     """
@@ -219,7 +219,7 @@ class _Certified(NamedTuple):
     def __call__(self, run, problem):
         params, key = run
         flat, unravel = ravel_pytree(params)
-        at = derivatives(problem, unravel)
+        at = directional_derivatives(problem, unravel)
 
         def further(start, tolerance):
             found = downhill(problem, start, steps=self.steps, tolerance=tolerance)

@@ -25,8 +25,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
-from gdjax.geometry.higher_orders import derivatives
-from gdjax.geometry.polishing import downhill
+from gdjax.critical_points.polish import downhill
+from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.minima.matching import match_pairs
 from gdjax.minima.symmetry import arrange
 from gdjax.problems.problem import Problem
@@ -129,7 +129,7 @@ class _Joined(NamedTuple):
         a, b, cost, sharpness = run
         start, unravel = ravel_pytree(a)
         end = ravel_pytree(b)[0]
-        at = derivatives(problem, unravel)
+        at = directional_derivatives(problem, unravel)
         t = jnp.linspace(0, 1, PLACES + 2, dtype=start.dtype)[1:-1, None]
 
         def lowered(w):

@@ -25,12 +25,11 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax import progress
 from gdjax.errors import InputError
-from gdjax.geometry.products import bare
 from gdjax.minima.matching import RESTARTS, match_pairs
 from gdjax.minima.paths import POINTS, along, barrier, between
 from gdjax.minima.symmetry import FLIPS, SCALES, arrange, checked, identity
 from gdjax.problems.chunks import chunk_length
-from gdjax.problems.evaluation import evaluation_of
+from gdjax.problems.evaluation import evaluation_of, evaluation_part
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_runs
@@ -165,7 +164,7 @@ def _costs(problem, params, first, second, arrangement, *, points, devices, bar)
     for begin in begins:
         if not alone:
             evaluate = _Whole(problem.network)
-            shared = (params, bare(problem))
+            shared = (params, evaluation_part(problem))
             share, size = 1.0, sum(leaf[0].nbytes for leaf in jax.tree.leaves(params))
         else:
             inputs, targets = jax.tree.map(lambda a, b=begin: a[b : b + length], data)

@@ -24,9 +24,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
-from gdjax.geometry.products import with_data, without_data
 from gdjax.problems.chunks import in_chunks
-from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
+from gdjax.problems.evaluation import evaluation_chunk, evaluation_of, with_data, without_data
 from gdjax.problems.problem import Problem, as_problem
 
 POINTS = 25

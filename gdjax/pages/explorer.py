@@ -50,8 +50,8 @@ def explore(
 
     Args:
         runs: a sweep, as `sweep` or `open_dataset` gives it; None for a page without.
-        planes: landscapes by title, as `geometry.plane` and `geometry.trajectory_plane` make them,
-            or one of them; a descent on one can be followed in time.
+        planes: landscapes by title, as `landscape.plane` and `landscape.trajectory_plane` make
+            them, or one of them; a descent on one can be followed in time.
         minima: a census, as `minima.census` makes it.
         name: of the sweep, for the title.
         numbers: how many the curves of all runs may hold together; the rest is left out, and the
@@ -216,8 +216,8 @@ def _planes(planes):
 def _plane(title, seen):
     if "cost" not in seen or tuple(seen.cost.dims) != ("a", "b"):
         raise InputError(
-            f"explore: planes[{title!r:.80}] has no cost over a and b; give what geometry.plane or "
-            f"geometry.trajectory_plane makes"
+            f"explore: planes[{title!r:.80}] has no cost over a and b; give what "
+            f"landscape.plane or landscape.trajectory_plane makes"
         )
     every = {dim: slice(None, None, -(-seen.sizes[dim] // SIDE)) for dim in ("a", "b")}
     told = []

@@ -1,6 +1,6 @@
 """Pictures of a cost on lines and planes, with a descent on top and what the plane hides of it.
 
-All take Datasets as `gdjax.geometry` makes them (`line`, `plane`, `trajectory_plane`), whether new
+All take Datasets as `gdjax.landscape` makes them (`line`, `plane`, `trajectory_plane`), whether new
 or read from a store, and compute nothing.
 """
 
@@ -172,7 +172,7 @@ def _check_rows(rows):
             if getattr(getattr(seen, "cost", None), "dims", None) != ("a", "b"):
                 raise ValueError(
                     f"planes: rows[{name!r}][{title!r}] is of type {type(seen).__name__}, expected "
-                    f"a Dataset with `cost` over a and b, as gdjax.geometry.plane returns it"
+                    f"a Dataset with `cost` over a and b, as gdjax.landscape.plane returns it"
                 )
 
 

@@ -93,7 +93,8 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
 
         C(w, key) = mean_i c(w, copy_key(image_i))
 
-    Records, geometry and minima see the images themselves. No run shares its images with another.
+    Records, curvature, landscapes and minima see the images themselves. No run shares its images
+    with another.
 
     Args:
         problem: its data `(images as rows of pixels, labels)`.

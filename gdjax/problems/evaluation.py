@@ -1,4 +1,4 @@
-"""The deterministic cost of a problem: what records, geometry and minima look at.
+"""The deterministic cost of a problem: what records, curvature, landscapes and minima use.
 
     E(w) = evaluation(w)                 where the problem has one
     E(w) = C(w)                          where the cost draws no random numbers
@@ -20,12 +20,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import PyTreeDef
 from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.problems.chunks import CHUNK, in_chunks
 from gdjax.problems.keywords import accepted, bind, given_to
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, as_problem
 
 KEYS = 8  # random costs without an evaluation are looked at as the mean over so many fixed keys
 
@@ -168,3 +169,41 @@ def frozen(
         predict=fixed(problem.predict),
         provenance=None,
     )
+
+
+def evaluation_part(problem: Problem) -> Problem:
+    """Return a problem with only what its deterministic cost needs.
+
+    Problems of equal cost then share one compiled program.
+    """
+    return dataclasses.replace(
+        as_problem(problem.cost, problem.data),
+        evaluation=problem.evaluation,
+        couples_samples=problem.couples_samples,
+    )
+
+
+def without_data(problem: Problem) -> PyTreeDef:
+    """Return `evaluation_part` as a tree without leaves, which can be compared; see `with_data`."""
+    return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None)))
+
+
+def with_data(tree: PyTreeDef, data: PyTree) -> Problem:
+    """Return the problem of a tree that `without_data` returned, over these data."""
+    return as_problem(jax.tree.unflatten(tree, ()), data)
+
+
+def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
+    """Return the problem whose cost is that of other parameters, `cost(v) = evaluation(whole(v))`.
+
+    Args:
+        problem: whose deterministic cost.
+        whole: from the new parameters to the problem's own.
+    """
+    evaluation = evaluation_of(problem)
+
+    def cost(params, batch=None):
+        return evaluation(whole(params), batch)
+
+    couples = evaluation_chunk(problem) is None
+    return Problem(init=problem.init, cost=cost, data=problem.data, couples_samples=couples)

@@ -142,8 +142,8 @@ class Problem:
         data: a pytree of arrays with a common leading sample axis, or None. It is handed to `cost`
             as an argument; a cost never closes over it.
         evaluation: `evaluation(params, batch, **settings) -> scalar`, a deterministic cost for
-            records, geometry and minima where `cost` is not what should be looked at (dropout off,
-            no augmentation), a mean over samples. It may declare `step` and `state`, which it does
+            records, curvature, landscapes and minima, where `cost` is not meant (dropout off, no
+            augmentation); a mean over samples. It may declare `step` and `state`, which it does
             not return. None: the cost itself, or where that is random, its mean over fixed keys.
         couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
             losses, statistics of the batch). A batch is never split into chunks then. With

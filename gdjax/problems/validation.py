@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import PyTree
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
 from gdjax.keys import streams
@@ -414,3 +415,24 @@ def _is_mean(role, found, count, cut):
             f"that chunks can be combined: use jnp.mean over samples instead of jnp.sum; {remedy}"
         )
     return True
+
+
+def ravel_params(params: PyTree) -> tuple[Float[Array, " n"], Callable]:
+    """Return parameters as one vector and the function back, after `check_params`."""
+    check_params(params)
+    return ravel_pytree(params)
+
+
+def check_like(what: str, tree: Any, params: Any) -> None:
+    """Check that a tree has the structure and shapes of the parameters.
+
+    Raises:
+        InputError: it does not.
+    """
+    same = jax.tree.structure(tree) == jax.tree.structure(params)
+    shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]
+    if not same or shapes[0] != shapes[1]:
+        raise InputError(
+            f"{what} has {jax.tree.structure(tree)} with shapes {shapes[0]}, expected the tree of "
+            f"the parameters, {jax.tree.structure(params)} with shapes {shapes[1]}"
+        )

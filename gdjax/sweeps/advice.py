@@ -23,11 +23,11 @@ import numpy as np
 import optax
 from jaxtyping import Bool, Float
 
+from gdjax.curvature.preconditioned import Preconditioner, preconditioner
+from gdjax.curvature.sharpness import sharpness
+from gdjax.curvature.stability_limits import ADAPTIVE, known, stability_threshold
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
-from gdjax.geometry.preconditioned import Preconditioner, preconditioner
-from gdjax.geometry.stability import sharpness
-from gdjax.geometry.thresholds import ADAPTIVE, known, stability_threshold
 from gdjax.keys import streams
 from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Problem

@@ -10,7 +10,7 @@ from hessian_spectrum import Config
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.geometry.products import gauss_newton_vector_product, hessian
+from gdjax.curvature.operators import gauss_newton_vector_product, hessian
 
 pytestmark = pytest.mark.long  # trains networks
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import speed
-from benchmarks import descents, first_call, geometry, second_call
+from benchmarks import descents, first_call, landscape, second_call
 from benchmarks.timing import Clock, share
 
 from gdjax.data import ImageSet
@@ -54,8 +54,8 @@ def test_tiny_networks_against_a_step_called_from_python(clock):
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
-def test_every_part_of_geometry_metrics_something(part, clock, dataset):
-    found = getattr(geometry, part)(clock, SMALL, dataset)
+def test_every_part_measures_something(part, clock, dataset):
+    found = getattr(landscape, part)(clock, SMALL, dataset)
     assert found
     assert all(value > 0 for value in found.values())
     assert found.get("eigenvalues_largest_residual", 0) < 1e-3

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import box_counting
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,6 @@ from variants.trainability import CONDITIONS, rate_a_layer
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.geometry import fractal
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -53,8 +53,8 @@ def test_numbers_are_taken_over_seeds(dataset, found):
     value, low, high = found["offset_4_times_closer"]
     assert value == np.median(fits.dimension[2, :, 1])
     assert (low, high) == (-np.inf, np.inf)  # two seeds have no interval
-    cells = fractal.boundary(dataset.trains.values[0, 1, 0])
-    one = fractal.dimension(*fractal.box_counts(cells))
+    cells = box_counting.boundary(dataset.trains.values[0, 1, 0])
+    one = box_counting.dimension(*box_counting.box_counts(cells))
     assert float(fits.dimension[0, 1, 0]) == one.dimension
 
 
@@ -118,7 +118,7 @@ def test_zooms_go_where_the_boundary_is_long_but_not_dust():
     trains[:16, 48:] = rng.random((16, 16)) < 0.5
     row, column = experiment.richest(trains, factor=4)
     inside = trains[row : row + 16, column : column + 16]
-    assert fractal.boundary(inside).mean() <= experiment.DUST
+    assert box_counting.boundary(inside).mean() <= experiment.DUST
     assert 16 <= row < 48
     assert column <= 32
 

@@ -6,8 +6,10 @@ Whoever renames something public adds the new name in front.
     gd = names.library();   gd.sweep(problem, axes, num_steps, make_optimizer=...)
 """
 
+import contextlib
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -16,9 +18,23 @@ FUNCTIONS = (
     ("Metric", "Measure"),
     ("zip_axes", "together"),
     ("Outcome", "OUTCOMES"),
-    ("volume", "basin_volume"),
+    ("curvature", "geometry"),
+    ("critical_points", "geometry"),
+    ("landscape", "geometry"),
+    ("flows", "geometry"),
+    ("volumes", "geometry"),
+    ("extreme_eigenpairs", "extremes"),
+    ("hessian_trace", "trace"),
+    ("spectral_density", "density"),
+    ("gradient_summary", "anatomy"),
+    ("basin_volume", "volumes.volume", "volumes.basin_volume"),
+    (
+        "finite_temperature_coefficient",
+        "learning_coefficient.finite_temperature_coefficient",
+        "learning.learning_coefficient",
+    ),
 )
-"""Attributes of `gdjax` and its modules."""
+"""Attributes of `gdjax` and its modules; an older one may stand in a module of the other."""
 
 KEYWORDS = (
     ("num_steps", "steps"),
@@ -34,6 +50,7 @@ KEYWORDS = (
     ("loss", "cost"),
     ("num_seeds", "seeds"),
     ("model_state", "state"),
+    ("num_chains", "chains"),
 )
 """Arguments of public functions."""
 
@@ -70,8 +87,8 @@ class Renamed:
 def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIABLES) -> Any:
     """Return an attribute under any of its names."""
     for known in _names(name, table):
-        if hasattr(thing, known):
-            return getattr(thing, known)
+        with contextlib.suppress(AttributeError):
+            return operator.attrgetter(known)(thing)
     return getattr(thing, name)
 
 

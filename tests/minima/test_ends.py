@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gdjax.critical_points.certificate import Kind
 from gdjax.errors import InputError
-from gdjax.geometry.certificates import Kind
 from gdjax.minima.ends import End, certify
 from gdjax.problems import bowl
 from gdjax.problems.problem import Problem

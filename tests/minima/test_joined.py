@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.geometry.polishing import polish
+from gdjax.critical_points.polish import polish
 from gdjax.minima.joined import floors
 from gdjax.minima.symmetry import Arrangement, arrange
 from gdjax.problems.decayed import decayed

@@ -27,7 +27,6 @@ from jax.flatten_util import ravel_pytree
 import gdjax as gd
 from gdjax.descent import block_loop
 from gdjax.errors import InputError
-from gdjax.geometry.certificates import name as kind
 from gdjax.problems import evaluate, frozen
 from gdjax.sweeps import slab_runner
 
@@ -177,8 +176,8 @@ def test_a_plane_holds_the_costs_of_its_points(swept, cost):
     arguments = swept.end, directions, [0.0, 0.1], [-0.2, 0.2]
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
-            gd.geometry.plane(swept.model.problem, *arguments)
-    found = gd.geometry.plane(swept.problem, *arguments)
+            gd.landscape.plane(swept.model.problem, *arguments)
+    found = gd.landscape.plane(swept.problem, *arguments)
     for i, a in enumerate((0.0, 0.1)):
         for j, b in enumerate((-0.2, 0.2)):
             point = jax.tree.map(
@@ -199,8 +198,8 @@ def dense(swept, cost):
 def test_extremes_are_those_of_the_dense_hessian(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
-            gd.geometry.extremes(swept.model.problem, swept.end, key=KEY)
-    pairs = partial(gd.geometry.extremes, swept.problem, key=KEY, largest=1, smallest=1)
+            gd.curvature.extreme_eigenpairs(swept.model.problem, swept.end, key=KEY)
+    pairs = partial(gd.curvature.extreme_eigenpairs, swept.problem, key=KEY, largest=1, smallest=1)
     found = jax.jit(pairs)(swept.end)
     values = dense[1]
     size = np.abs(values).max()
@@ -210,10 +209,10 @@ def test_extremes_are_those_of_the_dense_hessian(swept, dense):
 def test_what_is_no_end_is_certified_as_none(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
-            gd.geometry.classify(swept.model.problem, swept.end, key=KEY)
-    found = gd.geometry.classify(swept.problem, swept.end, key=KEY)
+            gd.critical_points.classify(swept.model.problem, swept.end, key=KEY)
+    found = gd.critical_points.classify(swept.problem, swept.end, key=KEY)
     norm, values = dense
-    assert kind(found) == "not stationary"
+    assert found.kind_name == "not stationary"
     np.testing.assert_allclose(found.gradient_norm, norm, rtol=1e-3)
     size = np.abs(values).max()
     np.testing.assert_allclose(found.largest, values[-1], atol=2e-3 * size)

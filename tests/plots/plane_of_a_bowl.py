@@ -1,4 +1,4 @@
-"""A plane as `gdjax.geometry.plane` returns it, made without computing anything."""
+"""A plane as `gdjax.landscape.plane` returns it, made without computing anything."""
 
 import numpy as np
 import xarray as xr

@@ -11,11 +11,11 @@ import xarray as xr
 from matplotlib.colors import to_rgba
 from plane_of_a_bowl import SIDE, plane
 
+from gdjax.curvature.eigenpairs import extreme_eigenpairs
+from gdjax.curvature.spectral_density import spectral_density
 from gdjax.descent import descend
 from gdjax.drawing import plot
 from gdjax.errors import InputError
-from gdjax.geometry.quadrature import density
-from gdjax.geometry.spectrum import extremes
 from gdjax.plots.sweeps import Setting
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, branch, sweep
@@ -279,9 +279,9 @@ def test_a_spectrum_is_drawn_with_all_its_signs():
     def saddle(w):
         return w[0] ** 2 - 3 * w[1] ** 2
 
-    pairs = extremes(saddle, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
+    pairs = extreme_eigenpairs(saddle, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
     assert drawn(pairs).axes[0].get_title(loc="left") == "Eigenvalues: -6 to 2"
-    spread = drawn(density(saddle, jnp.ones(2), key=jax.random.key(0)))
+    spread = drawn(spectral_density(saddle, jnp.ones(2), key=jax.random.key(0)))
     assert spread.axes[0].get_xlim()[0] < -6
 
 

@@ -1,0 +1,109 @@
+"""What `speed.py` metrics of planes, eigenvalues and paths, each beside its peers."""
+
+from benchmarks import peers
+from benchmarks.timing import share
+
+
+def planes(clock, config, dataset):
+    """The costs of 5,000 samples on a plane of 51 x 51 points.
+
+    Through a cost that nothing is known about, through our own network, and the peer. A point
+    counts 2 * samples * parameters operations, those of the forward pass.
+    """
+    import jax
+    import numpy as np
+
+    import gdjax as gd
+
+    problem = gd.problems.digits(dataset, samples=5000)
+    params, *directions = (problem.init(key) for key in jax.random.split(jax.random.key(0), 3))
+    named = dict(zip(("first", "second"), directions, strict=True))
+    side = max(4, round(51 * config.scale**0.5))
+    at = np.linspace(-1, 1, side)
+    opaque, rate = clock.best(
+        lambda: gd.landscape.plane(problem.cost, params, named, at, at, data=problem.data)
+    )
+    own, _ = clock.best(lambda: gd.landscape.plane(problem, params, named, at, at))
+    found = {
+        "plane_seconds": opaque,
+        "plane_share": share(opaque, rate, 5000, side**2 / 2),
+        "plane_of_a_network_seconds": own,
+        "plane_of_a_network_times_any_cost": opaque / own,
+    }
+    peer = peers.plane(problem, params, directions, side, config.repeats)
+    if peer is not None:
+        found["loss_landscapes_plane_seconds"] = peer
+        found["plane_times_loss_landscapes"] = peer / opaque
+        found["plane_of_a_network_times_loss_landscapes"] = peer / own
+    return found
+
+
+def eigenvalues(clock, config, dataset):
+    """The ten largest eigenvalues on 5,000 samples, residuals within a thousandth of the first.
+
+    Of one network that has descended for a few epochs, beside the peer; and of 16 in one program.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    import gdjax as gd
+
+    problem = gd.problems.digits(dataset, samples=5000)
+    many = max(2, round(16 * config.scale))
+    steps = round(800 * config.scale)
+    runs = gd.sweep(
+        problem,
+        gd.axes(seed=range(many)),
+        steps,
+        make_optimizer=lambda: optax.sgd(1.0),
+        batch_size=32,
+        record_every=max(steps, 1),
+        metrics={},
+    )
+    like = problem.init(jax.random.key(0))
+    each = [gd.params_of(runs, like, {"seed": seed}) for seed in range(many)]
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    keys = jax.random.split(jax.random.key(0), many)
+    problem = jax.tree.map(jnp.asarray, problem)
+
+    def ends(params, key, problem):
+        return gd.curvature.extreme_eigenpairs(problem, params, key=key, largest=10)
+
+    one = jax.jit(ends)
+    all_of_them = jax.jit(jax.vmap(ends, in_axes=(0, 0, None)))
+    alone, _ = clock.best(lambda: one(each[0], keys[0], problem))
+    batched, _ = clock.best(lambda: all_of_them(together, keys, problem))
+    exact = one(each[0], keys[0], problem)
+    found = {
+        "eigenvalues_seconds": alone,
+        "eigenvalues_products": int(exact.products),
+        "eigenvalues_largest_residual": float(np.max(exact.residuals) / exact.norm),
+        "eigenvalues_networks": many,
+        "eigenvalues_of_many_over_one": batched / alone,
+    }
+    peer = peers.eigenvalues(problem, each[0], len(exact.values), config.repeats)
+    if peer is not None:
+        seconds, values = peer
+        off = np.abs(np.array(values) / np.asarray(exact.values) - 1)
+        found["pyhessian_eigenvalues_seconds"] = seconds
+        found["pyhessian_eigenvalues_largest_error"] = float(np.max(off))
+        found["eigenvalues_times_pyhessian"] = seconds / alone
+    return found
+
+
+def paths(clock, config, dataset):
+    """Barriers between every two of 64 networks: 25 points a path, 1,000 samples, matched, too."""
+    import jax
+
+    import gdjax as gd
+
+    problem = gd.problems.digits(dataset, samples=1000)
+    many = max(3, round(64 * config.scale))
+    keys = jax.random.split(jax.random.key(0), many)
+    params = jax.jit(jax.vmap(problem.init))(keys)
+    seconds, _ = clock.best(
+        lambda: gd.minima.barriers(problem, params, key=keys[0], points=25).matched_barrier
+    )
+    return {"barriers_networks": many, "barriers_seconds": seconds}

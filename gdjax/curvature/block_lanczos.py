@@ -1,0 +1,276 @@
+"""Extreme eigenvalues of a symmetric operator by block Lanczos with thick restarts.
+
+    basis S of V, A V, A^2 V, ...,   S^T A S y = theta y,   A (S y) = theta S y + residual
+
+The block V starts as two random vectors, so that both copies of a double eigenvalue are seen; one
+vector would see one. Where both places are taken by equal eigenvalues and more are asked for, a
+random block starts afresh and finds further copies. Two products together share the samples and the
+activations of a network; wider blocks make one network faster still, but need more products in all,
+and 16 networks in one program slower.
+
+Near by another operator whose eigenvectors are known the block starts as those: so the sharpness is
+followed along a descent, with a handful of products an estimate.
+
+The basis is kept orthonormal to rounding, and where the operator maps it into itself (the identity,
+a matrix of low rank) random directions go on. Its images are kept as well: Ritz values come from
+S^T (A S), never from a recurrence, and so do residuals.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, ScalarLike
+
+from gdjax.curvature import jacobi_eigh
+
+Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
+# Residuals that are small enough, from the values and the operator's norm.
+Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
+
+BLOCK = 2  # vectors in the block
+ROUND = 20  # products from one restart to the next, at least
+PASSES = 4  # of orthogonalisation, at most
+
+
+class Sizes(NamedTuple):
+    """How many vectors are kept at a restart, and how many there are in all.
+
+    Args:
+        upper: Ritz vectors kept at the upper end, a multiple of the block.
+        lower: likewise at the lower end.
+        basis: vectors in the basis, a multiple of the block.
+    """
+
+    upper: int
+    lower: int
+    basis: int
+
+
+class Ritz(NamedTuple):
+    """What a Krylov space says about the ends of a spectrum.
+
+    Args:
+        values: the largest, falling, then the smallest, falling: the last is the smallest.
+        vectors: one a column, of length 1.
+        residuals: |A v - value v|, from the products that were taken.
+        norm: largest |eigenvalue| seen, a lower bound of the operator's norm.
+        products: how many were taken.
+        block: the first columns of all that was kept, to begin with at an operator near by.
+    """
+
+    values: Float[Array, " k"]
+    vectors: Float[Array, "n k"]
+    residuals: Float[Array, " k"]
+    norm: Float[Array, ""]
+    products: Int[Array, ""]
+    block: Float[Array, "n b"]
+
+
+class _Basis(NamedTuple):
+    """Orthonormal columns, their images, the block that comes next, a key for more."""
+
+    columns: Float[Array, "n m"]
+    images: Float[Array, "n m"]
+    block: Float[Array, "n b"]
+    key: Key[Array, ""]
+
+
+class _Kept(NamedTuple):
+    """Ritz pairs kept, those wanted first at the upper end and last at the lower."""
+
+    values: Float[Array, " kept"]
+    vectors: Float[Array, "n kept"]
+    images: Float[Array, "n kept"]
+    residuals: Float[Array, " kept"]
+    norm: Float[Array, ""]
+
+
+class _State(NamedTuple):
+    """What a round of the search needs; the first one is the start, all others are restarts."""
+
+    basis: _Basis
+    kept: _Kept
+    norm: Float[Array, ""]
+    rounds: Int[Array, ""]
+    done: Bool[Array, ""]
+
+
+def sizes(largest: int, smallest: int) -> Sizes:
+    """What a search for so many eigenvalues from random vectors keeps.
+
+    Examples:
+        >>> tuple(sizes(largest=10, smallest=0)), tuple(sizes(largest=1, smallest=1))
+        ((12, 0, 40), (4, 4, 28))
+    """
+    # A few beside the wanted ones make restarts converge faster.
+    upper, lower = ((-(-k // BLOCK) + 1) * BLOCK if k else 0 for k in (largest, smallest))
+    kept = upper + lower
+    return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
+
+
+def extreme_ritz_pairs(
+    product: Product,
+    start: Float[Array, " n"],
+    key: Key[Array, ""],
+    *,
+    largest: int,
+    smallest: int,
+    tolerance: ScalarLike | Allowed,
+    restarts: int,
+    block: Float[Array, "n b"] | None = None,
+    space: Sizes | None = None,
+) -> Ritz:
+    """The ends of the spectrum, restarted until every residual is at most `tolerance * norm`.
+
+    Args:
+        product: v -> A v, symmetric; it is mapped over blocks of vectors.
+        start: 1 where the search goes on, 0 at coordinates that A maps to zero and that are to be
+            left out.
+        key: for the random vectors.
+        largest: eigenvalues wanted at the upper end.
+        smallest: at the lower end.
+        tolerance: relative to the operator's norm; or a function of the values and the norm that
+            says which residuals are small enough.
+        restarts: at most so many; fewer if the tolerance is reached or numbers are not finite.
+        block: what to begin with, such as `Ritz.block` of an operator near by; two random vectors
+            if None.
+        space: other sizes than `sizes(largest, smallest)`, multiples of the block's width.
+    """
+    upper, lower, size = space or sizes(largest, smallest)
+    width = BLOCK if block is None else block.shape[1]
+    count = upper + lower
+    ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
+    wanted = jnp.array([*range(largest), *range(count - smallest, count)])
+    many = jax.vmap(product, in_axes=1, out_axes=1)
+
+    def allowed(values, norm):
+        return tolerance(values, norm) if callable(tolerance) else tolerance * norm
+
+    def random(key):
+        return jax.random.normal(key, (start.size, width), start.dtype) * start[:, None]
+
+    def expand(basis, first):
+        """Fill the basis up from its block number `first`."""
+
+        def add(number, basis):
+            key, key_noise = jax.random.split(basis.key)
+            images = many(basis.block)
+            columns = _put(basis.columns, basis.block, number * width)
+            # Where nothing new is left, rounding decides the direction: make it random.
+            length = jnp.linalg.norm(images) * jnp.finfo(start.dtype).eps
+            noise = random(key_noise) * (jnp.where(length > 0, length, 1) / start.size**0.5)
+            return _Basis(
+                columns,
+                _put(basis.images, images, number * width),
+                _orthonormal(images + noise, columns),
+                key,
+            )
+
+        return jax.lax.fori_loop(first, size // width, add, basis)
+
+    def ritz(basis):
+        """Ritz pairs at the ends of the spectrum, with their images and residuals."""
+        matrix = basis.columns.T @ basis.images
+        values, small = jacobi_eigh.eigh((matrix + matrix.T) / 2)
+        vectors, images = (a @ small[:, ends] for a in (basis.columns, basis.images))
+        residuals = jnp.linalg.norm(images - values[ends][None] * vectors, axis=0)
+        return _Kept(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
+
+    def exact(kept, norm):
+        return jnp.all(kept.residuals[wanted] <= allowed(kept.values[wanted], norm))
+
+    def crowded(values, norm):
+        """Whether equal eigenvalues take all the places that a block has for them."""
+        upper, lower = values[:largest], -values[count - smallest :][::-1]
+        gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
+        nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
+        return nearest <= jnp.max(allowed(values[wanted], norm))
+
+    def unfinished(state):
+        finite = jnp.isfinite(jnp.max(state.kept.residuals)) & jnp.isfinite(state.norm)
+        return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= restarts))
+
+    def search(state):
+        """From what is kept, nothing at first, to a full basis and what is kept of that."""
+        basis, kept = state.basis, state.kept
+        begun = state.rounds > 0
+        empty = jnp.zeros_like(basis.columns)
+        columns, images = (_put(empty, a, 0) for a in (kept.vectors, kept.images))
+        key, key_fresh = jax.random.split(basis.key)
+        # What is kept goes on along its residuals: two mixtures of them hold all that a block left
+        # out. A fresh block looks elsewhere.
+        fresh = begun & exact(kept, state.norm)
+        mixture = jax.random.normal(key_fresh, (count, width), start.dtype)
+        left = (kept.images - kept.values[None] * kept.vectors) @ mixture
+        block = jnp.where(fresh, random(key_fresh), jnp.where(begun, left, basis.block))
+        block = _orthonormal(block, columns)
+        basis = _Basis(columns, images, block, jnp.where(begun, key, basis.key))
+        basis = expand(basis, jnp.where(begun, count // width, 0))
+        kept = ritz(basis)
+        norm = jnp.maximum(state.norm, kept.norm)
+        moved = jnp.abs(kept.values - state.kept.values)[wanted]
+        same = fresh & jnp.all(moved <= allowed(kept.values[wanted], norm))
+        done = exact(kept, norm) & (same | ~crowded(kept.values, norm))
+        return _State(basis, kept, norm, state.rounds + 1, done)
+
+    key_start, key_noise = jax.random.split(key)
+    with jax.default_matmul_precision("highest"):
+        zeros = jnp.zeros((start.size, size), start.dtype)
+        none, zero = zeros[:, :count], jnp.zeros((), start.dtype)
+        state = _State(
+            _Basis(zeros, zeros, random(key_start) if block is None else block, key_noise),
+            _Kept(jnp.zeros(count, start.dtype), none, none, jnp.zeros(count, start.dtype), zero),
+            norm=zero,
+            rounds=jnp.zeros((), jnp.int32),
+            done=jnp.array(False),
+        )
+        _, kept, norm, rounds, _ = jax.lax.while_loop(unfinished, search, state)
+    return Ritz(
+        kept.values[wanted],
+        kept.vectors[:, wanted],
+        kept.residuals[wanted],
+        norm,
+        size + (rounds - 1) * (size - count),
+        kept.vectors[:, :width],
+    )
+
+
+def _put(columns, block, at):
+    return jax.lax.dynamic_update_slice_in_dim(columns, block, at, 1)
+
+
+def _orthonormal(block, columns):
+    """The block made orthogonal to orthonormal columns and in itself (Gram and Schmidt).
+
+    A pass that finds little along the columns, and little of one vector along the others, is the
+    last: twice is enough, except where nothing but rounding is left. LAPACK's QR took longer than
+    the operator.
+    """
+    close = jnp.sqrt(jnp.finfo(block.dtype).eps)
+
+    def unfinished(state):
+        _, good, passes = state
+        return ~good & (passes < PASSES)
+
+    def make_orthonormal(state):
+        block, _, passes = state
+        along = columns.T @ block
+        rest, length = _unit(block - columns @ along)
+        good = jnp.all(jnp.abs(along) <= close * length)
+        done = rest[:, :1]
+        for number in range(1, block.shape[1]):
+            one = rest[:, number : number + 1]
+            one, left = _unit(one - done @ (done.T @ one))
+            good &= left[0, 0] > 0.5
+            done = jnp.concatenate([done, one], axis=1)
+        return done, good, passes + 1
+
+    return jax.lax.while_loop(unfinished, make_orthonormal, (block, jnp.array(False), 0))[0]
+
+
+def _unit(vectors):
+    """Columns of length 1, and how long they were."""
+    length = jnp.linalg.norm(vectors, axis=0, keepdims=True)
+    return vectors / jnp.where(length > 0, length, 1), length

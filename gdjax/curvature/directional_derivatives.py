@@ -1,0 +1,177 @@
+"""What the third and fourth order say where the second is silent.
+
+    C(w + t n + t^2 y / 2) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 (T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.])
+
+for a unit direction n with H n = 0 and the y = -H^+ T3[n, n, .] that keeps the cost lowest
+(Lyapunov and Schmidt). Without the second term (y - x^2)(y - 2 x^2) would be a minimum: it rises
+along every straight line through 0, and falls along y = 1.5 x^2.
+
+>>> from gdjax.problems.problem import as_problem
+>>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
+>>> at = directional_derivatives(as_problem(crossed), lambda w: w)
+>>> bends, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
+>>> bends.tolist(), float(fourth), float(fourth - 3 * bends[1] ** 2 / 2)
+([0.0, -6.0], 48.0, -6.0)
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from gdjax.curvature.operators import along, averaged
+from gdjax.problems.problem import Problem
+
+ITERATIONS = 30  # of the power method for third derivatives, at most
+SHIFT = 0.5  # of the image's length, added along u: without it the iteration may go in circles
+STILL = 1.01  # growth from one iteration to the next below which a value has arrived
+
+
+class DirectionalDerivatives(NamedTuple):
+    """A cost's derivatives as functions of vectors in the order of `ravel_pytree`.
+
+    Args:
+        gradient: `w -> (C, grad C)`.
+        product: `(w, v) -> H v`.
+        third: `(w, u) -> T3[u, u, .]`.
+        fourth: `(w, u) -> (T3[u, u, .], T4[u, u, u, u])`.
+    """
+
+    gradient: Callable
+    product: Callable
+    third: Callable
+    fourth: Callable
+
+
+def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalDerivatives:
+    """The derivatives of a problem's deterministic cost, over all its samples.
+
+    Args:
+        problem: whose evaluation, or cost, over all its data.
+        unravel: from a vector to parameters.
+    """
+
+    def slope(cost, w, part):
+        return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
+
+    def bent(cost, w, v, part):
+        return along(lambda w: slope(cost, w, part), w, v)
+
+    def bent_twice(cost, w, u, part):
+        return along(lambda w: bent(cost, w, u, part), w, u)
+
+    def both(cost):
+        return lambda w, part: jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(
+            w
+        )
+
+    def product(cost):
+        return lambda point, part: bent(cost, *point, part)
+
+    def third(cost):
+        return lambda point, part: bent_twice(cost, *point, part)
+
+    def fourth(cost):
+        def of(point, part):
+            w, u = point
+            twice, thrice = along(lambda w: bent_twice(cost, w, u, part), w, u, value=True)
+            return twice, thrice @ u
+
+        return of
+
+    def over(function_of):
+        return lambda *point: averaged(problem, function_of, point if len(point) > 1 else point[0])
+
+    return DirectionalDerivatives(over(both), over(product), over(third), over(fourth))
+
+
+def largest_third(
+    at: DirectionalDerivatives,
+    points: Float[Array, "starts n"],
+    starts: Float[Array, "starts n"],
+    within: Callable,
+) -> tuple[Float[Array, " starts"], Float[Array, "starts n"]]:
+    """Largest |T3[u, u, u]| near each start by power iteration, and the u where it was found.
+
+        u <- t + |t| u / 2, made a unit vector;   t = T3[u, u, .], with the sign of T3[u, u, u]
+
+    For a symmetric tensor the largest value on unit vectors is its norm: how fast the Hessian can
+    change (Banach). Found from some starts it is a lower bound of that. On the third derivative of
+    xyz the iteration without the shift never arrives:
+
+    >>> from gdjax.problems.problem import as_problem
+    >>> at = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
+    >>> best, _ = largest_third(at, jnp.zeros((1, 3)), jnp.array([[3.0, 1.0, 0.5]]), lambda u: u)
+    >>> round(float(best[0]) / (2 / 3**0.5), 2)
+    1.0
+
+    Args:
+        at: derivatives of the cost.
+        points: where, one for each start.
+        starts: vectors, of any length.
+        within: `within(vectors) -> vectors` keeps each in the space that is looked at.
+
+    Source: Kolda and Mayo 2011, *Shifted power method for computing tensor eigenpairs*.
+    """
+
+    def unit(u):
+        length = jnp.linalg.norm(u, axis=1, keepdims=True)
+        return u / jnp.where(length > 0, length, 1)
+
+    def cond_fun(state):
+        i, _, best, before, _ = state
+        return (i < 3) | ((i < ITERATIONS) & jnp.any(best > STILL * before))
+
+    def body_fun(state):
+        i, u, best, _, where = state
+        images = within(jax.vmap(at.third)(points, u))
+        values = jnp.sum(images * u, axis=1)
+        size = jnp.abs(values)
+        where = jnp.where((size > best)[:, None], u, where)
+        length = jnp.linalg.norm(images, axis=1, keepdims=True)
+        ahead = jnp.where(values < 0, -1, 1)[:, None] * images + SHIFT * length * u
+        return i + 1, jnp.where(length > 0, unit(ahead), u), jnp.maximum(size, best), best, where
+
+    first = unit(within(starts))
+    zero = jnp.zeros(len(starts), starts.dtype)
+    _, _, best, _, where = jax.lax.while_loop(cond_fun, body_fun, (0, first, zero, zero, first))
+    return best, where
+
+
+class Reduced(NamedTuple):
+    """Third and fourth derivative along a flat direction n when all other directions follow.
+
+    Args:
+        third: T3[n^3].
+        fourth: T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .].
+        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|, of which rounding is a multiple of eps.
+        bend: T3[n, n, .].
+        following: H^+ T3[n, n, .].
+    """
+
+    third: Float[Array, ""]
+    fourth: Float[Array, ""]
+    terms: Float[Array, ""]
+    bend: Float[Array, " n"]
+    following: Float[Array, " n"]
+
+
+def reduced(
+    at: DirectionalDerivatives, w: Float[Array, " n"], n: Float[Array, " n"], inverse: Callable
+) -> Reduced:
+    """Return the third and fourth derivative along n when all other directions follow.
+
+    Args:
+        at: derivatives of the cost.
+        w: the point.
+        n: a unit direction in which the Hessian vanishes.
+        inverse: `v -> H^+ v`, on the directions of nonzero curvature.
+    """
+    bend, fourth = at.fourth(w, n)
+    following = inverse(bend)
+    correction = 3 * bend @ following
+    size = jnp.abs(fourth) + jnp.abs(correction)
+    return Reduced(bend @ n, fourth - correction, size, bend, following)

@@ -1,0 +1,335 @@
+"""What the gradient of a cost says, entry by entry, and a proof by nudging.
+
+    C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
+
+The sign of an entry says which way to turn that weight, its size how much it matters next to the
+others. On a bowl the steep direction matters ten times as much as the flat one:
+
+>>> bowl = lambda w: 0.5 * (w["flat"] ** 2 + 10.0 * w["steep"] ** 2)
+>>> parts = gradient_summary(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
+>>> {name: float(g) for name, g in parts.gradient.items()}
+{'flat': 1.0, 'steep': -10.0}
+>>> {name: round(float(size), 3) for name, size in parts.relative.items()}
+{'flat': 0.1, 'steep': 1.0}
+
+Everything is a pure function of `(problem, params)` for any pytree of parameters.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PyTree
+
+from gdjax.curvature.operators import averaged, hessian_vector_product
+from gdjax.errors import InputError
+from gdjax.problems.networks import Network
+from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params
+from gdjax.summaries import fields
+
+Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
+
+# GradientCheck looked at together: memory grows with it, and 8 already keep two cores busy.
+TOGETHER = 8
+
+
+class GradientSummary(NamedTuple):
+    """A gradient taken apart. Trees have one entry a parameter unless said otherwise.
+
+    Args:
+        cost: C at the point.
+        gradient: g.
+        sign: -1, 0 or 1; a descent step moves the other way.
+        relative: |g_i| / max |g|, between 0 and 1; 0 everywhere where the gradient is 0.
+        norm: Euclidean norm of the whole gradient.
+        leaf_norms: one norm an array of parameters, in the tree of the parameters.
+        layer_norms: one norm a child of the root: a layer, for a network.
+        zeros: how many entries of each array are exactly zero, in the tree of the parameters.
+        zero_share: share of exactly zero entries among all.
+    """
+
+    cost: Float[Array, ""]
+    gradient: PyTree
+    sign: PyTree
+    relative: PyTree
+    norm: Float[Array, ""]
+    leaf_norms: PyTree
+    layer_norms: PyTree
+    zeros: PyTree
+    zero_share: Float[Array, ""]
+
+    __repr__ = fields
+
+
+class Entries(NamedTuple):
+    """Entries of a gradient, largest first.
+
+    Args:
+        position: of each entry among all, counted through the leaves in their order.
+        value: of the gradient there, with its sign.
+    """
+
+    position: Int[Array, " entries"]
+    value: Float[Array, " entries"]
+
+
+class ParameterLocation(NamedTuple):
+    """Where one parameter stands.
+
+    Args:
+        leaf: path of its array, such as "params[0].weights".
+        index: within that array.
+        layer: 1 for the first layer behind the inputs; None where no network was given.
+        to_neuron: of that layer, from 0; for the last layer this is the output.
+        from_neuron: of the layer before, from 0; None for a bias.
+        pixel: row and column of the input, for a weight that comes from an image.
+    """
+
+    leaf: str
+    index: tuple[int, ...]
+    layer: int | None = None
+    to_neuron: int | None = None
+    from_neuron: int | None = None
+    pixel: tuple[int, int] | None = None
+
+    @property
+    def label(self) -> str:
+        """The place in words, for tables and axes."""
+        if self.layer is None:
+            return self.leaf + (f"{list(self.index)}" if self.index else "")
+        if self.from_neuron is None:
+            return f"layer {self.layer}: bias of neuron {self.to_neuron}"
+        origin = f"pixel {self.pixel}" if self.pixel else f"neuron {self.from_neuron}"
+        return f"layer {self.layer}: {origin} to {self.to_neuron}"
+
+
+class GradientCheck(NamedTuple):
+    """Predicted and actual change of the cost when one entry alone is nudged.
+
+    Args:
+        position: of each entry among all.
+        nudge: h, how far it was moved, > 0.
+        predicted: g_i h.
+        actual: C(w + h e_i) - C(w).
+        second_order: H_ii h^2 / 2, what the prediction leaves out first.
+        rounding: what rounding may add to `actual`.
+    """
+
+    position: Int[Array, " entries"]
+    nudge: Float[Array, " entries"]
+    predicted: Float[Array, " entries"]
+    actual: Float[Array, " entries"]
+    second_order: Float[Array, " entries"]
+    rounding: Float[Array, " entries"]
+
+    __repr__ = fields
+
+    @property
+    def expected_error(self) -> Float[Array, " entries"]:
+        """Relative error that theory allows: (|second_order| + rounding) / |predicted|."""
+        return (jnp.abs(self.second_order) + self.rounding) / jnp.abs(self.predicted)
+
+    @property
+    def relative_error(self) -> Float[Array, " entries"]:
+        """Relative error that was found: |actual - predicted| / |predicted|."""
+        return jnp.abs(self.actual - self.predicted) / jnp.abs(self.predicted)
+
+
+def value_and_gradient(
+    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
+) -> tuple[Float[Array, ""], PyTree]:
+    """The cost and its gradient, over all samples, in chunks of them.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: parameters that are no real floats, or a cost that is no scalar.
+    """
+    check_params(params)
+    return averaged(as_problem(problem, data), jax.value_and_grad, params)
+
+
+def gradient_summary(
+    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
+) -> GradientSummary:
+    """The gradient with the signs, relative sizes, norms and zeros of its entries.
+
+    Args:
+        problem: as for `value_and_gradient`.
+        params: the point, any pytree of real arrays.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: as for `value_and_gradient`.
+    """
+    value, gradient = value_and_gradient(problem, params, data=data)
+    leaves = jax.tree.leaves(gradient)
+    highest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
+    scale = jnp.where(highest > 0, highest, 1)
+    zeros = jax.tree.map(lambda g: jnp.sum(g == 0), gradient)
+    return GradientSummary(
+        cost=value,
+        gradient=gradient,
+        sign=jax.tree.map(lambda g: jnp.sign(g).astype(jnp.int8), gradient),
+        relative=jax.tree.map(lambda g: jnp.abs(g) / scale, gradient),
+        norm=optax.tree.norm(gradient),
+        leaf_norms=jax.tree.map(optax.tree.norm, gradient),
+        layer_norms=jax.tree.map(optax.tree.norm, gradient, is_leaf=lambda a: a is not gradient),
+        zeros=zeros,
+        zero_share=sum(jax.tree.leaves(zeros)) / sum(g.size for g in leaves),
+    )
+
+
+def largest_entries(gradient: PyTree, count: int) -> Entries:
+    """The `count` entries of largest absolute value; of equal ones, the first.
+
+    Args:
+        gradient: any tree of arrays.
+        count: how many.
+
+    Raises:
+        InputError: a count below 1, or more than there are entries.
+
+    Examples:
+        >>> largest_entries({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
+        Entries(position=Array([1, 2], dtype=int32), value=Array([-3.,  2.], dtype=float32))
+    """
+    flat, _ = ravel_pytree(gradient)
+    if not 1 <= count <= flat.size:
+        raise InputError(
+            f"largest_entries: count = {count}, expected 1 to {flat.size}, all entries"
+        )
+    _, position = jax.lax.top_k(jnp.abs(flat), count)
+    return Entries(position, flat[position])
+
+
+def locate(
+    params: PyTree,
+    position: Positions,
+    *,
+    network: Network | None = None,
+    image_shape: tuple[int, int] | None = None,
+) -> list[ParameterLocation]:
+    """Where entries stand: array and index, and for a network layer, neurons and pixel.
+
+    Args:
+        params: the parameters, or a gradient: any tree with their shapes.
+        position: of the entries, as `largest_entries` gives them.
+        network: the layers that `params` belong to, such as `Problem.network`.
+        image_shape: rows and columns, where the network's inputs are the pixels of an image.
+
+    Raises:
+        InputError: parameters that are not this network's, or an image of another size.
+
+    Examples:
+        >>> params = Network((4, 3)).init(jax.random.key(0))
+        >>> locate(params, jnp.array([6]), network=Network((4, 3)), image_shape=(2, 2))[0].label
+        'layer 1: pixel (1, 0) to 1'
+        >>> locate({"slope": jnp.zeros(3)}, jnp.array([1]))[0].label
+        "params['slope'][1]"
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    shapes = [jnp.shape(leaf) for _, leaf in leaves]
+    if network is not None:
+        _check_network(network, params, image_shape)
+    starts = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+    places = []
+    for entry in np.asarray(position):
+        leaf = int(np.searchsorted(starts, entry, side="right")) - 1
+        index = tuple(int(i) for i in np.unravel_index(entry - starts[leaf], shapes[leaf]))
+        place = ParameterLocation("params" + jax.tree_util.keystr(leaves[leaf][0]), index)
+        if network is not None:  # leaves are weights and bias in turn, a layer after the other
+            layer, origin = leaf // 2 + 1, index[1] if leaf % 2 == 0 else None
+            place = place._replace(layer=layer, to_neuron=index[0], from_neuron=origin)
+            if image_shape and layer == 1 and origin is not None:
+                row, column = divmod(origin, image_shape[1])
+                place = place._replace(pixel=(row, column))
+        places.append(place)
+    return places
+
+
+def check_gradient(
+    problem: Problem | Callable, params: PyTree, position: Positions, *, data: PyTree = None
+) -> GradientCheck:
+    """Put the gradient to the proof: move one entry at a time and look what the cost does.
+
+        actual = C(w + h e_i) - C(w),   predicted = g_i h,   error = H_ii h^2 / 2 + rounding
+
+    A small nudge drowns in rounding, a large one in curvature. Each entry gets the one at which
+    both are equal, h = sqrt(2 rounding / |H_ii|), but no more than eps^(1/4) max(1, |w_i|); the
+    rounding of a difference of two costs is taken as 4 eps C.
+
+    Args:
+        problem: as for `value_and_gradient`.
+        params: the point w.
+        position: of the entries, as `largest_entries` gives them.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: as for `value_and_gradient`.
+
+    Source: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
+    """
+    problem = as_problem(problem, data)
+    flat, unravel = ravel_pytree(params)
+    position = jnp.asarray(position)
+    value, gradient = value_and_gradient(problem, params)
+    g = ravel_pytree(gradient)[0][position]
+    eps = jnp.finfo(flat.dtype).eps
+    w = flat[position]
+
+    def second_derivative(i):
+        unit = unravel(jnp.zeros_like(flat).at[i].set(1))
+        return ravel_pytree(hessian_vector_product(problem, params, unit))[0][i]
+
+    curvature = jax.lax.map(second_derivative, position, batch_size=TOGETHER)
+    rounding = 4 * eps * jnp.abs(value)
+    most = eps**0.25 * jnp.maximum(1, jnp.abs(w))
+    bend = jnp.where(curvature != 0, jnp.abs(curvature), 1)
+    best = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / bend), most)
+    # What arrives is w + h rounded: the nudge that was really made is the difference.
+    nudged = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
+    h = nudged - w
+
+    def change_of(cost):
+        def change(entry, batch):
+            i, w_i = entry
+            return cost(unravel(flat.at[i].set(w_i)), batch) - cost(params, batch)
+
+        return change
+
+    actual = jax.lax.map(
+        lambda entry: averaged(problem, change_of, entry), (position, nudged), batch_size=TOGETHER
+    )
+    return GradientCheck(
+        position=position,
+        nudge=h,
+        predicted=g * h,
+        actual=actual,
+        second_order=curvature * h**2 / 2,
+        rounding=jnp.full_like(h, rounding),
+    )
+
+
+def _check_network(network: Network, params: Any, image_shape: tuple[int, int] | None) -> None:
+    pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
+    wanted = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    if shapes != wanted:
+        raise InputError(
+            f"locate: params have shapes {shapes}, expected {wanted}, those of a network with "
+            f"widths {network.widths}; leave network out for parameters of another kind"
+        )
+    if image_shape and image_shape[0] * image_shape[1] != network.widths[0]:
+        raise InputError(
+            f"locate: image_shape = {image_shape} has {image_shape[0] * image_shape[1]} pixels, "
+            f"expected {network.widths[0]}, the network's inputs"
+        )

@@ -1,0 +1,343 @@
+"""How sharply the cost bends along a descent.
+
+    sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
+
+How sharp it may be for a learning rate: `thresholds`. The most positive of two curvatures:
+
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
+>>> metric = sharpness(bowl)
+>>> value, memory = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
+>>> float(value)
+4.0
+
+Source: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
+Stability*, arXiv 2103.00065.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PyTree
+
+from gdjax.curvature import block_lanczos, jacobi_eigh
+from gdjax.curvature.eigenpairs import ROUNDING
+from gdjax.curvature.operators import dense, flat_product
+from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
+from gdjax.problems.evaluation import frozen, with_data, without_data
+from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.whole import is_whole
+
+# Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.
+SPACE = block_lanczos.Sizes(upper=block_lanczos.BLOCK, lower=0, basis=8)
+RESTARTS = 19
+
+
+class Warm(NamedTuple):
+    """What the next estimate starts from.
+
+    Args:
+        vectors: approximate eigenvectors of the largest eigenvalues, the largest first; none where
+            the whole Hessian is taken.
+        residual: |H v - sharpness v| of the last estimate, v its eigenvector of length 1.
+        products: products of the Hessian and a vector, all estimates taken together.
+        drawn: how often random directions were drawn.
+    """
+
+    vectors: Float[Array, "n together"]
+    residual: Float[Array, ""]
+    products: Int[Array, ""]
+    drawn: Int[Array, ""]
+
+
+def sharpness(
+    problem: Problem | Callable,
+    *,
+    data: PyTree = None,
+    every: int = 1,
+    tolerance: float = 1e-3,
+    preconditioner: Callable[[PyTree], PyTree] | None = None,
+) -> Metric:
+    """The Hessian's largest eigenvalue along a descent, each estimate begun from the one before.
+
+        sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
+
+    It is the most positive eigenvalue, however negative others are, by block Lanczos (`krylov`)
+    from the two eigenvectors found last, the second blended with a random direction so that an
+    eigenvector that rises from elsewhere is seen, too. It goes on until |H v - sharpness v| <=
+    tolerance |sharpness| (or is rounding). So an eigenvalue lies within that distance, and the
+    error is of the order of its square over the gap to the next one. That no other is larger is
+    likely, not proven. Up to 8 parameters the whole Hessian is taken. The number is NaN where 19
+    restarts are not enough or nothing is finite. On CPUs no LAPACK is called, so that runs on
+    several devices cannot wait for each other in it.
+
+    Args:
+        problem: whose deterministic cost, over its data. Keywords of the cost can be swept; a
+            state that the cost carries is the run's own at each estimate.
+        data: instead of the problem's own.
+        every: records from one estimate to the next.
+        tolerance: of the residual, relative to the sharpness.
+        preconditioner: the diagonal P > 0 from the optimiser's memory, a tree like the parameters,
+            such as `gd.curvature.preconditioner(optax.adam)` or a function of one's own; then
+            it is the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
+
+    Returns:
+        A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs
+        8 products of the Hessian and a vector where little has changed, and 6 for each restart.
+
+    Raises:
+        InputError: a tolerance that is not above 0.
+
+    Source: Cohen et al. 2021, arXiv 2103.00065.
+    """
+    if not 0 < tolerance < jnp.inf:
+        raise InputError(f"sharpness: tolerance = {tolerance!r}, expected a number above 0")
+    problem = as_problem(problem, data)
+    return Metric(
+        _Sharpness(without_data(problem), float(tolerance), preconditioner=preconditioner),
+        data=problem.data,
+        every=every,
+        init=_Cold(SPACE.basis),
+        long_name="sharpness, the Hessian's largest eigenvalue"
+        if preconditioner is None
+        else "preconditioned sharpness, the largest eigenvalue of P^-1 H",
+    )
+
+
+def largest_eigenvalues(
+    problem: Problem | Callable,
+    count: int,
+    *,
+    data: PyTree = None,
+    every: int = 1,
+    tolerance: float = 1e-3,
+) -> Metric:
+    """The Hessian's `count` largest eigenvalues along a descent, falling.
+
+        lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
+
+    As `sharpness`, from the two leading eigenvectors found last. Each of them is NaN where its own
+    residual |H v - lambda v| has not come down to tolerance |lambda|, or to rounding.
+
+    Args:
+        problem: as for `sharpness`.
+        count: how many, at most as many as there are parameters.
+        data: instead of the problem's own.
+        every: records from one estimate to the next.
+        tolerance: of each residual, relative to the eigenvalue.
+
+    Returns:
+        A metric that is an array with the dimension `eigenvalue`. For 10 of them an estimate costs
+        20 products of the Hessian and a vector, and 8 for each restart. More than 6 need LAPACK,
+        which on several CPU devices at once is refused: devices=jax.local_devices()[:1].
+
+    Raises:
+        InputError: a count or a tolerance that cannot work.
+
+    Examples:
+        >>> import gdjax as gd
+        >>> bowl = gd.problems.bowl([1.0, 3.0, 2.0])
+        >>> top = {"top": largest_eigenvalues(bowl, 2)}
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, metrics=top)
+        >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
+        [3.0, 2.0]
+
+    Source: Sagun et al. 2017, arXiv 1706.04454.
+    """
+    if not is_whole(count, 1):
+        raise InputError(f"largest_eigenvalues: count = {count!r:.80}, expected a number above 0")
+    if not 0 < tolerance < jnp.inf:
+        raise InputError(
+            f"largest_eigenvalues: tolerance = {tolerance!r}, expected a number above 0"
+        )
+    problem = as_problem(problem, data)
+    return Metric(
+        _Sharpness(without_data(problem), float(tolerance), count),
+        data=problem.data,
+        every=every,
+        init=_Cold(_space(count).basis),
+        long_name="the Hessian's largest eigenvalues",
+        dims=("eigenvalue",),
+    )
+
+
+def _space(count):
+    """What a search for so many keeps: few vectors, since the last ones are near by."""
+    upper = block_lanczos.sizes(count, 0).upper
+    return SPACE if count == 1 else block_lanczos.Sizes(upper, 0, upper + SPACE.basis)
+
+
+@dataclass(frozen=True)
+class _Sharpness:
+    """`(params, data, memory, **settings) -> (sharpness, memory)`, with the cost's keywords.
+
+    Args:
+        without_data: the problem as a tree without leaves, so that metrics of one problem are one
+            program.
+        tolerance: of the residual.
+        count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
+        preconditioner: `memory -> P`.
+    """
+
+    without_data: Any
+    tolerance: float
+    count: int | None = None
+    preconditioner: Callable | None = None
+
+    def __call__(self, params, data, own, *, memory=None, **settings):
+        problem = frozen(with_data(self.without_data, data), **settings)
+        if self.count is not None:
+            return _followed(problem, params, own, self.tolerance, self.count)
+        scale = None
+        if self.preconditioner is not None:
+            scale = root_of_inverse(self.preconditioner(memory), own)
+        return follow(problem, params, own, tolerance=self.tolerance, scale=scale)
+
+    @property
+    def __signature__(self):
+        given = () if self.preconditioner is None else ("memory",)
+        return signature(self.without_data, ("params", "data", "own"), given)
+
+
+def root_of_inverse(preconditioner: PyTree, own: Warm) -> Float[Array, " n"]:
+    """P^-1/2 of a diagonal P as a vector, in the type of the estimates."""
+    return jax.lax.rsqrt(ravel_pytree(preconditioner)[0].astype(own.residual.dtype))
+
+
+def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
+    """Of a metric of a problem's deterministic cost, which declares the cost's keywords.
+
+    Args:
+        without_data: the problem, as `products.without_data` has it.
+        places: its own arguments by place.
+        given: what a descent is to give it besides, such as "memory" and "key".
+    """
+    problem = with_data(without_data, None)
+    cost = problem.cost if problem.evaluation is None else problem.evaluation
+    place, keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    defaults = declared(problem.cost) | dict.fromkeys(given)
+    if "state" in given_to(cost):
+        defaults["state"] = None
+    return inspect.Signature(
+        [
+            *(inspect.Parameter(name, place) for name in places),
+            *(inspect.Parameter(name, keyword, default=v) for name, v in defaults.items()),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Cold:
+    """The memory before the first estimate: random directions.
+
+    Args:
+        dense: parameters up to which the whole Hessian is taken.
+    """
+
+    dense: int
+
+    def __call__(self, params: PyTree, data: Any) -> Warm:
+        size = ravel_pytree(params)[0].size
+        dtype = cost_type(params)
+        count = block_lanczos.BLOCK if size > self.dense else 0
+        return Warm(
+            vectors=_random(jnp.zeros((), jnp.int32), (size, count), dtype),
+            residual=jnp.full((), jnp.inf, dtype),
+            products=jnp.zeros((), jnp.int32),
+            drawn=jnp.ones((), jnp.int32),
+        )
+
+
+def _key(drawn):
+    # Which directions does not matter to an eigenvalue that is known to a tolerance: they are the
+    # same for every run and every caller, and no key of its own is asked for.
+    return jax.random.fold_in(jax.random.key(0), drawn)
+
+
+def _random(drawn, shape, dtype):
+    """Directions of length near 1, one a column."""
+    return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
+
+
+def cold(params: PyTree, data: Any = None) -> Warm:
+    """What a first estimate of the sharpness begins with: random directions."""
+    return _Cold(SPACE.basis)(params, data)
+
+
+def follow(
+    problem: Problem,
+    params: PyTree,
+    memory: Warm,
+    *,
+    tolerance: float = 1e-3,
+    scale: Float[Array, " n"] | None = None,
+) -> tuple[Float[Array, ""], Warm]:
+    """The sharpness at a point, from the eigenvectors at a point nearby; see `sharpness`.
+
+    Args:
+        problem: whose deterministic cost, over its data.
+        params: the point.
+        memory: of the estimate before; `cold` at first.
+        tolerance: of the residual, relative to the sharpness.
+        scale: D, diagonal: the largest eigenvalue of D H D instead of H's.
+
+    Returns:
+        The sharpness, NaN where it was not found, and the memory for the next point.
+    """
+    values, memory = _followed(problem, params, memory, tolerance, 1, scale)
+    return values[0], memory
+
+
+def _followed(problem, params, memory, tolerance, count, scale=None):
+    """The largest eigenvalues, falling, NaN where one was not found, and the next memory."""
+    space = _space(count)
+    flat, dtype = ravel_pytree(params)[0], memory.residual.dtype
+    exact = flat_product(problem, params)
+
+    def product(vector):
+        if scale is None:
+            return exact(vector.astype(flat.dtype)).astype(dtype)
+        return scale * exact((scale * vector).astype(flat.dtype)).astype(dtype)
+
+    def allowed(values, norm):
+        return tolerance * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
+
+    if count > flat.size:
+        raise InputError(
+            f"largest_eigenvalues: count = {count}, and there are {flat.size} parameters; take at "
+            f"most as many"
+        )
+    if flat.size <= space.basis:
+        matrix = dense(product, flat.astype(dtype))
+        every, vectors = jacobi_eigh.eigh(matrix)
+        values, top, block = every[::-1][:count], vectors[:, ::-1][:, :count], memory.vectors
+        rest = jnp.matmul(matrix, top, precision="highest") - values[None] * top
+        residuals, products = jnp.linalg.norm(rest, axis=0), flat.size
+        norm = jnp.max(jnp.abs(every))
+    else:
+        elsewhere = _random(memory.drawn, (flat.size,), dtype)
+        ritz = block_lanczos.extreme_ritz_pairs(
+            product,
+            jnp.ones(flat.size, dtype),
+            _key(memory.drawn + 1),
+            largest=count,
+            smallest=0,
+            tolerance=allowed,
+            restarts=RESTARTS,
+            block=memory.vectors.at[:, 1].add(elsewhere),
+            space=space,
+        )
+        values, residuals, products = ritz.values, ritz.residuals, ritz.products
+        block, norm = ritz.block, ritz.norm
+    finite = jnp.isfinite(values) & jnp.isfinite(residuals)
+    reached = finite & (residuals <= allowed(values, norm))
+    # A run that left the numbers must not take its eigenvector along.
+    block = jnp.where(finite[0], block, memory.vectors)
+    memory = Warm(block, residuals[0], memory.products + products, memory.drawn + 2)
+    return jnp.where(reached, values, jnp.nan), memory

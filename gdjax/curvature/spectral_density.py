@@ -1,0 +1,213 @@
+"""All of the Hessian's spectrum at once: its sum, and how its eigenvalues are spread.
+
+    trace = sum_i lambda_i,   density(x) = 1/n sum_i N(x; lambda_i, width^2)
+
+Both are means over random vectors v, of v^T H v and of v^T N(x; H) v, so they come with standard
+errors. The simplest instance:
+
+>>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+>>> float(hessian_trace(bowl, jnp.ones(2), key=jax.random.key(0)).value)
+11.0
+>>> spread = spectral_density(bowl, jnp.ones(2), key=jax.random.key(0))
+>>> spread.nodes.tolist(), spread.weights.tolist()
+([[1.0, 10.0]], [[0.5, 0.5]])
+
+Up to 512 parameters both are exact; above, matfree does the work with products.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree, ScalarLike
+from matfree import decomp, stochtrace
+
+from gdjax.curvature.eigenpairs import DENSE, ROUNDING
+from gdjax.curvature.operators import dense, flat_product
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
+from gdjax.problems.validation import ravel_params
+from gdjax.summaries import fields
+
+POINTS = 1001  # of the grid on which a density is given
+
+
+class HessianTrace(NamedTuple):
+    """The sum of all eigenvalues.
+
+    Args:
+        value: the estimate.
+        error: its standard error, and what rounding may add.
+    """
+
+    value: Float[Array, ""]
+    error: Float[Array, ""]
+
+
+class SpectralDensity(NamedTuple):
+    """How the eigenvalues are spread: it integrates to 1.
+
+    Args:
+        at: eigenvalues at which it is given, evenly spaced.
+        value: the density there, per unit of an eigenvalue.
+        error: its standard error, from the spread over probes.
+        nodes: eigenvalues of the Krylov spaces, one row a probe.
+        weights: share of the spectrum that each stands for; each row sums to 1.
+        width: standard deviation of the Gaussian that each node is drawn as.
+    """
+
+    at: Float[Array, " points"]
+    value: Float[Array, " points"]
+    error: Float[Array, " points"]
+    nodes: Float[Array, "probes depth"]
+    weights: Float[Array, "probes depth"]
+    width: Float[Array, ""]
+
+    __repr__ = fields
+
+
+def hessian_trace(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    key: Key[Array, ""],
+    data: PyTree = None,
+    probes: int = 48,
+) -> HessianTrace:
+    """The trace of the Hessian, with its standard error.
+
+        tr H = tr Q^T H Q + E v^T (I - QQ^T) H (I - QQ^T) v,   v random signs
+
+    Q spans H times a third of the probes: it takes in the large eigenvalues, so that the rest
+    varies little. The error comes from the spread of the last third.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point.
+        key: for the probes.
+        data: instead of the problem's own.
+        probes: Hessian-vector products, at least 6; not used up to 512 parameters, where the trace
+            is exact.
+
+    Raises:
+        InputError: too few probes.
+
+    Source: Meyer, Musco, Musco and Woodruff 2021, *Hutch++: optimal stochastic trace estimation*.
+    """
+    if probes < 6:
+        raise InputError(
+            f"hessian_trace: probes = {probes}, expected at least 6, three thirds of 2"
+        )
+    flat = ravel_params(params)[0]
+    product = flat_product(problem, params, data)
+    rounding = ROUNDING * jnp.finfo(flat.dtype).eps
+    if flat.size <= DENSE:
+        matrix = dense(product, flat)
+        return HessianTrace(jnp.trace(matrix), rounding * jnp.linalg.norm(matrix))
+    third = min(probes // 3, flat.size // 2)
+    key_sketch, key_probe = jax.random.split(key)
+    many = jax.vmap(product, in_axes=1, out_axes=1)
+    with jax.default_matmul_precision("highest"):
+        sketch = many(jax.random.normal(key_sketch, (flat.size, third), flat.dtype))
+        basis = jnp.linalg.qr(sketch)[0]
+        images = many(basis)
+
+        def away(v):
+            return v - basis @ (basis.T @ v)
+
+        estimate = stochtrace.estimator_monte_carlo_mean_and_sem(
+            stochtrace.monte_carlo_trace(), stochtrace.sampler_signs(flat, num=third)
+        )
+        rest, error = estimate(lambda v: away(product(away(v))), key_probe)
+    # matfree divides by the number of probes, not by one less.
+    unbiased = (third / (third - 1)) ** 0.5
+    return HessianTrace(
+        jnp.sum(basis * images) + rest,
+        error * unbiased + rounding * jnp.linalg.norm(images),
+    )
+
+
+def spectral_density(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    key: Key[Array, ""],
+    data: PyTree = None,
+    probes: int = 8,
+    depth: int = 64,
+    width: ScalarLike = 0.01,
+) -> SpectralDensity:
+    """The density of the Hessian's eigenvalues, by stochastic Lanczos quadrature.
+
+        1/n tr f(H) = E v^T f(H) v / |v|^2 = E sum_j weight_j f(node_j)
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point.
+        key: for the probes.
+        data: instead of the problem's own.
+        probes: random vectors, at least 2; not used up to 512 parameters, where nodes are exact.
+        depth: products a probe; nodes at the ends of the spectrum converge first.
+        width: of the Gaussian for each node, relative to the largest |eigenvalue|.
+
+    Raises:
+        InputError: too few probes or products.
+
+    Source: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
+    """
+    if probes < 2 or depth < 1:
+        raise InputError(
+            f"spectral_density: probes = {probes} and depth = {depth}, expected at least 2 and 1"
+        )
+    flat = ravel_params(params)[0]
+    product = flat_product(problem, params, data)
+    if flat.size <= DENSE:
+        nodes = jnp.linalg.eigvalsh(dense(product, flat))[None]
+        weights = jnp.full_like(nodes, 1 / flat.size)
+    else:
+        nodes, weights = _quadrature(product, flat, key, probes, depth)
+    norm = jnp.max(jnp.abs(nodes))
+    sigma = jnp.asarray(width * jnp.where(norm > 0, norm, 1))
+    reach = 5 * sigma
+    at = jnp.linspace(jnp.min(nodes) - reach, jnp.max(nodes) + reach, POINTS)
+    single = jax.vmap(lambda n, w: smoothed(at, n, w, sigma))(nodes, weights)
+    spread = jnp.std(single, axis=0, ddof=1) if len(nodes) > 1 else jnp.zeros_like(at)
+    return SpectralDensity(
+        at=at,
+        value=jnp.mean(single, axis=0),
+        error=spread / len(nodes) ** 0.5,
+        nodes=nodes,
+        weights=weights,
+        width=sigma,
+    )
+
+
+def smoothed(
+    at: Float[Array, " points"],
+    nodes: Float[Array, " depth"],
+    weights: Float[Array, " depth"],
+    width: ScalarLike,
+) -> Float[Array, " points"]:
+    """sum_j weight_j N(at; node_j, width^2)."""
+    bells = jax.scipy.stats.norm.pdf(at[:, None], nodes[None], width)
+    return jnp.sum(bells * weights[None], axis=1)
+
+
+def _quadrature(product, flat, key, probes, depth):
+    """Eigenvalues of each probe's Krylov space, and its share in each."""
+    lanczos = decomp.tridiag_sym(min(depth, flat.size), custom_vjp=False)
+
+    def one(probe):
+        matrix = lanczos(product, probe).J_small
+        # A Krylov space that is exhausted goes on with NaN or with noise: what came before is all.
+        diagonal, beside = jnp.diagonal(matrix), jnp.diagonal(matrix, 1)
+        size = jax.lax.cummax(jnp.abs(diagonal[:-1]))
+        more = beside > 100 * jnp.finfo(flat.dtype).eps * size
+        known = jnp.cumprod(jnp.append(jnp.isfinite(diagonal[0]), more)).astype(bool)
+        clean = jnp.where(known[:, None] & known[None], matrix, 0)
+        nodes, vectors = jnp.linalg.eigh(clean)
+        return jnp.where(known[0], nodes, jnp.nan), vectors[0] ** 2
+
+    with jax.default_matmul_precision("highest"):
+        return jax.vmap(one)(jax.random.normal(key, (probes, flat.size), flat.dtype))

@@ -1,0 +1,242 @@
+"""The central flow: what gradient descent does on average when its steps are too long to settle.
+
+    dw/dt = -grad [C(w) + <Sigma, H(w)> / 2],   Sigma >= 0,   H <= 2/eta,   <Sigma, 2/eta - H> = 0
+
+At the edge of stability descent swings across the valley along the sharpest directions; it swings
+with a covariance Sigma, which drives the curvature down exactly as much as the gradient drives it
+up. Away from the edge Sigma is 0 and this is the gradient flow:
+
+>>> bowl = lambda w: 3 * w[0] ** 2 + w[1] ** 2
+>>> flow = central_flow(bowl, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=10)
+>>> [round(float(w), 3) for w in flow.params[-1]], float(flow.covariance.max())
+([0.002, 0.135], 0.0)
+
+Source: Cohen, Damian, Talwalkar, Kolter, Lee 2024, *Understanding Optimization in Deep Learning
+with Central Flows*, arXiv 2410.24206.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+
+from gdjax.curvature import block_lanczos, jacobi_eigh
+from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.curvature.operators import dense, flat_product
+from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
+from gdjax.flows import semidefinite_complementarity
+from gdjax.flows.gradient_flow import solved, usual_tolerance
+from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import ravel_params
+from gdjax.summaries import fields
+from gdjax.whole import is_whole
+
+CLOSE = 1e-3  # residual of an eigenvector, relative to the largest eigenvalue
+RESTARTS = 60  # of the eigenvectors: a few from the last ones, some dozen from random ones
+
+
+class CentralFlow(NamedTuple):
+    """The central flow at equally spaced times, 0 and the last among them.
+
+    Args:
+        time: eta * steps of descent.
+        params: the centre w, a tree like the start with a leading axis of times.
+        cost: C at the centre.
+        mean_cost: C + <Sigma, H> / 2, what the cost of descent is on average over its swings.
+        eigenvalues: the largest of the Hessian at the centre, falling.
+        covariance: of descent around the centre, in the coordinates of their eigenvectors.
+        residual: of the complementarity problem, see `semidefinite_complementarity.Complement`.
+        arrived: whether every eigenvector and every step of the solver kept its tolerance.
+    """
+
+    time: Float[Array, " times"]
+    params: PyTree
+    cost: Float[Array, " times"]
+    mean_cost: Float[Array, " times"]
+    eigenvalues: Float[Array, "times k"]
+    covariance: Float[Array, "times k k"]
+    residual: Float[Array, " times"]
+    arrived: Bool[Array, ""]
+
+    __repr__ = fields
+
+
+class _Edge(NamedTuple):
+    """What is at the edge: eigenvalues, vectors a column, what the next search begins with."""
+
+    values: Float[Array, " k"]
+    vectors: Float[Array, "n k"]
+    block: Float[Array, "n b"]
+    close: Bool[Array, ""]
+
+
+def central_flow(
+    problem: Problem | Callable,
+    params: PyTree,
+    learning_rate: ArrayLike,
+    time: ArrayLike,
+    *,
+    data: PyTree = None,
+    eigenvectors: int = 3,
+    intervals: int = 100,
+    tolerance: float | None = None,
+) -> CentralFlow:
+    """Follow the average of gradient descent through the edge of stability.
+
+        dw/dt = -grad C - 1/2 sum_ij X_ij grad (u_i^T H u_j),   Sigma = U X U^T
+
+    Time is cut into intervals. At the beginning of each the eigenvectors U of the k largest
+    eigenvalues are found from those before, and X >= 0 is the smallest that keeps U^T H U <= 2/eta
+    to the end of it: a complementarity problem of k (k + 1) / 2 numbers. Over the interval the
+    second term is held and the flow solved like `gradient_flow`; so without anything at the edge
+    this is `gradient_flow`, and its error is of first order in the intervals with it. Everything
+    is one program and can be mapped over rates and starts.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the start w_0, any pytree of real arrays.
+        learning_rate: eta of the descent that is followed, > 0; it may be traced.
+        time: until when, eta * steps of descent, > 0; it may be traced.
+        data: instead of the problem's own.
+        eigenvectors: k, how many directions can be at the edge. Enough where the last of the
+            `eigenvalues` stays below 2 / eta.
+        intervals: how many; one to four steps of descent each, 50 to 200 % of 2 eta, are enough.
+        tolerance: of the solver, as for `gradient_flow`.
+
+    Raises:
+        InputError: a rate or a time that is not above 0; numbers of eigenvectors or intervals that
+            cannot be.
+
+    Source: Cohen et al. 2024, arXiv 2410.24206.
+    """
+    flat, unravel = ravel_params(params)
+    _check(learning_rate, time, eigenvectors, intervals, flat.size)
+    problem = as_problem(problem, data)
+    dtype = cost_type(params)
+    flat = flat.astype(dtype)
+    rate, interval = jnp.asarray(learning_rate, dtype), jnp.asarray(time, dtype) / intervals
+    tolerance = usual_tolerance(dtype) if tolerance is None else tolerance
+    ends, first = interval[None], jnp.minimum(interval, rate)
+
+    at = directional_derivatives(problem, unravel)
+
+    def velocity(_time, w, held):
+        return -at.gradient(w)[1] - held
+
+    def advance(state, _):
+        w, block, fine = state
+        edge = _edge(problem, unravel, w, block)
+        value, g = at.gradient(w)
+        X, slopes = _balance(at, w, g, edge, 2 / rate, interval)
+        held = semidefinite_complementarity.coordinates(X.X) @ slopes / 2
+        solution = solved(velocity, w, held, ends, tolerance, first=first)
+        mean = value + jnp.vdot(edge.values, jnp.diagonal(X.X)) / 2
+        record = (w, value, mean, edge.values, X.X, X.residual)
+        fine = fine & edge.close & solution.arrived
+        return (solution.ys[0], edge.block, fine), record
+
+    block = jax.random.normal(jax.random.key(0), (flat.size, eigenvectors + 1), dtype)
+    # The last interval begins where the flow ends: it only says what is there.
+    state = flat, block, jnp.array(True)
+    (_, _, fine), records = jax.lax.scan(advance, state, length=intervals + 1)
+    w, value, mean, values, X, residual = records
+    return CentralFlow(
+        interval * jnp.arange(intervals + 1),
+        jax.vmap(unravel)(w),
+        value,
+        mean,
+        values,
+        X,
+        residual,
+        fine & jnp.all(jnp.isfinite(value)),
+    )
+
+
+def _edge(problem, unravel, w, block):
+    """The largest eigenvalues and their vectors, searched from vectors near by."""
+    product, k = flat_product(problem, unravel(w)), block.shape[1] - 1
+    if len(w) <= 2 * (k + 1):
+        values, vectors = jacobi_eigh.eigh(dense(product, w))
+        return _Edge(values[::-1][:k], vectors[:, ::-1][:, :k], block, jnp.isfinite(values[0]))
+
+    def allowed(values, norm):
+        return CLOSE * jnp.max(jnp.abs(values)) + 8 * jnp.finfo(w.dtype).eps * norm
+
+    ritz = block_lanczos.extreme_ritz_pairs(
+        product,
+        jnp.ones_like(w),
+        jax.random.key(1),
+        largest=k,
+        smallest=0,
+        tolerance=allowed,
+        restarts=RESTARTS,
+        block=block,
+        space=block_lanczos.Sizes(upper=k + 1, lower=0, basis=2 * (k + 1)),
+    )
+    close = jnp.max(ritz.residuals) <= allowed(ritz.values, ritz.norm)
+    # Where the numbers were left, nothing is there to go on from.
+    block = jnp.where(jnp.isfinite(ritz.block), ritz.block, block)
+    return _Edge(ritz.values, ritz.vectors, block, close)
+
+
+def _balance(at, w, g, edge, limit, interval):
+    """X, and how each entry of U^T H U changes with w, in the coordinates of `complementarity`.
+
+    Along an eigenvector with value c a force moves w by (1 - e^(-c t)) / c in a time t, elsewhere
+    by t: at the edge an interval is longer than w takes to come to rest there.
+    """
+    k = len(edge.values)
+    slopes = _slopes(at, w, edge.vectors)
+    bend = edge.values * interval
+    small = jnp.abs(bend) < 1e-4
+    moved = jnp.where(small, 1 - bend / 2, -jnp.expm1(-bend) / jnp.where(small, 1, bend))
+
+    def reach(forces):
+        """How far forces move w, one a row."""
+        along = forces @ edge.vectors
+        return interval * (forces + (along * (moved - 1)[None]) @ edge.vectors.T)
+
+    with jax.default_matmul_precision("highest"):
+        ahead = reach(jnp.concatenate([slopes, g[None]])) @ slopes.T
+    room = limit * jnp.eye(k, dtype=w.dtype) - jnp.diag(edge.values)
+    M = (ahead[:-1] + ahead[:-1].T) / 4
+    return semidefinite_complementarity.solve(
+        M, room + semidefinite_complementarity.matrix(ahead[-1])
+    ), slopes
+
+
+def _slopes(at, w, vectors):
+    """grad (u_i^T H u_j) for all i <= j, a row each; i < j times sqrt(2).
+
+    From squares alone, T3[u, u, .] of u_i and of (u_i + u_j) / sqrt(2): one direction costs less.
+    """
+    k = vectors.shape[1]
+    rows, columns = np.triu_indices(k)
+    same = rows == columns
+    mixed = (vectors[:, rows] + vectors[:, columns]) / np.where(same, 2, np.sqrt(2))[None]
+    squares = jax.vmap(lambda u: at.third(w, u), in_axes=1)(mixed)
+    diagonal = squares[np.flatnonzero(same)]
+    between = np.sqrt(2) * (squares - (diagonal[rows] + diagonal[columns]) / 2)
+    return jnp.where(same[:, None], squares, between)
+
+
+def _check(learning_rate, time, eigenvectors, intervals, size):
+    for name, value in (("learning_rate", learning_rate), ("time", time)):
+        if not isinstance(value, Tracer):
+            number = np.asarray(value)
+            if number.shape or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
+                raise InputError(
+                    f"central_flow: {name} = {value!r:.80}, expected one number above 0; map the "
+                    f"function (jax.vmap) over several"
+                )
+    for name, value, most in (("eigenvectors", eigenvectors, size), ("intervals", intervals, None)):
+        if not is_whole(value, 1, np.inf if most is None else most):
+            raise InputError(
+                f"central_flow: {name} = {value!r}, expected a whole number >= 1"
+                + ("" if most is None else f" and at most {most}, the number of parameters")
+            )

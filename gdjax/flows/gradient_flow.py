@@ -1,0 +1,279 @@
+"""Gradient flow: what descent becomes as its steps grow small, and how far descent is from it.
+
+    dw/dt = -grad C(w),   w(0) = w_0;   descent with rate eta after t / eta steps is w(t) + O(eta)
+
+On the bowl w^2 / 2 the flow is e^-t:
+
+>>> flow = gradient_flow(lambda w: w**2 / 2, jnp.array(1.0), times=jnp.array([0.0, 1.0]))
+>>> [round(float(w), 4) for w in flow.params]
+[1.0, 0.3679]
+
+The flow has no learning rate: what it does is the cost's doing alone. What descent does otherwise
+(oscillate, diverge, stay where it is flat) is the doing of its steps.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+
+from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem, as_problem
+from gdjax.summaries import fields
+
+STEPS = 1_000_000  # of the solver, at most
+
+
+class Flow(NamedTuple):
+    """The gradient flow at some times.
+
+    Args:
+        params: a tree like the start, with a leading axis of times; infinite where not reached.
+        cost: C at each time.
+        steps: of the solver, those that it took back included.
+        arrived: whether the last time was reached within the tolerance.
+    """
+
+    params: PyTree
+    cost: Float[Array, " times"]
+    steps: Int[Array, ""]
+    arrived: Bool[Array, ""]
+
+    __repr__ = fields
+
+
+class FlowDistance(NamedTuple):
+    """How far descent is from the flow, at equal times eta * steps.
+
+    Args:
+        learning_rate: of each descent.
+        time: since the start.
+        distance: Euclidean length of descent's parameters minus the flow's.
+        cost: of descent.
+        params: of descent, a tree like the start with leading axes of rates and times.
+        flow: that it is measured from.
+    """
+
+    learning_rate: Float[Array, " rates"]
+    time: Float[Array, " times"]
+    distance: Float[Array, "rates times"]
+    cost: Float[Array, "rates times"]
+    params: PyTree
+    flow: Flow
+
+    __repr__ = fields
+
+
+def gradient_flow(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    data: PyTree = None,
+    times: Sequence | ArrayLike,
+    tolerance: float | None = None,
+) -> Flow:
+    """Follow the negative gradient without steps, by an ODE solver that controls its own error.
+
+        dw/dt = -grad C(w),   |error of a step| <= tolerance (1 + |w|), root mean square
+
+    Tsitouras' method of order 5 by diffrax. Its step cannot exceed about 3.3 / sharpness, whatever
+    the tolerance: a time T takes at least sharpness T / 3.3 steps of 6 gradients.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the start w_0, any pytree of real arrays.
+        data: instead of the problem's own.
+        times: at which the flow is wanted, ascending, >= 0.
+        tolerance: of one step; None takes eps^(2/3): 2e-5 in float32, 4e-11 in float64.
+
+    Returns:
+        The flow at those times.
+
+    Raises:
+        InputError: times that are no ascending list of numbers from 0 on; a tolerance that is not
+            above 0.
+
+    Source: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
+    """
+    _check_times("gradient_flow", times)
+    if tolerance is not None:
+        _check_tolerance(tolerance)
+    problem, params = as_problem(problem, data), _strong(params)
+    dtype = cost_type(params)
+    times = jnp.asarray(times, dtype)
+    tolerance = usual_tolerance(dtype) if tolerance is None else tolerance
+
+    def velocity(_time, w, problem):
+        return jax.tree.map(jnp.negative, value_and_gradient(problem, w)[1])
+
+    solution = solved(velocity, params, problem, times, tolerance)
+    values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
+    return Flow(
+        params=solution.ys,
+        cost=values,
+        steps=solution.steps,
+        arrived=solution.arrived,
+    )
+
+
+class Solution(NamedTuple):
+    """What the solver of an ODE found: the values at the times, its steps, whether it arrived."""
+
+    ys: PyTree
+    steps: Int[Array, ""]
+    arrived: Bool[Array, ""]
+
+
+def usual_tolerance(dtype: jnp.dtype) -> float:
+    """Of one step: eps^(2/3), 2e-5 in float32, 4e-11 in float64."""
+    return float(jnp.finfo(dtype).eps) ** (2 / 3)
+
+
+def solved(
+    velocity: Callable,
+    start: PyTree,
+    args: PyTree,
+    times: Float[Array, " times"],
+    tolerance: float,
+    *,
+    first: ArrayLike | None = None,
+) -> Solution:
+    """Follow `velocity(time, y, args)` from a start at time 0 to some times, ascending.
+
+    Args:
+        velocity: dy/dt.
+        start: y at 0, a pytree of real arrays.
+        args: of the velocity.
+        times: at which y is wanted.
+        tolerance: of one step.
+        first: length of the step that is tried first; None takes it from the velocity.
+    """
+    import diffrax  # takes two seconds to import
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(velocity),
+        diffrax.Tsit5(),
+        t0=jnp.zeros((), times.dtype),
+        t1=times[-1],
+        dt0=first,
+        y0=start,
+        args=args,
+        saveat=diffrax.SaveAt(ts=times),
+        # Steps end at the times: interpolated between steps, the error would not be controlled.
+        stepsize_controller=diffrax.ClipStepSizeController(
+            # Where the flow runs off to infinity steps shrink without end.
+            diffrax.PIDController(
+                rtol=tolerance, atol=tolerance, dtmin=jnp.finfo(times.dtype).eps * times[-1]
+            ),
+            step_ts=times,
+        ),
+        max_steps=STEPS,
+        throw=False,
+    )
+    arrived = solution.result == diffrax.RESULTS.successful
+    return Solution(solution.ys, solution.stats["num_steps"], arrived)
+
+
+def distance_from_flow(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    data: PyTree = None,
+    learning_rates: Sequence | ArrayLike,
+    times: Sequence | ArrayLike,
+    tolerance: float | None = None,
+) -> FlowDistance:
+    """How far plain gradient descent is from the flow, for several learning rates.
+
+        |w_k - w(k eta)|,   w_{k+1} = w_k - eta grad C(w_k)
+
+    It is proportional to eta where eta is small: half the rate, twice the steps, half the distance.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: where both start.
+        data: instead of the problem's own.
+        learning_rates: eta of each descent, > 0.
+        times: at which they are compared, ascending; whole multiples of every learning rate.
+        tolerance: of the flow, as for `gradient_flow`.
+
+    Raises:
+        InputError: times that are not ascending, or at which a descent does not arrive with a
+            whole number of steps.
+    """
+    counts = _counts(learning_rates, times)
+    problem = as_problem(problem, data)
+    flow = gradient_flow(problem, params, times=np.asarray(times, float), tolerance=tolerance)
+    params = _strong(params)
+    dtype = cost_type(params)
+    rates = jnp.asarray(learning_rates, dtype)
+
+    def along(rate, counts):
+        def step(_number, w):
+            g = value_and_gradient(problem, w)[1]
+            return jax.tree.map(lambda w, g: (w - rate * g).astype(w.dtype), w, g)
+
+        def record(w, arrived):
+            count, on_flow = arrived
+            w = jax.lax.fori_loop(0, count, step, w)
+            squares = jax.tree.map(lambda a, b: jnp.sum((a - b).astype(dtype) ** 2), w, on_flow)
+            value = value_and_gradient(problem, w)[0]
+            return w, (jnp.sqrt(sum(jax.tree.leaves(squares))), value, w)
+
+        return jax.lax.scan(record, params, (counts, flow.params))[1]
+
+    apart, values, kept = jax.lax.map(lambda one: along(*one), (rates, jnp.asarray(counts)))
+    return FlowDistance(rates, jnp.asarray(times, dtype), apart, values, kept, flow)
+
+
+def _strong(params):
+    """Arrays of their own type, however the numbers in them were written."""
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), params)
+
+
+def _check_times(what, times):
+    """Times that are traced cannot be looked at: whoever traces them vouches for them."""
+    if isinstance(times, Tracer):
+        return
+    try:
+        ends = np.asarray(times, float)
+    except (TypeError, ValueError):
+        ends = np.zeros(0)
+    rising = np.all(np.diff(ends, prepend=0) >= 0) if ends.ndim == 1 and ends.size else False
+    if not (rising and np.isfinite(ends).all()):
+        raise InputError(
+            f"{what}: times = {times!r:.80}, expected an ascending list of numbers from 0 on"
+        )
+
+
+def _check_tolerance(tolerance):
+    number = isinstance(tolerance, int | float | np.number)
+    if not number or not 0 < tolerance < np.inf:
+        raise InputError(f"gradient_flow: tolerance = {tolerance!r:.80}, expected a number above 0")
+
+
+def _counts(learning_rates, times):
+    """Steps from each time to the next, for each rate."""
+    _check_times("distance_from_flow", times)
+    rates, ends = np.asarray(learning_rates, float), np.asarray(times, float)
+    if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):
+        raise InputError(
+            f"distance_from_flow: learning_rates = {learning_rates!r:.80}, expected a list of "
+            f"numbers above 0"
+        )
+    steps = ends / rates[:, None]
+    whole = np.round(steps)
+    if np.any(np.abs(steps - whole) > 1e-6 * np.maximum(whole, 1)):
+        i, j = np.argwhere(np.abs(steps - whole) > 1e-6 * np.maximum(whole, 1))[0]
+        raise InputError(
+            f"distance_from_flow: time {ends[j]:g} is {steps[i, j]:g} steps of learning rate "
+            f"{rates[i]:g}, expected a whole number; take times that are multiples of the largest "
+            f"rate, and rates that halve"
+        )
+    return np.diff(whole, prepend=0, axis=1).astype(np.int32)

@@ -1,0 +1,5 @@
+"""Lines and planes through the cost, and descents on them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

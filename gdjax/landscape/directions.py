@@ -1,0 +1,350 @@
+"""Which way to look: directions through a point, for lines and planes of the cost.
+
+    w(a, b) = w_0 + a d_1 + b d_2
+
+A direction is a tree like the parameters, whatever it comes from: `random_direction`, scaled to
+the weights by `filter_normalize` or `layer_normalize`; the gradient; the difference to another
+network; the principal components of a descent; or an eigenvector. Slices take them by name:
+
+>>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
+>>> d = filter_normalize(random_direction(w, jax.random.key(0)), w)
+>>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
+[5.0, 1.0, 2.0]
+
+`orthogonalize` and `by_name` work on directions by name, and all else are pure functions of arrays
+that can be jitted and mapped.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key, PyTree
+
+from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
+from gdjax.problems.validation import check_like, check_params
+from gdjax.summaries import fields
+
+
+class Components(NamedTuple):
+    """Principal components of points: the directions in which they spread most.
+
+    Args:
+        center: the point from which the spread is counted.
+        directions: of length 1 and at right angles, a tree like `center` with a leading axis of
+            components, largest spread first.
+        explained: share of the sum of squared distances from the center that lies along each.
+        coordinates: of each point along each direction.
+    """
+
+    center: PyTree
+    directions: PyTree
+    explained: Float[Array, " components"]
+    coordinates: Float[Array, "points components"]
+
+    __repr__ = fields
+
+
+class Projection(NamedTuple):
+    """Points seen on a line or a plane.
+
+    Args:
+        coordinates: of the nearest point in the slice, in multiples of its directions.
+        distance: from the slice, in the space of all parameters.
+    """
+
+    coordinates: Float[Array, "points directions"]
+    distance: Float[Array, " points"]
+
+    __repr__ = fields
+
+
+def random_direction(params: PyTree, key: Key[Array, ""]) -> PyTree:
+    """Independent N(0, 1) in every entry; its length is about sqrt(number of parameters).
+
+    Args:
+        params: the point, any pytree of real arrays.
+        key: which direction.
+
+    Raises:
+        InputError: parameters that are no real floats.
+    """
+    check_params(params)
+    return optax.tree.random_like(key, jax.tree.map(jnp.asarray, params))
+
+
+def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyTree:
+    """Each neuron's direction scaled to the length of that neuron's weights.
+
+        d_j <- d_j |w_j| / |d_j|,   j a neuron, w_j its incoming weights
+
+    A network's function does not change when a layer of relus is scaled up and the next one down;
+    plain random directions then show another picture, these show the same one. In arrays of two or
+    more dimensions, position j along `axis` is a neuron (or a filter): the leading one for weights
+    stored [to, from]. Arrays of fewer dimensions, such as biases, are scaled as a whole to their
+    own length; Li et al. leave biases out instead. What is zero in `params` gets no direction.
+
+    Args:
+        direction: a tree like `params`.
+        params: the point.
+        axis: of the neurons: 0, or -1 for weights stored [from, to], as Flax does.
+
+    Raises:
+        InputError: a direction whose tree or shapes are not those of `params`.
+
+    Source: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
+    """
+    check_like("filter_normalize: direction", direction, params)
+
+    def scaled(d, w):
+        within = tuple(i for i in range(d.ndim) if i != axis % d.ndim) if d.ndim > 1 else None
+        return _rescaled(d, w, within)
+
+    return jax.tree.map(scaled, *_arrays(direction, params))
+
+
+def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
+    """Each array's direction scaled to the length of that array.
+
+        d_l <- d_l |w_l| / |d_l|,   l an array of weights, or of biases
+
+    Args:
+        direction: a tree like `params`.
+        params: the point.
+
+    Raises:
+        InputError: a direction whose tree or shapes are not those of `params`.
+    """
+    check_like("layer_normalize: direction", direction, params)
+    return jax.tree.map(lambda d, w: _rescaled(d, w, None), *_arrays(direction, params))
+
+
+def _arrays(*trees):
+    return tuple(jax.tree.map(jnp.asarray, tree) for tree in trees)
+
+
+@partial(jax.jit, static_argnums=2)
+def _rescaled(d, w, within):
+    """d with the norms of w over the axes `within`; zero where d or w is."""
+    length = jnp.sqrt(jnp.sum(d**2, axis=within, keepdims=True))
+    wanted = jnp.sqrt(jnp.sum(w**2, axis=within, keepdims=True))
+    factor = jnp.where(length > 0, wanted / jnp.where(length > 0, length, 1), 0)
+    return (d * factor).astype(d.dtype)
+
+
+def gradient_direction(
+    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
+) -> PyTree:
+    """The direction of steepest ascent, of length 1; zero where the gradient is.
+
+        g / |g|,   g = grad C
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the point.
+        data: instead of the problem's own.
+
+    Raises:
+        InputError: parameters that are no real floats, or a cost that is no scalar.
+    """
+    gradient = value_and_gradient(problem, params, data=data)[1]
+    length = optax.tree.norm(gradient)
+    return jax.tree.map(lambda g: jnp.where(length > 0, g / length, 0).astype(g.dtype), gradient)
+
+
+def direction_to(params: PyTree, other: PyTree) -> PyTree:
+    """From one parameter set to another: 0 along it is the one, 1 the other.
+
+    Args:
+        params: the point.
+        other: a tree like `params`.
+
+    Raises:
+        InputError: trees or shapes that differ.
+    """
+    check_like("direction_to: other", other, params)
+    return optax.tree.sub(*_arrays(other, params))
+
+
+def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
+    """Directions at right angles, by taking from each what lies along those before it.
+
+        d_i <- |d_i| u / |u|,   u = d_i - sum_(j < i) d_j (d_j . d_i) / |d_j|^2
+
+    The first stays as it is, all keep their lengths, and the new names say what was done.
+
+    Args:
+        directions: by name.
+
+    Raises:
+        InputError: one that lies along those before it, so that nothing is left, or is zero.
+
+    Examples:
+        >>> list(orthogonalize({"a": jnp.array([1.0, 0.0]), "b": jnp.array([1.0, 1.0])}))
+        ['a', 'b, orthogonalized']
+
+    Source: Gram and Schmidt's process, every sweep done twice against rounding.
+    """
+    turned, units = {}, []
+    for name, direction in directions.items():
+        flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, direction))
+        rest = d = np.asarray(flat, float)
+        for unit in units * 2:
+            rest = rest - unit * (unit @ rest)
+        length, left = np.linalg.norm(d), np.linalg.norm(rest)
+        if not left > 1e-5 * length:
+            before = f"lies along {', '.join(turned)}" if length > 0 and turned else "is zero"
+            raise InputError(
+                f"orthogonalize: direction {name!r} {before}; take one that leaves something"
+            )
+        units.append(rest / left)
+        if not turned:
+            turned[name] = direction
+            continue
+        rest = jnp.asarray(length * rest / left, flat.dtype)
+        turned[f"{name}, orthogonalized"] = unravel(rest)
+    return turned
+
+
+def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
+    """Directions by name, from a tree with a leading axis, such as eigenvectors come in.
+
+    Raises:
+        InputError: more names than the leading axis is long.
+
+    Examples:
+        >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
+        {'up': [1.0, 0.0], 'right': [0.0, 1.0]}
+    """
+    count = min((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)), default=0)
+    if len(names) > count:
+        raise InputError(
+            f"by_name: {len(names)} names, but the leading axis has {count} directions"
+        )
+    return {name: jax.tree.map(lambda a, i=i: a[i], stacked) for i, name in enumerate(names)}
+
+
+def principal_components(
+    snapshots: PyTree, count: int = 2, *, center: PyTree | None = None
+) -> Components:
+    """The directions in which points spread most, such as the snapshots of a descent.
+
+        X = U diag(s) V^T,   X_t = w_t - center;   directions are rows of V^T, explained s^2/sum s^2
+
+    With the mean as center these are the principal components in the usual sense. With a point of
+    the trajectory as center, such as its end, that point lies in the plane exactly. The first
+    snapshot has no negative coordinate, so that signs do not depend on the machine.
+
+    Args:
+        snapshots: a pytree of arrays with a leading axis of points.
+        count: how many components, at most as many as points and as parameters.
+        center: a tree like one point; the mean if None.
+
+    Raises:
+        InputError: a count that cannot be, or a center that is not like a point.
+
+    Source: Li et al. 2018, arXiv 1712.09913, section 7.
+    """
+    points = jax.tree.map(jnp.asarray, snapshots)
+    check_points("principal_components: snapshots", points, center)
+    if center is None:
+        center = jax.tree.map(lambda a: jnp.mean(a, axis=0), points)
+    number, size = len(jax.tree.leaves(points)[0]), optax.tree.size(center)
+    if not 1 <= count <= min(number, size):
+        raise InputError(
+            f"principal_components: count = {count}, expected 1 to {min(number, size)}, for "
+            f"{number} points of {size} parameters"
+        )
+    return _components(points, jax.tree.map(jnp.asarray, center), count)
+
+
+@partial(jax.jit, static_argnums=2)
+def _components(points, center, count):
+    offsets = _offsets(points, center)
+    u, s, v = jnp.linalg.svd(offsets, full_matrices=False)
+    coordinates = u * s[None]
+    sign = jnp.where(coordinates[0] < 0, -1, 1).astype(v.dtype)
+    total = jnp.sum(s**2)
+    unravel = ravel_pytree(center)[1]
+    return Components(
+        center=center,
+        directions=jax.vmap(unravel)((v * sign[:, None])[:count]),
+        explained=jnp.where(total > 0, s**2 / jnp.where(total > 0, total, 1), 0)[:count],
+        coordinates=(coordinates * sign[None])[:, :count],
+    )
+
+
+def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) -> Projection:
+    """Where points stand on a slice, and how far off it they are.
+
+        coordinates = argmin_c |w - w_0 - sum_i c_i d_i|,   distance = the minimum
+
+    Args:
+        points: a pytree of arrays with a leading axis of points.
+        params: w_0, the slice's origin.
+        directions: d_i by name; they need not be orthogonal, but must be independent.
+
+    Raises:
+        InputError: points or directions that are not like the origin.
+    """
+    check_points("project: points", points, params)
+    for name, direction in directions.items():
+        check_like(f"project: direction {name!r}", direction, params)
+    return _projected(*_arrays(points, params, tuple(directions.values())))
+
+
+@jax.jit
+def _projected(points, params, directions):
+    offsets = _offsets(points, params)
+    spanning = jnp.stack([ravel_pytree(direction)[0] for direction in directions])
+    with jax.default_matmul_precision("highest"):
+        q, r = jnp.linalg.qr(spanning.astype(offsets.dtype).T)
+        along = offsets @ q
+        coordinates = jax.scipy.linalg.solve_triangular(r, along.T).T
+        # Twice: what the first pass leaves along the slice is rounding, and may be all there is.
+        off = offsets - along @ q.T
+        off = off - (off @ q) @ q.T
+    return Projection(coordinates, jnp.linalg.norm(off, axis=1))
+
+
+def component_directions(components: Components, count: int) -> dict[str, PyTree]:
+    """The first principal components as directions by name, the name with their share.
+
+    Args:
+        components: such as `principal_components` gives them.
+        count: how many.
+    """
+    names = [
+        f"principal component {i} ({share:.1%})"
+        for i, share in enumerate(np.asarray(components.explained)[:count], start=1)
+    ]
+    return by_name(names, components.directions)
+
+
+def _offsets(points, center):
+    """Points as rows, counted from the center."""
+    moved = jax.tree.map(lambda a, c: a - c[None], points, center)
+    return jax.vmap(lambda point: ravel_pytree(point)[0])(moved)
+
+
+def check_points(what: str, points: PyTree, one: PyTree = None) -> None:
+    """Make sure that a tree holds points, with a common leading axis, and points like one.
+
+    Raises:
+        InputError: it does not.
+    """
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
+    if len(lengths) != 1 or lengths == {()}:
+        raise InputError(
+            f"{what}: leading axes {sorted(lengths)}, expected one axis of points in every array"
+        )
+    if one is not None:
+        each = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), points)
+        check_like(f"{what}, each", each, one)

@@ -1,0 +1,168 @@
+"""On a plane, a network is a smaller network: the products of its first layer are known.
+
+    (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
+
+The first layer is linear in its weights, so its products with the data are needed once a direction
+and not once a point. What is left is a network whose inputs are these products: 48 of them in place
+of 784 pixels for 16 neurons and two directions. Its parameters and directions are trees like the
+network's own, and the same coordinates give the same cost:
+
+>>> from gdjax.problems import digits
+>>> problem = digits("mnist5k", samples=20)
+>>> w, d = (problem.init(jax.random.key(seed)) for seed in (0, 1))
+>>> small = reduced(problem, w, {"random": d})
+>>> small.problem.network.widths
+(32, 16, 16, 10)
+>>> whole = at_coordinates(w, {"random": d}, [0.5])
+>>> part = at_coordinates(small.params, small.directions, [0.5])
+>>> float(problem.cost(whole, problem.data)), float(small.problem.cost(part, small.problem.data))
+(2.597, 2.597)
+"""
+
+import dataclasses
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, PyTree
+
+from gdjax.errors import InputError
+from gdjax.problems.evaluation import evaluation_of
+from gdjax.problems.problem import Problem
+from gdjax.problems.validation import check_like
+
+TOGETHER = 1000  # samples whose products are taken at a time
+
+# Problems whose cost was found to see its inputs through the first layer only.
+_LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
+
+
+class Reduced(NamedTuple):
+    """A slice of a network's cost, as the same slice of a smaller network's.
+
+    Args:
+        problem: the smaller network, on the products.
+        params: the slice's origin.
+        directions: those of the slice, by name.
+    """
+
+    problem: Problem
+    params: PyTree
+    directions: dict[str, PyTree]
+
+
+def at_coordinates(
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    coordinates: ArrayLike | Sequence,
+) -> PyTree:
+    """The parameters at a point of a slice: w_0 + sum_i c_i d_i.
+
+    Args:
+        params: w_0.
+        directions: d_i by name.
+        coordinates: c, one a direction.
+    """
+    return moved(params, tuple(directions.values()), jnp.asarray(coordinates))
+
+
+@jax.jit
+def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
+    """`at_coordinates` without names: a dict comes out of a compiled program sorted."""
+    for c, direction in zip(coordinates, directions, strict=True):
+        params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
+    return params
+
+
+def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) -> Reduced:
+    """The same slice of a smaller network; needs `problem.network` and data (inputs, ...).
+
+        z = [1 a b] [W x; D_1 x; D_2 x] + bias,   all else as it was
+
+    Inputs may be scaled before the first layer, as `Network.input_scale` does, but not shifted; and
+    the cost may depend on it in no other way (no weight decay). A few samples are tried.
+
+    Args:
+        problem: with a network whose parameters are its layers.
+        params: the slice's origin.
+        directions: by name.
+
+    Raises:
+        InputError: a problem without a network, with other parameters or other data, or whose cost
+            on the smaller network is another one.
+    """
+    remedy = "take the slice of problem.cost and problem.data instead, which works for any cost"
+    network, data = problem.network, problem.data
+    if network is None:
+        raise InputError(f"reduced: the problem has no network; {remedy}")
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    check_like("reduced: params", params, shapes)
+    for name, direction in directions.items():
+        check_like(f"reduced: direction {name!r}", direction, params)
+    wanted = (problem.samples, network.widths[0])
+    if not isinstance(data, tuple) or jnp.shape(data[0]) != wanted:
+        raise InputError(f"reduced: the problem's data are not (inputs {wanted}, ...); {remedy}")
+    trees = (params, *directions.values())
+    weights = jnp.concatenate([tree[0].weights for tree in trees])
+    count, width = len(trees), network.widths[1]
+
+    def smaller(number):
+        # Its neurons take their own product with `number`, and nothing of the others.
+        tree, dtype = trees[number], weights.dtype
+        share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
+        return (tree[0]._replace(weights=share), *tree[1:])
+
+    small = Reduced(
+        dataclasses.replace(
+            problem,
+            init=lambda key: smaller(0),
+            data=(_products(data[0], weights), *data[1:]),
+            metrics={},
+            network=dataclasses.replace(network, widths=(count * width, *network.widths[1:])),
+            provenance=None,
+        ),
+        smaller(0),
+        {name: smaller(number) for number, name in enumerate(directions, start=1)},
+    )
+    _check_same(problem, params, directions, small, remedy)
+    return small
+
+
+def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
+    """Whether a problem has a network that gets smaller on a slice along so many directions."""
+    widths = getattr(problem.network, "widths", None)
+    return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
+
+
+@jax.jit
+def _products(inputs, weights):
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(lambda x: weights @ x.astype(weights.dtype), inputs, batch_size=TOGETHER)
+
+
+def _check_same(problem, params, directions, small, remedy):
+    """Compare costs of a few samples at the origin, one step along each direction, and all."""
+    if problem in _LINEAR:
+        return
+    few, few_products = (
+        jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
+        for data in (problem.data, small.problem.data)
+    )
+    cost = evaluation_of(problem)
+    count = len(directions)
+    corners = np.concatenate([np.zeros((1, count)), np.eye(count), np.ones((1, count))])
+    with jax.default_matmul_precision("highest"):
+        for corner in corners:
+            own = float(cost(at_coordinates(params, directions, corner), few))
+            point = at_coordinates(small.params, small.directions, corner)
+            other = float(cost(point, few_products))
+            if not np.isclose(own, other, rtol=1e-3, atol=1e-9, equal_nan=True):
+                raise InputError(
+                    f"reduced: at coordinates {corner.tolist()} the cost is {own:.6g}, but that of "
+                    f"the smaller network {other:.6g}; expected inputs that are at most scaled "
+                    f"before the first layer, and a cost of the outputs alone; {remedy}"
+                )
+    _LINEAR.add(problem)

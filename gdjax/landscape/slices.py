@@ -1,0 +1,316 @@
+"""Lines and planes through the cost: what it looks like around a point, and along a descent.
+
+    C(a, b) = C(w_0 + a d_1 + b d_2)
+
+The grid is evaluated in slabs of points that share the data, so that their first layers become one
+matrix product; for a network it is known once a direction (see `gdjax.landscape.reduction`). What
+comes back is an `xarray.Dataset`: save it with `to_zarr`, draw it again with `gdjax.plots`.
+
+>>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
+>>> flat, steep = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
+>>> drawn = plane(bowl, jnp.zeros(2), {"flat": flat, "steep": steep}, [0.0, 1.0], [0.0, 2.0])
+>>> drawn.cost.values.tolist()
+[[0.0, 40.0], [1.0, 41.0]]
+
+The functions here compile and run their own programs: call them, do not jit them. A cost that is
+NaN or infinite somewhere is data. A cost that carries a state is refused, since running statistics
+of one point are none of another: `gdjax.problems.frozen(problem, state=...)` looks at all points
+with those of one, an `evaluation` that takes statistics of its batch at each with its own.
+"""
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, PyTree
+
+from gdjax import slabs
+from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.curvature.operators import averaged
+from gdjax.errors import InputError
+from gdjax.landscape.reduction import moved, reduced, saves
+from gdjax.problems.evaluation import evaluation_part, with_data, without_data
+from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.validation import check, check_like, check_metrics
+from gdjax.whole import is_whole
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Points a device at a time: 16 to 128 are equally fast on a CPU, within what can be measured.
+WIDTH = 64
+
+# Of a grid, one a direction.
+DIMENSIONS = string.ascii_lowercase
+
+
+def line(
+    problem: Problem | Callable,
+    params: PyTree,
+    direction: Mapping[str, PyTree],
+    a: ArrayLike | Sequence,
+    *,
+    data: PyTree = None,
+    metrics: Mapping[str, Metric] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The cost along a line, C(w_0 + a d).
+
+    Args:
+        direction: `{name: d}`, the name saying what it is.
+        a: where on the line, in multiples of d.
+
+    All else, what comes back and what is raised as in `grid`.
+    """
+    return grid(problem, params, direction, (a,), data=data, metrics=metrics, width=width)
+
+
+def plane(
+    problem: Problem | Callable,
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    a: ArrayLike | Sequence,
+    b: ArrayLike | Sequence,
+    *,
+    data: PyTree = None,
+    metrics: Mapping[str, Metric] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The cost on a plane, C(w_0 + a d_1 + b d_2).
+
+    Args:
+        directions: `{name: d_1, other name: d_2}`, the names saying what they are.
+        a: where along the first, in multiples of d_1.
+        b: where along the second.
+
+    All else, what comes back and what is raised as in `grid`.
+    """
+    return grid(problem, params, directions, (a, b), data=data, metrics=metrics, width=width)
+
+
+def grid(
+    problem: Problem | Callable,
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    coordinates: Sequence[ArrayLike | Sequence],
+    *,
+    data: PyTree = None,
+    metrics: Mapping[str, Metric] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The cost, and whatever else is measured, on a grid of points along any directions.
+
+        C(c) = C(w_0 + sum_i c_i d_i)
+
+    Args:
+        problem: a Problem, which is evaluated as a smaller one if it has a network and that is the
+            same; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: w_0, where all coordinates are 0.
+        directions: d_i by name; say in the name what it is, since axes are labelled with it.
+        coordinates: one vector a direction, in multiples of it.
+        data: instead of the problem's own.
+        metrics: what to evaluate besides, such as `problem.metrics` or `gradient_norm(problem)`.
+        width: points a device at a time; 64 if None, fewer if memory is short. Results do not
+            depend on it beyond rounding.
+
+    Returns:
+        A Dataset with dimensions a, b, ..., one a direction: `cost` and each metric. The
+        coordinates have the name and the length of their direction; attributes say how the
+        directions stand to each other (`cosines`, of each pair) and how it was evaluated.
+
+    Raises:
+        InputError: directions or coordinates that cannot work, a problem that fails `check` or
+            carries a state, a metric that carries a memory.
+    """
+    import xarray as xr
+
+    problem = checked_problem(problem, params, data)
+    lengths, cosines = check_directions(params, directions)
+    axes = _check_axes(directions, coordinates)
+    dims = tuple(DIMENSIONS[: len(axes)])
+    metrics = _check_metrics(metrics, params, dims)
+    check_width(width)
+    points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
+    cost_at, smaller = on_slice(problem, params, directions, width)
+    columns = {"cost": (cost_at(points), "cost", "1")}
+    origin = params, tuple(directions.values())
+    for name, m in metrics.items():
+        evaluate = partial(_measured, m.function)
+        values = over_rows(evaluate, _numbers(points), (origin, m.data), width)
+        columns[name] = values, m.long_name or name.replace("_", " "), m.units
+    shape = tuple(len(axis) for axis in axes)
+    return xr.Dataset(
+        {
+            name: (dims, values.reshape(shape), {"long_name": long_name, "units": units})
+            for name, (values, long_name, units) in columns.items()
+        },
+        {
+            dim: (dim, axis, {"long_name": name, "units": "1", "length": length})
+            for dim, axis, name, length in zip(dims, axes, directions, lengths, strict=True)
+        },
+        {
+            "directions": list(directions),
+            "cosines": cosines,
+            "samples": problem.samples,
+            "evaluated": "as a smaller network" if smaller else "directly",
+        },
+    )
+
+
+def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric:
+    """|grad C| over all the problem's data, as a metric for a grid: three times a cost's work.
+
+    Args:
+        problem: as for `grid`.
+        data: instead of the problem's own.
+    """
+    problem = as_problem(problem, data)
+    function = partial(_gradient_norm, without_data(problem))
+    return Metric(function, problem.data, long_name="norm of the gradient")
+
+
+def _gradient_norm(tree, params, data):
+    return optax.tree.norm(value_and_gradient(with_data(tree, data), params)[1])
+
+
+# -- how it is evaluated
+
+
+def cost_of(params: PyTree, problem: Problem) -> Array:
+    """The deterministic cost of parameters."""
+    return averaged(problem, lambda cost: cost, params)
+
+
+def _sliced(coordinates, shared):
+    origin, problem = shared
+    return cost_of(moved(*origin, coordinates), problem)
+
+
+def _measured(function, coordinates, shared):
+    origin, data = shared
+    with jax.default_matmul_precision("highest"):
+        return function(moved(*origin, coordinates), data)
+
+
+@lru_cache(maxsize=32)
+def _program(function, structure, slab):
+    # The structure holds the problem's functions: 32 of them are kept, and no more.
+    return slabs.Program(slabs.over_runs(function, slab, (0, None)))
+
+
+def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
+    """`function(row, shared)` for each of the rows, a slab of them at a time."""
+    rows = jax.tree.map(np.asarray, rows)  # slabs are cut out without a program of their own
+    count = jax.tree.leaves(rows)[0].shape[0]
+    devices = tuple(jax.local_devices())
+    wide = width or min(WIDTH, -(-count // len(devices)))
+    sharing = len(devices) if devices[0].platform == "cpu" else 1
+    limit = min(slabs.memory_limit(device) for device in devices) / sharing / 2
+    while True:
+        slab = slabs.Slab(wide, devices)
+        program = _program(function, jax.tree.structure(shared), slab)
+        placed = slab.share(shared)
+        need = program.compile(slab.filled(rows, 0), placed).executable.memory_analysis()
+        if width or wide == 1 or need.temp_size_in_bytes <= limit:
+            break
+        wide //= 2
+    return slabs.in_slabs(program, slab, rows, (placed,), unit="point")
+
+
+def on_slice(
+    problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
+) -> tuple[Callable[..., np.ndarray], bool]:
+    """The cost as a function of coordinates [points, directions], and whether it was made smaller.
+
+    A network whose cost sees more of the first layer than its products is evaluated directly.
+    """
+    small = None
+    if saves(problem, directions):
+        with suppress(InputError):
+            small = reduced(problem, params, directions)
+    shared = (params, tuple(directions.values())), evaluation_part(problem)
+    if small is not None:
+        shared = (small.params, tuple(small.directions.values())), evaluation_part(small.problem)
+
+    def cost_at(points):
+        return over_rows(_sliced, _numbers(points), shared, width)
+
+    return cost_at, small is not None
+
+
+def _numbers(points):
+    return np.asarray(points, jnp.zeros(()).dtype)
+
+
+# -- what is checked at the door
+
+
+def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
+    """A Problem whose deterministic cost can be taken at these parameters."""
+    problem = as_problem(problem, data)
+    check(problem, params)
+    return problem
+
+
+def check_directions(
+    params: PyTree, directions: Mapping[str, PyTree]
+) -> tuple[list[float], list[float]]:
+    """Their lengths, and the cosines of every pair of them."""
+    most = len(DIMENSIONS)
+    if not isinstance(directions, Mapping) or not 1 <= len(directions) <= most:
+        raise InputError(
+            f"directions = {directions!r:.80}, expected a dict of one tree a direction, by name"
+        )
+    for name, direction in directions.items():
+        check_like(f"direction {name!r}", direction, params)
+    flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
+    lengths = [float(np.linalg.norm(d)) for d in flat]
+    cosines = [
+        float(flat[i] @ flat[j] / (lengths[i] * lengths[j])) if lengths[i] * lengths[j] else 0.0
+        for i, j in combinations(range(len(flat)), 2)
+    ]
+    return lengths, cosines
+
+
+def _check_axes(directions, coordinates):
+    if len(coordinates) != len(directions):
+        raise InputError(
+            f"coordinates: {len(coordinates)} vectors for {len(directions)} directions; expected "
+            f"one each"
+        )
+    axes = [np.asarray(axis, float) for axis in coordinates]
+    for name, axis in zip(directions, axes, strict=True):
+        if axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
+            raise InputError(
+                f"coordinates along {name!r} = {axis!r:.80}, expected a vector of finite numbers, "
+                f"such as numpy.linspace(-1, 1, 51)"
+            )
+    return axes
+
+
+def _check_metrics(metrics, params, dims):
+    metrics = dict(metrics or {})
+    for name, metric in metrics.items():
+        if name == "cost" or name in dims:
+            raise InputError(f"metrics: the name {name!r} is taken; give it another")
+        if not metric.is_of_a_point:
+            raise InputError(
+                f"metrics: {name!r} is no number of the parameters alone (it has an init, is an "
+                f"array, or declares key, step, state or memory); give one that is"
+            )
+    check_metrics(metrics, params)
+    return metrics
+
+
+def check_width(width: int | None) -> None:
+    """Make sure that a width can work."""
+    if width is not None and not is_whole(width, 1):
+        raise InputError(f"width = {width!r}, expected a whole number >= 1")

@@ -1,0 +1,206 @@
+"""A descent seen on a line or a plane, and the plane that shows most of it.
+
+    path_t = argmin_c |w_t - w(c)|,   w(c) = w_0 + sum_i c_i d_i,   off_t = the minimum
+
+A descent of many parameters does not lie in a plane: how far off it is, and how much the cost at
+the nearest point in the plane differs from its own, belongs to the picture. Where it does lie in
+the plane, nothing differs:
+
+>>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2 + w[2] ** 2
+>>> shots = jnp.array([[4.0, 1.0, 0.0], [3.0, 0.1, 0.0], [2.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+>>> way = trajectory_plane(bowl, shots, points=5)
+>>> float(way.path_off.max()) < 1e-6
+True
+>>> float(abs(way.path_cost - way.path_cost_in_slice).max()) < 1e-4
+True
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import ArrayLike, PyTree
+
+from gdjax.errors import InputError
+from gdjax.landscape.directions import (
+    check_points,
+    component_directions,
+    principal_components,
+    project,
+)
+from gdjax.landscape.slices import (
+    DIMENSIONS,
+    check_directions,
+    check_width,
+    checked_problem,
+    cost_of,
+    on_slice,
+    over_rows,
+    plane,
+)
+from gdjax.problems.evaluation import evaluation_part
+from gdjax.problems.problem import Metric, Problem, as_problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# A plane's shorter side over its longer one, at least: there should be some landscape to see.
+SQUARE = 0.6
+
+
+def descent_on_slice(
+    problem: Problem | Callable,
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    snapshots: PyTree,
+    *,
+    data: PyTree = None,
+    step: Sequence | ArrayLike | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """A descent seen on a slice: where its points are, how far off, and what the slice hides.
+
+    A picture shows the cost of the nearest point in the slice, which is not the cost of the point
+    itself unless that lies in the slice. Here both stand side by side.
+
+    Args:
+        problem: as for `grid`.
+        params: the slice's origin.
+        directions: its directions by name.
+        snapshots: the descent's parameters, with a leading axis.
+        data: instead of the problem's own.
+        step: of each snapshot; their numbers if None.
+        width: as for `grid`.
+
+    Returns:
+        A Dataset over `snapshot_step`: `path_a`, `path_b`, ... where it is on the slice,
+        `path_off` its distance from it, `path_cost` its own cost, and `path_cost_in_slice` that of
+        the nearest point in the slice.
+
+    Raises:
+        InputError: snapshots that are not like the origin, or as many steps as there are not.
+    """
+    import xarray as xr
+
+    check_points("descent_on_slice: snapshots", snapshots, params)
+    problem = checked_problem(problem, params, data)
+    check_directions(params, directions)
+    check_width(width)
+    projection = project(snapshots, params, directions)
+    count = len(projection.distance)
+    steps = _steps("descent_on_slice", step, count)
+    cost_at, _ = on_slice(problem, params, directions, width)
+    own = over_rows(cost_of, snapshots, evaluation_part(problem), width)
+    columns = {
+        f"path_{letter}": (np.asarray(projection.coordinates[:, i]), name, "1")
+        for i, (letter, name) in enumerate(zip(DIMENSIONS, directions, strict=False))
+    } | {
+        "path_off": (np.asarray(projection.distance), "distance off the slice", "1"),
+        "path_cost": (own, "cost", "1"),
+        "path_cost_in_slice": (
+            cost_at(np.asarray(projection.coordinates)),
+            "cost of the nearest point in the slice",
+            "1",
+        ),
+    }
+    return xr.Dataset(
+        {
+            name: ("snapshot_step", values, {"long_name": long_name, "units": units})
+            for name, (values, long_name, units) in columns.items()
+        },
+        {"snapshot_step": ("snapshot_step", steps, {"long_name": "step", "units": "steps"})},
+    )
+
+
+def trajectory_plane(
+    problem: Problem | Callable,
+    snapshots: PyTree,
+    *,
+    data: PyTree = None,
+    step: Sequence | ArrayLike | None = None,
+    points: int = 51,
+    margin: float = 0.2,
+    metrics: Mapping[str, Metric] | None = None,
+    width: int | None = None,
+) -> "xr.Dataset":
+    """The plane in which a descent moves most, through its end, with the descent on it.
+
+    Args:
+        problem: as for `grid`.
+        snapshots: the descent's parameters, with a leading axis; those that are not finite are
+            left out.
+        data: instead of the problem's own.
+        step: of each snapshot; their numbers if None.
+        points: along each side.
+        margin: how far the plane reaches beyond the descent, as a share of its extent. The shorter
+            side is at least 0.6 of the longer one.
+        metrics: as for `grid`.
+        width: as for `grid`.
+
+    Returns:
+        What `plane` and `descent_on_slice` return, in one Dataset, and `explained`, the share of
+        the squared distance from the end that lies along each principal component, of as many
+        components as there are, but ten at most. The plane's origin is the end.
+
+    Raises:
+        InputError: fewer than three finite snapshots, snapshots that do not move, or arguments
+            that cannot work.
+    """
+    import xarray as xr
+
+    check_points("trajectory_plane: snapshots", snapshots)
+    finite = np.all(
+        [np.isfinite(a).reshape(len(a), -1).all(1) for a in jax.tree.leaves(snapshots)], 0
+    )
+    if finite.sum() < 3:
+        raise InputError(
+            f"trajectory_plane: {finite.sum()} snapshots are finite, expected at least 3; keep "
+            f"more of them with snapshot_every, or lower the learning rate"
+        )
+    if isinstance(points, bool) or points < 2 or not margin >= 0:
+        raise InputError(
+            f"trajectory_plane: points = {points}, margin = {margin}, expected at least 2 points "
+            f"and a margin >= 0"
+        )
+    steps = _steps("trajectory_plane", step, len(finite))
+    snapshots = jax.tree.map(lambda a: jnp.asarray(a)[finite], snapshots)
+    origin = jax.tree.map(lambda a: a[-1], snapshots)
+    size = ravel_pytree(origin)[0].size
+    if size < 2:
+        raise InputError(f"trajectory_plane: {size} parameter has no plane; take `line`")
+    components = principal_components(snapshots, min(10, size, int(finite.sum())), center=origin)
+    if not float(jnp.ptp(components.coordinates[:, 0])) > 0:
+        raise InputError("trajectory_plane: the snapshots are all at one place, so span no plane")
+    directions = component_directions(components, 2)
+    problem = as_problem(problem, data)
+    way = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite], width=width)
+    middle, extent = zip(*(_span(way[f"path_{axis}"].values) for axis in "ab"), strict=True)
+    extent = [max(own, SQUARE * max(extent)) * (1 + 2 * margin) for own in extent]
+    sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
+    drawn = plane(problem, origin, directions, *sides, metrics=metrics, width=width)
+    share = xr.DataArray(
+        np.asarray(components.explained),
+        {"component": np.arange(1, len(components.explained) + 1)},
+        attrs={"long_name": "share of the squared distance from the end", "units": "1"},
+    )
+    return xr.merge([drawn, way, share.rename("explained")]).assign_attrs(
+        drawn.attrs, snapshots_left_out=int((~finite).sum())
+    )
+
+
+def _steps(what, step, count):
+    steps = np.arange(count) if step is None else np.asarray(step)
+    if steps.shape != (count,):
+        raise InputError(
+            f"{what}: step has shape {steps.shape}, expected ({count},), one a snapshot"
+        )
+    return steps
+
+
+def _span(values):
+    """Middle and length of what values cover."""
+    low, high = float(values.min()), float(values.max())
+    return (low + high) / 2, high - low

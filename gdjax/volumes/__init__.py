@@ -1,0 +1,5 @@
+"""How wide a minimum is: volumes within a level of the cost, and learning coefficients."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

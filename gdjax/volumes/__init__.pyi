@@ -1,0 +1,12 @@
+from .basin_volume import BasinVolume as BasinVolume
+from .basin_volume import basin_volume as basin_volume
+from .learning_coefficient import FiniteTemperatureCoefficient as FiniteTemperatureCoefficient
+from .learning_coefficient import LocalLearningCoefficient as LocalLearningCoefficient
+from .learning_coefficient import Sampling as Sampling
+from .learning_coefficient import extrapolate as extrapolate
+from .learning_coefficient import finite_temperature_coefficient as finite_temperature_coefficient
+from .learning_coefficient import learning_coefficient as learning_coefficient
+from .mcmc import effective_sample_size as effective_sample_size
+from .mcmc import rhat as rhat
+from .whitening import Whitening as Whitening
+from .whitening import whitened as whitened

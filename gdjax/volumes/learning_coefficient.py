@@ -1,0 +1,532 @@
+"""How wide a valley is as a power of the temperature: the local learning coefficient.
+
+    Z(b) = integral of exp(-b (C(w) - C(w*)) - localization |w - w*|^2 / 2) dw
+         ~ b^-llc (log b)^(m - 1)
+    coefficient(b) = -d log Z / d log b = b E[C(w) - C(w*)] ~ llc - (m - 1) / (log b + a)
+
+b is the inverse temperature, n / log n for a cost that is a mean over n samples. The multiplicity m
+is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and whatever is flatter has less:
+w^4 has 1/4. The coefficient at one temperature approaches llc slowly where m > 1, so that
+`learning_coefficient` extrapolates from several. In two dimensions:
+
+>>> bowl = lambda w: w @ w / 2
+>>> found = finite_temperature_coefficient(
+...     bowl, jnp.zeros(2), key=jax.random.key(0), inverse_temperature=1e4, num_samples=500
+... )
+>>> Sampling(int(found.status)).label, bool(abs(found.coefficient - 1) < 4 * found.standard_error)
+('agreed', True)
+
+Samples are drawn by Hamiltonian Monte Carlo: trajectories with the gradient, accepted or refused
+by Metropolis' rule, so that no step size biases the mean, as it does for Langevin dynamics without
+that rule. Chains begin at distances between 0 and that of the prior. If they disagree, the result
+is NaN.
+
+References: Watanabe 2009, *Algebraic Geometry and Statistical Learning Theory*; Lau et al. 2023,
+*The local learning coefficient*, arXiv 2308.12108; Neal 2011, *MCMC using Hamiltonian dynamics*.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
+
+from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import ravel_params
+from gdjax.summaries import fields
+from gdjax.volumes.mcmc import effective_sample_size, rhat
+from gdjax.volumes.whitening import Whitening, whitened_on_average
+
+NUM_CHAINS = 16
+NUM_SAMPLES = 1000
+NUM_WARMUP = 500
+NUM_INTEGRATION_STEPS = 64
+TARGET_ACCEPTANCE = 0.8
+MAX_RHAT = 1.05  # of the cost
+# Distances from w* are sampled more slowly than costs in a valley that is curved, without harm to
+# the mean of the cost; in wells apart their R-hat is well above this.
+MAX_DISTANCE_RHAT = 1.2
+MIN_SAMPLE_SIZE = 100  # effective samples below which nothing is said
+MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
+
+TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
+# The extrapolation averages over multiplicities 1 to 4. For m > 1, log b + a at the hottest
+# temperature lies between 1/2 and 16; for m = 1 the correction is a power of b.
+MULTIPLICITY_PRIOR = (0.5, 0.25, 0.15, 0.1)
+POWERS = (0.2, 0.5, 1.0)
+OFFSETS = np.geomspace(0.5, 16, 40)
+POWER_SIZE = 0.5  # standard deviation of a power's size, in units of the mean coefficient
+MODEL_ERROR = 0.01  # relative to the coefficient: no formula holds more exactly at finite b
+
+
+class Sampling(IntEnum):
+    """Whether chains of samples agree on one answer.
+
+    - DISAGREED: the chains are in different places, or have not mixed: take more samples, more
+      integration steps or a stronger localization; see
+      `FiniteTemperatureCoefficient.chain_coefficients`.
+    - TOO_FEW: the chains agree, but are worth fewer than 100 independent samples.
+    - NOT_FINITE: the cost at w* is not finite, or no trajectory was ever accepted.
+    """
+
+    AGREED = 0
+    DISAGREED = 1
+    TOO_FEW = 2
+    NOT_FINITE = 3
+
+    @property
+    def label(self) -> str:
+        """For tables: "too few"."""
+        return self.name.lower().replace("_", " ")
+
+
+class FiniteTemperatureCoefficient(NamedTuple):
+    """The learning coefficient at one temperature, with diagnostics of the chains.
+
+    Args:
+        coefficient: b E[C(w) - C(w*)]; NaN unless `status` is AGREED.
+        standard_error: of the coefficient, from the effective sample size; NaN likewise.
+        chain_coefficients: the same mean over each chain alone.
+        effective_sample_size: of the cost, all chains together.
+        rhat: of the cost, 1 if the chains agree.
+        distance_rhat: of the distance from w*.
+        acceptance_rate: share of trajectories that Metropolis' rule accepted.
+        step_size: length of an integration step, in whitened coordinates.
+        lowest: least C(w) - C(w*) of all samples. If it is clearly below 0, w* is not the lowest
+            point of the valley that was sampled.
+        distance: root mean square of |w - w*|.
+        status: a `Sampling`.
+    """
+
+    coefficient: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    chain_coefficients: Float[Array, " chains"]
+    effective_sample_size: Float[Array, ""]
+    rhat: Float[Array, ""]
+    distance_rhat: Float[Array, ""]
+    acceptance_rate: Float[Array, ""]
+    step_size: Float[Array, ""]
+    lowest: Float[Array, ""]
+    distance: Float[Array, ""]
+    status: Int[Array, ""]
+
+    __repr__ = fields
+
+
+class LocalLearningCoefficient(NamedTuple):
+    """The local learning coefficient, extrapolated from several temperatures.
+
+    Args:
+        llc: the estimate of the limit of zero temperature; NaN if fewer than three temperatures
+            have chains that agree.
+        standard_error: of the estimate: sampling, and what the temperatures leave open about the
+            multiplicity and the size of the correction.
+        multiplicity_probabilities: of m = 1, 2, 3 and 4.
+        inverse_temperatures: at which samples were drawn.
+        at_temperatures: the coefficient at each, with a leading axis of temperatures; None from
+            `extrapolate`.
+    """
+
+    llc: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    multiplicity_probabilities: Float[Array, "4"]
+    inverse_temperatures: Float[Array, " temperatures"]
+    at_temperatures: FiniteTemperatureCoefficient | None = None
+
+    __repr__ = fields
+
+
+class _State(NamedTuple):
+    """Where a chain is, in whitened coordinates."""
+
+    z: Float[Array, " n"]
+    energy: Float[Array, ""]
+    slope: Float[Array, " n"]
+    excess: Float[Array, ""]  # C(w) - C(w*)
+    squared: Float[Array, ""]  # |w - w*|^2
+
+
+class _Tuning(NamedTuple):
+    """Nesterov's dual averaging of log step."""
+
+    log_step: Float[Array, ""]
+    averaged: Float[Array, ""]
+    missed: Float[Array, ""]
+    turn: Int[Array, ""]
+
+
+def learning_coefficient(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    key: Key[Array, ""],
+    data: PyTree = None,
+    inverse_temperatures: Sequence | ArrayLike | None = None,
+    localization: ScalarLike = 1.0,
+    whitening: Whitening | None = None,
+    num_chains: int = NUM_CHAINS,
+    num_samples: int = NUM_SAMPLES,
+    num_warmup: int = NUM_WARMUP,
+    num_integration_steps: int = NUM_INTEGRATION_STEPS,
+) -> LocalLearningCoefficient:
+    """Estimate the local learning coefficient at a minimum, in the limit of zero temperature.
+
+        coefficient(b) = llc - (m - 1) / (log b + a),   m = 1, 2, 3, 4
+
+    Samples are drawn at several temperatures as one program, and `extrapolate` takes the limit. It
+    can be jitted and mapped over minima by `jax.vmap`.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the minimum w*.
+        key: for starts, momenta and acceptance.
+        data: instead of the problem's own.
+        inverse_temperatures: at least three, ascending, over two factors of ten or more; None takes
+            0.1, 0.316, 1, 3.16 and 10 times n / log n for n samples. The hottest must be so cold
+            that the cost confines the samples much more than the localization does.
+        localization: as for `finite_temperature_coefficient`, like the other options.
+        whitening: likewise.
+        num_chains: likewise.
+        num_samples: likewise.
+        num_warmup: likewise.
+        num_integration_steps: likewise.
+
+    Raises:
+        InputError: as `finite_temperature_coefficient`; fewer than three temperatures, or
+            temperatures that do not ascend.
+
+    References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
+    """
+    problem = as_problem(problem, data)
+    if inverse_temperatures is None:
+        middle = _inverse_temperature(problem, None)
+        inverse_temperatures = [factor * middle for factor in TEMPERATURE_FACTORS]
+    numbers = np.ravel(inverse_temperatures).tolist()
+    if len(numbers) < 3 or not all(0 < a < b < math.inf for a, b in pairwise(numbers)):
+        raise InputError(
+            f"learning_coefficient: inverse_temperatures = {inverse_temperatures!r:.80}, "
+            f"expected at least three ascending numbers above 0"
+        )
+    temperatures = jnp.asarray(numbers, ravel_params(params)[0].dtype)
+
+    def one(b, key):
+        return finite_temperature_coefficient(
+            problem,
+            params,
+            key=key,
+            inverse_temperature=b,
+            localization=localization,
+            whitening=whitening,
+            num_chains=num_chains,
+            num_samples=num_samples,
+            num_warmup=num_warmup,
+            num_integration_steps=num_integration_steps,
+        )
+
+    found = jax.vmap(one)(temperatures, jax.random.split(key, len(numbers)))
+    limit = extrapolate(temperatures, found.coefficient, found.standard_error)
+    return limit._replace(at_temperatures=found)
+
+
+def extrapolate(
+    inverse_temperatures: Float[ArrayLike, " temperatures"],
+    coefficients: Float[ArrayLike, " temperatures"],
+    standard_errors: Float[ArrayLike, " temperatures"],
+) -> LocalLearningCoefficient:
+    """Extrapolate coefficients at several temperatures to the local learning coefficient.
+
+        coefficient(b) = llc - (m - 1) / (log b + a)   for m = 2, 3, 4
+        coefficient(b) = llc + c b^-p                  for m = 1, p = 1/5, 1/2, 1
+
+    The estimate is the mean over these formulas and over a and c, each weighted by its likelihood
+    and by a prior in which a higher multiplicity is less likely (1/2, 1/4, 3/20, 1/10); the
+    standard error contains their spread. One per cent of each coefficient counts as error of the
+    formulas, and all errors are enlarged if no formula fits.
+
+    Args:
+        inverse_temperatures: b, above 0.
+        coefficients: b E[C(w) - C(w*)] at each; NaN where it is not known.
+        standard_errors: of the coefficients.
+
+    Examples:
+        Without noise, m = 2:
+
+        >>> b = jnp.geomspace(1e2, 1e6, 5)
+        >>> found = extrapolate(b, 3.5 - 1 / (jnp.log(b) - 0.75), jnp.full(5, 0.01))
+        >>> bool(abs(found.llc - 3.5) < 0.03), int(jnp.argmax(found.multiplicity_probabilities)) + 1
+        (True, 2)
+    """
+    b, y, error = map(jnp.asarray, (inverse_temperatures, coefficients, standard_errors))
+    known = jnp.isfinite(y) & jnp.isfinite(error)
+    y, error = jnp.where(known, y, 0), jnp.where(known, error, 1)
+    precision = known / (error**2 + (MODEL_ERROR * y) ** 2)
+    logs = jnp.log(b / jnp.min(b))
+    center = jnp.sum(precision * y) / jnp.maximum(jnp.sum(precision), 1e-30)
+    y = jnp.where(known, y - center, 0)  # of small numbers, for the sake of rounding
+    multiplicity, prior, fixed, free = _formulas(logs)
+    size = POWER_SIZE * jnp.abs(center)
+
+    def fit(precision):
+        """Mean and variance of llc, log evidence and chi squared, for each formula."""
+        z = y[None] + fixed
+        total, square, first = jnp.sum(precision), free**2 @ precision, free @ precision
+        shrink = size**2 / (1 + size**2 * square)  # the size of c is integrated out
+        cross = (free * z) @ precision
+        information = total - shrink * first**2
+        mean = (z @ precision - shrink * first * cross) / information
+        chi = z**2 @ precision - shrink * cross**2 - mean**2 * information
+        evidence = jnp.log(total / information) / 2 - jnp.log1p(size**2 * square) / 2 - chi / 2
+        return mean, 1 / information, jnp.log(prior) + evidence, chi
+
+    count = jnp.sum(known)
+    misfit = jnp.min(fit(precision)[3]) / jnp.maximum(count - 2, 1)
+    mean, variance, evidence, _ = fit(precision / jnp.maximum(misfit, 1))
+    weight = jax.nn.softmax(evidence)
+    llc = jnp.sum(weight * mean)
+    spread = jnp.sqrt(jnp.sum(weight * (variance + (mean - llc) ** 2)))
+    each = jnp.stack([jnp.sum(weight[multiplicity == m]) for m in range(1, 5)])
+    enough = count >= 3
+    return LocalLearningCoefficient(
+        llc=jnp.where(enough, llc + center, jnp.nan),
+        standard_error=jnp.where(enough, spread, jnp.nan),
+        multiplicity_probabilities=jnp.where(enough, each, jnp.nan),
+        inverse_temperatures=b,
+    )
+
+
+def _formulas(logs):
+    """Multiplicity, prior, known and free correction of each formula, [formulas, temperatures]."""
+    powers, offsets = jnp.asarray(POWERS, logs.dtype), jnp.asarray(OFFSETS, logs.dtype)
+    free = jnp.exp(-jnp.outer(powers, logs))
+    fixed = [(m - 1) / (logs[None] + offsets[:, None]) for m in (2, 3, 4)]
+    sizes = (len(POWERS), *(len(OFFSETS),) * 3)
+    multiplicity = np.repeat(np.arange(1, 5), sizes)
+    prior = np.repeat(np.array(MULTIPLICITY_PRIOR) / sizes, sizes)
+    none = jnp.zeros((sum(sizes[1:]), logs.size), logs.dtype)
+    fixed = jnp.concatenate([jnp.zeros_like(free), *fixed])
+    return multiplicity, jnp.asarray(prior, logs.dtype), fixed, jnp.concatenate([free, none])
+
+
+def finite_temperature_coefficient(
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    key: Key[Array, ""],
+    data: PyTree = None,
+    inverse_temperature: ScalarLike | None = None,
+    localization: ScalarLike = 1.0,
+    whitening: Whitening | None = None,
+    num_chains: int = NUM_CHAINS,
+    num_samples: int = NUM_SAMPLES,
+    num_warmup: int = NUM_WARMUP,
+    num_integration_steps: int = NUM_INTEGRATION_STEPS,
+) -> FiniteTemperatureCoefficient:
+    """Estimate the learning coefficient at one temperature, from many chains as one program.
+
+        b E[C(w) - C(w*)],   w ~ exp(-b C(w) - localization |w - w*|^2 / 2)
+
+    This is what is often reported as the local learning coefficient. The two differ by about
+    (m - 1) / log b if the multiplicity m is above 1. It can be jitted and mapped over minima by
+    `jax.vmap`.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: the minimum w*.
+        key: for starts, momenta and acceptance.
+        data: instead of the problem's own.
+        inverse_temperature: b; None takes n / log n for n samples.
+        localization: precision of the Gaussian prior around w*, in the units of the parameters. It
+            decides how far away still counts as this valley.
+        whitening: coordinates in which the valley is round; they change how fast chains mix and not
+            what they sample. None takes the mean curvature of the points where chains begin
+            (`whitened_on_average`) up to 500 parameters, and those of the parameters above.
+        num_chains: at least 2.
+        num_samples: of each chain, after the warmup; at least 8.
+        num_warmup: trajectories in which the step size is tuned, and which are discarded.
+        num_integration_steps: of a trajectory, each a gradient.
+
+    Returns:
+        The coefficient, with status: if chains disagree it is NaN.
+
+    Raises:
+        InputError: no data to take the temperature from; a temperature or localization that is not
+            above 0; too few chains, samples or steps.
+
+    References: Lau et al. 2023, arXiv 2308.12108.
+    """
+    problem = as_problem(problem, data)
+    b = _inverse_temperature(problem, inverse_temperature)
+    _check(
+        localization=localization,
+        num_chains=num_chains,
+        num_samples=num_samples,
+        num_integration_steps=num_integration_steps,
+        num_warmup=num_warmup,
+    )
+    flat, unravel = ravel_params(params)
+    b, localization = (jnp.asarray(value, flat.dtype) for value in (b, localization))
+    at = directional_derivatives(problem, unravel)
+    lowest, _ = at.gradient(flat)
+    key_start, key_chains = jax.random.split(key)
+    # From w* itself to where the prior would be: chains that agree have come from far and near.
+    far = jnp.linspace(0, 1, num_chains, dtype=flat.dtype)[:, None]
+    normal = jax.random.normal(key_start, (num_chains, flat.size), flat.dtype)
+    starts = far * normal / jnp.sqrt(localization)
+    scale = whitening
+    if scale is None and flat.size <= MAX_WHITENED:
+        scale = whitened_on_average(problem, unravel, flat[None] + starts, floor=localization / b)
+        scale = scale._replace(scale=scale.scale / jnp.sqrt(b))
+    elif scale is None:
+        scale = Whitening(jnp.broadcast_to(localization**-0.5, flat.shape))
+
+    def potential(z):
+        away = scale.apply(z)
+        cost, g = at.gradient(flat + away)
+        excess, squared = cost - lowest, away @ away
+        energy = b * excess + localization * squared / 2
+        return _State(z, energy, scale.transposed(b * g + localization * away), excess, squared)
+
+    excess, squared, acceptance_rate, step_size = _sample(
+        potential,
+        jax.vmap(scale.solve)(starts),
+        key_chains,
+        num_warmup,
+        num_samples,
+        num_integration_steps,
+    )
+    return _summary(b * excess, squared, acceptance_rate, step_size, b, lowest)
+
+
+def _sample(potential, starts, key, num_warmup, num_samples, num_integration_steps):
+    """C(w) - C(w*) and |w - w*|^2 [chains, samples], the acceptance rate, the step size."""
+    states = jax.vmap(potential)(starts)
+
+    def warm(carry, key):
+        states, tuning = carry
+        step_size = jnp.exp(tuning.log_step)
+        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
+        return (states, _tuned(tuning, accepted)), None
+
+    def draw(states, key):
+        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
+        return states, (states.excess, states.squared, jnp.mean(accepted))
+
+    key_warmup, key_samples = jax.random.split(key)
+    zero = jnp.zeros((), starts.dtype)
+    tuning = _Tuning(zero, zero, zero, jnp.ones((), jnp.int32))
+    warmed, _ = jax.lax.scan(warm, (states, tuning), jax.random.split(key_warmup, num_warmup))
+    states, tuning = warmed
+    step_size = jnp.exp(tuning.averaged)
+    keys = jax.random.split(key_samples, num_samples)
+    _, (excess, squared, accepted) = jax.lax.scan(draw, states, keys)
+    return excess.T, squared.T, jnp.mean(accepted), step_size
+
+
+def _summary(values, squared, acceptance_rate, step_size, b, lowest):
+    """The mean of b (C - C*) over samples [chains, samples], and whether the chains agree."""
+    effective = effective_sample_size(values)
+    cost_rhat, distance_rhat = rhat(values), rhat(squared)
+    agree = (cost_rhat <= MAX_RHAT) & (distance_rhat <= MAX_DISTANCE_RHAT)
+    status = jnp.select(
+        [~jnp.isfinite(lowest) | (acceptance_rate == 0), ~agree, ~(effective >= MIN_SAMPLE_SIZE)],
+        [jnp.int32(s) for s in (Sampling.NOT_FINITE, Sampling.DISAGREED, Sampling.TOO_FEW)],
+        jnp.int32(Sampling.AGREED),
+    )
+    agreed = status == Sampling.AGREED
+    error = jnp.std(values, ddof=1) / jnp.sqrt(effective)
+    return FiniteTemperatureCoefficient(
+        coefficient=jnp.where(agreed, jnp.mean(values), jnp.nan),
+        standard_error=jnp.where(agreed, error, jnp.nan),
+        chain_coefficients=jnp.mean(values, axis=1),
+        effective_sample_size=effective,
+        rhat=cost_rhat,
+        distance_rhat=distance_rhat,
+        acceptance_rate=acceptance_rate,
+        step_size=step_size,
+        lowest=jnp.min(values) / b,
+        distance=jnp.sqrt(jnp.mean(squared)),
+        status=status,
+    )
+
+
+def _trajectories(potential, states, key, step_size, num_integration_steps):
+    """A trajectory of each chain, accepted or not, and with which probability."""
+    keys = jax.random.split(key, len(states.energy))
+    return jax.vmap(
+        lambda state, key: _trajectory(potential, state, key, step_size, num_integration_steps)
+    )(states, keys)
+
+
+def _trajectory(potential, state, key, step_size, num_integration_steps):
+    """Leapfrog with a random step size: with a fixed one it can return to where it began."""
+    key_momentum, key_length, key_accept = jax.random.split(key, 3)
+    dtype = state.z.dtype
+    step = step_size * jax.random.uniform(key_length, (), dtype, 0.3, 1.0)
+    momentum = jax.random.normal(key_momentum, state.z.shape, dtype)
+
+    def leap(_, at):
+        state, p = at
+        p = p - step / 2 * state.slope
+        z = state.z + step * p
+        there = potential(z)
+        return there, p - step / 2 * there.slope
+
+    proposed, p = jax.lax.fori_loop(0, num_integration_steps, leap, (state, momentum))
+    change = state.energy - proposed.energy + (momentum @ momentum - p @ p) / 2
+    probability = jnp.where(jnp.isnan(change), 0, jnp.exp(jnp.minimum(change, 0)))
+    accept = jax.random.uniform(key_accept, (), dtype) < probability
+    # A chain that began where the cost is not finite takes whatever is.
+    accept |= ~jnp.isfinite(state.energy) & jnp.isfinite(proposed.energy)
+    return jax.tree.map(lambda new, old: jnp.where(accept, new, old), proposed, state), probability
+
+
+def _tuned(tuning, accepted):
+    """One step of dual averaging; the harmonic mean heeds the chain that is stuck.
+
+    References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
+    """
+    t = tuning.turn.astype(accepted.dtype)
+    mean = 1 / jnp.mean(1 / jnp.maximum(accepted, 0.1))
+    weight = 1 / (t + 10)
+    missed = (1 - weight) * tuning.missed + weight * (TARGET_ACCEPTANCE - mean)
+    log_step = math.log(10) - jnp.sqrt(t) / 0.05 * missed
+    decay = t**-0.75
+    averaged = decay * log_step + (1 - decay) * tuning.averaged
+    return _Tuning(log_step, averaged, missed, tuning.turn + 1)
+
+
+def _inverse_temperature(problem, given):
+    if given is None:
+        if problem.samples < 3:
+            raise InputError(
+                "finite_temperature_coefficient: inverse_temperature = None takes n / log n, but "
+                f"the problem has {problem.samples} samples; give inverse_temperature"
+            )
+        return problem.samples / math.log(problem.samples)
+    _check(inverse_temperature=given)
+    return given
+
+
+LEAST = {"num_chains": 2, "num_samples": 8, "num_integration_steps": 1, "num_warmup": 1}
+
+
+def _check(**values):
+    for name, value in values.items():
+        if isinstance(value, Tracer):
+            continue
+        if name in LEAST and value < LEAST[name]:
+            raise InputError(
+                f"finite_temperature_coefficient: {name} = {value}, expected at least {LEAST[name]}"
+            )
+        if name not in LEAST and not 0 < value < math.inf:
+            raise InputError(
+                f"finite_temperature_coefficient: {name} = {value}, expected a number above 0"
+            )

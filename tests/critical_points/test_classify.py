@@ -1,0 +1,205 @@
+"""Kinds of critical points against what is known, and certificates against dense Hessians."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from curved_problems import dense_reference, pooled_digits, quadratic
+from jax.flatten_util import ravel_pytree
+
+import gdjax as gd
+from gdjax.critical_points import classify
+from gdjax.critical_points.certificate import Kind, advice
+from gdjax.problems.functions import FUNCTIONS
+
+KEY = jax.random.key(0)
+TRACES = []  # one entry for each time that the cost of `at_zero` is traced
+
+
+def kinds(certificates):
+    return [Kind(code).label for code in np.atleast_1d(certificates.kind).tolist()]
+
+
+# -- test functions
+
+
+def at_points(function, points):
+    """Certificates at many points, in the type that is on."""
+    program = jax.jit(jax.vmap(lambda x: classify(function.f, x, key=KEY)))
+    return jax.tree.map(np.asarray, program(jnp.array(points, float)))
+
+
+@pytest.mark.parametrize("name", ["himmelblau", "ackley"])
+def test_critical_points_of_functions_are_told_apart(name):
+    """Ackley's lowest point is the tip of a cone: a gradient that jumps has no certificate."""
+    function = FUNCTIONS[name]
+    points = np.array([point.x for point in function.critical_points])
+    with jax.enable_x64(True):
+        found = at_points(function, points)
+        H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(jnp.array(points)))
+    words = {"minimum": "strict minimum", "maximum": "strict maximum"}
+    expected = [words.get(p.kind, p.kind) for p in function.critical_points]
+    tip = np.array([name == "ackley" and not any(p.x) for p in function.critical_points])
+    assert tip.sum() == (name == "ackley")
+    assert kinds(found) == [
+        "no derivative" if jumps else kind for kind, jumps in zip(expected, tip, strict=True)
+    ]
+    exact = np.linalg.eigvalsh(H)
+    np.testing.assert_allclose(found.smallest[~tip], exact[~tip, 0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.largest[~tip], exact[~tip, -1], rtol=1e-9, atol=1e-9)
+    assert np.all(found.nullity[~tip] == 0)
+
+
+@pytest.mark.long
+def test_in_float32_points_are_as_stationary_as_they_can_be():
+    """Their coordinates are rounded, so their gradients are not 0, and may exceed the tolerance."""
+    function = FUNCTIONS["himmelblau"]
+    points = np.array([point.x for point in function.critical_points])
+    found = at_points(function, np.concatenate([points, points + 0.01]))
+    assert found.gradient_norm.dtype == np.float32
+    expected = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
+    assert kinds(found)[: len(points)] == [expected[p.kind] for p in function.critical_points]
+    assert set(kinds(found)[len(points) :]) == {"not stationary"}
+
+
+# -- what a name needs
+
+
+def cubic_valley(w):
+    return w[0] ** 2 + w[1] ** 3
+
+
+@pytest.mark.parametrize("height", [1e-3, 1e-6])
+def test_a_small_gradient_and_positive_eigenvalues_are_no_minimum(height):
+    """x^2 + y^3 has none; Newton and Kantorovich give exactly 1/2 at every height."""
+    with jax.enable_x64(True):
+        found = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
+    assert found.smallest > 0
+    assert found.gradient_norm < 1e-5
+    assert float(found.kantorovich) == pytest.approx(0.5, rel=1e-6)
+    assert kinds(found) == ["undecided"]
+    assert "polish" in advice(found)
+
+
+def test_where_a_minimum_is_near_its_distance_is_bounded():
+    """x^2 + y^2 + y^3 at y = 1e-6: the minimum is 1e-6 away."""
+    with jax.enable_x64(True):
+        found = classify(lambda w: cubic_valley(w) + w[1] ** 2, jnp.array([0.0, 1e-6]), key=KEY)
+    assert kinds(found) == ["strict minimum"]
+    assert 1e-6 <= float(found.distance) * (1 + 1e-6) <= 1.1e-6
+
+
+def test_a_slope_where_nothing_bends_is_no_saddle():
+    with jax.enable_x64(True):
+        found = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
+    assert kinds(found) == ["undecided"]
+
+
+@pytest.mark.long
+def test_float64_parameters_are_looked_at_in_float64():
+    with jax.enable_x64(True):
+        w = jnp.array([0.0, 0.0])
+    found = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, w, key=KEY)
+    assert found.cost.dtype == np.float64
+    assert kinds(found) == ["strict minimum"]
+    single = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, jnp.zeros(2), key=KEY)
+    assert kinds(single) == ["undecided"]
+    assert "float64 resolves more" in advice(single)
+
+
+# -- planted points
+
+
+SPECTRA = {
+    "strict minimum": lambda bulk: 0.1 + 0.9 * bulk,
+    "saddle": lambda bulk: np.r_[-1e-5, 1.0, bulk[2:]],
+    "strict maximum": lambda bulk: -0.1 - 0.9 * bulk,
+}
+
+
+@pytest.fixture(scope="module")
+def at_zero():
+    """Certificates of w^T A w / 2 at w, for matrices of one size in one program."""
+
+    def counted(w, A):
+        TRACES.append(1)
+        return w @ jnp.matmul(A, w, precision="highest") / 2
+
+    def one(A, w, key):
+        return classify(lambda w: counted(w, A), w, key=key)
+
+    return jax.jit(jax.vmap(one))
+
+
+def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
+    """Signs, residuals, a level direction, a slope, a constant, and what is not finite."""
+    n = 40
+    bulk = np.random.default_rng(0).uniform(size=n)
+    spectra = [f(bulk) for f in SPECTRA.values()]
+    spectra += [np.r_[0.0, 0.1 + bulk[1:]], spectra[0], np.zeros(n), spectra[0]]
+    A = jnp.stack([jnp.array(quadratic(values)[2][0]) for values in spectra])
+    w = jnp.zeros((len(A), n)).at[4, 0].set(1e-3).at[6].set(jnp.nan)
+    keys = jax.random.split(KEY, len(A))
+    found = jax.tree.map(np.asarray, at_zero(A, w, keys))
+    assert kinds(found) == [*SPECTRA, "undecided", "not stationary", "flat", "undecided"]
+    assert found.nullity[:4].tolist() == [0, 0, 0, 1]
+    for i, values in enumerate(spectra[:4]):
+        np.testing.assert_allclose(found.smallest[i], values.min(), atol=1e-6)
+        np.testing.assert_allclose(found.largest[i], values.max(), atol=1e-6)
+        assert found.smallest_residual[i] < 1e-5
+    assert found.dead[5] == n
+    assert np.isnan(found.smallest[5])
+    before = len(TRACES)
+    again = at_zero(A[::-1], w[::-1], keys[::-1])
+    assert len(TRACES) == before
+    assert kinds(again)[::-1] == kinds(found)
+
+
+# -- networks
+
+
+def planted_saddle(cost, params, data):
+    """A certificate where the slope of a cost is taken away, and the dense Hessian's eigenvalues.
+
+    In float64; coordinates without any second derivative are left out of the Hessian.
+    """
+    params = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+    H = dense_reference(cost, params, data)
+    dead = np.all(H == 0, axis=0)
+    with jax.enable_x64(True):
+        params, data = jax.tree.map(jnp.asarray, (params, data))
+        flat, _ = ravel_pytree(params)
+        slope = ravel_pytree(jax.jit(jax.grad(cost))(params, data))[0]
+
+        def tilted(w, batch):
+            return cost(w, batch) - slope @ (ravel_pytree(w)[0] - flat)
+
+        problem = gd.Problem(init=lambda key: params, cost=tilted, data=data)
+        found = classify(problem, params, key=KEY)
+    return found, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
+
+
+def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian():
+    """Two of six inputs are always 0: 2 * 4 weights of a 6-4-2 network are dead."""
+    rng = np.random.default_rng(0)
+    network = gd.problems.Network((6, 4, 2), activation="tanh")
+    inputs = np.c_[rng.normal(size=(9, 4)), np.zeros((9, 2))]
+    data = (inputs, rng.normal(size=(9, 2)))
+
+    def cost(params, batch):
+        return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
+
+    found, dead, exact = planted_saddle(cost, jax.jit(network.init)(KEY), data)
+    assert int(found.dead) == dead == 2 * 4
+    np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-12)
+    assert int(found.negative) == np.sum(exact < 0)
+    assert kinds(found) == ["saddle"]
+
+
+@pytest.mark.long
+def test_above_the_dense_limit_dead_coordinates_are_counted_too():
+    """The 100-16-16-10 network with five dark pixels, 2,058 parameters."""
+    found, dead, exact = planted_saddle(*pooled_digits(dark=5))
+    assert int(found.dead) == dead == 5 * 16
+    np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-9)
+    assert kinds(found) == ["saddle"]

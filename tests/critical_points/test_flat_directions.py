@@ -1,0 +1,47 @@
+"""How far a cost stays the same: floors that are bent, valleys that rise, and everything across."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gdjax.critical_points.flat_directions import follow
+from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.problems.problem import as_problem
+
+# Costs of two numbers, where to begin, a direction that does not bend, and how far it stays level.
+VALLEYS = {
+    "hyperbola": (lambda x, y: (1 - x * y) ** 2 / 2, (1.0, 1.0), (1.0, -1.0), 1.0),
+    "circle": (lambda x, y: (x * x + y * y - 1) ** 2, (1.0, 0.0), (0.0, 1.0), 1.0),
+    "line": (lambda x, y: 3 * x**2 + 0 * y, (0.0, 0.0), (0.0, 1.0), 1.0),
+    "sixth order": (lambda x, y: x**2 + y**6, (0.0, 0.0), (0.0, 1.0), 0.0),
+    "ends": (
+        lambda x, y: x**2 + jnp.maximum(jnp.abs(y) - 0.5, 0) ** 4,
+        (0.0, 0.0),
+        (0.0, 1.0),
+        0.5,
+    ),
+    "falls": (lambda x, y: x**2 - y**6, (0.0, 0.0), (0.0, 1.0), 0.0),
+}
+
+
+def test_a_floor_is_followed_as_far_as_it_goes():
+    def cost(w, which):
+        return jnp.select([which == i for i in range(len(VALLEYS))], [f(w[0], w[1]) for f, *_ in
+                          VALLEYS.values()])  # fmt: skip
+
+    def one(which, w, direction, wanted):
+        at = directional_derivatives(as_problem(lambda w: cost(w, which)), lambda w: w)
+        direction = direction / jnp.linalg.norm(direction)
+        scale = jnp.linalg.norm(jax.hessian(cost)(w, which))
+        return follow(at, w, *at.gradient(w), direction, scale=scale, wanted=wanted)
+
+    with jax.enable_x64(True):
+        points, directions = (jnp.array([v[k] for v in VALLEYS.values()]) for k in (1, 2))
+        which = jnp.arange(len(VALLEYS))
+        program = jax.jit(jax.vmap(one, (0, 0, 0, None)))
+        lengths = np.asarray(program(which, points, directions, True))
+        # Where it is not wanted nothing is looked at.
+        assert not np.any(program(which, points, directions, False))
+    for (name, (*_, expected)), length in zip(VALLEYS.items(), lengths, strict=True):
+        assert abs(length - expected) <= 0.125, (name, length)
+        assert (length == 1) == (expected == 1), name

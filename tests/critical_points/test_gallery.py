@@ -1,0 +1,223 @@
+"""A gallery of critical points whose kinds are known: no wrong name, and named where it must be.
+
+Polynomials of two rotated and shifted coordinates, with other directions that bend by known amounts
+beside them; products of matrices, whose fibres are floors. Each family is one program.
+"""
+
+import sys
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import classify
+
+K = Kind
+DEGREE = 8
+
+
+class Point(NamedTuple):
+    """A polynomial sum c x^i y^j around its critical point 0, as {(i, j): c}.
+
+    Args:
+        terms: the polynomial.
+        kind: what 0 is, when other directions bend up (or there are none).
+        sides: sign in which other directions bend.
+        certain: of order at most 4, nullity at most 1 and condition at most 1e8: must be named.
+    """
+
+    terms: dict
+    kind: Kind
+    sides: float = 1.0
+    certain: bool = True
+
+
+POLYNOMIALS = {
+    "bowl": Point({(2, 0): 1, (0, 2): 3}, K.STRICT_MINIMUM),
+    "bowl, condition 1e4": Point({(2, 0): 1, (0, 2): 1e-4}, K.STRICT_MINIMUM),
+    "bowl, condition 1e8": Point({(2, 0): 1, (0, 2): 1e-8}, K.STRICT_MINIMUM),
+    "bowl, condition 1e12": Point({(2, 0): 1, (0, 2): 1e-12}, K.STRICT_MINIMUM, certain=False),
+    "steep bowl": Point({(2, 0): 1e8, (0, 2): 1}, K.STRICT_MINIMUM),
+    "bowl with terms of order 3 and 4": Point(
+        {(2, 0): 1, (0, 2): 2, (3, 0): 5, (1, 2): -7, (0, 4): -3}, K.STRICT_MINIMUM
+    ),
+    "hill": Point({(2, 0): -1, (0, 2): -3}, K.STRICT_MAXIMUM, -1),
+    "hill, condition 1e8": Point({(2, 0): -1, (0, 2): -1e-8}, K.STRICT_MAXIMUM, -1),
+    "saddle": Point({(2, 0): 1, (0, 2): -1}, K.SADDLE),
+    "1e4 x2 - 0.4 y2": Point({(2, 0): 1e4, (0, 2): -0.4}, K.SADDLE),
+    "saddle, condition 1e8": Point({(2, 0): 1, (0, 2): -1e-8}, K.SADDLE),
+    "saddle, condition 1e12": Point({(2, 0): 1, (0, 2): -1e-12}, K.SADDLE, certain=False),
+    "x y": Point({(1, 1): 1}, K.SADDLE),
+    "x2 + y4": Point({(2, 0): 1, (0, 4): 1}, K.DEGENERATE_MINIMUM),
+    "1e8 x2 + y4": Point({(2, 0): 1e8, (0, 4): 1}, K.DEGENERATE_MINIMUM),
+    "x2 - y4": Point({(2, 0): 1, (0, 4): -1}, K.DEGENERATE_SADDLE),
+    "x2 + y3": Point({(2, 0): 1, (0, 3): 1}, K.DEGENERATE_SADDLE),
+    "x2 - y3 + y4": Point({(2, 0): 1, (0, 3): -1, (0, 4): 1}, K.DEGENERATE_SADDLE),
+    "-x2 - y4": Point({(2, 0): -1, (0, 4): -1}, K.DEGENERATE_MAXIMUM, -1),
+    "-x2 + y4": Point({(2, 0): -1, (0, 4): 1}, K.DEGENERATE_SADDLE, -1),
+    "-x2 + y3": Point({(2, 0): -1, (0, 3): 1}, K.DEGENERATE_SADDLE, -1),
+    "(y - x2)(y - 2 x2)": Point({(0, 2): 1, (2, 1): -3, (4, 0): 2}, K.DEGENERATE_SADDLE),
+    "(y - x2)(y - x2) + x4": Point({(0, 2): 1, (2, 1): -2, (4, 0): 2}, K.DEGENERATE_MINIMUM),
+    "(y - x2)2": Point({(0, 2): 1, (2, 1): -2, (4, 0): 1}, K.FLOOR),
+    "y2": Point({(0, 2): 1}, K.FLOOR),  # x is dead in two dimensions
+    "monkey": Point({(3, 0): 1, (1, 2): -3}, K.DEGENERATE_SADDLE, certain=False),
+    "x4 + y4": Point({(4, 0): 1, (0, 4): 1}, K.DEGENERATE_MINIMUM, certain=False),
+    "x4 - y4": Point({(4, 0): 1, (0, 4): -1}, K.DEGENERATE_SADDLE, certain=False),
+    "x2 + y6": Point({(2, 0): 1, (0, 6): 1}, K.DEGENERATE_MINIMUM, certain=False),
+    "x2 - y6": Point({(2, 0): 1, (0, 6): -1}, K.DEGENERATE_SADDLE, certain=False),
+    "x2 + y5": Point({(2, 0): 1, (0, 5): 1}, K.DEGENERATE_SADDLE, certain=False),
+    "x2 + y8": Point({(2, 0): 1, (0, 8): 1}, K.DEGENERATE_MINIMUM, certain=False),
+    "y2 + 4 x y2": Point({(0, 2): 1, (1, 2): 4}, K.FLOOR, certain=False),  # until x = -1/4
+    "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.FLOOR),
+}
+
+
+@cache
+def program(n):
+    """Certificates of polynomials in two of n directions, mapped over cases."""
+
+    def cost(w, case):
+        terms, sides, rotation, offset = case
+        # A reflection: as good as a rotation and of the order n.
+        z = w - 2 * rotation * (rotation @ w) - offset
+        powers = [jnp.ones((2,), w.dtype)]
+        for _ in range(DEGREE):
+            powers.append(powers[-1] * z[:2])
+        x, y = jnp.stack(powers, axis=1)
+        return x @ (terms @ y) + sides @ z[2:] ** 2 / 2
+
+    def one(w, case):
+        return classify(lambda w: cost(w, case), w, key=jax.random.key(3))
+
+    return jax.jit(jax.vmap(one))
+
+
+def cases(n, chosen, shifted, sides):
+    """Arguments of the program: points, and what is mapped."""
+    rng = np.random.default_rng(n)
+    found = []
+    for name in chosen:
+        point = POLYNOMIALS[name]
+        terms = np.zeros((DEGREE + 1, DEGREE + 1))
+        for (i, j), c in point.terms.items():
+            terms[i, j] = c
+        turned = rng.normal(size=n) * (1.0 if shifted else 0.0)
+        turned = turned / max(np.linalg.norm(turned), 1)
+        w = rng.normal(size=n) * (1.0 if shifted else 0.0)
+        offset = w - 2 * turned * (turned @ w)
+        found.append((w, (terms, point.sides * sides, turned, offset)))
+    return jax.tree.map(lambda *a: jnp.array(np.stack(a), float), *found)
+
+
+def judged(n, chosen, shifted, sides=None, certain=True):
+    sides = np.geomspace(1e-2, 10, n - 2) if sides is None else sides
+    found = program(n)(*cases(n, chosen, shifted, sides))
+    for name, code in zip(chosen, found.kind.tolist(), strict=True):
+        point = POLYNOMIALS[name]
+        allowed = {point.kind} if certain and point.certain else {point.kind, K.UNDECIDED}
+        assert K(code) in allowed, (name, K(code).label)
+
+
+@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
+@pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
+def test_in_float64_every_polynomial_is_named(n, shifted):
+    with jax.enable_x64(True):
+        judged(n, tuple(POLYNOMIALS), shifted)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
+def test_in_float32_no_polynomial_is_misnamed(shifted):
+    judged(2, tuple(POLYNOMIALS), shifted, certain=False)
+
+
+# -- products of matrices
+
+
+def products(w, case):
+    """Squared distances from a matrix of u u^T, W2 W1, W3 W2 W1 or W4 W3 W2 W1, one of them."""
+    which, target = case
+    W = w.reshape(4, 2, 2)
+    u = w[:2]
+    deep = [W[1] @ W[0]]
+    for layer in W[2:]:
+        deep.append(layer @ deep[-1])
+    made = jnp.stack([jnp.outer(u, u), *deep])
+    return jnp.sum(which * jnp.sum((made - target[None]) ** 2, axis=(1, 2)))
+
+
+IDENTITY, NONE = np.eye(2), np.zeros((2, 2))
+UPPER, LOWER = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
+DEFINITE, SINGULAR, MIXED = np.diag([3.0, 1.0]), np.diag([3.0, 0.0]), np.diag([3.0, -1.0])
+ROOT = np.diag([3**0.5, 1.0])
+
+# Which product, its target, the layers (or u in the first row of the first), and the kind.
+PRODUCTS = {
+    "u u, definite, 0": (0, DEFINITE, (NONE,), K.UNDECIDED),  # a maximum, with dead coordinates
+    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.FLOOR),
+    "u u, definite, second": (0, DEFINITE, (np.array([[0.0, 1.0], [0, 0]]),), K.SADDLE),
+    "u u, singular, 0": (0, SINGULAR, (NONE,), K.DEGENERATE_SADDLE),
+    "u u, mixed, 0": (0, MIXED, (NONE,), K.SADDLE),
+    "u u, equal, lowest": (0, IDENTITY, (UPPER,), K.FLOOR),
+    "two layers, 0": (1, DEFINITE, (NONE, NONE), K.SADDLE),
+    "two layers, fitted": (1, DEFINITE, (ROOT, ROOT), K.FLOOR),
+    "two layers, rank 1": (1, DEFINITE, (3**0.5 * UPPER, 3**0.5 * UPPER), K.SADDLE),
+    "two layers, least direction": (1, DEFINITE, (LOWER, LOWER), K.SADDLE),
+    "three layers, 0": (2, DEFINITE, (NONE,) * 3, K.DEGENERATE_SADDLE),
+    "three layers, fitted": (2, DEFINITE, (IDENTITY, DEFINITE, IDENTITY), K.FLOOR),
+    "four layers, 0": (3, DEFINITE, (NONE,) * 4, K.DEGENERATE_SADDLE),
+    "four layers, fitted": (3, DEFINITE, (IDENTITY, DEFINITE, IDENTITY, IDENTITY), K.FLOOR),
+}
+# Of nullity 4 and 8. A path in the floor turns so sharply that steps of an eighth leave it: these
+# may stay undecided.
+LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
+def test_products_of_matrices_are_named(x64):
+    """Layers that a cost does not have are dead. Every minimum of a deep linear network is global
+    and on a floor, every other critical point a saddle (Kawaguchi 2016)."""
+    points, chosen, targets = [], [], []
+    for which, target, layers, _ in PRODUCTS.values():
+        points.append(np.concatenate([*map(np.ravel, layers), np.zeros(4 * (4 - len(layers)))]))
+        chosen.append(np.eye(4)[which])
+        targets.append(target)
+    with jax.enable_x64(x64):
+        arguments = [jnp.array(np.stack(a), float) for a in (points, chosen, targets)]
+        found = jax.jit(
+            jax.vmap(
+                lambda w, *case: classify(lambda w: products(w, case), w, key=jax.random.key(0))
+            )
+        )(*arguments)
+    for (name, (which, *_, kind)), code, dead in zip(
+        PRODUCTS.items(), found.kind.tolist(), found.dead.tolist(), strict=True
+    ):
+        assert dead == (14, 8, 4, 0)[which], name
+        allowed = {kind} if x64 and name not in LEVEL_MANY else {kind, K.UNDECIDED}
+        assert K(code) in allowed, (name, K(code).label)
+
+
+@pytest.mark.long
+def test_two_thousand_dimensions_of_condition_1e8():
+    """A strict minimum, and one with a direction of the fourth order."""
+    sides = np.geomspace(1e-8, 1, 1998)
+    with jax.enable_x64(True):
+        judged(2000, ("x2 + y4",), False, sides)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4", "y2 + 4 x y2"])
+def test_above_the_dense_limit_products_say_the_same(name, monkeypatch):
+    monkeypatch.setattr(sys.modules["gdjax.critical_points.classify"], "DENSE", 30)
+    point = POLYNOMIALS[name]
+    with jax.enable_x64(True):
+        w, case = jax.tree.map(lambda a: a[0], cases(40, (name,), True, np.geomspace(0.1, 1, 38)))
+        sparse = program(40)(w[None], jax.tree.map(lambda a: a[None], case))
+    assert K(int(sparse.kind[0])) in {point.kind, K.UNDECIDED}
+    if name != "y2 + 4 x y2":
+        assert K(int(sparse.kind[0])) == point.kind

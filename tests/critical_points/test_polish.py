@@ -1,0 +1,282 @@
+"""Polishing reaches the critical point beside it, to rounding, and never pretends to have."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from curved_problems import pooled_digits, quadratic, regression
+
+from gdjax.critical_points import Stop, classify, nearest_critical_point, polish
+from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.polish import advice, downhill
+from gdjax.errors import InputError
+from gdjax.problems.functions import FUNCTIONS
+
+NAMES = ("quartic", "rosenbrock", "himmelblau", "beale", "goldstein_price")
+NEAR = 0.02  # away from a critical point
+
+
+@cache
+def polisher(name):
+    """`polish` of a function, mapped over points, compiled once for each type and tolerance."""
+    f = FUNCTIONS[name].f
+    return jax.jit(jax.vmap(lambda x, t: downhill(f, x, tolerance=t, steps=200), (0, None)))
+
+
+def polished(name, points, tolerance):
+    return jax.tree.map(np.asarray, polisher(name)(jnp.array(points, float), tolerance))
+
+
+def points_of(name, *kinds):
+    points = [p.x for p in FUNCTIONS[name].critical_points if p.kind in kinds]
+    return np.array(points, float).reshape(len(points), -1)
+
+
+def shaped(name, points):
+    """As the function takes them: scalars in 1-D."""
+    return points[:, 0] if len(FUNCTIONS[name].domain) == 1 else points
+
+
+def beside(points, seed=0):
+    """Each moved a little, in some direction."""
+    away = np.random.default_rng(seed).normal(size=points.shape)
+    return points + NEAR * away / np.linalg.norm(away, axis=1, keepdims=True)
+
+
+def curvature(name, points):
+    """Largest |eigenvalue| of the Hessian at each point, in float64."""
+    n = points.shape[1]
+    hessians = jax.jit(jax.vmap(jax.hessian(FUNCTIONS[name].f)))
+    H = hessians(jnp.array(shaped(name, points)))
+    return np.abs(np.linalg.eigvalsh(np.asarray(H).reshape(-1, n, n))).max(axis=1)
+
+
+# -- polish
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_minima_of_functions_are_reached_to_rounding(name):
+    """Asked for more than there is, it ends where parameters have no more digits."""
+    minima = points_of(name, "minimum")
+    with jax.enable_x64(True):
+        found = polished(name, shaped(name, beside(minima)), 0.0)
+        steep = curvature(name, minima)
+        level = np.abs(np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(shaped(name, minima)))))
+    places = found.params.reshape(minima.shape)
+    # Gradients of polynomials round by their terms, which are larger than what is left of them.
+    assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(minima, axis=1)))
+    np.testing.assert_allclose(places, minima, atol=1e-9)
+    np.testing.assert_allclose(
+        found.cost, [p.value for p in FUNCTIONS[name].critical_points if p.kind == "minimum"],
+        atol=1e-12 * (1 + level.max()),
+    )  # fmt: skip
+    assert found.steps.max() < 200
+
+
+@pytest.mark.parametrize("name", ["quartic", "himmelblau"])
+def test_in_float32_the_gradient_is_what_the_parameters_last_bit_makes_it(name):
+    minima = points_of(name, "minimum")
+    found = polished(name, shaped(name, beside(minima)), 0.0)
+    assert found.gradient_norm.dtype == np.float32
+    with jax.enable_x64(True):
+        steep = curvature(name, minima)
+    size = 1 + np.linalg.norm(minima, axis=1)
+    assert np.all(found.gradient_norm <= 4 * np.finfo(np.float32).eps * steep * size)
+    np.testing.assert_allclose(found.params.reshape(minima.shape), minima, atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["himmelblau", "goldstein_price"])
+def test_saddles_and_maxima_are_left_downhill(name):
+    other = points_of(name, "saddle", "maximum")
+    minima = points_of(name, "minimum")
+    with jax.enable_x64(True):
+        start = beside(other)
+        before = np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(start)))
+        found = polished(name, start, 1e-8)
+    assert np.all(found.gradient_norm <= 1e-8)
+    assert np.all(found.cost < before)
+    apart = np.linalg.norm(found.params[:, None] - minima, axis=2).min(axis=1)
+    assert apart.max() < 1e-6
+
+
+def test_exactly_on_a_saddle_it_stays():
+    found = downhill(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
+    assert int(found.steps) == 0
+    assert found.params.tolist() == [0, 0]
+
+
+def test_steps_that_run_out_are_said_by_the_gradient():
+    valley = FUNCTIONS["rosenbrock"].f
+    start = jnp.array([-1.2, 1.0])
+    found = jax.jit(lambda w: downhill(valley, w, steps=3))(start)
+    assert int(found.steps) == 3
+    assert found.gradient_norm > 1e-3
+    assert found.cost < valley(start)
+    # The first step is at most 0.1 long, and it doubles.
+    assert np.linalg.norm(found.params - start) <= 0.1 + 0.2 + 0.4
+
+
+def test_a_cost_without_a_minimum_ends_without_one():
+    """Down for ever: in float32 until the next step would not be a number."""
+    found = jax.jit(lambda w: downhill(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
+    assert found.params > 5
+    assert found.cost < 1e-2
+    found = jax.jit(lambda w: downhill(lambda w: -(w**3), w, steps=200))(jnp.array(1.0))
+    assert np.isfinite(found.params)
+    assert found.gradient_norm > 1
+
+
+def test_steps_into_what_is_no_number_are_not_taken():
+    """x - log x has its minimum at 1 and is NaN from 0 down; the first step would lead there."""
+    found = jax.jit(lambda w: downhill(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
+    assert float(found.params) == pytest.approx(0.02, rel=1e-5)
+    assert found.gradient_norm < 1e-3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_start_that_is_not_finite_comes_back_as_it_was(value):
+    found = downhill(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
+    assert int(found.steps) == 0
+    assert not np.isfinite(found.gradient_norm)
+    np.testing.assert_array_equal(found.params, [1, value])
+
+
+def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
+    eigenvalues = np.geomspace(1e-2, 1, 600)
+    cost, w, data = quadratic(eigenvalues)
+    found = jax.jit(lambda w, data: downhill(cost, w, data=data, tolerance=1e-5))(
+        w, jnp.array(data)
+    )
+    assert found.gradient_norm <= 1e-5
+    assert np.linalg.norm(found.params) <= 1e-5 / 1e-2
+    assert int(found.steps) < 40
+
+
+def test_a_network_is_polished_to_a_small_gradient():
+    """100-16-16-10 with weight decay, 2,058 parameters, from far away."""
+    cost, params, data = pooled_digits(samples=30)
+
+    def decayed(params, batch):
+        return cost(params, batch) + 1e-2 * sum(jnp.sum(a**2) for a in jax.tree.leaves(params))
+
+    found = jax.jit(lambda w, data: downhill(decayed, w, data=data, tolerance=3e-6))(params, data)
+    assert found.gradient_norm <= 3e-6
+    assert found.cost < jax.jit(decayed)(params, data)
+    slope = jax.jit(jax.grad(decayed))(found.params, data)
+    norm = np.sqrt(sum(float(jnp.sum(a**2)) for a in jax.tree.leaves(slope)))
+    assert norm == pytest.approx(float(found.gradient_norm), abs=2e-6)
+
+
+@pytest.mark.long
+def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
+    traces = []
+    cost, _, data = regression(20)
+
+    def counted(w, batch):
+        traces.append(1)
+        return cost(w, batch) + 1e-2 * sum(jnp.sum(a**2) for a in jax.tree.leaves(w))
+
+    def one(w, data):
+        return downhill(counted, w, data=data, tolerance=1e-10)
+
+    with jax.enable_x64(True):
+        data = jax.tree.map(lambda a: jnp.array(a, float), data)
+        many = [regression(20, seed)[1] for seed in range(3)]
+        many.insert(1, jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), many[0]))
+        many = jax.tree.map(lambda a: jnp.array(a, float), many)
+        together = jax.jit(jax.vmap(one, (0, None)))
+        stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
+        found = together(stacked, data)
+        before = len(traces)
+        together(jax.tree.map(lambda a: 2 * a, stacked), data)
+        assert len(traces) == before
+        alone = jax.jit(one)
+        for i in (0, 2, 3):
+            expected = alone(many[i], data)
+            assert expected.gradient_norm <= 1e-10
+            assert found.gradient_norm[i] <= 1e-10
+            np.testing.assert_allclose(found.cost[i], expected.cost, rtol=1e-12)
+            for a, b in zip(
+                jax.tree.leaves(found.params), jax.tree.leaves(expected.params), strict=True
+            ):
+                np.testing.assert_allclose(a[i], b, atol=1e-7)
+        assert np.isnan(found.gradient_norm[1])
+        assert int(found.steps[1]) == 0
+
+
+# -- in float64, whatever is on
+
+
+def regression_of_labels():
+    """Softmax regression with a little decay, in float32: cost, parameters, data."""
+    rng = np.random.default_rng(0)
+    x, labels = jnp.array(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
+    y = jnp.array(np.eye(3)[labels], jnp.float32)
+
+    def cost(w, batch):
+        inputs, targets = batch
+        outputs = jax.nn.log_softmax(inputs @ w)
+        return -jnp.mean(jnp.sum(targets * outputs, axis=1)) + 1e-3 * jnp.sum(w**2)
+
+    return cost, jnp.zeros((3, 3)), (x, y)
+
+
+def test_cross_entropy_arrives_in_float64_where_float32_does_not():
+    cost, w, data = regression_of_labels()
+    single = jax.jit(lambda w, data: downhill(cost, w, data=data, tolerance=1e-10))(w, data)
+    assert Stop(int(single.stop)) in (Stop.ROUNDING, Stop.STEPS)
+    assert advice(single) != ""
+    found = polish(cost, w, data=data)
+    assert found.cost.dtype == np.float64
+    assert Stop(int(found.stop)) == Stop.ARRIVED
+    assert found.gradient_norm <= 1e-10
+    assert advice(found) == ""
+    assert not jax.config.read("jax_enable_x64")
+
+
+@pytest.mark.long
+def test_where_cross_entropy_arrives_is_a_strict_minimum():
+    cost, w, data = regression_of_labels()
+    found = polish(cost, w, data=data)
+    certificate = classify(cost, found.params, data=data, key=jax.random.key(0))
+    assert certificate.kind == Kind.STRICT_MINIMUM
+
+
+def test_inside_a_program_float64_cannot_be_switched_on():
+    with pytest.raises(InputError, match="downhill"):
+        jax.jit(lambda w: polish(lambda w: jnp.sum(w**2), w))(jnp.ones(2))
+
+
+# -- nearest_critical_point
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
+    points = points_of(name, "minimum", "saddle", "maximum")
+    f = FUNCTIONS[name].f
+    with jax.enable_x64(True):
+        steep = curvature(name, points)
+        search = jax.vmap(lambda x: nearest_critical_point(f, x, tolerance=0.0))
+        found = jax.jit(search)(jnp.array(shaped(name, beside(points))))
+        found = jax.tree.map(np.asarray, found)
+    np.testing.assert_allclose(found.params.reshape(points.shape), points, atol=1e-9)
+    assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))
+
+
+def test_where_no_slope_vanishes_the_gradient_says_so():
+    """|f'| of x + x^3 is smallest at 0, where it is 1; of one that is NaN nothing is known."""
+    search = jax.jit(jax.vmap(lambda x: nearest_critical_point(lambda w: w + w**3, x, steps=60)))
+    found = search(jnp.array([0.5, jnp.nan]))
+    assert found.gradient_norm[0] >= 1
+    assert float(found.params[0]) == pytest.approx(0, abs=0.05)
+    assert np.isnan(found.gradient_norm[1])
+
+
+def test_more_parameters_than_can_be_dense_are_refused():
+    with pytest.raises(InputError, match="513 parameters, expected at most 512"):
+        nearest_critical_point(lambda w: jnp.sum(w**2), jnp.ones(513))

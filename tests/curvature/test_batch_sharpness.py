@@ -1,0 +1,146 @@
+"""Batch sharpness against every batch there is, and its standard errors against repetition."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from curved_problems import in_float64, regression
+from scipy import stats
+
+import gdjax as gd
+from gdjax.curvature.batch_sharpness import batch_sharpness, batch_sharpness_metric
+from gdjax.errors import InputError
+
+RUNS = 16
+
+
+def all_batches(count, size):
+    return np.array(list(itertools.combinations(range(count), size)))
+
+
+def every_batch(cost, params, data, batches):
+    """g^T H g and |g|^2 of batches, each a row of samples."""
+
+    def of_batch(chosen):
+        batch = jax.tree.map(lambda a: a[chosen], data)
+        g = jax.grad(cost)(params, batch)
+        bent = jax.jvp(lambda w: jax.grad(cost)(w, batch), (params,), (g,))[1]
+        pairs = list(zip(jax.tree.leaves(g), jax.tree.leaves(bent), strict=True))
+        return sum(jnp.vdot(a, b) for a, b in pairs), sum(jnp.vdot(a, a) for a, _ in pairs)
+
+    return jax.tree.map(np.asarray, jax.lax.map(of_batch, jnp.asarray(batches)))
+
+
+@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
+def test_it_is_the_mean_over_all_batches_within_its_error(x64):
+    """16 keys, 28 batches of 2 of 8 samples: deviations are as large as the errors say."""
+    cost, params, data = regression(8)
+    with jax.enable_x64(x64):
+        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
+        bend, square = every_batch(cost, params, data, all_batches(8, 2))
+
+        def one(key):
+            return batch_sharpness(cost, params, key, batch_size=2, batches=400, data=data)
+
+        found = jax.tree.map(
+            np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), RUNS))
+        )
+    for value, error, known in (
+        (found.value, found.error, bend.mean() / square.mean()),
+        (found.mean_of_ratios, found.ratios_error, np.mean(bend / square)),
+    ):
+        score = (value - known) / error
+        assert abs(score.mean()) < 4 / np.sqrt(RUNS)
+        assert 0.5 < np.sqrt(np.mean(score**2)) < 1.6
+    assert np.all(found.value != found.mean_of_ratios)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [1, 8, 64])
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_intervals_hold_the_truth_in_2000_repetitions(size, scale):
+    """24 batches. The delta method's errors, taken twice, held .73 to .83 at batches of one."""
+    cost, params, data = regression(128)
+    params = jax.tree.map(lambda a: scale * a, params)
+    batches = np.array([np.random.default_rng(i).permutation(128)[:size] for i in range(20_000)])
+    if size == 1:
+        batches = np.arange(128)[:, None]
+    bend, square = jax.tree.map(np.asarray, every_batch(cost, params, data, batches))
+    known = bend.mean() / square.mean()
+
+    def one(key):
+        return batch_sharpness(cost, params, key, batch_size=size, batches=24, data=data)
+
+    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
+    held = (found.low <= known) & (known <= found.high)
+    assert np.mean(held) > 0.95 - 0.02
+    assert np.all((found.low < found.value) & (found.value < found.high))
+    ratio = np.median(found.error) / np.std(found.value)
+    assert 0.7 < ratio < 1.2
+
+
+def test_the_error_is_the_jackknife_and_the_interval_student():
+    """Four samples as batches of one, by hand; and a curvature below 0."""
+    x = np.array([1.0, 2.0, 3.0, 5.0], np.float32)
+    keys = jax.random.split(jax.random.key(0), 6)
+    choose = jax.jit(jax.vmap(lambda key: jax.random.choice(key, 4, (1,), replace=False)[0]))
+    drawn = np.asarray(choose(keys))
+
+    def one(sign):
+        def cost(w, x):
+            return sign * jnp.mean(x**3 * w**2) / 2 + jnp.mean(x) * w
+
+        return batch_sharpness(
+            cost, jnp.zeros(()), jax.random.key(0), batch_size=1, batches=6, data=x
+        )
+
+    both = jax.jit(jax.vmap(one))(np.array([1.0, -1.0], np.float32))
+    for i, sign in enumerate((1, -1)):
+        found = jax.tree.map(lambda a, i=i: a[i], both)
+        a, b = sign * x[drawn].astype(float) ** 5, x[drawn].astype(float) ** 2
+        without = (a.sum() - a) / (b.sum() - b)
+        squares = (without - without.mean()) ** 2
+        error = np.sqrt(5 / 6 * squares.sum())
+        assert float(found.error) == pytest.approx(error, rel=1e-4)
+        freedom = max(squares.sum() ** 2 / np.sum(squares**2) - 1, 1)
+        half = stats.t.isf(0.025, freedom) * error
+        value = a.sum() / b.sum()
+        expected = value - half, value + half
+        assert (float(found.low), float(found.high)) == pytest.approx(expected, rel=2e-3)
+
+
+def test_the_whole_set_as_a_batch_is_the_curvature_along_the_gradient():
+    cost, params, data = regression(8)
+    known = every_batch(cost, params, data, all_batches(8, 8))
+    found = batch_sharpness(cost, params, jax.random.key(0), batch_size=8, batches=2, data=data)
+    assert float(found.value) == pytest.approx(float(known[0][0] / known[1][0]), rel=1e-4)
+    assert float(found.error) < 1e-4 * float(found.value)
+
+
+def test_batches_that_cannot_be_are_named():
+    cost, params, data = regression(8)
+    for options in ({"batch_size": 9}, {"batch_size": 0}, {"batch_size": 2, "batches": 1}):
+        with pytest.raises(InputError, match="expected at least 2 of 1 to 8 samples"):
+            batch_sharpness(cost, params, jax.random.key(0), data=data, **options)
+    with pytest.raises(InputError, match="no data, so it has no mini-batches"):
+        batch_sharpness(lambda w: w**2, jnp.ones(()), jax.random.key(0), batch_size=1)
+
+
+@pytest.mark.long
+def test_along_a_descent_it_is_measured_with_a_key_of_its_own():
+    """Batches of the whole set leave no chance: at every record it is the curvature along g."""
+    cost, params, data = regression(8)
+    problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
+    metrics = {
+        "whole": batch_sharpness_metric(problem, batch_size=8, batches=2),
+        "few": batch_sharpness_metric(problem, batch_size=2, batches=8),
+    }
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3, metrics=metrics, snapshot_every=1)
+    whole, few = (runs[n].isel(learning_rate=0).values for n in ("whole", "few"))
+    bend, square = every_batch(cost, params, data, all_batches(8, 8))
+    assert whole[0, 0] == pytest.approx(float(bend[0] / square[0]), rel=1e-4)
+    np.testing.assert_allclose(whole[:, 0], whole[:, 2], rtol=1e-4)
+    assert len({float(v) for v in few[:, 0]}) == 4
+    assert np.all(few[:, 1] > 0)

@@ -1,0 +1,140 @@
+"""Block Lanczos against spectra that are known: multiple, clustered, of low rank, indefinite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.curvature import block_lanczos
+
+N = 600
+RNG = np.random.default_rng(0)
+BULK = RNG.uniform(-1, 1, N)
+
+SPECTRA = {
+    "identity": np.ones(N),
+    "zero": np.zeros(N),
+    "rank 3": np.r_[3.0, 2.0, -1.0, np.zeros(N - 3)],
+    "outliers": np.r_[np.linspace(2, 5, 10), RNG.normal(size=N - 10) * 0.02],
+    "indefinite": BULK,
+    "negative": -1 - np.abs(BULK),
+    "geometric": np.geomspace(1e-6, 1, N),
+    "five at the top": np.r_[np.full(5, 3.0), 1.5 * BULK[5:]],
+    "fourteen equal, and three others": np.r_[np.full(14, -2.0), 5, 4, 3, 0.1 * BULK[17:]],
+    "clusters": np.r_[1 + 1e-5 * RNG.normal(size=20), -1 + 1e-5 * RNG.normal(size=20), BULK[40:]],
+    "huge": 1e12 * BULK,
+    "tiny": 1e-12 * BULK,
+}
+ENDS = [(1, 0), (1, 1), (6, 0), (0, 3), (2, 4)]
+
+
+def matrix(spectrum):
+    basis = np.linalg.qr(np.random.default_rng(1).normal(size=(N, N)))[0]
+    return (basis * spectrum) @ basis.T
+
+
+def solve(A, key, largest, smallest, tolerance=1e-3, restarts=200, start=None):
+    start = jnp.ones(len(A), A.dtype) if start is None else start
+    return block_lanczos.extreme_ritz_pairs(
+        lambda v: jnp.matmul(A, v, precision="highest"),
+        start,
+        key,
+        largest=largest,
+        smallest=smallest,
+        tolerance=tolerance,
+        restarts=restarts,
+    )
+
+
+solved = jax.jit(solve, static_argnames=("largest", "smallest", "restarts"))
+
+
+@pytest.mark.long
+def test_no_start_is_stuck():
+    """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
+    A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 128)
+    found = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, restarts=60)))(keys)
+    assert found.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("largest", "smallest"), ENDS)
+@pytest.mark.parametrize("name", SPECTRA)
+def test_ends_of_a_known_spectrum(name, largest, smallest):
+    spectrum = SPECTRA[name]
+    A = matrix(spectrum)
+    found = solved(jnp.array(A, jnp.float32), jax.random.key(0), largest, smallest)
+    falling = np.sort(spectrum)[::-1]
+    size = np.abs(spectrum).max()
+    exact = np.r_[falling[:largest], falling[N - smallest :]]
+    V, values = np.asarray(found.vectors, float), np.asarray(found.values, float)
+    residuals = np.linalg.norm(A @ V - values * V, axis=0)
+    # Residuals are what they say they are, to float32's rounding, and within the tolerance.
+    np.testing.assert_allclose(found.residuals, residuals, atol=2e-6 * size)
+    assert found.residuals.max() <= 1e-3 * size
+    # An eigenvalue lies within each residual; beyond the tolerance no eigenvalue was missed.
+    np.testing.assert_allclose(values, exact, atol=2e-3 * size)
+    np.testing.assert_allclose(V.T @ V, np.eye(largest + smallest), atol=1e-5)
+    assert 0.98 * size <= found.norm <= 1.00001 * size
+
+
+@pytest.mark.long
+def test_a_small_tolerance_is_reached_in_float64():
+    spectrum = SPECTRA["indefinite"]
+    with jax.enable_x64(True):
+        found = solved(
+            jnp.array(matrix(spectrum)), jax.random.key(0), largest=2, smallest=2, tolerance=1e-10
+        )
+        found = jax.tree.map(np.asarray, found)
+    exact = np.sort(spectrum)[[-1, -2, 1, 0]]
+    assert found.residuals.max() <= 1e-10
+    # The error of an eigenvalue is of the order of its residual squared.
+    np.testing.assert_allclose(found.values, exact, atol=1e-13)
+
+
+@pytest.mark.long
+def test_restarts_that_are_used_up_leave_large_residuals():
+    A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
+    found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, restarts=1)
+    upper, lower, size = block_lanczos.sizes(0, 1)
+    assert found.residuals[0] > 1e-6 * found.norm
+    assert int(found.products) == size + (size - upper - lower)
+
+
+def test_nothing_goes_on_where_numbers_are_not_finite():
+    A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
+    found = solved(A, jax.random.key(0), largest=1, smallest=1)
+    assert np.all(np.isnan(found.values))
+    assert int(found.products) == block_lanczos.sizes(1, 1)[2]
+
+
+def test_coordinates_that_are_left_out_stay_out():
+    spectrum = 2 + BULK  # without the mask, 0 would be the smallest
+    dead = np.arange(N) % 3 == 0
+    A = matrix(spectrum)
+    A[dead] = 0
+    A[:, dead] = 0
+    exact = np.linalg.eigvalsh(A[~dead][:, ~dead])
+    found = solved(
+        jnp.array(A, jnp.float32),
+        jax.random.key(0),
+        largest=1,
+        smallest=2,
+        start=jnp.array(~dead, jnp.float32),
+    )
+    np.testing.assert_allclose(found.values, exact[[-1, 1, 0]], atol=5e-3)
+    assert np.all(np.asarray(found.vectors)[dead] == 0)
+
+
+@pytest.mark.long
+def test_mapped_over_runs_is_each_alone():
+    names = ["outliers", "indefinite", "identity"]
+    A = jnp.stack([jnp.array(matrix(SPECTRA[name]), jnp.float32) for name in names])
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(lambda A, key: solve(A, key, 2, 1)))(A, keys)
+    for i in range(3):
+        alone = solved(A[i], keys[i], largest=2, smallest=1)
+        assert int(alone.products) == int(together.products[i])
+        np.testing.assert_allclose(together.values[i], alone.values, atol=1e-4)
+    assert len(set(np.asarray(together.products).tolist())) > 1

@@ -1,0 +1,210 @@
+"""Extreme eigenvalues of Hessians against dense float64 ones; residuals are true."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from curved_problems import dense_reference, in_float64, pooled_digits, quadratic, regression
+from jax.flatten_util import ravel_pytree
+
+import gdjax as gd
+from gdjax.curvature import eigenpairs, extreme_eigenpairs
+from gdjax.errors import InputError
+from gdjax.problems.functions import FUNCTIONS
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The 100-16-16-10 network, and its Hessian in float64."""
+    cost, params, data = pooled_digits()
+    return cost, params, data, dense_reference(cost, params, data)
+
+
+def rows(vectors):
+    """Eigenvectors, one a row, in float64."""
+    return np.asarray(jax.vmap(lambda v: ravel_pytree(v)[0])(vectors), np.float64)
+
+
+def true_residuals(H, found):
+    V, values = rows(found.vectors), np.asarray(found.values, np.float64)
+    return np.linalg.norm(V @ H - values[:, None] * V, axis=1)
+
+
+@pytest.fixture(scope="module")
+def found(network):
+    cost, params, data, _ = network
+    return jax.jit(
+        lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=10, smallest=3)
+    )(params, data, jax.random.key(0))
+
+
+@pytest.mark.long
+def test_ends_of_a_network_are_those_of_its_dense_hessian(network, found):
+    H = network[-1]
+    exact = np.linalg.eigvalsh(H)
+    assert H.shape == (2058, 2058)
+    assert int(found.status) == eigenpairs.Convergence.CONVERGED
+    size = np.abs(exact).max()
+    np.testing.assert_allclose(found.norm, size, rtol=1e-4)
+    np.testing.assert_allclose(found.values[:10], exact[::-1][:10], atol=1e-4 * size)
+    np.testing.assert_allclose(found.values[10:], exact[2::-1], atol=1e-3 * size)
+    # Far fewer products than parameters.
+    assert int(found.products) < 400
+
+
+@pytest.mark.long
+def test_residuals_are_true_in_float64(network, found):
+    H = network[-1]
+    residuals = true_residuals(H, found)
+    assert np.all(residuals <= found.residuals)
+    assert np.all(found.residuals <= residuals + 2e-6 * found.norm)
+    assert found.residuals.max() <= 1e-3 * found.norm
+    np.testing.assert_allclose(np.linalg.norm(rows(found.vectors), axis=1), 1, rtol=1e-5)
+    # Each residual proves an eigenvalue that close.
+    exact = np.linalg.eigvalsh(H)
+    nearest = np.abs(exact[:, None] - np.asarray(found.values, np.float64)).min(axis=0)
+    assert np.all(nearest <= found.residuals)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda f: f.name)
+def test_curvature_at_critical_points_of_functions(function):
+    """Largest and smallest eigenvalue, the dense way, in float64."""
+    with jax.enable_x64(True):
+        points = jnp.array([point.x for point in function.critical_points], float)
+        n = max(1, points[0].size)
+        ends = {"largest": 1, "smallest": n - 1}
+        found = jax.jit(
+            jax.vmap(lambda x: extreme_eigenpairs(function.f, x, key=jax.random.key(0), **ends))
+        )(points)
+        found = jax.tree.map(np.asarray, found)
+        H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(points)).reshape(-1, n, n)
+    exact = np.linalg.eigvalsh(H)[:, ::-1]
+    np.testing.assert_allclose(found.values, exact, atol=1e-12 * (1 + np.abs(exact).max()))
+    assert np.all(found.residuals <= 1e-12 * (1 + np.abs(exact).max()))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n", [40, 700])
+@pytest.mark.parametrize("name", ["known", "multiple", "low rank", "identity", "zero"])
+def test_quadratics_below_and_above_the_dense_limit(n, name):
+    bulk = np.random.default_rng(2).uniform(-0.5, 0.5, n)
+    exact = np.sort(
+        {
+            "known": np.r_[np.linspace(1, 3, 6), -2, -1.5, bulk[8:]],
+            "multiple": np.r_[3, 3, 3, 1, -2, -2, bulk[6:]],
+            "low rank": np.r_[2, 1, -1, np.zeros(n - 3)],
+            "identity": np.ones(n),
+            "zero": np.zeros(n),
+        }[name]
+    )[::-1]
+    cost, w, data = quadratic(exact)
+    matrix = data[0]
+    found = jax.jit(
+        lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=4, smallest=2)
+    )(w, jnp.array(data), jax.random.key(1))
+    size = np.abs(exact).max()
+    assert int(found.status) == eigenpairs.Convergence.CONVERGED
+    np.testing.assert_allclose(found.values, exact[[0, 1, 2, 3, -2, -1]], atol=2e-3 * size)
+    assert np.all(true_residuals(matrix, found) <= found.residuals)
+
+
+def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
+    cost, params, data, _ = network
+    found = jax.jit(
+        lambda w, data, key: extreme_eigenpairs(
+            cost, w, data=data, key=key, largest=1, tolerance=1e-9, restarts=2
+        )
+    )(params, data, jax.random.key(0))
+    assert int(found.status) == eigenpairs.Convergence.TOLERANCE_NOT_REACHED
+    assert found.residuals[0] > 1e-9 * found.norm
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hidden", [3, 300])
+def test_what_is_not_finite_is_said(hidden):
+    w = jnp.ones(2 * hidden).at[0].set(jnp.inf)
+    found = extreme_eigenpairs(lambda w: jnp.sum(w**4), w, key=jax.random.key(0))
+    assert int(found.status) == eigenpairs.Convergence.NOT_FINITE
+
+
+def test_mapped_over_runs_is_each_alone_in_one_compilation():
+    traces = []
+    cost, _, data = regression(20)
+
+    def counted(w, batch):
+        traces.append(1)
+        return cost(w, batch)
+
+    many = [regression(20, seed)[1] for seed in range(3)]
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def one(w, data, key):
+        return extreme_eigenpairs(counted, w, data=data, key=key, largest=2, smallest=1)
+
+    together = jax.jit(jax.vmap(one, (0, None, 0)))
+    result = together(stacked, data, keys)
+    before = len(traces)
+    together(jax.tree.map(lambda a: 2 * a, stacked), data, keys)
+    assert len(traces) == before
+    alone = jax.jit(one)
+    for i, params in enumerate(many):
+        np.testing.assert_allclose(
+            result.values[i], alone(params, data, keys[i]).values, rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("ends", [(0, 0), (2, 2), (-1, 1)])
+def test_ends_that_are_not_there_are_named(ends):
+    with pytest.raises(InputError, match=rf"largest = {ends[0]} .* expected 1 to 3"):
+        extreme_eigenpairs(
+            lambda w: jnp.sum(w**2),
+            jnp.ones(3),
+            key=jax.random.key(0),
+            largest=ends[0],
+            smallest=ends[1],
+        )
+
+
+# -- layers
+
+
+@pytest.mark.long
+def test_layers_are_the_diagonal_blocks(network):
+    cost, params, data, H = network
+    layers = eigenpairs.layers(gd.problems.as_problem(cost, data), params)
+    assert list(layers) == ["0", "1", "2"]
+    at = 0
+    for layer in layers.values():
+        flat, _ = ravel_pytree(layer.params)
+        block = H[at : at + flat.size, at : at + flat.size]
+        at += flat.size
+        assert layer.problem.cost(layer.params, data) == cost(params, data)
+        ends = jax.jit(partial(extreme_eigenpairs, largest=2, smallest=1))(
+            *layer, key=jax.random.key(0)
+        )
+        exact = np.linalg.eigvalsh(block)
+        size = np.abs(exact).max()
+        np.testing.assert_allclose(ends.values, exact[[-1, -2, 0]], atol=1e-3 * size)
+        assert np.all(true_residuals(block, ends) <= ends.residuals)
+    assert at == 2058
+
+
+def test_an_array_is_its_own_only_layer():
+    layers = eigenpairs.layers(lambda w: jnp.sum(w**2), jnp.ones(3))
+    assert list(layers) == ["all"]
+    assert layers["all"].problem.cost(layers["all"].params) == 3
+
+
+def test_float64_parameters_give_float64_eigenvalues():
+    cost, params, data = regression(20)
+    with jax.enable_x64(True):
+        found = jax.jit(
+            lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=3)
+        )(in_float64(params), in_float64(data), jax.random.key(0))
+        assert found.values.dtype == np.float64
+        exact = np.linalg.eigvalsh(dense_reference(cost, params, data))
+        np.testing.assert_allclose(found.values, exact[::-1][:3], rtol=1e-12)

@@ -1,0 +1,340 @@
+"""The gradient against hand-written backpropagation, and what must be true of its entries."""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from curved_problems import random_params, regression
+from jax.flatten_util import ravel_pytree
+from scipy.special import expit
+
+from gdjax.curvature import (
+    check_gradient,
+    gradient_summary,
+    largest_entries,
+    locate,
+    value_and_gradient,
+)
+from gdjax.errors import InputError
+from gdjax.problems import Network, digits
+
+BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
+PREPARED = Path(os.environ.get("TFDS_DATA_DIR", BESIDE))
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return digits("mnist5k")
+
+
+def anatomy_of(problem):
+    """The anatomy of a problem's gradient, compiled, as a function of parameters and data."""
+    return jax.jit(lambda params, data: gradient_summary(problem, params, data=data))
+
+
+# -- backpropagation by hand: numpy, float64, one matrix product a line
+
+
+def forward(params, x):
+    """Activations of all layers of a sigmoid network, samples in rows."""
+    activations = [x]
+    for weights, bias in params:
+        activations.append(expit(activations[-1] @ weights.T + bias))
+    return activations
+
+
+def cost_by_hand(params, x, y):
+    return np.mean(np.sum((forward(params, x)[-1] - y) ** 2, axis=1))
+
+
+def backpropagate(params, x, y):
+    """Nielsen 2015, chapter 2, equations BP1 to BP4, for the cost without a half."""
+    activations = forward(params, x)
+    error = 2 * (activations[-1] - y)
+    gradient = []
+    for layer in reversed(range(len(params))):
+        a = activations[layer + 1]
+        delta = error * a * (1 - a)
+        gradient.append((delta.T @ activations[layer] / len(x), delta.mean(axis=0)))
+        error = delta @ params[layer].weights
+    return gradient[::-1]
+
+
+@pytest.fixture
+def by_hand(problem, float64):
+    """Float64 parameters, and 60 digits with 0/1 targets, for the functions above."""
+    images, labels = problem.data
+    params = jax.tree.map(np.asarray, random_params(problem.network))
+    return params, images[:60] / 255, np.eye(10)[labels[:60]]
+
+
+def test_gradient_is_hand_written_backpropagation(problem, by_hand):
+    params, x, y = by_hand
+    few = jax.tree.map(lambda a: a[:60], problem.data)
+    cost, gradient = jax.jit(value_and_gradient)(problem, params, data=few)
+    np.testing.assert_allclose(cost, cost_by_hand(params, x, y), rtol=1e-13)
+    for ours, theirs in zip(gradient, backpropagate(params, x, y), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-16)
+
+
+def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
+    params, x, y = by_hand
+    few = jax.tree.map(lambda a: a[:60], problem.data)
+    _, gradient = jax.jit(value_and_gradient)(problem, params, data=few)
+    flat, unravel = ravel_pytree(params)
+    g = ravel_pytree(gradient)[0]
+    most = largest_entries(gradient, 10).position
+    h = 1e-5
+    for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
+        up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
+        slope = (cost_by_hand(up, x, y) - cost_by_hand(down, x, y)) / (2 * h)
+        # Rounding is 1e-16 / h, the third derivative's part h^2 times a number below 1.
+        assert abs(slope - g[i]) < 2e-10
+
+
+# -- exact values of the digit network
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dtype):
+    with jax.enable_x64(dtype is np.float64):
+        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), random_params(problem.network))
+        assert np.all(problem.predict(zeros, jnp.array(problem.data[0][:50])) == 0.5)
+        found = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
+    assert float(found.cost) == 2.5
+    # Outputs of 1/2 have slope 1/4, classes are balanced: a bias has 2 (1/2 - 1/10) 1/4 = 0.2, a
+    # weight half of that from a hidden output of 1/2; nothing passes weights of zero.
+    last = found.gradient[-1]
+    np.testing.assert_allclose(last.bias, 0.2, rtol=1e-5)
+    np.testing.assert_allclose(last.weights, 0.1, rtol=1e-5)
+    np.testing.assert_allclose(found.relative[-1].weights, 0.5, rtol=1e-5)
+    assert float(found.zero_share) == pytest.approx((13_002 - 170) / 13_002, rel=1e-6)
+    assert [[int(z) for z in layer] for layer in found.zeros] == [[12_544, 16], [256, 16], [0, 0]]
+    assert np.all(found.sign[-1].weights == 1)
+    assert found.layer_norms[0] == 0
+    assert float(found.norm) == pytest.approx(np.sqrt(160 * 0.1**2 + 10 * 0.2**2), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_gradient_is_exactly_zero_at_dark_pixels_and_nowhere_else(problem, seed):
+    params = jax.jit(problem.init)(jax.random.key(seed))
+    found = anatomy_of(problem)(params, problem.data)
+    dark = np.all(problem.data[0] == 0, axis=0)
+    assert problem.samples == 4000
+    assert int(found.zeros[0].weights) == 16 * dark.sum() == 2_112
+    assert float(found.zero_share) == pytest.approx(2_112 / 13_002)
+    np.testing.assert_array_equal(found.gradient[0].weights == 0, np.broadcast_to(dark, (16, 784)))
+
+
+@pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason="full MNIST is not prepared here")
+def test_full_mnist_has_1072_entries_that_are_always_zero():
+    problem = digits("mnist", data_dir=str(PREPARED))
+    found = anatomy_of(problem)(jax.jit(problem.init)(jax.random.key(0)), problem.data)
+    assert problem.samples == 60_000
+    assert sum(int(z) for z in jax.tree.leaves(found.zeros)) == 1_072
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "step"])
+def test_all_that_feeds_a_step_neuron_has_gradient_exactly_zero(problem, output):
+    network = Network((784, 16, 16, 10), activation="step", output_activation=output)
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
+
+    few = jax.tree.map(lambda a: jnp.array(a[:100]), problem.data)
+    found = jax.jit(lambda w, data: gradient_summary(cost, w, data=data))(
+        jax.jit(network.init)(jax.random.key(0)), few
+    )
+    assert [float(norm) == 0 for norm in found.layer_norms] == [True, True, output == "step"]
+
+
+# -- anatomy of any tree
+
+
+def test_a_linear_cost_shows_its_coefficients():
+    slopes = {"a": jnp.array([3.0, 0.0, -4.0]), "b": {"c": jnp.array([[0.0], [12.0]])}}
+
+    def cost(w):
+        return sum(jax.tree.leaves(jax.tree.map(lambda s, v: jnp.sum(s * v), slopes, w)))
+
+    found = anatomy_of(cost)(jax.tree.map(np.ones_like, slopes), None)
+    assert jax.tree.map(lambda a: a.ravel().tolist(), found.sign) == {
+        "a": [1, 0, -1],
+        "b": {"c": [0, 1]},
+    }
+    np.testing.assert_allclose(found.relative["a"], [0.25, 0, 1 / 3], rtol=1e-6)
+    assert float(found.relative["b"]["c"].max()) == 1
+    assert float(found.norm) == 13
+    assert {k: float(v) for k, v in found.layer_norms.items()} == {"a": 5, "b": 12}
+    assert float(found.leaf_norms["b"]["c"]) == 12
+    assert float(found.zero_share) == pytest.approx(2 / 5)
+
+
+def test_at_a_minimum_nothing_has_a_size():
+    found = gradient_summary(lambda w: jnp.sum(w**2), jnp.zeros(3))
+    assert found.relative.tolist() == [0, 0, 0]
+    assert (float(found.zero_share), float(found.norm), float(found.layer_norms)) == (1, 0, 0)
+
+
+def test_largest_takes_the_first_of_equals_and_keeps_signs():
+    found = largest_entries((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
+    assert found.position.tolist() == [5, 1, 2, 4]
+    assert found.value.tolist() == [-6, -5, 5, 2]
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_largest_names_a_count_that_cannot_be(count):
+    with pytest.raises(InputError, match=f"count = {count}, expected 1 to 3"):
+        largest_entries(jnp.ones(3), count)
+
+
+# -- places
+
+
+def test_every_place_holds_the_entry_of_its_position():
+    network = Network((6, 4, 3))
+    params = random_params(network)
+    flat, _ = ravel_pytree(params)
+    everywhere = locate(params, jnp.arange(flat.size), network=network, image_shape=(2, 3))
+    for value, place in zip(flat, everywhere, strict=True):
+        layer = params[place.layer - 1]
+        array = layer.bias if place.from_neuron is None else layer.weights
+        at = (place.to_neuron, place.from_neuron)[: array.ndim]
+        assert array[at] == value
+        assert place.index == at
+        assert place.leaf == f"params[{place.layer - 1}].{'bias' if at[1:] == () else 'weights'}"
+        if place.layer == 1 and at[1:]:
+            assert np.arange(6).reshape(2, 3)[place.pixel] == place.from_neuron
+        else:
+            assert place.pixel is None
+
+
+def test_labels_say_layer_neurons_and_pixel():
+    network = Network((784, 16, 16, 10))
+    params = jax.jit(network.init)(jax.random.key(0))
+    # The last of 12,544 weights, the first bias behind them, the second output's first weight.
+    at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
+    found = locate(params, at, network=network, image_shape=(28, 28))
+    assert [place.label for place in found] == [
+        "layer 1: pixel (27, 27) to 15",
+        "layer 1: bias of neuron 0",
+        "layer 3: neuron 0 to 1",
+    ]
+    assert locate({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
+    assert locate(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
+
+
+def test_places_refuse_another_network_and_another_image():
+    params = Network((4, 3)).init(jax.random.key(0))
+    with pytest.raises(InputError, match=r"widths \(4, 2\)"):
+        locate(params, jnp.array([0]), network=Network((4, 2)))
+    with pytest.raises(InputError, match=r"image_shape = \(3, 3\) has 9 pixels, expected 4"):
+        locate(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
+
+
+# -- the proof by nudging
+
+
+def nudged_by(cost):
+    """The proof for a cost, compiled, as a function of parameters and positions."""
+    return jax.jit(lambda w, at: check_gradient(cost, w, at))
+
+
+def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
+    bends = np.array([1.0, 10.0, -100.0])
+    w = np.array([2.0, -1.0, 3.0])
+    found = nudged_by(lambda w: jnp.sum(bends * w**2) / 2)(w, np.arange(3, dtype=np.int32))
+    np.testing.assert_allclose(found.predicted, bends * w * found.nudge, rtol=1e-14)
+    np.testing.assert_allclose(found.second_order, bends * found.nudge**2 / 2, rtol=1e-14)
+    assert np.all(np.abs(found.actual - found.predicted - found.second_order) <= found.rounding)
+    # At the chosen nudge both errors are equal: H h^2 / 2 = rounding.
+    np.testing.assert_allclose(np.abs(found.second_order), found.rounding, rtol=1e-6)
+
+
+def test_without_curvature_the_nudge_is_the_largest_allowed():
+    w = np.array([0.5, -4.0], np.float32)
+    found = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
+    most = np.finfo(np.float32).eps ** 0.25
+    np.testing.assert_allclose(found.nudge, [most, 4 * most], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def nudged(problem):
+    """The digit network at a start: the 12 largest entries, 24 of any size, a dead one."""
+    params = jax.jit(problem.init)(jax.random.key(3))
+    found = anatomy_of(problem)(params, problem.data)
+    top = largest_entries(found.gradient, 12).position
+    some = np.random.default_rng(0).choice(13_002, 24, replace=False)
+    at = jnp.concatenate([top, jnp.array(some, jnp.int32), jnp.zeros(1, jnp.int32)])
+    proof = jax.jit(lambda w, data, at: check_gradient(problem, w, at, data=data))
+    return params, at, proof(params, problem.data, at)
+
+
+@pytest.mark.long
+def test_the_cost_changes_as_the_largest_entries_predict(nudged):
+    _, _, found = nudged
+    top = jax.tree.map(lambda a: a[:12], found)
+    assert np.all(top.relative_error <= top.expected_error)
+    # It is a proof only if the expected error is small.
+    assert np.max(top.expected_error) < 0.01
+
+
+def test_the_cost_moves_by_rounding_at_most_where_the_gradient_is_dead(nudged, problem):
+    _, _, found = nudged
+    assert np.all(problem.data[0][:, 0] == 0)
+    assert float(found.predicted[-1]) == 0
+    assert abs(float(found.actual[-1])) <= float(found.rounding[-1])
+    assert float(found.nudge[-1]) > 0.01
+
+
+def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
+    params, at, found = nudged
+    with jax.enable_x64(True):
+        flat, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
+        cost = jax.jit(problem.cost)
+        before = cost(unravel(flat), problem.data)
+        changes = [
+            float(cost(unravel(flat.at[i].add(float(h))), problem.data) - before)
+            for i, h in zip(at, found.nudge, strict=True)
+        ]
+    error = np.abs(found.actual - np.array(changes))
+    assert 0 < error.max() <= found.rounding[0]
+
+
+def test_the_proof_finds_a_wrong_gradient():
+    @jax.custom_jvp
+    def wrong(w):
+        return jnp.sum(w**2)
+
+    wrong.defjvp(lambda w, t: (jnp.sum(w[0] ** 2), 1.05 * jnp.sum(2 * w[0] * t[0])))
+    found = check_gradient(wrong, jnp.array([1.0, 3.0]), jnp.array([0, 1]))
+    assert np.all(found.relative_error > 5 * found.expected_error)
+
+
+# -- precision
+
+
+@pytest.mark.parametrize("samples", [10, 2_500])
+def test_matrix_products_are_in_full_precision_and_only_there(samples):
+    cost, params, data = regression(samples)
+    found = jax.make_jaxpr(
+        lambda w, data: (
+            value_and_gradient(cost, w, data=data),
+            check_gradient(cost, w, jnp.array([0]), data=data),
+        )
+    )(params, data)
+    products = str(found).split("dot_general[")[1:]
+    assert len(products) > 5
+    assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
+    assert jax.config.jax_default_matmul_precision is None

@@ -1,0 +1,184 @@
+"""What cannot be differentiated is refused with its value, whatever is asked about it."""
+
+import types
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax import critical_points, curvature, flows, landscape, minima, volumes
+from gdjax.curvature import value_and_gradient
+from gdjax.errors import InputError
+from gdjax.landscape import directions, views
+from gdjax.problems import Problem, frozen
+
+KEY = jax.random.key(0)
+ASKED = {
+    "value_and_gradient": value_and_gradient,
+    "gradient_summary": curvature.gradient_summary,
+    "gradient_direction": directions.gradient_direction,
+    "hessian": curvature.hessian,
+    "hessian_vector_product": lambda cost, w: curvature.hessian_vector_product(cost, w, w),
+    "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY, largest=1),
+    "hessian_trace": partial(curvature.hessian_trace, key=KEY),
+    "spectral_density": partial(curvature.spectral_density, key=KEY),
+    "classify": partial(critical_points.classify, key=KEY),
+    "polish": critical_points.polish,
+    "nearest_critical_point": critical_points.nearest_critical_point,
+    "plane_directions": lambda cost, w: views.plane_directions(cost, w, "random", key=KEY),
+}
+
+
+def bowl(w):
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(w))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_whole_numbers_are_refused_as_parameters(name):
+    with pytest.raises(InputError, match=r"params\['a'\] has type int.*expected a real float"):
+        ASKED[name](bowl, {"a": np.array([1, 2, 3]), "b": np.ones(2)})
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_no_array_is_refused_as_parameter(name):
+    with pytest.raises(InputError, match=r"params\['a'\] = 'relu' is not an array"):
+        ASKED[name](bowl, {"a": "relu", "b": np.ones(2)})
+
+
+@pytest.mark.parametrize("name", sorted(ASKED.keys() - {"plane_directions"}))
+def test_costs_of_more_than_one_number_are_refused(name):
+    with pytest.raises(InputError, match=r"cost: returned float(32|64)\[2\], expected one scalar"):
+        ASKED[name](lambda w: w**2, np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize("name", sorted(ASKED.keys() - {"plane_directions"}))
+def test_counts_are_refused_as_costs(name):
+    with pytest.raises(
+        InputError, match=r"cost: returned int(32|64), expected a real floating-point"
+    ):
+        ASKED[name](lambda w: jnp.sum(w > 0), np.ones(2, np.float32))
+
+
+# -- a problem is an argument; what is looked at is its deterministic cost, over its data
+
+
+def line(data):
+    return Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((x @ w - 1) ** 2), data=data)
+
+
+LOOKS = {
+    "value_and_gradient": value_and_gradient,
+    "hessian_vector_product": lambda p, w: curvature.hessian_vector_product(p, w, w),
+    "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY),
+    "hessian_trace": partial(curvature.hessian_trace, key=KEY),
+    "gradient_flow": partial(flows.gradient_flow, times=np.array([1.0])),
+    "along": lambda p, w: minima.straight(p, w, w, points=2),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_jitting_a_function_of_a_problem_bakes_no_data_in(name):
+    data = jnp.array(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
+    lowered = jax.jit(LOOKS[name]).lower(line(data), jnp.ones(3))
+    # Written out they would take twice as many characters as bytes.
+    assert len(lowered.as_text()) < data.nbytes
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LOOKS)
+def test_data_are_the_problems_unless_they_are_given(name):
+    own, other = jnp.eye(3), 2 * jnp.eye(3)
+    if name == "along":
+        looks = [
+            minima.straight(line(own), jnp.ones(3), jnp.ones(3), data=other, points=2),
+            minima.straight(line(other), jnp.ones(3), jnp.ones(3), points=2),
+        ]
+    elif name == "hessian_vector_product":
+        look = curvature.hessian_vector_product
+        looks = [
+            look(line(own), jnp.ones(3), jnp.ones(3), data=other),
+            look(line(other), jnp.ones(3), jnp.ones(3)),
+        ]
+    else:
+        looks = [
+            LOOKS[name](line(own), jnp.ones(3), data=other),  # ty: ignore[unknown-argument]
+            LOOKS[name](line(other), jnp.ones(3)),
+        ]
+    for a, b in zip(*map(jax.tree.leaves, looks), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def batch_normalized(w, x):
+    """It mixes samples: the mean over chunks is another number."""
+    z = x @ w
+    return jnp.mean((z - jnp.mean(z)) ** 4) / jnp.var(z) ** 2
+
+
+def test_a_cost_that_mixes_samples_is_never_cut():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2100, 2)) * np.where(np.arange(2100) < 1000, 1, 5)[:, None]
+    x, w = jnp.array(x, np.float32), jnp.array([1.0, 2.0])
+    problem = Problem(init=jnp.zeros, cost=batch_normalized, data=x, couples_samples=True)
+    whole, slope = jax.value_and_grad(batch_normalized)(w, x)
+    found, gradient = value_and_gradient(problem, w)
+    np.testing.assert_allclose(found, whole, rtol=1e-5)
+    np.testing.assert_allclose(gradient, slope, atol=1e-5)
+    drawn = landscape.line(problem, w, {"d": w}, [0.0])
+    np.testing.assert_allclose(drawn.cost.values, [whole], rtol=1e-5)
+    np.testing.assert_allclose(minima.straight(problem, w, w, points=2), [whole] * 2, rtol=1e-5)
+
+
+NOISY = Problem(
+    init=lambda key: jnp.ones(2),
+    cost=lambda w, *, key: jnp.sum(w**2) + jax.random.normal(key),
+    evaluation=lambda w: jnp.sum(w**2) + 3,
+)
+
+
+def test_a_random_cost_is_looked_at_by_its_evaluation():
+    w = jnp.ones(2)
+    assert float(value_and_gradient(NOISY, w)[0]) == 5
+    assert landscape.line(NOISY, w, {"d": w}, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
+    assert minima.straight(NOISY, 0 * w, w, points=2).tolist() == [3, 5]
+    assert minima.curve(NOISY, w, w).cost(jnp.ones((3, 2))) == pytest.approx(5)
+
+
+CARRIES = Problem(
+    init=lambda key: (jnp.ones(2), jnp.zeros(())),
+    cost=lambda w, *, state: (jnp.sum((w - state) ** 2), 0.9 * state + 0.1 * w[0]),
+)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        value_and_gradient,
+        curvature.hessian,
+        lambda p, w: landscape.line(p, w, {"d": w}, [0.0]),
+        lambda p, w: minima.straight(p, w, w),
+        lambda p, w: minima.curve(p, w, w),
+        lambda p, w: minima.barriers(p, jnp.stack([w, w]), key=KEY),
+    ],
+)
+def test_a_cost_that_carries_a_state_is_refused_unless_frozen_at_one(look):
+    with pytest.raises(InputError, match="state"):
+        look(CARRIES, jnp.ones(2))
+    look(frozen(CARRIES, state=jnp.ones(())), jnp.ones(2))
+
+
+def test_frozen_at_a_state_the_cost_is_that_of_this_state_everywhere():
+    problem, w = frozen(CARRIES, state=jnp.array(3.0)), jnp.ones(2)
+    assert float(value_and_gradient(problem, w)[0]) == 8
+    assert landscape.line(problem, w, {"d": w}, [0.0, 2.0]).cost.values.tolist() == [8, 0]
+
+
+@pytest.mark.parametrize("package", [critical_points, curvature, flows, landscape, volumes])
+def test_completion_shows_what_users_need_and_no_module(package):
+    members = {name: getattr(package, name) for name in dir(package)}
+    assert members
+    assert not [name for name, value in members.items() if isinstance(value, types.ModuleType)]
+    assert all(
+        value.__doc__ and value.__module__.startswith("gdjax.") for value in members.values()
+    )

@@ -1,0 +1,92 @@
+"""Rotations against numpy's eigenvalues; and against a deadlock of two devices."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.curvature import jacobi_eigh
+
+RNG = np.random.default_rng(0)
+DENSE = RNG.normal(size=(12, 12))
+
+MATRICES = {
+    "one row": np.array([[3.0]]),
+    "two rows": np.array([[0.0, 2.0], [2.0, 3.0]]),
+    "odd": (DENSE + DENSE.T)[:7, :7],
+    "even": DENSE + DENSE.T,
+    "identity": np.eye(12),
+    "zero": np.zeros((7, 7)),
+    "rank 1": np.ones((12, 12)),
+    "equal pairs": np.kron(np.eye(6), np.ones((2, 2))),
+    "graded": np.diag(10.0 ** -np.arange(7)) + 1e-9,
+    "huge": 1e30 * (DENSE + DENSE.T),
+    "tiny": 1e-30 * (DENSE + DENSE.T),
+}
+rotated = jax.jit(jacobi_eigh.rotated)
+
+
+@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("x64", [False, True])
+def test_eigenpairs_are_numpys(name, x64):
+    with jax.enable_x64(x64):
+        A = np.asarray(jnp.array(MATRICES[name], float))
+        values, vectors = (np.asarray(a, float) for a in rotated(A))
+        A = A.astype(float)
+        eps, size = float(jnp.finfo(jnp.zeros(()).dtype).eps), np.abs(A).max()
+        np.testing.assert_allclose(values, np.linalg.eigvalsh(A), atol=20 * eps * size)
+        np.testing.assert_allclose(A @ vectors, vectors * values, atol=20 * eps * size)
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(A)), atol=20 * eps)
+
+
+def test_small_eigenvalues_of_a_graded_matrix_are_exact_relative_to_themselves():
+    """What sets rotations apart from LAPACK: diag(1, 0.1, ...) with small couplings."""
+    d = 10.0 ** -np.arange(7)
+    A = np.float32(np.sqrt(d[:, None] * d) * (np.eye(7) + 0.1))
+    exact = np.linalg.eigvalsh(A.astype(float))
+    np.testing.assert_allclose(np.asarray(rotated(A)[0]), exact, rtol=1e-5)
+
+
+def test_what_is_not_finite_stays_so_and_ends():
+    values, _ = rotated(jnp.eye(7).at[0, 0].set(jnp.nan))
+    assert np.isnan(np.asarray(values)).any()
+
+
+def test_large_matrices_are_the_librarys():
+    assert "custom_call" in jax.jit(jacobi_eigh.eigh).lower(jnp.eye(40)).as_text()
+    assert "custom_call" not in jax.jit(jacobi_eigh.eigh).lower(jnp.eye(8)).as_text()
+
+
+SWEEP = """
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import jax.numpy as jnp
+import gdjax as gd
+from gdjax.curvature import sharpness
+
+problem = gd.Problem(
+    init=lambda key: jax.random.normal(key, (20,)),
+    cost=lambda w: jnp.sum(jnp.arange(1.0, 21) * w**2) / 2 + jnp.sum(w**4),
+)
+runs = gd.sweep(
+    problem,
+    gd.axes(seed=range(16)),
+    50,
+    make_optimizer=lambda: __import__("optax").sgd(0.01),
+    record_every=1,
+    metrics={"sharpness": sharpness(problem)},
+)
+assert len(jax.local_devices()) == 2
+print(float(runs.sharpness.min()) > 0)
+"""
+
+
+@pytest.mark.long
+def test_a_sweep_over_two_devices_that_records_its_sharpness_comes_to_an_end():
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP], capture_output=True, text=True, timeout=240, check=True
+    )
+    assert done.stdout.strip() == "True"

@@ -1,0 +1,132 @@
+"""P against the steps that Optax takes; preconditioned sharpness against dense eigenvalues."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from curved_problems import dense_reference, in_float64, regression
+from jax.flatten_util import ravel_pytree
+
+import gdjax as gd
+from gdjax.curvature import sharpness
+from gdjax.curvature.preconditioned import preconditioned_sharpness, preconditioner
+from gdjax.errors import InputError
+
+RUNS = 16
+RULES = {
+    "Adam": optax.adam,
+    "Adam, other settings": partial(optax.adam, b1=0.5, b2=0.9, eps=1e-3, eps_root=1e-4),
+    "AdamW": partial(optax.adamw, weight_decay=0.0),
+    "RMSProp": optax.rmsprop,
+    "RMSProp as PyTorch's": partial(optax.rmsprop, eps_in_sqrt=False, eps=1e-3),
+    "RMSProp, corrected": partial(optax.rmsprop, bias_correction=True, decay=0.99),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_step_that_optax_takes_is_the_momentum_over_p(name):
+    """Three steps along random gradients, 16 runs together; the last update is -0.1 m / P."""
+    rule = RULES[name](learning_rate=0.1)
+    gradients = jax.random.normal(jax.random.key(0), (3, RUNS, 5))
+
+    def run(gradients):
+        w = jnp.zeros(5)
+        memory = rule.init(w)
+        for g in gradients:
+            updates, memory = rule.update(g, memory, w)
+        momentum = getattr(memory[0], "mu", gradients[-1])
+        return updates, momentum / preconditioner(RULES[name])(memory)
+
+    updates, ratio = jax.jit(jax.vmap(run, in_axes=1))(gradients)
+    np.testing.assert_allclose(updates, -0.1 * ratio, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-5)]
+)
+def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
+    cost, params, data = regression(20)
+    with jax.enable_x64(x64):
+        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
+        rule = optax.adam(0.01)
+
+        def run(shift):
+            w = jax.tree.map(lambda a: a + shift, params)
+            memory = rule.init(w)
+            for _ in range(3):
+                updates, memory = rule.update(jax.grad(cost)(w, data), memory, w)
+                w = optax.apply_updates(w, updates)
+            P = preconditioner(optax.adam)(memory)
+            return w, P, preconditioned_sharpness(cost, w, P, data=data, tolerance=1e-4)
+
+        w, P, found = jax.tree.map(
+            np.asarray, jax.jit(jax.vmap(run))(jnp.linspace(-0.2, 0.2, RUNS))
+        )
+    for i in range(RUNS):
+        point, divisor = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in (w, P))
+        H = dense_reference(cost, point, data)
+        with jax.enable_x64(True):
+            root = 1 / np.sqrt(np.asarray(ravel_pytree(in_float64(divisor))[0]))
+        known = np.linalg.eigvalsh(root[:, None] * H * root)[-1]
+        assert found[i] == pytest.approx(known, rel=error)
+
+
+@pytest.mark.long
+def test_before_the_first_step_it_is_not_known():
+    cost, params, data = regression(20)
+    memory = optax.adam(0.1).init(params)
+    P = preconditioner(optax.adam)(memory)
+    assert np.isnan(preconditioned_sharpness(cost, params, P, data=data))
+
+
+def test_what_divides_by_nothing_known_is_named():
+    with pytest.raises(InputError, match="divides by nothing; for it take `sharpness`"):
+        preconditioner(optax.sgd)
+    with pytest.raises(InputError, match="expected RMSProp that is not centered"):
+        preconditioner(optax.rmsprop, centered=True)
+    with pytest.raises(InputError, match="0 averages of squared gradients, expected one"):
+        preconditioner(optax.adam)(optax.sgd(0.1, momentum=0.9).init(jnp.ones(2)))
+    with pytest.raises(InputError, match="expected the tree of the parameters"):
+        preconditioned_sharpness(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))
+
+
+def test_equal_settings_are_one_program():
+    assert preconditioner(optax.adam) == preconditioner(optax.adamw)
+    assert hash(preconditioner(optax.adam)) == hash(preconditioner(partial(optax.adam, b1=0.9)))
+    assert preconditioner(optax.adam, b2=0.99) != preconditioner(optax.adam)
+
+
+@pytest.mark.long
+def test_along_a_descent_it_is_read_from_the_optimisers_memory():
+    """P held at 2: half of the sharpness, from the first record on; Adam's is not known there."""
+    cost, params, data = regression(20)
+    problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
+    held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)
+    adam = partial(optax.adam, b2=0.9)
+    found = {}
+    for name, rule in {"held": held, "adam": adam}.items():
+        metrics = {
+            "plain": sharpness(problem),
+            "read": sharpness(problem, preconditioner=preconditioner(rule)),
+        }
+        found[name] = gd.sweep(
+            problem,
+            gd.axes(learning_rate=[0.01, 0.02]),
+            4,
+            make_optimizer=rule,
+            metrics=metrics,
+        )
+    np.testing.assert_allclose(found["held"].read, found["held"].plain / 2, rtol=2e-3)
+    read = found["adam"].read.transpose("learning_rate", "step").values
+    assert np.isnan(read[:, 0]).all()
+    # After one step P is (1 - b1) (|g| + eps), g of the start.
+    g = ravel_pytree(jax.grad(cost)(params, data))[0]
+    ahead = optax.apply_updates(
+        params, jax.tree.map(lambda g: -0.01 * jnp.sign(g), jax.grad(cost)(params, data))
+    )
+    root = 1 / np.sqrt(0.1 * (np.abs(np.asarray(g, float)) + 1e-8))
+    H = dense_reference(cost, ahead, data)
+    assert read[0, 1] == pytest.approx(np.linalg.eigvalsh(root[:, None] * H * root)[-1], rel=1e-2)

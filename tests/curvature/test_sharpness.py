@@ -1,0 +1,392 @@
+"""Sharpness against dense eigenvalues in float64; descents below and above the threshold."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from curved_problems import dense_reference
+from jax.flatten_util import ravel_pytree
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+import gdjax as gd
+from gdjax.curvature import hessian_vector_product
+from gdjax.curvature.sharpness import RESTARTS, follow, sharpness
+from gdjax.curvature.stability_limits import stability_threshold
+from gdjax.errors import InputError
+from gdjax.problems import bowl, digits
+from gdjax.problems.keywords import declared
+from gdjax.problems.validation import check_metrics
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def rotation(n, seed=0):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
+
+
+def cold(metric, params):
+    """The memory before the first estimate."""
+    assert metric.init is not None
+    return metric.init(params, metric.data)
+
+
+@cache
+def compiled(problem, options):
+    metric = sharpness(problem, **dict(options))
+    return metric, jax.jit(metric.function)
+
+
+def at(problem, params, **options):
+    """The sharpness at one point, from a cold start."""
+    metric, function = compiled(problem, tuple(options.items()))
+    return function(params, metric.data, cold(metric, params))
+
+
+def regression(samples=40, widths=(3, 8, 2), seed=0):
+    """A tanh network on random targets with a weight decay that can be swept."""
+    network = gd.problems.Network(widths, activation="tanh", output_activation="identity")
+    rng = np.random.default_rng(seed)
+    data = tuple(rng.normal(size=(samples, n)) for n in (widths[0], widths[-1]))
+    data = tuple(jnp.array(a) for a in data)
+
+    def cost(params, batch, *, decay=0.0):
+        apart = network.apply(params, batch[0]) - batch[1]
+        size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+        return jnp.mean(jnp.sum(apart**2, axis=1)) + decay * size
+
+    return gd.Problem(init=network.init, cost=cost, data=data)
+
+
+def dense(problem, params, **settings):
+    """All eigenvalues of the Hessian, float64."""
+    cost = partial(problem.cost, **settings)
+    return np.linalg.eigvalsh(dense_reference(cost, params, problem.data))
+
+
+# -- the threshold
+
+
+MOMENTA = {"plain": (0.0, False), "heavy ball": (0.9, False), "Nesterov": (0.9, True)}
+
+
+@pytest.mark.parametrize("kind", MOMENTA)
+def test_descent_settles_below_the_threshold_and_grows_above_it(kind, float64):
+    momentum, nesterov = MOMENTA[kind]
+    curvature = 4.0
+    limit = float(stability_threshold(1.0, momentum=momentum, nesterov=nesterov)) / curvature
+    runs = gd.sweep(
+        gd.Problem(init=lambda key: jnp.ones(()), cost=lambda w: curvature * w**2 / 2),
+        gd.axes(learning_rate=limit * np.array([0.98, 1.02])),
+        2000,
+        record_every=1000,
+        make_optimizer=partial(optax.sgd, momentum=momentum, nesterov=nesterov),
+    )
+    below, above = runs.cost.values[:, -1] / runs.cost.values[:, 0]
+    assert below < 1e-6
+    assert above > 1e6
+
+
+# -- the sharpness at a point
+
+
+SPECTRA = {
+    "spread": np.linspace(0.1, 5, 40),
+    "indefinite, the most negative larger": np.r_[-100.0, -30.0, np.linspace(-1, 3, 38)],
+    "negative": -np.linspace(1.0, 9, 40),
+    "clustered": np.r_[np.full(20, 1.0), np.full(20, 7.0)],
+    "one value": np.full(40, 7.0),
+    "rank 3": np.r_[np.zeros(37), 1.0, 2.0, -4.0],
+    "outlier": np.r_[np.full(39, 1e-3), 50.0],
+    "few": np.array([-9.0, 2.0, 1.0]),
+    "one parameter": np.array([-3.0]),
+    "up to the dense limit": np.linspace(-8, 4, 8),
+    "just above the dense limit": np.linspace(-8, 4, 9),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_most_positive_eigenvalue_of_a_quadratic_is_found(name, float64):
+    spectrum = SPECTRA[name]
+    problem = bowl(spectrum, basis=rotation(spectrum.size))
+    value, memory = at(problem, jnp.ones(spectrum.size))
+    assert float(value) == pytest.approx(spectrum.max(), rel=1e-5)
+    assert float(memory.residual) <= 1e-3 * abs(spectrum.max()) + 1e-12
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n", [3, 30])
+def test_without_curvature_the_sharpness_is_zero(n):
+    value, _ = at(gd.Problem(init=lambda key: jnp.ones(n), cost=jnp.sum), jnp.ones(n))
+    assert float(value) == 0
+
+
+def test_along_axes_that_nothing_mixes():
+    """A diagonal Hessian: no product ever leaves the axes that a direction lies on."""
+    spectrum = np.linspace(-20, 3, 50)
+    value, _ = at(bowl(spectrum), jnp.ones(50))
+    assert float(value) == pytest.approx(3, rel=1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("samples", [40, 2500])
+@pytest.mark.parametrize("x64", [False, True])
+def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
+    with jax.enable_x64(x64):
+        problem = regression(samples)
+        start = jax.jit(partial(problem.init, init_scale=2.0))
+        for seed in range(3):
+            params = start(jax.random.key(seed))
+            value, memory = at(problem, params)
+            known = dense(problem, params)
+            assert known[0] < 0  # so that it says something about indefinite ones
+            # Its square over the gap is what the residual leaves; less than it in any case.
+            gap = known[-1] - known[-2]
+            residual = float(memory.residual)
+            assert residual <= 1.01e-3 * known[-1]
+            error = max(2 * residual**2 / gap, 2e-6 * known[-1])
+            assert abs(float(value) - known[-1]) <= min(error, 1e-3 * known[-1])
+
+
+@pytest.mark.long
+def test_the_stated_residual_is_true():
+    problem = regression()
+    params = jax.jit(problem.init)(jax.random.key(1))
+    value, memory = at(problem, params, tolerance=1e-2)
+    with jax.enable_x64(True):
+        params, data = jax.tree.map(
+            lambda a: jnp.array(np.asarray(a), float), (params, problem.data)
+        )
+        _, unravel = ravel_pytree(params)
+        v = jnp.array(np.asarray(memory.vectors[:, 0]), float)
+        product = jax.jit(partial(hessian_vector_product, problem))
+        image = np.asarray(ravel_pytree(product(params, unravel(v), data=data))[0])
+        v = np.asarray(v)
+    assert np.linalg.norm(v) == pytest.approx(1, abs=1e-6)
+    left = np.linalg.norm(image - float(value) * v)
+    assert left == pytest.approx(float(memory.residual), rel=1e-2, abs=1e-5)
+    assert left <= 1e-2 * float(value)
+
+
+class Products(LinearOperator):
+    """A matrix that is known by its products, for scipy."""
+
+    def __init__(self, size, product):
+        super().__init__(np.dtype(float), (size, size))
+        self.product = product
+
+    def _matvec(self, x):
+        return self.product(x)
+
+
+@pytest.mark.long
+def test_the_digit_network_against_arpack():
+    problem = digits("mnist5k", samples=300)
+    params = jax.jit(problem.init)(jax.random.key(0))
+    value, _ = at(problem, params)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.array(np.asarray(a), float), params)
+        flat, unravel = ravel_pytree(wide)
+        product = jax.jit(
+            lambda v, data: ravel_pytree(
+                hessian_vector_product(problem, wide, unravel(v), data=data)
+            )[0]
+        )
+        hessian = Products(flat.size, lambda v: np.asarray(product(v.ravel(), problem.data)))
+        known = eigsh(hessian, 1, which="LA", tol=1e-6, return_eigenvectors=False, v0=flat)[0]
+    assert float(value) == pytest.approx(known, rel=1e-4)
+
+
+def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
+    spectrum = np.linspace(0, 1, 3000)
+    value, memory = at(bowl(spectrum), jnp.ones(3000), tolerance=1e-11)
+    assert np.isnan(float(value))
+    assert int(memory.products) == 8 + 6 * RESTARTS
+    assert np.all(np.isfinite(memory.vectors))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_where_nothing_is_finite_the_start_of_the_next_one_is_kept(bad):
+    problem = regression()
+    params = jax.jit(problem.init)(KEY)
+    _, memory = at(problem, params)
+    gone = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
+    metric = sharpness(problem)
+    value, kept = jax.jit(metric.function)(gone, metric.data, memory)
+    assert np.isnan(float(value))
+    np.testing.assert_array_equal(kept.vectors, memory.vectors)
+    assert int(kept.products - memory.products) == 8  # it does not try again and again
+
+
+# -- along a descent
+
+
+def snapshots_of(problem, rate, steps, every, **options):
+    return gd.descend(
+        problem,
+        optax.sgd(rate),
+        jax.jit(problem.init)(KEY),
+        steps,
+        key=KEY,
+        record_every=every,
+        snapshot_every=every,
+        **options,
+    )
+
+
+def test_along_a_descent_it_is_the_dense_one_at_every_record():
+    problem = regression()
+    run = snapshots_of(problem, 0.1, 60, 5, metrics={"sharpness": sharpness(problem, every=2)})
+    found = run.metrics["sharpness"]
+    assert np.isnan(found[1::2]).all()
+    for t in range(0, 13, 2):
+        params = jax.tree.map(lambda a, t=t: a[t], run.snapshots)
+        assert found[t] == pytest.approx(dense(problem, params)[-1], rel=1e-3)
+
+
+@pytest.mark.long
+def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
+    """Batched equals alone; a quartic's Hessian is infinite where a run has left the numbers."""
+    problem = gd.Problem(
+        init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
+    )
+    metrics = {"sharpness": sharpness(problem)}
+    rates = [0.01, 0.02, 5.0]
+    options: dict = {"record_every": 4, "metrics": metrics, "divergence_threshold": np.inf}
+    runs = gd.sweep(problem, gd.axes(learning_rate=rates), 24, **options)
+    assert runs.diverged_at.values.tolist()[2] > 0
+    assert np.isnan(runs.sharpness.values[2, -1])
+    for rate, found in zip(rates[:2], runs.sharpness.values, strict=False):
+        w = np.linspace(0.5, 1.5, 12)
+        for t in range(25):
+            if t % 4 == 0:
+                assert found[t // 4] == pytest.approx(np.max(12 * w**2 + 2), rel=1e-3)
+            w = w - rate * (4 * w**3 + 2 * w)
+        alone = gd.descend(
+            problem, optax.sgd(rate), jax.jit(problem.init)(KEY), 24, key=KEY, **options
+        )
+        np.testing.assert_allclose(alone.metrics["sharpness"], found, rtol=1e-3)
+
+
+@pytest.mark.long
+def test_a_continuation_goes_on_from_the_last_eigenvector():
+    problem = regression()
+    watch = {"sharpness": sharpness(problem)}
+    whole = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
+    first = snapshots_of(problem, 0.05, 20, 4, metrics=watch)
+    rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, metrics=watch)
+    together = np.r_[first.metrics["sharpness"], rest.metrics["sharpness"]]
+    np.testing.assert_array_equal(together, whole.metrics["sharpness"])
+    spent = [int(run.carry.metric_states["sharpness"].products) for run in (first, rest)]
+    cold = at(problem, rest.params)[1].products
+    assert spent[1] - spent[0] < 5 * int(cold)
+
+
+@pytest.mark.long
+def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
+    problem = regression()
+    grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
+    options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness(problem)}}
+    kept = gd.sweep(problem, grid, 10, store=tmp_path / "runs.zarr", **options)
+    np.testing.assert_array_equal(kept.sharpness, gd.sweep(problem, grid, 10, **options).sharpness)
+    assert np.all(kept.sharpness > 0)
+    assert gd.verify(tmp_path / "runs.zarr") == []
+
+
+def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
+    """Axis 0 sinks from 10 to 1 while axis 29 rises from 1 to 10, and no product mixes them."""
+    sinking, rising = np.ones(40), np.ones(40)
+    sinking[0] = rising[29] = 10
+    sinking += np.linspace(0, 0.1, 40)
+    rising += np.linspace(0, 0.1, 40)
+
+    def cost(w, share):
+        return jnp.sum(((1 - share) * sinking + share * rising) * w**2) / 2
+
+    @jax.jit
+    def next_one(share, memory):
+        problem = gd.problems.as_problem(lambda w: cost(w, share))
+        return follow(problem, jnp.ones(40), memory)
+
+    memory = cold(sharpness(bowl(sinking)), jnp.ones(40))
+    for share in np.linspace(0, 1, 41):
+        value, memory = next_one(share, memory)
+        known = np.max((1 - share) * sinking + share * rising)
+        assert float(value) == pytest.approx(known, rel=1e-3)
+
+
+@pytest.mark.long
+def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
+    """A weight decay d adds 2 d to every eigenvalue."""
+    problem = regression()
+    metric = sharpness(problem)
+    assert declared(metric.function) == {"decay": 0.0}
+    check_metrics({"sharpness": metric}, jax.jit(problem.init)(KEY), {"decay": 0.1})
+    runs = gd.sweep(
+        problem,
+        gd.axes(decay=[0.0, 0.5, 3.0], seed=[1]),
+        0,
+        make_optimizer=partial(optax.sgd, learning_rate=0.1),
+        metrics={"sharpness": metric},
+    )
+    found = runs.sharpness.values[:, 0, 0]
+    np.testing.assert_allclose(found - found[0], [0, 1, 6], atol=2e-3 * found[-1])
+
+
+def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
+    problem = regression()
+    params = jax.jit(problem.init)(KEY)
+    metric = sharpness(problem.cost, data=problem.data)
+    assert metric.function == sharpness(problem).function
+    value, _ = jax.jit(metric.function)(params, metric.data, cold(metric, params))
+    assert float(value) == pytest.approx(dense(problem, params)[-1], rel=1e-3)
+
+
+@pytest.mark.long
+def test_it_is_the_deterministic_cost_that_is_followed():
+    """Noise in the cost, a decay in the evaluation; a state is the run's own."""
+    problem = gd.Problem(
+        init=lambda key: (jnp.ones(12), jnp.array(2.0)),
+        cost=lambda w, *, key, state: (
+            jnp.sum(w**2) * jax.random.normal(key),
+            state,
+        ),
+        evaluation=lambda w, *, state: state * jnp.sum(w**2) / 2,
+    )
+    metric = sharpness(problem)
+    params = jnp.ones(12)
+    for level in (2.0, 5.0):
+        value, _ = metric.function(params, None, cold(metric, params), state=jnp.array(level))
+        assert float(value) == pytest.approx(level, rel=1e-5)
+
+
+def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it():
+    problem = regression()
+    metric = sharpness(problem)
+    params = jax.jit(problem.init)(KEY)
+    arguments = params, metric.data, cold(metric, params)
+    text = jax.jit(metric.function).lower(*arguments).as_text()
+    assert "custom_call" in jax.jit(jnp.linalg.eigh).lower(jnp.eye(8)).as_text()
+    assert "lapack" not in text
+    assert "eigh" not in text.lower()
+
+
+def test_two_metrics_of_one_problem_are_one_program():
+    problem = regression()
+    assert sharpness(problem).function == sharpness(problem, every=3).function
+    assert sharpness(problem).function != sharpness(problem, tolerance=0.1).function
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan])
+def test_a_tolerance_that_cannot_be_is_named(tolerance):
+    with pytest.raises(InputError, match=r"sharpness: tolerance = .*expected a number above 0"):
+        sharpness(regression(), tolerance=tolerance)

@@ -1,0 +1,161 @@
+"""Thresholds against published formulas, and found again by bisection with the optimizer itself."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gdjax.curvature.stability_limits import known, stability_threshold
+from gdjax.errors import InputError
+
+# A P that is held: 1 for RMSProp; for Adam eps, against which no gradient counts.
+HELD = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=1.0)
+EPS = 1e12
+WIDE = {"eps": EPS, "b2": 0.9}
+
+OPTIMISERS = {
+    "plain": (optax.sgd, 1.0),
+    "heavy ball": (partial(optax.sgd, momentum=0.9), 1.0),
+    "Nesterov": (partial(optax.sgd, momentum=0.9, nesterov=True), 1.0),
+    "RMSProp": (HELD, 1.0),
+    "RMSProp, heavy ball": (partial(HELD, momentum=0.5), 1.0),
+    "Adam": (partial(optax.adam, **WIDE), EPS),
+    "Adam, 0.5": (partial(optax.adam, b1=0.5, **WIDE), EPS),
+    "NAdam": (partial(optax.nadam, **WIDE), EPS),
+    "AdamW": (partial(optax.adamw, weight_decay=3.0, **WIDE), EPS),
+}
+RATE = 0.1
+CURVATURES = np.array([0.01, 0.3, 1.0])  # below the largest, in units of it
+STARTS = 16
+
+
+def growth(optimizer, scale):
+    """`curvature -> log of how much larger runs are later on`, for many starts at once."""
+
+    def of_start(start, top):
+        held = optimizer(learning_rate=RATE)
+        curvature = top * scale * jnp.array(CURVATURES)
+
+        def step(carry, _):
+            w, memory = carry
+            updates, memory = held.update(curvature * w, memory, w)
+            w = w + updates
+            return (w, memory), jnp.max(jnp.abs(w))
+
+        sizes = jax.lax.scan(step, (start, held.init(start)), length=3000)[1]
+        return jnp.log(jnp.max(sizes[2500:]) / jnp.max(sizes[1000:1500]))
+
+    starts = 1e-60 * jax.random.normal(jax.random.key(0), (STARTS, 3), jnp.float64)
+    return jax.jit(lambda top: jax.vmap(of_start, (0, None))(starts, top))
+
+
+QUICK = ("Nesterov", "RMSProp", "Adam")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in OPTIMISERS],
+)
+def test_bisection_with_the_optimiser_itself_finds_the_threshold(name):
+    optimizer, scale = OPTIMISERS[name]
+    with jax.enable_x64(True):
+        predicted = float(stability_threshold(RATE, optimizer))
+        grows = growth(optimizer, scale)
+        low, high = np.full(STARTS, 0.9993 * predicted), np.full(STARTS, 1.0008 * predicted)
+        assert np.all(grows(low[0]) < 0)
+        assert np.all(grows(high[0]) > 0)
+        while np.max(high - low) > 1e-4 * predicted:
+            middle = float((low[0] + high[0]) / 2)
+            up = np.asarray(grows(middle)) > 0
+            assert np.all(up == up[0])  # every start says the same
+            low, high = np.where(up, low, middle), np.where(up, middle, high)
+    np.testing.assert_allclose((low + high) / 2, predicted, rtol=1e-4)
+
+
+def test_thresholds_are_the_published_formulas():
+    eta = np.array([0.01, 0.5])
+    np.testing.assert_allclose(stability_threshold(eta), [200, 4], rtol=1e-6)
+    np.testing.assert_allclose(stability_threshold(eta, momentum=0.9), [380, 7.6], rtol=1e-6)
+    np.testing.assert_allclose(
+        stability_threshold(eta, momentum=0.9, nesterov=True), [380 / 2.8, 7.6 / 2.8], rtol=1e-6
+    )
+    np.testing.assert_allclose(stability_threshold(eta, optax.rmsprop), [200, 4], rtol=1e-6)
+    np.testing.assert_allclose(stability_threshold(eta, optax.adam), [3800, 76], rtol=1e-6)
+    np.testing.assert_allclose(stability_threshold(eta, optax.adam, b1=0), [200, 4], rtol=1e-6)
+
+
+def test_many_rates_and_momenta_are_one_program():
+    rates, momenta = np.linspace(0.01, 1, 16), np.linspace(0, 0.9, 16)
+    found = jax.jit(jax.vmap(lambda r, b: stability_threshold(r, momentum=b)))(rates, momenta)
+    np.testing.assert_allclose(found, (2 + 2 * momenta) / rates, rtol=1e-6)
+
+
+def test_free_rmsprop_stays_bounded_at_any_rate_and_settles_at_half_of_it():
+    """w changes sign at every step: |g| is constant, so the step is the rate itself."""
+    with jax.enable_x64(True):
+        rates = jnp.geomspace(1e-2, 10, 16)
+
+        def settle(rate):
+            held = optax.rmsprop(rate, eps=0.0)
+
+            def step(carry, _):
+                w, memory = carry
+                updates, memory = held.update(7.0 * w, memory, w)
+                return (w + updates, memory), w
+
+            start = jnp.array(1.0)
+            return jax.lax.scan(step, (start, held.init(start)), length=3000)[1]
+
+        along = np.asarray(jax.jit(jax.vmap(settle))(rates))
+    assert np.abs(along[:, -2:]) == pytest.approx(np.stack([rates, rates], 1) / 2, rel=1e-6)
+    assert np.all(along[:, -1] * along[:, -2] < 0)
+
+
+def test_what_has_no_known_threshold_is_named():
+    with pytest.raises(InputError, match=r"limit of stability is not known; .* sgd, rmsprop, adam"):
+        stability_threshold(0.1, optax.lion)
+    with pytest.raises(InputError, match="adam takes no momentum"):
+        stability_threshold(0.1, optax.adam, momentum=0.9)
+
+
+def test_settings_of_partials_and_defaults_are_known():
+    factory, taken = known(partial(partial(optax.adam, b1=0.5), b2=0.99), eps=1.0)
+    assert factory is optax.adam
+    assert (taken["b1"], taken["b2"], taken["eps"], taken["nesterov"]) == (0.5, 0.99, 1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "optimizer", "settings", "message"),
+    [
+        (
+            optax.cosine_decay_schedule(0.1, 9),
+            optax.sgd,
+            {},
+            r"learning_rate = .* is a schedule, .*",
+        ),
+        (-1.0, optax.sgd, {}, "learning_rate = -1.0, expected a number above 0"),
+        (0, optax.sgd, {}, "learning_rate = 0, expected a number above 0"),
+        (np.array([0.1, np.nan]), optax.sgd, {}, "learning_rate = .*nan.*, expected a number"),
+        (0.1, optax.sgd, {"momentum": 1.5}, "momentum = 1.5, expected a number >= 0 and below 1"),
+        (0.1, optax.sgd, {"momentum": 1.0, "nesterov": True}, "momentum = 1.0, expected"),
+        (0.1, optax.rmsprop, {"momentum": -0.1}, "momentum = -0.1, expected"),
+        (0.1, optax.adam, {"b1": 1.0}, "b1 = 1.0, expected a number >= 0 and below 1"),
+        (0.1, optax.adamw, {"weight_decay": -1.0}, "weight_decay = -1.0, expected a number >= 0"),
+        (
+            0.5,
+            optax.adamw,
+            {"weight_decay": 4.5},
+            r"weight_decay \* learning_rate = 2.25, expected",
+        ),
+    ],
+)
+def test_settings_without_a_threshold_are_refused(learning_rate, optimizer, settings, message):
+    with pytest.raises(InputError, match=f"stability_threshold: {message}"):
+        stability_threshold(learning_rate, optimizer, **settings)
+
+
+def test_decay_leaves_no_curvature_at_two_over_the_rate():
+    assert float(stability_threshold(0.5, optax.adamw, weight_decay=4.0)) == 0.0

@@ -1,0 +1,158 @@
+"""Box counting against sets whose dimension is known."""
+
+import box_counting
+import numpy as np
+import pytest
+
+from gdjax.errors import InputError
+
+
+def carpet(levels):
+    """Sierpinski's carpet: each square keeps 8 of its 9 parts."""
+    cells = np.ones((1, 1), bool)
+    for _ in range(levels):
+        hole = np.zeros_like(cells)
+        cells = np.block([[cells] * 3, [cells, hole, cells], [cells] * 3])
+    return cells
+
+
+def cantor(levels):
+    """Cantor's set: each interval keeps the outer two of its three parts."""
+    cells = np.ones(1, bool)
+    for _ in range(levels):
+        cells = np.concatenate([cells, np.zeros_like(cells), cells])
+    return cells
+
+
+def koch(levels):
+    """Corners of Koch's curve in the complex plane: each side becomes four, a third as long."""
+    points = np.array([0.0, 1.0 + 0j])
+    for _ in range(levels):
+        step = np.diff(points) / 3
+        bump = step * np.exp(1j * np.pi / 3)
+        rows = [points[:-1], points[:-1] + step, points[:-1] + step + bump, points[:-1] + 2 * step]
+        points = np.append(np.stack(rows, axis=1).ravel(), points[-1])
+    return points
+
+
+def drawn(points, size):
+    """Cells of a square grid that hold a point of the plane, [0, 1] x [0, 1]."""
+    cells = np.zeros((size, size), bool)
+    index = np.minimum((np.stack([points.real, points.imag]) * size).astype(int), size - 1)
+    cells[tuple(index)] = True
+    return cells
+
+
+def test_a_straight_line_has_dimension_1():
+    across = np.linspace(0, 1, 100_000)
+    for slope in (0.0, 0.37, 1.0):
+        fit = box_counting.dimension(
+            *box_counting.box_counts(drawn(across + 1j * slope * across, 1024))
+        )
+        assert abs(fit.dimension - 1) < 0.02
+        assert fit.residual < 0.01
+
+
+def test_a_filled_square_has_dimension_2():
+    fit = box_counting.dimension(*box_counting.box_counts(np.ones((256, 256), bool)))
+    assert fit.dimension == pytest.approx(2, abs=1e-12)
+    assert (fit.smallest, fit.largest) == (1, 32)
+
+
+def test_the_carpet_is_exact_on_its_own_scales():
+    sides, counts = box_counting.box_counts(carpet(5), sides=3 ** np.arange(5))
+    assert counts.tolist() == [8**5, 8**4, 8**3, 8**2, 8]
+    fit = box_counting.dimension(sides, counts)
+    assert fit.dimension == pytest.approx(np.log(8) / np.log(3), abs=1e-12)
+    assert fit.residual < 1e-12
+    assert fit.standard_error < 1e-12
+
+
+def test_a_set_on_a_line_has_a_dimension_below_1():
+    fit = box_counting.dimension(*box_counting.box_counts(cantor(7), sides=3 ** np.arange(6)))
+    assert fit.dimension == pytest.approx(np.log(2) / np.log(3), abs=1e-12)
+
+
+def test_kochs_curve_on_scales_that_are_not_its_own():
+    # 8 generations resolve 1/6561, well below a cell of 1/1024.
+    fit = box_counting.dimension(*box_counting.box_counts(drawn(koch(8), 1024)))
+    assert abs(fit.dimension - np.log(4) / np.log(3)) < 0.05
+
+
+def triangle(count, rng):
+    """Points of Sierpinski's triangle: half way to a random corner, again and again."""
+    corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
+    point, found = np.full(1000, 0.3 + 0.3j), []
+    for turn in range(30 + count // 1000):
+        point = (point + corners[rng.integers(3, size=1000)]) / 2
+        found += [point] if turn >= 30 else []
+    return np.concatenate(found)
+
+
+def henon(count, rng):
+    """Points of Henon's attractor, in the unit square."""
+    x, y = rng.uniform(-0.1, 0.1, (2, 1000))
+    found = []
+    for turn in range(100 + count // 1000):
+        x, y = 1 - 1.4 * x**2 + y, 0.3 * x
+        found += [(x + 1.5) / 3 + 1j * (y + 0.5)] if turn >= 100 else []
+    return np.concatenate(found)
+
+
+def test_the_error_covers_what_is_known():
+    """On scales that are not the sets' own; the scatter alone does not: Koch comes out at 1.29."""
+    rng = np.random.default_rng(0)
+    drawings = {
+        "koch": (koch(8), np.log(4) / np.log(3)),
+        "triangle": (triangle(400_000, rng), np.log(3) / np.log(2)),
+        "henon": (henon(400_000, rng), 1.26),
+        "line": (np.linspace(0, 1, 100_000) * (1 + 0.37j), 1.0),
+    }
+    sets = {
+        (name, size): (drawn(points, size), exact)
+        for name, (points, exact) in drawings.items()
+        for size in (192, 256, 512, 1024)
+    }
+    sets |= {("carpet", n): (carpet(n), np.log(8) / np.log(3)) for n in (5, 6)}
+    biased = 0
+    for name, (cells, exact) in sets.items():
+        fit = box_counting.dimension(*box_counting.box_counts(cells))
+        assert abs(fit.dimension - exact) <= fit.error <= 0.15, name
+        biased += abs(fit.dimension - exact) > 2 * fit.standard_error
+    assert biased > 2
+
+
+def test_the_residual_is_the_scatter_around_the_line():
+    sides = np.array([1, 10, 100, 1000])
+    # log10 N = 8 - s, and 0.1 up, down, down, up: a scatter that no line can follow.
+    counts = np.round(10.0 ** (8 - np.arange(4) + 0.1 * np.array([1, -1, -1, 1]))).astype(int)
+    fit = box_counting.dimension(sides, counts)
+    assert fit.dimension == pytest.approx(1, abs=1e-4)
+    assert fit.residual == pytest.approx(0.1, abs=1e-4)
+    # Textbook: sqrt(sum of squares / (n - 2) / sum (x - mean)^2) = sqrt(0.04 / 2 / 5).
+    assert fit.standard_error == pytest.approx(np.sqrt(0.004), abs=1e-4)
+
+
+def test_a_boundary_is_where_two_sides_meet():
+    inside = np.zeros((6, 5), bool)
+    inside[:, :2] = True
+    cells = box_counting.boundary(inside)
+    assert cells.shape == (5, 4)
+    assert np.array_equal(np.flatnonzero(cells.any(axis=0)), [1])
+    assert np.array_equal(cells, box_counting.boundary(~inside))
+    assert not box_counting.boundary(np.ones((4, 4), bool)).any()
+
+
+def test_a_disc_has_a_smooth_boundary():
+    x = np.linspace(-1, 1, 1025)
+    cells = box_counting.boundary(x[:, None] ** 2 + x**2 < 0.7)
+    assert abs(box_counting.dimension(*box_counting.box_counts(cells)).dimension - 1) < 0.03
+
+
+def test_what_cannot_be_counted_is_said():
+    with pytest.raises(InputError, match="empty"):
+        box_counting.box_counts(np.zeros((8, 8), bool))
+    with pytest.raises(InputError, match="expected 1 to 8"):
+        box_counting.box_counts(np.ones((8, 8), bool), sides=[1, 9])
+    with pytest.raises(InputError, match="at least 3"):
+        box_counting.dimension(np.array([1, 2]), np.array([4, 2]))

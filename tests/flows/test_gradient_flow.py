@@ -1,0 +1,241 @@
+"""Gradient flow against closed forms, and descent's distance from it, which is of first order."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.flows.gradient_flow import distance_from_flow, gradient_flow
+from gdjax.problems import Network
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def quadratic(h):
+    return lambda w: w @ h @ w / 2
+
+
+def factors(w, target=2.0):
+    return (target - w[0] * w[1]) ** 2 / 2
+
+
+def product_along(time, start, s=2.0):
+    """u = ab along the flow from a = b, u(0) = start."""
+    growth = np.exp(2 * s * time)
+    return s * growth / (growth - 1 + s / start)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("x64", "error"), [(False, 1e-4), (True, 1e-9)])
+def test_on_a_bowl_the_flow_is_an_exponential(x64, error):
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    rates, start = np.array([0.5, 1.0, 20.0]), np.array([1.0, -2.0, 0.5])
+    times = np.array([0.0, 0.1, 1.0, 4.0])
+    known = [q @ (np.exp(-rates * t) * (q.T @ start)) for t in times]
+    with jax.enable_x64(x64):
+        h = jnp.array(q * rates @ q.T)
+        found = jax.jit(lambda w: gradient_flow(quadratic(h), w, times=times))(jnp.array(start))
+        assert found.params.dtype == jnp.zeros(()).dtype
+        np.testing.assert_allclose(found.params, known, atol=error)
+        np.testing.assert_allclose(
+            found.cost, [w @ (q * rates @ q.T) @ w / 2 for w in known], atol=20 * error
+        )
+        assert bool(found.arrived)
+        # Stability alone asks for that many steps, accuracy for more.
+        assert int(found.steps) >= 20 * 4 / 3.4
+
+
+@pytest.mark.long
+def test_the_stated_tolerance_decides_the_error(float64):
+    errors = []
+    for tolerance in (1e-4, 1e-6, 1e-8):
+        found = gradient_flow(factors, jnp.full(2, 0.1), times=[1.0, 2.0], tolerance=tolerance)
+        known = product_along(np.array([1.0, 2.0]), 0.01)
+        errors.append(np.max(np.abs(np.prod(found.params, axis=1) - known)))
+        assert errors[-1] < 100 * tolerance  # what is wrong early grows by e^(2st)
+    assert errors[0] > 10 * errors[1] > 100 * errors[2]
+
+
+def test_two_factors_from_equal_ones_are_a_logistic_curve(float64):
+    times = np.linspace(0, 4, 33)
+    found = gradient_flow(factors, jnp.full(2, np.sqrt(0.01)), times=times)
+    np.testing.assert_allclose(np.prod(found.params, axis=1), product_along(times, 0.01), rtol=1e-7)
+
+
+def test_the_flow_keeps_what_is_conserved(float64):
+    found = gradient_flow(factors, jnp.array([0.3, 1.7]), times=np.linspace(0, 5, 20))
+    balance = found.params[:, 0] ** 2 - found.params[:, 1] ** 2
+    np.testing.assert_allclose(balance, 0.3**2 - 1.7**2, rtol=1e-8)
+    assert np.prod(found.params[-1]) == pytest.approx(2, abs=1e-4)
+
+
+@pytest.mark.long
+def test_the_cost_never_rises_along_the_flow_of_a_network():
+    problem, start = network()
+    found = jax.jit(
+        lambda w, data: gradient_flow(problem, w, data=data, times=np.linspace(0, 10, 40))
+    )(start, problem.data)
+    assert np.all(np.diff(found.cost) < 0)
+    np.testing.assert_allclose(found.cost[0], problem.cost(start, problem.data), rtol=1e-5)
+
+
+def test_a_flow_that_leaves_the_numbers_says_so(float64):
+    """dw/dt = 4 w^3 from 1 is infinite at t = 1/8."""
+    found = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
+    assert not bool(found.arrived)
+    assert float(found.params[0]) == pytest.approx(1 / np.sqrt(1 - 8 * 0.1), rel=1e-6)
+    assert not np.isfinite(found.params[1])
+
+
+@pytest.mark.long
+def test_many_starts_at_once_are_as_each_alone(float64):
+    starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))
+
+    def one(w):
+        return gradient_flow(factors, w, times=[0.5, 1.5])
+
+    together = jax.vmap(one)(starts)
+    for i, start in enumerate(starts):
+        np.testing.assert_allclose(together.params[i], one(start).params, rtol=1e-9, atol=1e-10)
+
+
+# -- descent beside it
+
+
+def network(samples=30):
+    """A 3-6-2 tanh network whose parameters are tuples, its data an argument."""
+    layers = Network((3, 6, 2), activation="tanh")
+    rng = np.random.default_rng(1)
+    data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
+
+    def cost(params, batch):
+        return jnp.mean(jnp.sum((layers.apply(params, batch[0]) - batch[1]) ** 2, axis=1))
+
+    problem = gd.Problem(init=layers.init, cost=cost, data=data)
+    return problem, jax.jit(problem.init)(KEY)
+
+
+@pytest.mark.long
+def test_on_a_bowl_the_distance_is_known(float64):
+    rates, curvature = np.array([0.1, 0.05, 0.025]), np.array([1.0, 3.0])
+    start, times = np.array([1.0, -2.0]), np.array([0.1, 0.5, 1.0])
+    found = distance_from_flow(
+        quadratic(jnp.diag(curvature)), jnp.array(start), learning_rates=rates, times=times
+    )
+    for i, rate in enumerate(rates):
+        for j, time in enumerate(times):
+            descent = (1 - rate * curvature) ** round(time / rate)
+            apart = np.linalg.norm(start * (descent - np.exp(-curvature * time)))
+            assert found.distance[i, j] == pytest.approx(apart, rel=1e-6, abs=1e-9)
+            value = np.sum(curvature * (start * descent) ** 2) / 2
+            assert found.cost[i, j] == pytest.approx(value, rel=1e-9)
+
+
+def order(found):
+    return np.polyfit(np.log(found.learning_rate), np.log(found.distance.max(axis=1)), 1)[0]
+
+
+@pytest.mark.long
+def test_the_distance_is_of_first_order_for_two_factors(float64):
+    found = distance_from_flow(
+        factors,
+        jnp.array([0.1, 0.5]),
+        learning_rates=0.04 / 2.0 ** np.arange(5),
+        times=0.04 * np.arange(1, 101),
+    )
+    assert order(found) == pytest.approx(1, abs=0.1)
+    largest = found.distance.max(axis=1)
+    np.testing.assert_allclose(largest[:-1] / largest[1:], 2, rtol=0.05)
+
+
+@pytest.mark.long
+def test_the_distance_is_of_first_order_for_a_network(float64):
+    problem, start = network()
+    rates = 0.1 / 2.0 ** np.arange(4)
+    found = jax.jit(
+        lambda w, data: distance_from_flow(
+            problem, w, data=data, learning_rates=rates, times=0.5 * np.arange(1, 9)
+        )
+    )(start, problem.data)
+    assert order(found) == pytest.approx(1, abs=0.1)
+    assert bool(found.flow.arrived)
+
+
+@pytest.mark.long
+def test_the_descent_beside_the_flow_is_descend():
+    problem, start = network()
+    found = distance_from_flow(problem, start, learning_rates=[0.1], times=[0.0, 0.5, 2.0])
+    run = gd.descend(problem, optax.sgd(0.1), start, 20, key=KEY, record_every=5, snapshot_every=5)
+    np.testing.assert_allclose(found.cost[0], run.cost[[0, 1, 4]], rtol=1e-5)
+    there = [np.concatenate([a.ravel() for a in jax.tree.leaves(found.flow.params)]) for _ in (0,)]
+    assert there[0].size == 3 * sum(a.size for a in jax.tree.leaves(start))
+    for j, k in ((0, 0), (1, 1), (2, 4)):
+        squares = jax.tree.map(
+            lambda a, b, j=j, k=k: np.sum((np.asarray(a[j]) - b[k]) ** 2),
+            found.flow.params,
+            run.snapshots,
+        )
+        apart = np.sqrt(sum(jax.tree.leaves(squares)))
+        assert found.distance[0, j] == pytest.approx(apart, rel=1e-3, abs=1e-6)
+    assert found.distance[0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rates", "times", "message"),
+    [
+        ([0.1, 0.0], [1.0], "learning_rates = .* above 0"),
+        ([], [1.0], "learning_rates = .* above 0"),
+        ([0.1], [2.0, 1.0], "times = .* ascending"),
+        ([0.1], [-1.0], "times = .* ascending"),
+        ([0.1, 0.3], [0.5], "time 0.5 is 1.66667 steps of learning rate 0.3, expected a whole"),
+    ],
+)
+def test_times_that_no_step_arrives_at_are_named(rates, times, message):
+    with pytest.raises(InputError, match=message):
+        distance_from_flow(factors, jnp.ones(2), learning_rates=rates, times=times)
+
+
+@pytest.mark.parametrize(
+    "times", [[-1.0], [], [2.0, 1.0], [np.nan], [np.inf], 1.0, [[1.0]], "soon"]
+)
+def test_times_that_no_flow_can_be_wanted_at_are_named(times):
+    with pytest.raises(InputError, match=r"gradient_flow: times = .* ascending .* from 0 on"):
+        gradient_flow(factors, jnp.ones(2), times=times)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1e-3, np.nan, np.inf])
+def test_a_tolerance_that_no_step_can_keep_is_named(tolerance):
+    with pytest.raises(InputError, match=r"gradient_flow: tolerance = .* above 0"):
+        gradient_flow(factors, jnp.ones(2), times=[1.0], tolerance=tolerance)
+
+
+def test_at_time_zero_the_flow_is_its_start():
+    found = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(found.params[:2], np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("condition", [10, 40, 160])
+def test_descent_needs_steps_in_proportion_to_the_condition_number(condition, float64):
+    """At the best rate, 2 / (1 + kappa), both ends of the spectrum shrink by the same factor.
+
+    A thousandth is left after log(1e-3) / log((kappa - 1) / (kappa + 1)) steps, about 3.45 kappa.
+    """
+    cost = quadratic(jnp.diag(jnp.array([1.0, float(condition)])))
+    problem = gd.Problem(init=lambda key: jnp.ones(2), cost=cost)
+    steps = 4 * condition
+    rate = 2 / (1 + condition)
+    run = gd.descend(problem, optax.sgd(rate), jnp.ones(2), steps, key=KEY, snapshot_every=1)
+    left = np.linalg.norm(run.snapshots, axis=1) / np.sqrt(2)
+    needed = int(np.argmax(left <= 1e-3))
+    assert needed == np.ceil(np.log(1e-3) / np.log((condition - 1) / (condition + 1)))
+    assert needed == pytest.approx(np.log(1e3) / 2 * condition, rel=0.02)

@@ -1,0 +1,310 @@
+"""Directions have the lengths they claim, and components are those of numpy's SVD."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from gdjax.errors import InputError
+from gdjax.landscape import directions as ways
+from gdjax.landscape.reduction import at_coordinates
+from gdjax.problems import Layer, Network
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def random_params(network, seed=0):
+    """Weights and biases N(0, 1) in the default type, none of them zero."""
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Layer(jnp.array(rng.normal(size=(n, m))), jnp.array(rng.normal(size=n)))
+        for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
+    )
+
+
+def row_norms(a):
+    return np.linalg.norm(np.asarray(a).reshape(len(a), -1), axis=1)
+
+
+# -- random directions
+
+
+def test_random_entries_are_standard_normal_and_independent_between_arrays():
+    params = {"a": jnp.zeros((200, 100)), "b": jnp.zeros((200, 100))}
+    found = ways.random_direction(params, jax.random.key(3))
+    a, b = (np.asarray(found[n]).ravel() for n in "ab")
+    for entries in (a, b):
+        assert abs(entries.mean()) < 4 / np.sqrt(entries.size)
+        assert abs(entries.var() - 1) < 4 * np.sqrt(2 / entries.size)
+    assert abs(a @ b / a.size) < 4 / np.sqrt(a.size)
+
+
+def test_the_key_decides_the_direction():
+    params = (jnp.zeros(3), 0.0, np.zeros((2, 2), np.float32))
+    one, same, other = (ways.random_direction(params, jax.random.key(k)) for k in (1, 1, 2))
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, same))
+    assert not jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, other))
+    assert [jnp.shape(a) for a in jax.tree.leaves(one)] == [(3,), (), (2, 2)]
+
+
+def test_directions_have_the_type_of_the_parameters(float64):
+    params = {"single": jnp.zeros(2, jnp.float32), "double": jnp.zeros((2, 2))}
+    found = ways.random_direction(params, jax.random.key(0))
+    for tree in (
+        found,
+        ways.filter_normalize(found, params),
+        ways.layer_normalize(found, params),
+    ):
+        assert {n: a.dtype.name for n, a in tree.items()} == {
+            "single": "float32",
+            "double": "float64",
+        }
+
+
+# -- normalisation
+
+
+def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
+    params = random_params(Network((7, 5, 3)))
+    found = ways.filter_normalize(ways.random_direction(params, jax.random.key(0)), params)
+    for layer, direction in zip(params, found, strict=True):
+        np.testing.assert_allclose(
+            row_norms(direction.weights), row_norms(layer.weights), rtol=1e-5
+        )
+        assert np.linalg.norm(direction.bias) == pytest.approx(np.linalg.norm(layer.bias), rel=1e-5)
+
+
+def test_a_filter_is_a_neuron_of_more_dimensions():
+    rng = np.random.default_rng(0)
+    filters, direction = (jnp.array(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
+    found = ways.filter_normalize(direction, filters)
+    np.testing.assert_allclose(row_norms(found), row_norms(filters), rtol=1e-5)
+
+
+def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
+    rng = np.random.default_rng(0)
+    w, d = (jnp.array(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
+    np.testing.assert_allclose(
+        ways.filter_normalize(d.T, w.T, axis=-1), ways.filter_normalize(d, w).T, rtol=1e-6
+    )
+
+
+def test_neurons_rescaled_together_with_their_direction_keep_it():
+    """d and w times a number a neuron: the normalized direction is that number times the old."""
+    rng = np.random.default_rng(0)
+    w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
+    scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
+    before = ways.filter_normalize(d, w)
+    np.testing.assert_allclose(
+        ways.filter_normalize(d * scale, w * scale), before * scale, rtol=1e-5
+    )
+    # Only the direction's way matters, not how long it was.
+    np.testing.assert_allclose(ways.filter_normalize(d * scale, w), before, rtol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("normalise", "same"),
+    [
+        (ways.filter_normalize, True),
+        (ways.layer_normalize, True),
+        (lambda d, w: d, False),
+    ],
+)
+def test_two_networks_of_relus_that_compute_the_same_show_the_same_picture(
+    float64, normalise, same
+):
+    """relu(c z) = c relu(z): c times one layer, 1/c times the next, is the same function."""
+    network = Network((4, 6, 5, 2), activation="relu", output_activation="identity")
+    first, second, third = random_params(network)
+    params = first, second, third
+    scaled = (
+        Layer(first.weights * 10, first.bias * 10),
+        Layer(second.weights / 40, second.bias * 10 / 40),
+        Layer(third.weights * 4, third.bias),
+    )
+    x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
+    np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
+    # One random draw for both networks, as whoever compares two pictures has.
+    d = ways.random_direction(params, jax.random.key(2))
+
+    def curve(w):
+        along = {"d": normalise(d, w)}
+        return np.array(
+            [
+                jnp.mean(network.apply(at_coordinates(w, along, [a]), x) ** 2)
+                for a in (-0.7, 0.2, 1.0)
+            ]
+        )
+
+    assert np.allclose(curve(params), curve(scaled), rtol=1e-10) == same
+
+
+def test_layers_have_the_length_of_their_arrays():
+    params = random_params(Network((7, 5, 3)))
+    found = ways.layer_normalize(ways.random_direction(params, jax.random.key(0)), params)
+    for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(found), strict=True):
+        assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
+
+
+def test_what_is_zero_gets_no_direction_and_no_direction_stays_none():
+    params = {"w": jnp.array([[0.0, 0.0], [3.0, 4.0]]), "b": jnp.zeros(2), "c": jnp.array(-2.0)}
+    ones = jax.tree.map(jnp.ones_like, params)
+    found = ways.filter_normalize(ones, params)
+    np.testing.assert_allclose(found["w"], [[0, 0], [5 / 2**0.5, 5 / 2**0.5]], rtol=1e-6)
+    assert found["b"].tolist() == [0, 0]
+    assert float(found["c"]) == 2
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    for normalise in (ways.filter_normalize, ways.layer_normalize):
+        assert all(not a.any() for a in jax.tree.leaves(normalise(zeros, params)))
+
+
+def test_directions_map_over_keys():
+    params = random_params(Network((3, 4, 2)))
+
+    def draw(key):
+        return ways.filter_normalize(ways.random_direction(params, key), params)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(draw))(keys)
+    one = jax.jit(draw)
+    for i, key in enumerate(keys):
+        alone = optax.tree.sub(one(key), jax.tree.map(lambda a, i=i: a[i], together))
+        assert optax.tree.norm(alone) < 1e-5
+
+
+# -- gradient, differences, orthogonalisation
+
+
+def test_the_gradient_direction_is_the_gradient_over_its_length():
+    cost = lambda w: jnp.sum(jnp.array([3.0, -4.0]) * w["a"])  # noqa: E731
+    found = ways.gradient_direction(cost, {"a": jnp.zeros(2)})
+    np.testing.assert_allclose(found["a"], [0.6, -0.8], rtol=1e-6)
+
+
+def test_at_a_minimum_there_is_no_steepest_direction():
+    found = ways.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
+    assert found.tolist() == [0, 0, 0]
+
+
+def test_between_two_networks_one_is_the_other():
+    one, other = random_params(Network((3, 4, 2)), 0), random_params(Network((3, 4, 2)), 1)
+    there = at_coordinates(one, {"to the other": ways.direction_to(one, other)}, [1.0])
+    assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
+
+
+def test_orthogonalized_directions_keep_lengths_and_say_so():
+    rng = np.random.default_rng(0)
+    trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
+    found = ways.orthogonalize(trees)
+    assert list(found) == ["x", "y, orthogonalized", "z, orthogonalized"]
+    before, after = (np.stack([ravel_pytree(d)[0] for d in ds.values()]) for ds in (trees, found))
+    np.testing.assert_array_equal(after[0], before[0])
+    lengths = np.linalg.norm(before, axis=1)
+    np.testing.assert_allclose(after @ after.T, np.diag(lengths**2), atol=1e-4)
+    # The first two span what they spanned.
+    assert np.linalg.matrix_rank(np.concatenate([before[:2], after[:2]]), tol=1e-4) == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "message"), [([2.0, 2.0], "'b' lies along a"), ([0.0, 0.0], "'b' is zero")]
+)
+def test_a_direction_that_leaves_nothing_is_named(second, message):
+    with pytest.raises(InputError, match=message):
+        ways.orthogonalize({"a": jnp.array([1.0, 1.0]), "b": jnp.array(second)})
+
+
+def test_stacked_directions_get_names():
+    found = ways.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
+    assert {n: d[0].tolist() for n, d in found.items()} == {"one": [0, 1], "two": [2, 3]}
+    with pytest.raises(InputError, match="3 names, but the leading axis has 2"):
+        ways.by_name("abc", jnp.eye(2))
+
+
+# -- principal components
+
+
+def snapshots(count=12, seed=0):
+    """Points of a tree with very different spreads, and their rows in the order of `ravel`."""
+    rng = np.random.default_rng(seed)
+    tree = {"a": rng.normal(size=(count, 3, 2)) * [[3.0, 1.0]], "b": rng.normal(size=(count, 4))}
+    return tree, np.concatenate([tree["a"].reshape(count, -1), tree["b"]], axis=1)
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_components_are_those_of_numpy(float64, end):
+    tree, rows = snapshots()
+    center = rows[-1] if end else rows.mean(axis=0)
+    given = jax.tree.map(lambda a: a[-1], tree) if end else None
+    found = jax.jit(lambda tree, c: ways.principal_components(tree, 4, center=c))(tree, given)
+    u, s, v = np.linalg.svd(rows - center, full_matrices=False)
+    np.testing.assert_allclose(found.explained, (s**2 / np.sum(s**2))[:4], rtol=1e-10)
+    np.testing.assert_allclose(ravel_pytree(found.center)[0], center, rtol=1e-12)
+    ours = jax.vmap(lambda d: ravel_pytree(d)[0])(found.directions)
+    signs = np.sign((u * s)[0, :4])
+    np.testing.assert_allclose(ours, v[:4] * signs[:, None], atol=1e-10)
+    np.testing.assert_allclose(found.coordinates, (u * s)[:, :4] * signs, atol=1e-10)
+    assert np.all(found.coordinates[0] >= 0)
+
+
+def test_all_components_explain_everything_and_rebuild_the_points(float64):
+    tree, rows = snapshots(7)
+    found = ways.principal_components(tree, 7)
+    assert float(found.explained.sum()) == pytest.approx(1, abs=1e-12)
+    assert np.all(np.diff(found.explained) <= 0)
+    directions = jax.vmap(lambda d: ravel_pytree(d)[0])(found.directions)
+    rebuilt = ravel_pytree(found.center)[0][None] + found.coordinates @ directions
+    np.testing.assert_allclose(rebuilt, rows, atol=1e-12)
+
+
+def test_points_that_do_not_spread_explain_nothing():
+    found = ways.principal_components(jnp.ones((4, 3)), 2)
+    assert found.explained.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_count_of_components_that_cannot_be_is_named(count):
+    with pytest.raises(InputError, match=f"count = {count}, expected 1 to 4, for 4 points of 10"):
+        ways.principal_components(snapshots(4)[0], count)
+
+
+# -- projection
+
+
+def test_points_stand_where_they_were_put(float64):
+    """Directions at 60 degrees and of lengths 1 and 2, points lifted off by a third one."""
+    origin = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
+    flat = np.array([[1, 0, 0, 0], [1, np.sqrt(3), 0, 0], [0, 0, 0.6, 0.8]])
+    d_1, d_2, off = ({"a": row[:2], "b": row[2:]} for row in flat)
+    c = np.array([[0.0, 0.0], [1.0, -2.0], [0.5, 3.0]])
+    lift = np.array([0.0, 2.5, -4.0])
+    points = {
+        n: origin[n] + c[:, :1] * d_1[n] + c[:, 1:] * d_2[n] + lift[:, None] * off[n] for n in "ab"
+    }
+    # Named against the order of the alphabet: the order is that of the dict.
+    found = ways.project(points, origin, {"z": d_1, "a": d_2})
+    np.testing.assert_allclose(found.coordinates, c, atol=1e-12)
+    np.testing.assert_allclose(found.distance, np.abs(lift), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda w: ways.filter_normalize(w[0], w), "filter_normalize: direction has"),
+        (lambda w: ways.layer_normalize(w[0], w), "layer_normalize: direction has"),
+        (lambda w: ways.direction_to(w, w[0]), "direction_to: other has"),
+        (lambda w: ways.project(w, w, {"d": w}), "project: points, each has"),
+        (lambda w: ways.project(w, jax.tree.map(lambda a: a[0], w), {"d": w}), "direction 'd' has"),
+        (lambda w: ways.principal_components((jnp.ones((2, 3)), jnp.ones((3, 3)))), "leading axes"),
+        (lambda w: ways.principal_components((jnp.ones((2, 3)), 1.0)), "leading axes"),
+    ],
+)
+def test_trees_that_do_not_fit_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call((jnp.ones((2, 3)), jnp.ones((2, 1))))

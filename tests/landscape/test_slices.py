@@ -1,0 +1,288 @@
+"""Slices show the cost that is there: closed forms, direct evaluation, eigenvectors."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import gdjax as gd
+from gdjax import slabs
+from gdjax.errors import InputError
+from gdjax.landscape import directions as ways
+from gdjax.landscape import slices
+from gdjax.landscape.reduction import at_coordinates
+from gdjax.problems import Layer, Metric, Network, Problem, digits
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return digits("mnist5k", samples=1500)
+
+
+def weighted(w):
+    """A quadratic bowl whose minimum is at (1, -2, 0)."""
+    return w[0] ** 2 - 2 * w[0] + 10 * (w[1] + 2) ** 2 + w[2] ** 2
+
+
+# -- closed forms
+
+
+def test_a_plane_through_a_quadratic_is_exact(float64):
+    w, d, e = (np.array(v, float) for v in ([1, 1, 1], [1, 2, -1], [0.5, 0, 3]))
+    a, b = np.linspace(-2, 1, 7), np.linspace(-1, 3, 5)
+    # Against the order of the alphabet: compiled programs sort the names of a dict.
+    found = slices.plane(weighted, w, {"z": d, "b": e}, a, b)
+    x, y, z = (w[i] + a[:, None] * d[i] + b[None, :] * e[i] for i in range(3))
+    np.testing.assert_allclose(found.cost, x**2 - 2 * x + 10 * (y + 2) ** 2 + z**2, rtol=1e-13)
+    assert found.cost.dims == ("a", "b")
+    np.testing.assert_array_equal(found.a, a)
+    assert (found.a.attrs["long_name"], found.b.attrs["long_name"]) == ("z", "b")
+    assert found.a.attrs["length"] == pytest.approx(6**0.5)
+    assert found.attrs["cosines"] == [pytest.approx(d @ e / 6**0.5 / 9.25**0.5)]
+    assert found.attrs["directions"] == ["z", "b"]
+
+
+def test_a_grid_has_as_many_dimensions_as_directions(float64):
+    axes = [np.array([0.0, 1.0]), np.array([2.0]), np.array([-1.0, 0.0, 1.0])]
+    units = dict(zip(("i", "h", "g"), np.eye(3), strict=True))
+    found = slices.grid(weighted, np.zeros(3), units, axes)
+    assert dict(found.sizes) == {"a": 2, "b": 1, "c": 3}
+    assert len(found.attrs["cosines"]) == 3
+    for where in np.ndindex(2, 1, 3):
+        at = jnp.array([axis[i] for axis, i in zip(axes, where, strict=True)])
+        assert float(found.cost[where]) == pytest.approx(float(weighted(at)), rel=1e-13)
+
+
+@pytest.mark.parametrize("name", ["himmelblau", "beale", "rosenbrock"])
+def test_along_an_eigenvector_the_curve_has_its_eigenvalue_as_curvature(float64, name):
+    """C(e v) = C + e g.v + lambda e^2 / 2 + O(e^3): the rest falls with the third power."""
+    known = gd.problems.find(name)
+    w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # where there is a gradient, too
+    H, g = np.asarray(jax.jit(jax.hessian(known.f))(w)), np.asarray(jax.jit(jax.grad(known.f))(w))
+    values, vectors = np.linalg.eigh(H)
+    steps = np.array([1e-2, 5e-3])
+    for value, v in zip(values, vectors.T, strict=True):
+        a = np.concatenate([[0], steps, -steps])
+        curve = slices.line(known.f, w, {"eigenvector": v}, a).cost.values
+        rest = curve - curve[0] - a * (g @ v) - value * a**2 / 2
+        third = np.abs(rest[1:3] - rest[3:]) / 2  # odd part: e^3 and higher
+        assert np.log2(third[0] / third[1]) == pytest.approx(3, abs=0.1)
+        bend = (curve[2] + curve[4] - 2 * curve[0]) / steps[1] ** 2
+        assert bend == pytest.approx(value, abs=0.01 * np.abs(values).max())
+
+
+def test_the_sharpest_curve_through_himmelblaus_first_minimum_is_the_published_one(float64):
+    f = gd.problems.find("himmelblau").f
+    v = np.linalg.eigh(np.asarray(jax.jit(jax.hessian(f))(jnp.array([3.0, 2.0]))))[1][:, -1]
+    e = 1e-4
+    curve = slices.line(f, jnp.array([3.0, 2.0]), {"v": v}, [-e, 0, e]).cost.values
+    assert (curve[0] - 2 * curve[1] + curve[2]) / e**2 == pytest.approx(82.284, abs=1e-3)
+
+
+# -- networks
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
+    w, *ds = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(3))
+    ds = dict(zip(("y", "x"), ds, strict=True))
+    a, b = np.linspace(-2, 2, 9), np.linspace(-1, 0.5, 4)
+    if whole:
+        found = slices.plane(problem, w, ds, a, b)
+    else:
+        found = slices.plane(problem.cost, w, ds, a, b, data=problem.data)
+    assert found.attrs["evaluated"] == ("as a smaller network" if whole else "directly")
+    assert found.attrs["samples"] == 1500
+    cost = jax.jit(problem.cost)
+    for i, j in ((0, 0), (8, 3), (3, 1), (6, 2)):
+        direct = float(cost(at_coordinates(w, ds, [a[i], b[j]]), problem.data))
+        assert float(found.cost[i, j]) == pytest.approx(direct, rel=2e-6)
+
+
+def test_three_networks_on_a_plane_have_their_exact_costs(problem):
+    one, two, three = (
+        jax.jit(problem.init)(jax.random.key(seed), init_scale=3.0) for seed in range(3)
+    )
+    ds = {"to 2": ways.direction_to(one, two), "to 3": ways.direction_to(one, three)}
+    found = slices.plane(problem, one, ds, [0, 1], [0, 1])
+    cost = jax.jit(problem.cost)
+    for at, w in (((0, 0), one), ((1, 0), two), ((0, 1), three)):
+        exact = float(cost(w, problem.data))
+        assert float(found.cost[at]) == pytest.approx(exact, rel=2e-6)
+
+
+def test_metrics_stand_beside_the_cost(problem):
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
+    metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
+    found = slices.line(problem, w, {"d": d}, [0.0, 0.5], metrics=metrics)
+    there = at_coordinates(w, {"d": d}, [0.5])
+    metric = problem.metrics["test_accuracy"]
+    assert float(found.test_accuracy[1]) == pytest.approx(
+        float(jax.jit(metric.function)(there, metric.data)), abs=1e-6
+    )
+    norm = optax.tree.norm(jax.jit(jax.grad(problem.cost))(there, problem.data))
+    assert float(found.slope[1]) == pytest.approx(float(norm), rel=1e-4)
+    assert found.test_accuracy.attrs == {"long_name": "test accuracy", "units": "1"}
+
+
+def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
+    bowl = gd.problems.bowl([1.0, 10.0])
+    found = slices.plane(
+        bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0]), "y": jnp.array([0, 1.0])},
+        [-1, 0, 2], [0, 3], metrics={"slope": slices.gradient_norm(bowl)},
+    )  # fmt: skip
+    x, y = np.meshgrid([-1, 0, 2], [0, 3], indexing="ij")
+    np.testing.assert_allclose(found.slope, np.hypot(x, 10 * y), rtol=1e-13)
+
+
+# -- how it is computed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("width", [1, 3, 50])
+def test_the_width_of_slabs_changes_nothing_beyond_rounding(problem, width):
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
+    a = np.linspace(-1, 1, 23)
+    seen = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
+    np.testing.assert_allclose(seen(width=width).cost, seen().cost, rtol=1e-5)
+
+
+def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
+    a = np.linspace(-1, 1, 9)
+    before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
+    widths = []
+    slab = slabs.Slab
+    monkeypatch.setattr(slabs, "memory_limit", lambda device: 2**20)
+    monkeypatch.setattr(slabs, "Slab", lambda width, on: widths.append(width) or slab(width, on))
+    after = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
+    assert widths == [3, 1]
+    np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
+
+
+def test_one_compilation_serves_the_whole_grid_and_the_next_one():
+    traces = []
+
+    def cost(w):
+        traces.append(None)
+        return jnp.sum(w**2)
+
+    def look(side):
+        before = len(traces)
+        axis = np.linspace(0, 1, side)
+        slices.plane(cost, jnp.zeros(2), {"x": jnp.ones(2), "y": jnp.zeros(2)}, axis, axis, width=4)
+        return len(traces) - before
+
+    first, again, larger = look(3), look(3), look(40)
+    # The door looks at the cost's type each time; only the first call also compiles it.
+    assert again == larger == first - 1
+
+
+def test_matrix_products_are_in_full_precision(problem):
+    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
+    few = jax.tree.map(lambda a: a[:3], problem)
+    metric = problem.metrics["test_accuracy"].function
+    for function, shared in (
+        (slices._sliced, few),
+        (partial(slices._measured, metric), few.data),
+    ):
+        text = str(jax.make_jaxpr(function)(jnp.ones(1), ((w, (d,)), shared)))
+        products = text.split("dot_general[")[1:]
+        assert len(products) == 3
+        assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
+
+
+def test_the_same_seed_gives_the_same_picture(problem):
+    def look(seed):
+        w = jax.jit(problem.init)(jax.random.key(0))
+        d = ways.filter_normalize(ways.random_direction(w, jax.random.key(seed)), w)
+        return slices.line(problem, w, {f"random {seed}": d}, np.linspace(-1, 1, 5)).cost.values
+
+    assert np.array_equal(look(1), look(1))
+    assert not np.array_equal(look(1), look(2))
+
+
+# -- any tree, any cost
+
+
+def test_a_scalar_is_a_parameter():
+    found = slices.line(lambda x: x**4 - x, 0.5, {"x": 1.0}, [-0.5, 0.5])
+    np.testing.assert_allclose(found.cost, [0, 0], atol=1e-7)
+
+
+def test_a_tree_of_dicts_and_float16_moves_as_a_whole(float64):
+    tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
+    cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731
+    found = slices.line(cost, tree, {"d": tree}, [0.0, 2.0])
+    assert found.cost.values.tolist() == [3.0, 9.0]
+
+
+def test_where_the_cost_is_no_number_that_is_data():
+    found = slices.line(jnp.log, jnp.array(0.0), {"x": 1.0}, [-1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(found.cost, [np.nan, -np.inf, 0.0])
+
+
+def test_integer_data_are_samples():
+    data = np.arange(10, dtype=np.uint8)
+    found = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data=data)
+    assert found.cost.values.tolist() == [9.0]
+    assert found.attrs["samples"] == 10
+
+
+def test_a_dataset_survives_its_store(tmp_path):
+    units = {"x, seed 3": jnp.array([1.0, 0, 0]), "y": jnp.array([0, 1.0, 0])}
+    found = slices.plane(weighted, jnp.zeros(3), units, [0, 1], [0, 1, 2])
+    found.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
+    again = xr.open_zarr(tmp_path / "plane.zarr", consolidated=False).load()
+    xr.testing.assert_identical(again, found)
+
+
+# -- the door
+
+
+W = jnp.ones(3)
+D = {"d": jnp.ones(3)}
+A_SUM = Problem(init=lambda key: W, cost=lambda w, x: jnp.sum(w) * jnp.sum(x), data=jnp.ones(4))
+STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: slices.line(weighted, W, {"d": jnp.ones(2)}, [0]), r"'d' has .*\(2,\).*\(3,\)"),
+        (lambda: slices.line(weighted, W, {}, [0]), "expected a dict of one tree"),
+        (lambda: slices.plane(weighted, W, D, [0], [0]), "2 vectors for 1 directions"),
+        (lambda: slices.line(weighted, W, D, [[0]]), "along 'd' .*expected a vector"),
+        (lambda: slices.line(weighted, W, D, []), "along 'd' .*expected a vector"),
+        (lambda: slices.line(weighted, W, D, [np.nan]), "along 'd' .*finite numbers"),
+        (lambda: slices.line(weighted, W, D, [0], width=0), "width = 0, expected"),
+        (lambda: slices.line(A_SUM, W, D, [0]), "mean over the batch"),
+        (lambda: slices.line(lambda w: w, W, D, [0]), "expected one scalar"),
+        (lambda: slices.line(weighted, jnp.ones(3, int), D, [0]), "expected a real float"),
+        (
+            lambda: slices.line(weighted, W, D, [0], metrics={"cost": Metric(weighted)}),
+            "'cost' is taken",
+        ),
+        (lambda: slices.line(weighted, W, D, [0], metrics={"s": STATEFUL}), "no number of the pa"),
+    ],
+)
+def test_what_cannot_work_is_named_with_its_remedy(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_layers_of_another_network_are_named():
+    params = Network((4, 3, 2)).init(jax.random.key(0))
+    other = (params[0], Layer(jnp.ones((2, 4)), jnp.ones(2)))
+    with pytest.raises(InputError, match="direction 'd' has"):
+        slices.line(lambda w: jnp.sum(w[0].bias), params, {"d": other}, [0])

@@ -1,0 +1,175 @@
+"""What a plane hides of a descent: nothing where it lies in the plane, and how much elsewhere."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.landscape import trajectories
+from gdjax.landscape.directions import component_directions, principal_components
+from gdjax.landscape.trajectories import descent_on_slice
+from gdjax.problems import digits
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def bowl(w):
+    return jnp.sum(jnp.arange(1.0, 9.0, dtype=w["w"].dtype) * w["w"] ** 2)
+
+
+def on_a_plane(lift=0.0):
+    """Ten points on a slanted plane in eight dimensions, alternately lifted off it."""
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 3)))[0].T
+    t = np.linspace(0, 1, 10)
+    lifts = lift * np.where(np.arange(10) % 2, 1.0, -1.0)
+    lifts[-1] = 0
+    c = np.stack([5 * (1 - t), 2 * np.sin(3 * (1 - t)), lifts], axis=1)
+    return {"w": 0.3 + c @ basis}, {"x": {"w": basis[0]}, "y": {"w": basis[1]}}, c
+
+
+def test_a_descent_in_a_plane_hides_nothing(float64):
+    points, _, _ = on_a_plane()
+    found = trajectories.trajectory_plane(bowl, points, points=5)
+    assert float(found.path_off.max()) < 1e-12
+    np.testing.assert_allclose(found.path_cost, found.path_cost_in_slice, rtol=1e-12)
+    w = points["w"]
+    np.testing.assert_allclose(found.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
+    assert float(found.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
+
+
+def test_a_descent_off_the_plane_is_as_far_off_as_it_was_lifted(float64):
+    points, directions, c = on_a_plane(lift=0.7)
+    origin = jax.tree.map(lambda a: a[-1], points)
+    found = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))
+    np.testing.assert_allclose(found.path_a, c[:, 0], atol=1e-12)
+    np.testing.assert_allclose(found.path_b, c[:, 1], atol=1e-12)
+    np.testing.assert_allclose(found.path_off, np.abs(c[:, 2]), atol=1e-12)
+    assert found.snapshot_step.values.tolist() == list(range(0, 100, 10))
+    w = points["w"]
+    np.testing.assert_allclose(found.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
+    inside = origin["w"] + c[:, :1] * directions["x"]["w"] + c[:, 1:2] * directions["y"]["w"]
+    np.testing.assert_allclose(
+        found.path_cost_in_slice, (np.arange(1, 9) * inside**2).sum(1), rtol=1e-12
+    )
+    assert np.abs(found.path_cost - found.path_cost_in_slice).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def descent():
+    problem = digits("mnist5k", samples=300)
+    start = jax.jit(problem.init)(jax.random.key(0))
+    run = gd.descend(
+        problem, optax.sgd(1.0), start, 60, key=jax.random.key(1), snapshot_every=5, metrics={}
+    )
+    seen = trajectories.trajectory_plane(
+        problem, run.snapshots, step=run.snapshot_step, points=7, metrics=problem.metrics
+    )
+    return problem, run, seen
+
+
+@pytest.mark.long
+def test_a_networks_descent_comes_with_what_its_plane_hides(descent):
+    _, run, seen = descent
+    rows = np.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(run.snapshots)], axis=1)
+    offsets = np.asarray(rows, float) - rows[-1]
+    _, s, v = np.linalg.svd(offsets, full_matrices=False)
+    np.testing.assert_allclose(seen.explained, (s**2 / (s**2).sum())[:10], atol=1e-5)
+    off = np.linalg.norm(offsets - offsets @ v[:2].T @ v[:2], axis=1)
+    np.testing.assert_allclose(seen.path_off, off, rtol=1e-2, atol=1e-5)
+    # The costs are those that the descent recorded, and the end is the origin.
+    recorded = run.cost[np.isin(run.recorded_steps, run.snapshot_step)]
+    np.testing.assert_allclose(seen.path_cost, recorded, rtol=1e-5)
+    end = seen.isel(snapshot_step=-1)
+    assert float(abs(end.path_a) + abs(end.path_b) + end.path_off) < 1e-6
+    assert float(end.path_cost_in_slice) == pytest.approx(float(end.path_cost), rel=1e-5)
+    assert seen.attrs["evaluated"] == "as a smaller network"
+    assert f"{float(seen.explained[0]):.1%}" in seen.a.attrs["long_name"]
+
+
+def test_the_plane_reaches_beyond_the_descent(descent):
+    _, _, seen = descent
+    for axis in "ab":
+        along, path = seen[axis].values, seen[f"path_{axis}"].values
+        assert len(along) == 7
+        assert along[0] < path.min()
+        assert path.max() < along[-1]
+    first, second = seen.a.values, seen.b.values
+    assert seen.path_a.values.min() - first[0] == pytest.approx(
+        0.2 * np.ptp(seen.path_a.values), rel=1e-5
+    )
+    assert np.ptp(second) / np.ptp(first) >= 0.6 - 1e-6
+    assert seen.test_accuracy.dims == ("a", "b")
+
+
+def test_it_survives_its_store(descent, tmp_path):
+    _, _, seen = descent
+    seen.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
+    xr.testing.assert_identical(xr.open_zarr(tmp_path / "plane.zarr", consolidated=False), seen)
+
+
+def test_of_a_descent_that_blew_up_the_finite_part_is_seen(float64):
+    points, _, _ = on_a_plane(lift=0.1)
+    blown = {"w": np.concatenate([points["w"], np.full((2, 8), np.nan), np.full((1, 8), np.inf)])}
+    found = trajectories.trajectory_plane(bowl, blown, points=3, step=np.arange(13))
+    whole = trajectories.trajectory_plane(bowl, points, points=3)
+    assert found.attrs["snapshots_left_out"] == 3
+    np.testing.assert_array_equal(found.cost, whole.cost)
+    assert found.snapshot_step.values.tolist() == list(range(10))
+
+
+def test_a_straight_descent_gets_a_plane_of_some_height(float64):
+    line = {"w": np.linspace(1, 0, 5)[:, None] * np.ones(8)}
+    found = trajectories.trajectory_plane(bowl, line, points=5)
+    assert float(found.explained[0]) == pytest.approx(1)
+    assert np.all(np.diff(found.b) > 0)
+    assert np.isfinite(found.cost).all()
+
+
+def test_components_of_a_descent_are_named_with_their_share():
+    found = principal_components(
+        jnp.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), 2, center=jnp.zeros(2)
+    )
+    assert list(component_directions(found, 2)) == [
+        "principal component 1 (64.0%)",
+        "principal component 2 (36.0%)",
+    ]
+
+
+POINTS = {"w": np.random.default_rng(0).normal(size=(4, 8))}
+ONE = {"w": POINTS["w"][0]}
+ONE = {"w": POINTS["w"][0]}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: trajectories.trajectory_plane(bowl, {"w": np.full((4, 8), np.nan)}),
+            "0 snapshots are finite, expected at least 3",
+        ),
+        (lambda: trajectories.trajectory_plane(bowl, {"w": np.ones((4, 8))}), "all at one place"),
+        (lambda: trajectories.trajectory_plane(bowl, POINTS, points=1), "points = 1"),
+        (lambda: trajectories.trajectory_plane(bowl, POINTS, margin=-1.0), "margin = -1"),
+        (lambda: trajectories.trajectory_plane(jnp.sum, np.arange(5.0)), "1 parameter has no"),
+        (lambda: trajectories.trajectory_plane(bowl, {"w": 1.0}), "leading axes"),
+        (
+            lambda: descent_on_slice(bowl, ONE, {"d": {"w": np.ones(8)}}, POINTS, step=[1]),
+            r"step has shape \(1,\), expected \(4,\)",
+        ),
+        (
+            lambda: descent_on_slice(bowl, {"w": np.ones(7)}, {"d": {"w": np.ones(7)}}, POINTS),
+            "snapshots, each has",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,508 @@
+"""Learning coefficients against quadrature under the sampler's own prior, and against limits."""
+
+import functools
+import itertools
+import math
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, special
+
+from gdjax.errors import InputError
+from gdjax.problems.problem import as_problem
+from gdjax.volumes.learning_coefficient import (
+    Sampling,
+    _inverse_temperature,
+    extrapolate,
+    finite_temperature_coefficient,
+    learning_coefficient,
+)
+from gdjax.volumes.whitening import Whitening, whitened
+
+KEYS = 4
+
+
+def cost(w, kind):
+    """c0 w0^2k + c1 w1^2m + c2 (w0 w1)^2: bowls, flatter valleys, a cross of two floors."""
+    c, k, m = kind
+    return jnp.mean(c[:, 0] * (w[0] ** 2) ** k + c[:, 1] * (w[1] ** 2) ** m) + jnp.mean(
+        c[:, 2] * (w[0] * w[1]) ** 2
+    )
+
+
+# Coefficients, exponents, inverse temperature, localization, and the limit as the former grows.
+KINDS = {
+    "bowl": ((0.5, 5.0, 0.0), 1.0, 1.0, 1e4, 1.0, 1.0),
+    "warm bowl": ((0.5, 5.0, 0.0), 1.0, 1.0, 1.0, 1.0, None),
+    "1/4 + 1/2": ((1.0, 1.0, 0.0), 2.0, 1.0, 1e4, 1.0, 3 / 4),
+    "1/6 + 1/4": ((1.0, 1.0, 0.0), 3.0, 2.0, 1e6, 1.0, 1 / 6 + 1 / 4),
+    "cross": ((0.0, 0.0, 1.0), 1.0, 1.0, 1e2, 1.0, None),
+    "cold cross": ((0.0, 0.0, 1.0), 1.0, 1.0, 1e4, 1.0, None),
+}
+
+
+@lru_cache
+def quadrature(name):
+    """-d log Z / d log b on a logarithmic grid over the plane, in float64."""
+    c, k, m, b, localization, _ = KINDS[name]
+    a = np.geomspace(1e-7, 12, 600) / np.sqrt(localization)
+    x = np.concatenate([-a[::-1], a])
+    X, Y = np.meshgrid(x, x)
+    C = c[0] * X ** (2 * k) + c[1] * Y ** (2 * m) + c[2] * (X * Y) ** 2
+    P = np.exp(-b * C - localization * (X**2 + Y**2) / 2)
+
+    def over(values):
+        return integrate.trapezoid(integrate.trapezoid(values, x), x)
+
+    return b * over(C * P) / over(P)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """All kinds, each from several keys, as one program of 24 runs with 16 chains each."""
+
+    def one(kind, b, localization, key):
+        return finite_temperature_coefficient(
+            cost,
+            jnp.zeros(2),
+            key=key,
+            data=kind,
+            inverse_temperature=b,
+            localization=localization,
+            num_samples=500,
+            num_warmup=200,
+            num_integration_steps=48,
+        )
+
+    with jax.enable_x64(True):
+        rows = [row for row in KINDS.values() for _ in range(KEYS)]
+        column = [jnp.array([row[i] for row in rows]) for i in range(5)]
+        kinds = (column[0][:, None], column[1][:, None], column[2][:, None])
+        keys = jax.random.split(jax.random.key(0), len(rows))
+        runs = jax.jit(jax.vmap(one))(kinds, column[3], column[4], keys)
+    return jax.tree.map(lambda a: np.asarray(a).reshape((len(KINDS), KEYS, *a.shape[1:])), runs)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_is_the_derivative_of_log_z(found, name):
+    row = list(KINDS).index(name)
+    exact = quadrature(name)
+    agreed = found.status[row] == Sampling.AGREED
+    assert agreed.sum() >= KEYS - 1  # among 24 runs chance may keep one apart
+    z = (found.coefficient[row] - exact)[agreed] / found.standard_error[row][agreed]
+    assert np.abs(z).max() < 4
+    assert found.standard_error[row][agreed].max() < 0.05
+
+
+def test_standard_errors_are_as_large_as_errors(found):
+    exact = np.array([quadrature(name) for name in KINDS])
+    z = (found.coefficient - exact[:, None]) / found.standard_error
+    assert 0.6 < np.sqrt(np.mean(z[found.status == Sampling.AGREED] ** 2)) < 1.5  # 1 +- 0.14
+
+
+@pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
+def test_limits(found, name):
+    row = list(KINDS).index(name)
+    limit = KINDS[name][5]
+    assert np.mean(found.coefficient[row]) == pytest.approx(limit, abs=0.04)
+
+
+def cross(b):
+    """Closed form of a cross under a prior of precision 1, by Bessel's functions; u = 1 / (8 b).
+
+    Z = integral of exp(-x^2 / 2) (1 + 2 b x^2)^(-1/2) dx ~ b^(-1/2) e^u K0(u)
+    """
+    u = 1 / (8 * b)
+    return 0.5 + u - u * special.k1(u) / special.k0(u)
+
+
+def test_the_limit_of_a_cross_is_far():
+    """1/2, but 0.41 at 1e4 and 0.45 at 1e8: the logarithm of a multiplicity dies slowly."""
+    assert cross(1e4) == pytest.approx(0.412, abs=0.002)
+    assert cross(1e8) == pytest.approx(0.452, abs=0.001)
+    assert cross(1e20) == pytest.approx(0.479, abs=0.001)
+    for name in ("cross", "cold cross"):
+        assert quadrature(name) == pytest.approx(cross(KINDS[name][3]), abs=1e-4)
+
+
+def power(w, k):
+    """w^2k in one dimension."""
+    return jnp.mean((w[0] ** 2) ** k)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("k", range(1, 6))
+def test_powers_have_the_inverse_of_their_exponent(k):
+    """1 / (2k): by quadrature under the prior, and by the sampler within its own error."""
+    b = 1e8
+    x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
+    weight = np.exp(-b * x ** (2 * k) - x**2 / 2)
+    exact = b * np.sum(x ** (2 * k) * weight) / np.sum(weight)
+    assert exact == pytest.approx(1 / (2 * k), abs=0.01)
+    with jax.enable_x64(True):
+        run = jax.jit(
+            lambda key: finite_temperature_coefficient(
+                power, jnp.zeros(1), key=key, data=jnp.array([float(k)]), inverse_temperature=b,
+                num_samples=2000,
+            )
+        )(jax.random.key(0))  # fmt: skip
+    found = jax.tree.map(np.asarray, run)
+    assert found.status == Sampling.AGREED
+    assert abs(found.coefficient - exact) < 4 * found.standard_error
+    assert found.standard_error < 0.01
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
+def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
+    """Its arms are 1e-4 wide and 1 long: at 1e8 some chains do not come round, and are refused."""
+
+    def one(key):
+        return finite_temperature_coefficient(
+            lambda w: (w[0] * w[1]) ** 2,
+            jnp.zeros(2),
+            key=key,
+            inverse_temperature=b,
+            num_samples=1000,
+            num_warmup=300,
+            num_integration_steps=leaps,
+        )
+
+    with jax.enable_x64(True):
+        runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0)))
+    found = jax.tree.map(np.asarray, runs)
+    agreed = found.status == Sampling.AGREED
+    assert agreed.all() or b == 1e8
+    z = (found.coefficient - cross(b)) / found.standard_error
+    assert np.all(np.abs(z[agreed]) < 4)
+    # Chains are independent whether or not they agree.
+    chains = np.ravel(found.chain_coefficients)
+    error = np.std(chains, ddof=1) / np.sqrt(len(chains))
+    assert abs(chains.mean() - cross(b)) < 4 * error < 0.5 - cross(b)
+
+
+def coefficient_on_a_grid(cost, b, count=2, points=1500):
+    """b E[C] under exp(-b C(w) - |w|^2 / 2), where C depends on |w_i| only, in float64."""
+    a = np.geomspace(1e-9, 12, points)
+    w = np.meshgrid(*[a] * count, indexing="ij")
+    C = cost(w)
+    density = np.exp(-b * C - sum(x**2 for x in w) / 2) * math.prod(w)  # dw = w d log w
+    return b * np.sum(C * density) / np.sum(density)
+
+
+# llc, multiplicity and the coefficient at inverse temperature b. The limit of x^2p y^2q is the
+# smaller of 1/2p and 1/2q, with multiplicity 2 if they are equal (Watanabe 2009, section 2.4): Z is
+# the Laplace transform of the density of states, whose Mellin transform, the integral of
+# x^(-2pz) y^(-2qz), has poles at z = 1/2p and 1/2q.
+CURVES = {
+    **{
+        f"w^{2 * k}": (1 / (2 * k), 1, lambda b, k=k: coefficient_on_a_grid(
+            lambda w: w[0] ** (2 * k), b, 1
+        ))
+        for k in range(1, 6)
+    },
+    "x^2 y^4": (1 / 4, 1, lambda b: coefficient_on_a_grid(lambda w: w[0] ** 2 * w[1] ** 4, b)),
+    "x^2 y^2": (1 / 2, 2, cross),
+    "x^4 y^4": (1 / 4, 2, lambda b: coefficient_on_a_grid(lambda w: w[0] ** 4 * w[1] ** 4, b)),
+    "x^2 y^2 z^2": (1 / 2, 3, lambda b: coefficient_on_a_grid(
+        lambda w: math.prod(x**2 for x in w), b, 3, 250
+    )),
+    "regression 3-2-3": (7 / 2, 2, lambda b: 7 / 2 - 1 / (np.log(b) - 0.75)),
+}  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("samples", [1_500, 15_000])
+def test_extrapolations_hold_the_limit_in_2000_repetitions(name, samples):
+    """From coefficients at 1e1 to 1e4, exact up to noise as of so many independent samples."""
+    llc, multiplicity, curve = CURVES[name]
+    b = np.geomspace(1e1, 1e4, 5)
+    exact = np.array([curve(one) for one in b])
+    error = np.sqrt(exact / samples)  # b C has about the variance of a gamma distribution
+    noise = np.random.default_rng(0).normal(size=(2000, 5))
+    with jax.enable_x64(True):
+        run = jax.jit(jax.vmap(lambda y: extrapolate(b, y, error)))
+        found = jax.tree.map(np.asarray, run(exact + error * noise))
+    held = np.abs(found.llc - llc) < 1.96 * found.standard_error
+    assert np.mean(held) > 0.9
+    assert np.median(found.standard_error) < 0.3 * llc
+    if name == "regression 3-2-3" and samples == 15_000:
+        assert np.all(np.median(exact) < llc - 5 * error.max())  # no coefficient does
+        assert (
+            np.mean(np.argmax(found.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
+        )
+
+
+def test_extrapolation_in_float32_and_without_some_temperatures():
+    b = np.geomspace(1e1, 1e5, 5)
+    y = 7 / 2 - 1 / (np.log(b) - 0.75)
+    error = np.full(5, 0.01)
+    run = jax.jit(extrapolate)
+    whole = run(*(a.astype(np.float32) for a in (b, y, error)))
+    with jax.enable_x64(True):
+        exact = run(b, y, error)
+    assert float(whole.llc) == pytest.approx(float(exact.llc), abs=0.02)
+    assert float(whole.multiplicity_probabilities.sum()) == pytest.approx(1, abs=1e-5)
+    y[4] = np.nan
+    fewer = run(*(a.astype(np.float32) for a in (b, y, error)))
+    assert abs(float(fewer.llc) - 3.5) < 2 * float(fewer.standard_error)
+    assert fewer.standard_error > whole.standard_error
+    y[2:] = np.nan
+    assert np.isnan(run(*(a.astype(np.float32) for a in (b, y, error))).llc)
+
+
+def theory(widths, rank):
+    """llc and multiplicity of a deep linear network whose product has a rank.
+
+    References: Aoyagi and Watanabe 2005 for two layers; Aoyagi 2024, *Consideration on the learning
+    efficiency of multiple-layered neural networks with linear units*.
+    """
+    excess = [width - rank for width in widths]
+    for count in range(2, len(widths) + 1):
+        for chosen in itertools.combinations(range(len(widths)), count):
+            some = [excess[i] for i in chosen]
+            rest = [excess[i] for i in range(len(widths)) if i not in chosen]
+            mean = sum(some) / (count - 1)
+            if max(some) < mean and all(mean <= other for other in rest):
+                layers = count - 1
+                a = sum(some) - (math.ceil(mean) - 1) * layers
+                pairs = sum(m * n for m, n in itertools.combinations(some, 2))
+                llc = (
+                    (rank * (widths[0] + widths[-1]) - rank**2) / 2
+                    + a * (layers - a) / (4 * layers)
+                    - layers * (layers - 1) / 4 * mean**2
+                    + pairs / 2
+                )
+                return llc, a * (layers - a) + 1
+    raise AssertionError
+
+
+def test_theory_of_two_layers_is_that_of_aoyagi_and_watanabe():
+    for M, N, H, r in [(3, 3, 2, 1), (4, 3, 2, 0), (4, 4, 3, 2), (5, 4, 3, 1)]:
+        odd = (M + N + H + r) % 2
+        llc = (2 * (H + r) * (M + N) - (M - N) ** 2 - (H + r) ** 2 + odd) / 8
+        assert theory((M, H, N), r) == (pytest.approx(llc), 1 + odd)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("widths", "rank"),
+    [
+        ((3, 2, 3), 1),
+        ((4, 2, 3), 0),
+        ((4, 3, 4), 2),
+        ((2, 2, 2, 2), 0),
+        ((2, 2, 2, 2), 1),
+        ((2, 1, 2, 2), 0),
+    ],
+)
+def test_linear_networks_have_the_published_coefficient(widths, rank):
+    """Reduced-rank regression of three sizes and networks of three layers, by default settings."""
+
+    def product(layers):
+        return functools.reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
+
+    llc, multiplicity = theory(widths, rank)
+    with jax.enable_x64(True):
+        layers = tuple(
+            jnp.asarray(np.diag(np.arange(max(m, n)) < rank)[:n, :m].astype(float))
+            for m, n in itertools.pairwise(widths)
+        )
+        target = product(layers)
+
+        def cost(layers):
+            return jnp.sum((product(layers) - target) ** 2) / 2
+
+        b = np.geomspace(1e1, 1e4, 5)
+        run = jax.jit(
+            lambda key: learning_coefficient(cost, layers, key=key, inverse_temperatures=b)
+        )
+        found = jax.tree.map(np.asarray, run(jax.random.key(0)))
+    at = found.at_temperatures
+    assert (at.status[:4] == Sampling.AGREED).all()
+    assert abs(found.llc - llc) < 2.6 * found.standard_error
+    assert found.standard_error < 0.12 * llc
+    # A coefficient at one temperature is not the limit, and differs from it as the theory says.
+    assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("b", "gibbs"), [(1e2, 3.24), (1e3, 3.34)])
+def test_a_coefficient_at_one_temperature_is_that_of_gibbs_sampling(b, gibbs):
+    """Reduced-rank regression with M = N = 3, H = 2, r = 1: 3.24 and 3.34, of 3.5."""
+    first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
+
+    def cost(w):
+        return jnp.sum((w[1] @ w[0] - second @ first) ** 2) / 2
+
+    with jax.enable_x64(True):
+        run = jax.jit(
+            lambda key: finite_temperature_coefficient(
+                cost, (first, second), key=key, inverse_temperature=b, num_samples=4000
+            )
+        )
+        found = jax.tree.map(np.asarray, run(jax.random.key(0)))
+    assert found.status == Sampling.AGREED
+    assert abs(found.coefficient - gibbs) < 4 * found.standard_error + 0.01
+    assert found.coefficient < 3.5 - 5 * found.standard_error
+
+
+@pytest.mark.long
+def test_coordinates_by_default_are_good_in_curved_and_in_narrow_valleys():
+    """Those of w* alone are refused in a regression, those of the parameters in a narrow bowl."""
+    first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
+    h = np.geomspace(1, 1e6, 6)
+
+    def regression(w):
+        return jnp.sum((w[1] @ w[0] - second @ first) ** 2) / 2
+
+    def bowl(w):
+        return w @ (h * w) / 2
+
+    with jax.enable_x64(True):
+        for cost, w, other in (
+            (
+                regression,
+                (first, second),
+                lambda: whitened(regression, (first, second), floor=1e-3),
+            ),
+            (bowl, np.zeros(6), lambda: Whitening(jnp.ones(6))),
+        ):
+
+            def one(key, scale, cost=cost, w=w):
+                return finite_temperature_coefficient(
+                    cost,
+                    w,
+                    key=key,
+                    inverse_temperature=1e3,
+                    num_samples=300,
+                    num_warmup=200,
+                    num_integration_steps=32,
+                    whitening=scale,
+                )
+
+            run = jax.jit(one)
+            assert run(jax.random.key(0), None).status == Sampling.AGREED
+            assert run(jax.random.key(0), other()).status == Sampling.DISAGREED
+
+
+def wells(w, tilt):
+    """Wells at w0 = 0 and at -2, lower by 2 tilt; three dimensions of bowl beside them."""
+    return ((w[0] + 1) ** 2 - 1) ** 2 + jnp.mean(tilt) * w[0] + 10 * w[1:] @ w[1:]
+
+
+def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
+    """Where both wells cost the same, too, which the cost alone does not show."""
+
+    def one(localization, tilt):
+        return finite_temperature_coefficient(
+            wells,
+            jnp.zeros(4),
+            key=jax.random.key(0),
+            data=tilt,
+            inverse_temperature=300.0,
+            localization=localization,
+            num_samples=200,
+            num_warmup=200,
+        )
+
+    tilts = jnp.array([0.0, 0.1, 0.0, 0.1])[:, None]
+    found = jax.jit(jax.vmap(one))(jnp.array([0.3, 0.3, 30, 30]), tilts)
+    assert found.status.tolist() == 2 * [Sampling.DISAGREED] + 2 * [Sampling.AGREED]
+    assert np.isnan(found.coefficient[:2]).all()
+    assert np.isnan(found.standard_error[:2]).all()
+    assert np.isfinite(found.chain_coefficients).all()
+    # 2 = d / 2, less what the prior takes, and the tilt puts w* above the bottom of its well: a
+    # Gaussian with mean -30 / 2430 and variance 1 / 2430 for w0, 6000 / 6030 of 1/2 for the others.
+    bowl = 1200 / 2430 + 1.5 * 6000 / 6030
+    expected = np.array([bowl, bowl + 1200 * (30 / 2430) ** 2 - 30 * 30 / 2430])
+    assert np.all(np.abs(found.coefficient[2:] - expected) < 4 * found.standard_error[2:])
+    assert found.standard_error[2:].max() < 0.1
+    assert float(found.lowest[1]) < -0.15
+    assert float(found.lowest[3]) > -0.01
+
+
+@pytest.mark.long
+def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
+    """Curvatures from 1 to 1e6, of which plain coordinates see the steep ones only."""
+    h = jnp.geomspace(1, 1e6, 6)
+
+    def bowl(w):
+        return w @ (h * w) / 2
+
+    def one(scale):
+        return finite_temperature_coefficient(
+            bowl,
+            jnp.zeros(6),
+            key=jax.random.key(0),
+            inverse_temperature=10.0,
+            whitening=scale,
+            num_samples=200,
+            num_warmup=100,
+            num_integration_steps=8,
+        )
+
+    exact = float(jnp.sum(10 * h / (10 * h + 1)) / 2)
+    both = whitened(bowl, jnp.zeros(6), floor=0.1), Whitening(jnp.ones(6), jnp.eye(6))
+    found = jax.jit(jax.vmap(one))(jax.tree.map(lambda *a: jnp.stack(a), *both))
+    assert found.status[0] == Sampling.AGREED
+    assert abs(found.coefficient[0] - exact) < 4 * found.standard_error[0]
+    assert found.status[1] != Sampling.AGREED
+
+
+def test_what_cannot_be_sampled_is_told():
+    def one(scale):
+        return finite_temperature_coefficient(
+            lambda p: scale * (p["a"] ** 2 + p["b"] @ p["b"]),
+            {"a": jnp.zeros(()), "b": jnp.zeros(2)},
+            key=jax.random.key(0),
+            inverse_temperature=10.0,
+            num_chains=4,
+            num_samples=16,
+            num_warmup=20,
+            num_integration_steps=2,
+        )
+
+    found = jax.jit(jax.vmap(one))(jnp.array([jnp.nan, 1.0]))
+    assert found.status[0] == Sampling.NOT_FINITE
+    assert found.status[1] in (Sampling.DISAGREED, Sampling.TOO_FEW)
+    assert np.isnan(found.coefficient).all()
+
+
+def test_the_temperature_is_that_of_the_samples():
+    line = as_problem(lambda w, x: jnp.mean(w * x), np.ones(5, np.float32))
+    assert _inverse_temperature(line, None) == 5 / np.log(5)
+
+
+@pytest.mark.parametrize("b", [[1e2, 1e3], [1e3, 1e2, 1e4], [0.0, 1e2, 1e3]])
+def test_temperatures_to_extrapolate_from(b):
+    with pytest.raises(InputError, match="expected at least three ascending numbers above 0"):
+        learning_coefficient(
+            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), inverse_temperatures=b
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "0 samples; give inverse_temperature"),
+        ({"inverse_temperature": 0.0}, "inverse_temperature = 0.0"),
+        ({"inverse_temperature": 1.0, "localization": -1.0}, "localization = -1.0"),
+        ({"inverse_temperature": 1.0, "num_chains": 1}, "num_chains = 1, expected at least 2"),
+        ({"inverse_temperature": 1.0, "num_samples": 7}, "num_samples = 7, expected at least 8"),
+        ({"inverse_temperature": 1.0, "num_integration_steps": 0}, "num_integration_steps = 0"),
+    ],
+)
+def test_the_door(given, message):
+    with pytest.raises(InputError, match=message):
+        finite_temperature_coefficient(
+            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **given
+        )
+
+
+def test_labels_are_words():
+    assert [s.label for s in Sampling] == ["agreed", "disagreed", "too few", "not finite"]
