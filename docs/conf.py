@@ -20,11 +20,14 @@ version = release = gdjax.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
     "docstrings",
     "gallery",
+    "inventories",
     "live",
     "mathml",
     "reference",
@@ -34,6 +37,7 @@ root_doc = "index"
 
 # Text notebooks: executed at every build, and nothing they do may fail or warn.
 nb_execution_mode = "force"
+nb_execution_in_temp = True  # what a page writes is not left in docs/
 nb_execution_timeout = 600  # seconds a cell, on a machine that does other work, too
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
@@ -44,10 +48,11 @@ myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# Links that lead nowhere are errors; what other libraries document needs a network, so it is not
-# looked up.
+# Links that lead nowhere are errors. Names of other libraries become links if inventories.txt has
+# them; the build needs no network.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!gdjax).*")]
+autosummary_generate = False  # the extension `reference` writes the pages
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -80,4 +85,6 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {page: [] for page in ("index", "see_it_move", "gallery", "design", "changelog")}
+html_sidebars = {
+    page: [] for page in ("index", "see_it_move", "gallery", "design", "changelog", "glossary")
+}

@@ -86,7 +86,7 @@ def _read(app, name, source):
 
 
 def _begin(app):
-    if app.builder.format == "html":
+    if app.builder.format == "html" and app.config.live_pages:
         work = Path(app.doctreedir) / FOLDER
         app.live = subprocess.Popen(
             [sys.executable, __file__, str(work)], stderr=subprocess.PIPE, text=True
@@ -114,6 +114,7 @@ def _end(app, exception):
 
 
 def setup(app):
+    app.add_config_value("live_pages", True, "env", (bool,))
     app.connect("source-read", _read)
     app.connect("builder-inited", _begin)
     app.connect("build-finished", _end)

@@ -1,7 +1,15 @@
-"""Nothing public is missing: what no page of the reference names is put where its package belongs.
+"""Pages of the reference: a table of names on each, and a page for each name.
 
-A page says `{{ the rest of gdjax.sweeps }}`; when it is built, directives stand there for the names
-that the package hands out and no page has, so that a new name is documented on the day it is new.
+A page lists names in a fence, and they become a table with the first line of each docstring:
+
+    ```{names}
+    sweep
+    sweeps.SweepSpec
+    ```
+
+`plots.landscapes.*` stands for the public functions and classes of a module, and
+`{{ the rest of gdjax.sweeps }}` for the names that a package has and no page lists, so that a new
+name is documented on the day it is new. The pages of names are written to reference/generated/.
 """
 
 import importlib
@@ -11,58 +19,176 @@ import types
 from pathlib import Path
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-REST = re.compile(r"^\{\{ the rest of (\S+) \}\}$", re.MULTILINE)
-DIRECTIVE = re.compile(r"^\.\. auto(function|class|data|module):: (\S+)", re.MULTILINE)
+GENERATED = REFERENCE / "generated"
+NAMES = re.compile(r"^```\{names\}\n(.*?)^```$", re.M | re.S)
+DIRECTIVE = re.compile(r"^\.\. auto(function|class|data|module):: (\S+)", re.M)
+REST = re.compile(r"^\{\{ the rest of (\S+) \}\}$", re.M)
+TABLE = """```{{eval-rst}}
+.. currentmodule:: gdjax
+
+.. autosummary::
+   :nosignatures:
+   :toctree: generated
+
+{names}
+```"""
 
 
-def found(name: str):
-    """What a dotted name stands for: a function before the module of its name."""
+def find(name: str):
+    """Return the object of a dotted name; a function is preferred to the module of its name."""
     parent, _, last = name.rpartition(".")
-    owner = found(parent) if parent else None
+    owner = find(parent) if parent else None
     return getattr(owner, last) if hasattr(owner, last) else importlib.import_module(name)
 
 
+def members(module: types.ModuleType) -> list[str]:
+    """Return the functions and classes that a module defines and documents, in their order."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isroutine(value) or inspect.isclass(value))
+        and value.__module__ == module.__name__
+        and inspect.getdoc(value)
+    ]
+
+
+def names_of(text: str) -> list[str]:
+    """Return the full names that the fences of a page list."""
+    lines = [f"gdjax.{line}" for block in NAMES.findall(text) for line in block.split()]
+    alone = {id(find(line)) for line in lines if not line.endswith(".*")}
+    names = []
+    for line in lines:
+        if not line.endswith(".*"):
+            names.append(line)
+            continue
+        module = find(line.removesuffix(".*"))
+        names += [
+            f"{module.__name__}.{name}"
+            for name in members(module)
+            if id(getattr(module, name)) not in alone
+        ]
+    return names
+
+
+def rest_of(package: str, known: set[int]) -> list[str]:
+    """Return the full names that a package has and nobody lists, modules by their members."""
+    names = []
+    for name in find(package).__all__:
+        value = getattr(find(package), name)
+        if id(value) in known or name.startswith("__"):
+            continue
+        if not isinstance(value, types.ModuleType):
+            names.append(f"{package}.{name}")
+        elif not hasattr(value, "__all__") and name != "cli":
+            names += [
+                f"{package}.{name}.{member}"
+                for member in members(value)
+                if id(getattr(value, member)) not in known
+            ]
+    return names
+
+
 def documented(text: str) -> set[int]:
-    """Identities of all objects that directives name, members of modules included."""
-    known = set()
+    """Return the identities of the objects that an expanded page documents."""
+    known = {id(find(name)) for name in listed(text)}
     for kind, name in DIRECTIVE.findall(text):
-        value = found(name)
+        value = find(name)
         known.add(id(value))
         if kind == "module":
             known |= {id(member) for member in vars(value).values() if inspect.getdoc(member)}
     return known
 
 
-def rest_of(package: str, known: set[int]) -> str:
-    """Directives for the names of a package that are not known; empty where there are none."""
-    lines = []
-    for name in found(package).__all__:
-        value = getattr(found(package), name)
-        if id(value) in known or name.startswith("__"):
-            continue
-        if isinstance(value, types.ModuleType):
-            if not hasattr(value, "__all__") and name != "cli":
-                lines += [f".. automodule:: {package}.{name}", "   :members:", ""]
-        elif inspect.isclass(value):
-            lines += [f".. autoclass:: {package}.{name}", "   :members:", ""]
-        else:
-            kind = "function" if callable(value) else "data"
-            lines += [f".. auto{kind}:: {package}.{name}", ""]
-    return "\n".join(["## More", "", "```{eval-rst}", *lines, "```"]) if lines else ""
+def table(names: list[str]) -> str:
+    """Return a table of names as Markdown."""
+    return TABLE.format(names="\n".join(f"   {name.removeprefix('gdjax.')}" for name in names))
 
 
-def expanded(text: str) -> str:
-    """A page of the reference as it is built."""
-    if not REST.search(text):
-        return text
-    known = documented("\n".join(page.read_text("utf8") for page in REFERENCE.glob("*.md")))
-    return REST.sub(lambda match: rest_of(match.group(1), known), text)
+def expand(text: str) -> str:
+    """Return a page of the reference with tables in place of its fences and marks."""
+
+    def tables(text):
+        return NAMES.sub(lambda match: table(names_of(match[0])), text)
+
+    def rest(match):
+        pages = "\n".join(page.read_text("utf8") for page in sorted(REFERENCE.glob("*.md")))
+        names = rest_of(match[1], documented(tables(pages)))
+        return f"## More\n\n{table(names)}" if names else ""
+
+    return REST.sub(rest, tables(text))
+
+
+def listed(text: str) -> list[str]:
+    """Return the full names in the tables of an expanded page."""
+    tables = re.findall(r"^   :toctree: generated\n\n(.*?)^```", text, re.M | re.S)
+    return [f"gdjax.{name}" for block in tables for name in block.split()]
+
+
+def page_of(name: str) -> str:
+    """Return the page of one name as reStructuredText."""
+    value = find(name)
+    lines = [name, "=" * len(name), "", ".. currentmodule:: gdjax", ""]
+    if inspect.isclass(value):
+        parts = [
+            part
+            for part, member in vars(value).items()
+            if not part.startswith("_") and (inspect.isroutine(member) or _is_property(member))
+        ]
+        if len(parts) > 1:
+            lines += [".. autosummary::", "   :nosignatures:", ""]
+            lines += [*(f"   ~{name.removeprefix('gdjax.')}.{part}" for part in parts), ""]
+        lines += [f".. autoclass:: {name}", "   :members:"]
+    else:
+        kind = "function" if callable(value) else "data"
+        lines += [f".. auto{kind}:: {name}", *["   :no-value:"] * (kind == "data")]
+    return "\n".join(lines) + "\n"
+
+
+def _is_property(member) -> bool:
+    return isinstance(member, property) or type(member).__name__ == "cached_property"
+
+
+def files_of(names: list[str]) -> dict[str, str]:
+    """Return a file name for each name; some file systems do not tell `Axes` from `axes`."""
+    files, taken = {}, set()
+    for name in sorted(names, reverse=True):
+        files[name] = f"{name}-class" if name.lower() in taken else name
+        taken.add(name.lower())
+    return files
+
+
+def write(folder: Path = GENERATED) -> dict[str, str]:
+    """Write the pages of all names, those that changed only, remove others, return their files."""
+    folder.mkdir(exist_ok=True)
+    pages = [expand(page.read_text("utf8")) for page in sorted(REFERENCE.glob("*.md"))]
+    files = files_of([name for page in pages for name in listed(page)])
+    for path in folder.iterdir():
+        if path.stem not in files.values():
+            path.unlink()
+    for name, file in files.items():
+        path, text = folder / f"{file}.rst", page_of(name)
+        if not path.exists() or path.read_text("utf8") != text:
+            path.write_text(text, "utf8")
+    return files
+
+
+def _begin(app, config):
+    config.autosummary_filename_map = write()
 
 
 def _read(app, name, source):
-    source[0] = expanded(source[0])
+    if name.startswith("reference/") and "/generated/" not in name:
+        source[0] = expand(source[0])
+
+
+def _skip(app, what, name, value, skip, options):
+    # The fields of a NamedTuple are in the Args of its docstring.
+    return True if type(value).__name__ == "_tuplegetter" else None
 
 
 def setup(app):
+    app.connect("config-inited", _begin)
     app.connect("source-read", _read)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

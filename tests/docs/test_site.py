@@ -1,6 +1,6 @@
-"""The site: nothing public is missing, and every example of the how-to pages runs.
+"""The site: no public name is missing, and every example of its pages runs.
 
-That it can be built, has no dead links and that its notebooks run is the build's own check.
+The build itself checks that there are no dead links and that the notebooks run.
 """
 
 import ast
@@ -12,9 +12,11 @@ import shlex
 import subprocess
 import sys
 import types
+import zlib
 from pathlib import Path
 
 import gallery
+import inventories
 import live
 import pytest
 import reference
@@ -24,7 +26,6 @@ import gdjax as gd
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [
-    DOCS / "how_to_models.md",
     *sorted((DOCS / "how_to").glob("*.md")),
     *sorted((DOCS / "frontier").glob("*.md")),
 ]
@@ -42,19 +43,45 @@ def public(package):
 
 def test_nothing_public_is_missing_in_the_reference():
     pages = [page.read_text("utf8") for page in (DOCS / "reference").glob("*.md")]
-    built = reference.documented("\n".join(map(reference.expanded, pages)))
+    built = reference.documented("\n".join(map(reference.expand, pages)))
     everything = dict(public(gd))
     assert len(everything) > 100
     missing = {name for name, value in everything.items() if id(value) not in built}
     assert {name for name in missing if not name.startswith("gdjax.cli")} == set()
 
 
-def test_what_no_page_names_is_put_where_its_package_belongs():
+def test_a_name_that_no_page_lists_is_put_where_its_package_belongs():
     known = {id(value) for name, value in public(gd) if name != "gdjax.sweeps.Run"}
-    assert reference.rest_of("gdjax.sweeps", known).splitlines()[-4:] == [
-        ".. autoclass:: gdjax.sweeps.Run", "   :members:", "", "```",
-    ]  # fmt: skip
-    assert reference.rest_of("gdjax.stores", known) == ""
+    assert reference.rest_of("gdjax.sweeps", known) == ["gdjax.sweeps.Run"]
+    assert reference.rest_of("gdjax.stores", known) == []
+
+
+def test_each_listed_name_has_a_page_with_its_signature_and_its_parts(tmp_path):
+    files = reference.write(tmp_path)
+    assert len({file.lower() for file in files.values()}) == len(files) > 100
+    assert {path.stem for path in tmp_path.iterdir()} == set(files.values())
+    assert ".. autofunction:: gdjax.sweep\n" in (tmp_path / "gdjax.sweep.rst").read_text()
+    text = (tmp_path / f"{files['gdjax.sweeps.Axes']}.rst").read_text()
+    assert ".. autoclass:: gdjax.sweeps.Axes\n" in text
+    assert "   ~sweeps.Axes.runs\n" in text
+    (tmp_path / "gdjax.gone.rst").touch()
+    reference.write(tmp_path)
+    assert not (tmp_path / "gdjax.gone.rst").exists()
+
+
+def test_names_of_other_libraries_are_written_as_an_inventory_of_sphinx():
+    projects = inventories.read()
+    assert "jax" in projects
+    for project, (address, lines) in projects.items():
+        assert re.fullmatch(r"https://[a-z./-]+/(3/)?", address)
+        *head, body = inventories.inventory(project, lines).split(b"\n", 4)
+        assert head[0] == b"# Sphinx inventory version 2"
+        assert head[3].endswith(b"zlib.")
+        for line in zlib.decompress(body).decode().splitlines():
+            name, kind, priority, location, label = line.split()
+            assert location.partition("#")[2].split(".")[-1] == name.split(".")[-1]
+            assert kind in {"py:class", "py:data", "py:exception"}
+            assert (priority, label) == ("1", "-")
 
 
 def test_every_public_function_says_what_it_does():
@@ -89,7 +116,7 @@ def fences(page, language):
 
 
 def calls(page):
-    """Calls of gdjax that stand in sentences, as syntax trees."""
+    """Calls of gdjax in the sentences of a page, as syntax trees."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
     for code in re.findall(r"`(gd\.[^`]*\))`", text):
         node = ast.parse(" ".join(code.split()), mode="eval").body
@@ -97,7 +124,9 @@ def calls(page):
             yield ast.unparse(node), node
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.stem
+)
 def test_every_call_in_a_sentence_fits_the_signature(page):
     for code, call in calls(page):
         function = eval(ast.unparse(call.func), {"gd": gd})
