@@ -1,71 +1,158 @@
-"""Pages of results/ on pages of the site.
+"""The results of the experiments as pages of the site.
 
-`{{ the results }}` stands for the pages of all experiments, `{{ the finding of seeds }}` for the
-page of one.
+The page of each experiment, results/<name>/README.md, is copied to docs/gallery/<name>.md when the
+site is built. `{{ the results }}` stands for a card for each, with its figure, question and answer,
+in the order and under the headings of results/README.md, and `{{ the finding of seeds }}` for the
+answer of one experiment with its figure.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "gallery"
 MARK = "{{ the results }}"
-ONE = re.compile(r"^\{\{ the finding of (\w+) \}\}$", re.MULTILINE)
+ONE = re.compile(r"^\{\{ the finding of (\w+) \}\}$", re.M)
+PICTURE = re.compile(r"!\[([^]]*)\]\((?!https?:)([^)]+)\)")
 
 
-def pages(root: Path) -> dict[str, str]:
-    """Return the pages of the experiments by name, as results/README.md lists them."""
-    contents = (root / "results" / "README.md").read_text("utf8")
-    names = dict.fromkeys(re.findall(r"\]\((\w+)/README\.md\)", contents))
-    return {name: (root / "results" / name / "README.md").read_text("utf8") for name in names}
-
-
-def placed(name: str, page: str, *, to_root: str, to_gallery: str) -> str:
-    """Return a page without its title, with links and headings of the page that it stands on.
+@dataclass(frozen=True)
+class Result:
+    """The page of one experiment.
 
     Args:
         name: of the experiment.
-        page: as it stands in results/.
-        to_root: path from the other page to the root of the repository.
-        to_gallery: path from the other page to the gallery; empty on the gallery itself.
+        text: the page.
     """
-    body = re.split(r"^# .*\n", page, maxsplit=1, flags=re.MULTILINE)[1]
-    body = re.sub(r"^##", "###", body, flags=re.MULTILINE)
 
-    def link(match: re.Match[str]) -> str:
-        other = re.fullmatch(r"\.\./(\w+)/README\.md", match[1])
-        if other:
-            return f"]({to_gallery}#{other[1].replace('_', '-')})"
-        return f"]({to_root}/results/{name}/{match[1]})"
+    name: str
+    text: str
 
-    return re.sub(r"\]\((?!https?:|#)([^)]+)\)", link, body).strip() + "\n"
+    def _paragraph(self, word: str) -> str:
+        match = re.search(rf"^\*\*{word}\.\*\* (.*?)\n\n", self.text, re.M | re.S)
+        if match is None:
+            raise ValueError(f"results/{self.name}/README.md: expected a line **{word}.** ...")
+        return " ".join(match[1].split())
+
+    @property
+    def title(self) -> str:
+        """Its title."""
+        return self.name.replace("_", " ").capitalize()
+
+    @property
+    def question(self) -> str:
+        """What it asks."""
+        return self._paragraph("Question")
+
+    @property
+    def answer(self) -> str:
+        """What it found."""
+        return self._paragraph("Answer").strip("*")
+
+    @property
+    def picture(self) -> tuple[str, str]:
+        """Alternative text and file of its first figure."""
+        match = PICTURE.search(self.text)
+        if match is None:
+            raise ValueError(f"results/{self.name}/README.md: expected a figure")
+        return match[1], match[2]
+
+    def placed(self, results: str) -> str:
+        """Return its text with links and figures that are found from a page of the site."""
+        link = rf"]({results}/{self.name}/\1)"
+        text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", r"](\1.md)", self.text)
+        return re.sub(r"\]\((?!https?:|#|/|\w+\.md)([^)]+)\)", link, text)
 
 
-def results(root: Path = ROOT) -> str:
-    """Return all pages, as Markdown for a page of docs/."""
+def read(root: Path = ROOT) -> dict[str, list[Result]]:
+    """Return the pages of all experiments by the headings of results/README.md, in their order."""
+    text = (root / "results" / "README.md").read_text("utf8")
+    groups: dict[str, list[Result]] = {}
+    for part in re.split(r"^## +", text, flags=re.M)[1:]:
+        heading, _, rest = part.partition("\n")
+        names = dict.fromkeys(re.findall(r"\]\((\w+)/README\.md\)", rest))
+        groups[heading.strip()] = [
+            Result(name, (root / "results" / name / "README.md").read_text("utf8"))
+            for name in names
+        ]
+    return groups
+
+
+def card(result: Result) -> str:
+    """Return a card that links to the page of an experiment, as Markdown."""
+    alt, file = result.picture
     return "\n".join(
-        f"## {name.replace('_', ' ').capitalize()}\n\n"
-        + placed(name, page, to_root="..", to_gallery="")
-        for name, page in pages(root).items()
+        [
+            f":::{{grid-item-card}} {result.question}",
+            f":img-top: ../results/{result.name}/{file}",
+            f":img-alt: {alt}",
+            f":link: gallery/{result.name}",
+            ":link-type: doc",
+            "",
+            result.answer,
+            ":::",
+        ]
     )
 
 
+def cards(root: Path = ROOT) -> str:
+    """Return the cards of all experiments, as Markdown for a page at the top of docs/."""
+    lines, names = [], []
+    for heading, results in read(root).items():
+        lines += [f"## {heading}", "", "::::{grid} 1 1 2 2", ":gutter: 3", ""]
+        lines += [f"{card(result)}\n" for result in results]
+        lines += ["::::", ""]
+        names += [f"gallery/{result.name}" for result in results]
+    return "\n".join([*lines, "```{toctree}", ":hidden:", "", *names, "```"])
+
+
 def finding(name: str, root: Path = ROOT) -> str:
-    """Return the page of one experiment, as Markdown for a page of a folder of docs/."""
-    found = pages(root)
-    if name not in found:
-        raise ValueError(f"no finding of {name!r}, expected one of {list(found)}")
-    page = placed(name, found[name], to_root="../..", to_gallery="../gallery.md")
-    return f"## What was found\n\n{page}"
+    """Return what one experiment found, as Markdown for a page of a folder of docs/."""
+    results = {result.name: result for group in read(root).values() for result in group}
+    if name not in results:
+        raise ValueError(f"no finding of {name!r}, expected one of {list(results)}")
+    alt, file = results[name].picture
+    return "\n".join(
+        [
+            "## What was found",
+            "",
+            f"**{results[name].answer}**",
+            "",
+            f"![{alt}](../../results/{name}/{file})",
+            "",
+            f"All numbers, how they were measured, and what would have refuted this: "
+            f"[{results[name].title}](../gallery/{name}.md).",
+            "",
+            f"```sh\npython experiments/{name}.py\n```",
+        ]
+    )
+
+
+def write(folder: Path = FOLDER, root: Path = ROOT) -> None:
+    """Write the pages of all experiments, those that changed only, and remove all others."""
+    folder.mkdir(exist_ok=True)
+    pages = {
+        f"{result.name}.md": result.placed("../../results")
+        for group in read(root).values()
+        for result in group
+    }
+    for path in folder.iterdir():
+        if path.name not in pages:
+            path.unlink()
+    for file, text in pages.items():
+        if not (folder / file).exists() or (folder / file).read_text("utf8") != text:
+            (folder / file).write_text(text, "utf8")
 
 
 def _read(app, name, source):
     if MARK in source[0] or ONE.search(source[0]):
-        for page in (ROOT / "results").glob("**/README.md"):
-            app.env.note_dependency(str(page))
+        app.env.note_dependency(str(ROOT / "results" / "README.md"))
         source[0] = ONE.sub(lambda match: finding(match[1]), source[0])
-        source[0] = source[0].replace(MARK, results())
+        source[0] = source[0].replace(MARK, cards())
 
 
 def setup(app):
+    app.connect("config-inited", lambda app, config: write())
     app.connect("source-read", _read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

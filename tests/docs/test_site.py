@@ -25,6 +25,8 @@ import gdjax as gd
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+# Pages of docs/gallery are copies that a build makes.
+WRITTEN = sorted(page for page in DOCS.rglob("*.md") if page.parent != gallery.FOLDER)
 PAGES = [
     *sorted((DOCS / "how_to").glob("*.md")),
     *sorted((DOCS / "frontier").glob("*.md")),
@@ -108,7 +110,7 @@ def test_the_page_of_commands_has_all_of_them(capsys):
 
 
 def test_pages_name_nothing_that_is_only_here():
-    for page in DOCS.rglob("*.md"):
+    for page in WRITTEN:
         text = page.read_text("utf8")
         assert not re.search(r"/work/|/tmp/|/root/", text), page
 
@@ -127,9 +129,7 @@ def calls(page):
             yield ast.unparse(node), node
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *WRITTEN], ids=lambda page: page.stem)
 def test_every_call_in_a_sentence_fits_the_signature(page):
     for code, call in calls(page):
         function = eval(ast.unparse(call.func), {"gd": gd})
@@ -148,7 +148,7 @@ def scripts(page):
 
 def test_every_block_of_python_is_one_that_is_run():
     """By the build (code-cell), as a doctest, or as a program of its own: nothing else is shown."""
-    for page in [*DOCS.rglob("*.md"), ROOT / "README.md"]:
+    for page in [*WRITTEN, ROOT / "README.md"]:
         shown = fences(page, "python")
         assert not shown or page in PAGES or page.name == "README.md", page
         for code in shown:
@@ -162,7 +162,7 @@ DRAWN = re.compile(r"figure$|gd\.plots?\b|(training|pictures|surfaces|sweeps)\."
 
 def test_every_figure_of_a_cell_has_an_alternative_text():
     figures = {}
-    for page in DOCS.rglob("*.md"):
+    for page in WRITTEN:
         for head, code in CELL.findall(page.read_text("utf8")):
             last = ast.parse(code).body[-1]
             if isinstance(last, ast.Expr) and DRAWN.match(ast.unparse(last)):
@@ -225,7 +225,7 @@ def test_every_command_that_is_shown_can_be_typed(monkeypatch, capsys):
     for command in vars(gd.cli).values():
         if inspect.isclass(command) and hasattr(command, "run"):
             monkeypatch.setattr(command, "run", run)
-    pages = [*DOCS.rglob("*.md"), ROOT / "README.md"]
+    pages = [*WRITTEN, ROOT / "README.md"]
     lines = [line for page in pages for line in (*shell(page), *named(page))]
     lines += [shlex.split(line)[1:] for line in live.LINES]
     refused = {}
@@ -270,6 +270,23 @@ def test_a_page_of_the_frontier_asks_says_runs_and_tells_what_was_found(page, ex
     assert f"python experiments/{experiment}.py" in found
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", found):
         assert (path.parent / picture).is_file()
+
+
+def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
+    gallery.write(tmp_path)
+    results = [result for group in gallery.read().values() for result in group]
+    assert {path.stem for path in tmp_path.iterdir()} == {result.name for result in results}
+    assert len(results) == len(list((ROOT / "results").glob("*/summary.json")))
+    cards = gallery.cards()
+    for result in results:
+        assert result.question.endswith("?")
+        assert f":::{{grid-item-card}} {result.question}\n" in cards
+        assert f"\n{result.answer}\n:::" in cards
+        text = (tmp_path / f"{result.name}.md").read_text("utf8")
+        links = re.findall(r"\]\((?!https?:)([^)]*)\)", text)
+        assert links
+        for link in links:
+            assert (gallery.FOLDER / link).is_file() or (tmp_path / link).is_file(), link
 
 
 def test_a_finding_of_nothing_is_refused():
