@@ -4,6 +4,7 @@ from . import curvature as curvature
 from . import data as data
 from . import descent as descent
 from . import errors as errors
+from . import export as export
 from . import flows as flows
 from . import keys as keys
 from . import landscape as landscape
@@ -29,6 +30,7 @@ from .sweeps import advise as advise
 from .sweeps import axes as axes
 from .sweeps import branch as branch
 from .sweeps import compare as compare
+from .sweeps import compare_stores as compare_stores
 from .sweeps import extend as extend
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay

@@ -1,65 +1,69 @@
-"""What is compiled for CPUs here can be compiled for accelerators: nothing calls the host."""
+"""Histories of runs are those of the Dataset, each once, whatever the sweep looks like."""
 
-import jax
-import jax.numpy as jnp
-import optax
+import threading
+import time
+
+import numpy as np
 import pytest
+import xarray as xr
 
 import gdjax as gd
-from gdjax.slabs import Slab
-from gdjax.sweeps import SweepSpec
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.descent import Outcome
 
-PLATFORMS = ("cuda", "tpu")
-HOST = ("callback", "xla_python", "xla_ffi_python", "lapack_", "outfeed", "infeed")
-
-SMALL = gd.Problem(
-    init=lambda key: jax.random.normal(key, (40, 20)),
-    cost=lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2) + 1e-3 * jnp.sum(w**2),
-    data=jnp.ones((6, 40)),
-    metrics={"norm": gd.Metric(lambda w, data: jnp.linalg.norm(w))},
-)
-W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
+BOWL = gd.problems.bowl([1.0, 9.0])
+GRID = gd.axes(learning_rate=[0.05, 0.1, 9.0], seed=range(4))
 
 
-def of_a_point(function):
-    """A function of curvature above the size at which matrices are decomposed, and below it."""
-    few = lambda w: jnp.sum(jnp.cos(w)) + w[0] * w[1]  # noqa: E731
-
-    def both(w, key):
-        return function(SMALL, w, key=key), function(few, w[0, :5], key=key)
-
-    return jax.jit(both), (W, KEY)
-
-
-def block():
-    """The block of a sweep by mini-batches, with snapshots and a metric."""
-    grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
-    settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
-    (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
-    program = SlabProgram(spec, Slab(1, tuple(jax.local_devices())[:1]), (1, 1))
-    return program.block_program.jitted, program.block_example
+def test_each_run_has_its_setting_records_and_outcome():
+    runs = gd.sweep(BOWL, GRID, 200, record_every=50)
+    found = list(gd.export.histories(runs))
+    assert len(found) == 12
+    for run in found:
+        cell = runs.sel(run.at)
+        np.testing.assert_array_equal(run.step, runs.step)
+        assert set(run.records) == {"cost", "gradient_norm"}
+        for name, values in run.records.items():
+            np.testing.assert_array_equal(values, cell[name])
+        assert run.outcome == int(cell.outcome)
+        assert run.diverged_at == (int(cell.diverged_at) if int(cell.diverged_at) >= 0 else None)
+    outcomes = {run.at["learning_rate"]: run.outcome for run in found}
+    assert outcomes[9.0] is Outcome.DIVERGED
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize(
-    "make",
-    [
-        block,
-        lambda: of_a_point(gd.curvature.extreme_eigenpairs),
-        lambda: of_a_point(gd.curvature.hessian_trace),
-        lambda: of_a_point(gd.critical_points.classify),
-    ],
-    ids=["block", "eigenpairs", "trace", "classify"],
-)
-def test_programs_for_accelerators_call_no_host(make, platform):
-    jitted, arguments = make()
-    # Placement is this machine's; the program is exported for one device of another.
-    arguments = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype) if hasattr(a, "dtype") else a, arguments
+def test_axes_that_vary_together_are_all_named():
+    pairs = gd.zip_axes(learning_rate=[0.1, 0.2], momentum=[0.0, 0.5])
+    (first, second) = gd.export.histories(gd.sweep(BOWL, gd.axes(pair=pairs), 5))
+    for run, (rate, momentum) in ((first, (0.1, 0.0)), (second, (0.2, 0.5))):
+        assert {**run.at, "learning_rate": rate, "momentum": momentum} == run.at
+
+
+def test_a_store_in_use_is_followed_until_its_last_run(tmp_path):
+    store = tmp_path / "runs"
+    work = threading.Thread(
+        target=gd.sweep,
+        args=(BOWL, GRID, 2000),
+        kwargs={"store": store, "record_every": 500, "width": 1},
     )
-    exported = jax.export.export(jitted, platforms=[platform])(*arguments)
-    text = exported.mlir_module()
-    assert exported.platforms == (platform,)
-    assert "stablehlo" in text
-    assert [name for name in HOST if name in text] == []
+    work.start()
+    while not (store / "zarr.json").exists():
+        time.sleep(0.01)
+    found = list(gd.export.histories(store, poll_seconds=0.01))
+    work.join()
+    settings = [tuple(run.at.values()) for run in found]
+    assert len(settings) == len(set(settings)) == 12
+    stored = gd.open_dataset(store)
+    for run in found:
+        np.testing.assert_array_equal(run.records["cost"], stored.cost.sel(run.at))
+
+
+@pytest.mark.parametrize(
+    ("runs", "poll", "expected"),
+    [
+        (xr.Dataset(), None, "runs = Dataset, expected a Dataset of gd.sweep"),
+        ("runs.zarr", 0.0, "poll_seconds = 0.0, expected a positive number"),
+        (xr.Dataset({"outcome": 0}), 1.0, "poll_seconds = 1.0, expected .* the path or URL"),
+    ],
+)
+def test_bad_arguments_are_named(runs, poll, expected):
+    with pytest.raises(gd.errors.InputError, match=expected):
+        list(gd.export.histories(runs, poll_seconds=poll))

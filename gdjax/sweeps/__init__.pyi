@@ -5,6 +5,7 @@ from .axes import axes as axes
 from .axes import zip_axes as zip_axes
 from .branch import branch as branch
 from .branch_spec import BranchSpec as BranchSpec
+from .compare_stores import compare_stores as compare_stores
 from .extend import extend as extend
 from .replay import Replay as Replay
 from .replay import replay as replay

@@ -1,0 +1,109 @@
+"""Histories of runs, one by one, for experiment trackers.
+
+    store or Dataset  ->  RunHistory(at, step, records, outcome, diverged_at), one for each run
+
+gdjax is no tracker: `histories` hands over what MLflow, TensorBoard or W&B log, and each run of a
+sweep becomes one run of theirs.
+
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes, sweep
+>>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0], seed=[0]), 500)
+>>> [(run.at, run.outcome.name) for run in histories(runs)]
+[({'learning_rate': 0.1, 'seed': 0}, 'CONVERGED'), ({'learning_rate': 9.0, 'seed': 0}, 'DIVERGED')]
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from gdjax.descent.outcome import Outcome
+from gdjax.errors import InputError
+from gdjax.stores import open_dataset
+from gdjax.sweeps.dataset import KNOWN
+
+
+class RunHistory(NamedTuple):
+    """What one run recorded.
+
+    Args:
+        at: its value along each axis, among them axes that vary together.
+        step: the recorded steps.
+        records: the cost, the gradient norm and the metrics, each with a leading axis of steps.
+        outcome: how the run ended.
+        diverged_at: the step at which it diverged; None if it did not.
+    """
+
+    at: Mapping[str, float | int | str | bool]
+    step: np.ndarray
+    records: Mapping[str, np.ndarray]
+    outcome: Outcome
+    diverged_at: int | None
+
+
+def histories(
+    runs: xr.Dataset | str | Path,
+    *,
+    poll_seconds: float | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[RunHistory]:
+    """Yield the history of each finished run of a sweep, once.
+
+    Args:
+        runs: a Dataset of `gd.sweep` or `gd.open_dataset`, or the path or URL of a store, which may
+            be in use.
+        poll_seconds: of a store that is in use: go on until its last run is finished, looking for
+            finished tiles this often. By default the runs that are finished now are yielded.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
+
+    Raises:
+        InputError: `runs` is not a sweep, or has no store that could be polled.
+        StoreError: there is no store, or a tile of it is damaged.
+    """
+    is_stored = isinstance(runs, str | Path)
+    if not is_stored and not (isinstance(runs, xr.Dataset) and "outcome" in runs):
+        raise InputError(
+            f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
+            f"the path or URL of a store"
+        )
+    if poll_seconds is not None and not (is_stored and poll_seconds > 0):
+        raise InputError(
+            f"poll_seconds = {poll_seconds!r}, expected a positive number and the path or URL of a "
+            f"store as runs, or None"
+        )
+    yielded: np.ndarray | bool = False
+    while True:
+        dataset = open_dataset(runs, storage_options=storage_options) if is_stored else runs
+        finished = dataset["outcome"].values >= 0
+        with dataset:
+            yield from _histories(dataset, np.argwhere(finished & ~np.asarray(yielded)))
+        yielded = finished
+        if poll_seconds is None or finished.all():
+            return
+        time.sleep(poll_seconds)
+
+
+def _histories(dataset, positions):
+    """Yield the runs at positions of the grid, reading one position of the first axis at a time."""
+    dims = dataset["outcome"].dims
+    names = [
+        name
+        for name, variable in dataset.data_vars.items()
+        if variable.dims[: len(dims) + 1] == (*dims, "step") and not name.endswith(KNOWN)
+    ]
+    wanted = dataset[[*names, "outcome", "diverged_at"]]
+    for first in np.unique(positions[:, 0]):
+        loaded = wanted.isel({dims[0]: [first]}).load()
+        for _, *rest in positions[positions[:, 0] == first]:
+            run = loaded.isel(dict(zip(dims, (0, *rest), strict=True)))
+            diverged_at = int(run["diverged_at"])
+            yield RunHistory(
+                at={name: c.item() for name, c in run.coords.items() if c.ndim == 0},
+                step=run["step"].values,
+                records={name: run[name].values for name in names},
+                outcome=Outcome(int(run["outcome"])),
+                diverged_at=diverged_at if diverged_at >= 0 else None,
+            )

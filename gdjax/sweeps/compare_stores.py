@@ -1,0 +1,98 @@
+"""Where two stored sweeps differ, run by run.
+
+    first_difference = the first recorded step at which any record of a run differs
+    largest(name)    = max over steps |a - b|, in float64
+
+>>> import tempfile
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes, sweep
+>>> with tempfile.TemporaryDirectory() as folder:
+...     for name, divisor in (("a", 1.0), ("b", 2.0)):
+...         rates = axes(learning_rate=[0.1], seed=[0])
+...         _ = sweep(problems.bowl([1.0, 9.0 / divisor]), rates, 5, store=f"{folder}/{name}")
+...     found = compare_stores(f"{folder}/a", f"{folder}/b")
+>>> found.first_difference.item(), found.largest_cost.item() > 0
+(0, True)
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gdjax.errors import InputError
+from gdjax.stores import open_dataset
+
+
+def compare_stores(
+    a: str | Path | xr.Dataset,
+    b: str | Path | xr.Dataset,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return where and by how much the runs that two sweeps have in common differ.
+
+    Runs are in common where their values along every axis are equal, and records where their names
+    and steps are. NaN equals NaN, since it stands for a value that was not recorded.
+
+    Args:
+        a: path or URL of a store, or a Dataset of `gd.sweep` or `gd.open_dataset`.
+        b: the other one.
+        storage_options: of URLs: keywords of `obstore.store.from_url`.
+
+    Returns:
+        A Dataset over the axes: `first_difference`, the first step at which any record differs, -1
+        if none does; `params_differ`, whether the final parameters do; `largest_<record>`, the
+        largest absolute difference over the steps, +inf if only one of the two is finite. Runs that
+        either sweep has not finished have -2 as `first_difference` and NaN as differences.
+
+    Raises:
+        InputError: the sweeps have no axes, runs or steps in common.
+        StoreError: there is no store, or a tile of it is damaged.
+    """
+    a, b = (
+        sweep
+        if isinstance(sweep, xr.Dataset)
+        else open_dataset(sweep, storage_options=storage_options)
+        for sweep in (a, b)
+    )
+    with a, b:
+        dims = a["outcome"].dims
+        if b["outcome"].dims != dims:
+            raise InputError(
+                f"b has the axes {b['outcome'].dims}, expected those of a: {dims}; compare sweeps "
+                f"over the same axes"
+            )
+        a, b = xr.align(a, b, join="inner")
+        if not all(a.sizes[name] for name in (*dims, "step")):
+            empty = next(name for name in (*dims, "step") if not a.sizes[name])
+            raise InputError(f"a and b have no value of {empty!r} in common, expected at least one")
+        return _differences(a.load(), b.load(), dims)
+
+
+def _differences(a, b, dims):
+    finished = (a["outcome"] >= 0) & (b["outcome"] >= 0)
+    records, params = [], []
+    for name, variable in a.data_vars.items():
+        same_shape = name in b and b[name].dims == variable.dims and b[name].shape == variable.shape
+        if same_shape and variable.dims[: len(dims) + 1] == (*dims, "step"):
+            records.append(name)
+        elif same_shape and (name == "params" or str(name).startswith("params.")):
+            params.append(name)
+    result, differs_at = {}, False
+    for name in records:
+        inner = a[name].dims[len(dims) + 1 :]
+        one, other = a[name].astype(float), b[name].astype(float)
+        equal = (one == other) | (one.isnull() & other.isnull())
+        differs_at = differs_at | ~equal.all(inner)
+        gap = xr.where(equal, 0.0, abs(one - other)).fillna(np.inf)
+        result[f"largest_{name}"] = gap.max((*inner, "step")).where(finished)
+    first = a["step"][differs_at.argmax("step")].where(differs_at.any("step"), -1)
+    result["first_difference"] = first.where(finished, -2).astype(int)
+    differ = xr.zeros_like(finished)
+    for name in params:
+        differ = differ | (a[name] != b[name]).any(a[name].dims[len(dims) :])
+    result["params_differ"] = differ & finished
+    return xr.Dataset(result).drop_vars("step", errors="ignore")

@@ -1,0 +1,84 @@
+"""Two stores are compared run by run: equal ones differ nowhere, others where they were changed."""
+
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import gdjax as gd
+
+BOWL = gd.problems.bowl([1.0, 9.0])
+GRID = gd.axes(learning_rate=[0.05, 0.1], seed=range(3))
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return gd.sweep(BOWL, GRID, STEPS)
+
+
+def test_a_sweep_differs_nowhere_from_itself_in_a_store(runs, tmp_path):
+    gd.sweep(BOWL, GRID, STEPS, store=tmp_path / "s")
+    found = gd.compare_stores(runs, tmp_path / "s")
+    assert (found.first_difference == -1).all()
+    assert not found.params_differ.any()
+    assert float(found.largest_cost.max()) == 0
+
+
+def test_the_first_step_and_the_size_of_a_difference_are_told(runs):
+    other = runs.copy(deep=True)
+    other.cost[1, 2, 5] += 0.25
+    other.cost[1, 2, 7] += 0.5
+    other.params[0, 1, 0] += 1
+    found = gd.compare_stores(runs, other)
+    expected = np.full((2, 3), -1)
+    expected[1, 2] = 5
+    np.testing.assert_array_equal(found.first_difference, expected)
+    np.testing.assert_allclose(found.largest_cost[1, 2], 0.5, rtol=1e-6)
+    assert found.params_differ.values.nonzero() == (0, 1)
+
+
+def test_a_diverged_run_differs_from_one_that_did_not_by_infinity(runs):
+    other = runs.copy(deep=True)
+    other.cost[0, 0, 3:] = np.inf
+    found = gd.compare_stores(runs, other)
+    assert int(found.first_difference[0, 0]) == 3
+    assert float(found.largest_cost[0, 0]) == np.inf
+
+
+def test_runs_and_steps_that_only_one_sweep_has_are_left_out(runs):
+    grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
+    found = gd.compare_stores(runs, gd.sweep(BOWL, grid, 4))
+    assert found.learning_rate.values.tolist() == [0.1]
+    assert found.seed.values.tolist() == [0, 1]
+
+
+def test_unfinished_runs_are_marked(runs):
+    other = runs.copy(deep=True)
+    other.outcome[1] = -1
+    found = gd.compare_stores(runs, other)
+    assert found.first_difference.values.tolist() == [[-1] * 3, [-2] * 3]
+    assert found.largest_cost[1].isnull().all()
+
+
+@pytest.mark.parametrize(
+    ("grid", "make_optimizer", "expected"),
+    [
+        (gd.axes(learning_rate=[7.0], seed=range(3)), optax.sgd, "no value of 'learning_rate'"),
+        (gd.axes(seed=range(3)), lambda: optax.sgd(0.1), "expected those of a"),
+    ],
+)
+def test_sweeps_without_a_common_run_are_refused(runs, grid, make_optimizer, expected):
+    with pytest.raises(gd.errors.InputError, match=expected):
+        gd.compare_stores(runs, gd.sweep(BOWL, grid, STEPS, make_optimizer=make_optimizer))
+
+
+def test_a_missing_store_is_named(runs, tmp_path):
+    with pytest.raises(gd.errors.StoreError, match="missing"):
+        gd.compare_stores(runs, tmp_path / "missing")
+
+
+def test_datasets_are_left_as_they_were(runs):
+    before = runs.copy(deep=True)
+    gd.compare_stores(runs, runs)
+    xr.testing.assert_identical(runs, before)

@@ -1,0 +1,65 @@
+"""What is compiled for CPUs here can be compiled for accelerators: nothing calls the host."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.slabs import Slab
+from gdjax.sweeps import SweepSpec
+from gdjax.sweeps.slab_runner import SlabProgram
+
+PLATFORMS = ("cuda", "tpu")
+HOST = ("callback", "xla_python", "xla_ffi_python", "lapack_", "outfeed", "infeed")
+
+SMALL = gd.Problem(
+    init=lambda key: jax.random.normal(key, (40, 20)),
+    cost=lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2) + 1e-3 * jnp.sum(w**2),
+    data=jnp.ones((6, 40)),
+    metrics={"norm": gd.Metric(lambda w, data: jnp.linalg.norm(w))},
+)
+W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
+
+
+def of_a_point(function):
+    """A function of curvature above the size at which matrices are decomposed, and below it."""
+    few = lambda w: jnp.sum(jnp.cos(w)) + w[0] * w[1]  # noqa: E731
+
+    def both(w, key):
+        return function(SMALL, w, key=key), function(few, w[0, :5], key=key)
+
+    return jax.jit(both), (W, KEY)
+
+
+def block():
+    """The block of a sweep by mini-batches, with snapshots and a metric."""
+    grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
+    settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
+    (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
+    program = SlabProgram(spec, Slab(1, tuple(jax.local_devices())[:1]), (1, 1))
+    return program.block_program.jitted, program.block_example
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        block,
+        lambda: of_a_point(gd.curvature.extreme_eigenpairs),
+        lambda: of_a_point(gd.curvature.hessian_trace),
+        lambda: of_a_point(gd.critical_points.classify),
+    ],
+    ids=["block", "eigenpairs", "trace", "classify"],
+)
+def test_programs_for_accelerators_call_no_host(make, platform):
+    jitted, arguments = make()
+    # Placement is this machine's; the program is exported for one device of another.
+    arguments = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype) if hasattr(a, "dtype") else a, arguments
+    )
+    exported = jax.export.export(jitted, platforms=[platform])(*arguments)
+    text = exported.mlir_module()
+    assert exported.platforms == (platform,)
+    assert "stablehlo" in text
+    assert [name for name in HOST if name in text] == []
