@@ -81,7 +81,7 @@ def _differences(a, b, dims):
             records.append(name)
         elif same_shape and (name == "params" or str(name).startswith("params.")):
             params.append(name)
-    result, differs_at = {}, False
+    result, differs_at = {}, xr.zeros_like(finished)
     for name in records:
         inner = a[name].dims[len(dims) + 1 :]
         one, other = a[name].astype(float), b[name].astype(float)
