@@ -16,7 +16,7 @@ import listening  # noqa: F401 - the first of all that takes long
 import tyro
 
 from gdjax import interrupts
-from gdjax.cli import process, results
+from gdjax._runtime import process, results
 from gdjax.errors import GdjaxError
 
 RESULTS = Path(__file__).parent.parent / "results"

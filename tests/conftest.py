@@ -80,10 +80,10 @@ def pytest_configure(config):
 @pytest.fixture
 def own_nothing(monkeypatch):
     """A command that is called in this process leaves its devices as they are: the suite's."""
-    monkeypatch.setattr("gdjax.cli.process.own", lambda: None)
+    monkeypatch.setattr("gdjax._runtime.process.own", lambda: None)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """A command makes its figures, and empty files: to draw them takes longer than all else."""
-    monkeypatch.setattr("gdjax.cli.results.save_figure", lambda figure, file: file.touch())
+    monkeypatch.setattr("gdjax._runtime.results.save_figure", lambda figure, file: file.touch())

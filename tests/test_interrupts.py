@@ -182,7 +182,7 @@ def test_a_command_that_ignores_ctrl_c_goes_on_ignoring_it():
     assert (done.returncode, done.stdout) == (0, "reached\n")
 
 
-@pytest.mark.parametrize("module", ["tyro", "gdjax.cli.process", "jaxlib"])
+@pytest.mark.parametrize("module", ["tyro", "gdjax._runtime.process", "jaxlib"])
 def test_ctrl_c_while_a_command_starts_ends_it_with_advice(module, tmp_path):
     at = f"sys.meta_path.insert(0, At({module!r}))"
     done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)

@@ -275,7 +275,7 @@ def many_runs(config):
 
 def worker(runs: int, steps: int, folder: str) -> None:
     """A stored sweep; prints its seconds after compilation and the process's peak memory."""
-    from gdjax.cli import process
+    from gdjax._runtime import process
 
     process.own()
     import gdjax as gd

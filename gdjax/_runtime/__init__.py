@@ -1,1 +1,1 @@
-"""What every part of gdjax may use: files that are written as a whole, arrays in one file."""
+"""Files, process and results: what all parts of gdjax, its commands and experiments share."""

@@ -42,7 +42,7 @@ class Prepare:
 
     def run(self) -> None:
         """Prepare, and print where the set is."""
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.data import prepare
         from gdjax.data.bundled import BUNDLED
 

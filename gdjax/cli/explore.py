@@ -35,7 +35,7 @@ class Explore:
         for flag, path in (("--planes", self.planes), ("--minima", self.minima)):
             if path is not None and not path.is_dir():
                 raise InputError(f"{flag} {path}: there is no such folder")
-        from gdjax.cli import process, results
+        from gdjax._runtime import process, results
 
         file = results.page("explore", self, self.out)
         process.own()

@@ -37,7 +37,7 @@ class Landscape:
     def run(self) -> None:
         """Evaluate the planes, write data, summary and pictures, print a table."""
         self._check()
-        from gdjax.cli import process, results
+        from gdjax._runtime import process, results
 
         process.own()
         import jax
@@ -89,7 +89,7 @@ class Landscape:
     def _write(self, folder: Path, point: Any, found: dict[str, Any]) -> None:
         import xarray as xr
 
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.plots import animations, landscapes
 
         rows = {kind: row(seen) for kind, seen in found.items()}

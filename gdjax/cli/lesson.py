@@ -25,7 +25,7 @@ class Lesson:
         """Put the images and the page's modules into one file."""
         if self.networks < 0:
             raise InputError(f"--networks {self.networks}: expected 0 or more")
-        from gdjax.cli import process, results
+        from gdjax._runtime import process, results
 
         file = results.page("lesson", self, self.out)
         process.own()

@@ -85,7 +85,7 @@ class Minima:
     def run(self) -> None:
         """Take the census, write data, summary and pictures, print its table."""
         self._check()
-        from gdjax.cli import process, results
+        from gdjax._runtime import process, results
 
         process.own()
         from gdjax.minima import census_of
@@ -175,7 +175,7 @@ class Minima:
         return OF_LIMIT * float(limits(name).min(initial=NO_LIMIT))
 
     def _write(self, folder: Path, found: Any) -> None:
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.minima import basins, kinds
         from gdjax.plots import basin_maps, minima, paths
 

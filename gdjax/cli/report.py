@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdjax import statistics
-from gdjax.cli import results
+from gdjax._runtime import results
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
 

@@ -50,7 +50,7 @@ class Spectrum:
     def run(self) -> None:
         """Find the eigenvalues, write data, summary and pictures, print tables."""
         self._check()
-        from gdjax.cli import process, results
+        from gdjax._runtime import process, results
 
         process.own()
         point = self.origin.find()
@@ -119,7 +119,7 @@ class Spectrum:
         )
 
     def _write(self, folder: Path, point: Any, found: Found) -> None:
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.curvature.eigenpairs import Convergence
 
         summary = told(point, found)
@@ -136,7 +136,7 @@ class Spectrum:
         print(results.next_command("landscape", *self.origin.flags()))
 
     def _draw(self, folder: Path, point: Any, found: Found, threshold: float | None) -> None:
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.plots import spectrum as plots
 
         spread = plots.Spread(

@@ -30,10 +30,10 @@ class Resume:
         """Compute what is missing, write summary and pictures, then print the table."""
         exists(self.store)
         problem_file.check(self.problem)
-        from gdjax.cli import process
+        from gdjax._runtime import process
 
         process.own()
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.sweeps import resume
 
         with interrupts.resumable(resumption(self.store, self.problem)):
@@ -66,10 +66,10 @@ class Replay:
         exists(self.store)
         problem_file.check(self.problem)
         at = parse_at(self.at)
-        from gdjax.cli import process
+        from gdjax._runtime import process
 
         process.own()
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.sweeps import replay
 
         own = problem_file.load(self.problem)

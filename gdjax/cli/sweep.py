@@ -77,10 +77,11 @@ class Sweep:
         ):
             if value is not None and value < 1:
                 raise InputError(f"{flag} {value}: expected at least 1")
-        from gdjax.cli import process
+        from gdjax._runtime import process
 
         process.own()
-        from gdjax.cli import optimizers, results
+        from gdjax._runtime import results
+        from gdjax.cli import optimizers
         from gdjax.descent import steps_for
         from gdjax.problems import digits
         from gdjax.sweeps import axes, sweep

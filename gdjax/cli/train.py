@@ -43,7 +43,8 @@ class Train:
     def run(self) -> None:
         """Train, write summary, parameters and pictures, then print the table."""
         self._check()
-        from gdjax.cli import optimizers, process, results
+        from gdjax._runtime import process, results
+        from gdjax.cli import optimizers
 
         process.own()
         import jax
@@ -147,7 +148,7 @@ class Train:
         import jax.numpy as jnp
         import numpy as np
 
-        from gdjax.cli import results
+        from gdjax._runtime import results
         from gdjax.plots import training
         from gdjax.sweeps.dataset import named_leaves, storable
 

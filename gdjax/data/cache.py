@@ -15,12 +15,8 @@ from typing import Any
 import numpy as np
 
 from gdjax._runtime.array_file import pack, remove_partial, unpack, write_file
+from gdjax._runtime.folders import cache_folder
 from gdjax.data.tfds import decode
-
-
-def cache_folder() -> Path:
-    """The user's folder for what can be computed again: decoded data, compiled programs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"
 
 
 def writable(folder: Path) -> bool:

@@ -9,7 +9,8 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from gdjax.cli import main, process
+from gdjax._runtime import process
+from gdjax.cli import main
 from gdjax.cli.minima import Minima
 
 pytestmark = pytest.mark.usefixtures("own_nothing")

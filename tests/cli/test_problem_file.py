@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from gdjax.cli import main, process, results
+from gdjax._runtime import process, results
+from gdjax.cli import main
 from gdjax.errors import InputError
 
 MINE = """

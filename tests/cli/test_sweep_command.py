@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from gdjax.cli import main, process
+from gdjax._runtime import process
+from gdjax.cli import main
 from gdjax.descent import Outcome
 
 pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")

@@ -35,7 +35,7 @@ def numbers(dataset):
 def home(tmp_path, monkeypatch):
     """results/ elsewhere, and a process that stays as it is."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr("gdjax.cli.process.own", lambda: None)
+    monkeypatch.setattr("gdjax._runtime.process.own", lambda: None)
     monkeypatch.setattr("gdjax.interrupts.own", lambda: None)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

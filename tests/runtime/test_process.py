@@ -8,7 +8,7 @@ from gdjax import machine
 
 REPORT = """
 import os
-from gdjax.cli import process
+from gdjax._runtime import process
 process.own()
 import jax, matplotlib
 print(jax.local_device_count(), jax.config.jax_compilation_cache_dir, matplotlib.get_backend())

@@ -1,4 +1,4 @@
-"""Where a command or an experiment leaves what it found: summary.json, data, pictures.
+"""Results of a command or an experiment: summary.json, data and pictures in one folder.
 
     results/<name>/<short hash of the config>/
 
@@ -19,12 +19,12 @@ from typing import Any
 
 from gdjax.errors import GdjaxError, InputError
 
-LARGE = 500 * 1024  # bytes of a picture; what is looked at in a browser should not be more
+LARGE = 500 * 1024  # bytes of a picture, above which it is written in 256 colors
 PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 
 def plain(value: Any) -> Any:
-    """A config, array or number as what JSON can hold; NaN and infinities become strings."""
+    """Return a config, array or number as a value of JSON; NaN and infinities become strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -39,13 +39,13 @@ def plain(value: Any) -> Any:
 
 
 def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
-    """Short hash of a config, eight hex digits; where results go is not part of it."""
+    """Return a hash of a config, eight hex digits; where results go is not part of it."""
     entries = {k: v for k, v in plain(config).items() if k not in leave_out}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def folder(name: str, config: Any, out: Path | None) -> Path:
-    """The folder for the results of `config`, made if need be; `out` if that is given.
+    """Return the folder for the results of `config`, by default one of its own; create it.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -63,10 +63,10 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
 
 
 def page(name: str, config: Any, out: Path | None) -> Path:
-    """The HTML file for `config`, its folder made if need be; `out` if that is given.
+    """Return the HTML file for `config`, by default in a folder of its own; create the folder.
 
     Raises:
-        InputError: `out` is no HTML file, or its folder is not there or cannot be written.
+        InputError: `out` is not an HTML file, or its folder does not exist or cannot be written.
     """
     if out is None:
         return folder(name, config, None) / "page.html"
@@ -80,7 +80,7 @@ def page(name: str, config: Any, out: Path | None) -> Path:
 
 
 def next_command(*words: Any) -> str:
-    """The line that ends a command's output: the command to try next.
+    """Return the last line of a command's output: the command to try next.
 
     Examples:
         >>> next_command("explore", Path("results/my sweep/runs.zarr"))
@@ -90,15 +90,15 @@ def next_command(*words: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results."""
+    """Return the versions of Python and of the packages on which results depend."""
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
 
 
 def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]) -> Path:
-    """Write summary.json: what was run, with which config and versions, and what came out.
+    """Write summary.json: name, config, versions, device and numbers.
 
     Raises:
-        GdjaxError: it could not be written, such as on a full disk.
+        GdjaxError: the file could not be written, such as on a full disk.
     """
     import jax
 
@@ -116,7 +116,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
 
 @contextmanager
 def writing(file: Path) -> Generator[None]:
-    """Turn an error of the disk into one that says what to do.
+    """Turn an error of the disk into one that names the file and the remedy.
 
     Raises:
         GdjaxError: `file` could not be written, such as on a full disk.
@@ -131,10 +131,10 @@ def writing(file: Path) -> Generator[None]:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a text file at once or not at all.
+    """Write a text file completely or not at all.
 
     Raises:
-        GdjaxError: it could not be written, such as on a full disk.
+        GdjaxError: the file could not be written, such as on a full disk.
     """
     partial = file.with_name(file.name + ".partial")
     with writing(file):
@@ -147,20 +147,20 @@ def write(file: Path, text: str) -> None:
 
 
 def save_data(dataset: Any, store: Path) -> None:
-    """Write a Dataset or DataTree as a Zarr store, in place of what was there.
+    """Write a Dataset or DataTree as a Zarr store, in place of an earlier one.
 
     Raises:
-        GdjaxError: it could not be written, such as on a full disk.
+        GdjaxError: the file could not be written, such as on a full disk.
     """
     with writing(store):
         dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
 def save_figure(figure: Any, file: Path) -> None:
-    """Write a picture at 150 dots an inch; one that would be large, in 256 colours.
+    """Write a picture at 150 dots per inch, in 256 colors if it would be large.
 
     Raises:
-        GdjaxError: it could not be written, such as on a full disk.
+        GdjaxError: the file could not be written, such as on a full disk.
     """
     with writing(file):
         figure.savefig(file, dpi=150)
@@ -169,7 +169,7 @@ def save_figure(figure: Any, file: Path) -> None:
             from PIL import Image
 
             with Image.open(file) as image:
-                # Covers rare colours too, such as those of a few markers.
+                # This also covers rare colors, such as those of a few markers.
                 few = image.convert("RGB").quantize(
                     256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
                 )

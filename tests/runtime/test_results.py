@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gdjax.cli import results
+from gdjax._runtime import results
 from gdjax.errors import GdjaxError, InputError
 
 

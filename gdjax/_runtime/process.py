@@ -1,22 +1,23 @@
-"""What commands and experiments do to their own process, and the library never does."""
+"""Settings of a process that a command or an experiment makes, and the library never does."""
 
 import os
 
+from gdjax._runtime.folders import cache_folder
+
 
 def own() -> None:
-    """Make the CPU's cores into devices, and keep compiled programs for the next start.
+    """Make each core of the CPU a device, and keep compiled programs for the next start.
 
-    Must come before the first use of JAX. Flags that the user has set in the environment win. One
-    core a device beats one device with threads for small steps (see `experiments/speed.py`).
+    This must run before JAX is used. Flags that the user has set in the environment win. For small
+    steps one device per core is faster than one device with threads (see `experiments/speed.py`).
     """
-    # Pictures go to files: no window, and no name of a backend that is wrong once work is done.
+    # Pictures go to files. A wrong name of a backend would be found only after all work is done.
     os.environ["MPLBACKEND"] = "agg"
     # XLA warns of slow compilations in banners; its errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     from gdjax import machine
-    from gdjax.data.cache import cache_folder
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", machine.cores())

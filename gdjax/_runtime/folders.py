@@ -1,0 +1,9 @@
+"""Folders of the user."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for what can be computed again: decoded data, compiled programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"
