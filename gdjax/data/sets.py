@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gdjax.data.bundled import BUNDLED, mnist5k
-from gdjax.data.cache import content_hash, decoded
+from gdjax.data.cache import content_hash, load_decoded
 from gdjax.data.preparation import SOURCES, data_folder, prepared, prepared_sets
 from gdjax.data.tfds import describe
 from gdjax.errors import DataError
@@ -84,7 +84,7 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
         arrays = mnist5k()
         return ImageSet(name, *arrays, 10, content_hash(arrays))
     folder = prepared(name, data_dir)
-    arrays, classes, digest = decoded(folder)
+    arrays, classes, digest = load_decoded(folder)
     return ImageSet(name, *arrays, classes, digest)
 
 

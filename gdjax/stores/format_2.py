@@ -26,50 +26,41 @@ from gdjax.whole import is_whole
 PARTS = "parts"
 
 
-def lost_parts(first: Any) -> list[str]:
-    """Return the files of the parts that a store should have and lacks.
+def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
+    """Return the parts of a store behind the first.
 
     A store without the attribute `num_parts` has at least the parts before the last one.
 
     Args:
         first: the store's first part, opened.
 
+    Returns:
+        The parts' locations by key, in order, and the roots of those that are lost.
+
     Raises:
-        StoreError: it says a number of parts that no store has.
+        StoreError: the store says a number of parts that no store has, or has links for parts.
     """
-    location, recorded = first.location, first.attributes.get("num_parts", 1)
-    if not is_whole(recorded, 1, MAX_WRITERS):
+    location, count = first.location, first.attributes.get("num_parts", 1)
+    if first.format != 2:
+        return {}, []
+    if not is_whole(count, 1, MAX_WRITERS):
         raise StoreError(
-            f"{location}: num_parts = {recorded!r:.80}, expected a whole number of at least 1; "
-            f"take the store from where it was written"
+            f"{location}: num_parts = {count!r:.80}, expected a whole number of at least 1; take "
+            f"the store from where it was written"
         )
-    existing = {n for n in _numbers(location) if location.sizes(f"{PARTS}/{n}").get(ROOT, -1) >= 0}
-    numbers = range(1, max([recorded - 1, *existing]) + 1)
-    return [f"{PARTS}/{number}/{ROOT}" for number in numbers if number not in existing]
-
-
-def part_locations(first: Any) -> list[Folder]:
-    """Return the locations of a store's parts behind the first, in order, without lost ones.
-
-    Args:
-        first: the store's first part, opened.
-    """
-    location, lost = first.location, lost_parts(first)
-    numbers = [n for n in _numbers(location) if f"{PARTS}/{n}/{ROOT}" not in lost]
-    return [Folder(location.path / PARTS / str(number)) for number in numbers]
-
-
-def _numbers(location):
-    """Return the numbers of the folders of parts, ascending."""
-    if not isinstance(location, Folder):
-        return []
-    if (location.path / PARTS).is_symlink():
-        raise StoreError(f"{location}: {PARTS} is a link, and a store has none; remove it")
-    names = location.sizes(PARTS)
-    for name in names:
-        if (location.path / PARTS / name).is_symlink():
-            raise StoreError(f"{location}: {PARTS}/{name} is a link, and a store has none")
-    return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,4}", name))
+    is_folder = isinstance(location, Folder)
+    for path in (location.path / PARTS, *location.path.glob(f"{PARTS}/*")) if is_folder else ():
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link, and a store has none; remove it")
+    names = [name for name in location.sizes(PARTS) if re.fullmatch("[1-9][0-9]{0,4}", name)]
+    parts, lost = {}, []
+    for number in range(1, max([count - 1, *map(int, names)]) + 1):
+        key = f"{PARTS}/{number}"
+        if is_folder and location.sizes(key).get(ROOT, -1) >= 0:
+            parts[key] = Folder(location.path / key)
+        else:
+            lost.append(f"{key}/{ROOT}")
+    return parts, lost
 
 
 def join_parts(parts: Sequence[Any]) -> Any:

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,11 @@ CONNECTIONS = 32
 """Requests to an object store at a time."""
 
 AGAIN = "start its sweep again on this store: what is finished stays finished"
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ELOOP: "remove the link",
+}
 
 
 def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bucket":
@@ -47,22 +53,18 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
         return store
     if not isinstance(store, str | os.PathLike) or "\0" in str(store):
         raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
-    if "://" not in str(store):
-        if options:
-            raise InputError(
-                f"storage_options = {sorted(options)}, and store = {str(store)!r} is a folder; "
-                f"give a URL, such as s3://bucket/runs.zarr, or leave them out"
-            )
-        return Folder(Path(store))
-    return Bucket(str(store), options or {})
+    if "://" in str(store):
+        return Bucket(str(store), options or {})
+    if options:
+        raise InputError(
+            f"storage_options = {sorted(options)}, and store = {str(store)!r} is a folder; give a "
+            f"URL, such as s3://bucket/runs.zarr, or leave them out"
+        )
+    return Folder(Path(store))
 
 
 class Folder:
-    """A folder, in which links are never followed.
-
-    Args:
-        path: it need not exist yet.
-    """
+    """A folder, in which links are never followed."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -71,50 +73,43 @@ class Folder:
         return str(self.path)
 
     def at(self, key: str) -> Path:
-        """Return the path of a file; no link leads there."""
+        """Return the path of a file; a folder on the way that is a link is an `OSError`."""
+        *folders, name = key.split("/")
         path = self.path
-        for part in key.split("/"):
-            if path is not self.path and path.is_symlink():
-                raise _Link
-            path /= part
-        return path
+        for folder in folders:
+            path /= folder
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, f"{path} is a link, and a store has none")
+        return path / name
 
     def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
-        """Read a file.
-
-        Args:
-            key: of the file.
-            at_most: bytes; a longer file is not read.
+        """Read a file of at most so many bytes.
 
         Returns:
             Its bytes, and what is wrong with it, None if nothing is.
         """
         try:
             path = self.at(key)
-            if path.is_symlink():
-                raise _Link
-            if not path.is_file():
-                return b"", "is not a file" if path.exists() else MISSING
-            with path.open("rb") as file:
-                if (size := os.fstat(file.fileno()).st_size) > at_most:
-                    return b"", f"{size} bytes, expected at most {at_most}"
-                return file.read(), None
-        except _Link:
-            return b"", "is a link, or in a folder that is one"
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                return b"", "is a link"
+            if not stat.S_ISREG(status.st_mode):
+                return b"", "is not a file"
+            if status.st_size > at_most:
+                return b"", f"{status.st_size} bytes, expected at most {at_most}"
+            return path.read_bytes(), None
+        except (FileNotFoundError, NotADirectoryError):
+            return b"", MISSING
         except OSError as error:
             return b"", f"cannot be read ({error.strerror})"
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
-        """Write a file, in place of what is there.
-
-        Args:
-            key: of the file.
-            data: its bytes.
-            durable: the file survives a loss of power, too.
-        """
+        """Write a file, in place of what is there; a durable one survives a loss of power."""
         with self.writing():
             path = self.at(key)
-            if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                return write_file(path, data, durable=durable)
+            if path.is_dir():  # on Windows a PermissionError
                 shutil.rmtree(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, data, durable=durable)
@@ -131,22 +126,18 @@ class Folder:
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size of each file in a folder; -1 for what is not a file."""
         try:
-            with os.scandir(self.at(f"{folder}/*".lstrip("/")).parent) as entries:
-                return {
-                    entry.name: entry.stat(follow_symlinks=False).st_size
-                    if entry.is_file(follow_symlinks=False)
-                    else -1
-                    for entry in entries
-                }
-        except (FileNotFoundError, NotADirectoryError, _Link):
-            return {}
+            with os.scandir(self.at(f"{folder}/".lstrip("/"))) as entries:
+                statuses = [(e.name, e.stat(follow_symlinks=False)) for e in entries]
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return {}
             raise StoreError(f"{self} cannot be read ({error.strerror})") from error
+        return {name: s.st_size if stat.S_ISREG(s.st_mode) else -1 for name, s in statuses}
 
     def remove_partial(self, folder: str = "") -> None:
         """Remove the files that killed writers left in a folder."""
-        with self.writing(), contextlib.suppress(FileNotFoundError):
-            remove_partial((self.at(f"{folder}/*".lstrip("/")).parent).glob("*"))
+        with self.writing():
+            remove_partial(self.at(f"{folder}/".lstrip("/")).glob("*"))
 
     def map(self, function: Callable, items: Iterable) -> Iterable:
         """Apply a function that reads or writes files to each item, in order."""
@@ -157,14 +148,8 @@ class Folder:
         """Turn an error of the file system into one line that says what to do."""
         try:
             yield
-        except _Link:
-            raise StoreError(
-                f"{self}: one of its folders is a link, and a store has none; remove the link and "
-                f"start its sweep again on this store"
-            ) from None
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = "free some space" if full else "check the disk and its permissions"
+            remedy = _REMEDIES.get(error.errno or 0, "check the disk and its permissions")
             raise StoreError(
                 f"{self} cannot be written ({error.strerror or error}); {remedy} and {AGAIN}"
             ) from error
@@ -182,18 +167,17 @@ class Bucket:
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]):
-        self.url, self.options = url.rstrip("/"), dict(options)
+        self.url = url.rstrip("/")
         try:
             import obstore
             from obstore.exceptions import BaseError
-            from obstore.store import from_url
         except ImportError as error:
             raise InputError(
                 f"store = {url!r} is a URL, and obstore is not installed: pip install gdjax[cloud]"
             ) from error
         self._obstore, self._error = obstore, BaseError
         try:
-            self.store = from_url(self.url, **self.options)
+            self.store = obstore.store.from_url(self.url, **options)
         except (BaseError, ValueError, TypeError) as error:
             raise InputError(f"store = {url!r}: {_first_line(error)}") from error
 
@@ -202,53 +186,27 @@ class Bucket:
 
     def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
         """Read an object; as `Folder.read`."""
+        return self.read_version(key, at_most)[:2]
+
+    def read_version(self, key: str, at_most: int) -> tuple[bytes, str | None, Any]:
+        """Read an object, as `Folder.read`; return its version, too."""
         with self._reached():
             try:
                 response = self._obstore.get(self.store, key)
-                if (size := response.meta["size"]) > at_most:
-                    return b"", f"{size} bytes, expected at most {at_most}"
-                return bytes(response.bytes()), None
             except FileNotFoundError:
-                return b"", MISSING
+                return b"", MISSING, None
+            meta = response.meta
+            if meta["size"] > at_most:
+                return b"", f"{meta['size']} bytes, expected at most {at_most}", None
+            return bytes(response.bytes()), None, _version(meta)
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Write an object, in place of what is there; object stores are always durable."""
         with self._reached():
             self._obstore.put(self.store, key, data)
 
-    def remove(self, key: str) -> None:
-        """Remove an object, if there is one."""
-        with self._reached(), contextlib.suppress(FileNotFoundError):
-            self._obstore.delete(self.store, key)
-
-    def sizes(self, folder: str = "") -> dict[str, int]:
-        """Return the size of each object under a prefix; -1 for a longer prefix."""
-        prefix = f"{folder}/" if folder else ""
-        with self._reached():
-            if folder:
-                objects = [o for page in self._obstore.list(self.store, prefix) for o in page]
-                prefixes: Iterable[str] = ()
-            else:  # its folders are not searched
-                listed = self._obstore.list_with_delimiter(self.store)
-                objects, prefixes = listed["objects"], listed["common_prefixes"]
-        sizes = {name.rstrip("/"): -1 for name in prefixes}
-        return sizes | {o["path"].removeprefix(prefix): o["size"] for o in objects}
-
-    def remove_partial(self, folder: str = "") -> None:
-        """Do nothing: an object is there as a whole or not at all."""
-
-    def map(self, function: Callable, items: Iterable) -> Iterable:
-        """Apply a function that reads or writes objects to each item, several at a time."""
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            yield from pool.map(function, items)
-
-    def put_if(self, key: str, data: bytes, condition: Any) -> Any:
-        """Write an object on a condition.
-
-        Args:
-            key: of the object.
-            data: its bytes.
-            condition: "create", or the version that `put_if` or `version` returned.
+    def write_if(self, key: str, data: bytes, condition: Any) -> Any:
+        """Write an object if it does not exist ("create"), or still has a version.
 
         Returns:
             The new version; None where the condition does not hold.
@@ -257,21 +215,29 @@ class Bucket:
 
         with self._reached():
             try:
-                put = self._obstore.put(self.store, key, data, mode=condition)
-                return {name: value for name, value in put.items() if value is not None}
+                return _version(self._obstore.put(self.store, key, data, mode=condition))
             except (AlreadyExistsError, PreconditionError):
                 return None
 
-    def version(self, key: str) -> tuple[bytes, Any] | None:
-        """Return an object with its version; None where there is none."""
+    def remove(self, key: str) -> None:
+        """Remove an object, if there is one."""
+        with self._reached(), contextlib.suppress(FileNotFoundError):
+            self._obstore.delete(self.store, key)
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size of each object under a prefix; -1 for a longer prefix."""
         with self._reached():
-            try:
-                response = self._obstore.get(self.store, key)
-            except FileNotFoundError:
-                return None
-            meta = response.meta
-            version = {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
-            return bytes(response.bytes()), version
+            listed = self._obstore.list_with_delimiter(self.store, folder or None)
+        sizes = {name.rpartition("/")[2]: -1 for name in listed["common_prefixes"]}
+        return sizes | {o["path"].rpartition("/")[2]: o["size"] for o in listed["objects"]}
+
+    def remove_partial(self, folder: str = "") -> None:
+        """Do nothing: an object is there as a whole or not at all."""
+
+    def map(self, function: Callable, items: Iterable) -> Iterable:
+        """Apply a function that reads or writes objects to each item, several at a time."""
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            yield from pool.map(function, items)
 
     @contextlib.contextmanager
     def _reached(self) -> Generator[None]:
@@ -290,8 +256,8 @@ class Bucket:
             ) from error
 
 
-class _Link(Exception):
-    """A key that leads through a link."""
+def _version(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: meta[name] for name in ("e_tag", "version") if meta.get(name) is not None}
 
 
 def _first_line(error: Exception) -> str:

@@ -13,15 +13,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
 
 from gdjax.errors import StoreError
-from gdjax.stores.location import Bucket, Folder
+from gdjax.stores.location import MISSING, Bucket, Folder
 from gdjax.stores.schema import OWN
 
 LOCK = f"{OWN}/lock"
 LEASE_SECONDS = 60.0
 """How long a lease lasts after its last renewal."""
+
+_MAX_LEASE_BYTES = 2**16
 
 
 def acquire(location: Folder | Bucket) -> "FileLock | Lease":
@@ -46,7 +47,7 @@ class FileLock:
         with folder.writing():
             path = folder.at(LOCK)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_symlink() or (path.exists() and not path.is_file()):
+            if path.is_symlink() or path.is_dir():
                 folder.remove(LOCK)  # what is written to it would end up elsewhere
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor: int | None = os.open(path, flags, 0o666)
@@ -61,10 +62,10 @@ class FileLock:
         # Behind the first byte, which is what Windows locks.
         os.lseek(self._descriptor, 1, os.SEEK_SET)
         if not taken:
-            text = os.read(self._descriptor, 200).decode(errors="replace").strip()
+            holder = os.read(self._descriptor, 200).decode(errors="replace").strip()
             self.close()
             raise StoreError(
-                f"{folder} is being written by {text or 'another process'}; wait until it has "
+                f"{folder} is being written by {holder or 'another process'}; wait until it has "
                 f"ended, or end it, and start again: what is finished stays finished. To look at "
                 f"the store meanwhile, open it for reading"
             )
@@ -85,25 +86,27 @@ class FileLock:
 class Lease:
     """An object that names the holder of a store and expires unless it is renewed."""
 
-    def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.time):
-        self.bucket, self._clock, self._id = bucket, clock, uuid.uuid4().hex
-        self._version = self._put("create") or self._take_over()
-        self._lost = False
+    def __init__(self, bucket: Bucket):
+        self.bucket, self._id, self._lost = bucket, uuid.uuid4().hex, False
+        self._version = self._write("create") or self._take_over()
         self._closing = threading.Event()
         self._renewer = threading.Thread(target=self._renew, daemon=True)
         self._renewer.start()
 
-    def _put(self, condition):
+    def _write(self, condition):
         """Write the lease; return its version, None where another process has it."""
-        lease = {"holder": _holder(), "until": self._clock() + LEASE_SECONDS, "id": self._id}
-        version = self.bucket.put_if(LOCK, json.dumps(lease).encode(), condition)
+        lease = {"holder": _holder(), "until": time.time() + LEASE_SECONDS, "id": self._id}
+        version = self.bucket.write_if(LOCK, json.dumps(lease).encode(), condition)
         if version is None:  # unless a request was sent twice, and the first one succeeded
             lease, version = self._read()
             version = version if lease.get("id") == self._id else None
         return version
 
     def _read(self):
-        raw, version = self.bucket.version(LOCK) or (b"", "create")
+        """Return the lease and its version; what cannot be understood never expires."""
+        raw, problem, version = self.bucket.read_version(LOCK, _MAX_LEASE_BYTES)
+        if problem == MISSING:
+            return {"until": 0}, "create"
         with contextlib.suppress(ValueError):
             if isinstance(lease := json.loads(raw), dict):
                 return lease, version
@@ -112,9 +115,9 @@ class Lease:
     def _take_over(self):
         """Return the version of a lease that was taken over from a holder that is gone."""
         lease, version = self._read()
-        until = lease.get("until", 0 if version == "create" else math.inf)
+        until = lease.get("until")
         until = until if isinstance(until, int | float) else math.inf
-        if until <= self._clock() and (version := self._put(version)) is not None:
+        if until <= time.time() and (version := self._write(version)) is not None:
             return version
         ends = ""
         if until < 1e11:
@@ -129,7 +132,7 @@ class Lease:
     def _renew(self) -> None:
         while not self._lost and not self._closing.wait(LEASE_SECONDS / 4):
             with contextlib.suppress(StoreError):  # another attempt comes before it expires
-                version = self._put(self._version)
+                version = self._write(self._version)
                 self._lost = version is None
                 self._version = version or self._version
 
@@ -151,5 +154,5 @@ class Lease:
             self._closing.set()
             self._renewer.join()
             with contextlib.suppress(StoreError):
-                if not self._lost and self._put(self._version) is not None:
+                if not self._lost and self._write(self._version) is not None:
                     self.bucket.remove(LOCK)

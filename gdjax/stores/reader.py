@@ -9,7 +9,7 @@ finished, and cannot notice that a chunk is missing or was exchanged for another
 import asyncio
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +33,11 @@ from gdjax.stores.schema import (
     serialize,
 )
 
+SWEEP = f"{OWN}/sweep"
+"""File with a digest of the identity: whose tiles these are, if the root is lost."""
+
 EXCHANGED = "is another chunk than the one that was written here"
-RESTORE = "Start its sweep again on this store: that"
+RESTORE = "Start its sweep again on this store, with the arguments it had: that"
 
 
 class Damage(NamedTuple):
@@ -90,11 +93,13 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
     Raises:
         StoreError: there is no store, or its `zarr.json` cannot be understood.
     """
+    from gdjax.stores.format_2 import find_parts
+
     first = Stored(store, storage_options=storage_options)
-    damages = [Damage(file, MISSING) for file in first.lost_parts()]
-    for part in first.parts():
-        prefix = str(part.location).removeprefix(f"{first.location}").lstrip("/\\")
-        prefix = f"{prefix}/" if prefix else ""
+    locations, lost = find_parts(first)
+    damages = [Damage(file, MISSING) for file in lost]
+    parts = {"": first} | {f"{key}/": Stored(location) for key, location in locations.items()}
+    for prefix, part in parts.items():
         part_damages = part.damaged_frame() + part.damaged_tiles()
         damages += [damage._replace(file=prefix + damage.file) for damage in part_damages]
     return damages
@@ -138,53 +143,61 @@ def open_parts(
     Raises:
         StoreError: there is no store, or one that cannot be understood.
     """
+    from gdjax.stores.format_2 import find_parts
+
     first = Stored(store, storage_options=storage_options)
-    if lost := first.lost_parts():
+    locations, lost = find_parts(first)
+    if lost:
         raise StoreError(
             f"{first.location} is damaged: a part of it is missing ({', '.join(lost[:8])}). Take "
             f"the part from a copy of the store"
         )
-    return first.parts()
+    return [first, *map(Stored, locations.values())]
 
 
-def read_root(location: Folder | Bucket) -> Root | None:
+def read_root(
+    location: Folder | Bucket, arrays: Collection[str] | None = None, digest: bytes = b""
+) -> Root | None:
     """Read the root of a store, checked; None where there is no store.
+
+    Args:
+        location: of the store.
+        arrays: names of the arrays of a sweep that is to be stored there; None for a reader.
+        digest: of the identity of that sweep. Where its own root is damaged, None is returned.
 
     Raises:
         StoreError: the location holds something else, a store of another format, or one whose root
             is damaged.
     """
-    check_is_folder(location)
-    raw, problem = location.read(ROOT, MAX_ROOT_BYTES)
-    if problem == MISSING:
-        if (names := location.sizes()) and names.get(OWN) != -1:
-            raise not_ours(location)
-        if location.sizes(FLAGS).keys() - {ROOT}:
-            raise StoreError(f"{location}: {ROOT} is missing. {RESTORE} restores it")
-        return None
-    try:
-        if problem:
-            raise InputError(f"{ROOT} {problem}")
-        return parse_root(raw)
-    except OtherFormat as error:
-        raise StoreError(f"{location}: {error}") from error
-    except InputError as error:
-        raise StoreError(
-            f"{location}: {error}. Start its sweep again on this store, with the arguments it had: "
-            f"that restores it"
-        ) from error
-
-
-def check_is_folder(location: Folder | Bucket) -> None:
-    """Check that a store's path is not that of a file."""
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
         raise StoreError(f"{location} is a file; expected a folder. Choose another store")
-
-
-def not_ours(location: Folder | Bucket) -> StoreError:
-    """Return the error of a location that is taken by something else."""
-    return StoreError(
-        f"{location} holds something else than a store of gdjax; choose another store"
+    is_own = bool(digest) and location.read(SWEEP, len(digest))[0] == digest
+    raw, problem = location.read(ROOT, MAX_ROOT_BYTES)
+    error: Any = f"{ROOT} is missing" if problem == MISSING else f"{ROOT}: {problem}"
+    try:
+        if not problem:
+            return parse_root(raw)
+    except OtherFormat as other:
+        if not is_own:  # but damaged
+            raise StoreError(f"{location}: {other}") from other
+    except InputError as damage:
+        error = damage
+    if is_own:
+        return None
+    names = location.sizes()
+    known = {name for name in names if not name.startswith(f"{ROOT}.")}
+    others = known - {OWN, ROOT, *arrays} if arrays is not None else set()
+    if others or (known and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
+        raise StoreError(
+            f"{location} holds something else than a store of gdjax; choose another store"
+        )
+    if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
+        return None
+    if arrays is None:
+        raise StoreError(f"{location}: {error}. {RESTORE} restores it")
+    raise StoreError(
+        f"{location}: {error}, and nothing says whose the tiles are. Restore it from a backup, or "
+        f"choose another store"
     )
 
 
@@ -235,18 +248,6 @@ class Stored:
         """Number of tiles along each dimension of the grid."""
         return self.schema.tiles
 
-    def lost_parts(self) -> list[str]:
-        """Return the roots of the parts that the store should have and lacks."""
-        from gdjax.stores import format_2
-
-        return format_2.lost_parts(self) if self.format == 2 else []
-
-    def parts(self) -> "list[Stored]":
-        """Return the store's parts: this one alone, unless it is of format 2."""
-        from gdjax.stores import format_2
-
-        return [self, *map(Stored, format_2.part_locations(self) if self.format == 2 else ())]
-
     def dataset(self, *, skip_damaged: bool = False) -> Any:
         """Return the sweep as an `xarray.Dataset`; see `open_dataset`."""
         import xarray as xr
@@ -281,9 +282,7 @@ class Stored:
         array = self.schema.flags
         flags = np.zeros(self.shape, array.dtype)
         written = self.location.sizes(array.name)
-        tiles = [
-            tile for tile in np.ndindex(self.shape) if array.key(tile).split("/")[1] in written
-        ]
+        tiles = [t for t in np.ndindex(self.shape) if array.key(t).split("/")[1] in written]
         chunks = self.location.map(lambda tile: self.chunk(array, tile), tiles)
         damages = []
         for tile, (raw, problem) in zip(tiles, chunks, strict=True):
@@ -331,27 +330,6 @@ class Stored:
                     damages.append(Damage(array.key(tile), EXCHANGED, tile))
         return chunks, damages
 
-    def checksums(self, tile: tuple[int, ...]) -> dict[str, int] | None:
-        """Return the checksums that were written with a tile, by variable; None in format 2.
-
-        Raises:
-            StoreError: they are damaged.
-        """
-        array = self.schema.checksums
-        if array is None:
-            return None
-        raw, problem = self.chunk(array, tile)
-        if problem:
-            raise self.damaged(array, tile, problem)
-        return dict(zip(self.schema.variables, array.decode(raw).ravel().tolist(), strict=True))
-
-    def damaged(self, array: ArraySchema, tile: tuple[int, ...], problem: str) -> StoreError:
-        """Return the error of a chunk that is read and is damaged."""
-        return StoreError(
-            f"{self.location} is damaged: {Damage(array.key(tile), problem, tile)}. {RESTORE} "
-            f"computes it again, or open it with skip_damaged=True"
-        )
-
     def holes(self, flags: np.ndarray) -> list[Damage]:
         """Return which chunks of finished tiles are missing or truncated; none is read."""
         damages = []
@@ -360,11 +338,10 @@ class Stored:
             sizes = self.location.sizes(array.name)
             for tile in tiles:
                 key = array.key(tile)
-                if (size := sizes.get(key.split("/")[1])) != array.nbytes:
-                    problem = MISSING
-                    if size is not None:
-                        problem = f"{size} bytes, expected {array.nbytes}"
-                        problem = "is not a file" if size < 0 else problem
+                size = sizes.get(key.split("/")[1])
+                if size != array.nbytes:
+                    problem = f"{size} bytes, expected {array.nbytes}"
+                    problem = MISSING if size is None else "is not a file" if size < 0 else problem
                     damages.append(Damage(key, problem, tile))
         return damages
 
@@ -381,17 +358,16 @@ class Stored:
 
     def damaged_coordinates(self) -> list[Damage]:
         """Return which coordinates are damaged, or not those of the sweep."""
-        arrays = self.schema.coordinates.values()
         described = self.attributes["identity"]["layout"]["coordinates"]
         damages = []
-        chunks = self.location.map(self.chunk, arrays)
-        for array, (raw, problem) in zip(arrays, chunks, strict=True):
+        for array in self.schema.coordinates.values():
+            raw, problem = self.chunk(array)
             if not problem:
                 values = array.decode(raw).astype(array.dtype)
-                if describe_values(values, array.dims) == described[array.name]:
-                    continue
-            text = problem or "holds other values than its sweep says"
-            damages.append(Damage(array.key(), text))
+                if describe_values(values, array.dims) != described[array.name]:
+                    problem = "holds other values than its sweep says"
+            if problem:
+                damages.append(Damage(array.key(), problem))
         return damages
 
     def damaged_frame(self) -> list[Damage]:
@@ -416,34 +392,43 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
+    schema, location = stored.schema, stored.location
+
     class CheckedStore(WrapperStore[MemoryStore]):
         """Metadata from memory; a chunk that is missing or wrong is an error, not a number."""
 
         async def get(self, key, prototype, byte_range=None):
             name, _, last = key.partition("/")
-            array = stored.schema.arrays.get(name)
+            array = schema.arrays.get(name)
             if array is None or last == ROOT:
                 return await super().get(key, prototype, byte_range)
-            tile = tuple(map(int, last.split(".")[1:]))[: flags.ndim]
-            if name in stored.schema.coordinates:
-                tile = ()
-            elif not flags[tile]:
-                return None
+            tile = ()
+            if name not in schema.coordinates:
+                tile = tuple(map(int, last.split(".")[1:]))[: flags.ndim]
+                if not flags[tile]:
+                    return None
+            if isinstance(location, Folder):
+                return prototype.buffer.from_bytes(read(array, tile))
             return prototype.buffer.from_bytes(await asyncio.to_thread(read, array, tile))
-
-    written = functools.cache(stored.checksums)
 
     def read(array, tile):
         raw, problem = stored.chunk(array, tile)
-        if not problem and array.name in stored.schema.variables:
-            known = written(tile)
-            if known is not None and checksum(raw) != known[array.name]:
-                problem = EXCHANGED
+        if not problem and schema.checksums is not None and array.name in schema.variables:
+            problem = EXCHANGED if checksum(raw) != written(tile)[array.name] else None
         if problem:
-            raise stored.damaged(array, tile, problem)
+            raise StoreError(
+                f"{location} is damaged: {Damage(array.key(tile), problem, tile)}. {RESTORE} "
+                f"computes it again, or open it with skip_damaged=True"
+            )
         return raw
 
-    documents = {f"{name}/{ROOT}": a.document() for name, a in stored.schema.arrays.items()}
+    @functools.cache
+    def written(tile):
+        assert schema.checksums is not None
+        values = schema.checksums.decode(read(schema.checksums, tile))
+        return dict(zip(schema.variables, values.ravel().tolist(), strict=True))
+
+    documents = {f"{name}/{ROOT}": a.document() for name, a in schema.arrays.items()}
     attributes = {
         name: json.dumps(value) if isinstance(value, dict | list) else value
         for name, value in stored.attributes.items()

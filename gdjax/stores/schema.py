@@ -10,12 +10,14 @@ Metadata are plain JSON, and are accepted where they equal what this module woul
 
 >>> layout = Layout({"seed": 5}, {"seed": 2}, {"cost": Variable(("seed",), "float32")})
 >>> cost = layout.schema.variables["cost"]
->>> layout.tiles, cost.key((1,)), cost.nbytes
+>>> layout.schema.tiles, cost.key((1,)), cost.nbytes
 ((3,), 'cost/c.1', 12)
->>> parse_array("cost", cost.document()) == cost
+>>> raw = seal(make_root(layout.schema, layout.record({"num_steps": 10}), []))
+>>> parse_root(raw).schema == layout.schema
 True
 """
 
+import collections
 import hashlib
 import json
 import math
@@ -23,7 +25,6 @@ import numbers
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,12 +56,7 @@ ATTRIBUTES = ("long_name", "units", "flag_values", "flag_masks", "flag_meanings"
 """Attributes of arrays. Others could change the numbers that a reader sees (`scale_factor`)."""
 
 MAX_ROOT_BYTES = 2**26
-MAX_ATTRIBUTE_BYTES = 2**14
-MAX_NESTING = 24
 MAX_NAME_BYTES = 200
-MAX_ARRAYS = 2**12
-MAX_DIMENSIONS = 32
-MAX_LENGTH = 2**40
 MAX_TILES = 2**20
 MAX_CHUNK_BYTES = 2**36
 MAX_WRITERS = 2**16 - 1
@@ -117,9 +113,9 @@ def check_distinct(names: Iterable[str], argument: str) -> None:
         InputError: two are not.
 
     Examples:
-        >>> check_distinct(["Cost", "cost"], "measures")
+        >>> check_distinct(["Cost", "cost"], "metrics")
         Traceback (most recent call last):
-        gdjax.errors.InputError: measures: 'Cost' and 'cost' are one file on systems that ignore...
+        gdjax.errors.InputError: metrics: 'Cost' and 'cost' are one file on systems that ignore...
     """
     known: dict[str, str] = {}
     for name in names:
@@ -139,6 +135,42 @@ def check_at_most(number: int, limit: int, unit: str, where: str) -> None:
     """
     if number > limit:
         raise InputError(f"{where}: {number:,} {unit}, expected at most {limit:,}")
+
+
+# Arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """One array over the grid of runs.
+
+    Args:
+        dims: its dimensions: those of the grid, in the grid's order, then its own.
+        dtype: type of its numbers: boolean, integer or floating.
+        attrs: `long_name`, `units`, `flag_values`, `flag_meanings` and the like.
+        fill_value: shown where nothing has been computed yet. None is NaN for floats and False for
+            booleans; an integer variable needs one.
+    """
+
+    dims: tuple[str, ...]
+    dtype: Any
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    fill_value: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinate:
+    """Values that belong to positions along one dimension or more.
+
+    Args:
+        dims: its dimensions. A coordinate with the name of its only dimension indexes it.
+        values: numbers; names are given as integers with `flag_values` and `flag_meanings`.
+        attrs: as for `Variable`.
+    """
+
+    dims: tuple[str, ...]
+    values: Any
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ArraySchema(NamedTuple):
@@ -219,6 +251,50 @@ def checksum(raw: bytes) -> int:
     return int.from_bytes(raw[-4:], "little")
 
 
+def make_array(
+    name: str, variable: Variable, sizes: Mapping[str, int], tile: Mapping[str, int]
+) -> ArraySchema:
+    """Return an array of a store.
+
+    Args:
+        name: of the array.
+        variable: its dimensions, type, attributes and fill value.
+        sizes: length of every dimension.
+        tile: length of a chunk along some of them.
+
+    Raises:
+        InputError: a store cannot hold it.
+    """
+    dims, dtype, attrs = tuple(variable.dims), np.dtype(variable.dtype), variable.attrs
+    check_name(name, "array")
+    if len(set(dims)) < len(dims) or not set(dims) <= set(sizes):
+        raise InputError(f"{name} has dims {dims}; expected each once, out of {tuple(sizes)}")
+    if dtype.name not in DTYPES:
+        raise InputError(
+            f"{name} has dtype {dtype}, which not every reader knows; cast to float32, or write "
+            f"names as integers with flag_values and flag_meanings"
+        )
+    for key, value in attrs.items():
+        values = value if isinstance(value, list) else [value]
+        if key not in ATTRIBUTES or not all(isinstance(v, str | int | float) for v in values):
+            raise InputError(
+                f"{name} has attribute {key!r:.40} = {value!r:.40}; expected numbers or text for "
+                f"one of {', '.join(ATTRIBUTES)}"
+            )
+    if (units := attrs.get("units")) in _DECODED_UNITS or " since " in str(units):
+        raise InputError(
+            f"{name} has units {units!r}, which xarray would turn into time spans; write the "
+            f"symbol, such as 's'"
+        )
+    shape = tuple(sizes[d] for d in dims)
+    chunk = tuple(min(tile.get(d, n), n) for d, n in zip(dims, shape, strict=True))
+    fill = np.array(variable.fill_value, dtype).item()
+    fill = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(fill), fill)
+    array = ArraySchema(name, dims, shape, chunk, dtype, fill, dict(attrs))
+    check_at_most(array.nbytes, MAX_CHUNK_BYTES, "bytes of a chunk", name)
+    return array
+
+
 class Schema(NamedTuple):
     """The arrays of a store.
 
@@ -257,147 +333,80 @@ class Schema(NamedTuple):
 
     def identity(self) -> dict[str, Any]:
         """Return what makes the arrays of two sweeps the same, without coordinates' values."""
-        dims = self.flags.dims
         every = (self.flags, *self.variables.values(), *self.coordinates.values())
         return {
             "sizes": {d: n for a in every for d, n in zip(a.dims, a.shape, strict=True)},
-            "tile": dict(zip(dims, self.flags.chunk, strict=True)),
+            "tile": dict(zip(self.flags.dims, self.flags.chunk, strict=True)),
             "variables": {
                 name: f"{a.dtype.name} ({', '.join(a.dims)})" for name, a in self.variables.items()
             },
         }
 
-    def check(self) -> None:
-        """Check that the arrays are such as a store can hold.
 
-        Raises:
-            InputError: which is not, and why.
-        """
-        grid, lengths = self.flags.dims, dict(zip(self.flags.dims, self.flags.chunk, strict=True))
-        check_at_most(len(self.arrays), MAX_ARRAYS, "arrays", "variables")
-        check_distinct(self.arrays, "variables")
-        sizes: dict[str, int] = {}
-        for name, array in self.arrays.items():
-            _check_array(array)
-            chunk = array.shape
-            if name in self.coordinates:
-                if " " in name:
-                    raise InputError(f"coordinate {name!r}: expected a name without spaces")
-            elif array is not self.checksums:
-                chunk = tuple(
-                    min(lengths.get(d, n), n) for d, n in zip(array.dims, array.shape, strict=True)
-                )
-                if array.dims[: len(grid)] != grid or name in array.dims:
-                    raise InputError(
-                        f"variable {name} has dims {array.dims}; expected a name that is not that "
-                        f"of a dimension, and the grid's dimensions {grid} first"
-                    )
-            elif array != _checksums(self.flags, len(self.variables)):
-                raise InputError(f"{name}: expected a checksum for each tile and variable")
-            else:
-                chunk = array.chunk
-            if array.chunk != chunk:
-                raise InputError(f"{name} has chunks of {array.chunk}, expected {chunk}")
-            for dim, size in zip(array.dims, array.shape, strict=True):
-                if sizes.setdefault(dim, size) != size:
-                    raise InputError(f"{name}: {dim} is {size} long, elsewhere {sizes[dim]}")
-        if set(self.variables) & set(sizes):
-            raise InputError("variables: a name is that of a dimension; expected another")
-        if self.flags.dtype != np.uint16 or self.flags.shape == () or self.flags.fill_value != 0:
-            raise InputError(f"{FLAGS}: expected uint16 over the grid, 0 where nothing is")
-        check_at_most(math.prod(self.tiles), MAX_TILES, "tiles", FLAGS)
+def make_schema(
+    sizes: Mapping[str, int],
+    tile: Mapping[str, int],
+    variables: Mapping[str, Variable],
+    coordinates: Mapping[str, Variable],
+    version: int = FORMAT,
+) -> Schema:
+    """Return the arrays of a store.
 
-
-def _checksums(flags, count):
-    tiles = tuple(-(-n // m) for n, m in zip(flags.shape, flags.chunk, strict=True))
-    return ArraySchema(
-        CHECKSUMS,
-        (*(f"{dim}_tile" for dim in flags.dims), "variable"),
-        (*tiles, count),
-        (1,) * len(tiles) + (count,),
-        np.dtype(np.uint32),
-        0,
-        {"long_name": "CRC32C of each chunk, by tile and variable", "units": "1"},
-    )
-
-
-def parse_array(name: str, described: Any) -> ArraySchema:
-    """Return an array from its metadata.
+    Args:
+        sizes: length of every dimension.
+        tile: length of a tile along each dimension of the grid.
+        variables: results of every run.
+        coordinates: what is written once.
+        version: of the format.
 
     Raises:
-        InputError: they are not what this module would have written.
+        InputError: the arrays do not fit together, or a store cannot hold one of them.
     """
-    try:
-        array = ArraySchema(
-            name,
-            tuple(described["dimension_names"]),
-            tuple(described["shape"]),
-            tuple(described["chunk_grid"]["configuration"]["chunk_shape"]),
-            np.dtype(described["data_type"] if described["data_type"] in DTYPES else "O"),
-            described["fill_value"],
-            dict(described["attributes"]),
+    for argument, lengths in (("sizes", sizes), ("tile", tile)):
+        for dim, length in lengths.items():
+            check_name(dim, argument)
+            if type(length) is not int or length < 1:
+                raise InputError(
+                    f"{argument}[{dim!r}] = {length!r:.40}, expected a whole number of at least 1"
+                )
+    if not tile or not variables:
+        raise InputError("layout: expected at least one dimension in tile and one variable")
+    grid, writers = tuple(tile), RESERVED[version][-2]
+    attrs = {"long_name": f"0: not computed; k: computed by the k-th of {writers}", "units": "1"}
+    flags = make_array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile)
+    schema = Schema(
+        {name: make_array(name, variable, sizes, tile) for name, variable in variables.items()},
+        {name: make_array(name, variable, sizes, {}) for name, variable in coordinates.items()},
+        flags,
+        None,
+    )
+    check_at_most(math.prod(schema.tiles), MAX_TILES, "tiles", FLAGS)
+    names = [*variables, *coordinates, FLAGS]
+    if version != 2:
+        counts = dict(zip((f"{dim}_tile" for dim in grid), schema.tiles, strict=True))
+        attrs = {"long_name": "CRC32C of each chunk, by tile and variable", "units": "1"}
+        variable = Variable((*counts, "variable"), np.uint32, attrs, 0)
+        counts["variable"] = len(variables)
+        checksums = make_array(
+            CHECKSUMS, variable, counts, {**dict.fromkeys(counts, 1), "variable": len(variables)}
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{name}: not the metadata of an array of this format") from error
-    _check_array(array)
-    # As text: 1, 1.0 and True are equal, and the order of keys is the file's.
-    if json.dumps(array.document()) != json.dumps(described):
-        raise InputError(f"{name}: codecs or other metadata that are not of this format")
-    return array
-
-
-def _check_array(array):
-    check_name(array.name, "array")
-    check_at_most(len(array.dims), MAX_DIMENSIONS, "dimensions", array.name)
-    if len(set(array.dims)) < len(array.dims) or len(array.dims) != len(array.shape):
-        raise InputError(f"{array.name} has dims {array.dims}; expected each once")
-    for dim in array.dims:
-        check_name(dim, f"dimension of {array.name}")
-    if len(array.chunk) != len(array.shape):
-        raise InputError(f"{array.name} has chunks of {array.chunk} of {array.shape}")
-    for length in (*array.shape, *array.chunk):
-        if type(length) is not int or length < 1:
-            raise InputError(f"{array.name} has a length of {length!r}, expected at least 1")
-        check_at_most(length, MAX_LENGTH, "entries along a dimension", array.name)
-    if array.dtype.name not in DTYPES:
-        raise InputError(
-            f"{array.name} has dtype {array.dtype}, which not every reader knows; cast to float32, "
-            f"or write names as integers with flag_values and flag_meanings"
-        )
-    check_at_most(array.nbytes, MAX_CHUNK_BYTES, "bytes of a chunk", array.name)
-    _check_fill(array)
-    _check_attributes(array)
-
-
-def _check_fill(array):
-    kind, fill = array.dtype.kind, array.fill_value
-    if kind == "b":
-        valid = isinstance(fill, bool)
-    elif kind == "f":
-        valid = fill in ("NaN", "Infinity", "-Infinity") or type(fill) is float
-    else:
-        limits = np.iinfo(array.dtype)
-        valid = type(fill) is int and limits.min <= fill <= limits.max
-    if not valid:
-        raise InputError(f"{array.name} has fill_value {fill!r:.20}, not of {array.dtype}")
-
-
-def _check_attributes(array):
-    for name, value in array.attrs.items():
-        values = value if isinstance(value, list) else [value]
-        if name not in ATTRIBUTES or not all(isinstance(v, str | int | float) for v in values):
+        schema = schema._replace(checksums=checksums)
+        names.append(CHECKSUMS)
+    for name, array in schema.variables.items():
+        if array.dims[: len(grid)] != grid or name in sizes:
             raise InputError(
-                f"{array.name} has attribute {name!r:.40} = {value!r:.40}; expected numbers or "
-                f"text for one of {', '.join(ATTRIBUTES)}"
+                f"variable {name} has dims {array.dims}; expected a name that is not that of a "
+                f"dimension, and the grid's dimensions {grid} first"
             )
-    units = array.attrs.get("units")
-    if units in _DECODED_UNITS or " since " in str(units):
+    if spaced := [name for name in coordinates if " " in name]:
+        raise InputError(f"coordinate {spaced[0]!r}: expected a name without spaces")
+    if twice := [name for name, count in collections.Counter(names).items() if count > 1]:
         raise InputError(
-            f"{array.name} has units {units!r}, which xarray would turn into time spans; write the "
-            f"symbol, such as 's'"
+            f"{twice} are names of two arrays; rename one ({FLAGS} and {CHECKSUMS} are the "
+            f"store's own)"
         )
-    size = len(json.dumps(array.attrs))
-    check_at_most(size, MAX_ATTRIBUTE_BYTES, "bytes of attributes", array.name)
+    check_distinct(names, "variables")
+    return schema
 
 
 # The root
@@ -451,8 +460,7 @@ def seal(root: Mapping[str, Any]) -> bytes:
     """
     attributes = dict(root["attributes"])
     if attributes["gdjax_format"] != 2:
-        texts = {name: json.dumps(attributes[name]) for name in ("identity", "writers")}
-        attributes |= texts
+        attributes |= {name: json.dumps(attributes[name]) for name in ("identity", "writers")}
     blank = {**root, "attributes": {**attributes, "digest": ""}}
     blank["attributes"]["digest"] = hashlib.sha256(serialize(blank)).hexdigest()
     raw = serialize(blank)
@@ -476,18 +484,20 @@ def parse_root(raw: bytes) -> Root:
             f"has format {version!r:.20}, this gdjax writes {FORMAT} and reads 2 and 3; open it "
             f"with the gdjax that wrote it, or run its sweep again on a new store"
         )
-    if not _is_sealed(raw, root["attributes"].get("digest")):
+    # Without writing the root again, which takes ten times as long.
+    digest = str(root["attributes"].get("digest"))
+    blank = raw.replace(b'"digest": "%s"' % digest.encode(errors="replace"), b'"digest": ""', 1)
+    if hashlib.sha256(blank).hexdigest() != digest:
         raise InputError(f"{ROOT} is damaged: its digest differs")
     try:
         if version != 2:
             for name in ("identity", "writers"):
                 root["attributes"][name] = _parse(root["attributes"][name])
-        _check_nesting(root, MAX_NESTING)
-        return Root(root, _check_root(root))
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
+        return Root(root, _parse_schema(root, version))
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as e:
+        if isinstance(e, InputError):
             raise
-        raise InputError(f"{ROOT} is not of this format ({type(error).__name__})") from error
+        raise InputError(f"{ROOT} is not of this format ({type(e).__name__})") from e
 
 
 def _parse(text):
@@ -506,89 +516,53 @@ def _parse(text):
     return json.loads(text, object_pairs_hook=unique, parse_constant=finite, parse_float=finite)
 
 
-def _is_sealed(raw, digest):
-    # Without writing the root again, which takes ten times as long.
-    written = b'"digest": "%s"' % str(digest).encode(errors="replace")
-    blank = raw.replace(written, b'"digest": ""', 1)
-    return hashlib.sha256(blank).hexdigest() == digest
-
-
-def _check_nesting(value, levels):
-    if isinstance(value, dict | list):
-        if not levels:
-            raise InputError(f"{ROOT}: expected at most {MAX_NESTING} levels of nesting")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_nesting(item, levels - 1)
-
-
-def _check_root(root):
+def _parse_schema(root, version):
     """Return the arrays of a root that is one of ours."""
-    consolidated, attributes = root["consolidated_metadata"], root["attributes"]
-    expected = {"kind": "inline", "must_understand": False}
-    if (
-        root.keys() != {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
-        or (root["zarr_format"], root["node_type"]) != (3, "group")
-        or {k: v for k, v in consolidated.items() if k != "metadata"} != expected
+    attributes, consolidated = root["attributes"], dict(root["consolidated_metadata"])
+    documents = consolidated.pop("metadata")
+    group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
+    if (group, consolidated) != (
+        {"zarr_format": 3, "node_type": "group"},
+        {"kind": "inline", "must_understand": False},
     ):
         raise InputError(f"{ROOT} is not that of a store of gdjax")
     kinds = {"gdjax_format": int, "coordinates": str, "digest": str, "identity": dict}
-    for name in RESERVED[attributes["gdjax_format"]]:
+    for name in RESERVED[version]:
         if not isinstance(attributes[name], kinds.get(name, list)):
             raise InputError(f"attribute {name} is not of type {kinds.get(name, list).__name__}")
     if attributes.get("parts"):
         raise InputError("attribute parts is not empty, as in every store of format 2")
-    writers = attributes["origins" if attributes["gdjax_format"] == 2 else "writers"]
+    writers = attributes[RESERVED[version][-2]]
     check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
     if not all(isinstance(writer, dict) for writer in writers):
         raise InputError("attribute writers does not list what computed the tiles")
-    arrays = {name: parse_array(name, a) for name, a in consolidated["metadata"].items()}
-    flags = arrays.pop(FLAGS)
-    checksums = None if attributes["gdjax_format"] == 2 else arrays.pop(CHECKSUMS)
-    coordinates = {name: arrays.pop(name) for name in attributes["coordinates"].split()}
-    schema = Schema(arrays, coordinates, flags, checksums)
-    schema.check()
-    described = attributes["identity"].get("layout", {})
-    if {k: v for k, v in described.items() if k != "coordinates"} != schema.identity():
+    layout, coordinates = attributes["identity"]["layout"], attributes["coordinates"].split()
+    own = [FLAGS] if version == 2 else [FLAGS, CHECKSUMS]
+    variables = [name for name in documents if name not in (*coordinates, *own)]
+    schema = make_schema(
+        layout["sizes"],
+        layout["tile"],
+        {name: _parse_variable(documents[name]) for name in variables},
+        {name: _parse_variable(documents[name]) for name in coordinates},
+        version,
+    )
+    for name, array in schema.arrays.items():
+        # As text: 1, 1.0 and True are equal, and the order of keys is the file's.
+        if json.dumps(array.document()) != json.dumps(documents[name]):
+            raise InputError(f"{name}: codecs or other metadata that are not of this format")
+    described = {**schema.identity(), "coordinates": layout["coordinates"]}
+    if layout != described or list(layout["coordinates"]) != coordinates:
         raise InputError("its arrays are not those of its sweep")
-    if list(described["coordinates"]) != list(coordinates):
-        raise InputError("its coordinates are not those of its sweep")
     return schema
 
 
+def _parse_variable(document):
+    dtype = document["data_type"]
+    dims, attrs = tuple(document["dimension_names"]), dict(document["attributes"])
+    return Variable(dims, dtype if dtype in DTYPES else "O", attrs, document["fill_value"])
+
+
 # What a sweep gives
-
-
-@dataclass(frozen=True, eq=False)
-class Variable:
-    """One array over the grid of runs.
-
-    Args:
-        dims: its dimensions: those of the grid, in the grid's order, then its own.
-        dtype: type of its numbers: boolean, integer or floating.
-        attrs: `long_name`, `units`, `flag_values`, `flag_meanings` and the like.
-        fill_value: shown where nothing has been computed yet. None is NaN for floats and False for
-            booleans; an integer variable needs one.
-    """
-
-    dims: tuple[str, ...]
-    dtype: Any
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    fill_value: float | int | bool | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Coordinate:
-    """Values that belong to positions along one dimension or more.
-
-    Args:
-        dims: its dimensions. A coordinate with the name of its only dimension indexes it.
-        values: numbers; names are given as integers with `flag_values` and `flag_meanings`.
-        attrs: as for `Variable`.
-    """
-
-    dims: tuple[str, ...]
-    values: Any
-    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -604,93 +578,49 @@ class Layout:
 
     Raises:
         InputError: the arrays do not fit together, or could not be read back without a warning.
+
+    Attributes:
+        schema: the arrays of a store of this layout.
     """
 
     sizes: Mapping[str, int]
     tile: Mapping[str, int]
     variables: Mapping[str, Variable]
     coordinates: Mapping[str, Coordinate] = field(default_factory=dict)
+    schema: Schema = field(init=False, repr=False)
 
     def __post_init__(self):
-        for argument, lengths in (("sizes", self.sizes), ("tile", self.tile)):
-            for name, length in lengths.items():
-                if length < 1:
-                    raise InputError(
-                        f"Layout: {argument}[{name!r}] = {length}, expected at least 1"
-                    )
-        if not self.tile or not self.variables:
-            raise InputError("Layout: expected at least one dimension in tile and one variable")
-        if twice := set(self.variables) & set(self.coordinates):
-            raise InputError(f"Layout: {sorted(twice)} are both variables and coordinates")
-        for name in (FLAGS, CHECKSUMS):
-            if name in (*self.variables, *self.coordinates):
-                raise InputError(f"Layout: {name!r} is an array of the store's own; rename yours")
-        for name, array in (*self.variables.items(), *self.coordinates.items()):
-            if not set(array.dims) <= set(self.sizes):
-                raise InputError(
-                    f"Layout: {name} has dims {array.dims}; expected them out of "
-                    f"{tuple(self.sizes)}"
-                )
+        variables, coordinates = {}, {}
         for name, variable in self.variables.items():
-            if np.dtype(variable.dtype).kind in "iu" and variable.fill_value is None:
+            kind, fill = np.dtype(variable.dtype).kind, variable.fill_value
+            if kind in "iu" and fill is None:
                 raise InputError(
-                    f"Layout: integer variable {name} needs a fill_value: what is read where "
+                    f"layout: integer variable {name} needs a fill_value: what is read where "
                     f"nothing has been computed yet, such as -1"
                 )
+            fill = {"b": False, "f": math.nan}.get(kind) if fill is None else fill
+            attrs = plain(variable.attrs, name)
+            variables[name] = Variable(variable.dims, variable.dtype, attrs, fill)
         for name, coordinate in self.coordinates.items():
-            shape = np.shape(coordinate.values)
-            expected = tuple(self.sizes[d] for d in coordinate.dims)
-            if shape != expected:
+            values = np.asarray(coordinate.values)
+            fill = math.nan if values.dtype.kind == "f" else 0
+            attrs = plain(coordinate.attrs, name)
+            coordinates[name] = Variable(coordinate.dims, values.dtype, attrs, fill)
+        sizes, tile = ({d: int(n) for d, n in of.items()} for of in (self.sizes, self.tile))
+        schema = make_schema(sizes, tile, variables, coordinates)
+        for name, array in schema.coordinates.items():
+            if (shape := np.shape(self.coordinates[name].values)) != array.shape:
                 raise InputError(
-                    f"Layout: coordinate {name!r} has shape {shape} over {coordinate.dims}; "
-                    f"expected {expected}"
+                    f"layout: coordinate {name!r} has shape {shape} over {array.dims}; expected "
+                    f"{array.shape}"
                 )
-        self.schema.check()
-
-    @cached_property
-    def schema(self) -> Schema:
-        """The arrays of a store of this layout."""
-        text = "0: not computed; k: computed by the k-th of writers"
-        flags = Variable(tuple(self.tile), np.uint16, {"long_name": text, "units": "1"}, 0)
-        flags = self._array(FLAGS, flags)
-        return Schema(
-            {name: self._array(name, variable) for name, variable in self.variables.items()},
-            {
-                name: self._array(name, Variable(c.dims, np.asarray(c.values).dtype, c.attrs), {})
-                for name, c in self.coordinates.items()
-            },
-            flags,
-            _checksums(flags, len(self.variables)),
-        )
-
-    def _array(self, name, variable, lengths=None):
-        lengths = self.tile if lengths is None else lengths
-        shape = tuple(int(self.sizes[d]) for d in variable.dims)
-        chunk = tuple(
-            min(int(lengths.get(d, n)), n) for d, n in zip(variable.dims, shape, strict=True)
-        )
-        dtype = np.dtype(variable.dtype)
-        fill = variable.fill_value
-        if fill is None:
-            fill = {"b": False, "f": math.nan}.get(dtype.kind, 0)
-        fill = plain(dtype.type(fill)) if dtype.kind in "biuf" else None
-        fill = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(fill, fill)
-        attrs = plain(variable.attrs, name)
-        return ArraySchema(name, tuple(variable.dims), shape, chunk, dtype, fill, attrs)
+        object.__setattr__(self, "schema", schema)
 
     @property
     def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and type of each variable of one run."""
         grid = len(self.tile)
-        return {
-            name: (tuple(self.sizes[d] for d in v.dims[grid:]), np.dtype(v.dtype))
-            for name, v in self.variables.items()
-        }
-
-    @property
-    def tiles(self) -> tuple[int, ...]:
-        """Number of tiles along each dimension of the grid."""
-        return self.schema.tiles
+        return {name: (a.shape[grid:], a.dtype) for name, a in self.schema.variables.items()}
 
     def record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return the identity that a store of these arrays has.
@@ -732,8 +662,8 @@ def plain(value: Any, where: str = "attributes") -> Any:
         InputError: something in it has no such form.
 
     Examples:
-        >>> plain({"widths": (16, 16), "bound": np.float64("inf")})
-        {'widths': [16, 16], 'bound': 'inf'}
+        >>> plain({"widths": (16, 16), "divergence_threshold": np.float64("inf")})
+        {'widths': [16, 16], 'divergence_threshold': 'inf'}
     """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()

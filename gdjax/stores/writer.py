@@ -9,9 +9,9 @@ instance is two runs in two tiles:
 >>> from gdjax.stores.schema import Layout, Variable
 >>> layout = Layout({"seed": 2}, {"seed": 1}, {"cost": Variable(("seed",), "float32")})
 >>> with tempfile.TemporaryDirectory() as path:
-...     with Store(f"{path}/two.zarr", layout, identity={"steps": 10}, writer={}) as store:
+...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}, writer={}) as store:
 ...         store.write((1,), {"cost": np.ones(1, np.float32)})
-...     with Store(f"{path}/two.zarr", layout, identity={"steps": 10}) as store:
+...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}) as store:
 ...         store.finished().tolist()
 [False, True]
 """
@@ -26,24 +26,19 @@ from jaxtyping import Bool
 
 from gdjax._runtime import array_file
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.location import MISSING, Bucket, Folder, locate
+from gdjax.stores.location import Bucket, Folder, locate
 from gdjax.stores.lock import FileLock, Lease, acquire
-from gdjax.stores.reader import Damage, Stored, check_is_folder, not_ours
+from gdjax.stores.reader import SWEEP, Damage, Stored, read_root
 from gdjax.stores.schema import (
-    CHECKSUMS,
     FLAGS,
-    MAX_NAME_BYTES,
-    MAX_ROOT_BYTES,
     MAX_WRITERS,
     OWN,
     RESERVED,
     ROOT,
     Layout,
-    OtherFormat,
     Root,
     checksum,
     make_root,
-    parse_root,
     plain,
     seal,
     serialize,
@@ -55,7 +50,6 @@ NEWER = ("problem_hash", "flags")
 """Entries of an identity that older stores of format 2 lack."""
 
 _CHECKPOINTS = f"{OWN}/checkpoints"
-_SWEEP = f"{OWN}/sweep"  # digest of the identity: whose tiles these are, if the root is lost
 
 
 class Tiles(Stored):
@@ -108,15 +102,19 @@ class Tiles(Stored):
             StoreError: the tile is finished, or cannot be written. Tiles written before remain.
         """
         tile = self._checked(tile)
-        if set(arrays) != set(self.schema.variables):
-            raise InputError(
-                f"write: variables {sorted(arrays)}, expected {sorted(self.schema.variables)}"
-            )
-        region = self.schema.region(tile)
-        chunks = {
-            name: array.encode(self._cropped(name, arrays[name], region))
-            for name, array in self.schema.variables.items()
-        }
+        variables, region = self.schema.variables, self.schema.region(tile)
+        if set(arrays) != set(variables):
+            raise InputError(f"write: variables {sorted(arrays)}, expected {sorted(variables)}")
+        chunks = {}
+        for name, array in variables.items():
+            values = np.asarray(arrays[name])
+            shape = tuple(s.stop - s.start for s in region) + array.shape[len(region) :]
+            if values.shape not in (shape, array.chunk) or values.dtype != array.dtype:
+                raise InputError(
+                    f"write: {name} is {values.dtype} of shape {values.shape}, expected "
+                    f"{array.dtype} of shape {shape} or, beyond the grid's edge, {array.chunk}"
+                )
+            chunks[name] = array.encode(values[tuple(slice(n) for n in shape)])
         self.write_chunks(tile, chunks, self.writer if writer is None else writer)
 
     def write_chunks(self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writer: int) -> None:
@@ -139,26 +137,20 @@ class Tiles(Stored):
             raise InputError(
                 f"writer = {writer}, expected 1 to {len(self.writers)}: see add_writer"
             )
-        if self._lock is not None:
-            self._lock.check()
-        variables, flags = self.schema.variables, self.schema.flags
-        list(
-            self.location.map(
-                lambda array: self.location.write(array.key(tile), chunks[array.name]),
-                variables.values(),
-            )
-        )
-        values = np.array([checksum(chunks[name]) for name in variables], np.uint32)
-        checksums = self.schema.arrays[CHECKSUMS]
-        values = values.reshape(checksums.chunk)
-        self.location.write(checksums.key(tile), checksums.encode(values))
-        whole = np.full(flags.chunk, writer, flags.dtype)[
-            tuple(slice(s.stop - s.start) for s in self.schema.region(tile))
-        ]
-        if self._lock is not None:
-            self._lock.check()
-        self.location.write(flags.key(tile), flags.encode(whole))
-        self.location.remove(self._checkpoint(tile))
+        location, (variables, _, flags, checksums) = self.location, self.schema
+        assert checksums is not None
+
+        def write(array):
+            location.write(array.key(tile), chunks[array.name])
+
+        self._check_lock()
+        list(location.map(write, variables.values()))
+        values = np.array([checksum(chunks[name]) for name in variables], checksums.dtype)
+        location.write(checksums.key(tile), checksums.encode(values.reshape(checksums.chunk)))
+        self._check_lock()
+        shape = [s.stop - s.start for s in self.schema.region(tile)]
+        location.write(flags.key(tile), flags.encode(np.full(shape, writer, flags.dtype)))
+        location.remove(self._checkpoint(tile))
 
     def is_finished(self, tile: tuple[int, ...]) -> bool:
         """Return whether a tile has been written."""
@@ -177,40 +169,30 @@ class Tiles(Stored):
         Raises:
             StoreError: it cannot be written.
         """
-        key = self._checkpoint(self._checked(tile))
         raw = array_file.pack(arrays, plain(meta, "meta"))
-        self.location.write(key, raw, durable=True)
+        self.location.write(self._checkpoint(tile), raw, durable=True)
 
     def load_checkpoint(
         self, tile: tuple[int, ...]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Return what `save_checkpoint` saved; None if there is nothing, or it is damaged."""
-        key = self._checkpoint(self._checked(tile))
-        raw, problem = self.location.read(key, MAX_CHECKPOINT_BYTES)
+        raw, problem = self.location.read(self._checkpoint(tile), MAX_CHECKPOINT_BYTES)
         return None if problem else array_file.unpack(raw)
 
     def _checkpoint(self, tile):
-        return f"{_CHECKPOINTS}/{'.'.join(map(str, tile))}"
+        return f"{_CHECKPOINTS}/{'.'.join(map(str, self._checked(tile)))}"
 
     def _checked(self, tile):
         tile = tuple(int(i) for i in tile)
-        inside = len(tile) == len(self.shape) and all(
+        if len(tile) != len(self.shape) or not all(
             0 <= i < n for i, n in zip(tile, self.shape, strict=True)
-        )
-        if not inside:
+        ):
             raise InputError(f"tile = {tile}, expected an index into {self.shape} tiles")
         return tile
 
-    def _cropped(self, name, values, region):
-        values = np.asarray(values)
-        array = self.schema.variables[name]
-        shape = tuple(s.stop - s.start for s in region) + array.shape[len(region) :]
-        if values.shape not in (shape, array.chunk) or values.dtype != array.dtype:
-            raise InputError(
-                f"write: {name} is {values.dtype} of shape {values.shape}, expected {array.dtype} "
-                f"of shape {shape} or, beyond the grid's edge, {array.chunk}"
-            )
-        return values[tuple(slice(n) for n in shape)]
+    def _check_lock(self):
+        if self._lock is not None:
+            self._lock.check()
 
 
 class Store(Tiles):
@@ -248,31 +230,28 @@ class Store(Tiles):
     ):
         self.location = locate(store, storage_options)
         recorded = layout.record(identity)
-        described = [] if writer is None else [plain(writer, "writer")]
-        seal(make_root(layout.schema, recorded, described))  # refuses what is too large
+        writers = [] if writer is None else [plain(writer, "writer")]
+        seal(make_root(layout.schema, recorded, writers))  # refuses what is too large
         _read_own_root(self.location, layout, recorded)  # refuses what is not ours, unchanged
         self._lock = acquire(self.location)
         try:
-            self.restored = self._restore(layout, recorded, described)
-            self.writer = self.add_writer(described[0]) if described else 0
+            self.restored = self._restore(layout, recorded, writers)
+            self.writer = self.add_writer(writers[0]) if writers else 0
         except BaseException:
             self.close()
             raise
 
-    def _restore(self, layout, recorded, described):
+    def _restore(self, layout, recorded, writers):
         """Write what belongs to no tile wherever it is not what it should be."""
-        location = self.location
+        location, schema = self.location, layout.schema
         root = _read_own_root(location, layout, recorded)
-        flags = location.sizes(FLAGS).keys() - {ROOT}
-        existed = root is not None or bool(flags)
-        self.root, self.schema = root or Root(
-            make_root(layout.schema, recorded, list(described)), layout.schema
-        )
+        existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
+        self.root, self.schema = root or Root(make_root(schema, recorded, list(writers)), schema)
         if root is None and existed:  # what computed the existing tiles is not known any more
             lost = {"lost": f"{ROOT} was damaged"}
             # flags count only up to the number of writers
             self.attributes["writers"] = [lost] * MAX_WRITERS
-            self.attributes["writers"] = [lost] * int(self.flags()[0].max(initial=0)) + described
+            self.attributes["writers"] = [lost] * int(self.flags()[0].max(initial=0)) + writers
         damages = self.damaged_frame()
         chunks = dict(layout.chunks()) if damages else {}
         for damage in damages:
@@ -281,8 +260,8 @@ class Store(Tiles):
             raw = serialize(document) if last == ROOT else chunks[damage.file]
             location.write(damage.file, raw)
         digest = _digest(recorded)
-        if location.read(_SWEEP, len(digest))[0] != digest:
-            location.write(_SWEEP, digest)
+        if location.read(SWEEP, len(digest))[0] != digest:
+            location.write(SWEEP, digest)
         for name in ("", OWN, _CHECKPOINTS, *self.schema.arrays):
             location.remove_partial(name)
         if root is None:
@@ -334,36 +313,28 @@ class Store(Tiles):
         """
         damages = self.damaged_tiles()
         for damage in damages:
-            if damage.tile is not None:
-                # The flag goes first: a kill leaves a tile to compute, not one with a hole.
-                self.location.remove(self.schema.flags.key(damage.tile))
-                self.location.remove(damage.file)
+            assert damage.tile is not None
+            # The flag goes first: a kill leaves a tile to compute, not one with a hole.
+            self.location.remove(self.schema.flags.key(damage.tile))
+            self.location.remove(damage.file)
         return self.restored + damages
 
     def _write_root(self):
-        if self._lock is not None:
-            self._lock.check()
+        self._check_lock()
         self.location.write(ROOT, seal(self.root), durable=True)
 
 
-def is_complete(
-    store: str | Path | Folder | Bucket,
-    layout: Layout,
-    identity: Mapping[str, Any],
-    storage_options: Mapping[str, Any] | None = None,
-) -> bool:
+def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str, Any]) -> bool:
     """Return whether a store has all of a sweep and is intact, so nothing has to be written.
 
     Args:
-        store: path or URL of the store.
+        location: of the store.
         layout: as for `Store`, as is the next.
         identity: what makes it the same sweep.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         StoreError: the store holds something else or another sweep.
     """
-    location = locate(store, storage_options)
     root = _read_own_root(location, layout, layout.record(identity))
     return root is not None and Stored(location).is_whole()
 
@@ -401,14 +372,6 @@ def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     return "; ".join(listed[:8]) + more
 
 
-def read_only(location: Folder | Bucket) -> StoreError:
-    """Return the error of a store of format 2 that would be written to."""
-    return StoreError(
-        f"{location}: has format 2, which this gdjax reads and does not write; finish it with the "
-        f"gdjax that wrote it, or copy it: gd.extend(store, to=new_store)"
-    )
-
-
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, item in value.items():
         if isinstance(item, dict) and item:
@@ -417,37 +380,22 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, item
 
 
-def _read_own_root(location, layout, recorded) -> Root | None:
+def read_only(location: Folder | Bucket) -> StoreError:
+    """Return the error of a store of format 2 that would be written to."""
+    return StoreError(
+        f"{location}: has format 2, which this gdjax reads and does not write; finish it with the "
+        f"gdjax that wrote it, or copy it: gd.extend(store, to=new_store)"
+    )
+
+
+def _read_own_root(location, layout, recorded):
     """Return the root of a sweep's store; None where it has to be written, again or at first."""
-    check_is_folder(location)
-    raw, problem = location.read(ROOT, MAX_ROOT_BYTES)
-    ours = location.read(_SWEEP, MAX_NAME_BYTES)[0] == _digest(recorded)
-    root = None
-    try:
-        root = None if problem else parse_root(raw)
-    except OtherFormat as error:
-        if not ours:  # but damaged
-            raise StoreError(f"{location}: {error}") from error
-    except InputError:
-        pass
+    root = read_root(location, layout.schema.arrays, _digest(recorded))
     if root is not None:
-        attributes = root.document["attributes"]
-        if attributes["gdjax_format"] == 2:
+        if root.document["attributes"]["gdjax_format"] == 2:
             raise read_only(location)
-        require_same(location, attributes["identity"], recorded)
-        return root
-    if ours:
-        return None
-    names = location.sizes()
-    known = {name for name in names if not name.startswith(f"{ROOT}.")}
-    if (known and names.get(OWN) != -1) or known - {OWN, ROOT, *layout.schema.arrays}:
-        raise not_ours(location)
-    if problem != MISSING or location.sizes(FLAGS).keys() - {ROOT}:
-        raise StoreError(
-            f"{location}: {ROOT} is {problem or 'damaged'}, and nothing says whose the tiles are. "
-            f"Restore it from a backup, or choose another store"
-        )
-    return None
+        require_same(location, root.document["attributes"]["identity"], recorded)
+    return root
 
 
 def _digest(identity: Mapping[str, Any]) -> bytes:

@@ -660,7 +660,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     Raises:
         InputError: it does not, or there would be too many files.
     """
-    files = math.prod(layout.tiles) * (len(layout.variables) + 2)
+    files = math.prod(layout.schema.tiles) * (len(layout.variables) + 2)
     if files > MAX_STORE_FILES:
         raise InputError(
             f"store: {_runs(layout):,} runs would be {files:,} files, and at most "

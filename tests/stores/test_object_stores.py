@@ -12,7 +12,7 @@ from small_store import TILES, part, whole
 
 from gdjax.errors import StoreError
 from gdjax.stores import Store, Tiles, lock, open_dataset, read_attributes, verify
-from gdjax.stores.location import locate
+from gdjax.stores.location import MISSING, locate
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_second_writer_is_refused_until_the_first_one_ends(url, server):
         tiles = Tiles(url, storage_options=server.options)
         tiles.write((2, 1), part(tiles, (2, 1)))
         assert verify(url, storage_options=server.options) == []  # readers are welcome
-    assert locate(url, server.options).version(lock.LOCK) is None
+    assert locate(url, server.options).read(lock.LOCK, 999)[1] == MISSING
     assert len(fill(url, server)) == 4
 
 
@@ -121,9 +121,9 @@ def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkey
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.8)
     bucket = locate(url, server.options)
     store = open_store(url, server)
-    first = json.loads(bucket.version(lock.LOCK)[0])["until"]
+    first = json.loads(bucket.read(lock.LOCK, 999)[0])["until"]
     time.sleep(1.2)  # longer than the lease
-    assert json.loads(bucket.version(lock.LOCK)[0])["until"] > first
+    assert json.loads(bucket.read(lock.LOCK, 999)[0])["until"] > first
     with pytest.raises(StoreError, match="is being written by"):
         open_store(url, server)
     store._lock._closing.set()  # as if its process had been killed or paused
@@ -136,8 +136,8 @@ def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkey
         with pytest.raises(StoreError, match="another process has taken over its lease"):
             store.write((1, 1), part(store, (1, 1)))
         store.close()
-        assert bucket.version(lock.LOCK) is not None  # it is the second one's
-    assert bucket.version(lock.LOCK) is None
+        assert bucket.read(lock.LOCK, 999)[1] is None  # it is the second one's
+    assert bucket.read(lock.LOCK, 999)[1] == MISSING
 
 
 def test_a_lease_that_is_removed_frees_the_store(url, server):

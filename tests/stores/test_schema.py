@@ -14,17 +14,32 @@ from gdjax.errors import InputError
 from gdjax.stores.schema import (
     MAX_TILES,
     ArraySchema,
+    Layout,
+    Variable,
     check_at_most,
     check_distinct,
     check_name,
-    parse_array,
+    make_root,
+    parse_root,
+    seal,
 )
 
 COST = ArraySchema("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "NaN", {"units": "1"})
 
 
 def test_metadata_are_those_of_the_array_and_no_other():
-    assert parse_array("cost", COST.document()) == COST
+    cost = Variable(("seed", "step"), "f4", {"units": "1"})
+    layout = Layout({"seed": 5, "step": 3}, {"seed": 2}, {"cost": cost})
+    root = make_root(layout.schema, layout.record({}), [])
+    assert parse_root(seal(root)).schema == layout.schema
+    assert layout.schema.variables["cost"] == COST
+
+    def refused(change):
+        changed = copy.deepcopy(root)
+        change(changed["consolidated_metadata"]["metadata"]["cost"])
+        with pytest.raises(InputError, match=r"^cost|^zarr.json is not of this format"):
+            parse_root(seal(changed))
+
     for change in (
         {"codecs": []},
         {"zarr_format": 2},
@@ -37,13 +52,9 @@ def test_metadata_are_those_of_the_array_and_no_other():
         {"attributes": {"scale_factor": 2}},
         {"more": 1},
     ):
-        with pytest.raises(InputError, match=r"^cost"):
-            parse_array("cost", {**COST.document(), **change})
+        refused(lambda document, change=change: document.update(change))
     for key in COST.document():
-        less = copy.deepcopy(COST.document())
-        del less[key]
-        with pytest.raises(InputError, match=r"^cost"):
-            parse_array("cost", less)
+        refused(lambda document, key=key: document.pop(key))
 
 
 def test_a_chunk_is_the_numbers_and_their_checksum():

@@ -76,7 +76,7 @@ def test_layout():
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
     }
-    assert found.tiles == (1, 2)
+    assert found.schema.tiles == (1, 2)
     assert {n: c.values.tolist() for n, c in found.coordinates.items()} == {
         "step": [0, 4, 8, 10],
         "snapshot_step": [0, 8, 10],
