@@ -171,17 +171,17 @@ class TileMonitor(Monitor):
         self.done: list[dict[str, np.ndarray]] = []
         self.slabs = 1
 
-    def load(self, layout: Layout, runs: int, slabs: int) -> SlabCheckpoint | None:
+    def load(self, run_shapes: Mapping[str, Any], runs: int, slabs: int) -> SlabCheckpoint | None:
         """Take over the finished slabs of a checkpoint; return the state of the next slab.
 
         Args:
-            layout: arrays of the tile's program.
+            run_shapes: shape and type of each variable of one run.
             runs: runs of a slab.
             slabs: slabs of the tile.
         """
         self.slabs = slabs
         stored = self.sink.load_checkpoint(self.tile)
-        checkpoint = TileCheckpoint.from_stored(stored, layout.run_shapes, runs, slabs)
+        checkpoint = TileCheckpoint.from_stored(stored, run_shapes, runs, slabs)
         self.done = checkpoint.done
         return checkpoint.slab
 
@@ -211,7 +211,7 @@ def run_tile(
     number, own_tile = plan.program_of(tile)
     program = plan.programs[number]
     slabs = program.slabs_per_tile
-    state = monitor.load(program.layout(), program.slab.runs, slabs)
+    state = monitor.load(program.run_shapes, program.slab.runs, slabs)
     done = monitor.done
     while len(done) < slabs:
         variables = run_slab(program, program.positions(own_tile, len(done)), state, monitor)

@@ -155,6 +155,11 @@ class SlabProgram:
         carry = self.block_example[0]
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), carry)
 
+    @cached_property
+    def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of each variable of one run."""
+        return self.layout().run_shapes
+
     @property
     def first_record(self) -> int:
         """The step at which records begin."""
