@@ -21,7 +21,7 @@ import common
 import numpy as np
 import xarray as xr
 
-from gdjax.minima.basins import basins, limits
+from gdjax.minima.basins import basins, stability_limits
 from gdjax.plots import basin_maps
 
 SHOWN = {"not_arrived": "still moving", "diverged": "diverged", "at_no_minimum": "at no minimum"}
@@ -55,8 +55,8 @@ class Config:
 
 def one(config: Config, name: str) -> xr.Dataset:
     """All maps of one surface."""
-    rates = limits(name).min() * np.array(config.rates)
-    found = basins(name, rates, momentum=config.momenta, side=config.side, steps=config.steps)
+    rates = stability_limits(name).min() * np.array(config.rates)
+    found = basins(name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps)
     return found.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
 
 

@@ -260,14 +260,14 @@ def barrier_between(
     def lower(a, b, how, problem):
         def one(pair):
             a, b, how = pair
-            arranged = minima.arrange(problem.network, a, how)
-            lines = (minima.between(start, b) for start in (a, arranged))
-            costs = (minima.along(problem, line, points=points) for line in lines)
+            arranged = minima.apply_symmetry(problem.network, a, how)
+            lines = (minima.linear_path(start, b) for start in (a, arranged))
+            costs = (minima.path_cost(problem, line, points=points) for line in lines)
             return jnp.minimum(*map(minima.barrier, costs))
 
         return jax.lax.map(one, (a, b, how))
 
-    return np.asarray(lower(a, b, matched.arrangement, problem))
+    return np.asarray(lower(a, b, matched.symmetry, problem))
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:

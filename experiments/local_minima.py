@@ -5,8 +5,8 @@
 "Depending on where you start you may land in many different valleys, and nothing guarantees that it
 is the lowest one." Networks of 9 to 2,058 parameters are trained by whole-set descent, their ends
 polished in float64, certified, brought to one form and counted. Without weight decay a network that
-can fit its data has no minima that are points: zero error is a floor, or lies at infinity. With it
-minima are points, and counting them makes sense. Biases do not decay, so that all arrangements of
+can fit its data has no isolated minima: zero error is a manifold, or lies at infinity. With it
+minima are isolated, and counting them makes sense. Biases do not decay, so that all arrangements of
 the neurons cost the same; they start at random, too, since from zero a part of the minima is never
 reached. Floors are counted by the paths that join them, and beside the minima, never among them:
 at most so many, since a path may have been missed. How many functions they compute stands beside.
@@ -17,9 +17,9 @@ part outside what these images span, so the images are given in coordinates of t
 
     python experiments/local_minima.py           (about 100 s of processor time)
 
-Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and floors
-near 0.116. Of the digit network nearly every end is another point: then no number of minima can be
-estimated, and what can be said is the 95 % birthday bound, 64 or more for 19 that all differ.
+Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and
+manifolds near 0.116. Nearly all end points of the digit network differ: then the number of minima
+cannot be estimated, and the 95 % birthday bound remains, 64 or more for 19 that all differ.
 Refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
 """
 
@@ -36,7 +36,7 @@ import xarray as xr
 from variants.images import pooled
 
 import gdjax as gd
-from gdjax.minima import census, kinds
+from gdjax.minima import census, count_end_points
 from gdjax.plots import minima, paths
 from gdjax.statistics import median, share
 
@@ -161,7 +161,7 @@ def one(config: Config, case: Case) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = [gd.params_of(runs, like, {"seed": seed}) for seed in range(case.seeds)]
     together = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
-    found = census(problem, together, key=jax.random.key(config.key), steps=case.polishing)
+    found = census(problem, together, key=jax.random.key(config.key), max_steps=case.polishing)
     return found.assign_coords(seed=("run", runs.seed.values))
 
 
@@ -193,10 +193,11 @@ def numbers(tree: xr.DataTree) -> dict:
     result = {}
     for name, found in by_case(tree).items():
         told: dict[str, Any] = {
-            f"runs_{kind.replace(' ', '_')}": count for kind, count in kinds(found).items()
+            f"runs_{kind.replace(' ', '_')}": count
+            for kind, count in count_end_points(found).items()
         }
-        told["minima"], told["floors_at_most"] = found.sizes["minimum"], found.sizes["floor"]
-        for prefix in ("unseen", "unseen_floor"):
+        told["minima"], told["manifolds_at_most"] = found.sizes["minimum"], found.sizes["manifold"]
+        for prefix in ("unseen", "unseen_manifold"):
             if f"{prefix}_mass" in found:
                 names = ("mass", "mass_low", "mass_high", "number", "number_low")
                 told |= {f"{prefix}_{n}": number(found[f"{prefix}_{n}"]) for n in names}
@@ -218,14 +219,14 @@ def numbers(tree: xr.DataTree) -> dict:
                 "polishing_moved_beyond_1": int(np.sum(found.moved[inside] > 1)),
                 "polishing_moved_most": float(found.moved[inside].max()),
             }
-        if found.sizes["floor"]:
+        if found.sizes["manifold"]:
             told |= {
-                "floor_costs": found.floor_cost.values.tolist(),
-                "floor_runs": found.floor_count.values.tolist(),
-                "floor_nullity": found.floor_nullity.values.tolist(),
+                "manifold_costs": found.manifold_cost.values.tolist(),
+                "manifold_runs": found.manifold_count.values.tolist(),
+                "manifold_nullity": found.manifold_nullity.values.tolist(),
             }
-            if "floor_same_outputs" in found:
-                told["floor_functions"] = len(np.unique(found.floor_same_outputs))
+            if "manifold_same_outputs" in found:
+                told["manifold_functions"] = len(np.unique(found.manifold_same_outputs))
         if "functions" in found:
             told["functions"] = int(found.functions)
         if found.sizes["minimum"] <= 6:
@@ -258,8 +259,8 @@ def plot(tree: xr.DataTree) -> dict:
     figures = {
         "tolerances": minima.counts_by_tolerance(
             next(iter(found.values())).tolerance.values,
-            {name: dataset.groups.values for name, dataset in found.items()},
-            next(iter(found.values())).attrs["tolerance"],
+            {name: dataset.clusters.values for name, dataset in found.items()},
+            next(iter(found.values())).attrs["distance_tolerance"],
             title="How many minima, by the distance within which ends are one",
         )
     }
@@ -269,7 +270,7 @@ def plot(tree: xr.DataTree) -> dict:
         file = name.replace(" ", "_").replace(",", "")
         share = dataset.share.values
         if dataset.sizes["minimum"] <= 30 and "decay" in name:
-            rest = {k: n / dataset.sizes["run"] for k, n in kinds(dataset).items()}
+            rest = {k: n / dataset.sizes["run"] for k, n in count_end_points(dataset).items()}
             for point in ("strict minimum", "degenerate minimum"):
                 rest.pop(point, None)
             figures[f"frequencies_{file}"] = minima.frequencies(

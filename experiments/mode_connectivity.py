@@ -27,6 +27,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax import minima
+from gdjax.minima.matching import match_activations
 from gdjax.plots import paths
 
 KINDS = ("straight", "matched by weights", "matched by activations", "curved")
@@ -124,17 +125,17 @@ def single(config: Config, problem, ends, first, second):
     network, key = problem.network, jax.random.key(1)
     inputs = problem.data[0][: config.images]
     matched = minima.match_pairs(network, ends, first, second, key=key)
-    by_weights = jax.vmap(lambda one, how: minima.arrange(network, one, how))(
-        a, matched.arrangement
+    by_weights = jax.vmap(lambda one, how: minima.apply_symmetry(network, one, how))(
+        a, matched.symmetry
     )
     by_activations = [
-        minima.match_activations(
+        match_activations(
             network, *(jax.tree.map(lambda leaf, k=k: leaf[k], end) for end in (a, b)), inputs
         ).params
         for k in range(len(first))
     ]
     by_activations = jax.tree.map(lambda *leaves: np.stack(leaves), *by_activations)
-    straight = [jax.vmap(minima.between)(start, b) for start in (a, by_weights, by_activations)]
+    straight = [jax.vmap(minima.linear_path)(start, b) for start in (a, by_weights, by_activations)]
     controls = [*straight, bend(config, problem, a, b)]
     test = problem.metrics["test_accuracy"]
 
@@ -142,8 +143,8 @@ def single(config: Config, problem, ends, first, second):
     def look(control, problem, test_data):
         def one(control):
             return (
-                minima.along(problem, control, points=config.points),
-                minima.along(test.function, control, data=test_data, points=config.points),
+                minima.path_cost(problem, control, points=config.points),
+                minima.path_cost(test.function, control, data=test_data, points=config.points),
             )
 
         return jax.lax.map(one, control)

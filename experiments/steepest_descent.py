@@ -24,7 +24,7 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from gdjax.minima.basins import NoMinimum, basins, limits
+from gdjax.minima.basins import NoMinimum, basins, stability_limits
 from gdjax.plots import surfaces
 
 NEAR = 1e-2  # a descent that rests this near to a certified minimum has arrived there
@@ -99,9 +99,14 @@ def one(config: Config, name: str) -> xr.Dataset:
         kind: np.array([p.x for p in known.critical_points if p.kind == kind]).reshape(-1, 2)
         for kind in ("saddle", "maximum")
     }
-    rates = limits(name).min() * np.array(config.rates)
+    rates = stability_limits(name).min() * np.array(config.rates)
     held = basins(
-        name, rates, side=config.side, steps=config.steps, tolerance=GRADIENT, near=NEAR
+        name,
+        rates,
+        side=config.side,
+        num_steps=config.steps,
+        gradient_tolerance=GRADIENT,
+        distance_tolerance=NEAR,
     ).isel(momentum=0)
     minima = kinds["minimum"] = held.position.values
     init = gd.problems.function(name).init

@@ -39,7 +39,7 @@ from scipy import stats
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima import census, kinds
+from gdjax.minima import census, count_end_points
 from gdjax.problems.problem import NOTHING
 from gdjax.statistics import Interval
 from gdjax.volumes.basin_volume import basin_volume
@@ -164,7 +164,7 @@ def _of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
     ends = gd.params_of(runs, like, {})
-    found = census(alike, ends, key=key_census, steps=config.polishing)
+    found = census(alike, ends, key=key_census, max_steps=config.polishing)
     count = found.sizes["minimum"]
     if count < FEWEST:
         raise InputError(
@@ -181,7 +181,7 @@ def _of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     return xr.Dataset(
         {name: ("minimum", value) for name, value in columns.items()},
         coords={"set": ("minimum", np.full(count, index))},
-        attrs={"kinds": kinds(found), "parameters": problem.network.parameter_count},
+        attrs={"kinds": count_end_points(found), "parameters": problem.network.parameter_count},
     )
 
 

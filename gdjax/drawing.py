@@ -257,19 +257,19 @@ def _way(seen, title):
 
 
 def _census(found, title):
-    from gdjax.minima import kinds
-    from gdjax.minima.ends import POINTS
+    from gdjax.minima import count_end_points
+    from gdjax.minima.end_points import ISOLATED_MINIMA
     from gdjax.plots import minima
 
     runs = found.sizes["run"]
-    points = {point.label for point in POINTS}
+    points = {point.label for point in ISOLATED_MINIMA}
     count = found.sizes["minimum"]
     return minima.frequencies(
         found.share.values,
         found.share_low.values,
         found.share_high.values,
         found.minimum_cost.values,
-        rest={kind: n / runs for kind, n in kinds(found).items() if kind not in points},
+        rest={kind: n / runs for kind, n in count_end_points(found).items() if kind not in points},
         title=title or f"{runs} runs found {count} minim{'um' if count == 1 else 'a'}",
     )
 

@@ -8,7 +8,7 @@ import pytest
 from gdjax.critical_points.certificate import Kind
 from gdjax.descent.outcome import Outcome
 from gdjax.flags import flags
-from gdjax.minima.ends import End
+from gdjax.minima.end_points import EndPointKind
 
 
 class Odd(IntEnum):
@@ -22,7 +22,7 @@ def test_values_and_meanings_stand_in_one_order():
     assert flags(Odd) == {"flag_values": [7, -1], "flag_meanings": "up side_ways"}
 
 
-@pytest.mark.parametrize("statuses", [Outcome, Kind, End, Odd], ids=lambda s: s.__name__)
+@pytest.mark.parametrize("statuses", [Outcome, Kind, EndPointKind, Odd], ids=lambda s: s.__name__)
 def test_every_number_finds_its_word(statuses):
     found = flags(statuses)
     words = dict(zip(found["flag_values"], found["flag_meanings"].split(), strict=True))

@@ -38,7 +38,11 @@ def find(name: str):
     """Return the object of a dotted name; a function is preferred to the module of its name."""
     parent, _, last = name.rpartition(".")
     owner = find(parent) if parent else None
-    return getattr(owner, last) if hasattr(owner, last) else importlib.import_module(name)
+    if hasattr(owner, last):
+        return getattr(owner, last)
+    if owner is not None and not isinstance(owner, types.ModuleType):
+        return getattr(importlib.import_module(parent), last)  # the package has the function
+    return importlib.import_module(name)
 
 
 def members(module: types.ModuleType) -> list[str]:

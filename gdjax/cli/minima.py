@@ -24,6 +24,7 @@ OF_LIMIT = 0.2  # of the rate at which the sharpest minimum of a function stops 
 NO_LIMIT = 0.5  # where a function has no isolated minimum
 ROWS = 20  # of the tables that are printed
 POINTS = ("strict minimum", "degenerate minimum")
+MANIFOLD = "floor"  # of minima
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class Minima:
                 parse_at(self.at),
                 problem=problem_file.load(self.problem),
                 skip_damaged=self.skip_damaged,
-                tolerance=self.tolerance,
-                steps=self.polishing,
+                distance_tolerance=self.tolerance,
+                max_steps=self.polishing,
             )
         self._write(folder, found)
 
@@ -168,25 +169,29 @@ class Minima:
         return store
 
     def _rate(self, name: str) -> float:
-        from gdjax.minima import limits
+        from gdjax.minima import stability_limits
 
         if self.learning_rate is not None:
             return self.learning_rate
-        return OF_LIMIT * float(limits(name).min(initial=NO_LIMIT))
+        return OF_LIMIT * float(stability_limits(name).min(initial=NO_LIMIT))
 
     def _write(self, folder: Path, found: Any) -> None:
         from gdjax._runtime import results
-        from gdjax.minima import basins, kinds
+        from gdjax.minima import basins, count_end_points
         from gdjax.plots import basin_maps, minima, paths
 
         rows, told = table(found), numbers(found)
-        level = table_of_floors(found)
+        manifolds = table_of_manifolds(found)
         results.save_data(found, folder / "data.zarr")
-        title = f"{len(rows)} minima and {len(level)} floors of {found.sizes['run']} runs"
+        title = f"{len(rows)} minima and {len(manifolds)} manifolds of {found.sizes['run']} runs"
         figures = {}
         share = found.share.values
         if len(rows) and found["count"].max() > 1:
-            rest = {k: n / found.sizes["run"] for k, n in kinds(found).items() if k not in POINTS}
+            rest = {
+                k: n / found.sizes["run"]
+                for k, n in count_end_points(found).items()
+                if k not in POINTS
+            }
             figures["shares"] = minima.frequencies(
                 share,
                 found.share_low.values,
@@ -218,10 +223,12 @@ class Minima:
                 *basin_maps.from_dataset(seen, [(0, 0)]),
                 title=f"{seen.attrs['formula']}: where a start ends",
             )
-        results.write_summary(folder, "minima", self, {**told, "minima": rows, "floors": level})
+        results.write_summary(
+            folder, "minima", self, {**told, "minima": rows, "manifolds": manifolds}
+        )
         for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
-        _print(rows, level, told, found.attrs["tolerance"])
+        _print(rows, manifolds, told, found.attrs["distance_tolerance"])
         print(f"written to {folder}")
         print(results.next_command("explore", "--minima", folder / "data.zarr"))
 
@@ -247,12 +254,12 @@ def table(found: Any) -> list[dict[str, Any]]:
     return [{"minimum": number, **row} for number, row in enumerate(rows)]
 
 
-def table_of_floors(found: Any) -> list[dict[str, Any]]:
-    """One row a connected floor, lowest first."""
+def table_of_manifolds(found: Any) -> list[dict[str, Any]]:
+    """Return a row for each connected manifold of minima, lowest first."""
     names = ("count", "share", "share_low", "share_high", "cost", "sharpness", "nullity")
-    columns = [found[f"floor_{name}"].values.tolist() for name in names]
+    columns = [found[f"manifold_{name}"].values.tolist() for name in names]
     return [
-        {"floor": number, "runs": count, **dict(zip(names[1:], row, strict=True))}
+        {"manifold": number, "runs": count, **dict(zip(names[1:], row, strict=True))}
         for number, (count, *row) in enumerate(zip(*columns, strict=True))
     ]
 
@@ -264,9 +271,9 @@ def _coordinates(found):
 
 def numbers(found: Any) -> dict[str, Any]:
     """What a census says beside its table."""
-    from gdjax.minima import kinds
+    from gdjax.minima import count_end_points
 
-    told: dict[str, Any] = {"runs": found.sizes["run"], "ended": kinds(found)}
+    told: dict[str, Any] = {"runs": found.sizes["run"], "ended": count_end_points(found)}
     for name in found.data_vars:
         if str(name).startswith("unseen_") or name in (
             "gap",
@@ -288,7 +295,7 @@ def _median(matrix):
     return float(np.median(matrix[np.triu_indices(len(matrix), 1)]))
 
 
-def _print(rows, level, told, tolerance):
+def _print(rows, manifolds, told, tolerance):
     accurate = bool(rows) and "test_accuracy" in rows[0]
     accuracy = "  test accuracy" if accurate else ""
     place = "  at" if rows and "at" in rows[0] else ""
@@ -299,20 +306,20 @@ def _print(rows, level, told, tolerance):
         print(_row("minimum", row, accuracy) + place)
     if len(rows) > ROWS:
         print(f"... and {len(rows) - ROWS} more, in summary.json")
-    if level:
-        print("floor    runs  share, 95 % interval         cost  sharpness  dimension")
-        for row in level[:ROWS]:
-            print(_row("floor", row, ""))
-        if len(level) > ROWS:
-            print(f"... and {len(level) - ROWS} more, in summary.json")
+    if manifolds:
+        print("manifold runs  share, 95 % interval         cost  sharpness  dimension")
+        for row in manifolds[:ROWS]:
+            print(_row("manifold", row, ""))
+        if len(manifolds) > ROWS:
+            print(f"... and {len(manifolds) - ROWS} more, in summary.json")
     ended = told["ended"]
     points = sum(count for kind, count in ended.items() if kind in POINTS)
     others = ", ".join(
-        f"{count} {kind}" for kind, count in ended.items() if kind not in (*POINTS, "floor")
+        f"{count} {kind}" for kind, count in ended.items() if kind not in (*POINTS, MANIFOLD)
     )
     print(
-        f"{points} of {told['runs']} runs ended in {len(rows)} minima, {ended.get('floor', 0)} on "
-        f"{len(level)} floors; in none: {others or 'not one'}"
+        f"{points} of {told['runs']} runs ended in {len(rows)} minima, {ended.get(MANIFOLD, 0)} on "
+        f"{len(manifolds)} manifolds of minima; in none: {others or 'not one'}"
     )
     if "no derivative" in ended:
         print(
@@ -325,8 +332,8 @@ def _print(rows, level, told, tolerance):
             f"as many minima for every tolerance from {told['stable_from']:.2g} to "
             f"{told['stable_to']:.2g} (taken: {tolerance:g})"
         )
-    if level:
-        _print_unseen("floors", told, "unseen_floor")
+    if manifolds:
+        _print_unseen("manifolds", told, "unseen_manifold")
     if "functions" in told:
         print(f"different functions computed: {told['functions']:.0f}")
 

@@ -1,4 +1,7 @@
-"""What many descents found: which minima are the same, and what lies between them."""
+"""Minima that many descents found: which are distinct, and what lies between them.
+
+The modules hold more than the names here, such as `gdjax.minima.symmetry.random_symmetry`.
+"""
 
 import lazy_loader
 

@@ -1,29 +1,32 @@
-"""How many different minima did some descents find, how good is each, what lies between them?
+"""Censuses: the distinct minima among the end points of many descents.
 
-    ends -> polished -> certified -> in canonical form -> groups -> a table of minima
+    end points -> polished -> certified -> in canonical form -> clusters -> Dataset of minima
 
-Only what is certified as a minimum is counted. Runs that diverged, stopped short of a point without
-slope, or ended at a saddle or where the cost has no derivative, are reported as such. Forty starts
-on a function with four minima:
+Only certified minima are counted. Runs that diverged, stopped short of a critical point, or ended
+at a saddle or where the cost has no derivative, are reported by kind. Forty starts on a function
+with four minima:
 
+>>> from gdjax.minima import count_end_points
 >>> from gdjax.problems import function
 >>> problem = function("himmelblau")
 >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 40))
->>> found = census(problem, starts, key=jax.random.key(1))
->>> found.sizes["minimum"], kinds(found)
+>>> result = census(problem, starts, key=jax.random.key(1))
+>>> result.sizes["minimum"], count_end_points(result)
 (4, {'strict minimum': 40})
 
-Two ends are the same if a chain of ends leads from one to the other with no step longer than a
-tolerance (`grouping`). For networks, what the data never touch is set to 0 first, hidden neurons
-are brought to their canonical order and signs, and distances are those of `coordinates`: then
-networks that compute the same in the same way are one, however they are written down.
+Two end points are the same minimum if a chain of end points leads from one to the other with no
+step longer than a tolerance (`cluster`). For networks, coordinates on which no cost depends are
+first set to 0, networks are brought to their canonical form, and distances are those of
+`coordinates`: then networks that differ only by a symmetry are one minimum.
 
-Where minima are no points but floors, every run has its own point of the same floor. Floors are
-counted for themselves, in a dimension of their own: those that a path of equal cost joins are one
-(`joined`). No number about minima holds any of them.
+Where minima form manifolds, every run has its own point of a manifold. Manifolds have a dimension
+of their own in the Dataset: those that a path of equal cost connects are one (`cluster_manifolds`).
+No number about minima includes them.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -31,17 +34,31 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
-from gdjax.errors import InputError
-from gdjax.minima.ends import GRADIENT_TOLERANCE, POINTS, STEPS, TOLERANCE, End, certify
-from gdjax.minima.grouping import groups
-from gdjax.minima.joined import floors
-from gdjax.minima.pairs import barriers
-from gdjax.minima.symmetry import canonical, coordinates
-from gdjax.minima.table import Floors, Minima, dataset
+from gdjax.errors import InputError, StoreError
+from gdjax.keys import streams
+from gdjax.minima.barriers import barriers
+from gdjax.minima.census_dataset import Manifolds, Minima, build_dataset
+from gdjax.minima.clustering import cluster, cluster_manifolds
+from gdjax.minima.end_points import (
+    DISTANCE_TOLERANCE,
+    GRADIENT_TOLERANCE,
+    ISOLATED_MINIMA,
+    MAX_STEPS,
+    EndPointKind,
+    certify,
+)
+from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.problem import Problem
+from gdjax.sweeps.axes import AxisValue, positions
+from gdjax.sweeps.binding import assign_roles, by_role, with_settings
+from gdjax.sweeps.dataset import from_named, named_leaves
+from gdjax.sweeps.stored import open_sweep
 
-COMPARED = 64  # minima between which paths are looked at: the lowest
-PROBE = 1000  # samples on which outputs are compared
+if TYPE_CHECKING:
+    import xarray as xr
+
+MAX_COMPARED = 64  # lowest minima, between all pairs of which barriers are computed
+OUTPUT_SAMPLES = 1000  # on which outputs are compared
 
 
 def census(
@@ -49,212 +66,309 @@ def census(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    tolerance: float = TOLERANCE,
+    distance_tolerance: float = DISTANCE_TOLERANCE,
     output_tolerance: float = 1e-3,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
-    steps: int = STEPS,
-) -> Any:
-    """The different minima among the ends of many runs, and what is known about each.
+    max_steps: int = MAX_STEPS,
+) -> "xr.Dataset":
+    """Find the distinct minima among the end points of many runs.
 
     Args:
-        problem: whose cost was descended, over all its data. With a network, its symmetries are
-            taken out; with `predict`, minima are compared by their outputs, too.
+        problem: its cost over all its data was descended. If it has a network, minima are compared
+            up to its symmetries; if it has `predict`, also by their outputs.
         params: where the runs stopped, with a leading axis of runs; NaN for a run that diverged.
-        key: for probes, and for the starts of matchings.
-        tolerance: longest step within a group, in the units of the parameters; how well the place
-            of a minimum must be known, too.
-        output_tolerance: longest step within a group of minima that compute the same: root mean
-            square of the difference of outputs.
+        key: for probes, and for the starts of matching.
+        distance_tolerance: longest step within a cluster, in the units of the parameters; also the
+            largest uncertainty of the position of a minimum.
+        output_tolerance: longest step within a cluster of minima with equal outputs: root mean
+            square of the difference.
         gradient_tolerance: as for `certify`.
-        steps: of polishing, as for `certify`.
+        max_steps: of polishing, as for `certify`.
 
     Returns:
-        An `xarray.Dataset`.
+        A Dataset.
 
-        - A run has its `kind`, its `minimum_of` and `floor_of` (-1 if none), cost and gradient norm
-          before and after polishing, extreme eigenvalues, nullity and dead coordinates.
-        - A `minimum`, lowest first, has `count`, `share` with an interval (`share_low`,
-          `share_high`), cost, smallest and largest eigenvalue, nullity, `width` of its group, the
-          problem's metrics, `same_outputs` (a number that minima share which compute the same),
-          and parameters. These are those of the run `first`, as it was written down: flips of
-          sigmoids change eigenvalues.
-        - A `floor`, lowest first, has `floor_count`, `floor_share` with an interval, `floor_cost`,
-          `floor_nullity`, `floor_sharpness`, `floor_first` and `floor_same_outputs`.
-        - `unseen_*`: what is estimated about minima that were not found (`estimate_unseen`), and
-          `unseen_floor_*` about floors.
-        - `groups` and `output_groups` at other tolerances; `gap` is the smallest distance between
-          two minima, `stable_from` and `stable_to` the tolerances between which the number of
-          groups stays what it is.
-        - For the lowest 64 minima: `barrier`, `matched_barrier`, `distance`, `matched_distance`
-          between any two, and a map of these distances in the plane. What is matched is NaN where
-          the problem has no network, since its symmetries are unknown then.
+        - For each `run`: its `kind`, its `minimum_of` and `manifold_of` (-1 if none), cost and
+          gradient norm before and after polishing, extreme eigenvalues, nullity and the number of
+          dead coordinates.
+        - For each `minimum`, lowest first: `count`, `share` with an interval (`share_low`,
+          `share_high`), cost, smallest and largest eigenvalue, nullity, `width` of its cluster, the
+          problem's metrics, `same_outputs` (equal for minima with equal outputs), and parameters.
+          These are those of the run `first`, in the form in which it was given: flips of sigmoids
+          change eigenvalues.
+        - For each `manifold` of minima, lowest first: `manifold_count`, `manifold_share` with an
+          interval, `manifold_cost`, `manifold_nullity`, `manifold_sharpness`, `manifold_first` and
+          `manifold_same_outputs`.
+        - `unseen_*`: estimates about minima that were not found (`estimate_unseen`), and
+          `unseen_manifold_*` about manifolds.
+        - `clusters` and `output_clusters` at other tolerances; `gap` is the smallest distance
+          between two minima, `stable_from` and `stable_to` the tolerances between which the number
+          of clusters is the same.
+        - For the lowest 64 minima: `barrier`, `matched_barrier`, `distance` and `matched_distance`
+          between all pairs, and an embedding of these distances in the plane. What is matched is
+          NaN where the problem has no network, since its symmetries are unknown then.
 
     Raises:
-        InputError: as for `certify`; a cost that changes when hidden neurons are written down in
-            another way.
+        InputError: as for `certify`; a cost that changes under the symmetries of the network.
     """
-    key_door, key_ends, key_pairs, key_floors = jax.random.split(key, 4)
-    _check_symmetric(problem, key_door)
+    key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
+    _check_symmetric(problem, key_check)
     ends = certify(
         problem,
         params,
         key=key_ends,
-        tolerance=tolerance,
+        distance_tolerance=distance_tolerance,
         gradient_tolerance=gradient_tolerance,
-        steps=steps,
+        max_steps=max_steps,
     )
     with jax.enable_x64(True):
-        canon, points = _comparable(problem, ends)
-        found = _minima(ends, points, tolerance)
-        between = _between(problem, canon, found, key_pairs)
-        if between is not None:
-            merged = _merged(ends, found, between.closest_distance, tolerance)
-            if len(merged.first) < len(found.first):
-                found = merged
-                between = _between(problem, canon, found, key_pairs)
-        level = _floors(problem, ends, canon, key_floors)
-        one = jax.tree.map(lambda leaf: leaf[found.first], ends.params)
-        measured = _metrics(problem, one, len(found.first))
-        stand = np.concatenate([found.first, level.first])
-        outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[stand], ends.params), len(stand))
+        canonical, points = _canonical_points(problem, ends)
+        minima = _cluster_minima(ends, points, distance_tolerance)
+        pairs = _barriers_between(problem, canonical, minima, key_pairs)
+        if pairs is not None:
+            merged = _merge_matched(ends, minima, pairs.smallest_distance, distance_tolerance)
+            if len(merged.first) < len(minima.first):
+                minima = merged
+                pairs = _barriers_between(problem, canonical, minima, key_pairs)
+        manifolds = _cluster_manifolds(problem, ends, canonical, key_manifolds)
+        minimum_params = jax.tree.map(lambda leaf: leaf[minima.first], ends.params)
+        metrics = _metrics(problem, minimum_params, len(minima.first))
+        first = np.concatenate([minima.first, manifolds.first])
+        outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[first], ends.params), len(first))
     attributes = {
-        "tolerance": tolerance,
+        "distance_tolerance": distance_tolerance,
         "output_tolerance": output_tolerance,
         "gradient_tolerance": gradient_tolerance,
         "compared": "coordinates of the canonical form" if problem.network else "parameters",
     }
-    return dataset(
-        ends, found, level, between, one, measured, outputs, output_tolerance
+    return build_dataset(
+        ends, minima, manifolds, pairs, minimum_params, metrics, outputs, output_tolerance
     ).assign_attrs(attributes)
 
 
-def kinds(found: Any) -> dict[str, int]:
-    """How many runs of a census ended at each kind of point; kinds without any are left out."""
-    return {
-        end.label: int(np.sum(found["kind"].values == end))
-        for end in End
-        if np.any(found["kind"].values == end)
-    }
+def census_of(
+    store: str | Path,
+    at: Mapping[str, AxisValue] | None = None,
+    *,
+    problem: Problem | None = None,
+    skip_damaged: bool = False,
+    nearest: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    distance_tolerance: float = DISTANCE_TOLERANCE,
+    output_tolerance: float = 1e-3,
+    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    max_steps: int = MAX_STEPS,
+) -> "xr.Dataset":
+    """Find the distinct minima among the end points of a stored sweep.
+
+    Runs that are not finished are left out. Random probes come from the root seed of the sweep, so
+    that equal stores have equal censuses.
+
+    Args:
+        store: path or URL of the store; it may be in use.
+        at: only the runs with these values, by axis; all along the other axes.
+        problem: that of the sweep, if it is a user's own.
+        skip_damaged: leave out the runs of damaged tiles, like those that are not finished.
+        nearest: take the nearest numbers of the grid. Seeds and names must be those of the grid.
+        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        distance_tolerance: as for `census`.
+        output_tolerance: as for `census`.
+        gradient_tolerance: as for `census`.
+        max_steps: as for `census`.
+
+    Returns:
+        As `census`; each run has the values of its axes as coordinates.
+
+    Raises:
+        InputError: a value for something that is not an axis; a cost that differs between runs.
+        StoreError: no store, a damaged tile, no finished run, or a user's own problem that is
+            missing or not that of the sweep.
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = sweep(
+        ...         problems.function("quartic"),
+        ...         axes(learning_rate=[0.01, 0.02], seed=range(10)),
+        ...         100,
+        ...         store=f"{folder}/s",
+        ...     )
+        ...     result = census_of(f"{folder}/s")
+        >>> result.sizes["run"], result.sizes["minimum"], sorted(result.coords)
+        (20, 2, ['learning_rate', 'seed', 'tolerance'])
+    """
+    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    dataset, identity, grid = stored.dataset, stored.identity, stored.axes
+    chosen = positions(grid, at or {}, nearest=nearest)
+    problem = stored.problem(problem)
+    dataset = dataset.isel({dim: [index] for dim, index in chosen.items()})
+    indices = np.nonzero(dataset["finished"].values > 0)
+    if not len(indices[0]):
+        raise StoreError(f"{store}: no run is finished; resume the sweep first")
+    values = grid.values(
+        tuple(
+            np.full_like(index, chosen[dim]) if dim in chosen else index
+            for dim, index in zip(grid.sizes, indices, strict=True)
+        )
+    )
+    problem = with_settings(problem, _cost_settings(problem, grid, values))
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    # Where a diverged run was frozen says nothing about minima.
+    diverged = dataset["diverged_at"].values[indices] >= 0
+    arrays = {name: dataset[name].values[indices] for name in named_leaves("params", like)}
+    params = jax.tree.map(
+        lambda a: np.where(diverged.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a),
+        from_named("params", like, arrays),
+    )
+    result = census(
+        problem,
+        params,
+        key=streams(identity["root_seed"]).probes,
+        distance_tolerance=distance_tolerance,
+        output_tolerance=output_tolerance,
+        gradient_tolerance=gradient_tolerance,
+        max_steps=max_steps,
+    )
+    text = {name: v.astype(object) for name, v in values.items() if v.dtype.kind == "U"}
+    return result.assign_coords({n: ("run", v) for n, v in (values | text).items()}).assign_attrs(
+        store=str(store), problem=identity["problem"]
+    )
+
+
+def _cost_settings(problem, grid, values):
+    """Return keywords of the cost that were axes; a census needs one cost for all its runs."""
+    settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
+    for axis in settings.values():
+        if len(np.unique(values[axis])) > 1:
+            raise InputError(
+                f"census: the cost differs between runs with {axis}, so that their minima cannot "
+                f"be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
+            )
+    return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
 
 
 def _check_symmetric(problem, key):
-    """Weight decay on biases, for one, makes a network and its equivalent differ."""
+    """Refuse a cost that changes under the symmetries of its network, as with decay of biases."""
     if problem.network is None:
         return
     key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))
     params = problem.init(key_init)
-    # Biases often start at 0, where much goes unseen.
+    # Biases often start at 0, where most differences vanish.
     params = tuple(
         layer._replace(bias=layer.bias + jax.random.normal(k, layer.bias.shape))
         for layer, k in zip(params, keys, strict=False)
     )
     data = () if problem.data is None else (jax.tree.map(jnp.asarray, problem.data),)
     cost = jax.jit(problem.cost)
-    before, after = (float(cost(p, *data)) for p in (params, canonical(problem.network, params)))
+    before, after = (float(cost(p, *data)) for p in (params, canonicalize(problem.network, params)))
     if not abs(after - before) <= 1e-4 * max(abs(before), 1e-30):
         raise InputError(
-            f"census: the cost of a network is {before:.6g} and that of its equivalent with other "
-            f"order and signs {after:.6g}; expected the same (decay of biases is a common reason). "
-            f"Leave biases out of it, or give dataclasses.replace(problem, network=None)"
+            f"census: the cost of a network is {before:.6g} and that of its canonical form "
+            f"{after:.6g}, expected the same (decay of biases is a common reason). Leave biases "
+            f"out of it, or use dataclasses.replace(problem, network=None)"
         )
 
 
-def _comparable(problem, ends):
-    """Parameters in the form in which equal minima are equal, and as points with distances.
+def _canonical_points(problem, ends):
+    """Return parameters in canonical form, and the points between which distances are measured.
 
-    What no run's cost depends on is set to 0: it never left its random start.
+    Coordinates on which no run's cost depends are set to 0: they never left their random start.
     """
-    finite = ends.kind != End.DIVERGED
+    finite = ends.kind != EndPointKind.DIVERGED
     used = ends.live[finite].any(axis=0) if finite.any() else np.ones(ends.live.shape[1], bool)
     leaves, structure = jax.tree.flatten(ends.params)
     cuts = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
     masks = [
         m.reshape(leaf.shape[1:]) for m, leaf in zip(np.split(used, cuts), leaves, strict=True)
     ]
-    kept = [np.where(mask, leaf, 0) for mask, leaf in zip(masks, leaves, strict=True)]
-    params = placed = jax.tree.unflatten(structure, kept)
+    masked = [np.where(mask, leaf, 0) for mask, leaf in zip(masks, leaves, strict=True)]
+    params = points = jax.tree.unflatten(structure, masked)
     if problem.network is not None:
-        form = jax.jit(jax.vmap(lambda one: canonical(problem.network, one)))
+        form = jax.jit(jax.vmap(lambda one: canonicalize(problem.network, one)))
         params = jax.tree.map(np.asarray, form(params))
-        placed = jax.jit(jax.vmap(lambda one: coordinates(problem.network, one)))(params)
-    flat = [np.asarray(leaf).reshape(len(finite), -1) for leaf in jax.tree.leaves(placed)]
+        points = jax.jit(jax.vmap(lambda one: coordinates(problem.network, one)))(params)
+    flat = [np.asarray(leaf).reshape(len(finite), -1) for leaf in jax.tree.leaves(points)]
     return params, np.concatenate(flat, axis=1)
 
 
-def _minima(ends, points, tolerance):
-    """Certified minima in groups."""
-    runs = np.flatnonzero(np.isin(ends.kind, POINTS))
-    label = np.full(len(ends.kind), -1)
+def _cluster_minima(ends, points, tolerance):
+    """Return the clusters of certified isolated minima."""
+    runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
     if not len(runs):
-        return Minima(label, np.zeros(0, int), None)
-    found = groups(points[runs], tolerance)
-    return Minima(*_numbered(ends, runs, found.label), found)
+        return Minima(np.full(len(ends.kind), -1), np.zeros(0, int), None)
+    clusters = cluster(points[runs], tolerance)
+    return Minima(*_number_by_cost(ends, runs, clusters.labels), clusters)
 
 
-def _floors(problem, ends, canon, key):
-    """Certified floors, those that a path joins as one."""
-    runs = np.flatnonzero(ends.kind == End.FLOOR)
+def _cluster_manifolds(problem, ends, canonical, key):
+    """Return the connected manifolds of certified minima."""
+    runs = np.flatnonzero(ends.kind == EndPointKind.FLOOR)
     if not len(runs):
-        return Floors(np.full(len(ends.kind), -1), np.zeros(0, int))
-    points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canon)
-    label = floors(problem, points, ends.cost[runs], sharpness=ends.largest[runs], key=key)
-    return Floors(*_numbered(ends, runs, label))
+        return Manifolds(np.full(len(ends.kind), -1), np.zeros(0, int))
+    points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canonical)
+    labels = cluster_manifolds(
+        problem, points, ends.cost[runs], sharpness=ends.largest[runs], key=key
+    )
+    return Manifolds(*_number_by_cost(ends, runs, labels))
 
 
-def _numbered(ends, runs, group):
-    """Numbers of the runs' groups in the order of costs, and a run that stands for each."""
-    calmest = runs[np.lexsort((runs, ends.gradient_norm[runs]))]
-    of = dict(zip(runs.tolist(), group.tolist(), strict=True))
-    first = {of[run]: run for run in reversed(calmest.tolist())}
-    # Costs that differ by rounding alone would be put in an order that means nothing: then the run
-    # that was first decides.
+def _number_by_cost(ends, runs, labels):
+    """Number clusters in the order of their costs; return the numbers and representative runs."""
+    by_gradient = runs[np.lexsort((runs, ends.gradient_norm[runs]))]
+    label_of = dict(zip(runs.tolist(), labels.tolist(), strict=True))
+    first = {label_of[run]: run for run in reversed(by_gradient.tolist())}
+    # The order of costs that differ only by rounding means nothing: then the first run decides.
     scale = 1e-9 * max(1.0, float(np.abs(ends.cost[runs]).max()))
-    place = sorted(first, key=lambda g: (round(ends.cost[first[g]] / scale), first[g]))
-    number = {g: i for i, g in enumerate(place)}
-    label = np.full(len(ends.kind), -1)
-    label[runs] = [number[g] for g in group.tolist()]
-    return label, np.array([first[g] for g in place])
+    order = sorted(first, key=lambda c: (round(ends.cost[first[c]] / scale), first[c]))
+    number = {c: i for i, c in enumerate(order)}
+    numbers = np.full(len(ends.kind), -1)
+    numbers[runs] = [number[c] for c in labels.tolist()]
+    return numbers, np.array([first[c] for c in order])
 
 
-def _merged(ends, found, distance, tolerance):
-    """Minima that matching laid over each other: a tie had given them different forms."""
+def _merge_matched(ends, minima, distance, tolerance):
+    """Merge minima that matching brings together: a tie had given them different forms."""
     near = connected_components(distance <= tolerance)[1]
-    runs = np.flatnonzero(found.label >= 0)
-    group = found.label[runs]
-    # Those beyond the compared ones stay as they are.
-    group = np.where(group < len(near), near[np.minimum(group, len(near) - 1)], group + len(near))
-    return Minima(*_numbered(ends, runs, group), found.groups)
+    runs = np.flatnonzero(minima.labels >= 0)
+    labels = minima.labels[runs]
+    # Minima beyond those compared are left unchanged.
+    labels = np.where(
+        labels < len(near), near[np.minimum(labels, len(near) - 1)], labels + len(near)
+    )
+    return Minima(*_number_by_cost(ends, runs, labels), minima.clusters)
 
 
-def _between(problem, params, found, key):
-    """Barriers and distances between the lowest minima."""
-    if len(found.first) < 2:
+def _barriers_between(problem, params, minima, key):
+    """Return barriers and distances between the lowest minima; None with fewer than two."""
+    if len(minima.first) < 2:
         return None
-    chosen = jax.tree.map(lambda leaf: leaf[found.first[:COMPARED]], params)
-    return barriers(problem, chosen, key=key)
+    lowest = jax.tree.map(lambda leaf: leaf[minima.first[:MAX_COMPARED]], params)
+    return barriers(problem, lowest, key=key)
 
 
 def _metrics(problem, params, count):
-    """The problem's metrics at each minimum, those that are numbers of a point."""
-    found = {}
+    """Return the problem's metrics at each minimum, those that are functions of the parameters."""
+    metrics = {}
     for name, metric in problem.metrics.items():
         if metric.is_of_a_point:
-            at = jax.jit(lambda one, data, f=metric.function: f(one, data))
+            evaluate = jax.jit(lambda one, data, f=metric.function: f(one, data))
             data = jax.tree.map(jnp.asarray, metric.data)
-            each = [at(jax.tree.map(lambda a, i=i: a[i], params), data) for i in range(count)]
-            found[name] = (np.array(each, float), metric.long_name, metric.units)
-    return found
+            each = [evaluate(jax.tree.map(lambda a, i=i: a[i], params), data) for i in range(count)]
+            metrics[name] = (np.array(each, float), metric.long_name, metric.units)
+    return metrics
 
 
 def _outputs(problem, params, count):
-    """What each minimum computes, a row each, scaled so that distances are root mean squares."""
+    """Return the outputs of each minimum, scaled so that distances are root mean squares."""
     if problem.predict is None or problem.data is None or not count:
         return None
     test = problem.metrics.get("test_accuracy")
-    inputs = jax.tree.leaves(problem.data if test is None else test.data)[0][:PROBE]
-    at = jax.jit(problem.predict)
+    inputs = jax.tree.leaves(problem.data if test is None else test.data)[0][:OUTPUT_SAMPLES]
+    predict = jax.jit(problem.predict)
     rows = [
-        np.ravel(at(jax.tree.map(lambda a, i=i: a[i], params), jnp.asarray(inputs)))
+        np.ravel(predict(jax.tree.map(lambda a, i=i: a[i], params), jnp.asarray(inputs)))
         for i in range(count)
     ]
     return np.stack(rows) / np.sqrt(rows[0].size)

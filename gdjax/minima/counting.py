@@ -1,20 +1,20 @@
-"""How often each minimum was found, and how many were not found yet.
+"""Shares of the basins of minima, and estimates of the minima that no run ended in.
 
     mass of the unseen     about     f1 / n                                      (Good and Turing)
     number of the unseen   at least  (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))        (Chao), on average
 
-of n runs that ended in some minimum, f1 and f2 being the numbers of minima found once and twice.
-Minima that are found again and again leave little room for others; minima found once mean that the
-next run may well find one more. Five runs that found three minima, two of them once:
+Here n runs ended in some minimum, and f1 and f2 minima were found once and twice. If every minimum
+was found many times, few are left; minima found once mean that the next run may well find another.
+Five runs that found three minima, two of them once:
 
->>> found = estimate_unseen([3, 1, 1])
->>> found.mass, found.number, found.number_low
+>>> unseen = estimate_unseen([3, 1, 1])
+>>> unseen.mass, unseen.number, unseen.number_low
 (0.4, 0.8, 0)
 
-Both take the runs as independent draws, each from the same unknown shares of basins: what random
-starts give and a grid of starts does not. Nothing is assumed about the shares themselves. That is
-why the number can only be bounded from below: basins too small to be met leave no trace, and an
-upper bound that holds for equal shares held for 0 to 90 % of the unequal ones that were tried.
+Both take the runs as independent draws from the same unknown shares, which random starts are and a
+grid of starts is not. Nothing is assumed about the shares. That is why the number is bounded only
+from below: basins too small to be hit leave no trace, and an upper bound that holds for equal
+shares held for 0 to 90 % of the unequal ones that were tried.
 """
 
 import math
@@ -32,20 +32,20 @@ LEVEL = 0.95
 
 
 class Unseen(NamedTuple):
-    """What a count of minima says about those that were not found.
+    """Estimates about the minima that no run ended in.
 
     Args:
         draws: runs that ended in some minimum, n.
-        seen: different minima among their ends.
-        once: how many of these were found by one run only, f1.
-        twice: by two, f2.
+        seen: different minima among their end points.
+        once: number of these that one run found, f1.
+        twice: number of these that two runs found, f2.
         mass: estimated probability that the next run ends in a minimum not seen yet.
         mass_low: lower end of its confidence interval, whose coverage is approximate.
-        mass_high: upper end.
-        number: estimate of how many were not seen, the least that explains f1 and f2; its
+        mass_high: upper end of its confidence interval.
+        number: estimated number of minima not seen, the smallest that explains f1 and f2; its
             expectation is about the truth where shares are equal and below it elsewhere. NaN where
-            every end was another minimum: then it would be (n - 1)^2 / 2, whatever the truth.
-        number_low: with confidence `level` there are at least so many, a whole number.
+            all end points differ: then it would be (n - 1)^2 / 2, whatever the truth.
+        number_low: lower confidence bound of the number, a whole number.
         level: confidence of the interval of the mass, and of the bound on the number.
     """
 
@@ -61,13 +61,13 @@ class Unseen(NamedTuple):
     level: float
 
 
-class Shares(NamedTuple):
+class BasinShares(NamedTuple):
     """Share of each basin among all starts, with simultaneous confidence intervals.
 
     Args:
         share: runs that ended there over all runs.
         low: lower ends of confidence intervals that hold for all basins at once.
-        high: upper ends.
+        high: upper ends of these intervals.
         unseen_high: upper end for each basin that no run ended in; its lower end is 0.
     """
 
@@ -91,30 +91,31 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
     differ, the bound is that of `birthday_lower_bound`.
 
     Args:
-        counts: runs that ended in each minimum, one number a minimum, >= 1.
+        counts: number of runs that ended in each minimum, >= 1.
         level: confidence.
 
     Raises:
         InputError: counts that are not whole numbers >= 1, or none at all.
 
     Examples:
-        A hundred runs, ten minima, each found ten times: hardly another one is likely.
+        After a hundred runs that found ten minima ten times each, another one is unlikely:
 
-        >>> found = estimate_unseen([10] * 10)
-        >>> found.mass, round(found.mass_high, 3), found.number
+        >>> unseen = estimate_unseen([10] * 10)
+        >>> unseen.mass, round(unseen.mass_high, 3), unseen.number
         (0.0, 0.069, 0.0)
 
-        63 runs, 63 minima: there are 674 or more, and nothing else is known of their number.
+        After 63 runs that found 63 minima, there are 674 or more, and nothing else is known:
 
-        >>> found = estimate_unseen([1] * 63)
-        >>> found.number, found.number_low + found.seen
+        >>> unseen = estimate_unseen([1] * 63)
+        >>> unseen.number, unseen.number_low + unseen.seen
         (nan, 674)
 
-    Source: Good 1953, Biometrika 40, 237; Esty 1983, Annals of Statistics 11, 905; Chao 1987,
-    Biometrics 43, 783; the bias-corrected variance as in Chao 2005, Encyclopedia of Statistical
-    Sciences 12, 7907.
+    References:
+        Good 1953, Biometrika 40, 237; Esty 1983, Annals of Statistics 11, 905; Chao 1987,
+        Biometrics 43, 783; the bias-corrected variance as in Chao 2005, Encyclopedia of Statistical
+        Sciences 12, 7907.
     """
-    counts = _whole(counts)
+    counts = _check_counts(counts)
     n, seen = int(counts.sum()), len(counts)
     once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
     z = float(stats.norm.isf((1 - level) / 2))
@@ -140,7 +141,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
 
 
 def _missing_mass(n, once, twice, z):
-    """Both roots M of (f1 - n M)^2 = z^2 (n M (1 - M) + 2 F2)."""
+    """Return both roots M of (f1 - n M)^2 = z^2 (n M (1 - M) + 2 F2)."""
     twice_high = twice + 1 + z * math.sqrt(twice + 1)
     a, half_b = n**2 + z**2 * n, n * once + z**2 * n / 2
     root = math.sqrt(max(half_b**2 - a * (once**2 - 2 * z**2 * twice_high), 0.0))
@@ -148,7 +149,7 @@ def _missing_mass(n, once, twice, z):
 
 
 def _chao(n, once, twice, z):
-    """Chao's bias-corrected estimate of the number of the unseen, and a lower bound of it."""
+    """Return Chao's bias-corrected estimate of the number of the unseen, and a lower bound."""
     k = (n - 1) / n
     number = k * once * (once - 1) / (2 * (twice + 1))
     if not number > 0:
@@ -162,11 +163,11 @@ def _chao(n, once, twice, z):
 
 
 def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
-    """Return how many minima there are at least if n runs ended in n different ones.
+    """Return the smallest number of minima if n runs ended in n different ones.
 
         the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
 
-    Equal shares make it likeliest that all differ, so that this holds for any shares.
+    With equal shares it is most likely that all differ, so the bound holds for any shares.
 
     Args:
         draws: n, at least 1.
@@ -176,26 +177,27 @@ def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
         >>> birthday_lower_bound(63), birthday_lower_bound(23, level=0.5)
         (674, 373)
 
-    Source: Munford 1977, The American Statistician 31, 119, on birthdays that are not uniform.
+    References:
+        Munford 1977, The American Statistician 31, 119, on birthdays that are not uniform.
     """
     missing = np.arange(1, draws)
 
-    def likely(total):
+    def is_likely(total):
         return np.sum(np.log1p(-missing / total)) >= math.log1p(-level)
 
-    low, high = draws - 1, max(draws, 1)  # at `low` it is not likely, at `high` it may be
-    while not likely(high):
+    low, high = draws - 1, max(draws, 1)  # unlikely at `low`, possibly likely at `high`
+    while not is_likely(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if likely(middle) else (middle, high)
+        low, high = (low, middle) if is_likely(middle) else (middle, high)
     return high
 
 
-def shares(
+def basin_shares(
     counts: Sequence | ArrayLike, runs: int | None = None, *, level: float = LEVEL
-) -> Shares:
-    """Share of each basin among all starts, with intervals that hold for all basins at once.
+) -> BasinShares:
+    """Return the share of each basin, with simultaneous confidence intervals.
 
         the interval holds every p with  P(K >= k) > alpha p / 2  and  P(K <= k) > alpha p / 2,
         K binomial (runs, p),   alpha = 1 - level
@@ -205,31 +207,34 @@ def shares(
     basins, those that no run ended in included, however many there are.
 
     Args:
-        counts: runs that ended in each minimum, >= 1.
-        runs: number of all runs, with those that ended in no minimum. None: the sum of the counts.
+        counts: number of runs that ended in each minimum, >= 1.
+        runs: number of all runs, those that ended in no minimum included; None takes the sum of
+            the counts.
         level: confidence.
 
     Raises:
         InputError: counts that are not whole numbers >= 1, or more of them than runs.
 
     Examples:
-        >>> found = shares([30, 10], 50)
-        >>> found.share.tolist(), found.low.round(2).tolist(), found.high.round(2).tolist()
+        >>> shares = basin_shares([30, 10], 50)
+        >>> shares.share.tolist(), shares.low.round(2).tolist(), shares.high.round(2).tolist()
         ([0.6, 0.2], [0.43, 0.07], [0.74, 0.37])
     """
-    counts = _whole(counts)
+    counts = _check_counts(counts)
     total = int(counts.sum())
     runs = total if runs is None else runs
     if runs < total:
         raise InputError(
-            f"shares: runs = {runs}, but the counts sum to {total}; expected runs >= {total}"
+            f"basin_shares: runs = {runs}, but the counts sum to {total}; expected runs >= {total}"
         )
-    low, high = _shares_at_once(np.append(counts, 0), runs, 1 - level)
-    return Shares(share=counts / runs, low=low[:-1], high=high[:-1], unseen_high=float(high[-1]))
+    low, high = _simultaneous_intervals(np.append(counts, 0), runs, 1 - level)
+    return BasinShares(
+        share=counts / runs, low=low[:-1], high=high[:-1], unseen_high=float(high[-1])
+    )
 
 
-def _shares_at_once(counts, runs, alpha):
-    """Ends of the intervals of `shares`, by bisection of log p between a bound and count / runs."""
+def _simultaneous_intervals(counts, runs, alpha):
+    """Return the intervals of `basin_shares`, by bisection of log p."""
     upper = _bisect(
         lambda p: stats.binom.cdf(counts, runs, p) > alpha * p / 2, counts / runs, np.ones(1)
     )
@@ -243,21 +248,22 @@ def _shares_at_once(counts, runs, alpha):
     return np.where(counts < 2, 0.0, lower), np.where(counts == runs, 1.0, upper)
 
 
-def _bisect(holds, inside, outside):
-    """The end of where `holds` is true, between a point inside and one outside."""
+def _bisect(condition, inside, outside):
+    """Return the limit of where a condition is true, between a point inside and one outside."""
     smallest = np.finfo(float).tiny
-    inside, outside = (np.log(np.maximum(end, smallest)) for end in (inside, outside))
+    inside, outside = (np.log(np.maximum(p, smallest)) for p in (inside, outside))
     for _ in range(64):
         middle = (inside + outside) / 2
-        within = holds(np.exp(middle))
-        inside, outside = np.where(within, middle, inside), np.where(within, outside, middle)
+        is_inside = condition(np.exp(middle))
+        inside = np.where(is_inside, middle, inside)
+        outside = np.where(is_inside, outside, middle)
     return np.exp(inside)
 
 
-def _whole(counts):
+def _check_counts(counts):
     array = np.asarray(counts)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
         raise InputError(
-            f"counts = {counts!r:.80}, expected whole numbers >= 1, one a minimum that was found"
+            f"counts = {counts!r:.80}, expected a whole number >= 1 for each minimum that was found"
         )
     return array.astype(np.int64)

@@ -1,24 +1,26 @@
-"""Two networks laid over each other as well as their symmetries allow.
+"""Match one network to another: the equivalent form with the smallest distance.
 
-    min over arrangements g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
+    min over symmetries g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
 
-S holds, for neuron i of b and j of a, the product of all weights that go in and out of them. The
-best order of one layer, the others given, is an assignment problem, solved exactly; the best signs
-are those of S. Layers are taken in turn until nothing changes, from several starts. With one hidden
-layer the result is the best there is; with more it need not be: the problem is NP-hard.
+S_ij is the inner product of all weights in and out of neuron i of b and neuron j of a. The best
+order of one layer, the others fixed, solves an assignment problem exactly; the best signs are those
+of S. Coordinate ascent over the layers ends when no layer changes, and is repeated from several
+starts. With one hidden layer the result is optimal; with more it need not be, since the problem is
+NP-hard.
 
->>> from gdjax.minima.symmetry import random_arrangement
+>>> from gdjax.minima.symmetry import random_symmetry
 >>> network = Network((3, 4, 4, 2))
 >>> params = network.init(jax.random.key(0))
->>> other = arrange(network, params, random_arrangement(network, jax.random.key(1)))
->>> laid = match(network, other, params, key=jax.random.key(2))
->>> laid.plain > 1, laid.distance < 1e-5
+>>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
+>>> result = match(network, other, params, key=jax.random.key(2))
+>>> result.distance > 1, result.matched_distance < 1e-5
 (True, True)
 
-Distances are those of `coordinates`, the same however the two networks are written down, so that
-matching never makes them larger. Everything happens on the host, in float64.
+Distances are those of `coordinates`, the same for all equivalent forms, so matching never raises
+them. Everything is computed on the host, in float64.
 
-Source: Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (signs are ours).
+References:
+    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (the signs are ours).
 """
 
 import dataclasses
@@ -29,58 +31,59 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
+from scipy.optimize import linear_sum_assignment
 
 from gdjax.errors import InputError
-from gdjax.minima.assignment import Arranged, assigned, settle
 from gdjax.minima.symmetry import (
     FLIPS,
     SCALES,
-    Arrangement,
+    NeuronSymmetry,
     Params,
-    arrange,
-    checked,
+    apply_symmetry,
+    check_layers,
     coordinates,
-    normalised,
-    random_arrangement,
+    normalize_scales,
+    random_symmetry,
 )
 from gdjax.problems.networks import Network
 from gdjax.summaries import fields
 
 RESTARTS = 2
-TOGETHER = 2**24  # numbers of weights gathered at a time
+MAX_GATHERED = 2**24  # weights gathered at a time
+MAX_ROUNDS = 100  # every round raises the sum, so the loop ends long before
 
 
 class Matches(NamedTuple):
-    """How some networks are laid over others. Entries have the shape of the pairs.
+    """Matches of many pairs of networks. Entries have the shape of the pairs.
 
     Args:
-        arrangement: for `arrange`, one a hidden layer; the identity for parameters that are not
-            finite.
-        distance: what is left afterwards; NaN for parameters that are not finite.
-        plain: the same for the networks as they are written down; never less.
+        symmetry: for `apply_symmetry`, one entry for each hidden layer; the identity for parameters
+            that are not finite.
+        distance: between the networks as given; NaN for parameters that are not finite.
+        matched_distance: after matching, never more than `distance`.
     """
 
-    arrangement: tuple[Arrangement, ...]
+    symmetry: tuple[NeuronSymmetry, ...]
     distance: Float[np.ndarray, "*pairs"]
-    plain: Float[np.ndarray, "*pairs"]
+    matched_distance: Float[np.ndarray, "*pairs"]
 
     __repr__ = fields
 
 
 class Match(NamedTuple):
-    """How one network is laid over another.
+    """Match of one network to another.
 
     Args:
-        params: the first network, written down so that it fits the other.
-        arrangement: that did it, one a hidden layer.
-        distance: what is left; NaN for parameters that are not finite.
-        plain: the same for the networks as they are written down; never less.
+        params: the equivalent form of the first network that is nearest to the other.
+        symmetry: that was applied, one entry for each hidden layer.
+        distance: between the networks as given; NaN for parameters that are not finite.
+        matched_distance: after matching, never more than `distance`.
     """
 
     params: Params
-    arrangement: tuple[Arrangement, ...]
+    symmetry: tuple[NeuronSymmetry, ...]
     distance: float
-    plain: float
+    matched_distance: float
 
     __repr__ = fields
 
@@ -93,23 +96,27 @@ def match(
     key: Key[Array, ""],
     restarts: int = RESTARTS,
 ) -> Match:
-    """The equivalent of one network whose weights are nearest to another's.
+    """Find the equivalent form of a network whose weights are nearest to another's.
 
     Args:
         network: the layers of both.
-        params: is rearranged.
-        reference: stays as it is. Where there are scales, the result takes over its: the straight
-            line between the two is that between the networks without scales.
-        key: of the random starts.
-        restarts: random starts beside two others: as they are, and layer by layer from the inputs.
-            With one hidden layer none is needed.
+        params: of the network whose neurons are permuted, flipped and scaled.
+        reference: parameters of the other network. The result has its scales: the straight line
+            between the two is that between the networks without scales.
+        key: for random starts.
+        restarts: random starts besides two others: the network as given, and layer by layer from
+            the inputs. None is needed with one hidden layer.
 
     Raises:
         InputError: parameters of another network; restarts below 0.
     """
-    stack = jax.tree.map(lambda *a: jnp.stack(a), *_two(network, params, reference))
-    matches = match_pairs(network, stack, np.array([0]), np.array([1]), key=key, restarts=restarts)
-    return _one(network, params, matches)
+    stacked = jax.tree.map(
+        lambda *a: jnp.stack(a), *_check_two("match", network, params, reference)
+    )
+    matches = match_pairs(
+        network, stacked, np.array([0]), np.array([1]), key=key, restarts=restarts
+    )
+    return _first_match(network, params, matches)
 
 
 def match_pairs(
@@ -121,14 +128,14 @@ def match_pairs(
     key: Key[Array, ""],
     restarts: int = RESTARTS,
 ) -> Matches:
-    """`match` for many pairs of networks at once; a pair's result does not depend on the others.
+    """Match many pairs of networks; the result of a pair does not depend on the others.
 
     Args:
         network: the layers of all.
         params: of all networks, with a leading axis.
-        first: which are rearranged.
-        second: which they are compared with.
-        key: of the random starts, the same for all pairs.
+        first: indices of the networks that are permuted, flipped and scaled.
+        second: indices of those to which they are matched.
+        key: for random starts, the same for all pairs.
         restarts: as for `match`.
 
     Raises:
@@ -136,26 +143,28 @@ def match_pairs(
     """
     if restarts < 0:
         raise InputError(f"match: restarts = {restarts}, expected 0 or more")
-    rows, scales = _rows(network, params)
+    rows, scales = _host_coordinates(network, params)
     starts = _starts(network, key, restarts)
-    length = max(1, TOGETHER // sum(n_in * n_out for n_in, n_out in _inner(network)))
-    left, plain = np.empty(len(first)), np.empty(len(first))
+    inner = zip(network.widths[1:-1], network.widths[2:], strict=True)
+    gathered = network.widths[1] ** 2 + sum(n_in * n_out for n_in, n_out in inner)
+    length = max(1, MAX_GATHERED // gathered)
+    before, after = np.empty(len(first)), np.empty(len(first))
     hidden = network.widths[1:-1]
     order = [np.empty((len(first), n), np.int32) for n in hidden]
     sign, scale = ([np.empty((len(first), n)) for n in hidden] for _ in range(2))
     for begin in range(0, len(first), length):
         chosen = slice(begin, begin + length)
         i, j = first[chosen], second[chosen]
-        orders, signs, left[chosen], plain[chosen] = _of_pairs(network, rows, i, j, starts)
-        for number, (o, s, known) in enumerate(zip(orders, signs, scales, strict=True)):
+        best, before[chosen], after[chosen] = _match_rows(network, rows, i, j, starts)
+        for number, (o, s, factor) in enumerate(zip(best.order, best.sign, scales, strict=True)):
             order[number][chosen], sign[number][chosen] = o, s
-            scale[number][chosen] = np.take_along_axis(known[i], o, 1) / known[j]
+            scale[number][chosen] = np.take_along_axis(factor[i], o, 1) / factor[j]
     dtype = jax.tree.leaves(params)[0].dtype
-    arrangement = tuple(
-        Arrangement(jnp.asarray(o), jnp.asarray(s, dtype), jnp.asarray(a, dtype))
+    symmetry = tuple(
+        NeuronSymmetry(jnp.asarray(o), jnp.asarray(s, dtype), jnp.asarray(a, dtype))
         for o, s, a in zip(order, sign, scale, strict=True)
     )
-    return Matches(arrangement, left, plain)
+    return Matches(symmetry, before, after)
 
 
 def match_activations(
@@ -164,76 +173,70 @@ def match_activations(
     reference: Params,
     inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
 ) -> Match:
-    """The equivalent of one network whose neurons are active most like another's.
+    """Find the equivalent form of a network whose activations are nearest to another's.
 
-        min over arrangements of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
+        min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 
-    counted from the middle of activations that can be flipped, and with activations of mean square
-    1 where there are scales. Layers do not depend on each other, and each is solved exactly.
+    Activations that can be flipped are counted from their middle, and those that can be scaled have
+    mean square 1. Layers do not depend on each other, and each is solved exactly.
 
     Args:
         network: the layers of both.
-        params: is rearranged.
-        reference: stays as it is.
+        params: of the network whose neurons are permuted, flipped and scaled.
+        reference: parameters of the other network.
         inputs: of the networks, such as those of the problem's data.
 
     Returns:
-        The match; its distances are roots of the sum above, not distances of weights.
+        The match; its two distances are those of activations, square roots of the sum above.
 
     Raises:
-        InputError: parameters of another network, or inputs for another one.
+        InputError: parameters or inputs of another network.
     """
     if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:
         raise InputError(
             f"match_activations: inputs of shape {jnp.shape(inputs)}, expected "
             f"(samples, {network.widths[0]})"
         )
-    both = _two(network, params, reference)
-    order, sign, factor, left, plain = [], [], [], 0.0, 0.0
-    scales = [_scales(network, one) for one in both]
+    both = _check_two("match_activations", network, params, reference)
+    scales = [
+        [np.asarray(scale, float) for scale in normalize_scales(network, list(one))[1]]
+        for one in both
+    ]
+    symmetry, before, after = [], 0.0, 0.0
     for number in range(len(network.widths) - 2):
-        a, b = (_activity(network, one, inputs, number) for one in both)
-        S = b @ a.T
-        (o,), (s,), _ = assigned(S[None], network.activation in FLIPS)
-        left += float(np.sum((a[o] * s[:, None] - b) ** 2))
-        plain += float(np.sum((a - b) ** 2))
-        order.append(o)
-        sign.append(s)
-        factor.append(scales[0][number][o] / scales[1][number])
-    one = Matches(
-        tuple(
-            Arrangement(*(jnp.asarray(x)[None] for x in each))
-            for each in zip(order, sign, factor, strict=True)
-        ),
-        np.sqrt([left]),
-        np.sqrt([plain]),
-    )
-    return _one(network, params, one)
+        a, b = (_activations(network, one, inputs, number) for one in both)
+        (order,), (sign,), _ = solve_assignment((b @ a.T)[None], network.activation in FLIPS)
+        before += float(np.sum((a - b) ** 2))
+        after += float(np.sum((a[order] * sign[:, None] - b) ** 2))
+        scale = scales[0][number][order] / scales[1][number]
+        symmetry.append(NeuronSymmetry(*(jnp.asarray(x)[None] for x in (order, sign, scale))))
+    matches = Matches(tuple(symmetry), np.sqrt([before]), np.sqrt([after]))
+    return _first_match(network, params, matches)
 
 
-def _two(network, params, reference):
-    return tuple(tuple(checked("match", network, one)) for one in (params, reference))
+def _check_two(caller, network, params, reference):
+    return tuple(tuple(check_layers(caller, network, one)) for one in (params, reference))
 
 
-def _one(network, params, matches):
-    arrangement = jax.tree.map(lambda a: a[0], matches.arrangement)
+def _first_match(network, params, matches):
+    symmetry = jax.tree.map(lambda a: a[0], matches.symmetry)
     return Match(
-        arrange(network, params, arrangement),
-        arrangement,
+        apply_symmetry(network, params, symmetry),
+        symmetry,
         float(matches.distance[0]),
-        float(matches.plain[0]),
+        float(matches.matched_distance[0]),
     )
 
 
 @partial(jax.jit, static_argnums=0)
 @partial(jax.vmap, in_axes=(None, 0))
-def _normal_form(network, one):
-    layers = checked("match", network, one)
-    return coordinates(network, one), normalised(network, layers)[1]
+def _normal_form(network, params):
+    layers = check_layers("match", network, params)
+    return coordinates(network, params), normalize_scales(network, layers)[1]
 
 
-def _rows(network, params):
-    """Weights and bias of each layer side by side, in `coordinates`, and the scales they have."""
+def _host_coordinates(network, params):
+    """Return weights and bias of each layer in one array, in `coordinates`, and their scales."""
     layers, scales = _normal_form(network, params)
     rows = [
         np.concatenate([np.asarray(w, float), np.asarray(b, float)[..., None]], axis=-1)
@@ -242,12 +245,8 @@ def _rows(network, params):
     return rows, [np.asarray(scale, float) for scale in scales]
 
 
-def _scales(network, params):
-    return [np.asarray(scale, float) for scale in normalised(network, list(params))[1]]
-
-
-def _activity(network, params, inputs, number):
-    """[neurons, samples] / sqrt(samples), so that sums of squares are means over samples."""
+def _activations(network, params, inputs, number):
+    """Return [neurons, samples] / sqrt(samples), so that sums of squares are means over samples."""
     widths = network.widths[: number + 2]
     part = dataclasses.replace(network, widths=widths, output_activation=None)
     with jax.default_matmul_precision("highest"):
@@ -260,50 +259,185 @@ def _activity(network, params, inputs, number):
     return values
 
 
+# -- coordinate ascent over the layers
+
+
+class _Aligned(NamedTuple):
+    """Networks with permuted and flipped neurons, and their inner products with the references.
+
+    Args:
+        order: of each hidden layer's neurons.
+        sign: of each hidden layer's neurons.
+        first: inner products of the rows of the first layers: reference, then network.
+        others: weights and bias of the other layers.
+    """
+
+    order: tuple[Int[np.ndarray, "pairs neurons"], ...]
+    sign: tuple[Float[np.ndarray, "pairs neurons"], ...]
+    first: Float[np.ndarray, "pairs neurons neurons"]
+    others: tuple[Float[np.ndarray, "pairs outputs inputs"], ...]
+
+
+class _Start(NamedTuple):
+    """Where coordinate ascent starts.
+
+    Args:
+        layers: order and sign of each hidden layer; none for the network as given.
+        forward: whether the first round looks only at the weights into each layer.
+    """
+
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    forward: bool = False
+
+
 def _starts(network, key, restarts):
-    """None for "as they are", "inputs" for "from the inputs on", or arrangements to begin with."""
+    """Return the starts; with one hidden layer all lead to the same optimum."""
     if len(network.widths) <= 3:
-        return [None]
+        return [_Start()]
     drawn = [
-        [
-            (np.asarray(order), np.asarray(sign, float))
-            for order, sign, _ in random_arrangement(network, k)
-        ]
+        _Start(
+            tuple(
+                (np.asarray(order), np.asarray(sign, float))
+                for order, sign, _ in random_symmetry(network, k)
+            )
+        )
         for k in jax.random.split(key, restarts)
     ]
-    return [None, "inputs", *drawn]
+    return [_Start(), _Start(forward=True), *drawn]
 
 
-def _inner(network):
-    """Shapes of what is held of every pair: products of first neurons, and the layers behind."""
-    return [
-        (network.widths[1], network.widths[1]),
-        *zip(network.widths[1:-1], network.widths[2:], strict=True),
-    ]
-
-
-def _of_pairs(network, rows, i, j, starts):
-    """Best order and signs over the starts, for pairs of networks; distances after and before."""
+def _match_rows(network, rows, i, j, starts):
+    """Return the best alignment over the starts, and the distances before and after."""
     finite = np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in rows], axis=0)
     rows = [np.where(finite[:, None, None], layer, 0) for layer in rows]
     square = sum(np.sum(layer**2, axis=(1, 2)) for layer in rows)
-    # What goes into the first layer is arranged by nobody: its products are needed only once.
+    # The inputs of the first layer are never permuted, so its inner products are computed once.
     first = np.array([rows[0][m] @ rows[0][k].T for k, m in zip(i, j, strict=True)])
-    a, b = [layer[i] for layer in rows[1:]], [layer[j] for layer in rows[1:]]
-    best = Arranged(a, first)
-    plain = value = best.value(b)
-    for start in starts:
-        one = Arranged(a, first)
-        if isinstance(start, list):
-            one.begin(start)
-        settle(network, one, b, forward=start == "inputs")
-        settled = one.value(b)
-        better = settled > value
-        value = np.where(better, settled, value)
-        best.take(one, better)
-    nan = np.where(finite[i] & finite[j], 0, np.nan)
-    left, before = (
-        np.sqrt(np.maximum(square[i] + square[j] - 2 * product, 0)) + nan
-        for product in (value, plain)
+    reference = tuple(layer[j] for layer in rows[1:])
+    widths = network.widths[1:-1]
+    given = _Aligned(
+        tuple(np.tile(np.arange(n), (len(i), 1)) for n in widths),
+        tuple(np.ones((len(i), n)) for n in widths),
+        first,
+        tuple(layer[i] for layer in rows[1:]),
     )
-    return best.order, best.sign, left, before
+    best, product = given, _inner_product(given, reference)
+    given_product = product
+    for start in starts:
+        aligned = given
+        for number, (order, sign) in enumerate(start.layers):
+            shape = (len(i), len(order))
+            aligned = _rearrange_layer(
+                aligned, number, np.broadcast_to(order, shape), np.broadcast_to(sign, shape)
+            )
+        aligned = _ascend(
+            aligned, reference, flips=network.activation in FLIPS, forward=start.forward
+        )
+        new_product = _inner_product(aligned, reference)
+        better = new_product > product
+        best, product = _select(better, (aligned, new_product), (best, product))
+    nan = np.where(finite[i] & finite[j], 0, np.nan)
+    before, after = (
+        np.sqrt(np.maximum(square[i] + square[j] - 2 * inner, 0)) + nan
+        for inner in (given_product, product)
+    )
+    return best, before, after
+
+
+def _select(condition, a, b):
+    """Take `a` for the pairs where a condition holds, else `b`."""
+    return jax.tree.map(
+        lambda x, y: np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b
+    )
+
+
+def _inner_product(aligned, reference):
+    """Return the inner product of all weights with those of the references."""
+    total = np.trace(aligned.first, axis1=1, axis2=2)
+    for ours, theirs in zip(aligned.others, reference, strict=True):
+        total = total + np.sum(ours * theirs, axis=(1, 2))
+    return total
+
+
+def _rearrange_layer(aligned, number, order, sign):
+    """Permute and flip the neurons of one hidden layer."""
+    first, others = aligned.first, list(aligned.others)
+    if number:
+        layer = others[number - 1]
+        others[number - 1] = np.take_along_axis(layer, order[..., None], 1) * sign[..., None]
+    else:
+        first = np.take_along_axis(first, order[:, None], 2) * sign[:, None]
+    layer = others[number]
+    weights = np.take_along_axis(layer[..., :-1], order[:, None], 2) * sign[:, None]
+    others[number] = np.concatenate([weights, layer[..., -1:]], axis=2)
+    orders, signs = list(aligned.order), list(aligned.sign)
+    orders[number] = np.take_along_axis(orders[number], order, 1)
+    signs[number] = np.take_along_axis(signs[number], order, 1) * sign
+    return _Aligned(tuple(orders), tuple(signs), first, tuple(others))
+
+
+def _incoming(aligned, reference, number):
+    """Return inner products of the weights into neuron i of b and neuron j of a."""
+    if number == 0:
+        return aligned.first
+    return reference[number - 1] @ aligned.others[number - 1].swapaxes(1, 2)
+
+
+def _outgoing(aligned, reference, number):
+    """Return the same for the weights out of them; the bias of the next layer has no part in it."""
+    ours, theirs = aligned.others[number], reference[number]
+    return theirs[..., :-1].swapaxes(1, 2) @ ours[..., :-1]
+
+
+def _ascend(aligned, reference, *, flips, forward):
+    """Improve one layer after the other until nothing changes."""
+    active = np.arange(len(aligned.first))
+    for turn in range(MAX_ROUNDS):
+        part, target = jax.tree.map(lambda a, rows=active: a[rows], (aligned, reference))
+        changed = np.zeros(len(active), bool)
+        for number in range(len(part.order)):
+            S = _incoming(part, target, number)
+            if not (forward and turn == 0):
+                S = S + _outgoing(part, target, number)
+            order, sign, total = solve_assignment(S, flips)
+            # More than rounding: two equal alignments must not alternate for ever.
+            size = np.max(np.abs(S), axis=(1, 2)) * S.shape[1]
+            better = total > np.trace(S, axis1=1, axis2=2) + 1e-12 * size
+            part = _select(better, _rearrange_layer(part, number, order, sign), part)
+            changed |= better
+        aligned = jax.tree.map(partial(_put, active), aligned, part)
+        active = active[changed]
+        if not len(active):
+            break
+    return aligned
+
+
+def _put(rows, array, values):
+    """Return a copy of an array with some of its rows replaced."""
+    array = array.copy()
+    array[rows] = values
+    return array
+
+
+def solve_assignment(
+    S: Float[np.ndarray, "pairs n n"], flips: bool
+) -> tuple[Int[np.ndarray, "pairs n"], Float[np.ndarray, "pairs n"], Float[np.ndarray, " pairs"]]:
+    """Return the order and signs with the largest sum of products, and this sum.
+
+        max_P sum_i |S_{i P(i)}|   (without signs: of S_{i P(i)})
+
+    Args:
+        S: inner products for neuron i of one network and neuron j of the other.
+        flips: whether signs can be chosen.
+
+    Examples:
+        >>> S = np.array([[[0.0, -3.0], [2.0, 0.0]]])
+        >>> order, sign, total = solve_assignment(S, flips=True)
+        >>> order.tolist(), sign.tolist(), total.tolist()
+        ([[1, 0]], [[-1.0, 1.0]], [5.0])
+    """
+    gain = np.abs(S) if flips else S
+    order = np.array([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gain])
+    chosen = np.take_along_axis(S, order[..., None], 2)[..., 0]
+    sign = np.where(flips & (chosen < 0), -1.0, 1.0)
+    return order, sign, np.sum(chosen * sign, axis=1)

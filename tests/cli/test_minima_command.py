@@ -57,7 +57,9 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
         "basins.png",
     }
     printed = capsys.readouterr().out
-    assert "60 of 60 runs ended in 4 minima, 0 on 0 floors; in none: not one" in printed
+    assert (
+        "60 of 60 runs ended in 4 minima, 0 on 0 manifolds of minima; in none: not one" in printed
+    )
     assert "(3, 2)" in printed
     assert "minima not seen yet: with 0.0% of such starts" in printed
     assert "(taken: 0.001)" in printed
@@ -110,7 +112,7 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
     store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=3"]
     main(["minima", *store, "--out", str(tmp_path / "out")])
     assert (
-        "0 of 8 runs ended in 0 minima, 0 on 0 floors; in none: 8 diverged"
+        "0 of 8 runs ended in 0 minima, 0 on 0 manifolds of minima; in none: 8 diverged"
         in capsys.readouterr().out
     )
     assert summary(tmp_path / "out")["minima"] == []

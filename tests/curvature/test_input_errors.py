@@ -74,7 +74,7 @@ LOOKS = {
     "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY),
     "hessian_trace": partial(curvature.hessian_trace, key=KEY),
     "gradient_flow": partial(flows.gradient_flow, times=np.array([1.0])),
-    "along": lambda p, w: minima.straight(p, w, w, points=2),
+    "along": lambda p, w: minima.linear_path_cost(p, w, w, points=2),
 }
 
 
@@ -92,8 +92,8 @@ def test_data_are_the_problems_unless_they_are_given(name):
     own, other = jnp.eye(3), 2 * jnp.eye(3)
     if name == "along":
         looks = [
-            minima.straight(line(own), jnp.ones(3), jnp.ones(3), data=other, points=2),
-            minima.straight(line(other), jnp.ones(3), jnp.ones(3), points=2),
+            minima.linear_path_cost(line(own), jnp.ones(3), jnp.ones(3), data=other, points=2),
+            minima.linear_path_cost(line(other), jnp.ones(3), jnp.ones(3), points=2),
         ]
     elif name == "hessian_vector_product":
         look = curvature.hessian_vector_product
@@ -127,7 +127,9 @@ def test_a_cost_that_mixes_samples_is_never_cut():
     np.testing.assert_allclose(gradient, slope, atol=1e-5)
     drawn = landscape.line(problem, w, {"d": w}, [0.0])
     np.testing.assert_allclose(drawn.cost.values, [whole], rtol=1e-5)
-    np.testing.assert_allclose(minima.straight(problem, w, w, points=2), [whole] * 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        minima.linear_path_cost(problem, w, w, points=2), [whole] * 2, rtol=1e-5
+    )
 
 
 NOISY = Problem(
@@ -141,7 +143,7 @@ def test_a_random_cost_is_looked_at_by_its_evaluation():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
     assert landscape.line(NOISY, w, {"d": w}, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
-    assert minima.straight(NOISY, 0 * w, w, points=2).tolist() == [3, 5]
+    assert minima.linear_path_cost(NOISY, 0 * w, w, points=2).tolist() == [3, 5]
     assert minima.curve(NOISY, w, w).cost(jnp.ones((3, 2))) == pytest.approx(5)
 
 
@@ -157,7 +159,7 @@ CARRIES = Problem(
         value_and_gradient,
         curvature.hessian,
         lambda p, w: landscape.line(p, w, {"d": w}, [0.0]),
-        lambda p, w: minima.straight(p, w, w),
+        lambda p, w: minima.linear_path_cost(p, w, w),
         lambda p, w: minima.curve(p, w, w),
         lambda p, w: minima.barriers(p, jnp.stack([w, w]), key=KEY),
     ],

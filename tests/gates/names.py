@@ -33,6 +33,8 @@ FUNCTIONS = (
         "learning_coefficient.finite_temperature_coefficient",
         "learning.learning_coefficient",
     ),
+    ("linear_path_cost", "straight"),
+    ("cluster", "groups"),
 )
 """Attributes of `gdjax` and its modules; an older one may stand in a module of the other."""
 
@@ -44,6 +46,7 @@ KEYWORDS = (
     ("root_seed", "root"),
     ("divergence_threshold", "bound"),
     ("gradient_tolerance", "tolerance"),
+    ("distance_tolerance", "tolerance"),
     ("stop_when_converged", "until_settled"),
     ("max_param_bytes", "keep"),
     ("couples_samples", "mixes"),

@@ -1,4 +1,4 @@
-"""Networks for the tests of minima, and names for what their descents end in."""
+"""Networks for the tests of minima, and names for the kinds of their end points."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.minima.ends import End
+from gdjax.minima.end_points import EndPointKind
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 
@@ -20,7 +20,7 @@ def some_params(network, seed):
 
 
 def named(codes):
-    return [End(code).label for code in np.asarray(codes).tolist()]
+    return [EndPointKind(code).label for code in np.asarray(codes).tolist()]
 
 
 @cache

@@ -11,9 +11,10 @@ from some_networks import named, xor
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.census import census, kinds
+from gdjax.minima.census import census
 from gdjax.minima.counting import estimate_unseen
-from gdjax.minima.symmetry import arrange, random_arrangement
+from gdjax.minima.end_points import count_end_points
+from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Layer
 from gdjax.problems.problem import Problem
 
@@ -65,7 +66,7 @@ def test_planted_points_are_what_they_are():
     words = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
     expected = [words[p.kind] for p in known.critical_points] + ["diverged"]
     assert named(found.kind.values) == expected
-    assert kinds(found) == {
+    assert count_end_points(found) == {
         "strict minimum": 4,
         "strict maximum": 1,
         "saddle": 4,
@@ -97,13 +98,13 @@ def test_floors_are_counted_by_the_paths_that_join_them():
     problem = gd.problems.function("two_factors")
     starts = np.random.default_rng(0).uniform(0.5, 2, size=(12, 2)) * np.repeat([[1], [-1]], 6, 0)
     found = census(problem, starts, key=KEY)
-    assert kinds(found) == {"floor": 12}
+    assert count_end_points(found) == {"floor": 12}
     assert found.sizes["minimum"] == 0
-    assert found.floor_count.values.tolist() == [6, 6]
-    assert found.floor_nullity.values.tolist() == [1, 1]
-    assert found.floor_of.values.tolist() == [0] * 6 + [1] * 6
+    assert found.manifold_count.values.tolist() == [6, 6]
+    assert found.manifold_nullity.values.tolist() == [1, 1]
+    assert found.manifold_of.values.tolist() == [0] * 6 + [1] * 6
     assert "unseen_mass" not in found
-    assert float(found.unseen_floor_mass) == 0
+    assert float(found.unseen_manifold_mass) == 0
 
 
 @pytest.mark.long
@@ -113,17 +114,17 @@ def test_xor_with_decay_has_six_strict_minima_and_floors():
     rng = np.random.default_rng(0)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 3 * rng.normal(size=(XOR_STARTS, *a.shape)), like)
-    found = census(problem, random, key=KEY, steps=400)
+    found = census(problem, random, key=KEY, max_steps=400)
     costs = found.minimum_cost.values
     assert np.sum(np.abs(costs - 0.0138) < 1e-4) == 2
     assert np.sum(np.abs(costs - 0.0929) < 1e-4) == 4
     assert len(costs) == 6
     assert np.all(found.least_curvature > 0)
     # Beside them floors: most near 0.116, and without any weights at 0.16.
-    near = np.abs(found.floor_cost - 0.116) < 1e-3
+    near = np.abs(found.manifold_cost - 0.116) < 1e-3
     assert near.sum() >= 1
-    assert np.all(near | (np.abs(found.floor_cost - 0.16) < 1e-6))
-    assert np.all(found.floor_nullity > 0)
+    assert np.all(near | (np.abs(found.manifold_cost - 0.16) < 1e-6))
+    assert np.all(found.manifold_nullity > 0)
 
 
 @pytest.mark.long
@@ -136,12 +137,12 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
     rng = np.random.default_rng(1)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 2 * rng.normal(size=(400, *a.shape)), like)
-    found = census(problem, random, key=KEY, steps=400)
-    on_floors = int(found.floor_count.sum())
-    functions = len(np.unique(found.floor_same_outputs))
+    found = census(problem, random, key=KEY, max_steps=400)
+    on_floors = int(found.manifold_count.sum())
+    functions = len(np.unique(found.manifold_same_outputs))
     assert on_floors >= 12
-    assert functions <= found.sizes["floor"] <= on_floors / 2
-    assert np.all(found.floor_nullity > 0)
+    assert functions <= found.sizes["manifold"] <= on_floors / 2
+    assert np.all(found.manifold_nullity > 0)
     assert found.sizes["minimum"] >= 2
     assert np.all(found.least_curvature > 0)
     # Estimates about minima are those of the strict ones alone.
@@ -150,14 +151,16 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
     )
     assert float(found.unseen_number) == estimate_unseen(found["count"].values).number < 20
     assert (
-        float(found.unseen_floor_number) == estimate_unseen(found.floor_count.values).number < 100
+        float(found.unseen_manifold_number)
+        == estimate_unseen(found.manifold_count.values).number
+        < 100
     )
 
 
 def test_a_run_that_stopped_short_is_reported_and_not_counted():
     """One step of polishing, at most 0.1 long, from 2 away."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
-    found = census(problem, jnp.array([2.0, 0.0]), key=KEY, steps=1)
+    found = census(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
     assert named(found.kind.values) == ["not stationary", "strict minimum"]
     assert found["count"].values.tolist() == [1]
     np.testing.assert_allclose(found.gradient_norm_before, [4.0, 0.0])
@@ -172,8 +175,8 @@ def test_equivalents_of_one_network_are_one_minimum(found):
         keys = jax.random.split(jax.random.key(7), 20)
         equivalents = jax.jit(
             jax.vmap(
-                lambda key: arrange(
-                    problem.network, params, random_arrangement(problem.network, key)
+                lambda key: apply_symmetry(
+                    problem.network, params, random_symmetry(problem.network, key)
                 )
             )
         )(keys)
@@ -187,7 +190,7 @@ def test_equivalents_of_one_network_are_one_minimum(found):
 def test_different_minima_stay_different_and_have_barriers(found):
     _, first = found
     assert first.sizes["minimum"] > 2
-    on_floors = int(first.floor_count.sum())
+    on_floors = int(first.manifold_count.sum())
     assert int(first["count"].sum()) + on_floors == 24
     # Far from any doubt: ends of one minimum agree to 1e-6, minima differ by more than 0.01.
     assert float(first.width.max()) < 1e-5
@@ -196,8 +199,8 @@ def test_different_minima_stay_different_and_have_barriers(found):
     assert np.all(np.diff(first.minimum_cost) > -1e-9)
     assert np.all(first.least_curvature > 1e-5)
     # Without weights the hidden biases are free: that is a floor, and one.
-    np.testing.assert_allclose(first.floor_cost.values, 0.16, atol=1e-6)
-    assert first.sizes["floor"] <= 1
+    np.testing.assert_allclose(first.manifold_cost.values, 0.16, atol=1e-6)
+    assert first.sizes["manifold"] <= 1
     away = ~np.eye(first.sizes["compared"], dtype=bool)
     assert np.all(first.barrier.values[away] > 0)
     assert np.all(first.matched_distance.values <= first.distance.values + 1e-9)
@@ -242,24 +245,24 @@ def test_estimates_are_those_of_the_counts(found):
 @pytest.mark.long
 def test_group_counts_over_decades(found):
     _, first = found
-    assert int(first.groups[0]) <= int(first["count"].sum())
-    assert np.all(np.diff(first.groups) <= 0)
-    assert int(first.groups[-1]) == 1
+    assert int(first.clusters[0]) <= int(first["count"].sum())
+    assert np.all(np.diff(first.clusters) <= 0)
+    assert int(first.clusters[-1]) == 1
     plateau = (first.tolerance > float(first.stable_from)) & (
         first.tolerance < float(first.stable_to)
     )
-    assert np.all(first.groups[plateau] == first.sizes["minimum"])
+    assert np.all(first.clusters[plateau] == first.sizes["minimum"])
 
 
 @pytest.mark.long
 def test_zero_error_minima_are_floors_that_compute_the_same():
     """2-3-1 without decay: 13 parameters, 4 equations, so floors of 9 dimensions."""
     problem = xor(hidden=3, decay=0.0)
-    found = census(problem, starts(problem, 12, 2.0), key=KEY, steps=400)
-    zero = found.floor_cost.values < 1e-12
-    assert found.floor_count.values[zero].sum() >= 3
-    assert np.all(found.floor_nullity.values[zero] == 9)
-    assert len(np.unique(found.floor_same_outputs.values[zero])) == 1
+    found = census(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
+    zero = found.manifold_cost.values < 1e-12
+    assert found.manifold_count.values[zero].sum() >= 3
+    assert np.all(found.manifold_nullity.values[zero] == 9)
+    assert len(np.unique(found.manifold_same_outputs.values[zero])) == 1
 
 
 @pytest.mark.long
@@ -287,9 +290,9 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
     )
     rng = np.random.default_rng(0)
     runs = {name: 3 * rng.normal(size=(60, *shape)) for name, shape in shapes.items()}
-    found = census(problem, runs, key=KEY, steps=400)
-    assert kinds(found)["floor"] >= 55
-    level = found.floor_of.values >= 0
+    found = census(problem, runs, key=KEY, max_steps=400)
+    assert count_end_points(found)["floor"] >= 55
+    level = found.manifold_of.values >= 0
     assert found.cost.values[level].max() < 1e-12
     assert np.all(found.nullity.values[level] == 3)
     assert found.sizes["minimum"] == 0
@@ -342,9 +345,9 @@ def test_params_without_runs_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tolerance": -1.0}, "tolerance = -1.0, expected a number above 0"),
+        ({"distance_tolerance": -1.0}, "distance_tolerance = -1.0, expected a number above 0"),
         ({"gradient_tolerance": np.inf}, "gradient_tolerance = inf"),
-        ({"steps": -1}, "steps = -1, expected 0 or more"),
+        ({"max_steps": -1}, "max_steps = -1, expected 0 or more"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
@@ -364,7 +367,7 @@ def test_costs_that_cannot_be_descended_are_refused():
 @pytest.mark.long
 def test_a_cost_that_is_no_number_decides_nothing():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)
-    assert kinds(census(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
+    assert count_end_points(census(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
 
 
 @pytest.mark.long
@@ -383,7 +386,7 @@ def test_rastrigin_from_random_starts():
         covered.append(found.number_low <= np.sum(count == 0))
     assert sum(covered) >= 19
     found = census(problem, ends[:2000], key=KEY)
-    assert kinds(found) == {"strict minimum": 2000}
+    assert count_end_points(found) == {"strict minimum": 2000}
     places = found["params"].values
     nearest = np.linalg.norm(places[:, None] - minima, axis=-1)
     assert nearest.min(axis=1).max() < 1e-7

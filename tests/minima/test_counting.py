@@ -10,7 +10,7 @@ from scipy import stats
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.counting import birthday_lower_bound, estimate_unseen, shares
+from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_unseen
 
 
 def rastrigin_shares():
@@ -121,7 +121,7 @@ def test_one_run_says_nothing_about_the_number():
 
 def test_shares_are_where_the_test_at_level_alpha_p_rejects():
     """At each end one tail of the binomial distribution is alpha p / 2."""
-    found = shares([7, 2, 1], 12)
+    found = basin_shares([7, 2, 1], 12)
     assert found.share.tolist() == [7 / 12, 2 / 12, 1 / 12]
     for count, low, high in zip([7, 2, 1], found.low, found.high, strict=True):
         assert stats.binom.cdf(count, 12, high) == pytest.approx(0.05 * high / 2)
@@ -129,7 +129,7 @@ def test_shares_are_where_the_test_at_level_alpha_p_rejects():
             assert stats.binom.sf(count - 1, 12, low) == pytest.approx(0.05 * low / 2)
     assert found.low[2] == 0  # P(K >= 1) / p >= 1 for every p
     assert (1 - found.unseen_high) ** 12 == pytest.approx(0.05 * found.unseen_high / 2)
-    many = shares([10**6 - 2, 2])
+    many = basin_shares([10**6 - 2, 2])
     assert stats.binom.sf(1, 10**6, many.low[1]) == pytest.approx(0.05 * many.low[1] / 2)
 
 
@@ -148,7 +148,7 @@ def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
     """Found or not. Bonferroni over those found held 0.34 of the first, and 0.62 of the third."""
     weight, n = CELLS[name]
     p = weight / weight.sum()
-    each = [shares([k], n) for k in range(1, n + 1)]
+    each = [basin_shares([k], n) for k in range(1, n + 1)]
     low = np.array([0.0, *(found.low[0] for found in each)])
     high = np.array([each[0].unseen_high, *(found.high[0] for found in each)])
     counts = np.random.default_rng(1).multinomial(n, p, 2000)
@@ -157,7 +157,7 @@ def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
 
 
 def test_a_basin_of_everything():
-    found = shares([5])
+    found = basin_shares([5])
     assert found.high.tolist() == [1.0]
     assert found.low[0] ** 5 == pytest.approx(0.025 * found.low[0])
 
@@ -169,7 +169,7 @@ def test_intervals_hold_their_estimates(counts):
     assert 0 <= found.mass_low <= found.mass <= found.mass_high <= 1
     assert found.number_low >= 0
     assert math.isnan(found.number) or found.number_low <= found.number
-    part = shares(counts, sum(counts) + 3)
+    part = basin_shares(counts, sum(counts) + 3)
     assert np.all((part.low <= part.share) & (part.share <= part.high))
 
 
@@ -181,4 +181,4 @@ def test_counts_that_are_none(counts):
 
 def test_more_ends_than_runs():
     with pytest.raises(InputError, match=r"runs = 3, .* expected runs >= 4"):
-        shares([2, 2], 3)
+        basin_shares([2, 2], 3)

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from some_networks import some_params
 
 from gdjax.errors import InputError
-from gdjax.minima import (
-    arrange,
-    coordinates,
-    match,
-    match_activations,
-    match_pairs,
-    random_arrangement,
-)
+from gdjax.minima.matching import match, match_activations, match_pairs
+from gdjax.minima.symmetry import apply_symmetry, coordinates, random_symmetry
 from gdjax.problems.networks import Layer, Network
 
 KEY = jax.random.key(7)
@@ -69,27 +63,27 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
     @jax.jit
     @jax.vmap
     def written_anew(key):
-        return arrange(network, params, random_arrangement(network, key))
+        return apply_symmetry(network, params, random_symmetry(network, key))
 
     stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, written_anew(keys))
     first, second = np.arange(1, 1001), np.zeros(1000, int)
     found = match_pairs(network, stack, first, second, key=KEY, restarts=0)
     size = np.linalg.norm(flat(coordinates(network, params)))
-    assert found.plain.min() > 0.1 * size
-    assert found.distance.max() < 1e-6 * size
+    assert found.distance.min() > 0.1 * size
+    assert found.matched_distance.max() < 1e-6 * size
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_both_ways_find_the_equivalent_itself(activation):
     network = Network((6, 5, 4, 3), activation=activation)
     params = some_params(network, 0)
-    other = arrange(network, params, random_arrangement(network, jax.random.key(1)))
+    other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
     x = jnp.array(np.random.default_rng(2).normal(size=(50, 6)), jnp.float32)
     by_activations = match_activations(network, other, params, x)
-    assert by_activations.plain > 0.1 > 1e-3 > by_activations.distance
+    assert by_activations.distance > 0.1 > 1e-3 > by_activations.matched_distance
     for found in (match(network, other, params, key=KEY), by_activations):
         np.testing.assert_allclose(flat(found.params), flat(params), atol=2e-5)
-        assert flat(arrange(network, other, found.arrangement)).tolist() == (
+        assert flat(apply_symmetry(network, other, found.symmetry)).tolist() == (
             flat(found.params).tolist()
         )
 
@@ -100,9 +94,11 @@ def test_one_hidden_layer_is_matched_as_well_as_can_be(activation):
     for seed in range(5):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
         found = match(network, a, b, key=KEY, restarts=0)
-        np.testing.assert_allclose(found.distance, least_distance(network, a, b), rtol=1e-5)
-        np.testing.assert_allclose(found.plain, apart(network, a, b), rtol=1e-5)
-        np.testing.assert_allclose(found.distance, apart(network, found.params, b), rtol=1e-5)
+        np.testing.assert_allclose(found.matched_distance, least_distance(network, a, b), rtol=1e-5)
+        np.testing.assert_allclose(found.distance, apart(network, a, b), rtol=1e-5)
+        np.testing.assert_allclose(
+            found.matched_distance, apart(network, found.params, b), rtol=1e-5
+        )
 
 
 def test_two_hidden_layers_are_matched_as_well_as_can_be_with_restarts():
@@ -111,8 +107,8 @@ def test_two_hidden_layers_are_matched_as_well_as_can_be_with_restarts():
     found, without, best = [], [], []
     for seed in range(8):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
-        found.append(match(network, a, b, key=KEY, restarts=20).distance)
-        without.append(match(network, a, b, key=KEY, restarts=0).distance)
+        found.append(match(network, a, b, key=KEY, restarts=20).matched_distance)
+        without.append(match(network, a, b, key=KEY, restarts=0).matched_distance)
         best.append(least_distance(network, a, b))
     np.testing.assert_allclose(found, best, rtol=1e-5)
     assert np.all(np.array(without) >= np.array(best) * (1 - 1e-6))
@@ -131,29 +127,31 @@ def test_matching_never_raises_the_distance(widths, activation, seed):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
         found = match(network, a, b, key=KEY, restarts=1)
-        assert found.distance <= found.plain
-        np.testing.assert_allclose(found.plain, apart(network, a, b), rtol=1e-7)
-        np.testing.assert_allclose(found.distance, apart(network, found.params, b), rtol=1e-7)
+        assert found.matched_distance <= found.distance
+        np.testing.assert_allclose(found.distance, apart(network, a, b), rtol=1e-7)
+        np.testing.assert_allclose(
+            found.matched_distance, apart(network, found.params, b), rtol=1e-7
+        )
         x = jnp.array(np.random.default_rng(seed).normal(size=(9, widths[0])))
         np.testing.assert_allclose(
             network.apply(found.params, x), network.apply(a, x), rtol=1e-9, atol=1e-9
         )
         active = match_activations(network, a, b, x)
-        assert active.distance <= active.plain + 1e-12
+        assert active.matched_distance <= active.distance + 1e-12
 
 
 def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
     network = Network((4, 5, 3))
     a, b = some_params(network, 0), some_params(network, 1)
-    wanted = match(network, a, b, key=KEY).distance
+    wanted = match(network, a, b, key=KEY).matched_distance
     for seed in range(5):
         key_a, key_b = jax.random.split(jax.random.key(seed))
-        other = arrange(network, a, random_arrangement(network, key_a))
-        reference = arrange(network, b, random_arrangement(network, key_b))
+        other = apply_symmetry(network, a, random_symmetry(network, key_a))
+        reference = apply_symmetry(network, b, random_symmetry(network, key_b))
         np.testing.assert_allclose(
-            match(network, other, reference, key=KEY).distance, wanted, rtol=1e-5
+            match(network, other, reference, key=KEY).matched_distance, wanted, rtol=1e-5
         )
-    np.testing.assert_allclose(match(network, b, a, key=KEY).distance, wanted, rtol=1e-5)
+    np.testing.assert_allclose(match(network, b, a, key=KEY).matched_distance, wanted, rtol=1e-5)
 
 
 def test_lines_between_matched_networks_are_those_without_scales():
@@ -185,8 +183,8 @@ def test_activations_are_matched_as_well_as_can_be():
         np.sqrt(np.mean(np.sum((ours[:, order] * sign - theirs) ** 2, axis=1)))
         for order, sign in signed_orders(4, True)
     ]
-    np.testing.assert_allclose(found.distance, min(trials), rtol=1e-5)
-    np.testing.assert_allclose(found.plain, trials[0], rtol=1e-5)
+    np.testing.assert_allclose(found.matched_distance, min(trials), rtol=1e-5)
+    np.testing.assert_allclose(found.distance, trials[0], rtol=1e-5)
 
 
 def test_a_pair_does_not_depend_on_its_neighbours():
@@ -197,8 +195,8 @@ def test_a_pair_does_not_depend_on_its_neighbours():
     found = match_pairs(network, stack, first, second, key=KEY)
     for k in (0, 7, 14):
         alone = match(network, runs[first[k]], runs[second[k]], key=KEY)
-        np.testing.assert_allclose(alone.distance, found.distance[k], rtol=1e-9)
-        for ours, theirs in zip(alone.arrangement, found.arrangement, strict=True):
+        np.testing.assert_allclose(alone.matched_distance, found.matched_distance[k], rtol=1e-9)
+        for ours, theirs in zip(alone.symmetry, found.symmetry, strict=True):
             assert np.array_equal(ours.order, theirs.order[k])
             assert np.array_equal(ours.sign, theirs.sign[k])
 
@@ -209,11 +207,11 @@ def test_networks_that_blew_up_are_left_as_they_are():
     runs[1] = (Layer(runs[1][0].weights.at[0, 0].set(jnp.nan), runs[1][0].bias), *runs[1][1:])
     stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
     found = match_pairs(network, stack, np.array([0, 0]), np.array([1, 2]), key=KEY)
+    assert np.isnan(found.matched_distance).tolist() == [True, False]
     assert np.isnan(found.distance).tolist() == [True, False]
-    assert np.isnan(found.plain).tolist() == [True, False]
-    assert np.array_equal(found.arrangement[0].order[0], np.arange(4))
+    assert np.array_equal(found.symmetry[0].order[0], np.arange(4))
     alone = match(network, runs[0], runs[2], key=KEY)
-    np.testing.assert_allclose(found.distance[1], alone.distance, rtol=1e-9)
+    np.testing.assert_allclose(found.matched_distance[1], alone.matched_distance, rtol=1e-9)
 
 
 def test_what_cannot_be_matched_is_refused():

@@ -10,7 +10,16 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima import along, barrier, between, bezier, chain, curve, place, straight
+from gdjax.minima.paths import (
+    barrier,
+    bezier,
+    curve,
+    evaluate_path,
+    linear_path,
+    linear_path_cost,
+    path_cost,
+    polyline,
+)
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(0)
@@ -39,7 +48,7 @@ class TestShapes:
             for t in (0.0, 0.3, 1.0):
                 weights = np.array([comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)])
                 np.testing.assert_allclose(bezier(n + 1, t), weights, atol=1e-6)
-                found = place(jax.tree.map(jnp.asarray, control), bezier(n + 1, t))
+                found = evaluate_path(jax.tree.map(jnp.asarray, control), bezier(n + 1, t))
                 np.testing.assert_allclose(found["a"], weights @ control["a"], atol=1e-6)
                 np.testing.assert_allclose(found["b"], weights @ control["b"], atol=1e-6)
 
@@ -47,46 +56,48 @@ class TestShapes:
         values = np.array([0.0, 2.0, -1.0, 4.0])
         for t in np.linspace(0, 1, 11):
             wanted = np.interp(t, np.linspace(0, 1, 4), values)
-            found = place(jnp.array(values), chain(4, t))
+            found = evaluate_path(jnp.array(values), polyline(4, t))
             np.testing.assert_allclose(found, wanted, atol=1e-6)
 
     def test_ends_are_on_the_path_exactly(self):
         control = jax.random.normal(KEY, (4, 7))
-        for shape in (bezier, chain):
-            assert np.array_equal(place(control, shape(4, 0.0)), control[0])
-            assert np.array_equal(place(control, shape(4, 1.0)), control[-1])
+        for shape in (bezier, polyline):
+            assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
+            assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
 
     def test_many_places_are_one_after_the_other(self):
         control = jax.random.normal(KEY, (4, 7))
         t = jnp.linspace(0, 1, 5)
-        together = place(control, jax.vmap(lambda t: bezier(4, t))(t))
+        together = evaluate_path(control, jax.vmap(lambda t: bezier(4, t))(t))
         for k in range(5):
-            np.testing.assert_allclose(together[k], place(control, bezier(4, t[k])), atol=1e-6)
+            np.testing.assert_allclose(
+                together[k], evaluate_path(control, bezier(4, t[k])), atol=1e-6
+            )
 
     def test_control_points_of_a_straight_line_are_on_it(self):
-        control = between(jnp.zeros(2), jnp.array([4.0, 8.0]), bends=3)
+        control = linear_path(jnp.zeros(2), jnp.array([4.0, 8.0]), bends=3)
         assert control.tolist() == [[0, 0], [1, 2], [2, 4], [3, 6], [4, 8]]
 
 
 class TestBarrier:
     def test_of_the_double_well_is_the_hill(self):
-        cost = straight(well, jnp.array(-1.0), jnp.array(1.0), points=101)
+        cost = linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0), points=101)
         assert float(barrier(cost)) == 1
 
     def test_of_a_bowl_is_nothing(self):
         for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
-            cost = straight(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
+            cost = linear_path_cost(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
             assert float(barrier(cost)) == 0
 
     def test_of_uneven_ends_is_above_the_line_between_them(self):
         """The line from 0 to 2 is 1 + x, just what was added."""
-        cost = straight(tilted, jnp.array(-1.0), jnp.array(1.0))
+        cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(barrier(cost), 1, atol=1e-6)
 
     def test_finds_more_with_more_points_only(self):
         a, b = jnp.array(-1.2), jnp.array(0.9)
-        coarse, fine = (barrier(straight(well, a, b, points=n)) for n in (3, 257))
+        coarse, fine = (barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)
 
     def test_is_taken_of_every_path(self):
@@ -112,7 +123,7 @@ class TestStraight:
                 "accuracy": gd.problems.accuracy(outputs, batch[1]),
             }
 
-        found = jax.jit(lambda *ends: straight(look, *ends, data=data, points=5))(a, b)
+        found = jax.jit(lambda *ends: linear_path_cost(look, *ends, data=data, points=5))(a, b)
         sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
         for k, t in enumerate((0, 0.25, 0.5, 0.75, 1)):
             w, b1, v, b2 = (
@@ -127,19 +138,19 @@ class TestStraight:
 
     def test_can_be_mapped_over_pairs(self):
         a, b = jnp.array([-1.0, 0.0]), jnp.array([1.0, 1.0])
-        found = jax.vmap(lambda a, b: straight(well, a, b, points=3))(a, b)
+        found = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
         np.testing.assert_allclose(found, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
     def test_numpys_float64_is_taken_without_a_warning(self):
         """Outside float64 it is rounded, as everywhere in JAX; warnings are errors here."""
-        cost = along(well, np.array([-1.0, 1.0]), points=3)
+        cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 
     def test_refuses_what_is_no_path(self):
         with pytest.raises(InputError, match="points = 1"):
-            straight(well, jnp.zeros(()), jnp.ones(()), points=1)
+            linear_path_cost(well, jnp.zeros(()), jnp.ones(()), points=1)
         with pytest.raises(InputError, match="a has shapes"):
-            straight(well, jnp.zeros(2), jnp.zeros(3))
+            linear_path_cost(well, jnp.zeros(2), jnp.zeros(3))
         with pytest.raises(InputError, match="bends = 0"):
             curve(gd.Problem(lambda key: jnp.zeros(()), well), 0.0, 1.0, bends=0)
 
@@ -159,13 +170,13 @@ class TestCurve:
         bent = curve(bowl, jnp.zeros(()), jnp.zeros(()), nodes=3)
         np.testing.assert_allclose(bent.cost(jnp.array([0.0, 3.0, 0.0])), 36 / 30, rtol=1e-6)
 
-    @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (chain, 1), (chain, 3)])
+    @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (polyline, 1), (polyline, 3)])
     def test_goes_round_the_hill_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
-        before = barrier(along(hills, start, points=101, shape=shape))
-        after = barrier(along(hills, run.params, points=101, shape=shape))
+        before = barrier(path_cost(hills, start, points=101, shape=shape))
+        after = barrier(path_cost(hills, run.params, points=101, shape=shape))
         np.testing.assert_allclose(before, hills(jnp.zeros(2)) - 0.04, atol=1e-3)
         assert float(after) < 0.1 * float(before)
         assert run.cost[-1] < 0.5 * run.cost[0]
@@ -228,7 +239,7 @@ class TestCurve:
         path = curve(problem, *ends)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.02), start, 300, key=KEY, batch_size=50)
-        before, after = (barrier(along(problem, control)) for control in (start, run.params))
+        before, after = (barrier(path_cost(problem, control)) for control in (start, run.params))
         assert float(before) > 0.01
         assert float(after) < 0.5 * float(before)
 

@@ -13,15 +13,15 @@ from jax.flatten_util import ravel_pytree
 from some_networks import some_params
 
 from gdjax.errors import InputError
-from gdjax.minima import (
-    Arrangement,
-    arrange,
-    arrangement_count,
-    canonical,
-    canonical_arrangement,
+from gdjax.minima.clustering import cluster
+from gdjax.minima.symmetry import (
+    NeuronSymmetry,
+    apply_symmetry,
+    canonical_symmetry,
+    canonicalize,
     coordinates,
-    groups,
-    random_arrangement,
+    count_symmetries,
+    random_symmetry,
 )
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 
@@ -39,12 +39,12 @@ def apart(a, b):
     )
 
 
-def every_arrangement(network):
+def all_symmetries(network):
     """All orders and signs of all hidden layers."""
     signs = (1.0, -1.0) if network.activation in ("sigmoid", "tanh") else (1.0,)
     layers = [
         [
-            Arrangement(jnp.array(order), jnp.array(sign), jnp.ones(n))
+            NeuronSymmetry(jnp.array(order), jnp.array(sign), jnp.ones(n))
             for order in permutations(range(n))
             for sign in product(signs, repeat=n)
         ]
@@ -70,9 +70,9 @@ def test_arranging_changes_parameters_and_not_outputs(widths, activation, output
 
         @jax.jit
         def equivalents(params, x, key):
-            arrangement = random_arrangement(network, key)
-            other = arrange(network, params, arrangement)
-            each = (params, other, canonical(network, params))
+            arrangement = random_symmetry(network, key)
+            other = apply_symmetry(network, params, arrangement)
+            each = (params, other, canonicalize(network, params))
             return arrangement, other, [network.apply(one, x, **temperature) for one in each]
 
         arrangement, other, outputs = equivalents(params, x, jax.random.key(seed + 2))
@@ -95,17 +95,17 @@ def test_a_thousand_equivalents_come_to_one_form(activation):
     @jax.jit
     def forms(params, keys):
         def one(key):
-            other = arrange(network, params, random_arrangement(network, key))
-            return other, canonical(network, other)
+            other = apply_symmetry(network, params, random_symmetry(network, key))
+            return other, canonicalize(network, other)
 
         return jax.vmap(one)(keys)
 
     others, found = forms(params, keys)
-    assert float(canonical_arrangement(network, params)[1]) > 1e-5  # no ties in this one
+    assert float(canonical_symmetry(network, params)[1]) > 1e-5  # no ties in this one
     for leaf in map(np.asarray, jax.tree.leaves(found)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
     points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(found)
-    assert len(groups(np.asarray(points), 1e-3).width) == 1
+    assert len(cluster(np.asarray(points), 1e-3).widths) == 1
     # They were different before: no two of the thousand have the same first weights.
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 
@@ -124,10 +124,10 @@ def test_the_form_is_an_equivalent_and_its_own_form(widths, activation, seed):
 
         @jax.jit
         def forms(params, key):
-            form = canonical(network, params)
-            other = arrange(network, params, random_arrangement(network, key))
-            margin = canonical_arrangement(network, params)[1]
-            return margin, form, canonical(network, form), canonical(network, other)
+            form = canonicalize(network, params)
+            other = apply_symmetry(network, params, random_symmetry(network, key))
+            margin = canonical_symmetry(network, params)[1]
+            return margin, form, canonicalize(network, form), canonicalize(network, other)
 
         margin, form, again, of_other = forms(params, jax.random.key(seed))
         if float(margin) < 1e-9:
@@ -154,9 +154,9 @@ def test_near_ties_never_make_different_networks_the_same(gap):
         for change in (1e-2, 1e-5, 1e-8):
             theirs = (ours[0], Layer(sent + jnp.array([[change, 0.0]]), ours[1].bias))
             least = min(
-                apart(arrange(network, theirs, g), ours) for g in every_arrangement(network)
+                apart(apply_symmetry(network, theirs, g), ours) for g in all_symmetries(network)
             )
-            found = apart(canonical(network, theirs), canonical(network, ours))
+            found = apart(canonicalize(network, theirs), canonicalize(network, ours))
             assert found >= least - 1e-15
             assert found > change / 2
 
@@ -167,10 +167,10 @@ def test_the_margin_says_how_near_a_tie_is(gap):
         network = Network((2, 2, 1), activation="tanh")
         ours = near_twins(gap)
         alike = (ours[0], Layer(jnp.array([[1.0, 1.0]]), jnp.zeros(1)))
-        margin = float(canonical_arrangement(network, alike)[1])
+        margin = float(canonical_symmetry(network, alike)[1])
         assert gap / 10 < margin < 10 * gap
         # A difference in what they send on settles it.
-        assert float(canonical_arrangement(network, ours)[1]) > 0.01
+        assert float(canonical_symmetry(network, ours)[1]) > 0.01
 
 
 def test_neurons_that_are_alike_may_tie():
@@ -181,11 +181,11 @@ def test_neurons_that_are_alike_may_tie():
             Layer(jnp.full((4, 3), 0.5), jnp.full(4, 0.1)),
             Layer(jnp.full((2, 4), -0.3), jnp.zeros(2)),
         )
-        form = canonical(network, params)
+        form = canonicalize(network, params)
         for seed in range(5):
             key = jax.random.key(seed)
-            other = arrange(network, params, random_arrangement(network, key))
-            assert apart(canonical(network, other), form) < 1e-6
+            other = apply_symmetry(network, params, random_symmetry(network, key))
+            assert apart(canonicalize(network, other), form) < 1e-6
 
 
 def test_silent_neurons_are_left_alone():
@@ -193,9 +193,9 @@ def test_silent_neurons_are_left_alone():
     for activation in ACTIVATIONS:
         network = Network((3, 4, 2), activation=activation)
         params = jax.tree.map(jnp.zeros_like, jax.jit(network.init)(jax.random.key(0)))
-        form, seen = canonical(network, params), coordinates(network, params)
+        form, seen = canonicalize(network, params), coordinates(network, params)
         assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves((form, seen)))
-        assert float(canonical_arrangement(network, params)[1]) == 0
+        assert float(canonical_symmetry(network, params)[1]) == 0
 
 
 @settings(deadline=None, max_examples=10)
@@ -208,13 +208,13 @@ def test_distances_of_coordinates_do_not_depend_on_the_arrangement(widths, activ
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
-        g, h = (random_arrangement(network, jax.random.key(seed + k)) for k in (2, 3))
+        g, h = (random_symmetry(network, jax.random.key(seed + k)) for k in (2, 3))
         # One order and signs for both; scales as each likes.
         h = tuple(x._replace(scale=y.scale) for x, y in zip(g, h, strict=True))
         plain = apart(coordinates(network, a), coordinates(network, b))
         moved = apart(
-            coordinates(network, arrange(network, a, g)),
-            coordinates(network, arrange(network, b, h)),
+            coordinates(network, apply_symmetry(network, a, g)),
+            coordinates(network, apply_symmetry(network, b, h)),
         )
         np.testing.assert_allclose(moved, plain, rtol=1e-10)
 
@@ -223,8 +223,8 @@ def test_a_flip_of_sigmoids_moves_plain_biases_but_not_coordinates():
     """w s(z) = w - w s(-z): the bias behind goes from b to b + w, its coordinate stays b + w/2."""
     network = Network((1, 1, 1))
     params = (Layer(jnp.array([[2.0]]), jnp.array([0.5])), Layer(jnp.array([[3.0]]), jnp.zeros(1)))
-    flip = (Arrangement(jnp.array([0]), jnp.array([-1.0]), jnp.ones(1)),)
-    other = arrange(network, params, flip)
+    flip = (NeuronSymmetry(jnp.array([0]), jnp.array([-1.0]), jnp.ones(1)),)
+    other = apply_symmetry(network, params, flip)
     assert [leaf.item() for leaf in jax.tree.leaves(other)] == [-2.0, -0.5, -3.0, 3.0]
     assert float(coordinates(network, params)[1].bias[0]) == 1.5
     assert float(coordinates(network, other)[1].bias[0]) == 1.5
@@ -232,23 +232,23 @@ def test_a_flip_of_sigmoids_moves_plain_biases_but_not_coordinates():
 
 def test_count_of_arrangements():
     a_layer = math.factorial(16) * 2**16
-    assert arrangement_count(Network((784, 16, 16, 10))) == a_layer**2
-    assert arrangement_count(Network((784, 16, 10), activation="relu")) == math.factorial(16)
-    assert arrangement_count(Network((5, 2))) == 1
+    assert count_symmetries(Network((784, 16, 16, 10))) == a_layer**2
+    assert count_symmetries(Network((784, 16, 10), activation="relu")) == math.factorial(16)
+    assert count_symmetries(Network((5, 2))) == 1
     network = Network((2, 3, 1))
-    assert arrangement_count(network) == len(every_arrangement(network))
+    assert count_symmetries(network) == len(all_symmetries(network))
 
 
 def test_random_arrangements_are_all_as_likely():
     network = Network((2, 2, 1), activation="tanh")
     keys = jax.random.split(jax.random.key(0), 4000)
-    (one,) = jax.vmap(lambda key: random_arrangement(network, key))(keys)
+    (one,) = jax.vmap(lambda key: random_symmetry(network, key))(keys)
     names = np.asarray(one.order[:, 0]) + 2 * (np.asarray(one.sign) > 0) @ np.array([1, 2])
     counts = np.bincount(names, minlength=8)
     # Eight ways, 500 each with a standard deviation of 21.
     assert np.all(np.abs(counts - 500) < 5 * 21)
     assert np.all(np.asarray(one.scale) == 1)
-    (scaled,) = random_arrangement(Network((2, 50, 1), activation="relu"), jax.random.key(1))
+    (scaled,) = random_symmetry(Network((2, 50, 1), activation="relu"), jax.random.key(1))
     assert np.all(np.asarray(scaled.sign) == 1)
     assert len(np.unique(np.asarray(scaled.scale))) == 50
 
@@ -256,25 +256,25 @@ def test_random_arrangements_are_all_as_likely():
 def test_signs_and_scales_that_an_activation_does_not_have_are_not_taken():
     network = Network((2, 3, 1), activation="softplus")
     params = some_params(network, 0)
-    odd = (Arrangement(jnp.arange(3), -jnp.ones(3), 2 * jnp.ones(3)),)
-    assert apart(arrange(network, params, odd), params) == 0
+    odd = (NeuronSymmetry(jnp.arange(3), -jnp.ones(3), 2 * jnp.ones(3)),)
+    assert apart(apply_symmetry(network, params, odd), params) == 0
 
 
 def test_mapped_over_runs_as_one_by_one():
     network = Network((4, 3, 3, 2))
     keys = jax.random.split(jax.random.key(0), 5)
     runs = jax.vmap(network.init)(keys)
-    together = jax.jit(jax.vmap(lambda params: canonical(network, params)))(runs)
+    together = jax.jit(jax.vmap(lambda params: canonicalize(network, params)))(runs)
     for k in range(5):
-        alone = canonical(network, jax.tree.map(lambda a, k=k: a[k], runs))
+        alone = canonicalize(network, jax.tree.map(lambda a, k=k: a[k], runs))
         assert apart(jax.tree.map(lambda a, k=k: a[k], together), alone) < 1e-6
 
 
 def test_parameters_of_another_network_are_refused():
     network = Network((4, 3, 2))
     other = Network((4, 2, 2)).init(jax.random.key(0))
-    for function in (canonical, coordinates, canonical_arrangement):
+    for function in (canonicalize, coordinates, canonical_symmetry):
         with pytest.raises(InputError, match=r"expected \[\(3, 4\), \(3,\)"):
             function(network, other)
     with pytest.raises(InputError, match="has 0 entries, expected 1"):
-        arrange(network, jax.jit(network.init)(jax.random.key(0)), ())
+        apply_symmetry(network, jax.jit(network.init)(jax.random.key(0)), ())

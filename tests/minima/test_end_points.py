@@ -7,7 +7,7 @@ import pytest
 
 from gdjax.critical_points.certificate import Kind
 from gdjax.errors import InputError
-from gdjax.minima.ends import End, certify
+from gdjax.minima.end_points import EndPointKind, certify
 from gdjax.problems import bowl
 from gdjax.problems.problem import Problem
 
@@ -15,7 +15,7 @@ KEY = jax.random.key(0)
 
 
 def named(codes):
-    return [End(code).label for code in np.asarray(codes).tolist()]
+    return [EndPointKind(code).label for code in np.asarray(codes).tolist()]
 
 
 ENDS = (
@@ -57,16 +57,19 @@ def test_what_is_no_strict_minimum_is_not_called_one():
 
 
 def test_ends_are_kinds_of_points_and_two_more():
-    assert {end.name for end in End} == {kind.name for kind in Kind} | {"SLIDING", "DIVERGED"}
-    assert all(End[kind.name] == kind for kind in Kind)
+    assert {kind.name for kind in EndPointKind} == {kind.name for kind in Kind} | {
+        "SLIDING",
+        "DIVERGED",
+    }
+    assert all(EndPointKind[kind.name] == kind for kind in Kind)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"tolerance": 0.0}, "tolerance = 0.0, expected a number above 0"),
+        ({"distance_tolerance": 0.0}, "distance_tolerance = 0.0, expected a number above 0"),
         ({"gradient_tolerance": np.nan}, "gradient_tolerance = nan"),
-        ({"steps": -1}, "steps = -1, expected 0 or more"),
+        ({"max_steps": -1}, "max_steps = -1, expected 0 or more"),
     ],
 )
 def test_tolerances_that_cannot_work(wrong, message):

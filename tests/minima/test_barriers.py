@@ -9,7 +9,9 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima import arrange, barriers, match, pairs, random_arrangement
+from gdjax.minima.barriers import _is_loss_of_outputs, barriers
+from gdjax.minima.matching import match
+from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(3)
@@ -86,7 +88,7 @@ def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, s
     runs = some_runs(problem, 5)
     found = barriers(problem, runs, key=KEY, points=9)
     # Without a hidden layer there is nothing to save.
-    assert pairs._of_outputs_alone(problem) == (len(widths) > 2)
+    assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
         plain = directly(problem, a, b, 9)
@@ -96,8 +98,8 @@ def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, s
         matched = directly(problem, one.params, b, 9)
         np.testing.assert_allclose(found.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
         np.testing.assert_allclose(found.matched_barrier[i, j], rise(matched), atol=1e-5)
-        np.testing.assert_allclose(found.matched_distance[i, j], one.distance, rtol=1e-6)
-        np.testing.assert_allclose(found.distance[i, j], one.plain, rtol=1e-6)
+        np.testing.assert_allclose(found.matched_distance[i, j], one.matched_distance, rtol=1e-6)
+        np.testing.assert_allclose(found.distance[i, j], one.distance, rtol=1e-6)
     for matrix in (found.barrier, found.matched_barrier, found.distance, found.matched_distance):
         assert np.array_equal(matrix, matrix.T)
         assert not np.any(np.diag(matrix))
@@ -115,7 +117,7 @@ def test_copies_have_no_barrier_once_they_are_matched():
     keys = jax.random.split(jax.random.key(5), 6)
     copies = jax.jit(
         jax.vmap(
-            lambda key: arrange(problem.network, one, random_arrangement(problem.network, key))
+            lambda key: apply_symmetry(problem.network, one, random_symmetry(problem.network, key))
         )
     )(keys)
     found = barriers(problem, copies, key=KEY)
@@ -133,7 +135,7 @@ def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
     k = 2
     a, b = of_run(runs, wanted.first[k]), of_run(runs, wanted.second[k])
     np.testing.assert_allclose(wanted.cost[k], directly(problem, a, b, 5), rtol=2e-5)
-    monkeypatch.setattr(pairs, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
+    monkeypatch.setattr("gdjax.minima.barriers.SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
     np.testing.assert_allclose(one.cost, wanted.cost, rtol=1e-5)
     np.testing.assert_allclose(one.matched_cost, wanted.matched_cost, rtol=1e-5)
@@ -153,7 +155,7 @@ def test_any_problem_has_barriers():
     assert not found.symmetries_known
     for matched in (found.matched_barrier, found.matched_distance, found.matched_cost):
         assert np.isnan(matched).all()
-    assert np.array_equal(found.closest_distance, found.distance)
+    assert np.array_equal(found.smallest_distance, found.distance)
     assert "symmetries_known = False" in repr(found)
 
 
@@ -173,7 +175,7 @@ def test_digits_take_the_short_way_and_other_data_can_be_asked():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
-    assert pairs._of_outputs_alone(problem)
+    assert _is_loss_of_outputs(problem)
     found = barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
     a, b = of_run(runs, 0), of_run(runs, 2)
     middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)

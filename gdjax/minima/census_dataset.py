@@ -1,0 +1,273 @@
+"""The Dataset of a census: runs, minima, manifolds of minima, and what lies between minima.
+
+Where a tolerance decides, the numbers for other tolerances are given, too.
+
+>>> attributes("cost")
+{'long_name': 'cost', 'units': '1'}
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from gdjax.flags import flags
+from gdjax.minima.barriers import Barriers
+from gdjax.minima.clustering import Clusters, classical_mds, cluster, cluster_counts
+from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
+from gdjax.minima.end_points import EndPointKind, EndPoints
+from gdjax.sweeps.dataset import named_leaves
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # at which clusters are counted
+
+
+class Minima(NamedTuple):
+    """Clusters of certified minima, lowest cost first.
+
+    Args:
+        labels: for each run the number of its minimum, -1 for runs that ended in none.
+        first: for each minimum its representative: the run with the smallest gradient.
+        clusters: of all runs that ended in a minimum; None without any.
+    """
+
+    labels: Int[np.ndarray, " runs"]
+    first: Int[np.ndarray, " minima"]
+    clusters: Clusters | None
+
+
+class Manifolds(NamedTuple):
+    """Connected manifolds of certified minima, lowest cost first.
+
+    Args:
+        labels: for each run the number of its manifold, -1 for runs that ended on none.
+        first: for each manifold its representative: the run with the smallest gradient.
+    """
+
+    labels: Int[np.ndarray, " runs"]
+    first: Int[np.ndarray, " manifolds"]
+
+
+def build_dataset(
+    ends: EndPoints,
+    minima: Minima,
+    manifolds: Manifolds,
+    pairs: Barriers | None,
+    params: PyTree,
+    metrics: Mapping[str, tuple],
+    outputs: Float[np.ndarray, "points outputs"] | None,
+    output_tolerance: float,
+) -> "xr.Dataset":
+    """Return the Dataset of a census, described in `gdjax.minima.census`.
+
+    Args:
+        ends: end points of all runs.
+        minima: clusters of isolated minima.
+        manifolds: connected manifolds of minima.
+        pairs: barriers and distances between the lowest minima; None with fewer than two.
+        params: of the representatives of minima.
+        metrics: for each metric its values there, a long name and units.
+        outputs: of minima, then manifolds; None where they are unknown.
+        output_tolerance: longest step within a cluster of equal outputs.
+    """
+    import xarray as xr
+
+    first, runs = minima.first, len(ends.kind)
+    count = np.bincount(minima.labels[minima.labels >= 0], minlength=len(first))
+    share = _shares(count, runs)
+    same = cluster(outputs, output_tolerance) if outputs is not None else None
+    on_manifold = manifolds.labels[manifolds.labels >= 0]
+    manifold_count = np.bincount(on_manifold, minlength=len(manifolds.first))
+    manifold_share = _shares(manifold_count, runs)
+    cluster_number = 0 * TOLERANCES
+    if minima.clusters is not None:
+        cluster_number = cluster_counts(minima.clusters.heights, TOLERANCES)
+    data = {
+        "kind": (
+            "run",
+            ends.kind.astype(np.int8),
+            {**attributes("kind of critical point"), **flags(EndPointKind)},
+        ),
+        "minimum_of": (
+            "run",
+            minima.labels.astype(np.int32),
+            attributes("number of its minimum, or -1"),
+        ),
+        "cost_before": ("run", ends.cost_before, attributes("cost where the run stopped")),
+        "cost": ("run", ends.cost, attributes("cost after polishing")),
+        "gradient_norm_before": (
+            "run",
+            ends.gradient_norm_before,
+            attributes("norm of the gradient where the run stopped"),
+        ),
+        "gradient_norm": (
+            "run",
+            ends.gradient_norm,
+            attributes("norm of the gradient after polishing"),
+        ),
+        "moved": ("run", ends.moved, attributes("distance that polishing moved")),
+        "slid": (
+            "run",
+            ends.slid,
+            attributes("distance from there to where rounding ends polishing"),
+        ),
+        "smallest": ("run", ends.smallest, attributes("smallest eigenvalue of the Hessian")),
+        "largest": ("run", ends.largest, attributes("largest eigenvalue of the Hessian")),
+        "nullity": ("run", ends.nullity, attributes("number of indeterminate eigenvalues")),
+        "resolution": (
+            "run",
+            ends.resolution,
+            attributes("eigenvalues within it of zero are indeterminate"),
+        ),
+        "kantorovich": (
+            "run",
+            ends.kantorovich,
+            attributes("below 1/2 a critical point is nearby"),
+        ),
+        "floor_length": (
+            "run",
+            ends.floor_length,
+            attributes("distance along which the cost is constant"),
+        ),
+        "slope": ("run", ends.slope, attributes("slope where the cost has no derivative")),
+        "dead": ("run", ends.dead, attributes("number of parameters without effect on the cost")),
+        "count": ("minimum", count, attributes("runs that ended there")),
+        "share": ("minimum", share.share, attributes("share of the runs")),
+        "share_low": ("minimum", share.low, attributes("lower end of the interval")),
+        "share_high": ("minimum", share.high, attributes("upper end of the interval")),
+        "first": ("minimum", first, attributes("representative run")),
+        "minimum_cost": ("minimum", ends.cost[first], attributes("cost")),
+        "sharpness": ("minimum", ends.largest[first], attributes("largest eigenvalue")),
+        "least_curvature": ("minimum", ends.smallest[first], attributes("smallest eigenvalue")),
+        "minimum_nullity": (
+            "minimum",
+            ends.nullity[first],
+            attributes("number of zero eigenvalues"),
+        ),
+        "width": ("minimum", _widths(minima), attributes("largest distance in the cluster")),
+        "manifold_of": (
+            "run",
+            manifolds.labels.astype(np.int32),
+            attributes("number of its manifold of minima, or -1"),
+        ),
+        "manifold_count": ("manifold", manifold_count, attributes("runs that ended there")),
+        "manifold_share": ("manifold", manifold_share.share, attributes("share of the runs")),
+        "manifold_share_low": (
+            "manifold",
+            manifold_share.low,
+            attributes("lower end of the interval"),
+        ),
+        "manifold_share_high": (
+            "manifold",
+            manifold_share.high,
+            attributes("upper end of the interval"),
+        ),
+        "manifold_first": ("manifold", manifolds.first, attributes("representative run")),
+        "manifold_cost": ("manifold", ends.cost[manifolds.first], attributes("cost")),
+        "manifold_nullity": ("manifold", ends.nullity[manifolds.first], attributes("dimension")),
+        "manifold_sharpness": (
+            "manifold",
+            ends.largest[manifolds.first],
+            attributes("largest eigenvalue"),
+        ),
+        "clusters": ("tolerance", cluster_number.astype(int), attributes("number of minima")),
+        **_tolerance_numbers(minima, pairs, same),
+    }
+    for name, (values, long_name, units) in metrics.items():
+        data[name] = ("minimum", values, {"long_name": long_name or name, "units": units})
+    if same is not None:
+        for dim, name, labels in (
+            ("minimum", "same_outputs", same.labels[: len(first)]),
+            ("manifold", "manifold_same_outputs", same.labels[len(first) :]),
+        ):
+            data[name] = (dim, labels, attributes("number of the computed function"))
+        data["output_clusters"] = (
+            "tolerance",
+            cluster_counts(same.heights, TOLERANCES),
+            attributes("number of functions"),
+        )
+    if pairs is not None:
+        data |= _pair_variables(pairs)
+    for name, leaf in named_leaves("params", params).items():
+        inner = tuple(f"{name.removeprefix('params.')}[{i}]" for i in range(leaf.ndim - 1))
+        data[name] = (("minimum", *inner), leaf, attributes(f"parameters: {name}"))
+    if len(first):
+        data |= {f"unseen_{k}": ((), v) for k, v in _unseen(count).items()}
+    if len(manifolds.first):
+        data |= {f"unseen_manifold_{k}": ((), v) for k, v in _unseen(manifold_count).items()}
+    return xr.Dataset(
+        data,
+        {"tolerance": ("tolerance", TOLERANCES, attributes("distance tolerance of the clusters"))},
+    )
+
+
+def attributes(long_name: str) -> dict[str, str]:
+    """Return the attributes of a dimensionless variable."""
+    return {"long_name": long_name, "units": "1"}
+
+
+def _shares(count, runs):
+    if not len(count):
+        return BasinShares(*[np.zeros(0)] * 3, unseen_high=1.0)
+    return basin_shares(count, runs)
+
+
+def _unseen(count):
+    return {k: float(v) for k, v in estimate_unseen(count)._asdict().items()}
+
+
+def _widths(minima):
+    """Return the width of each minimum's cluster; the largest of those that were merged."""
+    if minima.clusters is None:
+        return np.zeros(0)
+    labels = minima.labels[minima.labels >= 0]
+    widths = np.zeros(len(minima.first))
+    np.maximum.at(widths, labels, minima.clusters.widths[minima.clusters.labels])
+    return widths
+
+
+def _tolerance_numbers(minima, pairs, same):
+    """Return the gaps between clusters and the tolerances that give the same clusters."""
+    numbers = {}
+    if minima.clusters is not None:
+        gap = minima.clusters.gap
+        if pairs is not None:
+            distance = pairs.smallest_distance
+            gap = min(gap, float(np.min(distance + np.diag([np.inf] * len(distance)))))
+        numbers = {
+            "gap": (gap, "smallest distance between two minima"),
+            "stable_from": (minima.clusters.stable_from, "smallest tolerance with these clusters"),
+            "stable_to": (
+                min(minima.clusters.stable_to, gap),
+                "smallest tolerance with fewer clusters",
+            ),
+        }
+    if same is not None:
+        numbers["functions"] = (int(same.labels.max()) + 1, "different functions computed")
+        numbers["output_gap"] = (same.gap, "smallest difference between two functions")
+    return {name: ((), value, attributes(text)) for name, (value, text) in numbers.items()}
+
+
+def _pair_variables(pairs: Barriers) -> dict[str, Any]:
+    """Return matrices between minima, and a planar embedding of their distances."""
+    position, share = classical_mds(pairs.smallest_distance)
+    unknown = "" if pairs.symmetries_known else " (NaN: symmetries unknown without a network)"
+    matrices = {
+        "barrier": (pairs.barrier, "rise of the cost on the straight line"),
+        "matched_barrier": (pairs.matched_barrier, "barrier after matching" + unknown),
+        "distance": (pairs.distance, "distance"),
+        "matched_distance": (pairs.matched_distance, "distance after matching" + unknown),
+    }
+    dims = ("compared", "compared_with")
+    return {
+        **{k: (dims, v, attributes(text)) for k, (v, text) in matrices.items()},
+        "position": (("compared", "plane"), position, attributes("embedding of the distances")),
+        "position_share": (
+            (),
+            share,
+            attributes("share of the distances that the embedding shows"),
+        ),
+    }

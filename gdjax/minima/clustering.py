@@ -1,0 +1,297 @@
+"""Clusters of end points: which are the same minimum, and which lie on one manifold of minima.
+
+    a ~ b   if a chain of points leads from a to b with no step longer than the tolerance
+
+This is single linkage: two points of different clusters are always farther apart than the
+tolerance, so that no minimum is counted twice. A chain may be long, so each cluster comes with its
+width: where the widest cluster is narrower than the smallest gap, every other linkage gives the
+same clusters.
+
+>>> result = cluster(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
+>>> result.labels.tolist(), result.widths.tolist(), round(result.gap, 3)
+([0, 0, 1], [1e-06, 0.0], 1.0)
+>>> cluster_counts(result.heights, [1e-9, 1e-3, 10.0]).tolist()
+[3, 2, 1]
+
+End points on a manifold of minima are all different points of it; they are clustered by paths of
+equal cost:
+
+    a ~ b   if the straight line from a to b, all its points polished, is a path of equal cost
+
+Two points of one branch of the hyperbola x y = 1 are on one manifold, the other branch is another:
+
+>>> from gdjax.problems.problem import Problem
+>>> valley = Problem(init=lambda key: jnp.ones(2), cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2)
+>>> points = np.array([[2.0, 0.5], [0.8, 1.25], [-1.0, -1.0]])
+>>> sharpness, key = np.full(3, 2.0), jax.random.key(0)
+>>> cluster_manifolds(valley, points, np.zeros(3), sharpness=sharpness, key=key).tolist()
+[0, 0, 1]
+
+References:
+    Sneath 1957, Journal of General Microbiology 17, 201; scipy.cluster.hierarchy.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
+from scipy.cluster import hierarchy
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import pdist, squareform
+
+from gdjax.critical_points.polish import downhill
+from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.errors import InputError
+from gdjax.minima.matching import match_pairs
+from gdjax.minima.symmetry import apply_symmetry
+from gdjax.problems.problem import Problem
+from gdjax.slabs import Program, Slab, in_slabs, over_runs
+from gdjax.summaries import fields
+
+PATH_POINTS = 32  # between two end points
+POLISH_STEPS = 60  # from each of them
+NEAREST_PATHS = 16  # between a manifold and those nearest to it
+PATHS_WIDTH = 16  # paths in a slab
+MAX_STRETCH = 4  # longest segment of the polished path, in segments of the straight line
+MAX_SAG = 0.02  # a chord of length h may rise by MAX_SAG * sharpness * h^2
+EQUAL_COST = 1e-9  # largest difference of costs of a manifold, absolute or relative
+
+
+class Clusters(NamedTuple):
+    """Clusters of points.
+
+    Args:
+        labels: number of each point's cluster; clusters are numbered by their first point.
+        widths: largest distance between two points of each cluster.
+        gap: smallest distance between points of different clusters; inf where there is one.
+        heights: distances at which clusters join as the tolerance grows, ascending.
+        stable_from: smallest tolerance that gives these clusters.
+        stable_to: smallest tolerance that gives fewer; inf where there is one cluster.
+    """
+
+    labels: Int[np.ndarray, " points"]
+    widths: Float[np.ndarray, " clusters"]
+    gap: float
+    heights: Float[np.ndarray, " joins"]
+    stable_from: float
+    stable_to: float
+
+    __repr__ = fields
+
+
+def cluster(points: Float[np.ndarray, "points coordinates"], tolerance: float) -> Clusters:
+    """Cluster points so that different clusters are farther apart than a tolerance.
+
+    Args:
+        points: a row for each, at least one, finite.
+        tolerance: longest step within a cluster, in the units of the points, >= 0.
+
+    Raises:
+        InputError: no points, points that are not finite, or a negative tolerance.
+    """
+    points = np.asarray(points)
+    if len(points) == 0 or not np.isfinite(points).all():
+        raise InputError(
+            f"cluster: points of shape {points.shape}, expected at least one, all of them finite"
+        )
+    if not tolerance >= 0:
+        raise InputError(f"cluster: tolerance = {tolerance}, expected a distance >= 0")
+    if len(points) == 1:
+        return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0, np.inf)
+    # Only rounding in differences of large coordinates separates equal points.
+    distances = pdist(points)
+    tree = hierarchy.linkage(distances, method="single")
+    labels = _number_by_first(hierarchy.fcluster(tree, tolerance, criterion="distance"))
+    matrix = squareform(distances)
+    same = labels[:, None] == labels
+    heights = tree[:, 2]
+    return Clusters(
+        labels=labels,
+        widths=np.array(
+            [matrix[np.ix_(labels == c, labels == c)].max() for c in range(labels.max() + 1)]
+        ),
+        gap=float(np.min(matrix, where=~same, initial=np.inf)),
+        heights=heights,
+        stable_from=float(np.max(heights, where=heights <= tolerance, initial=0.0)),
+        stable_to=float(np.min(heights, where=heights > tolerance, initial=np.inf)),
+    )
+
+
+def _number_by_first(labels):
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), int)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
+
+
+def cluster_counts(
+    heights: Float[np.ndarray, " joins"], tolerances: Sequence | ArrayLike
+) -> Int[np.ndarray, " tolerances"]:
+    """Return the number of clusters at other tolerances.
+
+    Args:
+        heights: as in `Clusters`.
+        tolerances: in the units of the points.
+    """
+    return len(heights) + 1 - np.searchsorted(heights, np.asarray(tolerances), side="right")
+
+
+def classical_mds(
+    distances: Float[np.ndarray, "points points"],
+) -> tuple[Float[np.ndarray, "points 2"], float]:
+    """Embed points in the plane by classical multidimensional scaling.
+
+        B = -1/2 J D^2 J,   J = I - 1 1^T / n;   the two largest eigenvalues of B and their vectors
+
+    Euclidean distances of points in a plane come out exact.
+
+    Args:
+        distances: symmetric, zero on the diagonal; they need not be Euclidean.
+
+    Returns:
+        Centered positions, and the share of the two eigenvalues in the sum of all absolute ones: 1
+        where the map is exact or all distances are 0, small where it shows little.
+
+    Examples:
+        >>> position, share = classical_mds(np.array([[0.0, 2.0], [2.0, 0.0]]))
+        >>> float(np.linalg.norm(position[0] - position[1])), share
+        (2.0, 1.0)
+
+    References:
+        Torgerson 1952, Psychometrika 17, 401.
+    """
+    n = len(distances)
+    J = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(-J @ np.asarray(distances, float) ** 2 @ J / 2)
+    # The sign of an eigenvector is arbitrary: its largest entry is made positive.
+    largest = np.argmax(np.abs(vectors), axis=0)
+    vectors = vectors * np.where(vectors[largest, np.arange(n)] < 0, -1, 1)
+    position = np.zeros((n, 2))
+    for axis, number in enumerate(range(n - 1, max(n - 3, -1), -1)):
+        position[:, axis] = vectors[:, number] * np.sqrt(max(values[number], 0))
+    total = np.sum(np.abs(values))
+    share = np.sum(np.maximum(values[-2:], 0))
+    return position, float(share / total) if total > 0 else 1.0
+
+
+# -- manifolds of minima
+
+
+def cluster_manifolds(
+    problem: Problem,
+    params: PyTree,
+    costs: Float[np.ndarray, " points"],
+    *,
+    sharpness: Float[np.ndarray, " points"],
+    key: Key[Array, ""],
+) -> Int[np.ndarray, " points"]:
+    """Return the number of the manifold of minima on which each point lies.
+
+    Manifolds are numbered by their first point. A path shows that two points are connected; that no
+    path was found does not show that they are not, so the number of manifolds is an upper bound. A
+    point is compared with the first point of each manifold, and manifolds with those nearest to
+    them, at their nearest points: a strongly curved manifold may contain no polished straight line.
+
+    Args:
+        problem: its deterministic cost is evaluated. With a network, the second point of a path is
+            first matched to the first.
+        params: polished points on manifolds of minima, with a leading axis, in float64.
+        costs: at the points.
+        sharpness: the Hessian's largest eigenvalue at the points.
+        key: for matching.
+    """
+    labels = np.full(len(costs), -1)
+    with jax.enable_x64(True):
+        connected = partial(_connected, problem, params, costs, sharpness, key)
+        for number in range(len(costs)):
+            left = np.flatnonzero(labels < 0)
+            if not len(left):
+                break
+            first, others = left[0], left[1:]
+            labels[first] = number
+            others = others[_equal_cost(costs[others], costs[first])]
+            labels[others[connected(np.full(len(others), first), others)]] = number
+        a, b = _nearest_pairs(params, costs, labels)
+        paths = connected(a, b)
+    count = labels.max(initial=-1) + 1
+    a, b = labels[a[paths]], labels[b[paths]]
+    links = coo_array((np.ones(len(a)), (a, b)), shape=(count, count))
+    return connected_components(links, directed=False)[1].astype(int)[labels]
+
+
+def _equal_cost(costs, cost):
+    return np.abs(costs - cost) <= EQUAL_COST * np.maximum(1, np.abs(cost))
+
+
+def _nearest_pairs(params, costs, labels):
+    """Return pairs of points at which manifolds of equal cost are nearest to each other."""
+    flat = [np.asarray(leaf).reshape(len(costs), -1) for leaf in jax.tree.leaves(params)]
+    distance = squareform(pdist(np.concatenate(flat, axis=1)))
+    distance[(labels[:, None] == labels) | ~_equal_cost(costs[:, None], costs)] = np.inf
+    chosen = []
+    for number in range(labels.max(initial=-1) + 1):
+        members = np.flatnonzero(labels == number)
+        order = np.argsort(distance[members], axis=None)[:NEAREST_PATHS]
+        a, b = np.unravel_index(order, (len(members), len(costs)))
+        finite = np.isfinite(distance[members[a], b])
+        chosen += zip(members[a[finite]].tolist(), b[finite].tolist(), strict=True)
+    pairs = np.unique(np.sort(np.array(chosen, int).reshape(-1, 2), axis=1), axis=0)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _connected(problem, params, costs, sharpness, key, first, second):
+    """Return for many pairs of points whether a path of equal cost connects them."""
+    if not len(first):
+        return np.zeros(0, bool)
+    a, b = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], params) for rows in (first, second))
+    if problem.network is not None:
+        matches = match_pairs(problem.network, params, second, first, key=key)
+        b = _apply_symmetries(problem.network, b, matches.symmetry)
+    slab = Slab(PATHS_WIDTH, tuple(jax.local_devices()[:1]))
+    larger = np.maximum(sharpness[first], sharpness[second])
+    runs = (a, jax.tree.map(np.asarray, b), costs[first], larger)
+    return in_slabs(_program(_IsConnected(), slab), slab, runs, (slab.share(problem),), unit="path")
+
+
+@partial(jax.jit, static_argnums=0)
+def _apply_symmetries(network, params, symmetries):
+    return jax.vmap(partial(apply_symmetry, network))(params, symmetries)
+
+
+class _IsConnected(NamedTuple):
+    """Whether a path of equal cost connects two points; equal records share a program."""
+
+    def __call__(self, run, problem):
+        a, b, cost, sharpness = run
+        start, unravel = ravel_pytree(a)
+        end = ravel_pytree(b)[0]
+        at = directional_derivatives(problem, unravel)
+        t = jnp.linspace(0, 1, PATH_POINTS + 2, dtype=start.dtype)[1:-1, None]
+
+        def polish(w):
+            polished = downhill(problem, unravel(w), steps=POLISH_STEPS, tolerance=1e-12)
+            return ravel_pytree(polished.params)[0], polished.cost
+
+        line = (1 - t) * start[None] + t * end[None]
+        points, costs = jax.vmap(polish)(line)
+        points = jnp.concatenate([start[None], points, end[None]])
+        length = jnp.linalg.norm(points[1:] - points[:-1], axis=1)
+        middle = jax.vmap(lambda w: at.gradient(w)[0])((points[1:] + points[:-1]) / 2)
+        segment = jnp.linalg.norm(end - start) / (PATH_POINTS + 1)
+        allowed = EQUAL_COST * jnp.maximum(1, jnp.abs(cost))
+        return (
+            jnp.all(jnp.abs(costs - cost) <= allowed)
+            & jnp.all(length <= MAX_STRETCH * segment)
+            & jnp.all(middle - cost <= MAX_SAG * sharpness * length**2 + allowed)
+        )
+
+
+@lru_cache(maxsize=8)
+def _program(task, slab):
+    return Program(over_runs(task, slab, (0, None)))

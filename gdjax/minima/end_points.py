@@ -1,0 +1,319 @@
+"""End points of descents: polished to the nearest critical point, and certified.
+
+    end point -> Newton's method to |g| <= gradient_tolerance, and on to rounding -> certificate
+
+Where a cost falls for ever, as towards the infinite weights with which sigmoids return exactly 0 or
+1, gradient and curvature both vanish, and a point far out looks like a minimum. Further polishing
+shows the difference: a minimum stays where it is, such a point slides away. Where a cost has no
+derivative at its lowest point, no gradient becomes small, but the cost rises in proportion to the
+distance in all directions.
+
+Everything is computed in float64, many runs in one program. Ten starting points on a bowl:
+
+>>> from gdjax.problems import bowl
+>>> problem = bowl([1.0, 10.0])
+>>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 10))
+>>> ends = certify(problem, starts, key=jax.random.key(1))
+>>> [EndPointKind(kind).label for kind in np.unique(ends.kind)]
+['strict minimum']
+>>> bool(np.all(np.abs(ends.params) < 1e-9))
+True
+"""
+
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import classify
+from gdjax.critical_points.polish import downhill
+from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.errors import InputError
+from gdjax.problems.problem import Problem
+from gdjax.problems.validation import check_runs
+from gdjax.slabs import Program, Slab, in_slabs, over_runs
+from gdjax.summaries import fields
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class EndPointKind(IntEnum):
+    """Kind of critical point at which a run ended (see `gdjax.critical_points.Kind`), or none.
+
+    - SLIDING: polishing does not end; the lowest point is at infinity or far away.
+    - DIVERGED: the run's parameters are not finite.
+    - NO_DERIVATIVE: the gradient jumps there, or the cost rises in proportion to the distance in
+      all directions that were probed.
+    - STRICT_MINIMUM: strict in the coordinates on which the cost depends. Where others are dead,
+      `classify` returns a manifold of minima; minima that differ only in dead coordinates count as
+      one.
+    """
+
+    UNDECIDED = Kind.UNDECIDED
+    NOT_STATIONARY = Kind.NOT_STATIONARY
+    STRICT_MINIMUM = Kind.STRICT_MINIMUM
+    STRICT_MAXIMUM = Kind.STRICT_MAXIMUM
+    SADDLE = Kind.SADDLE
+    DEGENERATE_MINIMUM = Kind.DEGENERATE_MINIMUM
+    DEGENERATE_MAXIMUM = Kind.DEGENERATE_MAXIMUM
+    DEGENERATE_SADDLE = Kind.DEGENERATE_SADDLE
+    FLOOR = Kind.FLOOR
+    FLAT = Kind.FLAT
+    NO_DERIVATIVE = Kind.NO_DERIVATIVE
+    SLIDING = 11
+    DIVERGED = 12
+
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return self.name.lower().replace("_", " ")
+
+
+ISOLATED_MINIMA = (EndPointKind.STRICT_MINIMUM, EndPointKind.DEGENERATE_MINIMUM)
+CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.FLOOR, EndPointKind.UNDECIDED)
+CAN_BE_TIPS = (EndPointKind.NOT_STATIONARY, EndPointKind.UNDECIDED)
+
+GRADIENT_TOLERANCE = 1e-8
+MAX_STEPS = 200  # of polishing
+DISTANCE_TOLERANCE = 1e-3
+TIP_DIRECTIONS = 16  # with their opposites, in which the cost around a tip is probed
+TIP_DISTANCES = (1e-4, 1e-6)  # at which it is probed
+SLOPE_POINTS = 48  # down the slope, from 1e-9 to 0.1 away
+SLOPE_ROUNDS = 16  # of moving to the lowest of them
+MAX_HESSIAN_ENTRIES = 2**20  # that a device holds at a time
+
+
+class EndPoints(NamedTuple):
+    """End points of runs after polishing, with their certificates.
+
+    Args:
+        kind: values of `EndPointKind`.
+        params: where polishing ended; zeros for runs that diverged.
+        live: parameters on which the cost depends at all, flat.
+        cost_before: where the run stopped; +inf, like all costs, for runs that diverged.
+        cost: after polishing.
+        gradient_norm_before: where the run stopped.
+        gradient_norm: after polishing.
+        moved: distance that polishing moved, in the units of the parameters. A run that has nearly
+            converged is not moved far; one that is may have changed its valley.
+        slid: distance from there to where rounding ends polishing. Within the distance tolerance,
+            the point is taken from there.
+        smallest: eigenvalue of the Hessian on the live coordinates.
+        largest: eigenvalue of the Hessian on the live coordinates: the sharpness.
+        dead: number of coordinates on which the cost does not depend.
+        nullity: number of indeterminate eigenvalues on the live coordinates.
+        resolution: eigenvalues within it of zero are indeterminate.
+        kantorovich: as in `gdjax.critical_points.Certificate`.
+        floor_length: as in `gdjax.critical_points.Certificate`.
+        slope: least rise per distance where the cost has no derivative; 0 elsewhere.
+    """
+
+    kind: Int[np.ndarray, " runs"]
+    params: PyTree
+    live: Bool[np.ndarray, "runs parameters"]
+    cost_before: Float[np.ndarray, " runs"]
+    cost: Float[np.ndarray, " runs"]
+    gradient_norm_before: Float[np.ndarray, " runs"]
+    gradient_norm: Float[np.ndarray, " runs"]
+    moved: Float[np.ndarray, " runs"]
+    slid: Float[np.ndarray, " runs"]
+    smallest: Float[np.ndarray, " runs"]
+    largest: Float[np.ndarray, " runs"]
+    dead: Int[np.ndarray, " runs"]
+    nullity: Int[np.ndarray, " runs"]
+    resolution: Float[np.ndarray, " runs"]
+    kantorovich: Float[np.ndarray, " runs"]
+    floor_length: Float[np.ndarray, " runs"]
+    slope: Float[np.ndarray, " runs"]
+
+    __repr__ = fields
+
+
+def certify(
+    problem: Problem,
+    params: PyTree,
+    *,
+    key: Key[Array, ""],
+    distance_tolerance: float = DISTANCE_TOLERANCE,
+    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    max_steps: int = MAX_STEPS,
+) -> EndPoints:
+    """Polish and certify the end points of many runs.
+
+    Args:
+        problem: its cost over all its data is evaluated.
+        params: where the runs stopped, with a leading axis of runs. Runs whose parameters are not
+            finite diverged.
+        key: for the certificates' random probes.
+        distance_tolerance: a minimum whose position is less certain is called "sliding".
+        gradient_tolerance: a gradient norm up to it counts as zero.
+        max_steps: of polishing. A slow descent that stopped far from a critical point needs more.
+
+    Raises:
+        InputError: params without a leading axis of runs; a cost that cannot be descended; a
+            tolerance that is not a finite number above 0, or max_steps below 0.
+    """
+    tolerances = {
+        "distance_tolerance": distance_tolerance,
+        "gradient_tolerance": gradient_tolerance,
+    }
+    for name, value in tolerances.items():
+        if not 0 < value < np.inf:
+            raise InputError(f"certify: {name} = {value}, expected a number above 0")
+    if max_steps < 0:
+        raise InputError(f"certify: max_steps = {max_steps}, expected 0 or more")
+    runs = check_runs(problem, params)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)
+    with jax.enable_x64(True):
+        params = jax.tree.unflatten(
+            jax.tree.structure(params),
+            [
+                np.where(finite.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0).astype(np.float64)
+                for leaf in leaves
+            ],
+        )
+        task = _Certify(float(gradient_tolerance), float(distance_tolerance), int(max_steps))
+        results = _map_runs(task, params, jax.random.split(key, runs), problem)
+    polished, live, before, after, moved, slid, slope, tips, certificate = results
+    only_dead_flat = (certificate.kind == Kind.FLOOR) & (certificate.nullity == 0)
+    kind = np.where(only_dead_flat, Kind.STRICT_MINIMUM, certificate.kind)
+    # Towards infinity the gradient vanishes, and Newton's steps do not end.
+    small_gradient = certificate.gradient_norm <= certificate.gradient_tolerance
+    can_slide = np.isin(kind, CAN_SLIDE) | ((kind == Kind.NOT_STATIONARY) & small_gradient)
+    kind = np.where(can_slide & ~(slid <= distance_tolerance), EndPointKind.SLIDING, kind)
+    tip = np.isin(certificate.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
+    kind = np.where(tip, EndPointKind.NO_DERIVATIVE, kind)
+    polished = jax.tree.map(
+        lambda a, b: np.where(tip.reshape(-1, *[1] * (a.ndim - 1)), b, a), polished, tips
+    )
+    infinite = np.where(finite, 0.0, np.inf)
+    return EndPoints(
+        kind=np.where(finite, kind, EndPointKind.DIVERGED),
+        params=polished,
+        live=live,
+        cost_before=before[0] + infinite,
+        cost=after[0] + infinite,
+        gradient_norm_before=before[1] + infinite,
+        gradient_norm=after[1] + infinite,
+        moved=moved,
+        slid=slid,
+        smallest=certificate.smallest,
+        largest=certificate.largest,
+        dead=certificate.dead,
+        nullity=certificate.nullity,
+        resolution=certificate.resolution,
+        kantorovich=certificate.kantorovich,
+        floor_length=certificate.floor_length,
+        slope=slope,
+    )
+
+
+class _Certify(NamedTuple):
+    """Polish and certify one run; equal records share a program."""
+
+    gradient_tolerance: float
+    distance_tolerance: float
+    max_steps: int
+
+    def __call__(self, run, problem):
+        params, key = run
+        flat, unravel = ravel_pytree(params)
+        at = directional_derivatives(problem, unravel)
+
+        def polish(start, tolerance):
+            polished = downhill(problem, start, steps=self.max_steps, tolerance=tolerance)
+            return polished.params, polished
+
+        # Two rounds in one scan: polishing is most of what has to be compiled.
+        tolerances = self.gradient_tolerance / 10 * jnp.array([1.0, 0.0], flat.dtype)
+        rounds = jax.lax.scan(polish, params, tolerances)[1]
+        first, last = (
+            ravel_pytree(jax.tree.map(lambda a, k=k: a[k], rounds.params))[0] for k in range(2)
+        )
+        slid = jnp.linalg.norm(last - first)
+        # Polishing to rounding leaves saddles: points that it moves far are certified before it.
+        w = jnp.where(slid <= self.distance_tolerance, last, first)
+        certificate = classify(
+            problem, unravel(w), key=key, gradient_tolerance=self.gradient_tolerance
+        )
+        probes = jax.random.normal(key, (TIP_DIRECTIONS, flat.size), flat.dtype)
+        near = jnp.stack([flat, w, w + probes[0] / 10, w + probes[1] / 10])
+        costs, slopes = jax.vmap(at.gradient)(near)
+        return (
+            unravel(w),
+            jnp.any(slopes != 0, axis=0),
+            (costs[0], jnp.linalg.norm(slopes[0])),
+            (costs[1], jnp.linalg.norm(slopes[1])),
+            jnp.linalg.norm(w - flat),
+            slid,
+            *_tip(at, w, costs[1], probes, unravel),
+            certificate._replace(newton_point=None),
+        )
+
+
+def _tip(at, w, lowest, probes, unravel):
+    """Return the least slope around a tip of the cost and the tip; the slope is 0 at other points.
+
+    Newton's method does not find the tip of a cone. Moving repeatedly to the lowest of many points
+    down the slope does; the costs there and around it decide whether it is one.
+    """
+    reach = jnp.geomspace(1e-9, 0.1, SLOPE_POINTS, dtype=w.dtype)
+
+    def move(_, state):
+        w, lowest = state
+        g = at.gradient(w)[1]
+        length = jnp.linalg.norm(g)
+        unit = g / jnp.where(length > 0, length, 1)
+        costs = jax.vmap(lambda step: at.gradient(w - step * unit)[0])(reach)
+        best = jnp.nanargmin(costs)
+        better = costs[best] < lowest
+        return jnp.where(better, w - reach[best] * unit, w), jnp.where(better, costs[best], lowest)
+
+    tip, lowest = jax.lax.fori_loop(0, SLOPE_ROUNDS, move, (w, lowest))
+    directions = probes / jnp.linalg.norm(probes, axis=1, keepdims=True)
+    distance = jnp.repeat(jnp.array([1, -1, 1, -1], w.dtype), TIP_DIRECTIONS)[:, None]
+    distance *= jnp.repeat(jnp.array(TIP_DISTANCES, w.dtype), 2 * TIP_DIRECTIONS)[:, None]
+    around = tip[None] + distance * jnp.tile(directions, (4, 1))
+    rise = (jax.lax.map(lambda w: at.gradient(w)[0], around) - lowest) / jnp.abs(distance[:, 0])
+    far, near = rise[: 2 * TIP_DIRECTIONS], rise[2 * TIP_DIRECTIONS :]
+    proportional = (far > 0) & (near > 0) & (far < 3 * near) & (near < 3 * far)
+    return jnp.where(jnp.all(proportional), jnp.min(near), 0), unravel(tip)
+
+
+def _map_runs(task, params, keys, problem):
+    """Apply a function of one run to all of them, in slabs of one width; results on the host."""
+    size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
+    devices = tuple(jax.local_devices())
+    if devices[0].platform == "cpu":
+        # LAPACK's calls wait for threads of the pool in which they run themselves. With one device
+        # for each core none is left: two devices on two cores deadlocked.
+        devices = devices[:1]
+    width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
+    slab = Slab(min(width, -(-len(keys) // len(devices))), devices)
+    return in_slabs(_program(task, slab), slab, (params, keys), (slab.share(problem),))
+
+
+@lru_cache(maxsize=16)
+def _program(task: _Certify, slab: Slab) -> Program:
+    return Program(over_runs(task, slab, (0, None)))
+
+
+def count_end_points(dataset: "xr.Dataset") -> dict[str, int]:
+    """Return how many runs of a census ended at each kind of point, kinds without runs left out.
+
+    Args:
+        dataset: of a census.
+    """
+    return {
+        kind.label: int(np.sum(dataset["kind"].values == kind))
+        for kind in EndPointKind
+        if np.any(dataset["kind"].values == kind)
+    }

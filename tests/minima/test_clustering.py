@@ -1,0 +1,161 @@
+"""Single linkage, embeddings that are exact in the plane, and manifolds connected by paths."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdjax.critical_points.polish import polish
+from gdjax.errors import InputError
+from gdjax.minima.clustering import (
+    classical_mds,
+    cluster,
+    cluster_counts,
+    cluster_manifolds,
+)
+from gdjax.minima.symmetry import NeuronSymmetry, apply_symmetry
+from gdjax.problems.decayed import decayed
+from gdjax.problems.networks import Layer, Network
+from gdjax.problems.problem import Problem
+
+KEY = jax.random.key(0)
+
+
+def components(points, tolerance):
+    """Independent: flood fill over all pairs that are near enough."""
+    near = np.linalg.norm(points[:, None] - points, axis=-1) <= tolerance
+    label = np.full(len(points), -1)
+    for start in range(len(points)):
+        if label[start] < 0:
+            todo, number = [start], label.max() + 1
+            while todo:
+                at = todo.pop()
+                if label[at] < 0:
+                    label[at] = number
+                    todo += np.nonzero(near[at])[0].tolist()
+    return label
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.01, 2.0))
+def test_clusters_are_what_chains_of_near_points_connect(seed, count, tolerance):
+    points = np.random.default_rng(seed).normal(size=(count, 2))
+    found = cluster(points, tolerance)
+    assert found.labels.tolist() == components(points, tolerance).tolist()
+    assert found.gap > tolerance
+    distance = np.linalg.norm(points[:, None] - points, axis=-1)
+    for number, width in enumerate(found.widths):
+        mine = found.labels == number
+        assert width == pytest.approx(distance[np.ix_(mine, mine)].max(), abs=1e-12)
+
+
+def test_counts_agree_with_clustering_at_every_tolerance():
+    points = np.random.default_rng(1).normal(size=(30, 3))
+    tolerances = np.geomspace(1e-3, 10, 50)
+    heights = cluster(points, 0.1).heights
+    again = [cluster(points, t).labels.max() + 1 for t in tolerances]
+    assert cluster_counts(heights, tolerances).tolist() == again
+
+
+def test_the_range_of_tolerances_that_give_the_same_clusters():
+    found = cluster(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
+    assert found.labels.tolist() == [0, 0, 1, 1, 2]
+    assert (found.stable_from, found.stable_to) == pytest.approx((0.1, 0.9))
+    assert found.gap == pytest.approx(0.9)
+
+
+def test_one_point_is_one_cluster():
+    found = cluster(np.zeros((1, 3)), 0.0)
+    assert found.labels.tolist() == [0]
+    assert cluster_counts(found.heights, [1.0]).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("points", "tolerance"),
+    [(np.zeros((0, 2)), 1.0), (np.full((2, 1), np.nan), 1.0), (np.zeros((2, 1)), -1.0)],
+)
+def test_input_that_cannot_work(points, tolerance):
+    with pytest.raises(InputError, match="cluster"):
+        cluster(points, tolerance)
+
+
+def test_distances_in_a_plane_come_out_exact():
+    points = np.random.default_rng(2).normal(size=(7, 2))
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    position, share = classical_mds(distances)
+    np.testing.assert_allclose(
+        np.linalg.norm(position[:, None] - position, axis=-1), distances, atol=1e-6
+    )
+    assert share == pytest.approx(1)
+
+
+def test_a_regular_simplex_does_not_fit_into_a_plane():
+    """n points all at one distance: n - 1 equal eigenvalues, of which a plane shows two."""
+    position, share = classical_mds(1 - np.eye(6))
+    assert share == pytest.approx(2 / 5)
+    assert position.shape == (6, 2)
+
+
+def test_points_that_are_all_the_same():
+    position, share = classical_mds(np.zeros((3, 3)))
+    assert np.all(position == 0)
+    assert share == 1
+
+
+def test_a_single_point():
+    position, share = classical_mds(np.zeros((1, 1)))
+    assert position.tolist() == [[0.0, 0.0]]
+    assert share == 1
+
+
+def test_a_ring_is_one_manifold_though_no_straight_line_stays_on_it():
+    """Two rings: points of one are connected through those between them, the rings are not."""
+
+    def cost(w):
+        near, far = jnp.sum(w**2) - 1, jnp.sum((w - jnp.array([6.0, 0.0])) ** 2) - 1
+        return (near * far / 10) ** 2
+
+    problem = Problem(init=lambda key: jnp.zeros(2), cost=cost)
+    angle = np.pi * np.arange(8) / 4
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points = np.concatenate([ring, ring + np.array([6.0, 0.0])])
+    found = cluster_manifolds(problem, points, np.zeros(16), sharpness=np.full(16, 100.0), key=KEY)
+    assert found.tolist() == [0] * 8 + [1] * 8
+
+
+@pytest.mark.long
+def test_a_manifold_contains_the_equivalent_forms_of_its_network():
+    """XOR with one neuron without weights, whose bias is free: permuted and flipped it is the same.
+
+    A network that separates another corner of the square is on another manifold of equal cost.
+    """
+    inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    targets = np.array([[0.1], [0.9], [0.9], [0.1]])
+    small, network = (Network((2, n, 1), initializer="normal") for n in (1, 2))
+    corner = (
+        Layer(np.array([[5.0, 5.0]]), np.array([-2.0])),
+        Layer(np.array([[4.0]]), np.zeros(1)),
+    )
+    end = polish(decayed(small, (inputs, targets), 1e-4), corner, steps=200)
+    assert end.gradient_norm < 1e-10
+
+    def widened(layers, bias):
+        (weights, b), (out, last) = layers
+        first = Layer(np.concatenate([weights, np.zeros((1, 2))]), np.append(b, bias))
+        return first, Layer(np.append(out, np.zeros((1, 1)), axis=1), last)
+
+    other = NeuronSymmetry(jnp.array([1, 0]), jnp.array([-1.0, 1.0]), jnp.ones(2))
+    with jax.enable_x64(True):
+        one, two = widened(end.params, 6.0), widened(end.params, 7.0)
+        two = apply_symmetry(network, jax.tree.map(jnp.asarray, two), (other,))
+        # Inputs replaced by 1 - x: first (0, 0) is separated from the others, then (1, 1).
+        (w, b), rest = end.params
+        third = widened((Layer(-w, b + w.sum(axis=1)), rest), 6.0)
+        many = jax.tree.map(lambda *a: np.stack(a), one, two, third)
+    problem = decayed(network, (inputs, targets), 1e-4)
+    costs, sharp = np.full(3, float(end.cost)), np.full(3, 1.0)
+    found = cluster_manifolds(problem, many, costs, sharpness=sharp, key=KEY)
+    assert abs(float(end.cost) - 0.116) < 1e-3
+    assert found.tolist() == [0, 0, 1]
