@@ -1,6 +1,7 @@
 """The matrix of barriers is what every pair says for itself."""
 
 import dataclasses
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -135,7 +136,8 @@ def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
     k = 2
     a, b = of_run(runs, wanted.first[k]), of_run(runs, wanted.second[k])
     np.testing.assert_allclose(wanted.cost[k], directly(problem, a, b, 5), rtol=2e-5)
-    monkeypatch.setattr("gdjax.minima.barriers.SLAB_BYTES", {"cpu": 1})  # one pair at a time
+    module = importlib.import_module("gdjax.minima.barriers")  # the package has the function
+    monkeypatch.setattr(module, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
     np.testing.assert_allclose(one.cost, wanted.cost, rtol=1e-5)
     np.testing.assert_allclose(one.matched_cost, wanted.matched_cost, rtol=1e-5)
