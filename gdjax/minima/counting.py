@@ -264,6 +264,6 @@ def _check_counts(counts):
     array = np.asarray(counts)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
         raise InputError(
-            f"counts = {counts!r:.80}, expected a whole number >= 1 for each minimum that was found"
+            f"counts = {counts!r:.80}, expected whole numbers >= 1, one for each minimum"
         )
     return array.astype(np.int64)
