@@ -99,14 +99,14 @@ def network(activation, width: int, examples: int) -> gd.Problem:
         )
         return params, curvature(activation, params, inputs)
 
-    def cost(params, batch, *, state):
+    def cost(params, batch, *, model_state):
         U, v = params
         x, y = batch
         f = v @ activation(U @ x.T) / np.sqrt(width)
-        return jnp.mean((f - y) ** 2) / (2 * state), state
+        return jnp.mean((f - y) ** 2) / (2 * model_state), model_state
 
-    def share(params, x, *, state):
-        return curvature(activation, params, x) / state
+    def share(params, x, *, model_state):
+        return curvature(activation, params, x) / model_state
 
     return gd.Problem(
         init=init,

@@ -124,7 +124,7 @@ class At:
 """
 COMMAND = "from gdjax import __main__\n__main__.main()"
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
-DIGITS = ("train", "--steps", "5", "--out", "out")
+DIGITS = ("train", "--num-steps", "5", "--out", "out")
 
 
 def python(*lines, arguments=(), cwd=None):
@@ -209,7 +209,7 @@ def test_ctrl_c_while_an_experiment_starts_ends_it_with_advice(module, tmp_path)
     ],
 )
 def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
-    arguments = ("train", "--steps", "2000000000", "--out", "out")
+    arguments = ("train", "--num-steps", "2000000000", "--out", "out")
     at = f"press_in_a_callback(lambda: {moment})"
     done = python(at, COMMAND, arguments=arguments, cwd=tmp_path)
     assert done.returncode == 130, done.stderr
@@ -233,7 +233,7 @@ def test_ctrl_c_at_many_moments_of_train(tmp_path):
     """From the first import to the middle of the descent: status 130, one line, no traceback."""
     listening = "interrupts.own()\nprint('listening', flush=True)"
     for number, wait in enumerate(0.01 * 1.8**k for k in range(12)):
-        arguments = ["train", "--steps", "2000000000", "--out", str(tmp_path / str(number))]
+        arguments = ["train", "--num-steps", "2000000000", "--out", str(tmp_path / str(number))]
         run = subprocess.Popen(
             [sys.executable, "-c", "\n".join([PRESS, listening, COMMAND]), *arguments],
             stdout=subprocess.PIPE,

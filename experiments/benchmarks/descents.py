@@ -299,7 +299,16 @@ def second_start(_config):
         for start in ("first", "second"):
             out = Path(folder) / start
             began = time.perf_counter()
-            command = [sys.executable, "-m", "gdjax", "sweep", "--steps", "16", "--out", str(out)]
+            command = [
+                sys.executable,
+                "-m",
+                "gdjax",
+                "sweep",
+                "--num-steps",
+                "16",
+                "--out",
+                str(out),
+            ]
             with subprocess.Popen(
                 command,
                 stdout=subprocess.DEVNULL,

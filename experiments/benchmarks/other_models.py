@@ -97,7 +97,7 @@ def normalized(init, apply):
     """A model with batch normalization and dropout that fits a sine."""
 
     def cost(params, state, batch, train, key):
-        outputs, state = apply(params, batch[0], train=train, key=key, state=state)
+        outputs, state = apply(params, batch[0], train=train, key=key, model_state=state)
         return jnp.mean((outputs - batch[1]) ** 2), state
 
     return Model(
@@ -124,8 +124,8 @@ def normalized_nnx():
 
     graph = split(KEY)[0]
 
-    def apply(params, x, *, train, key, state):
-        model = nnx.merge(graph, params, state, copy=True)
+    def apply(params, x, *, train, key, model_state):
+        model = nnx.merge(graph, params, model_state, copy=True)
         (model.train if train else model.eval)()
         return model(x, nnx.Rngs(key)), nnx.state(model, nnx.BatchStat)
 
@@ -158,10 +158,10 @@ def normalized_equinox():
         model, state = make(key)
         return eqx.filter(model, eqx.is_inexact_array), state
 
-    def apply(params, x, *, train, key, state):
+    def apply(params, x, *, train, key, model_state):
         model = eqx.nn.inference_mode(eqx.combine(params, one), not train)
         over_samples = jax.vmap(model, (0, None, 0), (0, None), axis_name="batch")
-        return over_samples(x, state, jax.random.split(key, len(x)))
+        return over_samples(x, model_state, jax.random.split(key, len(x)))
 
     return normalized(init, apply)
 
@@ -199,9 +199,9 @@ def convolutional():
         made = model.init(key, images, train=False)
         return made["params"], made["batch_stats"]
 
-    def apply(params, x, *, train, key, state):
+    def apply(params, x, *, train, key, model_state):
         outputs, made = model.apply(
-            {"params": params, "batch_stats": state},
+            {"params": params, "batch_stats": model_state},
             x,
             train,
             rngs={"dropout": key},

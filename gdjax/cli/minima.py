@@ -68,7 +68,7 @@ class Minima:
     """Random starts; 16 for networks, 400 for a function."""
     learning_rate: float | None = None
     """Of the descents; 3 for networks; for a function 0.2 of what its sharpest minimum bears."""
-    steps: int | None = None
+    num_steps: int | None = None
     """Of each descent; 5000 for networks (whole set, momentum 0.9), 1000 for a function."""
     samples: int = 50
     """Training images of the networks."""
@@ -116,7 +116,7 @@ class Minima:
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)
-            for flag in ("seeds", "steps", "learning_rate"):
+            for flag in ("seeds", "num_steps", "learning_rate"):
                 if getattr(self, flag) is not None:
                     raise InputError(
                         f"--{flag.replace('_', '-')}: is of descents that are still to be made; "
@@ -124,7 +124,7 @@ class Minima:
                     )
         whole = {
             "--seeds": self.seeds,
-            "--steps": self.steps,
+            "--num-steps": self.num_steps,
             "--samples": self.samples,
             "--widths": min(self.widths, default=1),
             "--polishing": self.polishing,
@@ -150,13 +150,13 @@ class Minima:
 
         if self.function is not None:
             problem, rate, momentum = function(self.function), self._rate(self.function), 0.0
-            seeds, steps = self.seeds or STARTS, self.steps or FUNCTION_STEPS
+            seeds, steps = self.seeds or STARTS, self.num_steps or FUNCTION_STEPS
         else:
             problem = few_digits(
                 self.data or DATA, samples=self.samples, widths=self.widths, decay=self.decay
             )
             rate, momentum = self.learning_rate or LEARNING_RATE, MOMENTUM
-            seeds, steps = self.seeds or NETWORKS, self.steps or STEPS
+            seeds, steps = self.seeds or NETWORKS, self.num_steps or STEPS
         sweep(
             problem,
             axes(learning_rate=[rate], momentum=[momentum], seed=range(seeds)),

@@ -82,7 +82,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
             "table": rows,
             "best": best,
             "runs": count,
-            "steps": steps,
+            "num_steps": steps,
             "seconds": seconds,
             "run_steps_per_second": count * steps / seconds if seconds else 0.0,
         },

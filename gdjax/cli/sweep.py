@@ -49,11 +49,11 @@ class Sweep:
     """Samples a step; full takes the whole training set."""
     epochs: int = 20
     """Passes over the training set."""
-    steps: int | None = None
+    num_steps: int | None = None
     """Steps, instead of epochs."""
     record_every: int | None = None
     """Steps from one record to the next; an epoch if not given."""
-    root: int = 0
+    root_seed: int = 0
     """Seed of the whole study."""
     store: str | None = None
     """Zarr store; what it holds is not computed again. By default in the results folder."""
@@ -70,7 +70,7 @@ class Sweep:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
         for flag, value in (
             ("--epochs", self.epochs),
-            ("--steps", self.steps),
+            ("--num-steps", self.num_steps),
             ("--record-every", self.record_every),
             ("--width", self.width),
             ("--widths", min(self.widths, default=None)),
@@ -103,11 +103,11 @@ class Sweep:
             runs = sweep(
                 problem,
                 axes(**named),
-                self.steps or self.epochs * epoch,
+                self.num_steps or self.epochs * epoch,
                 make_optimizer=optimizers.factory(self.optimizer, named),
                 batch_size=batch_size,
                 record_every=self.record_every or epoch,
-                root_seed=self.root,
+                root_seed=self.root_seed,
                 store=store,
                 width=self.width,
             )

@@ -33,7 +33,7 @@ class Train:
     """Samples a step; full takes the whole training set. By default the recipe's."""
     epochs: int | None = None
     """Passes over the training set; by default the recipe's."""
-    steps: int | None = None
+    num_steps: int | None = None
     """Steps, instead of epochs."""
     seed: int = 0
     """Seed of the starting point."""
@@ -74,7 +74,7 @@ class Train:
             distortion=recipe.distortion,
         )
         epoch = steps_for(1, samples, batch_size)
-        steps = self.steps or recipe.epochs * epoch
+        steps = self.num_steps or recipe.epochs * epoch
         folder = results.folder("train", self, self.out)
         streams = keys.streams(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
@@ -112,7 +112,7 @@ class Train:
         """What is wrong is said before JAX is imported."""
         for flag, value in (
             ("--epochs", self.epochs),
-            ("--steps", self.steps),
+            ("--num-steps", self.num_steps),
             ("--batch-size", self.batch_size),
             ("--widths", min(self.widths, default=None)),
         ):
@@ -173,7 +173,7 @@ class Train:
                 "outcome": str(run.outcome),
                 "diverged_at": run.diverged_at,
                 "interrupted": run.interrupted,
-                "steps": run.num_steps,
+                "num_steps": run.num_steps,
                 "seconds": dict(run.seconds),
             },
         )

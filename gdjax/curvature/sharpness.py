@@ -190,18 +190,18 @@ class _Sharpness:
     count: int | None = None
     preconditioner: Callable | None = None
 
-    def __call__(self, params, data, own, *, memory=None, **settings):
+    def __call__(self, params, data, own, *, opt_state=None, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
         if self.count is not None:
             return _followed(problem, params, own, self.tolerance, self.count)
         scale = None
         if self.preconditioner is not None:
-            scale = root_of_inverse(self.preconditioner(memory), own)
+            scale = root_of_inverse(self.preconditioner(opt_state), own)
         return follow(problem, params, own, tolerance=self.tolerance, scale=scale)
 
     @property
     def __signature__(self):
-        given = () if self.preconditioner is None else ("memory",)
+        given = () if self.preconditioner is None else ("opt_state",)
         return signature(self.without_data, ("params", "data", "own"), given)
 
 
@@ -216,14 +216,14 @@ def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Si
     Args:
         without_data: the problem, as `products.without_data` has it.
         places: its own arguments by place.
-        given: what a descent is to give it besides, such as "memory" and "key".
+        given: what a descent is to give it besides, such as "opt_state" and "key".
     """
     problem = with_data(without_data, None)
     cost = problem.cost if problem.evaluation is None else problem.evaluation
     place, keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     defaults = declared(problem.cost) | dict.fromkeys(given)
-    if "state" in given_to(cost):
-        defaults["state"] = None
+    if "model_state" in given_to(cost):
+        defaults["model_state"] = None
     return inspect.Signature(
         [
             *(inspect.Parameter(name, place) for name in places),

@@ -382,7 +382,7 @@ def _record(config, settings, shared, schedule, index, at, carry, info):
         value, norm = info.cost, _norm(info.gradient, dtype)
     else:
         evaluated = evaluation_of(
-            config.problem, state=state.model_state, step=at, **settings["cost"]
+            config.problem, model_state=state.model_state, step=at, **settings["cost"]
         )
         if shared.rows is None:
             mean = partial(in_chunks, chunk=evaluation_chunk(config.problem))
@@ -449,8 +449,8 @@ def _compute(metric, settings, shared, at, point, carry):
     needed = given_to(metric.function, GIVEN_TO_METRICS)
     supplied = {
         "step": jnp.asarray(at, jnp.int32),
-        "state": state.model_state,
-        "memory": state.opt_state,
+        "model_state": state.model_state,
+        "opt_state": state.opt_state,
     }
     if "key" in needed:
         supplied["key"] = jax.random.fold_in(settings["probes"], at)

@@ -60,7 +60,7 @@ class Descent:
     Args:
         params: parameters at the end, or where the descent was frozen if it diverged; what
             `eval_params_fn` gives for them.
-        state: model state at the end; None for a cost without one.
+        model_state: model state at the end; None for a cost without one.
         recorded_steps: steps that were recorded.
         cost: cost over the whole training set at these steps; inf from divergence on.
         batch_cost: mean of the costs of the steps since the record before; NaN where a record is
@@ -81,7 +81,7 @@ class Descent:
     """
 
     params: PyTree
-    state: PyTree
+    model_state: PyTree
     recorded_steps: Int[np.ndarray, " records"]
     cost: Float[np.ndarray, " records"]
     batch_cost: Float[np.ndarray, " records"]
@@ -118,7 +118,7 @@ def descend(
     num_steps: int,
     *,
     key: Key[Array, ""] | Streams,
-    state: PyTree = None,
+    model_state: PyTree = None,
     batch_size: int | None = None,
     record_every: int = 1,
     record_samples: int | None = None,
@@ -144,7 +144,8 @@ def descend(
         num_steps: number of steps to take, >= 0.
         key: random key of the order of mini-batches and of a random cost, or the streams of a run
             of a sweep (`gdjax.streams`). It is not used if nothing is random.
-        state: initial model state, for a cost that has one: `params, state = problem.begin(key)`.
+        model_state: initial model state, for a cost that has one:
+            `params, model_state = problem.begin(key)`.
         batch_size: samples of a step; None uses the whole training set.
         record_every: steps from one record to the next. A record evaluates the whole training set,
             unless it is what its step computes anyway.
@@ -184,11 +185,11 @@ def descend(
     if continued:
         params, model_state = start.carry.state.params, start.carry.state.model_state
     else:
-        params, model_state = start, initial_model_state(problem, state)
-    check(problem, params, state=model_state)
+        params, model_state = start, initial_model_state(problem, model_state)
+    check(problem, params, model_state=model_state)
     params, model_state = block.strip_weak_types((params, model_state))
     opt_state = jax.eval_shape(optimizer.init, params)
-    shapes = check_metrics(metrics, params, state=model_state, memory=opt_state)
+    shapes = check_metrics(metrics, params, model_state=model_state, opt_state=opt_state)
     if eval_params_fn is None:
         eval_params_fn = default_eval_params_fn(opt_state, params)
     probing = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics.values())
@@ -343,7 +344,7 @@ def _collect(
     params = state.params
     return Descent(
         params=params if eval_params_fn is None else eval_params_fn(state.opt_state, params),
-        state=state.model_state,
+        model_state=state.model_state,
         recorded_steps=joined([r.recorded_steps for r in results]),
         cost=cost,
         batch_cost=joined([r.records.batch_cost for r in results]),

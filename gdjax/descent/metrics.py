@@ -300,5 +300,5 @@ class _OfCost:
 
     @property
     def __signature__(self):
-        supplied = {"state": None} if self.problem.stateful else {}
+        supplied = {"model_state": None} if self.problem.stateful else {}
         return signature(("params", "data"), declared(self.problem.cost) | supplied)

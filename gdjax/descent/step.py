@@ -96,7 +96,7 @@ def objective(
 
     Args:
         cost: `cost(params, batch)`, or `cost(params)` where the batch is None. It gets those of
-            `key`, `step` and `state` that it declares.
+            `key`, `step` and `model_state` that it declares.
         batch: samples.
         key: random key of the step.
         step: number of the step.
@@ -104,9 +104,9 @@ def objective(
         chunk: samples evaluated together, for a cost that is a mean over samples; None for all.
     """
     needs = given_to(cost)
-    every = {"key": key, "step": jnp.asarray(step, jnp.int32), "state": model_state}
+    every = {"key": key, "step": jnp.asarray(step, jnp.int32), "model_state": model_state}
     supplied = {name: every[name] for name in needs}
-    stateful = "state" in needs
+    stateful = "model_state" in needs
 
     def whole(params, batch):
         return cost(params, **supplied) if batch is None else cost(params, batch, **supplied)
@@ -206,8 +206,8 @@ def step(
 
     Args:
         cost: `cost(params, batch)`, or `cost(params)` where the batch is None. It gets those of the
-            keywords `key`, `step` and `state` that it declares; one with `state` returns
-            `(scalar, state)`.
+            keywords `key`, `step` and `model_state` that it declares; with `model_state` it returns
+            `(scalar, model_state)`.
         optimizer: any Optax transformation. What a line search evaluates again has the same batch,
             key and model state.
         state: from `init` or an earlier step.

@@ -152,10 +152,10 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
     if problem.stateful == (model_state is not None):
         return model_state
     raise InputError(
-        "state: none given, but the problem's cost carries one; give what the problem begins with: "
-        "params, state = problem.begin(key)"
+        "model_state: none given, but the problem's cost declares it; give the initial one: "
+        "params, model_state = problem.begin(key)"
         if problem.stateful
-        else "state: given, but the problem's cost declares none; leave it out"
+        else "model_state: given, but the problem's cost declares none; leave it out"
     )
 
 

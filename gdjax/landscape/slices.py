@@ -13,9 +13,9 @@ comes back is an `xarray.Dataset`: save it with `to_zarr`, draw it again with `g
 [[0.0, 40.0], [1.0, 41.0]]
 
 The functions here compile and run their own programs: call them, do not jit them. A cost that is
-NaN or infinite somewhere is data. A cost that carries a state is refused, since running statistics
-of one point are none of another: `gdjax.problems.frozen(problem, state=...)` looks at all points
-with those of one, an `evaluation` that takes statistics of its batch at each with its own.
+NaN or infinite somewhere is data. A cost with a model state is refused, since running statistics
+differ between points: `gdjax.problems.frozen(problem, model_state=...)` takes those of one point
+for all, an `evaluation` that computes statistics of its batch takes each point's own.
 """
 
 import string
@@ -304,7 +304,7 @@ def _check_metrics(metrics, params, dims):
         if not metric.is_of_a_point:
             raise InputError(
                 f"metrics: {name!r} is no number of the parameters alone (it has an init, is an "
-                f"array, or declares key, step, state or memory); give one that is"
+                f"array, or declares key, step, model_state or opt_state); give one that is"
             )
     check_metrics(metrics, params)
     return metrics

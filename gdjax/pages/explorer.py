@@ -1,6 +1,6 @@
 """The explorer: a sweep, landscapes, minima and the test functions, as a page to point at.
 
-    runs: [settings x settings x ...]  ->  a map of any measure over any two axes, and its runs
+    runs: [settings x settings x ...]  ->  a map of any metric over any two axes, and its runs
 
 What is put into the page is counted; where there is more than it can hold, records and then values
 of axes are left out, and the page says which.
@@ -128,7 +128,7 @@ def _sweep(runs, numbers):
         "step": np.asarray(runs.step.values)
         if "step" in runs.coords
         else np.arange(len(runs.step)),
-        "measures": [
+        "metrics": [
             {
                 "name": key,
                 "label": str(runs[key].attrs.get("long_name", key.replace("_", " "))),

@@ -32,29 +32,33 @@ KEYS = 8  # random costs without an evaluation are looked at as the mean over so
 
 
 def evaluation_of(
-    problem: Problem, *, state: PyTree = None, step: ScalarLike | None = None, **settings: Any
+    problem: Problem,
+    *,
+    model_state: PyTree = None,
+    step: ScalarLike | None = None,
+    **settings: Any,
 ) -> Callable[[PyTree, PyTree], Array]:
     """The deterministic cost as `(params, batch) -> scalar`, with data or without (batch is None).
 
     Args:
         problem: whose evaluation, or cost.
-        state: what the cost carries, where it carries anything.
+        model_state: model state, for a cost that has one.
         step: the step's number, where the cost depends on it and has no default for it.
         settings: values of the cost's keywords; its defaults where not given.
 
     Raises:
-        InputError: a cost that depends on a state or a step which is not given.
+        InputError: a cost that depends on a model state or a step which is not given.
     """
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
     given = dict(settings) if problem.evaluation is None else accepted(function, settings)
-    if "state" in needs:
-        if state is None:
+    if "model_state" in needs:
+        if model_state is None:
             raise InputError(
-                "problem: its cost carries a state beside the parameters, which is not the same "
-                "elsewhere; say with which one: gdjax.problems.frozen(problem, state=...)"
+                "problem: its cost has a model state, which differs between points; fix one: "
+                "gdjax.problems.frozen(problem, model_state=...)"
             )
-        given["state"] = state
+        given["model_state"] = model_state
     if "step" in needs:
         if step is None:
             raise InputError(
@@ -88,8 +92,7 @@ def evaluation_chunk(problem: Problem) -> int | None:
 def cost_chunk(problem: Problem) -> int | None:
     """Samples that the cost takes at a time; None for all.
 
-    A cost that couples samples, draws random numbers for them or returns a state is one with all of
-    them only.
+    A cost that couples samples, draws random numbers for them or has a model state takes all.
     """
     return None if problem.couples_samples or problem.random or problem.stateful else CHUNK
 
@@ -99,7 +102,7 @@ def evaluate(
     params: PyTree,
     *,
     data: PyTree = None,
-    state: PyTree = None,
+    model_state: PyTree = None,
     step: ScalarLike | None = None,
     **settings: Any,
 ) -> Array:
@@ -109,46 +112,53 @@ def evaluate(
         problem: whose evaluation, or cost.
         params: where.
         data: instead of the problem's own.
-        state: as for `evaluation_of`.
+        model_state: as for `evaluation_of`.
         step: as for `evaluation_of`.
         settings: as for `evaluation_of`.
 
     Raises:
         InputError: as for `evaluation_of`.
     """
-    cost = evaluation_of(problem, state=state, step=step, **settings)
+    cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
     data = problem.data if data is None else data
     return in_chunks(cost, evaluation_chunk(problem))(params, data)
 
 
 def frozen(
-    problem: Problem, *, state: PyTree = None, step: ScalarLike | None = None, **settings: Any
+    problem: Problem,
+    *,
+    model_state: PyTree = None,
+    step: ScalarLike | None = None,
+    **settings: Any,
 ) -> Problem:
-    """The problem whose cost is another's deterministic one, its state, step and settings fixed.
+    """Return a problem with the deterministic cost of another, its model state and settings fixed.
 
-    What looks at a cost around a point (lines, planes, spectra, certificates) takes no cost that
-    carries a state: running statistics at one point are none at the next. Frozen at the state of
-    one point, the cost is a function of the parameters alone.
+    Lines, planes, spectra and certificates refuse a cost with a model state, since the running
+    statistics of one point are not those of the next. With the state of one point fixed, the cost
+    is a function of the parameters alone.
 
     Args:
         problem: what to look at.
-        state: where the cost carries one.
+        model_state: model state, for a cost that has one.
         step: where the cost depends on it.
         settings: values of the cost's keywords.
 
     Raises:
-        InputError: a state or a step that is needed and not given.
+        InputError: a model state or a step that is needed and not given.
 
     Examples:
         >>> pulled = Problem(
         ...     init=lambda key: (jnp.ones(()), jnp.zeros(())),
-        ...     cost=lambda w, *, state: ((w - state) ** 2, 0.9 * state + 0.1 * w),
+        ...     cost=lambda w, *, model_state: (
+        ...         (w - model_state) ** 2,
+        ...         0.9 * model_state + 0.1 * w,
+        ...     ),
         ... )
-        >>> float(frozen(pulled, state=jnp.ones(())).cost(jnp.array(3.0)))
+        >>> float(frozen(pulled, model_state=jnp.ones(())).cost(jnp.array(3.0)))
         4.0
     """
-    cost = evaluation_of(problem, state=state, step=step, **settings)
-    given = dict(settings) | ({} if state is None else {"state": state})
+    cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
+    given = dict(settings) | ({} if model_state is None else {"model_state": model_state})
 
     def fixed(function):
         return None if function is None else bind(function, given)

@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-GIVEN = ("key", "step", "state")  # keywords of a cost that a descent supplies at each step
-GIVEN_TO_METRICS = (*GIVEN, "memory")  # and those of a metric at each record
+GIVEN = ("key", "step", "model_state")  # keywords of a cost that a descent supplies at each step
+GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # and those of a metric at each record
 
 
 def declared(function: Callable) -> dict[str, Any]:
     """Return the settings of a function by name, with their defaults: what can be swept.
 
     Settings are the keyword-only arguments and, among the others, those with a default. `key`,
-    `step` and `state` are left out, since a descent supplies them.
+    `step` and `model_state` are left out, since a descent supplies them.
 
     Examples:
         >>> def cost(w, batch, scale=2.0, *, key, temperature=1.0): return scale * w / temperature

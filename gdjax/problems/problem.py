@@ -10,9 +10,9 @@ The simplest instance is a cost without data:
 0
 
 Parameters are any pytree of real arrays. `init` and `cost` may declare further arguments with
-defaults ("settings"); these are what a sweep can vary. Three keywords of a cost are no settings: a
-cost that declares `key`, `step` or `state` is given a random key of its own, the step's number, and
-what it carries beside the parameters.
+defaults ("settings"), which a sweep can vary. Three keywords of a cost are not settings: a cost
+that declares `key`, `step` or `model_state` is given a random key of its own, the number of the
+step, and the model state (such as running statistics).
 
 A Problem is a pytree whose only leaf is `data`, so that jitting a function of it bakes no data in:
 
@@ -56,8 +56,8 @@ class Metric:
         function: `function(params, data, **settings) -> value`, or with an `init`,
             `function(params, data, own, **settings) -> (value, own)`. Of four keyword-only
             arguments it is given those that it declares: `key`, a random key of its own at each
-            step of each run; `step`, the step's number; `state`, what the cost carries beside the
-            parameters; `memory`, the optimiser's state. Others are settings of the cost.
+            step of each run; `step`, the number of the step; `model_state`, that of the cost;
+            `opt_state`, that of the optimizer. Others are settings of the cost.
         data: the function's own data, any pytree of arrays (the test set, say), or None.
         every: measured at every `every`-th record, and at the last.
         init: `init(params, data) -> own` for a metric that carries something from one time to the
@@ -133,18 +133,19 @@ class Problem:
 
     Args:
         init: `init(key, **settings) -> params`, a random starting point, any pytree of real arrays;
-            `(params, state)` where the cost carries a state.
+            `(params, model_state)` where the cost declares `model_state`.
         cost: `cost(params, batch, **settings) -> scalar`, the *mean* over the batch's samples, or
             `cost(params, **settings)` where there is no data. It may declare three keyword-only
             arguments without being told more: `key`, a random key of its own at each step of each
-            run; `step`, the step's number; `state`, what it carries (running statistics), and
-            then it returns `(scalar, state)`.
+            run; `step`, the number of the step; `model_state`, such as running statistics, and
+            then it returns `(scalar, model_state)`.
         data: a pytree of arrays with a common leading sample axis, or None. It is handed to `cost`
             as an argument; a cost never closes over it.
         evaluation: `evaluation(params, batch, **settings) -> scalar`, a deterministic cost for
             records, curvature, landscapes and minima, where `cost` is not meant (dropout off, no
-            augmentation); a mean over samples. It may declare `step` and `state`, which it does
-            not return. None: the cost itself, or where that is random, its mean over fixed keys.
+            augmentation); a mean over samples. It may declare `step` and `model_state`, which it
+            does not return. None: the cost itself, or where that is random, its mean over fixed
+            keys.
         couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
             losses, statistics of the batch). A batch is never split into chunks then. With
             mini-batches and without an `evaluation`, records are the mean over fixed batches of
@@ -201,10 +202,10 @@ class Problem:
                 "Problem: evaluation declares `key`, expected a cost without random numbers; leave "
                 "it out and records are the mean of the cost over fixed keys"
             )
-        if self.evaluation is not None and "state" in set(given_to(self.evaluation)) - set(
+        if self.evaluation is not None and "model_state" in set(given_to(self.evaluation)) - set(
             given_to(self.cost)
         ):
-            raise InputError("Problem: evaluation declares `state`, but the cost carries none")
+            raise InputError("Problem: evaluation declares `model_state`, but the cost does not")
         _check_data(self.data)
 
     def __repr__(self) -> str:
@@ -232,22 +233,22 @@ class Problem:
 
     @property
     def stateful(self) -> bool:
-        """Whether the cost carries a state beside the parameters."""
-        return "state" in given_to(self.cost)
+        """Whether the cost has a model state."""
+        return "model_state" in given_to(self.cost)
 
     def begin(self, key: Key[Array, ""], **settings: Any) -> tuple[PyTree, PyTree]:
-        """A random starting point and the cost's first state, which is None where it has none.
+        """Return a random starting point and the initial model state; None for a cost without one.
 
         Raises:
-            InputError: the cost carries a state and `init` returned no pair.
+            InputError: the cost has a model state and `init` returned no pair.
         """
         made = self.init(key, **settings)
         if not self.stateful:
             return made, None
         if not isinstance(made, tuple) or len(made) != 2:
             raise InputError(
-                f"init: returned {type(made).__name__}, expected the pair (params, state), since "
-                f"the cost declares `state`"
+                f"init: returned {type(made).__name__}, expected the pair (params, model_state), "
+                f"since the cost declares `model_state`"
             )
         return made
 

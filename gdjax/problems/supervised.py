@@ -15,9 +15,9 @@ The simplest model is a straight line:
 >>> float(line.cost(line.init(None), line.data))
 9.0
 
-A model that is another one in training (dropout, statistics of the batch) says so by its keywords:
-`apply(params, x, *, train, key, state)` makes the cost that is descended with `train=True`, and the
-evaluation that is recorded with `train=False`.
+A model that differs in training (dropout, statistics of the batch) declares keywords:
+`apply(params, x, *, train, key, model_state)` is the cost to minimize with `train=True`, and the
+evaluation to record with `train=False`.
 """
 
 import inspect
@@ -47,13 +47,13 @@ def supervised(
     """Prediction, cost, test cost and test accuracy of a model, as one Problem.
 
     Args:
-        init: `init(key, **settings) -> params`, or `-> (params, state)` where `apply` declares
-            `state`.
+        init: `init(key, **settings) -> params`, or `(params, model_state)` where `apply` declares
+            `model_state`.
         apply: `apply(params, inputs, **settings) -> outputs`. It may declare keyword-only `train`,
-            whether it is descended or looked at; `key`, a random key of its own at each step of
-            each run, in evaluation always the same; `step`, the step's number; `state`, what the
-            model carries beside its parameters, and then it returns `(outputs, state)`. Its other
-            keywords with defaults can be swept.
+            whether it is minimized or evaluated; `key`, a random key of its own at each step of
+            each run, in evaluation always the same; `step`, the number of the step;
+            `model_state`, such as running statistics, and then it returns `(outputs,
+            model_state)`. Its other keywords with defaults can be swept.
         loss: `loss(outputs, targets)`, one number a sample or their mean.
         data: `(inputs, targets)` with a common leading sample axis; inputs are any pytree.
         test: the same, held out: measured as `test_cost`, and as `test_accuracy` where targets are
@@ -89,10 +89,10 @@ def supervised(
     settings, given = declared(apply), given_to(apply)
     trained = "train" in settings
     settings.pop("train", None)
-    stateful = "state" in given
+    stateful = "model_state" in given
 
     def outputs(params, inputs, train, keywords):
-        """What the model says, and its next state."""
+        """Return the outputs of the model, and its next state."""
         if trained:
             keywords = {**keywords, "train": train}
         if not train and "key" in given:
@@ -104,9 +104,9 @@ def supervised(
         return jnp.mean(loss(outputs, jax.tree.map(jnp.asarray, targets)))
 
     def cost(params, batch, **keywords):
-        found, state = outputs(params, batch[0], True, keywords)
+        found, model_state = outputs(params, batch[0], True, keywords)
         value = mean_loss(found, batch[1])
-        return (value, state) if stateful else value
+        return (value, model_state) if stateful else value
 
     def evaluation(params, batch, **keywords):
         return mean_loss(outputs(params, batch[0], False, keywords)[0], batch[1])
@@ -155,8 +155,8 @@ def _classifies(init, predict, stateful, test):
 
     def start(key, inputs):
         made = init(key)
-        params, state = made if stateful else (made, None)
-        at = {"state": state, "step": 0}
+        params, model_state = made if stateful else (made, None)
+        at = {"model_state": model_state, "step": 0}
         return predict(params, inputs, **{name: at[name] for name in given_to(predict)})
 
     found = jax.eval_shape(start, jax.random.key(0), inputs)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, PyTree
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.evaluation import cost_chunk
-from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.keywords import GIVEN, GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.problem import Metric, Problem, is_array
 from gdjax.slabs import Program
 
@@ -38,7 +38,7 @@ def check(
     params: PyTree,
     settings: Mapping[str, Any] | None = None,
     *,
-    state: PyTree = None,
+    model_state: PyTree = None,
 ) -> None:
     """Check, before any work, that a problem can be minimized from `params`.
 
@@ -46,15 +46,15 @@ def check(
         problem: what is minimized.
         params: a starting point (arrays, or their shapes).
         settings: values for the cost's keywords; its defaults where not given.
-        state: initial model state (arrays, or their shapes); that of `init` if None.
+        model_state: initial model state (arrays, or their shapes); that of `init` if None.
 
     Raises:
         InputError: parameters that are not real floating-point arrays; a cost that cannot be
-            called, is not a real floating-point scalar, or returns a state of another shape than
-            it got; a cost or an evaluation whose value on the whole is not the weighted mean of
-            its values on chunks, unless the problem says that it couples samples.
+            called, is not a real floating-point scalar, or changes the shape of its model state; a
+            cost or an evaluation whose value on the whole is not the weighted mean of its values
+            on chunks, unless the problem says that it couples samples.
     """
-    checking(problem, params, settings, state=state)()
+    checking(problem, params, settings, model_state=model_state)()
 
 
 def checking(
@@ -62,7 +62,7 @@ def checking(
     params: PyTree,
     settings: Mapping[str, Any] | None = None,
     *,
-    state: PyTree = None,
+    model_state: PyTree = None,
 ) -> Callable[[], None]:
     """Check shapes and types now, and return a function that checks the values.
 
@@ -74,9 +74,9 @@ def checking(
     """
     check_params(params)
     settings = dict(settings or {})
-    if problem.stateful and state is None:
-        state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
-    given = {"key": streams(0).noise, "step": np.int32(0), "state": state}
+    if problem.stateful and model_state is None:
+        model_state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
+    given = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
     roles, pending = {"cost": problem.cost}, []
     if problem.evaluation is not None:
         roles["evaluation"] = problem.evaluation
@@ -84,7 +84,7 @@ def checking(
         fixed = settings if role == "cost" else accepted(function, settings)
         value = _shape_of(role, function, problem, params, given, fixed)
         if role == "cost" and problem.stateful:
-            value = _without_state(value, state)
+            value = _without_state(value, model_state)
         check_value(value, role)
         whole = role == "cost" and cost_chunk(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
@@ -113,7 +113,18 @@ def _shape_of(role, function, problem, params, given, settings):
         remedy = ""
         with contextlib.suppress(ValueError):
             signature = inspect.signature(function)
-            if not _binds(signature, 1 + len(data), {**keywords, **settings}):
+            lacking = [
+                p.name
+                for p in signature.parameters.values()
+                if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+                if p.name not in {**keywords, **settings}
+            ]
+            if lacking:
+                remedy = (
+                    f"; a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, or "
+                    f"sweep over it"
+                )
+            elif not _binds(signature, 1 + len(data), {**keywords, **settings}):
                 remedy = (
                     f"; the problem has data, so its {role} takes them as second argument: "
                     f"{role}(params, batch)"
@@ -134,17 +145,17 @@ def _binds(signature, count, keywords):
     return True
 
 
-def _without_state(value, state):
-    """Return the value of a cost that returns `(value, state)`; check the shape of the state."""
+def _without_state(value, model_state):
+    """Return the value of a cost that returns `(value, model_state)`; check the state's shape."""
     if not isinstance(value, tuple) or len(value) != 2:
         raise InputError(
-            f"cost: declares `state` and returned {_shapes(value)}, expected the pair "
-            f"(scalar, state)"
+            f"cost: declares `model_state` and returned {_shapes(value)}, expected the pair "
+            f"(scalar, model_state)"
         )
-    differences = _differences(state, value[1])
+    differences = _differences(model_state, value[1])
     if differences:
         raise InputError(
-            f"cost: returned a state that differs from the one it was given: "
+            f"cost: returned a model state of other arrays than the one it was given: "
             f"{'; '.join(differences[:4])}; expected arrays of the same names, shapes and types"
         )
     return value[0]
@@ -155,7 +166,9 @@ def _differences(before, after):
 
     def leaves(tree):
         return {
-            "state" + jax.tree_util.keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+            f"model_state{jax.tree_util.keystr(path)}": (
+                f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+            )
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         }
 
@@ -241,8 +254,8 @@ def check_metrics(
     params: PyTree,
     settings: Mapping[str, Any] | None = None,
     *,
-    state: PyTree = None,
-    memory: PyTree = None,
+    model_state: PyTree = None,
+    opt_state: PyTree = None,
 ) -> dict[str, tuple[int, ...]]:
     """Check that each metric is a real number, or an array with the dimensions it names.
 
@@ -250,8 +263,8 @@ def check_metrics(
         metrics: what is recorded besides the cost, by name.
         params: starting point (arrays, or their shapes).
         settings: values for the keywords that a metric shares with the cost.
-        state: model state (arrays, or their shapes), for metrics that declare it.
-        memory: state of the optimizer, likewise; None where there is no optimizer.
+        model_state: model state (arrays, or their shapes), for metrics that declare it.
+        opt_state: state of the optimizer, likewise; None where there is no optimizer.
 
     Returns:
         The shape of each metric.
@@ -261,25 +274,26 @@ def check_metrics(
             init, or that declares a model state or an optimizer state that does not exist.
     """
     return {
-        name: _check_metric(name, metric, params, settings or {}, state, memory)
+        name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
         for name, metric in metrics.items()
     }
 
 
-def _check_metric(name, metric, params, settings, state, memory):
+def _check_metric(name, metric, params, settings, model_state, opt_state):
     settings = accepted(metric.function, settings)
     needed = given_to(metric.function, GIVEN_TO_METRICS)
-    if "state" in needed and state is None:
+    if "model_state" in needed and model_state is None:
         raise InputError(
-            f"metrics: {name!r} declares `state`, but the cost carries none; declare it "
-            f"there, too, or leave it out"
+            f"metrics: {name!r} declares `model_state`, but the cost does not; declare it there, "
+            f"too, or leave it out"
         )
-    if "memory" in needed and memory is None:
+    if "opt_state" in needed and opt_state is None:
         raise InputError(
-            f"metrics: {name!r} declares `memory`, the state of an optimizer, and there is none "
-            f"here; watch it along a descent"
+            f"metrics: {name!r} declares `opt_state`, the state of an optimizer, and there is none "
+            f"here; record it along a descent"
         )
-    every = {"key": streams(0).noise, "step": np.int32(0), "state": state, "memory": memory}
+    states = {"model_state": model_state, "opt_state": opt_state}
+    every = {"key": streams(0).noise, "step": np.int32(0), **states}
 
     def once(params, data, filled):
         own = () if metric.init is None else (metric.init(params, data),)

@@ -25,6 +25,30 @@ from gdjax.whole import is_whole
 
 PARTS = "parts"
 
+FORMER_ARRAYS = {
+    "state": "model_state",
+    "carry.state.memory": "carry.state.opt_state",
+    "carry.state.state": "carry.state.model_state",
+    "carry.measures": "carry.metric_states",
+    "carry.batch_cost": "carry.batch_cost_sum",
+    "carry.batches": "carry.batch_count",
+    "carry.settled": "carry.stopped",
+}
+"""First parts of the names of arrays in format 2, and the parts that replace them today."""
+
+_FORMER = re.compile(f"({'|'.join(map(re.escape, FORMER_ARRAYS))})(?=[.]|$)")
+
+
+def current_array_name(name: str) -> str:
+    """Return today's name of an array of format 2.
+
+    Examples:
+        >>> current_array_name("carry.state.memory.0.mu"), current_array_name("statement")
+        ('carry.state.opt_state.0.mu', 'statement')
+    """
+    former = _FORMER.match(name)
+    return name if former is None else FORMER_ARRAYS[former[0]] + name[former.end() :]
+
 
 def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
     """Return the parts of a store behind the first.

@@ -267,6 +267,11 @@ class Stored:
         dataset = xr.open_zarr(checked_store(self, flags), chunks=None, consolidated=True)
         counts = {"tiles": flags.size, "tiles_finished": int((flags > 0).sum())}
         dataset = dataset.drop_vars(CHECKSUMS, errors="ignore").assign_attrs(counts)
+        if self.format == 2:
+            from gdjax.stores.format_2 import current_array_name
+
+            names = {name: current_array_name(str(name)) for name in dataset.data_vars}
+            dataset = dataset.rename_vars({n: new for n, new in names.items() if n != new})
         if "flag_meanings" in (attrs := dataset["outcome"].attrs if "outcome" in dataset else {}):
             attrs["flag_meanings"] = " ".join(current_names(attrs))
         return with_names(dataset)

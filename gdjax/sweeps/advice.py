@@ -192,8 +192,8 @@ def _at_start(problem, metric, seeds, root):
     """The sharpness at each starting point."""
 
     def one(key, data):
-        params, state = problem.begin(key)
-        given = {"state": state} if "state" in given_to(metric.function) else {}
+        params, model_state = problem.begin(key)
+        given = {"model_state": model_state} if "model_state" in given_to(metric.function) else {}
         return metric.function(params, data, metric.init(params, data), **given)[0]
 
     keys = streams(root, np.arange(seeds)).init

@@ -34,7 +34,7 @@ LONG_NAMES = {
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
-PREFIXES = ("params", "state", "snapshots", "carry")  # of arrays that hold a whole pytree
+PREFIXES = ("params", "model_state", "snapshots", "carry")  # of arrays that hold a whole pytree
 KNOWN = "_known"  # how the name of a metric's mask ends
 
 
@@ -142,7 +142,7 @@ def build_layout(
     )
     trees = [
         ("params", params, (), "final parameters"),
-        ("state", model_state, (), "final state"),
+        ("model_state", model_state, (), "final model state"),
         ("carry", carry, (), "what more steps need"),
     ]
     if len(snapshots):
@@ -152,7 +152,7 @@ def build_layout(
     for prefix, tree, own, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
-            own_place = prefix in ("state", "carry")
+            own_place = prefix in ("model_state", "carry")
             place = name if own_place else name.removeprefix(prefix).removeprefix(".")
             inner = tuple(f"{place or 'params'}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
@@ -272,16 +272,6 @@ def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
     }
 
 
-# Names in stores where a field of `Carry` or `State` has another name today.
-STORED_CARRY = {
-    "opt_state": "memory",
-    "model_state": "state",
-    "metric_states": "measures",
-    "batch_cost_sum": "batch_cost",
-    "batch_count": "batches",
-    "stopped": "settled",
-}
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _UNSAFE_OR_CAPITAL = re.compile(r"[^a-z0-9_-]")
 
@@ -293,9 +283,6 @@ def _hexadecimal(found):
 def _name(prefix, path, escaped):
     """A place as a name; keys that are empty become a `%` alone."""
     keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
-    if prefix == "carry":
-        depth = 2 if keys[0] == "state" else 1
-        keys = [STORED_CARRY.get(key, key) for key in keys[:depth]] + keys[depth:]
     coded = [escaped.sub(_hexadecimal, key) for key in keys]
     return ".".join([*filter(None, [prefix]), *(key or "%" for key in coded)])
 

@@ -31,6 +31,7 @@ import xarray as xr
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem
+from gdjax.stores.format_2 import current_array_name
 from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
@@ -169,6 +170,8 @@ class EarlierRuns:
                 continue
             chunks, damages = stored.tile_chunks(tile)
             if not damages:
+                if stored.format == 2:
+                    chunks = {current_array_name(name): raw for name, raw in chunks.items()}
                 writer = larger.add_writer(stored.writers[flags[tile] - 1])
                 larger.write_chunks(tile, chunks, writer)
 

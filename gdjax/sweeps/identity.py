@@ -114,10 +114,10 @@ def _program_texts_hash(structure, leaves, _config):
     """Return the hash of the programs of a problem, given it and its settings as shapes."""
     problem, settings = jax.tree.unflatten(structure, leaves)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    text, (params, state) = _lowered(problem.begin, key, **settings["init"])
+    text, (params, model_state) = _lowered(problem.begin, key, **settings["init"])
     texts = [text]
     sample = () if problem.data is None else (problem.data,)
-    given = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "state": state}
+    given = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "model_state": model_state}
     for function in (problem.cost, problem.evaluation):
         if function is not None:
             names = declared(function)

@@ -230,7 +230,7 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     problem, grid, roles, shapes = program.problem, program.axes, program.roles, program.shapes
     root_seed = program.sweep.root_seed
     check_effect(shapes.start.idle, "init")
-    params, state = shapes.params, shapes.model_state
+    params, model_state = shapes.params, shapes.model_state
     check_params(params, limit)
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
@@ -239,10 +239,10 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     # made up ones need no program of their own; where the cost is not finite there, real ones are
     # taken.
     if problem.data is None or problem.stateful:
-        check_mean = checking(problem, params, settings["cost"], state=state)
+        check_mean = checking(problem, params, settings["cost"], model_state=model_state)
     else:
         check_mean = checking(problem, _made_up(params), settings["cost"])
-    supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "state": state}
+    supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "model_state": model_state}
     supplied = {name: supplied[name] for name in given_to(problem.cost)}
 
     def cost(params, data, supplied, **swept):
@@ -261,7 +261,7 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, model_state = begin(keys.streams(root_seed).init)
-        check_problem(problem, start, settings["cost"], state=model_state)
+        check_problem(problem, start, settings["cost"], model_state=model_state)
 
 
 def _made_up(params):

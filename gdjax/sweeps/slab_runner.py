@@ -316,7 +316,7 @@ def slab_variables(spec: ProgramSpec, records: SlabRecords) -> dict[str, np.ndar
     params = state.params
     if spec.eval_params_fn is not None:
         params = jax.jit(jax.vmap(spec.eval_params_fn))(state.opt_state, params)
-    trees = {"params": params, "state": state.model_state}
+    trees = {"params": params, "model_state": state.model_state}
     if spec.sweep.snapshot_every is not None:
         trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, shapes.params)
     if spec.sweep.continuable:

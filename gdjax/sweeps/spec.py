@@ -312,8 +312,8 @@ class RunShapes:
             metrics,
             self.params,
             self.settings["cost"],
-            state=self.model_state,
-            memory=self.carry.state.opt_state,
+            model_state=self.model_state,
+            opt_state=self.carry.state.opt_state,
         )
         return block.array_shapes(metrics, shapes, self.params)
 

@@ -456,7 +456,7 @@ class Run:
         problem: with the run's own settings of the cost (a temperature, say) as its defaults.
         at: the run's values, by axis.
         params: where it ended.
-        state: what the cost carried there beside the parameters; None where it carries nothing.
+        model_state: model state at the end; None for a cost without one.
         step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of steps; None if only the last were kept.
         outcome: how it ended.
@@ -467,7 +467,7 @@ class Run:
     problem: Problem
     at: Mapping[str, Any]
     params: PyTree
-    state: PyTree
+    model_state: PyTree
     step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
     outcome: Outcome
@@ -542,7 +542,7 @@ def run_of(
         problem=with_settings(problem, settings["cost"]),
         at=by_axis,
         params=from_named("params", like, run),
-        state=from_named("state", carried, run),
+        model_state=from_named("model_state", carried, run),
         step=run["snapshot_step"].values if kept else run["step"].values[-1:],
         snapshots=from_named("snapshots", like, run) if kept else None,
         outcome=Outcome(outcome),

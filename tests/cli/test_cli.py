@@ -61,7 +61,7 @@ def test_parsing_imports_no_jax():
         (["train", "--widths", "16", "0"], "--widths 0"),
         (["train", "--seed", "-1"], "--seed -1"),
         (["sweep", "--learning-rate", "3:1"], "--learning-rate '3:1': expected one of"),
-        (["sweep", "--steps", "0"], "--steps 0"),
+        (["sweep", "--num-steps", "0"], "--num-steps 0"),
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_function_of_two_parameters_has_planes_too(tmp_path):
 
 @pytest.mark.long
 def test_from_a_file_there_is_no_way_to_be_seen(tmp_path, capsys):
-    main(["train", "--steps", "3", "--widths", "4", "--out", str(tmp_path)])
+    main(["train", "--num-steps", "3", "--widths", "4", "--out", str(tmp_path)])
     file = str(tmp_path / "params.npz")
     out = tmp_path / "out"
     main(

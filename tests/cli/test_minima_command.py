@@ -26,7 +26,7 @@ def opened(folder, name="data"):
 
 def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     """Himmelblau's four, as certified, each with its place, curvature and share."""
-    flags = ["--function", "himmelblau", "--seeds", "60", "--steps", "200"]
+    flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
     told = summary(tmp_path)
     known = gd.problems.find("himmelblau").minima
@@ -71,7 +71,7 @@ def networks(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "own", lambda: None)
         main(
-            f"minima --samples 20 --widths 3 --decay 0.002 --seeds 6 --steps 1000 "
+            f"minima --samples 20 --widths 3 --decay 0.002 --seeds 6 --num-steps 1000 "
             f"--out {folder}".split()
         )
     return folder
@@ -148,7 +148,7 @@ def test_functions_are_those_of_the_library():
         ),
         ("--function himelblau", "himmelblau"),
         ("--seeds 0", "--seeds 0: expected at least 1"),
-        ("--steps 0", "--steps 0: expected at least 1"),
+        ("--num-steps 0", "--num-steps 0: expected at least 1"),
         ("--widths 16 0", "--widths 0: expected at least 1"),
         ("--learning-rate 0", "--learning-rate 0.0: expected a number above 0"),
         ("--tolerance nan", "--tolerance nan: expected a number above 0"),

@@ -92,7 +92,7 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
 @pytest.mark.usefixtures("own_nothing", "undrawn")
 def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, capsys):
     """Nothing asked for: rate and batches are the recipe's, and stand in the summary."""
-    main(f"train --recipe plain --steps 2 --widths 3 --out {tmp_path}".split())
+    main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
     assert (point.learning_rate, point.batch_size) == (1.0, 32)

@@ -46,7 +46,7 @@ def swept(file, tmp_path_factory):
         patch.setattr(process, "own", lambda: None)
         patch.setattr(results, "save_figure", lambda figure, file: file.touch())
         main(
-            f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --steps 6 "
+            f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --num-steps 6 "
             "--axes shape=square,wave scale=1 batch_size=1,2 --record-every 3 --width 1 "
             f"--out {folder}".split()
         )
@@ -56,7 +56,7 @@ def swept(file, tmp_path_factory):
 def test_a_sweep_of_it_has_its_table(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.1, 0.2]
-    assert (summary["runs"], summary["steps"]) == (16, 6)
+    assert (summary["runs"], summary["num_steps"]) == (16, 6)
 
 
 def test_its_store_is_resumed_replayed_and_looked_at_with_it(swept, file, tmp_path, capsys):

@@ -24,7 +24,7 @@ def swept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "own", lambda: None)
         main(
-            "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --steps 20 --record-every 10 "
+            "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --num-steps 20 --record-every 10 "
             f"--width 1 --out {folder}".split()
         )
     return folder
@@ -34,7 +34,7 @@ def test_summary_has_the_table_and_the_pictures_are_there(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
     assert summary["runs"] == 6
-    assert summary["steps"] == 20
+    assert summary["num_steps"] == 20
     assert all(0 <= row["median_accuracy"] <= 1 for row in summary["table"])
     assert {p.name for p in swept.glob("*.png") if p.stat().st_size} == {"ends.png", "curves.png"}
 

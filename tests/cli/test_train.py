@@ -38,7 +38,7 @@ def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
     assert summary["parameter_count"] == 13_002
     assert summary["final_test_accuracy"] >= 0.92
     assert summary["final_cost"] < summary["baseline_cost"] == pytest.approx(0.9)
-    assert summary["steps"] == 30 * 125
+    assert summary["num_steps"] == 30 * 125
     assert summary["outcome"] == "not_converged"
     assert summary["problem"]["hash"]
     assert set(summary["seconds"]) == {"compile", "run"}
@@ -70,9 +70,18 @@ def few_images(monkeypatch):
     ("arguments", "steps"),
     [
         (["--batch-size", "full", "--epochs", "3"], 3),
-        (["--steps", "7", "--optimizer", "adam", "--learning-rate", "0.01"], 7),
+        (["--num-steps", "7", "--optimizer", "adam", "--learning-rate", "0.01"], 7),
         (
-            ["--steps", "5", "--widths", "8", "--activation", "tanh", "--learning-rate", "0.01"],
+            [
+                "--num-steps",
+                "5",
+                "--widths",
+                "8",
+                "--activation",
+                "tanh",
+                "--learning-rate",
+                "0.01",
+            ],
             5,
         ),
     ],
@@ -81,7 +90,7 @@ def few_images(monkeypatch):
 def test_flags_do_what_they_say(arguments, steps, tmp_path):
     main(["train", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["steps"] == steps
+    assert summary["num_steps"] == steps
     assert summary["final_cost"] < summary["initial_cost"]
     if "--widths" in arguments:
         assert summary["parameter_count"] == 784 * 8 + 8 + 8 * 10 + 10
@@ -90,7 +99,17 @@ def test_flags_do_what_they_say(arguments, steps, tmp_path):
 @pytest.mark.usefixtures("own_nothing", "few_images")
 def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, capsys):
     main(
-        ["train", "--recipe", "best", "--batch-size", "16", "--steps", "5", "--out", str(tmp_path)]
+        [
+            "train",
+            "--recipe",
+            "best",
+            "--batch-size",
+            "16",
+            "--num-steps",
+            "5",
+            "--out",
+            str(tmp_path),
+        ]
     )
     summary = json.loads((tmp_path / "summary.json").read_text())
     best = RECIPES["best"]
@@ -122,12 +141,12 @@ def test_an_epoch_is_as_long_with_copies_as_without(tmp_path):
     for recipe in ("plain", "quick"):
         arguments = ["--epochs", "1", "--batch-size", "500", "--learning-rate", "1"]
         main(["train", "--recipe", recipe, *arguments, "--out", str(tmp_path)])
-        assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 4000 // 500
+        assert json.loads((tmp_path / "summary.json").read_text())["num_steps"] == 4000 // 500
 
 
 @pytest.mark.long
 def test_ctrl_c_keeps_the_parameters_and_exits_with_130(tmp_path):
-    run = start(tmp_path / "out", "--steps", "2000000000")
+    run = start(tmp_path / "out", "--num-steps", "2000000000")
     deadline = time.monotonic() + 120
     while not (tmp_path / "out").exists():
         assert time.monotonic() < deadline
@@ -140,4 +159,4 @@ def test_ctrl_c_keeps_the_parameters_and_exits_with_130(tmp_path):
     assert (tmp_path / "out" / "params.npz").is_file()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["interrupted"]
-    assert summary["steps"] < 2_000_000_000
+    assert summary["num_steps"] < 2_000_000_000

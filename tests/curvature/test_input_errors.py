@@ -149,7 +149,10 @@ def test_a_random_cost_is_looked_at_by_its_evaluation():
 
 CARRIES = Problem(
     init=lambda key: (jnp.ones(2), jnp.zeros(())),
-    cost=lambda w, *, state: (jnp.sum((w - state) ** 2), 0.9 * state + 0.1 * w[0]),
+    cost=lambda w, *, model_state: (
+        jnp.sum((w - model_state) ** 2),
+        0.9 * model_state + 0.1 * w[0],
+    ),
 )
 
 
@@ -167,11 +170,11 @@ CARRIES = Problem(
 def test_a_cost_that_carries_a_state_is_refused_unless_frozen_at_one(look):
     with pytest.raises(InputError, match="state"):
         look(CARRIES, jnp.ones(2))
-    look(frozen(CARRIES, state=jnp.ones(())), jnp.ones(2))
+    look(frozen(CARRIES, model_state=jnp.ones(())), jnp.ones(2))
 
 
 def test_frozen_at_a_state_the_cost_is_that_of_this_state_everywhere():
-    problem, w = frozen(CARRIES, state=jnp.array(3.0)), jnp.ones(2)
+    problem, w = frozen(CARRIES, model_state=jnp.array(3.0)), jnp.ones(2)
     assert float(value_and_gradient(problem, w)[0]) == 8
     assert landscape.line(problem, w, {"d": w}, [0.0, 2.0]).cost.values.tolist() == [8, 0]
 

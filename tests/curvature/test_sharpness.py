@@ -356,16 +356,16 @@ def test_it_is_the_deterministic_cost_that_is_followed():
     """Noise in the cost, a decay in the evaluation; a state is the run's own."""
     problem = gd.Problem(
         init=lambda key: (jnp.ones(12), jnp.array(2.0)),
-        cost=lambda w, *, key, state: (
+        cost=lambda w, *, key, model_state: (
             jnp.sum(w**2) * jax.random.normal(key),
-            state,
+            model_state,
         ),
-        evaluation=lambda w, *, state: state * jnp.sum(w**2) / 2,
+        evaluation=lambda w, *, model_state: model_state * jnp.sum(w**2) / 2,
     )
     metric = sharpness(problem)
     params = jnp.ones(12)
     for level in (2.0, 5.0):
-        value, _ = metric.function(params, None, cold(metric, params), state=jnp.array(level))
+        value, _ = metric.function(params, None, cold(metric, params), model_state=jnp.array(level))
         assert float(value) == pytest.approx(level, rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Costs that are given a key, the step's number or a state, against loops written by hand."""
+"""Costs that are given a key, the step's number or a model state, against loops written by hand."""
 
 import inspect
 import itertools
@@ -21,20 +21,20 @@ X = jnp.asarray(np.random.default_rng(0).normal(size=12), jnp.float32)
 SGD = optax.sgd(0.05, momentum=0.9)
 
 
-def everything(w, x, *, key, step, state, scale=1.0):
+def everything(w, x, *, key, step, model_state, scale=1.0):
     """A regression with noise that fades, against running statistics of what it has seen."""
     noise = jax.random.normal(key, x.shape) / (1 + step)
-    value = jnp.mean((w[0] * x + w[1] + noise - scale * state["mean"]) ** 2)
-    mean = 0.8 * state["mean"] + 0.2 * jnp.mean(x)
-    return value, {"mean": mean, "batches": state["batches"] + 1}
+    value = jnp.mean((w[0] * x + w[1] + noise - scale * model_state["mean"]) ** 2)
+    mean = 0.8 * model_state["mean"] + 0.2 * jnp.mean(x)
+    return value, {"mean": mean, "batches": model_state["batches"] + 1}
 
 
-def plain(w, x, *, state):
-    return jnp.mean((w[0] * x + w[1] - state["mean"]) ** 2)
+def plain(w, x, *, model_state):
+    return jnp.mean((w[0] * x + w[1] - model_state["mean"]) ** 2)
 
 
-def seen(w, data, *, state):
-    return state["batches"]
+def seen(w, data, *, model_state):
+    return model_state["batches"]
 
 
 def problem(**fields):
@@ -44,24 +44,24 @@ def problem(**fields):
 
 def by_hand(steps, rows=None):
     """Parameters, states and costs at each step."""
-    w, state, memory, found = START, FIRST, SGD.init(START), []
+    w, model_state, memory, found = START, FIRST, SGD.init(START), []
     cost = jax.jit(jax.value_and_grad(everything, has_aux=True))
     for t in range(steps + 1):
         batch = X if rows is None else X[rows[t]]
         key = jax.random.fold_in(KEYS_OF.noise, t)
-        (value, after), gradient = cost(w, batch, key=key, step=t, state=state)
-        found.append((w, state, float(value), float(plain(w, X, state=state))))
+        (value, after), gradient = cost(w, batch, key=key, step=t, model_state=model_state)
+        found.append((w, model_state, float(value), float(plain(w, X, model_state=model_state))))
         updates, memory = SGD.update(gradient, memory)
-        w, state = optax.apply_updates(w, updates), after
+        w, model_state = optax.apply_updates(w, updates), after
     return found
 
 
-def descend(steps, start=START, state=FIRST, **options):
+def descend(steps, start=START, model_state=FIRST, **options):
     options = {"problem": problem(), "optimizer": SGD, "key": KEYS_OF, **options}
     return gd.descend(
         start=start,
         num_steps=steps,
-        state=None if isinstance(start, gd.Descent) else state,
+        model_state=None if isinstance(start, gd.Descent) else model_state,
         **options,
     )
 
@@ -73,7 +73,7 @@ def same_bits(a, b):
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_key_step_and_state_against_a_loop(batch_size):
-    """Each batch is seen once by the state, whatever is recorded between."""
+    """Each batch is seen once by the model state, whatever is recorded between."""
     run = descend(
         20,
         batch_size=batch_size,
@@ -89,10 +89,10 @@ def test_key_step_and_state_against_a_loop(batch_size):
     np.testing.assert_allclose(run.cost, [found[t][3] for t in at], rtol=1e-4)
     since = [np.mean([found[t][2] for t in range(a, b)]) for a, b in itertools.pairwise(at)]
     np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
-    np.testing.assert_allclose(run.state["mean"], found[20][1]["mean"], rtol=1e-5)
-    assert int(run.state["batches"]) == 20
+    np.testing.assert_allclose(run.model_state["mean"], found[20][1]["mean"], rtol=1e-5)
+    assert int(run.model_state["batches"]) == 20
     assert run.metrics["seen"].tolist() == at
-    slope = jax.grad(plain)(run.params, X, state=run.state)
+    slope = jax.grad(plain)(run.params, X, model_state=run.model_state)
     assert run.gradient_norm[-1] == pytest.approx(float(jnp.linalg.norm(slope)), rel=1e-4)
 
 
@@ -113,12 +113,16 @@ def test_in_parts_it_is_the_same_descent(batch_size):
 
 
 def test_a_diverged_run_keeps_the_state_it_had():
-    def until_five(w, x, *, key, step, state):
-        value, after = everything(w, x, key=key, step=step, state=state)
+    def until_five(w, x, *, key, step, model_state):
+        value, after = everything(w, x, key=key, step=step, model_state=model_state)
         return jnp.where(step < 5, value, jnp.nan), after
 
     run = descend(9, problem=problem(cost=until_five))
-    assert (run.diverged_at, run.outcome, int(run.state["batches"])) == (5, Outcome.DIVERGED, 5)
+    assert (run.diverged_at, run.outcome, int(run.model_state["batches"])) == (
+        5,
+        Outcome.DIVERGED,
+        5,
+    )
     np.testing.assert_allclose(run.params, by_hand(5)[5][0], rtol=1e-5)
     assert np.isfinite(run.cost[:5]).all()
     assert np.isinf(run.cost[5:]).all()
@@ -294,8 +298,8 @@ def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
     run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, snapshot_every=1)
     w, opt_state, points = START, optimizer.init(START), []
     for _ in range(7):
-        state = opt_state[1] if name == "in a chain" else opt_state
-        points.append(optax.contrib.schedule_free_eval_params(state, w))
+        free = opt_state[1] if name == "in a chain" else opt_state
+        points.append(optax.contrib.schedule_free_eval_params(free, w))
         updates, opt_state = optimizer.update(jax.grad(bowl.cost)(w), opt_state, w)
         w = optax.apply_updates(w, updates)
     np.testing.assert_allclose(run.snapshots, points, rtol=1e-5)
@@ -341,10 +345,10 @@ def test_an_optimizer_says_at_which_parameters_to_record():
 
 
 def test_a_state_is_wanted_where_the_cost_has_one_and_only_there():
-    with pytest.raises(InputError, match=r"state: none given.*problem\.begin"):
-        descend(1, state=None)
+    with pytest.raises(InputError, match=r"model_state: none given.*problem\.begin"):
+        descend(1, model_state=None)
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match="state: given, but"):
-        gd.descend(bowl, SGD, START, 1, key=KEYS_OF, state=FIRST)
-    with pytest.raises(InputError, match="'m' declares `state`, but the cost carries none"):
+    with pytest.raises(InputError, match="model_state: given, but"):
+        gd.descend(bowl, SGD, START, 1, key=KEYS_OF, model_state=FIRST)
+    with pytest.raises(InputError, match="'m' declares `model_state`, but the cost does not"):
         gd.descend(bowl, SGD, START, 1, key=KEYS_OF, metrics={"m": gd.Metric(seen)})

@@ -41,8 +41,8 @@ def test_steps_follow_the_gradients_of_their_own_batches():
 
 
 def test_what_has_diverged_stays_where_it_was():
-    def cliff(w, *, state):
-        return jnp.where(w > 0.5, -w, NAN), state + 1
+    def cliff(w, *, model_state):
+        return jnp.where(w > 0.5, -w, NAN), model_state + 1
 
     optimizer = optax.sgd(-1.0, momentum=0.9)  # uphill, over the cliff
     states = [init(optimizer, jnp.array(1.2), jnp.array(0))]
@@ -66,9 +66,9 @@ def test_the_bound_is_the_largest_cost_that_may_go_on():
 
 
 def test_a_step_gives_a_cost_its_key_its_number_and_its_state():
-    def cost(w, x, *, key, step, state):
-        seen = jax.random.normal(key) + 10 * step + 100 * state
-        return jnp.mean(x * w) * seen, state + 1
+    def cost(w, x, *, key, step, model_state):
+        seen = jax.random.normal(key) + 10 * step + 100 * model_state
+        return jnp.mean(x * w) * seen, model_state + 1
 
     key = jax.random.key(3)
     state = init(SGD, jnp.array(1.0), jnp.array(2.0))
@@ -82,9 +82,9 @@ def test_a_step_gives_a_cost_its_key_its_number_and_its_state():
 def test_a_line_search_asks_the_same_batch_key_and_state_again():
     """The first trial is far too long; what it is measured against decides how far it goes."""
 
-    def cost(w, x, *, key, state):
-        target = jnp.mean(x) + jax.random.normal(key) + state
-        return (w - target) ** 2, state + 1
+    def cost(w, x, *, key, model_state):
+        target = jnp.mean(x) + jax.random.normal(key) + model_state
+        return (w - target) ** 2, model_state + 1
 
     optimizer = optax.chain(
         optax.sgd(1.0), optax.scale_by_backtracking_linesearch(20, max_learning_rate=4.0)

@@ -303,7 +303,7 @@ CALLS = (
     ("gd.lesson(bowl, 3)", "problem"),
 )
 
-SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --steps 2 --record-every 2 --out out"
+SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"
 """A sweep that takes no time, where it is not refused."""
 
 COMMANDS = (
@@ -340,12 +340,12 @@ COMMANDS = (
     ("train --batch-size 10000000", "--batch-size"),
     ("train --epochs 0", "--epochs"),
     ("train --epochs 1.5", "--epochs"),
-    ("train --steps 0", "--steps"),
-    ("train --steps -1", "--steps"),
+    ("train --num-steps 0", "--num-steps"),
+    ("train --num-steps -1", "--num-steps"),
     ("train --seed -1", "--seed"),
     ("train --seed 99999999999", "--seed"),
-    ("train --steps 1 --out own.py", "--out"),
-    ("train --steps 1 --out /proc/no", "--out"),
+    ("train --num-steps 1 --out own.py", "--out"),
+    ("train --num-steps 1 --out /proc/no", "--out"),
     # Sweep
     ("sweep --learning-rate 3:1", "--learning-rate"),
     ("sweep --learning-rate 0:1:0", "--learning-rate"),
@@ -353,9 +353,9 @@ COMMANDS = (
     ("sweep --learning-rate", "--learning-rate"),
     ("sweep --learning-rate ''", "--learning-rate"),
     ("sweep --learning-rate 0.1,,0.2", "--learning-rate"),
-    ("sweep --learning-rate -0.1 --seed 0 --widths 2 --steps 2 --out out", "learning_rate"),
-    ("sweep --learning-rate 0.1,0.1 --seed 0 --widths 2 --steps 2 --out out", "learning_rate"),
-    ("sweep --seed 0.5 --learning-rate 1 --widths 2 --steps 2 --out out", "seed"),
+    ("sweep --learning-rate -0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
+    ("sweep --learning-rate 0.1,0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
+    ("sweep --seed 0.5 --learning-rate 1 --widths 2 --num-steps 2 --out out", "seed"),
     ("sweep --seed 0:99999999999", "--seed"),
     ("sweep --init-scale abc", "--init-scale"),
     ("sweep --axes momentum", "--axes"),
@@ -370,12 +370,12 @@ COMMANDS = (
     (f"sweep {SMALL} --axes batch_size=0", "batch_size"),
     (f"sweep {SMALL} --data nothing", "nothing"),
     (f"sweep {SMALL} --optimizer rmsprop", "--optimizer"),
-    (f"sweep {SMALL} --root -1", "root"),
+    (f"sweep {SMALL} --root-seed -1", "root"),
     (f"sweep {SMALL} --width 0", "--width"),
     (f"sweep {SMALL} --batch-size 0", "--batch-size"),
     (f"sweep {SMALL} --store own.py", "own.py"),
     (f"sweep {SMALL} --store s.zarr", "s.zarr"),
-    ("sweep --steps 0", "--steps"),
+    ("sweep --num-steps 0", "--num-steps"),
     ("sweep --record-every 0", "--record-every"),
     (f"sweep {SMALL} --problem own.py", "--problem"),
     (f"sweep {SMALL} --problem own.py:nothing", "nothing"),

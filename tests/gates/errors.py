@@ -116,7 +116,7 @@ def of_command(line: str, argument: str) -> str:
     printed, errors = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
-            main(shlex.split(line))
+            main(shlex.split(names.flags(line)))
     except SystemExit as ended:
         text = errors.getvalue() or printed.getvalue()
         return row(f"exit {0 if ended.code is None else ended.code}", argument, text)
@@ -138,7 +138,7 @@ def row(how: str, argument: str, text: str) -> str:
 
 
 def _spellings(argument):
-    rows = [r for r in (*names.KEYWORDS, *names.DECLARED) if argument in r]
+    rows = [r for r in (*names.KEYWORDS, *names.DECLARED, *names.FLAGS) if argument in r]
     known = {argument, *(name for r in rows for name in r)}
     return known | {name.replace("_", "-") for name in known}
 

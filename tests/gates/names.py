@@ -60,11 +60,24 @@ KEYWORDS = (
 DECLARED = (("model_state", "state"), ("opt_state", "memory"))
 """Keywords that a user's cost or metric declares, and is then given."""
 
+FLAGS = (("--num-steps", "--steps"), ("--root-seed", "--root"))
+"""Flags of the commands `sweep`, `train` and `minima`."""
+
 VARIABLES = (
     ("_finished", "finished"),
     ("model_state", "state"),
 )
 """Variables of a Dataset, and attributes of a result."""
+
+CARRY = (
+    ("carry.state.opt_state", "carry.state.memory"),
+    ("carry.state.model_state", "carry.state.state"),
+    ("carry.metric_states", "carry.measures"),
+    ("carry.batch_cost_sum", "carry.batch_cost"),
+    ("carry.batch_count", "carry.batches"),
+    ("carry.stopped", "carry.settled"),
+)
+"""Variables of a continuable sweep."""
 
 
 def library() -> Any:
@@ -96,8 +109,22 @@ def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIAB
 
 
 def variable(name: str) -> str:
-    """Return the first name of a variable."""
-    return next((row[0] for row in VARIABLES if name in row), name)
+    """Return the first name of a variable, or of an array or a dimension that begins with it."""
+    for new, old in (*VARIABLES, *CARRY):
+        if name == old or name.startswith((f"{old}.", f"{old}[")):
+            return new + name[len(old) :]
+    return name
+
+
+def flags(line: str) -> str:
+    """Return a command line with the flags of this commit."""
+    from gdjax.cli.sweep import Sweep
+
+    if "num_steps" in Sweep.__dataclass_fields__:
+        return line
+    for new, old in FLAGS:
+        line = line.replace(new, old)
+    return line
 
 
 def user(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,7 +183,7 @@ def _declared() -> dict[str, str]:
 
     try:
         problem = gdjax.Problem(init=lambda key: (0.0, 0.0), cost=cost)
-        gdjax.sweep(problem, gdjax.axes(seed=[0]), 0)
+        gdjax.sweep(problem, gdjax.axes(learning_rate=[1.0]), 0)
     except Exception:  # an older commit takes it for a setting without a value
         return {row[0]: row[-1] for row in DECLARED}
     return {row[0]: row[0] for row in DECLARED}

@@ -84,7 +84,7 @@ def swept(request, tmp_path_factory):
         problem = model.problem
         found = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
         if problem.stateful:
-            problem = frozen(problem, state=found[0].state)
+            problem = frozen(problem, model_state=found[0].model_state)
         ends = jax.tree.map(lambda *leaves: np.stack(leaves), *(run.params for run in found))
         yield Swept(model, store, runs, problem, ends, found[0].params)
 
@@ -121,7 +121,7 @@ def test_numbers_are_those_of_a_loop_by_hand(swept):
     for seed in range(SEEDS):
         params, state, costs = by_hand(model, seed, begin, step, recorded)
         run = gd.sweeps.run_of(swept.store, {"seed": seed}, model.problem)
-        close((run.params, run.state), (params, state), 2e-4, 2e-5)
+        close((run.params, run.model_state), (params, state), 2e-4, 2e-5)
         np.testing.assert_allclose(swept.runs.cost[seed], costs, rtol=2e-4)
 
 
@@ -165,7 +165,7 @@ def cost(swept):
 
 def refusal(swept):
     """What a cost between two networks is refused with; None where it is none."""
-    return "carries a state" if swept.model.problem.stateful else None
+    return "has a model state" if swept.model.problem.stateful else None
 
 
 def test_a_plane_holds_the_costs_of_its_points(swept, cost):

@@ -37,12 +37,12 @@ def test_the_first_picture_is_there_soon_and_hostile_text_is_text(explorer):
     assert explorer.page.evaluate("() => window.broken") is None
     assert explorer.page.locator("img").count() == 0
     assert HOSTILE in explorer.text("#lead")
-    assert explorer.text("#measure option") == HOSTILE
+    assert explorer.text("#metric option") == HOSTILE
     assert explorer.text("#title") == "24 descents"
 
 
 def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
-    explorer.page.select_option("#measure", "0")
+    explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.12)  # the largest rate, the last seed
     assert explorer.text("#runs-told") == "learning rate 10, seed 3: 2 diverged."
     assert explorer.page.locator("#curve-cost path[stroke='#b3420a']").count() == 1
@@ -57,7 +57,7 @@ def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
 
 
 def test_a_cell_says_its_value_by_click_key_and_tap(browser, explorer, pages):
-    explorer.page.select_option("#measure", "0")
+    explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.12)
     value = "median of 2 runs: ∞; 2 diverged."
     assert explorer.text("#cell-told").startswith("learning rate 10; seed 3; ")
@@ -65,21 +65,21 @@ def test_a_cell_says_its_value_by_click_key_and_tap(browser, explorer, pages):
     explorer.keys("#map", "ArrowLeft")
     assert explorer.text("#cell-told").startswith("learning rate 1; seed 3; ")
     phone = Visit(browser, pages["explore"], PHONE)
-    phone.page.select_option("#measure", "0")
+    phone.page.select_option("#metric", "0")
     phone.page.touchscreen.tap(*phone.place("#map", 0.9, 0.12))
     assert phone.text("#cell-told").endswith(value)
 
 
 def test_medians_and_quartiles_per_setting_are_those_of_numpy(explorer):
     runs = sweep()
-    explorer.page.select_option("#measure", "0")
+    explorer.page.select_option("#metric", "0")
     explorer.page.select_option("#curves", "settings")
     assert explorer.text("#curve-key").count("learning rate") == 3
     assert explorer.page.locator("#curve-cost path.band").count() == 3
     bands = explorer.page.evaluate(
         """() => [0, 1, 2].map((i) => {
           const runs = [0, 1, 2, 3, 4, 5, 6, 7].map((k) => 8 * i + k);
-          const found = bandOf(DATA.sweep.measures[0].values, 5, runs);
+          const found = bandOf(DATA.sweep.metrics[0].values, 5, runs);
           return [found.low, found.middle, found.high].map((v) => Array.from(v));
         })"""
     )
@@ -92,7 +92,7 @@ def test_medians_and_quartiles_per_setting_are_those_of_numpy(explorer):
 
 
 def test_the_command_of_a_cell_replays_its_median_run(browser, pages, explorer):
-    explorer.page.select_option("#measure", "0")
+    explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.5)
     words = shlex.split(explorer.text("#command"))
     assert words[:4] == ["gdjax", "replay", HOSTILE, "--at"]

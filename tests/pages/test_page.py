@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_left_out_with_a_word():
         "Of 300 values of learning rate 150 are shown, evenly chosen; the store has the others.",
         "Of 400 values of seed 100 are shown, evenly chosen; the store has the others.",
     ]
-    assert shown["measures"][0]["values"]["shape"] == [150, 100, 20]
+    assert shown["metrics"][0]["values"]["shape"] == [150, 100, 20]
     assert [axis["whole"] for axis in shown["axes"]] == [300, 400]
     small = json.loads(island(gd.pages.explorer._sweep(sweep(), 1000)))
     assert small["told"] == []

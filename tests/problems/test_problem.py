@@ -230,8 +230,14 @@ def test_good_metrics_pass():
         (gd.Metric(lambda w, data: jnp.sum(w > 0), dtype="int64"), "under jax.enable_x64 only"),
         (gd.Metric(lambda w, data: (w[0], w[1])), "'m' returned .*expected real numbers"),
         (gd.Metric(lambda w, data: w[0] + 0j), "'m' returned complex64"),
-        (gd.Metric(lambda w, data, *, memory: w[0]), "'m' declares `memory`, the state of an opt"),
-        (gd.Metric(lambda w, data, *, state: w[0]), "'m' declares `state`, but the cost carries"),
+        (
+            gd.Metric(lambda w, data, *, opt_state: w[0]),
+            "'m' declares `opt_state`, the state of an opt",
+        ),
+        (
+            gd.Metric(lambda w, data, *, model_state: w[0]),
+            "'m' declares `model_state`, but the cost does",
+        ),
         (gd.Metric(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(value, own"),
         (gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
@@ -309,20 +315,20 @@ def test_a_cost_that_mixes_samples_is_taken_whole_once_it_says_so():
     assert float(evaluate(made, W)) == pytest.approx(float(contrast(W, x)), rel=1e-6)
 
 
-def moving(w, x, *, state, step):
-    return (w[0] - state) ** 2 + step + 0 * jnp.mean(x), 0.5 * state + 0.5 * jnp.mean(x)
+def moving(w, x, *, model_state, step):
+    return (w[0] - model_state) ** 2 + step + 0 * jnp.mean(x), 0.5 * model_state + 0.5 * jnp.mean(x)
 
 
 def test_a_cost_with_a_state_is_looked_at_where_it_is_frozen():
     made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
     params, state = made.begin(jax.random.key(0))
     check(made, params)
-    assert float(evaluate(made, params, state=state, step=3)) == 3.25
-    with pytest.raises(InputError, match=r"frozen\(problem, state"):
+    assert float(evaluate(made, params, model_state=state, step=3)) == 3.25
+    with pytest.raises(InputError, match=r"frozen\(problem, model_state"):
         evaluate(made, params)
     with pytest.raises(InputError, match=r"frozen\(problem, step"):
-        evaluate(made, params, state=state)
-    still = frozen(made, state=jnp.ones(()), step=0)
+        evaluate(made, params, model_state=state)
+    still = frozen(made, model_state=jnp.ones(()), step=0)
     assert still.init(jax.random.key(0)) is W
     assert float(evaluate(still, params)) == 0.25
     assert not still.stateful
@@ -332,12 +338,17 @@ def test_a_state_of_another_library_keeps_its_form():
     """Equinox compares its states by identity."""
     norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "batch", mode="batch")
 
-    def cost(w, *, state):
+    def cost(w, *, model_state):
         over_samples = jax.vmap(norm, (0, None), (0, None), axis_name="batch")
-        outputs, state = over_samples(w[None] * X[:, None], state)
-        return jnp.mean(outputs**2), state
+        outputs, model_state = over_samples(w[None] * X[:, None], model_state)
+        return jnp.mean(outputs**2), model_state
 
     check(gd.Problem(init=lambda key: (W[:2], state), cost=cost), W[:2])
+
+
+def test_a_keyword_that_no_descent_supplies_is_named():
+    with pytest.raises(InputError, match="supplies key, step, model_state: give state a default"):
+        check(problem(lambda w, *, state: w[0]), W)
 
 
 @pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
@@ -351,14 +362,14 @@ def test_a_random_counter_is_not_told_to_become_a_float(leaf):
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
-        (lambda w, *, state: w[0], r"declares `state` and returned float32\[\]"),
+        (lambda w, *, model_state: w[0], r"declares `model_state` and returned float32\[\]"),
         (
-            lambda w, *, state: (w[0], jnp.zeros(2)),
-            r"differs from the one it was given: state was float32\[\] and is float32\[2\];",
+            lambda w, *, model_state: (w[0], jnp.zeros(2)),
+            r"than the one it was given: model_state was float32\[\] and is float32\[2\];",
         ),
         (
-            lambda w, *, state: (w[0], {"mean": state}),
-            r"state was float32\[\] and is not there; state\['mean'\] was not there and is float",
+            lambda w, *, model_state: (w[0], {"mean": model_state}),
+            r"model_state was float32\[\] and is not there; model_state\['mean'\] was not there",
         ),
     ],
 )
@@ -366,5 +377,5 @@ def test_a_state_that_is_lost_or_changes_its_form(cost, message):
     made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=cost)
     with pytest.raises(InputError, match=message):
         check(made, W)
-    with pytest.raises(InputError, match=r"expected the pair \(params, state\)"):
+    with pytest.raises(InputError, match=r"expected the pair \(params, model_state\)"):
         gd.Problem(init=lambda key: W, cost=cost).begin(jax.random.key(0))

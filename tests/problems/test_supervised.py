@@ -87,11 +87,11 @@ def test_settings_of_the_model_are_settings_of_everything():
         np.testing.assert_allclose(found, by_hand(sharpness * w, X, LABELS), rtol=1e-6)
 
 
-def model(w, x, *, train, key, state, rate=0.1):
+def model(w, x, *, train, key, model_state, rate=0.1):
     """Inputs that are shifted by their mean, in training also by noise."""
-    mean = jnp.expand_dims(x.mean(0) if train else state, 0)
+    mean = jnp.expand_dims(x.mean(0) if train else model_state, 0)
     noise = jax.random.normal(key, x.shape) if train else 0.0
-    return (x - mean + noise) @ w, (1 - rate) * state + rate * x.mean(0)
+    return (x - mean + noise) @ w, (1 - rate) * model_state + rate * x.mean(0)
 
 
 def test_training_and_looking_are_two_things():
@@ -103,19 +103,21 @@ def test_training_and_looking_are_two_things():
         test=(X, LABELS),
         couples_samples=True,
     )
-    assert given_to(problem.cost) == ("key", "state")
+    assert given_to(problem.cost) == ("key", "model_state")
     assert (problem.random, problem.stateful, problem.couples_samples) == (True, True, True)
     for function in (problem.evaluation, problem.metrics["test_cost"].function, problem.predict):
-        assert given_to(function) == ("state",)
+        assert given_to(function) == ("model_state",)
         assert declared(function) == {"rate": 0.1}
-    w, state = problem.begin(KEY)
-    value, after = problem.cost(w, problem.data, key=KEY, state=state)
+    w, model_state = problem.begin(KEY)
+    value, after = problem.cost(w, problem.data, key=KEY, model_state=model_state)
     noise = np.asarray(jax.random.normal(KEY, X.shape))
     np.testing.assert_allclose(value, by_hand(w, X - X.mean(0) + noise, LABELS), rtol=1e-5)
     np.testing.assert_allclose(after, 0.9 + 0.1 * X.mean(0), rtol=1e-5)
-    seen = problem.evaluation(w, problem.data, state=state)
+    seen = problem.evaluation(w, problem.data, model_state=model_state)
     np.testing.assert_allclose(seen, by_hand(w, X - 1, LABELS), rtol=1e-5)
-    np.testing.assert_allclose(problem.predict(w, X, state=state), (X - 1) @ w, rtol=1e-5)
+    np.testing.assert_allclose(
+        problem.predict(w, X, model_state=model_state), (X - 1) @ w, rtol=1e-5
+    )
 
 
 def test_a_model_that_is_always_random_is_looked_at_with_fixed_keys():

@@ -59,11 +59,11 @@ def problem(square=squared) -> gd.Problem:
     def outputs(params, inputs):
         return jnp.tanh(inputs[:, None] * params["in"][None]) @ params["out"]
 
-    def cost(params, batch, *, key, state, decay=0.0):
+    def cost(params, batch, *, key, model_state, decay=0.0):
         inputs, targets = batch
         noise = 0.01 * jax.random.normal(key, inputs.shape)
         mean = jnp.mean(square(outputs(params, inputs + noise) - targets))
-        return mean + decay * jnp.sum(params["out"] ** 2), 0.9 * state + 0.1 * mean
+        return mean + decay * jnp.sum(params["out"] ** 2), 0.9 * model_state + 0.1 * mean
 
     def evaluation(params, batch, *, decay=0.0):
         inputs, targets = batch

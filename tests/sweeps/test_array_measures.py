@@ -42,8 +42,8 @@ def init(key):
     }
 
 
-def moment_of_biases(params, data, *, memory):
-    return memory[0].trace["bias"]
+def moment_of_biases(params, data, *, opt_state):
+    return opt_state[0].trace["bias"]
 
 
 def drawn(params, data, *, key):

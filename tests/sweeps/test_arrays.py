@@ -114,12 +114,12 @@ def test_what_a_cost_carries_is_stored_beside_the_parameters():
     kinds = {
         name: (v.dims[1:], np.dtype(v.dtype).name, v.fill_value)
         for name, v in found.variables.items()
-        if name.startswith("state.")
+        if name.startswith("model_state.")
     }
     assert kinds == {
-        "state.count": ((), "int32", -(2**31)),
-        "state.key": (("state.key[0]",), "uint32", 2**32 - 1),
-        "state.on": ((), "bool", None),
+        "model_state.count": ((), "int32", -(2**31)),
+        "model_state.key": (("model_state.key[0]",), "uint32", 2**32 - 1),
+        "model_state.on": ((), "bool", None),
     }
     assert storable(state["key"]).tolist() == [0, 0]
     assert found.variables["cost"].attrs["long_name"].startswith("cost over 7 samples")

@@ -1,4 +1,4 @@
-"""Sweeps of costs that draw numbers, carry a state, count steps, mix samples or lack data."""
+"""Sweeps of costs that draw numbers, have a model state, count steps, mix samples or lack data."""
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +22,15 @@ def init(key):
     return jax.random.normal(key, (2,)), {"mean": jnp.zeros(()), "seen": jnp.array(0)}
 
 
-def cost(w, x, *, key, step, state, scale=1.0):
+def cost(w, x, *, key, step, model_state, scale=1.0):
     noise = scale * jax.random.normal(key, x.shape) / (1 + step)
-    value = jnp.mean((w[0] * x + w[1] + noise - state["mean"]) ** 2)
-    mean = 0.8 * state["mean"] + 0.2 * jnp.mean(x)
-    return value, {"mean": mean, "seen": state["seen"] + 1}
+    value = jnp.mean((w[0] * x + w[1] + noise - model_state["mean"]) ** 2)
+    mean = 0.8 * model_state["mean"] + 0.2 * jnp.mean(x)
+    return value, {"mean": mean, "seen": model_state["seen"] + 1}
 
 
-def evaluation(w, x, *, state):
-    return jnp.mean((w[0] * x + w[1] - state["mean"]) ** 2)
+def evaluation(w, x, *, model_state):
+    return jnp.mean((w[0] * x + w[1] - model_state["mean"]) ** 2)
 
 
 def problem():
@@ -53,17 +53,17 @@ def stored(tmp_path_factory):
 def test_every_run_against_a_loop(stored, rate, seed, noise_seed):
     found = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
     keys = gd.streams(0, seed=seed, noise_seed=noise_seed)
-    w, state = init(keys.init)
+    w, model_state = init(keys.init)
     rows = Order([keys.order], 12, 5).rows(0, 30)[0]
     slope = jax.jit(jax.grad(cost, has_aux=True))
     for t in range(30):
         key = jax.random.fold_in(keys.noise, t)
-        gradient, state = slope(w, X[rows[t]], key=key, step=t, state=state)
+        gradient, model_state = slope(w, X[rows[t]], key=key, step=t, model_state=model_state)
         w = w - rate * gradient
     np.testing.assert_allclose(found.params, w, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found["state.mean"], state["mean"], rtol=1e-5)
-    assert int(found["state.seen"]) == 30
-    np.testing.assert_allclose(found.cost[-1], evaluation(w, X, state=state), rtol=1e-4)
+    np.testing.assert_allclose(found["model_state.mean"], model_state["mean"], rtol=1e-5)
+    assert int(found["model_state.seen"]) == 30
+    np.testing.assert_allclose(found.cost[-1], evaluation(w, X, model_state=model_state), rtol=1e-4)
 
 
 def test_runs_draw_their_own_numbers_and_diverged_ones_keep_their_state(stored):
@@ -71,7 +71,7 @@ def test_runs_draw_their_own_numbers_and_diverged_ones_keep_their_state(stored):
     assert len(np.unique(ends, axis=0)) == 4
     diverged = stored[1].sel(learning_rate=1e9)
     assert (diverged.outcome == 3).all()
-    assert (diverged["state.seen"] == diverged.diverged_at).all()
+    assert (diverged["model_state.seen"] == diverged.diverged_at).all()
 
 
 def test_what_runs_beside_a_run_changes_no_bit(stored):
@@ -79,7 +79,14 @@ def test_what_runs_beside_a_run_changes_no_bit(stored):
     beside = run(axes=there, snapshot_every=10)
     at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
     one, other = stored[1].sel(at), beside.sel(at)
-    for name in ("cost", "batch_cost", "params", "snapshots", "state.mean", "state.seen"):
+    for name in (
+        "cost",
+        "batch_cost",
+        "params",
+        "snapshots",
+        "model_state.mean",
+        "model_state.seen",
+    ):
         assert same_bits(one[name], other[name]), name
 
 
@@ -90,7 +97,7 @@ def test_a_run_again_is_equal_to_the_last_bit(stored):
     ):
         again = gd.replay(stored[0], at, problem=problem())
         assert (again.equal, again.changed) == (True, {})
-        assert "state.mean" in again.dataset
+        assert "model_state.mean" in again.dataset
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])

@@ -1,4 +1,4 @@
-// The sweep: a map of any measure over any two axes, the runs of a cell, and where they lie.
+// The sweep: a map of any metric over any two axes, the runs of a cell, and where they lie.
 
 const NONE = "—";
 
@@ -23,7 +23,7 @@ function sweepOf(data) {
     return Array.from(values, shown);
   };
   const nameOf = (i) => words(Object.keys(data.axes[i].values)[0]);
-  const finals = data.measures.map(({ values }) => {
+  const finals = data.metrics.map(({ values }) => {
     const last = new Float32Array(runs);
     for (let run = 0; run < runs; run += 1) last[run] = lastNumber(values.subarray(run * records, (run + 1) * records));
     return last;
@@ -31,7 +31,7 @@ function sweepOf(data) {
   return { ...data, shape: shape_, strides, runs, records, outcomeOf, place, settings, command, labels, nameOf, finals };
 }
 
-// The last that was recorded: measures may have a cadence of their own.
+// The last that was recorded: metrics may have a cadence of their own.
 function lastNumber(values) {
   for (let i = values.length - 1; i >= 0; i -= 1) if (!Number.isNaN(values[i])) return values[i];
   return NaN;
@@ -79,11 +79,11 @@ function save(name, blob) {
 
 function exploreRuns(root, data, store) {
   const sweep = sweepOf(data);
-  const { axes, measures, step, records, strides } = sweep;
+  const { axes, metrics, step, records, strides } = sweep;
   const select = (id) => root.querySelector(`#${id}`);
   const told = select("runs-told");
-  const accuracy = measures.findIndex((m) => m.share);
-  const state = { measure: accuracy >= 0 ? accuracy : 0, x: 0, y: sweep.shape.length > 1 ? 1 : -1, fixed: axes.map(() => -1), at: records - 1 };
+  const accuracy = metrics.findIndex((m) => m.share);
+  const state = { metric: accuracy >= 0 ? accuracy : 0, x: 0, y: sweep.shape.length > 1 ? 1 : -1, fixed: axes.map(() => -1), at: records - 1 };
   let chosen = new Set();
   let chosenWords = "";
   let brushed = null; // run -> whether it is in what was brushed
@@ -103,14 +103,14 @@ function exploreRuns(root, data, store) {
       const index = (i) => (i < 0 ? 0 : Math.floor(run / strides[i]) % sweep.shape[i]);
       cells[index(state.x) * ny + index(state.y)].push(run);
     }
-    const outcomes = state.measure === measures.length;
+    const outcomes = state.metric === metrics.length;
     const values = outcomes ? cells.map(() => NaN) : cells.map((runs) => median(runs.map((run) => valueOf(run))));
     const [low, high] = extent(values);
-    const log = !outcomes && !measures[state.measure].share && low > 0 && high > 8 * low;
+    const log = !outcomes && !metrics[state.metric].share && low > 0 && high > 8 * low;
     return { nx, ny, values, outcomes, low, high, log, ends: cells.map((runs) => mostCommon(runs.map(sweep.outcomeOf))) };
   }
   function valueOf(run) {
-    const { values } = measures[state.measure];
+    const { values } = metrics[state.metric];
     const row = values.subarray(run * records, run * records + state.at + 1);
     return state.at === records - 1 ? lastNumber(row) : row[state.at];
   }
@@ -120,7 +120,7 @@ function exploreRuns(root, data, store) {
     const { nx, ny, values, outcomes, low, high, log, ends } = view;
     const at = (i, j) => i * ny + j;
     const share = scale(low, high, 0, 1, log);
-    const flip = !outcomes && !measures[state.measure].share; // low costs are bright, as good reading is
+    const flip = !outcomes && !metrics[state.metric].share; // low costs are bright, as good reading is
     return {
       columns: state.x < 0 ? [""] : sweep.labels(state.x),
       rows: state.y < 0 ? [""] : sweep.labels(state.y),
@@ -143,9 +143,9 @@ function exploreRuns(root, data, store) {
   function hint(runs, value) {
     const lines = runs.length === 1 ? sweep.settings(runs[0]) : common(runs);
     if (value !== null) {
-      const { share } = measures[state.measure];
+      const { share } = metrics[state.metric];
       const text = share && Number.isFinite(value) ? percent(value) : number(value);
-      lines.push(`${measures[state.measure].label}${runs.length > 1 ? `, median of ${number(runs.length)} runs` : ""}: ${text}`);
+      lines.push(`${metrics[state.metric].label}${runs.length > 1 ? `, median of ${number(runs.length)} runs` : ""}: ${text}`);
     }
     lines.push(endsInWords(runs));
     return lines.join("\n");
@@ -210,16 +210,16 @@ function exploreRuns(root, data, store) {
   function csv() {
     const columns = axes.flatMap((axis, i) => Object.entries(axis.values).map(([name, values]) => [name, (run) => values[sweep.place(run)[i]]]));
     columns.push(["step", () => step[state.at]]);
-    measures.forEach((m, k) => columns.push([m.name, (run) => m.values[run * records + state.at]]));
+    metrics.forEach((m, k) => columns.push([m.name, (run) => m.values[run * records + state.at]]));
     columns.push(["outcome", sweep.outcomeOf]);
     const rows = Array.from({ length: sweep.runs }, (_, run) => columns.map(([, value]) => csvField(value(run))));
     return [columns.map(([name]) => csvField(name)), ...rows].map((row) => `${row.join(",")}\r\n`).join("");
   }
   const bar = colorBar(select("bar"), VIRIDIS, () => {
     const { low, high, log } = view;
-    const flip = !measures[state.measure]?.share;
+    const flip = !metrics[state.metric]?.share;
     const texts = [0, 0.5, 1].map((s) => scale(0, 1, 0, 1)(s)).map((s) => scale(low, high, 0, 1, log).back(flip ? 1 - s : s));
-    return texts.map((v) => (measures[state.measure]?.share ? percent(v) : number(v)));
+    return texts.map((v) => (metrics[state.metric]?.share ? percent(v) : number(v)));
   });
 
   function drawMapAnew() {
@@ -228,7 +228,7 @@ function exploreRuns(root, data, store) {
     drawMap();
     bar();
     select("map-caption").textContent =
-      `${view.outcomes ? "How runs ended" : measures[state.measure].label} ` +
+      `${view.outcomes ? "How runs ended" : metrics[state.metric].label} ` +
       `${state.at === records - 1 ? "at the end" : `at step ${number(step[state.at])}`}` +
       `${cells[0].length > 1 ? `, median of ${number(cells[0].length)} runs a cell` : ""}. Marks: how most of them ended.`;
     select("cell-told").textContent = "";
@@ -237,26 +237,26 @@ function exploreRuns(root, data, store) {
   }
 
   const behind = Array.from({ length: Math.min(sweep.runs, 200) }, (_, i) => Math.floor((i * sweep.runs) / Math.min(sweep.runs, 200)));
-  const curve = (measure, run, color) => {
+  const curve = (metric, run, color) => {
     const [x, y] = [[], []];
     for (let r = 0; r < records; r += 1) {
-      const v = measures[measure].values[run * records + r];
+      const v = metrics[metric].values[run * records + r];
       if (!Number.isNaN(v)) x.push(step[r]) && y.push(v);
     }
     return { x, y, color };
   };
-  const drawn = [measures.findIndex((m) => m.name === "cost"), accuracy].filter((m) => m >= 0);
+  const drawn = [metrics.findIndex((m) => m.name === "cost"), accuracy].filter((m) => m >= 0);
   // One line per value of the axis across: the median of its runs, between their quartiles.
   function drawSettings() {
     const values = sweep.labels(state.x);
     const shown = Array.from({ length: Math.min(values.length, MAX_SETTINGS) }, (_, k) =>
       Math.round((k * (values.length - 1)) / Math.max(Math.min(values.length, MAX_SETTINGS) - 1, 1)));
     const colors = shown.map((_, k) => css(rgb(VIRIDIS, (0.9 * k) / Math.max(shown.length - 1, 1))));
-    for (const measure of drawn) {
-      const bands = shown.map((i) => bandOf(measures[measure].values, records, cells.slice(i * view.ny, (i + 1) * view.ny).flat()));
+    for (const metric of drawn) {
+      const bands = shown.map((i) => bandOf(metrics[metric].values, records, cells.slice(i * view.ny, (i + 1) * view.ny).flat()));
       const x = Array.from(step);
-      chart(select(measure === accuracy ? "curve-accuracy" : "curve-cost"), {
-        x: "step", y: measures[measure].label, logY: !measures[measure].share, share: measures[measure].share, height: 232,
+      chart(select(metric === accuracy ? "curve-accuracy" : "curve-cost"), {
+        x: "step", y: metrics[metric].label, logY: !metrics[metric].share, share: metrics[metric].share, height: 232,
         lines: bands.map(({ middle }, k) => ({ x, y: middle, color: colors[k] })),
         bands: bands.map(({ low, high }, k) => ({ x, low, high, color: colors[k] })),
         mark: null,
@@ -280,12 +280,12 @@ function exploreRuns(root, data, store) {
   }
   function drawRuns() {
     const some = [...chosen].slice(0, MAX_CURVES);
-    for (const measure of drawn) {
-      const svg = select(measure === accuracy ? "curve-accuracy" : "curve-cost");
+    for (const metric of drawn) {
+      const svg = select(metric === accuracy ? "curve-accuracy" : "curve-cost");
       chart(svg, {
-        x: "step", y: measures[measure].label, logY: !measures[measure].share, share: measures[measure].share, height: 232,
-        lines: some.map((run, i) => curve(measure, run, ["#b3420a", "#d97a45", "#8a3207", "#e09b6d"][i % 4])).filter((l) => l.x.length),
-        behind: behind.map((run) => curve(measure, run)).filter((l) => l.x.length),
+        x: "step", y: metrics[metric].label, logY: !metrics[metric].share, share: metrics[metric].share, height: 232,
+        lines: some.map((run, i) => curve(metric, run, ["#b3420a", "#d97a45", "#8a3207", "#e09b6d"][i % 4])).filter((l) => l.x.length),
+        behind: behind.map((run) => curve(metric, run)).filter((l) => l.x.length),
         mark: null,
       });
     }
@@ -306,11 +306,11 @@ function exploreRuns(root, data, store) {
     return ` ${number(n)} of ${count(sweep.runs, "run")} are in the brushed range.`;
   }
   const status = (run) => (chosen.has(run) ? "chosen" : brushed && brushed(run) ? "brushed" : "");
-  const strips = measures.map((measure, m) => {
+  const strips = metrics.map((metric, m) => {
     const canvas = element("canvas", { className: "drag", tabIndex: 0 });
     canvas.setAttribute("role", "application");
-    select("strips").append(element("figure", {}, element("figcaption", { textContent: `${measure.label}, at the end` }), canvas));
-    return strip(canvas, measure.label, sweep.finals[m], measure.share, status, (inside) => {
+    select("strips").append(element("figure", {}, element("figcaption", { textContent: `${metric.label}, at the end` }), canvas));
+    return strip(canvas, metric.label, sweep.finals[m], metric.share, status, (inside) => {
       if (inside) strips.forEach((other, k) => k !== m && other.clear());
       brushed = inside && ((run) => inside(sweep.finals[m][run]));
       drawChosen();
@@ -318,8 +318,8 @@ function exploreRuns(root, data, store) {
   });
 
   // What is chosen above the map.
-  measures.forEach((m, i) => select("measure").append(option(i, m.label)));
-  select("measure").append(option(measures.length, "how it ended"));
+  metrics.forEach((m, i) => select("metric").append(option(i, m.label)));
+  select("metric").append(option(metrics.length, "how it ended"));
   const axisOptions = (box, none) => {
     axes.forEach((_, i) => box.append(option(i, sweep.nameOf(i))));
     if (none) box.append(option(-1, NONE));
@@ -335,7 +335,7 @@ function exploreRuns(root, data, store) {
       select("curves").options[1].textContent = `median and quartiles per ${state.x < 0 ? NONE : sweep.nameOf(state.x)}`;
     }
     if (state.x < 0) select("curves").value = "runs";
-    select("measure").value = String(state.measure);
+    select("metric").value = String(state.metric);
     select("axis-x").value = String(state.x);
     select("axis-y").value = String(state.y);
     const others = axes.map((_, i) => i).filter((i) => i !== state.x && i !== state.y);
@@ -356,8 +356,8 @@ function exploreRuns(root, data, store) {
     drawMapAnew();
   };
   if (!axes.length) state.x = -1;
-  select("measure").addEventListener("change", (event) => {
-    state.measure = Number(event.target.value);
+  select("metric").addEventListener("change", (event) => {
+    state.metric = Number(event.target.value);
     drawMapAnew();
   });
   for (const [id, mine, other] of [["axis-x", "x", "y"], ["axis-y", "y", "x"]]) {

@@ -1,4 +1,4 @@
-// Where runs lie among all: a strip of dots for each measure, on which a range can be brushed.
+// Where runs lie among all: a strip of dots for each metric, on which a range can be brushed.
 
 // values: of all runs; state(run): "chosen", "brushed" or "". `brush(range)` hears what was brushed,
 // null for nothing.
