@@ -83,8 +83,17 @@ def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
     same = jax.tree.map(jnp.array_equal, params, tangent.init(jax.random.key(0)))
     assert all(jax.tree.leaves(same))
     np.testing.assert_array_equal(dataset.digits_learning_rate, dataset.tangent_learning_rate)
-    value, low, high = found["tangent_minus_digits"][0]
-    assert low <= value <= high
+    digits, tangent = (
+        edge_of_stability.late_ratios(edge_of_stability.panel(dataset, name))[0]
+        for name in ("digits", "tangent")
+    )
+    first, second = tangent - digits
+    # Student's interval of two differences: 12.706 standard errors, each half of their distance.
+    half = 12.7062 * abs(first - second) / 2
+    mean = (first + second) / 2
+    np.testing.assert_allclose(
+        found["tangent_minus_digits"][0], [mean, mean - half, mean + half], rtol=1e-4, atol=1e-6
+    )
 
 
 def test_advice_is_given(found):
