@@ -3,9 +3,9 @@
     basin(m) = {x_0 : x_t -> m},   m holds a descent only below (2 + 2 momentum) / lambda_max(m)
 
 A grid of starts descends on three surfaces with many learning rates, without momentum and with it.
-At small rates a basin is that of the gradient flow. Larger steps jump over borders: basins change
-their shares, fray, and vanish one after the other, each at the rate at which its minimum stops
-being stable. Whoever started there ends elsewhere, mostly where it is flatter, or flies off.
+At small rates a basin is that of the gradient flow. Larger steps cross borders: basins change their
+shares, fray, and vanish, each at the rate at which its minimum stops being stable. Their starts end
+in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import common
 import numpy as np
 import xarray as xr
+from summaries.basins import numbers
 
 from gdjax.minima.basins import basins, stability_limits
 from gdjax.plots import basin_maps
@@ -29,7 +30,7 @@ SHOWN = {"not_arrived": "still moving", "diverged": "diverged", "at_no_minimum":
 
 @dataclass(frozen=True)
 class Config:
-    """Which surfaces, from where, and how.
+    """Surfaces, grids of starts, learning rates and momenta.
 
     Args:
         functions: names of 2-D test functions.
@@ -54,56 +55,21 @@ class Config:
 
 
 def one(config: Config, name: str) -> xr.Dataset:
-    """All maps of one surface."""
+    """Return the map of ends of one surface for all rates and momenta."""
     rates = stability_limits(name).min() * np.array(config.rates)
     found = basins(name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps)
     return found.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
 
 
 def run(config: Config) -> xr.DataTree:
-    """A Dataset for each surface."""
+    """Return a Dataset for each surface."""
     tree = xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
     tree.attrs = {"drawn": list(config.drawn), "drawn_momenta": list(config.drawn_momenta)}
     return tree
 
 
-def beyond(found: xr.Dataset) -> np.ndarray:
-    """For each rate, momentum and minimum, whether the rate is beyond the minimum's limit."""
-    return found.learning_rate.values[:, None, None] > found.limit.values
-
-
-def numbers(tree: xr.DataTree) -> dict:
-    """Who is held beyond the limits, and what larger steps change."""
-    result = {}
-    for name, node in tree.children.items():
-        found = node.to_dataset()
-        share = found.share.transpose("learning_rate", "momentum", "minimum").values
-        end = found.end.values
-        result[f"{name}_minima"] = found.sizes["minimum"]
-        result[f"{name}_limit_least"] = float(found.limit[0].min())
-        result[f"{name}_limit_most"] = float(found.limit[0].max())
-        result[f"{name}_held_beyond_limit_most"] = float(
-            np.max(share, where=beyond(found), initial=0.0)
-        )
-        result[f"{name}_share_largest_at_smallest_rate"] = float(share[0, 0].max())
-        if found.sizes["minimum"] <= 6:
-            result[f"{name}_shares_at_smallest_rate"] = share[0, 0].tolist()
-        for of_limit in (0.5, 0.9):
-            at = int(np.argmin(np.abs(found.of_limit.values - of_limit)))
-            result[f"{name}_elsewhere_at_{of_limit:g}"] = float(np.mean(end[at, 0] != end[0, 0]))
-        for at, momentum in enumerate(found.momentum.values):
-            result[f"{name}_elsewhere_with_momentum_{momentum:g}"] = float(
-                np.mean(end[0, at] != end[0, 0])
-            )
-            held = share[:, at].sum(axis=-1)
-            result[f"{name}_half_arrives_up_to_{momentum:g}"] = float(
-                np.max(found.of_limit.values, where=held > 0.5, initial=0.0)
-            )
-    return result
-
-
 def lines(found: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
-    """Minima that look the same together: names, numbers of the first, shares, limits."""
+    """Group minima that are equivalent: names, numbers of the first, shares, limits."""
     share = found.share.transpose("momentum", "learning_rate", "minimum").values
     limit = found.limit.values
     alike = np.stack([found.minimum_cost.values, limit[0]]).round(6)
@@ -129,7 +95,7 @@ def lines(found: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarr
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Maps at some rates, and all shares against the rate, for each surface."""
+    """Draw maps at some rates, and all shares against the rate, for each surface."""
     figures = {}
     for name, node in tree.children.items():
         found = node.to_dataset()

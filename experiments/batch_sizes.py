@@ -3,22 +3,20 @@
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
 
 The digit network is trained with mini-batches of several sizes, up to the whole set, each with
-several learning rates and starting points. They are compared where all have seen the training set
-equally often, and where all have computed equally long; each at the learning rate whose median
-training cost is lowest there. Test images choose nothing.
+several learning rates and starting points. They are compared after equally many epochs and after
+equal time, each at the learning rate with the lowest median training cost there. Test images choose
+nothing. The whole set is trained longer, to see how many epochs it needs.
 
-The whole set is run on after that, to see how much longer it needs.
-
-Time is that of one run among all runs of its batch size, computed together: a sweep of 20 epochs
-with no records but the first and the last, the shortest of three, divided by runs and epochs.
-Compilation is not in it.
+The time is that of one run in a sweep of all runs of its batch size: 20 epochs without records
+between the first and the last, the shortest of three, divided by runs and epochs, without
+compilation.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 
 Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch in
 batches of 8 takes three times as long as one of the whole set, one in batches of 32 up to twice as
-long: at equal time 32 is still ahead, and the whole set last by far. It needs about 150 epochs for
-what batches of 32 reach in two.
+long: at equal time 32 is still ahead, and the whole set is last by far. It needs about 150 epochs
+for what batches of 32 reach in two.
 """
 
 from dataclasses import dataclass
@@ -27,15 +25,15 @@ import common
 import numpy as np
 import xarray as xr
 from drawings import budgets
+from summaries.batch_sizes import chosen, ends, numbers
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.statistics import median
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which batch sizes are compared, and how long.
+    """Batch sizes that are compared, and budgets.
 
     Args:
         data: name of the data set.
@@ -61,7 +59,7 @@ class Config:
 
 
 def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
-    """How long one run takes for an epoch, for each batch size, in a sweep of all runs.
+    """Return the seconds per epoch of one run in a sweep of all runs, by batch size.
 
     Batch sizes take turns, so that a busy moment of the machine hits all of them.
     """
@@ -76,7 +74,7 @@ def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[f
 
 
 def run(config: Config) -> xr.Dataset:
-    """All batch sizes, along a dimension `batch_size`; NaN after the last epoch of each."""
+    """Return the records of all batch sizes; NaN after the last epoch of each."""
     if len(config.epochs) != len(config.batch_sizes):
         raise InputError(
             f"epochs = {config.epochs}, expected one number for each of {config.batch_sizes}"
@@ -114,59 +112,8 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def last_epochs(dataset: xr.Dataset) -> np.ndarray:
-    """How many epochs each batch size was run for."""
-    return dataset.cost.notnull().any(("learning_rate", "seed")).sum("epoch").values - 1
-
-
-def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """The epoch at which each batch size is looked at, at equal epochs and at equal time."""
-    epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
-    time = np.min(epochs * seconds)
-    # The tolerance keeps the batch size that sets the time at its own last epoch.
-    return {
-        "epochs": np.full(len(epochs), epochs.min()),
-        "time": np.floor(time / seconds + 1e-9).astype(int),
-    }
-
-
-def chosen(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
-    """The runs of a batch size at the rate whose median cost at epoch `end` is lowest."""
-    runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
-    cost = common.medians(runs.cost.isel(epoch=end))
-    return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
-
-
-def soonest(dataset: xr.Dataset, index: int) -> float:
-    """First epoch with a median cost at half of the baseline, at the rate that is there first."""
-    half = common.medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
-    there = np.nonzero(half.any("learning_rate").values)[0]
-    return float(dataset.epoch[there[0]]) if len(there) else float("inf")
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """Price of an epoch, and what each batch size reaches at equal epochs and at equal time."""
-    found: dict = {}
-    sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
-    for index, size in enumerate(sizes):
-        found[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
-    for budget, end in ends(dataset).items():
-        for index, size in enumerate(sizes):
-            runs = chosen(dataset, index, end[index])
-            there = runs.isel(epoch=end[index])
-            found |= {
-                f"equal_{budget}_{size}_epochs": int(end[index]),
-                f"equal_{budget}_{size}_rate": float(runs.learning_rate),
-                f"equal_{budget}_{size}_cost": median(there.cost.values)[:3],
-                f"equal_{budget}_{size}_accuracy": median(there.test_accuracy.values)[:3],
-            }
-    for index, size in enumerate(sizes):
-        found[f"epochs_to_half_{size}"] = soonest(dataset, index)
-    return found
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """Cost and accuracy against epochs and against time."""
+    """Draw cost and accuracy against epochs and against time."""
     curves = {}
     for budget, end in ends(dataset).items():
         curves[budget] = []

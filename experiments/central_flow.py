@@ -151,8 +151,8 @@ def cases(config: Config) -> dict[str, tuple]:
 def run(config: Config) -> xr.Dataset:
     """Every case, names prefixed by its number."""
     parts = []
-    for number, case in enumerate(cases(config).values()):
-        part = followed(config, *case)
+    for number, settings in enumerate(cases(config).values()):
+        part = followed(config, *settings)
         parts.append(part.rename({str(n): f"{number}_{n}" for n in {*part.variables, *part.dims}}))
     return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
         cases=list(cases(config)), smoothing=config.smoothing / config.stride

@@ -23,24 +23,12 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long some work takes, to the end of its computation."""
+    """Return the seconds that a computation takes until its results are ready."""
     import jax
 
     start = time.perf_counter()
     jax.block_until_ready(work())
     return time.perf_counter() - start
-
-
-def medians(values: Any) -> Any:
-    """Over the dimension `seed` of a DataArray: the usual median where it is finite, +inf else."""
-    import numpy as np
-
-    from gdjax.plots.sweeps import quantiles
-
-    def over(array, axis):
-        return quantiles(np.moveaxis(array, axis, 0)[None], (0.5,))[0, 0]
-
-    return values.reduce(over, "seed").reset_coords(drop=True)
 
 
 def main(
@@ -50,7 +38,7 @@ def main(
     plot: Callable[[Any], Mapping[str, Any]],
     numbers: Callable[[Any], Mapping[str, Any]],
 ) -> None:
-    """The command line of an experiment: the fields of its config, and --out."""
+    """Run the command line of an experiment: the fields of its config, and --out."""
     config, out = parse(name, config_type)
     process.own()
     try:
@@ -66,7 +54,7 @@ def main(
 def parse(
     name: str, config_type: Any, arguments: list[str] | None = None
 ) -> tuple[Any, Path | None]:
-    """The config that a command line asks for, and where its results are to go."""
+    """Return the config that a command line asks for, and the folder for its results."""
 
     given = tyro.conf.arg(
         help="folder for results; by default the experiment's own in results/, or one below it "
@@ -82,7 +70,7 @@ def parse(
 
 
 def folder(name: str, config: Any, out: Path | None = None) -> Path:
-    """Where the results of `config` go: `out`, or a folder in results/, whoever calls from where.
+    """Return the folder for the results of `config`: `out`, or one in results/.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -93,7 +81,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
-    """Run an experiment and leave its data, its summary and its pictures in a folder.
+    """Run an experiment and write its data, its summary and its pictures to a folder.
 
     Data are written before anything is drawn; `plot` needs nothing but them.
     """

@@ -1,11 +1,10 @@
 """How does a network learn to read digits, and what does it look for in them?
 
-    minimise C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
+    minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
 
-784 pixels, two hidden layers of 16 sigmoid neurons, 10 outputs, random weights at first. Nothing
-but gradient descent on mini-batches of the training images; the test images are only looked at.
-
-One start carries the pictures; the numbers come from 16, which share the order of mini-batches.
+A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs begins with random weights
+and learns by mini-batch descent on the training images alone. The pictures are of one start, the
+numbers of 16, which share the order of the mini-batches.
 
     python experiments/digits.py                  (about 60 s)
 
@@ -22,15 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from summaries.digits import numbers
 
 import gdjax as gd
-from gdjax import statistics
 from gdjax.plots import training
 
 
 @dataclass(frozen=True)
 class Config:
-    """What is learned, and how.
+    """Network, data and settings of the descent.
 
     Args:
         data: data set.
@@ -54,7 +53,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Cost and accuracy along the way; the outputs for all test images before and after."""
+    """Return cost and accuracy along the descent, and all test outputs before and after."""
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
     start = problem.init(streams.init)
@@ -114,48 +113,8 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def numbers(dataset: xr.Dataset) -> dict:
-    """Before and after, and what is confused most often."""
-    matrix = training.counts(
-        dataset.label.values, np.argmax(dataset.after.values, axis=1), dataset.sizes["class"]
-    )
-    errors = matrix - np.diag(np.diag(matrix))
-    shown, said = np.unravel_index(np.argmax(errors), errors.shape)
-    right = np.diag(matrix) / matrix.sum(axis=1)
-    accuracy = dataset.seeds_accuracy.values
-    cost, test_cost = dataset.seeds_cost.values, dataset.seeds_test_cost.values
-    return {
-        "parameters": dataset.attrs["parameters"],
-        "baseline_cost": dataset.attrs["baseline"],
-        "initial_cost": float(dataset.cost[0]),
-        "final_cost": float(dataset.cost[-1]),
-        "final_test_cost": float(dataset.test_cost[-1]),
-        "lowest_test_cost": float(dataset.test_cost.min()),
-        "initial_test_accuracy": float(dataset.test_accuracy[0]),
-        "final_test_accuracy": float(dataset.test_accuracy[-1]),
-        "seeds": dataset.sizes["seed"],
-        "seeds_test_accuracy_median": statistics.median(accuracy[:, -1])[:3],
-        "seeds_test_accuracy_least": float(accuracy[:, -1].min()),
-        "seeds_test_accuracy_most": float(accuracy[:, -1].max()),
-        "seeds_cost_median": statistics.median(cost[:, -1])[:3],
-        "seeds_test_cost_median": statistics.median(test_cost[:, -1])[:3],
-        "seeds_test_minus_training_cost": statistics.paired(cost[:, -1], test_cost[:, -1])[:3],
-        "seeds_cost_after_1_epoch": statistics.median(cost[:, 1])[:3],
-        "seeds_test_accuracy_after_1_epoch": statistics.median(accuracy[:, 1])[:3],
-        "random_networks_mean_accuracy": statistics.mean(dataset.guess.values)[:3],
-        "wrong": int(errors.sum()),
-        "most_frequent_error": f"{shown} taken for {said}, {errors.max()} times",
-        "best_read": int(np.argmax(right)),
-        "worst_read": int(np.argmin(right)),
-        "worst_read_share": float(right.min()),
-        "outcome": dataset.attrs["outcome"],
-        "data_hash": dataset.attrs["data_hash"],
-        "seconds": dataset.attrs["seconds"],
-    }
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """Learning curves, confusion matrices, wrong examples, and the first layer's weights."""
+    """Draw learning curves, confusion matrices, errors, and the first layer's weights."""
     return training.pictures(
         epoch=dataset.epoch.values,
         cost=dataset.cost.values,

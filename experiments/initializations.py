@@ -2,16 +2,16 @@
 
     W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), 1 in its middle
 
-The digit network starts from five initialisers at scales from a hundredth to a hundred times their
+The digit network starts from five initializers at scales from a hundredth to a hundred times their
 own, from several seeds, and is trained with three learning rates, of which the one with the lowest
-median training cost is shown. Too small, and all neurons of a layer say the same, to every image:
-the cost stays for long where it is best to ignore the image (0.9). Too large, and every sigmoid is
-saturated: its slope, and with it the gradient, is gone.
+median training cost counts. If the weights are too small, all neurons of a layer give the same
+output for every image, and the cost stays for long where it is best to ignore the image (0.9). If
+they are too large, every sigmoid is saturated: its slope, and with it the gradient, vanishes.
 
     python experiments/initializations.py           (about 2 min on two cores)
 
 Expected: before training 10 % of test digits right, whatever the start; afterwards 87 to 91 % for
-every initialiser at its best scale, and 10 % for every one at a hundred times its own.
+every initializer at its best scale, and 10 % for every one at a hundred times its own.
 """
 
 import dataclasses
@@ -22,15 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from drawings import starts as plots
+from summaries.initializations import by_initializer, numbers
 
 import gdjax as gd
-from gdjax.plots.sweeps import quantiles
-from gdjax.statistics import median
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which starts are compared, and how they are trained.
+    """Starts that are compared, and settings of their training.
 
     Args:
         data: name of the data set.
@@ -58,7 +57,7 @@ class Config:
 
 
 def slope_of_layer(network: gd.problems.Network, layer: int):
-    """The mean over neurons and images of 4 s (1 - s) in a hidden layer, the first is 1."""
+    """Return the mean of 4 s (1 - s) over neurons and images of a hidden layer."""
     widths = network.widths[: layer + 1]
     inner = dataclasses.replace(network, widths=widths, output_activation=None)
 
@@ -70,7 +69,7 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
 
 
 def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
-    """The problem's metrics, and how steep each hidden layer's sigmoids are."""
+    """Return the problem's metrics, with the mean slope of each hidden layer."""
     few = problem.data[0][:images]
     return dict(problem.metrics) | {
         f"slope_{layer}": gd.Metric(
@@ -81,7 +80,7 @@ def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """All starts, along a dimension `initializer` in the order of the config."""
+    """Return all starts, along a dimension `initializer` in the order of the config."""
     problems = {
         name: gd.problems.digits(config.data, initializer=name) for name in config.initializers
     }
@@ -108,68 +107,8 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """Every start's runs at the learning rate with the lowest median training cost."""
-    cost = common.medians(dataset.cost.isel(step=-1))
-    return dataset.isel(learning_rate=cost.argmin("learning_rate"))
-
-
-def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
-    """The first epoch, [..., records] -> [...], whose cost is at or below a level; inf if none."""
-    there = cost <= level
-    return np.where(there.any(axis=-1), epoch[np.argmax(there, axis=-1)], np.inf)
-
-
-def by_initializer(dataset: xr.Dataset) -> dict[str, plots.Starts]:
-    """What each initialiser does at each scale."""
-    best = at_best_rate(dataset)
-    half = dataset.attrs["baseline"] / 2
-    found = {}
-    for index, name in enumerate(dataset.attrs["initializers"]):
-        runs = best.isel(initializer=index).transpose("init_scale", "seed", "step")
-        cost, accuracy = runs.cost.values, runs.test_accuracy.values
-        slope = (runs.slope_1 + runs.slope_2).values[..., 0] / 2
-        found[name] = plots.Starts(
-            scale=runs.init_scale.values,
-            accuracy_before=accuracy[..., 0],
-            accuracy_after=accuracy[..., -1],
-            cost_before=cost[..., 0],
-            epochs=epochs_to(cost, dataset.epoch.values, half),
-            slope=slope,
-        )
-    return found
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """Before and after, at each initialiser's best scale and at the ends."""
-    found: dict = {}
-    best = at_best_rate(dataset)
-    for index, (name, starts) in enumerate(by_initializer(dataset).items()):
-        final = best.cost.isel(initializer=index, step=-1).transpose("init_scale", "seed").values
-        chosen = int(np.argmin(quantiles(final)[1]))
-        after = quantiles(starts.accuracy_after)[1]
-        good = starts.scale[after >= after[chosen] - 0.03]
-        found |= {
-            f"{name}_best_scale": float(starts.scale[chosen]),
-            f"{name}_accuracy_at_best": median(starts.accuracy_after[chosen])[:3],
-            f"{name}_within_3_points_from": float(good.min()),
-            f"{name}_within_3_points_to": float(good.max()),
-            f"{name}_accuracy_at_largest": median(starts.accuracy_after[-1])[:3],
-            f"{name}_accuracy_at_smallest": median(starts.accuracy_after[0])[:3],
-            f"{name}_slope_at_best": median(starts.slope[chosen])[:3],
-            f"{name}_slope_at_largest": median(starts.slope[-1])[:3],
-            f"{name}_epochs_at_best": median(starts.epochs[chosen])[:3],
-        }
-    before = dataset.test_accuracy.isel(step=0)
-    found["accuracy_before_mean"] = float(before.mean())
-    found["accuracy_before_most"] = float(before.max())
-    found["cost_before_smallest"] = float(dataset.cost.isel(step=0, init_scale=0).mean())
-    found["cost_before_largest"] = float(dataset.cost.isel(step=0, init_scale=-1).mean())
-    return found
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """Everything against scale, in one picture."""
+    """Draw accuracy, speed, cost and slope against scale."""
     return {"starts": plots.by_scale(by_initializer(dataset), epochs=float(dataset.epoch[-1]))}
 
 

@@ -4,13 +4,13 @@
 
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
 from far too small to far too large, from many starting points each; once with sigmoids and once
-with ReLUs. All runs see the same mini-batches in the same order. Sigmoids are bounded, so the cost
-cannot blow up: at a huge rate they saturate and the run stalls. ReLUs can do both.
+with ReLUs. All runs use the same mini-batches in the same order. Sigmoids are bounded, so the cost
+cannot diverge: at a huge rate they saturate and the run stalls. ReLUs can do both.
 
-Then, for every starting point, the set of rates that train is looked at on a fine grid around the
+Then the set of rates that train is found for every starting point, on a fine grid around the
 largest of them: a run trains if it ends below the cost of the best answer that ignores the image
-(0.9). Where rates that train and rates that fail alternate there is no largest one to be found by
-bisection; the grid has 40 rates, 4 % apart, and a finer one can only find more that alternate.
+(0.9). Where rates that train and rates that fail alternate, bisection finds no largest one; the
+grid has 40 rates, 4 % apart, and a finer one can only find more that alternate.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import common
 import numpy as np
 import xarray as xr
+from summaries.learning_rates import by_activation, numbers
 
 import gdjax as gd
 from gdjax import statistics
@@ -37,7 +38,7 @@ INITIALIZERS = {"relu": "he"}  # the others start with the fan-in's
 
 @dataclass(frozen=True)
 class Config:
-    """Which networks are trained, and how.
+    """Networks, rates and starts.
 
     Args:
         data: name of the data set.
@@ -65,14 +66,14 @@ class Config:
 
 
 def digits(config: Config, activation: str) -> gd.Problem:
-    """The digit network with this activation."""
+    """Return the digit network with this activation."""
     return gd.problems.digits(
         config.data, activation=activation, initializer=INITIALIZERS.get(activation, "fan_in")
     )
 
 
 def run(config: Config) -> xr.Dataset:
-    """All networks, along a dimension `activation`: the wide grid, and the fine one."""
+    """Return both grids of all networks, along a dimension `activation`."""
     if len(config.fine) != len(config.activations):
         raise InputError(
             f"fine = {config.fine}, expected a range of rates for each of the "
@@ -101,7 +102,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) -> xr.Dataset:
-    """A sweep over these rates from all starts, recorded every so many steps."""
+    """Return a sweep over these rates from all starts."""
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     return gd.sweep(
         problem,
@@ -112,71 +113,8 @@ def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) 
     )
 
 
-def by_activation(dataset):
-    """Each network's results by its name."""
-    for index, name in enumerate(dataset.attrs["activations"]):
-        yield name, dataset.isel(activation=index)
-
-
-def alternates(trains: np.ndarray) -> np.ndarray:
-    """Whether a rate trains above one that fails, for each seed: then there is no single limit.
-
-    Args:
-        trains: [rates, seeds], rates ascending.
-    """
-    return np.any(trains[1:] & ~trains[:-1], axis=0)
-
-
-def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each seed the smallest rate that fails, and the largest that trains; NaN without any.
-
-    Args:
-        rates: ascending.
-        trains: [rates, seeds].
-    """
-    failure = np.where(trains.all(axis=0), np.nan, rates[np.argmin(trains, axis=0)])
-    last = rates[len(rates) - 1 - np.argmax(trains[::-1], axis=0)]
-    return failure, np.where(trains.any(axis=0), last, np.nan)
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """The best rate by training cost, what it reaches, where it ends, and how the others end."""
-    found: dict = {}
-    rates = dataset.learning_rate.values
-    for name, runs in by_activation(dataset):
-        cost, accuracy = runs.cost.values[..., -1], runs.test_accuracy.values[..., -1]
-        half, low, high = statistics.medians(accuracy)
-        best = int(np.argmin(statistics.medians(cost)[0]))
-        good = rates[half >= half[best] - 0.02]
-        trains = runs.trains.values.astype(bool)
-        failure, last = borders(runs.fine_rate.values, trains)
-        alternate = int(np.sum(alternates(trains)))
-        found |= {
-            f"{name}_best_rate": float(rates[best]),
-            f"{name}_accuracy_at_best": float(half[best]),
-            f"{name}_accuracy_at_best_interval": [float(low[best]), float(high[best])],
-            f"{name}_accuracy_within_2_points_from": float(good.min()),
-            f"{name}_accuracy_within_2_points_to": float(good.max()),
-            f"{name}_accuracy_at_lowest_rate": float(half[0]),
-            f"{name}_fine_rates": [float(runs.fine_rate[0]), float(runs.fine_rate[-1])],
-            f"{name}_first_failure": statistics.median(failure)[:3],
-            f"{name}_first_failure_least": float(np.nanmin(failure)),
-            f"{name}_last_that_trains": statistics.median(last)[:3],
-            f"{name}_last_that_trains_most": float(np.nanmax(last)),
-            f"{name}_last_over_first_failure_most": float(np.nanmax(last / failure)),
-            f"{name}_starts_that_alternate": alternate,
-            f"{name}_share_that_alternates": statistics.share(alternate, trains.shape[1])[:3],
-        }
-        for code, outcome in enumerate(OUTCOMES):
-            shares = np.mean(runs.outcome.values == code, axis=1)
-            if outcome in ("stalled", "diverged"):
-                found[f"{name}_share_{outcome}_at_most"] = float(shares.max())
-                found[f"{name}_runs_{outcome}"] = int(np.sum(runs.outcome.values == code))
-    return found
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """How runs end and how they get there, for each network; and every start's own rates."""
+    """Draw outcomes and curves of each network, and the rates that train every start."""
     pictures = {}
     rates = dataset.learning_rate.values
     sets = {}

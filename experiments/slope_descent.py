@@ -2,11 +2,11 @@
 
     x_{t+1} = x_t - learning_rate * f'(x_t)
 
-Many evenly spaced starts walk down three curves whose valleys are known beforehand. A positive
-slope sends a start left, a negative one right, and steps shrink with the slope. With a learning
-rate below 1 / max |f''| no step can leap over a valley or a hilltop, so the certified maxima must
-be the watersheds, and the share of starts that reach the lowest minimum must be the width of its
-valley, 53, 60 and 42 % of the domains: nobody looked for it.
+Many evenly spaced starts descend on three curves whose valleys are known. A positive slope moves a
+start left, a negative one right, and steps shrink with the slope. With a learning rate below
+1 / max |f''| no step can cross a valley or a hilltop, so the certified maxima must be the borders,
+and the share of starts that reach the lowest minimum must be the width of its valley, 53, 60 and
+42 % of the domains.
 
     python experiments/slope_descent.py           (about 5 s)
 
@@ -14,7 +14,6 @@ Expected: every start in the valley that the maxima predict, within 1e-8 of its 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import common
 import jax
@@ -23,6 +22,7 @@ import numpy as np
 import optax
 import xarray as xr
 from drawings import curves
+from summaries.slope_descent import by_function, numbers, shrinks_by
 
 import gdjax as gd
 
@@ -32,7 +32,7 @@ DRAWN = 21  # paths a picture
 
 @dataclass(frozen=True)
 class Config:
-    """What is descended, and how.
+    """Curves, starts and steps.
 
     Args:
         functions: names of 1-D test functions.
@@ -48,7 +48,7 @@ class Config:
 
 
 def descend(f, learning_rate, starts, steps):
-    """Position, slope and cost of every start at every step, arrays [starts, steps + 1]."""
+    """Return position, slope and cost of every start at every step, [starts, steps + 1]."""
 
     def path(start):
         optimizer = optax.sgd(learning_rate)
@@ -63,7 +63,7 @@ def descend(f, learning_rate, starts, steps):
 
 
 def one(config: Config, name: str) -> xr.Dataset:
-    """All descents on one curve, beside what is known about it."""
+    """Return all descents on one curve, and what is known about it."""
     known = gd.problems.find(name)
     ((lo, hi),) = known.domain
     grid = np.linspace(lo, hi, GRID)
@@ -96,12 +96,12 @@ def one(config: Config, name: str) -> xr.Dataset:
 
 
 def nearest(ends, minima):
-    """Number of the minimum that each end is nearest to."""
+    """Return the number of the minimum that each end is nearest to."""
     return np.argmin(np.abs(np.asarray(ends)[:, None] - np.asarray(minima)), axis=1)
 
 
 def run(config: Config) -> xr.Dataset:
-    """All curves, along a dimension `function` in the order of the config."""
+    """Return all curves, along a dimension `function` in the order of the config."""
     with jax.enable_x64(True):
         found = [one(config, name) for name in config.functions]
     # Curves differ in how many minima they have: the missing ones become NaN.
@@ -110,64 +110,8 @@ def run(config: Config) -> xr.Dataset:
     return dataset.assign_attrs(functions=list(config.functions), formulas=formulas)
 
 
-def by_function(dataset):
-    """Each curve by its name, without the padding."""
-    for index, name in enumerate(dataset.attrs["functions"]):
-        found = dataset.isel(function=index)
-        yield name, found.dropna("minimum").dropna("maximum")
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """What the descents did, beside what had to happen."""
-    found: dict = {}
-    step = dataset.position.diff("step").values
-    slope = dataset.slope.values[..., :-1]
-    moved = step != 0
-    found["steps_looked_at"] = int(moved.sum())
-    found["share_of_steps_against_slope"] = float(np.mean((step * slope < 0)[moved]))
-    found["share_of_steps_that_lower_cost"] = float(
-        np.mean((dataset.cost.diff("step").values <= 0)[np.abs(step) > 1e-6])
-    )
-    found["share_in_predicted_valley"] = float(
-        np.mean(dataset.valley.values == dataset.predicted_valley.values)
-    )
-    distances, errors = [], []
-    for name, curve in by_function(dataset):
-        valley = curve.valley.values
-        at = curve.minimum_x.values[valley]
-        distances.append(np.max(np.abs(curve.position.values[:, -1] - at)))
-        errors.append(np.max(np.abs(contraction(curve) - shrinks_by(curve)[valley])))
-        lowest = int(np.argmin(curve.minimum_cost.values))
-        found[f"{name}_learning_rate"] = float(curve.learning_rate)
-        found[f"{name}_share_at_lowest"] = float(np.mean(valley == lowest))
-        found[f"{name}_width_of_lowest"] = width(curve, lowest)
-    found["largest_distance_to_minimum"] = float(max(distances))
-    found["largest_error_of_contraction"] = float(max(errors))
-    return found
-
-
-def shrinks_by(curve):
-    """1 - learning_rate * f'' at each minimum: the ratio of two steps that follow each other."""
-    return 1 - float(curve.learning_rate) * curve.minimum_curvature.values
-
-
-def contraction(curve):
-    """That ratio as the descents show it, where steps are small but far from rounding."""
-    length = np.abs(curve.position.diff("step").values)
-    late = np.argmax(length < 1e-8, axis=1)
-    rows = np.arange(len(length))
-    return length[rows, late] / length[rows, late - 1]
-
-
-def width(curve, valley):
-    """Share of the domain between the maxima on both sides of a minimum."""
-    edges = [curve.curve_x.values[0], *curve.maximum_x.values, curve.curve_x.values[-1]]
-    low, high = list(pairwise(edges))[valley]
-    return float((high - low) / (edges[-1] - edges[0]))
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """Where starts fall on every curve, and one curve's steps looked at closely."""
+    """Draw the ends of all starts on every curve, and single steps on one."""
     panels = []
     for (_, curve), formula in zip(by_function(dataset), dataset.attrs["formulas"], strict=True):
         few = slice(None, None, max(1, curve.sizes["start"] // DRAWN))

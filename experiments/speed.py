@@ -3,9 +3,9 @@
     share = 4 * samples * parameters * run-steps / seconds / (rate of a 2000 x 2000 product)
 
 Everything is measured in one process, each work beside the matrix product's rate at that moment, so
-the ratios hold when the machine's speed drifts. A run-step counts 4 * samples * parameters
-operations (forward, and the gradient of the weights). Peers are measured where they can be
-imported: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
+that ratios hold when the machine's speed drifts. A run-step counts 4 * samples * parameters
+operations (forward, and the gradient of the weights). Other libraries are measured where they can
+be imported: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
 loss-landscapes for a plane, PyHessian for eigenvalues.
 
 Command: python experiments/speed.py      (about 6 minutes on two cores, with all peers)
@@ -23,7 +23,7 @@ from benchmarks.timing import Clock
 
 @dataclass(frozen=True)
 class Config:
-    """How much work to measure."""
+    """Amounts of work to measure."""
 
     runs: int = 64
     """Runs of a sweep."""
@@ -36,7 +36,7 @@ class Config:
 
 
 def data() -> Any:
-    """Full MNIST where it can be had without network, else noise of the same shapes."""
+    """Return MNIST if it is available without network, else noise of the same shapes."""
     import numpy as np
 
     from gdjax.data import ImageSet, available, load
@@ -54,7 +54,7 @@ def data() -> Any:
 
 
 def run(config: Config) -> Any:
-    """All measurements, as a Dataset of scalars."""
+    """Return all measurements, as a Dataset of scalars."""
     import xarray as xr
     from benchmarks import second_call  # Diffrax has JAX begin, which is asked for devices before
 
@@ -86,12 +86,12 @@ def run(config: Config) -> Any:
 
 
 def numbers(dataset) -> dict[str, Any]:
-    """What goes to summary.json."""
+    """Return the entries of summary.json."""
     return {**dataset.attrs, **{name: float(v) for name, v in dataset.data_vars.items()}}
 
 
 def plot(dataset) -> dict[str, Any]:
-    """Shares of the machine's rate, and how many times faster than the peers."""
+    """Draw shares of the machine's rate, and ratios to other libraries."""
     shares = {n: float(v) for n, v in dataset.data_vars.items() if n.endswith("_share")}
     times = {n: float(v) for n, v in dataset.data_vars.items() if "_times_" in n}
     return {"speed": bars.ratios(shares, times)}

@@ -31,7 +31,7 @@ from gdjax.statistics import median
 
 @dataclass(frozen=True)
 class Config:
-    """Which descents are watched.
+    """Descents whose sharpness is recorded.
 
     Args:
         rates: lowest, highest, how many.
@@ -57,7 +57,7 @@ class Config:
 
 
 def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
-    """Where descents with one batch size settle, in units of 2 / eta."""
+    """Return where descents with one batch size settle, in units of 2 / eta."""
     rates = np.geomspace(*config.rates)
     last = config.records // 4
     runs = gd.sweep(
@@ -92,13 +92,13 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
 
 
 def run(config: Config) -> xr.Dataset:
-    """All batch sizes."""
+    """Return all batch sizes."""
     problem = random_targets(config.width, config.samples)
     return xr.concat([settled(config, problem, size) for size in config.batch_sizes], "batch_size")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Where each batch size settles at each rate, with intervals over starts."""
+    """Return where each batch size settles at each rate, with intervals over starts."""
     found: dict = {"rates": dataset.learning_rate.values.tolist()}
     for size in dataset.batch_size.values:
         part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")
@@ -112,7 +112,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """One picture of all three quantities."""
+    """Draw all three quantities in one picture."""
     at = ("batch_size", "learning_rate", "seed")
     return {
         "settled": plots.settled(

@@ -5,8 +5,10 @@ from functools import partial
 
 import accuracy
 import jax.numpy as jnp
+import methods.accuracy
 import numpy as np
 import pytest
+import summaries.accuracy
 import xarray as xr
 from accuracy import Config
 from scipy import stats
@@ -27,7 +29,7 @@ def plane_of_ways():
     )
     first = jnp.array([[3.0, 3.0, 3.0], [2.0, 3.0, 3.0], [1.0, 3.0, 3.0]])
     second = jnp.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
-    found = accuracy.on_plane(bowl, {"plain": first, "best": second}, 5)
+    found = methods.accuracy.on_plane(bowl, {"plain": first, "best": second}, 5)
     return dict(found.data_vars)
 
 
@@ -49,7 +51,10 @@ def study():
             "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
             "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
             "bundled_accuracy": (("short", "seed"), np.array([[0.8, 0.9], [0.9, 0.9]])),
-            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, accuracy.BINS), 0.05)),
+            "slope": (
+                ("recipe", "seed", "layer", "bin"),
+                np.full((2, 2, 3, summaries.accuracy.BINS), 0.05),
+            ),
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
             "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
@@ -116,8 +121,10 @@ EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 @pytest.fixture
 def short(monkeypatch):
     """Fewer passes, fewer variants, and prices from fewer steps."""
-    fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in accuracy.RECIPES.items()}
-    for module in ("accuracy", "variants.training"):
+    fewer = {
+        k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.accuracy.RECIPES.items()
+    }
+    for module in ("methods.accuracy", "variants.training"):
         monkeypatch.setattr(f"{module}.RECIPES", fewer)
     monkeypatch.setattr(accuracy, "tried", lambda epochs: {k: tried(epochs)[k] for k in EACH_WAY})
     monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))

@@ -3,6 +3,7 @@
 import basins
 import numpy as np
 import pytest
+import summaries.basins
 import xarray as xr
 from basins import Config
 
@@ -31,7 +32,7 @@ def test_nobody_is_held_beyond_a_limit(tree, found):
         assert found[f"{name}_held_beyond_limit_most"] == 0
         assert found[f"{name}_half_arrives_up_to_0"] >= 0.9
     # The largest rate is beyond the sharpest minimum's limit only, and momentum moves that.
-    beyond = basins.beyond(tree["himmelblau"].to_dataset())
+    beyond = summaries.basins.beyond(tree["himmelblau"].to_dataset())
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
 

@@ -3,6 +3,7 @@
 import batch_sizes
 import numpy as np
 import pytest
+import summaries.batch_sizes
 import xarray as xr
 from batch_sizes import Config
 
@@ -32,7 +33,7 @@ def test_mini_batches_are_ahead_at_equal_epochs(found):
 
 
 def test_each_is_recorded_as_long_as_it_ran(dataset):
-    assert batch_sizes.last_epochs(dataset).tolist() == [2, 3]
+    assert summaries.batch_sizes.last_epochs(dataset).tolist() == [2, 3]
     assert dataset.batch_size.values.tolist() == [32, 4000]
     assert np.all(dataset.seconds_an_epoch > 0)
     # Before the first step the batch size makes no difference.
@@ -65,8 +66,8 @@ def test_the_rate_is_chosen_where_it_is_looked_at():
     dataset = small([1.0, 0.6])
     assert float(batch_sizes.chosen(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.chosen(dataset, 0, 2).learning_rate) == 1.0
-    assert batch_sizes.soonest(dataset, 0) == 1
-    assert batch_sizes.soonest(dataset, 1) == np.inf
+    assert summaries.batch_sizes.soonest(dataset, 0) == 1
+    assert summaries.batch_sizes.soonest(dataset, 1) == np.inf
 
 
 def test_every_batch_size_needs_its_epochs():

@@ -5,6 +5,7 @@ import dataclasses
 import branching
 import jax
 import jax.numpy as jnp
+import methods.branching
 import numpy as np
 import pytest
 import xarray as xr
@@ -42,7 +43,7 @@ def test_barriers_of_a_double_well_are_1_across_and_0_within():
     ends = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], 3, axis=0), start)
     ends = (ends[0], ends[1]._replace(bias=np.array([[-1.0], [1.0], [1.0]], np.float32)))
     first, second = np.array([0, 1, 0]), np.array([1, 2, 0])
-    barriers = branching.barrier_between(problem, ends, first, second, points=5)
+    barriers = methods.branching.barrier_between(problem, ends, first, second, points=5)
     np.testing.assert_allclose(barriers, [1, 0, 0], atol=1e-6)
 
 
@@ -66,7 +67,7 @@ def test_a_barrier_that_rearranging_neurons_removes_is_none():
         minima.path_cost(problem, minima.linear_path(start, renamed), points=9)
     )
     pairs = np.array([0, 0]), np.array([1, 2])
-    same, other = branching.barrier_between(problem, ends, *pairs, points=9)
+    same, other = methods.branching.barrier_between(problem, ends, *pairs, points=9)
     assert straight > 0.01
     assert same < 1e-6
     matched = minima.match(network, start, jax.tree.map(lambda a: a[2], ends), key=key).params
@@ -110,7 +111,7 @@ def dataset():
 @pytest.mark.long
 def test_seeds_change_a_lit_weight_of_each_layer():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
-    seeds = branching.seeds_by_layer(problem, 3)
+    seeds = methods.branching.seeds_by_layer(problem, 3)
     assert seeds.shape == (3, 3)
     assert len(np.unique(seeds)) == 9
     params = problem.init(jax.random.key(0))
@@ -122,7 +123,7 @@ def test_seeds_change_a_lit_weight_of_each_layer():
             if layer == 0:
                 assert np.asarray(problem.data[0])[:, np.argwhere(moved[0].weights)[0, 1]].any()
     with pytest.raises(InputError, match="trunks times changes = 1000, expected at most"):
-        branching.seeds_by_layer(problem, 1000)
+        methods.branching.seeds_by_layer(problem, 1000)
 
 
 @pytest.mark.long
@@ -139,11 +140,11 @@ def test_reversed_pixels_give_the_same_descent_up_to_rounding():
     grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "metrics": {}}
     runs, backward = (
         gd.sweep(one, grid, 20, record_every=20, **settings)
-        for one in (problem, branching.reversed_inputs(problem))
+        for one in (problem, methods.branching.reversed_inputs(problem))
     )
     np.testing.assert_allclose(backward.cost, runs.cost, rtol=1e-5)
-    ends = branching.stacked(problem, runs)
-    forward = branching.reversed_pixels(backward, problem)
+    ends = methods.branching.stacked(problem, runs)
+    forward = methods.branching.reversed_pixels(backward, problem)
     for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     assert not np.array_equal(ends[0].weights, forward[0].weights)

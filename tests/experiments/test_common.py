@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
+from summaries.shared import medians
 
 
 @dataclass(frozen=True)
@@ -95,5 +96,5 @@ def test_ctrl_c_ends_an_experiment_with_advice(home, monkeypatch, capsys):
 
 def test_medians_over_seeds_are_the_usual_ones_where_they_are_finite():
     cost = xr.DataArray([[1.0, np.inf], [4.0, np.inf], [2.0, 5.0], [3.0, 6.0]], dims=("seed", "at"))
-    assert common.medians(cost).values.tolist() == [2.5, np.inf]
-    assert common.medians(cost.T).dims == ("at",)
+    assert medians(cost).values.tolist() == [2.5, np.inf]
+    assert medians(cost.T).dims == ("at",)

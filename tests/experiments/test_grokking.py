@@ -5,6 +5,7 @@ import jax
 import matplotlib
 import numpy as np
 import pytest
+import summaries.grokking
 import xarray as xr
 from grokking import Config
 
@@ -45,7 +46,7 @@ def test_delays_are_those_that_were_built_in():
 def test_a_delay_of_one_over_decay_has_the_slope_minus_one():
     decay = np.array([0.0, 0.1, 0.3, 1.0])
     delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
-    np.testing.assert_allclose(grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
+    np.testing.assert_allclose(summaries.grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
 
 
 def test_the_picture_says_how_many_never_got_there():

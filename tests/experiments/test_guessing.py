@@ -3,6 +3,7 @@
 import guessing
 import jax
 import jax.numpy as jnp
+import methods.guessing
 import numpy as np
 import pytest
 from guessing import Config
@@ -30,8 +31,10 @@ def test_images_are_cut_into_sets_in_which_digits_take_turns(material):
 def test_a_block_counts_what_a_loop_counts(material):
     *_, sets, rest = material
     count, hidden = 256, 4
-    found, right = guessing.block(jax.random.key(0), sets, rest, count=count, hidden=hidden)
-    first, second = (np.asarray(a) for a in guessing.drawn(jax.random.key(0), count, 25, hidden))
+    found, right = methods.guessing.block(jax.random.key(0), sets, rest, count=count, hidden=hidden)
+    first, second = (
+        np.asarray(a) for a in methods.guessing.drawn(jax.random.key(0), count, 25, hidden)
+    )
     expected = np.zeros((3, 3), int)
     accuracy = [[[] for _ in range(3)] for _ in range(3)]
     for W, v in zip(first, second, strict=True):
@@ -44,8 +47,8 @@ def test_a_block_counts_what_a_loop_counts(material):
                         out = sign * np.maximum(np.asarray(rest[0]) @ W.T, 0) @ v
                         accuracy[s][place].append(np.mean(out * np.asarray(rest[1]) > 0))
     np.testing.assert_array_equal(found, expected)
-    nothing = guessing.SHOWN * [np.nan]  # where fewer guesses fit
-    shown = [[(one + nothing)[: guessing.SHOWN] for one in row] for row in accuracy]
+    nothing = methods.guessing.SHOWN * [np.nan]  # where fewer guesses fit
+    shown = [[(one + nothing)[: methods.guessing.SHOWN] for one in row] for row in accuracy]
     np.testing.assert_allclose(right, shown, atol=1e-6)
 
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import summaries.initializations
 from initializations import Config
 
 import gdjax as gd
@@ -67,7 +68,7 @@ def test_slopes_are_those_of_sigmoids_by_hand():
 
 def test_epochs_are_counted_to_the_first_record_that_is_low_enough():
     cost = np.array([[3.0, 1.0, 0.4, 0.5], [3.0, 2.0, 1.0, 0.9]])
-    epochs = initializations.epochs_to(cost, np.array([0.0, 1.0, 2.0, 3.0]), 0.45)
+    epochs = summaries.initializations.epochs_to(cost, np.array([0.0, 1.0, 2.0, 3.0]), 0.45)
     assert epochs.tolist() == [2.0, np.inf]
 
 

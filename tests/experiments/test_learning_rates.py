@@ -3,6 +3,7 @@
 import learning_rates
 import numpy as np
 import pytest
+import summaries.learning_rates
 from learning_rates import Config
 
 from gdjax.descent import Outcome
@@ -50,10 +51,12 @@ def test_the_fine_grid_says_for_every_start_which_rates_train(dataset, found):
 
 def test_sets_and_their_borders():
     trains = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
-    failure, last = learning_rates.borders(np.arange(1.0, 6.0), trains)
+    failure, last = summaries.learning_rates.borders(np.arange(1.0, 6.0), trains)
     assert (failure.tolist(), last.tolist()) == ([1, 4], [4, 3])
-    assert learning_rates.alternates(trains).tolist() == [True, False]
-    failure, last = learning_rates.borders(np.array([1.0, 2.0]), np.array([[1, 0], [1, 0]], bool))
+    assert summaries.learning_rates.alternates(trains).tolist() == [True, False]
+    failure, last = summaries.learning_rates.borders(
+        np.array([1.0, 2.0]), np.array([[1, 0], [1, 0]], bool)
+    )
     np.testing.assert_array_equal(failure, [np.nan, 1])
     np.testing.assert_array_equal(last, [2, np.nan])
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import seeds
+import summaries.seeds
 import xarray as xr
 from seeds import Config
 
@@ -18,7 +19,7 @@ def coins(starts, orders, images, quality=0.0, seed=0):
 
 
 def test_of_coins_all_is_luck_and_halves_have_nothing_in_common():
-    found = seeds.lucky(coins(16, 16, 400))
+    found = summaries.seeds.lucky(coins(16, 16, 400))
     luck = found["luck_of_images"]
     assert luck.low < 1 < luck.high
     assert luck.value == pytest.approx(1, abs=0.25)  # 256 networks: 1 +- 0.09
@@ -29,7 +30,7 @@ def test_of_coins_all_is_luck_and_halves_have_nothing_in_common():
 
 
 def test_quality_is_what_halves_share():
-    found = seeds.lucky(coins(16, 16, 400, quality=0.05))
+    found = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
     assert found["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
     assert found["luck_of_images"].high < 0.5
     assert found["correlation_of_halves"].low > 0.5
@@ -42,10 +43,10 @@ def test_shares_of_starts_and_orders_hold_the_truth():
     held = []
     for _ in range(100):
         values = 2 * rng.normal(size=(24, 1)) + rng.normal(size=24) + rng.normal(size=(24, 24))
-        found = seeds.shares(values)
+        found = summaries.seeds.shares(values)
         held.append(found["share_of_start"].low < 4 / 6 < found["share_of_start"].high)
     assert np.mean(held) > 0.88
-    found = seeds.shares(rng.normal(size=(64, 32)))
+    found = summaries.seeds.shares(rng.normal(size=(64, 32)))
     assert found["share_of_start"].low == found["share_of_order"].low == 0
 
 
@@ -53,7 +54,7 @@ def test_networks_of_one_start_are_closer_if_the_start_decides():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
-    found = seeds.apart(xr.Dataset({"right": (("start", "order", "image"), right)}))
+    found = summaries.seeds.apart(xr.Dataset({"right": (("start", "order", "image"), right)}))
     assert found["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
     for name in ("apart_of_one_order", "apart_of_neither"):
         assert found[name].value == pytest.approx(0.5, abs=0.02)

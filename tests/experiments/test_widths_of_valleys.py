@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
+import summaries.widths_of_valleys
 import widths_of_valleys
 import xarray as xr
 from scipy import stats
-from widths_of_valleys import (
-    Config,
+from summaries.widths_of_valleys import (
     bootstrap,
     expanded_tail,
     partial_rank_correlation,
     rank_correlation,
 )
+from widths_of_valleys import Config
 
 from gdjax.errors import InputError
 
@@ -124,7 +125,9 @@ def test_correlations_are_within_sets_and_leave_out_what_was_refused():
 def test_the_narrow_group_is_above_the_largest_gap_of_coefficients():
     coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
     few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
-    (narrow,) = widths_of_valleys.narrow_groups([np.array([coefficient, -coefficient]), few])
+    (narrow,) = summaries.widths_of_valleys.narrow_groups(
+        [np.array([coefficient, -coefficient]), few]
+    )
     np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
 
 

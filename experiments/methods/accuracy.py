@@ -1,0 +1,179 @@
+"""Train networks by recipes, and describe them."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from summaries.accuracy import BINS
+from variants.learning import Problems, trained
+from variants.training import Variant
+
+import gdjax as gd
+from gdjax import landscape
+from gdjax.descent import RECIPES
+from gdjax.sweeps.dataset import from_named
+
+if TYPE_CHECKING:
+    from accuracy import Config
+
+
+def compared(
+    problems: Problems, variants: Mapping[str, Variant], config: "Config", store: Path
+) -> xr.Dataset:
+    """Return validation accuracies of all runs, and of their averaged weights, [variant, seed].
+
+    The average is over what was kept in the last quarter of the steps. NaN where nothing was tried.
+    """
+    samples = len(problems.set.train_labels) - problems.held_out
+    parts = []
+    for name, variant in variants.items():
+        place = store / name.replace(" ", "_")
+        problem = problems.learning(variant)
+        seeds = range(config.fewer_seeds if variant.long else config.seeds)
+        runs = trained(problem, variant, seeds, samples, place)
+        like = jax.eval_shape(problem.init, jax.random.key(0))
+        step = runs.snapshot_step.values
+        late = np.flatnonzero(step > 0.75 * step[-1])
+        mean = jax.tree.map(
+            lambda a, late=late: a[:, late].mean(axis=1), from_named("snapshots", like, runs)
+        )
+        metric = problem.metrics["validation_accuracy"]
+        averaged = jax.jit(jax.vmap(metric.function, (0, None)))(mean, metric.data)
+        parts.append(
+            runs[["validation_accuracy"]]
+            .isel(step=-1, drop=True)
+            .assign(averaged_accuracy=("seed", np.asarray(averaged)))
+            .load()
+        )
+    return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
+        against=("variant", [variant.against for variant in variants.values()])
+    )
+
+
+def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
+    """Return the seconds to draw all copies, and the relative time of a step with fresh ones."""
+    began = time.process_time()
+    problem = problems.learning(variant)
+    drawn = time.process_time() - began
+    streams = gd.streams(0, seed=0)
+    start = problem.init(streams.init)
+
+    def seconds(problem):
+        run = gd.descend(
+            problem,
+            variant.recipe.optimizer(steps),
+            start,
+            steps,
+            key=streams,
+            batch_size=variant.recipe.batch_size,
+            record_every=steps,
+            record_samples=100,
+        )
+        return run.seconds["run"]
+
+    pair = problem, problems.learning(variant._replace(fresh=True))
+    # The faster of three, taken in turn: others may be computing beside.
+    once, anew = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
+    return {"copies_seconds": drawn, "fresh_step": float(anew / once)}
+
+
+def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config") -> xr.Dataset:
+    """Return test accuracies of two recipes that learned all training images, and their weights."""
+    samples = len(problems.set.train_labels)
+    seeds = range(100, 100 + config.test_seeds)
+    images, labels = problems.set.test_images, problems.set.test_labels
+    images = images.reshape(len(images), -1)
+    few = gd.problems.digits(problems.set, samples=config.some_images)
+    like = jax.eval_shape(few.init, jax.random.key(0))
+    metric = gd.curvature.sharpness(few)
+    sharpness, begin = metric.function, metric.init
+    assert begin is not None  # this metric always carries a memory
+
+    @jax.jit
+    def sharp(params):
+        return sharpness(params, few.data, begin(params, few.data))[0]
+
+    parts, ways = [], {}
+    for name, variant in variants.items():
+        place = Path(config.store) / "test" / name
+        runs = trained(problems.whole(variant), variant, seeds, samples, place)
+        params = from_named("params", like, runs)
+        ways[name] = from_named("snapshots", like, runs.isel(seed=0))
+        slopes, answers = jax.jit(jax.vmap(_slopes, (0, None)))(params, images)
+        norms = [jnp.sqrt(jnp.sum(layer.weights**2, axis=(1, 2))) for layer in params]
+        sharpest = [
+            float(sharp(jax.tree.map(lambda a, i=i: a[i], params))) for i in range(len(seeds))
+        ]
+        parts.append(
+            xr.Dataset(
+                {
+                    "answer": (("seed", "test"), np.asarray(answers, np.uint8)),
+                    "slope": (("seed", "layer", "bin"), np.asarray(slopes)),
+                    "norm": (("seed", "layer"), np.stack(norms, axis=1)),
+                    "sharpness": ("seed", np.array(sharpest)),
+                    "weight": (("neuron", "pixel"), np.asarray(params[0].weights[0])),
+                    "test_accuracy": ("seed", runs.test_accuracy.isel(step=-1).values),
+                    "cost": ("seed", runs.cost.isel(step=-1).values),
+                }
+            )
+        )
+    joined = xr.concat(parts, xr.Variable("recipe", list(variants)))
+    return xr.merge(
+        [
+            joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds))),
+            on_plane(few, ways, config.points),
+        ]
+    )
+
+
+def read_after_few(config: "Config") -> xr.Dataset:
+    """Return test accuracies of two recipes on the small data set, [short, seed]."""
+    problems = Problems(config.bundled, config.held_out)
+    seeds = range(100, 100 + config.test_seeds)
+    accuracy = {}
+    for name in ("plain", "quick"):
+        variant = Variant(RECIPES[name])
+        place = Path(config.store) / "bundled" / name
+        samples = len(problems.set.train_labels)
+        runs = trained(problems.whole(variant), variant, seeds, samples, place)
+        accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
+    return xr.Dataset(
+        {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
+        {"short": list(accuracy)},
+    )
+
+
+def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Dataset:
+    """Return the cost on the plane through a start and two ends, with both trajectories."""
+    start = jax.tree.map(lambda a: a[0], next(iter(ways.values())))
+    ends = {
+        f"towards {name}": jax.tree.map(lambda a: a[-1] - a[0], way) for name, way in ways.items()
+    }
+    directions = landscape.orthogonalize(ends)
+    seen = {
+        name: landscape.descent_on_slice(problem, start, directions, way)
+        for name, way in ways.items()
+    }
+    sides = []
+    for path in ("path_a", "path_b"):
+        at = np.concatenate([way[path].values for way in seen.values()])
+        margin = 0.25 * np.ptp(at)
+        sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
+    ground = landscape.plane(problem, start, directions, *sides)
+    paths = xr.concat(seen.values(), xr.Variable("recipe", list(ways)), join="outer")
+    return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
+
+
+def _slopes(params, images):
+    """Return histograms of 4 s (1 - s) of the sigmoids of each layer, and the answers."""
+    a = images.astype(float) / 255
+    shares = []
+    for layer in params:
+        a = jax.nn.sigmoid(a @ layer.weights.T + layer.bias[None, :])
+        shares.append(jnp.histogram(4 * a * (1 - a), BINS, (0, 1))[0] / a.size)
+    return jnp.stack(shares), jnp.argmax(a, axis=1)

@@ -1,0 +1,134 @@
+"""Guess networks until they fit, and train others."""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from guessing import Config
+
+
+SHOWN = 2  # accepted networks of each set and k that are tested in a block of guesses
+
+
+def drawn(key, count: int, inputs: int, hidden: int):
+    """Return random networks, weights with variance 1 / fan-in."""
+    weights = jax.random.normal(key, (count, hidden * (inputs + 1)))
+    first = weights[:, : hidden * inputs].reshape(count, hidden, inputs) / inputs**0.5
+    return first, weights[:, hidden * inputs :] / hidden**0.5
+
+
+def outputs(network, x):
+    """Return outputs [networks, images], by one product for all of them."""
+    first, second = network
+    count, hidden, inputs = first.shape
+    z = jax.nn.relu(first.reshape(-1, inputs) @ x.T).reshape(count, hidden, -1)
+    return jnp.sum(z * second[:, :, None], axis=1)
+
+
+@partial(jax.jit, static_argnames=("count", "hidden"))
+def block(key, sets, rest, *, count, hidden):
+    """Return how many guesses of a block fit the first k images, and what some of them read.
+
+    Returns:
+        Guesses accepted, [sets, k / 2], of 2 count, and accuracies [sets, k / 2, SHOWN], NaN where
+        fewer were.
+    """
+    (x, y), (x_rest, y_rest) = sets, rest
+    network = drawn(key, count, x.shape[-1], hidden)
+    shape = (count, *y.shape)
+    margin = outputs(network, x.reshape(-1, x.shape[-1])).reshape(shape) * y[None]
+    # Of a network and its negative one is right about the first image.
+    sign = jnp.where(margin[..., 0] > 0, 1.0, -1.0)
+    fits = jnp.cumprod(margin * sign[..., None] > 0, axis=-1)[..., 1::2]
+    fits = fits.transpose(1, 2, 0)  # [sets, k / 2, guesses]
+
+    def first_of(row):
+        return jnp.nonzero(row, size=SHOWN, fill_value=count)[0]
+
+    place = jax.vmap(jax.vmap(first_of))(fits)
+    flat = jnp.minimum(place, count - 1).reshape(-1)
+    read = outputs(jax.tree.map(lambda a: a[flat], network), x_rest) * y_rest[None]
+    read = read.reshape(*place.shape, -1)
+    flip = sign[jnp.minimum(place, count - 1), jnp.arange(len(y))[:, None, None]]
+    # An output of 0, where no neuron answers, is wrong with either sign.
+    right = jnp.mean(read * flip[..., None] > 0, axis=-1)
+    return jnp.sum(fits, axis=-1), jnp.where(place < count, right, jnp.nan)
+
+
+def guess(config: "Config", sets, rest):
+    """Return accepted guesses [sets, k / 2], and the mean accuracy of those tested."""
+    accepted = np.zeros((config.sets, config.most // 2), int)
+    total, seen = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
+    for number in range(config.blocks):
+        key = jax.random.fold_in(jax.random.key(config.key), number)
+        count, right = block(key, sets, rest, count=config.guesses, hidden=config.hidden)
+        right = np.asarray(right, float)
+        accepted += np.asarray(count)
+        total += np.nansum(right, axis=-1)
+        seen += np.sum(~np.isnan(right), axis=-1)
+    with np.errstate(invalid="ignore"):
+        return accepted, total / seen, seen
+
+
+@partial(jax.jit, static_argnames=("count", "hidden", "steps"))
+def train(key, sets, rest, used, rate, *, count, hidden, steps):
+    """Return accuracies of descents on each set, at the first fit and at the end.
+
+    Args:
+        used: [most] of ones and zeros: which images are learned from.
+
+    Returns:
+        Both [sets, count], NaN where not all images were ever fitted.
+    """
+
+    def cost(network, x, y):
+        margin = outputs(jax.tree.map(lambda a: a[None], network), x)[0] * y
+        return jnp.sum(jax.nn.softplus(-margin) * used) / jnp.sum(used), margin
+
+    def descend(network, x, y):
+        def advance(carry, _):
+            network, kept, done = carry
+            gradient, margin = jax.grad(cost, has_aux=True)(network, x, y)
+            fitted = jnp.all((margin > 0) | (used == 0))
+            keep = fitted & ~done
+            kept = jax.tree.map(lambda new, old: jnp.where(keep, new, old), network, kept)
+            network = jax.tree.map(lambda w, g: w - rate * g, network, gradient)
+            return (network, kept, done | fitted), None
+
+        first = (network, network, jnp.zeros((), bool))
+        (network, kept, done), _ = jax.lax.scan(advance, first, None, length=steps)
+        return kept, network, done
+
+    def of_set(key, x, y):
+        starts = drawn(key, count, x.shape[-1], hidden)
+        kept, end, done = jax.vmap(lambda w: descend(w, x, y))(starts)
+        x_rest, y_rest = rest
+        right = [jnp.mean(outputs(w, x_rest) * y_rest[None] > 0, axis=1) for w in (kept, end)]
+        return tuple(jnp.where(done, one, jnp.nan) for one in right)
+
+    return jax.lax.map(lambda one: of_set(*one), (jax.random.split(key, len(sets[0])), *sets))
+
+
+def speed(config: "Config", sets, rest) -> dict[str, float]:
+    """Return guesses per second of processor time, and draws of as many normal numbers."""
+    per_network = config.hidden * (sets[0].shape[-1] + 1)
+    normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))
+    whole = partial(block, count=config.guesses, hidden=config.hidden)
+
+    def rate(work):
+        jax.block_until_ready(work(jax.random.key(0)))
+        start = time.process_time()
+        for number in range(16):
+            jax.block_until_ready(work(jax.random.key(number)))
+        return 16 * config.guesses / (time.process_time() - start)
+
+    return {
+        "numbers_a_network": float(per_network),
+        "networks_a_second": rate(lambda key: whole(key, sets, rest)),
+        "drawn_a_second": rate(normal),
+    }

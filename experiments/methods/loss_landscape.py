@@ -1,0 +1,61 @@
+"""Evaluate the cost on lines and planes through the ends of descents."""
+
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from summaries.loss_landscape import RISE_AT, VIEWS
+
+import gdjax as gd
+from gdjax import landscape
+
+if TYPE_CHECKING:
+    from loss_landscape import Config
+
+
+def descend(config, problem, rule):
+    """Return one descent with snapshots, the first of them its start."""
+    streams = gd.streams(0, seed=config.seed)
+    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
+    every = max(1, steps // config.snapshots)
+    return gd.descend(
+        problem,
+        rule,
+        problem.init(streams.init),
+        steps,
+        key=streams.order,
+        batch_size=config.batch_size,
+        record_every=every,
+        snapshot_every=every,
+    )
+
+
+def look(
+    config: "Config", problem, rule: optax.GradientTransformation, *, planes: bool = True
+) -> dict[str, xr.Dataset]:
+    """Return one descent, and its end on lines and planes."""
+    run = descend(config, problem, rule)
+    way = landscape.trajectory_plane(
+        problem, run.snapshots, step=run.snapshot_step, points=config.points
+    ).assign_attrs(
+        outcome=str(run.outcome),
+        test_accuracy=float(run.metrics["test_accuracy"][-1]),
+        seed=config.seed,
+    )
+    side = np.linspace(-config.reach, config.reach, config.points)
+    step = config.reach / 150
+    along = np.linspace(-config.reach, config.reach, 301)
+    if not planes:  # what the numbers need, and no more
+        along = np.array([-RISE_AT, -step, 0, step, RISE_AT])
+    found = {"way": way}
+    key = jax.random.key(config.direction_seed)
+    for view in VIEWS:
+        two = landscape.plane_directions(problem, run.params, view, key=key)
+        first = dict([next(iter(two.items()))])
+        said = {"view": VIEWS[view], "seed": config.direction_seed}
+        if planes:
+            found[view] = landscape.plane(problem, run.params, two, side, side).assign_attrs(said)
+        found[f"line_{view}"] = landscape.line(problem, run.params, first, along).assign_attrs(said)
+    return found

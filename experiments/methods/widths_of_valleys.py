@@ -1,0 +1,154 @@
+"""Find minima on disjoint sets of images, and measure their widths."""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from summaries.widths_of_valleys import FEWEST
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.minima import census, count_end_points
+from gdjax.problems.problem import NOTHING
+from gdjax.volumes.basin_volume import basin_volume
+from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
+from gdjax.volumes.whitening import whitened
+
+if TYPE_CHECKING:
+    from widths_of_valleys import Config
+
+
+TOGETHER = 8  # minima measured in one call of the compiled program
+FROM_CENSUS = ("count", "minimum_cost")
+
+
+def complete_sets(config: "Config") -> list[int]:
+    """Return which consecutive sets of images hold every digit, the first `config.sets` of them.
+
+    The cost of a set without a digit has no minimum: the bias of that digit's output is not
+    decayed, and the cost falls as it goes to minus infinity.
+    """
+    data = gd.data.load(config.data)
+    labels = data.train_labels
+    count = len(labels) // config.images
+    complete = [
+        index
+        for index, block in enumerate(labels[: count * config.images].reshape(count, -1))
+        if len(np.unique(block)) == data.classes
+    ]
+    if len(complete) < config.sets:
+        raise InputError(
+            f"sets = {config.sets}: {len(complete)} disjoint sets of {config.images} images of "
+            f"{config.data} hold every digit; take at most as many, or more images for each"
+        )
+    return complete[: config.sets]
+
+
+def problem_of(config: "Config", index: int) -> gd.Problem:
+    """Return the network on one set of images."""
+    return gd.problems.few_digits(
+        config.data,
+        samples=config.images,
+        first=index * config.images,
+        widths=(config.hidden,),
+        decay=config.decay,
+    )
+
+
+def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
+    """Return the census of one set of images, with the width of each of its minima."""
+    problem = problem_of(config, index)
+    # Problems that differ in nothing but their data share compiled programs.
+    alike = replace(first, data=problem.data, metrics=NOTHING)
+    runs = gd.sweep(
+        problem,
+        gd.axes(seed=range(config.seeds)),
+        config.steps,
+        make_optimizer=partial(
+            optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum
+        ),
+        record_every=config.steps,
+        metrics={},
+    )
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
+    ends = gd.params_of(runs, like, {})
+    found = census(alike, ends, key=key_census, max_steps=config.polishing)
+    count = found.sizes["minimum"]
+    if count < FEWEST:
+        raise InputError(
+            f"seeds = {config.seeds}: minima found {count} on set {index}, expected at least "
+            f"{FEWEST}, to compare their widths; take more seeds"
+        )
+    minima = gd.params_of(found, like, {})
+    with jax.enable_x64(True):
+        columns = measured(config, alike, minima, key_widths)
+    columns |= {name: found[name].values for name in FROM_CENSUS}
+    metric = problem.metrics["test_accuracy"]
+    accuracy = jax.jit(jax.vmap(metric.function, in_axes=(0, None)))(minima, metric.data)
+    columns["test_accuracy"] = np.asarray(accuracy)
+    return xr.Dataset(
+        {name: ("minimum", value) for name, value in columns.items()},
+        coords={"set": ("minimum", np.full(count, index))},
+        attrs={"kinds": count_end_points(found), "parameters": problem.network.parameter_count},
+    )
+
+
+def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np.ndarray]:
+    """Return volume and coefficient of every minimum."""
+    count = len(jax.tree.leaves(minima)[0])
+    # The last call is filled up, so that one program serves all sets.
+    rows = np.minimum(np.arange(-(-count // TOGETHER) * TOGETHER), count - 1)
+    minima = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64)[rows], minima)
+    inputs = minima, jax.random.split(key, len(rows))
+
+    def part(start):
+        some = jax.tree.map(lambda a: a[start : start + TOGETHER], inputs)
+        return _measure(config, problem, *some)
+
+    parts = [part(start) for start in range(0, len(rows), TOGETHER)]
+    room, chains = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+    columns = {f"volume_{name}": value for name, value in room._asdict().items()}
+    return columns | {f"chains_{name}": value for name, value in chains._asdict().items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def _measure(config, problem, minima, keys):
+    """Return volumes and coefficients of some minima."""
+
+    def one(w, key):
+        key_volume, key_chains = jax.random.split(key)
+        # A basin ends where its level is reached; for chains it ends where the prior does.
+        decay = 2 * config.decay
+        basin = whitened(problem, w, floor=decay)
+        floor = config.localization / config.inverse_temperature
+        prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
+        room = basin_volume(
+            problem,
+            w,
+            key=key_volume,
+            level=config.level,
+            directions=config.directions,
+            preconditioner=basin,
+        )
+        chains = finite_temperature_coefficient(
+            problem,
+            w,
+            key=key_chains,
+            inverse_temperature=config.inverse_temperature,
+            localization=config.localization,
+            whitening=prior,
+            num_samples=config.num_samples,
+            num_warmup=config.num_warmup,
+            num_integration_steps=config.num_integration_steps,
+        )
+        return room._replace(radii=jnp.median(room.radii)), chains._replace(
+            chain_coefficients=jnp.std(chains.chain_coefficients)
+        )
+
+    return jax.vmap(one)(minima, keys)

@@ -1,0 +1,1 @@
+"""Numbers of summary.json, a file for each experiment: computed from its dataset alone."""

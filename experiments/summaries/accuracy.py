@@ -1,0 +1,107 @@
+"""Summarize what each change of the recipe gives."""
+
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+LEVEL = 0.95  # of intervals
+AVERAGED = "plain"  # rung whose rate is held: there averages of weights should help most
+BINS = 20  # of the histograms of slopes
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean of runs and the half width of its interval (Student's t)."""
+    n = len(values)
+    half = (
+        stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    )
+    return float(values.mean()), float(half)
+
+
+def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
+    """Return the paired gain of each rung and of each other change, in accuracy."""
+    rungs = by_name(dataset, "ladder", "validation_accuracy")
+    averaged = by_name(dataset, "ladder", "averaged_accuracy")
+    names = list(rungs)
+    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(names)}
+    against = dataset.tried_against.values.tolist()
+    for (name, values), base in zip(
+        by_name(dataset, "tried", "validation_accuracy").items(), against, strict=True
+    ):
+        gained[name] = interval(values - rungs[base][: len(values)])
+    for rung in dict.fromkeys([AVERAGED, *against]):
+        if rung in rungs:
+            gained[f"weights averaged, {rung}"] = interval(averaged[rung] - rungs[rung])
+    return gained
+
+
+def by_name(dataset, part, metric):
+    """Return accuracies by variant, of the starts from which it was run."""
+    values = dataset[f"{part}_{metric}"].values
+    names = dataset[f"{part}_variant"].values.tolist()
+    return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies and gains with intervals, and properties of the tested networks."""
+    summary: dict = {"data_hash": dataset.attrs["data_hash"]}
+    summary |= {name: dataset.attrs[name] for name in ("copies_seconds", "fresh_step")}
+    for name, values in by_name(dataset, "ladder", "validation_accuracy").items():
+        mean, half = interval(values)
+        summary |= {f"validation_{name}": mean, f"validation_{name}_interval": half}
+    for name, (mean, half) in gains(dataset).items():
+        summary |= {f"gain_{name}": mean, f"gain_{name}_interval": half}
+    for name, values in by_name(dataset, "tried", "validation_accuracy").items():
+        summary[f"seeds_{name}"] = len(values)
+        summary[f"lowest_{name}"] = float(values.min())
+    for recipe in dataset.recipe.values:
+        one = dataset.sel(recipe=recipe)
+        accuracy = one.test_accuracy.values
+        mean, half = interval(accuracy)
+        summary |= {
+            f"test_{recipe}": mean,
+            f"test_{recipe}_interval": half,
+            f"test_{recipe}_deviation": float(accuracy.std(ddof=1)),
+            f"test_{recipe}_lowest": float(accuracy.min()),
+            f"test_{recipe}_highest": float(accuracy.max()),
+            f"sharpness_{recipe}": interval(one.sharpness.values),
+            f"norms_{recipe}": [round(float(x), 3) for x in one.norm.mean("seed")],
+            f"saturated_{recipe}": [round(float(x), 4) for x in _saturated(one)],
+            f"off_plane_{recipe}": float(one.path_off.max()),
+            f"distance_{recipe}": _distance(one),
+        }
+    difference = np.subtract(*dataset.test_accuracy.sel(recipe=["best", "plain"]).values)
+    summary["test_gain"], summary["test_gain_interval"] = interval(difference)
+    for recipe in dataset.short.values:
+        mean, half = interval(dataset.bundled_accuracy.sel(short=recipe).values)
+        summary |= {f"bundled_{recipe}": mean, f"bundled_{recipe}_interval": half}
+    difference = np.subtract(*dataset.bundled_accuracy.sel(short=["quick", "plain"]).values)
+    summary["bundled_gain"], summary["bundled_gain_interval"] = interval(difference)
+    wrong = errors(dataset)
+    summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
+    plain, best = wrong.sum(axis=1)
+    left = {int(k): best[k] / plain[k] for k in np.flatnonzero(plain)}
+    for what, choose in (("most", max), ("least", min)):
+        digit = choose(left, key=left.__getitem__)
+        summary[f"errors_left_{what}"] = f"{digit}: {left[digit]:.2f}"
+    return summary
+
+
+def _saturated(one):
+    """Return the share of sigmoids of each layer with a slope below a tenth of the steepest."""
+    return one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
+
+
+def _distance(one):
+    """Return the distance from the start to the end of the trajectory that is drawn."""
+    end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
+    return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
+
+
+def errors(dataset: xr.Dataset) -> np.ndarray:
+    """Return the numbers of wrong test images, [recipe, seed, class]."""
+    wrong = (dataset.answer != dataset.label).values
+    labels = dataset.label.values
+    return np.stack([wrong[..., labels == k].sum(axis=-1) for k in np.unique(labels)], axis=-1)

@@ -1,0 +1,58 @@
+"""Summarize costs of batch sizes at equal epochs and at equal time."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax.statistics import median
+from summaries.shared import medians
+
+
+def last_epochs(dataset: xr.Dataset) -> np.ndarray:
+    """Return the number of epochs for which each batch size was run."""
+    return dataset.cost.notnull().any(("learning_rate", "seed")).sum("epoch").values - 1
+
+
+def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the epoch of comparison of each batch size, at equal epochs and equal time."""
+    epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
+    time = np.min(epochs * seconds)
+    # The tolerance keeps the batch size that sets the time at its own last epoch.
+    return {
+        "epochs": np.full(len(epochs), epochs.min()),
+        "time": np.floor(time / seconds + 1e-9).astype(int),
+    }
+
+
+def chosen(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
+    """Return the runs of a batch size at the rate with the lowest median cost at an epoch."""
+    runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
+    cost = medians(runs.cost.isel(epoch=end))
+    return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
+
+
+def soonest(dataset: xr.Dataset, index: int) -> float:
+    """Return the first epoch with a median cost at half of the baseline, over all rates."""
+    half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
+    there = np.nonzero(half.any("learning_rate").values)[0]
+    return float(dataset.epoch[there[0]]) if len(there) else float("inf")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return the price of an epoch, and what each batch size reaches at both budgets."""
+    found: dict = {}
+    sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
+    for index, size in enumerate(sizes):
+        found[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
+    for budget, end in ends(dataset).items():
+        for index, size in enumerate(sizes):
+            runs = chosen(dataset, index, end[index])
+            there = runs.isel(epoch=end[index])
+            found |= {
+                f"equal_{budget}_{size}_epochs": int(end[index]),
+                f"equal_{budget}_{size}_rate": float(runs.learning_rate),
+                f"equal_{budget}_{size}_cost": median(there.cost.values)[:3],
+                f"equal_{budget}_{size}_accuracy": median(there.test_accuracy.values)[:3],
+            }
+    for index, size in enumerate(sizes):
+        found[f"epochs_to_half_{size}"] = soonest(dataset, index)
+    return found

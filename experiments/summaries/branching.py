@@ -1,0 +1,64 @@
+"""Summarize barriers behind changes of one weight."""
+
+import xarray as xr
+
+from gdjax.statistics import share
+
+ANOTHER = 0.5  # of the barrier between independent starts
+THRESHOLDS = (0.01, 0.1, 0.25, ANOTHER, 1.0)  # of the same, at which changes are counted
+
+
+def relative(dataset: xr.Dataset) -> xr.DataArray:
+    """Return barriers over the median one between independent starts of the same kind."""
+    return dataset.barrier / dataset.independent.median("pair")
+
+
+def in_another_valley(dataset: xr.Dataset) -> xr.DataArray:
+    """Return for each change whether it leads into another valley, as defined above."""
+    return (relative(dataset) >= ANOTHER) & (dataset.barrier > dataset.floor.max("trunk"))
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return counts of changes into another valley, distributions of barriers, references."""
+    told: dict = {
+        "steps": dataset.attrs["steps"],
+        "starts_of_each_kind": dataset.sizes["trunk"],
+        "changes_per_layer_step_and_size": dataset.sizes["trunk"] * dataset.sizes["change"],
+        "lit_share_of_pixels": float(dataset.lit_share[0]),
+    }
+    for kind in dataset.initializer.values:
+        one = dataset.sel(initializer=kind)
+        told |= {
+            f"{kind}_cost": float(one.trunk_cost.median()),
+            f"{kind}_independent": _with_range(one.independent),
+            f"{kind}_floor": float(one.floor.max()),
+        }
+        ratios, another = relative(one), in_another_valley(one)
+        for size in dataset.perturbation.values:
+            for step in dataset.branch_step.values:
+                at = {"perturbation": size, "branch_step": step}
+                each = another.sel(at)
+                told[f"{kind}_{size:g}_at_{step}"] = {
+                    "another_valley": int(each.sum()),
+                    "shareof_starts_with_another_valley": share(
+                        int(each.any(["layer", "change"]).sum()), dataset.sizes["trunk"]
+                    )[:3],
+                    **_distribution(ratios.sel(at)),
+                    **{
+                        f"layer_{layer}": {
+                            "another_valley": int(each.sel(layer=layer).sum()),
+                            **_distribution(ratios.sel(at).sel(layer=layer)),
+                        }
+                        for layer in dataset.layer.values
+                    },
+                }
+    return told
+
+
+def _with_range(values):
+    return [float(values.quantile(q)) for q in (0.5, 0.0, 1.0)]
+
+
+def _distribution(ratios):
+    reached = {f"{least:g}": int((ratios >= least).sum()) for least in THRESHOLDS}
+    return {"median_and_range": _with_range(ratios), "at_least": reached}

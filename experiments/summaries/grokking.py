@@ -1,0 +1,69 @@
+"""Summarize delays between knowing the training set and the rest."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax import statistics
+
+
+def reached(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
+    """Return the first step at which an accuracy is reached; +inf where it never is."""
+    there = accuracy >= known
+    return np.where(there.any(-1), step[np.argmax(there, axis=-1)], np.inf)
+
+
+def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps to knowing the training pairs, and from there the others, [decays, seeds].
+
+    The delay is +inf where the others, or the training pairs, are never known.
+    """
+    known = dataset.attrs["known"]
+    learnt, understood = (
+        reached(dataset.step.values, dataset[name].values, known)
+        for name in ("train_accuracy", "test_accuracy")
+    )
+    return learnt, np.where(np.isfinite(understood), understood - learnt, np.inf)
+
+
+def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
+    """Return the slope of log delay against log decay of each seed that got there.
+
+    delay ~ decay^slope
+    """
+    delay = delay[decay > 0]
+    whole = np.all(np.isfinite(delay) & (delay > 0), axis=0)
+    if np.sum(decay > 0) < 2 or not whole.any():
+        return np.empty(0)
+    return np.polyfit(np.log(decay[decay > 0]), np.log(delay[:, whole]), 1)[0]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return delays with intervals for each decay, runs that never got there, and the slope."""
+    decay = dataset.weight_decay.values
+    learnt, delay = delays(dataset)
+    test = dataset.test_accuracy.values
+    at = np.searchsorted(dataset.step.values, np.where(np.isfinite(learnt), learnt, 0))
+    then = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
+    found: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
+    for index, value in enumerate(decay):
+        name = f"decay_{value:g}"
+        late, never = delay[index], int(np.sum(np.isinf(delay[index])))
+        found |= {
+            f"{name}_learnt": statistics.median(learnt[index])[:3],
+            f"{name}_test_accuracy_then": statistics.median(then[index])[:3],
+            f"{name}_delay": statistics.median(late)[:3],
+            f"{name}_delay_from_to": [float(late.min()), float(late.max())],
+            f"{name}_never": never,
+            f"{name}_share_never": statistics.share(never, delay.shape[1])[:3],
+            f"{name}_test_accuracy_most": float(test[index].max()),
+        }
+    slopes = exponents(decay, delay)
+    found["exponent_seeds"] = len(slopes)
+    if len(slopes) > 1:
+        found["exponent"] = statistics.mean(slopes)[:3]
+    half = delay.shape[1] // 2
+    for name, some in (("first", delay[:, :half]), ("second", delay[:, half:])):
+        for index, value in enumerate(decay):
+            if value and some.size:
+                found[f"{name}_half_decay_{value:g}_delay"] = statistics.median(some[index])[:3]
+    return found

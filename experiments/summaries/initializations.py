@@ -1,0 +1,69 @@
+"""Summarize how well networks learn from starts of different scales."""
+
+import numpy as np
+import xarray as xr
+from drawings import starts as plots
+
+from gdjax.plots.sweeps import quantiles
+from gdjax.statistics import median
+from summaries.shared import medians
+
+
+def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the runs of every start at the rate with the lowest median training cost."""
+    cost = medians(dataset.cost.isel(step=-1))
+    return dataset.isel(learning_rate=cost.argmin("learning_rate"))
+
+
+def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
+    """Return the first epoch with a cost at or below a level, inf if there is none."""
+    there = cost <= level
+    return np.where(there.any(axis=-1), epoch[np.argmax(there, axis=-1)], np.inf)
+
+
+def by_initializer(dataset: xr.Dataset) -> dict[str, plots.Starts]:
+    """Return the results of each initializer by scale."""
+    best = at_best_rate(dataset)
+    half = dataset.attrs["baseline"] / 2
+    found = {}
+    for index, name in enumerate(dataset.attrs["initializers"]):
+        runs = best.isel(initializer=index).transpose("init_scale", "seed", "step")
+        cost, accuracy = runs.cost.values, runs.test_accuracy.values
+        slope = (runs.slope_1 + runs.slope_2).values[..., 0] / 2
+        found[name] = plots.Starts(
+            scale=runs.init_scale.values,
+            accuracy_before=accuracy[..., 0],
+            accuracy_after=accuracy[..., -1],
+            cost_before=cost[..., 0],
+            epochs=epochs_to(cost, dataset.epoch.values, half),
+            slope=slope,
+        )
+    return found
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies before and after, at each initializer's best scale and at the ends."""
+    found: dict = {}
+    best = at_best_rate(dataset)
+    for index, (name, starts) in enumerate(by_initializer(dataset).items()):
+        final = best.cost.isel(initializer=index, step=-1).transpose("init_scale", "seed").values
+        chosen = int(np.argmin(quantiles(final)[1]))
+        after = quantiles(starts.accuracy_after)[1]
+        good = starts.scale[after >= after[chosen] - 0.03]
+        found |= {
+            f"{name}_best_scale": float(starts.scale[chosen]),
+            f"{name}_accuracy_at_best": median(starts.accuracy_after[chosen])[:3],
+            f"{name}_within_3_points_from": float(good.min()),
+            f"{name}_within_3_points_to": float(good.max()),
+            f"{name}_accuracy_at_largest": median(starts.accuracy_after[-1])[:3],
+            f"{name}_accuracy_at_smallest": median(starts.accuracy_after[0])[:3],
+            f"{name}_slope_at_best": median(starts.slope[chosen])[:3],
+            f"{name}_slope_at_largest": median(starts.slope[-1])[:3],
+            f"{name}_epochs_at_best": median(starts.epochs[chosen])[:3],
+        }
+    before = dataset.test_accuracy.isel(step=0)
+    found["accuracy_before_mean"] = float(before.mean())
+    found["accuracy_before_most"] = float(before.max())
+    found["cost_before_smallest"] = float(dataset.cost.isel(step=0, init_scale=0).mean())
+    found["cost_before_largest"] = float(dataset.cost.isel(step=0, init_scale=-1).mean())
+    return found

@@ -1,0 +1,65 @@
+"""Summarize barriers between networks."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax import minima
+
+KINDS = ("straight", "matched by weights", "matched by activations", "curved")
+
+
+def of_pairs(matrix):
+    """Return entries above the diagonal, without the padding."""
+    values = matrix.values[np.triu_indices(matrix.shape[0], 1)]
+    return values[np.isfinite(values)]
+
+
+def kinds_of(dataset, name):
+    """Return profiles of one width by kind of path, without the padding."""
+    return {
+        str(kind): dataset[name].sel(kind=kind).dropna("pair", how="all").values
+        for kind in dataset.kind.values
+    }
+
+
+def barriers_of(dataset):
+    """Return barriers of one width by kind of path, of all pairs where there are all."""
+    along = kinds_of(dataset, "cost_along")
+    every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
+    return {
+        kind: every[kind] if kind in every else np.asarray(minima.barrier(along[kind]))
+        for kind in KINDS
+    }
+
+
+def medians(dataset) -> str:
+    """Return median barriers of one width: straight, matched by weights, curved."""
+    found = barriers_of(dataset)
+    straight, matched, curved = (np.median(found[KINDS[kind]]) for kind in (0, 1, 3))
+    return f"{straight:.2g} straight, {matched:.2g} matched, {curved:.2g} curved"
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return barriers with their range, distances, and accuracies."""
+    found = {}
+    for width in dataset.width.values:
+        one = dataset.sel(width=width)
+        name = f"width_{width}"
+        found[f"{name}_cost"] = float(one.cost.median())
+        found[f"{name}_test_accuracy"] = float(one.test_accuracy.median())
+        for kind, values in barriers_of(one).items():
+            low, half, high = np.quantile(values, (0, 0.5, 1))
+            short = kind.replace(" ", "_")
+            found[f"{name}_barrier_{short}"] = float(half)
+            found[f"{name}_barrier_{short}_least"] = float(low)
+            found[f"{name}_barrier_{short}_most"] = float(high)
+        plain, matched = of_pairs(one.distance), of_pairs(one.matched_distance)
+        found[f"{name}_pairs"] = len(plain)
+        found[f"{name}_distance"] = float(np.median(plain))
+        found[f"{name}_distance_matched"] = float(np.median(matched))
+        lower = of_pairs(one.matched_barrier) <= of_pairs(one.barrier)
+        found[f"{name}_matching_lowered_the_barrier_of"] = float(np.mean(lower))
+        for kind, values in kinds_of(one, "accuracy_along").items():
+            lowest = np.median(values.min(axis=1))
+            found[f"{name}_lowest_accuracy_{kind.replace(' ', '_')}"] = float(lowest)
+    return found

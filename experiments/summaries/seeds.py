@@ -1,0 +1,145 @@
+"""Summarize how much of test accuracies is luck."""
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from gdjax.statistics import Interval, mean
+
+
+def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:
+    """Return variance, luck and halves of networks with these weights.
+
+    Args:
+        right: [networks, images].
+        weight: of each network; their sum is what they stand for.
+        half: of each image, whether it is in the first half.
+    """
+    share = weight / weight.sum()
+    networks, images = weight.sum(), right.shape[1]
+    p = share @ right
+    both = [right[:, side].mean(axis=1) for side in (half, ~half)]
+    accuracy = right.mean(axis=1)
+
+    def covariance(a, b):
+        return (share @ (a * b) - (share @ a) * (share @ b)) * networks / (networks - 1)
+
+    shared = covariance(*both)
+    falling = np.argsort(-both[0])
+    best = falling[np.cumsum(share[falling]) - share[falling] < 0.01]
+    return {
+        "accuracy": share @ accuracy,
+        "deviation": np.sqrt(covariance(accuracy, accuracy)),
+        "luck_of_images": np.sum(p * (1 - p)) / images**2 * networks / (networks - 1)
+        / covariance(accuracy, accuracy),
+        "correlation_of_halves": shared
+        / np.sqrt(covariance(both[0], both[0]) * covariance(both[1], both[1])),
+        "deviation_of_quality": np.sqrt(max(shared, 0)),
+        "best_on_one_half": np.average(both[0][best], weights=weight[best]) - share @ both[0],
+        "the_same_on_the_other": np.average(both[1][best], weights=weight[best]) - share @ both[1],
+    }  # fmt: skip
+
+
+def halves(images: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random half of the images."""
+    return rng.permutation(images) < images // 2
+
+
+def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return `weighted` of all networks, with bootstrap intervals.
+
+    Starts and orders are drawn anew, each with all its networks, and so are the halves. The value
+    is the mean over 50 cuts of the images into halves.
+    """
+    right = dataset.right.values
+    starts, orders, images = right.shape
+    flat = right.reshape(-1, images).astype(np.float32)
+    rng = np.random.default_rng(0)
+    one = np.ones(len(flat))
+    values = [weighted(flat, one, halves(images, rng)) for _ in range(50)]
+    drawn = []
+    for _ in range(dataset.attrs["resamples"]):
+        counts = [rng.multinomial(n, np.full(n, 1 / n)) for n in (starts, orders)]
+        drawn.append(weighted(flat, np.outer(*counts).ravel(), halves(images, rng)))
+    found = {}
+    for name in values[0]:
+        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
+        value = float(np.mean([one[name] for one in values]))
+        found[name] = Interval(value, float(low), float(high), 0.95, len(flat))
+    return found
+
+
+def shares(accuracy: np.ndarray) -> dict[str, Interval]:
+    """Return the shares of starts and of orders in the variance of [starts, orders].
+
+        accuracy = mean + start + order + remainder,   MS_start / MS_remainder ~ (1 + b theta) F
+
+    theta is the start's variance over the remainder's, b the number of orders. Intervals are exact
+    for theta; for the share the other axis's theta is held.
+
+    Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
+    """
+    a, b = accuracy.shape
+    away = accuracy - accuracy.mean()
+    rows, columns = away.mean(axis=1), away.mean(axis=0)
+    rest = away - rows[:, None] - columns
+    square = np.sum(rest**2) / ((a - 1) * (b - 1))
+    ratios = {}
+    for name, means, across in (("start", rows, b), ("order", columns, a)):
+        freedom = len(means) - 1
+        F = across * np.sum(means**2) / freedom / square
+        ends = [F / stats.f.ppf(q, freedom, (a - 1) * (b - 1)) for q in (0.975, 0.025)]
+        ratios[name] = [max((x - 1) / across, 0.0) for x in (F, *ends)]
+    found = {}
+    for name, other in (("start", "order"), ("order", "start")):
+        value, low, high = (float(x / (1 + x + ratios[other][0])) for x in ratios[name])
+        found[f"share_of_{name}"] = Interval(value, low, high, 0.95, a * b)
+    return found
+
+
+def apart(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return the share of images that one of two networks reads, by what they share.
+
+    With Student's intervals over the starts.
+    """
+    x = dataset.right.values.astype(np.float32)
+    a, b = x.shape[:2]
+    of_start, of_order = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
+    # How many of those that a network is compared with read each image.
+    others = {
+        "one_start": (of_start - x) / (b - 1),
+        "one_order": (of_order - x) / (a - 1),
+        "neither": (x.sum(axis=(0, 1)) - of_start - of_order + x) / ((a - 1) * (b - 1)),
+    }
+    return {
+        f"apart_of_{name}": mean((x + p - 2 * x * p).mean(axis=(1, 2)))
+        for name, p in others.items()
+    }
+
+
+def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return all statistics of one length of training, with intervals."""
+    accuracy = dataset.right.values.mean(axis=2)
+    return lucky(dataset) | shares(accuracy) | apart(dataset)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies, the share of luck in their variance, and what networks share."""
+    found: dict = {
+        "networks": dataset.sizes["start"] * dataset.sizes["order"],
+        "images": dataset.sizes["image"],
+    }
+    for epochs in dataset.epochs.values:
+        one = dataset.sel(epochs=epochs)
+        accuracy = one.right.values.mean(axis=2).ravel()
+        told: dict = {
+            "accuracy_least": float(accuracy.min()),
+            "accuracy_most": float(accuracy.max()),
+            "cost_most": float(one.cost.max()),
+            "skewness": float(stats.skew(accuracy)),
+            "excess_kurtosis": float(stats.kurtosis(accuracy)),
+        }
+        for name, interval in intervals(one).items():
+            told |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
+        found |= {f"{name}_after_{epochs}": value for name, value in told.items()}
+    return found

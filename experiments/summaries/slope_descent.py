@@ -1,0 +1,62 @@
+"""Summarize where descents on curves end."""
+
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+
+
+def by_function(dataset):
+    """Return each curve by its name, without the padding."""
+    for index, name in enumerate(dataset.attrs["functions"]):
+        found = dataset.isel(function=index)
+        yield name, found.dropna("minimum").dropna("maximum")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return what the descents did, beside what is predicted."""
+    found: dict = {}
+    step = dataset.position.diff("step").values
+    slope = dataset.slope.values[..., :-1]
+    moved = step != 0
+    found["steps_looked_at"] = int(moved.sum())
+    found["share_of_steps_against_slope"] = float(np.mean((step * slope < 0)[moved]))
+    found["share_of_steps_that_lower_cost"] = float(
+        np.mean((dataset.cost.diff("step").values <= 0)[np.abs(step) > 1e-6])
+    )
+    found["share_in_predicted_valley"] = float(
+        np.mean(dataset.valley.values == dataset.predicted_valley.values)
+    )
+    distances, errors = [], []
+    for name, curve in by_function(dataset):
+        valley = curve.valley.values
+        at = curve.minimum_x.values[valley]
+        distances.append(np.max(np.abs(curve.position.values[:, -1] - at)))
+        errors.append(np.max(np.abs(contraction(curve) - shrinks_by(curve)[valley])))
+        lowest = int(np.argmin(curve.minimum_cost.values))
+        found[f"{name}_learning_rate"] = float(curve.learning_rate)
+        found[f"{name}_share_at_lowest"] = float(np.mean(valley == lowest))
+        found[f"{name}_width_of_lowest"] = width(curve, lowest)
+    found["largest_distance_to_minimum"] = float(max(distances))
+    found["largest_error_of_contraction"] = float(max(errors))
+    return found
+
+
+def shrinks_by(curve):
+    """Return 1 - learning_rate * f'' at each minimum, the ratio of successive steps."""
+    return 1 - float(curve.learning_rate) * curve.minimum_curvature.values
+
+
+def contraction(curve):
+    """Return that ratio as measured, where steps are small but far above rounding."""
+    length = np.abs(curve.position.diff("step").values)
+    late = np.argmax(length < 1e-8, axis=1)
+    rows = np.arange(len(length))
+    return length[rows, late] / length[rows, late - 1]
+
+
+def width(curve, valley):
+    """Return the share of the domain between the maxima on both sides of a minimum."""
+    edges = [curve.curve_x.values[0], *curve.maximum_x.values, curve.curve_x.values[-1]]
+    low, high = list(pairwise(edges))[valley]
+    return float((high - low) / (edges[-1] - edges[0]))

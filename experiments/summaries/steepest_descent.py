@@ -1,0 +1,69 @@
+"""Summarize slopes in all directions, and ends of descents."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax.minima.basins import NoMinimum
+
+
+def by_function(dataset):
+    """Return each surface by its name, without the padding."""
+    for index, name in enumerate(dataset.attrs["functions"]):
+        found = dataset.isel(function=index)
+        for kind in ("minimum", "saddle", "maximum"):
+            found = found.dropna(f"{kind}_number")
+        yield name, found
+
+
+def steepest(dataset):
+    """Return the steepest measured slope over |grad f|, and its angle to -grad f in degrees."""
+    gradient = dataset.gradient.values.reshape(-1, 2)
+    slope = dataset.slope.values.reshape(len(gradient), -1)
+    ratio = -np.min(slope, axis=1) / np.linalg.norm(gradient, axis=1)
+    away = dataset.angle.values[np.argmin(slope, axis=1)] - downhill(gradient)
+    return ratio, np.degrees(np.abs((away + np.pi) % (2 * np.pi) - np.pi))
+
+
+def downhill(gradient):
+    """Return the direction of -grad f, as an angle in radians."""
+    return np.arctan2(-gradient[..., 1], -gradient[..., 0])
+
+
+def on_border(surface):
+    """Return for each saddle whether starts around it end in different minima."""
+    end, found = surface.end.values[0], []
+    for x, y in surface.saddle.values:
+        row = np.argmin(np.abs(surface.y.values - y))
+        column = np.argmin(np.abs(surface.x.values - x))
+        around = end[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        found.append(len(np.unique(around[around >= 0])) > 1)
+    return np.array(found)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return the steepest slopes, and the shares of the maps."""
+    ratio, angle = steepest(dataset)
+    found = {
+        "slopes_measured": int(dataset.slope.size),
+        "steepest_over_gradient_norm_least": float(ratio.min()),
+        "steepest_over_gradient_norm_most": float(ratio.max()),
+        "degrees_from_negative_gradient_most": float(angle.max()),
+    }
+    for name, surface in by_function(dataset):
+        small = surface.end.values[0]
+        border = on_border(surface)
+        found[f"{name}_saddles"] = len(border)
+        found[f"{name}_saddles_on_border"] = int(border.sum())
+        found[f"{name}_share_by_minimum"] = [
+            float(np.mean(small == number)) for number in surface.minimum_number.values
+        ]
+        for index, share in enumerate(dataset.rate.values):
+            end = surface.end.values[index]
+            found[f"{name}_learning_rate_{share:g}"] = float(surface.learning_rate[index])
+            found[f"{name}_diverged_{share:g}"] = float(np.mean(end == NoMinimum.DIVERGED))
+            found[f"{name}_not_arrived_{share:g}"] = float(np.mean(end == NoMinimum.NOT_ARRIVED))
+            found[f"{name}_at_no_minimum_{share:g}"] = float(
+                np.mean(end == NoMinimum.AT_NO_MINIMUM)
+            )
+            found[f"{name}_elsewhere_{share:g}"] = float(np.mean(end != small))
+    return found

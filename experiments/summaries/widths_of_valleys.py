@@ -1,0 +1,173 @@
+"""Summarize how widths of minima go with starts and digits read."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from scipy import stats
+
+from gdjax.statistics import Interval
+
+ROUNDING = 1e-12  # of a correlation: below it, nothing is left once another one is held fixed
+FEWEST = 5  # minima of a set: partial correlations of fewer say nothing
+WIDTHS = {"volume": "volume_log_volume", "coefficient": "chains_coefficient"}
+ASKED = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
+NAMES = WIDTHS | ASKED
+PAIRS = [(a, b, None) for a in WIDTHS for b in ASKED]
+
+
+def rank_correlation(
+    x: Float[np.ndarray, "*batch n"], y: Float[np.ndarray, "*batch n"]
+) -> Float[np.ndarray, "*batch"]:
+    """Return Spearman's rank correlation along the last axis, NaN where one is constant."""
+    x, y = (stats.rankdata(one, axis=-1) for one in (x, y))
+    x, y = (one - one.mean(axis=-1, keepdims=True) for one in (x, y))
+    scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    return (x * y).sum(axis=-1) / np.where(scale > 0, scale, np.nan)
+
+
+def partial_rank_correlation(
+    x: Float[np.ndarray, "*batch n"],
+    y: Float[np.ndarray, "*batch n"],
+    z: Float[np.ndarray, "*batch n"],
+) -> Float[np.ndarray, "*batch"]:
+    """Return the rank correlation of x and y with z held fixed.
+
+        r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))
+
+    It is NaN where x or y has the ranks of z.
+    """
+    xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
+    rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
+    return (xy - xz * yz) / np.where(rest > ROUNDING, rest, np.nan)
+
+
+def expanded_tail(count: int) -> float:
+    """Return which tail of a bootstrap distribution of `count` sets stands for 2.5 %."""
+    return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
+
+
+def bootstrap(
+    statistic: Callable[..., Float[np.ndarray, "*batch"]],
+    sets: Sequence[Float[np.ndarray, "variables n"]],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """Return the mean of a statistic over sets, with a bootstrap interval at two levels.
+
+        tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t of S - 1 degrees of freedom
+
+    Each resample draws as many sets as there are, and from each drawn set as many members as it
+    has, both with replacement. The interval leaves out this tail of the means on both sides
+    (Hesterberg's expanded percentile interval: with 2.5 %, few sets are too sure). Statistics that
+    are NaN are left out.
+
+    Args:
+        statistic: takes the variables of a set, arrays whose last axis is the members.
+        sets: the variables of each set.
+        resamples: how often to draw.
+        rng: for the draws.
+    """
+    chosen = rng.integers(len(sets), size=(resamples, len(sets)))
+    values = np.empty(chosen.shape)
+    for index, variables in enumerate(sets):
+        drawn = chosen == index
+        n = variables.shape[1]
+        members = rng.integers(n, size=(drawn.sum(), n))
+        values[drawn] = statistic(*variables[:, members])
+    defined = np.isfinite(values).any(axis=1)
+    tail = expanded_tail(len(sets))
+    low, high = np.quantile(np.nanmean(values[defined], axis=1), [tail, 1 - tail])
+    value = np.nanmean([statistic(*variables) for variables in sets])
+    return Interval(float(value), float(low), float(high), 0.95, len(sets))
+
+
+def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the variables of each set, of the minima whose width is known."""
+    known = np.isfinite(dataset[WIDTHS["coefficient"]].values)
+    columns = np.array([dataset[NAMES[name]].values[known] for name in names], float)
+    index = dataset["set"].values[known]
+    return [columns[:, index == one] for one in np.unique(index)]
+
+
+def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
+    """Return mean rank correlations within sets with their intervals, and those of each set.
+
+    Volume and coefficient against starts, accuracy and cost; cost against starts and accuracy;
+    volume and coefficient against starts and accuracy with the cost held fixed.
+    """
+    rng = np.random.default_rng(0)
+    found = {}
+    for a, b, fixed in PAIRS:
+        names = [a, b] if fixed is None else [a, b, fixed]
+        statistic = rank_correlation if fixed is None else partial_rank_correlation
+        sets = _sets(dataset, names)
+        found[f"{a}_and_{b}" + ("" if fixed is None else f"_given_{fixed}")] = (
+            bootstrap(statistic, sets, dataset.attrs["resamples"], rng),
+            np.array([statistic(*variables) for variables in sets]),
+        )
+    return found
+
+
+def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return of each set the members above the largest gap of its first variable.
+
+    Sets with fewer than 5 such members are left out.
+    """
+    found = []
+    for variables in sets:
+        ordered = np.sort(variables[0])
+        gap = np.argmax(np.diff(ordered))
+        found.append(variables[:, variables[0] > ordered[gap]])
+    return [one for one in found if one.shape[1] >= FEWEST]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return counts, widths, and rank correlations with widths."""
+    labels = sorted({label for one in dataset.attrs["kinds"] for label in one})
+    found: dict = {
+        f"runs_{label.replace(' ', '_')}": [one.get(label, 0) for one in dataset.attrs["kinds"]]
+        for label in labels
+    }
+    _, minima = np.unique(dataset["set"].values, return_counts=True)
+    found |= {
+        "parameters": dataset.attrs["parameters"],
+        "sets": len(minima),
+        "minima": dataset.sizes["minimum"],
+        "minima_by_set": minima.tolist(),
+        "minima_found_twice": int((dataset["count"] > 1).sum()),
+        "coefficients_refused": int((dataset.chains_status != 0).sum()),
+        "volumes_lower_bounds": int(dataset.volume_lower_bound.sum()),
+        "chains_rhat_most": float(
+            np.maximum(dataset.chains_rhat, dataset.chains_distance_rhat).max()
+        ),
+        "chains_effective_least": float(dataset.chains_effective_sample_size.min()),
+        "volume_effective_least": float(dataset.volume_effective_directions.min()),
+        "volume_standard_error_most": float(dataset.volume_standard_error.max()),
+        "coefficient_standard_error_most": float(np.nanmax(dataset.chains_standard_error)),
+    }
+    for name, variable in NAMES.items():
+        values = dataset[variable].values
+        found |= {
+            f"{name}_least": float(np.nanmin(values)),
+            f"{name}_median": float(np.nanmedian(values)),
+            f"{name}_most": float(np.nanmax(values)),
+        }
+    for name, (mean, each) in correlations(dataset).items():
+        found[name] = mean[:3]
+        found[f"{name}_by_set"] = each.tolist()
+    # A correlation over two groups may be that of the groups, and another one within them.
+    narrow = [
+        one[1:] for one in narrow_groups(_sets(dataset, ["coefficient", "volume", "accuracy"]))
+    ]
+    if len(narrow) > 1:
+        rng = np.random.default_rng(0)
+        mean = bootstrap(rank_correlation, narrow, dataset.attrs["resamples"], rng)
+        found |= {
+            "narrow_sets": len(narrow),
+            "narrow_minima": sum(one.shape[1] for one in narrow),
+            "narrow_volume_and_accuracy": mean[:3],
+            "narrow_volume_and_accuracy_by_set": [float(rank_correlation(*one)) for one in narrow],
+        }
+    return found
