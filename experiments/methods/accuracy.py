@@ -1,4 +1,4 @@
-"""Train networks by recipes, and describe them."""
+"""Training by recipes, and descriptions of the networks."""
 
 import time
 from collections.abc import Mapping

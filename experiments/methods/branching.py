@@ -1,4 +1,4 @@
-"""Change single weights along descents, and measure barriers between the ends."""
+"""Changes of single weights along descents, and barriers between the ends."""
 
 import dataclasses
 import tempfile

@@ -1,4 +1,4 @@
-"""Guess networks until they fit, and train others."""
+"""Guesses of networks that fit, and descents from the same starts."""
 
 import time
 from functools import partial

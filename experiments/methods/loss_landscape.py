@@ -1,4 +1,4 @@
-"""Evaluate the cost on lines and planes through the ends of descents."""
+"""The cost on lines and planes through the ends of descents."""
 
 from typing import TYPE_CHECKING
 

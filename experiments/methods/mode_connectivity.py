@@ -1,4 +1,4 @@
-"""Train pairs of networks, and evaluate the cost along paths between them."""
+"""Pairs of networks, and the cost along paths between them."""
 
 from typing import TYPE_CHECKING
 

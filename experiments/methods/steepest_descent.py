@@ -1,4 +1,4 @@
-"""Measure slopes in all directions, and descend from a grid of starts."""
+"""Slopes in all directions, and descents from a grid of starts."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Find minima on disjoint sets of images, and measure their widths."""
+"""Minima on disjoint sets of images, and their widths."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""Summarize what each change of the recipe gives."""
+"""Summary of what each change of the recipe gives."""
 
 from itertools import pairwise
 

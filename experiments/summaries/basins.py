@@ -1,4 +1,4 @@
-"""Summarize which starts end in which minimum."""
+"""Summary of which starts end in which minimum."""
 
 import numpy as np
 import xarray as xr

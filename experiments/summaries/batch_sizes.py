@@ -1,4 +1,4 @@
-"""Summarize costs of batch sizes at equal epochs and at equal time."""
+"""Summary of costs of batch sizes at equal epochs and at equal time."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize barriers behind changes of one weight."""
+"""Summary of barriers behind changes of one weight."""
 
 import xarray as xr
 

@@ -1,4 +1,4 @@
-"""Summarize how well networks read digits."""
+"""Summary of how well networks read digits."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize delays between knowing the training set and the rest."""
+"""Summary of delays between knowing the training set and the rest."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize what guessed and trained networks read."""
+"""Summary of what guessed and trained networks read."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize how well networks learn from starts of different scales."""
+"""Summary of how well networks learn from starts of different scales."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize which learning rates train which starts."""
+"""Summary of which learning rates train which starts."""
 
 import numpy as np
 import xarray as xr

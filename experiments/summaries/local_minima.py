@@ -1,4 +1,4 @@
-"""Summarize censuses of minima."""
+"""Summary of censuses of minima."""
 
 from typing import Any
 

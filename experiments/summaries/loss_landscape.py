@@ -1,4 +1,4 @@
-"""Summarize what the cost looks like around the ends of descents."""
+"""Summary of what the cost looks like around the ends of descents."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize barriers between networks."""
+"""Summary of barriers between networks."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summarize how much of test accuracies is luck."""
+"""Summary of how much of test accuracies is luck."""
 
 import numpy as np
 import xarray as xr

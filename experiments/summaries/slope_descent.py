@@ -1,4 +1,4 @@
-"""Summarize where descents on curves end."""
+"""Summary of where descents on curves end."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Summarize what falling temperature does to gradients and accuracy."""
+"""Summary of what falling temperature does to gradients and accuracy."""
 
 import numpy as np
 import xarray as xr

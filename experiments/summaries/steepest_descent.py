@@ -1,4 +1,4 @@
-"""Summarize slopes in all directions, and ends of descents."""
+"""Summary of slopes in all directions, and ends of descents."""
 
 import numpy as np
 import xarray as xr

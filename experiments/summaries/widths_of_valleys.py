@@ -1,4 +1,4 @@
-"""Summarize how widths of minima go with starts and digits read."""
+"""Summary of how widths of minima go with starts and digits read."""
 
 from collections.abc import Callable, Sequence
 
