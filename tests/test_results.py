@@ -100,3 +100,8 @@ def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_pictur
 def test_every_experiment_has_a_page():
     files = {file.stem for file in (render.ROOT / "experiments").glob("*.py")}
     assert files - {"box_counting", "common", "listening", "render"} == set(NAMES)
+
+
+def test_an_experiment_without_a_template_is_refused():
+    with pytest.raises(SystemExit, match="no template experiments/pages/nothing.md"):
+        render.main(["nothing"])
