@@ -103,5 +103,5 @@ def test_every_experiment_has_a_page():
 
 
 def test_an_experiment_without_a_template_is_refused():
-    with pytest.raises(SystemExit, match="no template experiments/pages/nothing.md"):
+    with pytest.raises(SystemExit, match=r"no template experiments/pages/nothing\.md"):
         render.main(["nothing"])
