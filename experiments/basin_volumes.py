@@ -157,7 +157,7 @@ def diagonal(problem: gd.Problem, flat, unravel):
 
     def entry(i):
         unit = jnp.zeros_like(flat).at[i].set(1)
-        product = gd.curvature.hessian_vector_product(problem, unravel(flat), unravel(unit))
+        product = gd.curvature.HessianOperator(problem, unravel(flat)).mv(unravel(unit))
         return ravel_pytree(product)[0][i]
 
     return jax.lax.map(entry, jnp.arange(flat.size), batch_size=64)

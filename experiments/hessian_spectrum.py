@@ -20,7 +20,7 @@ after the first. All counts stand in one table (`counts` in summary.json). "As m
 refuted where the median over starts is not 9 or 10: in G after 30 epochs, in H from 10 on.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import common
@@ -77,21 +77,6 @@ class Config:
     samples: int | None = 2000
 
 
-def linearised(problem, at) -> gd.Problem:
-    """The problem with outputs that are linear in the parameters around a point.
-
-    C_lin(w) = loss(predict(at) + J (w - at)),   its Hessian at that point is G
-    """
-
-    def cost(params, batch):
-        inputs, targets = batch
-        moved = jax.tree.map(jnp.subtract, params, at)
-        outputs, change = jax.jvp(lambda w: problem.predict(w, inputs), (at,), (moved,))
-        return problem.loss(outputs + change, targets)
-
-    return replace(problem, cost=cost)
-
-
 def descend(
     config: Config, problem: gd.Problem, rule: optax.GradientTransformation, seed: int
 ) -> list:
@@ -128,7 +113,7 @@ def ends_of(config: Config):
 
     @jax.jit
     def gauss_newton(problem, params, key):
-        return top(linearised(problem, params), params, key=key)
+        return top(curvature.GaussNewtonOperator(problem, params), key=key)
 
     return hessian, gauss_newton
 

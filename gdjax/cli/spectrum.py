@@ -90,15 +90,16 @@ class Spectrum:
             program = jax.jit(partial(function, **options))
             return jax.tree.map(np.asarray, program(problem, params, key=key))
 
-        def ends(problem, params, smallest):
-            size = optax.tree.size(params)
+        def ends(operator, smallest):
+            size = operator.shape[0]
             largest = min(self.largest, size)
             return at(
-                curvature.extreme_eigenpairs, key_ends, problem, params, largest=largest,
+                curvature.extreme_eigenpairs, key_ends, operator, None, largest=largest,
                 smallest=min(smallest, size - largest), tolerance=self.tolerance,
             )  # fmt: skip
 
-        parts = curvature.layers(problem, params)
+        operator = curvature.HessianOperator(problem, params)
+        parts = operator.layers()
         certificate = critical_points.classify(
             problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
@@ -107,12 +108,8 @@ class Spectrum:
             names = {name: f"layer {number}" for number, name in enumerate(parts, 1)}
         return Found(
             size=optax.tree.size(params),
-            ends=ends(problem, params, self.smallest),
-            parts={
-                names[name]: ends(part.problem, part.params, 0)
-                for name, part in parts.items()
-                if len(parts) > 1
-            },
+            ends=ends(operator, self.smallest),
+            parts={names[name]: ends(part, 0) for name, part in parts.items() if len(parts) > 1},
             trace=at(curvature.hessian_trace, key_trace, probes=self.probes),
             density=at(curvature.spectral_density, key_density, probes=self.probes // SHARE),
             certificate=jax.tree.map(np.asarray, certificate),

@@ -37,6 +37,7 @@ from gdjax.curvature.directional_derivatives import (
 )
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.inertia import Bends
+from gdjax.curvature.operators import FunctionOperator
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_params, ravel_params
 
@@ -247,12 +248,12 @@ def _certificate(
     points = jnp.stack([w, gradient.displaced[0], gradient.displaced[2]])
     products = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(points, probes)
     change = jnp.max(_norm(products[1:] - products[:1]))
-    product = partial(at.product, w)
+    hessian = FunctionOperator(partial(at.product, w), w)
     if w.size <= DENSE:
-        curvature = inertia.every(product, mask, change)
+        curvature = inertia.every(hessian, mask, change)
     else:
         curvature = inertia.ends(
-            product, mask, change, key=key, tolerance=tolerance, restarts=restarts
+            hessian, mask, change, key=key, tolerance=tolerance, restarts=restarts
         )
     near = _kantorovich_evidence(at, w, gradient, curvature, mask, probes, combined)
     resolution = jnp.max(jnp.where(curvature.known, curvature.radius, 0))

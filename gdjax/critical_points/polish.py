@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 from gdjax.curvature import jacobi_eigh
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import DENSE
-from gdjax.curvature.operators import dense
+from gdjax.curvature.operators import FunctionOperator
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_params, ravel_params
@@ -296,8 +296,9 @@ def nearest_critical_point(
 
     def step(state):
         w, value, g, damping, count = state
+        hessian = FunctionOperator(partial(at.product, w), w)
         with jax.default_matmul_precision("highest"):
-            values, vectors = jacobi_eigh.eigh(dense(partial(at.product, w), w))
+            values, vectors = jacobi_eigh.eigh(hessian.as_matrix())
             bend = values**2 + damping * jnp.max(values**2)
             p = -vectors @ (values / jnp.where(bend > 0, bend, 1) * (vectors.T @ g))
         value_next, g_next = at.gradient(w + p)

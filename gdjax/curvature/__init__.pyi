@@ -4,7 +4,6 @@ from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
 from .eigenpairs import Convergence as Convergence
 from .eigenpairs import Eigenpairs as Eigenpairs
 from .eigenpairs import extreme_eigenpairs as extreme_eigenpairs
-from .eigenpairs import layers as layers
 from .gradient_summary import GradientCheck as GradientCheck
 from .gradient_summary import GradientSummary as GradientSummary
 from .gradient_summary import ParameterLocation as ParameterLocation
@@ -13,9 +12,11 @@ from .gradient_summary import gradient_summary as gradient_summary
 from .gradient_summary import largest_entries as largest_entries
 from .gradient_summary import locate as locate
 from .gradient_summary import value_and_gradient as value_and_gradient
-from .operators import gauss_newton_vector_product as gauss_newton_vector_product
-from .operators import hessian as hessian
-from .operators import hessian_vector_product as hessian_vector_product
+from .operators import FunctionOperator as FunctionOperator
+from .operators import GaussNewtonOperator as GaussNewtonOperator
+from .operators import HessianOperator as HessianOperator
+from .operators import PreconditionedHessian as PreconditionedHessian
+from .operators import SymmetricOperator as SymmetricOperator
 from .preconditioned import preconditioned_sharpness as preconditioned_sharpness
 from .preconditioned import preconditioner as preconditioner
 from .sharpness import largest_eigenvalues as largest_eigenvalues

@@ -19,14 +19,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.curvature import block_lanczos
-from gdjax.curvature.operators import dense, flat_product
+from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.errors import InputError
-from gdjax.problems.evaluation import restricted
-from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import ravel_params
+from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
 DENSE = 512  # parameters up to which the whole matrix is taken
@@ -71,23 +70,9 @@ class Eigenpairs(NamedTuple):
     __repr__ = fields
 
 
-class Layer(NamedTuple):
-    """A problem as one of some parameters alone, the others held where they are.
-
-    Args:
-        problem: whose cost is a function of these parameters.
-        params: their values.
-    """
-
-    problem: Problem
-    params: PyTree
-
-    __repr__ = fields
-
-
 def extreme_eigenpairs(
-    problem: Problem | Callable,
-    params: PyTree,
+    operator: SymmetricOperator | Problem | Callable,
+    params: PyTree = None,
     *,
     key: Key[Array, ""],
     data: PyTree = None,
@@ -96,14 +81,15 @@ def extreme_eigenpairs(
     tolerance: ScalarLike = 1e-3,
     restarts: int = 100,
 ) -> Eigenpairs:
-    """The largest and smallest eigenvalues of the Hessian, with vectors and residuals.
+    """Return the largest and smallest eigenvalues, with vectors and residuals.
 
     Products go on until every residual is at most `tolerance` times the operator's norm, or
     `restarts` times. Up to 512 parameters the dense matrix is decomposed instead.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point.
+        operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
+            a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
+        params: the point, with a problem.
         key: for the random starts.
         data: instead of the problem's own.
         largest: how many from the upper end.
@@ -121,18 +107,18 @@ def extreme_eigenpairs(
     Source: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000, *Thick-restart
     Lanczos method*.
     """
-    flat, unravel = ravel_params(params)
+    operator = as_operator("extreme_eigenpairs", operator, params, data)
+    flat, unravel = ravel_pytree(operator.like)
     if min(largest, smallest) < 0 or not 1 <= largest + smallest <= flat.size:
         raise InputError(
             f"extreme_eigenpairs: largest = {largest} and smallest = {smallest}, expected 1 "
             f"to {flat.size} together, the number of parameters"
         )
-    product = flat_product(problem, params, data)
     if flat.size <= DENSE:
-        ritz = _dense(dense(product, flat), largest, smallest)
+        ritz = _dense(operator.as_matrix(), largest, smallest)
     else:
         ritz = block_lanczos.extreme_ritz_pairs(
-            product,
+            operator.flat_mv,
             jnp.ones_like(flat),
             key,
             largest=largest,
@@ -161,37 +147,6 @@ def extreme_eigenpairs(
 def with_rounding(residuals: Float[Array, " k"], norm: Float[Array, ""]) -> Float[Array, " k"]:
     """Residuals of unit vectors, and what the rounding of products may have hidden."""
     return residuals + ROUNDING * jnp.finfo(residuals.dtype).eps * norm
-
-
-def layers(problem: Problem | Callable, params: PyTree) -> dict[str, Layer]:
-    """One problem a child of the parameters' root: a layer each, for a network.
-
-    The Hessian of a layer is a diagonal block of the Hessian: `extreme_eigenpairs`,
-    `hessian_trace` and `spectral_density` of `layer.problem` at `layer.params` are those of the
-    block.
-
-    Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point; an array is its own only layer.
-
-    Examples:
-        >>> cost = lambda w: w["a"] ** 2 + 3 * w["a"] * w["b"] + 5 * w["b"] ** 2
-        >>> each = layers(cost, {"a": jnp.array(0.0), "b": jnp.array(0.0)})
-        >>> {k: float(jax.hessian(part.problem.cost)(part.params)) for k, part in each.items()}
-        {'a': 2.0, 'b': 10.0}
-    """
-    problem = as_problem(problem)
-    children, tree = jax.tree.flatten_with_path(params, is_leaf=lambda a: a is not params)
-
-    def layer(number):
-        def whole(child):
-            others = [child if i == number else other for i, (_, other) in enumerate(children)]
-            return jax.tree.unflatten(tree, others)
-
-        return Layer(restricted(problem, whole), children[number][1])
-
-    names = [jax.tree_util.keystr(path, simple=True) or "all" for path, _ in children]
-    return {name: layer(number) for number, name in enumerate(names)}
 
 
 def _dense(matrix, largest, smallest):

@@ -25,7 +25,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.curvature.operators import averaged, hessian_vector_product
+from gdjax.curvature.operators import HessianOperator, averaged
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem, as_problem
@@ -279,6 +279,7 @@ def check_gradient(
     Source: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
     problem = as_problem(problem, data)
+    hessian = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
     position = jnp.asarray(position)
     value, gradient = value_and_gradient(problem, params)
@@ -287,8 +288,7 @@ def check_gradient(
     w = flat[position]
 
     def second_derivative(i):
-        unit = unravel(jnp.zeros_like(flat).at[i].set(1))
-        return ravel_pytree(hessian_vector_product(problem, params, unit))[0][i]
+        return hessian.flat_mv(jnp.zeros_like(flat).at[i].set(1))[i]
 
     curvature = jax.lax.map(second_derivative, position, batch_size=TOGETHER)
     rounding = 4 * eps * jnp.abs(value)

@@ -5,8 +5,9 @@
 Which sign an eigenvalue has is known where it is larger than its own residual and rounding; what is
 level may bend either way, or not at all. The simplest instance has one of each:
 
+>>> from gdjax.curvature.operators import FunctionOperator
 >>> H = jnp.diag(jnp.array([2.0, -1.0, 0.0]))
->>> found = every(lambda v: H @ v, jnp.ones(3), 0.0)
+>>> found = every(FunctionOperator(lambda v: H @ v, jnp.ones(3)), jnp.ones(3), 0.0)
 >>> found.values.tolist(), found.up.tolist(), found.level.tolist()
 ([-1.0, 0.0, 2.0], [False, False, True], [False, True, False])
 >>> found.inverse(jnp.ones(3)).tolist()
@@ -24,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, ScalarLike
 
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.eigenpairs import ROUNDING
-from gdjax.curvature.operators import dense
+from gdjax.curvature.operators import SymmetricOperator
 
 ENDS = 3  # eigenvalues looked at from each end where not all are
 
@@ -98,16 +99,16 @@ class Bends(NamedTuple):
         return jnp.where(self.level[None], self.vectors, 0)
 
 
-def every(product: Callable, mask: Float[Array, " n"], shaken: ScalarLike) -> Bends:
+def every(operator: SymmetricOperator, mask: Float[Array, " n"], shaken: ScalarLike) -> Bends:
     """All eigenpairs, from the whole matrix; those of dead coordinates left out.
 
     Args:
-        product: `v -> H v`.
+        operator: the Hessian, on vectors.
         mask: 1 at live coordinates, 0 at dead ones.
         shaken: how far products are off where parameters have other last digits.
     """
     eps = jnp.finfo(mask.dtype).eps
-    matrix = dense(product, mask) * (mask[:, None] * mask[None])
+    matrix = operator.as_matrix() * (mask[:, None] * mask[None])
     finite = jnp.all(jnp.isfinite(matrix))
     safe = jnp.where(finite, matrix, 0)
     # Dead coordinates go above all others, where they are counted off.
@@ -135,7 +136,7 @@ def every(product: Callable, mask: Float[Array, " n"], shaken: ScalarLike) -> Be
 
 
 def ends(
-    product: Callable,
+    operator: SymmetricOperator,
     mask: Float[Array, " n"],
     shaken: ScalarLike,
     *,
@@ -146,7 +147,7 @@ def ends(
     """Eigenpairs at both ends, from products alone.
 
     Args:
-        product: `v -> H v`.
+        operator: the Hessian, on vectors.
         mask: 1 at live coordinates, 0 at dead ones.
         shaken: how far products are off where parameters have other last digits.
         key: for starts.
@@ -154,7 +155,13 @@ def ends(
         restarts: as for `extreme_eigenpairs`.
     """
     found = block_lanczos.extreme_ritz_pairs(
-        product, mask, key, largest=ENDS, smallest=ENDS, tolerance=tolerance, restarts=restarts
+        operator.flat_mv,
+        mask,
+        key,
+        largest=ENDS,
+        smallest=ENDS,
+        tolerance=tolerance,
+        restarts=restarts,
     )
     eps = jnp.finfo(mask.dtype).eps
     radius = found.residuals + ROUNDING * eps * found.norm + shaken
@@ -178,7 +185,10 @@ def ends(
         bent = jnp.where(jnp.linalg.norm(bent) > 16 * eps * jnp.linalg.norm(v), bent, 0)
         with jax.default_matmul_precision("highest"):
             solved, _ = jax.scipy.sparse.linalg.cg(
-                lambda v: sign * across(product(across(v))), sign * bent, tol=1e-6, maxiter=300
+                lambda v: sign * across(operator.flat_mv(across(v))),
+                sign * bent,
+                tol=1e-6,
+                maxiter=300,
             )
         return solved
 

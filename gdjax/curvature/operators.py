@@ -1,107 +1,252 @@
-"""How the cost bends, as products: the Hessian with a vector, its Gauss-Newton part, all of it.
+"""Linear operators of curvature: the Hessian, its Gauss-Newton part, the preconditioned Hessian.
 
     H v = d/de grad C(w + e v) at e = 0,   H = J^T L J + sum_i (dl/da_i) grad grad a_i
 
-J is the Jacobian of a model's outputs a, L the Hessian of the loss in those outputs. The simplest
-instance, a saddle:
+J is the Jacobian of a model's outputs a, and L is the Hessian of the loss in those outputs. An
+operator has `mv`, `shape` and `dtype`, and is a pytree, so that it can be an argument of a jitted
+or mapped function. A saddle:
 
 >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
->>> hessian(saddle, jnp.zeros(2)).tolist()
+>>> operator = HessianOperator(saddle, jnp.zeros(2))
+>>> operator.mv(jnp.array([1.0, 1.0])).tolist(), operator.shape
+([2.0, -2.0], (2, 2))
+>>> operator.as_matrix().tolist()
 [[2.0, 0.0], [0.0, -2.0]]
 
-Products cost about two gradients each and no memory beyond a chunk of samples; the dense Hessian
-costs as many products as there are parameters. What is looked at everywhere is the problem's
-deterministic cost (see `gdjax.problems.evaluation_of`), over all its data. Where a problem is an
-argument of a jitted function its data are, too:
+A product costs about two gradients and no memory beyond a chunk of samples. All operators are those
+of the problem's deterministic cost (see `gdjax.problems.evaluation_of`), over all its data:
 
 >>> line = Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((w * x) ** 2), data=jnp.arange(3.0))
->>> jax.jit(hessian)(line, jnp.zeros(1)).round(3).tolist()
-[[3.333]]
+>>> jax.jit(lambda operator: operator.as_matrix())(HessianOperator(line, jnp.zeros(1))).tolist()
+[[3.3333333]]
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.chunks import in_chunks
-from gdjax.problems.evaluation import evaluation_chunk, evaluation_of
+from gdjax.problems.evaluation import evaluation_chunk, evaluation_of, restricted
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_like, check_params, check_value, ravel_params
+from gdjax.problems.validation import check_like, check_params, check_value
 
-# Columns of a dense Hessian computed together: they share the samples and their activations.
-TOGETHER = 64
-# A dense Hessian of so many parameters takes 64 MiB in float32.
-MOST = 4096
+COLUMNS = 64  # of a matrix, computed together: they share the samples and their activations
+MAX_MATRIX = 4096  # parameters up to which there is a matrix: 64 MiB in float32
 
 
-def hessian_vector_product(
-    problem: Problem | Callable, params: PyTree, vector: PyTree, *, data: PyTree = None
-) -> PyTree:
-    """The Hessian of the cost times a vector, exactly, without the Hessian.
+class SymmetricOperator:
+    """Symmetric linear operator on pytrees of one structure, that of `like`.
+
+    A class derived from it defines `like` and `mv`.
+    """
+
+    @property
+    def like(self) -> PyTree:
+        """A tree with the structure, shapes and types of vectors."""
+        raise NotImplementedError
+
+    def mv(self, vector: PyTree) -> PyTree:
+        """Return the operator times a vector, a tree like `like`."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        size = optax.tree.size(self.like)
+        return size, size
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Type of vectors in the order of `jax.flatten_util.ravel_pytree`."""
+        return jnp.result_type(*jax.tree.leaves(self.like))
+
+    def flat_mv(self, vector: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return the operator times a vector in the order of `ravel_pytree`, in its own type."""
+        flat, unravel = ravel_pytree(self.like)
+        image = ravel_pytree(self.mv(unravel(vector.astype(flat.dtype))))[0]
+        return image.astype(vector.dtype)
+
+    def as_matrix(self) -> Float[Array, "n n"]:
+        """Return the matrix, rows and columns in the order of `ravel_pytree`, for small operators.
+
+        Raises:
+            InputError: more than 4,096 rows.
+        """
+        size, _ = self.shape
+        if size > MAX_MATRIX:
+            raise InputError(
+                f"as_matrix: {size} parameters, expected at most {MAX_MATRIX}; for larger "
+                f"operators use `extreme_eigenpairs`, `hessian_trace` and `spectral_density`, "
+                f"which need no matrix"
+            )
+        return as_matrix(self.flat_mv, jnp.zeros(size, self.dtype))
+
+
+class FunctionOperator(SymmetricOperator):
+    """Operator of a symmetric linear function of trees.
+
+    Args:
+        function: `v -> A v`, a tree like `v`.
+        like: a tree like `v`.
+
+    Examples:
+        >>> FunctionOperator(lambda v: 2 * v, jnp.ones(2)).as_matrix().tolist()
+        [[2.0, 0.0], [0.0, 2.0]]
+    """
+
+    def __init__(self, function: Callable[[PyTree], PyTree], like: PyTree):
+        self._function, self._like = function, like
+
+    @property
+    def like(self) -> PyTree:
+        """A tree with the structure, shapes and types of vectors."""
+        return self._like
+
+    def mv(self, vector: PyTree) -> PyTree:
+        """Return A v."""
+        return self._function(vector)
+
+
+def as_matrix(
+    product: Callable[[Float[Array, " n"]], Float[Array, " n"]], like: Float[Array, " n"]
+) -> Float[Array, "n n"]:
+    """Return the matrix of a symmetric function `v -> A v` of vectors.
+
+    Args:
+        product: the function.
+        like: a vector of its size and type.
+    """
+    columns = jax.lax.map(product, jnp.eye(like.size, dtype=like.dtype), batch_size=COLUMNS)
+    return (columns + columns.T) / 2
+
+
+class _CostOperator(SymmetricOperator):
+    """An operator of a problem at a point, on all parameters or on those of one layer."""
+
+    def __init__(
+        self,
+        problem: Problem | Callable,
+        params: PyTree,
+        *,
+        data: PyTree = None,
+        layer: str | None = None,
+    ):
+        check_params(params)
+        self.problem, self.params, self.layer = as_problem(problem, data), params, layer
+        if layer is not None and layer not in self._children():
+            raise InputError(
+                f"{type(self).__name__}: layer = {layer!r}, expected None or one of "
+                f"{', '.join(map(repr, self._children()))}"
+            )
+
+    def tree_flatten(self):
+        return (self.problem, self.params), self.layer
+
+    @classmethod
+    def tree_unflatten(cls, layer, children):
+        operator = object.__new__(cls)
+        operator.problem, operator.params = children
+        operator.layer = layer
+        return operator
+
+    def __repr__(self) -> str:
+        layer = "" if self.layer is None else f" of layer {self.layer!r}"
+        return f"<{type(self).__name__}{layer}, {self.shape[0]} parameters, {self.dtype}>"
+
+    def _children(self) -> dict[str, Any]:
+        """Children of the parameters' root by name: layers, for a network."""
+        params = self.params
+        children, _ = jax.tree.flatten_with_path(params, is_leaf=lambda a: a is not params)
+        names = [jax.tree_util.keystr(path, simple=True) or "all" for path, _ in children]
+        return dict(zip(names, (child for _, child in children), strict=True))
+
+    @property
+    def like(self) -> PyTree:
+        """The parameters, all or those of the layer."""
+        return self.params if self.layer is None else self._children()[self.layer]
+
+    def _whole(self, params: PyTree) -> PyTree:
+        """Return all parameters, those of the layer replaced."""
+        if self.layer is None:
+            return params
+        tree = jax.tree.structure(self.params, is_leaf=lambda a: a is not self.params)
+        return jax.tree.unflatten(tree, (self._children() | {self.layer: params}).values())
+
+    def layers(self) -> "dict[str, _CostOperator]":
+        """Return the diagonal blocks by layer, one for each child of the parameters' root.
+
+        Examples:
+            >>> cost = lambda w: w["a"] ** 2 + 3 * w["a"] * w["b"] + 5 * w["b"] ** 2
+            >>> operator = HessianOperator(cost, {"a": jnp.array(0.0), "b": jnp.array(0.0)})
+            >>> {name: block.as_matrix().item() for name, block in operator.layers().items()}
+            {'a': 2.0, 'b': 10.0}
+        """
+        return {
+            name: type(self)(self.problem, self.params, layer=name) for name in self._children()
+        }
+
+
+@jax.tree_util.register_pytree_node_class
+class HessianOperator(_CostOperator):
+    """The Hessian of the cost at a point.
 
         H v = d/de grad C(w + e v) at e = 0
 
-    Forward over reverse: about twice the work of a gradient, and no memory beyond a chunk's. If a
-    part of the cost has no forward mode (a custom_vjp), reverse over reverse.
+    Products are exact, forward over reverse. If a part of the cost has no forward mode (a
+    custom_vjp), they are reverse over reverse.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point w.
-        vector: v, a tree like `params`.
         data: instead of the problem's own.
-
-    Returns:
-        H v, a tree like `params`.
+        layer: name of a child of the parameters' root, as `layers()` has it; None for all. The
+            others are constant.
 
     Raises:
-        InputError: parameters that are no real floats, a cost that is no scalar, or a vector whose
-            tree or shapes are not those of `params`.
+        InputError: parameters that are not real floats, an unknown layer; `mv` raises it for a cost
+            that is not a scalar, and for a vector whose tree or shapes differ from the parameters'.
 
-    Examples:
-        >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
-        >>> hessian_vector_product(saddle, jnp.zeros(2), jnp.array([1.0, 1.0])).tolist()
-        [2.0, -2.0]
-
-    Source: Pearlmutter 1994, *Fast exact multiplication by the Hessian*.
+    References: Pearlmutter 1994, *Fast exact multiplication by the Hessian*.
     """
-    check_params(params)
-    check_like("hessian_vector_product: vector", vector, params)
 
-    def product_of(cost):
-        return lambda point, batch: along(lambda w: jax.grad(cost)(w, batch), *point)
+    def mv(self, vector: PyTree) -> PyTree:
+        """Return H v, a tree like the parameters."""
+        params = self.like
+        check_like("HessianOperator.mv: vector", vector, params)
+        problem = self.problem if self.layer is None else restricted(self.problem, self._whole)
 
-    point = params, _tangent(vector, params)
-    return averaged(as_problem(problem, data), product_of, point)
+        def product_of(cost):
+            return lambda point, batch: along(lambda w: jax.grad(cost)(w, batch), *point)
+
+        return averaged(problem, product_of, (params, _tangent(vector, params)))
 
 
-def gauss_newton_vector_product(
-    problem: Problem, params: PyTree, vector: PyTree, *, data: tuple[PyTree, PyTree] | None = None
-) -> PyTree:
-    """The Gauss-Newton part of the Hessian times a vector; needs `problem.predict` and `loss`.
+@jax.tree_util.register_pytree_node_class
+class GaussNewtonOperator(_CostOperator):
+    """The Gauss-Newton part of the Hessian at a point; needs `problem.predict` and `problem.loss`.
 
-        G v = J^T L J v,   J = d predict / dw,   L = the loss's Hessian in the outputs
+        G v = J^T L J v,   J = d predict / dw,   L = Hessian of the loss in the outputs
 
-    G leaves out how the outputs themselves bend. It has no negative eigenvalues where the loss is
-    convex in the outputs, and equals H where every sample is fitted.
+    G leaves out the curvature of the outputs themselves. It has no negative eigenvalues if the loss
+    is convex in the outputs, and equals H if every sample is fitted.
 
     Args:
         problem: with `predict(params, inputs) -> outputs`, `loss(outputs, targets) -> scalar`, the
             mean over samples, and data `(inputs, targets)`.
         params: the point w.
-        vector: v, a tree like `params`.
         data: instead of the problem's own.
-
-    Returns:
-        G v, a tree like `params`.
+        layer: as for `HessianOperator`.
 
     Raises:
-        InputError: a problem without these, parameters that are no real floats, or a vector whose
-            tree or shapes are not those of `params`.
+        InputError: a problem without these, or as `HessianOperator`.
 
     Examples:
         >>> line = Problem(
@@ -111,78 +256,142 @@ def gauss_newton_vector_product(
         ...     predict=lambda w, x: w * x,
         ...     loss=lambda a, y: jnp.mean((a - y) ** 2),
         ... )
-        >>> float(gauss_newton_vector_product(line, jnp.array(3.0), 1.0))
+        >>> float(GaussNewtonOperator(line, jnp.array(3.0)).mv(1.0))
         5.0
 
-    Source: Schraudolph 2002, *Fast curvature matrix-vector products*.
+    References: Schraudolph 2002, *Fast curvature matrix-vector products*.
     """
-    check_params(params)
-    check_like("gauss_newton_vector_product: vector", vector, params)
-    problem = as_problem(problem, data)
-    predict, loss = problem.predict, problem.loss
-    if (
-        predict is None
-        or loss is None
-        or not (isinstance(problem.data, tuple) and len(problem.data) == 2)
+
+    def __init__(
+        self,
+        problem: Problem,
+        params: PyTree,
+        *,
+        data: tuple[PyTree, PyTree] | None = None,
+        layer: str | None = None,
     ):
-        raise InputError(
-            "gauss_newton_vector_product: the problem has no predict, no loss or no data (inputs, "
-            "targets); give gd.Problem(..., predict=..., loss=..., data=(inputs, targets))"
-        )
+        super().__init__(problem, params, data=data, layer=layer)
+        self._model()
 
-    def product_of(_cost):
-        def product(point, batch):
-            w, v = point
-            inputs, targets = batch
-            outputs, moved = jax.jvp(lambda w: predict(w, inputs), (w,), (v,))
-            slope = jax.grad(lambda a: loss(a, targets))
-            bent = jax.jvp(slope, (outputs,), (moved,))[1]
-            return jax.vjp(lambda w: predict(w, inputs), w)[1](bent)[0]
+    def _model(self) -> tuple[Callable, Callable]:
+        """Return the model and the loss."""
+        problem = self.problem
+        pair = isinstance(problem.data, tuple) and len(problem.data) == 2
+        if problem.predict is None or problem.loss is None or not pair:
+            raise InputError(
+                "GaussNewtonOperator: the problem has no predict, no loss or no data (inputs, "
+                "targets); give gd.Problem(..., predict=..., loss=..., data=(inputs, targets))"
+            )
+        return problem.predict, problem.loss
 
-        return product
+    def mv(self, vector: PyTree) -> PyTree:
+        """Return G v, a tree like the parameters."""
+        params, predict, loss = self.like, *self._model()
+        check_like("GaussNewtonOperator.mv: vector", vector, params)
 
-    return averaged(problem, product_of, (params, _tangent(vector, params)))
+        def product_of(_cost):
+            def product(point, batch):
+                w, v = point
+                inputs, targets = batch
+
+                def outputs_of(w):
+                    return predict(self._whole(w), inputs)
+
+                outputs, tangent = jax.jvp(outputs_of, (w,), (v,))
+                gradient = jax.grad(lambda a: loss(a, targets))
+                cotangent = jax.jvp(gradient, (outputs,), (tangent,))[1]
+                return jax.vjp(outputs_of, w)[1](cotangent)[0]
+
+            return product
+
+        return averaged(self.problem, product_of, (params, _tangent(vector, params)))
 
 
-def hessian(
-    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
-) -> Float[Array, "n n"]:
-    """The whole Hessian as a matrix, for small problems.
+@jax.tree_util.register_pytree_node_class
+class PreconditionedHessian(SymmetricOperator):
+    """The Hessian seen by an optimizer that divides its steps, P^-1/2 H P^-1/2, with diagonal P.
 
-        H_ij = d^2 C / dw_i dw_j,   i and j in the order of `jax.flatten_util.ravel_pytree`
+    It has the eigenvalues of P^-1 H. Divided by its own curvatures a bowl is round:
+
+    >>> bowl = lambda w: w[0] ** 2 + 50 * w[1] ** 2
+    >>> PreconditionedHessian(bowl, jnp.ones(2), jnp.array([2.0, 100.0])).as_matrix().round(3)
+    Array([[1., 0.],
+           [0., 1.]], dtype=float32)
 
     Args:
-        problem: as for `hessian_vector_product`.
-        params: the point w, of at most 4,096 parameters.
+        problem: as for `HessianOperator`.
+        params: the point w.
+        preconditioner: P, a tree like `params`, its entries above 0: a user's own, or what the
+            function from `preconditioner(optimizer)` reads from an optimizer's state.
         data: instead of the problem's own.
 
-    Returns:
-        H, symmetric.
+    Raises:
+        InputError: a preconditioner whose tree or shapes differ from the parameters'.
+
+    References: Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of Stability*,
+    arXiv 2207.14484.
+    """
+
+    def __init__(
+        self,
+        problem: Problem | Callable,
+        params: PyTree,
+        preconditioner: PyTree,
+        *,
+        data: PyTree = None,
+    ):
+        check_like("PreconditionedHessian: preconditioner", preconditioner, params)
+        self.hessian = HessianOperator(problem, params, data=data)
+        P = ravel_pytree(preconditioner)[0].astype(cost_type(params))
+        self.inverse_root = jax.lax.rsqrt(P)
+
+    def tree_flatten(self):
+        return (self.hessian, self.inverse_root), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        operator = object.__new__(cls)
+        operator.hessian, operator.inverse_root = children
+        return operator
+
+    @property
+    def like(self) -> PyTree:
+        """The parameters."""
+        return self.hessian.params
+
+    def mv(self, vector: PyTree) -> PyTree:
+        """Return P^-1/2 H P^-1/2 v, a tree like the parameters."""
+        check_like("PreconditionedHessian.mv: vector", vector, self.like)
+        flat, unravel = ravel_pytree(self.like)
+        return unravel(self.flat_mv(ravel_pytree(vector)[0].astype(flat.dtype)))
+
+    def flat_mv(self, vector: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return P^-1/2 H P^-1/2 v of a vector in the order of `ravel_pytree`."""
+        scale = self.inverse_root
+        return (scale * self.hessian.flat_mv(scale * vector)).astype(vector.dtype)
+
+
+def as_operator(
+    name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree, data: PyTree
+) -> SymmetricOperator:
+    """Return an operator as it is, or the Hessian of a problem at a point.
 
     Raises:
-        InputError: more parameters than that, or what `hessian_vector_product` refuses.
+        InputError: a point besides an operator, or none besides a problem.
     """
-    flat, _ = ravel_params(params)
-    if flat.size > MOST:
+    if not isinstance(operator, SymmetricOperator):
+        if params is None:
+            raise InputError(
+                f"{name}: params = None, expected the point at which the Hessian is taken; or pass "
+                f"an operator, such as HessianOperator(problem, params)"
+            )
+        return HessianOperator(operator, params, data=data)
+    if params is not None or data is not None:
         raise InputError(
-            f"hessian: {flat.size} parameters, expected at most {MOST}; for larger problems take "
-            f"`extreme_eigenpairs`, `hessian_trace` and `spectral_density`, which need no matrix"
+            f"{name}: params and data belong to a problem, and {operator!r:.80} is an operator; "
+            f"leave them out"
         )
-    return dense(flat_product(problem, params, data), flat)
-
-
-def flat_product(
-    problem: Problem | Callable, params: PyTree, data: PyTree = None
-) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
-    """`v -> H v` on vectors in the order of `ravel_pytree`."""
-    problem, unravel = as_problem(problem, data), ravel_pytree(params)[1]
-    return lambda v: ravel_pytree(hessian_vector_product(problem, params, unravel(v)))[0]
-
-
-def dense(product: Callable, like: Float[Array, " n"]) -> Float[Array, "n n"]:
-    """A symmetric operator as a matrix, from its products with the unit vectors."""
-    columns = jax.lax.map(product, jnp.eye(like.size, dtype=like.dtype), batch_size=TOGETHER)
-    return (columns + columns.T) / 2
+    return operator
 
 
 def _tangent(vector, params):

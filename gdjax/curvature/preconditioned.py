@@ -23,11 +23,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.curvature.sharpness import cold, follow, root_of_inverse
+from gdjax.curvature.operators import PreconditionedHessian
+from gdjax.curvature.sharpness import cold, follow
 from gdjax.curvature.stability_limits import ADAPTIVE, known
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_like
+from gdjax.problems.problem import Problem
 
 
 def preconditioned_sharpness(
@@ -55,11 +55,8 @@ def preconditioned_sharpness(
     Raises:
         InputError: a preconditioner whose tree or shapes are not those of the parameters.
     """
-    check_like("preconditioned_sharpness: preconditioner", preconditioner, params)
-    start = cold(params)
-    scale = root_of_inverse(preconditioner, start)
-    problem = as_problem(problem, data)
-    return follow(problem, params, start, tolerance=tolerance, scale=scale)[0]
+    operator = PreconditionedHessian(problem, params, preconditioner, data=data)
+    return follow(operator, cold(params), tolerance=tolerance)[0]
 
 
 def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":

@@ -26,7 +26,13 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.eigenpairs import ROUNDING
-from gdjax.curvature.operators import dense, flat_product
+from gdjax.curvature.operators import (
+    GaussNewtonOperator,
+    HessianOperator,
+    PreconditionedHessian,
+    SymmetricOperator,
+    as_matrix,
+)
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import frozen, with_data, without_data
@@ -63,6 +69,7 @@ def sharpness(
     every: int = 1,
     tolerance: float = 1e-3,
     preconditioner: Callable[[PyTree], PyTree] | None = None,
+    operator: Callable[..., SymmetricOperator] = HessianOperator,
 ) -> Metric:
     """The Hessian's largest eigenvalue along a descent, each estimate begun from the one before.
 
@@ -86,6 +93,8 @@ def sharpness(
         preconditioner: the diagonal P > 0 from the optimiser's memory, a tree like the parameters,
             such as `gd.curvature.preconditioner(optax.adam)` or a function of one's own; then
             it is the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
+        operator: `operator(problem, params)`, whose largest eigenvalue it is; `GaussNewtonOperator`
+            for the Gauss-Newton part of the Hessian. Not used with a preconditioner.
 
     Returns:
         A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs
@@ -100,7 +109,12 @@ def sharpness(
         raise InputError(f"sharpness: tolerance = {tolerance!r}, expected a number above 0")
     problem = as_problem(problem, data)
     return Metric(
-        _Sharpness(without_data(problem), float(tolerance), preconditioner=preconditioner),
+        _Sharpness(
+            without_data(problem, model=operator is GaussNewtonOperator),
+            float(tolerance),
+            preconditioner=preconditioner,
+            operator=operator,
+        ),
         data=problem.data,
         every=every,
         init=_Cold(SPACE.basis),
@@ -183,31 +197,29 @@ class _Sharpness:
         tolerance: of the residual.
         count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
         preconditioner: `memory -> P`.
+        operator: `(problem, params) -> operator`.
     """
 
     without_data: Any
     tolerance: float
     count: int | None = None
     preconditioner: Callable | None = None
+    operator: Callable = HessianOperator
 
     def __call__(self, params, data, own, *, opt_state=None, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
         if self.count is not None:
-            return _followed(problem, params, own, self.tolerance, self.count)
-        scale = None
-        if self.preconditioner is not None:
-            scale = root_of_inverse(self.preconditioner(opt_state), own)
-        return follow(problem, params, own, tolerance=self.tolerance, scale=scale)
+            return _followed(HessianOperator(problem, params), own, self.tolerance, self.count)
+        if self.preconditioner is None:
+            operator = self.operator(problem, params)
+        else:
+            operator = PreconditionedHessian(problem, params, self.preconditioner(opt_state))
+        return follow(operator, own, tolerance=self.tolerance)
 
     @property
     def __signature__(self):
         given = () if self.preconditioner is None else ("opt_state",)
         return signature(self.without_data, ("params", "data", "own"), given)
-
-
-def root_of_inverse(preconditioner: PyTree, own: Warm) -> Float[Array, " n"]:
-    """P^-1/2 of a diagonal P as a vector, in the type of the estimates."""
-    return jax.lax.rsqrt(ravel_pytree(preconditioner)[0].astype(own.residual.dtype))
 
 
 def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
@@ -271,60 +283,47 @@ def cold(params: PyTree, data: Any = None) -> Warm:
 
 
 def follow(
-    problem: Problem,
-    params: PyTree,
-    memory: Warm,
-    *,
-    tolerance: float = 1e-3,
-    scale: Float[Array, " n"] | None = None,
+    operator: SymmetricOperator, memory: Warm, *, tolerance: float = 1e-3
 ) -> tuple[Float[Array, ""], Warm]:
-    """The sharpness at a point, from the eigenvectors at a point nearby; see `sharpness`.
+    """Return the largest eigenvalue, from the eigenvectors of an operator nearby; see `sharpness`.
 
     Args:
-        problem: whose deterministic cost, over its data.
-        params: the point.
+        operator: whose largest eigenvalue.
         memory: of the estimate before; `cold` at first.
-        tolerance: of the residual, relative to the sharpness.
-        scale: D, diagonal: the largest eigenvalue of D H D instead of H's.
+        tolerance: of the residual, relative to the eigenvalue.
 
     Returns:
-        The sharpness, NaN where it was not found, and the memory for the next point.
+        The eigenvalue, NaN where it was not found, and the memory for the next operator.
     """
-    values, memory = _followed(problem, params, memory, tolerance, 1, scale)
+    values, memory = _followed(operator, memory, tolerance, 1)
     return values[0], memory
 
 
-def _followed(problem, params, memory, tolerance, count, scale=None):
+def _followed(operator, memory, tolerance, count):
     """The largest eigenvalues, falling, NaN where one was not found, and the next memory."""
     space = _space(count)
-    flat, dtype = ravel_pytree(params)[0], memory.residual.dtype
-    exact = flat_product(problem, params)
-
-    def product(vector):
-        if scale is None:
-            return exact(vector.astype(flat.dtype)).astype(dtype)
-        return scale * exact((scale * vector).astype(flat.dtype)).astype(dtype)
+    size, dtype = operator.shape[0], memory.residual.dtype
 
     def allowed(values, norm):
         return tolerance * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
 
-    if count > flat.size:
+    if count > size:
         raise InputError(
-            f"largest_eigenvalues: count = {count}, and there are {flat.size} parameters; take at "
+            f"largest_eigenvalues: count = {count}, and there are {size} parameters; take at "
             f"most as many"
         )
-    if flat.size <= space.basis:
-        matrix = dense(product, flat.astype(dtype))
+    if size <= space.basis:
+        matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))
         every, vectors = jacobi_eigh.eigh(matrix)
         values, top, block = every[::-1][:count], vectors[:, ::-1][:, :count], memory.vectors
         rest = jnp.matmul(matrix, top, precision="highest") - values[None] * top
-        residuals, products = jnp.linalg.norm(rest, axis=0), flat.size
+        residuals, products = jnp.linalg.norm(rest, axis=0), size
         norm = jnp.max(jnp.abs(every))
     else:
-        elsewhere = _random(memory.drawn, (flat.size,), dtype)
+        elsewhere = _random(memory.drawn, (size,), dtype)
         ritz = block_lanczos.extreme_ritz_pairs(
-            product,
-            jnp.ones(flat.size, dtype),
+            operator.flat_mv,
+            jnp.ones(size, dtype),
             _key(memory.drawn + 1),
             largest=count,
             smallest=0,

@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree, ScalarLike
 from matfree import decomp, stochtrace
 
 from gdjax.curvature.eigenpairs import DENSE, ROUNDING
-from gdjax.curvature.operators import dense, flat_product
+from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
 
 POINTS = 1001  # of the grid on which a density is given
@@ -68,14 +68,14 @@ class SpectralDensity(NamedTuple):
 
 
 def hessian_trace(
-    problem: Problem | Callable,
-    params: PyTree,
+    operator: SymmetricOperator | Problem | Callable,
+    params: PyTree = None,
     *,
     key: Key[Array, ""],
     data: PyTree = None,
     probes: int = 48,
 ) -> HessianTrace:
-    """The trace of the Hessian, with its standard error.
+    """Return the trace of the Hessian, or of another operator, with its standard error.
 
         tr H = tr Q^T H Q + E v^T (I - QQ^T) H (I - QQ^T) v,   v random signs
 
@@ -83,8 +83,9 @@ def hessian_trace(
     varies little. The error comes from the spread of the last third.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point.
+        operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
+            a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
+        params: the point, with a problem.
         key: for the probes.
         data: instead of the problem's own.
         probes: Hessian-vector products, at least 6; not used up to 512 parameters, where the trace
@@ -99,11 +100,11 @@ def hessian_trace(
         raise InputError(
             f"hessian_trace: probes = {probes}, expected at least 6, three thirds of 2"
         )
-    flat = ravel_params(params)[0]
-    product = flat_product(problem, params, data)
+    operator = as_operator("hessian_trace", operator, params, data)
+    flat, product = ravel_pytree(operator.like)[0], operator.flat_mv
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
     if flat.size <= DENSE:
-        matrix = dense(product, flat)
+        matrix = operator.as_matrix()
         return HessianTrace(jnp.trace(matrix), rounding * jnp.linalg.norm(matrix))
     third = min(probes // 3, flat.size // 2)
     key_sketch, key_probe = jax.random.split(key)
@@ -129,8 +130,8 @@ def hessian_trace(
 
 
 def spectral_density(
-    problem: Problem | Callable,
-    params: PyTree,
+    operator: SymmetricOperator | Problem | Callable,
+    params: PyTree = None,
     *,
     key: Key[Array, ""],
     data: PyTree = None,
@@ -138,13 +139,14 @@ def spectral_density(
     depth: int = 64,
     width: ScalarLike = 0.01,
 ) -> SpectralDensity:
-    """The density of the Hessian's eigenvalues, by stochastic Lanczos quadrature.
+    """Return the density of the eigenvalues, by stochastic Lanczos quadrature.
 
         1/n tr f(H) = E v^T f(H) v / |v|^2 = E sum_j weight_j f(node_j)
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point.
+        operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
+            a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
+        params: the point, with a problem.
         key: for the probes.
         data: instead of the problem's own.
         probes: random vectors, at least 2; not used up to 512 parameters, where nodes are exact.
@@ -160,13 +162,13 @@ def spectral_density(
         raise InputError(
             f"spectral_density: probes = {probes} and depth = {depth}, expected at least 2 and 1"
         )
-    flat = ravel_params(params)[0]
-    product = flat_product(problem, params, data)
+    operator = as_operator("spectral_density", operator, params, data)
+    flat = ravel_pytree(operator.like)[0]
     if flat.size <= DENSE:
-        nodes = jnp.linalg.eigvalsh(dense(product, flat))[None]
+        nodes = jnp.linalg.eigvalsh(operator.as_matrix())[None]
         weights = jnp.full_like(nodes, 1 / flat.size)
     else:
-        nodes, weights = _quadrature(product, flat, key, probes, depth)
+        nodes, weights = _quadrature(operator.flat_mv, flat, key, probes, depth)
     norm = jnp.max(jnp.abs(nodes))
     sigma = jnp.asarray(width * jnp.where(norm > 0, norm, 1))
     reach = 5 * sigma

@@ -26,7 +26,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.curvature.operators import dense, flat_product
+from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flows import semidefinite_complementarity
@@ -159,16 +159,16 @@ def central_flow(
 
 def _edge(problem, unravel, w, block):
     """The largest eigenvalues and their vectors, searched from vectors near by."""
-    product, k = flat_product(problem, unravel(w)), block.shape[1] - 1
+    operator, k = HessianOperator(problem, unravel(w)), block.shape[1] - 1
     if len(w) <= 2 * (k + 1):
-        values, vectors = jacobi_eigh.eigh(dense(product, w))
+        values, vectors = jacobi_eigh.eigh(operator.as_matrix())
         return _Edge(values[::-1][:k], vectors[:, ::-1][:, :k], block, jnp.isfinite(values[0]))
 
     def allowed(values, norm):
         return CLOSE * jnp.max(jnp.abs(values)) + 8 * jnp.finfo(w.dtype).eps * norm
 
     ritz = block_lanczos.extreme_ritz_pairs(
-        product,
+        operator.flat_mv,
         jnp.ones_like(w),
         jax.random.key(1),
         largest=k,

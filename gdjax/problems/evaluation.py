@@ -181,21 +181,28 @@ def frozen(
     )
 
 
-def evaluation_part(problem: Problem) -> Problem:
+def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
     """Return a problem with only what its deterministic cost needs.
 
     Problems of equal cost then share one compiled program.
+
+    Args:
+        problem: whose cost.
+        model: whether to keep `predict` and `loss`, too.
     """
+    part = as_problem(problem.cost, problem.data)
+    if model:
+        part = dataclasses.replace(part, predict=problem.predict, loss=problem.loss)
     return dataclasses.replace(
-        as_problem(problem.cost, problem.data),
+        part,
         evaluation=problem.evaluation,
         couples_samples=problem.couples_samples,
     )
 
 
-def without_data(problem: Problem) -> PyTreeDef:
+def without_data(problem: Problem, *, model: bool = False) -> PyTreeDef:
     """Return `evaluation_part` as a tree without leaves, which can be compared; see `with_data`."""
-    return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None)))
+    return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None), model=model))
 
 
 def with_data(tree: PyTreeDef, data: PyTree) -> Problem:

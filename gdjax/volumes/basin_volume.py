@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.curvature import student_t
 from gdjax.curvature.jacobi_eigh import eigh
-from gdjax.curvature.operators import dense, flat_product
+from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem, as_problem
@@ -146,7 +146,7 @@ def basin_volume(
 def _extent(problem, params, inside):
     """Eigenvectors of the Hessian, and the geometric mean of both distances to the rim on each."""
     flat, _ = ravel_params(params)
-    matrix = dense(flat_product(problem, params), flat)
+    matrix = HessianOperator(problem, params).as_matrix()
     finite = jnp.all(jnp.isfinite(matrix))
     _, axes = eigh(jnp.where(finite, matrix, 0))
 

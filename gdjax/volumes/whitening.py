@@ -20,9 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, ScalarLike
 
 from gdjax.curvature.jacobi_eigh import eigh
-from gdjax.curvature.operators import dense, flat_product
+from gdjax.curvature.operators import HessianOperator
 from gdjax.problems.problem import Problem
-from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
 
 
@@ -75,8 +74,7 @@ def whitened(
     Raises:
         InputError: parameters that are no real floats, a cost that is no scalar.
     """
-    flat, _ = ravel_params(params)
-    values, axes = eigh(dense(flat_product(problem, params, data), flat))
+    values, axes = eigh(HessianOperator(problem, params, data=data).as_matrix())
     return Whitening((jnp.abs(values) + floor) ** -0.5, axes)
 
 
@@ -103,7 +101,7 @@ def whitened_on_average(
     """
 
     def absolute(point):
-        matrix = dense(flat_product(problem, unravel(point)), point)
+        matrix = HessianOperator(problem, unravel(point)).as_matrix()
         finite = jnp.all(jnp.isfinite(matrix))
         values, axes = eigh(jnp.where(finite, matrix, 0))
         return (axes * jnp.abs(values)[None]) @ axes.T, finite

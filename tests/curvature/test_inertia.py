@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from curved_problems import quadratic
 
-from gdjax.curvature import inertia
+from gdjax.curvature import FunctionOperator, inertia
 
 
 def planted(n):
@@ -19,7 +19,7 @@ def planted(n):
 @jax.jit
 def looked(H, mask, shaken, v):
     """All that is said of a matrix, and H^+ v."""
-    bent = inertia.every(lambda v: H @ v, mask, shaken)
+    bent = inertia.every(FunctionOperator(lambda v: H @ v, mask), mask, shaken)
     said = {name: getattr(bent, name) for name in ("known", "up", "down", "level", "nullity")}
     return said | {
         "inverse": bent.inverse(v),
@@ -55,7 +55,12 @@ def test_from_products_both_ends_are_seen_and_what_is_between_is_hidden():
     mask = jnp.array(mask, jnp.float32)
     bent = jax.jit(
         lambda H: inertia.ends(
-            lambda v: H @ v, mask, 0.0, key=jax.random.key(0), tolerance=1e-6, restarts=100
+            FunctionOperator(lambda v: H @ v, mask),
+            mask,
+            0.0,
+            key=jax.random.key(0),
+            tolerance=1e-6,
+            restarts=100,
         )._replace(inverse=0, form_size=0)
     )(H)
     np.testing.assert_allclose(np.sort(bent.values), np.r_[values[:3], values[-3:]], atol=1e-4)
@@ -72,7 +77,7 @@ def test_nearly_along_a_level_direction_the_inverse_is_of_what_bends():
     @jax.jit
     def inverse(H, v):
         bent = inertia.ends(
-            lambda v: H @ v, jnp.asarray(mask), 0.0,
+            FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0,
             key=jax.random.key(0), tolerance=1e-13, restarts=100,
         )  # fmt: skip
         return bent.inverse(v)

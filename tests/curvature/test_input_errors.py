@@ -19,8 +19,8 @@ ASKED = {
     "value_and_gradient": value_and_gradient,
     "gradient_summary": curvature.gradient_summary,
     "gradient_direction": directions.gradient_direction,
-    "hessian": curvature.hessian,
-    "hessian_vector_product": lambda cost, w: curvature.hessian_vector_product(cost, w, w),
+    "hessian": lambda cost, w: curvature.HessianOperator(cost, w).as_matrix(),
+    "hessian_vector_product": lambda cost, w: curvature.HessianOperator(cost, w).mv(w),
     "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY, largest=1),
     "hessian_trace": partial(curvature.hessian_trace, key=KEY),
     "spectral_density": partial(curvature.spectral_density, key=KEY),
@@ -70,7 +70,7 @@ def line(data):
 
 LOOKS = {
     "value_and_gradient": value_and_gradient,
-    "hessian_vector_product": lambda p, w: curvature.hessian_vector_product(p, w, w),
+    "hessian_vector_product": lambda p, w: curvature.HessianOperator(p, w).mv(w),
     "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY),
     "hessian_trace": partial(curvature.hessian_trace, key=KEY),
     "gradient_flow": partial(flows.gradient_flow, times=np.array([1.0])),
@@ -96,10 +96,9 @@ def test_data_are_the_problems_unless_they_are_given(name):
             minima.linear_path_cost(line(other), jnp.ones(3), jnp.ones(3), points=2),
         ]
     elif name == "hessian_vector_product":
-        look = curvature.hessian_vector_product
         looks = [
-            look(line(own), jnp.ones(3), jnp.ones(3), data=other),
-            look(line(other), jnp.ones(3), jnp.ones(3)),
+            curvature.HessianOperator(line(own), jnp.ones(3), data=other).mv(jnp.ones(3)),
+            curvature.HessianOperator(line(other), jnp.ones(3)).mv(jnp.ones(3)),
         ]
     else:
         looks = [
@@ -160,7 +159,7 @@ CARRIES = Problem(
     "look",
     [
         value_and_gradient,
-        curvature.hessian,
+        lambda p, w: curvature.HessianOperator(p, w).as_matrix(),
         lambda p, w: landscape.line(p, w, {"d": w}, [0.0]),
         lambda p, w: minima.linear_path_cost(p, w, w),
         lambda p, w: minima.curve(p, w, w),

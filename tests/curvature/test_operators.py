@@ -10,7 +10,16 @@ from curved_problems import dense_reference, pooled_digits, random_params, regre
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature import operators
+from gdjax.curvature import (
+    FunctionOperator,
+    GaussNewtonOperator,
+    HessianOperator,
+    PreconditionedHessian,
+    extreme_eigenpairs,
+    hessian_trace,
+    sharpness,
+    spectral_density,
+)
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.problems import Network
@@ -31,7 +40,7 @@ def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, 
     cost, params, data = regression(samples)
     flat, unravel = ravel_pytree(params)
     H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
-    product = jax.jit(lambda v: operators.hessian_vector_product(cost, params, v, data=data))
+    product = jax.jit(lambda v: HessianOperator(cost, params, data=data).mv(v))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
         found = ravel_pytree(product(unravel(jnp.array(v))))[0]
@@ -40,9 +49,7 @@ def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, 
 
 def test_product_with_a_bowl_is_its_matrix_times_the_vector(float64):
     problem = gd.problems.function("rosenbrock")
-    found = operators.hessian_vector_product(
-        problem.cost, jnp.array([1.0, 1.0]), jnp.array([1.0, 2.0])
-    )
+    found = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
     # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
     np.testing.assert_allclose(found, [2.0, 0.0], atol=1e-12)
 
@@ -54,7 +61,7 @@ def test_product_mapped_over_runs_is_that_of_each(float64):
 
     @jax.jit
     def product(w):
-        return operators.hessian_vector_product(cost, w, w, data=data)
+        return HessianOperator(cost, w, data=data).mv(w)
 
     together = jax.jit(jax.vmap(product))(stacked)
     for i, params in enumerate(many):
@@ -68,9 +75,9 @@ def test_matrix_products_are_in_full_precision_and_only_there(samples):
     problem = regression_problem(data)
     found = jax.make_jaxpr(
         lambda w, data: (
-            operators.hessian_vector_product(cost, w, w, data=data),
-            operators.gauss_newton_vector_product(problem, w, w, data=data),
-            operators.hessian(cost, w, data=data),
+            HessianOperator(cost, w, data=data).mv(w),
+            GaussNewtonOperator(problem, w, data=data).mv(w),
+            HessianOperator(cost, w, data=data).as_matrix(),
         )
     )(params, data)
     matrices = str(found).split("dot_general[")[1:]
@@ -82,17 +89,17 @@ def test_matrix_products_are_in_full_precision_and_only_there(samples):
 def test_a_vector_of_another_tree_is_named():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match="vector has"):
-        operators.hessian_vector_product(cost, params, params[0], data=data)
+        HessianOperator(cost, params, data=data).mv(params[0])
     with pytest.raises(InputError, match=r"\(2,\).*expected .*\(3,\)"):
-        operators.hessian_vector_product(jnp.sum, jnp.ones(3), jnp.ones(2))
-    with pytest.raises(InputError, match="gauss_newton_vector_product: vector has"):
-        operators.gauss_newton_vector_product(regression_problem(data), params, params[0])
+        HessianOperator(jnp.sum, jnp.ones(3)).mv(jnp.ones(2))
+    with pytest.raises(InputError, match=r"GaussNewtonOperator\.mv: vector has"):
+        GaussNewtonOperator(regression_problem(data), params).mv(params[0])
 
 
 def test_gauss_newton_of_a_bare_cost_is_refused():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match=r"no predict, no loss or no data .inputs, targets"):
-        operators.gauss_newton_vector_product(gd.problems.as_problem(cost, data), params, params)
+        GaussNewtonOperator(gd.problems.as_problem(cost, data), params)
 
 
 # -- the whole matrix
@@ -101,14 +108,14 @@ def test_gauss_newton_of_a_bare_cost_is_refused():
 @pytest.mark.parametrize("samples", [7, 1_511])
 def test_hessian_is_that_of_nested_differentiation(float64, samples):
     cost, params, data = regression(samples)
-    found = jax.jit(lambda w, data: operators.hessian(cost, w, data=data))(params, data)
+    found = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     np.testing.assert_allclose(found, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.long
 def test_hessian_of_a_network_in_float32_is_that_of_float64_to_rounding():
     cost, params, data = pooled_digits()
-    found = jax.jit(lambda w, data: operators.hessian(cost, w, data=data))(params, data)
+    found = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
     assert np.array_equal(found, found.T)
     size = np.abs(np.linalg.eigvalsh(exact)).max()  # a third of what singular values take
@@ -117,13 +124,13 @@ def test_hessian_of_a_network_in_float32_is_that_of_float64_to_rounding():
 
 def test_hessian_of_two_groups_follows_the_order_of_the_flat_parameters(float64):
     # d2/da2, d2/dadb, d2/db2 of a^2 b at (2, 3): 2b, 2a, 0.
-    found = operators.hessian(lambda w: w["a"] ** 2 * w["b"], {"b": 3.0, "a": 2.0})
+    found = HessianOperator(lambda w: w["a"] ** 2 * w["b"], {"b": 3.0, "a": 2.0}).as_matrix()
     np.testing.assert_allclose(found, [[6, 4], [4, 0]])
 
 
 def test_hessian_of_too_many_parameters_names_the_remedy():
     with pytest.raises(InputError, match=r"5000 parameters, expected at most 4096.*`extreme_eig"):
-        operators.hessian(jnp.sum, jnp.ones(5000))
+        HessianOperator(jnp.sum, jnp.ones(5000)).as_matrix()
 
 
 # -- Gauss-Newton
@@ -157,7 +164,7 @@ def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
     bend = (np.exp(np.asarray(predict(params, x) - y)) + 2) / samples
     G = np.einsum("soi,so,soj->ij", J, bend, J)
     problem = regression_problem((x, y))
-    product = jax.jit(lambda v: operators.gauss_newton_vector_product(problem, params, v))
+    product = jax.jit(lambda v: GaussNewtonOperator(problem, params).mv(v))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
         found = ravel_pytree(product(unravel(jnp.array(v))))[0]
@@ -170,8 +177,8 @@ def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
     data = (x, network.apply(params, x))
     v = random_params(network, 5)
     both = (
-        operators.hessian_vector_product(cost, params, v, data=data),
-        operators.gauss_newton_vector_product(
+        HessianOperator(cost, params, data=data).mv(v),
+        GaussNewtonOperator(
             gd.Problem(
                 init=network.init,
                 cost=cost,
@@ -180,8 +187,7 @@ def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
                 loss=lambda a, y: jnp.mean(jnp.sum((a - y) ** 2, axis=1)),
             ),
             params,
-            v,
-        ),
+        ).mv(v),
     )
     H, G = (ravel_pytree(tree)[0] for tree in both)
     np.testing.assert_allclose(G, H, rtol=1e-10, atol=1e-12)
@@ -209,7 +215,7 @@ def test_second_derivatives_without_forward_mode_are_taken_in_reverse(wrapped):
     cost, w = reverse_alone(), jnp.array([1.0, 2.0])
     with pytest.raises(TypeError, match="forward-mode"):
         jax.hessian(cost)(w)
-    product = wrapped(lambda w, v: operators.hessian_vector_product(cost, w, v))
+    product = wrapped(lambda w, v: HessianOperator(cost, w).mv(v))
     np.testing.assert_allclose(product(w, jnp.array([1.0, 10.0])), [12, 480], rtol=1e-6)
 
 
@@ -235,8 +241,113 @@ def test_a_cost_without_second_derivatives_says_what_helps():
             )  # fmt: skip
             return jnp.sum(solution.ys)
 
-        return operators.hessian_vector_product(cost, w, jnp.ones(1))
+        return HessianOperator(cost, w).mv(jnp.ones(1))
 
     w = jnp.array([0.5])
     with pytest.raises(InputError, match=r"has neither.*diffrax\.DirectAdjoint"):
         jax.jit(product).lower(w)
+
+
+# -- what takes an operator
+
+
+OPERATORS = {
+    "Hessian": HessianOperator,
+    "Gauss-Newton": GaussNewtonOperator,
+    "preconditioned": lambda problem, params: PreconditionedHessian(
+        problem, params, jax.tree.map(lambda a: 1 + a**2, params)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A regression, its parameters, and the matrices of the operators by numpy in float64."""
+    _, params, data = regression(40)
+    problem = regression_problem(data)
+    with jax.enable_x64(True):
+        wide, x, y = jax.tree.map(lambda a: jnp.array(np.asarray(a), float), (params, *data))
+        flat, unravel = ravel_pytree(wide)
+        predict, _ = regression_model()
+        H = np.asarray(jax.jit(jax.hessian(lambda w: problem.cost(unravel(w), (x, y))))(flat))
+        J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
+        L = (np.exp(np.asarray(predict(wide, x) - y)) + 2) / len(x)
+    root = 1 / np.sqrt(1 + np.asarray(flat) ** 2)
+    G = np.einsum("soi,so,soj->ij", J, L, J)
+    return (
+        problem,
+        params,
+        {"Hessian": H, "Gauss-Newton": G, "preconditioned": root * H * root[:, None]},
+    )
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_every_function_of_a_spectrum_takes_every_operator(fitted, name):
+    problem, params, matrices = fitted
+    A, key = matrices[name], jax.random.key(0)
+    size = np.abs(A).max()
+    operator = OPERATORS[name](problem, params)
+    assert operator.shape == A.shape
+    assert operator.dtype == np.float32
+
+    @jax.jit
+    def look(operator):
+        pairs = extreme_eigenpairs(operator, key=key, largest=2, smallest=1)
+        spread = spectral_density(operator, key=key)
+        return operator.as_matrix(), pairs, hessian_trace(operator, key=key), spread.nodes
+
+    matrix, pairs, trace, nodes = look(operator)
+    values = np.linalg.eigvalsh(A)
+    np.testing.assert_allclose(matrix, A, atol=1e-5 * size)
+    np.testing.assert_allclose(pairs.values, values[[-1, -2, 0]], atol=1e-4 * size)
+    np.testing.assert_allclose(trace.value, np.trace(A), rtol=1e-4)
+    np.testing.assert_allclose(np.sort(nodes[0]), values, atol=1e-4 * size)
+
+
+def test_operators_are_mapped_over_points(fitted):
+    problem, params, _ = fitted
+    many = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), params)
+    v = jax.tree.map(jnp.ones_like, params)
+    mapped = jax.vmap(lambda w, v: GaussNewtonOperator(problem, w).mv(v), (0, None))(many, v)
+    alone = GaussNewtonOperator(problem, jax.tree.map(lambda a: a[1], many)).mv(v)
+    for a, b in zip(jax.tree.leaves(mapped), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(a[1], b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Hessian", "Gauss-Newton"])
+def test_a_layer_is_a_diagonal_block(fitted, name):
+    problem, params, matrices = fitted
+    layers = OPERATORS[name](problem, params).layers()
+    assert list(layers) == ["0", "1"]
+    at = 0
+    for block in layers.values():
+        rows = slice(at, at + block.shape[0])
+        found = jax.jit(lambda block: block.as_matrix())(block)
+        np.testing.assert_allclose(found, matrices[name][rows, rows], atol=1e-5)
+        at += block.shape[0]
+    assert at == len(matrices[name])
+    with pytest.raises(InputError, match=r"layer = '2', expected None or one of '0', '1'"):
+        type(block)(problem, params, layer="2")
+
+
+def test_sharpness_along_a_descent_takes_an_operator(fitted):
+    problem, params, matrices = fitted
+    metric = sharpness(problem, operator=GaussNewtonOperator)
+    value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))
+    assert float(value) == pytest.approx(np.linalg.eigvalsh(matrices["Gauss-Newton"])[-1], rel=1e-3)
+
+
+def test_a_function_is_an_operator():
+    pairs = extreme_eigenpairs(
+        FunctionOperator(lambda v: {"a": 3 * v["a"]}, {"a": jnp.ones(600)}), key=jax.random.key(0)
+    )
+    assert float(pairs.values[0]) == pytest.approx(3)
+    assert pairs.vectors["a"].shape == (1, 600)
+
+
+def test_a_point_belongs_to_a_problem_and_not_to_an_operator():
+    operator = HessianOperator(lambda w: w @ w, jnp.ones(2))
+    with pytest.raises(InputError, match=r"params and data belong to a problem.*leave them out"):
+        extreme_eigenpairs(operator, jnp.ones(2), key=jax.random.key(0))
+    with pytest.raises(InputError, match="params = None, expected the point"):
+        hessian_trace(lambda w: w @ w, key=jax.random.key(0))

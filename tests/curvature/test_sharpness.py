@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 import gdjax as gd
-from gdjax.curvature import hessian_vector_product
+from gdjax.curvature import HessianOperator
 from gdjax.curvature.sharpness import RESTARTS, follow, sharpness
 from gdjax.curvature.stability_limits import stability_threshold
 from gdjax.errors import InputError
@@ -168,8 +168,8 @@ def test_the_stated_residual_is_true():
         )
         _, unravel = ravel_pytree(params)
         v = jnp.array(np.asarray(memory.vectors[:, 0]), float)
-        product = jax.jit(partial(hessian_vector_product, problem))
-        image = np.asarray(ravel_pytree(product(params, unravel(v), data=data))[0])
+        product = jax.jit(lambda w, v, data: HessianOperator(problem, w, data=data).mv(v))
+        image = np.asarray(ravel_pytree(product(params, unravel(v), data))[0])
         v = np.asarray(v)
     assert np.linalg.norm(v) == pytest.approx(1, abs=1e-6)
     left = np.linalg.norm(image - float(value) * v)
@@ -195,12 +195,8 @@ def test_the_digit_network_against_arpack():
     value, _ = at(problem, params)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.array(np.asarray(a), float), params)
-        flat, unravel = ravel_pytree(wide)
-        product = jax.jit(
-            lambda v, data: ravel_pytree(
-                hessian_vector_product(problem, wide, unravel(v), data=data)
-            )[0]
-        )
+        flat, _ = ravel_pytree(wide)
+        product = jax.jit(lambda v, data: HessianOperator(problem, wide, data=data).flat_mv(v))
         hessian = Products(flat.size, lambda v: np.asarray(product(v.ravel(), problem.data)))
         known = eigsh(hessian, 1, which="LA", tol=1e-6, return_eigenvectors=False, v0=flat)[0]
     assert float(value) == pytest.approx(known, rel=1e-4)
@@ -315,7 +311,7 @@ def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
     @jax.jit
     def next_one(share, memory):
         problem = gd.problems.as_problem(lambda w: cost(w, share))
-        return follow(problem, jnp.ones(40), memory)
+        return follow(HessianOperator(problem, jnp.ones(40)), memory)
 
     memory = cold(sharpness(bowl(sinking)), jnp.ones(40))
     for share in np.linspace(0, 1, 41):

@@ -278,7 +278,7 @@ CALLS = (
         "num_chains",
     ),
     ("gd.volumes.basin_volume(bowl, w, key=key, level=-1.0)", "level"),
-    ("gd.curvature.hessian_vector_product(bowl, w, zeros(3))", "vector"),
+    ("gd.curvature.HessianOperator(bowl, w).mv(zeros(3))", "vector"),
     # Minima, pictures, pages
     ("gd.minima.census(None, w, key=key)", "problem"),
     ("gd.minima.census(lambda w: w[0], w[None], key=key)", "problem"),
