@@ -70,7 +70,7 @@ def watched(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
     """Cost and eta times preconditioned sharpness of descents from all starts at all rates."""
-    metric = sharpness(problem, preconditioner=preconditioner(rule), tolerance=config.tolerance)
+    metric = sharpness(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
     runs = gd.sweep(
         problem,
         gd.axes(learning_rate=rates, seed=range(config.starts)),

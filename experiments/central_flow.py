@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter1d
 from variants.regressions import random_targets
 
 import gdjax as gd
-from gdjax.flows import central_flow, gradient_flow
+from gdjax.flows import FlowStatus, central_flow, gradient_flow
 from gdjax.statistics import median
 
 
@@ -94,12 +94,12 @@ def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int
             intervals=intervals,
         )
         kept = (central.cost, central.mean_cost, central.eigenvalues, central.residual)
-        return *kept, central.arrived
+        return *kept, central.status == FlowStatus.COMPLETED
 
     def plain(rate, key, problem):
         times = rate * steps / intervals * jnp.arange(intervals + 1)
         start = problem.init(key)
-        return gradient_flow(problem, start, times=times, tolerance=config.tolerance).cost
+        return gradient_flow(problem, start, times=times, rtol=config.tolerance).cost
 
     every = (jnp.repeat(jnp.asarray(rates), starts), jnp.tile(keys, len(rates)))
     mapped = jax.jit(jax.vmap(one, (0, 0, None))).lower(*every, problem).compile()

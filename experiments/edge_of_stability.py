@@ -114,7 +114,7 @@ def watched(
         gd.axes(learning_rate=rates, seed=range(seeds)),
         steps,
         record_every=max(1, steps // config.records),
-        metrics={"sharpness": sharpness(problem, tolerance=config.tolerance)},
+        metrics={"sharpness": sharpness(problem, rtol=config.tolerance)},
         make_optimizer=optimizer,
     )
     threshold = stability_threshold(runs.learning_rate.values, optimizer)

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from gdjax.flows.gradient_flow import distance_from_flow
+from gdjax.flows import FlowStatus, distance_from_flow
 from gdjax.plots import stability as plots
 
 
@@ -82,7 +82,7 @@ def compared(problem, start, rates, until, times, **options):
                 "distance": (("rate", "time"), np.asarray(found.distance)),
                 "cost": (("rate", "time"), np.asarray(found.cost)),
                 "flow_cost": ("time", np.asarray(found.flow.cost)),
-                "arrived": bool(found.flow.arrived),
+                "arrived": int(found.flow.status) == FlowStatus.COMPLETED,
                 "solver_steps": int(found.flow.steps),
             },
             {"rate": rates, "time": at},
@@ -123,11 +123,11 @@ def digits(config: Config) -> xr.Dataset:
         rates,
         config.digit_time,
         config.times,
-        tolerance=config.tolerance,
+        rtol=config.tolerance,
     )
     looser = jax.jit(
         lambda problem, w: gd.flows.gradient_flow(
-            problem, w, times=found.time.values, tolerance=config.check
+            problem, w, times=found.time.values, rtol=config.check
         )
     )(problem, start)
     squares = jax.tree.map(

@@ -32,7 +32,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax import curvature
-from gdjax.curvature.eigenpairs import Convergence
+from gdjax.curvature.eigenpairs import EigenpairsStatus
 from gdjax.plots import spectrum as plots
 from gdjax.statistics import median
 
@@ -105,7 +105,7 @@ def descend(
 
 def ends_of(config: Config):
     """Eigenvalues of H and of G at a point, one program each."""
-    top = partial(curvature.extreme_eigenpairs, largest=config.largest, tolerance=config.tolerance)
+    top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=config.tolerance)
 
     @jax.jit
     def hessian(problem, params, key):
@@ -244,7 +244,7 @@ def numbers(tree) -> dict:
     """How many stand out by which rule, at every point; traces and negative parts at some."""
     found = {}
     for cost, seen in branches(tree).items():
-        found[f"{cost}_all_converged"] = bool(np.all(seen.status == Convergence.CONVERGED))
+        found[f"{cost}_all_converged"] = bool(np.all(seen.status == EigenpairsStatus.CONVERGED))
         residuals = [
             (seen[f"{matrix}_residual"].max("rank") / seen[matrix].isel(rank=0)).max()
             for matrix in MATRICES

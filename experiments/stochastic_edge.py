@@ -67,7 +67,7 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
         batch_size=size,
         record_every=config.steps // config.records,
         metrics={
-            "sharpness": sharpness(problem, tolerance=config.tolerance),
+            "sharpness": sharpness(problem, rtol=config.tolerance),
             "batch": batch_sharpness_metric(problem, batch_size=size, batches=config.batches),
         },
     )

@@ -78,7 +78,7 @@ def eigenvalues(clock, config, dataset):
     exact = one(each[0], keys[0], problem)
     found = {
         "eigenvalues_seconds": alone,
-        "eigenvalues_products": int(exact.products),
+        "eigenvalues_products": int(exact.num_hvps),
         "eigenvalues_largest_residual": float(np.max(exact.residuals) / exact.norm),
         "eigenvalues_networks": many,
         "eigenvalues_of_many_over_one": batched / alone,

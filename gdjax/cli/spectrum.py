@@ -95,7 +95,7 @@ class Spectrum:
             largest = min(self.largest, size)
             return at(
                 curvature.extreme_eigenpairs, key_ends, operator, None, largest=largest,
-                smallest=min(smallest, size - largest), tolerance=self.tolerance,
+                smallest=min(smallest, size - largest), rtol=self.tolerance,
             )  # fmt: skip
 
         operator = curvature.HessianOperator(problem, params)
@@ -117,12 +117,12 @@ class Spectrum:
 
     def _write(self, folder: Path, point: Any, found: Found) -> None:
         from gdjax._runtime import results
-        from gdjax.curvature.eigenpairs import Convergence
+        from gdjax.curvature.eigenpairs import EigenpairsStatus
 
         summary = told(point, found)
         results.save_data(dataset(found).assign_attrs(point=point.label), folder / "spectrum.zarr")
         results.write_summary(folder, "spectrum", self, summary)
-        finite = found.ends.status != Convergence.NOT_FINITE
+        finite = found.ends.status != EigenpairsStatus.NOT_FINITE
         if finite:
             self._draw(folder, point, found, summary["stability_threshold"])
         print(table(point.label, summary))
@@ -166,9 +166,8 @@ class Spectrum:
 def told(point: Any, found: Found) -> dict[str, Any]:
     """What summary.json says."""
     from gdjax import curvature
-    from gdjax.critical_points.certificate import advice
     from gdjax.critical_points.classify import DENSE
-    from gdjax.curvature.eigenpairs import Convergence
+    from gdjax.curvature.eigenpairs import EigenpairsStatus
 
     ends, certificate = found.ends, found.certificate
     top = float(ends.values[0])
@@ -183,15 +182,15 @@ def told(point: Any, found: Found) -> dict[str, Any]:
         "parameters": found.size,
         "eigenvalues": ends.values,
         "residuals": ends.residuals,
-        "status": Convergence(int(ends.status)).label,
-        "products": int(ends.products),
+        "status": EigenpairsStatus(int(ends.status)).label,
+        "products": int(ends.num_hvps),
         "trace": float(found.trace.value),
         "trace_standard_error": float(found.trace.error),
         "parts": {
             name: {
                 "largest": float(pairs.values[0]),
                 "residual": float(pairs.residuals[0]),
-                "status": Convergence(int(pairs.status)).label,
+                "status": EigenpairsStatus(int(pairs.status)).label,
             }
             for name, pairs in found.parts.items()
         },
@@ -201,7 +200,7 @@ def told(point: Any, found: Found) -> dict[str, Any]:
             **{k: v for k, v in certificate._asdict().items() if k != "newton_point"},
             "kind": certificate.kind_name,
         },
-        "advice": advice(certificate),
+        "advice": certificate.advice,
         "nullity_is": "exactly" if found.size <= DENSE else "at least",
     }
 

@@ -2,6 +2,6 @@ from .certificate import Certificate as Certificate
 from .certificate import Kind as Kind
 from .classify import classify as classify
 from .polish import Polished as Polished
-from .polish import Stop as Stop
+from .polish import PolishStatus as PolishStatus
 from .polish import nearest_critical_point as nearest_critical_point
 from .polish import polish as polish

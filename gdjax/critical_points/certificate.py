@@ -21,6 +21,11 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.summaries import fields
 
+POLISH = (
+    "gd.critical_points.polish(problem, params), or `gdjax minima --store STORE` for the runs of a "
+    "sweep, goes on to the nearest critical point"
+)
+
 
 class Kind(IntEnum):
     """What kind of point it is.
@@ -141,52 +146,48 @@ class Certificate(NamedTuple):
         """Name of the kind in words; of one certificate."""
         return Kind(int(self.kind)).label
 
+    @property
+    def advice(self) -> str:
+        """What is missing for a name of one certificate; "" if it has one.
 
-POLISH = (
-    "gd.critical_points.polish(problem, params), or `gdjax minima --store STORE` for the runs of a "
-    "sweep, goes on to the nearest critical point"
-)
-
-
-def advice(certificate: Certificate) -> str:
-    """What a certificate that names no critical point would need; "" for one that does.
-
-    Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from gdjax.critical_points.classify import classify
-        >>> found = classify(lambda w: w[0] ** 2 + w[1] ** 6, jnp.zeros(2), key=jax.random.key(0))
-        >>> found.kind_name
-        'undecided'
-        >>> advice(found)
-        '1 of the eigenvalues are within ... of zero, and neither the third order nor the fourth nor
-         a floor decides; float64 resolves more'
-    """
-    # As NumPy's numbers: outside of a context JAX would look at float64 as float32, and warn.
-    c = Certificate(*map(np.asarray, certificate._replace(newton_point=0)))
-    kind = Kind(int(c.kind))
-    wider = "; float64 resolves more" if c.cost.dtype == np.float32 else ""
-    if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
+        Examples:
+            >>> import jax
+            >>> import jax.numpy as jnp
+            >>> from gdjax.critical_points.classify import classify
+            >>> cost = lambda w: w[0] ** 2 + w[1] ** 6
+            >>> certificate = classify(cost, jnp.zeros(2), key=jax.random.key(0))
+            >>> certificate.kind_name
+            'undecided'
+            >>> certificate.advice
+            '1 of the eigenvalues are within ... of zero, and neither the third order nor the fourth
+             nor a floor decides; float64 resolves more'
+        """
+        # As NumPy's numbers: outside of a context JAX would convert float64 to float32, and warn.
+        c = Certificate(*map(np.asarray, self._replace(newton_point=0)))
+        kind = Kind(int(c.kind))
+        wider = "; float64 resolves more" if c.cost.dtype == np.float32 else ""
+        if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
+            return (
+                f"a critical point seems to be {c.newton_distance:.2g} away (`newton_point`), "
+                f"expected at most {c.distance_tolerance:.2g}: {POLISH}"
+            )
+        if kind == Kind.NOT_STATIONARY:
+            return (
+                f"the gradient is {c.gradient_norm:.2g}, expected at most "
+                f"{c.gradient_tolerance:.2g}: {POLISH}"
+            )
+        if kind == Kind.NO_DERIVATIVE:
+            return "the gradient jumps here: what is a minimum has to be seen from the cost itself"
+        if kind != Kind.UNDECIDED:
+            return ""
+        if not np.isfinite(c.gradient_norm) or np.isnan(c.largest):
+            return "the cost or its derivatives are not finite here"
+        if c.nullity == 0:
+            return (
+                f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: "
+                f"{POLISH}{wider}"
+            )
         return (
-            f"a critical point seems to be {c.newton_distance:.2g} away (`newton_point`), expected "
-            f"at most {c.distance_tolerance:.2g}: {POLISH}"
+            f"{int(c.nullity)} of the eigenvalues are within {c.resolution:.2g} of zero, and "
+            f"neither the third order nor the fourth nor a floor decides{wider}"
         )
-    if kind == Kind.NOT_STATIONARY:
-        return (
-            f"the gradient is {c.gradient_norm:.2g}, expected at most {c.gradient_tolerance:.2g}: "
-            f"{POLISH}"
-        )
-    if kind == Kind.NO_DERIVATIVE:
-        return "the gradient jumps here: what is a minimum has to be seen from the cost itself"
-    if kind != Kind.UNDECIDED:
-        return ""
-    if not np.isfinite(c.gradient_norm) or np.isnan(c.largest):
-        return "the cost or its derivatives are not finite here"
-    if c.nullity == 0:
-        return (
-            f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: {POLISH}{wider}"
-        )
-    return (
-        f"{int(c.nullity)} of the eigenvalues are within {c.resolution:.2g} of zero, and neither "
-        f"the third order nor the fourth nor a floor decides{wider}"
-    )

@@ -160,8 +160,8 @@ def classify(
     data: PyTree = None,
     gradient_tolerance: ScalarLike = 1e-5,
     distance_tolerance: ScalarLike = 1e-3,
-    tolerance: ScalarLike = 1e-6,
-    restarts: int = 100,
+    rtol: ScalarLike = 1e-6,
+    max_steps: int = 100,
 ) -> Certificate:
     """Classify a critical point, with evidence: see `Kind` and `Certificate`.
 
@@ -177,9 +177,9 @@ def classify(
         distance_tolerance: of the distance to the critical point that is named, in units of
             max(1, |w|): where Newton's step is longer than this and its rounding, the point is not
             stationary.
-        tolerance: of residuals of eigenvalues, relative to the largest |eigenvalue|; above 2,048
+        rtol: of residuals of eigenvalues, relative to the largest |eigenvalue|; above 2,048
             parameters, where they come from products.
-        restarts: as for `extreme_eigenpairs`, above 2,048 parameters.
+        max_steps: as for `extreme_eigenpairs`, above 2,048 parameters.
 
     Raises:
         InputError: parameters that are not real floats, or a cost that is not a scalar.
@@ -196,28 +196,28 @@ def classify(
     """
     problem = as_problem(problem, data)
     leaves = jax.tree.leaves((params, problem.data, key))
-    tolerances = (gradient_tolerance, distance_tolerance, tolerance)
+    tolerances = (gradient_tolerance, distance_tolerance, rtol)
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return _traced(problem, params, key, *tolerances, restarts)
+        return _traced(problem, params, key, *tolerances, max_steps)
     check_params(params)
     wide = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
     with jax.enable_x64(jax.config.read("jax_enable_x64") or wide):
-        certificate = _compiled(problem, params, key, *tolerances, restarts)
+        certificate = _compiled(problem, params, key, *tolerances, max_steps)
         # NumPy's float64 can be used where JAX's would be cut to float32.
         return jax.tree.map(np.asarray, certificate) if wide else certificate
 
 
-def _traced(problem, params, key, gradient_tolerance, distance_tolerance, tolerance, restarts):
+def _traced(problem, params, key, gradient_tolerance, distance_tolerance, rtol, max_steps):
     w, unravel = ravel_params(params)
     at = directional_derivatives(problem, unravel)
-    tolerances = (gradient_tolerance, distance_tolerance, tolerance)
+    tolerances = (gradient_tolerance, distance_tolerance, rtol)
     certificate = _certificate(
-        at, w, _data_scale(problem.data, w.dtype), key, *tolerances, restarts
+        at, w, _data_scale(problem.data, w.dtype), key, *tolerances, max_steps
     )
     return certificate._replace(newton_point=unravel(certificate.newton_point))
 
 
-_compiled = jax.jit(_traced, static_argnames="restarts")
+_compiled = jax.jit(_traced, static_argnames="max_steps")
 
 
 def _data_scale(data, dtype):
@@ -230,9 +230,7 @@ def _data_scale(data, dtype):
     return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
 
 
-def _certificate(
-    at, w, data_scale, key, gradient_tolerance, distance_tolerance, tolerance, restarts
-):
+def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance, rtol, max_steps):
     # One draw: every one of its own takes longer to compile than all the rest.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
@@ -252,9 +250,7 @@ def _certificate(
     if w.size <= DENSE:
         curvature = inertia.every(hessian, mask, change)
     else:
-        curvature = inertia.ends(
-            hessian, mask, change, key=key, tolerance=tolerance, restarts=restarts
-        )
+        curvature = inertia.ends(hessian, mask, change, key=key, rtol=rtol, max_steps=max_steps)
     near = _kantorovich_evidence(at, w, gradient, curvature, mask, probes, combined)
     resolution = jnp.max(jnp.where(curvature.known, curvature.radius, 0))
     lean = curvature.inverse(resolution * probes[1]) / w.size**0.5

@@ -1,8 +1,8 @@
 from .batch_sharpness import BatchSharpness as BatchSharpness
 from .batch_sharpness import batch_sharpness as batch_sharpness
 from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
-from .eigenpairs import Convergence as Convergence
 from .eigenpairs import Eigenpairs as Eigenpairs
+from .eigenpairs import EigenpairsStatus as EigenpairsStatus
 from .eigenpairs import extreme_eigenpairs as extreme_eigenpairs
 from .gradient_summary import GradientCheck as GradientCheck
 from .gradient_summary import GradientSummary as GradientSummary

@@ -10,7 +10,7 @@ it. With one sample there is one batch, and it is the curvature along the gradie
 ...     cost=lambda w, x: jnp.mean(w[0] ** 2 + 0 * x),
 ...     data=jnp.ones(1),
 ... )
->>> found = batch_sharpness(line, jnp.ones(2), jax.random.key(0), batch_size=1, batches=2)
+>>> found = batch_sharpness(line, jnp.ones(2), key=jax.random.key(0), batch_size=1, batches=2)
 >>> float(found.value), float(found.mean_of_ratios)
 (2.0, 2.0)
 
@@ -64,8 +64,8 @@ class BatchSharpness(NamedTuple):
 def batch_sharpness(
     problem: Problem | Callable,
     params: PyTree,
-    key: Key[Array, ""],
     *,
+    key: Key[Array, ""],
     batch_size: int,
     batches: int = 32,
     data: PyTree = None,
@@ -182,7 +182,7 @@ class _Along:
     def __call__(self, params, data, *, key, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
         size = {"batch_size": self.batch_size, "batches": self.batches}
-        return jnp.stack(batch_sharpness(problem, params, key, **size))
+        return jnp.stack(batch_sharpness(problem, params, key=key, **size))
 
     @property
     def __signature__(self):

@@ -56,7 +56,7 @@ class Ritz(NamedTuple):
         vectors: one a column, of length 1.
         residuals: |A v - value v|, from the products that were taken.
         norm: largest |eigenvalue| seen, a lower bound of the operator's norm.
-        products: how many were taken.
+        num_hvps: products that were taken.
         block: the first columns of all that was kept, to begin with at an operator near by.
     """
 
@@ -64,7 +64,7 @@ class Ritz(NamedTuple):
     vectors: Float[Array, "n k"]
     residuals: Float[Array, " k"]
     norm: Float[Array, ""]
-    products: Int[Array, ""]
+    num_hvps: Int[Array, ""]
     block: Float[Array, "n b"]
 
 
@@ -118,7 +118,7 @@ def extreme_ritz_pairs(
     largest: int,
     smallest: int,
     tolerance: ScalarLike | Allowed,
-    restarts: int,
+    max_steps: int,
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
 ) -> Ritz:
@@ -133,7 +133,7 @@ def extreme_ritz_pairs(
         smallest: at the lower end.
         tolerance: relative to the operator's norm; or a function of the values and the norm that
             says which residuals are small enough.
-        restarts: at most so many; fewer if the tolerance is reached or numbers are not finite.
+        max_steps: restarts, at most; fewer if the tolerance is reached or numbers are not finite.
         block: what to begin with, such as `Ritz.block` of an operator near by; two random vectors
             if None.
         space: other sizes than `sizes(largest, smallest)`, multiples of the block's width.
@@ -190,7 +190,7 @@ def extreme_ritz_pairs(
 
     def unfinished(state):
         finite = jnp.isfinite(jnp.max(state.kept.residuals)) & jnp.isfinite(state.norm)
-        return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= restarts))
+        return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_steps))
 
     def search(state):
         """From what is kept, nothing at first, to a full basis and what is kept of that."""

@@ -7,7 +7,7 @@ minimum. The simplest instance:
 
 >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
 >>> pairs = extreme_eigenpairs(bowl, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
->>> pairs.values.tolist(), Convergence(int(pairs.status)).name
+>>> pairs.values.tolist(), EigenpairsStatus(int(pairs.status)).name
 ([10.0, 1.0], 'CONVERGED')
 
 Up to 512 parameters the whole matrix is taken; above, only products with it (see `block_lanczos`).
@@ -33,7 +33,7 @@ DENSE = 512  # parameters up to which the whole matrix is taken
 ROUNDING = 8
 
 
-class Convergence(IntEnum):
+class EigenpairsStatus(IntEnum):
     """Whether an iteration reached its tolerance."""
 
     CONVERGED = 0
@@ -56,8 +56,8 @@ class Eigenpairs(NamedTuple):
             hidden. An eigenvalue lies that close to the value; that no other lies further out is
             likely (there were several random starts), not proven.
         norm: largest |eigenvalue| seen, the operator's norm.
-        status: a `Convergence`.
-        products: Hessian-vector products that were taken.
+        status: a `EigenpairsStatus`.
+        num_hvps: products with the operator that were taken.
     """
 
     values: Float[Array, " k"]
@@ -65,7 +65,7 @@ class Eigenpairs(NamedTuple):
     residuals: Float[Array, " k"]
     norm: Float[Array, ""]
     status: Int[Array, ""]
-    products: Int[Array, ""]
+    num_hvps: Int[Array, ""]
 
     __repr__ = fields
 
@@ -78,13 +78,13 @@ def extreme_eigenpairs(
     data: PyTree = None,
     largest: int = 1,
     smallest: int = 0,
-    tolerance: ScalarLike = 1e-3,
-    restarts: int = 100,
+    rtol: ScalarLike = 1e-3,
+    max_steps: int = 100,
 ) -> Eigenpairs:
     """Return the largest and smallest eigenvalues, with vectors and residuals.
 
-    Products go on until every residual is at most `tolerance` times the operator's norm, or
-    `restarts` times. Up to 512 parameters the dense matrix is decomposed instead.
+    Products go on until every residual is at most `rtol` times the operator's norm, for at
+    most `max_steps` restarts. Up to 512 parameters the dense matrix is decomposed instead.
 
     Args:
         operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
@@ -94,8 +94,8 @@ def extreme_eigenpairs(
         data: instead of the problem's own.
         largest: how many from the upper end.
         smallest: how many from the lower end.
-        tolerance: of residuals, relative to the largest |eigenvalue|.
-        restarts: how often products may go on, each time for a few dozen.
+        rtol: tolerance of residuals, relative to the largest |eigenvalue|.
+        max_steps: restarts of the block Lanczos method, a few dozen products each.
 
     Returns:
         The eigenpairs. Failure is in `status`: a tolerance that was not reached, a Hessian that is
@@ -123,16 +123,16 @@ def extreme_eigenpairs(
             key,
             largest=largest,
             smallest=smallest,
-            tolerance=tolerance,
-            restarts=restarts,
+            tolerance=rtol,
+            max_steps=max_steps,
         )
     residuals = with_rounding(ritz.residuals, ritz.norm)
     finite = jnp.all(jnp.isfinite(residuals)) & jnp.isfinite(ritz.norm)
-    exact = (jnp.max(residuals) <= tolerance * ritz.norm) | (ritz.norm == 0)
+    exact = (jnp.max(residuals) <= rtol * ritz.norm) | (ritz.norm == 0)
     status = jnp.select(
         [~finite, exact],
-        [jnp.int32(Convergence.NOT_FINITE), jnp.int32(Convergence.CONVERGED)],
-        jnp.int32(Convergence.TOLERANCE_NOT_REACHED),
+        [jnp.int32(EigenpairsStatus.NOT_FINITE), jnp.int32(EigenpairsStatus.CONVERGED)],
+        jnp.int32(EigenpairsStatus.TOLERANCE_NOT_REACHED),
     )
     return Eigenpairs(
         values=ritz.values,
@@ -140,7 +140,7 @@ def extreme_eigenpairs(
         residuals=residuals,
         norm=ritz.norm,
         status=status,
-        products=ritz.products,
+        num_hvps=ritz.num_hvps,
     )
 
 

@@ -141,8 +141,8 @@ def ends(
     shaken: ScalarLike,
     *,
     key: Key[Array, ""],
-    tolerance: ScalarLike,
-    restarts: int,
+    rtol: ScalarLike,
+    max_steps: int,
 ) -> Bends:
     """Eigenpairs at both ends, from products alone.
 
@@ -151,8 +151,8 @@ def ends(
         mask: 1 at live coordinates, 0 at dead ones.
         shaken: how far products are off where parameters have other last digits.
         key: for starts.
-        tolerance: of residuals, relative to the largest |eigenvalue|.
-        restarts: as for `extreme_eigenpairs`.
+        rtol: of residuals, relative to the largest |eigenvalue|.
+        max_steps: as for `extreme_eigenpairs`.
     """
     found = block_lanczos.extreme_ritz_pairs(
         operator.flat_mv,
@@ -160,8 +160,8 @@ def ends(
         key,
         largest=ENDS,
         smallest=ENDS,
-        tolerance=tolerance,
-        restarts=restarts,
+        tolerance=rtol,
+        max_steps=max_steps,
     )
     eps = jnp.finfo(mask.dtype).eps
     radius = found.residuals + ROUNDING * eps * found.norm + shaken

@@ -36,7 +36,7 @@ def preconditioned_sharpness(
     preconditioner: PyTree,
     *,
     data: PyTree = None,
-    tolerance: float = 1e-3,
+    rtol: float = 1e-3,
 ) -> Float[Array, ""]:
     """The largest eigenvalue of P^-1 H at a point, found as that of P^-1/2 H P^-1/2.
 
@@ -46,7 +46,7 @@ def preconditioned_sharpness(
         preconditioner: P, a tree like `params`, its entries above 0: a user's own, or what
             `preconditioner(optimizer)` reads from an optimiser's memory.
         data: instead of the problem's own.
-        tolerance: of the residual, relative to the value.
+        rtol: of the residual, relative to the value.
 
     Returns:
         The most positive eigenvalue; NaN where it was not found, as before an adaptive optimiser's
@@ -56,7 +56,7 @@ def preconditioned_sharpness(
         InputError: a preconditioner whose tree or shapes are not those of the parameters.
     """
     operator = PreconditionedHessian(problem, params, preconditioner, data=data)
-    return follow(operator, cold(params), tolerance=tolerance)[0]
+    return follow(operator, cold(params), rtol=rtol)[0]
 
 
 def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":

@@ -46,7 +46,9 @@ RESTARTS = 19
 
 
 class Warm(NamedTuple):
-    """What the next estimate starts from.
+    """State of the metric, from which the next estimate starts.
+
+    Stores of continuable sweeps hold it under these names.
 
     Args:
         vectors: approximate eigenvectors of the largest eigenvalues, the largest first; none where
@@ -67,7 +69,7 @@ def sharpness(
     *,
     data: PyTree = None,
     every: int = 1,
-    tolerance: float = 1e-3,
+    rtol: float = 1e-3,
     preconditioner: Callable[[PyTree], PyTree] | None = None,
     operator: Callable[..., SymmetricOperator] = HessianOperator,
 ) -> Metric:
@@ -78,7 +80,7 @@ def sharpness(
     It is the most positive eigenvalue, however negative others are, by block Lanczos (`krylov`)
     from the two eigenvectors found last, the second blended with a random direction so that an
     eigenvector that rises from elsewhere is seen, too. It goes on until |H v - sharpness v| <=
-    tolerance |sharpness| (or is rounding). So an eigenvalue lies within that distance, and the
+    rtol |sharpness| (or is rounding). So an eigenvalue lies within that distance, and the
     error is of the order of its square over the gap to the next one. That no other is larger is
     likely, not proven. Up to 8 parameters the whole Hessian is taken. The number is NaN where 19
     restarts are not enough or nothing is finite. On CPUs no LAPACK is called, so that runs on
@@ -89,7 +91,7 @@ def sharpness(
             state that the cost carries is the run's own at each estimate.
         data: instead of the problem's own.
         every: records from one estimate to the next.
-        tolerance: of the residual, relative to the sharpness.
+        rtol: of the residual, relative to the sharpness.
         preconditioner: the diagonal P > 0 from the optimiser's memory, a tree like the parameters,
             such as `gd.curvature.preconditioner(optax.adam)` or a function of one's own; then
             it is the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
@@ -105,13 +107,13 @@ def sharpness(
 
     Source: Cohen et al. 2021, arXiv 2103.00065.
     """
-    if not 0 < tolerance < jnp.inf:
-        raise InputError(f"sharpness: tolerance = {tolerance!r}, expected a number above 0")
+    if not 0 < rtol < jnp.inf:
+        raise InputError(f"sharpness: rtol = {rtol!r}, expected a number above 0")
     problem = as_problem(problem, data)
     return Metric(
         _Sharpness(
             without_data(problem, model=operator is GaussNewtonOperator),
-            float(tolerance),
+            float(rtol),
             preconditioner=preconditioner,
             operator=operator,
         ),
@@ -130,21 +132,21 @@ def largest_eigenvalues(
     *,
     data: PyTree = None,
     every: int = 1,
-    tolerance: float = 1e-3,
+    rtol: float = 1e-3,
 ) -> Metric:
     """The Hessian's `count` largest eigenvalues along a descent, falling.
 
         lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
 
     As `sharpness`, from the two leading eigenvectors found last. Each of them is NaN where its own
-    residual |H v - lambda v| has not come down to tolerance |lambda|, or to rounding.
+    residual |H v - lambda v| has not come down to rtol |lambda|, or to rounding.
 
     Args:
         problem: as for `sharpness`.
         count: how many, at most as many as there are parameters.
         data: instead of the problem's own.
         every: records from one estimate to the next.
-        tolerance: of each residual, relative to the eigenvalue.
+        rtol: of each residual, relative to the eigenvalue.
 
     Returns:
         A metric that is an array with the dimension `eigenvalue`. For 10 of them an estimate costs
@@ -166,13 +168,11 @@ def largest_eigenvalues(
     """
     if not is_whole(count, 1):
         raise InputError(f"largest_eigenvalues: count = {count!r:.80}, expected a number above 0")
-    if not 0 < tolerance < jnp.inf:
-        raise InputError(
-            f"largest_eigenvalues: tolerance = {tolerance!r}, expected a number above 0"
-        )
+    if not 0 < rtol < jnp.inf:
+        raise InputError(f"largest_eigenvalues: rtol = {rtol!r}, expected a number above 0")
     problem = as_problem(problem, data)
     return Metric(
-        _Sharpness(without_data(problem), float(tolerance), count),
+        _Sharpness(without_data(problem), float(rtol), count),
         data=problem.data,
         every=every,
         init=_Cold(_space(count).basis),
@@ -194,14 +194,14 @@ class _Sharpness:
     Args:
         without_data: the problem as a tree without leaves, so that metrics of one problem are one
             program.
-        tolerance: of the residual.
+        rtol: of the residual.
         count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
         preconditioner: `memory -> P`.
         operator: `(problem, params) -> operator`.
     """
 
     without_data: Any
-    tolerance: float
+    rtol: float
     count: int | None = None
     preconditioner: Callable | None = None
     operator: Callable = HessianOperator
@@ -209,12 +209,12 @@ class _Sharpness:
     def __call__(self, params, data, own, *, opt_state=None, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
         if self.count is not None:
-            return _followed(HessianOperator(problem, params), own, self.tolerance, self.count)
+            return _followed(HessianOperator(problem, params), own, self.rtol, self.count)
         if self.preconditioner is None:
             operator = self.operator(problem, params)
         else:
             operator = PreconditionedHessian(problem, params, self.preconditioner(opt_state))
-        return follow(operator, own, tolerance=self.tolerance)
+        return follow(operator, own, rtol=self.rtol)
 
     @property
     def __signature__(self):
@@ -283,29 +283,29 @@ def cold(params: PyTree, data: Any = None) -> Warm:
 
 
 def follow(
-    operator: SymmetricOperator, memory: Warm, *, tolerance: float = 1e-3
+    operator: SymmetricOperator, memory: Warm, *, rtol: float = 1e-3
 ) -> tuple[Float[Array, ""], Warm]:
     """Return the largest eigenvalue, from the eigenvectors of an operator nearby; see `sharpness`.
 
     Args:
         operator: whose largest eigenvalue.
         memory: of the estimate before; `cold` at first.
-        tolerance: of the residual, relative to the eigenvalue.
+        rtol: of the residual, relative to the eigenvalue.
 
     Returns:
         The eigenvalue, NaN where it was not found, and the memory for the next operator.
     """
-    values, memory = _followed(operator, memory, tolerance, 1)
+    values, memory = _followed(operator, memory, rtol, 1)
     return values[0], memory
 
 
-def _followed(operator, memory, tolerance, count):
+def _followed(operator, memory, rtol, count):
     """The largest eigenvalues, falling, NaN where one was not found, and the next memory."""
     space = _space(count)
     size, dtype = operator.shape[0], memory.residual.dtype
 
     def allowed(values, norm):
-        return tolerance * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
+        return rtol * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
 
     if count > size:
         raise InputError(
@@ -317,7 +317,7 @@ def _followed(operator, memory, tolerance, count):
         every, vectors = jacobi_eigh.eigh(matrix)
         values, top, block = every[::-1][:count], vectors[:, ::-1][:, :count], memory.vectors
         rest = jnp.matmul(matrix, top, precision="highest") - values[None] * top
-        residuals, products = jnp.linalg.norm(rest, axis=0), size
+        residuals, num_hvps = jnp.linalg.norm(rest, axis=0), size
         norm = jnp.max(jnp.abs(every))
     else:
         elsewhere = _random(memory.drawn, (size,), dtype)
@@ -328,15 +328,15 @@ def _followed(operator, memory, tolerance, count):
             largest=count,
             smallest=0,
             tolerance=allowed,
-            restarts=RESTARTS,
+            max_steps=RESTARTS,
             block=memory.vectors.at[:, 1].add(elsewhere),
             space=space,
         )
-        values, residuals, products = ritz.values, ritz.residuals, ritz.products
+        values, residuals, num_hvps = ritz.values, ritz.residuals, ritz.num_hvps
         block, norm = ritz.block, ritz.norm
     finite = jnp.isfinite(values) & jnp.isfinite(residuals)
     reached = finite & (residuals <= allowed(values, norm))
     # A run that left the numbers must not take its eigenvector along.
     block = jnp.where(finite[0], block, memory.vectors)
-    memory = Warm(block, residuals[0], memory.products + products, memory.drawn + 2)
+    memory = Warm(block, residuals[0], memory.products + num_hvps, memory.drawn + 2)
     return jnp.where(reached, values, jnp.nan), memory

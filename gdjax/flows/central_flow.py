@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -30,7 +30,7 @@ from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flows import semidefinite_complementarity
-from gdjax.flows.gradient_flow import solved, usual_tolerance
+from gdjax.flows.gradient_flow import FlowStatus, solved, tolerances
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
@@ -51,7 +51,7 @@ class CentralFlow(NamedTuple):
         eigenvalues: the largest of the Hessian at the centre, falling.
         covariance: of descent around the centre, in the coordinates of their eigenvectors.
         residual: of the complementarity problem, see `semidefinite_complementarity.Complement`.
-        arrived: whether every eigenvector and every step of the solver kept its tolerance.
+        status: a `FlowStatus`.
     """
 
     time: Float[Array, " times"]
@@ -61,7 +61,7 @@ class CentralFlow(NamedTuple):
     eigenvalues: Float[Array, "times k"]
     covariance: Float[Array, "times k k"]
     residual: Float[Array, " times"]
-    arrived: Bool[Array, ""]
+    status: Int[Array, ""]
 
     __repr__ = fields
 
@@ -72,7 +72,7 @@ class _Edge(NamedTuple):
     values: Float[Array, " k"]
     vectors: Float[Array, "n k"]
     block: Float[Array, "n b"]
-    close: Bool[Array, ""]
+    converged: Bool[Array, ""]
 
 
 def central_flow(
@@ -84,7 +84,8 @@ def central_flow(
     data: PyTree = None,
     eigenvectors: int = 3,
     intervals: int = 100,
-    tolerance: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> CentralFlow:
     """Follow the average of gradient descent through the edge of stability.
 
@@ -106,7 +107,8 @@ def central_flow(
         eigenvectors: k, how many directions can be at the edge. Enough where the last of the
             `eigenvalues` stays below 2 / eta.
         intervals: how many; one to four steps of descent each, 50 to 200 % of 2 eta, are enough.
-        tolerance: of the solver, as for `gradient_flow`.
+        rtol: of the solver, as for `gradient_flow`.
+        atol: likewise.
 
     Raises:
         InputError: a rate or a time that is not above 0; numbers of eigenvectors or intervals that
@@ -120,7 +122,7 @@ def central_flow(
     dtype = cost_type(params)
     flat = flat.astype(dtype)
     rate, interval = jnp.asarray(learning_rate, dtype), jnp.asarray(time, dtype) / intervals
-    tolerance = usual_tolerance(dtype) if tolerance is None else tolerance
+    rtol, atol = tolerances(dtype, rtol, atol)
     ends, first = interval[None], jnp.minimum(interval, rate)
 
     at = directional_derivatives(problem, unravel)
@@ -129,22 +131,31 @@ def central_flow(
         return -at.gradient(w)[1] - held
 
     def advance(state, _):
-        w, block, fine = state
+        w, block, converged, completed = state
         edge = _edge(problem, unravel, w, block)
         value, g = at.gradient(w)
         X, slopes = _balance(at, w, g, edge, 2 / rate, interval)
         held = semidefinite_complementarity.coordinates(X.X) @ slopes / 2
-        solution = solved(velocity, w, held, ends, tolerance, first=first)
+        solution = solved(velocity, w, held, ends, rtol=rtol, atol=atol, first=first)
         mean = value + jnp.vdot(edge.values, jnp.diagonal(X.X)) / 2
         record = (w, value, mean, edge.values, X.X, X.residual)
-        fine = fine & edge.close & solution.arrived
-        return (solution.ys[0], edge.block, fine), record
+        converged &= edge.converged
+        completed &= solution.status == FlowStatus.COMPLETED
+        return (solution.ys[0], edge.block, converged, completed), record
 
     block = jax.random.normal(jax.random.key(0), (flat.size, eigenvectors + 1), dtype)
     # The last interval begins where the flow ends: it only says what is there.
-    state = flat, block, jnp.array(True)
-    (_, _, fine), records = jax.lax.scan(advance, state, length=intervals + 1)
+    state = flat, block, jnp.array(True), jnp.array(True)
+    (_, _, converged, completed), records = jax.lax.scan(advance, state, length=intervals + 1)
     w, value, mean, values, X, residual = records
+    status = jnp.select(
+        [~completed | ~jnp.all(jnp.isfinite(value)), ~converged],
+        [
+            jnp.int32(FlowStatus.NOT_COMPLETED),
+            jnp.int32(FlowStatus.EIGENVECTORS_NOT_CONVERGED),
+        ],
+        jnp.int32(FlowStatus.COMPLETED),
+    )
     return CentralFlow(
         interval * jnp.arange(intervals + 1),
         jax.vmap(unravel)(w),
@@ -153,7 +164,7 @@ def central_flow(
         values,
         X,
         residual,
-        fine & jnp.all(jnp.isfinite(value)),
+        status,
     )
 
 
@@ -174,14 +185,14 @@ def _edge(problem, unravel, w, block):
         largest=k,
         smallest=0,
         tolerance=allowed,
-        restarts=RESTARTS,
+        max_steps=RESTARTS,
         block=block,
         space=block_lanczos.Sizes(upper=k + 1, lower=0, basis=2 * (k + 1)),
     )
-    close = jnp.max(ritz.residuals) <= allowed(ritz.values, ritz.norm)
+    converged = jnp.max(ritz.residuals) <= allowed(ritz.values, ritz.norm)
     # Where the numbers were left, nothing is there to go on from.
     block = jnp.where(jnp.isfinite(ritz.block), ritz.block, block)
-    return _Edge(ritz.values, ritz.vectors, block, close)
+    return _Edge(ritz.values, ritz.vectors, block, converged)
 
 
 def _balance(at, w, g, edge, limit, interval):

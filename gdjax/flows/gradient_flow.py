@@ -13,13 +13,14 @@ The flow has no learning rate: what it does is the cost's doing alone. What desc
 """
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.step import cost_type
@@ -27,7 +28,21 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.summaries import fields
 
-STEPS = 1_000_000  # of the solver, at most
+MAX_STEPS = 1_000_000
+
+
+class FlowStatus(IntEnum):
+    """Whether a flow was followed to the last time.
+
+    - COMPLETED: the last time was reached within the tolerance.
+    - NOT_COMPLETED: the solver used up its steps, or they became too small: the flow diverges, or
+      the tolerance is too strict.
+    - EIGENVECTORS_NOT_CONVERGED: of a central flow, an eigenvector did not reach its tolerance.
+    """
+
+    COMPLETED = 0
+    NOT_COMPLETED = 1
+    EIGENVECTORS_NOT_CONVERGED = 2
 
 
 class Flow(NamedTuple):
@@ -36,14 +51,14 @@ class Flow(NamedTuple):
     Args:
         params: a tree like the start, with a leading axis of times; infinite where not reached.
         cost: C at each time.
-        steps: of the solver, those that it took back included.
-        arrived: whether the last time was reached within the tolerance.
+        num_steps: of the solver, rejected ones included.
+        status: a `FlowStatus`.
     """
 
     params: PyTree
     cost: Float[Array, " times"]
-    steps: Int[Array, ""]
-    arrived: Bool[Array, ""]
+    num_steps: Int[Array, ""]
+    status: Int[Array, ""]
 
     __repr__ = fields
 
@@ -76,11 +91,13 @@ def gradient_flow(
     *,
     data: PyTree = None,
     times: Sequence | ArrayLike,
-    tolerance: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> Flow:
     """Follow the negative gradient without steps, by an ODE solver that controls its own error.
 
-        dw/dt = -grad C(w),   |error of a step| <= tolerance (1 + |w|), root mean square
+        dw/dt = -grad C(w),   |error of a step| <= atol + rtol |w|, root mean square
 
     Tsitouras' method of order 5 by diffrax. Its step cannot exceed about 3.3 / sharpness, whatever
     the tolerance: a time T takes at least sharpness T / 3.3 steps of 6 gradients.
@@ -90,7 +107,10 @@ def gradient_flow(
         params: the start w_0, any pytree of real arrays.
         data: instead of the problem's own.
         times: at which the flow is wanted, ascending, >= 0.
-        tolerance: of one step; None takes eps^(2/3): 2e-5 in float32, 4e-11 in float64.
+        rtol: relative tolerance of one step; None takes eps^(2/3): 2e-5 in float32, 4e-11 in
+            float64.
+        atol: absolute tolerance of one step; None takes `rtol`.
+        max_steps: of the solver.
 
     Returns:
         The flow at those times.
@@ -102,37 +122,39 @@ def gradient_flow(
     Source: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
     """
     _check_times("gradient_flow", times)
-    if tolerance is not None:
-        _check_tolerance(tolerance)
+    _check_tolerances(rtol=rtol, atol=atol)
     problem, params = as_problem(problem, data), _strong(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
-    tolerance = usual_tolerance(dtype) if tolerance is None else tolerance
+    rtol, atol = tolerances(dtype, rtol, atol)
 
     def velocity(_time, w, problem):
         return jax.tree.map(jnp.negative, value_and_gradient(problem, w)[1])
 
-    solution = solved(velocity, params, problem, times, tolerance)
+    solution = solved(velocity, params, problem, times, rtol=rtol, atol=atol, max_steps=max_steps)
     values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
     return Flow(
         params=solution.ys,
         cost=values,
-        steps=solution.steps,
-        arrived=solution.arrived,
+        num_steps=solution.num_steps,
+        status=solution.status,
     )
 
 
 class Solution(NamedTuple):
-    """What the solver of an ODE found: the values at the times, its steps, whether it arrived."""
+    """Solution of an ODE: values at the times, number of steps, a `FlowStatus`."""
 
     ys: PyTree
-    steps: Int[Array, ""]
-    arrived: Bool[Array, ""]
+    num_steps: Int[Array, ""]
+    status: Int[Array, ""]
 
 
-def usual_tolerance(dtype: jnp.dtype) -> float:
-    """Of one step: eps^(2/3), 2e-5 in float32, 4e-11 in float64."""
-    return float(jnp.finfo(dtype).eps) ** (2 / 3)
+def tolerances(
+    dtype: jnp.dtype, rtol: float | None, atol: float | None = None
+) -> tuple[float, float]:
+    """Return both tolerances; by default eps^(2/3), 2e-5 in float32 and 4e-11 in float64."""
+    rtol = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else rtol
+    return rtol, rtol if atol is None else atol
 
 
 def solved(
@@ -140,8 +162,10 @@ def solved(
     start: PyTree,
     args: PyTree,
     times: Float[Array, " times"],
-    tolerance: float,
     *,
+    rtol: float,
+    atol: float,
+    max_steps: int = MAX_STEPS,
     first: ArrayLike | None = None,
 ) -> Solution:
     """Follow `velocity(time, y, args)` from a start at time 0 to some times, ascending.
@@ -151,7 +175,9 @@ def solved(
         start: y at 0, a pytree of real arrays.
         args: of the velocity.
         times: at which y is wanted.
-        tolerance: of one step.
+        rtol: relative tolerance of one step.
+        atol: absolute tolerance of one step.
+        max_steps: of the solver.
         first: length of the step that is tried first; None takes it from the velocity.
     """
     import diffrax  # takes two seconds to import
@@ -169,15 +195,19 @@ def solved(
         stepsize_controller=diffrax.ClipStepSizeController(
             # Where the flow runs off to infinity steps shrink without end.
             diffrax.PIDController(
-                rtol=tolerance, atol=tolerance, dtmin=jnp.finfo(times.dtype).eps * times[-1]
+                rtol=rtol, atol=atol, dtmin=jnp.finfo(times.dtype).eps * times[-1]
             ),
             step_ts=times,
         ),
-        max_steps=STEPS,
+        max_steps=max_steps,
         throw=False,
     )
-    arrived = solution.result == diffrax.RESULTS.successful
-    return Solution(solution.ys, solution.stats["num_steps"], arrived)
+    status = jnp.where(
+        solution.result == diffrax.RESULTS.successful,
+        jnp.int32(FlowStatus.COMPLETED),
+        jnp.int32(FlowStatus.NOT_COMPLETED),
+    )
+    return Solution(solution.ys, solution.stats["num_steps"], status)
 
 
 def distance_from_flow(
@@ -187,7 +217,8 @@ def distance_from_flow(
     data: PyTree = None,
     learning_rates: Sequence | ArrayLike,
     times: Sequence | ArrayLike,
-    tolerance: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> FlowDistance:
     """How far plain gradient descent is from the flow, for several learning rates.
 
@@ -201,7 +232,8 @@ def distance_from_flow(
         data: instead of the problem's own.
         learning_rates: eta of each descent, > 0.
         times: at which they are compared, ascending; whole multiples of every learning rate.
-        tolerance: of the flow, as for `gradient_flow`.
+        rtol: of the flow, as for `gradient_flow`.
+        atol: likewise.
 
     Raises:
         InputError: times that are not ascending, or at which a descent does not arrive with a
@@ -209,7 +241,8 @@ def distance_from_flow(
     """
     counts = _counts(learning_rates, times)
     problem = as_problem(problem, data)
-    flow = gradient_flow(problem, params, times=np.asarray(times, float), tolerance=tolerance)
+    times = np.asarray(times, float)
+    flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
     params = _strong(params)
     dtype = cost_type(params)
     rates = jnp.asarray(learning_rates, dtype)
@@ -219,8 +252,8 @@ def distance_from_flow(
             g = value_and_gradient(problem, w)[1]
             return jax.tree.map(lambda w, g: (w - rate * g).astype(w.dtype), w, g)
 
-        def record(w, arrived):
-            count, on_flow = arrived
+        def record(w, interval):
+            count, on_flow = interval
             w = jax.lax.fori_loop(0, count, step, w)
             squares = jax.tree.map(lambda a, b: jnp.sum((a - b).astype(dtype) ** 2), w, on_flow)
             value = value_and_gradient(problem, w)[0]
@@ -252,10 +285,11 @@ def _check_times(what, times):
         )
 
 
-def _check_tolerance(tolerance):
-    number = isinstance(tolerance, int | float | np.number)
-    if not number or not 0 < tolerance < np.inf:
-        raise InputError(f"gradient_flow: tolerance = {tolerance!r:.80}, expected a number above 0")
+def _check_tolerances(**values):
+    for name, value in values.items():
+        number = isinstance(value, int | float | np.number)
+        if value is not None and not (number and 0 < value < np.inf):
+            raise InputError(f"gradient_flow: {name} = {value!r:.80}, expected a number above 0")
 
 
 def _counts(learning_rates, times):

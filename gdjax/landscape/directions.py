@@ -7,7 +7,7 @@ the weights by `filter_normalize` or `layer_normalize`; the gradient; the differ
 network; the principal components of a descent; or an eigenvector. Slices take them by name:
 
 >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
->>> d = filter_normalize(random_direction(w, jax.random.key(0)), w)
+>>> d = filter_normalize(random_direction(w, key=jax.random.key(0)), w)
 >>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
 [5.0, 1.0, 2.0]
 
@@ -66,7 +66,7 @@ class Projection(NamedTuple):
     __repr__ = fields
 
 
-def random_direction(params: PyTree, key: Key[Array, ""]) -> PyTree:
+def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
     """Independent N(0, 1) in every entry; its length is about sqrt(number of parameters).
 
     Args:

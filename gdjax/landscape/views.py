@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from gdjax.curvature.eigenpairs import Convergence, extreme_eigenpairs
+from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.errors import InputError
 from gdjax.landscape.directions import (
     by_name,
@@ -71,18 +71,18 @@ def plane_directions(
     first, second = jax.random.split(key)
     if kind == "eigenvectors":
         pairs = _largest_two(problem, params, first)
-        if int(pairs.status) == Convergence.NOT_FINITE:
+        if int(pairs.status) == EigenpairsStatus.NOT_FINITE:
             raise InputError(
                 "plane_directions: the Hessian is not finite at params, so it has no eigenvectors; "
                 "give a point at which cost and gradient are finite, or take another kind"
             )
-        exact = int(pairs.status) == Convergence.CONVERGED
+        exact = int(pairs.status) == EigenpairsStatus.CONVERGED
         names = [
             f"eigenvector {i}, λ = {pair[0]:.3g}" + ("" if exact else f" ± {pair[1]:.1g}")
             for i, pair in enumerate(zip(pairs.values, pairs.residuals, strict=True), 1)
         ]
         return {name: _unit(d) for name, d in by_name(names, pairs.vectors).items()}
-    draws = [random_direction(params, k) for k in (first, second)]
+    draws = [random_direction(params, key=k) for k in (first, second)]
     if kind == "gradient":
         steepest = jax.jit(gradient_direction)(problem, params)
         two = {"gradient": steepest, "random direction": draws[0]}

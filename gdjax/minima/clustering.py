@@ -45,7 +45,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
-from gdjax.critical_points.polish import downhill
+from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.minima.matching import match_pairs
@@ -274,12 +274,12 @@ class _IsConnected(NamedTuple):
         at = directional_derivatives(problem, unravel)
         t = jnp.linspace(0, 1, PATH_POINTS + 2, dtype=start.dtype)[1:-1, None]
 
-        def polish(w):
-            polished = downhill(problem, unravel(w), steps=POLISH_STEPS, tolerance=1e-12)
+        def polished_vector(w):
+            polished = polish(problem, unravel(w), max_steps=POLISH_STEPS, atol=1e-12)
             return ravel_pytree(polished.params)[0], polished.cost
 
         line = (1 - t) * start[None] + t * end[None]
-        points, costs = jax.vmap(polish)(line)
+        points, costs = jax.vmap(polished_vector)(line)
         points = jnp.concatenate([start[None], points, end[None]])
         length = jnp.linalg.norm(points[1:] - points[:-1], axis=1)
         middle = jax.vmap(lambda w: at.gradient(w)[0])((points[1:] + points[:-1]) / 2)

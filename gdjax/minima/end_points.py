@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gdjax.critical_points.certificate import Kind
 from gdjax.critical_points.classify import classify
-from gdjax.critical_points.polish import downhill
+from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
@@ -228,13 +228,13 @@ class _Certify(NamedTuple):
         flat, unravel = ravel_pytree(params)
         at = directional_derivatives(problem, unravel)
 
-        def polish(start, tolerance):
-            polished = downhill(problem, start, steps=self.max_steps, tolerance=tolerance)
+        def polish_from(start, atol):
+            polished = polish(problem, start, max_steps=self.max_steps, atol=atol)
             return polished.params, polished
 
         # Two rounds in one scan: polishing is most of what has to be compiled.
         tolerances = self.gradient_tolerance / 10 * jnp.array([1.0, 0.0], flat.dtype)
-        rounds = jax.lax.scan(polish, params, tolerances)[1]
+        rounds = jax.lax.scan(polish_from, params, tolerances)[1]
         first, last = (
             ravel_pytree(jax.tree.map(lambda a, k=k: a[k], rounds.params))[0] for k in range(2)
         )

@@ -133,7 +133,7 @@ def advise(
     record_every = max(1, num_steps // RECORDS)
     every = max(1, num_steps // record_every // ESTIMATES)
     few = _of_few(problem, samples, root_seed)
-    metric = sharpness(few, every=every, tolerance=TOLERANCE, preconditioner=read)
+    metric = sharpness(few, every=every, rtol=TOLERANCE, preconditioner=read)
     bound = np.nan if read else _bound(_at_start(problem, metric, seeds, root_seed), product)
     rates = _rates(learning_rates, None if limit is None or read else bound)
     runs = sweep(

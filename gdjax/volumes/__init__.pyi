@@ -2,7 +2,7 @@ from .basin_volume import BasinVolume as BasinVolume
 from .basin_volume import basin_volume as basin_volume
 from .learning_coefficient import FiniteTemperatureCoefficient as FiniteTemperatureCoefficient
 from .learning_coefficient import LocalLearningCoefficient as LocalLearningCoefficient
-from .learning_coefficient import Sampling as Sampling
+from .learning_coefficient import SamplingStatus as SamplingStatus
 from .learning_coefficient import extrapolate as extrapolate
 from .learning_coefficient import finite_temperature_coefficient as finite_temperature_coefficient
 from .learning_coefficient import learning_coefficient as learning_coefficient

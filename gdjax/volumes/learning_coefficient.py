@@ -13,8 +13,10 @@ w^4 has 1/4. The coefficient at one temperature approaches llc slowly where m > 
 >>> found = finite_temperature_coefficient(
 ...     bowl, jnp.zeros(2), key=jax.random.key(0), inverse_temperature=1e4, num_samples=500
 ... )
->>> Sampling(int(found.status)).label, bool(abs(found.coefficient - 1) < 4 * found.standard_error)
-('agreed', True)
+>>> SamplingStatus(int(found.status)).name
+'AGREED'
+>>> bool(abs(found.coefficient - 1) < 4 * found.standard_error)
+True
 
 Samples are drawn by Hamiltonian Monte Carlo: trajectories with the gradient, accepted or refused
 by Metropolis' rule, so that no step size biases the mean, as it does for Langevin dynamics without
@@ -67,7 +69,7 @@ POWER_SIZE = 0.5  # standard deviation of a power's size, in units of the mean c
 MODEL_ERROR = 0.01  # relative to the coefficient: no formula holds more exactly at finite b
 
 
-class Sampling(IntEnum):
+class SamplingStatus(IntEnum):
     """Whether chains of samples agree on one answer.
 
     - DISAGREED: the chains are in different places, or have not mixed: take more samples, more
@@ -103,7 +105,7 @@ class FiniteTemperatureCoefficient(NamedTuple):
         lowest: least C(w) - C(w*) of all samples. If it is clearly below 0, w* is not the lowest
             point of the valley that was sampled.
         distance: root mean square of |w - w*|.
-        status: a `Sampling`.
+        status: a `SamplingStatus`.
     """
 
     coefficient: Float[Array, ""]
@@ -437,10 +439,14 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
     agree = (cost_rhat <= MAX_RHAT) & (distance_rhat <= MAX_DISTANCE_RHAT)
     status = jnp.select(
         [~jnp.isfinite(lowest) | (acceptance_rate == 0), ~agree, ~(effective >= MIN_SAMPLE_SIZE)],
-        [jnp.int32(s) for s in (Sampling.NOT_FINITE, Sampling.DISAGREED, Sampling.TOO_FEW)],
-        jnp.int32(Sampling.AGREED),
+        [
+            jnp.int32(SamplingStatus.NOT_FINITE),
+            jnp.int32(SamplingStatus.DISAGREED),
+            jnp.int32(SamplingStatus.TOO_FEW),
+        ],
+        jnp.int32(SamplingStatus.AGREED),
     )
-    agreed = status == Sampling.AGREED
+    agreed = status == SamplingStatus.AGREED
     error = jnp.std(values, ddof=1) / jnp.sqrt(effective)
     return FiniteTemperatureCoefficient(
         coefficient=jnp.where(agreed, jnp.mean(values), jnp.nan),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdjax.critical_points.certificate import Certificate, Kind, advice
+from gdjax.critical_points.certificate import Certificate, Kind
 
 NAMED = set(Kind) - {Kind.UNDECIDED, Kind.NOT_STATIONARY, Kind.NO_DERIVATIVE}
 
@@ -20,7 +20,7 @@ def certificate(kind, dtype=np.float64, **numbers):
 def test_every_kind_has_a_name_and_what_is_named_needs_no_advice(kind):
     one = certificate(kind, largest=1.0)
     assert one.kind_name == kind.name.lower().replace("_", " ")
-    assert (advice(one) == "") == (kind in NAMED)
+    assert (one.advice == "") == (kind in NAMED)
 
 
 @pytest.mark.parametrize(
@@ -33,21 +33,21 @@ def test_every_kind_has_a_name_and_what_is_named_needs_no_advice(kind):
     ],
 )
 def test_what_is_undecided_says_by_which_number(numbers, words):
-    assert words in advice(certificate(Kind.UNDECIDED, **{"largest": 1.0} | numbers))
+    assert words in certificate(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
 
 
 def test_a_slope_is_told_with_its_tolerance():
     one = certificate(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
-    assert advice(one).startswith(
+    assert one.advice.startswith(
         "the gradient is 0.25, expected at most 1e-05: gd.critical_points.polish(problem, params), "
         "or `gdjax minima --store STORE` for the runs of a sweep, goes on"
     )
     near = one._replace(gradient_norm=0.0, newton_distance=0.5, distance_tolerance=0.1)
-    assert "0.5 away" in advice(near)
-    assert "gd.critical_points.polish(problem, params), or `gdjax minima" in advice(near)
+    assert "0.5 away" in near.advice
+    assert "gd.critical_points.polish(problem, params), or `gdjax minima" in near.advice
 
 
 def test_only_in_float32_float64_would_help():
     for dtype in (np.float32, np.float64):
-        text = advice(certificate(Kind.UNDECIDED, dtype, largest=1.0, kantorovich=2.0))
+        text = certificate(Kind.UNDECIDED, dtype, largest=1.0, kantorovich=2.0).advice
         assert ("float64" in text) == (dtype is np.float32)

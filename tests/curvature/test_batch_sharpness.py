@@ -42,7 +42,7 @@ def test_it_is_the_mean_over_all_batches_within_its_error(x64):
         bend, square = every_batch(cost, params, data, all_batches(8, 2))
 
         def one(key):
-            return batch_sharpness(cost, params, key, batch_size=2, batches=400, data=data)
+            return batch_sharpness(cost, params, key=key, batch_size=2, batches=400, data=data)
 
         found = jax.tree.map(
             np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), RUNS))
@@ -71,7 +71,7 @@ def test_intervals_hold_the_truth_in_2000_repetitions(size, scale):
     known = bend.mean() / square.mean()
 
     def one(key):
-        return batch_sharpness(cost, params, key, batch_size=size, batches=24, data=data)
+        return batch_sharpness(cost, params, key=key, batch_size=size, batches=24, data=data)
 
     found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
     held = (found.low <= known) & (known <= found.high)
@@ -93,7 +93,7 @@ def test_the_error_is_the_jackknife_and_the_interval_student():
             return sign * jnp.mean(x**3 * w**2) / 2 + jnp.mean(x) * w
 
         return batch_sharpness(
-            cost, jnp.zeros(()), jax.random.key(0), batch_size=1, batches=6, data=x
+            cost, jnp.zeros(()), key=jax.random.key(0), batch_size=1, batches=6, data=x
         )
 
     both = jax.jit(jax.vmap(one))(np.array([1.0, -1.0], np.float32))
@@ -114,7 +114,7 @@ def test_the_error_is_the_jackknife_and_the_interval_student():
 def test_the_whole_set_as_a_batch_is_the_curvature_along_the_gradient():
     cost, params, data = regression(8)
     known = every_batch(cost, params, data, all_batches(8, 8))
-    found = batch_sharpness(cost, params, jax.random.key(0), batch_size=8, batches=2, data=data)
+    found = batch_sharpness(cost, params, key=jax.random.key(0), batch_size=8, batches=2, data=data)
     assert float(found.value) == pytest.approx(float(known[0][0] / known[1][0]), rel=1e-4)
     assert float(found.error) < 1e-4 * float(found.value)
 
@@ -123,9 +123,9 @@ def test_batches_that_cannot_be_are_named():
     cost, params, data = regression(8)
     for options in ({"batch_size": 9}, {"batch_size": 0}, {"batch_size": 2, "batches": 1}):
         with pytest.raises(InputError, match="expected at least 2 of 1 to 8 samples"):
-            batch_sharpness(cost, params, jax.random.key(0), data=data, **options)
+            batch_sharpness(cost, params, key=jax.random.key(0), data=data, **options)
     with pytest.raises(InputError, match="no data, so it has no mini-batches"):
-        batch_sharpness(lambda w: w**2, jnp.ones(()), jax.random.key(0), batch_size=1)
+        batch_sharpness(lambda w: w**2, jnp.ones(()), key=jax.random.key(0), batch_size=1)
 
 
 @pytest.mark.long

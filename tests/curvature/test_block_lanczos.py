@@ -33,7 +33,7 @@ def matrix(spectrum):
     return (basis * spectrum) @ basis.T
 
 
-def solve(A, key, largest, smallest, tolerance=1e-3, restarts=200, start=None):
+def solve(A, key, largest, smallest, tolerance=1e-3, max_steps=200, start=None):
     start = jnp.ones(len(A), A.dtype) if start is None else start
     return block_lanczos.extreme_ritz_pairs(
         lambda v: jnp.matmul(A, v, precision="highest"),
@@ -42,11 +42,11 @@ def solve(A, key, largest, smallest, tolerance=1e-3, restarts=200, start=None):
         largest=largest,
         smallest=smallest,
         tolerance=tolerance,
-        restarts=restarts,
+        max_steps=max_steps,
     )
 
 
-solved = jax.jit(solve, static_argnames=("largest", "smallest", "restarts"))
+solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_steps"))
 
 
 @pytest.mark.long
@@ -54,7 +54,7 @@ def test_no_start_is_stuck():
     """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
-    found = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, restarts=60)))(keys)
+    found = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_steps=60)))(keys)
     assert found.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
 
 
@@ -96,17 +96,17 @@ def test_a_small_tolerance_is_reached_in_float64():
 @pytest.mark.long
 def test_restarts_that_are_used_up_leave_large_residuals():
     A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
-    found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, restarts=1)
+    found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_steps=1)
     upper, lower, size = block_lanczos.sizes(0, 1)
     assert found.residuals[0] > 1e-6 * found.norm
-    assert int(found.products) == size + (size - upper - lower)
+    assert int(found.num_hvps) == size + (size - upper - lower)
 
 
 def test_nothing_goes_on_where_numbers_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
     found = solved(A, jax.random.key(0), largest=1, smallest=1)
     assert np.all(np.isnan(found.values))
-    assert int(found.products) == block_lanczos.sizes(1, 1)[2]
+    assert int(found.num_hvps) == block_lanczos.sizes(1, 1)[2]
 
 
 def test_coordinates_that_are_left_out_stay_out():
@@ -135,6 +135,6 @@ def test_mapped_over_runs_is_each_alone():
     together = jax.jit(jax.vmap(lambda A, key: solve(A, key, 2, 1)))(A, keys)
     for i in range(3):
         alone = solved(A[i], keys[i], largest=2, smallest=1)
-        assert int(alone.products) == int(together.products[i])
+        assert int(alone.num_hvps) == int(together.num_hvps[i])
         np.testing.assert_allclose(together.values[i], alone.values, atol=1e-4)
-    assert len(set(np.asarray(together.products).tolist())) > 1
+    assert len(set(np.asarray(together.num_hvps).tolist())) > 1

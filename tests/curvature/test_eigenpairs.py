@@ -44,13 +44,13 @@ def test_ends_of_a_network_are_those_of_its_dense_hessian(network, found):
     H = network[-1]
     exact = np.linalg.eigvalsh(H)
     assert H.shape == (2058, 2058)
-    assert int(found.status) == eigenpairs.Convergence.CONVERGED
+    assert int(found.status) == eigenpairs.EigenpairsStatus.CONVERGED
     size = np.abs(exact).max()
     np.testing.assert_allclose(found.norm, size, rtol=1e-4)
     np.testing.assert_allclose(found.values[:10], exact[::-1][:10], atol=1e-4 * size)
     np.testing.assert_allclose(found.values[10:], exact[2::-1], atol=1e-3 * size)
     # Far fewer products than parameters.
-    assert int(found.products) < 400
+    assert int(found.num_hvps) < 400
 
 
 @pytest.mark.long
@@ -105,7 +105,7 @@ def test_quadratics_below_and_above_the_dense_limit(n, name):
         lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=4, smallest=2)
     )(w, jnp.array(data), jax.random.key(1))
     size = np.abs(exact).max()
-    assert int(found.status) == eigenpairs.Convergence.CONVERGED
+    assert int(found.status) == eigenpairs.EigenpairsStatus.CONVERGED
     np.testing.assert_allclose(found.values, exact[[0, 1, 2, 3, -2, -1]], atol=2e-3 * size)
     assert np.all(true_residuals(matrix, found) <= found.residuals)
 
@@ -114,10 +114,10 @@ def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
     cost, params, data, _ = network
     found = jax.jit(
         lambda w, data, key: extreme_eigenpairs(
-            cost, w, data=data, key=key, largest=1, tolerance=1e-9, restarts=2
+            cost, w, data=data, key=key, largest=1, rtol=1e-9, max_steps=2
         )
     )(params, data, jax.random.key(0))
-    assert int(found.status) == eigenpairs.Convergence.TOLERANCE_NOT_REACHED
+    assert int(found.status) == eigenpairs.EigenpairsStatus.TOLERANCE_NOT_REACHED
     assert found.residuals[0] > 1e-9 * found.norm
 
 
@@ -126,7 +126,7 @@ def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
 def test_what_is_not_finite_is_said(hidden):
     w = jnp.ones(2 * hidden).at[0].set(jnp.inf)
     found = extreme_eigenpairs(lambda w: jnp.sum(w**4), w, key=jax.random.key(0))
-    assert int(found.status) == eigenpairs.Convergence.NOT_FINITE
+    assert int(found.status) == eigenpairs.EigenpairsStatus.NOT_FINITE
 
 
 def test_mapped_over_runs_is_each_alone_in_one_compilation():

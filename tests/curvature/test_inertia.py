@@ -59,8 +59,8 @@ def test_from_products_both_ends_are_seen_and_what_is_between_is_hidden():
             mask,
             0.0,
             key=jax.random.key(0),
-            tolerance=1e-6,
-            restarts=100,
+            rtol=1e-6,
+            max_steps=100,
         )._replace(inverse=0, form_size=0)
     )(H)
     np.testing.assert_allclose(np.sort(bent.values), np.r_[values[:3], values[-3:]], atol=1e-4)
@@ -78,7 +78,7 @@ def test_nearly_along_a_level_direction_the_inverse_is_of_what_bends():
     def inverse(H, v):
         bent = inertia.ends(
             FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0,
-            key=jax.random.key(0), tolerance=1e-13, restarts=100,
+            key=jax.random.key(0), rtol=1e-13, max_steps=100,
         )  # fmt: skip
         return bent.inverse(v)
 

@@ -34,7 +34,7 @@ def test_they_are_those_of_the_dense_hessian():
         gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),
         8,
         snapshot_every=4,
-        metrics={"top": largest_eigenvalues(PROBLEM, COUNT, every=4, tolerance=1e-4)},
+        metrics={"top": largest_eigenvalues(PROBLEM, COUNT, every=4, rtol=1e-4)},
         devices=jax.local_devices()[:2],
     )
     assert runs.top.dims == ("learning_rate", "seed", "top_step", "eigenvalue")
@@ -64,7 +64,7 @@ def test_of_few_parameters_the_whole_hessian_is_taken():
     [
         (0, {}, "count = 0, expected a number above 0"),
         (True, {}, "count = True, expected a number above 0"),
-        (2, {"tolerance": 0.0}, "tolerance = 0.0, expected a number above 0"),
+        (2, {"rtol": 0.0}, "rtol = 0.0, expected a number above 0"),
     ],
 )
 def test_what_cannot_be_is_refused(count, settings, message):

@@ -60,7 +60,7 @@ def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
                 updates, memory = rule.update(jax.grad(cost)(w, data), memory, w)
                 w = optax.apply_updates(w, updates)
             P = preconditioner(optax.adam)(memory)
-            return w, P, preconditioned_sharpness(cost, w, P, data=data, tolerance=1e-4)
+            return w, P, preconditioned_sharpness(cost, w, P, data=data, rtol=1e-4)
 
         w, P, found = jax.tree.map(
             np.asarray, jax.jit(jax.vmap(run))(jnp.linspace(-0.2, 0.2, RUNS))

@@ -161,7 +161,7 @@ def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
 def test_the_stated_residual_is_true():
     problem = regression()
     params = jax.jit(problem.init)(jax.random.key(1))
-    value, memory = at(problem, params, tolerance=1e-2)
+    value, memory = at(problem, params, rtol=1e-2)
     with jax.enable_x64(True):
         params, data = jax.tree.map(
             lambda a: jnp.array(np.asarray(a), float), (params, problem.data)
@@ -204,7 +204,7 @@ def test_the_digit_network_against_arpack():
 
 def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
     spectrum = np.linspace(0, 1, 3000)
-    value, memory = at(bowl(spectrum), jnp.ones(3000), tolerance=1e-11)
+    value, memory = at(bowl(spectrum), jnp.ones(3000), rtol=1e-11)
     assert np.isnan(float(value))
     assert int(memory.products) == 8 + 6 * RESTARTS
     assert np.all(np.isfinite(memory.vectors))
@@ -379,10 +379,10 @@ def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it()
 def test_two_metrics_of_one_problem_are_one_program():
     problem = regression()
     assert sharpness(problem).function == sharpness(problem, every=3).function
-    assert sharpness(problem).function != sharpness(problem, tolerance=0.1).function
+    assert sharpness(problem).function != sharpness(problem, rtol=0.1).function
 
 
-@pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan])
-def test_a_tolerance_that_cannot_be_is_named(tolerance):
-    with pytest.raises(InputError, match=r"sharpness: tolerance = .*expected a number above 0"):
-        sharpness(regression(), tolerance=tolerance)
+@pytest.mark.parametrize("rtol", [0.0, -1.0, np.nan])
+def test_a_tolerance_that_cannot_be_is_named(rtol):
+    with pytest.raises(InputError, match=r"sharpness: rtol = .*expected a number above 0"):
+        sharpness(regression(), rtol=rtol)

@@ -11,7 +11,7 @@ import gdjax as gd
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.flows.central_flow import _slopes, central_flow
-from gdjax.flows.gradient_flow import gradient_flow
+from gdjax.flows.gradient_flow import FlowStatus, gradient_flow
 from gdjax.flows.semidefinite_complementarity import matrix
 from gdjax.problems.problem import as_problem
 
@@ -53,7 +53,7 @@ def test_where_a_valley_narrows_the_swing_holds_back_the_slope(x64, error):
         found.mean_cost[:, 2:][settled], mean[:, 2:][settled], rtol=error * 20
     )
     assert np.all(settled[:, -1])
-    assert np.all(found.arrived)
+    assert np.all(found.status == FlowStatus.COMPLETED)
     assert np.max(found.residual) < 30 * error
 
 
@@ -143,7 +143,7 @@ def test_it_predicts_the_smoothed_descent_of_a_network_and_stays_at_the_edge():
     off = np.abs(told / known - 1)[:, 50:451]
     assert np.median(off) < 0.02
     assert np.max(off) < 0.06
-    assert np.all(flows.arrived)
+    assert np.all(flows.status == FlowStatus.COMPLETED)
     product = rate * np.asarray(flows.eigenvalues[..., 0])
     for one in product:
         there = int(np.argmax(one > 2 - 1e-3))

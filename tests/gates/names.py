@@ -54,6 +54,9 @@ KEYWORDS = (
     ("num_seeds", "seeds"),
     ("model_state", "state"),
     ("num_chains", "chains"),
+    ("rtol", "tolerance"),
+    ("atol", "tolerance"),
+    ("max_steps", "steps", "restarts"),
 )
 """Arguments of public functions."""
 

@@ -37,7 +37,7 @@ def row_norms(a):
 
 def test_random_entries_are_standard_normal_and_independent_between_arrays():
     params = {"a": jnp.zeros((200, 100)), "b": jnp.zeros((200, 100))}
-    found = ways.random_direction(params, jax.random.key(3))
+    found = ways.random_direction(params, key=jax.random.key(3))
     a, b = (np.asarray(found[n]).ravel() for n in "ab")
     for entries in (a, b):
         assert abs(entries.mean()) < 4 / np.sqrt(entries.size)
@@ -47,7 +47,7 @@ def test_random_entries_are_standard_normal_and_independent_between_arrays():
 
 def test_the_key_decides_the_direction():
     params = (jnp.zeros(3), 0.0, np.zeros((2, 2), np.float32))
-    one, same, other = (ways.random_direction(params, jax.random.key(k)) for k in (1, 1, 2))
+    one, same, other = (ways.random_direction(params, key=jax.random.key(k)) for k in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, same))
     assert not jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, other))
     assert [jnp.shape(a) for a in jax.tree.leaves(one)] == [(3,), (), (2, 2)]
@@ -55,7 +55,7 @@ def test_the_key_decides_the_direction():
 
 def test_directions_have_the_type_of_the_parameters(float64):
     params = {"single": jnp.zeros(2, jnp.float32), "double": jnp.zeros((2, 2))}
-    found = ways.random_direction(params, jax.random.key(0))
+    found = ways.random_direction(params, key=jax.random.key(0))
     for tree in (
         found,
         ways.filter_normalize(found, params),
@@ -72,7 +72,7 @@ def test_directions_have_the_type_of_the_parameters(float64):
 
 def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
     params = random_params(Network((7, 5, 3)))
-    found = ways.filter_normalize(ways.random_direction(params, jax.random.key(0)), params)
+    found = ways.filter_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
     for layer, direction in zip(params, found, strict=True):
         np.testing.assert_allclose(
             row_norms(direction.weights), row_norms(layer.weights), rtol=1e-5
@@ -132,7 +132,7 @@ def test_two_networks_of_relus_that_compute_the_same_show_the_same_picture(
     x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
     np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
     # One random draw for both networks, as whoever compares two pictures has.
-    d = ways.random_direction(params, jax.random.key(2))
+    d = ways.random_direction(params, key=jax.random.key(2))
 
     def curve(w):
         along = {"d": normalise(d, w)}
@@ -148,7 +148,7 @@ def test_two_networks_of_relus_that_compute_the_same_show_the_same_picture(
 
 def test_layers_have_the_length_of_their_arrays():
     params = random_params(Network((7, 5, 3)))
-    found = ways.layer_normalize(ways.random_direction(params, jax.random.key(0)), params)
+    found = ways.layer_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
     for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(found), strict=True):
         assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
 
@@ -169,7 +169,7 @@ def test_directions_map_over_keys():
     params = random_params(Network((3, 4, 2)))
 
     def draw(key):
-        return ways.filter_normalize(ways.random_direction(params, key), params)
+        return ways.filter_normalize(ways.random_direction(params, key=key), params)
 
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.jit(jax.vmap(draw))(keys)

@@ -205,7 +205,7 @@ def test_matrix_products_are_in_full_precision(problem):
 def test_the_same_seed_gives_the_same_picture(problem):
     def look(seed):
         w = jax.jit(problem.init)(jax.random.key(0))
-        d = ways.filter_normalize(ways.random_direction(w, jax.random.key(seed)), w)
+        d = ways.filter_normalize(ways.random_direction(w, key=jax.random.key(seed)), w)
         return slices.line(problem, w, {f"random {seed}": d}, np.linspace(-1, 1, 5)).cost.values
 
     assert np.array_equal(look(1), look(1))

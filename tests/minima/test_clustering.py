@@ -138,7 +138,8 @@ def test_a_manifold_contains_the_equivalent_forms_of_its_network():
         Layer(np.array([[5.0, 5.0]]), np.array([-2.0])),
         Layer(np.array([[4.0]]), np.zeros(1)),
     )
-    end = polish(decayed(small, (inputs, targets), 1e-4), corner, steps=200)
+    problem = decayed(small, (inputs, targets), 1e-4)
+    end = polish(problem, jax.tree.map(np.float64, corner), max_steps=200)
     assert end.gradient_norm < 1e-10
 
     def widened(layers, bias):

@@ -14,7 +14,7 @@ from scipy import integrate, special
 from gdjax.errors import InputError
 from gdjax.problems.problem import as_problem
 from gdjax.volumes.learning_coefficient import (
-    Sampling,
+    SamplingStatus,
     _inverse_temperature,
     extrapolate,
     finite_temperature_coefficient,
@@ -90,7 +90,7 @@ def found():
 def test_it_is_the_derivative_of_log_z(found, name):
     row = list(KINDS).index(name)
     exact = quadrature(name)
-    agreed = found.status[row] == Sampling.AGREED
+    agreed = found.status[row] == SamplingStatus.AGREED
     assert agreed.sum() >= KEYS - 1  # among 24 runs chance may keep one apart
     z = (found.coefficient[row] - exact)[agreed] / found.standard_error[row][agreed]
     assert np.abs(z).max() < 4
@@ -100,7 +100,7 @@ def test_it_is_the_derivative_of_log_z(found, name):
 def test_standard_errors_are_as_large_as_errors(found):
     exact = np.array([quadrature(name) for name in KINDS])
     z = (found.coefficient - exact[:, None]) / found.standard_error
-    assert 0.6 < np.sqrt(np.mean(z[found.status == Sampling.AGREED] ** 2)) < 1.5  # 1 +- 0.14
+    assert 0.6 < np.sqrt(np.mean(z[found.status == SamplingStatus.AGREED] ** 2)) < 1.5  # 1 +- 0.14
 
 
 @pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
@@ -150,7 +150,7 @@ def test_powers_have_the_inverse_of_their_exponent(k):
             )
         )(jax.random.key(0))  # fmt: skip
     found = jax.tree.map(np.asarray, run)
-    assert found.status == Sampling.AGREED
+    assert found.status == SamplingStatus.AGREED
     assert abs(found.coefficient - exact) < 4 * found.standard_error
     assert found.standard_error < 0.01
 
@@ -174,7 +174,7 @@ def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
     with jax.enable_x64(True):
         runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0)))
     found = jax.tree.map(np.asarray, runs)
-    agreed = found.status == Sampling.AGREED
+    agreed = found.status == SamplingStatus.AGREED
     assert agreed.all() or b == 1e8
     z = (found.coefficient - cross(b)) / found.standard_error
     assert np.all(np.abs(z[agreed]) < 4)
@@ -323,7 +323,7 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
         )
         found = jax.tree.map(np.asarray, run(jax.random.key(0)))
     at = found.at_temperatures
-    assert (at.status[:4] == Sampling.AGREED).all()
+    assert (at.status[:4] == SamplingStatus.AGREED).all()
     assert abs(found.llc - llc) < 2.6 * found.standard_error
     assert found.standard_error < 0.12 * llc
     # A coefficient at one temperature is not the limit, and differs from it as the theory says.
@@ -346,7 +346,7 @@ def test_a_coefficient_at_one_temperature_is_that_of_gibbs_sampling(b, gibbs):
             )
         )
         found = jax.tree.map(np.asarray, run(jax.random.key(0)))
-    assert found.status == Sampling.AGREED
+    assert found.status == SamplingStatus.AGREED
     assert abs(found.coefficient - gibbs) < 4 * found.standard_error + 0.01
     assert found.coefficient < 3.5 - 5 * found.standard_error
 
@@ -386,8 +386,8 @@ def test_coordinates_by_default_are_good_in_curved_and_in_narrow_valleys():
                 )
 
             run = jax.jit(one)
-            assert run(jax.random.key(0), None).status == Sampling.AGREED
-            assert run(jax.random.key(0), other()).status == Sampling.DISAGREED
+            assert run(jax.random.key(0), None).status == SamplingStatus.AGREED
+            assert run(jax.random.key(0), other()).status == SamplingStatus.DISAGREED
 
 
 def wells(w, tilt):
@@ -412,7 +412,7 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
 
     tilts = jnp.array([0.0, 0.1, 0.0, 0.1])[:, None]
     found = jax.jit(jax.vmap(one))(jnp.array([0.3, 0.3, 30, 30]), tilts)
-    assert found.status.tolist() == 2 * [Sampling.DISAGREED] + 2 * [Sampling.AGREED]
+    assert found.status.tolist() == 2 * [SamplingStatus.DISAGREED] + 2 * [SamplingStatus.AGREED]
     assert np.isnan(found.coefficient[:2]).all()
     assert np.isnan(found.standard_error[:2]).all()
     assert np.isfinite(found.chain_coefficients).all()
@@ -449,9 +449,9 @@ def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
     exact = float(jnp.sum(10 * h / (10 * h + 1)) / 2)
     both = whitened(bowl, jnp.zeros(6), floor=0.1), Whitening(jnp.ones(6), jnp.eye(6))
     found = jax.jit(jax.vmap(one))(jax.tree.map(lambda *a: jnp.stack(a), *both))
-    assert found.status[0] == Sampling.AGREED
+    assert found.status[0] == SamplingStatus.AGREED
     assert abs(found.coefficient[0] - exact) < 4 * found.standard_error[0]
-    assert found.status[1] != Sampling.AGREED
+    assert found.status[1] != SamplingStatus.AGREED
 
 
 def test_what_cannot_be_sampled_is_told():
@@ -468,8 +468,8 @@ def test_what_cannot_be_sampled_is_told():
         )
 
     found = jax.jit(jax.vmap(one))(jnp.array([jnp.nan, 1.0]))
-    assert found.status[0] == Sampling.NOT_FINITE
-    assert found.status[1] in (Sampling.DISAGREED, Sampling.TOO_FEW)
+    assert found.status[0] == SamplingStatus.NOT_FINITE
+    assert found.status[1] in (SamplingStatus.DISAGREED, SamplingStatus.TOO_FEW)
     assert np.isnan(found.coefficient).all()
 
 
@@ -505,4 +505,4 @@ def test_the_door(given, message):
 
 
 def test_labels_are_words():
-    assert [s.label for s in Sampling] == ["agreed", "disagreed", "too few", "not finite"]
+    assert [s.label for s in SamplingStatus] == ["agreed", "disagreed", "too few", "not finite"]
