@@ -1,19 +1,19 @@
-"""How the cost bends at a point: eigenpairs of the Hessian, each with how exact it is.
+"""Signs of the eigenvalues of the Hessian, each with its error bound.
 
-    H v = lambda v;   up: lambda > radius,   down: lambda < -radius,   level: |lambda| <= radius
+    positive: lambda > error_bound,   negative: lambda < -error_bound,   indeterminate: otherwise
 
-Which sign an eigenvalue has is known where it is larger than its own residual and rounding; what is
-level may bend either way, or not at all. The simplest instance has one of each:
+The sign of an eigenvalue is known if the eigenvalue is larger than its residual and rounding. An
+indeterminate one may have either sign, or be zero. One of each:
 
 >>> from gdjax.curvature.operators import FunctionOperator
 >>> H = jnp.diag(jnp.array([2.0, -1.0, 0.0]))
->>> found = every(FunctionOperator(lambda v: H @ v, jnp.ones(3)), jnp.ones(3), 0.0)
->>> found.values.tolist(), found.up.tolist(), found.level.tolist()
+>>> inertia = dense_inertia(FunctionOperator(lambda v: H @ v, jnp.ones(3)), jnp.ones(3), 0.0)
+>>> inertia.values.tolist(), inertia.positive.tolist(), inertia.indeterminate.tolist()
 ([-1.0, 0.0, 2.0], [False, False, True], [False, True, False])
->>> found.inverse(jnp.ones(3)).tolist()
+>>> inertia.pseudoinverse(jnp.ones(3)).tolist()
 [0.5, -1.0, 0.0]
 
-Coordinates on which the cost does not depend are masked: they are dead, not level.
+Coordinates on which the cost does not depend are masked: they are dead, not indeterminate.
 """
 
 from collections.abc import Callable
@@ -27,50 +27,50 @@ from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import SymmetricOperator
 
-ENDS = 3  # eigenvalues looked at from each end where not all are
+NUM_EXTREME = 3  # eigenvalues from each end, if not all are computed
 
 
-class Bends(NamedTuple):
-    """Eigenpairs on the live coordinates, each with how exact it is, and what they say of H^+.
+class Inertia(NamedTuple):
+    """Eigenpairs on the live coordinates, their error bounds, and the pseudoinverse H^+.
 
     Args:
         values: eigenvalues; those that are not `known` mean nothing.
-        vectors: one a column.
-        radius: the eigenvalue lies within it.
-        known: whether the pair is one.
-        inverse: `v -> H^+ v` on the directions whose sign is known.
+        vectors: one per column.
+        error_bound: the eigenvalue lies within it.
+        known: whether the pair is an eigenpair.
+        pseudoinverse: `v -> H^+ v` on the directions whose sign is known.
         form_size: `v -> |v|^T |H| |v|`, of which the rounding of v^T H v is a small multiple of
-            eps; an upper bound where the entries of H are not known.
-        hidden: whether there are eigenvalues, not looked at, that may have another sign.
+            eps; an upper bound if the entries of H are not known.
+        incomplete: whether eigenvalues that were not computed may have another sign.
     """
 
     values: Float[Array, " m"]
     vectors: Float[Array, "n m"]
-    radius: Float[Array, " m"]
+    error_bound: Float[Array, " m"]
     known: Bool[Array, " m"]
-    inverse: Callable
+    pseudoinverse: Callable
     form_size: Callable
-    hidden: Bool[Array, ""]
+    incomplete: Bool[Array, ""]
 
     @property
-    def up(self) -> Bool[Array, " m"]:
-        """Whether it bends up for certain."""
-        return self.known & (self.values > self.radius)
+    def positive(self) -> Bool[Array, " m"]:
+        """Whether the eigenvalue is positive beyond its error bound."""
+        return self.known & (self.values > self.error_bound)
 
     @property
-    def down(self) -> Bool[Array, " m"]:
-        """Whether it bends down for certain."""
-        return self.known & (self.values < -self.radius)
+    def negative(self) -> Bool[Array, " m"]:
+        """Whether the eigenvalue is negative beyond its error bound."""
+        return self.known & (self.values < -self.error_bound)
 
     @property
-    def level(self) -> Bool[Array, " m"]:
-        """Whether its sign is not known."""
-        return self.known & ~self.up & ~self.down
+    def indeterminate(self) -> Bool[Array, " m"]:
+        """Whether the sign of the eigenvalue is not known."""
+        return self.known & ~self.positive & ~self.negative
 
     @property
     def nullity(self) -> Int[Array, ""]:
-        """How many signs are not known."""
-        return jnp.sum(self.level)
+        """Number of indeterminate eigenvalues."""
+        return jnp.sum(self.indeterminate)
 
     @property
     def norm(self) -> Float[Array, ""]:
@@ -79,51 +79,54 @@ class Bends(NamedTuple):
 
     @property
     def least(self) -> Float[Array, ""]:
-        """Smallest |eigenvalue| whose sign is known, less what it may be off."""
-        return jnp.min(jnp.where(self.up | self.down, jnp.abs(self.values) - self.radius, jnp.inf))
+        """Smallest |eigenvalue| with a known sign, less its error bound."""
+        size = jnp.abs(self.values) - self.error_bound
+        return jnp.min(jnp.where(self.positive | self.negative, size, jnp.inf))
 
     @property
     def flattest(self) -> Float[Array, " n"]:
-        """The direction that bends least."""
-        size = jnp.where(self.up | self.down, jnp.abs(self.values), jnp.inf)
+        """Eigenvector of the smallest |eigenvalue| with a known sign."""
+        size = jnp.where(self.positive | self.negative, jnp.abs(self.values), jnp.inf)
         return self.vectors[:, jnp.argmin(size)]
 
     @property
     def steepest(self) -> Float[Array, " n"]:
-        """The direction of the largest |eigenvalue|."""
+        """Eigenvector of the largest |eigenvalue|."""
         return self.vectors[:, jnp.argmax(jnp.where(self.known, jnp.abs(self.values), -1))]
 
     @property
-    def basis(self) -> Float[Array, "n m"]:
-        """Level directions as columns; zeros elsewhere."""
-        return jnp.where(self.level[None], self.vectors, 0)
+    def flat_basis(self) -> Float[Array, "n m"]:
+        """Eigenvectors of indeterminate eigenvalues as columns; zeros elsewhere."""
+        return jnp.where(self.indeterminate[None], self.vectors, 0)
 
 
-def every(operator: SymmetricOperator, mask: Float[Array, " n"], shaken: ScalarLike) -> Bends:
-    """All eigenpairs, from the whole matrix; those of dead coordinates left out.
+def dense_inertia(
+    operator: SymmetricOperator, mask: Float[Array, " n"], perturbation: ScalarLike
+) -> Inertia:
+    """Return all eigenpairs, from the matrix, without those of dead coordinates.
 
     Args:
         operator: the Hessian, on vectors.
         mask: 1 at live coordinates, 0 at dead ones.
-        shaken: how far products are off where parameters have other last digits.
+        perturbation: change of products if the last digits of the parameters change.
     """
     eps = jnp.finfo(mask.dtype).eps
     matrix = operator.as_matrix() * (mask[:, None] * mask[None])
     finite = jnp.all(jnp.isfinite(matrix))
     safe = jnp.where(finite, matrix, 0)
-    # Dead coordinates go above all others, where they are counted off.
+    # Eigenvalues of dead coordinates are moved above all others, where they are left out.
     above = 1 + 4 * jnp.linalg.norm(safe)
     with jax.default_matmul_precision("highest"):
         values, vectors = jacobi_eigh.eigh(safe + jnp.diag(above * (1 - mask)))
         known = jnp.arange(mask.size) < jnp.sum(mask)
-        rest = jnp.linalg.norm(safe @ vectors - values[None] * vectors, axis=0)
+        residuals = jnp.linalg.norm(safe @ vectors - values[None] * vectors, axis=0)
     vectors = jnp.where(known[None], vectors, 0)
     norm = jnp.max(jnp.where(known, jnp.abs(values), 0))
-    radius = rest + max(ROUNDING, mask.size**0.5) * eps * norm + shaken
-    signed = known & (jnp.abs(values) > radius)
+    error_bound = residuals + max(ROUNDING, mask.size**0.5) * eps * norm + perturbation
+    signed = known & (jnp.abs(values) > error_bound)
     inverted = jnp.where(signed, 1 / jnp.where(signed, values, 1), 0)
 
-    def inverse(v):
+    def pseudoinverse(v):
         with jax.default_matmul_precision("highest"):
             return vectors @ (inverted * (vectors.T @ v))
 
@@ -132,68 +135,73 @@ def every(operator: SymmetricOperator, mask: Float[Array, " n"], shaken: ScalarL
             return jnp.abs(v) @ (jnp.abs(safe) @ jnp.abs(v))
 
     values = jnp.where(finite, values, jnp.nan)
-    return Bends(values, vectors, radius, known, inverse, form_size, jnp.array(False))
+    return Inertia(
+        values, vectors, error_bound, known, pseudoinverse, form_size, incomplete=jnp.array(False)
+    )
 
 
-def ends(
+def extreme_inertia(
     operator: SymmetricOperator,
     mask: Float[Array, " n"],
-    shaken: ScalarLike,
+    perturbation: ScalarLike,
     *,
     key: Key[Array, ""],
     rtol: ScalarLike,
     max_steps: int,
-) -> Bends:
-    """Eigenpairs at both ends, from products alone.
+) -> Inertia:
+    """Return eigenpairs from both ends of the spectrum, from products alone.
 
     Args:
         operator: the Hessian, on vectors.
         mask: 1 at live coordinates, 0 at dead ones.
-        shaken: how far products are off where parameters have other last digits.
-        key: for starts.
+        perturbation: change of products if the last digits of the parameters change.
+        key: for random starts.
         rtol: of residuals, relative to the largest |eigenvalue|.
         max_steps: as for `extreme_eigenpairs`.
     """
-    found = block_lanczos.extreme_ritz_pairs(
+    ritz = block_lanczos.extreme_ritz_pairs(
         operator.flat_mv,
         mask,
         key,
-        largest=ENDS,
-        smallest=ENDS,
+        largest=NUM_EXTREME,
+        smallest=NUM_EXTREME,
         tolerance=rtol,
         max_steps=max_steps,
     )
     eps = jnp.finfo(mask.dtype).eps
-    radius = found.residuals + ROUNDING * eps * found.norm + shaken
-    # With fewer live coordinates than basis vectors, some of those are not in their space.
-    enough = jnp.sum(mask) >= block_lanczos.sizes(ENDS, ENDS).basis
-    radius = jnp.where(enough, radius, jnp.inf)
-    signs = jnp.where(jnp.abs(found.values) > radius, jnp.sign(found.values), 0)
-    # Values fall: the third is the last looked at from above, the fourth from below.
-    same = (signs[ENDS - 1] == signs[ENDS]) & (signs[ENDS] != 0)
-    sign = jnp.where(signs[ENDS - 1] == 0, signs[ENDS], signs[ENDS - 1])
+    error_bound = ritz.residuals + ROUNDING * eps * ritz.norm + perturbation
+    # If there are fewer live coordinates than basis vectors, some of these are outside their space.
+    enough = jnp.sum(mask) >= block_lanczos.sizes(NUM_EXTREME, NUM_EXTREME).basis
+    error_bound = jnp.where(enough, error_bound, jnp.inf)
+    signs = jnp.where(jnp.abs(ritz.values) > error_bound, jnp.sign(ritz.values), 0)
+    # Values fall: the third is the last one from above, the fourth the last one from below.
+    upper, lower = signs[NUM_EXTREME - 1], signs[NUM_EXTREME]
+    same = (upper == lower) & (lower != 0)
+    sign = jnp.where(upper == 0, lower, upper)
     sign = jnp.where(sign == 0, 1, sign)
-    level = jnp.where((signs == 0)[None], found.vectors, 0)
+    flat = jnp.where((signs == 0)[None], ritz.vectors, 0)
 
-    def across(v):
-        return mask * (v - level @ (level.T @ v))
+    def without_flat(v):
+        return mask * (v - flat @ (flat.T @ v))
 
-    def inverse(v):
-        # Twice: a level part, were it but rounding, never leaves the solver's residual. Of a v that
-        # is level nothing else is left.
-        bent = across(across(v))
-        bent = jnp.where(jnp.linalg.norm(bent) > 16 * eps * jnp.linalg.norm(v), bent, 0)
+    def pseudoinverse(v):
+        # Twice: a flat part, even if it is rounding, never leaves the solver's residual. Of a v
+        # that is flat nothing else is left.
+        rest = without_flat(without_flat(v))
+        rest = jnp.where(jnp.linalg.norm(rest) > 16 * eps * jnp.linalg.norm(v), rest, 0)
         with jax.default_matmul_precision("highest"):
-            solved, _ = jax.scipy.sparse.linalg.cg(
-                lambda v: sign * across(operator.flat_mv(across(v))),
-                sign * bent,
+            solution, _ = jax.scipy.sparse.linalg.cg(
+                lambda v: sign * without_flat(operator.flat_mv(without_flat(v))),
+                sign * rest,
                 tol=1e-6,
                 maxiter=300,
             )
-        return solved
+        return solution
 
     def form_size(v):
-        return found.norm * (v @ v)
+        return ritz.norm * (v @ v)
 
-    known = jnp.ones(found.values.shape, bool)
-    return Bends(found.values, found.vectors, radius, known, inverse, form_size, ~same)
+    known = jnp.ones(ritz.values.shape, bool)
+    return Inertia(
+        ritz.values, ritz.vectors, error_bound, known, pseudoinverse, form_size, incomplete=~same
+    )

@@ -17,8 +17,9 @@ A product costs about two gradients and no memory beyond a chunk of samples. All
 of the problem's deterministic cost (see `gdjax.problems.evaluation_of`), over all its data:
 
 >>> line = Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((w * x) ** 2), data=jnp.arange(3.0))
->>> jax.jit(lambda operator: operator.as_matrix())(HessianOperator(line, jnp.zeros(1))).tolist()
-[[3.3333333]]
+>>> matrix = jax.jit(lambda operator: operator.as_matrix())(HessianOperator(line, jnp.zeros(1)))
+>>> matrix.round(3).tolist()
+[[3.333]]
 """
 
 from collections.abc import Callable

@@ -1,11 +1,14 @@
-"""Signs of eigenvalues: known beyond their own error, level within, dead coordinates neither."""
+"""Signs of eigenvalues: known beyond their error bound, indeterminate within it."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from curved_problems import quadratic
 
-from gdjax.curvature import FunctionOperator, inertia
+from gdjax.curvature import FunctionOperator
+from gdjax.curvature.inertia import dense_inertia, extreme_inertia
+
+SIGNS = ("known", "positive", "negative", "indeterminate")
 
 
 def planted(n):
@@ -17,15 +20,19 @@ def planted(n):
 
 
 @jax.jit
-def looked(H, mask, shaken, v):
-    """All that is said of a matrix, and H^+ v."""
-    bent = inertia.every(FunctionOperator(lambda v: H @ v, mask), mask, shaken)
-    said = {name: getattr(bent, name) for name in ("known", "up", "down", "level", "nullity")}
+def looked(H, mask, perturbation, v):
+    """Return the signs of the eigenvalues of a matrix, and H^+ v."""
+    inertia = dense_inertia(FunctionOperator(lambda v: H @ v, mask), mask, perturbation)
+    said = {
+        name: getattr(inertia, name)
+        for name in ("known", "positive", "negative", "indeterminate", "nullity")
+    }
     return said | {
-        "inverse": bent.inverse(v),
-        "norm": bent.norm,
-        "least": bent.least,
-        "flattest": bent.flattest,
+        "nullity": inertia.nullity,
+        "inverse": inertia.pseudoinverse(v),
+        "norm": inertia.norm,
+        "least": inertia.least,
+        "flattest": inertia.flattest,
     }
 
 
@@ -33,7 +40,12 @@ def test_signs_and_the_inverse_are_those_of_the_matrix():
     _, H, mask = planted(12)
     with jax.enable_x64(True):
         found = jax.tree.map(np.asarray, looked(H, mask, 0.0, np.ones(14)))
-    assert [found[name].sum() for name in ("known", "up", "down", "level")] == [12, 9, 2, 1]
+    assert [found[name].sum() for name in SIGNS] == [
+        12,
+        9,
+        2,
+        1,
+    ]
     assert found["nullity"] == 1
     np.testing.assert_allclose([found["norm"], found["least"]], [3, 0.3], atol=1e-9)
     np.testing.assert_allclose(H @ found["flattest"], 0.3 * found["flattest"], atol=1e-9)
@@ -41,34 +53,34 @@ def test_signs_and_the_inverse_are_those_of_the_matrix():
     np.testing.assert_allclose(found["inverse"], inverse, atol=1e-9)
 
 
-def test_a_shaken_product_takes_signs_away():
+def test_perturbed_products_make_signs_indeterminate():
     values, H, mask = planted(12)
     with jax.enable_x64(True):
         found = looked(H, mask, 0.6, np.ones(14))
     assert int(found["nullity"]) == np.sum(np.abs(values) <= 0.6) == 3
-    assert int(found["down"].sum()) == 1
+    assert int(found["negative"].sum()) == 1
 
 
-def test_from_products_both_ends_are_seen_and_what_is_between_is_hidden():
+def test_products_show_both_ends_of_a_spectrum_and_say_that_more_lies_between():
     values, H, mask = planted(60)
     H = jnp.array(H, jnp.float32)
     mask = jnp.array(mask, jnp.float32)
-    bent = jax.jit(
-        lambda H: inertia.ends(
+    inertia = jax.jit(
+        lambda H: extreme_inertia(
             FunctionOperator(lambda v: H @ v, mask),
             mask,
             0.0,
             key=jax.random.key(0),
             rtol=1e-6,
             max_steps=100,
-        )._replace(inverse=0, form_size=0)
+        )._replace(pseudoinverse=0, form_size=0)
     )(H)
-    np.testing.assert_allclose(np.sort(bent.values), np.r_[values[:3], values[-3:]], atol=1e-4)
-    assert bool(bent.hidden)  # two below and three above say nothing about those between
-    assert int(bent.down.sum()) == 2
+    np.testing.assert_allclose(np.sort(inertia.values), np.r_[values[:3], values[-3:]], atol=1e-4)
+    assert bool(inertia.incomplete)  # two below and three above say nothing about those between
+    assert int(inertia.negative.sum()) == 2
 
 
-def test_nearly_along_a_level_direction_the_inverse_is_of_what_bends():
+def test_nearly_along_a_flat_direction_the_pseudoinverse_is_that_of_the_rest():
     """Rounding along it stayed in the solver's residual, which became NaN or infinite at times."""
     _, H, mask = planted(60)
     values, vectors = np.linalg.eigh(H[:60, :60])
@@ -76,11 +88,11 @@ def test_nearly_along_a_level_direction_the_inverse_is_of_what_bends():
 
     @jax.jit
     def inverse(H, v):
-        bent = inertia.ends(
+        inertia = extreme_inertia(
             FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0,
             key=jax.random.key(0), rtol=1e-13, max_steps=100,
         )  # fmt: skip
-        return bent.inverse(v)
+        return inertia.pseudoinverse(v)
 
     with jax.enable_x64(True):
         for share in (0, 1e-12, 1e-11, 1e-6, 1.0):

@@ -1,0 +1,395 @@
+"""Evidence for the kind of a critical point: gradients, Newton's step, higher orders.
+
+    a critical point is near:  L |H^+ g| / |eigenvalue nearest to zero| < 1/2
+    along a flat direction n:  C(w + t n) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 T4[n^4] + ...
+
+Rounding is measured: derivatives are taken again on both sides of the point, a few units in the
+last place of each parameter away. How the kind follows from the evidence: `classify`.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gdjax.critical_points.flat_directions import falls_first, follow
+from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
+from gdjax.curvature.eigenpairs import ROUNDING
+from gdjax.curvature.inertia import Inertia
+
+FLAT_DIRECTIONS = 4  # random directions of indeterminate curvature
+DIGITS = 4  # units in the last place of a parameter by which the point is displaced
+FINE = 1e-12  # relative to the largest curvature, a flat direction's must be seen to be less
+MAX_KANTOROVICH = 0.5  # below it, Newton's method converges
+DOMINANT = 4  # a third or fourth order must be so much larger than what could imitate it
+FORM_ROUNDING = 2  # units of rounding by which v^T H v is off, of |v|^T |H| |v|
+JUMP = 1000  # units of rounding of a gradient nearby above which a change may be a jump
+
+
+class GradientEvidence(NamedTuple):
+    """The gradient at a point, and how exact it is.
+
+    Args:
+        cost: at the point.
+        g: gradient.
+        norm: of the gradient.
+        displaced: the point a few last digits away, along two directions and their opposites.
+        changes: of the gradient there.
+        rounding: of the gradient.
+        live: coordinates that the cost depends on.
+        probe_radius: up to which the others were probed.
+        displacement: length of the longest of these.
+        jump: size of the gradient's jump at the point, 0 if its changes are those of a smooth
+            function.
+    """
+
+    cost: Float[Array, ""]
+    g: Float[Array, " n"]
+    norm: Float[Array, ""]
+    displaced: Float[Array, "4 n"]
+    changes: Float[Array, "4 n"]
+    rounding: Float[Array, ""]
+    live: Bool[Array, " n"]
+    probe_radius: Float[Array, ""]
+    displacement: Float[Array, ""]
+    jump: Float[Array, ""]
+
+
+class KantorovichEvidence(NamedTuple):
+    """Whether a critical point is near, restricted to directions of nonzero curvature.
+
+    Args:
+        step: Newton's, -H^+ g.
+        rounding: of its length.
+        kantorovich: L |H^+ g| / |eigenvalue nearest to zero|, where L |H^+ g| is at least the
+            Hessian's change in the last digits, and half of that over twice the step.
+        digits: the former over |eigenvalue nearest to zero|.
+        distance: to that point, at most.
+        flat: unit directions of indeterminate curvature, and those among them along which the third
+            derivative is largest.
+        third: largest third derivative along them.
+    """
+
+    step: Float[Array, " n"]
+    rounding: Float[Array, ""]
+    kantorovich: Float[Array, ""]
+    digits: Float[Array, ""]
+    distance: Float[Array, ""]
+    flat: Float[Array, "directions n"]
+    third: Float[Array, ""]
+
+    @property
+    def is_near(self) -> Bool[Array, ""]:
+        """Whether Newton's method converges from here."""
+        return self.kantorovich < MAX_KANTOROVICH
+
+
+class HigherOrderEvidence(NamedTuple):
+    """Third and fourth order along flat directions, and whether there is a floor.
+
+    Signs are those of a cost that curves upwards elsewhere.
+
+    Args:
+        sign: -1 if the other directions curve downwards.
+        flat_gradient_vanishes: whether the gradient along flat directions is rounding.
+        cubic: largest third derivative.
+        cubic_rounding: how exact it is.
+        cubic_significant: whether it is larger than what could imitate it.
+        quartic: smallest reduced fourth derivative.
+        quartic_rounding: how exact it is.
+        rises: whether it is above 0 along one direction, beyond what could imitate it.
+        falls: whether it is below 0 along one direction, likewise.
+        vanishes: whether no third or fourth derivative can be told from 0.
+        higher_orders_decide: whether only higher orders can decide.
+        may_be_floor: whether nothing contradicts a floor.
+        floor_length: how far it was followed.
+    """
+
+    sign: Float[Array, ""]
+    flat_gradient_vanishes: Bool[Array, ""]
+    cubic: Float[Array, ""]
+    cubic_rounding: Float[Array, ""]
+    cubic_significant: Bool[Array, ""]
+    quartic: Float[Array, ""]
+    quartic_rounding: Float[Array, ""]
+    rises: Bool[Array, ""]
+    falls: Bool[Array, ""]
+    vanishes: Bool[Array, ""]
+    higher_orders_decide: Bool[Array, ""]
+    may_be_floor: Bool[Array, ""]
+    floor_length: Float[Array, ""]
+
+    @property
+    def cubic_vanishes(self) -> Bool[Array, ""]:
+        """Whether third derivatives cannot be told from 0."""
+        return self.cubic <= self.cubic_rounding
+
+
+def gradient_evidence(at: DirectionalDerivatives, w, shifts, radii, away) -> GradientEvidence:
+    """Gradients at the point, in its last digits, and far away, to find dead coordinates."""
+    eps = jnp.finfo(w.dtype).eps
+    digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
+    size = jnp.abs(shifts)
+    shifts = digits[None] * jnp.sign(shifts) * (1 + size) / (2 + size)
+    shifts = jnp.concatenate([shifts, -shifts])
+    # Around the point and around 0, to both sides, each coordinate by the radius at least.
+    away = radii[:, None] * jnp.sign(away) * (1 + jnp.abs(away))
+    far = jnp.concatenate([w[None] + away, w[None] - away, away, -away])
+    points = jnp.concatenate([w[None], w[None] + shifts, w[None] + 2 * shifts, far])
+    costs, gradients = jax.lax.map(at.gradient, points, batch_size=11)
+    g, near, twice, distant = jnp.split(gradients, (1, 5, 9))
+    changes = near - g
+    norm = lengths(g[0])
+    # A jump has one size at every distance; a smooth change grows in proportion to it.
+    across, within = lengths(near[:2] - near[2:]), lengths(near - twice)
+    nearby = lengths(distant[0])
+    jumps = (across > DOMINANT * (within[:2] + within[2:])) & (across > JUMP * eps * nearby)
+    jump = jnp.max(jnp.where(jumps, across, 0))
+    return GradientEvidence(
+        cost=costs[0],
+        g=g[0],
+        norm=norm,
+        displaced=w[None] + shifts,
+        changes=changes,
+        rounding=jnp.max(lengths(changes)) + eps * norm,
+        live=jnp.any((gradients != 0) & ~jnp.isnan(gradients), axis=0),
+        probe_radius=jnp.max(radii),
+        displacement=jnp.max(lengths(shifts)),
+        jump=jump,
+    )
+
+
+def kantorovich_evidence(
+    at: DirectionalDerivatives,
+    w,
+    gradient: GradientEvidence,
+    curvature: Inertia,
+    mask,
+    probes,
+    combined,
+) -> KantorovichEvidence:
+    """Newton's step and, from third derivatives, whether it converges.
+
+    Third derivatives are directions in all directions, here and where the step leads, and in flat
+    directions: one program for all, which takes long to compile.
+    """
+    step = -curvature.pseudoinverse(gradient.g)
+    rounding = jnp.max(lengths(jax.vmap(curvature.pseudoinverse)(gradient.changes)))
+    length = lengths(step) + rounding
+    basis = curvature.flat_basis
+    flat = _flat_directions(combined @ basis @ basis.T)
+    starts = jnp.stack([step, curvature.flattest, probes[0]])
+    points = jnp.concatenate(
+        [jnp.stack([w] * 3 + [w + step] * 3), jnp.stack([w] * FLAT_DIRECTIONS)]
+    )
+    among_flat = (jnp.arange(6 + FLAT_DIRECTIONS) >= 6)[:, None]
+    thirds, turned = largest_third(
+        at,
+        points,
+        jnp.concatenate([starts, starts, flat]),
+        lambda vectors: jnp.where(among_flat, vectors @ basis @ basis.T, vectors * mask[None]),
+    )
+    # Third derivatives do not see kinks: compare products in the last digits, and beyond the
+    # critical point, as far as that is away.
+    others = jnp.stack([w, gradient.displaced[1], gradient.displaced[3], w + 2 * step])
+    directions = jnp.concatenate(
+        [jnp.stack([curvature.flattest, curvature.steepest]), _unit(probes)]
+    )
+    images = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(others, directions)
+    kinks = lengths(images[1:] - images[:1]) / jnp.array([1, 1, 2], w.dtype)[:, None]
+    change = jnp.maximum(jnp.max(thirds[:6]) * length, jnp.max(kinks))
+    signed = jnp.any(curvature.positive | curvature.negative)
+    kantorovich = jnp.where(signed, change / curvature.least, 0)
+    digits = jnp.where(signed, jnp.max(kinks[:2]) / curvature.least, 0)
+    root = jnp.sqrt(jnp.maximum(1 - 2 * kantorovich, 0))
+    return KantorovichEvidence(
+        step=step,
+        rounding=rounding,
+        kantorovich=kantorovich,
+        digits=digits,
+        distance=jnp.where(kantorovich < MAX_KANTOROVICH, 2 * length / (1 + root), jnp.inf),
+        flat=jnp.concatenate([flat, turned[6:]]),
+        third=jnp.max(thirds[6:]),
+    )
+
+
+def _flat_directions(combined):
+    """Return unit vectors; those of a pair are orthogonal where there is more than one direction.
+
+    Along a pair of orthogonal directions x^4 - y^4 rises and falls, whichever they are.
+    """
+    first, second = (_unit(vectors) for vectors in jnp.split(combined, 2))
+    rest = second - jnp.sum(first * second, axis=1, keepdims=True) * first
+    rest = rest - jnp.sum(first * rest, axis=1, keepdims=True) * first
+    distinct = lengths(rest)[:, None] > 1e-2
+    return jnp.concatenate([first, jnp.where(distinct, _unit(rest), second)])
+
+
+def _unit(vectors):
+    return vectors / jnp.maximum(lengths(vectors)[:, None], 1e-30)
+
+
+def lengths(vectors):
+    """Return lengths along the last axis; squares of 1e-27 would underflow in float32."""
+    size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    scale = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+    return scale[..., 0] * jnp.linalg.norm(vectors / scale, axis=-1)
+
+
+def higher_order_evidence(
+    at: DirectionalDerivatives,
+    w,
+    gradient: GradientEvidence,
+    curvature: Inertia,
+    near: KantorovichEvidence,
+    direction_error,
+    resolution,
+    distance,
+) -> HigherOrderEvidence:
+    """Higher orders along flat directions, where the gradient must vanish first.
+
+    A third or fourth order is significant if, at the distance that a name refers to, it is larger
+    than the contribution of an indeterminate eigenvalue:
+
+        |T3| t^3 / 6, |T4| t^4 / 24 > DOMINANT |lambda| t^2 / 2   at t = distance
+    """
+    eps = jnp.finfo(w.dtype).eps
+    any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
+    basis = curvature.flat_basis
+
+    def among_flat(v):
+        return jnp.linalg.norm(basis.T @ v)
+
+    rounding = jnp.max(jax.vmap(among_flat)(gradient.changes))
+    rounding += eps * (gradient.rounding + gradient.norm)
+    flat_gradient_vanishes = among_flat(gradient.g) <= 2 * rounding
+    sign = jnp.where(any_negative & ~any_positive, -1, 1).astype(w.dtype)
+    orders = _orders(at, w, gradient, near, direction_error, curvature, resolution, sign)
+    cubic = jnp.maximum(jnp.max(jnp.abs(orders.third)), near.third)
+    cubic_rounding = orders.third_rounding + 64 * eps * cubic
+    # What a quartic looks like at a point close to its critical point.
+    indeterminate_size = jnp.max(
+        jnp.where(curvature.indeterminate, curvature.error_bound + jnp.abs(curvature.values), 0)
+    )
+    steepest = jnp.max(jnp.abs(orders.fourth))
+    imitation = jnp.maximum(
+        jnp.sqrt(2 * indeterminate_size * steepest), jnp.cbrt(6 * rounding * steepest**2)
+    )
+    # In float32, far from 0, last digits span more than the distance that a name refers to.
+    resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
+    dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
+    dominates &= jnp.all(
+        jnp.abs(orders.second) <= orders.second_rounding + 2 * cubic * gradient.displacement
+    )
+    size = jnp.abs(orders.fourth)
+    distinct = (size > orders.fourth_rounding) & (
+        size * distance**2 > 12 * DOMINANT * orders.second_bound
+    )
+    # Close to its critical point a quartic has a third order, and curvature: T3^2 / 2 T4.
+    beside = cubic**2 / jnp.where(size > 0, size, 1)
+    # Known curvature that is not that of a quartic within its last digits decides by itself.
+    agrees = orders.second * jnp.sign(orders.fourth) > 0
+    beside = orders.second_rounding + beside
+    beside += jnp.where(agrees, size * gradient.displacement**2, 0)
+    significant = distinct & (jnp.abs(orders.second) <= beside)
+    rises = jnp.any(significant & (orders.fourth > 0))
+    falls = jnp.any(significant & (orders.fourth < 0))
+    vanishes = (cubic <= cubic_rounding) & jnp.all(size <= orders.fourth_rounding)
+    higher_orders_decide = (
+        (curvature.nullity > 0)
+        & ~(any_positive & any_negative)
+        & flat_gradient_vanishes
+        & near.is_near
+    )
+    may_be_floor = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
+    floor_length = jnp.zeros_like(gradient.cost)
+    if eps < FINE:  # in float32 a floor and a bowl of condition 1e8 are the same
+        along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
+        followed = partial(
+            follow, at, w, gradient.cost, gradient.g, scale=curvature.norm, wanted=may_be_floor
+        )
+        length = jnp.min(jax.vmap(followed)(along))
+        falling = partial(falls_first, at, w + near.step, wanted=may_be_floor & (length >= 1))
+        floor_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
+    return HigherOrderEvidence(
+        sign=sign,
+        flat_gradient_vanishes=flat_gradient_vanishes,
+        cubic=cubic,
+        cubic_rounding=cubic_rounding,
+        cubic_significant=dominates & (cubic > DOMINANT * jnp.maximum(cubic_rounding, imitation)),
+        quartic=jnp.min(orders.fourth),
+        quartic_rounding=jnp.max(orders.fourth_rounding),
+        rises=rises,
+        falls=falls,
+        vanishes=vanishes,
+        higher_orders_decide=higher_orders_decide,
+        may_be_floor=may_be_floor,
+        floor_length=floor_length,
+    )
+
+
+class _Orders(NamedTuple):
+    """Derivatives along flat directions n, and how exact they are.
+
+    Args:
+        second: n^T H n where Newton's step leads.
+        second_rounding: of n^T H n, from its terms.
+        second_bound: |second| at most, with all that is known of its error.
+        third: T3[n^3].
+        third_rounding: its largest change in the last digits.
+        fourth: the reduced fourth derivative.
+        fourth_rounding: its change in the last digits, rounding, and the error of H^+.
+    """
+
+    second: Float[Array, " k"]
+    second_rounding: Float[Array, " k"]
+    second_bound: Float[Array, " k"]
+    third: Float[Array, " k"]
+    third_rounding: Float[Array, ""]
+    fourth: Float[Array, " k"]
+    fourth_rounding: Float[Array, " k"]
+
+
+def _orders(
+    at: DirectionalDerivatives,
+    w,
+    gradient,
+    near: KantorovichEvidence,
+    direction_error,
+    curvature: Inertia,
+    resolution,
+    sign,
+) -> _Orders:
+    """Derivatives of order 2 to 4 along flat directions.
+
+    They are taken again in the last digits, to both sides of the point, the higher ones with
+    directions as inexact as they are.
+    """
+    eps = jnp.finfo(w.dtype).eps
+    points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
+    lengths = jnp.linalg.norm(near.flat, axis=1, keepdims=True)
+    tilt = direction_error[None] * lengths
+    directions = jnp.stack([near.flat, near.flat + tilt, near.flat - tilt])
+    orders = jax.vmap(jax.vmap(lambda w, n: reduced(at, w, n, curvature.pseudoinverse), (None, 0)))(
+        points, directions
+    )
+
+    forms = jax.vmap(lambda n: n @ at.product(w, n))(near.flat)
+    size = jax.vmap(curvature.form_size)(near.flat)
+    second = sign * (forms + orders.bend[0] @ near.step)
+    # Along an axis of the Hessian nothing is rounded; elsewhere all of its entries are.
+    inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
+    third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
+    fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))
+    inexact = 3 * resolution * jnp.sum(orders.following[0] ** 2, axis=1)
+    return _Orders(
+        second=second,
+        second_rounding=FORM_ROUNDING * eps * size,
+        second_bound=jnp.abs(second) + ROUNDING * eps * inexact_form,
+        third=sign * orders.third[0],
+        third_rounding=third_change,
+        fourth=sign * orders.fourth[0],
+        fourth_rounding=fourth_change + 64 * eps * jnp.max(orders.terms) + inexact,
+    )
