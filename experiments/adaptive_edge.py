@@ -29,7 +29,7 @@ from variants.regressions import chebyshev
 
 import gdjax as gd
 from gdjax.curvature import sharpness, stability_threshold
-from gdjax.curvature.preconditioned import preconditioner
+from gdjax.curvature.stability_limits import preconditioner
 from gdjax.statistics import median
 
 

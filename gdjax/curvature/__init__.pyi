@@ -17,12 +17,11 @@ from .operators import GaussNewtonOperator as GaussNewtonOperator
 from .operators import HessianOperator as HessianOperator
 from .operators import PreconditionedHessian as PreconditionedHessian
 from .operators import SymmetricOperator as SymmetricOperator
-from .preconditioned import preconditioned_sharpness as preconditioned_sharpness
-from .preconditioned import preconditioner as preconditioner
 from .sharpness import largest_eigenvalues as largest_eigenvalues
 from .sharpness import sharpness as sharpness
 from .spectral_density import HessianTrace as HessianTrace
 from .spectral_density import SpectralDensity as SpectralDensity
 from .spectral_density import hessian_trace as hessian_trace
 from .spectral_density import spectral_density as spectral_density
+from .stability_limits import preconditioner as preconditioner
 from .stability_limits import stability_threshold as stability_threshold

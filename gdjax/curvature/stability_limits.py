@@ -1,9 +1,10 @@
-"""The largest curvature at which an optimizer's step is stable.
+"""The largest curvature at which an optimizer's step is stable, and the optimizer's preconditioner.
 
     w_{t+1} = w_t - eta P^-1 m_t,   stable on a quadratic while lambda_max(P^-1 H) is below a limit
 
-P is what the optimizer divides by, 1 for plain descent; it is held fixed. On a bowl of curvature 4
-a rate of 0.49 is just below the limit and one of 0.51 above it:
+P is what the optimizer divides by, 1 for plain descent; it is held fixed. For Adam it is the root
+of the average of squared gradients, in the optimizer's state (see `preconditioner`). On a bowl of
+curvature 4 a rate of 0.49 is just below the limit and one of 0.51 above it:
 
 >>> float(stability_threshold(0.5))
 4.0
@@ -18,15 +19,17 @@ Stability*, arXiv 2207.14484.
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.errors import InputError
 
@@ -143,3 +146,90 @@ def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, 
             f"{names[0]} takes no {', '.join(unknown)}; its keywords are {', '.join(parameters)}"
         )
     return factory, {name: p.default for name, p in parameters.items()} | settings
+
+
+def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
+    """Return a function from an optimizer's state to the P of the step that led to it.
+
+        P = (1 - b1^t) (sqrt(nu / (1 - b2^t) + eps_root) + eps),   RMSProp's P = sqrt(nu + eps)
+
+    nu is the average of squared gradients after t steps. The corrections of both averages are in P,
+    so that the momentum is the plain average m, to which `stability_threshold` applies.
+
+    Args:
+        optimizer: factory, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`, or a
+            `functools.partial` of one.
+        settings: keywords of the factory that are not its defaults.
+
+    Raises:
+        InputError: an optimizer that divides by nothing known, or settings that it does not take.
+
+    Examples:
+        >>> rule = optax.adam(0.1)
+        >>> _, opt_state = rule.update(jnp.array([3.0, -4.0]), rule.init(jnp.zeros(2)))
+        >>> preconditioner(optax.adam)(opt_state).round(3).tolist()
+        [0.3, 0.4]
+    """
+    factory, taken = known(optimizer, **settings)
+    if factory not in ADAPTIVE:
+        raise InputError(
+            f"preconditioner: optimizer = {optimizer!r:.80} divides by nothing; for it take "
+            f"`sharpness`"
+        )
+    if taken.get("centered"):
+        raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")
+    if factory is optax.rmsprop:
+        inside, outside = (taken["eps"], 0.0) if taken["eps_in_sqrt"] else (0.0, taken["eps"])
+        corrected = taken["bias_correction"]
+        return Preconditioner(0.0, taken["decay"] if corrected else 0.0, inside, outside)
+    return Preconditioner(taken["b1"], taken["b2"], taken["eps_root"], taken["eps"])
+
+
+@dataclass(frozen=True)
+class Preconditioner:
+    """`opt_state -> P`, what `preconditioner` returns; equal settings are one program.
+
+    Args:
+        mean_decay: b1, whose correction 1 - b1^t is in P; 0 for none.
+        square_decay: b2, whose correction 1 - b2^t is in the root; 0 for none.
+        inside: what is added below the root.
+        outside: what is added to the root.
+    """
+
+    mean_decay: Any
+    square_decay: Any
+    inside: Any
+    outside: Any
+
+    def __call__(self, opt_state: PyTree) -> PyTree:
+        """Return P, from an optimizer's state with one average of squares.
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        averages = [state for state in _states(opt_state) if "nu" in state._fields]
+        if len(averages) != 1:
+            raise InputError(
+                f"preconditioner: the state has {len(averages)} averages of squared gradients, "
+                f"expected one, as optax.adam, adamw and rmsprop keep it"
+            )
+        (state,) = averages
+        mean = square = 1.0
+        if "count" in state._fields:
+            t = jnp.asarray(state.count, float)
+            # Before the first step nothing is known: 0 / 0.
+            mean, square = (1 - jnp.power(b, t) for b in (self.mean_decay, self.square_decay))
+
+        def of_leaf(nu):
+            return (mean * (jnp.sqrt(nu / square + self.inside) + self.outside)).astype(nu.dtype)
+
+        return jax.tree.map(of_leaf, state.nu)
+
+
+def _states(opt_state):
+    """The named parts of an optimizer's state, however deep they are chained."""
+    if hasattr(opt_state, "_fields"):
+        yield opt_state
+    if isinstance(opt_state, tuple | list):
+        for part in opt_state:
+            yield from _states(part)

@@ -5,6 +5,7 @@ from .directions import filter_normalize as filter_normalize
 from .directions import gradient_direction as gradient_direction
 from .directions import layer_normalize as layer_normalize
 from .directions import orthogonalize as orthogonalize
+from .directions import plane_directions as plane_directions
 from .directions import principal_components as principal_components
 from .directions import project as project
 from .directions import random_direction as random_direction
@@ -15,4 +16,3 @@ from .slices import line as line
 from .slices import plane as plane
 from .trajectories import descent_on_slice as descent_on_slice
 from .trajectories import trajectory_plane as trajectory_plane
-from .views import plane_directions as plane_directions

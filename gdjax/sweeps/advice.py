@@ -23,9 +23,14 @@ import numpy as np
 import optax
 from jaxtyping import Bool, Float
 
-from gdjax.curvature.preconditioned import Preconditioner, preconditioner
 from gdjax.curvature.sharpness import sharpness
-from gdjax.curvature.stability_limits import ADAPTIVE, known, stability_threshold
+from gdjax.curvature.stability_limits import (
+    ADAPTIVE,
+    Preconditioner,
+    known,
+    preconditioner,
+    stability_threshold,
+)
 from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
 from gdjax.keys import streams

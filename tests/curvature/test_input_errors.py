@@ -11,7 +11,7 @@ import pytest
 from gdjax import critical_points, curvature, flows, landscape, minima, volumes
 from gdjax.curvature import value_and_gradient
 from gdjax.errors import InputError
-from gdjax.landscape import directions, views
+from gdjax.landscape import directions
 from gdjax.problems import Problem, frozen
 
 KEY = jax.random.key(0)
@@ -27,7 +27,7 @@ ASKED = {
     "classify": partial(critical_points.classify, key=KEY),
     "polish": critical_points.polish,
     "nearest_critical_point": critical_points.nearest_critical_point,
-    "plane_directions": lambda cost, w: views.plane_directions(cost, w, "random", key=KEY),
+    "plane_directions": lambda cost, w: landscape.plane_directions(cost, w, "random", key=KEY),
 }
 
 

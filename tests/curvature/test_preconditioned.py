@@ -11,8 +11,8 @@ from curved_problems import dense_reference, in_float64, regression
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature import sharpness
-from gdjax.curvature.preconditioned import preconditioned_sharpness, preconditioner
+from gdjax.curvature import EigenpairsStatus, PreconditionedHessian, extreme_eigenpairs, sharpness
+from gdjax.curvature.stability_limits import preconditioner
 from gdjax.errors import InputError
 
 RUNS = 16
@@ -60,7 +60,9 @@ def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
                 updates, memory = rule.update(jax.grad(cost)(w, data), memory, w)
                 w = optax.apply_updates(w, updates)
             P = preconditioner(optax.adam)(memory)
-            return w, P, preconditioned_sharpness(cost, w, P, data=data, rtol=1e-4)
+            operator = PreconditionedHessian(cost, w, P, data=data)
+            pairs = extreme_eigenpairs(operator, key=jax.random.key(0), rtol=1e-4)
+            return w, P, pairs.values[0]
 
         w, P, found = jax.tree.map(
             np.asarray, jax.jit(jax.vmap(run))(jnp.linspace(-0.2, 0.2, RUNS))
@@ -79,7 +81,10 @@ def test_before_the_first_step_it_is_not_known():
     cost, params, data = regression(20)
     memory = optax.adam(0.1).init(params)
     P = preconditioner(optax.adam)(memory)
-    assert np.isnan(preconditioned_sharpness(cost, params, P, data=data))
+    pairs = extreme_eigenpairs(
+        PreconditionedHessian(cost, params, P, data=data), key=jax.random.key(0)
+    )
+    assert pairs.status == EigenpairsStatus.NOT_FINITE
 
 
 def test_what_divides_by_nothing_known_is_named():
@@ -90,7 +95,7 @@ def test_what_divides_by_nothing_known_is_named():
     with pytest.raises(InputError, match="0 averages of squared gradients, expected one"):
         preconditioner(optax.adam)(optax.sgd(0.1, momentum=0.9).init(jnp.ones(2)))
     with pytest.raises(InputError, match="expected the tree of the parameters"):
-        preconditioned_sharpness(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))
+        PreconditionedHessian(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))
 
 
 def test_equal_settings_are_one_program():

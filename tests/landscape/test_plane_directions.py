@@ -12,8 +12,7 @@ from jax.flatten_util import ravel_pytree
 import gdjax as gd
 from gdjax.curvature import extreme_eigenpairs
 from gdjax.errors import InputError
-from gdjax.landscape import directions as ways
-from gdjax.landscape import views
+from gdjax.landscape import directions
 
 KEY = jax.random.key(4)
 
@@ -33,9 +32,9 @@ def bent(w):
 W = {"weights": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([2.0, 0.1])}
 
 
-@pytest.mark.parametrize("kind", views.KINDS)
+@pytest.mark.parametrize("kind", directions.KINDS)
 def test_every_kind_is_two_directions_of_length_one(float64, kind):
-    found = views.plane_directions(bent, W, kind, key=KEY)
+    found = directions.plane_directions(bent, W, kind, key=KEY)
     assert len(found) == 2
     for direction in found.values():
         assert float(optax.tree.norm(direction)) == pytest.approx(1, rel=1e-12)
@@ -44,26 +43,26 @@ def test_every_kind_is_two_directions_of_length_one(float64, kind):
 
 def test_random_kinds_are_the_same_draws_differently_scaled(float64):
     plain, neuron, layer = (
-        views.plane_directions(bent, W, k, key=KEY) for k in ("random", "neuron", "layer")
+        directions.plane_directions(bent, W, k, key=KEY) for k in ("random", "neuron", "layer")
     )
     for (name, d), scaled, whole in zip(
         plain.items(), neuron.values(), layer.values(), strict=True
     ):
         assert name.startswith("random direction")
         for found, rescaled in (
-            (scaled, ways.filter_normalize(d, W)),
-            (whole, ways.layer_normalize(d, W)),
+            (scaled, directions.filter_normalize(d, W)),
+            (whole, directions.layer_normalize(d, W)),
         ):
             expected = ravel_pytree(rescaled)[0]
             np.testing.assert_allclose(
                 ravel_pytree(found)[0], expected / jnp.linalg.norm(expected), rtol=1e-10
             )
-    other = views.plane_directions(bent, W, "random", key=jax.random.key(5))
+    other = directions.plane_directions(bent, W, "random", key=jax.random.key(5))
     assert not np.allclose(*(ravel_pytree(next(iter(v.values())))[0] for v in (plain, other)))
 
 
 def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(float64):
-    found = views.plane_directions(bent, W, "eigenvectors", key=KEY)
+    found = directions.plane_directions(bent, W, "eigenvectors", key=KEY)
     assert list(found) == ["eigenvector 1, λ = 6", "eigenvector 2, λ = 5"]
     for direction, entry in zip(found.values(), (5, 4), strict=True):
         expected = np.eye(6)[entry]
@@ -72,17 +71,17 @@ def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(f
 
 def test_a_hessian_that_is_not_finite_has_no_eigenvectors():
     with pytest.raises(InputError, match="the Hessian is not finite at params"):
-        views.plane_directions(
+        directions.plane_directions(
             lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), "eigenvectors", key=KEY
         )
 
 
 def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypatch):
     monkeypatch.setattr(
-        views, "extreme_eigenpairs", partial(extreme_eigenpairs, max_steps=0, rtol=1e-6)
+        directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_steps=0, rtol=1e-6)
     )
     scale = jnp.linspace(0.9, 1.0, 800)
-    found = views.plane_directions(
+    found = directions.plane_directions(
         lambda w: jnp.sum(scale * w**2), jnp.ones(800), "eigenvectors", key=KEY
     )
     for name in found:
@@ -92,7 +91,7 @@ def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypa
 
 
 def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
-    found = views.plane_directions(bent, W, "gradient", key=KEY)
+    found = directions.plane_directions(bent, W, "gradient", key=KEY)
     assert list(found) == ["gradient", "random direction, orthogonalized"]
     steepest, other = (ravel_pytree(d)[0] for d in found.values())
     g = ravel_pytree(jax.grad(bent)(W))[0]
@@ -101,14 +100,14 @@ def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
 
 
 def test_where_the_gradient_vanishes_it_is_no_direction():
-    found = views.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
+    found = directions.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
     assert found["gradient"].tolist() == [0, 0, 0]
 
 
 def test_the_slope_along_the_gradient_is_its_length():
     problem = gd.problems.digits("mnist5k", samples=100)
     w = jax.jit(problem.init)(jax.random.key(0))
-    found = views.plane_directions(problem, w, "gradient", key=KEY)
+    found = directions.plane_directions(problem, w, "gradient", key=KEY)
     e = 1e-2
     first = {"gradient": found["gradient"]}
     curve = gd.landscape.line(problem, w, first, [-e, e]).cost.values
@@ -118,6 +117,6 @@ def test_the_slope_along_the_gradient_is_its_length():
 
 def test_what_cannot_work_is_named():
     with pytest.raises(InputError, match="kind = 'sideways' is unknown; choose one of random, ne"):
-        views.plane_directions(bent, W, "sideways", key=KEY)
+        directions.plane_directions(bent, W, "sideways", key=KEY)
     with pytest.raises(InputError, match="1 parameter has no plane"):
-        views.plane_directions(lambda w: w**2, 1.0, "random", key=KEY)
+        directions.plane_directions(lambda w: w**2, 1.0, "random", key=KEY)
