@@ -120,7 +120,7 @@ def one(
             "position": (("stage", "top"), nudges.position),
             **{
                 name: (("stage", "top"), getattr(nudges, name))
-                for name in ("nudge", "predicted", "actual", "second_order", "rounding")
+                for name in ("displacement", "predicted", "actual", "second_order", "rounding")
             },
             "dark_pixels": ((), int(np.sum(np.all(problem.data[0] == 0, axis=0)))),
         },

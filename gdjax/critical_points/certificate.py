@@ -28,7 +28,7 @@ POLISH = (
 
 
 class Kind(IntEnum):
-    """What kind of point it is.
+    """Kind of a point.
 
     A name is that of a critical point at most `distance_tolerance * max(1, |w|)` away.
 
@@ -68,12 +68,12 @@ class Kind(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name in words."""
+        """Name in words."""
         return self.name.lower().replace("_", " ")
 
 
 class Certificate(NamedTuple):
-    """What kind of point it is, and what the answer rests on.
+    """Kind of a point, with its evidence.
 
     Args:
         kind: a value of `Kind`.
@@ -143,12 +143,12 @@ class Certificate(NamedTuple):
 
     @property
     def kind_name(self) -> str:
-        """Name of the kind in words; of one certificate."""
+        """Name of the kind in words."""
         return Kind(int(self.kind)).label
 
     @property
     def advice(self) -> str:
-        """What is missing for a name of one certificate; "" if it has one.
+        """What is missing for a name; "" if the certificate has one.
 
         Examples:
             >>> import jax

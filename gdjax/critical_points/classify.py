@@ -208,7 +208,7 @@ def _kind(
     reach,
     finite,
 ):
-    """The first of the kinds whose evidence holds."""
+    """Return the first of the kinds whose evidence holds."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     both = any_positive & any_negative
     # Curvature explains a change of the gradient by its own size times the distance.

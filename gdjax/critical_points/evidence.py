@@ -21,15 +21,15 @@ from gdjax.curvature.inertia import Inertia
 
 FLAT_DIRECTIONS = 4  # random directions of indeterminate curvature
 DIGITS = 4  # units in the last place of a parameter by which the point is displaced
-FINE = 1e-12  # relative to the largest curvature, a flat direction's must be seen to be less
+MAX_FLAT_CURVATURE = 1e-12  # of a flat direction, relative to the largest; decides about float32
 MAX_KANTOROVICH = 0.5  # below it, Newton's method converges
-DOMINANT = 4  # a third or fourth order must be so much larger than what could imitate it
+DOMINANT = 4  # factor by which a third or fourth order exceeds other explanations
 FORM_ROUNDING = 2  # units of rounding by which v^T H v is off, of |v|^T |H| |v|
 JUMP = 1000  # units of rounding of a gradient nearby above which a change may be a jump
 
 
 class GradientEvidence(NamedTuple):
-    """The gradient at a point, and how exact it is.
+    """The gradient at a point, and its rounding.
 
     Args:
         cost: at the point.
@@ -95,10 +95,10 @@ class HigherOrderEvidence(NamedTuple):
         sign: -1 if the other directions curve downwards.
         flat_gradient_vanishes: whether the gradient along flat directions is rounding.
         cubic: largest third derivative.
-        cubic_rounding: how exact it is.
+        cubic_rounding: its rounding.
         cubic_significant: whether it is larger than what could imitate it.
         quartic: smallest reduced fourth derivative.
-        quartic_rounding: how exact it is.
+        quartic_rounding: its rounding.
         rises: whether it is above 0 along one direction, beyond what could imitate it.
         falls: whether it is below 0 along one direction, likewise.
         vanishes: whether no third or fourth derivative can be told from 0.
@@ -128,7 +128,7 @@ class HigherOrderEvidence(NamedTuple):
 
 
 def gradient_evidence(at: DirectionalDerivatives, w, shifts, radii, away) -> GradientEvidence:
-    """Gradients at the point, in its last digits, and far away, to find dead coordinates."""
+    """Evaluate gradients at the point, in its last digits, and far away for dead coordinates."""
     eps = jnp.finfo(w.dtype).eps
     digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
     size = jnp.abs(shifts)
@@ -170,7 +170,7 @@ def kantorovich_evidence(
     probes,
     combined,
 ) -> KantorovichEvidence:
-    """Newton's step and, from third derivatives, whether it converges.
+    """Evaluate Newton's step and, from third derivatives, whether it converges.
 
     Third derivatives are directions in all directions, here and where the step leads, and in flat
     directions: one program for all, which takes long to compile.
@@ -248,7 +248,7 @@ def higher_order_evidence(
     resolution,
     distance,
 ) -> HigherOrderEvidence:
-    """Higher orders along flat directions, where the gradient must vanish first.
+    """Evaluate higher orders along flat directions, where the gradient must vanish first.
 
     A third or fourth order is significant if, at the distance that a name refers to, it is larger
     than the contribution of an indeterminate eigenvalue:
@@ -305,7 +305,7 @@ def higher_order_evidence(
     )
     may_be_floor = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     floor_length = jnp.zeros_like(gradient.cost)
-    if eps < FINE:  # in float32 a floor and a bowl of condition 1e8 are the same
+    if eps < MAX_FLAT_CURVATURE:  # in float32 a floor and a bowl of condition 1e8 are the same
         along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
         followed = partial(
             follow, at, w, gradient.cost, gradient.g, scale=curvature.norm, wanted=may_be_floor
@@ -331,7 +331,7 @@ def higher_order_evidence(
 
 
 class _Orders(NamedTuple):
-    """Derivatives along flat directions n, and how exact they are.
+    """Derivatives along flat directions n, and their rounding.
 
     Args:
         second: n^T H n where Newton's step leads.
@@ -362,7 +362,7 @@ def _orders(
     resolution,
     sign,
 ) -> _Orders:
-    """Derivatives of order 2 to 4 along flat directions.
+    """Evaluate derivatives of order 2 to 4 along flat directions.
 
     They are taken again in the last digits, to both sides of the point, the higher ones with
     directions as inexact as they are.
@@ -378,12 +378,12 @@ def _orders(
 
     forms = jax.vmap(lambda n: n @ at.product(w, n))(near.flat)
     size = jax.vmap(curvature.form_size)(near.flat)
-    second = sign * (forms + orders.bend[0] @ near.step)
+    second = sign * (forms + orders.third_vector[0] @ near.step)
     # Along an axis of the Hessian nothing is rounded; elsewhere all of its entries are.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
     third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))
-    inexact = 3 * resolution * jnp.sum(orders.following[0] ** 2, axis=1)
+    inexact = 3 * resolution * jnp.sum(orders.response[0] ** 2, axis=1)
     return _Orders(
         second=second,
         second_rounding=FORM_ROUNDING * eps * size,

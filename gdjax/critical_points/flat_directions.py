@@ -61,13 +61,13 @@ def follow(
     level_below = 1e3 * eps * scale
     slope = ALLOWED * eps * scale * size + 4 * jnp.linalg.norm(g)
 
-    def going_on(state):
+    def cond_fun(state):
         *_, level, steps, _ = state
         return level & (steps < STEPS)
 
     # One gradient a turn, for corrections and for the look that follows them: written once, since
     # compiling it takes longer than all of this.
-    def advance(state):
+    def body_fun(state):
         point, before, t, rounding, _, steps, turn = state
         value, slope_here, changes = _with_changes(at, point)
         looked = turn == CORRECTIONS
@@ -98,7 +98,7 @@ def follow(
     zero = jnp.zeros((), jnp.int32)
     first = jnp.zeros((), w.dtype)
     begin = (w + STEP * direction, w, direction, first, jnp.asarray(wanted), zero, zero)
-    *_, steps, _ = jax.lax.while_loop(going_on, advance, begin)
+    *_, steps, _ = jax.lax.while_loop(cond_fun, body_fun, begin)
     return STEP * steps.astype(w.dtype)
 
 
@@ -124,11 +124,11 @@ def falls_first(
     eps = jnp.finfo(w.dtype).eps
     reach = jnp.maximum(1, jnp.linalg.norm(w))
 
-    def going_on(state):
+    def cond_fun(state):
         halvings, rises, falls, _ = state
         return (halvings >= 0) & ~rises & ~falls
 
-    def advance(state):
+    def body_fun(state):
         halvings, _, _, rounding = state
         point = w + reach * 0.5**halvings * direction
         _, slope, changes = _with_changes(at, point)
@@ -140,7 +140,7 @@ def falls_first(
     first = jnp.where(wanted, HALVINGS, -1)
     no = jnp.zeros((), bool)
     begin = (first, no, no, jnp.zeros((), w.dtype))
-    return jax.lax.while_loop(going_on, advance, begin)[2]
+    return jax.lax.while_loop(cond_fun, body_fun, begin)[2]
 
 
 def _with_changes(at, point):
@@ -165,11 +165,11 @@ def _across(product, g, t, level_below):
     def projected(v):
         return v - t * (t @ v)
 
-    def going_on(state):
+    def cond_fun(state):
         *_, done, count = state
         return ~done & (count < INNER)
 
-    def advance(state):
+    def body_fun(state):
         p, r, d, _, count = state
         image = projected(product(d))
         curvature = d @ image
@@ -184,4 +184,4 @@ def _across(product, g, t, level_below):
     r = projected(g)
     limit = jnp.finfo(g.dtype).eps * (r @ r)
     begin = (jnp.zeros_like(g), r, -r, r @ r == 0, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(going_on, advance, begin)[0]
+    return jax.lax.while_loop(cond_fun, body_fun, begin)[0]

@@ -1,4 +1,4 @@
-"""How sharp a cost is along the steps of mini-batches.
+"""Sharpness of mini-batches' costs along their own gradients.
 
     batch sharpness = E[g^T H_B g] / E|g|^2,   g and H_B gradient and Hessian of a mini-batch's cost
 
@@ -14,7 +14,7 @@ it. With one sample there is one batch, and it is the curvature along the gradie
 >>> float(found.value), float(found.mean_of_ratios)
 (2.0, 2.0)
 
-Source: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
+References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class BatchSharpness(NamedTuple):
         value: mean of g^T H_B g over mean of |g|^2, as the paper defines it.
         error: its standard error by the jackknife. For batches of few samples the value is far from
             normal: take `low` and `high`.
-        mean_of_ratios: mean of g^T H_B g / |g|^2, as the paper's code metrics it.
+        mean_of_ratios: mean of g^T H_B g / |g|^2, as the paper's code measures it.
         ratios_error: its standard error.
         low: lower end of a 95 % confidence interval of the value.
         high: upper end.
@@ -94,7 +94,7 @@ def batch_sharpness(
     Raises:
         InputError: no data, or numbers of samples or batches that cannot be.
 
-    Source: Andreyev and Beneventano 2024, arXiv 2412.20553.
+    References: Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
     problem = as_problem(problem, data)
     if problem.data is None:
@@ -126,7 +126,7 @@ def batch_sharpness(
 
 
 def _jackknife(numerators, denominators):
-    """Standard error of a ratio of sums, and a 95 % interval."""
+    """Return the standard error of a ratio of sums, and a 95 % interval."""
     count = numerators.size
     top, bottom = jnp.sum(numerators), jnp.sum(denominators)
     value = top / bottom
@@ -145,7 +145,7 @@ def batch_sharpness_metric(
     data: PyTree = None,
     every: int = 1,
 ) -> Metric:
-    """Metric batch sharpness along a descent, with mini-batches drawn anew each time.
+    """Return batch sharpness as a metric of a descent, with new mini-batches at each record.
 
     Args:
         problem: as for `batch_sharpness`.

@@ -8,8 +8,8 @@ random block starts afresh and finds further copies. Two products together share
 activations of a network; wider blocks make one network faster still, but need more products in all,
 and 16 networks in one program slower.
 
-Near by another operator whose eigenvectors are known the block starts as those: so the sharpness is
-followed along a descent, with a handful of products an estimate.
+If the eigenvectors of a similar operator are known, the block starts from them. So the sharpness is
+followed along a descent, with a few products per estimate.
 
 The basis is kept orthonormal to rounding, and where the operator maps it into itself (the identity,
 a matrix of low rank) random directions go on. Its images are kept as well: Ritz values come from
@@ -35,7 +35,7 @@ PASSES = 4  # of orthogonalisation, at most
 
 
 class Sizes(NamedTuple):
-    """How many vectors are kept at a restart, and how many there are in all.
+    """Numbers of vectors kept at a restart, and of the basis.
 
     Args:
         upper: Ritz vectors kept at the upper end, a multiple of the block.
@@ -49,15 +49,15 @@ class Sizes(NamedTuple):
 
 
 class Ritz(NamedTuple):
-    """What a Krylov space says about the ends of a spectrum.
+    """Ritz pairs of a Krylov space at the ends of the spectrum.
 
     Args:
-        values: the largest, falling, then the smallest, falling: the last is the smallest.
-        vectors: one a column, of length 1.
-        residuals: |A v - value v|, from the products that were taken.
+        values: the largest, descending, then the smallest, descending: the last is the smallest.
+        vectors: one per column, of length 1.
+        residuals: |A v - value v|, from these products.
         norm: largest |eigenvalue| seen, a lower bound of the operator's norm.
         num_hvps: products that were taken.
-        block: the first columns of all that was kept, to begin with at an operator near by.
+        block: first vectors of those kept, from which a similar operator can start.
     """
 
     values: Float[Array, " k"]
@@ -69,7 +69,7 @@ class Ritz(NamedTuple):
 
 
 class _Basis(NamedTuple):
-    """Orthonormal columns, their images, the block that comes next, a key for more."""
+    """Orthonormal columns, their images, the next block, a key for random vectors."""
 
     columns: Float[Array, "n m"]
     images: Float[Array, "n m"]
@@ -77,8 +77,8 @@ class _Basis(NamedTuple):
     key: Key[Array, ""]
 
 
-class _Kept(NamedTuple):
-    """Ritz pairs kept, those wanted first at the upper end and last at the lower."""
+class _RitzPairs(NamedTuple):
+    """Ritz pairs kept: wanted ones are first at the upper end and last at the lower end."""
 
     values: Float[Array, " kept"]
     vectors: Float[Array, "n kept"]
@@ -88,23 +88,23 @@ class _Kept(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What a round of the search needs; the first one is the start, all others are restarts."""
+    """State of the iteration; the first round is the start, all others are restarts."""
 
     basis: _Basis
-    kept: _Kept
+    kept: _RitzPairs
     norm: Float[Array, ""]
     rounds: Int[Array, ""]
     done: Bool[Array, ""]
 
 
 def sizes(largest: int, smallest: int) -> Sizes:
-    """What a search for so many eigenvalues from random vectors keeps.
+    """Return the numbers of vectors for a search from random vectors.
 
     Examples:
         >>> tuple(sizes(largest=10, smallest=0)), tuple(sizes(largest=1, smallest=1))
         ((12, 0, 40), (4, 4, 28))
     """
-    # A few beside the wanted ones make restarts converge faster.
+    # A few besides the wanted ones make restarts converge faster.
     upper, lower = ((-(-k // BLOCK) + 1) * BLOCK if k else 0 for k in (largest, smallest))
     kept = upper + lower
     return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
@@ -112,7 +112,7 @@ def sizes(largest: int, smallest: int) -> Sizes:
 
 def extreme_ritz_pairs(
     product: Product,
-    start: Float[Array, " n"],
+    mask: Float[Array, " n"],
     key: Key[Array, ""],
     *,
     largest: int,
@@ -122,20 +122,18 @@ def extreme_ritz_pairs(
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
 ) -> Ritz:
-    """The ends of the spectrum, restarted until every residual is at most `tolerance * norm`.
+    """Return Ritz pairs at the ends of the spectrum with residuals up to `tolerance * norm`.
 
     Args:
         product: v -> A v, symmetric; it is mapped over blocks of vectors.
-        start: 1 where the search goes on, 0 at coordinates that A maps to zero and that are to be
-            left out.
+        mask: 1 at coordinates of the search, 0 at those that A maps to zero and that are left out.
         key: for the random vectors.
         largest: eigenvalues wanted at the upper end.
         smallest: at the lower end.
         tolerance: relative to the operator's norm; or a function of the values and the norm that
             says which residuals are small enough.
         max_steps: restarts, at most; fewer if the tolerance is reached or numbers are not finite.
-        block: what to begin with, such as `Ritz.block` of an operator near by; two random vectors
-            if None.
+        block: first block, such as `Ritz.block` of a similar operator; two random vectors if None.
         space: other sizes than `sizes(largest, smallest)`, multiples of the block's width.
     """
     upper, lower, size = space or sizes(largest, smallest)
@@ -143,24 +141,24 @@ def extreme_ritz_pairs(
     count = upper + lower
     ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
     wanted = jnp.array([*range(largest), *range(count - smallest, count)])
-    many = jax.vmap(product, in_axes=1, out_axes=1)
+    products = jax.vmap(product, in_axes=1, out_axes=1)
 
     def allowed(values, norm):
         return tolerance(values, norm) if callable(tolerance) else tolerance * norm
 
     def random(key):
-        return jax.random.normal(key, (start.size, width), start.dtype) * start[:, None]
+        return jax.random.normal(key, (mask.size, width), mask.dtype) * mask[:, None]
 
     def expand(basis, first):
-        """Fill the basis up from its block number `first`."""
+        """Fill the basis from its block number `first`."""
 
         def add(number, basis):
             key, key_noise = jax.random.split(basis.key)
-            images = many(basis.block)
+            images = products(basis.block)
             columns = _put(basis.columns, basis.block, number * width)
-            # Where nothing new is left, rounding decides the direction: make it random.
-            length = jnp.linalg.norm(images) * jnp.finfo(start.dtype).eps
-            noise = random(key_noise) * (jnp.where(length > 0, length, 1) / start.size**0.5)
+            # If the image has no new direction, rounding decides it: make it random instead.
+            length = jnp.linalg.norm(images) * jnp.finfo(mask.dtype).eps
+            noise = random(key_noise) * (jnp.where(length > 0, length, 1) / mask.size**0.5)
             return _Basis(
                 columns,
                 _put(basis.images, images, number * width),
@@ -171,62 +169,64 @@ def extreme_ritz_pairs(
         return jax.lax.fori_loop(first, size // width, add, basis)
 
     def ritz(basis):
-        """Ritz pairs at the ends of the spectrum, with their images and residuals."""
+        """Return Ritz pairs at the ends of the spectrum, with their images and residuals."""
         matrix = basis.columns.T @ basis.images
         values, small = jacobi_eigh.eigh((matrix + matrix.T) / 2)
         vectors, images = (a @ small[:, ends] for a in (basis.columns, basis.images))
         residuals = jnp.linalg.norm(images - values[ends][None] * vectors, axis=0)
-        return _Kept(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
+        return _RitzPairs(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
 
-    def exact(kept, norm):
+    def is_converged(kept, norm):
         return jnp.all(kept.residuals[wanted] <= allowed(kept.values[wanted], norm))
 
-    def crowded(values, norm):
-        """Whether equal eigenvalues take all the places that a block has for them."""
+    def may_hide_copies(values, norm):
+        """Return whether equal eigenvalues fill a block, so that more copies may be hidden."""
         upper, lower = values[:largest], -values[count - smallest :][::-1]
         gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
         nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
         return nearest <= jnp.max(allowed(values[wanted], norm))
 
-    def unfinished(state):
+    def cond_fun(state):
         finite = jnp.isfinite(jnp.max(state.kept.residuals)) & jnp.isfinite(state.norm)
         return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_steps))
 
-    def search(state):
-        """From what is kept, nothing at first, to a full basis and what is kept of that."""
+    def body_fun(state):
+        """Extend the kept vectors, none at first, to a full basis, and keep its Ritz pairs."""
         basis, kept = state.basis, state.kept
-        begun = state.rounds > 0
+        is_restart = state.rounds > 0
         empty = jnp.zeros_like(basis.columns)
         columns, images = (_put(empty, a, 0) for a in (kept.vectors, kept.images))
         key, key_fresh = jax.random.split(basis.key)
-        # What is kept goes on along its residuals: two mixtures of them hold all that a block left
-        # out. A fresh block looks elsewhere.
-        fresh = begun & exact(kept, state.norm)
-        mixture = jax.random.normal(key_fresh, (count, width), start.dtype)
+        # Kept vectors continue along their residuals: two mixtures contain everything that a block
+        # left out. A random block finds directions outside of that.
+        from_random = is_restart & is_converged(kept, state.norm)
+        mixture = jax.random.normal(key_fresh, (count, width), mask.dtype)
         left = (kept.images - kept.values[None] * kept.vectors) @ mixture
-        block = jnp.where(fresh, random(key_fresh), jnp.where(begun, left, basis.block))
+        block = jnp.where(from_random, random(key_fresh), jnp.where(is_restart, left, basis.block))
         block = _orthonormal(block, columns)
-        basis = _Basis(columns, images, block, jnp.where(begun, key, basis.key))
-        basis = expand(basis, jnp.where(begun, count // width, 0))
+        basis = _Basis(columns, images, block, jnp.where(is_restart, key, basis.key))
+        basis = expand(basis, jnp.where(is_restart, count // width, 0))
         kept = ritz(basis)
         norm = jnp.maximum(state.norm, kept.norm)
         moved = jnp.abs(kept.values - state.kept.values)[wanted]
-        same = fresh & jnp.all(moved <= allowed(kept.values[wanted], norm))
-        done = exact(kept, norm) & (same | ~crowded(kept.values, norm))
+        same = from_random & jnp.all(moved <= allowed(kept.values[wanted], norm))
+        done = is_converged(kept, norm) & (same | ~may_hide_copies(kept.values, norm))
         return _State(basis, kept, norm, state.rounds + 1, done)
 
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
-        zeros = jnp.zeros((start.size, size), start.dtype)
-        none, zero = zeros[:, :count], jnp.zeros((), start.dtype)
+        zeros = jnp.zeros((mask.size, size), mask.dtype)
+        none, zero = zeros[:, :count], jnp.zeros((), mask.dtype)
         state = _State(
             _Basis(zeros, zeros, random(key_start) if block is None else block, key_noise),
-            _Kept(jnp.zeros(count, start.dtype), none, none, jnp.zeros(count, start.dtype), zero),
+            _RitzPairs(
+                jnp.zeros(count, mask.dtype), none, none, jnp.zeros(count, mask.dtype), zero
+            ),
             norm=zero,
             rounds=jnp.zeros((), jnp.int32),
             done=jnp.array(False),
         )
-        _, kept, norm, rounds, _ = jax.lax.while_loop(unfinished, search, state)
+        _, kept, norm, rounds, _ = jax.lax.while_loop(cond_fun, body_fun, state)
     return Ritz(
         kept.values[wanted],
         kept.vectors[:, wanted],
@@ -242,15 +242,15 @@ def _put(columns, block, at):
 
 
 def _orthonormal(block, columns):
-    """The block made orthogonal to orthonormal columns and in itself (Gram and Schmidt).
+    """Return the block, orthonormal and orthogonal to the columns (Gram and Schmidt).
 
-    A pass that finds little along the columns, and little of one vector along the others, is the
-    last: twice is enough, except where nothing but rounding is left. LAPACK's QR took longer than
-    the operator.
+    The last pass is the one that finds little along the columns, and little of one vector along the
+    others. Two passes are enough, unless only rounding is left. LAPACK's QR took longer than the
+    operator.
     """
     close = jnp.sqrt(jnp.finfo(block.dtype).eps)
 
-    def unfinished(state):
+    def cond_fun(state):
         _, good, passes = state
         return ~good & (passes < PASSES)
 
@@ -267,10 +267,10 @@ def _orthonormal(block, columns):
             done = jnp.concatenate([done, one], axis=1)
         return done, good, passes + 1
 
-    return jax.lax.while_loop(unfinished, make_orthonormal, (block, jnp.array(False), 0))[0]
+    return jax.lax.while_loop(cond_fun, make_orthonormal, (block, jnp.array(False), 0))[0]
 
 
 def _unit(vectors):
-    """Columns of length 1, and how long they were."""
+    """Return columns of length 1, and their lengths before."""
     length = jnp.linalg.norm(vectors, axis=0, keepdims=True)
     return vectors / jnp.where(length > 0, length, 1), length

@@ -1,4 +1,4 @@
-"""What the third and fourth order say where the second is silent.
+"""Derivatives of the cost along directions, of second to fourth order.
 
     C(w + t n + t^2 y / 2) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 (T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.])
 
@@ -9,8 +9,8 @@ along every straight line through 0, and falls along y = 1.5 x^2.
 >>> from gdjax.problems.problem import as_problem
 >>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
 >>> at = directional_derivatives(as_problem(crossed), lambda w: w)
->>> bends, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
->>> bends.tolist(), float(fourth), float(fourth - 3 * bends[1] ** 2 / 2)
+>>> third_vector, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
+>>> third_vector.tolist(), float(fourth), float(fourth - 3 * third_vector[1] ** 2 / 2)
 ([0.0, -6.0], 48.0, -6.0)
 """
 
@@ -27,11 +27,11 @@ from gdjax.problems.problem import Problem
 
 ITERATIONS = 30  # of the power method for third derivatives, at most
 SHIFT = 0.5  # of the image's length, added along u: without it the iteration may go in circles
-STILL = 1.01  # growth from one iteration to the next below which a value has arrived
+MIN_GROWTH = 1.01  # from one iteration to the next; below it a value has converged
 
 
 class DirectionalDerivatives(NamedTuple):
-    """A cost's derivatives as functions of vectors in the order of `ravel_pytree`.
+    """Derivatives of a cost as functions of vectors in the order of `ravel_pytree`.
 
     Args:
         gradient: `w -> (C, grad C)`.
@@ -47,37 +47,37 @@ class DirectionalDerivatives(NamedTuple):
 
 
 def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalDerivatives:
-    """The derivatives of a problem's deterministic cost, over all its samples.
+    """Return the derivatives of a problem's deterministic cost, over all its samples.
 
     Args:
         problem: whose evaluation, or cost, over all its data.
         unravel: from a vector to parameters.
     """
 
-    def slope(cost, w, part):
+    def gradient_of(cost, w, part):
         return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
 
-    def bent(cost, w, v, part):
-        return along(lambda w: slope(cost, w, part), w, v)
+    def hvp(cost, w, v, part):
+        return along(lambda w: gradient_of(cost, w, part), w, v)
 
-    def bent_twice(cost, w, u, part):
-        return along(lambda w: bent(cost, w, u, part), w, u)
+    def third_of(cost, w, u, part):
+        return along(lambda w: hvp(cost, w, u, part), w, u)
 
-    def both(cost):
+    def value_and_gradient(cost):
         return lambda w, part: jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(
             w
         )
 
     def product(cost):
-        return lambda point, part: bent(cost, *point, part)
+        return lambda point, part: hvp(cost, *point, part)
 
     def third(cost):
-        return lambda point, part: bent_twice(cost, *point, part)
+        return lambda point, part: third_of(cost, *point, part)
 
     def fourth(cost):
         def of(point, part):
             w, u = point
-            twice, thrice = along(lambda w: bent_twice(cost, w, u, part), w, u, value=True)
+            twice, thrice = along(lambda w: third_of(cost, w, u, part), w, u, value=True)
             return twice, thrice @ u
 
         return of
@@ -85,7 +85,9 @@ def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalD
     def over(function_of):
         return lambda *point: averaged(problem, function_of, point if len(point) > 1 else point[0])
 
-    return DirectionalDerivatives(over(both), over(product), over(third), over(fourth))
+    return DirectionalDerivatives(
+        over(value_and_gradient), over(product), over(third), over(fourth)
+    )
 
 
 def largest_third(
@@ -94,13 +96,13 @@ def largest_third(
     starts: Float[Array, "starts n"],
     within: Callable,
 ) -> tuple[Float[Array, " starts"], Float[Array, "starts n"]]:
-    """Largest |T3[u, u, u]| near each start by power iteration, and the u where it was found.
+    """Return the largest |T3[u, u, u]| near each start by power iteration, and its u.
 
         u <- t + |t| u / 2, made a unit vector;   t = T3[u, u, .], with the sign of T3[u, u, u]
 
     For a symmetric tensor the largest value on unit vectors is its norm: how fast the Hessian can
-    change (Banach). Found from some starts it is a lower bound of that. On the third derivative of
-    xyz the iteration without the shift never arrives:
+    change (Banach). From a few starts it is a lower bound of that. On the third derivative of xyz
+    the iteration without the shift does not converge:
 
     >>> from gdjax.problems.problem import as_problem
     >>> at = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
@@ -110,11 +112,11 @@ def largest_third(
 
     Args:
         at: derivatives of the cost.
-        points: where, one for each start.
+        points: one for each start.
         starts: vectors, of any length.
-        within: `within(vectors) -> vectors` keeps each in the space that is looked at.
+        within: `within(vectors) -> vectors` projects each into the space of the search.
 
-    Source: Kolda and Mayo 2011, *Shifted power method for computing tensor eigenpairs*.
+    References: Kolda and Mayo 2011, *Shifted power method for computing tensor eigenpairs*.
     """
 
     def unit(u):
@@ -123,7 +125,7 @@ def largest_third(
 
     def cond_fun(state):
         i, _, best, before, _ = state
-        return (i < 3) | ((i < ITERATIONS) & jnp.any(best > STILL * before))
+        return (i < 3) | ((i < ITERATIONS) & jnp.any(best > MIN_GROWTH * before))
 
     def body_fun(state):
         i, u, best, _, where = state
@@ -142,36 +144,39 @@ def largest_third(
 
 
 class Reduced(NamedTuple):
-    """Third and fourth derivative along a flat direction n when all other directions follow.
+    """Third and fourth derivative along a flat direction n, all others at their minimum.
 
     Args:
         third: T3[n^3].
         fourth: T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .].
         terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|, of which rounding is a multiple of eps.
-        bend: T3[n, n, .].
-        following: H^+ T3[n, n, .].
+        third_vector: T3[n, n, .].
+        response: H^+ T3[n, n, .].
     """
 
     third: Float[Array, ""]
     fourth: Float[Array, ""]
     terms: Float[Array, ""]
-    bend: Float[Array, " n"]
-    following: Float[Array, " n"]
+    third_vector: Float[Array, " n"]
+    response: Float[Array, " n"]
 
 
 def reduced(
-    at: DirectionalDerivatives, w: Float[Array, " n"], n: Float[Array, " n"], inverse: Callable
+    at: DirectionalDerivatives,
+    w: Float[Array, " n"],
+    n: Float[Array, " n"],
+    pseudoinverse: Callable,
 ) -> Reduced:
-    """Return the third and fourth derivative along n when all other directions follow.
+    """Return the third and fourth derivative along n, all others at their minimum.
 
     Args:
         at: derivatives of the cost.
         w: the point.
         n: a unit direction in which the Hessian vanishes.
-        inverse: `v -> H^+ v`, on the directions of nonzero curvature.
+        pseudoinverse: `v -> H^+ v`, on the directions of nonzero curvature.
     """
-    bend, fourth = at.fourth(w, n)
-    following = inverse(bend)
-    correction = 3 * bend @ following
+    third_vector, fourth = at.fourth(w, n)
+    response = pseudoinverse(third_vector)
+    correction = 3 * third_vector @ response
     size = jnp.abs(fourth) + jnp.abs(correction)
-    return Reduced(bend @ n, fourth - correction, size, bend, following)
+    return Reduced(third_vector @ n, fourth - correction, size, third_vector, response)

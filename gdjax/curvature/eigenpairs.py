@@ -1,4 +1,4 @@
-"""The ends of the Hessian's spectrum, with vectors and with how far each is from being exact.
+"""Largest and smallest eigenvalues of the Hessian, with eigenvectors and residuals.
 
     H v = lambda v + residual,   an eigenvalue of H lies within |residual| of lambda
 
@@ -47,15 +47,15 @@ class EigenpairsStatus(IntEnum):
 
 
 class Eigenpairs(NamedTuple):
-    """Eigenvalues from the ends of a Hessian's spectrum.
+    """Eigenvalues from the ends of a spectrum.
 
     Args:
-        values: the largest, falling, then the smallest, falling: the last is the smallest.
+        values: the largest, descending, then the smallest, descending: the last is the smallest.
         vectors: a tree like the parameters with a leading axis of k; each has length 1.
-        residuals: at least |H v - value v|: from products with H, plus what rounding may have
-            hidden. An eigenvalue lies that close to the value; that no other lies further out is
-            likely (there were several random starts), not proven.
-        norm: largest |eigenvalue| seen, the operator's norm.
+        residuals: upper bounds of |H v - value v|: from products with H, plus rounding. An
+            eigenvalue lies within it of the value. That no other lies further out is likely, since
+            there are several random starts, but not proven.
+        norm: largest |eigenvalue| found, the operator's norm.
         status: a `EigenpairsStatus`.
         num_hvps: products with the operator that were taken.
     """
@@ -102,10 +102,10 @@ def extreme_eigenpairs(
         not finite.
 
     Raises:
-        InputError: no eigenvalue asked for, or more than there are.
+        InputError: no eigenvalue requested, or more than the operator has.
 
-    Source: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000, *Thick-restart
-    Lanczos method*.
+    References: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000,
+    *Thick-restart Lanczos method*.
     """
     operator = as_operator("extreme_eigenpairs", operator, params, data)
     flat, unravel = ravel_pytree(operator.like)
@@ -145,7 +145,7 @@ def extreme_eigenpairs(
 
 
 def with_rounding(residuals: Float[Array, " k"], norm: Float[Array, ""]) -> Float[Array, " k"]:
-    """Residuals of unit vectors, and what the rounding of products may have hidden."""
+    """Return residuals of unit vectors, with what the rounding of products may have hidden."""
     return residuals + ROUNDING * jnp.finfo(residuals.dtype).eps * norm
 
 

@@ -1,4 +1,4 @@
-"""What the gradient of a cost says, entry by entry, and a proof by nudging.
+"""Summary of the gradient of a cost, entry by entry, and a check by finite differences.
 
     C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
 
@@ -34,12 +34,11 @@ from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
-# GradientCheck looked at together: memory grows with it, and 8 already keep two cores busy.
-TOGETHER = 8
+BATCH = 8  # displacements evaluated together: memory grows with it, and 8 keep two cores busy
 
 
 class GradientSummary(NamedTuple):
-    """A gradient taken apart. Trees have one entry a parameter unless said otherwise.
+    """Summary of a gradient. Trees have one entry per parameter unless stated otherwise.
 
     Args:
         cost: C at the point.
@@ -79,7 +78,7 @@ class Entries(NamedTuple):
 
 
 class ParameterLocation(NamedTuple):
-    """Where one parameter stands.
+    """Location of one parameter.
 
     Args:
         leaf: path of its array, such as "params[0].weights".
@@ -99,7 +98,7 @@ class ParameterLocation(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The place in words, for tables and axes."""
+        """Location in words, for tables and axes."""
         if self.layer is None:
             return self.leaf + (f"{list(self.index)}" if self.index else "")
         if self.from_neuron is None:
@@ -109,11 +108,11 @@ class ParameterLocation(NamedTuple):
 
 
 class GradientCheck(NamedTuple):
-    """Predicted and actual change of the cost when one entry alone is nudged.
+    """Predicted and actual change of the cost when one entry alone is displaced.
 
     Args:
         position: of each entry among all.
-        nudge: h, how far it was moved, > 0.
+        displacement: h, > 0.
         predicted: g_i h.
         actual: C(w + h e_i) - C(w).
         second_order: H_ii h^2 / 2, what the prediction leaves out first.
@@ -121,7 +120,7 @@ class GradientCheck(NamedTuple):
     """
 
     position: Int[Array, " entries"]
-    nudge: Float[Array, " entries"]
+    displacement: Float[Array, " entries"]
     predicted: Float[Array, " entries"]
     actual: Float[Array, " entries"]
     second_order: Float[Array, " entries"]
@@ -131,19 +130,19 @@ class GradientCheck(NamedTuple):
 
     @property
     def expected_error(self) -> Float[Array, " entries"]:
-        """Relative error that theory allows: (|second_order| + rounding) / |predicted|."""
+        """Relative error in theory: (|second_order| + rounding) / |predicted|."""
         return (jnp.abs(self.second_order) + self.rounding) / jnp.abs(self.predicted)
 
     @property
     def relative_error(self) -> Float[Array, " entries"]:
-        """Relative error that was found: |actual - predicted| / |predicted|."""
+        """Relative error: |actual - predicted| / |predicted|."""
         return jnp.abs(self.actual - self.predicted) / jnp.abs(self.predicted)
 
 
 def value_and_gradient(
     problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> tuple[Float[Array, ""], PyTree]:
-    """The cost and its gradient, over all samples, in chunks of them.
+    """Return the cost and its gradient, over all samples, in microbatches.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
@@ -160,7 +159,7 @@ def value_and_gradient(
 def gradient_summary(
     problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> GradientSummary:
-    """The gradient with the signs, relative sizes, norms and zeros of its entries.
+    """Return the gradient with signs, relative sizes, norms and zeros of its entries.
 
     Args:
         problem: as for `value_and_gradient`.
@@ -189,7 +188,7 @@ def gradient_summary(
 
 
 def largest_entries(gradient: PyTree, count: int) -> Entries:
-    """The `count` entries of largest absolute value; of equal ones, the first.
+    """Return the `count` entries of largest absolute value; of equal ones, the first.
 
     Args:
         gradient: any tree of arrays.
@@ -218,7 +217,7 @@ def locate(
     network: Network | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> list[ParameterLocation]:
-    """Where entries stand: array and index, and for a network layer, neurons and pixel.
+    """Return the locations of entries: array and index; in a network layer, neurons and pixel.
 
     Args:
         params: the parameters, or a gradient: any tree with their shapes.
@@ -259,13 +258,13 @@ def locate(
 def check_gradient(
     problem: Problem | Callable, params: PyTree, position: Positions, *, data: PyTree = None
 ) -> GradientCheck:
-    """Put the gradient to the proof: move one entry at a time and look what the cost does.
+    """Compare the gradient with changes of the cost when single entries are displaced.
 
         actual = C(w + h e_i) - C(w),   predicted = g_i h,   error = H_ii h^2 / 2 + rounding
 
-    A small nudge drowns in rounding, a large one in curvature. Each entry gets the one at which
-    both are equal, h = sqrt(2 rounding / |H_ii|), but no more than eps^(1/4) max(1, |w_i|); the
-    rounding of a difference of two costs is taken as 4 eps C.
+    A small displacement is lost in rounding, a large one in curvature. Each entry gets the one at
+    which both are equal, h = sqrt(2 rounding / |H_ii|), but no more than
+    eps^(1/4) max(1, |w_i|). The rounding of a difference of two costs is taken as 4 eps C.
 
     Args:
         problem: as for `value_and_gradient`.
@@ -276,7 +275,7 @@ def check_gradient(
     Raises:
         InputError: as for `value_and_gradient`.
 
-    Source: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
+    References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
     problem = as_problem(problem, data)
     hessian = HessianOperator(problem, params)
@@ -290,14 +289,14 @@ def check_gradient(
     def second_derivative(i):
         return hessian.flat_mv(jnp.zeros_like(flat).at[i].set(1))[i]
 
-    curvature = jax.lax.map(second_derivative, position, batch_size=TOGETHER)
+    curvature = jax.lax.map(second_derivative, position, batch_size=BATCH)
     rounding = 4 * eps * jnp.abs(value)
     most = eps**0.25 * jnp.maximum(1, jnp.abs(w))
     bend = jnp.where(curvature != 0, jnp.abs(curvature), 1)
     best = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / bend), most)
-    # What arrives is w + h rounded: the nudge that was really made is the difference.
-    nudged = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
-    h = nudged - w
+    # w + h is rounded: the actual displacement is the difference.
+    displaced = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
+    h = displaced - w
 
     def change_of(cost):
         def change(entry, batch):
@@ -307,11 +306,11 @@ def check_gradient(
         return change
 
     actual = jax.lax.map(
-        lambda entry: averaged(problem, change_of, entry), (position, nudged), batch_size=TOGETHER
+        lambda entry: averaged(problem, change_of, entry), (position, displaced), batch_size=BATCH
     )
     return GradientCheck(
         position=position,
-        nudge=h,
+        displacement=h,
         predicted=g * h,
         actual=actual,
         second_order=curvature * h**2 / 2,

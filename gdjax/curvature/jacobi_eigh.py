@@ -1,16 +1,16 @@
-"""Eigenvalues and vectors of a small symmetric matrix, in JAX's own operations.
+"""Eigenvalues and eigenvectors of a small symmetric matrix by Jacobi rotations.
 
     A <- J^T A J until A is diagonal,   J rotates pairs of coordinates so that A_pq becomes 0
 
-All pairs of a round are turned at once, and rounds follow a tournament in which everybody meets
-everybody. On CPUs `jnp.linalg.eigh` calls LAPACK, and two devices of one program that call it at
-the same time can wait for each other for ever; this calls nothing.
+All pairs of a round are rotated at once; rounds follow a tournament in which every pair of
+coordinates meets. On CPUs `jnp.linalg.eigh` calls LAPACK, and two devices of one program that call
+it at the same time can wait for each other for ever. This uses JAX's own operations only.
 
 >>> values, vectors = eigh(jnp.array([[0.0, 2.0], [2.0, 3.0]]))
 >>> values.tolist()
 [-1.0, 4.0]
 
-Source: Golub and Van Loan, *Matrix Computations* (2013), section 8.5; Brent and Luk 1985.
+References: Golub and Van Loan, *Matrix Computations* (2013), section 8.5; Brent and Luk 1985.
 """
 
 import jax
@@ -23,9 +23,10 @@ SWEEPS = 20  # 6 to 10 are enough up to 100 rows; a loop must have an end
 
 
 def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """Eigenvalues of a symmetric matrix, ascending, and vectors, one a column.
+    """Return eigenvalues of a symmetric matrix, ascending, and eigenvectors, one per column.
 
-    `jnp.linalg.eigh`, but for matrices of up to 16 rows on CPUs: those call no LAPACK.
+    On CPUs, matrices of up to 16 rows are decomposed without LAPACK; everything else is
+    `jnp.linalg.eigh`.
 
     Args:
         matrix: symmetric.
@@ -40,7 +41,7 @@ def _library(matrix):
 
 
 def rotated(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """`eigh` by rotations, on every kind of device."""
+    """Return what `eigh` does, by rotations, on every kind of device."""
     size = len(matrix)
     scale = jnp.max(jnp.abs(matrix), initial=0)
     scale = jnp.where(scale > 0, scale, 1)
@@ -51,13 +52,13 @@ def rotated(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Arra
     half, eps = even // 2, jnp.finfo(matrix.dtype).eps
     places = _next_round(even)
 
-    def turn(rows, s, tau):
+    def rotate(rows, s, tau):
         # c a - s b with 1 - c = s tau: the smaller the angle, the smaller the rounding.
         upper, lower = rows[:half], rows[half:]
         moved = (upper - s * (lower + tau * upper), lower + s * (upper - tau * lower))
         return jnp.concatenate(moved)[places]
 
-    def play(_, state):
+    def rotate_round(_, state):
         A, V = state
         p, r = jnp.split(jnp.diagonal(A), 2)
         q = jnp.diagonal(A[:half, half:])
@@ -66,27 +67,27 @@ def rotated(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Arra
         t = jnp.where(q == 0, 0, t)
         c = 1 / jnp.sqrt(1 + t**2)
         s, tau = (t * c)[:, None], (t * c / (1 + c))[:, None]
-        return turn(turn(A, s, tau).T, s, tau), turn(V, s, tau)
+        return rotate(rotate(A, s, tau).T, s, tau), rotate(V, s, tau)
 
-    def unfinished(state):
+    def cond_fun(state):
         A, _, sweeps = state
         apart = jnp.linalg.norm(A - jnp.diag(jnp.diagonal(A)))
         return (apart > eps * jnp.linalg.norm(A[:size, :size])) & (sweeps < SWEEPS)
 
-    def sweep(state):
+    def body_fun(state):
         A, V, sweeps = state
-        A, V = jax.lax.fori_loop(0, even - 1, play, (A, V))
+        A, V = jax.lax.fori_loop(0, even - 1, rotate_round, (A, V))
         return A, V, sweeps + 1
 
     state = A, jnp.eye(even, dtype=matrix.dtype), jnp.zeros((), jnp.int32)
-    A, V, _ = jax.lax.while_loop(unfinished, sweep, state)
+    A, V, _ = jax.lax.while_loop(cond_fun, body_fun, state)
     values = jnp.diagonal(A)
     order = jnp.argsort(values)[even - size :]
     return values[order] * scale, V[order, :size].T
 
 
 def _next_round(even):
-    """Who takes each place in a tournament's next round; the first stays, all others move on."""
+    """Return the order of the next round of a tournament: the first stays, all others move on."""
     places = np.arange(even).reshape(2, -1)
     ring = np.r_[places[0, 1:], places[1, ::-1]]
     ring = np.roll(ring, 1)

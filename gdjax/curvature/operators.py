@@ -434,7 +434,7 @@ def along(
 
 
 def _has_custom_vjp(jaxpr):
-    """Whether a function with a reverse mode alone is in a program, or in a program inside it."""
+    """Return whether a program contains, at any depth, a function with a reverse mode alone."""
     return any(
         equation.primitive.name.startswith("custom_vjp_call")
         or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))
@@ -445,10 +445,10 @@ def _has_custom_vjp(jaxpr):
 def averaged(
     problem: Problem, function_of: Callable[[Callable], Callable], point: PyTree
 ) -> PyTree:
-    """`function_of(cost)(point, batch)` as a mean over the problem's samples, in full precision.
+    """Return `function_of(cost)(point, batch)`, a mean over all samples, in full precision.
 
-    It is taken in chunks of samples, so that memory does not grow with them, but for a cost that
-    couples samples. On a GPU the default precision would spoil second derivatives.
+    It is evaluated in microbatches, so that memory does not grow with the number of samples, unless
+    the cost couples samples. On a GPU the default precision would spoil second derivatives.
 
     Args:
         problem: whose deterministic cost, over its data.

@@ -1,4 +1,4 @@
-"""How sharply the cost bends along a descent.
+"""Sharpness along a descent: the largest eigenvalue of the Hessian.
 
     sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
 
@@ -10,7 +10,7 @@ How sharp it may be for a learning rate: `thresholds`. The most positive of two 
 >>> float(value)
 4.0
 
-Source: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
+References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
 Stability*, arXiv 2103.00065.
 """
 
@@ -73,7 +73,7 @@ def sharpness(
     preconditioner: Callable[[PyTree], PyTree] | None = None,
     operator: Callable[..., SymmetricOperator] = HessianOperator,
 ) -> Metric:
-    """The Hessian's largest eigenvalue along a descent, each estimate begun from the one before.
+    """Return the largest eigenvalue along a descent as a metric, started from the previous one.
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
@@ -105,7 +105,7 @@ def sharpness(
     Raises:
         InputError: a tolerance that is not above 0.
 
-    Source: Cohen et al. 2021, arXiv 2103.00065.
+    References: Cohen et al. 2021, arXiv 2103.00065.
     """
     if not 0 < rtol < jnp.inf:
         raise InputError(f"sharpness: rtol = {rtol!r}, expected a number above 0")
@@ -134,7 +134,7 @@ def largest_eigenvalues(
     every: int = 1,
     rtol: float = 1e-3,
 ) -> Metric:
-    """The Hessian's `count` largest eigenvalues along a descent, falling.
+    """Return the `count` largest eigenvalues along a descent as a metric, descending.
 
         lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
 
@@ -164,7 +164,7 @@ def largest_eigenvalues(
         >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
         [3.0, 2.0]
 
-    Source: Sagun et al. 2017, arXiv 1706.04454.
+    References: Sagun et al. 2017, arXiv 1706.04454.
     """
     if not is_whole(count, 1):
         raise InputError(f"largest_eigenvalues: count = {count!r:.80}, expected a number above 0")
@@ -182,7 +182,7 @@ def largest_eigenvalues(
 
 
 def _space(count):
-    """What a search for so many keeps: few vectors, since the last ones are near by."""
+    """Return numbers of vectors: few, since the previous eigenvectors are close."""
     upper = block_lanczos.sizes(count, 0).upper
     return SPACE if count == 1 else block_lanczos.Sizes(upper, 0, upper + SPACE.basis)
 
@@ -223,7 +223,7 @@ class _Sharpness:
 
 
 def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
-    """Of a metric of a problem's deterministic cost, which declares the cost's keywords.
+    """Return the signature of a metric of the deterministic cost, with the cost's keywords.
 
     Args:
         without_data: the problem, as `products.without_data` has it.
@@ -246,7 +246,7 @@ def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Si
 
 @dataclass(frozen=True)
 class _Cold:
-    """The memory before the first estimate: random directions.
+    """State before the first estimate: random directions.
 
     Args:
         dense: parameters up to which the whole Hessian is taken.
@@ -273,12 +273,12 @@ def _key(drawn):
 
 
 def _random(drawn, shape, dtype):
-    """Directions of length near 1, one a column."""
+    """Return directions of length near 1, one per column."""
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
 def cold(params: PyTree, data: Any = None) -> Warm:
-    """What a first estimate of the sharpness begins with: random directions."""
+    """Return the state before a first estimate: random directions."""
     return _Cold(SPACE.basis)(params, data)
 
 
@@ -293,14 +293,14 @@ def follow(
         rtol: of the residual, relative to the eigenvalue.
 
     Returns:
-        The eigenvalue, NaN where it was not found, and the memory for the next operator.
+        The eigenvalue, NaN if it did not converge, and the state for the next operator.
     """
     values, memory = _followed(operator, memory, rtol, 1)
     return values[0], memory
 
 
 def _followed(operator, memory, rtol, count):
-    """The largest eigenvalues, falling, NaN where one was not found, and the next memory."""
+    """Return the largest eigenvalues, descending, NaN where not converged, and the next state."""
     space = _space(count)
     size, dtype = operator.shape[0], memory.residual.dtype
 
@@ -336,7 +336,7 @@ def _followed(operator, memory, rtol, count):
         block, norm = ritz.block, ritz.norm
     finite = jnp.isfinite(values) & jnp.isfinite(residuals)
     reached = finite & (residuals <= allowed(values, norm))
-    # A run that left the numbers must not take its eigenvector along.
+    # A run that is not finite must not pass its eigenvector on.
     block = jnp.where(finite[0], block, memory.vectors)
     memory = Warm(block, residuals[0], memory.products + num_hvps, memory.drawn + 2)
     return jnp.where(reached, values, jnp.nan), memory

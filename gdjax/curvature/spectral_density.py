@@ -1,4 +1,4 @@
-"""All of the Hessian's spectrum at once: its sum, and how its eigenvalues are spread.
+"""Trace and spectral density of the Hessian.
 
     trace = sum_i lambda_i,   density(x) = 1/n sum_i N(x; lambda_i, width^2)
 
@@ -34,7 +34,7 @@ POINTS = 1001  # of the grid on which a density is given
 
 
 class HessianTrace(NamedTuple):
-    """The sum of all eigenvalues.
+    """Trace with its standard error.
 
     Args:
         value: the estimate.
@@ -46,7 +46,7 @@ class HessianTrace(NamedTuple):
 
 
 class SpectralDensity(NamedTuple):
-    """How the eigenvalues are spread: it integrates to 1.
+    """Density of the eigenvalues; it integrates to 1.
 
     Args:
         at: eigenvalues at which it is given, evenly spaced.
@@ -94,7 +94,8 @@ def hessian_trace(
     Raises:
         InputError: too few probes.
 
-    Source: Meyer, Musco, Musco and Woodruff 2021, *Hutch++: optimal stochastic trace estimation*.
+    References: Meyer, Musco, Musco and Woodruff 2021, *Hutch++: optimal stochastic trace
+    estimation*.
     """
     if probes < 6:
         raise InputError(
@@ -156,7 +157,7 @@ def spectral_density(
     Raises:
         InputError: too few probes or products.
 
-    Source: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
+    References: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
     """
     if probes < 2 or depth < 1:
         raise InputError(
@@ -191,18 +192,18 @@ def smoothed(
     weights: Float[Array, " depth"],
     width: ScalarLike,
 ) -> Float[Array, " points"]:
-    """sum_j weight_j N(at; node_j, width^2)."""
+    """Return sum_j weight_j N(at; node_j, width^2)."""
     bells = jax.scipy.stats.norm.pdf(at[:, None], nodes[None], width)
     return jnp.sum(bells * weights[None], axis=1)
 
 
 def _quadrature(product, flat, key, probes, depth):
-    """Eigenvalues of each probe's Krylov space, and its share in each."""
+    """Return eigenvalues of each probe's Krylov space, and the probe's share in each."""
     lanczos = decomp.tridiag_sym(min(depth, flat.size), custom_vjp=False)
 
     def one(probe):
         matrix = lanczos(product, probe).J_small
-        # A Krylov space that is exhausted goes on with NaN or with noise: what came before is all.
+        # An exhausted Krylov space continues with NaN or noise: use only what came before.
         diagonal, beside = jnp.diagonal(matrix), jnp.diagonal(matrix, 1)
         size = jax.lax.cummax(jnp.abs(diagonal[:-1]))
         more = beside > 100 * jnp.finfo(flat.dtype).eps * size

@@ -12,7 +12,7 @@ curvature 4 a rate of 0.49 is just below the limit and one of 0.51 above it:
 With a P that is not held fixed an adaptive optimizer stays bounded on a quadratic at any rate: its
 P grows with the gradient.
 
-Source: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
+References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
 Stability*, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of
 Stability*, arXiv 2207.14484.
 """
@@ -73,7 +73,7 @@ def stability_threshold(
         >>> float(stability_threshold(0.1, optax.adam))
         380.0
 
-    Source: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
+    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
     factory, taken = known(optimizer, **settings)
     averaged = factory in (optax.adam, optax.adamw)
@@ -113,7 +113,7 @@ def _checked(name, value, expected, is_valid):
 
 
 def _check_decay(decay, rate):
-    """Above decay * rate = 2 the decay alone makes parameters grow, without any curvature."""
+    """Check decay * rate <= 2: above, the decay alone makes parameters grow."""
     if isinstance(decay, Tracer) or isinstance(rate, Tracer):
         return
     product = float(np.max(np.asarray(decay) * np.asarray(rate), initial=0.0))
@@ -227,7 +227,7 @@ class Preconditioner:
 
 
 def _states(opt_state):
-    """The named parts of an optimizer's state, however deep they are chained."""
+    """Yield the named parts of an optimizer's state, at any depth."""
     if hasattr(opt_state, "_fields"):
         yield opt_state
     if isinstance(opt_state, tuple | list):

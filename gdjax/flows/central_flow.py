@@ -1,4 +1,4 @@
-"""The central flow: what gradient descent does on average when its steps are too long to settle.
+"""The central flow: the average of gradient descent at the edge of stability.
 
     dw/dt = -grad [C(w) + <Sigma, H(w)> / 2],   Sigma >= 0,   H <= 2/eta,   <Sigma, 2/eta - H> = 0
 
@@ -11,7 +11,7 @@ up. Away from the edge Sigma is 0 and this is the gradient flow:
 >>> [round(float(w), 3) for w in flow.params[-1]], float(flow.covariance.max())
 ([0.002, 0.135], 0.0)
 
-Source: Cohen, Damian, Talwalkar, Kolter, Lee 2024, *Understanding Optimization in Deep Learning
+References: Cohen, Damian, Talwalkar, Kolter, Lee 2024, *Understanding Optimization in Deep Learning
 with Central Flows*, arXiv 2410.24206.
 """
 
@@ -30,7 +30,7 @@ from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flows import semidefinite_complementarity
-from gdjax.flows.gradient_flow import FlowStatus, solved, tolerances
+from gdjax.flows.gradient_flow import FlowStatus, solve_ode, tolerances
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
@@ -45,12 +45,12 @@ class CentralFlow(NamedTuple):
 
     Args:
         time: eta * steps of descent.
-        params: the centre w, a tree like the start with a leading axis of times.
-        cost: C at the centre.
+        params: the center w, a tree like the start with a leading axis of times.
+        cost: C at the center.
         mean_cost: C + <Sigma, H> / 2, what the cost of descent is on average over its swings.
-        eigenvalues: the largest of the Hessian at the centre, falling.
-        covariance: of descent around the centre, in the coordinates of their eigenvectors.
-        residual: of the complementarity problem, see `semidefinite_complementarity.Complement`.
+        eigenvalues: the largest of the Hessian at the center, falling.
+        covariance: of descent around the center, in the coordinates of their eigenvectors.
+        residual: of the complementarity problem, see `ComplementaritySolution`.
         status: a `FlowStatus`.
     """
 
@@ -67,7 +67,7 @@ class CentralFlow(NamedTuple):
 
 
 class _Edge(NamedTuple):
-    """What is at the edge: eigenvalues, vectors a column, what the next search begins with."""
+    """Largest eigenvalues, their vectors as columns, the block that the next search starts from."""
 
     values: Float[Array, " k"]
     vectors: Float[Array, "n k"]
@@ -114,7 +114,7 @@ def central_flow(
         InputError: a rate or a time that is not above 0; numbers of eigenvectors or intervals that
             cannot be.
 
-    Source: Cohen et al. 2024, arXiv 2410.24206.
+    References: Cohen et al. 2024, arXiv 2410.24206.
     """
     flat, unravel = ravel_params(params)
     _check(learning_rate, time, eigenvectors, intervals, flat.size)
@@ -130,13 +130,13 @@ def central_flow(
     def velocity(_time, w, held):
         return -at.gradient(w)[1] - held
 
-    def advance(state, _):
+    def body_fun(state, _):
         w, block, converged, completed = state
         edge = _edge(problem, unravel, w, block)
         value, g = at.gradient(w)
         X, slopes = _balance(at, w, g, edge, 2 / rate, interval)
         held = semidefinite_complementarity.coordinates(X.X) @ slopes / 2
-        solution = solved(velocity, w, held, ends, rtol=rtol, atol=atol, first=first)
+        solution = solve_ode(velocity, w, held, ends, rtol=rtol, atol=atol, first=first)
         mean = value + jnp.vdot(edge.values, jnp.diagonal(X.X)) / 2
         record = (w, value, mean, edge.values, X.X, X.residual)
         converged &= edge.converged
@@ -146,7 +146,7 @@ def central_flow(
     block = jax.random.normal(jax.random.key(0), (flat.size, eigenvectors + 1), dtype)
     # The last interval begins where the flow ends: it only says what is there.
     state = flat, block, jnp.array(True), jnp.array(True)
-    (_, _, converged, completed), records = jax.lax.scan(advance, state, length=intervals + 1)
+    (_, _, converged, completed), records = jax.lax.scan(body_fun, state, length=intervals + 1)
     w, value, mean, values, X, residual = records
     status = jnp.select(
         [~completed | ~jnp.all(jnp.isfinite(value)), ~converged],
@@ -169,7 +169,7 @@ def central_flow(
 
 
 def _edge(problem, unravel, w, block):
-    """The largest eigenvalues and their vectors, searched from vectors near by."""
+    """Return the largest eigenvalues and their vectors, from vectors of a point nearby."""
     operator, k = HessianOperator(problem, unravel(w)), block.shape[1] - 1
     if len(w) <= 2 * (k + 1):
         values, vectors = jacobi_eigh.eigh(operator.as_matrix())
@@ -196,7 +196,7 @@ def _edge(problem, unravel, w, block):
 
 
 def _balance(at, w, g, edge, limit, interval):
-    """X, and how each entry of U^T H U changes with w, in the coordinates of `complementarity`.
+    """Return X, and the gradients of the entries of U^T H U in the coordinates of its basis.
 
     Along an eigenvector with value c a force moves w by (1 - e^(-c t)) / c in a time t, elsewhere
     by t: at the edge an interval is longer than w takes to come to rest there.
@@ -208,7 +208,7 @@ def _balance(at, w, g, edge, limit, interval):
     moved = jnp.where(small, 1 - bend / 2, -jnp.expm1(-bend) / jnp.where(small, 1, bend))
 
     def reach(forces):
-        """How far forces move w, one a row."""
+        """Return how far forces move w, one per row."""
         along = forces @ edge.vectors
         return interval * (forces + (along * (moved - 1)[None]) @ edge.vectors.T)
 
@@ -222,7 +222,7 @@ def _balance(at, w, g, edge, limit, interval):
 
 
 def _slopes(at, w, vectors):
-    """grad (u_i^T H u_j) for all i <= j, a row each; i < j times sqrt(2).
+    """Return grad (u_i^T H u_j) for all i <= j, a row each; i < j times sqrt(2).
 
     From squares alone, T3[u, u, .] of u_i and of (u_i + u_j) / sqrt(2): one direction costs less.
     """

@@ -1,4 +1,4 @@
-"""Gradient flow: what descent becomes as its steps grow small, and how far descent is from it.
+"""Gradient flow, the limit of descent with small steps, and the distance of descent from it.
 
     dw/dt = -grad C(w),   w(0) = w_0;   descent with rate eta after t / eta steps is w(t) + O(eta)
 
@@ -64,7 +64,7 @@ class Flow(NamedTuple):
 
 
 class FlowDistance(NamedTuple):
-    """How far descent is from the flow, at equal times eta * steps.
+    """Distance of descent from the flow, at equal times eta * steps.
 
     Args:
         learning_rate: of each descent.
@@ -95,7 +95,7 @@ def gradient_flow(
     atol: float | None = None,
     max_steps: int = MAX_STEPS,
 ) -> Flow:
-    """Follow the negative gradient without steps, by an ODE solver that controls its own error.
+    """Solve the gradient flow by an ODE solver with error control.
 
         dw/dt = -grad C(w),   |error of a step| <= atol + rtol |w|, root mean square
 
@@ -119,11 +119,11 @@ def gradient_flow(
         InputError: times that are no ascending list of numbers from 0 on; a tolerance that is not
             above 0.
 
-    Source: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
+    References: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
     """
     _check_times("gradient_flow", times)
     _check_tolerances(rtol=rtol, atol=atol)
-    problem, params = as_problem(problem, data), _strong(params)
+    problem, params = as_problem(problem, data), _strip_weak_types(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
     rtol, atol = tolerances(dtype, rtol, atol)
@@ -131,7 +131,9 @@ def gradient_flow(
     def velocity(_time, w, problem):
         return jax.tree.map(jnp.negative, value_and_gradient(problem, w)[1])
 
-    solution = solved(velocity, params, problem, times, rtol=rtol, atol=atol, max_steps=max_steps)
+    solution = solve_ode(
+        velocity, params, problem, times, rtol=rtol, atol=atol, max_steps=max_steps
+    )
     values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
     return Flow(
         params=solution.ys,
@@ -157,7 +159,7 @@ def tolerances(
     return rtol, rtol if atol is None else atol
 
 
-def solved(
+def solve_ode(
     velocity: Callable,
     start: PyTree,
     args: PyTree,
@@ -168,7 +170,7 @@ def solved(
     max_steps: int = MAX_STEPS,
     first: ArrayLike | None = None,
 ) -> Solution:
-    """Follow `velocity(time, y, args)` from a start at time 0 to some times, ascending.
+    """Solve dy/dt = velocity(time, y, args) from a start at time 0, to ascending times.
 
     Args:
         velocity: dy/dt.
@@ -220,7 +222,7 @@ def distance_from_flow(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> FlowDistance:
-    """How far plain gradient descent is from the flow, for several learning rates.
+    """Return the distance of plain gradient descent from the flow, for several learning rates.
 
         |w_k - w(k eta)|,   w_{k+1} = w_k - eta grad C(w_k)
 
@@ -243,7 +245,7 @@ def distance_from_flow(
     problem = as_problem(problem, data)
     times = np.asarray(times, float)
     flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
-    params = _strong(params)
+    params = _strip_weak_types(params)
     dtype = cost_type(params)
     rates = jnp.asarray(learning_rates, dtype)
 
@@ -265,13 +267,13 @@ def distance_from_flow(
     return FlowDistance(rates, jnp.asarray(times, dtype), apart, values, kept, flow)
 
 
-def _strong(params):
-    """Arrays of their own type, however the numbers in them were written."""
+def _strip_weak_types(params):
+    """Return arrays without weak types."""
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), params)
 
 
 def _check_times(what, times):
-    """Times that are traced cannot be looked at: whoever traces them vouches for them."""
+    """Check that times ascend from 0 on; traced times are not validated."""
     if isinstance(times, Tracer):
         return
     try:
@@ -293,7 +295,7 @@ def _check_tolerances(**values):
 
 
 def _counts(learning_rates, times):
-    """Steps from each time to the next, for each rate."""
+    """Return the numbers of steps from each time to the next, for each rate."""
     _check_times("distance_from_flow", times)
     rates, ends = np.asarray(learning_rates, float), np.asarray(times, float)
     if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):

@@ -1,4 +1,4 @@
-"""A small complementarity problem over symmetric matrices, solved in JAX's own operations.
+"""Complementarity problem over symmetric matrices, by an interior-point method.
 
     find X >= 0 with S = M X + Q >= 0 and <X, S> = 0,   M symmetric and monotone, >= 0 as matrices
 
@@ -11,8 +11,9 @@ It is the minimum of <X, M X> / 2 + <Q, X> over positive semidefinite X. One row
 Interior points: X and S start as multiples of 1, and X S = mu 1 is followed by Newton's method as
 mu falls. Nothing calls LAPACK's eigenvalues, so that runs can be computed on several devices.
 
-Source: Alizadeh, Haeberly and Overton 1998, *Primal-dual interior-point methods for semidefinite
-programming* (their direction); Kojima, Shindoh and Hara 1997 (for complementarity problems).
+References: Alizadeh, Haeberly and Overton 1998, *Primal-dual interior-point methods for
+semidefinite programming* (their direction); Kojima, Shindoh and Hara 1997 (for complementarity
+problems).
 """
 
 from typing import NamedTuple
@@ -31,8 +32,8 @@ CENTERING = 0.15  # what is left of mu after a whole step
 BACK = 0.97  # of the way to the boundary
 
 
-class Complement(NamedTuple):
-    """What was found.
+class ComplementaritySolution(NamedTuple):
+    """Solution of a complementarity problem.
 
     Args:
         X: symmetric, no eigenvalue below 0; exactly 0 where Q is positive definite.
@@ -49,7 +50,7 @@ class Complement(NamedTuple):
 
 
 def basis(size: int) -> Float[np.ndarray, "m k k"]:
-    """An orthonormal basis of the symmetric matrices, <B_i, B_j> = 1 if i = j; m = k (k + 1) / 2.
+    """Return an orthonormal basis of the symmetric matrices, of m = k (k + 1) / 2 elements.
 
     In the order of the upper triangle's rows: B_ii has one 1, B_ij has sqrt(1/2) twice.
     """
@@ -61,18 +62,18 @@ def basis(size: int) -> Float[np.ndarray, "m k k"]:
 
 
 def coordinates(A: Float[Array, "k k"]) -> Float[Array, " m"]:
-    """A symmetric matrix in the coordinates of `basis`."""
+    """Return the coordinates of a symmetric matrix in `basis`."""
     return jnp.einsum("mij,ij->m", jnp.asarray(basis(len(A)), A.dtype), A)
 
 
 def matrix(a: Float[Array, " m"]) -> Float[Array, "k k"]:
-    """The symmetric matrix that has these coordinates."""
+    """Return the symmetric matrix that has these coordinates."""
     size = int(np.sqrt(2 * len(a)))  # k (k + 1) / 2 lies between k^2 / 2 and (k + 1)^2 / 2
     return jnp.einsum("m,mij->ij", a, jnp.asarray(basis(size), a.dtype))
 
 
-def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> Complement:
-    """The solution of one problem, as exactly as its type allows.
+def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolution:
+    """Solve one problem, as exactly as its type allows.
 
     Args:
         M: in the coordinates of `basis(k)`, symmetric positive semidefinite.
@@ -89,17 +90,17 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> Complement:
     Q, M = Q / size_Q, M / size_M
 
     def product(a):
-        """Of a matrix with A, made symmetric: the rows are the images of the basis."""
+        """Return the matrix of the symmetrized product with a; rows are images of the basis."""
         return images((B @ a + a @ B) / 2)
 
     def images(A):
         return jnp.einsum("mij,nij->mn", B, A)
 
-    def unfinished(state):
+    def cond_fun(state):
         _, _, gap, taken = state
         return (gap > ROUNDING * eps) & (taken < ITERATIONS)
 
-    def advance(state):
+    def body_fun(state):
         X, S, _, taken = state
         mu = jnp.vdot(X, S) / k
         rest = coordinates(matrix(M @ coordinates(X)) + Q - S)
@@ -110,27 +111,27 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> Complement:
         move = jnp.linalg.solve(system, coordinates(target) - of_X @ rest)
         move = jnp.where(jnp.isfinite(move), move, 0)
         dX, dS = matrix(move), matrix(M @ move + rest)
-        along = jnp.minimum(_room(X, dX), _room(S, dS))
+        along = jnp.minimum(_max_step(X, dX), _max_step(S, dS))
         X, S = X + along * dX, S + along * dS
-        apart = jnp.max(jnp.abs(coordinates(matrix(M @ coordinates(X)) + Q - S)))
-        gap = jnp.vdot(X, S) / k + apart
+        distance = jnp.max(jnp.abs(coordinates(matrix(M @ coordinates(X)) + Q - S)))
+        gap = jnp.vdot(X, S) / k + distance
         return X, S, gap, taken + 1
 
     start = one, 2 * one, jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision("highest"):
-        X, _, _, taken = jax.lax.while_loop(unfinished, advance, start)
+        X, _, _, taken = jax.lax.while_loop(cond_fun, body_fun, start)
         S = matrix(M @ coordinates(X)) + Q
         values, vectors = jacobi_eigh.eigh(X - S)
         nearest = vectors @ (jnp.maximum(values, 0)[:, None] * vectors.T)
-    apart = jnp.linalg.norm(X - nearest)
-    residual = apart / (1 + jnp.linalg.norm(X) + jnp.linalg.norm(S))
+    distance = jnp.linalg.norm(X - nearest)
+    residual = distance / (1 + jnp.linalg.norm(X) + jnp.linalg.norm(S))
     idle = _lowest_pivot(Q) > 0
     X, residual = jax.tree.map(lambda a: jnp.where(idle, 0, a), (X, residual))
-    return Complement(X * (size_Q / size_M), residual, taken)
+    return ComplementaritySolution(X * (size_Q / size_M), residual, taken)
 
 
-def _room(A, step):
-    """How far A + t step stays positive definite: the largest of 1, 0.8, 0.64, ... nearly there.
+def _max_step(A, step):
+    """Return a t up to which A + t step is positive definite: the largest of 1, 0.8, 0.64, ...
 
     `A` is positive definite; pivots of an elimination say whether a matrix is.
     """
@@ -140,7 +141,7 @@ def _room(A, step):
 
 
 def _lowest_pivot(A):
-    """The lowest pivot of Gauss's elimination, above 0 exactly if A is positive definite."""
+    """Return the lowest pivot of Gauss's elimination, above 0 exactly if A is positive definite."""
     pivots = []
     for _ in range(len(A)):
         pivot = A[0, 0]

@@ -1,18 +1,18 @@
-"""Which way to look: directions through a point, for lines and planes of the cost.
+"""Directions through a point, for lines and planes of the cost.
 
     w(a, b) = w_0 + a d_1 + b d_2
 
-A direction is a tree like the parameters, whatever it comes from: `random_direction`, scaled to
-the weights by `filter_normalize` or `layer_normalize`; the gradient; the difference to another
-network; the principal components of a descent; or an eigenvector. Slices take them by name:
+A direction is a tree like the parameters: a `random_direction`, scaled to the weights by
+`filter_normalize` or `layer_normalize`; the gradient; the difference to another network; a
+principal component of a descent; or an eigenvector. Slices take them by name:
 
 >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
 >>> d = filter_normalize(random_direction(w, key=jax.random.key(0)), w)
 >>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
 [5.0, 1.0, 2.0]
 
-`orthogonalize` and `by_name` work on directions by name, and all else are pure functions of arrays
-that can be jitted and mapped.
+`orthogonalize`, `by_name` and `plane_directions` return directions by name; all others are pure
+functions of arrays that can be jitted and mapped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ class Components(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """Points seen on a line or a plane.
+    """Projections of points to a line or a plane.
 
     Args:
         coordinates: of the nearest point in the slice, in multiples of its directions.
@@ -70,29 +70,31 @@ class Projection(NamedTuple):
 
 
 def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
-    """Independent N(0, 1) in every entry; its length is about sqrt(number of parameters).
+    """Return a direction with independent N(0, 1) entries.
+
+    Its length is about sqrt(number of parameters).
 
     Args:
         params: the point, any pytree of real arrays.
         key: which direction.
 
     Raises:
-        InputError: parameters that are no real floats.
+        InputError: parameters that are not real floats.
     """
     check_params(params)
     return optax.tree.random_like(key, jax.tree.map(jnp.asarray, params))
 
 
 def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyTree:
-    """Each neuron's direction scaled to the length of that neuron's weights.
+    """Scale each neuron's direction to the length of that neuron's weights.
 
         d_j <- d_j |w_j| / |d_j|,   j a neuron, w_j its incoming weights
 
-    A network's function does not change when a layer of relus is scaled up and the next one down;
-    plain random directions then show another picture, these show the same one. In arrays of two or
-    more dimensions, position j along `axis` is a neuron (or a filter): the leading one for weights
-    stored [to, from]. Arrays of fewer dimensions, such as biases, are scaled as a whole to their
-    own length; Li et al. leave biases out instead. What is zero in `params` gets no direction.
+    The function of a network does not change if a layer of relus is scaled up and the next one
+    down. Plain random directions then give another picture, these give the same one. In arrays of
+    two or more dimensions, position j along `axis` is a neuron (or a filter): the leading axis for
+    weights stored [to, from]. Arrays of fewer dimensions, such as biases, are scaled as a whole to
+    their own length; Li et al. leave biases out instead. The direction is zero where `params` is.
 
     Args:
         direction: a tree like `params`.
@@ -102,7 +104,7 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     Raises:
         InputError: a direction whose tree or shapes are not those of `params`.
 
-    Source: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
+    References: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
     """
     check_like("filter_normalize: direction", direction, params)
 
@@ -114,7 +116,7 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
 
 
 def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
-    """Each array's direction scaled to the length of that array.
+    """Scale each array's direction to the length of that array.
 
         d_l <- d_l |w_l| / |d_l|,   l an array of weights, or of biases
 
@@ -135,7 +137,7 @@ def _arrays(*trees):
 
 @partial(jax.jit, static_argnums=2)
 def _rescaled(d, w, within):
-    """d with the norms of w over the axes `within`; zero where d or w is."""
+    """Return d with the norms of w over the axes `within`; zero where d or w is."""
     length = jnp.sqrt(jnp.sum(d**2, axis=within, keepdims=True))
     wanted = jnp.sqrt(jnp.sum(w**2, axis=within, keepdims=True))
     factor = jnp.where(length > 0, wanted / jnp.where(length > 0, length, 1), 0)
@@ -145,7 +147,7 @@ def _rescaled(d, w, within):
 def gradient_direction(
     problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> PyTree:
-    """The direction of steepest ascent, of length 1; zero where the gradient is.
+    """Return the direction of steepest ascent, of length 1; zero where the gradient is.
 
         g / |g|,   g = grad C
 
@@ -155,7 +157,7 @@ def gradient_direction(
         data: instead of the problem's own.
 
     Raises:
-        InputError: parameters that are no real floats, or a cost that is no scalar.
+        InputError: parameters that are not real floats, or a cost that is not a scalar.
     """
     gradient = value_and_gradient(problem, params, data=data)[1]
     length = optax.tree.norm(gradient)
@@ -163,7 +165,7 @@ def gradient_direction(
 
 
 def direction_to(params: PyTree, other: PyTree) -> PyTree:
-    """From one parameter set to another: 0 along it is the one, 1 the other.
+    """Return the direction from one parameter set to another, at 0 and 1 along it.
 
     Args:
         params: the point.
@@ -177,7 +179,7 @@ def direction_to(params: PyTree, other: PyTree) -> PyTree:
 
 
 def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
-    """Directions at right angles, by taking from each what lies along those before it.
+    """Orthogonalize directions: from each, subtract its projections on those before it.
 
         d_i <- |d_i| u / |u|,   u = d_i - sum_(j < i) d_j (d_j . d_i) / |d_j|^2
 
@@ -193,7 +195,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
         >>> list(orthogonalize({"a": jnp.array([1.0, 0.0]), "b": jnp.array([1.0, 1.0])}))
         ['a', 'b, orthogonalized']
 
-    Source: Gram and Schmidt's process, every sweep done twice against rounding.
+    References: Gram and Schmidt's process, every sweep done twice against rounding.
     """
     turned, units = {}, []
     for name, direction in directions.items():
@@ -217,7 +219,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
-    """Directions by name, from a tree with a leading axis, such as eigenvectors come in.
+    """Return directions by name, from a tree with a leading axis, as eigenvectors have.
 
     Raises:
         InputError: more names than the leading axis is long.
@@ -318,7 +320,7 @@ def _unit(direction):
 def principal_components(
     snapshots: PyTree, count: int = 2, *, center: PyTree | None = None
 ) -> Components:
-    """The directions in which points spread most, such as the snapshots of a descent.
+    """Return the directions in which points, such as snapshots of a descent, spread most.
 
         X = U diag(s) V^T,   X_t = w_t - center;   directions are rows of V^T, explained s^2/sum s^2
 
@@ -334,7 +336,7 @@ def principal_components(
     Raises:
         InputError: a count that cannot be, or a center that is not like a point.
 
-    Source: Li et al. 2018, arXiv 1712.09913, section 7.
+    References: Li et al. 2018, arXiv 1712.09913, section 7.
     """
     points = jax.tree.map(jnp.asarray, snapshots)
     check_points("principal_components: snapshots", points, center)
@@ -366,7 +368,7 @@ def _components(points, center, count):
 
 
 def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) -> Projection:
-    """Where points stand on a slice, and how far off it they are.
+    """Project points to a slice, and return their distances from it.
 
         coordinates = argmin_c |w - w_0 - sum_i c_i d_i|,   distance = the minimum
 
@@ -399,7 +401,7 @@ def _projected(points, params, directions):
 
 
 def component_directions(components: Components, count: int) -> dict[str, PyTree]:
-    """The first principal components as directions by name, the name with their share.
+    """Return the first principal components by name, the name with their share.
 
     Args:
         components: such as `principal_components` gives them.
@@ -413,13 +415,13 @@ def component_directions(components: Components, count: int) -> dict[str, PyTree
 
 
 def _offsets(points, center):
-    """Points as rows, counted from the center."""
+    """Return points as rows, relative to the center."""
     moved = jax.tree.map(lambda a, c: a - c[None], points, center)
     return jax.vmap(lambda point: ravel_pytree(point)[0])(moved)
 
 
 def check_points(what: str, points: PyTree, one: PyTree = None) -> None:
-    """Make sure that a tree holds points, with a common leading axis, and points like one.
+    """Check that a tree has a common leading axis of points, each like another point.
 
     Raises:
         InputError: it does not.

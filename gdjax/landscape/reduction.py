@@ -1,4 +1,4 @@
-"""On a plane, a network is a smaller network: the products of its first layer are known.
+"""A slice of a network's cost as a slice of a smaller network's.
 
     (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
 
@@ -34,14 +34,14 @@ from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_like
 
-TOGETHER = 1000  # samples whose products are taken at a time
+BATCH = 1000  # samples whose products are computed at a time
 
-# Problems whose cost was found to see its inputs through the first layer only.
+# Problems whose cost is known to depend on its inputs through the first layer only.
 _LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
 
 
 class Reduced(NamedTuple):
-    """A slice of a network's cost, as the same slice of a smaller network's.
+    """A slice of a network's cost as the same slice of a smaller network's.
 
     Args:
         problem: the smaller network, on the products.
@@ -59,7 +59,7 @@ def at_coordinates(
     directions: Mapping[str, PyTree],
     coordinates: ArrayLike | Sequence,
 ) -> PyTree:
-    """The parameters at a point of a slice: w_0 + sum_i c_i d_i.
+    """Return the parameters at a point of a slice: w_0 + sum_i c_i d_i.
 
     Args:
         params: w_0.
@@ -71,14 +71,14 @@ def at_coordinates(
 
 @jax.jit
 def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
-    """`at_coordinates` without names: a dict comes out of a compiled program sorted."""
+    """Return what `at_coordinates` does, without names: jit sorts the keys of a dict."""
     for c, direction in zip(coordinates, directions, strict=True):
         params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
     return params
 
 
 def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) -> Reduced:
-    """The same slice of a smaller network; needs `problem.network` and data (inputs, ...).
+    """Return the slice of a smaller network; needs `problem.network` and data (inputs, ...).
 
         z = [1 a b] [W x; D_1 x; D_2 x] + bias,   all else as it was
 
@@ -132,7 +132,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
 
 
 def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
-    """Whether a problem has a network that gets smaller on a slice along so many directions."""
+    """Return whether a problem has a network that is smaller on a slice."""
     widths = getattr(problem.network, "widths", None)
     return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
 
@@ -140,7 +140,7 @@ def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
 @jax.jit
 def _products(inputs, weights):
     with jax.default_matmul_precision("highest"):
-        return jax.lax.map(lambda x: weights @ x.astype(weights.dtype), inputs, batch_size=TOGETHER)
+        return jax.lax.map(lambda x: weights @ x.astype(weights.dtype), inputs, batch_size=BATCH)
 
 
 def _check_same(problem, params, directions, small, remedy):

@@ -1,4 +1,4 @@
-"""Lines and planes through the cost: what it looks like around a point, and along a descent.
+"""Lines and planes through the cost around a point.
 
     C(a, b) = C(w_0 + a d_1 + b d_2)
 
@@ -62,7 +62,7 @@ def line(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """The cost along a line, C(w_0 + a d).
+    """Return the cost along a line, C(w_0 + a d).
 
     Args:
         direction: `{name: d}`, the name saying what it is.
@@ -84,7 +84,7 @@ def plane(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """The cost on a plane, C(w_0 + a d_1 + b d_2).
+    """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
     Args:
         directions: `{name: d_1, other name: d_2}`, the names saying what they are.
@@ -106,7 +106,7 @@ def grid(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """The cost, and whatever else is measured, on a grid of points along any directions.
+    """Return the cost, and other metrics, on a grid of points along any directions.
 
         C(c) = C(w_0 + sum_i c_i d_i)
 
@@ -166,7 +166,7 @@ def grid(
 
 
 def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric:
-    """|grad C| over all the problem's data, as a metric for a grid: three times a cost's work.
+    """Return |grad C| over all data as a metric for a grid; it costs three evaluations.
 
     Args:
         problem: as for `grid`.
@@ -181,11 +181,11 @@ def _gradient_norm(tree, params, data):
     return optax.tree.norm(value_and_gradient(with_data(tree, data), params)[1])
 
 
-# -- how it is evaluated
+# -- evaluation
 
 
 def cost_of(params: PyTree, problem: Problem) -> Array:
-    """The deterministic cost of parameters."""
+    """Return the deterministic cost of parameters."""
     return averaged(problem, lambda cost: cost, params)
 
 
@@ -207,7 +207,7 @@ def _program(function, structure, slab):
 
 
 def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
-    """`function(row, shared)` for each of the rows, a slab of them at a time."""
+    """Return `function(row, shared)` of each row, a slab of rows at a time."""
     rows = jax.tree.map(np.asarray, rows)  # slabs are cut out without a program of their own
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = tuple(jax.local_devices())
@@ -228,7 +228,7 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
 def on_slice(
     problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
 ) -> tuple[Callable[..., np.ndarray], bool]:
-    """The cost as a function of coordinates [points, directions], and whether it was made smaller.
+    """Return the cost as a function of coordinates, and whether a smaller network has it.
 
     A network whose cost sees more of the first layer than its products is evaluated directly.
     """
@@ -250,11 +250,11 @@ def _numbers(points):
     return np.asarray(points, jnp.zeros(()).dtype)
 
 
-# -- what is checked at the door
+# -- validation
 
 
 def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
-    """A Problem whose deterministic cost can be taken at these parameters."""
+    """Return a Problem whose deterministic cost can be evaluated at these parameters."""
     problem = as_problem(problem, data)
     check(problem, params)
     return problem
@@ -263,7 +263,7 @@ def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -
 def check_directions(
     params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[list[float], list[float]]:
-    """Their lengths, and the cosines of every pair of them."""
+    """Return the lengths of directions, and the cosines of every pair of them."""
     most = len(DIMENSIONS)
     if not isinstance(directions, Mapping) or not 1 <= len(directions) <= most:
         raise InputError(
@@ -311,6 +311,6 @@ def _check_metrics(metrics, params, dims):
 
 
 def check_width(width: int | None) -> None:
-    """Make sure that a width can work."""
+    """Check that a width is a whole number >= 1."""
     if width is not None and not is_whole(width, 1):
         raise InputError(f"width = {width!r}, expected a whole number >= 1")

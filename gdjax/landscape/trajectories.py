@@ -1,4 +1,4 @@
-"""A descent seen on a line or a plane, and the plane that shows most of it.
+"""A descent projected to a line or a plane, and the plane that shows most of it.
 
     path_t = argmin_c |w_t - w(c)|,   w(c) = w_0 + sum_i c_i d_i,   off_t = the minimum
 
@@ -61,7 +61,7 @@ def descent_on_slice(
     step: Sequence | ArrayLike | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """A descent seen on a slice: where its points are, how far off, and what the slice hides.
+    """Project a descent to a slice: coordinates, distances, and the costs of both points.
 
     A picture shows the cost of the nearest point in the slice, which is not the cost of the point
     itself unless that lies in the slice. Here both stand side by side.
@@ -126,7 +126,7 @@ def trajectory_plane(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """The plane in which a descent moves most, through its end, with the descent on it.
+    """Return the plane in which a descent moves most, through its end, with the descent.
 
     Args:
         problem: as for `grid`.
@@ -201,6 +201,6 @@ def _steps(what, step, count):
 
 
 def _span(values):
-    """Middle and length of what values cover."""
+    """Return the middle and the length of the range of values."""
     low, high = float(values.min()), float(values.max())
     return (low + high) / 2, high - low

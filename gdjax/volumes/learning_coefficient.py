@@ -1,4 +1,4 @@
-"""How wide a valley is as a power of the temperature: the local learning coefficient.
+"""The local learning coefficient of a minimum.
 
     Z(b) = integral of exp(-b (C(w) - C(w*)) - localization |w - w*|^2 / 2) dw
          ~ b^-llc (log b)^(m - 1)
@@ -277,7 +277,7 @@ def extrapolate(
     size = POWER_SIZE * jnp.abs(center)
 
     def fit(precision):
-        """Mean and variance of llc, log evidence and chi squared, for each formula."""
+        """Return mean and variance of llc, log evidence and chi squared, for each formula."""
         z = y[None] + fixed
         total, square, first = jnp.sum(precision), free**2 @ precision, free @ precision
         shrink = size**2 / (1 + size**2 * square)  # the size of c is integrated out
@@ -305,7 +305,7 @@ def extrapolate(
 
 
 def _formulas(logs):
-    """Multiplicity, prior, known and free correction of each formula, [formulas, temperatures]."""
+    """Return multiplicity, prior, known and free correction of each formula."""
     powers, offsets = jnp.asarray(POWERS, logs.dtype), jnp.asarray(OFFSETS, logs.dtype)
     free = jnp.exp(-jnp.outer(powers, logs))
     fixed = [(m - 1) / (logs[None] + offsets[:, None]) for m in (2, 3, 4)]
@@ -408,7 +408,7 @@ def finite_temperature_coefficient(
 
 
 def _sample(potential, starts, key, num_warmup, num_samples, num_integration_steps):
-    """C(w) - C(w*) and |w - w*|^2 [chains, samples], the acceptance rate, the step size."""
+    """Return C(w) - C(w*), |w - w*|^2 [chains, samples], acceptance rate and step size."""
     states = jax.vmap(potential)(starts)
 
     def warm(carry, key):
@@ -433,7 +433,7 @@ def _sample(potential, starts, key, num_warmup, num_samples, num_integration_ste
 
 
 def _summary(values, squared, acceptance_rate, step_size, b, lowest):
-    """The mean of b (C - C*) over samples [chains, samples], and whether the chains agree."""
+    """Return the mean of b (C - C*) over samples, and whether the chains agree."""
     effective = effective_sample_size(values)
     cost_rhat, distance_rhat = rhat(values), rhat(squared)
     agree = (cost_rhat <= MAX_RHAT) & (distance_rhat <= MAX_DISTANCE_RHAT)
@@ -464,7 +464,7 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
 
 
 def _trajectories(potential, states, key, step_size, num_integration_steps):
-    """A trajectory of each chain, accepted or not, and with which probability."""
+    """Return the state of each chain after one trajectory, and its acceptance probability."""
     keys = jax.random.split(key, len(states.energy))
     return jax.vmap(
         lambda state, key: _trajectory(potential, state, key, step_size, num_integration_steps)
@@ -472,7 +472,7 @@ def _trajectories(potential, states, key, step_size, num_integration_steps):
 
 
 def _trajectory(potential, state, key, step_size, num_integration_steps):
-    """Leapfrog with a random step size: with a fixed one it can return to where it began."""
+    """Run one trajectory by leapfrog, with a random step size: a fixed one can be periodic."""
     key_momentum, key_length, key_accept = jax.random.split(key, 3)
     dtype = state.z.dtype
     step = step_size * jax.random.uniform(key_length, (), dtype, 0.3, 1.0)
@@ -495,7 +495,9 @@ def _trajectory(potential, state, key, step_size, num_integration_steps):
 
 
 def _tuned(tuning, accepted):
-    """One step of dual averaging; the harmonic mean heeds the chain that is stuck.
+    """Return the step size after one step of dual averaging.
+
+    The harmonic mean gives weight to a chain that is stuck.
 
     References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
     """

@@ -1,4 +1,4 @@
-"""Agreement of several chains of random samples, and their effective sample size.
+"""Convergence of Markov chains: R-hat and effective sample size.
 
     R-hat = sqrt(variance of all samples / mean variance within a chain),   1 where chains agree
     effective sample size = samples / (1 + 2 sum of autocorrelations)
@@ -72,7 +72,7 @@ def _halves(draws):
 
 
 def _normal_scores(draws):
-    """Normal quantiles of ranks; draws that are equal share the middle one of theirs."""
+    """Return normal quantiles of ranks; equal draws share their middle rank."""
     flat = draws.ravel()
     ordered = jnp.sort(flat)
     first, behind = (jnp.searchsorted(ordered, flat, side=side) for side in ("left", "right"))

@@ -1,4 +1,4 @@
-"""Coordinates in which a valley is round: what volumes and chains of draws are measured in.
+"""Coordinates in which a basin is round, for volumes and for Markov chains.
 
     w = w* + A z,   A^T (|H| + floor) A = 1
 
@@ -39,15 +39,15 @@ class Whitening(NamedTuple):
     __repr__ = fields
 
     def apply(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
-        """A z."""
+        """Return A z."""
         return self.scale * z if self.axes is None else self.axes @ (self.scale * z)
 
     def transposed(self, w: Float[Array, " n"]) -> Float[Array, " n"]:
-        """A^T w."""
+        """Return A^T w."""
         return self.scale * (w if self.axes is None else self.axes.T @ w)
 
     def solve(self, w: Float[Array, " n"]) -> Float[Array, " n"]:
-        """A^-1 w."""
+        """Return A^-1 w."""
         return (w if self.axes is None else self.axes.T @ w) / self.scale
 
     @property
@@ -59,7 +59,7 @@ class Whitening(NamedTuple):
 def whitened(
     problem: Problem | Callable, params: PyTree, *, floor: ScalarLike, data: PyTree = None
 ) -> Whitening:
-    """The coordinates in which the cost's curvature at a point is that of the unit ball.
+    """Return coordinates in which the curvature at a point is that of the unit ball.
 
         A = Q diag((|lambda| + floor)^(-1/2)),   H = Q diag(lambda) Q^T
 

@@ -255,8 +255,8 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     bends = np.array([1.0, 10.0, -100.0])
     w = np.array([2.0, -1.0, 3.0])
     found = nudged_by(lambda w: jnp.sum(bends * w**2) / 2)(w, np.arange(3, dtype=np.int32))
-    np.testing.assert_allclose(found.predicted, bends * w * found.nudge, rtol=1e-14)
-    np.testing.assert_allclose(found.second_order, bends * found.nudge**2 / 2, rtol=1e-14)
+    np.testing.assert_allclose(found.predicted, bends * w * found.displacement, rtol=1e-14)
+    np.testing.assert_allclose(found.second_order, bends * found.displacement**2 / 2, rtol=1e-14)
     assert np.all(np.abs(found.actual - found.predicted - found.second_order) <= found.rounding)
     # At the chosen nudge both errors are equal: H h^2 / 2 = rounding.
     np.testing.assert_allclose(np.abs(found.second_order), found.rounding, rtol=1e-6)
@@ -266,7 +266,7 @@ def test_without_curvature_the_nudge_is_the_largest_allowed():
     w = np.array([0.5, -4.0], np.float32)
     found = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25
-    np.testing.assert_allclose(found.nudge, [most, 4 * most], rtol=1e-4)
+    np.testing.assert_allclose(found.displacement, [most, 4 * most], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_the_cost_moves_by_rounding_at_most_where_the_gradient_is_dead(nudged, p
     assert np.all(problem.data[0][:, 0] == 0)
     assert float(found.predicted[-1]) == 0
     assert abs(float(found.actual[-1])) <= float(found.rounding[-1])
-    assert float(found.nudge[-1]) > 0.01
+    assert float(found.displacement[-1]) > 0.01
 
 
 def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
@@ -306,7 +306,7 @@ def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
         before = cost(unravel(flat), problem.data)
         changes = [
             float(cost(unravel(flat.at[i].add(float(h))), problem.data) - before)
-            for i, h in zip(at, found.nudge, strict=True)
+            for i, h in zip(at, found.displacement, strict=True)
         ]
     error = np.abs(found.actual - np.array(changes))
     assert 0 < error.max() <= found.rounding[0]
