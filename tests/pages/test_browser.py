@@ -1,5 +1,6 @@
 """The pages in a browser: real clicks, drags and keys, and numbers that are those of gdjax."""
 
+import io
 import shlex
 
 import jax
@@ -39,6 +40,17 @@ def test_the_first_picture_is_there_soon_and_hostile_text_is_text(explorer):
     assert HOSTILE in explorer.text("#lead")
     assert explorer.text("#metric option") == HOSTILE
     assert explorer.text("#title") == "24 descents"
+
+
+def test_the_page_follows_dark_mode(explorer):
+    def lightness(scheme):
+        explorer.page.emulate_media(color_scheme=scheme)
+        explorer.settle()
+        shot = explorer.page.screenshot(clip={"x": 0, "y": 0, "width": 8, "height": 8})
+        return float(np.asarray(Image.open(io.BytesIO(shot)).convert("L")).mean() / 255)
+
+    assert lightness("dark") < 0.2
+    assert lightness("light") > 0.9
 
 
 def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
