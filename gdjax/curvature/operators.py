@@ -41,6 +41,11 @@ from gdjax.problems.validation import check_like, check_params, check_value
 
 COLUMNS = 64  # of a matrix, computed together: they share the samples and their activations
 MAX_MATRIX = 4096  # parameters up to which there is a matrix: 64 MiB in float32
+NO_SECOND_DERIVATIVE = (
+    "problem: second derivatives need the forward mode, or the reverse mode twice, and a part of "
+    "this cost (a custom_vjp) has neither; give the Problem an evaluation without it (with "
+    "diffrax, a solve with adjoint=diffrax.DirectAdjoint())"
+)
 
 
 class SymmetricOperator:
@@ -298,9 +303,8 @@ class GaussNewtonOperator(_CostOperator):
                 def outputs_of(w):
                     return predict(self._whole(w), inputs)
 
-                outputs, tangent = jax.jvp(outputs_of, (w,), (v,))
-                gradient = jax.grad(lambda a: loss(a, targets))
-                cotangent = jax.jvp(gradient, (outputs,), (tangent,))[1]
+                outputs, tangent = with_derivative(outputs_of, w, v)
+                cotangent = along(jax.grad(lambda a: loss(a, targets)), outputs, tangent)
                 return jax.vjp(outputs_of, w)[1](cotangent)[0]
 
             return product
@@ -399,6 +403,31 @@ def _tangent(vector, params):
     return jax.tree.map(lambda v, w: jnp.asarray(v, jnp.result_type(w)), vector, params)
 
 
+def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tuple[PyTree, PyTree]:
+    """Return a function's value and its derivative along a direction.
+
+        f(w),   J v = (u -> J^T u)^T v
+
+    The second form, reverse mode twice, is for functions without forward mode (a custom_vjp).
+
+    Args:
+        f: of parameters.
+        w: the point.
+        v: the direction.
+
+    Raises:
+        InputError: the function has a derivative in neither mode.
+    """
+    if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
+        return jax.jvp(f, (w,), (v,))
+    try:
+        value, pull_back = jax.vjp(f, w)
+        zeros = jax.tree.map(jnp.zeros_like, value)
+        return value, jax.vjp(lambda u: pull_back(u)[0], zeros)[1](v)[0]
+    except Exception as error:  # whatever a library raises that has no second derivative
+        raise InputError(NO_SECOND_DERIVATIVE) from error
+
+
 def along(
     field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree, *, value: bool = False
 ) -> PyTree:
@@ -425,11 +454,7 @@ def along(
             at, transposed = jax.vjp(field, w)
             both = at, transposed(v)[0]
         except Exception as error:  # whatever a library raises that has no second derivative
-            raise InputError(
-                "problem: second derivatives need the forward mode, or the reverse mode twice, and "
-                "a part of this cost (a custom_vjp) has neither; give the Problem an evaluation "
-                "without it (with diffrax, a solve with adjoint=diffrax.DirectAdjoint())"
-            ) from error
+            raise InputError(NO_SECOND_DERIVATIVE) from error
     return both if value else both[1]
 
 
@@ -472,8 +497,4 @@ def averaged(
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
-        raise InputError(
-            "problem: second derivatives are taken in forward mode, and something in this cost has "
-            "a reverse mode alone (a custom_vjp); give the Problem an evaluation without it (with "
-            "diffrax, a solve with adjoint=diffrax.DirectAdjoint())"
-        ) from error
+        raise InputError(NO_SECOND_DERIVATIVE) from error

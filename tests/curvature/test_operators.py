@@ -219,6 +219,32 @@ def test_second_derivatives_without_forward_mode_are_taken_in_reverse(wrapped):
     np.testing.assert_allclose(product(w, jnp.array([1.0, 10.0])), [12, 480], rtol=1e-6)
 
 
+def test_a_gauss_newton_product_without_forward_mode_is_taken_in_reverse():
+    @jax.custom_vjp
+    def sine(z):
+        return jnp.sin(z)
+
+    sine.defvjp(lambda z: (jnp.sin(z), z), lambda z, g: (g * jnp.cos(z),))
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(5, n)).astype(np.float32) for n in (3, 2))
+    w, v = (rng.normal(size=(3, 2)).astype(np.float32) for _ in range(2))
+    G = [
+        operators.GaussNewtonOperator(
+            gd.problems.supervised(
+                lambda key: jnp.asarray(w),
+                lambda w, x, f=f: f(x @ w),
+                lambda a, y: jnp.sum((a - y) ** 4, axis=1),
+                (x, y),
+            ),
+            w,
+        ).mv(v)
+        for f in (jnp.sin, sine)
+    ]
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(sine, (w,), (v,))
+    np.testing.assert_allclose(G[1], G[0], rtol=1e-5)
+
+
 def test_third_and_fourth_derivatives_without_forward_mode():
     at = directional_derivatives(as_problem(reverse_alone()), lambda w: w)
     twice, thrice = at.fourth(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0]))
