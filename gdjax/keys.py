@@ -10,9 +10,10 @@ What a run draws depends on its own seeds only, never on what runs beside it.
 (True, False)
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Int, Key
@@ -90,6 +91,19 @@ def streams(
         _keys(_folded(_folded(noise, seed), noise_seed)),
         _keys(_folded(pushes, perturbation_seed)),
     )
+
+
+def check_key(key: Any) -> None:
+    """Check that an argument is one random key.
+
+    Raises:
+        InputError: it is something else, or several keys.
+    """
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    short = " ".join(repr(key).split())  # that of several keys has several lines
+    if not (typed and shape == ()) and not (dtype == np.uint32 and shape == (2,)):
+        raise InputError(f"key = {short:.80}, expected a random key, such as jax.random.key(0)")
 
 
 def _keys(numbers):

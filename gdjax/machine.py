@@ -22,7 +22,15 @@ def memory(root: Path = Path("/")) -> int:
     Args:
         root: of the file system that says what the limits are.
     """
-    return min([psutil.virtual_memory().total, *_limits(root)])
+    return min([_physical(), *_limits(root)])
+
+
+def _physical():
+    """Return the bytes of memory that the machine has."""
+    try:
+        return psutil.virtual_memory().total
+    except OSError:  # /proc is not mounted
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _limits(root):

@@ -184,6 +184,7 @@ class Program:
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
+            _check_jit()
             lowered = self.jitted.lower(*arguments)
             digest = _hash(lowered, arguments)
             self.compiled[signature] = Compiled(self._compile(lowered), digest)
@@ -202,6 +203,7 @@ class Program:
         """
         signature = _signature(arguments)
         if signature not in self.compiled:
+            _check_jit()
             lowered = self.jitted.lower(*arguments)
             digest = _hash(lowered, arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
@@ -213,7 +215,18 @@ class Program:
         return lowered.compile(FAST_COMPILATION if self.once and not unoptimized else None)
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        return self.compile(*arguments).executable(*arguments)
+        # NaN and infinity are data: what is not recorded, and what has diverged.
+        with jax.debug_nans(False), jax.debug_infs(False):
+            return self.compile(*arguments).executable(*arguments)
+
+
+def _check_jit():
+    """Check that JAX compiles: with `jax_disable_jit` there are no programs."""
+    if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
+        raise InputError(
+            "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
+            "JAX_DISABLE_JIT, and look at single steps with gd.descent.step"
+        )
 
 
 def _hash(lowered, arguments):

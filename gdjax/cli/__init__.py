@@ -5,6 +5,7 @@ Nothing here imports JAX before a command runs, so `gdjax --help` and a wrong fl
 
 import os
 import sys
+from itertools import pairwise
 from typing import Annotated
 
 import tyro
@@ -52,6 +53,15 @@ def _give_up_stdout(error: OSError) -> int:
     return 2
 
 
+def _refuse_empty_axes(arguments: list[str]) -> None:
+    """Refuse `--axes` without values, which tyro takes for no axes."""
+    for argument, value in pairwise([*arguments, ""]):
+        if argument == "--axes" and (not value or value.startswith("--")):
+            expected = "expected NAME=VALUES, such as momentum=0,0.9"
+            print(f"gdjax: --axes: no value given; {expected}", file=sys.stderr)
+            raise SystemExit(2)
+
+
 def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"gdjax {__version__}")
@@ -61,6 +71,7 @@ def _run(arguments: list[str]) -> None:
             print(f"gdjax: --completion: expected one of {', '.join(SHELLS)}", file=sys.stderr)
             raise SystemExit(2)
         arguments = ["--tyro-print-completion", *arguments[1:]]
+    _refuse_empty_axes(arguments)
     command = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Sweep, tyro.conf.subcommand("sweep")]

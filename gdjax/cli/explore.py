@@ -34,7 +34,11 @@ class Explore:
             exists(self.store)
         for flag, path in (("--planes", self.planes), ("--minima", self.minima)):
             if path is not None and not path.is_dir():
-                raise InputError(f"{flag} {path}: there is no such folder")
+                wrote = "landscape" if flag == "--planes" else "minima"
+                raise InputError(
+                    f"{flag} {path}: there is no such folder; give the one that `gdjax {wrote}` "
+                    f"wrote, which ends in .zarr"
+                )
         from gdjax._runtime import process, results
 
         file = results.page("explore", self, self.out)

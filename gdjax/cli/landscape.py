@@ -13,6 +13,9 @@ from gdjax.errors import InputError
 TRAJECTORY = "trajectory"
 
 
+MAX_SIDE = 3000  # points along a side of a plane
+
+
 @dataclass(frozen=True)
 class Landscape:
     """See the cost around a network, and along its way there, on planes."""
@@ -71,6 +74,8 @@ class Landscape:
         self.origin.check()
         if self.points < 2:
             raise InputError(f"--points {self.points}: expected at least 2")
+        if self.points > MAX_SIDE:
+            raise InputError(f"--points {self.points}: expected at most {MAX_SIDE:,} along a side")
         if self.reach is not None and not 0 < self.reach < float("inf"):
             raise InputError(f"--reach {self.reach}: expected a distance above 0")
         checks.seed("--direction-seed", self.direction_seed)

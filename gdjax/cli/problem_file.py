@@ -7,6 +7,7 @@ The file is run. So it is only ever taken from the command line, never from a st
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ def check(text: str | None) -> None:
     if not colon or not name.isidentifier() or Path(file).suffix != ".py":
         raise InputError(f"--problem {text}: expected {FORM}, such as my_file.py:problem")
     if not Path(file).is_file():
-        raise InputError(f"--problem {text}: there is no file {file}")
+        raise InputError(f"--problem {text}: there is no file {file}; check the path")
 
 
 def load(text: str | None) -> Any:
@@ -38,7 +39,7 @@ def load(text: str | None) -> Any:
 
     Raises:
         InputError: the file has no such name, it is no Problem and makes none, or the file ends
-            the process (`sys.exit`). Other exceptions of the file propagate.
+            the process (`sys.exit`) or raises an exception.
     """
     if text is None:
         return None
@@ -56,7 +57,11 @@ def load(text: str | None) -> Any:
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, name):
-            raise InputError(f"--problem {text}: {file} has nothing of the name {name}")
+            names = [n for n, v in vars(module).items() if isinstance(v, Problem)]
+            raise InputError(
+                f"--problem {text}: {file} has nothing of the name {name}; give one that it has"
+                f"{', such as ' + names[0] if names else ''}"
+            )
         found = getattr(module, name)
         found = found() if callable(found) and not isinstance(found, Problem) else found
     except SystemExit as end:
@@ -64,6 +69,15 @@ def load(text: str | None) -> Any:
             f"--problem {text}: {file} calls sys.exit({end.code!r}), expected a file that only "
             f'defines {name}; put what else it does below `if __name__ == "__main__":`'
         ) from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever a file raises
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        where = f"{file}, line {frames[-1].lineno}" if frames else file
+        raise InputError(
+            f"--problem {text}: {where}: {type(error).__name__}: {error}; run `python {file}` "
+            f"to see where it comes from"
+        ) from error
     if not isinstance(found, Problem):
         raise InputError(
             f"--problem {text}: {name} is of type {type(found).__name__}, expected a gdjax.Problem "

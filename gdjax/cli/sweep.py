@@ -129,7 +129,7 @@ class Sweep:
         }
         for entry in self.axes:
             name, equals, text = entry.partition("=")
-            if not equals or name in named:
+            if not equals or not name or name in named:
                 raise InputError(
                     f"--axes {entry}: expected NAME=VALUES with a new name and values {GRAMMAR}"
                 )

@@ -25,6 +25,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.certificate import Certificate, Kind
 from gdjax.critical_points.evidence import (
     DOMINANT,
@@ -43,8 +44,9 @@ from gdjax.curvature.directional_derivatives import (
 )
 from gdjax.curvature.inertia import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
+from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_params, ravel_params
+from gdjax.problems.validation import at_least_float32, check_params, ravel_params
 
 DENSE = 2048  # parameters up to which the whole Hessian is decomposed
 NEAREST, FARTHEST = 0.01, 10.0  # probes for dead coordinates; the latter times max(1, |w|)
@@ -81,7 +83,8 @@ def classify(
         max_steps: as for `extreme_eigenpairs`, above 2,048 parameters.
 
     Raises:
-        InputError: parameters that are not real floats, or a cost that is not a scalar.
+        InputError: parameters that are not real floats, a cost that is not a scalar, a negative
+            tolerance, no random key.
 
     Examples:
         >>> found = classify(lambda w: 1e4 * w[0]**2 - 0.4 * w[1]**2, jnp.zeros(2),
@@ -94,6 +97,12 @@ def classify(
         Several Variables*, 12.6.2.
     """
     problem = as_problem(problem, data)
+    check_key(key)
+    check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
+    check_number("classify: distance_tolerance", distance_tolerance, least=0)
+    check_number("classify: rtol", rtol, above=0)
+    check_whole("classify: max_steps", max_steps, 1)
+    params = at_least_float32(params)
     leaves = jax.tree.leaves((params, problem.data, key))
     tolerances = (gradient_tolerance, distance_tolerance, rtol)
     if any(isinstance(leaf, Tracer) for leaf in leaves):

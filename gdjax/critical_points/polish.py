@@ -23,6 +23,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.curvature import jacobi_eigh
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import DENSE
@@ -148,6 +149,9 @@ def polish(
     for rounding, Hager and Zhang 2005.
     """
     problem = as_problem(problem, data)
+    check_whole("polish: max_steps", max_steps)
+    if atol is not None:
+        check_number("polish: atol", atol, least=0)
     check_params(params)
     options = {"max_steps": max_steps, "atol": atol}
     leaves = jax.tree.leaves((params, problem.data, atol))

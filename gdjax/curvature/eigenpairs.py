@@ -22,9 +22,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
+from gdjax.arguments import check_number, check_whole, is_whole
 from gdjax.curvature import block_lanczos
 from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
@@ -89,7 +91,8 @@ def extreme_eigenpairs(
     Args:
         operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
             a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
-        params: the point, with a problem.
+        params: the point, with a problem. Parameters of fewer than 32 bits are computed with in
+            float32.
         key: for the random starts.
         data: instead of the problem's own.
         largest: how many from the upper end.
@@ -102,14 +105,19 @@ def extreme_eigenpairs(
         not finite.
 
     Raises:
-        InputError: no eigenvalue requested, or more than the operator has.
+        InputError: no eigenvalue requested, or more than the operator has; a tolerance that is not
+            above 0; no steps; no random key.
 
     References: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000,
     *Thick-restart Lanczos method*.
     """
+    check_key(key)
+    check_number("extreme_eigenpairs: rtol", rtol, above=0)
+    check_whole("extreme_eigenpairs: max_steps", max_steps, 1)
     operator = as_operator("extreme_eigenpairs", operator, params, data)
     flat, unravel = ravel_pytree(operator.like)
-    if min(largest, smallest) < 0 or not 1 <= largest + smallest <= flat.size:
+    whole = is_whole(largest) and is_whole(smallest)
+    if not whole or not 1 <= largest + smallest <= flat.size:
         raise InputError(
             f"extreme_eigenpairs: largest = {largest} and smallest = {smallest}, expected 1 "
             f"to {flat.size} together, the number of parameters"
@@ -136,7 +144,11 @@ def extreme_eigenpairs(
     )
     return Eigenpairs(
         values=ritz.values,
-        vectors=jax.vmap(unravel, in_axes=1)(ritz.vectors),
+        vectors=jax.tree.map(
+            lambda vector, leaf: vector.astype(jnp.result_type(leaf)),
+            jax.vmap(unravel, in_axes=1)(ritz.vectors),
+            operator.like if params is None else params,
+        ),
         residuals=residuals,
         norm=ritz.norm,
         status=status,

@@ -37,7 +37,13 @@ from gdjax.errors import InputError
 from gdjax.problems.chunks import in_chunks
 from gdjax.problems.evaluation import evaluation_chunk, evaluation_of, restricted
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_like, check_params, check_value
+from gdjax.problems.validation import (
+    at_least_float32,
+    check_like,
+    check_params,
+    check_value,
+    first_line,
+)
 
 COLUMNS = 64  # of a matrix, computed together: they share the samples and their activations
 MAX_MATRIX = 4096  # parameters up to which there is a matrix: 64 MiB in float32
@@ -390,11 +396,16 @@ def as_operator(
                 f"{name}: params = None, expected the point at which the Hessian is taken; or pass "
                 f"an operator, such as HessianOperator(problem, params)"
             )
-        return HessianOperator(operator, params, data=data)
+        return HessianOperator(operator, at_least_float32(params), data=data)
     if params is not None or data is not None:
         raise InputError(
             f"{name}: params and data belong to a problem, and {operator!r:.80} is an operator; "
             f"leave them out"
+        )
+    if operator.dtype.itemsize < 4:
+        raise InputError(
+            f"{name}: the operator has type {operator.dtype}, expected float32 or float64; pass "
+            f"the problem and its parameters, which are then computed with in float32"
         )
     return operator
 
@@ -495,6 +506,9 @@ def averaged(
         with jax.default_matmul_precision("highest"):
             return mean(point, jax.tree.map(jnp.asarray, problem.data))
     except TypeError as error:
-        if "forward-mode" not in str(error):
-            raise
-        raise InputError(NO_SECOND_DERIVATIVE) from error
+        if "forward-mode" in str(error):
+            raise InputError(NO_SECOND_DERIVATIVE) from error
+        raise InputError(
+            f"problem: its cost cannot be differentiated at these params: {first_line(error)}; "
+            f"expected params with the shapes of the problem's init"
+        ) from error

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import (
@@ -38,7 +39,6 @@ from gdjax.errors import InputError
 from gdjax.problems.evaluation import frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
-from gdjax.whole import is_whole
 
 # Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.
 SPACE = block_lanczos.Sizes(upper=block_lanczos.BLOCK, lower=0, basis=8)
@@ -107,8 +107,7 @@ def sharpness(
 
     References: Cohen et al. 2021, arXiv 2103.00065.
     """
-    if not 0 < rtol < jnp.inf:
-        raise InputError(f"sharpness: rtol = {rtol!r}, expected a number above 0")
+    check_number("sharpness: rtol", rtol, above=0)
     problem = as_problem(problem, data)
     return Metric(
         _Sharpness(
@@ -166,10 +165,8 @@ def largest_eigenvalues(
 
     References: Sagun et al. 2017, arXiv 1706.04454.
     """
-    if not is_whole(count, 1):
-        raise InputError(f"largest_eigenvalues: count = {count!r:.80}, expected a number above 0")
-    if not 0 < rtol < jnp.inf:
-        raise InputError(f"largest_eigenvalues: rtol = {rtol!r}, expected a number above 0")
+    check_whole("largest_eigenvalues: count", count, 1)
+    check_number("largest_eigenvalues: rtol", rtol, above=0)
     problem = as_problem(problem, data)
     return Metric(
         _Sharpness(without_data(problem), float(rtol), count),

@@ -24,9 +24,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree, ScalarLike
 from matfree import decomp, stochtrace
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.curvature.eigenpairs import DENSE, ROUNDING
 from gdjax.curvature.operators import SymmetricOperator, as_operator
-from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
@@ -97,10 +98,8 @@ def hessian_trace(
     References: Meyer, Musco, Musco and Woodruff 2021, *Hutch++: optimal stochastic trace
     estimation*.
     """
-    if probes < 6:
-        raise InputError(
-            f"hessian_trace: probes = {probes}, expected at least 6, three thirds of 2"
-        )
+    check_key(key)
+    check_whole("hessian_trace: probes", probes, 6, remedy=", three thirds of 2")
     operator = as_operator("hessian_trace", operator, params, data)
     flat, product = ravel_pytree(operator.like)[0], operator.flat_mv
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
@@ -159,10 +158,10 @@ def spectral_density(
 
     References: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
     """
-    if probes < 2 or depth < 1:
-        raise InputError(
-            f"spectral_density: probes = {probes} and depth = {depth}, expected at least 2 and 1"
-        )
+    check_key(key)
+    check_whole("spectral_density: probes", probes, 2)
+    check_whole("spectral_density: depth", depth, 1)
+    check_number("spectral_density: width", width, above=0)
     operator = as_operator("spectral_density", operator, params, data)
     flat = ravel_pytree(operator.like)[0]
     if flat.size <= DENSE:

@@ -21,7 +21,7 @@ from gdjax.data.bundled import BUNDLED, mnist5k
 from gdjax.data.cache import content_hash, load_decoded
 from gdjax.data.preparation import SOURCES, data_folder, prepared, prepared_sets
 from gdjax.data.tfds import describe
-from gdjax.errors import DataError
+from gdjax.errors import DataError, InputError
 
 
 class ImageSet(NamedTuple):
@@ -80,6 +80,8 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
         >>> np.bincount(load("mnist5k").test_labels).tolist()
         [100, 100, 100, 100, 100, 100, 100, 100, 100, 100]
     """
+    if not isinstance(name, str):
+        raise InputError(f"load: name = {name!r:.80}, expected that of an image set: {BUNDLED}")
     if name == BUNDLED:
         arrays = mnist5k()
         return ImageSet(name, *arrays, 10, content_hash(arrays))
@@ -108,6 +110,8 @@ def prepare(
         DataError: unknown name, no network, missing or wrong original files, no space; or what is
             there already is damaged.
     """
+    if not isinstance(name, str):
+        raise InputError(f"prepare: name = {name!r:.80}, expected mnist, fashion_mnist or kmnist")
     return describe(prepared(name, data_dir, manual_dir)).folder
 
 

@@ -29,6 +29,7 @@ from gdjax.descent.batches import Order
 from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import (
+    check_eval_params_fn,
     check_optimizer,
     descent_keys,
     initial_model_state,
@@ -38,8 +39,8 @@ from gdjax.errors import InputError
 from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
-from gdjax.problems.problem import Metric, Problem
-from gdjax.problems.validation import check, check_metrics
+from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
+from gdjax.problems.validation import check, check_can_run, check_metrics, check_params
 from gdjax.summaries import short
 
 
@@ -112,7 +113,7 @@ class Descent:
 
 
 def descend(
-    problem: Problem,
+    problem: Problem | Callable[..., Array],
     optimizer: optax.GradientTransformation,
     start: PyTree | Descent,
     num_steps: int,
@@ -137,13 +138,13 @@ def descend(
     what has been computed.
 
     Args:
-        problem: what is minimized.
+        problem: what is minimized: a Problem, or a bare cost, `cost(params) -> scalar`.
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
         start: parameters, or a finished `Descent` to continue. It keeps its step count, optimizer
             state and place in the order of mini-batches if key and batch size are the same.
         num_steps: number of steps to take, >= 0.
         key: random key of the order of mini-batches and of a random cost, or the streams of a run
-            of a sweep (`gdjax.streams`). It is not used if nothing is random.
+            of a sweep (`gdjax.streams`). Nothing is drawn from it if nothing is random.
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
         batch_size: samples of a step; None uses the whole training set.
@@ -168,6 +169,8 @@ def descend(
             `gdjax.problems.check`. Nothing is raised for a numerical failure: NaN and infinity stop
             the updates, and their step is recorded.
     """
+    problem = as_problem(problem)
+    check_can_run("descend", start, problem.data, key)
     validate_settings(
         problem,
         num_steps=num_steps,
@@ -180,11 +183,14 @@ def descend(
         gradient_tolerance=gradient_tolerance,
     )
     check_optimizer(optimizer)
+    if metrics is not None:
+        check_metric_names("metrics", metrics)
     metrics = dict(problem.metrics if metrics is None else metrics)
     continued = isinstance(start, Descent)
     if continued:
         params, model_state = start.carry.state.params, start.carry.state.model_state
     else:
+        check_params(start, "start: ")
         params, model_state = start, initial_model_state(problem, model_state)
     check(problem, params, model_state=model_state)
     params, model_state = block.strip_weak_types((params, model_state))
@@ -192,6 +198,7 @@ def descend(
     shapes = check_metrics(metrics, params, model_state=model_state, opt_state=opt_state)
     if eval_params_fn is None:
         eval_params_fn = default_eval_params_fn(opt_state, params)
+    check_eval_params_fn(eval_params_fn, opt_state, params)
     probing = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics.values())
     keys = descent_keys(key, random=problem.random, batched=batch_size is not None, probing=probing)
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}

@@ -18,8 +18,8 @@ import jax
 import optax
 from jaxtyping import PyTree, ScalarLike
 
+from gdjax.arguments import check_number
 from gdjax.descent.schedules import warmup_cosine
-from gdjax.errors import InputError
 from gdjax.problems.distorted import Distortion
 
 
@@ -51,15 +51,9 @@ class Recipe:
     distortion: Distortion | None = None
 
     def __post_init__(self):
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(
-                f"Recipe: learning_rate = {self.learning_rate!r}, expected a number above 0"
-            )
+        check_number("Recipe: learning_rate", self.learning_rate, above=0)
         for name in ("decay", "decay_behind"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(
-                    f"Recipe: {name} = {getattr(self, name)!r}, expected a number >= 0"
-                )
+            check_number(f"Recipe: {name}", getattr(self, name), least=0)
 
     @property
     def copies(self) -> int:

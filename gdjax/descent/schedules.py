@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ScalarLike
 
+from gdjax.arguments import check_number
 from gdjax.errors import InputError
 
 
@@ -68,7 +69,8 @@ def warmup_cosine(
         A schedule, `step -> learning rate`, that every Optax optimiser takes.
 
     Raises:
-        InputError: step counts below zero or in the wrong order, where they are known beforehand.
+        InputError: a rate below zero; step counts below zero or in the wrong order, where they are
+            known beforehand.
 
     Examples:
         As the optimizer of a sweep over its peak:
@@ -80,6 +82,9 @@ def warmup_cosine(
 
     Source: Loshchilov & Hutter, *SGDR* (2017), equation 5; warm-up: Goyal et al. (2017), 2.2.
     """
+    check_number("warmup_cosine: learning_rate", learning_rate, least=0)
+    check_number("warmup_cosine: warmup_steps", warmup_steps)
+    check_number("warmup_cosine: total_steps", total_steps)
     known = [x for x in (warmup_steps, total_steps) if isinstance(x, int | float | np.number)]
     if min(known, default=0) < 0 or known != sorted(known):
         raise InputError(

@@ -8,15 +8,14 @@ gdjax.errors.InputError: gradient_tolerance = -1.0, expected a number above 0
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.descent.batches import records_batches
 from gdjax.errors import InputError
-from gdjax.keys import Streams
+from gdjax.keys import Streams, check_key
 from gdjax.problems.problem import Problem
-from gdjax.whole import is_whole
+from gdjax.problems.validation import check_like, first_line
 
 MAX_STEPS = 2**31 - 1  # steps of one run, which are counted in 32 bits
 MAX_RECORDS_PER_RUN = 10_000_000
@@ -65,8 +64,7 @@ def check_counts(
     whole = (("num_steps", num_steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
-        if not is_whole(value, least):
-            raise InputError(f"{name} = {value!r:.80}, expected a whole number >= {least}")
+        check_whole(name, value, least)
         if value > MAX_STEPS:
             raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}; take fewer")
     if num_steps // record_every > MAX_RECORDS_PER_RUN:
@@ -82,7 +80,8 @@ def check_counts(
     if snapshot_every is not None and snapshot_every % record_every:
         raise InputError(
             f"snapshot_every = {snapshot_every} is not a multiple of record_every = "
-            f"{record_every}; every snapshot has its recorded cost"
+            f"{record_every}, and every snapshot has its recorded cost; choose a multiple, such as "
+            f"{-(-snapshot_every // record_every) * record_every}"
         )
 
 
@@ -92,15 +91,8 @@ def check_thresholds(divergence_threshold: Any, gradient_tolerance: Any) -> None
     Raises:
         InputError: one that is not a number above 0, or a tolerance that is not finite.
     """
-    given = (
-        ("divergence_threshold", divergence_threshold, False),
-        ("gradient_tolerance", gradient_tolerance, True),
-    )
-    for name, value, finite in given:
-        number = np.asarray(value)
-        real = number.ndim == 0 and number.dtype.kind in "iuf" and not isinstance(value, bool)
-        if not real or not number > 0 or (finite and not np.isfinite(number)):
-            raise InputError(f"{name} = {value!r:.80}, expected a number above 0")
+    check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
+    check_number("gradient_tolerance", gradient_tolerance, above=0)
 
 
 def check_record_samples(problem: Problem, record_samples: Any, batch_size: int | None) -> None:
@@ -110,14 +102,13 @@ def check_record_samples(problem: Problem, record_samples: Any, batch_size: int 
         InputError: a number that the problem does not have, or that makes no batch for a cost that
             couples samples.
     """
-    if record_samples is not None and not is_whole(record_samples, 1, problem.samples):
+    if record_samples is not None and problem.data is None:
         raise InputError(
-            f"record_samples = {record_samples!r:.80}, expected a whole number from 1 to "
-            f"{problem.samples}, the number of samples; None takes all"
-            if problem.samples
-            else f"record_samples = {record_samples!r:.80}, but the problem has no data; leave "
-            f"it out"
+            f"record_samples = {record_samples!r:.80}, but the problem has no data; leave it out"
         )
+    if record_samples is not None:
+        remedy = ", the number of samples; None takes all"
+        check_whole("record_samples", record_samples, 1, problem.samples, remedy=remedy)
     if record_samples is not None and records_batches(problem, batch_size):
         assert batch_size is not None
         if record_samples < batch_size:
@@ -141,6 +132,29 @@ def check_optimizer(optimizer: Any) -> None:
         value = f"the function {name}" if name else repr(optimizer)
         remedy = f"call it: {name}(learning_rate)" if name else "such as optax.sgd(0.1)"
         raise InputError(f"optimizer = {value}, expected an Optax transformation; {remedy}")
+
+
+def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> None:
+    """Check that a function of an optimizer's state and parameters gives parameters.
+
+    Args:
+        function: `eval_params_fn`; None for the parameters of the run.
+        opt_state: state of the optimizer (arrays, or their shapes).
+        params: parameters, likewise.
+
+    Raises:
+        InputError: it cannot be called, or gives something else.
+    """
+    if function is None:
+        return
+    try:
+        point = jax.eval_shape(function, opt_state, params)
+    except TypeError as error:
+        raise InputError(
+            f"eval_params_fn: could not be called as eval_params_fn(opt_state, params): "
+            f"{first_line(error)}; expected a function of these two"
+        ) from error
+    check_like("eval_params_fn: what it returned", point, params)
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
@@ -181,18 +195,10 @@ def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Key
     """
     if isinstance(key, Streams):
         return Keys(key.order, key.noise if random else None, key.probes if probing else None)
-    if random or batched or probing:
-        _check_key(key)
+    check_key(key)
 
     # Passes of mini-batches are numbered from 0; no descent reaches these ones.
     def stream(number, drawn):
         return jax.random.fold_in(key, 2**32 - number) if drawn else None
 
     return Keys(key, stream(1, random), stream(2, probing))
-
-
-def _check_key(key):
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    if not typed and getattr(key, "shape", None) != (2,):
-        raise InputError(f"key = {key!r}, expected a random key, such as jax.random.key(0)")

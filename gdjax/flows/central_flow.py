@@ -24,6 +24,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from gdjax.arguments import is_whole
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
@@ -34,7 +35,6 @@ from gdjax.flows.gradient_flow import FlowStatus, solve_ode, tolerances
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
-from gdjax.whole import is_whole
 
 CLOSE = 1e-3  # residual of an eigenvector, relative to the largest eigenvalue
 RESTARTS = 60  # of the eigenvectors: a few from the last ones, some dozen from random ones

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_like, check_params
 from gdjax.summaries import fields
@@ -82,6 +83,7 @@ def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
         InputError: parameters that are not real floats.
     """
     check_params(params)
+    check_key(key)
     return optax.tree.random_like(key, jax.tree.map(jnp.asarray, params))
 
 

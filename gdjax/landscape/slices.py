@@ -18,6 +18,7 @@ differ between points: `gdjax.problems.frozen(problem, model_state=...)` takes t
 for all, an `evaluation` that computes statistics of its batch takes each point's own.
 """
 
+import math
 import string
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -33,14 +34,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
+from gdjax.arguments import check_whole, real_array
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.curvature.operators import averaged
 from gdjax.errors import InputError
 from gdjax.landscape.reduction import moved, reduced, saves
 from gdjax.problems.evaluation import evaluation_part, with_data, without_data
-from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.validation import check, check_like, check_metrics
-from gdjax.whole import is_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 WIDTH = 64
 
 # Of a grid, one a direction.
+MAX_POINTS = 10_000_000  # of a grid
+PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as the same
 DIMENSIONS = string.ascii_lowercase
 
 
@@ -134,7 +137,14 @@ def grid(
 
     problem = checked_problem(problem, params, data)
     lengths, cosines = check_directions(params, directions)
+    check_independent(directions, lengths, cosines)
     axes = _check_axes(directions, coordinates)
+    count = math.prod(len(axis) for axis in axes)
+    if count > MAX_POINTS:
+        raise InputError(
+            f"coordinates: {count:,} points, expected at most {MAX_POINTS:,}; take fewer along "
+            f"each direction"
+        )
     dims = tuple(DIMENSIONS[: len(axes)])
     metrics = _check_metrics(metrics, params, dims)
     check_width(width)
@@ -265,7 +275,8 @@ def check_directions(
 ) -> tuple[list[float], list[float]]:
     """Return the lengths of directions, and the cosines of every pair of them."""
     most = len(DIMENSIONS)
-    if not isinstance(directions, Mapping) or not 1 <= len(directions) <= most:
+    is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
+    if not is_named or not 1 <= len(directions) <= most:
         raise InputError(
             f"directions = {directions!r:.80}, expected a dict of one tree a direction, by name"
         )
@@ -280,23 +291,49 @@ def check_directions(
     return lengths, cosines
 
 
+def check_independent(
+    directions: Mapping[str, PyTree], lengths: Sequence[float], cosines: Sequence[float]
+) -> None:
+    """Check that no direction is zero, and that no two of them are the same.
+
+    Raises:
+        InputError: one is.
+    """
+    for name, length in zip(directions, lengths, strict=True):
+        if not length > 0:
+            raise InputError(
+                f"directions: {name!r} has length {length:g}, expected a direction that moves; "
+                f"give another, such as gd.landscape.random_direction(params, key=key)"
+            )
+    for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):
+        if abs(cosine) > 1 - PARALLEL:
+            raise InputError(
+                f"directions: {a!r} and {b!r} are parallel (cosine {cosine:.6g}), expected "
+                f"directions that span a plane; leave one out, or give another"
+            )
+
+
 def _check_axes(directions, coordinates):
     if len(coordinates) != len(directions):
         raise InputError(
             f"coordinates: {len(coordinates)} vectors for {len(directions)} directions; expected "
             f"one each"
         )
-    axes = [np.asarray(axis, float) for axis in coordinates]
-    for name, axis in zip(directions, axes, strict=True):
-        if axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
+    axes = []
+    for name, given in zip(directions, coordinates, strict=True):
+        axis = real_array(given)
+        if axis is None or axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
             raise InputError(
-                f"coordinates along {name!r} = {axis!r:.80}, expected a vector of finite numbers, "
+                f"coordinates along {name!r} = {given!r:.80}, expected a vector of finite numbers, "
                 f"such as numpy.linspace(-1, 1, 51)"
             )
+        axes.append(axis.astype(float))
     return axes
 
 
 def _check_metrics(metrics, params, dims):
+    if metrics is not None:
+        check_metric_names("metrics", metrics)
     metrics = dict(metrics or {})
     for name, metric in metrics.items():
         if name == "cost" or name in dims:
@@ -312,5 +349,5 @@ def _check_metrics(metrics, params, dims):
 
 def check_width(width: int | None) -> None:
     """Check that a width is a whole number >= 1."""
-    if width is not None and not is_whole(width, 1):
-        raise InputError(f"width = {width!r}, expected a whole number >= 1")
+    if width is not None:
+        check_whole("width", width, 1)

@@ -29,6 +29,7 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
+from gdjax.arguments import check_number, check_whole, real_array
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.flags import flags
@@ -105,6 +106,10 @@ def basins(
     Raises:
         InputError: an unknown function, a domain of another size, rates or momenta out of range.
     """
+    for name, value in (("side", side), ("num_steps", num_steps)):
+        check_whole(f"basins: {name}", value, 1)
+    check_number("basins: gradient_tolerance", gradient_tolerance, above=0)
+    check_number("basins: distance_tolerance", distance_tolerance, above=0)
     rates, momenta = (
         _check_numbers("learning_rate", learning_rate),
         _check_numbers("momentum", momentum),
@@ -174,10 +179,10 @@ def stability_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarr
 
 
 def _check_numbers(name, values):
-    array = np.atleast_1d(np.asarray(values, float))
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+    array = real_array(values)
+    if array is None or array.ndim > 1 or not array.size or not np.isfinite(array).all():
         raise InputError(f"basins: {name} = {values!r:.80}, expected finite numbers")
-    return array
+    return np.atleast_1d(array).astype(float)
 
 
 def _as_params(position):

@@ -35,7 +35,7 @@ from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
 from gdjax.errors import InputError, StoreError
-from gdjax.keys import streams
+from gdjax.keys import check_key, streams
 from gdjax.minima.barriers import barriers
 from gdjax.minima.census_dataset import Manifolds, Minima, build_dataset
 from gdjax.minima.clustering import cluster, cluster_manifolds
@@ -48,7 +48,7 @@ from gdjax.minima.end_points import (
     certify,
 )
 from gdjax.minima.symmetry import canonicalize, coordinates
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check_problem
 from gdjax.sweeps.axes import AxisValue, positions
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.dataset import from_named, named_leaves
@@ -111,6 +111,8 @@ def census(
     Raises:
         InputError: as for `certify`; a cost that changes under the symmetries of the network.
     """
+    check_problem(problem)
+    check_key(key)
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
     _check_symmetric(problem, key_check)
     ends = certify(

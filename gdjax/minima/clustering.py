@@ -45,6 +45,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
+from gdjax.arguments import check_number
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
@@ -96,12 +97,12 @@ def cluster(points: Float[np.ndarray, "points coordinates"], tolerance: float) -
         InputError: no points, points that are not finite, or a negative tolerance.
     """
     points = np.asarray(points)
-    if len(points) == 0 or not np.isfinite(points).all():
+    if points.ndim != 2 or len(points) == 0 or not np.isfinite(points).all():
         raise InputError(
-            f"cluster: points of shape {points.shape}, expected at least one, all of them finite"
+            f"cluster: points of shape {points.shape}, expected one point per row, at least one, "
+            f"all of them finite"
         )
-    if not tolerance >= 0:
-        raise InputError(f"cluster: tolerance = {tolerance}, expected a distance >= 0")
+    check_number("cluster: tolerance", tolerance, least=0)
     if len(points) == 1:
         return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0, np.inf)
     # Only rounding in differences of large coordinates separates equal points.

@@ -267,6 +267,11 @@ def check_layers(caller: str, network: Network, params: Params) -> list[Layer]:
     Raises:
         InputError: other layers or shapes.
     """
+    if not isinstance(network, Network):
+        raise InputError(
+            f"{caller}: network = {network!r:.80}, expected a gdjax.problems.Network, such as "
+            f"problem.network; a problem without layers has no symmetries that are known"
+        )
     pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
     expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gdjax import __version__
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError, printable
 from gdjax.flags import current_names
 from gdjax.pages.page import Page, build
@@ -72,6 +73,7 @@ def explore(
         >>> explore(runs, name="a small sweep").html[:15]
         '<!doctype html>'
     """
+    check_whole("explore: numbers", numbers, 1)
     return build(
         f"{name or 'gdjax'}: explore",
         "explore.html",
@@ -210,7 +212,12 @@ def _planes(planes):
         return []
     if hasattr(planes, "data_vars") and "cost" in planes:
         planes = {"": planes}
-    return [_plane(str(title), seen) for title, seen in dict(planes).items() if len(seen.variables)]
+    if not isinstance(planes, Mapping) or not all(hasattr(p, "data_vars") for p in planes.values()):
+        raise InputError(
+            f"explore: planes = {planes!r:.80}, expected a Dataset of gd.landscape.plane, or a "
+            f"mapping of titles to such Datasets"
+        )
+    return [_plane(str(title), seen) for title, seen in planes.items() if len(seen.variables)]
 
 
 def _plane(title, seen):
@@ -251,7 +258,7 @@ def _plane(title, seen):
 
 def _census(found):
     """The minima of a census, their map, and what lies between any two."""
-    if "minimum_cost" not in found:
+    if "minimum_cost" not in getattr(found, "variables", ()):
         raise InputError("explore: minima is no census; give what minima.census makes")
     columns = {
         "runs": "count",

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.data.sets import load
 from gdjax.errors import InputError
 from gdjax.problems.costs import check_labels, quadratic
@@ -49,8 +50,12 @@ def decayed(
     Raises:
         InputError: a decay that is negative or not finite, targets that no output stands for.
     """
-    if not 0 <= decay < float("inf"):
-        raise InputError(f"decayed: decay = {decay}, expected a number >= 0")
+    if not isinstance(network, Network):
+        raise InputError(
+            f"decayed: network = {network!r:.80}, expected a gdjax.problems.Network; add decay to "
+            f"the cost of any other problem"
+        )
+    check_number("decayed: decay", decay, least=0)
     for what, given in (("data", data), ("test", test)):
         if given is not None:
             check_labels(given[1], network.widths[-1], f"decayed: {what}")
@@ -98,16 +103,12 @@ def few_digits(
         DataError: the data set cannot be had.
     """
     data = load(name)
-    if samples not in range(1, len(data.train_labels) + 1):
-        raise InputError(
-            f"few_digits: samples = {samples}, expected 1 to {len(data.train_labels)}, the "
-            f"training images of {data.name}"
-        )
-    if first not in range(len(data.train_labels) - samples + 1):
-        raise InputError(
-            f"few_digits: first = {first}, expected 0 to {len(data.train_labels) - samples}, so "
-            f"that {samples} of the {len(data.train_labels)} training images of {data.name} follow"
-        )
+    available = len(data.train_labels)
+    remedy = f", the training images of {data.name}"
+    check_whole("few_digits: samples", samples, 1, available, remedy=remedy)
+    remedy = f", so that {samples} of the {available} training images of {data.name} follow"
+    check_whole("few_digits: first", first, 0, available - samples, remedy=remedy)
+    check_number("few_digits: decay", decay, least=0)
     chosen = slice(first, first + samples)
     images, test_images = (
         flat(a).astype(np.float64) / 255 for a in (data.train_images[chosen], data.test_images)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
+from gdjax.arguments import check_whole, is_whole
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
 from gdjax.problems.costs import COSTS, check_labels, quadratic
@@ -62,24 +63,37 @@ def digits(
             distortion that cannot be, labels that no output stands for.
         DataError: the data set cannot be had.
     """
-    if isinstance(cost, str) and cost not in COSTS:
+    if not callable(cost) and (not isinstance(cost, str) or cost not in COSTS):
         raise InputError(
-            f"digits: cost = {cost!r} is unknown; choose one of {', '.join(COSTS)}, or give a "
+            f"digits: cost = {cost!r:.80} is unknown; choose one of {', '.join(COSTS)}, or give a "
             f"function of (outputs, labels)"
+        )
+    if not isinstance(name, str | ImageSet):
+        raise InputError(
+            f"digits: name = {name!r:.80}, expected the name of an image set, such as 'mnist5k', "
+            f"or what gdjax.data.load returns"
+        )
+    if not isinstance(widths, tuple | list) or not all(is_whole(width, 1) for width in widths):
+        raise InputError(
+            f"digits: widths = {widths!r:.80}, expected the neurons of each hidden layer, whole "
+            f"numbers >= 1, such as (16, 16)"
+        )
+    if isinstance(distortion, Mapping) and distortion.keys() <= set(Distortion.__match_args__):
+        distortion = Distortion(**distortion)
+    if distortion is not None and not isinstance(distortion, Distortion):
+        raise InputError(
+            f"digits: distortion = {distortion!r:.80}, expected a Distortion or its fields: "
+            f"{', '.join(field.name for field in dataclasses.fields(Distortion))}"
         )
     per_sample = COSTS[cost] if isinstance(cost, str) else cost
     cost = next((name for name, known in COSTS.items() if known is per_sample), cost)
     dataset = load(name, data_dir=data_dir) if isinstance(name, str) else name
     available = len(dataset.train_labels)
-    if samples is not None and samples not in range(1, available + 1):
-        raise InputError(
-            f"digits: samples = {samples}, expected 1 to {available}, the training images of "
-            f"{dataset.name}"
-        )
+    if samples is not None:
+        remedy = f", the training images of {dataset.name}"
+        check_whole("digits: samples", samples, 1, available, remedy=remedy)
     for split, given in (("train", dataset.train_labels), ("test", dataset.test_labels)):
         check_labels(given, dataset.classes, f"digits: {split}_labels of {dataset.name}")
-    if isinstance(distortion, Mapping):
-        distortion = Distortion(**distortion)
     images, labels = dataset.train_images[:samples], dataset.train_labels[:samples]
     if distortion is not None:
         images, labels = distorted(images, distortion), np.tile(labels, distortion.copies)

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.whole import is_whole
 
 MOST = 100  # copies: of 60,000 images they take 5 GB
 CHUNK = 4096  # images warped at once: some 100 MB of coordinates
@@ -53,16 +53,9 @@ class Distortion:
 
     def __post_init__(self):
         for name, lowest, highest in (("copies", 1, MOST), ("seed", 0, 2**32 - 1)):
-            value = getattr(self, name)
-            if not is_whole(value, lowest, highest):
-                raise InputError(
-                    f"Distortion: {name} = {value!r}, expected a whole number from {lowest:,} to "
-                    f"{highest:,}"
-                )
+            check_whole(f"Distortion: {name}", getattr(self, name), lowest, highest)
         for name in ("shift", "turn"):
-            value = getattr(self, name)
-            if not isinstance(value, float | int | np.number) or not 0 <= value < float("inf"):
-                raise InputError(f"Distortion: {name} = {value!r}, expected a number >= 0")
+            check_number(f"Distortion: {name}", getattr(self, name), least=0)
 
 
 def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion: Distortion):

@@ -14,7 +14,6 @@ gradient product, dZ @ X, needs no transposition, with or without `vmap` over ne
 batches of 32).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num, ScalarLike
 
+from gdjax.arguments import check_choice, check_number, is_whole
 from gdjax.errors import InputError
-from gdjax.whole import is_whole
 
 
 class Layer(NamedTuple):
@@ -110,26 +109,22 @@ class Network:
     input_scale: float | int = 1.0
 
     def __post_init__(self):
-        if len(self.widths) < 2 or not all(is_whole(width, 1) for width in self.widths):
+        widths = self.widths if isinstance(self.widths, tuple | list) else ()
+        if len(widths) < 2 or not all(is_whole(width, 1) for width in widths):
             raise InputError(
-                f"Network: widths = {self.widths}, expected at least an input and an output "
+                f"Network: widths = {self.widths!r:.80}, expected at least an input and an output "
                 f"width, whole numbers >= 1, such as (784, 16, 16, 10)"
             )
-        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
-        if not 0 < self.input_scale < math.inf:
-            raise InputError(
-                f"Network: input_scale = {self.input_scale}, expected a positive number"
-            )
+        object.__setattr__(self, "widths", tuple(int(width) for width in widths))
+        check_number("Network: input_scale", self.input_scale, above=0)
         for argument, table in (
             ("activation", ACTIVATIONS),
             ("output_activation", ACTIVATIONS),
             ("initializer", INITIALIZERS),
         ):
             name = getattr(self, argument)
-            if name not in table and not (argument == "output_activation" and name is None):
-                raise InputError(
-                    f"Network: {argument} = {name!r} is unknown; choose one of {', '.join(table)}"
-                )
+            if argument != "output_activation" or name is not None:
+                check_choice(f"Network: {argument}", name, table)
 
     @property
     def activations(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ A Problem is a pytree whose only leaf is `data`, so that jitting a function of i
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -32,10 +33,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
+from gdjax.arguments import check_callable, check_flag, check_number, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.summaries import short
-from gdjax.whole import is_whole
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal problems are equal
 
@@ -93,14 +94,16 @@ class Metric:
     dtype: Any = None
 
     def __post_init__(self):
+        check_callable("Metric: function", self.function, "function(params, data) -> value")
+        if self.init is not None:
+            check_callable("Metric: init", self.init, "init(params, data) -> state of the metric")
         texts = isinstance(self.dims, tuple | list) and all(isinstance(d, str) for d in self.dims)
         if not texts or len(set(self.dims)) < len(self.dims):
             raise InputError(f"Metric: dims = {self.dims!r:.80}, expected names, each once")
         object.__setattr__(self, "dims", tuple(self.dims))
         if self.dtype is not None:
             object.__setattr__(self, "dtype", _own_type(self.dtype))
-        if not is_whole(self.every, 1):
-            raise InputError(f"Metric: every = {self.every!r}, expected a whole number >= 1")
+        check_whole("Metric: every", self.every, 1)
 
     @property
     def is_array(self) -> bool:
@@ -191,12 +194,24 @@ class Problem:
     provenance: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        for name in ("init", "cost", *(("evaluation",) if self.evaluation is not None else ())):
-            if not callable(getattr(self, name)):
-                raise InputError(
-                    f"Problem: {name} = {getattr(self, name)!r} is not callable; "
-                    f"expected a function"
-                )
+        check_callable("Problem: init", self.init)
+        check_callable("Problem: cost", self.cost)
+        if not _takes_one(self.init):
+            raise InputError(
+                f"Problem: init = {self.init!r:.80} takes no argument, expected init(key) -> params"
+            )
+        for name in ("evaluation", "predict", "loss"):
+            if getattr(self, name) is not None:
+                check_callable(f"Problem: {name}", getattr(self, name))
+        check_flag("Problem: couples_samples", self.couples_samples)
+        check_metric_names("Problem: metrics", self.metrics)
+        if self.provenance is not None and not isinstance(self.provenance, Mapping):
+            raise InputError(
+                f"Problem: provenance = {self.provenance!r:.80}, expected a mapping such as "
+                f"{{'problem': 'bowl', 'eigenvalues': [1.0, 4.0]}}, or None"
+            )
+        if self.baseline is not None:
+            check_number("Problem: baseline", self.baseline, finite=False)
         if self.evaluation is not None and "key" in given_to(self.evaluation):
             raise InputError(
                 "Problem: evaluation declares `key`, expected a cost without random numbers; leave "
@@ -253,6 +268,17 @@ class Problem:
         return made
 
 
+def _takes_one(function):
+    """Return whether a function can be called with one positional argument, or more."""
+    try:
+        inspect.signature(function).bind_partial(None)
+    except TypeError:
+        return False
+    except ValueError:  # some builtins have no signature
+        return True
+    return True
+
+
 class _Fixed(tuple):
     """A Problem without its data, equal to another where every field is the same object."""
 
@@ -288,6 +314,22 @@ def _unflatten(fixed, children):
 jax.tree_util.register_pytree_with_keys(Problem, _flatten_with_keys, _unflatten, _flatten)
 
 
+def check_problem(problem: Any, name: str = "problem") -> None:
+    """Check that an argument is a Problem, where a bare cost is not enough.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(problem, Problem):
+        return
+    if callable(problem) and not isinstance(problem, type):
+        raise InputError(
+            f"{name} is a bare cost, which has no starting points; expected a Problem: "
+            f"gd.Problem(init=..., cost=...)"
+        )
+    raise InputError(f"{name} = {problem!r:.80}, expected a gdjax.Problem")
+
+
 def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) -> Problem:
     """A Problem as it is, or around a bare cost: the door of every public function.
 
@@ -316,6 +358,24 @@ def _no_start(key):
     )
 
 
+def check_metric_names(name: str, metrics: Any) -> None:
+    """Check that metrics are a mapping of names to metrics.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not isinstance(metrics, Mapping):
+        raise InputError(
+            f"{name} = {metrics!r:.80}, expected a mapping of names to gdjax.Metric, such as "
+            f"{{'size': gd.Metric(lambda params, data: ...)}}"
+        )
+    for key, metric in metrics.items():
+        if not isinstance(key, str) or not isinstance(metric, Metric):
+            raise InputError(
+                f"{name}: {key!r:.80} = {metric!r:.80}, expected a name with a gdjax.Metric"
+            )
+
+
 def is_array(leaf: Any) -> bool:
     """Whether something has a shape and a type."""
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
@@ -328,14 +388,16 @@ def _check_data(data):
     sizes = {}
     for path, leaf in leaves:
         name = "data" + jax.tree_util.keystr(path)
-        if not is_array(leaf) or not leaf.shape or leaf.shape[0] == 0:
+        is_text = getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("OSUM")
+        if not is_array(leaf) or is_text or not leaf.shape or leaf.shape[0] == 0:
             raise InputError(
-                f"Problem: {name} = {leaf!r:.80}, expected an array with a leading sample axis"
+                f"Problem: {name} = {leaf!r:.80}, expected an array of numbers with a leading "
+                f"sample axis"
             )
         sizes[name] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         raise InputError(
-            f"Problem: data has leading axes that differ ({found}); every array needs one row a "
-            f"sample"
+            f"Problem: data has leading axes that differ ({found}); expected one row per "
+            f"sample in every array; cut them to the same number of samples"
         )

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from gdjax.arguments import check_callable
 from gdjax.errors import InputError
 from gdjax.problems.costs import accuracy
 from gdjax.problems.keywords import declared, given_to, signature
@@ -80,8 +81,11 @@ def supervised(
         >>> float(dropped.cost(jnp.ones(()), dropped.data, key=jax.random.key(0)))
         1.0
     """
+    for name, function in (("init", init), ("apply", apply), ("loss", loss)):
+        check_callable(f"supervised: {name}", function)
     for name, pair in (("data", data), ("test", test)):
-        if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+        is_absent = name == "test" and pair is None
+        if not is_absent and not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise InputError(
                 f"supervised: {name} is of type {type(pair).__name__}, expected the pair "
                 f"(inputs, targets)"

@@ -17,10 +17,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from gdjax._runtime.devices import local_devices
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.evaluation import cost_chunk
@@ -104,13 +106,19 @@ def _shape_of(role, function, problem, params, given, settings):
     keywords = {name: given[name] for name in needs}
 
     def call(params, data, keywords):
-        return function(params, *data, **keywords, **settings)
+        value = function(params, *data, **keywords, **settings)
+        if isinstance(value, bool | int | float | complex):
+            raise InputError(
+                f"{role}: returned the Python number {value!r}, expected a scalar array that "
+                f"depends on the parameters; compute it from them, with jax.numpy"
+            )
+        return value
 
     try:
         return jax.eval_shape(call, params, data, keywords)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         places = ", ".join(["params", *(("batch",) if data else ()), *needs])
-        remedy = ""
+        remedy = f"; params are {_shapes(params)!s:.200}, expected those of the problem's init"
         with contextlib.suppress(ValueError):
             signature = inspect.signature(function)
             lacking = [
@@ -132,9 +140,9 @@ def _shape_of(role, function, problem, params, given, settings):
                     else f"; the problem has no data, so its {role} takes parameters alone: give "
                     f"`data` to the Problem, or declare `key` for numbers that are drawn afresh"
                 )
-        raise InputError(f"{role}: could not be called as {role}({places}): {error}{remedy}") from (
-            error
-        )
+        raise InputError(
+            f"{role}: could not be called as {role}({places}): {first_line(error)}{remedy}"
+        ) from error
 
 
 def _binds(signature, count, keywords):
@@ -300,7 +308,14 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
         return metric.function(params, data, *own, **filled, **settings)
 
     filled = {name: every[name] for name in needed}
-    value = jax.eval_shape(once, params, metric.data, filled)
+    try:
+        value = jax.eval_shape(once, params, metric.data, filled)
+    except TypeError as error:
+        places = ", ".join(["params", "data", *(["state"] if metric.init else []), *needed])
+        raise InputError(
+            f"metrics: {name!r} could not be called as function({places}): {first_line(error)}; "
+            f"expected a function of these arguments"
+        ) from error
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
             raise InputError(
@@ -332,26 +347,55 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
 
 
 def _shapes(tree):
-    return jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
+    return jax.tree.map(lambda a: f"{jnp.result_type(a)}{list(jnp.shape(a))}", tree)
 
 
-def check_params(params: PyTree) -> None:
+def first_line(error: Exception) -> str:
+    """Return the class of an error and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.300}"
+
+
+def check_can_run(entry: str, *trees: PyTree) -> None:
+    """Check that programs can be compiled and run here: on which devices, and outside of others.
+
+    Args:
+        entry: the function that does so.
+        trees: its arguments that may be traced.
+
+    Raises:
+        InputError: there is no device; the entry is called inside of `jax.jit`, or with arrays
+            that `jax.jit`, `jax.grad` or `jax.vmap` trace.
+    """
+    local_devices()
+    if any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(trees), lax.full((), 0.0))):
+        raise InputError(
+            f"{entry}: was called inside of jax.jit, jax.grad or jax.vmap, expected a call "
+            f"outside, since it compiles and runs programs of its own; use gd.sweep for many "
+            f"descents, and gd.descent.step inside of a function that is transformed"
+        )
+
+
+def check_params(params: PyTree, source: str = "") -> None:
     """Check that parameters are real floating-point arrays.
+
+    Args:
+        params: the parameters.
+        source: where they come from, before each message: "init: ".
 
     Raises:
         InputError: a leaf of another type, or no leaf at all.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
-        raise InputError("params: no arrays in it; expected a pytree of real arrays")
+        raise InputError(f"{source}params: no arrays in it; expected a pytree of real arrays")
     for path, leaf in leaves:
         name = "params" + jax.tree_util.keystr(path)
         if not is_array(leaf) and not isinstance(leaf, int | float | complex):
             raise InputError(
-                f"{name} = {leaf!r:.80} is not an array; keep functions, names and other settings "
-                f"out of params, in the cost's closure: of a module of Equinox, params are "
-                f"eqx.filter(model, eqx.is_inexact_array), and eqx.combine(params, model) applies "
-                f"them"
+                f"{source}{name} = {leaf!r:.80} is not an array; keep functions, names and other "
+                f"settings out of params, in the cost's closure: of a module of Equinox, params "
+                f"are eqx.filter(model, eqx.is_inexact_array), and eqx.combine(params, model) "
+                f"applies them"
             )
         dtype = leaf.dtype if is_array(leaf) else jnp.result_type(type(leaf))
         if not jnp.issubdtype(dtype, jnp.floating):
@@ -365,8 +409,8 @@ def check_params(params: PyTree) -> None:
                 else f"use {name}.astype(float), or keep it out of params"
             )
             raise InputError(
-                f"{name} has type {dtype}, expected a real float; gradient descent needs numbers "
-                f"that can change a little: {remedy}"
+                f"{source}{name} has type {dtype}, expected a real float; gradient descent needs "
+                f"numbers that can change a little: {remedy}"
             )
 
 
@@ -429,6 +473,22 @@ def _is_mean(role, found, count, cut):
             f"that chunks can be combined: use jnp.mean over samples instead of jnp.sum; {remedy}"
         )
     return True
+
+
+def at_least_float32(params: PyTree) -> PyTree:
+    """Return parameters with shorter floats (bfloat16, float16) as float32.
+
+    LAPACK, random probes and error bounds need at least float32.
+    """
+
+    check_params(params)
+
+    def widened(leaf):
+        dtype = jnp.result_type(leaf)
+        short = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+        return jnp.asarray(leaf, jnp.float32) if short else leaf
+
+    return jax.tree.map(widened, params)
 
 
 def ravel_params(params: PyTree) -> tuple[Float[Array, " n"], Callable]:

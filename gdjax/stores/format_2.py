@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from gdjax.arguments import is_whole
 from gdjax.errors import StoreError
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import FLAGS, MAX_WRITERS, ROOT
-from gdjax.whole import is_whole
 
 PARTS = "parts"
 

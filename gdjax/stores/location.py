@@ -27,6 +27,8 @@ from gdjax._runtime.array_file import remove_partial, write_file
 from gdjax.errors import InputError, StoreError
 
 MISSING = "missing"
+MAX_FILE_NAME_BYTES = 255
+"""Of one part of a path, on the file systems of Linux, macOS and Windows."""
 CONNECTIONS = 32
 """Requests to an object store at a time."""
 
@@ -59,6 +61,12 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
         raise InputError(
             f"storage_options = {sorted(options)}, and store = {str(store)!r} is a folder; give a "
             f"URL, such as s3://bucket/runs.zarr, or leave them out"
+        )
+    longest = max((len(os.fsencode(part)) for part in Path(store).parts), default=0)
+    if longest > MAX_FILE_NAME_BYTES:
+        raise InputError(
+            f"store = {str(store)!r:.80}...: a name of {longest} bytes, expected at most "
+            f"{MAX_FILE_NAME_BYTES}; choose a shorter one"
         )
     return Folder(Path(store))
 

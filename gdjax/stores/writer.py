@@ -49,6 +49,9 @@ MAX_CHECKPOINT_BYTES = 2**34
 NEWER = ("problem_hash", "flags")
 """Entries of an identity that older stores of format 2 lack."""
 
+DERIVED = ("layout", "program_hash", "problem_hash")
+"""Entries of an identity that other entries decide."""
+
 _CHECKPOINTS = f"{OWN}/checkpoints"
 
 
@@ -362,11 +365,17 @@ def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     Entries of `NEWER` are compared where both have them: older stores of format 2 do not.
     """
     old, new = dict(_flatten(stored)), dict(_flatten(expected))
-    listed = [
-        f"{key}: stored {old.get(key, 'nothing')!r:.120}, wanted {new.get(key, 'nothing')!r:.120}"
+    changed = [
+        key
         for key in {**old, **new}
         if (key in old and key in new and old[key] != new[key])
         or ((key in old) != (key in new) and key.partition(".")[0] not in NEWER)
+    ]
+    # What follows from other entries is listed only where nothing else explains it.
+    causes = [key for key in changed if key.partition(".")[0] not in DERIVED]
+    listed = [
+        f"{key}: stored {old.get(key, 'nothing')!r:.120}, wanted {new.get(key, 'nothing')!r:.120}"
+        for key in causes or changed
     ]
     more = f"; and {len(listed) - 8} more" if len(listed) > 8 else ""
     return "; ".join(listed[:8]) + more

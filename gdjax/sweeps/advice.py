@@ -23,6 +23,7 @@ import numpy as np
 import optax
 from jaxtyping import Bool, Float
 
+from gdjax.arguments import check_whole, real_array
 from gdjax.curvature.sharpness import sharpness
 from gdjax.curvature.stability_limits import (
     ADAPTIVE,
@@ -35,12 +36,11 @@ from gdjax.descent.outcome import OUTCOMES
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.keywords import given_to
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check_problem
 from gdjax.statistics import median, medians
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.binding import factory_arguments
 from gdjax.sweeps.sweep import sweep
-from gdjax.whole import is_whole
 
 RECORDS = 20  # of the cost along each run
 ESTIMATES = 5  # of the sharpness along each run, besides the one at the start
@@ -124,9 +124,16 @@ def advise(
     Raises:
         InputError: arguments that cannot work.
     """
-    for name, value in (("seeds", seeds), ("num_steps", num_steps)):
-        if not is_whole(value, 1):
-            raise InputError(f"advise: {name} = {value!r}, expected a whole number >= 1")
+    check_problem(problem)
+    for name, value in (("seeds", seeds), ("num_steps", num_steps), ("samples", samples)):
+        check_whole(f"advise: {name}", value, 1)
+    given = None if learning_rates is None else real_array(learning_rates)
+    if learning_rates is not None and not (
+        given is not None and given.ndim == 1 and given.size and np.all(given > 0)
+    ):
+        raise InputError(
+            f"advise: learning_rates = {learning_rates!r:.80}, expected a list of numbers above 0"
+        )
     keywords = factory_arguments(make_optimizer)
     if "learning_rate" not in keywords:
         raise InputError(
@@ -140,7 +147,7 @@ def advise(
     few = _of_few(problem, samples, root_seed)
     metric = sharpness(few, every=every, rtol=TOLERANCE, preconditioner=read)
     bound = np.nan if read else _bound(_at_start(problem, metric, seeds, root_seed), product)
-    rates = _rates(learning_rates, None if limit is None or read else bound)
+    rates = _rates(given, None if limit is None or read else bound)
     runs = sweep(
         problem,
         axes(learning_rate=rates, seed=range(seeds)),
@@ -185,8 +192,6 @@ def _of_few(problem, samples, root):
     """The problem with no more samples than the sharpness needs."""
     if problem.data is None or problem.samples <= samples:
         return problem
-    if samples < 1:
-        raise InputError(f"advise: samples = {samples!r}, expected a whole number >= 1")
     chosen = jax.random.permutation(streams(root).probes, problem.samples)[:samples]
     return dataclasses.replace(
         problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data), metrics={}
@@ -240,12 +245,7 @@ def _rates(given, bound):
         # Where nothing bends upwards at the start there is no scale to begin with.
         center = bound if np.isfinite(bound) else 1.0
         return center * 2.0 ** np.arange(-DOUBLINGS, DOUBLINGS + 1)
-    rates = np.unique(np.asarray(given, float))
-    if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):
-        raise InputError(
-            f"advise: learning_rates = {given!r:.80}, expected a list of numbers above 0"
-        )
-    return rates
+    return np.unique(given.astype(float))
 
 
 def _reason(found: Advice, choice: int | None, batch_size: int | None, curvature: str) -> str:

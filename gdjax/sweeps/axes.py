@@ -23,7 +23,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import ScalarLike
 
+from gdjax.arguments import check_flag
 from gdjax.errors import InputError
+from gdjax.stores.schema import check_name
 
 PERTURBATION_SEED = "perturbation_seed"
 SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
@@ -181,6 +183,8 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
     """
     if not named:
         raise InputError("axes: none given; name at least one, such as seed=range(8)")
+    for name in named:
+        check_name(name, "axes")
     dimensions = {
         name: dict(given.values) if isinstance(given, ZippedAxes) else {name: _values(name, given)}
         for name, given in named.items()
@@ -228,6 +232,10 @@ def is_static(axis: str, values: np.ndarray) -> bool:
 
 def _values(name, given):
     """An axis's values in one type a kind, whatever they came as: the same in a store's record."""
+    check_name(name, "axes")
+    is_list = not (
+        np.isscalar(given) or isinstance(given, Mapping) or getattr(given, "ndim", 1) == 0
+    )
     try:
         if isinstance(given, range) and len(given) <= MAX_AXIS_VALUES:
             given = np.arange(given.start, given.stop, given.step)
@@ -245,7 +253,7 @@ def _values(name, given):
     except (TypeError, ValueError, OverflowError):  # no list, or lists of different lengths
         kinds, values = {False}, np.asarray([])
     kind = values.dtype.kind
-    fine = values.ndim == 1 and len(values) and len(kinds) == 1
+    fine = values.ndim == 1 and len(values) and len(kinds) == 1 and is_list
     if kind == "U":
         # As a store's attributes list them: separated by spaces.
         fine = fine and all(v.isprintable() and len(v.split()) == 1 for v in values.tolist())
@@ -291,6 +299,9 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
         {'learning_rate': 1}
     """
     known = grid.by_name
+    check_flag("nearest", nearest)
+    if not isinstance(at, Mapping):
+        raise InputError(f"at = {at!r:.80}, expected a run's values by axis, of {_listed(grid)}")
     for name, value in at.items():
         if name not in known or not _is_comparable(known[name], value):
             raise InputError(
@@ -340,7 +351,7 @@ def _place(along, given, nearest):
             if not has.any():
                 raise InputError(
                     f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
-                    f"{_nearest(along[axis], value)}"
+                    f"{_nearest(along[axis], value)}; give one of the grid"
                 )
     told = ", ".join(f"{axis} = {value!r:.80}" for axis, value in given.items())
     if not fits.any():

@@ -13,6 +13,7 @@
 import dataclasses
 import difflib
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -236,6 +237,12 @@ def trace_axes(
         culprits = [axis for k, axis in axis_of.items() if fails(k)]
         if not culprits or fails():  # it fails with numbers, too
             raise
+        if _raised_by(error, "warmup_cosine_decay_schedule"):
+            raise InputError(
+                f"axes: {culprits[0]} cannot be swept through optax.warmup_cosine_decay_schedule, "
+                f"which decides with its numbers how the program looks; use "
+                f"gd.descent.warmup_cosine, whose numbers can be swept"
+            ) from error
         raise InputError(
             f"axes: {culprits[0]} cannot be swept: {role} decides with it how the program looks; "
             f"give it as truth values or names, or `gd.compare` problems that differ in it"
@@ -244,6 +251,11 @@ def trace_axes(
     # Keywords come first among the program's inputs, in the order of a dict's leaves.
     idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
     return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
+
+
+def _raised_by(error, name):
+    """Return whether an error was raised within a function of a name."""
+    return any(frame.name == name for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _used(program) -> list[bool]:

@@ -27,6 +27,7 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from gdjax import slabs
+from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps.axes import Axes, AxisValue, position
 from gdjax.sweeps.branch_spec import BranchSpec, branch_axes
@@ -127,6 +128,8 @@ def branch(
             of a run.
         StoreError: no store, a run that is not stored, or as for `replay`.
     """
+    if not isinstance(axes, Axes):
+        raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")
     stored = open_sweep(store, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)

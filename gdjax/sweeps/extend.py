@@ -28,6 +28,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from gdjax.arguments import check_whole
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem
@@ -94,6 +95,9 @@ def extend(
     spec = stored.spec(problem, make_optimizer)
     wider = spec.axes if axes is None else axes
     steps = spec.num_steps if num_steps is None else num_steps
+    if not isinstance(wider, Axes):
+        raise InputError(f"axes = {axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
+    check_whole("num_steps", steps)
     subgrid_positions(wider, spec.axes)
     if steps < spec.num_steps:
         raise InputError(

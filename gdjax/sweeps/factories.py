@@ -25,6 +25,7 @@ from typing import Any
 import optax
 from optax import contrib
 
+from gdjax.arguments import is_whole
 from gdjax.data import sets
 from gdjax.descent.schedules import WarmupCosine, warmup_cosine
 from gdjax.errors import GdjaxError, InputError, StoreError
@@ -38,7 +39,6 @@ from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
 from gdjax.stores.schema import plain
 from gdjax.sweeps.binding import factory_arguments
-from gdjax.whole import is_whole
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
@@ -290,7 +290,7 @@ def problem_from(described: Any, where: Any) -> Problem:
         StoreError: it is a user's own, none of `PROBLEMS`, has arguments that those have not, or
             its data are not at hand or not those that were used.
     """
-    remedy = "give the one that was used: problem=..."
+    remedy = "give the one that was used: problem=..., or --problem FILE.py:NAME of a command"
     if described is None or described == "user's own":
         raise StoreError(f"{where}: is of a user's own problem; {remedy}")
     kind = described.get("problem") if isinstance(described, Mapping) else described

@@ -173,7 +173,8 @@ def cpu_threads() -> int:
     They decide how large matrix products are cut, and so the last bits, whatever the number of
     devices a sweep uses; no compiler option keeps them from it.
     """
-    cores = int(os.environ.get("NPROC", "0")) or machine.cores()
+    given = os.environ.get("NPROC", "")  # XLA ignores what is not a number
+    cores = (int(given) if given.isdecimal() else 0) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 

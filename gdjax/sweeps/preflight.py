@@ -27,11 +27,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import keys, machine, slabs
+from gdjax.arguments import check_whole
 from gdjax.descent.batches import Order
+from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.validation import check as check_problem
-from gdjax.problems.validation import checking, found_mean
+from gdjax.problems.validation import check_can_run, checking, found_mean
 from gdjax.stores.location import Bucket, Folder, locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
@@ -42,7 +44,6 @@ from gdjax.sweeps.dataset import PREFIXES, nbytes
 from gdjax.sweeps.slab_runner import SlabProgram
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 from gdjax.sweeps.stored import identity_of
-from gdjax.whole import is_whole
 
 MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache
 MAX_GATHERED_FILES = 900  # files of a store, beyond which tiles take several slabs
@@ -77,20 +78,18 @@ class Target:
             locate(self.store, self.storage_options)  # refuses what is neither a path nor a URL
         elif self.storage_options is not None:
             raise InputError("storage_options: there is no store; give store=..., a URL")
-        if self.width is not None and not is_whole(self.width, 1):
-            raise InputError(f"width = {self.width!r:.80}, expected a whole number >= 1")
-        if not is_whole(self.max_param_bytes, 0):
-            raise InputError(
-                f"max_param_bytes = {self.max_param_bytes!r:.80}, expected a number of bytes, such "
-                f"as 2**30"
-            )
+        if self.width is not None:
+            check_whole("width", self.width, 1)
+        check_whole("max_param_bytes", self.max_param_bytes, remedy=" of bytes, such as 2**30")
+        if self.client is not None and not hasattr(self.client, "submit"):
+            raise InputError(f"client = {self.client!r:.80}, expected a dask.distributed.Client")
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
                 "client: needs a store that all workers can reach, store=..., and the workers have "
                 "devices of their own: leave devices out"
             )
         if self.devices is not None:
-            _check_devices(self.devices)
+            check_devices(self.devices)
 
     @property
     def location(self) -> Folder | Bucket:
@@ -183,6 +182,7 @@ def preflight(
             f"which would compute the same runs; start one process alone and give it the others "
             f"as Dask workers: client=dask.distributed.Client(...)"
         )
+    check_can_run("sweep", spec.problem.data)
     devices = tuple(jax.local_devices() if target.devices is None else target.devices)
     if target.client is None:
         mention_cores()
@@ -255,6 +255,7 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     used = {keyword for function in others for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
     check_factory(program.make_optimizer, roles, grid, params)
+    check_eval_params_fn(program.eval_params_fn, shapes.carry.state.opt_state, params)
     shapes.array_metrics  # noqa: B018 (raises what is wrong with a metric)
     check_state(shapes.nbytes, limit)
     check_mean()
@@ -508,7 +509,12 @@ def mention_cores() -> None:
         )
 
 
-def _check_devices(devices):
+def check_devices(devices: Any) -> None:
+    """Check that an argument lists devices.
+
+    Raises:
+        InputError: it does not.
+    """
     if isinstance(devices, str) or not isinstance(devices, Sequence):
         raise InputError(
             f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"

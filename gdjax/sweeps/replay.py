@@ -31,7 +31,7 @@ from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import Target, check, fit_program, preflight
+from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, preflight
 from gdjax.sweeps.slab_runner import SlabProgram, run_slab
 from gdjax.sweeps.stored import RunSetting, StoredSweep, open_sweep
 
@@ -95,6 +95,8 @@ def replay(
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).
     """
+    if devices is not None:
+        check_devices(devices)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)

@@ -24,6 +24,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from gdjax.arguments import check_flag, check_whole
 from gdjax.descent import block
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.descent.step import default_eval_params_fn
@@ -31,7 +32,7 @@ from gdjax.descent.validation import check_counts, check_record_samples, validat
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.keywords import same_for_equal
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Metric, Problem, check_metric_names, check_problem
 from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, is_static
@@ -45,7 +46,6 @@ from gdjax.sweeps.binding import (
     trace_axes,
     with_settings,
 )
-from gdjax.whole import is_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +112,7 @@ def validate_spec(spec: SweepSpec) -> None:
     Raises:
         InputError: an argument of a wrong type or value, or axes that nothing takes.
     """
-    if not isinstance(spec.problem, Problem):
-        raise InputError(f"problem = {spec.problem!r:.80}, expected a gdjax.Problem")
+    check_problem(spec.problem)
     if not isinstance(spec.axes, Axes):
         raise InputError(f"axes = {spec.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
     validate_settings(
@@ -127,14 +126,11 @@ def validate_spec(spec: SweepSpec) -> None:
         divergence_threshold=spec.divergence_threshold,
         gradient_tolerance=spec.gradient_tolerance,
     )
-    if not is_whole(spec.root_seed, 0, 2**32 - 1):
-        raise InputError(
-            f"root_seed = {spec.root_seed!r:.80}, expected a whole number in [0, 2^32)"
-        )
+    check_whole("root_seed", spec.root_seed, 0, 2**32 - 1)
     for name in ("stop_when_converged", "continuable"):
-        if not isinstance(getattr(spec, name), bool | np.bool_):
-            raise InputError(f"{name} = {getattr(spec, name)!r:.80}, expected True or False")
-    _check_metrics(spec.metrics)
+        check_flag(name, getattr(spec, name))
+    if spec.metrics is not None:
+        check_metric_names("metrics", spec.metrics)
     if type(spec) is SweepSpec and (own := sorted(BRANCH_AXES & set(spec.axes.names))):
         raise InputError(
             f"axes: {own[0]} is an axis of branches, which leave a stored run; use "
@@ -275,7 +271,7 @@ class RunShapes:
         def start(**settings):
             stream = streams(program.sweep.root_seed).init
             params, model_state = program.problem.begin(stream, **settings)
-            check_params(params)
+            check_params(params, "init: ")
             return params, model_state
 
         return trace_axes(start, "init", program.roles, program.axes)
@@ -324,21 +320,6 @@ class RunShapes:
         return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def _check_metrics(metrics):
-    if metrics is None:
-        return
-    if not isinstance(metrics, Mapping):
-        raise InputError(
-            f"metrics = {metrics!r:.80}, expected a mapping of names to gdjax.Metric, such as "
-            f"{{'size': gd.Metric(lambda params, data: ...)}}"
-        )
-    for name, metric in metrics.items():
-        if not isinstance(name, str) or not isinstance(metric, Metric):
-            raise InputError(
-                f"metrics: {name!r:.80} = {metric!r:.80}, expected a name with a gdjax.Metric"
-            )
-
-
 def _check_batches(spec):
     sizes = spec.axes.by_name.get(BATCH_SIZE, np.zeros(0)).tolist()
     for size in sizes:
@@ -358,10 +339,11 @@ def _check_batches(spec):
 def _check_learning_rates(spec):
     """Check that learning rates are positive, since a step goes against the gradient."""
     for axis, values in spec.axes.by_name.items():
-        is_rate = spec.roles[axis] == ("optimizer", "learning_rate", False)
-        if is_rate and np.any(values <= 0):
+        is_rate = spec.roles[axis][:2] == ("optimizer", "learning_rate")
+        wrong = values <= 0 if values.dtype.kind in "if" else np.ones(len(values), bool)
+        if is_rate and wrong.any():
             raise InputError(
-                f"axes: {axis} = {values[values <= 0][0]}, expected numbers above 0: a step goes "
+                f"axes: {axis} = {values[wrong][0]}, expected numbers above 0: a step goes "
                 f"against the gradient"
             )
 

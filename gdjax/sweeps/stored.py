@@ -37,9 +37,10 @@ import optax.contrib
 import xarray as xr
 from jaxtyping import Int, PyTree
 
+from gdjax.arguments import check_flag, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Metric, Problem, check_problem
 from gdjax.stores.format_2 import join_parts
 from gdjax.stores.reader import Stored, open_parts
 from gdjax.stores.schema import plain
@@ -67,7 +68,6 @@ from gdjax.sweeps.identity import (
     versions,
 )
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
-from gdjax.whole import is_whole
 
 
 class RunSetting(NamedTuple):
@@ -228,8 +228,7 @@ class StoredSweep:
         """The problem of the sweep, and why its program could not be compared, if it could not."""
         if problem is None:
             return self._same_data(problem_from(self.identity["problem"], self.location)), None
-        if not isinstance(problem, Problem):
-            raise InputError(f"problem = {problem!r:.80}, expected a gdjax.Problem")
+        check_problem(problem)
         grid = axes_of(self.identity, self.location)
         described = plain(described_problem(problem))
         recorded = self.identity.get("problem_hash")
@@ -329,6 +328,7 @@ def open_sweep(
     Raises:
         StoreError: there is no store, or none of a sweep.
     """
+    check_flag("skip_damaged", skip_damaged)
     return StoredSweep(open_parts(store, storage_options), skip_damaged=skip_damaged)
 
 

@@ -23,7 +23,9 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.problems.validation import check_params
+from gdjax.stores.location import locate
 from gdjax.stores.schema import check_distinct, check_name
 from gdjax.sweeps.axes import Axes, AxisValue, positions
 from gdjax.sweeps.dataset import from_named
@@ -187,14 +189,23 @@ def compare(
     """
     shared = {name: value for name, value in locals().items() if name not in ("problems", "store")}
     planned = {}
+    if store is not None:
+        locate(store, storage_options)  # refuses what is neither a path nor a URL
+    if not isinstance(problems, Mapping) or not problems:
+        raise InputError(
+            f"problems = {problems!r:.80}, expected a mapping of names to problems, such as "
+            f"{{'narrow': problem, 'wide': other}}"
+        )
     for name, value in problems.items():
         problem, own = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
-        if not isinstance(problem, Problem):
-            raise InputError(
-                f"compare: {name} = {problem!r:.80}, expected a Problem, or (Problem, settings)"
-            )
+        check_problem(problem, f"problems[{name!r}]")
         check_name(name, "compare")
         check_distinct(problems, "compare")
+        if not isinstance(own, Mapping):
+            raise InputError(
+                f"problems[{name!r}]: settings = {own!r:.80}, expected keywords of sweep by name, "
+                f"such as {{'batch_size': 32}}"
+            )
         check_keywords(own)
         settings: dict[str, Any] = {"problem": problem, **shared, **own}
         if store is not None:
@@ -235,6 +246,11 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
         InputError: parameters that the sweep has not kept, or of another structure than `like`; a
             value that the grid does not have.
     """
+    if not isinstance(dataset, xr.Dataset):
+        raise InputError(
+            f"dataset = {dataset!r:.80}, expected a Dataset of gd.sweep, or of a census"
+        )
+    check_params(like, "like: ")
     dims = dataset["outcome"].dims if "outcome" in dataset else ("minimum",)
     grid: dict[Any, Any] = {}
     for dim in dims:

@@ -13,6 +13,7 @@
 import pandas as pd
 import xarray as xr
 
+from gdjax.arguments import is_whole
 from gdjax.errors import InputError
 from gdjax.sweeps.dataset import KNOWN
 
@@ -52,8 +53,10 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
             f"returned"
         )
     count = runs.sizes["step"]
-    if record is not None and not -count <= record < count:
-        raise InputError(f"record = {record}, expected {-count} to {count - 1}, or None for all")
+    if record is not None and not is_whole(record, -count, count - 1):
+        raise InputError(
+            f"record = {record!r:.80}, expected {-count} to {count - 1}, or None for all"
+        )
     grid = runs["outcome"].dims
     masks = {f"{name}{KNOWN}" for name in runs.data_vars}
     scalars = [

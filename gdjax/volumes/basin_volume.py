@@ -27,13 +27,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.curvature import student_t
 from gdjax.curvature.jacobi_eigh import eigh
 from gdjax.curvature.operators import HessianOperator
-from gdjax.errors import InputError
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
@@ -164,10 +163,8 @@ def _extent(problem, params, inside):
 
 
 def _check(level, directions):
-    if not isinstance(level, Tracer) and not 0 < level < math.inf:
-        raise InputError(f"basin_volume: level = {level}, expected a number above 0")
-    if directions < 2:
-        raise InputError(f"basin_volume: directions = {directions}, expected at least 2")
+    check_number("basin_volume: level", level, above=0)
+    check_whole("basin_volume: directions", directions, 2)
 
 
 def log_mean(logs: Float[Array, " n"]) -> BasinVolume:

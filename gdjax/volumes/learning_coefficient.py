@@ -36,11 +36,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
@@ -233,6 +234,7 @@ def learning_coefficient(
             num_integration_steps=num_integration_steps,
         )
 
+    check_key(key)
     found = jax.vmap(one)(temperatures, jax.random.split(key, len(numbers)))
     limit = extrapolate(temperatures, found.coefficient, found.standard_error)
     return limit._replace(at_temperatures=found)
@@ -528,13 +530,7 @@ LEAST = {"num_chains": 2, "num_samples": 8, "num_integration_steps": 1, "num_war
 
 def _check(**values):
     for name, value in values.items():
-        if isinstance(value, Tracer):
-            continue
-        if name in LEAST and value < LEAST[name]:
-            raise InputError(
-                f"finite_temperature_coefficient: {name} = {value}, expected at least {LEAST[name]}"
-            )
-        if name not in LEAST and not 0 < value < math.inf:
-            raise InputError(
-                f"finite_temperature_coefficient: {name} = {value}, expected a number above 0"
-            )
+        if name in LEAST:
+            check_whole(f"finite_temperature_coefficient: {name}", value, LEAST[name])
+        else:
+            check_number(f"finite_temperature_coefficient: {name}", value, above=0)

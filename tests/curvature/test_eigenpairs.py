@@ -206,3 +206,15 @@ def test_float64_parameters_give_float64_eigenvalues():
         assert found.values.dtype == np.float64
         exact = np.linalg.eigvalsh(dense_reference(cost, params, data))
         np.testing.assert_allclose(found.values, exact[::-1][:3], rtol=1e-12)
+
+
+def test_parameters_of_sixteen_bits_are_computed_with_in_single_precision():
+    w = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones((), jnp.float16)}
+
+    def cost(w):
+        return 3 * w["a"][0] ** 2 + w["a"][1] ** 2 - 2 * w["b"] ** 2
+
+    pairs = extreme_eigenpairs(cost, w, key=jax.random.key(0), largest=1, smallest=1)
+    assert pairs.values.tolist() == [6.0, -4.0]
+    assert pairs.values.dtype == jnp.float32
+    assert [v.dtype for v in jax.tree.leaves(pairs.vectors)] == [jnp.bfloat16, jnp.float16]

@@ -62,8 +62,8 @@ def test_of_few_parameters_the_whole_hessian_is_taken():
 @pytest.mark.parametrize(
     ("count", "settings", "message"),
     [
-        (0, {}, "count = 0, expected a number above 0"),
-        (True, {}, "count = True, expected a number above 0"),
+        (0, {}, "count = 0, expected a whole number >= 1"),
+        (True, {}, "count = True, expected a whole number >= 1"),
         (2, {"rtol": 0.0}, "rtol = 0.0, expected a number above 0"),
     ],
 )

@@ -229,7 +229,7 @@ def test_a_gauss_newton_product_without_forward_mode_is_taken_in_reverse():
     x, y = (rng.normal(size=(5, n)).astype(np.float32) for n in (3, 2))
     w, v = (rng.normal(size=(3, 2)).astype(np.float32) for _ in range(2))
     G = [
-        operators.GaussNewtonOperator(
+        GaussNewtonOperator(
             gd.problems.supervised(
                 lambda key: jnp.asarray(w),
                 lambda w, x, f=f: f(x @ w),

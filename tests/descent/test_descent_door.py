@@ -241,3 +241,34 @@ def test_a_whole_equinox_model_is_told_what_is_not_an_array():
     problem = gd.Problem(init=lambda key: model, cost=lambda model: jnp.sum(model(jnp.ones(1))))
     with pytest.raises(InputError, match=r"params\.activation = .* is not an array"):
         gd.descend(problem, SGD, model, 1, key=KEY)
+
+
+# -- a bare cost, and calls inside of other programs
+
+
+def test_a_bare_cost_is_minimized_from_a_starting_point():
+    run = gd.descend(lambda w: jnp.sum(w**2), SGD, jnp.ones(2), 3, key=KEY)
+    np.testing.assert_allclose(run.cost, 2 * 0.64 ** np.arange(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
+def test_a_descent_inside_of_another_program(transform):
+    def end(w):
+        return jnp.sum(gd.descend(BOWL, SGD, w, 3, key=KEY).params)
+
+    w = jnp.ones((1, 2)) if transform is jax.vmap else jnp.ones(2)
+    with pytest.raises(InputError, match=r"descend: was called inside of jax\.jit.* gd\.sweep"):
+        transform(end)(w)
+    with pytest.raises(InputError, match=r"sweep: was called inside of jax\.jit"):
+        jax.jit(lambda: gd.sweep(BOWL, gd.axes(learning_rate=[0.1]), 1).cost.values)()
+
+
+def test_parameters_keep_their_type():
+    w = jnp.ones(2, jnp.bfloat16)
+    run = gd.descend(lambda w: jnp.sum(w**2), SGD, w, 3, key=KEY, snapshot_every=1)
+    assert run.params.dtype == run.snapshots.dtype == jnp.bfloat16
+    problem = gd.Problem(init=lambda key: w, cost=lambda w: jnp.sum(w**2))
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3)
+    params = gd.params_of(runs, w, {"learning_rate": 0.1})
+    assert params.dtype == jnp.bfloat16
+    assert params.tolist() == run.params.tolist()

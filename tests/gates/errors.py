@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ REMEDY = re.compile(
     r"valid are)\b",
     re.IGNORECASE,
 )
+SIGNATURE = "TypeError of the call"
 OWN_FILE = """
 import jax.numpy as jnp
 import gdjax as gd
@@ -44,10 +46,10 @@ def table(only: str) -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared = prepare()
-        for call, argument in CALLS:
+        for call, argument, _ in CALLS:
             if only in call:
                 rows[call] = of_call(call, argument, prepared)
-        for line, argument in COMMANDS:
+        for line, argument, _ in COMMANDS:
             if only in f"gdjax {line}":
                 rows[f"gdjax {line}"] = of_command(line, argument)
     return rows
@@ -104,7 +106,10 @@ def of_call(call: str, argument: str, prepared: Mapping[str, Any]) -> str:
             eval(call, dict(prepared))
     except Exception as error:
         kind = type(error).__name__
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
         how = kind if isinstance(error, GdjaxError) else f"raw {kind}"
+        if isinstance(error, TypeError) and raised_in in ("<string>", names.__file__):
+            how = SIGNATURE  # Python itself says which argument is missing or unexpected
         return row(how, argument, str(error))
     return "accepted"
 
@@ -134,7 +139,8 @@ def row(how: str, argument: str, text: str) -> str:
     remedy = "remedy" if REMEDY.search(text) else "no remedy"
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     first = next((line for line in lines if "Parsing error" not in line), "")
-    return f"{how}; {' '.join(says)}; {remedy}; {first[:160]}"
+    more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 and "exit" not in how else ""
+    return f"{how}; {' '.join(says)}; {remedy}; {first[:160]}{more}"
 
 
 def _spellings(argument):

@@ -180,7 +180,9 @@ def test_one_compilation_serves_the_whole_grid_and_the_next_one():
     def look(side):
         before = len(traces)
         axis = np.linspace(0, 1, side)
-        slices.plane(cost, jnp.zeros(2), {"x": jnp.ones(2), "y": jnp.zeros(2)}, axis, axis, width=4)
+        slices.plane(
+            cost, jnp.zeros(2), {"x": jnp.ones(2), "y": jnp.arange(2.0)}, axis, axis, width=4
+        )
         return len(traces) - before
 
     first, again, larger = look(3), look(3), look(40)
@@ -286,3 +288,17 @@ def test_layers_of_another_network_are_named():
     other = (params[0], Layer(jnp.ones((2, 4)), jnp.ones(2)))
     with pytest.raises(InputError, match="direction 'd' has"):
         slices.line(lambda w: jnp.sum(w[0].bias), params, {"d": other}, [0])
+
+
+@pytest.mark.parametrize(
+    ("directions", "message"),
+    [
+        ({"none": jnp.zeros(2)}, "'none' has length 0, expected a direction that moves"),
+        ({"nan": jnp.full(2, jnp.nan)}, "'nan' has length nan"),
+        ({"a": jnp.ones(2), "b": -2 * jnp.ones(2)}, r"'a' and 'b' are parallel \(cosine -1\)"),
+    ],
+)
+def test_directions_that_span_nothing(directions, message):
+    grid = [np.linspace(-1, 1, 3)] * len(directions)
+    with pytest.raises(InputError, match=message):
+        slices.grid(jnp.sum, jnp.ones(2), directions, grid)

@@ -84,9 +84,9 @@ def test_images_from_another_one_on_are_others_and_rebuilt_from_a_record():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"samples": 20, "first": -1}, "first = -1, expected 0 to 3980"),
+        ({"samples": 20, "first": -1}, "first = -1, expected a whole number from 0 to 3,980"),
         ({"samples": 20, "first": 3981}, "first = 3981"),
-        ({"samples": 0}, "samples = 0, expected 1 to 4000"),
+        ({"samples": 0}, "samples = 0, expected a whole number from 1 to 4,000"),
         ({"samples": 4001}, "samples = 4001"),
         ({"decay": -0.1}, "decay = -0.1, expected a number >= 0"),
         ({"decay": float("nan")}, "decay = nan"),

@@ -171,11 +171,11 @@ def test_a_record_says_how_to_build_the_problem_again(mnist5k):
             {"cost": "quadric"},
             "cost = 'quadric' is unknown; choose one of quadratic, cross_entropy",
         ),
-        ({"samples": 0}, "samples = 0, expected 1 to 4000"),
-        ({"samples": 4001}, "samples = 4001, expected 1 to 4000"),
-        ({"samples": 2.5}, "samples = 2.5, expected 1 to 4000"),
+        ({"samples": 0}, "samples = 0, expected a whole number from 1 to 4,000"),
+        ({"samples": 4001}, "samples = 4001, expected a whole number from 1 to 4,000"),
+        ({"samples": 2.5}, "samples = 2.5, expected a whole number from 1 to 4,000"),
         ({"activation": "sine"}, "activation = 'sine' is unknown"),
-        ({"widths": (16, 0)}, r"widths = \(784, 16, 0, 10\)"),
+        ({"widths": (16, 0)}, r"widths = \(16, 0\), expected the neurons of each hidden layer"),
     ],
 )
 def test_what_cannot_be_built_is_named(mnist5k, arguments, message):

@@ -74,7 +74,7 @@ def test_the_count_is_that_of_the_parameters(widths):
         ({"widths": (784, 16.5, 10)}, r"widths = \(784, 16.5, 10\).*whole numbers"),
         ({"activation": "sigmiod"}, "activation = 'sigmiod' is unknown; choose one of sigmoid"),
         ({"output_activation": "softmax"}, "output_activation = 'softmax'"),
-        ({"input_scale": 0}, "input_scale = 0, expected a positive number"),
+        ({"input_scale": 0}, "input_scale = 0, expected a number above 0"),
         ({"input_scale": float("nan")}, "input_scale = nan"),
         ({"initializer": "xavier"}, "initializer = 'xavier' is unknown; .*glorot"),
     ],

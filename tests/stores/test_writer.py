@@ -12,7 +12,7 @@ from small_store import TILES, equals_whole, files_of, fill, open_store, part, p
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.reader import read_attributes, verify
 from gdjax.stores.schema import FORMAT, Coordinate, Layout, Variable
-from gdjax.stores.writer import Store, Tiles
+from gdjax.stores.writer import Store, Tiles, differences
 
 # Writing and taking up again
 
@@ -114,6 +114,14 @@ def test_the_store_needs_no_jax():
 
 
 # Another sweep, another format, something else
+
+
+def test_what_other_differences_decide_is_listed_only_where_it_stands_alone():
+    stored = {"num_steps": 4, "layout": {"sizes": {"step": 5}}, "program_hash": "a"}
+    longer = {"num_steps": 9, "layout": {"sizes": {"step": 10}}, "program_hash": "b"}
+    assert differences(stored, longer) == "num_steps: stored 4, wanted 9"
+    other = stored | {"program_hash": "b"}
+    assert differences(stored, other) == "program_hash: stored 'a', wanted 'b'"
 
 
 def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):

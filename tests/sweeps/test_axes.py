@@ -186,6 +186,14 @@ def test_what_decides_how_an_optimiser_looks_cannot_be_swept(optimizer, axis, va
         swept(optimizer, **values)
 
 
+def test_the_peak_of_optax_warmup_is_swept_with_another_schedule():
+    def decayed(learning_rate):
+        return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5))
+
+    with pytest.raises(InputError, match=r"learning_rate cannot be .*use gd\.descent\.warmup_cos"):
+        swept(decayed, learning_rate=[0.1, 0.2])
+
+
 def test_what_decides_how_a_problem_looks_cannot_be_swept():
     def init(key, *, size=2, scale=1.0):
         return scale * jnp.ones(size)

@@ -85,7 +85,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
             "nesterov has no effect on what sgd computes",
         ),
         # Types that no door takes
-        ({"problem": lambda w: w}, "problem = <function .* expected a gdjax.Problem"),
+        ({"problem": lambda w: w}, "problem is a bare cost, .* expected a Problem"),
         ({"axes": {"seed": [0]}}, r"axes = {'seed': \[0\]}, expected gd.axes"),
         ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
         ({"width": 2.5}, "width = 2.5, expected a whole number >= 1"),
@@ -94,7 +94,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"metrics": [1]}, r"metrics = \[1\], expected a mapping"),
         ({"metrics": {"a": 3}}, "metrics: 'a' = 3, expected a name with"),
         ({"store": 3}, "store = 3, expected the path of a folder"),
-        ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a number of bytes"),
+        ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a whole number >= 0 of bytes"),
         ({"make_optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
         # More than there can be
         (

@@ -492,8 +492,14 @@ def test_temperatures_to_extrapolate_from(b):
         ({}, "0 samples; give inverse_temperature"),
         ({"inverse_temperature": 0.0}, "inverse_temperature = 0.0"),
         ({"inverse_temperature": 1.0, "localization": -1.0}, "localization = -1.0"),
-        ({"inverse_temperature": 1.0, "num_chains": 1}, "num_chains = 1, expected at least 2"),
-        ({"inverse_temperature": 1.0, "num_samples": 7}, "num_samples = 7, expected at least 8"),
+        (
+            {"inverse_temperature": 1.0, "num_chains": 1},
+            "num_chains = 1, expected a whole number >= 2",
+        ),
+        (
+            {"inverse_temperature": 1.0, "num_samples": 7},
+            "num_samples = 7, expected a whole number >= 8",
+        ),
         ({"inverse_temperature": 1.0, "num_integration_steps": 0}, "num_integration_steps = 0"),
     ],
 )

@@ -1,0 +1,149 @@
+"""Check single arguments: whole numbers, real numbers, truth values, names from a list.
+
+>>> check_whole("width", 0, least=1)
+Traceback (most recent call last):
+gdjax.errors.InputError: width = 0, expected a whole number >= 1
+>>> check_number("density: width", -1.0, above=0)
+Traceback (most recent call last):
+gdjax.errors.InputError: density: width = -1.0, expected a number above 0
+"""
+
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from gdjax.errors import InputError
+
+
+def is_whole(value: Any, least: int = 0, most: int | float = math.inf) -> TypeGuard[int]:
+    """Return whether a value is a whole number in a range; truth values are not.
+
+    NumPy's integers are whole numbers. Floats without a fraction are not, since they may come from
+    a division that was meant to be rounded.
+
+    Examples:
+        >>> is_whole(3), is_whole(0, 1), is_whole(True), is_whole(3.0)
+        (True, False, False, False)
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(least <= value <= most)
+
+
+def is_traced(value: Any) -> bool:
+    """Return whether JAX traces a value, which has no number then; does not import JAX."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
+
+
+def check_whole(
+    name: str, value: Any, least: int = 0, most: int | float = math.inf, *, remedy: str = ""
+) -> None:
+    """Check that an argument is a whole number in a range.
+
+    Args:
+        name: of the argument, after that of its function where the message should say it.
+        value: of the argument.
+        least: smallest valid value.
+        most: largest valid value.
+        remedy: what else the message says.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not is_whole(value, least, most):
+        valid = f">= {least:,}" if most == math.inf else f"from {least:,} to {most:,}"
+        raise InputError(f"{name} = {_short(value)}, expected a whole number {valid}{remedy}")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | int = -math.inf,
+    least: float | int = -math.inf,
+    below: float | int = math.inf,
+    most: float | int = math.inf,
+    finite: bool = True,
+    remedy: str = "",
+) -> None:
+    """Check that an argument is a real number in a range.
+
+    Args:
+        name: of the argument, after that of its function where the message should say it.
+        value: of the argument.
+        above: valid values are larger.
+        least: smallest valid value.
+        below: valid values are smaller.
+        most: largest valid value.
+        finite: whether infinity is refused. NaN always is. Traced values are not checked.
+        remedy: what else the message says.
+
+    Raises:
+        InputError: it is not.
+    """
+    if is_traced(value):
+        return
+    number = real_array(value)
+    if number is not None and number.ndim == 0 and not np.isnan(number):
+        lower = number >= least and (number > above or above == -math.inf)
+        upper = number <= most and (number < below or below == math.inf)
+        if lower and upper and (np.isfinite(number) or not finite):
+            return
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), (">=", least), ("below", below), ("at most", most))
+        if math.isfinite(bound)
+    ]
+    valid = " and ".join(bounds)
+    raise InputError(
+        f"{name} = {_short(value)}, expected a {'finite ' if not bounds else ''}number"
+        f"{' ' if bounds else ''}{valid}{remedy}"
+    )
+
+
+def real_array(value: Any) -> np.ndarray | None:
+    """Return numbers as an array of real numbers; None for anything else, truth values included."""
+    try:
+        array = np.asarray(value)
+    except Exception:  # lists of different lengths, traced values
+        return None
+    return array if array.dtype.kind in "iuf" else None
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Check that an argument is a truth value.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} = {_short(value)}, expected True or False")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Check that an argument is one of some names.
+
+    Raises:
+        InputError: it is not.
+    """
+    known = list(choices)
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} = {_short(value)} is unknown; choose one of {', '.join(known)}")
+
+
+def check_callable(name: str, value: Any, expected: str = "a function") -> None:
+    """Check that an argument can be called.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not callable(value):
+        raise InputError(f"{name} = {_short(value)} is not callable; expected {expected}")
+
+
+def _short(value: Any) -> str:
+    """Return the first line of what a value prints, of at most 80 characters."""
+    return " ".join(f"{value!r:.200}".split())[:80]

@@ -1,0 +1,55 @@
+"""Settings of JAX and of the machine under which nothing can be computed, or only seems so."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+import pytest
+
+import gdjax as gd
+from gdjax import machine, slabs
+from gdjax._runtime.devices import local_devices
+from gdjax.descent.outcome import Outcome
+from gdjax.errors import InputError
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no such backend\nmore")])
+def test_a_platform_that_is_not_there(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "local_devices", fail)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    reason = "no such backend" if str(error) else "AssertionError"
+    with pytest.raises(InputError, match=rf"'cuda': JAX cannot use it here \({reason}\); unset"):
+        local_devices()
+
+
+def test_programs_need_compilation():
+    with jax.disable_jit(), pytest.raises(InputError, match="jax_disable_jit = True, expected Fal"):
+        slabs.Program(lambda x: 2 * x)(jnp.ones(2))
+
+
+def test_numbers_that_are_not_recorded_are_no_error_under_debug_nans():
+    bowl = gd.problems.bowl([1.0, 4.0])
+    with jax.debug_nans(True), jax.debug_infs(True):
+        runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1, 10.0]), 60, record_every=20)
+    assert runs.outcome.values.tolist() == [Outcome.NOT_CONVERGED, Outcome.DIVERGED]
+    assert np.isposinf(runs.cost.values[1, -1])
+
+
+def test_memory_is_known_without_proc(monkeypatch):
+    total = psutil.virtual_memory().total
+
+    def fail():
+        raise FileNotFoundError("/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", fail)
+    assert machine.memory() == pytest.approx(total, rel=0.01) or machine.memory() < total
+
+
+def test_a_number_of_cores_that_is_no_number_is_ignored(monkeypatch):
+    bowl, rates = gd.problems.bowl([1.0, 4.0]), gd.axes(learning_rate=[0.1])
+    usual = gd.sweep(bowl, rates, 1)
+    monkeypatch.setenv("NPROC", "abc")
+    assert gd.sweep(bowl, rates, 1).attrs["writers"] == usual.attrs["writers"]
