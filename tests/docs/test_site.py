@@ -28,7 +28,9 @@ DOCS = ROOT / "docs"
 # Pages of docs/gallery are copies that a build makes.
 WRITTEN = sorted(page for page in DOCS.rglob("*.md") if page.parent != gallery.FOLDER)
 PAGES = [
+    DOCS / "sharp_bits.md",
     *sorted((DOCS / "how_to").glob("*.md")),
+    *sorted((DOCS / "symptoms").glob("*.md")),
     *sorted((DOCS / "frontier").glob("*.md")),
 ]
 
@@ -317,6 +319,21 @@ def test_every_example_of_the_how_to_pages_runs(tmp_path):
             if "SLURMCluster" not in script:
                 (tmp_path / "script.py").write_text(script)
                 subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=quiet)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", ["quickstart", "recipes"])
+def test_a_notebook_runs_from_its_first_cell_to_its_last(page, tmp_path):
+    """As a program of its own: the build runs it as well, where there is Sphinx."""
+    cells = [code for _, code in CELL.findall((DOCS / f"{page}.md").read_text("utf8"))]
+    assert len(cells) >= 10
+    (tmp_path / "program.py").write_text("\n".join(cells))
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "MPLBACKEND": "agg"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.long
