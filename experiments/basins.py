@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import common
 import numpy as np
 import xarray as xr
+from drawings.basin_shares import shares_by_rate
 from summaries.basins import numbers
 
 from gdjax.minima.basins import basins, stability_limits
-from gdjax.plots import basin_maps
+from gdjax.plots.basin_maps import basin_maps
 
-SHOWN = {"not_arrived": "still moving", "diverged": "diverged", "at_no_minimum": "at no minimum"}
+SHOWN = {"not_arrived": "not arrived", "diverged": "diverged", "at_no_minimum": "at no minimum"}
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,14 @@ def plot(tree: xr.DataTree) -> dict:
         found = node.to_dataset()
         drawn = [(r, m) for m in tree.attrs["drawn_momenta"] for r in tree.attrs["drawn"]]
         rate, momentum = found.learning_rate.values, found.momentum.values
-        figures[f"maps_{name}"] = basin_maps.maps_of(
-            *basin_maps.from_dataset(found, drawn),
+        figures[f"maps_{name}"] = basin_maps(
+            found,
+            settings=drawn,
             columns=len(tree.attrs["drawn"]),
             title=found.attrs["formula"] + ": where a start ends",
         )
         names, colors, share, limit = lines(found)
-        figures[f"shares_{name}"] = basin_maps.shares_by_rate(
+        figures[f"shares_{name}"] = shares_by_rate(
             rate,
             list(share),
             list(limit),

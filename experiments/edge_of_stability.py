@@ -35,12 +35,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from drawings import edge_of_stability as plots
 from variants.regressions import chebyshev
 
 import gdjax as gd
 from gdjax.curvature import sharpness, stability_threshold
 from gdjax.descent import Outcome
-from gdjax.plots import stability as plots
+from gdjax.plots import stability
 from gdjax.problems.costs import quadratic
 from gdjax.statistics import median, paired
 
@@ -287,12 +288,12 @@ def plot(dataset: xr.Dataset) -> dict:
     return {
         "chebyshev": plots.edge([first("plain"), first("heavy"), first("nesterov")]),
         "digits": plots.edge([first("digits"), first("tangent")]),
-        "advice": plots.advice(
+        "advice": stability.learning_rates(
             advice.learning_rate.values,
             diverged=advice.diverged.values,
             stalled=advice.stalled.values,
             cost=advice.cost.transpose("learning_rate", "seed").values,
-            along=advice.along.transpose("learning_rate", "seed").values,
+            sharpness=advice.along.transpose("learning_rate", "seed").values,
             limit=float(advice.limit),
             bound_at_start=float(advice.bound_at_start),
             recommended=None if np.isnan(recommended) else recommended,

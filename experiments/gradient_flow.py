@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from drawings import gradient_flow as plots
 
 import gdjax as gd
 from gdjax.flows import FlowStatus, distance_from_flow
-from gdjax.plots import stability as plots
 
 
 @dataclass(frozen=True)

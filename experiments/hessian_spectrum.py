@@ -340,7 +340,7 @@ def plot(tree) -> dict:
     for at in seen.shown.values:
         here, ends = seen.sel(shown=at), first.sel(epoch=at)
         spreads.append(
-            plots.Spread(
+            plots.DensityPanel(
                 f"{after(at)}, cost {float(ends.cost):.2g}",
                 here["at"].values,
                 here.density.values,
@@ -356,7 +356,7 @@ def plot(tree) -> dict:
         start = branch.sel(seed=0)
         for matrix, name in zip(MATRICES, ("Hessian", "Gauss-Newton part"), strict=True):
             panels[f"{NAMES[cost]}: {name}"] = [
-                plots.Ranked(
+                plots.RankedEigenvalues(
                     after(epoch),
                     start[matrix].sel(epoch=epoch).values,
                     start[f"{matrix}_residual"].sel(epoch=epoch).values,

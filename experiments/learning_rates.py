@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import common
 import numpy as np
 import xarray as xr
+from drawings.learning_rates import Trained, trained_sets
 from summaries.learning_rates import by_activation, numbers
 
 import gdjax as gd
@@ -119,7 +120,7 @@ def plot(dataset: xr.Dataset) -> dict:
     rates = dataset.learning_rate.values
     sets = {}
     for name, runs in by_activation(dataset):
-        pictures[f"ends_{name}"] = plots.ends_by_setting(
+        pictures[f"ends_{name}"] = plots.outcomes_by_setting(
             plots.Setting("learning_rate", rates),
             runs.test_accuracy.values[..., -1],
             runs.cost.values[..., -1],
@@ -129,10 +130,10 @@ def plot(dataset: xr.Dataset) -> dict:
         )
         pictures[f"curves_{name}"] = plots.curves_by_setting(
             dataset.epoch.values, rates, runs.cost.values
-        )
+        ).figure
         best = rates[np.argmin(statistics.medians(runs.cost.values[..., -1])[0])]
-        sets[name] = plots.Trained(runs.fine_rate.values, runs.trains.values.astype(bool), best)
-    return pictures | {"rates_that_train": plots.trained_sets(sets)}
+        sets[name] = Trained(runs.fine_rate.values, runs.trains.values.astype(bool), best)
+    return pictures | {"rates_that_train": trained_sets(sets)}
 
 
 if __name__ == "__main__":

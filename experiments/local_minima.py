@@ -25,11 +25,13 @@ from dataclasses import dataclass
 
 import common
 import xarray as xr
+from drawings.minima import accuracies, counts_by_tolerance
 from methods.local_minima import cases, one
 from summaries.local_minima import by_case, numbers
 
 from gdjax.minima import count_end_points
-from gdjax.plots import minima, paths
+from gdjax.plots import minima
+from gdjax.plots.barriers import barrier_matrix
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def plot(tree: xr.DataTree) -> dict:
     """Draw frequencies, tolerances, and for the digits a map, barriers, and accuracies."""
     found = by_case(tree)
     figures = {
-        "tolerances": minima.counts_by_tolerance(
+        "tolerances": counts_by_tolerance(
             next(iter(found.values())).tolerance.values,
             {name: dataset.clusters.values for name, dataset in found.items()},
             next(iter(found.values())).attrs["distance_tolerance"],
@@ -114,20 +116,20 @@ def plot(tree: xr.DataTree) -> dict:
                 dataset.share_low.values,
                 dataset.share_high.values,
                 dataset.minimum_cost.values,
-                rest=rest,
+                others=rest,
                 title=f"{name}: {dataset.sizes['minimum']} minima of {dataset.sizes['run']} runs",
-            )
+            ).figure
         if "test_accuracy" not in dataset:
             continue
         compared = dataset.sizes["compared"]
-        figures[f"map_{file}"] = minima.located(
+        figures[f"map_{file}"] = minima.embedding(
             dataset.position.values,
             float(dataset.position_share),
             share[:compared],
             dataset.minimum_cost.values[:compared],
             title=f"{name}: minima of {dataset.sizes['run']} runs",
-        )
-        figures[f"barriers_{file}"] = paths.barrier_matrix(
+        ).figure
+        figures[f"barriers_{file}"] = barrier_matrix(
             {"straight": dataset.barrier.values, "after matching": dataset.matched_barrier.values},
             unit="minimum",
             title=f"{name}: between any two minima",
@@ -136,7 +138,7 @@ def plot(tree: xr.DataTree) -> dict:
         name: d for name, d in found.items() if "test_accuracy" in d and d.sizes["minimum"] > 1
     }
     if worth:
-        figures["worth"] = minima.worth(
+        figures["worth"] = accuracies(
             {
                 name: (d.minimum_cost.values, d.test_accuracy.values, d["count"].values)
                 for name, d in worth.items()

@@ -112,12 +112,12 @@ def plot(tree) -> dict:
         "planes": landscapes.planes(
             ends, title="Around the ends: one scale of distance and of cost"
         ),
-        "surface": landscapes.surface(ways[good], title=good),
+        "surface": landscapes.surface(ways[good], title=good).figure,
         "lines": landscapes.lines(
             {line.a.attrs["long_name"]: line for line in lines.values()},
             parabolas={lines["eigenvectors"].a.attrs["long_name"]: tops},
             title=f"{good}; the cost along {len(lines)} directions",
-        ),
+        ).figure,
         "descent": animations.animation(ways[good], title=good),
     }
 

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 import common
 import xarray as xr
+from drawings.connectivity import barrier_distributions, profiles
 from methods.mode_connectivity import of_width
 from summaries.mode_connectivity import barriers_of, kinds_of, medians, numbers
 
-from gdjax.plots import paths
+from gdjax.plots.barriers import barrier_matrix
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,18 @@ def plot(dataset: xr.Dataset) -> dict:
     finite = narrow.dropna("run", how="all", subset=["cost"])
     finite = finite.sel(other=finite.run.values)
     return {
-        "along": paths.along_paths(
+        "along": profiles(
             dataset.t.values,
             {name: kinds_of(one, "cost_along") for name, one in each.items()},
             {name: kinds_of(one, "accuracy_along") for name, one in each.items()},
             baseline=dataset.attrs["baseline"],
             title=f"Between networks {name}: median barriers {medians(narrow)}",
         ),
-        "barriers": paths.spread(
+        "barriers": barrier_distributions(
             {name: barriers_of(one) for name, one in each.items()},
             title=f"Median barriers of {name}: {medians(narrow)}",
         ),
-        "matrix": paths.barrier_matrix(
+        "matrix": barrier_matrix(
             {
                 "as they are written down": finite.barrier.values,
                 "after matching": finite.matched_barrier.values,

@@ -19,6 +19,8 @@ import common
 import jax
 import numpy as np
 import xarray as xr
+from drawings.steepest import basins as draw_basins
+from drawings.steepest import directions
 from methods.steepest_descent import one
 from summaries.steepest_descent import by_function, downhill, numbers
 
@@ -87,7 +89,7 @@ def plot(dataset: xr.Dataset) -> dict:
     gradient = dataset.gradient.values.reshape(-1, 2)
     slope = dataset.slope.values.reshape(len(gradient), -1)
     figures = {
-        "directions": surfaces.directions(
+        "directions": directions(
             pictures[0],
             first.point.values[shown],
             int(shown),
@@ -95,7 +97,7 @@ def plot(dataset: xr.Dataset) -> dict:
             downhill=downhill(gradient),
             slopes=slope / np.linalg.norm(gradient, axis=1, keepdims=True),
         ),
-        "basins": surfaces.basins(
+        "basins": draw_basins(
             pictures,
             [list(surface.end.values) for surface in found.values()],
             [list(surface.learning_rate.values) for surface in found.values()],
@@ -110,7 +112,7 @@ def plot(dataset: xr.Dataset) -> dict:
             surface.path_end.values,
             field_at=surface.field_at.values,
             field=surface.field.values,
-        )
+        ).figure
     return figures
 
 

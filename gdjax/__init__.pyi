@@ -18,10 +18,10 @@ from . import sweeps as sweeps
 from . import volumes as volumes
 from .descent import Descent as Descent
 from .descent import descend as descend
-from .drawing import plot as plot
 from .keys import streams as streams
 from .pages import explore as explore
 from .pages import lesson as lesson
+from .plotting import plot as plot
 from .problems import Metric as Metric
 from .problems import Problem as Problem
 from .stores import open_dataset as open_dataset

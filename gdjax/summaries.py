@@ -6,7 +6,9 @@ float64[2, 3] from 0 to 5 [0.5, 2] 3
 '12,560 numbers in 2 arrays'
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,12 @@ FEW = 4  # numbers of an array that are all said
 LONG = 60  # letters of what is no array
 
 
-def fields(result: Any) -> str:
-    """What a result says of itself: a line a field. The `__repr__` of results.
+def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType({})) -> str:
+    """Return a line for each field of a result: the `__repr__` of results.
+
+    Args:
+        result: a NamedTuple or dataclass.
+        statuses: enums of the fields whose values are given in words.
 
     Examples:
         >>> class Ends(tuple):
@@ -29,8 +35,38 @@ def fields(result: Any) -> str:
         )
     """
     names = getattr(result, "_fields", None) or list(result.__dataclass_fields__)
-    lines = [f"    {name} = {short(getattr(result, name))}" for name in names]
+    lines = []
+    for name in names:
+        value = getattr(result, name)
+        text = _words(statuses[name], value) if name in statuses else short(value)
+        lines.append(f"    {name} = {text}")
     return "\n".join([f"{type(result).__name__}(", *lines, ")"])
+
+
+def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
+    """Return a `__repr__` like `fields` that gives statuses in words.
+
+    Args:
+        statuses: enums, by the names of their fields.
+    """
+
+    def __repr__(self: Any) -> str:
+        return fields(self, statuses)
+
+    return __repr__
+
+
+def _words(enum, value):
+    """Return a status in words; of several how often each occurs."""
+    try:
+        codes = np.asarray(value)
+    except Exception:  # traced
+        return short(value)
+    names = {int(status): status.name.lower().replace("_", " ") for status in enum}
+    if codes.ndim == 0:
+        return names[int(codes)]
+    counts = zip(*np.unique(codes, return_counts=True), strict=True)
+    return ", ".join(f"{count} {names[int(code)]}" for code, count in counts)
 
 
 def short(value: Any) -> str:
@@ -71,6 +107,8 @@ def _array(value):
         numbers = np.asarray(value)
     except Exception:  # traced, donated, or a random key
         return name
+    if numbers.dtype.kind == "U" and numbers.size <= FEW:
+        return f"[{', '.join(numbers.ravel().tolist())}]"
     if numbers.dtype.kind not in "biuf":
         return name
     if numbers.size <= FEW and numbers.ndim < 2:

@@ -1,14 +1,20 @@
 """What results say of themselves: names, shapes and a few numbers, never all of them."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gdjax.critical_points.polish import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
-from gdjax.problems import Network, Problem, digits
+from gdjax.minima.end_points import certify
+from gdjax.problems import Network, Problem, bowl, digits, function
 from gdjax.summaries import fields, short
+from gdjax.sweeps import axes, sweep
+from gdjax.sweeps.stored import run_of
 
 
 def test_a_problem_says_what_it_is_without_its_data():
@@ -55,3 +61,29 @@ def test_a_network_is_its_size_and_a_function_its_name():
     assert short(params) == "13,002 numbers in 6 arrays"
     assert short(fields) == "fields"
     assert len(short("a" * 1000)) <= 60
+
+
+def test_kinds_and_statuses_are_given_in_words():
+    ends = certify(bowl([1.0, 2.0]), np.array([[0.0, 1.0], [np.nan, 0.0]]), key=jax.random.key(0))
+    assert "    kind = 1 strict minimum, 1 diverged" in repr(ends).splitlines()
+    pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=1)
+    assert "    status = converged" in repr(pairs).splitlines()
+    polished = polish(lambda w: w @ w, jnp.ones(3))
+    assert "    status = converged" in repr(polished).splitlines()
+    traced = []
+    jax.jit(lambda status: traced.append(repr(pairs._replace(status=status))) or 0)(pairs.status)
+    assert "    status = int32[]" in traced[0].splitlines()
+
+
+def test_axes_and_runs_are_one_line(tmp_path):
+    grid = axes(learning_rate=[0.1, 0.2], rule=["a", "b"], seed=range(5))
+    assert repr(grid) == (
+        "Axes(20 runs; learning_rate: [0.1, 0.2], rule: [a, b], seed: int64[5] from 0 to 4)"
+    )
+    grid = axes(learning_rate=[0.01], seed=[0])
+    sweep(function("quartic"), grid, 2, store=tmp_path / "s", snapshot_every=1)
+    run = run_of(tmp_path / "s", {"learning_rate": 0.01, "seed": 0})
+    assert re.fullmatch(
+        r"Run\(learning_rate 0.01, seed 0: not_converged; params: -?[\d.]+; 3 snapshots\)",
+        repr(run),
+    )

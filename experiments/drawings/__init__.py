@@ -1,1 +1,1 @@
-"""Pictures that one experiment draws, a file each; those that more than one draws: gdjax.plots."""
+"""Figures of single experiments, a file each; `gdjax.plots` has those with more than one caller."""

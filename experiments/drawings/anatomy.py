@@ -1,4 +1,4 @@
-"""Pictures of a gradient: how large its entries are, which matter most, and whether it is right.
+"""Figures of `experiments/gradient_anatomy.py`: sizes, largest entries and check of a gradient.
 
 Each takes arrays by stage, such as `{"at the start": ..., "after 30 epochs": ...}`, and draws the
 stages side by side.
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis, style
 
 SIZES = np.logspace(-8, 0, 65)  # edges of the histogram; smaller entries go into the first bin
 LEAST = 1e-9  # an error of exactly 0 has no place on a logarithmic axis
@@ -21,14 +21,14 @@ MARKS = "os^Dv"
 
 
 class Bars(NamedTuple):
-    """The entries that matter most: values with their sign, largest first, and their places."""
+    """Largest entries: values with their signs, largest first, and their locations."""
 
     values: Float[np.ndarray, " entries"]
     places: Sequence[str]
 
 
 class Proof(NamedTuple):
-    """Changes of the cost by nudges: predicted, actual, and the relative error that is allowed."""
+    """Changes of the cost: predicted, actual, and the relative error that is allowed."""
 
     predicted: Float[np.ndarray, " entries"]
     actual: Float[np.ndarray, " entries"]
@@ -36,7 +36,7 @@ class Proof(NamedTuple):
 
 
 def relative_sizes(stages: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) -> Figure:
-    """How the sizes |g_i| / max |g| of a gradient's entries are distributed, part by part.
+    """Draw the distribution of |g_i| / max |g|, part by part.
 
     Args:
         stages: for each stage the relative sizes of each part of the gradient (a layer, say).
@@ -66,7 +66,7 @@ def relative_sizes(stages: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) 
 
 
 def top_entries(stages: Mapping[str, Bars]) -> Figure:
-    """The largest entries of a gradient as bars, with their signs and places.
+    """Draw the largest entries of a gradient as bars, with their signs and locations.
 
     Args:
         stages: for each stage its largest entries.
@@ -99,7 +99,7 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
 
 
 def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
-    """Actual against predicted change of the cost, and the error next to the one allowed.
+    """Draw actual against predicted changes of the cost, and errors against those allowed.
 
     Args:
         stages: for each stage its nudges.
@@ -135,8 +135,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
         errors.set_xlim(allowed)
         errors.set_ylim(top=top)
         for axis in (errors.xaxis, errors.yaxis):
-            axis.set_major_formatter(lambda share, _: _percent(share))
-            axis.set_minor_formatter(lambda share, _: _percent(share) if _leading(share) else "")
+            label_log_axis(axis, form=_percent)
         errors.set_xlabel("error allowed,\nfrom curvature and rounding")
         errors.set_ylabel("error of the prediction")
         errors.set_title("error, nudge by nudge")
@@ -145,17 +144,12 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
 
 
 def _unit(values):
-    """A power of 1000 that leaves short numbers on an axis, and how its label names it."""
+    """Return a power of 1000 that leaves short numbers on an axis, and its text in a label."""
     highest = np.max(np.abs(values), initial=0)
     power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
     if power == -3 and highest > 0.1:
         power = 0
     return 10.0**power, f" (10$^{{{power}}}$)" if power else ""
-
-
-def _leading(value):
-    """Whether a number begins with 2 or 5."""
-    return round(value / 10 ** np.floor(np.log10(value))) in (2, 5)
 
 
 def _percent(share):

@@ -1,7 +1,4 @@
-"""Pictures of how well networks read: what an ingredient gives, what better ones do.
-
-All take the Dataset of `experiments/accuracy.py`, or arrays of it.
-"""
+"""Figures of `experiments/accuracy.py`: gains of ingredients, first layers, errors and paths."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +10,10 @@ from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
-from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-WIDEST = 0.05  # gain that is drawn
-COLOURS = (ORANGE, BLUE)  # of the recipes
+MAX_GAIN = 0.05  # that is drawn as a bar
+COLORS = (ORANGE, BLUE)  # of the recipes
 
 
 def ladder(
@@ -24,7 +21,7 @@ def ladder(
     gains: Mapping[str, tuple[float, float]],
     level: float,
 ) -> Figure:
-    """Every start from rung to rung, and what each ingredient and each other try gave.
+    """Draw the accuracy of every start after each ingredient, and the gain of each ingredient.
 
     Args:
         accuracy: on held-out images, by rung.
@@ -46,11 +43,11 @@ def ladder(
         left.set_xlabel("held-out images read right")
         left.set_title(f"{values.shape[1]} starts, step by step")
         for row, (name, (mean, half)) in enumerate(gains.items()):
-            colour = BLUE if name in accuracy else ORANGE
-            if not abs(mean) <= WIDEST:  # a number says it, a bar would hide the rest
-                right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=colour)
+            color = BLUE if name in accuracy else ORANGE
+            if not abs(mean) <= MAX_GAIN:  # a bar would compress the others
+                right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
                 continue
-            right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=colour, capsize=4)
+            right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)
         right.axvline(0, color=GREY, linewidth=1)
         right.axhline(len(names) - 1.5, color=GREY, linestyle=":", linewidth=1)
         right.set_yticks(range(len(gains)), list(gains))
@@ -64,14 +61,14 @@ def first_layers(
     weights: Mapping[str, Float[np.ndarray, "neurons pixels"]],
     accuracy: Mapping[str, float],
 ) -> Figure:
-    """What the neurons of the first layer look for, one network above the other.
+    """Draw the weights of the first layers, one network above the other.
 
     Args:
         weights: by recipe.
         accuracy: of the networks, by recipe.
     """
     rows = np.concatenate(list(weights.values()))
-    images = pixels.shaped(rows)
+    images = pixels.square_images(rows)
     titles = " above, ".join(f"{name} ({accuracy[name]:.1%} right)" for name in weights)
     return pixels.signed(
         images if images is not None else rows[:, None],
@@ -88,10 +85,10 @@ def differences(
     *,
     left: float,
 ) -> Figure:
-    """Errors by digit, and how steep sigmoids are where the test images put them.
+    """Draw errors by digit, and the slopes of the sigmoids at the test images.
 
     Args:
-        wrong: share of the test images of each class that is read wrong, by recipe.
+        wrong: share of the test images of each class that is misclassified, by recipe.
         slopes: share of neurons and images in each bin of slopes from 0 to 1, by recipe.
         layers: names.
         left: errors of the second recipe over those of the first.
@@ -103,13 +100,13 @@ def differences(
         for axes in grid[0]:
             axes.remove()
         bars = figure.add_subplot(top[0, :])
-        for number, ((name, share), colour) in enumerate(zip(wrong.items(), COLOURS, strict=True)):
+        for number, ((name, share), color) in enumerate(zip(wrong.items(), COLORS, strict=True)):
             bars.bar(
                 np.arange(share.shape[1]) + 0.4 * number - 0.2,
                 share.mean(axis=0),
                 0.38,
                 yerr=share.std(axis=0, ddof=1),
-                color=colour,
+                color=color,
                 label=name,
                 error_kw={"ecolor": GREY},
             )
@@ -121,9 +118,9 @@ def differences(
         bars.set_title(f"The recipe {second} leaves {left:.0%} of the errors of {first}")
         bars.legend()
         for layer, axes in enumerate(grid[1]):
-            for (name, shares), colour in zip(slopes.items(), COLOURS, strict=True):
+            for (name, shares), color in zip(slopes.items(), COLORS, strict=True):
                 middle = (np.arange(shares.shape[1]) + 0.5) / shares.shape[1]
-                axes.step(middle, shares[layer], where="mid", color=colour, label=name)
+                axes.step(middle, shares[layer], where="mid", color=color, label=name)
             axes.set_yscale("log")
             axes.set_title(layers[layer])
             axes.set_xlabel("slope, of 1 at most")
@@ -132,39 +129,39 @@ def differences(
 
 
 def ways(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -> Figure:
-    """Two ways from one start, on the plane through the start and both ends.
+    """Draw two descents from one start, on the plane through the start and both end points.
 
     Args:
-        ground: the cost on the plane, as `gdjax.landscape.plane` makes it.
-        paths: by recipe, what `gdjax.landscape.descent_on_slice` finds.
+        ground: the cost on the plane, as `gdjax.landscape.plane` returns it.
+        paths: by recipe, as `gdjax.landscape.descent_on_slice` returns them.
         accuracy: of the networks at the ends, by recipe.
     """
-    norm = landscapes.scale([ground])
+    norm = landscapes.cost_scale([ground])
     with style():
         figure = Figure(figsize=(12, 6))
         axes, side = figure.subplots(1, 2, width_ratios=(1.5, 1))
-        image = landscapes.ground(axes, ground, norm)
-        landscapes.bar(figure, image, norm, ax=axes, location="left", aspect=35, pad=0.02)
-        for (name, path), colour in zip(paths.items(), COLOURS, strict=True):
+        landscapes.plane(ground, norm=norm, ax=axes)
+        landscapes.cost_colorbar(norm, ax=axes, location="left", aspect=35, pad=0.02)
+        for (name, path), color in zip(paths.items(), COLORS, strict=True):
             a, b = path.path_a.values, path.path_b.values
             axes.plot(a, b, color="white", linewidth=4, zorder=3)
-            axes.plot(a, b, ".-", color=colour, linewidth=1.6, zorder=4)
-            axes.plot(a[-1], b[-1], "*", color=colour, markeredgecolor="white", ms=22, zorder=5)
+            axes.plot(a, b, ".-", color=color, linewidth=1.6, zorder=4)
+            axes.plot(a[-1], b[-1], "*", color=color, markeredgecolor="white", ms=22, zorder=5)
             axes.annotate(
                 f"{name}: {accuracy[name]:.1%} right", (a[-1], b[-1]), xytext=(0, 14), zorder=6,
                 textcoords="offset points", ha="center", fontsize=12,
                 bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
             )  # fmt: skip
             share = path.snapshot_step.values / path.snapshot_step.values[-1]
-            side.plot(share, path.path_cost.values, color=colour, label=f"{name}, its own")
+            side.plot(share, path.path_cost.values, color=color, label=name)
             side.plot(
-                share, path.path_cost_in_slice.values, color=colour, linestyle=(0, (4, 1.5)),
-                label=f"{name}, of its place in the plane",
+                share, path.path_cost_in_slice.values, color=color, linestyle=(0, (4, 1.5)),
+                label=f"{name}, its projection",
             )  # fmt: skip
         axes.plot(a[0], b[0], "o", color="white", markeredgecolor=BLACK, ms=12, zorder=5)
-        axes.set_title("Two ways from one start")
+        axes.set_title("Two descents from one start")
         side.set_yscale("log")
-        landscapes.plain(side)
+        label_log_axis(side.yaxis)
         side.set_xlabel("share of the steps")
         side.set_ylabel("training cost")
         side.set_title(

@@ -9,7 +9,7 @@ from gdjax.plots import training
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return costs and accuracies before and after, and the most frequent error."""
-    matrix = training.counts(
+    matrix = training.confusion_matrix(
         dataset.label.values, np.argmax(dataset.after.values, axis=1), dataset.sizes["class"]
     )
     errors = matrix - np.diag(np.diag(matrix))

@@ -111,7 +111,7 @@ class Landscape:
             way = found[TRAJECTORY]
             pictures |= {
                 "descent": landscapes.descents({point.label: way}),
-                "surface": landscapes.surface(way, title=point.label),
+                "surface": landscapes.surface(way, title=point.label).figure,
                 "motion": animations.animation(way, title=point.label),
             }
         if around:

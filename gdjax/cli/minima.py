@@ -178,7 +178,9 @@ class Minima:
     def _write(self, folder: Path, found: Any) -> None:
         from gdjax._runtime import results
         from gdjax.minima import basins, count_end_points
-        from gdjax.plots import basin_maps, minima, paths
+        from gdjax.plots import minima
+        from gdjax.plots.barriers import barrier_matrix
+        from gdjax.plots.basin_maps import basin_maps
 
         rows, told = table(found), numbers(found)
         manifolds = table_of_manifolds(found)
@@ -197,31 +199,30 @@ class Minima:
                 found.share_low.values,
                 found.share_high.values,
                 found.minimum_cost.values,
-                rest=rest,
+                others=rest,
                 title=title,
-            )
+            ).figure
         if "barrier" in found:
             compared = found.sizes["compared"]
             lowest = f", the {compared} lowest" if compared < len(rows) else ""
-            figures["map"] = minima.located(
+            figures["map"] = minima.embedding(
                 found.position.values,
                 float(found.position_share),
                 share[:compared],
                 found.minimum_cost.values[:compared],
                 title=title + lowest,
-            )
+            ).figure
             barriers = {"straight": found.barrier.values}
             if "canonical" in found.attrs["compared"]:  # else there is nothing to be matched
                 barriers["after matching"] = found.matched_barrier.values
-            figures["barriers"] = paths.barrier_matrix(
+            figures["barriers"] = barrier_matrix(
                 barriers, unit="minimum", label="barrier in cost", title=title + lowest
             )
         if self.function is not None and _coordinates(found) == 2:
             seen = basins(self.function, found.learning_rate.values[:1])
             results.save_data(seen, folder / "basins.zarr")
-            figures["basins"] = basin_maps.maps_of(
-                *basin_maps.from_dataset(seen, [(0, 0)]),
-                title=f"{seen.attrs['formula']}: where a start ends",
+            figures["basins"] = basin_maps(
+                seen, title=f"{seen.attrs['formula']}: where a start ends"
             )
         results.write_summary(
             folder, "minima", self, {**told, "minima": rows, "manifolds": manifolds}

@@ -90,7 +90,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
     values = runs[axis].values.astype(float)
     cost = by_first_axis(runs, "cost")[2]
     accuracy = _final_accuracy(runs)
-    figure = plots.ends_by_setting(
+    figure = plots.outcomes_by_setting(
         plots.Setting(axis, values),
         accuracy,
         cost[..., -1],
@@ -106,7 +106,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
         cost,
         setting_label=label,
         log=bool(np.all(cost > 0)),
-    )
+    ).figure
     results.save_figure(figure, folder / "curves.png")
     _print(rows, label)
     print(

@@ -136,7 +136,7 @@ class Spectrum:
         from gdjax._runtime import results
         from gdjax.plots import spectrum as plots
 
-        spread = plots.Spread(
+        spread = plots.DensityPanel(
             point.label,
             *(found.density[:3]),
             width=float(found.density.width),
@@ -150,7 +150,7 @@ class Spectrum:
             "ranks": plots.ranks(
                 {
                     point.label: [
-                        plots.Ranked(name, pairs.values[:k], pairs.residuals[:k])
+                        plots.RankedEigenvalues(name, pairs.values[:k], pairs.residuals[:k])
                         for name, pairs in ranked.items()
                         for k in [min(self.largest, len(pairs.values))]
                     ]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 
 POLISH = (
     "gd.critical_points.polish(problem, params), or `gdjax minima --store STORE` for the runs of a "
@@ -139,7 +139,7 @@ class Certificate(NamedTuple):
     quartic_resolution: Float[Array, ""]
     floor_length: Float[Array, ""]
 
-    __repr__ = fields
+    __repr__ = fields_with(kind=Kind)
 
     @property
     def kind_name(self) -> str:

@@ -31,7 +31,7 @@ from gdjax.curvature.operators import FunctionOperator
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_params, ravel_params
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 
 FIRST_RADIUS = 0.1  # of the first step: short, since the critical point nearby is wanted
 MAX_CG_STEPS = 200  # products for one step
@@ -71,7 +71,7 @@ class Polished(NamedTuple):
     num_steps: Int[Array, ""]
     status: Int[Array, ""]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=PolishStatus)
 
     @property
     def status_name(self) -> str:

@@ -28,7 +28,7 @@ from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 
 DENSE = 512  # parameters up to which the whole matrix is taken
 # Rounding of a product H v, in units of eps |H| |v|: 10 times what was seen at the digit network.
@@ -69,7 +69,7 @@ class Eigenpairs(NamedTuple):
     status: Int[Array, ""]
     num_hvps: Int[Array, ""]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=EigenpairsStatus)
 
 
 def extreme_eigenpairs(

@@ -34,7 +34,7 @@ from gdjax.flows import semidefinite_complementarity
 from gdjax.flows.gradient_flow import FlowStatus, solve_ode, tolerances
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 
 CLOSE = 1e-3  # residual of an eigenvector, relative to the largest eigenvalue
 RESTARTS = 60  # of the eigenvectors: a few from the last ones, some dozen from random ones
@@ -63,7 +63,7 @@ class CentralFlow(NamedTuple):
     residual: Float[Array, " times"]
     status: Int[Array, ""]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=FlowStatus)
 
 
 class _Edge(NamedTuple):

@@ -26,7 +26,7 @@ from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.summaries import fields
+from gdjax.summaries import fields, fields_with
 
 MAX_STEPS = 1_000_000
 
@@ -53,14 +53,16 @@ class Flow(NamedTuple):
         cost: C at each time.
         num_steps: of the solver, rejected ones included.
         status: a `FlowStatus`.
+        time: since the start, learning rate times steps of descent.
     """
 
     params: PyTree
     cost: Float[Array, " times"]
     num_steps: Int[Array, ""]
     status: Int[Array, ""]
+    time: Float[Array, " times"]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=FlowStatus)
 
 
 class FlowDistance(NamedTuple):
@@ -140,6 +142,7 @@ def gradient_flow(
         cost=values,
         num_steps=solution.num_steps,
         status=solution.status,
+        time=times,
     )
 
 

@@ -167,6 +167,7 @@ def grid(
             for dim, axis, name, length in zip(dims, axes, directions, lengths, strict=True)
         },
         {
+            "result": "slice",
             "directions": list(directions),
             "cosines": cosines,
             "samples": problem.samples,

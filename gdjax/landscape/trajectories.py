@@ -187,7 +187,7 @@ def trajectory_plane(
         attrs={"long_name": "share of the squared distance from the end", "units": "1"},
     )
     return xr.merge([drawn, way, share.rename("explained")]).assign_attrs(
-        drawn.attrs, snapshots_left_out=int((~finite).sum())
+        drawn.attrs, result="trajectory_plane", snapshots_left_out=int((~finite).sum())
     )
 
 

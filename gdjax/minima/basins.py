@@ -147,6 +147,7 @@ def basins(
     return _dataset(
         axes, end, arrived_at, critical, sharpness, limit, np.asarray(cost)
     ).assign_attrs(
+        result="basins",
         function=known.name if known else getattr(function, "__name__", "f"),
         formula=known.formula if known else "",
         domain=bounds.ravel().tolist(),

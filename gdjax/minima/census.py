@@ -138,6 +138,7 @@ def census(
         first = np.concatenate([minima.first, manifolds.first])
         outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[first], ends.params), len(first))
     attributes = {
+        "result": "census",
         "distance_tolerance": distance_tolerance,
         "output_tolerance": output_tolerance,
         "gradient_tolerance": gradient_tolerance,

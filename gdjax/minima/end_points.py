@@ -38,7 +38,7 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -133,7 +133,7 @@ class EndPoints(NamedTuple):
     floor_length: Float[np.ndarray, " runs"]
     slope: Float[np.ndarray, " runs"]
 
-    __repr__ = fields
+    __repr__ = fields_with(kind=EndPointKind)
 
 
 def certify(

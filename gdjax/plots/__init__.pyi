@@ -1,12 +1,15 @@
 from . import animations as animations
+from . import barriers as barriers
 from . import basin_maps as basin_maps
+from . import flows as flows
+from . import gradients as gradients
 from . import images as images
 from . import landscapes as landscapes
 from . import minima as minima
-from . import paths as paths
 from . import spectrum as spectrum
 from . import stability as stability
 from . import style as style
 from . import surfaces as surfaces
 from . import sweeps as sweeps
 from . import training as training
+from . import volumes as volumes

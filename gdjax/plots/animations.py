@@ -1,4 +1,4 @@
-"""Pictures that move: a descent on its plane, step by step.
+"""Animations: a descent on its plane, step by step.
 
 >>> one = Animation([Image.new("RGB", (4, 3)), Image.new("RGB", (4, 3), "white")])
 >>> one.to_jshtml().count("data:image/png")
@@ -15,33 +15,33 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from gdjax.plots.landscapes import bar, costs, ground, scale
+from gdjax.plots.landscapes import cost_colorbar, cost_scale, descent_costs, plane
 from gdjax.plots.style import BLACK, VERMILLION, Figure, style
 
 
 class Animation(NamedTuple):
-    """Pictures one after the other; saved like a Figure, but always as WebP.
+    """Images in sequence, saved like a Figure but always as WebP.
 
     Args:
         frames: all of one size.
-        milliseconds: a frame stays.
+        milliseconds: duration of a frame.
     """
 
     frames: list[Image.Image]
     milliseconds: int = 90
 
     def savefig(self, file: str | Path, dpi: int = 90) -> None:
-        """Write an animated WebP beside where a picture would be: the name's ending becomes webp.
+        """Write an animated WebP; the suffix of the name becomes webp.
 
         Args:
-            file: name, with any ending.
+            file: name, with any suffix.
             dpi: not used; frames have their size.
         """
         del dpi
         Path(file).with_suffix(".webp").write_bytes(self._webp())
 
     def to_jshtml(self) -> str:
-        """A page's part with buttons that play, stop and step: for HTML that takes scripts."""
+        """Return HTML with buttons that play, stop and step, for pages that allow scripts."""
         width, height = self.frames[0].size
         figure = Figure(figsize=(width / 100, height / 100), dpi=100)
         FigureCanvasAgg(figure)
@@ -57,7 +57,7 @@ class Animation(NamedTuple):
         return moving.to_jshtml(fps=round(1000 / self.milliseconds))
 
     def _repr_html_(self) -> str:
-        """For notebooks: the moving picture itself, which needs no script."""
+        """Return HTML for notebooks, which needs no script."""
         code = base64.b64encode(self._webp()).decode()
         return f'<img alt="an animation" src="data:image/webp;base64,{code}">'
 
@@ -72,50 +72,51 @@ class Animation(NamedTuple):
         return file.getvalue()
 
 
-def animation(seen: Any, *, title: str = "", frames: int = 48) -> Animation:
-    """A descent on its plane, step by step, beside the cost that the plane does not show.
+def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
+    """Animate a descent on its plane beside the cost that the plane does not show.
 
     Args:
-        seen: a plane that carries a descent.
-        title: of the picture.
-        frames: at most so many; steps are passed over where the descent hardly moves.
+        dataset: a plane with a descent.
+        title: of the plane.
+        frames: largest number; steps are skipped where the descent hardly moves.
     """
-    shown = _moments(seen, frames)
-    norm = scale([seen])
+    shown = _frame_indices(dataset, frames)
+    norm = cost_scale([dataset])
     with style():
         figure = Figure(figsize=(11, 4.6), dpi=90)
         canvas = FigureCanvasAgg(figure)
         axes, side = figure.subplots(1, 2, width_ratios=(1.45, 1))
-        bar(figure, ground(axes, seen, norm), norm, ax=axes, aspect=30, pad=0.02)
-        a, b = seen.path_a.values, seen.path_b.values
+        plane(dataset, norm=norm, ax=axes)
+        cost_colorbar(norm, ax=axes, aspect=30, pad=0.02)
+        a, b = dataset.path_a.values, dataset.path_b.values
         axes.plot(a, b, color="white", linewidth=1, alpha=0.6)
-        (way,) = axes.plot([], [], color=BLACK, linewidth=2)
+        (path,) = axes.plot([], [], color=BLACK, linewidth=2)
         (ball,) = axes.plot([], [], "o", color=VERMILLION, markeredgecolor="white", markersize=12)
-        costs(side, seen)
+        descent_costs(dataset, ax=side)
         side.legend(loc="upper right", fontsize=11)
-        side.set_title("step")  # takes its room before the layout is decided
-        step, own = seen.snapshot_step.values, seen.path_cost.values
+        side.set_title("step")  # needs its space before the layout is computed
+        step, cost = dataset.snapshot_step.values, dataset.path_cost.values
         (dot,) = side.plot([], [], "o", color=VERMILLION, markeredgecolor=BLACK, markersize=9)
         axes.set_title(title)
-        canvas.draw()  # decides the layout once, so that nothing moves but the ball
+        canvas.draw()  # computes the layout once, so that nothing moves but the ball
         figure.set_layout_engine("none")
-        pictures = []
+        images = []
         for last in shown:
-            way.set_data(a[: last + 1], b[: last + 1])
+            path.set_data(a[: last + 1], b[: last + 1])
             ball.set_data(a[last : last + 1], b[last : last + 1])
-            dot.set_data(step[last : last + 1], own[last : last + 1])
-            side.set_title(f"step {step[last]:,}: cost {own[last]:.3g}")
+            dot.set_data(step[last : last + 1], cost[last : last + 1])
+            side.set_title(f"step {step[last]:,}: cost {cost[last]:.3g}")
             canvas.draw()
-            pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
-    return Animation(pictures)
+            images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+    return Animation(images)
 
 
-def _moments(seen, frames):
-    """Numbers of the snapshots to show: equal parts of way and of time, the ends included."""
-    a, b = seen.path_a.values, seen.path_b.values
+def _frame_indices(dataset, frames):
+    """Return indices of the snapshots to show: equal parts of distance plus time."""
+    a, b = dataset.path_a.values, dataset.path_b.values
     count = len(a)
     moved = np.concatenate([[0], np.cumsum(np.hypot(np.diff(a), np.diff(b)))])
     time = np.arange(count) / max(count - 1, 1)
-    pace = (moved / moved[-1] if moved[-1] > 0 else time) + time
-    wanted = np.linspace(0, pace[-1], min(frames, count))
-    return np.unique(np.abs(pace[None] - wanted[:, None]).argmin(axis=1))
+    progress = (moved / moved[-1] if moved[-1] > 0 else time) + time
+    targets = np.linspace(0, progress[-1], min(frames, count))
+    return np.unique(np.abs(progress[None] - targets[:, None]).argmin(axis=1))

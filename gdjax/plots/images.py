@@ -1,7 +1,7 @@
-"""Numbers that belong to pixels, shown as small images.
+"""Numbers of pixels as small images.
 
-Red is above zero, blue below, white near zero. Grey is exactly zero, or not a number: what a
-gradient never touches is told apart from what it hardly touches.
+Red is above zero, blue below, white near zero. Gray is exactly zero or not finite, so that weights
+without a gradient differ from weights with a small one.
 
 >>> figure = signed(np.eye(4).reshape(2, 2, 4) - 0.5, title="two neurons", label="weight")
 >>> [axes.get_title() for axes in figure.axes]
@@ -19,26 +19,26 @@ from matplotlib.ticker import MaxNLocator
 from gdjax.plots.style import DIVERGING, Figure, style
 
 COLUMNS = 8
-NOTHING = "#BDBDBD"  # exactly zero: between no two colours of the map
+ZERO = "#BDBDBD"  # exactly zero or not finite: not a color of the map
 
 
-def shaped(rows: Num[np.ndarray, "rows pixels"]) -> Num[np.ndarray, "rows ..."] | None:
-    """Rows of pixels as square images, [rows, side, side] or with three colours behind.
+def square_images(rows: Num[np.ndarray, "rows pixels"]) -> Num[np.ndarray, "rows ..."] | None:
+    """Reshape rows of pixels to square images, [rows, side, side] or with three colors.
 
     Returns:
-        The images, or None where so many pixels are no square image.
+        The images, or None if the pixels do not form a square image.
 
     Examples:
-        >>> shaped(np.zeros((2, 784))).shape, shaped(np.zeros((2, 3072))).shape
+        >>> square_images(np.zeros((2, 784))).shape, square_images(np.zeros((2, 3072))).shape
         ((2, 28, 28), (2, 32, 32, 3))
-        >>> shaped(np.zeros((2, 5))) is None
+        >>> square_images(np.zeros((2, 5))) is None
         True
     """
     count, pixels = rows.shape
-    for colours in ((), (3,)):
-        side = math.isqrt(pixels // math.prod(colours))
-        if side > 1 and side * side * math.prod(colours) == pixels:
-            return rows.reshape(count, side, side, *colours)
+    for colors in ((), (3,)):
+        side = math.isqrt(pixels // math.prod(colors))
+        if side > 1 and side * side * math.prod(colors) == pixels:
+            return rows.reshape(count, side, side, *colors)
     return None
 
 
@@ -49,21 +49,21 @@ def signed(
     label: str,
     names: Sequence[str] | None = None,
 ) -> Figure:
-    """Images of signed numbers on one colour scale that is centred on 0.
+    """Draw images of signed numbers in one color scale centered on 0.
 
     Args:
-        images: one a neuron.
-        title: the message.
-        label: what the numbers are, with their unit.
+        images: one for each neuron.
+        title: of the figure.
+        label: of the color bar, with the unit.
         names: of the images; neuron 0, 1, ... if None.
     """
     names = [f"neuron {number}" for number in range(len(images))] if names is None else names
     columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
     sizes = np.abs(images[np.isfinite(images) & (images != 0)])
-    # A handful of large weights would leave all others white.
+    # A few large weights would leave all others white.
     limit = float(np.quantile(sizes, 0.998)) if sizes.size else 1.0
-    colours = colormaps[DIVERGING].with_extremes(bad=NOTHING)
+    colors = colormaps[DIVERGING].with_extremes(bad=ZERO)
     with style():
         figure = Figure(figsize=(10, 1.45 * rows + 1.25))
         grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
@@ -71,7 +71,7 @@ def signed(
             axes.set_axis_off()
         for axes, image, name in zip(grid, images, names, strict=False):
             shown = np.ma.masked_where(~np.isfinite(image) | (image == 0), image)
-            drawn = axes.imshow(shown, cmap=colours, vmin=-limit, vmax=limit)
+            drawn = axes.imshow(shown, cmap=colors, vmin=-limit, vmax=limit)
             axes.set_title(name, fontsize=12, pad=3, loc="center")
         figure.colorbar(
             drawn,

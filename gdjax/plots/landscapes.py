@@ -1,7 +1,7 @@
-"""Pictures of a cost on lines and planes, with a descent on top and what the plane hides of it.
+"""Costs on lines and planes, with a descent and the cost that its plane does not show.
 
-All take Datasets as `gdjax.landscape` makes them (`line`, `plane`, `trajectory_plane`), whether new
-or read from a store, and compute nothing.
+The functions take Datasets as `line`, `plane` and `trajectory_plane` return them, new or from a
+store.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,38 +10,47 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
-from matplotlib import figure as figures
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, LogNorm, Normalize, PowerNorm
 
-from gdjax.plots.style import BLACK, CYCLE, GREY, VERMILLION, Figure, style
+from gdjax.plots.style import (
+    BLACK,
+    CYCLE,
+    GREY,
+    VERMILLION,
+    Figure,
+    figure_of,
+    label_log_axis,
+    style,
+    styled_axes,
+)
 
 COST = "cost, mean over samples"
-GROUND = "GnBu_r"  # dark in the valleys, pale on the hills
-OFF = "YlOrRd"  # from near the plane to far off it
-NOWHERE = "#BBBBBB"  # where the cost is no number
-BANDS = 24  # colours
-LEVELS = 12  # contours are drawn between so many steps of height
-FLAT = 0.01  # a plane on which costs differ by less, relative to the largest, has no contours
-# Where a logarithmic axis of a surface has numbers.
+COLORMAP = "GnBu_r"  # dark where the cost is low
+DISTANCE_COLORMAP = "YlOrRd"  # from near the plane to far from it
+NOT_FINITE = "#BBBBBB"
+BANDS = 24  # of color
+LEVELS = 12  # contours divide the range of colors into so many parts
+FLAT = 0.01  # smallest relative difference of costs with contours
+# Ticks of the logarithmic height axis of a surface.
 ROUND = tuple(m * 10.0**e for e in range(-12, 13) for m in (1, 2, 5))
-LOG_FROM = 8  # largest cost over the smallest, from which colours are logarithmic
+LOG_FROM = 8  # ratio of the largest cost to the smallest above which a scale is logarithmic
 
 
-def scale(datasets: Sequence[Any]) -> Normalize:
-    """One scale of colours for several planes: logarithmic where costs differ much."""
-    cost = np.concatenate([seen.cost.values.ravel() for seen in datasets])
+def cost_scale(datasets: Sequence[Any]) -> Normalize:
+    """Return one color scale for several planes, logarithmic where costs differ much."""
+    cost = np.concatenate([dataset.cost.values.ravel() for dataset in datasets])
     cost = cost[np.isfinite(cost)]
     low, high = (cost.min(), cost.max()) if cost.size else (0.0, 1.0)
     if not low < high:
-        # Colours must span something, or all that is equal looks like a hill.
+        # A scale of width 0 would draw equal costs as the highest.
         return Normalize(low - 0.5 * abs(low) - 0.5, low + 0.5 * abs(low) + 0.5)
     return LogNorm(low, high) if low > 0 and high > LOG_FROM * low else PowerNorm(0.5, low, high)
 
 
-def levels(cost: Float[np.ndarray, "..."], norm: Normalize) -> Float[np.ndarray, " levels"]:
-    """Costs at which contours are drawn: equal steps of colour; none on a plane that is flat."""
+def _levels(cost: Float[np.ndarray, "..."], norm: Normalize) -> Float[np.ndarray, " levels"]:
+    """Return the costs of contours: equal steps of color; none on a flat plane."""
     finite = cost[np.isfinite(cost)]
     if not finite.size or np.ptp(finite) <= FLAT * np.abs(finite).max():
         return np.zeros(0)
@@ -49,112 +58,124 @@ def levels(cost: Float[np.ndarray, "..."], norm: Normalize) -> Float[np.ndarray,
     return np.asarray(norm.inverse(np.linspace(low, high, LEVELS + 1)[1:-1]))
 
 
-def label(coordinate: Any) -> str:
-    """What an axis of a slice is, and what 1 on it means."""
+def _label(coordinate):
+    """Return the name of a direction, and its length if that is not 1."""
     name, length = coordinate.attrs["long_name"], coordinate.attrs["length"]
     return name if abs(length - 1) < 1e-3 else f"{name}\n(1 is a distance of {length:.3g})"
 
 
-def ground(axes: Axes, seen: Any, norm: Normalize) -> Any:
-    """A plane as bands of colour with contour lines; grey where the cost is no number."""
-    a, b, cost = seen.a.values, seen.b.values, np.ma.masked_invalid(seen.cost.values.T)
-    axes.set_facecolor(NOWHERE)
-    if min(cost.shape) > 1:
-        bands = np.asarray(norm.inverse(np.linspace(0, 1, BANDS + 1)))
-        image = axes.contourf(a, b, cost, bands, norm=norm, cmap=GROUND, extend="both")
-        lines = levels(seen.cost.values, norm)
-        if len(lines):
-            axes.contour(a, b, cost, lines, colors=BLACK, linewidths=0.6, alpha=0.45)
-    else:
-        image = axes.pcolormesh(a, b, cost, norm=norm, cmap=GROUND)
-    ratio = seen.b.attrs["length"] / seen.a.attrs["length"]
-    axes.set_aspect(ratio if np.isfinite(ratio) and ratio > 0 else "auto")
-    if min(cost.shape) > 1:
-        axes.set_xlim(seen.a.values.min(), seen.a.values.max())
-        axes.set_ylim(seen.b.values.min(), seen.b.values.max())
-    axes.set_xlabel(label(seen.a))
-    axes.set_ylabel(label(seen.b))
-    return image
+def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None) -> Axes:
+    """Draw a plane as bands of color with contours, gray where the cost is not finite.
+
+    Args:
+        dataset: a plane.
+        norm: color scale; None takes that of this plane.
+        ax: axes into which to draw.
+    """
+    norm = cost_scale([dataset]) if norm is None else norm
+    with styled_axes(ax, (6.4, 5.6)) as axes:
+        a, b = dataset.a.values, dataset.b.values
+        cost = np.ma.masked_invalid(dataset.cost.values.T)
+        axes.set_facecolor(NOT_FINITE)
+        if min(cost.shape) > 1:
+            bands = np.asarray(norm.inverse(np.linspace(0, 1, BANDS + 1)))
+            axes.contourf(a, b, cost, bands, norm=norm, cmap=COLORMAP, extend="both")
+            levels = _levels(dataset.cost.values, norm)
+            if len(levels):
+                axes.contour(a, b, cost, levels, colors=BLACK, linewidths=0.6, alpha=0.45)
+            axes.set_xlim(a.min(), a.max())
+            axes.set_ylim(b.min(), b.max())
+        else:
+            axes.pcolormesh(a, b, cost, norm=norm, cmap=COLORMAP)
+        ratio = dataset.b.attrs["length"] / dataset.a.attrs["length"]
+        axes.set_aspect(ratio if np.isfinite(ratio) and ratio > 0 else "auto")
+        axes.set_xlabel(_label(dataset.a))
+        axes.set_ylabel(_label(dataset.b))
+        if ax is None:
+            cost_colorbar(norm, ax=axes)
+    return axes
 
 
-def track(axes: Axes, seen: Any, farthest: float) -> Any:
-    """A descent on its plane, points coloured by their distance off it; a star where it ends."""
-    a, b, off = (seen[name].values for name in ("path_a", "path_b", "path_off"))
-    axes.plot(a, b, color="white", linewidth=3, zorder=3)
-    axes.plot(a, b, color=BLACK, linewidth=1, zorder=3)
-    points = axes.scatter(
-        a, b, c=off, cmap=OFF, norm=Normalize(0, farthest or 1), s=36, edgecolors=BLACK,
-        linewidths=0.5, zorder=4,
+def descent_path(dataset: Any, *, ax: Axes, farthest: float | None = None) -> Any:
+    """Draw a descent on its plane, colored by its distance from it; a star where it ends.
+
+    Args:
+        dataset: a plane with a descent.
+        ax: axes of the plane.
+        farthest: distance of the last color; None takes the largest of this descent.
+
+    Returns:
+        The colored points, for a color bar.
+    """
+    a, b, off = (dataset[name].values for name in ("path_a", "path_b", "path_off"))
+    farthest = float(np.nanmax(off)) if farthest is None else farthest
+    ax.plot(a, b, color="white", linewidth=3, zorder=3)
+    ax.plot(a, b, color=BLACK, linewidth=1, zorder=3)
+    points = ax.scatter(
+        a, b, c=off, cmap=DISTANCE_COLORMAP, norm=Normalize(0, farthest or 1), s=36,
+        edgecolors=BLACK, linewidths=0.5, zorder=4,
     )  # fmt: skip
-    axes.plot(a[0], b[0], "o", color="white", markeredgecolor=BLACK, markersize=11, zorder=5)
-    axes.plot(a[-1], b[-1], "*", color="white", markeredgecolor=BLACK, markersize=19, zorder=5)
+    ax.plot(a[0], b[0], "o", color="white", markeredgecolor=BLACK, markersize=11, zorder=5)
+    ax.plot(a[-1], b[-1], "*", color="white", markeredgecolor=BLACK, markersize=19, zorder=5)
     return points
 
 
-def costs(axes: Axes, seen: Any) -> None:
-    """The descent's own cost and the cost in its plane, step by step."""
-    step = seen.snapshot_step.values
-    own, inside = seen.path_cost.values, seen.path_cost_in_slice.values
-    axes.fill_between(step, own, inside, color=VERMILLION, alpha=0.18, linewidth=0)
-    axes.plot(step, own, color=BLACK, label="of the descent itself")
-    axes.plot(
-        step,
-        inside,
-        color=VERMILLION,
-        linestyle=(0, (4, 1.5)),
-        label="of its place in the plane",
-    )
-    finite = np.concatenate([own, inside])
-    finite = finite[np.isfinite(finite)]
-    if finite.size and finite.min() > 0 and finite.max() > LOG_FROM * finite.min():
-        axes.set_yscale("log")
-        plain(axes)
-    axes.set_xlabel("step")
-    axes.set_ylabel("cost")
-
-
-def plain(axes: Axes) -> None:
-    """Plain numbers on a logarithmic axis of costs, few enough to be read."""
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw the cost of a descent and of its projection to the plane, step by step."""
+    with styled_axes(ax, (6.4, 4.4)) as axes:
+        step = dataset.snapshot_step.values
+        cost, projected = dataset.path_cost.values, dataset.path_cost_in_slice.values
+        axes.fill_between(step, cost, projected, color=VERMILLION, alpha=0.18, linewidth=0)
+        axes.plot(step, cost, color=BLACK, label="of the descent")
+        dashes = (0, (4, 1.5))
+        axes.plot(step, projected, color=VERMILLION, linestyle=dashes, label="of its projection")
+        finite = np.concatenate([cost, projected])
+        finite = finite[np.isfinite(finite)]
+        if finite.size and finite.min() > 0 and finite.max() > LOG_FROM * finite.min():
+            axes.set_yscale("log")
+            label_log_axis(axes.yaxis)
+        axes.set_xlabel("step")
+        axes.set_ylabel("cost")
+    return axes
 
 
 def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Planes side by side, all on one scale of colours: a row a point, a column a kind of plane.
+    """Draw planes in one color scale: a row for each point, a column for each kind of plane.
 
     Args:
-        rows: for each row's title, planes by their titles; they may carry a descent.
-        title: of the picture.
+        rows: for each row's title, planes by their titles, with a descent or without.
+        title: of the figure.
 
     Raises:
-        ValueError: rows that are no planes by title.
+        ValueError: rows that are not planes by title.
     """
     _check_rows(rows)
-    datasets = [seen for row in rows.values() for seen in row.values()]
+    datasets = [dataset for row in rows.values() for dataset in row.values()]
     columns = max(len(row) for row in rows.values())
-    norm = scale(datasets)
+    norm = cost_scale(datasets)
     with style():
         figure = Figure(figsize=(1.6 + 3.35 * columns, 0.9 + 3.25 * len(rows)))
         panels = figure.subplots(len(rows), columns, squeeze=False)
-        image, first = None, next(iter(rows.values()))
-        for across, (name, row) in zip(panels, rows.items(), strict=True):
-            for axes in across[len(row) :]:
+        first = next(iter(rows.values()))
+        for panel_row, (name, row) in zip(panels, rows.items(), strict=True):
+            for axes in panel_row[len(row) :]:
                 axes.set_visible(False)
-            for axes, (kind, seen) in zip(across, row.items(), strict=False):
-                image = ground(axes, seen, norm)
-                if "path_a" in seen:
-                    track(axes, seen, float(np.nanmax(seen.path_off.values)))
+            for axes, (kind, dataset) in zip(panel_row, row.items(), strict=False):
+                plane(dataset, norm=norm, ax=axes)
+                if "path_a" in dataset:
+                    descent_path(dataset, ax=axes)
                 else:
                     axes.plot(0, 0, "*", color="white", markeredgecolor=BLACK, markersize=15)
                 if row is first or list(row) != list(first):
                     axes.set_title(kind, fontsize=13)
                 axes.text(
-                    0.97, 0.03, _extent(seen.cost.values), ha="right", transform=axes.transAxes,
-                    fontsize=11, bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0},
+                    0.97, 0.03, _cost_range(dataset.cost.values), ha="right",
+                    transform=axes.transAxes, fontsize=11,
+                    bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0},
                 )  # fmt: skip
-            above = across[0].get_title(loc="left")
-            across[0].set_title("\n".join(t for t in (name, above) if t), fontsize=13)
-        bar(figure, image, norm, ax=panels, aspect=35, pad=0.02)
+            above = panel_row[0].get_title(loc="left")
+            panel_row[0].set_title("\n".join(t for t in (name, above) if t), fontsize=13)
+        cost_colorbar(norm, ax=panels, aspect=35, pad=0.02)
         if title:
             figure.suptitle(title)
     return figure
@@ -168,16 +189,15 @@ def _check_rows(rows):
                 f"planes: rows[{name!r}] is of type {type(row).__name__}, expected a dict of "
                 f"planes by title; for one plane {{'a row': {{'a title': plane}}}}"
             )
-        for title, seen in row.items():
-            if getattr(getattr(seen, "cost", None), "dims", None) != ("a", "b"):
+        for title, dataset in row.items():
+            if getattr(getattr(dataset, "cost", None), "dims", None) != ("a", "b"):
                 raise ValueError(
-                    f"planes: rows[{name!r}][{title!r}] is of type {type(seen).__name__}, expected "
-                    f"a Dataset with `cost` over a and b, as gdjax.landscape.plane returns it"
+                    f"planes: rows[{name!r}][{title!r}] is of type {type(dataset).__name__}, "
+                    f"expected a Dataset with `cost` over a and b, as `plane` returns it"
                 )
 
 
-def _extent(cost):
-    """The lowest and the highest cost in words."""
+def _cost_range(cost):
     cost = cost[np.isfinite(cost)]
     if not cost.size:
         return "no finite cost"
@@ -185,81 +205,87 @@ def _extent(cost):
     return f"cost {low} everywhere" if low == high else f"cost {low} to {high}"
 
 
-def bar(
-    figure: figures.Figure, image: Any, norm: Normalize, into: Axes | None = None, **beside: Any
-) -> None:
-    """A colour bar of costs with plain numbers, in its own axes or beside others."""
-    shades = ScalarMappable(norm, image.get_cmap())
-    found = figure.colorbar(shades, cax=into, label=COST, **beside)
+def cost_colorbar(norm: Normalize, *, ax: Any, cax: Axes | None = None, **placement: Any) -> None:
+    """Add a color bar of costs with plain numbers.
+
+    Args:
+        norm: color scale.
+        ax: axes beside which it is placed.
+        cax: axes into which it is drawn instead.
+        placement: keywords of matplotlib's `Figure.colorbar`.
+    """
+    figure = figure_of(np.ravel(np.array(ax, object))[0])
+    beside = {"cax": cax} if cax is not None else {"ax": ax}
+    bar = figure.colorbar(ScalarMappable(norm, COLORMAP), label=COST, **beside, **placement)
     if isinstance(norm, LogNorm):
-        plain(found.ax)
-    found.outline.set_visible(False)
+        label_log_axis(bar.ax.yaxis)
+    bar.outline.set_visible(False)
 
 
 def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
-    """Descents on their own planes, each beside the cost that its plane does not show.
+    """Draw descents on their own planes, each beside the cost that its plane does not show.
 
     Args:
-        views: by title, planes that carry a descent, as `trajectory_plane` makes them.
-        title: of the picture.
+        views: by title, planes with a descent, as `trajectory_plane` returns them.
+        title: of the figure.
     """
-    norm = scale(list(views.values()))
-    farthest = max(float(np.nanmax(seen.path_off.values)) for seen in views.values())
+    norm = cost_scale(list(views.values()))
+    farthest = max(float(np.nanmax(dataset.path_off.values)) for dataset in views.values())
     with style():
         count = len(views)
         figure = Figure(figsize=(12, 1.6 + 4 * count))
         cells = figure.add_gridspec(
             count + 1, 3, width_ratios=(1.5, 0.05, 1), height_ratios=(*(1,) * count, 0.05)
         )
-        image: Any = None
+        axes: Any = None
         points: Any = None
-        for row, (name, seen) in enumerate(views.items()):
+        for row, (name, dataset) in enumerate(views.items()):
             axes, side = (figure.add_subplot(cells[row, column]) for column in (0, 2))
-            image = ground(axes, seen, norm)
-            points = track(axes, seen, farthest)
+            plane(dataset, norm=norm, ax=axes)
+            points = descent_path(dataset, ax=axes, farthest=farthest)
             axes.set_title(name)
-            costs(side, seen)
-            share = float(seen.explained.values[:2].sum())
+            descent_costs(dataset, ax=side)
+            share = float(dataset.explained.values[:2].sum())
             side.set_title(f"explained by the plane: {share:.1%}", fontsize=13)
             if row == 0:
                 side.legend(loc="upper right")
-        bar(figure, image, norm, figure.add_subplot(cells[:count, 1]))
-        found = figure.colorbar(
+        cost_colorbar(norm, ax=axes, cax=figure.add_subplot(cells[:count, 1]))
+        bar = figure.colorbar(
             points, cax=figure.add_subplot(cells[count, 0]), location="bottom",
-            label="how far the descent is off the plane (distance)",
+            label="distance of the descent from the plane",
         )  # fmt: skip
-        found.outline.set_visible(False)
+        bar.outline.set_visible(False)
         if title:
             figure.suptitle(title)
     return figure
 
 
-def surface(seen: Any, *, title: str = "") -> Figure:
-    """A plane as a surface in space; a descent floats at its own cost, above or below the surface.
+def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
+    """Draw a plane as a surface in space; a descent is drawn at its own cost.
 
     Args:
-        seen: a plane, with a descent or without.
-        title: of the picture.
+        dataset: a plane, with a descent or without.
+        title: of the figure.
+        ax: three-dimensional axes into which to draw.
     """
-    norm: Any = scale([seen])
+    norm: Any = cost_scale([dataset])
     raised = np.log10 if isinstance(norm, LogNorm) else np.asarray
     with style():
-        figure = Figure(figsize=(9, 7))
-        figure.set_layout_engine("none")
-        axes: Any = figure.add_axes((0.0, 0.02, 1.0, 0.9), projection="3d", computed_zorder=False)
-        a, b = np.meshgrid(seen.a.values, seen.b.values, indexing="ij")
-        cost = np.ma.masked_invalid(seen.cost.values)
+        axes: Any = _axes_in_space() if ax is None else ax
+        figure = figure_of(axes)
+        a, b = np.meshgrid(dataset.a.values, dataset.b.values, indexing="ij")
+        cost = np.ma.masked_invalid(dataset.cost.values)
         height = np.ma.asarray(raised(cost))
         lit = LightSource(azdeg=-60, altdeg=55).shade_rgb(
-            colormaps[GROUND](norm(cost))[..., :3], height.filled(np.nan), blend_mode="soft",
-            vert_exag=0.35 * np.ptp(seen.a.values) / (np.ptp(height) or 1), fraction=0.6,
+            colormaps[COLORMAP](norm(cost))[..., :3], height.filled(np.nan), blend_mode="soft",
+            vert_exag=0.35 * np.ptp(dataset.a.values) / (np.ptp(height) or 1), fraction=0.6,
         )  # fmt: skip
         axes.plot_surface(
             a, b, height.filled(np.nan), facecolors=lit, rstride=1, cstride=1, linewidth=0,
             antialiased=False, shade=False, zorder=1,
         )  # fmt: skip
-        if "path_a" in seen:
-            _floating(axes, seen, raised)
+        if "path_a" in dataset:
+            _draw_descent_in_space(axes, dataset, raised)
             figure.legend(loc="upper left", bbox_to_anchor=(0.02, 0.94))
         axes.view_init(elev=32, azim=-118)
         axes.set_box_aspect((1.35, 1.0, 0.7), zoom=0.95)
@@ -267,62 +293,75 @@ def surface(seen: Any, *, title: str = "") -> Figure:
             axis.set_pane_color((1, 1, 1, 0))
         if isinstance(norm, LogNorm):
             low, high = (10**z for z in axes.get_zlim())
-            shown = [t for t in ROUND if low <= t <= high]
-            axes.set_zticks(np.log10(shown), [f"{t:g}" for t in shown])
-        axes.set_xlabel(label(seen.a), labelpad=10)
-        axes.set_ylabel(label(seen.b), labelpad=10)
+            ticks = [t for t in ROUND if low <= t <= high]
+            axes.set_zticks(np.log10(ticks), [f"{t:g}" for t in ticks])
+        axes.set_xlabel(_label(dataset.a), labelpad=10)
+        axes.set_ylabel(_label(dataset.b), labelpad=10)
         axes.set_zlabel("cost", labelpad=6)
         figure.suptitle(title, x=0.03, ha="left")
-    return figure
+    return axes
 
 
-def _floating(axes, seen, raised):
-    """A descent at its own cost, its shadow on the surface, and a thread from one to the other."""
-    x, y = seen.path_a.values, seen.path_b.values
-    own, inside = raised(seen.path_cost.values), raised(seen.path_cost_in_slice.values)
-    for place in zip(x, y, own, inside, strict=True):
-        axes.plot(place[:1] * 2, place[1:2] * 2, place[2:], color=VERMILLION, linewidth=1, zorder=2)
-    axes.plot(x, y, own, color=BLACK, linewidth=2.4, zorder=4, label="the descent, at its own cost")
+def _axes_in_space() -> Any:
+    figure = Figure(figsize=(9, 7))
+    figure.set_layout_engine("none")
+    return figure.add_axes((0.0, 0.02, 1.0, 0.9), projection="3d", computed_zorder=False)
+
+
+def _draw_descent_in_space(axes, dataset, raised):
+    """Draw a descent at its own cost, its projection, and lines from one to the other."""
+    x, y = dataset.path_a.values, dataset.path_b.values
+    cost, projected = raised(dataset.path_cost.values), raised(dataset.path_cost_in_slice.values)
+    for point in zip(x, y, cost, projected, strict=True):
+        axes.plot(point[:1] * 2, point[1:2] * 2, point[2:], color=VERMILLION, linewidth=1, zorder=2)
+    axes.plot(x, y, cost, color=BLACK, linewidth=2.4, zorder=4, label="descent, at its own cost")
     axes.plot(
-        x, y, inside, ".-", color=VERMILLION, linewidth=1.2, markersize=5, zorder=3,
-        label="its place in the plane",
+        x, y, projected, ".-", color=VERMILLION, linewidth=1.2, markersize=5, zorder=3,
+        label="its projection to the plane",
     )  # fmt: skip
     white = {"linestyle": "none", "color": "white", "markeredgecolor": BLACK, "zorder": 5}
-    axes.plot(x[:1], y[:1], own[:1], marker="o", markersize=10, label="start", **white)
-    axes.plot(x[-1:], y[-1:], own[-1:], marker="*", markersize=18, label="end", **white)
+    axes.plot(x[:1], y[:1], cost[:1], marker="o", markersize=10, label="start", **white)
+    axes.plot(x[-1:], y[-1:], cost[-1:], marker="*", markersize=18, label="end", **white)
 
 
 def lines(
-    curves: Mapping[str, Any], *, parabolas: Mapping[str, float] | None = None, title: str = ""
-) -> Figure:
-    """Costs along lines through one point, against the distance from it.
+    curves: Mapping[str, Any],
+    *,
+    parabolas: Mapping[str, float] | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw costs along lines through one point, against the distance from it.
 
     Args:
-        curves: by name, what `line` makes.
-        parabolas: curvature of some of them, by name: drawn as the parabola it belongs to.
-        title: of the picture.
+        curves: by name, as `line` returns them.
+        parabolas: curvature of some of them, by name, drawn as the parabola with this curvature.
+        title: of the axes.
+        ax: axes into which to draw.
     """
-    curved = parabolas or {}
-    with style():
-        figure = Figure(figsize=(9, 5.4))
-        axes = figure.subplots()
-        for number, (name, seen) in enumerate(curves.items()):
+    curvatures = parabolas or {}
+    with styled_axes(ax, (9, 5.4)) as axes:
+        for number, (name, dataset) in enumerate(curves.items()):
             color = CYCLE[number % len(CYCLE)]
-            away = seen.a.values * seen.a.attrs["length"]
-            cost = seen.cost.values
-            axes.plot(away, cost, color=color, label=name)
-            if name in curved:
-                middle = np.argmin(np.abs(away))
-                slope = np.gradient(cost, away)[middle]
-                bent = cost[middle] + slope * away + curved[name] / 2 * away**2
+            distance = dataset.a.values * dataset.a.attrs["length"]
+            cost = dataset.cost.values
+            axes.plot(distance, cost, color=color, label=name)
+            if name in curvatures:
+                middle = np.argmin(np.abs(distance))
+                slope = np.gradient(cost, distance)[middle]
+                parabola = cost[middle] + slope * distance + curvatures[name] / 2 * distance**2
                 top = np.nanmax(np.where(np.isfinite(cost), cost, np.nan))
                 axes.plot(
-                    away, np.where(bent <= top, bent, np.nan), color=color, linewidth=1.2,
-                    linestyle=(0, (4, 2)), label=f"parabola of curvature {curved[name]:.3g}",
+                    distance, np.where(parabola <= top, parabola, np.nan), color=color,
+                    linewidth=1.2, linestyle=(0, (4, 2)),
+                    label=f"parabola of curvature {curvatures[name]:.3g}",
                 )  # fmt: skip
         axes.axvline(0, color=GREY, linewidth=1)
         axes.set_xlabel("distance from the point, in the space of all parameters")
         axes.set_ylabel(COST)
-        figure.legend(loc="outside lower center", ncols=2)
+        if ax is None:
+            figure_of(axes).legend(loc="outside lower center", ncols=2)
+        else:
+            axes.legend()
         axes.set_title(title)
-    return figure
+    return axes

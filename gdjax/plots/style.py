@@ -1,8 +1,8 @@
-"""How every picture of gdjax looks: one style sheet, used as a context.
+"""Style of all figures, as a context, with the axes and tick labels that they share.
 
-Colours are told apart with any kind of colour vision (Okabe and Ito's set), and letters are large
-enough that a picture of 8 inches can be read at half its size. Figures are made directly, never
-through pyplot, so no picture leaks and nothing of the user's process is changed:
+Colors can be told apart with any kind of color vision (Okabe and Ito's set), and a figure 8 inches
+wide can be read at half its size. Figures are made directly, never through pyplot, so none is kept
+in memory, and the user's settings do not change:
 
 >>> with style():
 ...     figure = Figure(figsize=(8, 4))
@@ -10,17 +10,22 @@ through pyplot, so no picture leaks and nothing of the user's process is changed
 >>> axes.title.get_fontsize()
 14.0
 
-Source of the colours: Okabe and Ito, *Color Universal Design* (2008).
+A function of one panel draws into `ax` if it is given, else into a new figure (`styled_axes`).
+
+References:
+    Okabe and Ito, *Color Universal Design* (2008).
 """
 
 import io
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import matplotlib
 from matplotlib import figure as _figure
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.rcsetup import cycler
 
 BLUE = "#0072B2"
@@ -32,13 +37,13 @@ PURPLE = "#CC79A7"
 BLACK = "#222222"
 GREY = "#8C8C8C"
 
-# In the order in which lines of one picture take them: each differs from its neighbours in
-# lightness too, so that it survives a grey printer.
+# In the order in which the lines of a figure take them: neighbors differ in lightness, too, so that
+# they can be told apart in gray.
 CYCLE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK)
 
-DIVERGING = "RdBu_r"  # red above zero, blue below; centre it on 0
+DIVERGING = "RdBu_r"  # red above zero, blue below; center it on 0
 SEQUENTIAL = "viridis"
-SHARP = 160  # dots an inch in a notebook, shown at half of it
+SHARP = 160  # dots per inch in a notebook, shown at half of it
 
 SHEET: Mapping[Any, Any] = MappingProxyType(
     {
@@ -77,20 +82,59 @@ SHEET: Mapping[Any, Any] = MappingProxyType(
 
 
 def style() -> AbstractContextManager[None]:
-    """The style sheet as a context; afterwards matplotlib's settings are as they were.
+    """Return the style sheet as a context, after which matplotlib's settings are as before.
 
-    Ticks, labels and layout are decided while artists are made: build the whole figure inside, and
-    save it outside if you like.
+    Ticks, labels and layout are decided while artists are made: build the whole figure inside. It
+    can be saved outside.
     """
     return matplotlib.rc_context(dict(SHEET))
 
 
 class Figure(_figure.Figure):
-    """Matplotlib's Figure, which a notebook shows although pyplot never heard of it."""
+    """Matplotlib's Figure, which a notebook shows without pyplot."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """For IPython: twice as many pixels as it is shown with, for letters that are sharp."""
+        """Return the image for IPython, with twice as many pixels as it is shown with."""
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=SHARP)
         width, height = (round(float(side) * SHARP / 2) for side in self.get_size_inches())
         return file.getvalue(), {"width": width, "height": height}
+
+
+@contextmanager
+def styled_axes(ax: Axes | None, size: tuple[int | float, int | float]) -> Generator[Axes]:
+    """Give the axes into which to draw, with the style in force.
+
+    Args:
+        ax: those of the caller; None makes a new figure.
+        size: of a new figure, in inches.
+
+    Examples:
+        >>> with styled_axes(None, (4, 3)) as axes:
+        ...     _ = axes.plot([0, 1])
+        >>> axes.figure.get_size_inches().tolist()
+        [4.0, 3.0]
+    """
+    with style():
+        yield Figure(figsize=size).subplots() if ax is None else ax
+
+
+def figure_of(axes: Axes) -> _figure.Figure:
+    """Return the whole figure of axes."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def label_log_axis(
+    axis: Axis, digits: str = "25", form: Callable[[float], str] = "{:g}".format
+) -> None:
+    """Label a logarithmic axis with plain numbers.
+
+    Args:
+        axis: x or y axis.
+        digits: leading digits of the minor ticks that are labeled.
+        form: turns a number into text.
+    """
+    axis.set_major_formatter(lambda value, _: form(value))
+    axis.set_minor_formatter(lambda value, _: form(value) if f"{value:.0e}"[0] in digits else "")

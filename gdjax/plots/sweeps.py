@@ -1,8 +1,7 @@
-"""Pictures of a sweep: how runs end against what was varied, and how they got there."""
+"""Final costs and outcomes of a sweep against what was varied, and costs along the descents."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,11 +9,23 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import LogLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
+from gdjax.plots.style import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    GREEN,
+    SEQUENTIAL,
+    SKY,
+    VERMILLION,
+    Figure,
+    figure_of,
+    style,
+    styled_axes,
+)
 
-NARROWEST = 1 / 40  # of an axis: the least distance of two values at which bars can be seen
+MIN_GAP = 1 / 40  # of an axis: smallest distance of two values at which bars are visible
 NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
@@ -30,9 +41,9 @@ OUTCOME_COLORS = {
 def quantiles(
     values: Float[np.ndarray, "settings runs *times"], shares: Sequence[float] = (0.25, 0.5, 0.75)
 ) -> Float[np.ndarray, "shares settings *times"]:
-    """Quantiles over runs that count +inf as what it is: worse than any number.
+    """Return quantiles over runs in which +inf counts as larger than any number.
 
-    The usual ones where they are finite: the median of eight runs is the mean of two values.
+    Finite ones are the usual quantiles: the median of eight runs is the mean of two values.
     """
     at = np.asarray(shares)
     lower = np.quantile(values, at, axis=1, method="inverted_cdf")
@@ -41,7 +52,7 @@ def quantiles(
 
 
 class Setting:
-    """The values of one axis of a sweep, and where a picture shows them.
+    """The values of one axis of a sweep, and their positions in a figure.
 
     Values that grow by factors are shown on a logarithmic axis, other numbers on a linear one, and
     names as categories: at 0, 1, 2 and so on. So are numbers that would lie too close together on
@@ -57,34 +68,34 @@ class Setting:
         self.names = [f"{v:.3g}" if values.dtype.kind == "f" else str(v) for v in values]
         positions = np.arange(len(values), dtype=float)
         self.is_category = values.dtype.kind not in "iuf"
-        self.place = positions if self.is_category else np.asarray(values, float)
+        self.positions = positions if self.is_category else np.asarray(values, float)
         self.log = bool(
             not self.is_category
             and len(values) > 2
             and np.all(values > 0)
             and np.max(values) >= 20 * np.min(values)
         )
-        if len(values) > 1 and self._gap() < NARROWEST * np.ptp(self._scaled()):
-            self.place, self.log, self.is_category = positions, False, True
+        if len(values) > 1 and self._gap() < MIN_GAP * np.ptp(self._scaled()):
+            self.positions, self.log, self.is_category = positions, False, True
 
     def _scaled(self):
-        """Positions along the axis as drawn, up to its unit."""
-        return np.log(self.place) if self.log else self.place
+        """Return positions along the axis as drawn, up to its unit."""
+        return np.log(self.positions) if self.log else self.positions
 
     def _gap(self):
-        """The smallest distance of two values along the axis as drawn."""
-        if len(self.place) > 1:
+        """Return the smallest distance of two values along the axis as drawn."""
+        if len(self.positions) > 1:
             return float(np.min(np.diff(np.sort(self._scaled()))))
         return 1.0 if self.is_category else float(abs(self._scaled()[0])) or 1.0
 
     def bars(self) -> tuple[Float[np.ndarray, " settings"], Float[np.ndarray, " settings"]]:
-        """Left edges and widths of bars that are centered at the values and equally wide."""
+        """Return left edges and widths of bars that are centered at the values and equally wide."""
         at, half = self._scaled(), 0.4 * self._gap()
         left, right = (np.exp(x) if self.log else x for x in (at - half, at + half))
         return left, right - left
 
     def edges(self) -> Float[np.ndarray, " edges"]:
-        """Edges of the cells around ascending values, halfway between them as drawn."""
+        """Return edges of the cells around ascending values, halfway between them as drawn."""
         at = self._scaled()
         first, last = (at[1] - at[0], at[-1] - at[-2]) if len(at) > 1 else (self._gap(),) * 2
         inner = (at[1:] + at[:-1]) / 2
@@ -94,13 +105,13 @@ class Setting:
     def on(self, axes: Axes, side: str) -> None:
         """Give the "x" or the "y" axis its label, scale and names."""
         axes.set(**{f"{side}label": self.label})
-        if self.is_category or len(self.place) == 1:
-            axes.set(**{f"{side}ticks": self.place, f"{side}ticklabels": self.names})
+        if self.is_category or len(self.positions) == 1:
+            axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
         elif self.log:
             axes.set(**{f"{side}scale": "log"})
 
 
-def ends_by_setting(
+def outcomes_by_setting(
     setting: Setting,
     accuracy: Float[np.ndarray, "settings runs"] | None,
     cost: Float[np.ndarray, "settings runs"],
@@ -116,12 +127,12 @@ def ends_by_setting(
         setting: what was varied.
         accuracy: test accuracy of each run, in [0, 1]; None where it was not measured.
         cost: final training cost of each run; +inf where it diverged.
-        outcome: position in `outcomes` of how each run ended.
+        outcome: index into `outcomes` for each run.
         outcomes: names of outcomes.
         baseline: cost of the best answer that ignores the input.
-        title: of the picture; its own says which setting is best.
+        title: of the figure; by default it gives the setting with the lowest cost.
     """
-    place = setting.place
+    place = setting.positions
     with style():
         shown = [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
         figure = Figure(figsize=(8, 2.5 + 3 * len(shown)))
@@ -138,14 +149,14 @@ def ends_by_setting(
                 where=finite,
                 color=color,
                 alpha=0.2,
-                label="middle half of the runs",
+                label="quartiles",
             )
             axes.plot(place[finite], half[finite], "-o", color=color, label="median")
             x = np.repeat(place, values.shape[1])
             axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
         median = quantiles(cost)[1]
         lowest = _lowest(median)
-        found = (
+        default_title = (
             f"Lowest median training cost at {setting.label} {setting.names[lowest[0]]}"
             if lowest
             else NONE_FINITE
@@ -155,7 +166,7 @@ def ends_by_setting(
             top.set_ylabel("test accuracy")
             top.yaxis.set_major_formatter(PercentFormatter(1.0))
             top.set_ylim(0, 1)
-        top.set_title(title or found)
+        top.set_title(title or default_title)
         top.legend(loc="best")
         middle.set_ylabel("final training cost")
         if np.all(cost > 0) and np.isfinite(cost).any():
@@ -188,7 +199,7 @@ def ends_by_setting(
 
 
 def _lowest(medians):
-    """The indices of the lowest median that is finite; None if there is none."""
+    """Return the indices of the lowest finite median; None if there is none."""
     finite = np.isfinite(medians)
     if not finite.any():
         return None
@@ -203,40 +214,45 @@ def curves(
     baseline: float | None = None,
     label: str = "run",
     title: str = "",
-) -> Figure:
-    """The cost of every run along its descent, and their median.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the cost of every run along its descent, and their median.
 
     Args:
         step: of each record.
         cost: +inf from divergence on.
         baseline: cost of the best answer that ignores the input.
-        label: what the runs differ in.
-        title: of the picture; its own says where they end.
+        label: what differs between the runs.
+        title: of the axes; by default it gives the range of final costs.
+        ax: axes into which to draw.
     """
-    half = quantiles(cost.T)[1]
-    with style():
-        figure = Figure(figsize=(8, 4.8))
-        axes = figure.subplots()
+    median = quantiles(cost.T)[1]
+    with styled_axes(ax, (8, 4.8)) as axes:
+        alpha = max(0.08, min(0.7, 10 / len(cost)))
         for number, values in enumerate(cost):
             axes.plot(
-                step, np.where(np.isfinite(values), values, np.nan), color=BLUE, linewidth=1,
-                alpha=max(0.08, min(0.7, 10 / len(cost))), label=None if number else f"one {label}",
+                step, _finite(values), color=BLUE, linewidth=1, alpha=alpha,
+                label=None if number else f"one {label}",
             )  # fmt: skip
-        axes.plot(step, np.where(np.isfinite(half), half, np.nan), color=VERMILLION, label="median")
+        axes.plot(step, _finite(median), color=VERMILLION, label="median")
         finite = cost[np.isfinite(cost)]
         if finite.size and finite.min() > 0 and finite.max() > 10 * finite.min():
             axes.set_yscale("log")
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
-        axes.set_title(title or _ends(cost[:, -1]))
+        axes.set_title(title or _final_range(cost[:, -1]))
         axes.set_xlabel("step")
         axes.set_ylabel("training cost")
         axes.legend()
-    return figure
+    return axes
 
 
-def _ends(costs):
-    """A title: "3 runs end at a cost of 1 to 7"."""
+def _finite(values):
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _final_range(costs):
+    """Return a title such as "3 runs end at a cost of 1 to 7"."""
     finite = costs[np.isfinite(costs)]
     if not finite.size:
         return f"No final cost of {len(costs)} run{'s' * (len(costs) > 1)} is finite"
@@ -257,16 +273,18 @@ def map_by_settings(
     *,
     baseline: float | None = None,
     title: str = "",
-) -> Figure:
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the final cost, median over runs, on the grid of two settings; black where diverged.
 
     Args:
         rows: the first setting, upward, its values ascending.
         columns: the second, to the right, its values ascending.
         cost: +inf where a run diverged.
-        stalled: whether a run stalled; cells in which at least half of the runs did get a circle.
+        stalled: whether a run stalled; cells with at least half of the runs stalled get a circle.
         baseline: cost of the best answer that ignores the input, a line in the color bar.
-        title: of the picture; its own says where the cost is lowest.
+        title: of the axes; by default it gives the settings with the lowest cost.
+        ax: axes into which to draw.
     """
     half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
     finite = half[np.isfinite(half)]
@@ -275,9 +293,7 @@ def map_by_settings(
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     above = high + max(1.0, abs(high))  # the colormap's color for values above its range
     norm = (LogNorm if 0 < 10 * low < high else Normalize)(low, high)
-    with style():
-        figure = Figure(figsize=(8, 5.6))
-        axes = figure.subplots()
+    with styled_axes(ax, (8, 5.6)) as axes:
         image = axes.pcolormesh(
             columns.edges(),
             rows.edges(),
@@ -290,17 +306,17 @@ def map_by_settings(
         label = "final training cost, median over runs" + "; black: diverged" * any_diverged
         if stalled is not None and (mostly := np.mean(stalled, axis=2) >= 0.5).any():
             i, j = np.nonzero(mostly)
-            place = columns.place[j], rows.place[i]
+            place = columns.positions[j], rows.positions[i]
             axes.plot(*place, "o", color="none", markeredgecolor="white", markersize=9)
-            figure.supxlabel("circle: at least half of the runs stalled", fontsize=12)
+            axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
         lowest = _lowest(half)
         if lowest is None:
             axes.set_title(title or NONE_FINITE)
-            return figure
+            return axes
         i, j = lowest
         axes.plot(
-            columns.place[j],
-            rows.place[i],
+            columns.positions[j],
+            rows.positions[i],
             "*",
             color="white",
             markeredgecolor=BLACK,
@@ -308,41 +324,39 @@ def map_by_settings(
         )
         at = f"{rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
         axes.set_title(title or f"Lowest at {at}")
-        bar = figure.colorbar(
+        bar = figure_of(axes).colorbar(
             image, ax=axes, label=label, extend="max" if any_diverged else "neither"
         )
         if baseline is not None and low <= baseline <= high:
             bar.ax.axhline(baseline, color="white", linestyle=":", linewidth=2)
             bar.ax.text(-0.2, baseline, "baseline", ha="right", va="center", fontsize=11)
-    return figure
+    return axes
 
 
 def compared(
     rows: Mapping[str, tuple[Setting | None, Float[np.ndarray, "*settings runs"]]],
     *,
     title: str = "",
-) -> Figure:
-    """Final costs of several problems, against a setting, or side by side where there is none.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw final costs of several problems against a setting, or side by side without one.
 
     Args:
         rows: by name: the setting that was varied, and the final cost of each run.
-        title: of the picture; its own says which is lowest.
+        title: of the axes; by default it gives the problem with the lowest median.
+        ax: axes into which to draw.
     """
     best = min(rows, key=lambda name: float(np.min(quantiles(np.atleast_2d(rows[name][1]))[1])))
-    with style():
-        figure = Figure(figsize=(8, 5))
-        axes = figure.subplots()
-        for number, ((name, (setting, ends)), color) in enumerate(
+    with styled_axes(ax, (8, 5)) as axes:
+        for number, ((name, (setting, final)), color) in enumerate(
             zip(rows.items(), cycle(CYCLE), strict=False)
         ):
-            place = np.array([number]) if setting is None else setting.place
-            cost = np.atleast_2d(ends)
-            half = quantiles(cost)[1]
-            x = np.repeat(place, cost.shape[1])
-            axes.plot(x, np.where(np.isfinite(cost), cost, np.nan).ravel(), ".", color=color,
-                      alpha=0.35)  # fmt: skip
-            axes.plot(place, np.where(np.isfinite(half), half, np.nan), "o-", color=color,
-                      label=name)  # fmt: skip
+            position = np.array([number]) if setting is None else setting.positions
+            cost = np.atleast_2d(final)
+            median = quantiles(cost)[1]
+            x = np.repeat(position, cost.shape[1])
+            axes.plot(x, _finite(cost).ravel(), ".", color=color, alpha=0.35)
+            axes.plot(position, _finite(median), "o-", color=color, label=name)
             if setting is not None:
                 setting.on(axes, "x")
         finite = np.concatenate([cost[np.isfinite(cost)] for _, cost in rows.values()])
@@ -354,54 +368,7 @@ def compared(
             axes.legend()
         axes.set_ylabel("final training cost (line: median over runs)")
         axes.set_title(title or f"Lowest median: {best}")
-    return figure
-
-
-class Trained(NamedTuple):
-    """Which learning rates train one network, from each starting point.
-
-    Args:
-        rates: ascending.
-        trained: whether the run with this rate from this start did.
-        best: the learning rate of the lowest median cost, for comparison.
-    """
-
-    rates: Float[np.ndarray, " rates"]
-    trained: Bool[np.ndarray, "rates seeds"]
-    best: float
-
-
-def trained_sets(networks: Mapping[str, Trained]) -> Figure:
-    """For every start the set of rates that train, a panel a network; a row is a start.
-
-    Args:
-        networks: by name.
-    """
-    with style():
-        figure = Figure(figsize=(6.5 * len(networks), 5.0))
-        panels = figure.subplots(1, len(networks), squeeze=False)[0]
-        for axes, (name, one) in zip(panels, networks.items(), strict=True):
-            seeds = np.arange(one.trained.shape[1])
-            x, y = np.meshgrid(one.rates, seeds, indexing="ij")
-            for side, marker, color, label in (
-                (one.trained, "o", BLUE, "trains"),
-                (~one.trained, "x", VERMILLION, "does not"),
-            ):
-                axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
-            alternate = np.sum(np.sum(one.trained[1:] > one.trained[:-1], axis=0) > 0)
-            axes.set_title(f"{name}: {alternate} of {len(seeds)} starts alternate")
-            if one.rates[0] <= one.best <= one.rates[-1]:
-                axes.axvline(one.best, color=BLACK, linestyle=":", linewidth=1.5)
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter("{x:g}")
-            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-            axes.set_xlabel("learning rate")
-            axes.set_yticks(seeds)
-        panels[0].set_ylabel("starting point")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    return figure
+    return axes
 
 
 def curves_by_setting(
@@ -413,31 +380,30 @@ def curves_by_setting(
     value_label: str = "training cost",
     setting_label: str = "learning rate",
     log: bool = True,
-) -> Figure:
-    """One curve a setting: the median over runs along the descent.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the median over runs along the descent, a curve for each setting.
 
     Args:
         time: of each record.
-        setting: its values; they decide the curves' colours.
+        setting: its values, which decide the colors of the curves.
         values: of each run at each record; +inf from divergence on.
         time_label: name of the time, with its unit.
         value_label: name of the value.
         setting_label: name of the setting.
-        log: whether the value is shown on a logarithmic axis.
+        log: whether the axis of values is logarithmic.
+        ax: axes into which to draw.
     """
-    with style():
-        figure = Figure(figsize=(8, 5))
-        axes = figure.subplots()
+    with styled_axes(ax, (8, 5)) as axes:
         positive = np.all(setting > 0) and len(setting) > 1
         norm = (LogNorm if positive else Normalize)(np.min(setting), np.max(setting))
         colors = colormaps[SEQUENTIAL]
         medians = quantiles(values, (0.5,))[0]
         lowest = int(np.argmin(medians[:, -1]))
         for number, value in enumerate(setting):
-            half = medians[number]
             axes.plot(
                 time,
-                np.where(np.isfinite(half), half, np.nan),
+                _finite(medians[number]),
                 color=colors(norm(value)),
                 linewidth=4 if number == lowest else 1.5,
             )
@@ -446,7 +412,7 @@ def curves_by_setting(
         axes.set_ylabel(f"{value_label}, median over seeds")
         if log:
             axes.set_yscale("log")
-        bar = figure.colorbar(ScalarMappable(norm, colors), ax=axes)
+        bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes)
         bar.set_label(setting_label)
         bar.ax.minorticks_off()
-    return figure
+    return axes

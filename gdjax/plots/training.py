@@ -1,6 +1,6 @@
-"""Pictures of a network that learns to tell images apart: before, along the way, after.
+"""Training of a classifier: costs and accuracies, confusion matrices, and errors.
 
-All of them at once are `pictures`.
+`pictures` returns all figures of one training.
 """
 
 import math
@@ -12,9 +12,19 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SKY, VERMILLION, Figure, style
+from gdjax.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    SKY,
+    VERMILLION,
+    Figure,
+    label_log_axis,
+    style,
+)
 
-WRONG = 24  # examples shown
+MAX_EXAMPLES = 24  # of wrong answers
 
 
 def pictures(
@@ -30,49 +40,52 @@ def pictures(
     weights: Float[np.ndarray, "neurons pixels"],
     test_cost: Float[np.ndarray, " records"] | None = None,
 ) -> dict[str, Figure]:
-    """All pictures of one training, by name; those of images only where inputs are square images.
+    """Return all figures of one training, by name; those of images only for square images.
 
     Args:
         epoch: of each record.
         cost: over the training set.
-        accuracy: share of test images that are right.
+        accuracy: on the test images.
         baseline: cost of the best answer that ignores the image.
         inputs: test images, a row of pixels each.
-        labels: what they show.
+        labels: of the test images.
         before: outputs of the network for them, before training.
-        after: the same, after it.
+        after: outputs after training.
         weights: of the first layer, after training.
         test_cost: over the test set.
     """
     guesses, answers = (np.argmax(outputs, axis=1) for outputs in (before, after))
     classes = after.shape[1]
-    found = {
+    figures = {
         "learning": learning(epoch, cost, accuracy, baseline=baseline, test_cost=test_cost),
         "confusion": confusion(
-            {"before": counts(labels, guesses, classes), "after": counts(labels, answers, classes)}
+            {
+                "before": confusion_matrix(labels, guesses, classes),
+                "after": confusion_matrix(labels, answers, classes),
+            }
         ),
     }
-    shown, seen = pixels.shaped(inputs), pixels.shaped(weights)
-    if shown is not None and seen is not None:
-        found["wrong"] = wrong(shown, labels, after)
-        gray = seen if seen.ndim == 3 else seen.mean(axis=-1)
-        found["weights"] = pixels.signed(
+    images, neurons = pixels.square_images(inputs), pixels.square_images(weights)
+    if images is not None and neurons is not None:
+        figures["wrong"] = misclassified(images, labels, after)
+        gray = neurons if neurons.ndim == 3 else neurons.mean(axis=-1)
+        figures["weights"] = pixels.signed(
             gray,
-            title=f"What the {len(gray)} neurons of the first layer look for",
+            title=f"Weights of the {len(gray)} neurons of the first layer",
             label="weight of a pixel"
-            + ("" if seen.ndim == 3 else ", mean over its colours")
+            + ("" if neurons.ndim == 3 else ", mean over its colors")
             + ": red where light excites the neuron, blue where it inhibits",
         )
-    return found
+    return figures
 
 
-def counts(
+def confusion_matrix(
     labels: Integer[np.ndarray, " samples"], answers: Int[np.ndarray, " samples"], classes: int
 ) -> Int[np.ndarray, "classes classes"]:
-    """Confusion matrix: samples of class [row] that were taken for class [column].
+    """Return the confusion matrix: samples of class [row] that were classified as [column].
 
     Examples:
-        >>> counts(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
+        >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
         [[1, 0], [1, 1]]
     """
     pairs = classes * labels.astype(int) + answers
@@ -87,12 +100,12 @@ def learning(
     baseline: float | None = None,
     test_cost: Float[np.ndarray, " records"] | None = None,
 ) -> Figure:
-    """Cost and test accuracy by epoch, one above the other.
+    """Draw cost and test accuracy against the epoch, one above the other.
 
     Args:
         epoch: of each record.
         cost: over the training set; +inf from divergence on.
-        accuracy: share of test images that are right.
+        accuracy: on the test images.
         baseline: cost of the best answer that ignores the image.
         test_cost: over the test set.
     """
@@ -101,7 +114,7 @@ def learning(
         top, bottom = figure.subplots(2, 1, sharex=True)
         for values, color, label in (
             (cost, BLUE, "training images"),
-            (test_cost, VERMILLION, "test images, never trained on"),
+            (test_cost, VERMILLION, "test images"),
         ):
             if values is not None:
                 shown = np.isfinite(values)
@@ -112,9 +125,7 @@ def learning(
             )
         if np.any(cost[np.isfinite(cost)] > 0):
             top.set_yscale("log")
-            # Plain numbers on the logarithmic axis, few enough to be read.
-            top.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            top.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if _leading(value) else "")
+            label_log_axis(top.yaxis)
         top.set_ylabel("cost, mean over images")
         top.legend()
         known = np.flatnonzero(np.isfinite(accuracy))
@@ -122,13 +133,13 @@ def learning(
         bottom.set_ylim(0, 1)
         bottom.grid(axis="y")
         bottom.yaxis.set_major_formatter(PercentFormatter(1))
-        bottom.set_ylabel("test images right")
+        bottom.set_ylabel("test accuracy")
         bottom.set_xlabel("epoch, passes over the training images")
         ends = cost[np.flatnonzero(np.isfinite(cost))[[0, -1]]] if np.isfinite(cost).any() else []
         top.set_title("Cost: " + " to ".join(f"{value:.3g}" for value in ends) if len(ends) else "")
         if len(known):
             first, last = accuracy[known[[0, -1]]]
-            bottom.set_title(f"{first:.1%} right before, {last:.1%} after")
+            bottom.set_title(f"Test accuracy: {first:.1%} to {last:.1%}")
     return figure
 
 
@@ -141,15 +152,15 @@ def records(
     metrics: Mapping[str, Float[np.ndarray, " records"]] | None = None,
     title: str = "",
 ) -> Figure:
-    """What one descent recorded: its cost, and below it each metric.
+    """Draw the records of one descent: its cost, and below it each metric.
 
     Args:
         step: of each record.
         cost: over the training set; +inf from divergence on.
-        batch_cost: mean of what the steps themselves saw; NaN where that is what is recorded.
+        batch_cost: mean over mini-batches since the previous record; NaN if it is the cost.
         baseline: cost of the best answer that ignores the input.
-        metrics: by name; NaN where not measured.
-        title: of the picture.
+        metrics: by name; NaN where not computed.
+        title: of the figure.
     """
     metrics = metrics or {}
     with style():
@@ -177,16 +188,11 @@ def records(
     return figure
 
 
-def _leading(value):
-    """Whether a number begins with 2 or 5."""
-    return round(value / 10 ** math.floor(math.log10(value))) in (2, 5)
-
-
 def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Figure:
-    """What is taken for what, a matrix of counts a stage.
+    """Draw confusion matrices, one for each stage.
 
     Args:
-        matrices: for each stage, samples of class [row] taken for class [column].
+        matrices: for each stage, samples of class [row] classified as [column].
     """
     with style():
         figure = Figure(figsize=(6.4 * len(matrices), 6.6))
@@ -197,7 +203,7 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
         ):
             classes = len(matrix)
             share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-            # The square root, so that few errors can be told from none.
+            # The square root, so that few errors differ visibly from none.
             axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
             if classes <= 20:
                 for row, column in np.argwhere(matrix > 0):
@@ -214,30 +220,30 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
             axes.spines[:].set_visible(False)
             axes.tick_params(length=0)
             right = np.trace(matrix) / max(matrix.sum(), 1)
-            axes.set_title(f"{stage}: {right:.1%} right")
-            axes.set_xlabel("the network says")
-            axes.set_ylabel("the image shows")
+            axes.set_title(f"{stage}: accuracy {right:.1%}")
+            axes.set_xlabel("predicted class")
+            axes.set_ylabel("true class")
     return figure
 
 
-def wrong(
-    images: Num[np.ndarray, "samples rows columns *colours"],
+def misclassified(
+    images: Num[np.ndarray, "samples rows columns *colors"],
     labels: Integer[np.ndarray, " samples"],
     outputs: Float[np.ndarray, "samples classes"],
 ) -> Figure:
-    """Images that are read wrongly, those first about which the network is surest.
+    """Draw misclassified images, those with the largest margin first.
 
     Args:
         images: dark background, as in MNIST.
-        labels: what they show.
-        outputs: of the network for them; its answer is the largest.
+        labels: their classes.
+        outputs: of the network for them; the largest gives the predicted class.
     """
     answers = np.argmax(outputs, axis=1)
     rows = np.arange(len(labels))
-    sure = outputs[rows, answers] - outputs[rows, labels]
-    order = np.argsort(-sure, kind="stable")
+    margin = outputs[rows, answers] - outputs[rows, labels]
+    order = np.argsort(-margin, kind="stable")
     order = order[answers[order] != labels[order]]
-    shown = order[:WRONG]
+    shown = order[:MAX_EXAMPLES]
     columns = 8
     lines = max(1, math.ceil(len(shown) / columns))
     with style():
@@ -247,10 +253,10 @@ def wrong(
             axes.set_axis_off()
         for axes, i in zip(grid, shown, strict=False):
             axes.imshow(images[i], cmap="gray_r")
-            axes.set_title(f"{labels[i]} read as {answers[i]}", fontsize=12, pad=2, loc="center")
+            axes.set_title(f"{labels[i]} as {answers[i]}", fontsize=12, pad=2, loc="center")
         figure.suptitle(
-            f"{len(order)} of {len(labels)} test images are read wrongly"
-            + (f"; the {len(shown)} surest errors" if len(order) > len(shown) else ""),
+            f"{len(order)} of {len(labels)} test images are misclassified"
+            + (f"; the {len(shown)} with the largest margin" if len(order) > len(shown) else ""),
             x=0.02,
             ha="left",
         )

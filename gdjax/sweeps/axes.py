@@ -26,6 +26,7 @@ from jaxtyping import ScalarLike
 from gdjax.arguments import check_flag
 from gdjax.errors import InputError
 from gdjax.stores.schema import check_name
+from gdjax.summaries import short
 
 PERTURBATION_SEED = "perturbation_seed"
 SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
@@ -73,6 +74,10 @@ class Axes:
     """The grid: for each dimension, the axes along it and their values."""
 
     dimensions: Mapping[str, Mapping[str, np.ndarray]]
+
+    def __repr__(self) -> str:
+        along = ", ".join(f"{name}: {short(values)}" for name, values in self.by_name.items())
+        return f"Axes({self.runs:,} runs; {along})"
 
     @property
     def sizes(self) -> dict[str, int]:

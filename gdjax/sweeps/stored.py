@@ -45,6 +45,7 @@ from gdjax.stores.format_2 import join_parts
 from gdjax.stores.reader import Stored, open_parts
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import differences
+from gdjax.summaries import short
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
     Axes,
@@ -473,6 +474,11 @@ class Run:
     outcome: Outcome
     optimizer: Mapping[str, Any]
     batch_size: int | None
+
+    def __repr__(self) -> str:
+        at = ", ".join(f"{axis} {value}" for axis, value in self.at.items())
+        count = "" if self.snapshots is None else f"; {len(self.step)} snapshots"
+        return f"Run({at}: {self.outcome}; params: {short(self.params)}{count})"
 
 
 def problem_of(

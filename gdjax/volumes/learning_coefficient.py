@@ -44,7 +44,7 @@ from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
-from gdjax.summaries import fields
+from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import effective_sample_size, rhat
 from gdjax.volumes.whitening import Whitening, whitened_on_average
 
@@ -121,7 +121,7 @@ class FiniteTemperatureCoefficient(NamedTuple):
     distance: Float[Array, ""]
     status: Int[Array, ""]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=SamplingStatus)
 
 
 class LocalLearningCoefficient(NamedTuple):

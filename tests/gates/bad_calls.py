@@ -916,9 +916,9 @@ CALLS = (
         "points",
         "expected one point per row, at least one, all of them",
     ),
-    ("gd.plot(3)", "result", "expected a Descent, what a sweep, compare, line, plane"),
-    ("gd.plot(store)", "result", "expected a Descent, what a sweep, compare, line, plane"),
-    ("gd.plot(bowl)", "result", "expected a Descent, what a sweep, compare, line, plane"),
+    ("gd.plot(3)", "result", "expected a Descent, the Dataset of a sweep, its store"),
+    ("gd.plot(bowl)", "result", "expected a Descent, the Dataset of a sweep, its store"),
+    ("gd.plot(folder)", "there is no store", "empty: there is no store here; check the path"),
     ("gd.explore(3)", "runs", "give the Dataset of a sweep"),
     (
         "gd.explore(runs, planes=3)",

@@ -15,6 +15,7 @@ def plane(cost=None, *, length=(1.0, 1.0), path=False):
             "a": ("a", SIDE, {"long_name": "first way", "units": "1", "length": length[0]}),
             "b": ("b", SIDE / 2, {"long_name": "second way", "units": "1", "length": length[1]}),
         },
+        {"result": "trajectory_plane" if path else "slice"},
     )
     if path:
         x, y = np.linspace(1.5, 0, 6), np.linspace(0.8, 0, 6)

@@ -1,4 +1,4 @@
-"""Pictures that move: only the ball does, and a notebook can play them."""
+"""Animations: only the ball moves, and a notebook can play them."""
 
 from itertools import pairwise
 
@@ -29,12 +29,12 @@ def test_moments_pass_over_where_a_descent_rests():
     """100 snapshots of which the last 80 stand still: half of the frames show the first 20."""
     way = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
     seen = xr.Dataset({"path_a": ("t", way), "path_b": ("t", way)})
-    shown = animations._moments(seen, 21)
+    shown = animations._frame_indices(seen, 21)
     assert (shown[0], shown[-1]) == (0, 99)
     assert len(shown) <= 21
     assert np.sum(shown < 20) > 10
     still = xr.Dataset({"path_a": ("t", np.zeros(5)), "path_b": ("t", np.zeros(5))})
-    assert animations._moments(still, 60).tolist() == [0, 1, 2, 3, 4]
+    assert animations._frame_indices(still, 60).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_an_animation_plays_in_a_page():

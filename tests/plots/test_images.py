@@ -1,4 +1,4 @@
-"""Small images of signed numbers: centred colours, and nothing told apart from next to nothing."""
+"""Small images of signed numbers: centered colors, and zeros that differ from small numbers."""
 
 import matplotlib
 import numpy as np
@@ -12,7 +12,7 @@ def drawn(figure):
     return [axes.images[0] for axes in figure.axes if axes.images]
 
 
-def colour(image, row, column):
+def color(image, row, column):
     return image.to_rgba(image.get_array())[row, column]
 
 
@@ -41,29 +41,31 @@ def test_images_have_the_names_that_are_given():
 
 def test_red_is_above_zero_blue_below_and_grey_exactly_zero():
     (image,) = drawn(images.signed(np.array([[[1.0, -1.0, 0.0, 1e-9]]]), title="", label=""))
-    red, _, blue, _ = colour(image, 0, 0)
+    red, _, blue, _ = color(image, 0, 0)
     assert red > blue
-    red, _, blue, _ = colour(image, 0, 1)
+    red, _, blue, _ = color(image, 0, 1)
     assert blue > red
-    assert tuple(colour(image, 0, 2)) == to_rgba(images.NOTHING)
-    assert min(colour(image, 0, 3)) > 0.9
+    assert tuple(color(image, 0, 2)) == to_rgba(images.ZERO)
+    assert min(color(image, 0, 3)) > 0.9
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_images_without_any_number_are_grey(value):
     (image,) = drawn(images.signed(np.full((1, 2, 2), value), title="", label=""))
-    assert tuple(colour(image, 0, 0)) == to_rgba(images.NOTHING)
+    assert tuple(color(image, 0, 0)) == to_rgba(images.ZERO)
 
 
 def test_rows_of_pixels_become_images_and_back():
     grey = np.arange(2 * 49).reshape(2, 49)
-    assert np.array_equal(images.shaped(grey)[1].ravel(), grey[1])
-    colours = np.arange(48).reshape(1, 48)
-    assert images.shaped(colours).shape == (1, 4, 4, 3)
-    assert images.shaped(np.zeros((3, 30))) is None
+    assert np.array_equal(images.square_images(grey)[1].ravel(), grey[1])
+    colors = np.arange(48).reshape(1, 48)
+    assert images.square_images(colors).shape == (1, 4, 4, 3)
+    assert images.square_images(np.zeros((3, 30))) is None
 
 
 def test_nothing_global_changes():
     before = dict(matplotlib.rcParams)
-    images.signed(np.ones((1, 2, 2)), title="", label="").draw_without_rendering()
+    figure = images.signed(np.ones((1, 2, 2)), title="", label="")
+    figure.draw_without_rendering()
+    np.testing.assert_array_equal(drawn(figure)[0].get_array(), np.ones((2, 2)))
     assert dict(matplotlib.rcParams) == before

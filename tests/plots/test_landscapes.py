@@ -1,4 +1,4 @@
-"""Pictures of slices say what they show, and leave what is no number out."""
+"""Figures of slices: scales, contours, descents, and costs that are not finite."""
 
 import inspect
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, to_hex
+from matplotlib.figure import Figure
 from plane_of_a_bowl import SIDE, plane
 
 from gdjax.plots import landscapes
@@ -52,7 +53,7 @@ def test_where_the_cost_is_no_number_the_ground_is_grey():
     image = np.asarray(canvas.buffer_rgba())
     x, y = axes.transData.transform((1.0, -0.7))
     color = image[image.shape[0] - 1 - round(y), round(x)][:3] / 255
-    assert to_hex(color) == landscapes.NOWHERE.lower()
+    assert to_hex(color) == landscapes.NOT_FINITE.lower()
     assert np.isfinite(axes.collections[0].norm.vmax)
 
 
@@ -64,8 +65,21 @@ def test_a_plane_of_one_value_can_be_drawn(value):
     assert texts(figure) == [expected]
 
 
-def test_a_grid_of_one_row_can_be_drawn():
-    landscapes.planes({"": {"row": plane().isel(b=[4])}}).canvas.draw()
+def test_a_grid_of_one_row_is_drawn_as_cells():
+    row = plane().isel(b=[4])
+    figure = landscapes.planes({"": {"row": row}})
+    figure.canvas.draw()
+    cells = figure.axes[0].collections[0].get_array()
+    np.testing.assert_allclose(np.ravel(cells), row.cost.values.ravel())
+
+
+def test_a_plane_is_drawn_into_the_axes_of_the_caller_without_a_color_bar():
+    own = Figure()
+    axes = own.subplots()
+    assert landscapes.plane(plane(), ax=axes) is axes
+    assert own.axes == [axes]
+    alone = landscapes.plane(plane())
+    assert [a.get_ylabel() for a in alone.figure.axes] == ["second way", landscapes.COST]
 
 
 def test_a_descent_shows_how_far_off_it_is_and_both_costs():
@@ -82,20 +96,20 @@ def test_a_descent_shows_how_far_off_it_is_and_both_costs():
     np.testing.assert_allclose(own.get_ydata(), seen.path_cost)
     np.testing.assert_allclose(inside.get_ydata(), seen.path_cost_in_slice)
     assert [t.get_text() for t in side.get_legend().get_texts()] == [
-        "of the descent itself",
-        "of its place in the plane",
+        "of the descent",
+        "of its projection",
     ]
     assert ground.get_title(loc="left") == "rate 1"
 
 
 def test_on_a_surface_the_descent_floats_at_its_own_cost():
     seen = plane(path=True)
-    figure = landscapes.surface(seen, title="a bowl")
+    figure = landscapes.surface(seen, title="a bowl").figure
     figure.canvas.draw()
     named = {line.get_label(): line for line in figure.axes[0].lines}
-    height = np.asarray(named["the descent, at its own cost"].get_data_3d()[2])
+    height = np.asarray(named["descent, at its own cost"].get_data_3d()[2])
     np.testing.assert_allclose(10**height, seen.path_cost)
-    shadow = np.asarray(named["its place in the plane"].get_data_3d()[2])
+    shadow = np.asarray(named["its projection to the plane"].get_data_3d()[2])
     np.testing.assert_allclose(10**shadow, seen.path_cost_in_slice)
     assert figure.axes[0].get_zticklabels()[0].get_text() == "0.01"
 
@@ -103,16 +117,17 @@ def test_on_a_surface_the_descent_floats_at_its_own_cost():
 def test_a_surface_without_descent_and_with_holes_can_be_drawn():
     cost = plane().cost.values - 3.0  # negative costs have no logarithm
     cost[2:4, 5] = np.nan
-    figure = landscapes.surface(plane(cost))
+    figure = landscapes.surface(plane(cost)).figure
     figure.canvas.draw()
     assert not figure.legends
+    assert len(figure.axes[0].collections) == 1
 
 
 def test_lines_are_drawn_against_distance_with_their_parabola():
     sharp = plane().isel(b=4).assign_coords(a=plane(length=(3.0, 1.0)).a)
     figure = landscapes.lines(
         {"sharp": sharp, "other": plane().isel(b=4)}, parabolas={"sharp": 2.0}
-    )
+    ).figure
     figure.canvas.draw()
     axes = figure.axes[0]
     first, parabola, second = axes.lines[:3]

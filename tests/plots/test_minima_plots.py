@@ -1,7 +1,9 @@
-"""Pictures of minima: what they show is what they were given."""
+"""Figures of minima and of their numbers: the drawn values are the arguments."""
 
 import numpy as np
 import pytest
+from drawings.minima import accuracies, counts_by_tolerance
+from matplotlib.figure import Figure
 
 from gdjax.plots import minima
 
@@ -9,10 +11,12 @@ SHARE = np.array([0.5, 0.3, 0.1])
 
 
 def test_frequencies_have_intervals_and_the_rest_beside_them():
-    figure = minima.frequencies(
-        SHARE, SHARE - 0.05, SHARE + 0.1, np.array([1e-31, 2.0, 3.0]), rest={"saddle": 0.1}, most=2
+    cost = np.array([1e-31, 2.0, 3.0])
+    ax = Figure().subplots()
+    axes = minima.frequencies(
+        SHARE, SHARE - 0.05, SHARE + 0.1, cost, others={"saddle": 0.1}, max_bars=2, ax=ax
     )
-    (axes,) = figure.axes
+    assert axes is ax
     bars, interval, rest = axes.containers
     np.testing.assert_allclose([bar.get_height() for bar in bars], [0.5, 0.3])
     np.testing.assert_allclose([bar.get_height() for bar in rest], [0.1])
@@ -20,12 +24,12 @@ def test_frequencies_have_intervals_and_the_rest_beside_them():
     np.testing.assert_allclose(ends, [[0.45, 0.6], [0.25, 0.4]])
     # A cost that is rounding of the largest is 0.
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "2", "saddle"]
-    assert "(1 costlier ones not drawn)" in axes.get_xlabel()
+    assert "(1 of higher cost not drawn)" in axes.get_xlabel()
 
 
 def test_a_map_has_places_sizes_colours_and_the_lowest():
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-    figure = minima.located(position, 0.8, SHARE, np.array([2.0, 1.0, 3.0]), title="Three")
+    figure = minima.embedding(position, 0.8, SHARE, np.array([2.0, 1.0, 3.0])).figure
     axes, bar = figure.axes
     (points,) = axes.collections
     np.testing.assert_allclose(points.get_offsets(), position)
@@ -41,15 +45,15 @@ def test_a_map_has_places_sizes_colours_and_the_lowest():
 def test_minima_that_cost_the_same_have_no_lowest():
     """Differences of rounding are none."""
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-    figure = minima.located(position, 1.0, SHARE, np.array([7e-31, 2e-24, 0.0]))
-    (axes,) = figure.axes
+    axes = minima.embedding(position, 1.0, SHARE, np.array([7e-31, 2e-24, 0.0]))
+    assert axes.figure.axes == [axes]
     assert not axes.texts
     assert axes.get_title(loc="right") == "cost: 0 everywhere"
 
 
 def test_counts_fall_as_the_tolerance_grows():
     tolerance = np.geomspace(1e-3, 1e1, 5)
-    figure = minima.counts_by_tolerance(
+    figure = counts_by_tolerance(
         tolerance, {"a": np.array([9, 5, 5, 2, 1]), "b": np.array([3, 3, 3, 3, 1])}, 1e-1
     )
     (axes,) = figure.axes
@@ -62,10 +66,10 @@ def test_counts_fall_as_the_tolerance_grows():
 
 
 @pytest.mark.parametrize("networks", [1, 2])
-def test_worth_marks_the_lowest(networks):
+def test_accuracies_mark_the_lowest(networks):
     cost, right = np.array([0.3, 0.2, 0.4]), np.array([0.9, 0.8, 0.7])
     found = {f"network {k}": (cost, right, np.array([1, 2, 3])) for k in range(networks)}
-    figure = minima.worth(found)
+    figure = accuracies(found)
     assert len(figure.axes) == networks
     points, star = figure.axes[0].collections
     np.testing.assert_allclose(points.get_offsets(), np.stack([cost, right], 1))

@@ -1,4 +1,4 @@
-"""Pictures of eigenvalues: what they show is what they were given."""
+"""Figures of eigenvalues: the drawn values are the arguments."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def spread(title="now", width=0.05, **changes):
         "ends": ENDS,
         "residuals": RESIDUALS,
     }
-    return spectrum.Spread(title=title, at=AT, width=width, size=1000, **{**given, **changes})
+    return spectrum.DensityPanel(title=title, at=AT, width=width, size=1000, **{**given, **changes})
 
 
 def by_label(axes):
@@ -45,18 +45,18 @@ def test_densities_share_axes_and_say_where_they_are_linear():
 def test_the_density_and_what_it_would_be_without_a_bulk():
     (axes,) = spectrum.densities([spread()]).axes
     found = by_label(axes)
-    alone = found["one eigenvalue alone"].get_ydata()[0]
+    alone = found["a single eigenvalue"].get_ydata()[0]
     assert alone == pytest.approx(bell(0.05).max() / 1000, rel=1e-2)
     density = found["density"].get_ydata()
     high = bell(0.05) > alone
     np.testing.assert_allclose(density[high], bell(0.05)[high])
     # All eigenvalues of this one are 0, so the dashed line lies on it.
-    np.testing.assert_allclose(found["if all of them were 0"].get_ydata(), bell(0.05), atol=1e-300)
+    np.testing.assert_allclose(found["if all were 0"].get_ydata(), bell(0.05), atol=1e-300)
 
 
 def test_ends_are_marked_above_with_their_residuals():
     (axes,) = spectrum.densities([spread()]).axes
-    marks, _, (bars,) = by_label(axes)["found one by one, with residuals"]
+    marks, _, (bars,) = by_label(axes)["computed, with residuals"]
     np.testing.assert_allclose(marks.get_xdata(), ENDS)
     assert set(marks.get_ydata()) == {0.9}  # of the panel's height
     widths = [np.ptp(segment[:, 0]) for segment in bars.get_segments()]
@@ -70,7 +70,7 @@ def test_a_density_that_is_not_finite_leaves_the_marks():
     assert np.all(np.isfinite(figure.axes[0].get_ylim()))
 
 
-RANKED = spectrum.Ranked(
+RANKED = spectrum.RankedEigenvalues(
     "whole", np.array([1.0, 0.5, 0.1, -0.2]), np.array([0.01, 0.01, 0.3, 0.01])
 )
 
@@ -85,7 +85,7 @@ def test_ranks_fall_and_what_is_negative_is_left_out():
     assert axes.get_yscale() == "log"
 
 
-def test_each_matrix_has_a_colour_and_a_shape_that_every_panel_keeps():
+def test_each_matrix_has_a_color_and_a_shape_that_every_panel_keeps():
     second = RANKED._replace(name="layer 1", value=RANKED.value / 2)
     figure = spectrum.ranks({"a": [RANKED, second], "b": [RANKED, second], "c": [RANKED]})
     shown = [axes for axes in figure.axes if axes.get_visible()]
@@ -112,6 +112,10 @@ def test_a_limit_far_above_does_not_press_the_rest_down(limit):
     assert axes.get_ylim()[1] < 4
 
 
-def test_a_matrix_of_zeros_can_be_drawn():
-    zeros = spectrum.Ranked("flat", np.zeros(3), np.zeros(3))
-    spectrum.ranks({"": [zeros]}, limit=2.0).canvas.draw()
+def test_a_matrix_of_zeros_has_no_marks_but_the_limit():
+    zeros = spectrum.RankedEigenvalues("flat", np.zeros(3), np.zeros(3))
+    figure = spectrum.ranks({"": [zeros]}, limit=2.0)
+    figure.canvas.draw()
+    found = by_label(figure.axes[0])
+    assert len(found["flat"][0].get_xdata()) == 0
+    assert found["2 / learning rate = 2"].get_ydata()[0] == 2.0

@@ -1,13 +1,15 @@
-"""Pictures of how large a step may be: what they show is what they were given."""
+"""Figures of limits of the learning rate: the drawn values are the arguments."""
 
 import numpy as np
 import pytest
+from drawings.edge_of_stability import Edge, edge
+from drawings.gradient_flow import BesideFlow, from_flow
 
 from gdjax.plots import stability
 
 STEP = np.arange(0, 50, 10)
 RATES = np.array([0.1, 0.5, 10.0])
-EDGE = stability.Edge(
+EDGE = Edge(
     title="plain",
     step=STEP,
     learning_rate=RATES,
@@ -16,7 +18,7 @@ EDGE = stability.Edge(
     cost=np.array([[1, 0.5, 0.2, 0.1, 0.05], [1, 0.3, 0.4, 0.1, 0.05], [1, np.inf] + [np.inf] * 3]),
 )
 TIME = np.linspace(1, 10, 10)
-FLOW = stability.BesideFlow(
+FLOW = BesideFlow(
     title="toy",
     time=TIME,
     learning_rate=np.array([0.4, 0.2, 0.1]),
@@ -29,8 +31,8 @@ FLOW = stability.BesideFlow(
 )
 
 
-def test_limits_are_dashed_in_the_colour_of_their_rate():
-    top, bottom = stability.edge([EDGE]).axes
+def test_limits_are_dashed_in_the_color_of_their_rate():
+    top, bottom = edge([EDGE]).axes
     solid = {line.get_color(): line for line in top.lines if line.get_linestyle() == "-"}
     dashed = {line.get_color(): line for line in top.lines if line.get_linestyle() == "--"}
     assert len(solid) == 3
@@ -44,14 +46,14 @@ def test_limits_are_dashed_in_the_colour_of_their_rate():
     assert bottom.get_yscale() == "log"
 
 
-def test_a_limit_that_nobody_comes_near_does_not_press_the_rest_down():
+def test_a_limit_far_above_the_sharpness_is_not_drawn():
     """2 / 0.1 = 20 is far above the highest sharpness, 15: it is left out."""
-    top, _ = stability.edge([EDGE]).axes
+    top, _ = edge([EDGE]).axes
     assert 15 < top.get_ylim()[1] < 20
 
 
 def test_panels_stand_beside_each_other_with_every_axis_named():
-    figure = stability.edge([EDGE, EDGE, EDGE])
+    figure = edge([EDGE, EDGE, EDGE])
     assert len(figure.axes) == 6
     assert [a.get_ylabel() for a in figure.axes[::3]] == [
         "sharpness, largest\neigenvalue of the Hessian",
@@ -63,7 +65,7 @@ def test_panels_stand_beside_each_other_with_every_axis_named():
 
 
 def test_distances_and_their_order():
-    left, middle, right = stability.from_flow([FLOW]).axes
+    left, middle, right = from_flow([FLOW]).axes
     np.testing.assert_allclose(left.lines[-1].get_ydata(), FLOW.flow)
     for line, distance in zip(middle.lines, FLOW.distance, strict=True):
         np.testing.assert_allclose(line.get_ydata(), distance)
@@ -76,8 +78,10 @@ def test_distances_and_their_order():
     assert right.get_title(loc="left") == "Fitted order 1.000 (2 smallest)"
 
 
-def test_distances_of_zero_can_be_drawn():
-    stability.from_flow([FLOW._replace(distance=np.zeros((3, 10)) + 1e-9 * TIME * (TIME > 5))])
+def test_distances_of_zero_are_not_drawn():
+    distance = np.zeros((3, 10)) + 1e-9 * TIME * (TIME > 5)
+    middle = from_flow([FLOW._replace(distance=distance)]).axes[1]
+    np.testing.assert_array_equal(np.isnan(middle.lines[0].get_ydata()), TIME <= 5)
 
 
 TRIED = 2.0 ** np.arange(-3, 4)
@@ -88,12 +92,12 @@ def advised(**changes):
         "diverged": np.array([0, 0, 0, 0, 0, 0.25, 1.0]),
         "stalled": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
         "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
-        "along": np.linspace(1, 3, 7)[:, None] * np.array([1, 1.1, 1.2, np.nan]),
+        "sharpness": np.linspace(1, 3, 7)[:, None] * np.array([1, 1.1, 1.2, np.nan]),
         "limit": 2.0,
         "bound_at_start": 1.5,
         "recommended": 0.5,
     }
-    return stability.advice(TRIED, **{**given, **changes}, title="which rate")
+    return stability.learning_rates(TRIED, **{**given, **changes}, title="which rate")
 
 
 def test_advice_shows_failures_costs_and_sharpness():

@@ -1,8 +1,10 @@
-"""Pictures of costs of two parameters: arrays in, Figure out, nothing global changed."""
+"""Costs of two parameters: paths, contours, maps of basins and slopes in all directions."""
 
 import numpy as np
 import pytest
+from drawings import steepest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from gdjax.plots import surfaces
 from gdjax.plots.style import BLACK, CYCLE
@@ -21,29 +23,26 @@ TWO_WELLS = surfaces.Surface(
 ENDS = np.where(XX > 0, 1, 0)
 
 
-def test_paths_have_the_colour_of_their_minimum():
+def test_paths_have_the_color_of_their_minimum():
     shrinking = 0.5 ** np.arange(12)[:, None]
     starts, ends = np.array([[1.8, 0.8], [-0.5, 0.9], [0.3, -0.7]]), np.array([1, 0, 1])
     minima = TWO_WELLS.minima[ends]
     positions = minima[:, None] + (starts - minima)[:, None] * shrinking
     field_at = np.array([[1.5, 0.5], [0.0, 0.0]])
     field = np.array([[-7.5, -1.0], [0.0, 0.0]])  # at the saddle there is no direction
-    figure = surfaces.paths(TWO_WELLS, positions, ends, field_at=field_at, field=field)
-    (axes,) = figure.axes
+    axes = surfaces.paths(TWO_WELLS, positions, ends, field_at=field_at, field=field)
     drawn = [line for line in axes.lines if len(line.get_xdata()) == 12]
     assert [line.get_color() for line in drawn] == [CYCLE[end] for end in ends]
     assert axes.get_aspect() == 1  # else the way down does not look perpendicular to contours
     arrows = next(c for c in axes.collections if hasattr(c, "U"))
     np.testing.assert_allclose(np.hypot(arrows.U, arrows.V), [1, 0])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("parameter x", "parameter y")
-    figure.canvas.draw()
+    axes.figure.canvas.draw()
 
 
 def test_contours_are_dense_where_the_cost_is_low():
-    from matplotlib.figure import Figure
-
     axes = Figure().subplots()
-    surfaces.contours(axes, TWO_WELLS)
+    assert surfaces.contours(TWO_WELLS, ax=axes) is axes
     levels = axes.collections[0].levels
     assert np.all(np.diff(levels, 2) > 0)
     assert levels[0] > TWO_WELLS.cost.min()
@@ -54,7 +53,7 @@ def test_maps_tell_minima_divergence_and_unfinished_runs_apart():
     ends = ENDS.copy()
     ends[0, :] = -2
     ends[-1, :] = -1
-    figure = surfaces.basins([TWO_WELLS], [[ENDS, ends]], [[0.1, 1.0]], not_arrived=-1, diverged=-2)
+    figure = steepest.basins([TWO_WELLS], [[ENDS, ends]], [[0.1, 1.0]], not_arrived=-1, diverged=-2)
     clean, mixed = (axes.images[0].get_array() for axes in figure.axes)
     assert len(np.unique(clean.reshape(-1, 3), axis=0)) == 2
     assert len(np.unique(mixed.reshape(-1, 3), axis=0)) == 4
@@ -66,15 +65,15 @@ def test_maps_tell_minima_divergence_and_unfinished_runs_apart():
     figure.canvas.draw()
 
 
-def test_a_rose_is_longest_along_the_gradient():
+def test_the_longest_arrow_is_along_the_gradient():
     angle = 2 * np.pi * np.arange(48) / 48
     downhill = np.array([angle[6], angle[30]])
     slopes = -np.cos(angle - downhill[:, None])
-    figure = surfaces.directions(
+    figure = steepest.directions(
         TWO_WELLS, np.array([0.5, 0.2]), 1, angle, downhill=downhill, slopes=slopes
     )
-    rose, curve = figure.axes
-    falls, rises = (c for c in rose.collections if hasattr(c, "U"))
+    arrows, curve = figure.axes
+    falls, rises = (c for c in arrows.collections if hasattr(c, "U"))
     longest = np.argmax(np.hypot(falls.U, falls.V))
     assert np.arctan2(falls.V, falls.U)[longest] % (2 * np.pi) == pytest.approx(downhill[1])
     assert len(falls.U) + len(rises.U) == 24

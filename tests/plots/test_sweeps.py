@@ -1,7 +1,8 @@
-"""Pictures of a sweep: arrays in, Figure out, nothing global changed."""
+"""Figures of a sweep: the drawn values are the arguments."""
 
 import numpy as np
 import pytest
+from drawings.learning_rates import Trained, trained_sets
 
 from gdjax.plots import sweeps
 
@@ -22,7 +23,7 @@ def test_quantiles_count_divergence_as_worst():
 
 @pytest.mark.parametrize("values", [RATES, np.arange(4.0)])
 def test_ends_show_every_run_and_every_outcome(values):
-    figure = sweeps.ends_by_setting(
+    figure = sweeps.outcomes_by_setting(
         sweeps.Setting("learning_rate", values),
         ACCURACY,
         COST,
@@ -45,11 +46,11 @@ def test_ends_show_every_run_and_every_outcome(values):
     figure.canvas.draw()
 
 
-def test_curves_are_medians_with_one_colour_a_setting():
+def test_curves_are_medians_with_a_color_for_each_setting():
     time = np.arange(3.0)
     values = np.stack([np.outer(c, np.exp(-time)) for c in np.where(np.isfinite(COST), COST, 5.0)])
-    figure = sweeps.curves_by_setting(time, RATES, values)
-    axes = figure.axes[0]
+    axes = sweeps.curves_by_setting(time, RATES, values)
+    figure = axes.figure
     assert len({line.get_color() for line in axes.lines}) == 4
     np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.7 * np.exp(-time))
     assert axes.get_xlabel() == "epoch"
@@ -59,30 +60,33 @@ def test_curves_are_medians_with_one_colour_a_setting():
 def test_a_curve_of_eight_runs_is_the_mean_of_the_two_in_the_middle_while_it_is_finite():
     values = np.tile(np.arange(1.0, 9)[:, None], (1, 1, 2))
     values[0, 4:, 1] = np.inf  # in the end half of them diverge
-    axes = sweeps.curves_by_setting(np.arange(2.0), np.array([0.1]), values).axes[0]
+    axes = sweeps.curves_by_setting(np.arange(2.0), np.array([0.1]), values)
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [4.5, np.nan])
 
 
 def test_without_an_accuracy_and_with_costs_below_zero():
-    figure = sweeps.ends_by_setting(RATE, None, COST - 1, OUTCOME, outcomes=NAMES)
+    figure = sweeps.outcomes_by_setting(RATE, None, COST - 1, OUTCOME, outcomes=NAMES)
     top, bottom = figure.axes
     assert (top.get_ylabel(), top.get_yscale()) == ("final training cost", "linear")
     assert bottom.get_xlabel() == "learning rate"
     figure.canvas.draw()
 
 
-def test_a_single_setting_is_drawn_too():
-    sweeps.ends_by_setting(
+def test_a_single_setting_is_drawn():
+    figure = sweeps.outcomes_by_setting(
         sweeps.Setting("rate", RATES[:1]), ACCURACY[:1], COST[:1], OUTCOME[:1], outcomes=NAMES
-    ).canvas.draw()
-    sweeps.curves_by_setting(
-        np.arange(2.0), RATES[:1], COST[:1, :, None] * np.ones(2)
-    ).canvas.draw()
+    )
+    figure.canvas.draw()
+    median = next(line for line in figure.axes[1].lines if line.get_label() == "median")
+    np.testing.assert_allclose(median.get_xydata(), [[RATES[0], 0.7]])
+    axes = sweeps.curves_by_setting(np.arange(2.0), RATES[:1], COST[:1, :, None] * np.ones(2))
+    axes.figure.canvas.draw()
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.7, 0.7])
 
 
 def test_the_lowest_curve_is_named_and_thicker():
     values = np.ones((4, 3, 5)) * np.array([3.0, 1.0, 2.0, np.inf])[:, None, None]
-    axes = sweeps.curves_by_setting(np.arange(5.0), RATES, values).axes[0]
+    axes = sweeps.curves_by_setting(np.arange(5.0), RATES, values)
     widths = [line.get_linewidth() for line in axes.lines]
     assert np.argmax(widths) == 1
     assert f"{RATES[1]:.3g}" in axes.get_title("left")
@@ -90,7 +94,7 @@ def test_the_lowest_curve_is_named_and_thicker():
 
 def test_sets_that_train_show_every_run_and_count_who_alternates():
     trained = np.array([[True, True], [False, True], [True, False]])
-    figure = sweeps.trained_sets({"a": sweeps.Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
+    figure = trained_sets({"a": Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
     (axes,) = figure.axes
     marks = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
     assert marks["trains"] == [1.0, 1.0, 2.0, 4.0]

@@ -1,4 +1,4 @@
-"""Pictures of a training: what they show is what they were given, diverged runs included."""
+"""Figures of a training: the drawn values are the arguments, diverged runs included."""
 
 import matplotlib
 import numpy as np
@@ -46,11 +46,11 @@ def test_all_pictures_are_there_named_and_nothing_global_changed():
     top, bottom = found["learning"].axes
     assert (top.get_ylabel(), bottom.get_ylabel()) == (
         "cost, mean over images",
-        "test images right",
+        "test accuracy",
     )
     assert bottom.get_xlabel().startswith("epoch")
     for axes in found["confusion"].axes:
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("the network says", "the image shows")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
 def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
@@ -66,7 +66,7 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     assert top.get_yscale() == "log"
     # The record without a measurement is left out, not joined as zero.
     np.testing.assert_array_equal(bottom.lines[0].get_xydata(), [[0, 0.1], [1, 0.5], [3, 0.95]])
-    assert "10.0% right before, 95.0% after" in bottom.get_title(loc="left")
+    assert "Test accuracy: 10.0% to 95.0%" in bottom.get_title(loc="left")
 
 
 @pytest.mark.long
@@ -82,15 +82,19 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     ids=["diverged", "diverged at once", "perfect", "answers NaN", "no steps"],
 )
 def test_any_outcome_can_be_drawn(changes):
-    for figure in training.pictures(**given(**changes)).values():
+    data = given(**changes)
+    figures = training.pictures(**data)
+    for figure in figures.values():
         figure.draw_without_rendering()
+    drawn = figures["learning"].axes[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(drawn, data["cost"][np.isfinite(data["cost"])])
 
 
 def test_confusion_counts_rows_as_shown_and_columns_as_said():
-    matrix = training.counts(np.array([0, 0, 1, 2]), np.array([0, 2, 1, 1]), 3)
+    matrix = training.confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 2, 1, 1]), 3)
     assert matrix.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
     (axes,) = training.confusion({"after": matrix}).axes
-    assert axes.get_title(loc="left") == "after: 50.0% right"
+    assert axes.get_title(loc="left") == "after: accuracy 50.0%"
     written = {tuple(text.get_position()): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "1", (2, 0): "1", (1, 1): "1", (1, 2): "1"}
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.5, 0, 0.5], [0, 1, 0], [0, 1, 0]])
@@ -99,25 +103,27 @@ def test_confusion_counts_rows_as_shown_and_columns_as_said():
 def test_wrong_examples_come_surest_first_with_what_they_show_and_what_was_said():
     images = np.arange(4)[:, None, None] * np.ones((4, 2, 2))
     outputs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0, 0.8], [0, 0, 1.0]])
-    figure = training.wrong(images, np.array([0, 1, 0, 2]), outputs)
+    figure = training.misclassified(images, np.array([0, 1, 0, 2]), outputs)
     shown = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["0 read as 2", "1 read as 0"]
+    assert [axes.get_title() for axes in shown] == ["0 as 2", "1 as 0"]
     assert [axes.images[0].get_array()[0, 0] for axes in shown] == [2, 1]
-    assert figure.get_suptitle() == "2 of 4 test images are read wrongly"
+    assert figure.get_suptitle() == "2 of 4 test images are misclassified"
 
 
 def test_with_more_errors_than_places_the_title_says_so():
-    figure = training.wrong(np.zeros((100, 2, 2)), np.zeros(100, int), np.eye(2)[np.ones(100, int)])
-    assert sum(bool(axes.images) for axes in figure.axes) == training.WRONG
+    figure = training.misclassified(
+        np.zeros((100, 2, 2)), np.zeros(100, int), np.eye(2)[np.ones(100, int)]
+    )
+    assert sum(bool(axes.images) for axes in figure.axes) == training.MAX_EXAMPLES
     assert "100 of 100" in figure.get_suptitle()
-    assert f"the {training.WRONG} surest" in figure.get_suptitle()
+    assert f"the {training.MAX_EXAMPLES} with the largest margin" in figure.get_suptitle()
 
 
 def test_pictures_of_images_are_left_out_where_inputs_are_none():
     assert list(training.pictures(**given(pixels=30))) == ["learning", "confusion"]
 
 
-def test_colour_images_are_shown_in_colour_and_weights_as_their_mean():
+def test_color_images_are_shown_in_color_and_weights_as_their_mean():
     data = given(pixels=48)
     found = training.pictures(**data)
     assert found["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)

@@ -1,20 +1,17 @@
-"""Pictures of what lies between networks: along single paths, and between every two of many."""
+"""Figures of `experiments/mode_connectivity.py`: profiles and barriers of single paths."""
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from jaxtyping import Float
+from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 
 Profiles = Mapping[str, Float[np.ndarray, "pairs points"]]
 
 
-NUMBERED = 16  # rows of a matrix that are told by their own numbers, not by their place
-
-
-def along_paths(
+def profiles(
     t: Float[np.ndarray, " points"],
     cost: Mapping[str, Profiles],
     accuracy: Mapping[str, Profiles],
@@ -22,16 +19,16 @@ def along_paths(
     baseline: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Cost and accuracy along paths, a column a network, a colour a kind of path.
+    """Draw cost and accuracy along paths: a column for each network, a color for each kind.
 
-    The line is the median over pairs, the band holds all of them.
+    The line is the median over pairs, the band spans all of them.
 
     Args:
         t: from one network (0) to the other (1).
-        cost: by network, then by kind of path: along the path of each pair.
+        cost: by network, then by kind of path, along the path of each pair.
         accuracy: the same for the test accuracy, in [0, 1].
         baseline: cost of the best answer that ignores the input.
-        title: of the whole.
+        title: of the figure.
     """
     with style():
         figure = Figure(figsize=(4.2 * len(cost) + 0.8, 7.8))
@@ -69,24 +66,24 @@ def along_paths(
     return figure
 
 
-def spread(
+def barrier_distributions(
     barriers: Mapping[str, Mapping[str, Float[np.ndarray, " pairs"]]],
     *,
     label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
-    """Every pair's barrier, a group a network, a colour a kind of path; a bar marks the median.
+    """Draw the barrier of every pair, in groups of networks and colors of paths; bars mark medians.
 
     Args:
         barriers: by network, then by kind of path: of each pair, >= 0.
         label: what a barrier is measured in.
-        title: of the picture.
+        title: of the figure.
     """
     with style():
         figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
         kinds = list(dict.fromkeys(kind for found in barriers.values() for kind in found))
-        rng = np.random.default_rng(0)  # scatters points sideways, so that all can be seen
+        rng = np.random.default_rng(0)  # moves points sideways, so that all can be seen
         width = 0.8 / len(kinds)
         for group, found in enumerate(barriers.values()):
             for number, kind in enumerate(kinds):
@@ -121,80 +118,3 @@ def spread(
         axes.legend(title="path (bar and number: median)", loc="best")
         axes.set_title(title)
     return figure
-
-
-def barrier_matrix(
-    matrices: Mapping[str, Float[np.ndarray, "runs runs"]],
-    *,
-    order: Int[np.ndarray, " runs"] | None = None,
-    groups: Int[np.ndarray, " runs"] | None = None,
-    unit: str = "network",
-    label: str = "barrier in training cost",
-    title: str = "",
-) -> Figure:
-    """Barriers between every two of some networks, as squares side by side in one colour scale.
-
-    Networks stand in one order in all of them: neighbours are those with low barriers in the last.
-
-    Args:
-        matrices: by name, such as before and after matching; symmetric, 0 on the diagonal. NaN
-            where there is none.
-        order: of the networks; by clustering of the last matrix if None.
-        groups: number of the group of each network; lines are drawn where it changes.
-        unit: what stands in a row and in a column.
-        label: what a barrier is measured in.
-        title: of the whole.
-    """
-    last = list(matrices.values())[-1]
-    order = by_cluster(last) if order is None else order
-    most = max((float(m[np.isfinite(m)].max(initial=0)) for m in matrices.values()), default=0)
-    with style():
-        figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.9))
-        panels = figure.subplots(1, len(matrices), squeeze=False, sharey=True)[0]
-        for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
-            image = axes.imshow(matrix[np.ix_(order, order)], vmin=0, vmax=most or 1)
-            off = matrix[~_same(len(matrix))]
-            half = np.median(off[np.isfinite(off)]) if np.isfinite(off).any() else np.nan
-            axes.set_title(f"{name}\nmedian {half:.3g}")
-            axes.set_xlabel(f"{unit}, ordered by cluster")
-            for side in (axes.xaxis, axes.yaxis):
-                if len(matrix) <= NUMBERED:
-                    side.set_ticks(range(len(matrix)), [str(k) for k in order])
-                else:
-                    side.set_major_locator(MaxNLocator(6, integer=True))
-            if groups is not None:
-                for edge in np.flatnonzero(np.diff(groups[order])) + 0.5:
-                    axes.axhline(edge, color="white", linewidth=1)
-                    axes.axvline(edge, color="white", linewidth=1)
-        panels[0].set_ylabel(f"{unit}, ordered by cluster")
-        bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
-        bar.set_label(label)
-        if title:
-            figure.suptitle(title, x=0.02, ha="left")
-    return figure
-
-
-def by_cluster(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, " runs"]:
-    """An order in which neighbours are near: leaves of average-linkage clustering.
-
-    What has no distance (NaN) counts as further than everything else.
-
-    Examples:
-        >>> x = np.array([0.0, 9.0, 1.0, 10.0])
-        >>> by_cluster(np.abs(x[:, None] - x)).tolist()
-        [0, 2, 1, 3]
-    """
-    from scipy.cluster import hierarchy
-    from scipy.spatial.distance import squareform
-
-    if len(distances) < 3:
-        return np.arange(len(distances))
-    far = 2 * np.max(distances, initial=1, where=np.isfinite(distances))
-    filled = np.where(_same(len(distances)), 0, np.where(np.isfinite(distances), distances, far))
-    pairs = squareform(filled, checks=False)
-    tree = hierarchy.linkage(pairs, "average")
-    return hierarchy.leaves_list(hierarchy.optimal_leaf_ordering(tree, pairs))
-
-
-def _same(runs: int) -> Bool[np.ndarray, "runs runs"]:
-    return np.eye(runs, dtype=bool)

@@ -1,9 +1,10 @@
-"""Pictures of paths: what is drawn is what was given."""
+"""Figures of paths and barriers: the drawn values are the arguments."""
 
 import numpy as np
 import pytest
+from drawings.connectivity import barrier_distributions, profiles
 
-from gdjax.plots import paths
+from gdjax.plots.barriers import barrier_matrix, cluster_order
 
 T = np.linspace(0, 1, 5)
 HILL = np.array([[0.1, 0.5, 0.9, 0.5, 0.1], [0.2, 0.6, 1.0, 0.6, 0.2], [0.1, 0.4, 0.7, 0.4, 0.1]])
@@ -15,7 +16,7 @@ def test_paths_show_the_median_and_all_pairs():
     accuracy = {
         name: {kind: 1 - values for kind, values in kinds.items()} for name, kinds in COST.items()
     }
-    figure = paths.along_paths(T, COST, accuracy, baseline=0.9, title="Hills")
+    figure = profiles(T, COST, accuracy, baseline=0.9, title="Hills")
     top, _, bottom, _ = figure.axes
     straight, curved, line = top.lines
     np.testing.assert_allclose(straight.get_ydata(), [0.1, 0.5, 0.9, 0.5, 0.1])
@@ -32,12 +33,12 @@ def test_paths_show_the_median_and_all_pairs():
     figure.canvas.draw()
 
 
-def test_spread_shows_every_pair_and_the_median():
+def test_distributions_show_every_pair_and_the_median():
     barriers = {
         "narrow": {"straight": np.array([0.9, 0.7, 0.8]), "curved": np.array([0.1])},
         "wide": {"straight": np.array([0.2, 0.4])},
     }
-    figure = paths.spread(barriers, title="Barriers")
+    figure = barrier_distributions(barriers, title="Barriers")
     (axes,) = figure.axes
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [sorted(line.get_ydata()) for line in dots] == [[0.7, 0.8, 0.9], [0.1], [0.2, 0.4]]
@@ -57,10 +58,10 @@ def blocks():
 
 
 def test_matrices_stand_in_the_order_of_clusters():
-    order = paths.by_cluster(blocks())
+    order = cluster_order(blocks())
     assert len({int(k) % 2 for k in order[:3]}) == 1
     before = 2 * np.ones((6, 6)) - 2 * np.eye(6)
-    figure = paths.barrier_matrix({"before": before, "after": blocks()}, groups=np.arange(6) % 2)
+    figure = barrier_matrix({"before": before, "after": blocks()}, groups=np.arange(6) % 2)
     first, second = (axes.images[0] for axes in figure.axes[:2])
     assert first.get_clim() == second.get_clim() == (0, 2)
     shown = np.asarray(second.get_array())
@@ -73,12 +74,12 @@ def test_matrices_stand_in_the_order_of_clusters():
     figure.canvas.draw()
 
 
-def test_what_has_no_barrier_stands_apart():
+def test_rows_without_barriers_are_last_or_first():
     matrix = blocks()
     matrix[4] = matrix[:, 4] = np.nan
-    order = paths.by_cluster(matrix)
+    order = cluster_order(matrix)
     assert order[0] == 4 or order[-1] == 4
-    figure = paths.barrier_matrix({"only": matrix})
+    figure = barrier_matrix({"only": matrix})
     assert figure.axes[0].images[0].get_clim() == (0, 1)
     figure.canvas.draw()
 
@@ -86,5 +87,7 @@ def test_what_has_no_barrier_stands_apart():
 @pytest.mark.parametrize("runs", [1, 2])
 def test_one_or_two_networks_need_no_clusters(runs):
     matrix = np.ones((runs, runs)) - np.eye(runs)
-    assert paths.by_cluster(matrix).tolist() == list(range(runs))
-    paths.barrier_matrix({"few": matrix}).canvas.draw()
+    assert cluster_order(matrix).tolist() == list(range(runs))
+    figure = barrier_matrix({"few": matrix})
+    figure.canvas.draw()
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), matrix)

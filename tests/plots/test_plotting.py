@@ -1,5 +1,6 @@
-"""One call draws what a result is for, and says what it expects where there is nothing to draw."""
+"""`gd.plot` draws the figure of each result, and names the results it expects."""
 
+import json
 from types import SimpleNamespace
 
 import jax
@@ -11,12 +12,14 @@ import xarray as xr
 from matplotlib.colors import to_rgba
 from plane_of_a_bowl import SIDE, plane
 
+from gdjax import curvature, flows, volumes
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.curvature.spectral_density import spectral_density
 from gdjax.descent import descend
-from gdjax.drawing import plot
-from gdjax.errors import InputError
+from gdjax.errors import InputError, StoreError
+from gdjax.minima.barriers import Barriers
 from gdjax.plots.sweeps import Setting
+from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, branch, sweep
 
@@ -31,7 +34,9 @@ def swept(**values):
         tuple(values), np.zeros(shape, np.int8), {"flag_meanings": "not_converged stalled diverged"}
     )
     return xr.Dataset(
-        {"cost": ((*values, "step"), cost), "outcome": outcome}, {**values, "step": [0, 10, 20]}
+        {"cost": ((*values, "step"), cost), "outcome": outcome},
+        {**values, "step": [0, 10, 20]},
+        {"identity": json.dumps({"baseline": None})},
     )
 
 
@@ -152,7 +157,7 @@ def test_cells_of_a_map_lie_around_their_settings_and_only_diverged_ones_are_bla
 
 
 def with_baseline(runs, baseline):
-    return runs.assign_attrs(identity={"baseline": baseline})
+    return runs.assign_attrs(identity=json.dumps({"baseline": baseline}))
 
 
 def baselines(axes):
@@ -221,7 +226,7 @@ def test_a_picture_in_which_every_run_diverged_says_so():
         tree = xr.DataTree.from_dict(
             {"one": runs.isel(momentum=0) if "momentum" in values else runs}
         )
-        drawn(tree)
+        assert drawn(tree).axes[0].get_title(loc="left") == "Lowest median: one"
 
 
 def test_cells_that_have_not_been_run_are_neither_black_nor_lowest():
@@ -250,7 +255,8 @@ def test_branches_of_a_stored_run_are_drawn(tmp_path):
 
 def test_more_settings_than_there_is_room_for_are_refused_with_a_remedy():
     runs = swept(a=RATES, b=RATES, c=RATES)
-    with pytest.raises(InputError, match=r"a, b, c, and a picture has room for two.*sel\(c="):
+    message = r"a, b, c, but a figure shows at most two settings.*sel\(c="
+    with pytest.raises(InputError, match=message):
         plot(runs)
 
 
@@ -295,7 +301,7 @@ def test_a_notebook_shows_a_figure_that_pyplot_never_saw():
     ("result", "told"),
     [
         ({"x": 1}, "of type dict"),
-        (xr.Dataset({"weight": 1}), "a Dataset of weight"),
+        (xr.Dataset({"weight": 1}), "a Dataset of weight without attribute 'result'"),
         (SimpleNamespace(sizes={}), "of type SimpleNamespace"),
         (plane().expand_dims(c=2), "the cost is over c, a, b"),
     ],
@@ -309,3 +315,107 @@ def test_a_setting_is_shown_by_factors_only_where_it_grows_by_factors():
     assert Setting("learning_rate", RATES).log
     assert not Setting("momentum", np.array([0.0, 0.5, 0.9])).log
     assert not Setting("width", np.array([1.0, 2.0, 3.0])).log
+
+
+def test_a_real_sweep_is_drawn_from_memory_and_from_its_store_with_its_baseline(tmp_path):
+    bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), baseline=1.5)
+    runs = sweep(bowl, axes(learning_rate=[0.1, 0.2]), 2, store=tmp_path / "runs.zarr")
+    expected = [0.8**4 * 2, 0.6**4 * 2]
+    for result in (runs, tmp_path / "runs.zarr", str(tmp_path / "runs.zarr")):
+        middle = drawn(result).axes[0]
+        assert baselines(middle) == [1.5]
+        median = next(line for line in middle.lines if line.get_label() == "median")
+        np.testing.assert_allclose(median.get_ydata(), expected, rtol=1e-5)
+    with pytest.raises(StoreError, match="there is no store"):
+        plot(str(tmp_path / "nothing"))
+
+
+def quadratic(w):
+    return 2 * w[0] ** 2 + w[1] ** 2
+
+
+def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
+    times = np.array([0.0, 0.5, 1.0])
+    flow = flows.gradient_flow(quadratic, jnp.array([0.0, 1.0]), times=times)
+    (line,) = drawn(flow).axes[0].lines
+    np.testing.assert_allclose(line.get_xdata(), times)
+    np.testing.assert_allclose(line.get_ydata(), np.exp(-4 * times), rtol=1e-3)
+    found = flows.distance_from_flow(
+        quadratic, jnp.array([0.0, 1.0]), learning_rates=[0.25, 0.5], times=[0.5, 1.0]
+    )
+    first, second = drawn(found).axes[0].lines
+    np.testing.assert_allclose(second.get_ydata(), [np.exp(-1.0), np.exp(-2.0)], rtol=1e-3)
+    assert [first.get_label(), second.get_label()] == ["0.25", "0.5"]
+
+
+def test_a_central_flow_shows_costs_and_eigenvalues():
+    flow = flows.central_flow(quadratic, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=4)
+    top, bottom = drawn(flow).axes
+    mean, center = top.lines
+    np.testing.assert_allclose(center.get_ydata(), flow.cost)
+    np.testing.assert_allclose(mean.get_ydata(), flow.mean_cost)
+    np.testing.assert_allclose(bottom.lines[0].get_ydata(), 4.0, rtol=1e-5)
+
+
+def test_barriers_are_matrices_before_and_after_matching():
+    matrix = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.2], [0.5, 0.2, 0.0]])
+    pairs = np.triu_indices(3, 1)
+    cost = np.zeros((3, 2))
+    found = Barriers(
+        matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost, True
+    )
+    figure = drawn(found)
+    before, after = (axes.images[0].get_array() for axes in figure.axes[:2])
+    np.testing.assert_allclose(np.sort(np.ravel(before)), np.sort(np.ravel(matrix)))
+    np.testing.assert_allclose(after, before / 2)
+    unknown = found._replace(matched_barrier=np.full((3, 3), np.nan), symmetries_known=False)
+    assert [axes.get_title(loc="left") for axes in drawn(unknown).axes[:1]] == [
+        "straight\nmedian 0.5"
+    ]
+
+
+def test_a_gradient_summary_shows_norms_and_exact_zeros():
+    params = {"a": jnp.ones((2, 2)), "b": jnp.array([0.0, 3.0])}
+    summary = curvature.gradient_summary(lambda w: jnp.sum(w["a"]) + w["b"][1] ** 2 / 2, params)
+    axes = drawn(summary).axes[0]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [2, 3])
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in axes.texts] == ["50.0% exactly zero"]
+    assert axes.get_title(loc="left") == "Gradient of norm 3.61"
+
+
+def test_a_basin_volume_is_the_histogram_of_its_radii():
+    volume = volumes.basin_volume(
+        lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), level=4.0, directions=40
+    )
+    axes = drawn(volume).axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 40
+    assert axes.get_title(loc="left").startswith("Log volume")
+    opened = volume._replace(radii=volume.radii.at[0].set(jnp.inf), open_directions=jnp.array(1))
+    axes = drawn(opened).axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 39
+    assert axes.get_xlabel() == "distance to the boundary; 1 directions without one"
+
+
+def test_learning_coefficients_show_temperatures_chains_and_the_extrapolation():
+    single = volumes.FiniteTemperatureCoefficient(
+        *[jnp.array(x) for x in (0.5, 0.02, [0.48, 0.52], 200.0, 1.0, 1.0, 0.9, 0.1, 0.0, 0.3)],
+        jnp.array(0),
+    )
+    axes = drawn(single).axes[0]
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), [0.48, 0.52])
+    assert axes.get_title(loc="left") == "Chains: agreed"
+    several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), single)
+    found = volumes.LocalLearningCoefficient(
+        jnp.array(0.6), jnp.array(0.1), jnp.ones(4) / 4, jnp.array([10.0, 100.0]), several
+    )
+    axes = drawn(found).axes[0]
+    (marks, _, _) = axes.containers[0]
+    np.testing.assert_allclose(marks.get_xydata(), [[10, 0.5], [100, 1.0]], rtol=1e-6)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["extrapolated: 0.6 ± 0.1", "at this temperature"]
+
+
+def test_a_tree_of_planes_is_drawn_side_by_side():
+    figure = drawn(xr.DataTree.from_dict({"random": plane(), "eigenvectors": plane()}))
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["random", "eigenvectors"]

@@ -1,0 +1,62 @@
+"""Figure of `experiments/basins.py`: shares of the starts against the learning rate."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.lines import Line2D
+
+from gdjax.plots.style import BLACK, GREY, Figure, style
+from gdjax.plots.surfaces import minimum_color
+
+LOOKS = {"diverged": (BLACK, "-"), "not arrived": (GREY, "-"), "at no minimum": (GREY, ":")}
+
+
+def shares_by_rate(
+    learning_rate: Float[np.ndarray, " rates"],
+    share: Sequence[Float[np.ndarray, "rates minima"]],
+    limit: Sequence[Float[np.ndarray, " minima"]],
+    names: Sequence[str],
+    *,
+    colors: Sequence[int],
+    others: Sequence[Mapping[str, Float[np.ndarray, " rates"]]],
+    titles: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """Draw the share of all starts that ends in each minimum, against the learning rate.
+
+    Args:
+        learning_rate: ascending.
+        share: of each minimum, one array for each panel.
+        limit: learning rate above which each minimum is unstable, for each panel.
+        names: of the minima.
+        colors: numbers of the minima whose colors they have.
+        others: shares of the starts that end in no minimum, by name, for each panel.
+        titles: of the panels.
+        title: of the figure.
+    """
+    with style():
+        figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))
+        panels = figure.subplots(1, len(share), squeeze=False, sharey=True)[0]
+        for axes, shares, limits, rest, name in zip(
+            panels, share, limit, others, titles, strict=True
+        ):
+            for number, label in enumerate(names):
+                color = minimum_color(colors[number])
+                axes.plot(learning_rate, shares[:, number], "o-", color=color, label=label, ms=4)
+                axes.axvline(limits[number], color=color, linestyle="--", linewidth=1.5)
+            for text, values in rest.items():
+                color, dash = LOOKS[text]
+                if np.any(values > 0):
+                    axes.plot(learning_rate, values, dash, color=color, label=text)
+            axes.set_xscale("log")
+            axes.set_ylim(-0.02, 1.02)
+            axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
+            axes.set_xlabel("learning rate")
+            axes.set_title(name)
+        panels[0].set_ylabel("share of starts")
+        handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
+        limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")
+        figure.legend(handles=[*handles.values(), limit_line], loc="outside lower center", ncols=5)
+        figure.suptitle(title)
+    return figure

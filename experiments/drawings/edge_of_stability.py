@@ -1,0 +1,85 @@
+"""Figures of `experiments/edge_of_stability.py`: sharpness at its limit."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from gdjax.plots.style import BLACK, CYCLE, Figure, style
+
+
+class Edge(NamedTuple):
+    """Descents at several learning rates, with their sharpness.
+
+    Args:
+        title: of the panel.
+        step: of the records.
+        learning_rate: of the descents, at most 7 of them.
+        sharpness: the Hessian's largest eigenvalue at each record; NaN where unknown.
+        threshold: sharpness above which a quadratic cost is unstable, for each learning rate.
+        cost: at each record; infinite where diverged.
+    """
+
+    title: str
+    step: Float[np.ndarray, " records"]
+    learning_rate: Float[np.ndarray, " rates"]
+    sharpness: Float[np.ndarray, "rates records"]
+    threshold: Float[np.ndarray, " rates"]
+    cost: Float[np.ndarray, "rates records"]
+
+
+def edge(panels: Sequence[Edge]) -> Figure:
+    """Draw sharpness above and cost below; limits are dashed. A column for each panel."""
+    with style():
+        figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
+        grid = figure.subplots(
+            2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
+        )
+        for (top, bottom), panel in zip(grid.T, panels, strict=True):
+            _draw_sharpness(top, panel)
+            for rate, limit, cost, color in zip(
+                panel.learning_rate, panel.threshold, panel.cost, CYCLE, strict=False
+            ):
+                label = f"{rate:g}: {limit:.3g}"
+                bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
+            bottom.set_yscale("log")
+            cost = panel.cost[np.isfinite(panel.cost) & (panel.cost > 0)]
+            bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
+            bottom.yaxis.set_minor_formatter(NullFormatter())
+            bottom.xaxis.set_major_locator(MaxNLocator(4))
+            bottom.set_xlabel("step")
+            bottom.legend(
+                title="learning rate: limit",
+                ncols=2,
+                loc="upper right",
+                handlelength=1.2,
+                columnspacing=1,
+            )
+        grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
+        grid[1, 0].set_ylabel("cost")
+        figure.legend(
+            handles=[
+                Line2D([], [], color=BLACK, label="sharpness"),
+                Line2D([], [], color=BLACK, linestyle="--", label="limit of stability"),
+            ],
+            loc="outside upper center",
+            ncols=2,
+        )
+    return figure
+
+
+def _draw_sharpness(axes: Axes, panel: Edge) -> None:
+    """Draw lines with their limits; limits far above all sharpness are not drawn."""
+    # A short peak, such as at the start, must not compress everything else.
+    high = np.nanmax(np.nanquantile(panel.sharpness, 0.97, axis=1))
+    top = 1.2 * max(high, np.max(panel.threshold[panel.threshold < 1.25 * high], initial=0))
+    for sharpness, limit, color in zip(panel.sharpness, panel.threshold, CYCLE, strict=False):
+        axes.plot(panel.step, sharpness, color=color, linewidth=1.5)
+        if limit < top:
+            axes.axhline(limit, color=color, linestyle="--", linewidth=1.5)
+    axes.set_ylim(0, top)
+    axes.set_title(panel.title)

@@ -1,0 +1,56 @@
+"""Figure of `experiments/learning_rates.py`: the learning rates that train, for each start."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.ticker import LogLocator
+
+from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, style
+
+
+class Trained(NamedTuple):
+    """Learning rates that train one network from each starting point.
+
+    Args:
+        rates: ascending.
+        trained: whether the run with this rate from this start trained.
+        best: learning rate of the lowest median cost.
+    """
+
+    rates: Float[np.ndarray, " rates"]
+    trained: Bool[np.ndarray, "rates seeds"]
+    best: float
+
+
+def trained_sets(networks: Mapping[str, Trained]) -> Figure:
+    """Draw for every start the learning rates that train; a panel for each network.
+
+    Args:
+        networks: by name.
+    """
+    with style():
+        figure = Figure(figsize=(6.5 * len(networks), 5.0))
+        panels = figure.subplots(1, len(networks), squeeze=False)[0]
+        for axes, (name, one) in zip(panels, networks.items(), strict=True):
+            seeds = np.arange(one.trained.shape[1])
+            x, y = np.meshgrid(one.rates, seeds, indexing="ij")
+            for side, marker, color, label in (
+                (one.trained, "o", BLUE, "trains"),
+                (~one.trained, "x", VERMILLION, "does not"),
+            ):
+                axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+            alternate = np.sum(np.sum(one.trained[1:] > one.trained[:-1], axis=0) > 0)
+            axes.set_title(f"{name}: {alternate} of {len(seeds)} starts alternate")
+            if one.rates[0] <= one.best <= one.rates[-1]:
+                axes.axvline(one.best, color=BLACK, linestyle=":", linewidth=1.5)
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            label_log_axis(axes.xaxis)
+            axes.set_xlabel("learning rate")
+            axes.set_yticks(seeds)
+        panels[0].set_ylabel("starting point")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure

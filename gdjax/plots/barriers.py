@@ -1,0 +1,83 @@
+"""Barriers between all pairs of networks or minima, as matrices."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.ticker import MaxNLocator
+
+from gdjax.plots.style import Figure, style
+
+NUMBERED = 16  # rows of a matrix up to which each has its number
+
+
+def barrier_matrix(
+    matrices: Mapping[str, Float[np.ndarray, "runs runs"]],
+    *,
+    order: Int[np.ndarray, " runs"] | None = None,
+    groups: Int[np.ndarray, " runs"] | None = None,
+    unit: str = "network",
+    label: str = "barrier in training cost",
+    title: str = "",
+) -> Figure:
+    """Draw barriers between all pairs as matrices side by side, in one color scale and one order.
+
+    Args:
+        matrices: by name, such as before and after matching; symmetric, 0 on the diagonal, NaN
+            where there is no barrier.
+        order: of the rows; None takes that of hierarchical clustering of the last matrix.
+        groups: number of each row's group; lines are drawn where it changes.
+        unit: what a row is.
+        label: of the color bar.
+        title: of the figure.
+    """
+    last = list(matrices.values())[-1]
+    order = cluster_order(last) if order is None else order
+    highest = max((float(m[np.isfinite(m)].max(initial=0)) for m in matrices.values()), default=0)
+    with style():
+        figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.9))
+        panels = figure.subplots(1, len(matrices), squeeze=False, sharey=True)[0]
+        for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
+            image = axes.imshow(matrix[np.ix_(order, order)], vmin=0, vmax=highest or 1)
+            pairs = matrix[~np.eye(len(matrix), dtype=bool)]
+            median = np.median(pairs[np.isfinite(pairs)]) if np.isfinite(pairs).any() else np.nan
+            axes.set_title(f"{name}\nmedian {median:.3g}")
+            axes.set_xlabel(f"{unit}, ordered by cluster")
+            for axis in (axes.xaxis, axes.yaxis):
+                if len(matrix) <= NUMBERED:
+                    axis.set_ticks(range(len(matrix)), [str(k) for k in order])
+                else:
+                    axis.set_major_locator(MaxNLocator(6, integer=True))
+            if groups is not None:
+                for edge in np.flatnonzero(np.diff(groups[order])) + 0.5:
+                    axes.axhline(edge, color="white", linewidth=1)
+                    axes.axvline(edge, color="white", linewidth=1)
+        panels[0].set_ylabel(f"{unit}, ordered by cluster")
+        bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
+        bar.set_label(label)
+        if title:
+            figure.suptitle(title, x=0.02, ha="left")
+    return figure
+
+
+def cluster_order(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, " runs"]:
+    """Return an order in which neighbors are near: leaves of average-linkage clustering.
+
+    A distance of NaN counts as larger than all others.
+
+    Examples:
+        >>> x = np.array([0.0, 9.0, 1.0, 10.0])
+        >>> cluster_order(np.abs(x[:, None] - x)).tolist()
+        [0, 2, 1, 3]
+    """
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
+    if len(distances) < 3:
+        return np.arange(len(distances))
+    far = 2 * np.max(distances, initial=1, where=np.isfinite(distances))
+    filled = np.where(np.isfinite(distances), distances, far)
+    np.fill_diagonal(filled, 0)
+    pairs = squareform(filled, checks=False)
+    tree = hierarchy.linkage(pairs, "average")
+    return hierarchy.leaves_list(hierarchy.optimal_leaf_ordering(tree, pairs))

@@ -1,0 +1,109 @@
+"""Volumes of basins, and local learning coefficients."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, label_log_axis, styled_axes
+
+
+def radii(
+    radius: Float[np.ndarray, " directions"],
+    *,
+    open_directions: int = 0,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a histogram of the distances from a minimum to the boundary of its basin.
+
+    Args:
+        radius: in each random direction; not finite in open directions.
+        open_directions: number of directions in which no boundary was found.
+        title: of the axes.
+        ax: axes into which to draw.
+    """
+    finite = radius[np.isfinite(radius) & (radius > 0)]
+    with styled_axes(ax, (8, 4.5)) as axes:
+        if finite.size:
+            low, high = finite.min(), max(finite.max(), finite.min() * (1 + 1e-6))
+            axes.hist(finite, np.geomspace(low, high, 31).tolist(), color=BLUE)
+            if high > 10 * low:
+                axes.set_xscale("log")
+                label_log_axis(axes.xaxis)
+        unbounded = f"; {open_directions} directions without one" if open_directions else ""
+        axes.set_xlabel(f"distance to the boundary{unbounded}")
+        axes.set_ylabel("number of directions")
+        axes.set_title(title)
+    return axes
+
+
+def chain_coefficients(
+    coefficient: float,
+    standard_error: float,
+    chains: Float[np.ndarray, " chains"],
+    *,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the learning coefficient of each Markov chain, and that of all chains.
+
+    Args:
+        coefficient: of all chains; NaN if they disagree.
+        standard_error: of this coefficient.
+        chains: coefficient of each chain alone.
+        title: of the axes.
+        ax: axes into which to draw.
+    """
+    with styled_axes(ax, (8, 4.5)) as axes:
+        number = np.arange(1, len(chains) + 1)
+        if np.isfinite(coefficient):
+            _draw_estimate(axes, coefficient, standard_error, "all chains")
+        axes.plot(number, chains, "o", color=BLUE, label="each chain")
+        axes.set_xticks(number)
+        axes.set_xlabel("chain")
+        axes.set_ylabel("learning coefficient")
+        axes.legend()
+        axes.set_title(title)
+    return axes
+
+
+def learning_coefficient(
+    inverse_temperature: Float[np.ndarray, " temperatures"],
+    coefficient: Float[np.ndarray, " temperatures"],
+    standard_error: Float[np.ndarray, " temperatures"],
+    *,
+    llc: float,
+    llc_error: float,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw learning coefficients at several temperatures and their extrapolation.
+
+    Args:
+        inverse_temperature: of each coefficient.
+        coefficient: at each temperature; NaN where chains disagree.
+        standard_error: of each coefficient.
+        llc: local learning coefficient, extrapolated to zero temperature; NaN if unknown.
+        llc_error: its standard error.
+        title: of the axes.
+        ax: axes into which to draw.
+    """
+    with styled_axes(ax, (8, 4.5)) as axes:
+        if np.isfinite(llc):
+            _draw_estimate(axes, llc, llc_error, "extrapolated")
+        axes.errorbar(
+            inverse_temperature, coefficient, standard_error, fmt="o", color=BLUE, ecolor=BLACK,
+            capsize=3, label="at this temperature",
+        )  # fmt: skip
+        axes.set_xscale("log")
+        axes.axhline(0, color=GREY, linewidth=1)
+        axes.set_xlabel("inverse temperature")
+        axes.set_ylabel("learning coefficient")
+        axes.legend()
+        axes.set_title(title)
+    return axes
+
+
+def _draw_estimate(axes, value, error, label):
+    axes.axhspan(value - error, value + error, color=VERMILLION, alpha=0.2, linewidth=0)
+    axes.axhline(value, color=VERMILLION, label=f"{label}: {value:.3g} ± {error:.2g}")

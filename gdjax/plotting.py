@@ -1,0 +1,434 @@
+"""`gd.plot(result)` draws the figure that a result is for.
+
+    a descent -> its records;   a sweep -> how its runs ended;   a plane -> the landscape;
+    eigenvalues -> the spectrum;   a census -> how often each minimum was found
+
+A result is known by its type, a Dataset by its attribute `result` (sweeps: `identity`):
+
+>>> import jax, jax.numpy as jnp, optax
+>>> from gdjax import Problem, descend
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+>>> run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
+>>> [axes.get_ylabel() for axes in plot(run).axes]
+['cost']
+
+`gdjax.plots` has figures with more options.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from gdjax.curvature.eigenpairs import Eigenpairs
+from gdjax.curvature.gradient_summary import GradientSummary
+from gdjax.curvature.spectral_density import SpectralDensity
+from gdjax.descent import Descent
+from gdjax.errors import InputError
+from gdjax.flags import current_names
+from gdjax.flows.central_flow import CentralFlow
+from gdjax.flows.gradient_flow import Flow, FlowDistance
+from gdjax.minima.barriers import Barriers
+from gdjax.minima.end_points import ISOLATED_MINIMA, count_end_points
+from gdjax.plots.style import figure_of
+from gdjax.stores import open_dataset
+from gdjax.sweeps import Advice
+from gdjax.sweeps.axes import SEEDS
+from gdjax.volumes.basin_volume import BasinVolume
+from gdjax.volumes.learning_coefficient import (
+    FiniteTemperatureCoefficient,
+    LocalLearningCoefficient,
+    SamplingStatus,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot"]
+
+TIMES = ("step", "snapshot_step")
+
+
+def plot(result: Any, *, title: str = "") -> "Figure":
+    """Draw the figure that a result is for.
+
+    Args:
+        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
+            of `compare`; the Dataset of `line`, `plane`, `trajectory_plane`, `census` or `basins`,
+            or a DataTree of planes; what `extreme_eigenpairs`, `spectral_density`,
+            `gradient_summary`, `gradient_flow`, `distance_from_flow`, `central_flow`, `barriers`,
+            `basin_volume`, `learning_coefficient` or `advise` return.
+        title: of the figure; by default it summarizes the data.
+
+    Returns:
+        A Figure of matplotlib. A notebook shows it, `figure.savefig("name.png")` saves it.
+
+    Raises:
+        InputError: a result of another type, or a sweep over more than two settings.
+        StoreError: a path without a store.
+    """
+    if isinstance(result, str | Path):
+        result = open_dataset(result)
+    draw = _function_for(result)
+    if draw is None:
+        raise InputError(
+            f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
+            f"store, or what compare, line, plane, trajectory_plane, census, basins, "
+            f"extreme_eigenpairs, spectral_density, gradient_summary, gradient_flow, "
+            f"distance_from_flow, central_flow, barriers, basin_volume, learning_coefficient or "
+            f"advise return"
+        )
+    drawn = draw(result, title)
+    return figure_of(drawn) if isinstance(drawn, Axes) else drawn
+
+
+def _function_for(result: Any) -> Callable[[Any, str], Any] | None:
+    """Return the function that draws a result; None if there is none."""
+    if isinstance(result, xr.Dataset):
+        return _dataset_function(result)
+    if isinstance(result, xr.DataTree):
+        functions = {_dataset_function(node.to_dataset()) for node in result.children.values()}
+        return {frozenset({_sweep}): _compared, frozenset({_slice}): _planes}.get(
+            frozenset(functions)
+        )
+    return next((draw for kind, draw in BY_TYPE.items() if isinstance(result, kind)), None)
+
+
+def _dataset_function(dataset):
+    name = "sweep" if "identity" in dataset.attrs else dataset.attrs.get("result")
+    return BY_ATTRIBUTE.get(name)
+
+
+def _describe(result):
+    if isinstance(result, xr.Dataset):
+        return f"a Dataset of {', '.join(map(str, result.data_vars))} without attribute 'result'"
+    return f"of type {type(result).__name__}"
+
+
+# -- results of one point or one descent
+
+
+def _descent(run, title):
+    from gdjax.plots import training
+
+    return training.records(
+        run.recorded_steps,
+        run.cost,
+        batch_cost=run.batch_cost,
+        metrics=run.metrics,
+        baseline=run.baseline,
+        title=title or f"{run.num_steps:,} steps: {str(run.outcome).replace('_', ' ')}",
+    )
+
+
+def _advice(advice, title):
+    from gdjax.plots import stability
+
+    runs = advice.runs.transpose("learning_rate", "seed", ...)
+    sharpness = runs.sharpness.isel(step=slice(1, None)).max("step", skipna=True)
+    return stability.learning_rates(
+        advice.learning_rates,
+        diverged=advice.diverged,
+        stalled=advice.stalled,
+        cost=runs.cost.isel(step=-1).values,
+        sharpness=sharpness.values,
+        limit=advice.limit,
+        bound_at_start=advice.bound_at_start,
+        recommended=advice.learning_rate,
+        title=title or "Which learning rates work",
+    )
+
+
+def _density(density, title):
+    from gdjax.plots import spectrum
+
+    panel = spectrum.DensityPanel(
+        title or "Spectral density of the Hessian",
+        np.asarray(density.at),
+        np.asarray(density.value),
+        np.asarray(density.error),
+        float(density.width),
+    )
+    return spectrum.densities([panel])
+
+
+def _eigenpairs(pairs, title):
+    from gdjax.plots import spectrum
+
+    return spectrum.eigenvalues(np.asarray(pairs.values), np.asarray(pairs.residuals), title=title)
+
+
+def _gradient(summary, title):
+    from gdjax.plots import gradients
+
+    leaves = jax.tree_util.tree_leaves_with_path(summary.gradient)
+    names = [jax.tree_util.keystr(path, simple=True, separator=" ") for path, _ in leaves]
+    sizes = np.array([leaf.size for _, leaf in leaves])
+    zeros = np.array([int(count) for count in jax.tree.leaves(summary.zeros)])
+    return gradients.gradient_norms(
+        [name or "parameters" for name in names],
+        np.array([float(norm) for norm in jax.tree.leaves(summary.leaf_norms)]),
+        zeros / np.maximum(sizes, 1),
+        title=title or f"Gradient of norm {float(summary.norm):.3g}",
+    )
+
+
+def _flow(flow, title):
+    from gdjax.plots import flows
+
+    time, cost = np.asarray(flow.time), np.asarray(flow.cost)
+    finite = cost[np.isfinite(cost)]
+    ends = f": cost {finite[0]:.3g} to {finite[-1]:.3g}" if finite.size else ""
+    return flows.flow_cost(time, cost, title=title or f"Gradient flow{ends}")
+
+
+def _flow_distance(found, title):
+    from gdjax.plots import flows
+
+    return flows.flow_distances(
+        np.asarray(found.time),
+        np.asarray(found.learning_rate),
+        np.asarray(found.distance),
+        title=title or "Distance from the gradient flow",
+    )
+
+
+def _central_flow(flow, title):
+    from gdjax.plots import flows
+
+    values = (flow.time, flow.cost, flow.mean_cost, flow.eigenvalues)
+    return flows.central_flow(*map(np.asarray, values), title=title or "Central flow")
+
+
+def _volume(volume, title):
+    from gdjax.plots import volumes
+
+    bound = " at least" if volume.lower_bound else ""
+    log_volume = f"Log volume{bound} {float(volume.log_volume):.4g}"
+    interval = f"{float(volume.low):.4g} to {float(volume.high):.4g}"
+    return volumes.radii(
+        np.asarray(volume.radii),
+        open_directions=int(volume.open_directions),
+        title=title or f"{log_volume} (95 %: {interval})",
+    )
+
+
+def _chains(found, title):
+    from gdjax.plots import volumes
+
+    return volumes.chain_coefficients(
+        float(found.coefficient),
+        float(found.standard_error),
+        np.asarray(found.chain_coefficients),
+        title=title or f"Chains: {SamplingStatus(int(found.status)).label}",
+    )
+
+
+def _learning_coefficient(found, title):
+    from gdjax.plots import volumes
+
+    temperatures = np.asarray(found.inverse_temperatures)
+    unknown = np.full(len(temperatures), np.nan)
+    single = found.at_temperatures
+    return volumes.learning_coefficient(
+        temperatures,
+        unknown if single is None else np.asarray(single.coefficient),
+        unknown if single is None else np.asarray(single.standard_error),
+        llc=float(found.llc),
+        llc_error=float(found.standard_error),
+        title=title or "Local learning coefficient",
+    )
+
+
+# -- sweeps
+
+
+def _settings(runs):
+    """Split the axes of a sweep into compared, repeated and constant ones, and sort the numbers.
+
+    Returns:
+        The runs without the constant axes, names of the compared axes and of the seeds.
+    """
+    axes = [name for name in runs.outcome.dims if name not in TIMES]
+    settings = [name for name in axes if name not in SEEDS]
+    compared = [name for name in settings if runs.sizes[name] > 1]
+    runs = runs.isel({name: 0 for name in settings if name not in compared})
+    numbers = [name for name in compared if runs[name].dtype.kind in "iuf"]
+    return runs.sortby(numbers), compared, [name for name in axes if name in SEEDS]
+
+
+def _name_constants(axes, runs):
+    """Add the settings that do not vary to a title: ", momentum 0.9"."""
+    constants = {
+        name.replace("_", " "): coordinate.item()
+        for name, coordinate in runs.coords.items()
+        if coordinate.ndim == 0
+    }
+    title = [axes.get_title(loc="left")]
+    title += [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in constants.items()
+    ]
+    axes.set_title(", ".join(title), loc="left", wrap=True)
+
+
+def _final_records(runs, compared, repeats):
+    """Return runs at their last record, [settings..., repeats]."""
+    final = runs.isel(step=-1)
+    if not repeats:
+        return final.expand_dims("run", axis=-1)
+    return final.stack(run=repeats, create_index=False).transpose(*compared, "run", ...)
+
+
+def _baseline(runs):
+    identity = runs.attrs["identity"]
+    return (json.loads(identity) if isinstance(identity, str) else identity).get("baseline")
+
+
+def _sweep(runs, title):
+    from gdjax.plots import sweeps
+
+    baseline = _baseline(runs)
+    runs, compared, repeats = _settings(runs)
+    if len(compared) > 2:
+        raise InputError(
+            f"plot: the sweep compares {', '.join(compared)}, but a figure shows at most two "
+            f"settings; choose one value of the others: runs.sel({compared[-1]}=...)"
+        )
+    if len(compared) == 0:
+        label = " and ".join(repeats) or "run"
+        cost = runs.cost.stack(run=repeats, create_index=False) if repeats else runs.cost
+        values = cost.transpose("run", "step") if repeats else cost.expand_dims("run")
+        drawn: Any = sweeps.curves(
+            runs.step.values, values.values, baseline=baseline, label=label, title=title
+        )
+    else:
+        final = _final_records(runs, compared, repeats)
+        axes = [sweeps.Setting(name, runs[name].values) for name in compared]
+        outcomes = current_names(runs.outcome.attrs)
+        if len(compared) == 2:
+            stalled = [final.outcome.values == k for k, n in enumerate(outcomes) if n == "stalled"]
+            rows, columns = axes
+            drawn = sweeps.map_by_settings(
+                rows, columns, final.cost.values, *stalled, baseline=baseline, title=title
+            )
+        else:
+            drawn = sweeps.outcomes_by_setting(
+                *axes,
+                final.test_accuracy.values if "test_accuracy" in runs else None,
+                final.cost.values,
+                final.outcome.values,
+                outcomes=outcomes,
+                baseline=baseline,
+                title=title,
+            )
+    if not title:
+        _name_constants(drawn if isinstance(drawn, Axes) else drawn.axes[0], runs)
+    return drawn
+
+
+def _compared(tree, title):
+    from gdjax.plots import sweeps
+
+    rows = {}
+    for name, node in tree.children.items():
+        runs, compared, repeats = _settings(node.to_dataset())
+        if len(compared) > 1:
+            raise InputError(
+                f"plot: {name} compares {', '.join(compared)}, but the figure shows one setting; "
+                f"choose one value of the others: tree.sel({compared[-1]}=...)"
+            )
+        cost = _final_records(runs, compared, repeats).cost.values
+        setting = sweeps.Setting(compared[0], runs[compared[0]].values) if compared else None
+        rows[name] = (setting, cost)
+    return sweeps.compared(rows, title=title)
+
+
+# -- landscapes and minima
+
+
+def _slice(dataset, title):
+    from gdjax.plots import landscapes
+
+    dimensions = dataset.cost.dims
+    if dimensions == ("a",):
+        name = str(dataset.a.attrs.get("long_name", "line"))
+        return landscapes.lines({name: dataset}, title=title)
+    if dimensions == ("a", "b"):
+        return landscapes.planes({"": {title: dataset}})
+    raise InputError(
+        f"plot: the cost is over {', '.join(map(str, dimensions))}, expected a line (a) or a plane "
+        f"(a, b); choose one value of the others: dataset.sel(c=..., method='nearest')"
+    )
+
+
+def _planes(tree, title):
+    from gdjax.plots import landscapes
+
+    planes = {str(name): node.to_dataset() for name, node in tree.children.items()}
+    return landscapes.planes({"": planes}, title=title)
+
+
+def _trajectory(dataset, title):
+    from gdjax.plots import landscapes
+
+    return landscapes.descents({title or "The descent on its own plane": dataset})
+
+
+def _census(dataset, title):
+    from gdjax.plots import minima
+
+    runs = dataset.sizes["run"]
+    isolated = {kind.label for kind in ISOLATED_MINIMA}
+    count = dataset.sizes["minimum"]
+    return minima.frequencies(
+        dataset.share.values,
+        dataset.share_low.values,
+        dataset.share_high.values,
+        dataset.minimum_cost.values,
+        others={k: n / runs for k, n in count_end_points(dataset).items() if k not in isolated},
+        title=title or f"{runs} runs found {count} minim{'um' if count == 1 else 'a'}",
+    )
+
+
+def _barriers(found, title):
+    from gdjax.plots import barriers
+
+    matrices = {"straight": found.barrier}
+    if found.symmetries_known:
+        matrices["after matching"] = found.matched_barrier
+    return barriers.barrier_matrix(matrices, label="barrier in cost", unit="run", title=title)
+
+
+def _basins(dataset, title):
+    from gdjax.plots import basin_maps
+
+    return basin_maps.basin_maps(dataset, title=title)
+
+
+BY_TYPE: dict[type, Callable[[Any, str], Any]] = {
+    Descent: _descent,
+    Advice: _advice,
+    SpectralDensity: _density,
+    Eigenpairs: _eigenpairs,
+    GradientSummary: _gradient,
+    Flow: _flow,
+    FlowDistance: _flow_distance,
+    CentralFlow: _central_flow,
+    BasinVolume: _volume,
+    FiniteTemperatureCoefficient: _chains,
+    LocalLearningCoefficient: _learning_coefficient,
+    Barriers: _barriers,
+}
+BY_ATTRIBUTE: dict[Any, Callable[[Any, str], Any]] = {
+    "sweep": _sweep,
+    "slice": _slice,
+    "trajectory_plane": _trajectory,
+    "census": _census,
+    "basins": _basins,
+}
