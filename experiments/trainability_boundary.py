@@ -7,8 +7,8 @@ pair of rates on a grid. A pair trains if the mean cost of the last fifth of the
 cost at the start. Six conditions: tanh, ReLU and no activation at all; mini-batches; a single
 sample; and one rate against an offset of the starting weights. Ten seeds each, with data and
 starting points of their own. The window of each map where the two sides are most entangled is
-mapped again with as many runs, eight times closer, and so on. A smooth boundary has box-counting
-dimension 1.
+mapped again with as many runs, eight times closer, and so on; or, where the placement is random, a
+window around a boundary cell drawn at random. A smooth boundary has box-counting dimension 1.
 
 The smallest case beside it: f(x) = x^2 + e cos(2 pi x / l), one number, one learning rate. Its
 boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of
@@ -25,6 +25,7 @@ arXiv 2406.13971).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import box_counting
 import common
@@ -57,7 +58,11 @@ class Config:
         points: numbers along each side of a map.
         zooms: maps after the first.
         factor: how much narrower a map is than the one before.
-        seeds: of data and starting points; the first is the pictures'.
+        placement: of the next map: the window where the boundary is longest, or a window around
+            a boundary cell drawn at random.
+        neurons: inputs, and hidden neurons, of every condition.
+        window: smallest and largest of both axes of the first map; None takes the condition's.
+        seeds: of data, starting points and random places; the first is the pictures'.
         roughness: e / l^2 of the one-dimensional cases.
         rates: learning rates of each.
         rate_range: their smallest and largest.
@@ -70,6 +75,9 @@ class Config:
     points: int = 144
     zooms: int = 4
     factor: int = 8
+    placement: Literal["richest", "random"] = "richest"
+    neurons: int = 8
+    window: tuple[float, float] | None = None
     seeds: tuple[int, ...] = tuple(range(1, 11))
     roughness: tuple[float, ...] = tuple(float(k) / 1000 for k in range(10, 121, 5))
     rates: int = 2**14 + 1
@@ -123,16 +131,31 @@ def richest(trains: np.ndarray, factor: int) -> tuple[int, int]:
     return place
 
 
+def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Row and column of a window, a `factor`-th as wide, around a random boundary cell."""
+    size = len(trains) // factor
+    cells = np.argwhere(box_counting.boundary(trains))
+    if not len(cells):
+        raise InputError("placement = random: no boundary in the map; take a wider window")
+    row, column = np.clip(rng.choice(cells) - size // 2, 0, len(trains) - size)
+    return int(row), int(column)
+
+
 def maps(config: Config, condition: Condition, seed: int) -> xr.Dataset:
-    """The first map and its zooms, each around the place where the one before is most entangled."""
+    """The first map and its zooms, each at a place on the boundary of the one before."""
+    condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
-    window = condition.window
+    window = condition.window if config.window is None else (config.window,) * 2
+    rng = np.random.default_rng(seed)
     found, all_sides = [], []
     for _ in range(config.zooms + 1):
         sides = [np.geomspace(*ends, config.points) for ends in window]
         found.append(train(config, condition, problem, sides, seed))
         all_sides.append(sides)
-        corner = richest(found[-1][0], config.factor)
+        if config.placement == "random":
+            corner = random_window(found[-1][0], config.factor, rng)
+        else:
+            corner = richest(found[-1][0], config.factor)
         window = tuple(
             (side[start], side[start] * (side[-1] / side[0]) ** (1 / config.factor))
             for side, start in zip(sides, reversed(corner), strict=True)

@@ -12,7 +12,7 @@ and the offset is added to the starting point alone, where that code adds it aga
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -61,6 +61,14 @@ class Condition:
     optimizer: Callable[..., optax.GradientTransformation] = rate_a_layer
     axes: tuple[str, str] = ("input_rate", "output_rate")
     window: tuple[tuple[float, float], tuple[float, float]] = ((0.1, 100.0), (1.0, 1000.0))
+
+    def with_neurons(self, neurons: int) -> "Condition":
+        """Return the condition for a network of another width.
+
+        Where there are as many samples as parameters or as inputs, there are as many again.
+        """
+        samples = {self.width: neurons, self.width * (self.width + 1): neurons * (neurons + 1)}
+        return replace(self, width=neurons, samples=samples.get(self.samples, self.samples))
 
     def problem(self, seed: int) -> gd.Problem:
         """The network with random data of a seed.

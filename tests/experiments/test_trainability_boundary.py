@@ -123,6 +123,39 @@ def test_zooms_go_where_the_boundary_is_long_but_not_dust():
     assert column <= 32
 
 
+def test_random_zooms_lie_around_boundary_cells_within_the_map():
+    trains = np.add.outer(np.arange(64), np.arange(64)) < 40
+    rng = np.random.default_rng(0)
+    corners = [experiment.random_window(trains, 8, rng) for _ in range(50)]
+    for row, column in corners:
+        inside = trains[row : row + 8, column : column + 8]
+        assert inside.shape == (8, 8)
+        assert 0 < inside.mean() < 1
+    assert len(set(corners)) > 20
+    with pytest.raises(InputError, match="no boundary in the map"):
+        experiment.random_window(np.ones((64, 64), bool), 8, rng)
+
+
+def test_wider_networks_have_as_many_more_samples():
+    for name, samples in {"identity": 16, "relu": 16 * 17, "one sample": 1}.items():
+        condition = CONDITIONS[name].with_neurons(16)
+        assert (condition.width, condition.samples) == (16, samples)
+
+
+def test_random_places_are_those_of_the_seed():
+    config = replace(
+        SMALL, conditions=("identity",), placement="random", window=(0.1, 1e3), neurons=4, zooms=2
+    )
+    with jax.enable_x64(True):
+        first, again, other = (
+            experiment.maps(config, CONDITIONS["identity"], seed) for seed in (1, 1, 2)
+        )
+    assert first.identical(again)
+    assert not np.array_equal(first.across[1:], other.across[1:])
+    shares = first.trains.mean(("row", "column"))
+    assert np.all((shares > 0) & (shares < 1))
+
+
 def test_the_published_way_is_a_median_of_slopes():
     """Of a straight line 1, of dust nearly 2: whole boxes of dust are all met."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
