@@ -187,13 +187,13 @@ def _flow(flow, title):
     return flows.flow_cost(time, cost, title=title or f"Gradient flow{ends}")
 
 
-def _flow_distance(found, title):
+def _flow_distance(result, title):
     from gdjax.plots import flows
 
     return flows.flow_distances(
-        np.asarray(found.time),
-        np.asarray(found.learning_rate),
-        np.asarray(found.distance),
+        np.asarray(result.time),
+        np.asarray(result.learning_rate),
+        np.asarray(result.distance),
         title=title or "Distance from the gradient flow",
     )
 
@@ -218,29 +218,29 @@ def _volume(volume, title):
     )
 
 
-def _chains(found, title):
+def _chains(result, title):
     from gdjax.plots import volumes
 
     return volumes.chain_coefficients(
-        float(found.coefficient),
-        float(found.standard_error),
-        np.asarray(found.chain_coefficients),
-        title=title or f"Chains: {SamplingStatus(int(found.status)).label}",
+        float(result.coefficient),
+        float(result.standard_error),
+        np.asarray(result.chain_coefficients),
+        title=title or f"Chains: {SamplingStatus(int(result.status)).label}",
     )
 
 
-def _learning_coefficient(found, title):
+def _learning_coefficient(result, title):
     from gdjax.plots import volumes
 
-    temperatures = np.asarray(found.inverse_temperatures)
+    temperatures = np.asarray(result.inverse_temperatures)
     unknown = np.full(len(temperatures), np.nan)
-    single = found.at_temperatures
+    single = result.at_temperatures
     return volumes.learning_coefficient(
         temperatures,
         unknown if single is None else np.asarray(single.coefficient),
         unknown if single is None else np.asarray(single.standard_error),
-        llc=float(found.llc),
-        llc_error=float(found.standard_error),
+        llc=float(result.llc),
+        llc_error=float(result.standard_error),
         title=title or "Local learning coefficient",
     )
 
@@ -396,12 +396,12 @@ def _census(dataset, title):
     )
 
 
-def _barriers(found, title):
+def _barriers(result, title):
     from gdjax.plots import barriers
 
-    matrices = {"straight": found.barrier}
-    if found.symmetries_known:
-        matrices["after matching"] = found.matched_barrier
+    matrices = {"straight": result.barrier}
+    if result.symmetries_known:
+        matrices["after matching"] = result.matched_barrier
     return barriers.barrier_matrix(matrices, label="barrier in cost", unit="run", title=title)
 
 

@@ -76,21 +76,21 @@ def barrier_distributions(
 
     Args:
         barriers: by network, then by kind of path: of each pair, >= 0.
-        label: what a barrier is measured in.
+        label: of the axis of barriers.
         title: of the figure.
     """
     with style():
         figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
-        kinds = list(dict.fromkeys(kind for found in barriers.values() for kind in found))
-        rng = np.random.default_rng(0)  # moves points sideways, so that all can be seen
+        kinds = list(dict.fromkeys(kind for by_kind in barriers.values() for kind in by_kind))
+        rng = np.random.default_rng(0)  # moves points sideways, so that all are visible
         width = 0.8 / len(kinds)
-        for group, found in enumerate(barriers.values()):
+        for group, by_kind in enumerate(barriers.values()):
             for number, kind in enumerate(kinds):
-                if kind not in found:
+                if kind not in by_kind:
                     continue
                 place = group + (number - (len(kinds) - 1) / 2) * width
-                values = found[kind]
+                values = by_kind[kind]
                 color = CYCLE[number % len(CYCLE)]
                 x = place + rng.uniform(-0.3, 0.3, len(values)) * width
                 axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
