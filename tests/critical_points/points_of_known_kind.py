@@ -77,6 +77,11 @@ VARIANTS = {
     "reflected, offset 1": Variant(reflected=True, offset=1.0),
     "reflected, offset 100": Variant(reflected=True, offset=100.0, constant=-3.0),
     "reflected, offset 1e4": Variant(reflected=True, offset=1e4),
+    "offset 10": Variant(offset=10.0, constant=5.0),
+    "offset 1000": Variant(offset=1000.0, constant=-5.0),
+    "reflected, offset 10": Variant(reflected=True, offset=10.0),
+    "reflected, offset 1000": Variant(reflected=True, offset=1000.0, constant=1.0),
+    "reflected, offset 2000": Variant(reflected=True, offset=2000.0),
 }
 
 
