@@ -1,4 +1,5 @@
 from .basin_volume import BasinVolume as BasinVolume
+from .basin_volume import VolumeStatus as VolumeStatus
 from .basin_volume import basin_volume as basin_volume
 from .learning_coefficient import FiniteTemperatureCoefficient as FiniteTemperatureCoefficient
 from .learning_coefficient import LocalLearningCoefficient as LocalLearningCoefficient

@@ -4,8 +4,10 @@
 
 r(u) is the distance from w* along A u, in units of |A u|, at which the cost has risen by the level.
 The volume is that of the star around w*: the points that a straight line reaches without leaving
-the basin. A is the preconditioner. If A u follows the basin's shape, all r are alike and a few
-directions are enough. The simplest instance is a ball:
+the basin. A curved valley holds more than its star, so that the volume of the star is only a lower
+bound of it. A random walk within the level tells whether there are such points. A is the
+preconditioner. If A u follows the basin's shape, all r are alike and a few directions are enough.
+The simplest instance is a ball:
 
 >>> bowl = lambda w: w @ w
 >>> found = basin_volume(bowl, jnp.zeros(3), key=jax.random.key(0), level=1.0, directions=16)
@@ -23,6 +25,7 @@ network at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed impo
 
 import math
 from collections.abc import Callable
+from enum import IntEnum
 from typing import NamedTuple
 
 import jax
@@ -52,6 +55,27 @@ DOUBT = math.log(20)  # nats that a mean may be above the truth, with 95 %
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
 MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
 ALIKE = 1e4  # units of rounding within which numbers are the same
+WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks within the level; STRIDES steps between checks
+TRIES = 30  # points of a line at most, for one step
+BEGIN = 0.9  # of the distance to the rim, where walks begin
+SEGMENTS = 8  # of a straight line to a point of a walk, at whose ends it is checked
+
+
+class VolumeStatus(IntEnum):
+    """Whether the interval of a volume holds, or why the volume is a lower bound.
+
+    - ESTIMATE: the interval holds.
+    - FEW_DIRECTIONS: fewer than 30 effective directions, or a tail above 0.7 where directions
+      differ by more than rounding.
+    - CURVED: a random walk within the level reached points that no straight line from the minimum
+      reaches. The volume is that of the star.
+    - OPEN: along a direction the cost never rose by the level.
+    """
+
+    ESTIMATE = 0
+    FEW_DIRECTIONS = 1
+    CURVED = 2
+    OPEN = 3
 
 
 class BasinVolume(NamedTuple):
@@ -65,10 +89,12 @@ class BasinVolume(NamedTuple):
         standard_error: of log_volume, from the directions that were drawn.
         effective_directions: so many equal ones would tell as much: (sum r^n)^2 / sum r^(2n).
         tail: Pareto index k of r^n: its moments beyond 1/k are infinite for all that was seen.
-        lower_bound: whether it is no more than that: fewer than 30 effective directions, or a tail
-            above 0.7 where directions differ by more than rounding.
+        lower_bound: whether it is no more than that.
+        status: why, a value of `VolumeStatus`.
+        hidden: share of the points of a random walk within the level that no straight line from
+            the minimum reaches. 0 does not prove that there are none: the walk is short.
         open_directions: how many never rose by the level.
-        radii: distances to the rim in the parameters' units, one a direction.
+        radii: distances to the rim in the parameters' units, one for each direction.
     """
 
     log_volume: Float[Array, ""]
@@ -78,6 +104,8 @@ class BasinVolume(NamedTuple):
     effective_directions: Float[Array, ""]
     tail: Float[Array, ""]
     lower_bound: Bool[Array, ""]
+    status: Int[Array, ""]
+    hidden: Float[Array, ""]
     open_directions: Int[Array, ""]
     radii: Float[Array, " directions"]
 
@@ -115,31 +143,137 @@ def basin_volume(
     Raises:
         InputError: a level that is not above 0, or fewer than 2 directions.
     """
+    basin = basin_of("basin_volume", problem, params, level, data, preconditioner)
+    check_whole("basin_volume: directions", directions, 2)
+
+    def direction(key):
+        u = jax.random.normal(key, basin.center.shape, basin.center.dtype)
+        return u / jnp.linalg.norm(u)
+
+    def reach(key):
+        return basin.reach(direction(key))
+
+    keys = jax.random.split(key, directions)
+    reached, radii = jax.lax.map(reach, keys, batch_size=TOGETHER)
+    found = log_mean(basin.center.size * jnp.log(reached))
+    far = farthest(radii)
+    key_walk = jax.random.fold_in(key, directions)
+    return basin.volume(found, radii, jax.vmap(direction)(keys[far]), reached[far], key_walk)
+
+
+class Basin(NamedTuple):
+    """What lies within a level of the cost around a minimum, and coordinates to measure it in.
+
+    Args:
+        center: the minimum w*, as a vector.
+        inside: `w -> C(w) <= C(w*) + level`.
+        scale: the preconditioner A.
+    """
+
+    center: Float[Array, " n"]
+    inside: Callable
+    scale: Whitening
+
+    def reach(self, u: Float[Array, " n"], halvings: int | None = None):
+        """Return the distance to the rim along A u, in units of |A u| and in the parameters'."""
+        along = self.scale.apply(u)
+        dtype = self.center.dtype
+        r = _radius(lambda r: self.inside(self.center + r * along), dtype, halvings)
+        return r, r * jnp.linalg.norm(along)
+
+    def volume(self, found: BasinVolume, radii, u, reached, key: Key[Array, ""]) -> BasinVolume:
+        """Return the volume from an estimate of the log of the mean of r^n.
+
+        Args:
+            found: that estimate.
+            radii: distances to the rim.
+            u: directions in which random walks begin.
+            reached: distances to the rim along these, in units of |A u|.
+            key: for the walks.
+        """
+        half = self.center.size / 2
+        ball = half * math.log(math.pi) - jax.lax.lgamma(jnp.asarray(half + 1.0))
+        shift = (ball + self.scale.log_determinant).astype(self.center.dtype)
+        hidden = self._hidden(u, jnp.where(jnp.isfinite(reached), reached, 1), key)
+        curved = (found.status == VolumeStatus.ESTIMATE) & (hidden > 0)
+        return found._replace(
+            log_volume=found.log_volume + shift,
+            low=found.low + shift,
+            high=jnp.where(curved, jnp.inf, found.high + shift),
+            lower_bound=found.lower_bound | curved,
+            status=jnp.where(curved, VolumeStatus.CURVED, found.status),
+            hidden=hidden,
+            radii=radii,
+        )
+
+    def _hidden(self, u, reached, key):
+        """Return the share of points of random walks that no straight line from w* reaches."""
+        shares = jnp.arange(1, SEGMENTS, dtype=self.center.dtype) / SEGMENTS
+        n, dtype = self.center.size, self.center.dtype
+
+        def step(w, key, size):
+            """Draw a point of a line through w, uniform within the level (Neal's slice sampler)."""
+            key_line, key_axis, key_low, key = jax.random.split(key, 4)
+            line = jax.random.normal(key_line, (n,), dtype)
+            # Along every other line one coordinate changes: a valley may follow it.
+            axis = jax.random.randint(key_axis, (), 0, 2 * n)
+            line = jnp.where(axis < n, jnp.arange(n) == axis, line / jnp.linalg.norm(line))
+            along = self.scale.apply(line)
+            low = -2 * size * jax.random.uniform(key_low, (), dtype)
+
+            def cond_fun(state):
+                *_, inside, tries = state
+                return ~inside & (tries < TRIES)
+
+            def body_fun(state):
+                low, high, _, _, tries = state
+                draw = jax.random.uniform(jax.random.fold_in(key, tries), (), dtype)
+                t = low + (high - low) * draw
+                low, high = jnp.where(t < 0, t, low), jnp.where(t < 0, high, t)
+                return low, high, t, self.inside(w + t * along), tries + 1
+
+            first = (low, low + 2 * size, jnp.zeros_like(low), jnp.zeros((), bool), 0)
+            _, _, t, inside, _ = jax.lax.while_loop(cond_fun, body_fun, first)
+            return jnp.where(inside, w + t * along, w)
+
+        def walk(u, reached, key):
+            def strides(w, key):
+                keys = jax.random.split(key, STRIDES)
+                w, _ = jax.lax.scan(lambda w, key: (step(w, key, reached), None), w, keys)
+                points = self.center[None] + shares[:, None] * (w - self.center)[None]
+                return w, ~jnp.all(jax.vmap(self.inside)(points))
+
+            begin = self.center + BEGIN * reached * self.scale.apply(u)
+            return jax.lax.scan(strides, begin, jax.random.split(key, WALKS))[1]
+
+        return jnp.mean(jax.vmap(walk)(u, reached, jax.random.split(key, len(u))))
+
+
+def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
+    """Return indices of the longest distances, where what a curved valley hides is near."""
+    return jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))[1]
+
+
+def basin_of(function: str, problem, params, level, data, preconditioner) -> Basin:
+    """Return what lies within a level around a minimum; arguments as those of `volume`.
+
+    Raises:
+        InputError: a level that is not above 0, in the name of `function`.
+    """
     problem = as_problem(problem, data)
-    _check(level, directions)
+    check_number(f"{function}: level", level, above=0)
     flat, unravel = ravel_params(params)
     lowest = evaluate(problem, params)
 
     def inside(w):
         return evaluate(problem, unravel(w)) - lowest <= level
 
-    scale = preconditioner
-    if scale is None:
+    if preconditioner is None:
         small = flat.size <= MAX_WHITENED
-        scale = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
-
-    def reach(key):
-        u = jax.random.normal(key, flat.shape, flat.dtype)
-        along = scale.apply(u / jnp.linalg.norm(u))
-        r = _radius(lambda r: inside(flat + r * along), flat.dtype)
-        return r, r * jnp.linalg.norm(along)
-
-    reached, radii = jax.lax.map(reach, jax.random.split(key, directions), batch_size=TOGETHER)
-    found = log_mean(flat.size * jnp.log(reached))
-    ball = flat.size / 2 * math.log(math.pi) - jax.lax.lgamma(jnp.asarray(flat.size / 2 + 1.0))
-    shift = (ball + scale.log_determinant).astype(flat.dtype)
-    whole = {name: getattr(found, name) + shift for name in ("log_volume", "low", "high")}
-    return found._replace(**whole, radii=radii)
+        preconditioner = (
+            _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
+        )
+    return Basin(flat, inside, preconditioner)
 
 
 def _extent(problem, params, inside):
@@ -160,11 +294,6 @@ def _extent(problem, params, inside):
     # An open direction, which never leaves the basin, is taken to be as long as the others.
     extent = jnp.where(jnp.isfinite(extent), extent, jnp.where(longest > 0, longest, 1))
     return Whitening(extent, axes)
-
-
-def _check(level, directions):
-    check_number("basin_volume: level", level, above=0)
-    check_whole("basin_volume: directions", directions, 2)
 
 
 def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
@@ -206,12 +335,18 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
         effective_directions=effective,
         tail=tail,
         lower_bound=below,
+        status=jnp.where(
+            open_directions > 0,
+            VolumeStatus.OPEN,
+            jnp.where(below, VolumeStatus.FEW_DIRECTIONS, VolumeStatus.ESTIMATE),
+        ),
+        hidden=jnp.zeros_like(value),
         open_directions=open_directions,
         radii=logs,
     )
 
 
-def _radius(inside, dtype):
+def _radius(inside, dtype, halvings=None):
     """How far it is to the rim: shrink until inside, grow until outside, then halve between."""
 
     def shrink(state):
@@ -237,7 +372,7 @@ def _radius(inside, dtype):
         within = inside(middle)
         return jnp.where(within, middle, low), jnp.where(within, high, middle)
 
-    halvings = jnp.finfo(dtype).nmant - 1
+    halvings = jnp.finfo(dtype).nmant - 1 if halvings is None else halvings
     low, high = jax.lax.fori_loop(0, halvings, halve, (low, low * GROWTH))
     return jnp.where(turns < TURNS, (low + high) / 2, jnp.inf)
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import gammaln
 
 from gdjax.errors import InputError
-from gdjax.volumes.basin_volume import basin_volume, log_mean, pareto_index
+from gdjax.volumes.basin_volume import VolumeStatus, basin_volume, log_mean, pareto_index
 from gdjax.volumes.whitening import Whitening, whitened
 
 
@@ -30,6 +30,7 @@ def test_balls(d):
     )(np.zeros(d, np.float32), jax.random.key(0))
     assert float(found.log_volume) == pytest.approx(ball(d, 6**0.5), abs=1e-6 * d + 1e-5)
     assert not found.lower_bound
+    assert (int(found.status), float(found.hidden)) == (VolumeStatus.ESTIMATE, 0)
     np.testing.assert_allclose(found.radii, 6**0.5, rtol=1e-6)
 
 
@@ -214,6 +215,28 @@ def test_open_valleys_have_no_volume():
     assert int(found.open_directions) == np.isinf(found.radii).sum() > 5
     assert np.isinf(found.log_volume)
     assert found.lower_bound
+    assert found.status == VolumeStatus.OPEN
+
+
+@pytest.mark.parametrize("bend", [0.0, 1.0])
+def test_a_curved_valley_is_a_lower_bound_and_says_so(bend):
+    """100 (y - x^2)^2 + x^2 / 100 <= 1 has the area of the ellipse without the bend, pi."""
+
+    def valley(w):
+        return 100 * (w[1] - bend * w[0] ** 2) ** 2 + w[0] ** 2 / 100
+
+    found = jax.jit(lambda w, key: basin_volume(valley, w, key=key, level=1.0, directions=200))(
+        np.zeros(2, np.float32), jax.random.key(0)
+    )
+    assert found.effective_directions > 30
+    if bend:
+        assert found.status == VolumeStatus.CURVED
+        assert found.hidden > 0.1
+        assert found.low < math.log(math.pi) < found.high == math.inf
+        assert found.log_volume < math.log(math.pi) - 1
+    else:
+        assert (int(found.status), float(found.hidden)) == (VolumeStatus.ESTIMATE, 0)
+        assert float(found.log_volume) == pytest.approx(math.log(math.pi), abs=1e-4)
 
 
 def test_a_diagonal_preconditioner_counts_its_determinant():
