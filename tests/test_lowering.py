@@ -8,7 +8,7 @@ import pytest
 import gdjax as gd
 from gdjax.slabs import Slab
 from gdjax.sweeps import SweepSpec
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 
 PLATFORMS = ("cuda", "tpu")
 HOST = ("callback", "xla_python", "xla_ffi_python", "lapack_", "outfeed", "infeed")

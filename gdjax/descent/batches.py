@@ -116,11 +116,6 @@ def recorded_rows(
 
     The batches are drawn once, always the same ones, and all of the batch size: samples left over
     at the end are not recorded.
-
-    Args:
-        problem: what is minimized.
-        record_samples: number of samples of a record; None for all.
-        batch_size: samples of a step; None for all.
     """
     if not records_batches(problem, batch_size):
         return None
@@ -132,10 +127,6 @@ def recorded_rows(
 
 def recorded_samples(problem: Problem, record_samples: int | None) -> PyTree:
     """Return the samples of a record: all, or a random choice that is always the same.
-
-    Args:
-        problem: what is minimized.
-        record_samples: number of samples; None for all.
 
     Examples:
         >>> mean = Problem(init=lambda key: 0.0, cost=lambda w, x: np.mean(x), data=np.arange(9.0))

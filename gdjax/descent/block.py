@@ -161,16 +161,7 @@ def block_config(
     stop_tolerance: float | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> BlockConfig:
-    """Return what the blocks of a descent are compiled for, its buffers still empty.
-
-    Args:
-        problem: what is minimized.
-        make_optimizer: factory of the optimizer.
-        metrics: what is recorded besides the cost, by name.
-        batch_size: samples of a step; None for all.
-        record_samples: samples of a record; None for all.
-        divergence_threshold: as for `BlockConfig`, as are the others.
-    """
+    """Return what the blocks of a descent are compiled for, its buffers still empty."""
     return BlockConfig(
         problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
         make_optimizer=make_optimizer,
@@ -210,15 +201,7 @@ def shared_arrays(
     batch_size: int | None,
     record_samples: int | None,
 ) -> Shared:
-    """Return the arrays that all runs of a descent see.
-
-    Args:
-        problem: what is minimized.
-        metrics: what is recorded besides the cost, by name.
-        config: of its blocks.
-        batch_size: samples of a step; None for all.
-        record_samples: samples of a record; None for all.
-    """
+    """Return the arrays that all runs of a descent see."""
     rows = recorded_rows(problem, record_samples, batch_size)
     recorded = None
     if rows is None and not config.record_equals_step:

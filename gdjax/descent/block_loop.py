@@ -297,10 +297,6 @@ def record_capacity(schedule: RecordSchedule, runs: int) -> int:
     """Return the rows of a block's records: as many as there are, and as memory takes.
 
     A power of two, so that a few steps more need no other program.
-
-    Args:
-        schedule: of the whole descent.
-        runs: computed at a time by a device.
     """
     records = len(schedule.recorded_steps())
     most = min(MAX_BLOCK_RECORDS, MAX_SLAB_RECORDS // runs, records)
@@ -310,14 +306,7 @@ def record_capacity(schedule: RecordSchedule, runs: int) -> int:
 def buffer_capacity(
     params: PyTree, arrays: Mapping[str, PyTree], *, runs: int, schedule: RecordSchedule
 ) -> dict[str, int]:
-    """Return the rows of a block's buffers: as many as memory takes, and no more than needed.
-
-    Args:
-        params: parameters of one run, for snapshots.
-        arrays: shapes of array metrics, by name.
-        runs: computed at a time by a device.
-        schedule: of the whole descent.
-    """
+    """Return the rows of a block's buffers: as many as memory takes, and no more than needed."""
     kept = {SNAPSHOTS: params} if schedule.snapshot_every is not None else {}
     rows = {}
     for name, tree in {**kept, **arrays}.items():

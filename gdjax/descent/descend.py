@@ -327,41 +327,31 @@ def _collect(
     seconds,
 ):
     """Return one Descent from the results of its blocks."""
-
-    def joined(values):
-        return np.concatenate(values)
-
     last = results[-1]
-    state = last.carry.state
-    gradient_norm = joined([r.records.gradient_norm for r in results])
-    cost = joined([r.records.cost for r in results])
+    state, recorded_steps = last.carry.state, np.concatenate([r.recorded_steps for r in results])
+    records = jax.tree.map(lambda *a: np.concatenate(a), *(r.records for r in results))
     # An interrupted descent may end between two records: its gradient is not known.
     is_recorded = last.recorded_steps[-1:].tolist() == [last.num_steps]
     unknown = [] if is_recorded else [np.nan]
     code = classify(
-        np.concatenate([earlier_cost, cost, unknown])[None].astype(cost.dtype),
-        np.append(gradient_norm, unknown)[-1:],
+        np.concatenate([earlier_cost, records.cost, unknown])[None].astype(records.cost.dtype),
+        np.append(records.gradient_norm, unknown)[-1:],
         np.asarray(state.diverged_at)[None],
         baseline,
         gradient_tolerance,
     )
-    arrays = {name: _joined_arrays(name, results) for name in (block.SNAPSHOTS, *metrics)}
-    snapshots = arrays.pop(block.SNAPSHOTS)
+    snapshots = _joined_arrays(block.SNAPSHOTS, results)
     diverged_at = int(state.diverged_at)
     params = state.params
     return Descent(
         params=params if eval_params_fn is None else eval_params_fn(state.opt_state, params),
         model_state=state.model_state,
-        recorded_steps=joined([r.recorded_steps for r in results]),
-        cost=cost,
-        batch_cost=joined([r.records.batch_cost for r in results]),
-        gradient_norm=gradient_norm,
-        metrics={
-            name: joined([r.records.metrics[name] for r in results])
-            for name, metric in metrics.items()
-            if not metric.is_array
-        },
-        arrays={name: values for name, values in arrays.items() if metrics[name].is_array},
+        recorded_steps=recorded_steps,
+        cost=records.cost,
+        batch_cost=records.batch_cost,
+        gradient_norm=records.gradient_norm,
+        metrics={name: records.metrics[name] for name, m in metrics.items() if not m.is_array},
+        arrays={n: _joined_arrays(n, results) for n, m in metrics.items() if m.is_array},
         snapshot_step=snapshots.steps,
         snapshots=snapshots.values,
         outcome=Outcome(int(code[0])),
@@ -376,7 +366,7 @@ def _collect(
 
 def _joined_arrays(name, results):
     """Return snapshots or an array metric of all blocks."""
-    found = [result.arrays[name] for result in results if name in result.arrays]
-    if not found:
+    arrays = [result.arrays[name] for result in results if name in result.arrays]
+    if not arrays:
         return block_loop.RecordedArrays(np.zeros(0, int), None)
-    return jax.tree.map(lambda *a: np.concatenate(a), *found)
+    return jax.tree.map(lambda *a: np.concatenate(a), *arrays)

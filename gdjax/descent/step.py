@@ -326,10 +326,6 @@ def default_eval_params_fn(
 
         x = (y - (1 - b1) z) / b1
 
-    Args:
-        opt_state: state of the optimizer (arrays, or their shapes).
-        params: the parameters it was made for.
-
     Raises:
         InputError: several `ScheduleFreeState`s, or one that covers a part of the parameters.
     """

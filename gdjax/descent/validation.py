@@ -184,12 +184,6 @@ class Keys(NamedTuple):
 def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Keys:
     """Return the keys of a descent from one key, or from a run's streams.
 
-    Args:
-        key: a key, or `Streams`.
-        random: whether the cost is random.
-        batched: whether mini-batches are drawn.
-        probing: whether a metric is random.
-
     Raises:
         InputError: something is drawn and the key is not a random key.
     """

@@ -68,8 +68,9 @@ def checking(
 ) -> Callable[[], None]:
     """Check shapes and types now, and return a function that checks the values.
 
-    The program that it needs is compiled in a thread meanwhile. Eagerly each operation of the cost
-    would be a program of its own, for each of three numbers of samples, at 15 ms apiece.
+    The one program that it needs is compiled in a thread meanwhile. Without it each operation of
+    the cost is compiled for each of three numbers of samples: 61 programs for the digit network and
+    6 times the processor time, 21 programs for a network of two layers.
 
     Args:
         problem: as for `check`, as are the others.

@@ -1,9 +1,9 @@
-"""Named axes, the grid of runs that they span, and the run of it that has given values.
+"""Named axes, the grid of runs that they span, and the positions of given values in it.
 
-    runs = product of dimensions;   a dimension carries one axis, or several that vary together
+    runs = product of dimensions;   a dimension has one axis, or several that vary together
 
-Numbers are read by the program, which is compiled once for all of them. Batch sizes, truth values
-and names are *static*: they decide how the program looks, which is compiled once for each.
+Programs read numbers and are compiled once for all of them. Batch sizes, truth values and names are
+*static*: a program is compiled for each of them.
 
 >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
 >>> grid.shape, sorted(grid.sizes)
@@ -32,16 +32,12 @@ PERTURBATION_SEED = "perturbation_seed"
 SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
 BATCH_SIZE = "batch_size"
 BRANCH_STEP = "branch_step"  # at which a branch leaves its trunk
-PERTURBATION = "perturbation"  # how far it is pushed there
+PERTURBATION = "perturbation"  # length of its push there
 BRANCH_AXES = frozenset({BRANCH_STEP, PERTURBATION, PERTURBATION_SEED})
 MAX_AXIS_VALUES = 10_000_000
 AxisValue = ScalarLike | str
-RESERVED = (
-    "step",
-    "snapshot_step",
-    "finished",
-    "checksums",
-)  # what a sweep's own dimensions and arrays have
+RESERVED = ("step", "snapshot_step", "finished", "checksums")
+"""Names of the dimensions and arrays that every sweep has."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class ZippedAxes:
 
 
 def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
-    """Axes that vary together: the i-th run takes the i-th value of each.
+    """Zip axes that vary together: the i-th run takes the i-th value of each.
 
     Args:
         values: equally long lists of values, by axis name.
@@ -106,7 +102,7 @@ class Axes:
 
     @property
     def static(self) -> tuple[str, ...]:
-        """The axes that decide how the program looks."""
+        """The axes for each value of which a program is compiled."""
         return tuple(axis for axis, values in self.by_name.items() if is_static(axis, values))
 
     @property
@@ -115,29 +111,29 @@ class Axes:
         return {axis: values[0].item() for axis, values in self.by_name.items()}
 
     def box(self, index: tuple[np.ndarray, ...]) -> "Axes":
-        """The smaller grid of some places of each dimension, one array of positions each."""
+        """Return the smaller grid of some positions of each dimension, one array of them each."""
         return Axes(
             {
-                dim: {axis: values[places] for axis, values in along.items()}
-                for places, (dim, along) in zip(index, self.dimensions.items(), strict=True)
+                dim: {axis: values[positions] for axis, values in along.items()}
+                for positions, (dim, along) in zip(index, self.dimensions.items(), strict=True)
             }
         )
 
     @cached_property
     def static_groups(self) -> list[list[np.ndarray]]:
-        """For each dimension, positions between which no static axis varies."""
+        """For each dimension, groups of positions in each of which no static axis varies."""
         groups = []
         for along in self.dimensions.values():
             static = [v.tolist() for axis, v in along.items() if is_static(axis, v)]
-            found: dict[Any, list[int]] = {}
-            for place, values in enumerate(zip(*static, strict=True)):
-                found.setdefault(values, []).append(place)
+            by_values: dict[Any, list[int]] = {}
+            for position, values in enumerate(zip(*static, strict=True)):
+                by_values.setdefault(values, []).append(position)
             everywhere = [np.arange(len(next(iter(along.values()))))]
-            groups.append([np.array(group) for group in found.values()] or everywhere)
+            groups.append([np.array(group) for group in by_values.values()] or everywhere)
         return groups
 
     def boxes(self) -> Iterator["Axes"]:
-        """The smaller grids in each of which no static axis varies.
+        """Return the smaller grids in each of which no static axis varies.
 
         Examples:
             >>> [box.shape for box in axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).boxes()]
@@ -165,16 +161,12 @@ class Axes:
         return int(np.ravel_multi_index(numbers, counts)), tuple(own)
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-        """Values of each axis for runs at `index`, one array of positions a dimension."""
-        return {
-            axis: values[i]
-            for i, along in zip(index, self.dimensions.values(), strict=True)
-            for axis, values in along.items()
-        }
+        """Return the values of each axis for some runs, given their positions per dimension."""
+        return self.box(index).by_name
 
 
 def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
-    """Named axes, one dimension each; `zip_axes` puts several on one.
+    """Make a grid of named axes, one dimension each; `zip_axes` puts several on one.
 
     Args:
         named: values by axis: `seed`, `data_seed`, `batch_size`, a keyword of the problem's `init`
@@ -184,7 +176,7 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
     Raises:
         InputError: an axis without values, with values that are not all finite numbers, all truth
             values or all names, with more than ten million of them or one of them twice; a name
-            that is given twice or is one of the sweep's own.
+            that is given twice or reserved.
     """
     if not named:
         raise InputError("axes: none given; name at least one, such as seed=range(8)")
@@ -194,7 +186,7 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
         name: dict(given.values) if isinstance(given, ZippedAxes) else {name: _values(name, given)}
         for name, given in named.items()
     }
-    # A dimension that carries other axes has a coordinate of its own name, too.
+    # A dimension of several axes has a coordinate of its own name, too.
     flat = [axis for along in dimensions.values() for axis in along]
     flat += [name for name, along in dimensions.items() if name not in along]
     twice = {axis for axis in flat if flat.count(axis) > 1}
@@ -212,9 +204,15 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
 
 
 def _check_distinct(dim, along):
-    """Make sure that no two places of a dimension have the same values: the runs would be equal."""
-    places = np.stack([_comparable(values) for values in along.values()], axis=1)
-    _, first, counts = np.unique(places, axis=0, return_index=True, return_counts=True)
+    """Check that no two positions of a dimension have the same values: the runs would be equal."""
+    columns = [
+        # Text as numbers that are equal where the text is.
+        np.unique(v, return_inverse=True)[1] if v.dtype.kind == "U" else v.astype(np.float64)
+        for v in along.values()
+    ]
+    _, first, counts = np.unique(
+        np.stack(columns, axis=1), axis=0, return_index=True, return_counts=True
+    )
     if np.any(counts > 1):
         at = first[counts > 1][0]
         twice = ", ".join(f"{axis} = {values[at]}" for axis, values in along.items())
@@ -223,20 +221,13 @@ def _check_distinct(dim, along):
         )
 
 
-def _comparable(values):
-    """Numbers that are equal where the values are."""
-    if values.dtype.kind == "U":
-        values = np.unique(values, return_inverse=True)[1]
-    return values.astype(np.float64)
-
-
 def is_static(axis: str, values: np.ndarray) -> bool:
-    """Whether an axis decides how the program looks."""
+    """Return whether a program is compiled for each value of an axis."""
     return axis in (BATCH_SIZE, BRANCH_STEP) or values.dtype.kind in "bU"
 
 
 def _values(name, given):
-    """An axis's values in one type a kind, whatever they came as: the same in a store's record."""
+    """Return the values of an axis as int64, float64, bool or text, as a store records them."""
     check_name(name, "axes")
     is_list = not (
         np.isscalar(given) or isinstance(given, Mapping) or getattr(given, "ndim", 1) == 0
@@ -258,13 +249,13 @@ def _values(name, given):
     except (TypeError, ValueError, OverflowError):  # no list, or lists of different lengths
         kinds, values = {False}, np.asarray([])
     kind = values.dtype.kind
-    fine = values.ndim == 1 and len(values) and len(kinds) == 1 and is_list
+    valid = values.ndim == 1 and len(values) and len(kinds) == 1 and is_list
     if kind == "U":
-        # As a store's attributes list them: separated by spaces.
-        fine = fine and all(v.isprintable() and len(v.split()) == 1 for v in values.tolist())
+        # A store's attributes list them separated by spaces.
+        valid = valid and all(v.isprintable() and len(v.split()) == 1 for v in values.tolist())
     else:
-        fine = fine and kind in "biuf" and np.all(np.isfinite(values))
-    if not fine:
+        valid = valid and kind in "biuf" and np.all(np.isfinite(values))
+    if not valid:
         raise InputError(
             f"axes: {name} = {given!r:.80}, expected a list of finite numbers, such as [0.1, 1.0], "
             f"of truth values, or of names without spaces"
@@ -281,7 +272,7 @@ def _values(name, given):
 
 
 def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> dict[str, int]:
-    """Return the place of given values on each dimension for which there are any.
+    """Return the position of given values on each dimension for which there are any.
 
     Numbers are equal if they round to each other in float32. Where several values are given on one
     dimension, differences are measured in units of each axis's range and added.
@@ -293,8 +284,8 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
             be those of the grid.
 
     Raises:
-        InputError: a value for something that is no axis, one that is no number, one that the grid
-            has not (the message lists the nearest), or values that several places have.
+        InputError: a value for an axis that the grid lacks, of a type that the axis does not have,
+            that is not in the grid (the message lists the nearest), or that several runs have.
 
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
@@ -316,12 +307,12 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     found = {}
     for dim, along in grid.dimensions.items():
         if given := {axis: at[axis] for axis in along if axis in at}:
-            found[dim] = _place(along, given, nearest)
+            found[dim] = _position_along(along, given, nearest)
     return found
 
 
 def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
-    """Return the place of one run along each dimension, as `positions` has it.
+    """Return the position of one run along each dimension, as `positions` has it.
 
     Raises:
         InputError: as for `positions`, or a dimension without a value.
@@ -337,55 +328,45 @@ def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) 
 
 
 def _is_comparable(values, value):
-    """Whether a value is of a type that an axis's values can be compared with."""
+    """Return whether a value is of a type that can be compared with those of an axis."""
     if values.dtype.kind == "U":
         return isinstance(value, str)
     number = np.asarray(value)
     return number.ndim == 0 and number.dtype.kind in "biuf" and bool(np.isfinite(number))
 
 
-def _place(along, given, nearest):
-    """The place on one dimension that has given values of its axes."""
+def _position_along(along, given, nearest):
+    """Return the position on one dimension that has given values of its axes."""
     distance = sum(_distance(along[axis], value) for axis, value in given.items())
     fits = np.isfinite(distance)
     for axis, value in given.items():
-        has = _equal(along[axis], value)
-        may_differ = nearest and along[axis].dtype.kind in "if" and axis.split(".")[-1] not in SEEDS
-        if not may_differ:
-            fits &= has
-            if not has.any():
-                raise InputError(
-                    f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
-                    f"{_nearest(along[axis], value)}; give one of the grid"
-                )
-    told = ", ".join(f"{axis} = {value!r:.80}" for axis, value in given.items())
+        values, kind = along[axis], along[axis].dtype.kind
+        if nearest and kind in "if" and axis.split(".")[-1] not in SEEDS:
+            continue
+        if kind == "f":  # within a rounding of float32
+            equal = np.abs(values - float(value)) <= np.finfo(np.float32).eps * np.abs(values)
+        else:
+            equal = values == value
+        fits &= equal
+        if not equal.any():
+            order = np.argsort(_distance(values, value), kind="stable")
+            raise InputError(
+                f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
+                f"{_texts(values[order][:4], 9)}; give one of the grid"
+            )
+    shown = ", ".join(f"{axis} = {value!r:.80}" for axis, value in given.items())
     if not fits.any():
-        raise InputError(f"at: no run has {told}; expected values that vary together in the grid")
-    place = int(np.argmin(np.where(fits, distance, np.inf)))
-    equal = [fits & (along[axis] == along[axis][place]) for axis in given]
+        raise InputError(f"at: no run has {shown}; expected values that vary together in the grid")
+    first = int(np.argmin(np.where(fits, distance, np.inf)))
+    equal = [fits & (along[axis] == along[axis][first]) for axis in given]
     if np.sum(np.logical_and.reduce(equal)) > 1:
         others = [axis for axis in along if axis not in given]
-        raise InputError(f"at: several runs have {told}; give {' or '.join(others)}, too")
-    return place
-
-
-def _equal(values, value):
-    """Where values are a given one; real numbers if they are within a rounding of float32."""
-    if values.dtype.kind != "f":
-        return values == value
-    return np.abs(values - float(value)) <= np.finfo(np.float32).eps * np.abs(values)
-
-
-def _nearest(values, value):
-    """The values of an axis that are nearest to a given one, to be typed as they stand."""
-    order = np.argsort(_distance(values, value), kind="stable")
-    return ", ".join(
-        f"{v:.9g}" if values.dtype.kind in "if" else str(v) for v in values[order][:4].tolist()
-    )
+        raise InputError(f"at: several runs have {shown}; give {' or '.join(others)}, too")
+    return first
 
 
 def _distance(values, value):
-    """How far values are from a given one, in units of their range; other names are one apart."""
+    """Return how far values are from a given one, in units of their range; 1 for other names."""
     if values.dtype.kind == "U":
         return np.where(values == value, 0.0, 1.0)
     numbers = values.astype(np.float64)
@@ -393,13 +374,17 @@ def _distance(values, value):
 
 
 def _listed(grid):
-    return "; ".join(f"{axis}: {_short(values)}" for axis, values in grid.by_name.items())
+    def short(values):
+        if len(values) <= 16:
+            return _texts(values, 6)
+        return f"{_texts(values[:8], 6)}, ..., {_texts(values[-4:], 6)}"
+
+    return "; ".join(f"{axis}: {short(values)}" for axis, values in grid.by_name.items())
 
 
-def _short(values):
-    if len(values) > 16:
-        return f"{_short(values[:8])}, ..., {_short(values[-4:])}"
-    return ", ".join(f"{v:.6g}" if values.dtype.kind in "if" else str(v) for v in values)
+def _texts(values, digits):
+    numeric = values.dtype.kind in "if"
+    return ", ".join(f"{v:.{digits}g}" if numeric else str(v) for v in values.tolist())
 
 
 def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
@@ -435,11 +420,11 @@ def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
 
 def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:
     """Return a Dataset with its runs in the order of a grid's values."""
-    order = {}
-    for dim, along in grid.dimensions.items():
-        here = {axis: dataset.coords[axis].values for axis in along}
-        at = {values: i for i, values in enumerate(_tuples(here))}
-        order[dim] = np.array([at[values] for values in _tuples(along)])
+    stored = {
+        dim: {axis: dataset.coords[axis].values for axis in along}
+        for dim, along in grid.dimensions.items()
+    }
+    order = dict(zip(grid.dimensions, subgrid_positions(Axes(stored), grid), strict=True))
     if all(np.array_equal(at, np.arange(len(at))) for at in order.values()):
         return dataset
     return dataset.isel(order)

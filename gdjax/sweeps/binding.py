@@ -272,12 +272,6 @@ def check_factory(
 ) -> None:
     """Check that a factory makes an optimizer from traced settings, and that it can be used.
 
-    Args:
-        make_optimizer: such as `optax.sgd`.
-        assigned: which keyword each axis sets.
-        grid: the axes.
-        params: shapes of the parameters.
-
     Raises:
         InputError: it does not return an optimizer; an axis that cannot be swept, or without
             effect.

@@ -1,6 +1,6 @@
-"""From a step of a stored run into other descents: other settings, another order, a push.
+"""Branches: descents from a step of a stored run, with other settings, another order, or a push.
 
-    up to step t: the run again, to the bit;   from t on: each branch with values of its own
+    up to step t: the run again, to the bit;   from t on: each branch with its own values
 
 >>> import tempfile, optax
 >>> from gdjax import problems
@@ -34,7 +34,7 @@ from gdjax.sweeps.branch_spec import BranchSpec, branch_axes
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
 from gdjax.sweeps.replay import require_recorded
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import SweepSpec
 from gdjax.sweeps.stored import open_sweep
 
@@ -97,7 +97,7 @@ def branch(
             run's.
         num_steps: step at which branches end, counted from the run's start; None takes the run's.
         problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where a record may not name it.
+        make_optimizer: the sweep's, where it was the user's own.
         nearest: whether to take the run of the grid that is nearest in its numbers.
         perturb: how `perturbation` moves parameters: "direction", which all weights share, or
             "one_weight".
@@ -170,8 +170,8 @@ def branch(
         listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
             f"branch: up to its step the run was computed by another program than the stored one, "
-            f"so that it may differ from it from the last bit on; vary nothing but axes of the "
-            f"sweep and pushes to have it to the bit{listed}",
+            f"so that its bits may differ; to have equal bits, vary only axes of the sweep and "
+            f"pushes{listed}",
             stacklevel=2,
         )
     return runs

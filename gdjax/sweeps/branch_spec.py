@@ -1,9 +1,8 @@
-"""Descents that leave a run at one of its steps: with other settings, another order, or moved.
+"""The spec of branches: descents that leave a run, the trunk, at one of its steps.
 
-    w'_t = w_t + d,   |d| = perturbation;   all else as the run has it at step t
+    w'_t = w_t + d,   |d| = perturbation;   optimizer state, model state and order are the trunk's
 
-The run up to there, the trunk, is computed again rather than stored: with the same program and
-width it has the same bits, and its carry has everything that the next step needs.
+The trunk is computed again up to that step: with the same program and width it has the same bits.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ from jaxtyping import Array, Key, PyTree, ScalarLike
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.slabs import Slab
-from gdjax.sweeps import slab_runner
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
     BRANCH_STEP,
@@ -29,16 +27,13 @@ from gdjax.sweeps.axes import (
     axes,
 )
 from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers, from_host, to_host
+from gdjax.sweeps.slab_program import Positions, SlabProgram
+from gdjax.sweeps.slab_runner import carry_at
 from gdjax.sweeps.spec import SweepSpec, validate_spec
 
 
 def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
     """Return parameters moved in a random direction, all equally likely: |w' - w| = size.
-
-    Args:
-        key: random key of the direction.
-        params: parameters.
-        size: length of the move.
 
     Examples:
         >>> moved = direction(jax.random.key(0), {"a": jnp.ones(3), "b": jnp.ones(())}, 0.5)
@@ -53,13 +48,7 @@ def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
 
 
 def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
-    """Return parameters one of which, chosen at random, is larger or smaller by `size`.
-
-    Args:
-        key: random key of the parameter and of the sign.
-        params: parameters.
-        size: length of the move.
-    """
+    """Return parameters one of which, chosen at random, is larger or smaller by `size`."""
     leaves, structure = jax.tree.flatten(params)
     ends = np.cumsum([a.size for a in leaves])
     which, way = jax.random.split(key)
@@ -73,7 +62,7 @@ def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
 
 
 def _moved(structure, leaves, moves):
-    # Where nothing moves all bits stay: -0.0 + 0.0 is 0.0.
+    # Numbers that do not move keep their bits: -0.0 + 0.0 is 0.0.
     pairs = zip(leaves, moves, strict=True)
     ahead = [jnp.where(d == 0, a, a + d.astype(a.dtype)) for a, d in pairs]
     return jax.tree.unflatten(structure, ahead)
@@ -83,7 +72,7 @@ PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = 
     "direction": direction,
     "one_weight": one_weight,
 }
-"""Ways of moving parameters."""
+"""Kinds of perturbations."""
 
 
 @cache
@@ -145,7 +134,7 @@ def validate_branches(spec: BranchSpec) -> None:
         names = ", ".join(PERTURB)
         raise InputError(f"perturb = {spec.perturb!r:.40}, expected one of {names}")
     if not isinstance(spec.trunk, Mapping):
-        raise InputError(f"trunk = {spec.trunk!r:.80}, expected a run's values, by axis")
+        raise InputError(f"trunk = {spec.trunk!r:.80}, expected the values of a run by axis")
     if not isinstance(spec.axes, Axes):
         return  # `validate_spec` says so
     along = spec.axes.by_name
@@ -174,9 +163,7 @@ class TrunkStart:
     def __init__(self):
         self._carries: dict[tuple[int, Slab], list[np.ndarray]] = {}
 
-    def __call__(
-        self, program: slab_runner.SlabProgram, positions: slab_runner.Positions
-    ) -> SlabCheckpoint:
+    def __call__(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint:
         """Return the carry of a slab of branches.
 
         Raises:
@@ -184,7 +171,7 @@ class TrunkStart:
         """
         spec = program.spec.sweep
         assert isinstance(spec, BranchSpec)
-        step = program.first_record
+        step = program.spec.first_record
         key = step, program.slab
         if key not in self._carries:
             self._carries[key] = _trunk_carry(spec.trunk_spec(), program, step)
@@ -196,21 +183,15 @@ class TrunkStart:
 def _trunk_carry(spec, program, step):
     (trunk,) = spec.programs()
     dims = len(trunk.axes.shape)
-    run = slab_runner.SlabProgram(trunk, program.slab, (1,) * dims)
+    run = SlabProgram(trunk, program.slab, (1,) * dims)
     positions = (np.zeros(program.slab.runs, int),) * dims
-    return [np.asarray(leaf[0]) for leaf in slab_runner.carry_at(run, positions, step)]
+    return [np.asarray(leaf[0]) for leaf in carry_at(run, positions, step)]
 
 
 def branch_carries(
     spec: BranchSpec, values: Mapping[str, np.ndarray], trunk: list[np.ndarray], carry: PyTree
 ) -> list[np.ndarray]:
     """Return the carries with which a slab of branches begins.
-
-    Args:
-        spec: the branches.
-        values: of the runs, by axis.
-        trunk: leaves of the carry of the trunk.
-        carry: shapes of the carry of one branch.
 
     Raises:
         InputError: branches have another carry, such as the state of another optimizer.
@@ -219,8 +200,8 @@ def branch_carries(
     like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
     if like != [(a.shape, a.dtype) for a in trunk]:
         raise InputError(
-            "branch: its settings change the carry of a run from step to step (the optimizer's "
-            "state, say), so that it cannot go on from the run's; vary other settings"
+            "branch: its settings change the carry of a run from step to step (for example the "
+            "optimizer's state), so that it cannot go on from the run's; vary other settings"
         )
     runs = len(next(iter(values.values())))
     whole = [np.broadcast_to(a, (runs, *a.shape)) for a in trunk]

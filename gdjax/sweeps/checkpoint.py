@@ -1,9 +1,9 @@
-"""Records of a slab so far, and the checkpoint from which an unfinished tile goes on.
+"""Records of a slab so far, and the checkpoint of an unfinished tile.
 
     SlabCheckpoint: step, carry, records, arrays       TileCheckpoint: finished slabs, current slab
 
-Both are values; as named arrays and numbers they are written to a store, and a checkpoint that was
-read from one may be a stranger's, so its names, shapes and types are compared with the expected.
+Both are values that a store keeps as named arrays and numbers. A store may come from anybody, so
+the names, shapes and types of a checkpoint are compared with the expected ones.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ Stored = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 class SlabCheckpoint(NamedTuple):
-    """What a slab of runs goes on from.
+    """State of a slab of runs at a step.
 
     Args:
         step: number of steps taken.
@@ -46,7 +46,7 @@ class SlabCheckpoint(NamedTuple):
 
 
 class TileCheckpoint(NamedTuple):
-    """What an unfinished tile goes on from.
+    """State of an unfinished tile.
 
     Args:
         done: variables of each finished slab.
@@ -76,14 +76,7 @@ class TileCheckpoint(NamedTuple):
         runs: int,
         slabs: int,
     ) -> "TileCheckpoint":
-        """Return the checkpoint that was stored; an empty one where there is none that fits.
-
-        Args:
-            stored: what a store holds, which may be anything.
-            run_shapes: shape of one run and type of each variable.
-            runs: runs of a slab.
-            slabs: slabs of a tile.
-        """
+        """Return the checkpoint that was stored; an empty one if there is none that fits."""
         arrays, meta = stored or ({}, {})
         count = meta.get("slabs", 0)
         if type(count) is not int or not 0 <= count <= slabs:
@@ -99,32 +92,32 @@ class TileCheckpoint(NamedTuple):
 
 
 def _slab_from_stored(arrays, meta):
-    """Return the state of the current slab; None where there is none, or names are wrong."""
+    """Return the state of the current slab; None if there is none, or names are wrong."""
     step, count = meta.get("step"), meta.get("leaves")
     if type(step) is not int or type(count) is not int or not 0 <= count <= len(arrays):
         return None
     carry = [arrays.get(f"carry.{i}") for i in range(count)]
     if any(leaf is None for leaf in carry):
         return None
-    records, kept = {}, defaultdict(dict)
+    records, leaves_of = {}, defaultdict(dict)
     for name, array in arrays.items():
         kind, _, rest = name.partition(".")
         if kind == "records":
             records[rest] = array
         elif kind == "kept":
             metric, _, number = rest.rpartition(".")
-            kept[metric][number] = array
-    leaves = {name: [by.get(str(i)) for i in range(len(by))] for name, by in kept.items()}
-    if any(leaf is None for by in leaves.values() for leaf in by):
+            leaves_of[metric][number] = array
+    kept = {name: [by.get(str(i)) for i in range(len(by))] for name, by in leaves_of.items()}
+    if any(leaf is None for leaves in kept.values() for leaf in leaves):
         return None
-    return SlabCheckpoint(step, carry, records, leaves)
+    return SlabCheckpoint(step, carry, records, kept)
 
 
 class SlabRecords:
     """Records of a slab of runs so far.
 
     Args:
-        start: what the slab goes on from; None for its own start.
+        start: where the slab goes on; None for its own start.
         first_record: records and arrays of earlier steps are dropped.
     """
 
@@ -155,7 +148,7 @@ class SlabRecords:
         self.carry, self.step = result.carry, result.num_steps
 
     def keep_before_last(self, carry: PyTree) -> None:
-        """Keep what more steps would need: the carry before the last step is evaluated."""
+        """Keep the carry before the last step is evaluated, which more steps would need."""
         self.carry_before_last = jax.tree.map(storable, carry)
 
     @property
@@ -171,7 +164,7 @@ class SlabRecords:
         return [np.concatenate(leaves, axis=1) for leaves in zip(*self._arrays[name], strict=True)]
 
     def checkpoint(self) -> SlabCheckpoint:
-        """Return what the slab can go on from."""
+        """Return the state from which the slab can go on."""
         return SlabCheckpoint(
             self.step,
             [to_host(leaf) for leaf in jax.tree.leaves(self.carry)],
@@ -194,16 +187,7 @@ def fits(
     arrays: Mapping[str, PyTree],
     first_record: int = 0,
 ) -> bool:
-    """Return whether a checkpoint is one of this slab: names, shapes, types and step.
-
-    Args:
-        checkpoint: from a store, or from a shorter sweep.
-        schedule: of the whole descent.
-        carry: shapes of the carry.
-        records: shapes of the records of a block, [runs, records].
-        arrays: shapes of its buffers by name, [runs, rows, ...].
-        first_record: step at which records begin.
-    """
+    """Return whether a checkpoint is one of this slab: names, shapes, types and step."""
     if not schedule.first <= checkpoint.step <= schedule.last:
         return False
     steps = schedule.recorded_steps()

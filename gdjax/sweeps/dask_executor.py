@@ -40,29 +40,43 @@ from gdjax.interrupts import interruptible
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
-from gdjax.sweeps.executor import TileMonitor, complete_store, run_tile
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.slab_runner import TileMonitor, run_tile
 
 
-class Fitted(NamedTuple):
+class Slabs(NamedTuple):
     """Slabs and tiles that suit the devices of a worker, which the client need not have."""
 
     widths: list[int]
     devices: int
     tile_shape: tuple[int, ...]
+
+
+class Fitted(NamedTuple):
+    """What a worker found out about a sweep."""
+
+    slabs: Slabs
     layout: Layout
     identity: dict[str, Any]
 
 
-class Slabs(NamedTuple):
-    """Where the tiles of a sweep are stored, and in which slabs they are computed."""
+class Task(NamedTuple):
+    """What all tiles of a sweep have in common on a worker.
 
+    Args:
+        plugin: name of the worker's plugin.
+        store: where tiles are written.
+        options: `storage_options` of a URL.
+        slabs: in which tiles are computed.
+        stopping: name of the event that stops the sweep.
+    """
+
+    plugin: str
     store: str
     options: Mapping[str, Any] | None
-    widths: list[int]
-    devices: int
-    tile_shape: tuple[int, ...]
+    slabs: Slabs
+    stopping: str
 
 
 class Answer(NamedTuple):
@@ -91,11 +105,12 @@ class Plugin(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         self._lock = threading.Lock()
 
-    @property
-    def lock(self) -> threading.Lock:
+    @contextlib.contextmanager
+    def alone(self) -> Generator[None]:
         """One tile at a time: it has all the devices, however many threads a worker has."""
         assert self._lock is not None
-        return self._lock
+        with self._lock, jax.enable_x64(self.x64):
+            yield
 
     def devices(self, count: int | None) -> tuple[jax.Device, ...]:
         """Return the first devices of this worker: as many as given, or all."""
@@ -132,15 +147,19 @@ class Plugin(WorkerPlugin):
         self._compared = True
 
 
-def run_on_workers(
-    checked: CheckedSweep, target: Target, prepare: Callable[[Store], None] | None = None
-) -> None:
-    """Compute the missing tiles of a sweep on a cluster.
+@contextlib.contextmanager
+def on_workers(
+    checked: CheckedSweep, target: Target
+) -> Generator[tuple[Fitted, Callable[[Store], int]]]:
+    """Prepare a cluster for a sweep.
 
     Args:
         checked: from `preflight`.
         target: a store that all workers reach, by the same path or by a URL, and the client.
-        prepare: as for `complete_store`.
+
+    Yields:
+        Layout and identity of the sweep on a worker's devices; a function that has the missing
+        tiles of a store computed, and returns how many there were.
 
     Raises:
         InputError: a worker has too few devices, or too little memory.
@@ -152,36 +171,13 @@ def run_on_workers(
     if isinstance(location, Folder):
         location = Folder(location.path.absolute())
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
-    with _reached(client), _registered(client, plugin):
-        fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()
-        chosen = Slabs(
-            str(location),
-            target.storage_options,
-            fitted.widths,
-            fitted.devices,
-            fitted.tile_shape,
-        )
-        hand_out = partial(_hand_out, client, plugin.name, chosen)
-        complete_store(location, fitted.layout, fitted.identity, hand_out, prepare)
-
-
-@contextlib.contextmanager
-def _registered(client: Client, plugin: Plugin) -> Generator[None]:
-    """A plugin on all workers, as long as this lasts."""
-    client.register_plugin(plugin)
-    try:
-        yield
-    finally:
-        if client.status == "running":
-            client.unregister_worker_plugin(plugin.name)
-
-
-@contextlib.contextmanager
-def _reached(client: Client) -> Generator[None]:
-    """Turn the loss of a cluster's scheduler into an error that says how to go on."""
     address = getattr(client.scheduler, "address", "an unknown place")
     try:
-        yield
+        client.register_plugin(plugin)
+        fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()
+        options, stopping = target.storage_options, f"{plugin.name}-stop"
+        task = Task(plugin.name, str(location), options, fitted.slabs, stopping)
+        yield fitted, partial(_hand_out, client, task)
     except Exception as error:
         if client.status == "running":
             raise
@@ -189,6 +185,9 @@ def _reached(client: Client) -> Generator[None]:
             f"client: the scheduler at {address} is not reached any more; what is finished stays "
             f"finished: start a cluster, and the sweep again on its store"
         ) from error
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(plugin.name)
 
 
 def _portable(checked: CheckedSweep) -> CheckedSweep:
@@ -203,16 +202,16 @@ def _portable(checked: CheckedSweep) -> CheckedSweep:
     return checked._replace(spec=spec, where=str(checked.where))
 
 
-def _hand_out(client: Client, name: str, chosen: Slabs, store: Store) -> int:
+def _hand_out(client: Client, task: Task, store: Store) -> int:
     """Have all missing tiles computed; return how many there were."""
     missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
-    stopping = Event(f"{name}-stop", client=client)
+    stopping = Event(task.stopping, client=client)
     submitted: dict[Any, tuple[tuple[int, ...], Future]] = {}
     answers = as_completed()
     failure: BaseException | None = None
 
     def submit(tile):
-        future = client.submit(_compute, name, chosen, tile, stopping.name, pure=False)
+        future = client.submit(_compute, task, tile, pure=False)
         submitted[future.key] = tile, future
         answers.add(future)
 
@@ -271,31 +270,27 @@ def _plugin(name: str) -> Plugin:
 def _fit(name: str, width: int | None) -> Fitted:
     """Choose the slabs, on a worker, as `sweep` does on its own devices."""
     plugin = _plugin(name)
-    with plugin.lock, jax.enable_x64(plugin.x64):
+    with plugin.alone():
         checked = plugin.checked()
         stored = checked.stored
         devices = plugin.devices(None if stored is None else stored["slab"]["devices"])
         plan = fit(checked, devices, width)
-        return Fitted(
-            widths=[program.slab.width for program in plan.programs],
-            devices=len(devices),
-            tile_shape=plan.tile_shape,
-            layout=plan.layout,
-            identity=plan.identity,
-        )
+        widths = [program.slab.width for program in plan.programs]
+        return Fitted(Slabs(widths, len(devices), plan.tile_shape), plan.layout, plan.identity)
 
 
-def _compute(name: str, chosen: Slabs, tile: tuple[int, ...], stopping: str) -> Answer:
+def _compute(task: Task, tile: tuple[int, ...]) -> Answer:
     """Compute one tile on a worker and write it, unless it is finished."""
-    plugin, stop = _plugin(name), Event(stopping, client=get_client())
-    with plugin.lock, jax.enable_x64(plugin.x64):
-        tiles = Tiles(chosen.store, storage_options=chosen.options)
+    plugin, stop = _plugin(task.plugin), Event(task.stopping, client=get_client())
+    with plugin.alone():
+        tiles = Tiles(task.store, storage_options=task.options)
         if tiles.is_finished(tile):
             return Answer(True)
         if stop.is_set():
             return Answer(False)
-        plan = plugin.plan(chosen)
-        writer = plain(plan.writers[plan.program_of(tile)[0]], "writer")
+        plan = plugin.plan(task.slabs)
+        number, _ = plan.program_of(tile)
+        writer = plain(plan.writers[number], "writer")
         if writer not in tiles.writers:
             return Answer(False, writer)
         plugin.compare(tiles, plan)

@@ -2,7 +2,7 @@
 
     cost[axes, step],   outcome[axes],   params.0.weights[axes, 0.weights[0], 0.weights[1]]
 
-A parameter's name is its place in the pytree:
+A parameter is named by its path in the pytree:
 
 >>> named_leaves("params", {"a": [1.0, 2.0]})
 {'params.a.0': 1.0, 'params.a.1': 2.0}
@@ -11,7 +11,7 @@ A parameter's name is its place in the pytree:
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,8 +34,8 @@ LONG_NAMES = {
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
-PREFIXES = ("params", "model_state", "snapshots", "carry")  # of arrays that hold a whole pytree
-KNOWN = "_known"  # how the name of a metric's mask ends
+PREFIXES = ("params", "model_state", "snapshots", "carry")  # of arrays of a pytree
+KNOWN = "_known"  # suffix of the name of a metric's mask
 
 
 def record_names(metrics: Mapping[str, Metric], *, record_equals_step: bool) -> tuple[str, ...]:
@@ -50,14 +50,7 @@ def known_masks(
     diverged_at: Int[np.ndarray, " runs"],
     first_record: int = 0,
 ) -> dict[str, Bool[np.ndarray, "runs records"]]:
-    """Return masks of the metrics whose type has no NaN: whether a run had not diverged yet.
-
-    Args:
-        array_metrics: shape and type of each metric that is an array.
-        schedule: steps at which they are computed.
-        diverged_at: step at which each run diverged; -1 where it has not.
-        first_record: step at which records begin.
-    """
+    """Return masks of the metrics whose type has no NaN: whether a run has not diverged yet."""
     masks = {}
     for name, value in array_metrics.items():
         if value.dtype.kind != "f":
@@ -100,7 +93,7 @@ def build_layout(
         record_samples: samples of a record; None for all.
         record_batches: number and size of the fixed batches of a record, where it is their mean.
         first_record: step at which records begin.
-        carry: shapes of what a run needs to go on, where it is kept.
+        carry: shapes of what more steps of a run need, where it is kept.
     """
     steps = schedule.recorded_steps()
     steps = steps[steps >= first_record]
@@ -117,29 +110,15 @@ def build_layout(
         if name == "cost" and record_batches is not None:
             count, size = record_batches
             long_name = f"mean cost over {count} fixed batches of {size} samples"
-        variables[name] = Variable(
-            (*dims, "step"),
-            np.dtype(cost_type(params)),
-            {
-                "long_name": long_name or name.replace("_", " "),
-                "units": metric.units if metric else "1",
-            },
-        )
-    variables["outcome"] = Variable(
-        dims,
-        np.int8,
-        {
-            "long_name": "how the run ended",
-            **flags(outcome.Outcome),
-        },
-        fill_value=-1,
-    )
-    variables["diverged_at"] = Variable(
-        dims,
-        np.int32,
-        {"long_name": "step of divergence, -1 where there was none", "units": "1"},
-        fill_value=-2,
-    )
+        attrs = {
+            "long_name": long_name or name.replace("_", " "),
+            "units": metric.units if metric else "1",
+        }
+        variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
+    attrs = {"long_name": "how the run ended", **flags(outcome.Outcome)}
+    variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
+    attrs = {"long_name": "step of divergence, -1 where there was none", "units": "1"}
+    variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)
     trees = [
         ("params", params, (), "final parameters"),
         ("model_state", model_state, (), "final model state"),
@@ -152,9 +131,9 @@ def build_layout(
     for prefix, tree, own, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
-            own_place = prefix in ("model_state", "carry")
-            place = name if own_place else name.removeprefix(prefix).removeprefix(".")
-            inner = tuple(f"{place or 'params'}[{i}]" for i in range(len(plain.shape)))
+            is_params = prefix in ("params", "snapshots")  # with common dimensions
+            path = name.removeprefix(prefix).removeprefix(".") if is_params else name
+            inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
             shown = name.replace("snapshots", "params", 1)
             attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
@@ -226,13 +205,7 @@ def _numbers(dim, values, long_name):
 
 
 def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
-    """Return an array whose records begin later than others', with fill values before.
-
-    Args:
-        array: its last axes are its own.
-        shape: lengths that they should have.
-        fill_value: None is NaN or False.
-    """
+    """Return an array whose records begin later than others', with fill values before."""
     own = array.shape[array.ndim - len(shape) :]
     if own == tuple(shape):
         return array
@@ -242,7 +215,7 @@ def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.n
     return np.pad(array, before, constant_values=fill)
 
 
-def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
+def nbytes(layout: Layout, names: Iterable[str]) -> int:
     """Return the bytes of some variables of a layout."""
     arrays = (layout.variables[name] for name in names)
     return sum(
@@ -253,9 +226,9 @@ def nbytes(layout: Layout, names: tuple[str, ...]) -> int:
 def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
     """Return the arrays of a pytree by their path in it, the keys joined by dots.
 
-    Names are names of files, on systems too that know no capitals. So all but letters, digits, `_`
-    and `-` is written as `%` and two hexadecimal digits a byte, and so are capitals where two names
-    would otherwise differ in nothing else. No two places have the same name.
+    Names are names of files, also on systems that do not distinguish capitals. Characters other
+    than letters, digits, `_` and `-` are written as `%` and two hexadecimal digits per byte, and so
+    are capitals where two names would differ in nothing else. No two paths have the same name.
 
     Examples:
         >>> named_leaves("params", {"mlp/~/linear_0": {"w": 1.0, "b": 2.0}})
@@ -276,12 +249,12 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _UNSAFE_OR_CAPITAL = re.compile(r"[^a-z0-9_-]")
 
 
-def _hexadecimal(found):
-    return "".join(f"%{byte:02x}" for byte in found[0].encode(errors="surrogatepass"))
+def _hexadecimal(match):
+    return "".join(f"%{byte:02x}" for byte in match[0].encode(errors="surrogatepass"))
 
 
 def _name(prefix, path, escaped):
-    """A place as a name; keys that are empty become a `%` alone."""
+    """Return a path as a name; keys that are empty become a `%` alone."""
     keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
     coded = [escaped.sub(_hexadecimal, key) for key in keys]
     return ".".join([*filter(None, [prefix]), *(key or "%" for key in coded)])
@@ -293,7 +266,7 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
     Args:
         prefix: as for `named_leaves`.
         like: a pytree of the same structure, its arrays or their shapes.
-        stored: arrays by name: a mapping, a Dataset of one run, or a file of NumPy's.
+        stored: arrays by name: a mapping, a Dataset of one run, or an opened `.npz` file.
 
     Raises:
         InputError: an array that is missing, or of another shape.
@@ -307,9 +280,9 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
         own = np.shape(leaf)
         values = np.asarray(stored[name]) if name in stored else None
         if values is None or values.shape[values.ndim - len(own) :] != own:
-            what = "is not there" if values is None else f"has shape {values.shape}"
+            problem = "is missing" if values is None else f"has shape {values.shape}"
             raise InputError(
-                f"{name} {what}, expected an array of shape {own}: these are no parameters of this "
+                f"{name} {problem}, expected an array of shape {own}; give parameters of the same "
                 f"problem"
             )
         leaves.append(jnp.asarray(values, jnp.result_type(leaf)))
@@ -324,12 +297,12 @@ def storable(array: Any) -> np.ndarray:
 def _plain(array):
     if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.key_data(array)
-    # Float types that NumPy and most readers lack lose nothing.
+    # Float types that NumPy and most readers lack have fewer bits than float32.
     return array.astype(np.float32) if np.dtype(array.dtype).kind not in "biuf" else array
 
 
 def _fill_value(dtype):
-    """What stands where nothing has been computed yet, if NaN cannot."""
+    """Return the value of elements that have not been computed, if it is not NaN or False."""
     kind = np.dtype(dtype).kind
     if kind not in "iu":
         return None

@@ -19,14 +19,12 @@ import xarray as xr
 
 from gdjax import progress
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import Bucket, Folder
+from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, is_complete
-from gdjax.sweeps.checkpoint import SlabCheckpoint, TileCheckpoint, join_slabs
-from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, check_disk
-from gdjax.sweeps.slab_runner import Monitor, run_slab
+from gdjax.sweeps.slab_runner import TileMonitor, run_tile
 
 
 def execute(
@@ -44,16 +42,17 @@ def execute(
     Raises:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    if isinstance(plan, CheckedSweep):
-        from gdjax.sweeps import dask_executor
-
-        dask_executor.run_on_workers(plan, target, prepare)
-    elif target.store is None:
+    if target.store is None:
+        assert isinstance(plan, Plan)  # with a client there is a store
         return compute_in_memory(plan)
-    else:
+    if isinstance(plan, Plan):
         compute = partial(run_tiles, plan)
-        complete_store(target.location, plan.layout, plan.identity, compute, prepare)
-    assert target.store is not None
+        complete_store(target, plan.layout, plan.identity, compute, prepare)
+    else:
+        from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
+
+        with on_workers(plan, target) as (fitted, compute):
+            complete_store(target, fitted.layout, fitted.identity, compute, prepare)
     return open_dataset(target.store, storage_options=target.storage_options)
 
 
@@ -76,7 +75,7 @@ def compute_in_memory(plan: Plan) -> xr.Dataset:
 
 
 def complete_store(
-    location: Folder | Bucket,
+    target: Target,
     layout: Layout,
     identity: Mapping[str, Any],
     compute: Callable[[Store], int],
@@ -87,12 +86,13 @@ def complete_store(
     A store that has all tiles is not written to: it may be read-only.
 
     Args:
-        location: where the store is.
+        target: where the store is.
         layout: as for `Store`, as is the next.
         identity: what must be equal for two sweeps to be the same.
         compute: computes the missing tiles, and returns how many there were.
         prepare: called before, with the store open for writing.
     """
+    location = target.location
     if is_complete(location, layout, identity):
         return
     with Store(location, layout, identity=identity) as store:
@@ -116,7 +116,7 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
     """Compute all tiles that a store, or memory, lacks; return how many there were."""
     missing = plan.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
     per_tile = plan.spec.num_steps * math.prod(plan.tile_shape)
-    written, program = None, 0
+    written, last = None, None
     with (
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
@@ -124,21 +124,24 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
             total=per_tile * len(missing), unit="run-step", delay=1, unit_scale=True
         ) as bar,
     ):
-        for number, tile in enumerate(missing):
-            bar.set_postfix_str(f"{number}/{len(missing)} tiles", refresh=False)
-            before, (program, _) = program, plan.program_of(tile)
-            if program != before:
-                plan.release(before)
+        for count, tile in enumerate(missing):
+            bar.set_postfix_str(f"{count}/{len(missing)} tiles", refresh=False)
+            number, _ = plan.program_of(tile)
+            program = plan.programs[number]
+            if last is not None and program is not last:
+                last.release()
+            last = program
 
-            def show(share, number=number):
-                bar.update(max(0, int((number + share) * per_tile) - bar.n))
+            def show(share, count=count):
+                bar.update(max(0, int((count + share) * per_tile) - bar.n))
 
-            variables = run_tile(plan, tile, TileMonitor(sink, tile, stop.is_set, show))
+            monitor = TileMonitor(sink, tile, stop.is_set, show)
+            variables = run_tile(plan, tile, monitor)
             if written is not None:
                 written.result()
             if variables is None:
                 raise KeyboardInterrupt
-            writer = sink.add_writer(plan.writers[program])
+            writer = sink.add_writer(plan.writers[number])
             written = pool.submit(sink.write, tile, variables, writer)
             if stop.is_set():
                 break
@@ -147,90 +150,6 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
         if stop.is_set():
             raise KeyboardInterrupt
     return len(missing)
-
-
-class TileMonitor(Monitor):
-    """Progress, checkpoints and interruption of one tile.
-
-    Args:
-        sink: where checkpoints of the tile are kept.
-        tile: its index along each dimension.
-        is_stopped: returns whether to stop.
-        show: called with the share of the tile that is done.
-    """
-
-    def __init__(
-        self,
-        sink: Any,
-        tile: tuple[int, ...],
-        is_stopped: Callable[[], bool],
-        show: Callable[[float], None] | None = None,
-    ):
-        super().__init__()
-        self.sink, self.tile, self.should_stop, self.show = sink, tile, is_stopped, show
-        self.done: list[dict[str, np.ndarray]] = []
-        self.slabs = 1
-
-    def load(self, run_shapes: Mapping[str, Any], runs: int, slabs: int) -> SlabCheckpoint | None:
-        """Take over the finished slabs of a checkpoint; return the state of the next slab.
-
-        Args:
-            run_shapes: shape and type of each variable of one run.
-            runs: runs of a slab.
-            slabs: slabs of the tile.
-        """
-        self.slabs = slabs
-        stored = self.sink.load_checkpoint(self.tile)
-        checkpoint = TileCheckpoint.from_stored(stored, run_shapes, runs, slabs)
-        self.done = checkpoint.done
-        return checkpoint.slab
-
-    def save(self, state: SlabCheckpoint | None) -> None:
-        """Write a checkpoint of the finished slabs and the current one."""
-        self.sink.save_checkpoint(self.tile, *TileCheckpoint(self.done, state).to_stored())
-
-    def report(self, share: float) -> None:
-        """Show which share of the tile is done, given that of the current slab."""
-        if self.show is not None:
-            self.show((len(self.done) + share) / self.slabs)
-
-
-def run_tile(
-    plan: Plan, tile: tuple[int, ...], monitor: TileMonitor
-) -> dict[str, np.ndarray] | None:
-    """Compute one tile, slab by slab.
-
-    Args:
-        plan: the sweep.
-        tile: its index along each dimension of the grid.
-        monitor: shows progress, saves checkpoints and stops the tile.
-
-    Returns:
-        All variables, of the tile's full shape; None if the monitor stopped it.
-    """
-    number, own_tile = plan.program_of(tile)
-    program = plan.programs[number]
-    slabs = program.slabs_per_tile
-    state = monitor.load(program.run_shapes, program.slab.runs, slabs)
-    done = monitor.done
-    while len(done) < slabs:
-        variables = run_slab(program, program.positions(own_tile, len(done)), state, monitor)
-        if variables is None:
-            return None
-        done.append(variables)
-        state = None
-        if len(done) < slabs and monitor.pause(lambda: None):
-            return None
-    shape, sizes = program.tile_shape, plan.layout.sizes
-    joined = join_slabs(done)
-    tiled = {}
-    for name, variable in plan.layout.variables.items():
-        values = joined[name][: math.prod(shape)]
-        values = values.reshape(*shape, *values.shape[1:])
-        # Programs of branches may begin their records later than others.
-        own = [sizes[dim] for dim in variable.dims[len(shape) :]]
-        tiled[name] = pad_before(values, own, variable.fill_value)
-    return tiled
 
 
 class Memory:

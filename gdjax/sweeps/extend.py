@@ -41,7 +41,7 @@ from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
 from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import Target, preflight
-from gdjax.sweeps.slab_runner import Positions, SlabProgram
+from gdjax.sweeps.slab_program import Positions, SlabProgram
 from gdjax.sweeps.stored import listed, open_sweep
 
 
@@ -59,9 +59,9 @@ def extend(
 ) -> xr.Dataset:
     """Compute a larger sweep in a new store, which takes over what a stored sweep has.
 
-    Tiles whose runs and steps are all there are copied. Where there are more steps, runs go on from
-    the state that they kept (`continuable=True`), or start again. Interrupted, it goes on when it
-    is called again.
+    Finished tiles with the same runs and steps are copied. For more steps, runs go on from the
+    state that they kept (`continuable=True`), or start again. After an interruption the same call
+    goes on.
 
     Args:
         store: path or URL of the stored sweep; nothing is written there.
@@ -69,13 +69,13 @@ def extend(
         num_steps: steps of each run, at least as many as stored; None keeps the stored number.
         to: path or URL of the new store.
         problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it was the user's own.
         storage_options: where `store` is a URL, keywords of `obstore.store.from_url`.
         to_storage_options: where `to` is a URL, the same; None takes `storage_options`.
         client: a Dask client, as for `sweep`.
 
     Returns:
-        The larger sweep, an `xarray.Dataset`, its runs in the order of `axes`.
+        The larger sweep, with its runs in the order of `axes`.
 
     Raises:
         InputError: axes or steps that leave out what is stored.
@@ -182,10 +182,6 @@ class EarlierRuns:
     def initial_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
         """Return the state from which stored runs take more steps.
 
-        Args:
-            program: computes the runs.
-            positions: of the runs in the grid of the program.
-
         Returns:
             None where a run is not stored, not finished, or has not kept its state.
         """
@@ -196,7 +192,7 @@ class EarlierRuns:
             return None
         schedule, shapes = spec.schedule, spec.shapes
         steps = schedule.recorded_steps()
-        steps = steps[(steps >= program.first_record) & (steps < self.num_steps)]
+        steps = steps[(steps >= spec.first_record) & (steps < self.num_steps)]
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
         with Stored(self.store, storage_options=self.options).dataset() as stored:
             dims = stored["finished"].dims

@@ -1,9 +1,9 @@
-"""Identity of a sweep: what a store records to explain it, to go on with it and to replay it.
+"""Identity of a sweep: the record from which a store is explained, continued and replayed.
 
     identity = SweepSpec as JSON + hashes of data and programs + slab
 
-The identity is what makes two sweeps the same. A writer is what else explains the numbers of a
-tile. `stored` reads them back.
+Two sweeps are the same if their identities are equal. A writer has what else explains the numbers
+of a tile. `stored` reads both.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import assign_roles, by_role, numeric_roles, with_settings
 from gdjax.sweeps.factories import describe
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import SweepSpec
 
 FORMAT_2_NAMES = {
@@ -46,12 +46,7 @@ FORMAT_2_NAMES = {
 
 
 def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:
-    """Return what must be equal for two sweeps to be the same.
-
-    Args:
-        spec: the sweep.
-        programs: its programs, for the devices that compute it.
-    """
+    """Return what must be equal for two sweeps to be the same."""
     written = {
         "problem": described_problem(spec.problem),
         "axes": {
@@ -90,10 +85,6 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
 
     It depends on neither the optimizer, the device nor the width of a slab, and so a reader of a
     store can compute it from the problem alone. Names of files and addresses are not in it.
-
-    Args:
-        problem: whose functions.
-        grid: axes of the sweep; static ones are fixed at their first value.
     """
     assigned = assign_roles(problem, grid)
     first = grid.first_values
@@ -128,7 +119,7 @@ def _program_texts_hash(structure, leaves, _config):
 
 
 def _lowered(function, /, *arguments, **keywords):
-    """The text of a function's program, the same on every platform if possible, and its shapes."""
+    """Return the text of a function's program, for the CPU if possible, and its shapes."""
 
     def program(arguments, keywords):
         return function(*arguments, **keywords)
@@ -168,18 +159,18 @@ def versions() -> dict[str, str]:
 
 
 def cpu_threads() -> int:
-    """Threads that XLA has for a process's CPU devices, all together.
+    """Return the number of threads of XLA for all CPU devices of this process.
 
-    They decide how large matrix products are cut, and so the last bits, whatever the number of
-    devices a sweep uses; no compiler option keeps them from it.
+    Large matrix products are split among them, which decides the last bits for any number of
+    devices; no compiler option prevents it.
     """
     given = os.environ.get("NPROC", "")  # XLA ignores what is not a number
     cores = (int(given) if given.isdecimal() else 0) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 
-# Settings of JAX that change numbers, or how a program is compiled. What changes the text of a
-# program alone is in its hash.
+# Settings of JAX that change numbers, or how a program is compiled. Settings that only change the
+# text of a program are in its hash.
 CONFIG = (
     "jax_enable_x64",
     "jax_default_matmul_precision",
@@ -198,7 +189,7 @@ CONFIG = (
     "jax_optimization_level",
 )
 
-# Flags of XLA that change what is written, printed or waited for. All others count.
+# Flags of XLA that change only output and timeouts. All others count.
 WITHOUT_EFFECT = re.compile(
     r"_(dump|dumping|log|logging|print|warn|timeout)(_|$)"
     r"|^xla_(force_host_platform_device_count|gpu_cuda_data_dir|hlo_profile)$"
@@ -206,9 +197,9 @@ WITHOUT_EFFECT = re.compile(
 
 
 def numeric_flags() -> dict[str, Any]:
-    """Return the settings of JAX and XLA on which numbers or their last bits depend, by name.
+    """Return the settings of JAX and XLA on which the last bits depend, by name.
 
-    `xla` has the flags of `XLA_FLAGS` as they are set, in the order of their names.
+    `xla` has the flags of `XLA_FLAGS`, sorted by name.
     """
     config = {name: jax.config.values[name] for name in CONFIG if name in jax.config.values}
     plain = {
@@ -229,10 +220,7 @@ def numeric_flags() -> dict[str, Any]:
 def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     """Return the numeric flags that differ from those of a store, by name: (stored, here).
 
-    A flag that one version of JAX has and the other has not is left out.
-
-    Args:
-        stored: of the store; None where it has recorded none.
+    Flags that only one of two versions of JAX has are left out.
     """
     here = numeric_flags()
     stored = {} if stored is None else stored
@@ -247,7 +235,7 @@ def _version(package):
 
 
 def hash_of(tree: PyTree) -> str:
-    """Content hash of arrays: their places, shapes, types and bytes; 16 hex digits."""
+    """Return the hash of arrays: their paths, shapes, types and bytes; 16 hex digits."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
@@ -256,11 +244,11 @@ def hash_of(tree: PyTree) -> str:
     return digest.hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)  # what runs was read at its import, whatever is checked out since
+@lru_cache(maxsize=1)  # of the source that was imported, whatever is checked out since
 def revision() -> str:
-    """Commit of the source that runs, "-dirty" if it was changed; "release" outside a checkout."""
+    """Return the commit of this source, "-dirty" if changed; "release" outside a checkout."""
     source = Path(__file__)
-    # An installed package may lie in somebody else's checkout, untracked.
+    # An installed package may be an untracked folder of another checkout.
     tracked = ["git", "ls-files", "--error-unmatch", source.name]
     described = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:

@@ -41,7 +41,7 @@ from gdjax.stores.writer import read_only
 from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.dataset import PREFIXES, nbytes
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 from gdjax.sweeps.stored import identity_of
 
@@ -97,6 +97,25 @@ class Target:
         return locate(self.store, self.storage_options)
 
 
+def check_devices(devices: Any) -> None:
+    """Check that an argument lists devices.
+
+    Raises:
+        InputError: it does not.
+    """
+    if isinstance(devices, str) or not isinstance(devices, Sequence):
+        raise InputError(
+            f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
+        )
+    if not devices:
+        raise InputError("devices: none given; leave it out to take all local devices")
+    for device in devices:
+        if not isinstance(device, jax.Device):
+            raise InputError(
+                f"devices: {device!r:.80} is not a device; expected some of jax.local_devices()"
+            )
+
+
 class CheckedSweep(NamedTuple):
     """A sweep that was checked, and what else its slabs depend on besides the devices.
 
@@ -141,10 +160,6 @@ class Plan:
         """Return tiles in the order in which they are computed: program by program."""
         return sorted(tiles, key=lambda tile: (self.program_of(tile)[0], tile))
 
-    def release(self, number: int) -> None:
-        """Free the arrays of a program on the devices; they are made again if it is used."""
-        self.programs[number].__dict__.pop("inputs", None)
-
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What must be equal for two sweeps to be the same."""
@@ -154,6 +169,11 @@ class Plan:
     def writers(self) -> list[dict[str, Any]]:
         """For each program, what else explains the numbers that it computes here."""
         return [identity.writer(program) for program in self.programs]
+
+
+def make_plan(spec: SweepSpec, programs: Sequence[SlabProgram]) -> Plan:
+    """Return the plan of a sweep whose programs have slabs and tiles."""
+    return Plan(spec, tuple(programs), _common_layout(spec, programs))
 
 
 def preflight(
@@ -213,10 +233,6 @@ def _stored_identity(target):
 def check(spec: SweepSpec, devices: Sequence[jax.Device]) -> None:
     """Check what a sweep computes, without its slabs.
 
-    Args:
-        spec: what decides the numbers.
-        devices: where it is computed, or those of the caller.
-
     Raises:
         InputError: a problem, metrics or an optimizer that cannot be used; an axis that cannot be
             swept or has no effect; a run that no device has memory for.
@@ -235,13 +251,12 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
     settings = shapes.settings
-    # Whether the cost is a mean over samples depends on its values only. Any parameters do, and
-    # made up ones need no program of their own; where the cost is not finite there, real ones are
-    # taken.
+    # Whether the cost is a mean over samples depends on its values only. Random parameters need no
+    # program of their own; where the cost is not finite there, those of the start are taken.
     if problem.data is None or problem.stateful:
         check_mean = checking(problem, params, settings["cost"], model_state=model_state)
     else:
-        check_mean = checking(problem, _made_up(params), settings["cost"])
+        check_mean = checking(problem, _random_params(params), settings["cost"])
     supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "model_state": model_state}
     supplied = {name: supplied[name] for name in given_to(problem.cost)}
 
@@ -257,7 +272,11 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     check_factory(program.make_optimizer, roles, grid, params)
     check_eval_params_fn(program.eval_params_fn, shapes.carry.state.opt_state, params)
     shapes.array_metrics  # noqa: B018 (raises what is wrong with a metric)
-    check_state(shapes.nbytes, limit)
+    if shapes.nbytes > limit:
+        raise InputError(
+            f"optimizer: with its state a run needs {size(shapes.nbytes)}, and a device has "
+            f"{size(limit)}; choose an optimizer that keeps less"
+        )
     check_mean()
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
@@ -265,12 +284,28 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
         check_problem(problem, start, settings["cost"], model_state=model_state)
 
 
-def _made_up(params):
+def _random_params(params):
     """Return parameters of these shapes that no symmetry makes equal, small enough for a cost."""
     random = np.random.default_rng(0)
     return jax.tree.map(
         lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
     )
+
+
+def check_params(params: PyTree, limit: int) -> None:
+    """Check that a device has memory for the parameters and the gradient of one run.
+
+    Raises:
+        InputError: it does not.
+    """
+    leaves = jax.tree.leaves(params)
+    need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if need > limit:
+        raise InputError(
+            f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient need "
+            f"{size(need)}, and a device has {size(limit)}; choose a smaller problem, such as a "
+            f"network of smaller widths"
+        )
 
 
 def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None = None) -> Plan:
@@ -291,48 +326,33 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
     widths: list[int | None] = [width] * len(specs)
     tile_shape = None
     if checked.stored is not None:
-        devices = _stored_devices(checked, devices)
-        stored = checked.stored["slab"]["width"]
+        count, stored = checked.stored["slab"]["devices"], checked.stored["slab"]["width"]
+        if len(devices) < count:
+            raise StoreError(
+                f"{checked.where}: was computed on {count} devices, and here are {len(devices)}; "
+                f"on a CPU set jax_num_cpu_devices before JAX is used"
+            )
+        devices = devices[:count]
         if width is None and len(stored) == len(specs):  # otherwise the store refuses the sweep
             widths, lengths = stored, checked.stored["layout"]["tile"]
             if lengths.keys() == sizes.keys() and all(n <= sizes[d] for d, n in lengths.items()):
                 tile_shape = tuple(lengths[dim] for dim in sizes)
-    one_run = None
-    if len(specs) > 1:  # a tile has one run along each dimension of several static values
-        one_run = tuple(len(groups) > 1 for groups in checked.spec.axes.static_groups)
-    start, programs = checked.initial_carry, []
+    # With several programs a tile has one run along each dimension of several static values.
+    several = [len(specs) > 1 and len(g) > 1 for g in checked.spec.axes.static_groups]
+    fit_one = partial(fit_program, devices=devices, initial_carry=checked.initial_carry)
+    programs = []  # in a loop, since a comprehension is a frame more between sweep and cost
     for spec, n in zip(specs, widths, strict=True):
-        programs.append(
-            fit_program(
-                spec, devices, n, tile_shape=tile_shape, one_run=one_run, initial_carry=start
-            )
-        )
+        programs.append(fit_one(spec, width=n, tile_shape=tile_shape, one_run=several))
     smallest = min((program.tile_shape for program in programs), key=math.prod)
     most = -(-math.prod(smallest) // len(devices))
     if any(program.tile_shape != smallest for program in programs):  # tiles fit every program
-        for i, program in enumerate(programs):
-            width = min(program.slab.width, most)
-            programs[i] = fit_program(
-                program.spec, devices, width, tile_shape=smallest, initial_carry=start
-            )
+        programs = [
+            fit_one(program.spec, width=min(program.slab.width, most), tile_shape=smallest)
+            for program in programs
+        ]
     plan = make_plan(checked.spec, programs)
     _check_static_axes(programs)
     return plan
-
-
-def make_plan(spec: SweepSpec, programs: Sequence[SlabProgram]) -> Plan:
-    """Return the plan of a sweep whose programs have slabs and tiles."""
-    return Plan(spec, tuple(programs), _common_layout(spec, programs))
-
-
-def _stored_devices(checked, devices):
-    count = checked.stored["slab"]["devices"]
-    if len(devices) < count:
-        raise StoreError(
-            f"{checked.where}: was computed on {count} devices, and here are {len(devices)}; on a "
-            f"CPU set jax_num_cpu_devices before JAX is used"
-        )
-    return devices[:count]
 
 
 def fit_program(
@@ -341,7 +361,7 @@ def fit_program(
     width: int | None,
     *,
     tile_shape: tuple[int, ...] | None = None,
-    one_run: tuple[bool, ...] | None = None,
+    one_run: Sequence[bool] | None = None,
     initial_carry: Callable | None = None,
 ) -> SlabProgram:
     """Choose the slab of a program: of the given width, or one that fills a cache.
@@ -351,30 +371,32 @@ def fit_program(
         devices: what it is computed on.
         width: runs a device computes at a time; None chooses.
         tile_shape: runs of a tile along each dimension, where it is known; needs a width.
-        one_run: along which dimensions a tile has one run, since a static axis varies there.
+        one_run: along which dimensions a tile has one run; None for none.
         initial_carry: as for `SlabProgram`.
 
     Raises:
         InputError: the width does not fit in memory, or not even one run does.
     """
-    devices = tuple(devices)
-    program = SlabProgram(spec, slabs.Slab(1, devices), (1,) * len(spec.axes.shape), initial_carry)
+    devices, shape = tuple(devices), spec.axes.shape
+    program = SlabProgram(spec, slabs.Slab(1, devices), (1,) * len(shape), initial_carry)
     run_bytes = spec.shapes.nbytes
-    shape = spec.axes.shape
     if one_run is not None:
-        shape = tuple(1 if one else size for size, one in zip(shape, one_run, strict=True))
+        shape = tuple(1 if one else length for length, one in zip(shape, one_run, strict=True))
     limit = min(slabs.memory_limit(device) for device in devices)
     if devices[0].platform == "cpu":
         limit //= len(devices)  # they share the host's
         budget = MAX_SLAB_STATE_BYTES
     else:
         budget = limit // 64
+    if width is not None and width * run_bytes > limit:
+        raise InputError(
+            f"width = {width}: a slab needs {width * run_bytes / 2**20:,.0f} MiB a device for "
+            f"its states alone, and a device has {limit / 2**20:,.0f}; choose a smaller width"
+        )
     fitting = 2 ** int(np.log2(max(budget // run_bytes, 1)))
     most = width or min(fitting, MAX_WIDTH)
     target = min(most, FIRST_WIDTH) if width is None else width
     is_final = width is not None
-    if width is not None:
-        check_width(width, run_bytes, limit)
     while True:
         tile = tile_shape or cut(shape, target * len(devices))
         wide = width or -(-math.prod(tile) // len(devices))
@@ -395,10 +417,10 @@ def fit_program(
                 )
             target = wide // 2
             continue
-        # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
-        # took 2.4 times as long 4,096 at a time as 256 at a time.
         if tile_shape is not None:
             return program
+        # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
+        # took 2.4 times as long 4,096 at a time as 256 at a time.
         room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
         if is_final or target == most or room == 1 or math.prod(tile) == math.prod(shape):
             return _with_tiles(program, shape)
@@ -406,126 +428,34 @@ def fit_program(
 
 
 def _with_tiles(program, shape):
-    """Return a program with tiles of several slabs, where one slab each would be too many."""
+    """Return a program with tiles of several slabs, where one slab each would be too many tiles.
+
+    Raises:
+        InputError: there are too many tiles, or this machine's memory cannot hold a slab's arrays.
+    """
     # In large tiles: a layout may not take as many tiles as there are slabs.
     layout = dataclasses.replace(program, tile_shape=cut(shape, 2**20)).layout()
-    names = tuple(layout.variables)
-    run_bytes = nbytes(layout, names) // program.spec.axes.runs
-    fewest = max(1, MAX_GATHERED_FILES // (len(names) + 2))
+    run_bytes = nbytes(layout, layout.variables) // program.spec.axes.runs
+    fewest = max(1, MAX_GATHERED_FILES // (len(layout.variables) + 2))
     most = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
-    tile = gather(shape, program.tile_shape, fewest, most)
-    program = dataclasses.replace(program, tile_shape=tile)
-    check_tiles(program.spec.axes.shape, tile)
-    check_slab(program.layout(), program.slab.runs)
-    return program
-
-
-def _common_layout(spec, programs):
-    """Return the arrays that all programs compute.
-
-    Raises:
-        InputError: programs compute arrays of different shapes.
-    """
-    first_record = spec.first_record(spec.axes)
-    layouts = [program.layout(spec.axes, first_record) for program in programs]
-    first = layouts[0]
-    names = [name for name in first.variables if all(name in o.variables for o in layouts)]
-    for other in layouts[1:]:
-        for name in names:
-            shapes = [
-                (v.dims, np.dtype(v.dtype), [layout.sizes[d] for d in v.dims])
-                for layout, v in ((o, o.variables[name]) for o in (first, other))
-            ]
-            if shapes[0] != shapes[1]:
-                raise InputError(
-                    f"axes: {name} has another shape or type for another value of "
-                    f"{' or '.join(spec.axes.static)}; sweep these values apart: gd.compare"
-                )
-    if len(names) == len(first.variables):
-        return first
-    return _restrict(first, {name: first.variables[name] for name in names})
-
-
-def _restrict(layout: Layout, variables: dict[str, Variable]) -> Layout:
-    """Return a layout of fewer variables, without dimensions that only the others have."""
-    used = {dim for variable in variables.values() for dim in variable.dims}
-    return dataclasses.replace(
-        layout,
-        variables=variables,
-        sizes={dim: n for dim, n in layout.sizes.items() if dim in used},
-        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
+    program = dataclasses.replace(
+        program, tile_shape=gather(shape, program.tile_shape, fewest, most)
     )
-
-
-def _check_static_axes(programs):
-    """Refuse static axes of the cost or the optimizer that change no program.
-
-    Raises:
-        InputError: there is one: `nesterov` without momentum, say.
-    """
-    roles = programs[0].spec.roles
-    static = [axis for axis, role in roles.items() if role.is_static]
-    for axis in static:
-        hashes: dict[tuple, list[str]] = {}
-        for program in programs:
-            first = program.spec.axes.first_values
-            others = tuple(first[other] for other in static if other != axis)
-            hashes.setdefault(others, []).append(program.program_hash())
-        idle = all(len(group) > 1 and len(set(group)) == 1 for group in hashes.values())
-        if idle and roles[axis].role in ("cost", "optimizer"):
-            check_effect((axis,), f"the {roles[axis].role}")
-
-
-def _layout_in_memory(plan, max_param_bytes):
-    """Return the arrays that are kept in memory, without parameters where those are too many."""
-    layout = plan.layout
-    heavy = tuple(name for name in layout.variables if name.split(".")[0] in PREFIXES)
-    size = nbytes(layout, heavy)
-    if size > max_param_bytes:
-        light = {name: v for name, v in layout.variables.items() if name not in heavy}
-        layout = _restrict(layout, light)
-    check_memory(layout)
-    if size > max_param_bytes:
-        warnings.warn(
-            f"sweep: {size / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
-            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; give a store, or a larger "
-            f"max_param_bytes",
-            stacklevel=4,
-        )
-    return layout
-
-
-@lru_cache
-def mention_cores() -> None:
-    """Warn once that a CPU has other cores, which would make sweeps faster."""
-    cores = machine.cores()
-    devices = jax.local_devices()
-    if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
-        warnings.warn(
-            f"sweep runs on one CPU device; with jax.config.update('jax_num_cpu_devices', {cores}) "
-            f"before the first use of JAX it would use all {cores} cores, up to {cores} times as "
-            f"fast",
-            stacklevel=4,
-        )
-
-
-def check_devices(devices: Any) -> None:
-    """Check that an argument lists devices.
-
-    Raises:
-        InputError: it does not.
-    """
-    if isinstance(devices, str) or not isinstance(devices, Sequence):
+    grid, tile = program.spec.axes, program.tile_shape
+    tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
+    if tiles > MAX_TILES:
         raise InputError(
-            f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
+            f"sweep: {grid.runs:,} runs are {tiles:,} tiles, and at most {MAX_TILES:,} are made; "
+            f"choose a larger width, or sweep fewer runs"
         )
-    if not devices:
-        raise InputError("devices: none given; leave it out to take all local devices")
-    for device in devices:
-        if not isinstance(device, jax.Device):
-            raise InputError(
-                f"devices: {device!r:.80} is no device; expected some of jax.local_devices()"
-            )
+    runs, memory = program.slab.runs, machine.memory()
+    if run_bytes * runs > memory:
+        raise InputError(
+            f"sweep: the arrays of a run are {size(run_bytes)}, and {runs:,} runs are computed "
+            f"together: {size(run_bytes * runs)}, of {size(memory)} of memory; choose a larger "
+            f"record_every or snapshot_every, or a smaller width"
+        )
+    return program
 
 
 def gather(
@@ -561,97 +491,100 @@ def cut(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
     return tuple(box)
 
 
-def check_params(params: PyTree, limit: int) -> None:
-    """Check that a device has memory for the parameters and the gradient of one run.
-
-    Args:
-        params: shapes of the parameters of one run.
-        limit: bytes of a device.
+def _common_layout(spec, programs):
+    """Return the arrays that all programs compute.
 
     Raises:
-        InputError: it does not.
+        InputError: programs compute arrays of different shapes.
     """
-    leaves = jax.tree.leaves(params)
-    need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    if need > limit:
-        raise InputError(
-            f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient need "
-            f"{size(need)}, and a device has {size(limit)}; choose a smaller problem, such as a "
-            f"network of smaller widths"
-        )
+    first, *others = [program.layout(spec.axes) for program in programs]
+
+    def described(layout, name):
+        variable = layout.variables[name]
+        lengths = [layout.sizes[dim] for dim in variable.dims]
+        return variable.dims, np.dtype(variable.dtype), lengths
+
+    names = [n for n in first.variables if all(n in other.variables for other in others)]
+    for name in names:
+        if any(described(other, name) != described(first, name) for other in others):
+            raise InputError(
+                f"axes: {name} has another shape or type for another value of "
+                f"{' or '.join(spec.axes.static)}; sweep these values apart: gd.compare"
+            )
+    return _restrict(first, names)
 
 
-def check_state(state_bytes: int, limit: int) -> None:
-    """Check that a device has memory for the parameters and the optimizer state of one run.
+def _restrict(layout: Layout, names: Sequence[str]) -> Layout:
+    """Return a layout of some variables, without dimensions that only the others have."""
+    if len(names) == len(layout.variables):
+        return layout
+    variables: dict[str, Variable] = {name: layout.variables[name] for name in names}
+    used = {dim for variable in variables.values() for dim in variable.dims}
+    return dataclasses.replace(
+        layout,
+        variables=variables,
+        sizes={dim: n for dim, n in layout.sizes.items() if dim in used},
+        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
+    )
+
+
+def _check_static_axes(programs):
+    """Check that static axes of the cost or the optimizer change the program.
 
     Raises:
-        InputError: it does not.
+        InputError: one does not: `nesterov` without momentum, for example.
     """
-    if state_bytes > limit:
-        raise InputError(
-            f"optimizer: with its state a run needs {size(state_bytes)}, and a device has "
-            f"{size(limit)}; choose an optimizer that keeps less"
-        )
+    roles = programs[0].spec.roles
+    static = [axis for axis, role in roles.items() if role.is_static]
+    for axis in static:
+        hashes: dict[tuple, list[str]] = {}
+        for program in programs:
+            first = program.spec.axes.first_values
+            others = tuple(first[other] for other in static if other != axis)
+            hashes.setdefault(others, []).append(program.program_hash())
+        idle = all(len(group) > 1 and len(set(group)) == 1 for group in hashes.values())
+        if idle and roles[axis].role in ("cost", "optimizer"):
+            check_effect((axis,), f"the {roles[axis].role}")
 
 
-def check_width(width: int, state_bytes: int, limit: int) -> None:
-    """Check that slabs of a width fit in memory, before a program is made for it.
+def _layout_in_memory(plan, max_param_bytes):
+    """Return the arrays that are kept in memory, without parameters where those are too many.
 
     Raises:
-        InputError: it cannot.
+        InputError: this machine's memory cannot hold them.
     """
-    if width * state_bytes > limit:
-        raise InputError(
-            f"width = {width}: a slab needs {width * state_bytes / 2**20:,.0f} MiB a device for "
-            f"its states alone, and a device has {limit / 2**20:,.0f}; choose a smaller width"
-        )
-
-
-def check_memory(layout: Layout) -> None:
-    """Check that this machine's memory can hold a sweep's arrays.
-
-    Raises:
-        InputError: it cannot.
-    """
-    need, limit = nbytes(layout, tuple(layout.variables)), machine.memory()
+    layout = plan.layout
+    heavy = [name for name in layout.variables if name.split(".")[0] in PREFIXES]
+    param_bytes = nbytes(layout, heavy)
+    if param_bytes > max_param_bytes:
+        layout = _restrict(layout, [name for name in layout.variables if name not in heavy])
+    need, limit = nbytes(layout, layout.variables), machine.memory()
     if need > limit:
         raise InputError(
             f"sweep: the arrays of {_runs(layout):,} runs need {size(need)} of memory, and there "
             f"are {size(limit)}; give a store, {FEWER}"
         )
-
-
-def check_slab(layout: Layout, slab: int) -> None:
-    """Check that this machine's memory can hold the arrays of one slab of runs.
-
-    Raises:
-        InputError: it cannot.
-    """
-    each = nbytes(layout, tuple(layout.variables)) // _runs(layout)
-    limit = machine.memory()
-    if each * slab > limit:
-        raise InputError(
-            f"sweep: the arrays of a run are {size(each)}, and {slab:,} runs are computed "
-            f"together: {size(each * slab)}, of {size(limit)} of memory; choose a larger "
-            f"record_every or snapshot_every, or a smaller width"
+    if param_bytes > max_param_bytes:
+        warnings.warn(
+            f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
+            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; give a store, or a larger "
+            f"max_param_bytes",
+            stacklevel=4,
         )
+    return layout
 
 
-def check_tiles(shape: tuple[int, ...], box: tuple[int, ...]) -> None:
-    """Check that a grid is not cut into too many tiles.
-
-    Args:
-        shape: of the grid.
-        box: length of a tile along each dimension.
-
-    Raises:
-        InputError: it is.
-    """
-    tiles = math.prod(-(-size // length) for size, length in zip(shape, box, strict=True))
-    if tiles > MAX_TILES:
-        raise InputError(
-            f"sweep: {math.prod(shape):,} runs are {tiles:,} tiles, and at most {MAX_TILES:,} "
-            f"are made; choose a larger width, or sweep fewer runs"
+@lru_cache
+def mention_cores() -> None:
+    """Warn once that a CPU has other cores, which would make sweeps faster."""
+    cores = machine.cores()
+    devices = jax.local_devices()
+    if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
+        warnings.warn(
+            f"sweep runs on one CPU device; with jax.config.update('jax_num_cpu_devices', {cores}) "
+            f"before the first use of JAX it would use all {cores} cores, up to {cores} times as "
+            f"fast",
+            stacklevel=4,
         )
 
 
@@ -672,13 +605,13 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
             f"store: {_runs(layout):,} runs would be {files:,} files, and at most "
             f"{MAX_STORE_FILES:,} are made; choose a larger width, or sweep fewer runs"
         )
-    need = nbytes(layout, tuple(layout.variables)) * missing
+    need = nbytes(layout, layout.variables) * missing
     folders = (path.absolute(), *path.absolute().parents)
-    there = next(folder for folder in folders if folder.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(folder for folder in folders if folder.exists())
+    free = shutil.disk_usage(existing).free
     if need > free:
         raise InputError(
-            f"store: {_runs(layout):,} runs need {size(need)} on disk, and {there} has "
+            f"store: {_runs(layout):,} runs need {size(need)} on disk, and {existing} has "
             f"{size(free)} free; free some space, {FEWER}"
         )
 

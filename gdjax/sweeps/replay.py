@@ -1,4 +1,4 @@
-"""A stored sweep again, from its record alone: one run of it, or what is missing of it.
+"""Repeat a run of a stored sweep, or compute what is missing of the sweep, from its record.
 
     replay(store, at):  run `at` once more, in a slab of the recorded width, and compare the bits
     resume(store):      compute the tiles that are not finished
@@ -32,7 +32,8 @@ from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, preflight
-from gdjax.sweeps.slab_runner import SlabProgram, run_slab
+from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.slab_runner import run_slab
 from gdjax.sweeps.stored import RunSetting, StoredSweep, open_sweep
 
 SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
@@ -40,19 +41,18 @@ SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """A run of a stored sweep that has been run again.
+    """A run of a stored sweep that was computed again.
 
     Args:
         at: the run's values, by axis.
-        equal: whether all numbers are what the store holds, to the last bit; the outcome follows
-            from them and is not compared.
-        largest_difference: between two numbers, over records and parameters; infinite where one of
-            them is and the other is not.
-        first_step: first recorded step at which something differs, the last one where it is only
-            the parameters; None where nothing does.
-        changed: what differs from what computed the store's numbers: device, versions, and
-            `program_hash` where the text of the compiled program does; by name, (stored, here).
-            Equal bits are promised only if it is empty.
+        equal: whether all numbers equal the stored ones to the last bit. The outcome follows from
+            them and is not compared.
+        largest_difference: between two numbers, over records and parameters; infinite if only one
+            of them is infinite.
+        first_step: first recorded step with a difference, the last one if only parameters differ;
+            None if everything is equal.
+        changed: device, versions, flags and `program_hash` that differ from those that computed
+            the stored run, by name: (stored, here). Equal bits are promised only if it is empty.
         dataset: the run's records and parameters, as in the store without the axes.
     """
 
@@ -82,7 +82,7 @@ def replay(
         at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
             value of one of its axes.
         problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it was the user's own.
         devices: what to compute on; None takes the first local ones, as many as recorded.
         skip_damaged: whether damaged tiles count as not finished.
         nearest: whether to take the run of the grid that is nearest in its numbers. Seeds and names
@@ -151,7 +151,7 @@ def resume(
     Args:
         store: path or URL of the store.
         problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it is none that a record may name.
+        make_optimizer: the sweep's, where it was the user's own.
         client: a Dask client, as for `sweep`.
         storage_options: of a URL: keywords of `obstore.store.from_url`.
 
@@ -172,16 +172,10 @@ def resume(
 def require_recorded(
     stored: StoredSweep, setting: RunSetting, run: xr.Dataset, program: SlabProgram
 ) -> dict[str, tuple[Any, Any]]:
-    """Make sure that the run to come is the recorded one.
+    """Check that a program computes a recorded run.
 
-    The text of a program depends on versions, devices and names in gdjax. Where these differ, so
-    may the text.
-
-    Args:
-        stored: the store.
-        setting: how the run was computed.
-        run: the run, as it is stored.
-        program: what is to be computed.
+    The text of a program depends on versions, devices and names in gdjax. If these differ, the text
+    may differ, too, and is not compared.
 
     Returns:
         What differs from the setting that computed the run, by name: (stored, here).
@@ -194,15 +188,11 @@ def require_recorded(
     changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
     changed |= identity.flags_changed(stored.identity.get("flags"))
     whole = setting.sweep
-    expected = program.layout(whole.axes, whole.first_record(whole.axes)).record(
-        identity.identity(whole, [program])
-    )
+    expected = program.layout(whole.axes).record(identity.identity(whole, [program]))
+    slab = program.slab
     programs = [
         {"program_hash": setting.program_hash, "slab": (setting.width, setting.devices)},
-        {
-            "program_hash": writer["program_hash"],
-            "slab": (program.slab.width, len(program.slab.devices)),
-        },
+        {"program_hash": writer["program_hash"], "slab": (slab.width, len(slab.devices))},
     ]
     ignored = {"layout", "flags", "program_hash", "slab"}
     if changed or computed_by.get("revision") != writer["revision"]:
@@ -222,13 +212,13 @@ def require_recorded(
 
 
 def _differs(a, b):
-    """Where two arrays of one type differ in a bit."""
+    """Return where two arrays of one type differ in a bit."""
     a, b = (np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}") for x in (a, b))
     return a != b
 
 
 def _difference(a, b):
-    """Largest |a - b|; 0 where both are NaN or the same infinity, inf where only one is."""
+    """Return the largest |a - b|; NaN and infinity differ by inf from anything else."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
@@ -237,14 +227,14 @@ def _difference(a, b):
 
 
 def _first_step(here, there):
-    """First recorded step with a difference in any record; the last one for anything else."""
+    """Return the first recorded step with a difference; the last one for anything else."""
     differs = np.zeros(here.sizes["step"], bool)
     for name in here.data_vars:
-        found = _differs(here[name].values, there[name].values)
+        different = _differs(here[name].values, there[name].values)
         along = next(iter(here[name].dims), None)
         if along in here.coords:  # the step, or that of snapshots or of a metric
-            late = here[along].values[found.reshape(len(found), -1).any(axis=1)]
+            late = here[along].values[different.reshape(len(different), -1).any(axis=1)]
             differs |= np.isin(here.step.values, late)
         else:
-            differs[-1] |= found.any()
+            differs[-1] |= different.any()
     return int(here.step.values[differs.argmax()]) if differs.any() else None

@@ -70,6 +70,15 @@ from gdjax.sweeps.identity import (
 )
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 
+MAX_RECORDED_INTEGER = 2**32 - 1  # counts and seeds of a record
+ELSEWHERE = "take the store from where it was written"
+
+EVAL_PARAMS_FNS = {
+    f"{made.__module__}.{made.__qualname__}": made
+    for made in (optax.contrib.schedule_free_eval_params,)
+}
+"""Functions that a record may name besides what `factories` lists."""
+
 
 class RunSetting(NamedTuple):
     """How a stored run was computed: its bits depend on it.
@@ -116,7 +125,7 @@ class StoredSweep:
             self.identity = self._joined()
 
     def _joined(self):
-        """The identity of one sweep that has the runs and steps of all parts."""
+        """Return the identity of one sweep that has the runs and steps of all parts."""
         parts = [identity_of(part.attributes, self.location) for part in self.parts]
         axes = json.loads(self.dataset.attrs["identity"])["axes"]
         names = {name.split(".")[-1] for along in axes.values() for name in along}
@@ -145,11 +154,6 @@ class StoredSweep:
     ) -> RunSetting:
         """Return how a run was computed.
 
-        Args:
-            index: where it stands along each dimension of the axes.
-            problem: as for `spec`, as is the next.
-            make_optimizer: the sweep's.
-
         Raises:
             StoreError: as for `spec`.
         """
@@ -165,38 +169,39 @@ class StoredSweep:
             raise StoreError(f"{self.location}: has no such run; go on with the sweep first")
         number, programs = 0, whole.programs()
         if len(self.parts) > 1:  # of format 2, each with static values of its own
-            program = dataclasses.replace(whole, axes=grid).programs()[0]
+            programs = dataclasses.replace(whole, axes=grid).programs()
         else:
             number, own = grid.box_position(own)
-            program = programs[number]
-        slab, program_hash = identity["slab"], identity["program_hash"]
-        widths, hashes = listed(slab["width"]), listed(program_hash)
-        if not len(widths) == len(hashes) == (1 if len(self.parts) > 1 else len(programs)):
+        slab = identity["slab"]
+        widths, hashes = listed(slab["width"]), listed(identity["program_hash"])
+        if not len(widths) == len(hashes) == len(programs):
             raise StoreError(
                 f"{self.location}: its record has {len(hashes)} programs, and its axes need "
-                f"another number; take the store from where it was written"
+                f"another number; {ELSEWHERE}"
             )
-        tile_shape = part.schema.flags.chunk
         return RunSetting(
-            whole, program, widths[number], slab["devices"], tile_shape, own, hashes[number]
+            whole,
+            programs[number],
+            widths[number],
+            slab["devices"],
+            part.schema.flags.chunk,
+            own,
+            hashes[number],
         )
 
     def run(self, index: tuple[int, ...]) -> xr.Dataset:
-        """One run's Dataset, in memory.
-
-        Args:
-            index: where it stands along each dimension of the axes.
+        """Return one run's Dataset, in memory.
 
         Raises:
             StoreError: it is not finished, or its tile is damaged.
         """
         with self.dataset as dataset:
-            found = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
-        if not int(found["finished"]):
+            run = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
+        if not int(run["finished"]):
             raise StoreError(
                 f"{self.location}: this run is not finished; go on with the sweep first"
             )
-        return found
+        return run
 
     def writer(self, run: xr.Dataset) -> dict[str, Any]:
         """Return the entry of `writers` that describes what computed a run."""
@@ -211,7 +216,7 @@ class StoredSweep:
         decide, a warning says so.
 
         Args:
-            problem: the sweep's, where it is not made again from its record.
+            problem: the sweep's, if it cannot be built from its record.
 
         Raises:
             StoreError: it has to be given, or is not that of the sweep.
@@ -226,7 +231,7 @@ class StoredSweep:
         return problem
 
     def _compared(self, problem):
-        """The problem of the sweep, and why its program could not be compared, if it could not."""
+        """Return the problem of the sweep, and why its program could not be compared, or None."""
         if problem is None:
             return self._same_data(problem_from(self.identity["problem"], self.location)), None
         check_problem(problem)
@@ -238,20 +243,20 @@ class StoredSweep:
             return problem, None
         changed, doubt = self.versions_changed, None
         if described == self.identity["problem"] and isinstance(described, dict):
-            # It is made again, so that no version is between the two.
+            # Built from its record here, so that both have the same versions.
             recorded = problem_hash(problem_from(described, self.location), grid)
         elif recorded is None:
             doubt = "it was written before programs of problems were recorded"
         elif changed:
-            listed = (f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items())
-            doubt = f"the program differs, and so do versions or flags: {'; '.join(listed)}"
+            texts = (f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items())
+            doubt = f"the program differs, and so do versions or flags: {'; '.join(texts)}"
         then, now = {"problem": self.identity["problem"]}, {"problem": described}
         if not doubt:
             then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
-        if found := differences(then, now):
+        if different := differences(then, now):
             raise StoreError(
-                f"{self.location}: its sweep had another problem ({found}); give the problem of "
-                f"the sweep: problem=..."
+                f"{self.location}: its sweep had another problem ({different}); give the problem "
+                f"of the sweep: problem=..."
             )
         return problem, doubt
 
@@ -279,10 +284,6 @@ class StoredSweep:
     ) -> SweepSpec:
         """Return the spec of the sweep.
 
-        Args:
-            problem: the sweep's, where it was the user's own.
-            make_optimizer: the sweep's, where it was.
-
         Raises:
             StoreError: a problem or an optimizer that has to be given, or is not the sweep's; a
                 record that no sweep can have.
@@ -305,10 +306,10 @@ class StoredSweep:
         except InputError as error:
             raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
         here = {"make_optimizer": plain(describe(spec.make_optimizer))}
-        if found := differences({"make_optimizer": identity["make_optimizer"]}, here):
+        if different := differences({"make_optimizer": identity["make_optimizer"]}, here):
             raise StoreError(
-                f"{where}: its sweep had another optimizer ({found}); give the one of the sweep: "
-                f"make_optimizer=..."
+                f"{where}: its sweep had another optimizer ({different}); give the one of the "
+                f"sweep: make_optimizer=..."
             )
         return spec
 
@@ -323,7 +324,7 @@ def open_sweep(
 
     Args:
         store: path or URL of the store; it may be in use.
-        skip_damaged: take a tile that is damaged for one that is not finished.
+        skip_damaged: whether damaged tiles count as not finished.
         storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
@@ -334,14 +335,10 @@ def open_sweep(
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
-    """What a store says its sweep is, checked.
-
-    Args:
-        attributes: the store's.
-        where: which store, for messages.
+    """Return what a store says of its sweep, checked.
 
     Raises:
-        StoreError: it is none of a sweep.
+        StoreError: it is not that of a sweep.
     """
     identity = attributes.get("identity")
     if isinstance(identity, dict) and attributes.get("gdjax_format") == 2:
@@ -352,32 +349,26 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
     if not isinstance(identity, dict) or not {"axes", "slab", "program_hash"} <= set(identity):
         raise StoreError(f"{where}: was not written by a sweep")
-    wrong = [name for name, right in _EXPECTED.items() if not right(identity.get(name))]
-    if wrong:
-        raise StoreError(
-            f"{where}: its record says {wrong[0]} = {identity.get(wrong[0])!r:.80}, which no sweep "
-            f"has; take the store from where it was written"
+    for name, is_valid in _EXPECTED.items():
+        if not is_valid(identity.get(name)):
+            raise StoreError(
+                f"{where}: its record has {name} = {identity.get(name)!r:.80}, which no sweep has; "
+                f"{ELSEWHERE}"
+            )
+    layout = identity.get("layout")
+    if layout is not None:  # a sweep in memory has none: its arrays were made from its axes
+        alongs = identity["axes"].values()
+        named = {axis for along in alongs if isinstance(along, dict) for axis in along}
+        unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (
+            named - set(layout["coordinates"])
         )
-    _check_names(identity, where)
+        if unknown:
+            raise StoreError(
+                f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its "
+                f"arrays; {ELSEWHERE}"
+            )
     return identity
 
-
-def _check_names(identity, where):
-    """Make sure that a store has the axes that its record speaks of."""
-    layout = identity.get("layout")
-    if layout is None:  # of a sweep in memory, whose arrays were made from its axes
-        return
-    alongs = identity["axes"].values()
-    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
-    strange = (set(identity["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
-    if strange:
-        raise StoreError(
-            f"{where}: its record speaks of {min(strange)!r:.80}, which is no axis of its arrays; "
-            f"take the store from where it was written"
-        )
-
-
-MAX_RECORDED_INTEGER = 2**32 - 1  # counts and seeds of a record
 
 # What is used of an identity besides what `SweepSpec` validates.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
@@ -401,27 +392,20 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
 
 
 def listed(value):
-    """A value of each program as a list; format 2 has one program a store."""
+    """Return a value of each program as a list; format 2 has one program per store."""
     return value if isinstance(value, list) and value else [value]
 
 
 def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
-    """The axes of a sweep from its identity.
+    """Return the axes of a sweep from its identity.
 
     Raises:
-        StoreError: they can be of no sweep.
+        StoreError: they cannot be axes of a sweep.
     """
     try:
         return axes(**{dim: zip_axes(**along) for dim, along in identity["axes"].items()})
     except (InputError, TypeError, AttributeError) as error:
         raise StoreError(f"{where}: its axes cannot be those of a sweep ({error})") from error
-
-
-# What a record may name besides what `factories` lists.
-EVAL_PARAMS_FNS = {
-    f"{made.__module__}.{made.__qualname__}": made
-    for made in (optax.contrib.schedule_free_eval_params,)
-}
 
 
 def _eval_params_fn(recorded, where):
@@ -438,7 +422,7 @@ def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:
     for name, cadence in recorded.items() if isinstance(recorded, Mapping) else ():
         if name not in problem.metrics:
             raise StoreError(
-                f"{where}: its sweep watched {name!r:.80}, which is no metric of the problem; "
+                f"{where}: its sweep recorded {name!r:.80}, which is not a metric of the problem; "
                 f"give a problem that has it: dataclasses.replace(problem, metrics=...)"
             )
         every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
@@ -454,15 +438,15 @@ class Run:
     """One run of a stored sweep.
 
     Args:
-        problem: with the run's own settings of the cost (a temperature, say) as its defaults.
+        problem: with the run's own settings of the cost (a temperature, for example) as defaults.
         at: the run's values, by axis.
-        params: where it ended.
+        params: parameters at the end.
         model_state: model state at the end; None for a cost without one.
         step: the steps at which parameters were kept.
         snapshots: those parameters, with a leading axis of steps; None if only the last were kept.
         outcome: how it ended.
         optimizer: name and keywords of the optimizer, swept ones included.
-        batch_size: samples a step; None for the whole set.
+        batch_size: samples per step; None for the whole set.
     """
 
     problem: Problem
@@ -487,7 +471,7 @@ def problem_of(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """Return the problem whose sweep a store holds.
+    """Return the problem of a stored sweep.
 
     Args:
         store: path or URL of the store.
@@ -510,20 +494,20 @@ def run_of(
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Run:
-    """One run of a stored sweep: where it ended, and its way there if that was kept.
+    """Return one run of a stored sweep: its end, and its snapshots if there are any.
 
     Args:
         store: path or URL of the store; it may be in use.
         at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
             value of one of its axes.
-        nearest: take the run of the grid that is nearest in its numbers. Seeds and names have to be
-            those of the grid.
         problem: the sweep's, where it was the user's own.
-        skip_damaged: take a tile that is damaged for one that is not finished.
+        skip_damaged: whether damaged tiles count as not finished.
+        nearest: whether to take the run of the grid that is nearest in its numbers. Seeds and names
+            have to be those of the grid.
         storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
-        InputError: a value that is missing, or for something that is no axis.
+        InputError: a value that is missing, or for an axis that the grid lacks.
         StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
             be given, or is not that of the sweep.
     """
@@ -538,19 +522,18 @@ def run_of(
             f"{store}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
             f"store is not as gdjax wrote it, compute the sweep again"
         )
-    values = grid.values(tuple(np.array([i]) for i in index))
-    by_axis = {axis: value[0].item() for axis, value in values.items()}
-    like, carried = jax.eval_shape(problem.begin, jax.random.key(0))
-    kept = "snapshot_step" in run.dims
+    by_axis = grid.box(tuple(np.array([i]) for i in index)).first_values
+    params, model_state = jax.eval_shape(problem.begin, jax.random.key(0))
+    has_snapshots = "snapshot_step" in run.dims
     optimizer = identity["make_optimizer"]
     settings = by_role(assign_roles(problem, grid), by_axis)
     return Run(
         problem=with_settings(problem, settings["cost"]),
         at=by_axis,
-        params=from_named("params", like, run),
-        model_state=from_named("model_state", carried, run),
-        step=run["snapshot_step"].values if kept else run["step"].values[-1:],
-        snapshots=from_named("snapshots", like, run) if kept else None,
+        params=from_named("params", params, run),
+        model_state=from_named("model_state", model_state, run),
+        step=run["snapshot_step"].values if has_snapshots else run["step"].values[-1:],
+        snapshots=from_named("snapshots", params, run) if has_snapshots else None,
         outcome=Outcome(outcome),
         optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
         batch_size=by_axis.get(BATCH_SIZE, identity["batch_size"]),

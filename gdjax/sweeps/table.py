@@ -1,4 +1,4 @@
-"""A sweep as a table: one row a run, its settings and its scalars as columns.
+"""A sweep as a table: one row per run, its settings and its scalars as columns.
 
     row = axes | cost, metrics at a record | outcome, diverged_at
 
@@ -17,21 +17,19 @@ from gdjax.arguments import is_whole
 from gdjax.errors import InputError
 from gdjax.sweeps.dataset import KNOWN
 
-SHAPE = ("outcome", "step")  # what every sweep's Dataset has
-
 
 def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFrame:
-    """The scalars of a sweep as a DataFrame; parameters and metrics that are arrays are left out.
+    """Return the scalars of a sweep as a DataFrame, without parameters and array metrics.
 
     Args:
-        runs: what `sweep`, `compare` or `open_dataset` returned.
-        record: which one of the recorded steps a row shows, counted from the end if negative; None
-            gives a row for each of them.
+        runs: result of `sweep`, `compare` or `open_dataset`.
+        record: number of the record that a row shows, counted from the end if negative; None gives
+            a row for each record.
 
     Returns:
-        A `pandas.DataFrame`: a row for each run, or each run and step; columns are the axes, for
-        `compare` the `problem` first, then what is a number of a run or of a record. `outcome` is a
-        word, missing where a run is not finished.
+        A row for each run, or for each record of each run. Columns are the axes (`problem` is the
+        first one for `compare`), then numbers of a run or a record. `outcome` is missing where a
+        run is not finished.
 
     Raises:
         InputError: something else than a sweep, or no such record.
@@ -47,7 +45,7 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
         frames = {str(name): table(node.to_dataset(), record) for name, node in runs.items()}
         named = pd.concat(frames, names=["problem"]).reset_index(level=0)
         return named.reset_index(drop=True)
-    if not isinstance(runs, xr.Dataset) or not all(name in runs for name in SHAPE):
+    if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
         raise InputError(
             f"runs = {type(runs).__name__}, expected what gd.sweep, gd.compare or gd.open_dataset "
             f"returned"

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import monitoring
 
 import gdjax as gd
 from gdjax.errors import InputError
@@ -200,6 +201,24 @@ def test_no_parameters_at_all():
 
 def plain(w, data):
     return jnp.sum(w)
+
+
+def test_the_check_of_the_mean_compiles_one_program():
+    compiled = []
+
+    def listen(name, seconds, **_):
+        if name == "/jax/core/compile/backend_compile_duration":
+            compiled.append(seconds)
+
+    x = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
+    cost = lambda w, x: jnp.mean(jnp.sum(jnp.tanh(x * w) ** 2, axis=1))  # noqa: E731
+    problem = gd.Problem(init=lambda key: jnp.ones(3), cost=cost, data=x)
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        check(problem, np.ones(3, np.float32))
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
+    assert len(compiled) == 1
 
 
 def counting(w, data, state):

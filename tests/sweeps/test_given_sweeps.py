@@ -12,7 +12,7 @@ from gdjax.descent.batches import Order
 from gdjax.errors import InputError
 from gdjax.sweeps import SweepSpec
 from gdjax.sweeps.preflight import fit_program
-from gdjax.sweeps.slab_runner import Monitor, run_slab
+from gdjax.sweeps.slab_runner import TileMonitor, run_slab
 
 X = np.random.default_rng(1).normal(size=12).astype(np.float32)
 GRID = gd.axes(learning_rate=[0.05, 0.2, 1e9], seed=[0, 4], noise_seed=[0, 1])
@@ -116,13 +116,14 @@ def test_taken_up_where_it_was_left_it_is_the_same(batch_size, monkeypatch):
     assert all(same_bits(again[name], whole[name]) for name in whole)
 
 
-class Stopping(Monitor):
+class Stopping(TileMonitor):
     """Stops after the first block, and keeps the checkpoint."""
 
-    def save(self, state):
-        self.saved = state
+    def __init__(self):
+        super().__init__(None, (0, 0, 0), lambda: True)
 
-    def should_stop(self):
+    def pause(self, state):
+        self.saved = state()
         return True
 
 

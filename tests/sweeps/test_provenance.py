@@ -21,7 +21,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.slabs import Slab
 from gdjax.stores import plain
 from gdjax.sweeps import SweepSpec, axes, executor, factories, identity, zip_axes
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.stored import axes_of, open_sweep
 
 
@@ -208,7 +208,7 @@ def test_what_cannot_come_back_is_an_error_that_says_so():
     def mine(learning_rate):
         return optax.sgd(learning_rate)
 
-    with pytest.raises(StoreError, match=r"s: its optimizer '.*mine' is none that a record may"):
+    with pytest.raises(StoreError, match=r"s: a record may not name its optimizer '.*mine'"):
         factories.optimizer_from(factories.describe(mine), "s")
     masked = factories.describe(partial(optax.adamw, mask=lambda p: p, weight_decay=0.1))
     assert " at 0x" not in str(masked)  # another process has other addresses

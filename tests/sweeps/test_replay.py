@@ -18,7 +18,7 @@ from gdjax.stores import open_dataset, reader
 from gdjax.stores.reader import read_root
 from gdjax.sweeps import axes, executor, identity, run_of, sweep, zip_axes
 from gdjax.sweeps.replay import replay, resume
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 
 PROBLEM = network(watched=True)
 AT = {"learning_rate": 0.1, "seed": 0, "scale": 1.0}

@@ -15,9 +15,8 @@ from small_problems import network, same_bits
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import SweepSpec, axes, params_of, sweep
-from gdjax.sweeps.executor import TileMonitor, run_tile
 from gdjax.sweeps.preflight import CheckedSweep, check, fit
-from gdjax.sweeps.slab_runner import run_slab
+from gdjax.sweeps.slab_runner import TileMonitor, run_slab, run_tile
 
 RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon differs altogether
 

@@ -9,8 +9,7 @@ import gdjax as gd
 from gdjax.descent import block_loop
 from gdjax.slabs import Slab
 from gdjax.sweeps import SweepSpec
-from gdjax.sweeps.inputs import SlabInputs
-from gdjax.sweeps.slab_runner import SlabProgram
+from gdjax.sweeps.slab_program import SlabProgram
 
 PROBLEM = network()
 
@@ -18,7 +17,8 @@ PROBLEM = network()
 def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
     spec = SweepSpec(problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7)
-    return SlabInputs(spec.programs()[0], Slab(runs, tuple(jax.local_devices()[:1])))
+    slab = Slab(runs, tuple(jax.local_devices()[:1]))
+    return SlabProgram(spec.programs()[0], slab, (1,) * len(axes.shape))
 
 
 def test_starting_points_are_those_of_the_seeds():
@@ -75,8 +75,7 @@ def test_noise_and_probes_are_of_the_runs_that_draw():
 
 def test_the_start_of_a_slab_is_that_of_each_run():
     given = inputs(seed=range(4))
-    program = SlabProgram(given.spec, given.slab, (1, 4))
-    carry = program.start_program(
+    carry = given.start_program(
         *given.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), given.shared
     )
     for seed in range(4):

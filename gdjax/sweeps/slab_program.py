@@ -1,0 +1,277 @@
+"""What computes a slab of runs: compiled programs, inputs of each run, and the resulting arrays.
+
+    run (seed, data_seed, noise_seed, settings) -> keys from streams of the root seed, numbers
+
+All slabs of a program run the same compiled block. The inputs of a run depend on its own values
+alone, never on those of its neighbors. A tile is a box of the grid. One at the edge of the grid is
+filled up with copies of its last run, which are cropped when the tile is written.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, PyTree
+
+from gdjax import slabs
+from gdjax.descent import block, block_loop
+from gdjax.descent.batches import Order
+from gdjax.keys import streams
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
+from gdjax.stores.schema import Layout
+from gdjax.sweeps import checkpoint, dataset
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.binding import by_role, numeric_roles
+from gdjax.sweeps.checkpoint import SlabCheckpoint
+from gdjax.sweeps.spec import ProgramSpec
+
+MAX_ORDER_NUMBERS = 2**22  # sample numbers of a block where every run has its own order
+
+Positions = tuple[np.ndarray, ...]
+"""Where in the grid each run of a slab stands, one array per dimension."""
+
+Values = Mapping[str, np.ndarray]
+"""Values of a slab's runs, by axis."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SlabProgram:
+    """A program of a sweep, for slabs of a fixed width.
+
+    Args:
+        spec: what it computes.
+        slab: width and devices.
+        tile_shape: runs of a tile along each dimension of the grid.
+        initial_carry: `initial_carry(program, positions) -> SlabCheckpoint | None` gives runs
+            another start than their own, such as a step of a stored run; None has none.
+    """
+
+    spec: ProgramSpec
+    slab: slabs.Slab
+    tile_shape: tuple[int, ...]
+    initial_carry: Callable[["SlabProgram", Positions], SlabCheckpoint | None] | None = None
+
+    @property
+    def slabs_per_tile(self) -> int:
+        """Slabs of a tile, computed one after another."""
+        return -(-math.prod(self.tile_shape) // self.slab.runs)
+
+    def positions(self, tile: tuple[int, ...], number: int = 0) -> Positions:
+        """Return where in the grid the runs of one slab of a tile stand."""
+        first = number * self.slab.runs
+        slot = np.arange(first, first + self.slab.runs)
+        within = np.unravel_index(np.minimum(slot, math.prod(self.tile_shape) - 1), self.tile_shape)
+        shape = self.spec.axes.shape
+        return tuple(
+            np.minimum(i * length + w, size - 1)
+            for i, length, w, size in zip(tile, self.tile_shape, within, shape, strict=True)
+        )
+
+    # Inputs
+
+    @property
+    def has_own_order(self) -> bool:
+        """Whether runs differ in their order of mini-batches."""
+        return self.spec.batch_size is not None and "data_seed" in self.spec.roles
+
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether runs differ in what a random cost draws."""
+        roles = self.spec.roles.keys()
+        return self.spec.problem.random and not roles.isdisjoint(("seed", "noise_seed"))
+
+    @cached_property
+    def host_arrays(self) -> block.Shared:
+        """The arrays that all runs see, on the host."""
+        spec = self.spec
+        return block.shared_arrays(
+            spec.problem,
+            spec.metrics,
+            spec.block_config,
+            batch_size=spec.batch_size,
+            record_samples=spec.sweep.record_samples,
+        )
+
+    @cached_property
+    def shared(self) -> block.Shared:
+        """The arrays that all runs see, on the devices."""
+        return self.slab.share(jax.tree.map(jnp.asarray, self.host_arrays))
+
+    def release(self) -> None:
+        """Free the arrays that all runs see on the devices; they are made again if needed."""
+        self.__dict__.pop("shared", None)
+
+    def starts(self, values: Values) -> tuple[PyTree, PyTree]:
+        """Return keys of the starting points, and settings, of a slab of runs."""
+        roles, metrics = self.spec.roles, self.spec.metrics.values()
+        numeric = {a: v for a, v in values.items() if a in numeric_roles(roles)}
+        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in numeric.items()}
+        settings: dict[str, PyTree] = dict(by_role(roles, cast))
+        seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
+        keys = streams(self.spec.sweep.root_seed, seed=seeds)
+        if any("key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in metrics):
+            settings["probes"] = keys.probes
+        return self.slab.place(keys.init), self.slab.place(settings)
+
+    def noise(self, values: Values) -> Key[Array, "*runs"] | None:
+        """Return keys of a random cost: one for all runs, or one per run; None if unused."""
+        root_seed = self.spec.sweep.root_seed
+        if not self.spec.problem.random:
+            return None
+        if not self.has_own_noise:
+            return self.slab.share(streams(root_seed).noise)
+        seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
+        return self.slab.place(streams(root_seed, seed=seed, noise_seed=noise_seed).noise)
+
+    @property
+    def batch_capacity(self) -> int:
+        """Capacity of a block in mini-batches."""
+        batch_size = self.spec.batch_size
+        if batch_size is None or not self.has_own_order:
+            return block_loop.MAX_BLOCK_BATCHES
+        fitting = MAX_ORDER_NUMBERS // (self.slab.runs * batch_size)
+        return min(max(fitting, 64), block_loop.MAX_BLOCK_BATCHES)
+
+    def samples(self) -> jax.ShapeDtypeStruct | None:
+        """Return the shape of the sample numbers of a block; None for the whole set."""
+        if self.spec.batch_size is None:
+            return None
+        own = (self.slab.runs,) if self.has_own_order else ()
+        sharding = self.slab.sharding(slabs.RUNS) if self.has_own_order else None
+        shape = (*own, self.batch_capacity, self.spec.batch_size)
+        return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
+
+    def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
+        """Return a function that gives sample numbers of mini-batches, as `run_blocks` takes it."""
+        batch_size, samples = self.spec.batch_size, self.spec.problem.samples
+        root_seed = self.spec.sweep.root_seed
+        if batch_size is None:
+            return None
+        if not self.has_own_order:
+            order = Order((streams(root_seed).order,), samples, batch_size)
+            return block_loop.shared_order(order)
+        seeds, stream = np.unique(values["data_seed"], return_inverse=True)
+        order = Order(list(streams(root_seed, data_seed=seeds).order), samples, batch_size)
+        return lambda first, count: order.rows(first, count)[stream]
+
+    # Compiled programs
+
+    @cached_property
+    def capacity(self) -> block_loop.BlockCapacity:
+        """Rows of the arrays of a block."""
+        schedule, runs, shapes = self.spec.schedule, self.slab.width, self.spec.shapes
+        return block_loop.BlockCapacity(
+            records=block_loop.record_capacity(schedule, runs),
+            buffers=block_loop.buffer_capacity(
+                shapes.params, shapes.array_metrics, runs=runs, schedule=schedule
+            ),
+            batches=self.batch_capacity,
+        )
+
+    @cached_property
+    def start_program(self) -> slabs.Program:
+        """The program that starts a slab of runs: keys, settings, shared arrays to carries."""
+        problem = self.spec.problem
+        inits = tuple(block.metric_inits(self.spec.metrics).items())
+        return initial_carry_program(
+            problem.init, problem.stateful, self.spec.make_optimizer, inits, self.slab
+        )
+
+    @cached_property
+    def block_program(self) -> slabs.Program:
+        """The compiled block of steps that all slabs share."""
+        config = self.spec.block_config._replace(buffers=tuple(self.capacity.buffers.items()))
+        return block.block_program(config, self.slab, self.has_own_order, self.has_own_noise)
+
+    @cached_property
+    def start_example(self) -> tuple[PyTree, ...]:
+        """Arguments of `start_program` for the first tile, shared arrays as shapes alone."""
+        values = self.spec.axes.values(self.positions((0,) * len(self.tile_shape)))
+        return *self.starts(values), self.slab.shapes(self.host_arrays, slabs.SHARED)
+
+    @cached_property
+    def block_example(self) -> tuple[PyTree, ...]:
+        """Arguments of `block_program` for the first tile, as shapes."""
+        values = self.spec.axes.values(self.positions((0,) * len(self.tile_shape)))
+        _, settings, shared = self.start_example
+        carry = jax.eval_shape(self.start_program.jitted, *self.start_example)
+        schedule, _ = block_loop.example_inputs(self.spec.schedule, None, self.capacity)
+        settings, noise = slabs.shapes((settings, self.noise(values)))
+        carry = self.slab.shapes(carry, slabs.RUNS)
+        return carry, settings, self.samples(), noise, shared, schedule
+
+    def program_hash(self) -> str:
+        """Return the hash of the lowered block, 16 hex digits."""
+        return self.block_program.compile(*self.block_example).hash
+
+    @cached_property
+    def controller(self) -> block_loop.BlockLengthController:
+        """Number of steps of a block, kept from slab to slab."""
+        return block_loop.BlockLengthController()
+
+    # Results
+
+    @cached_property
+    def carry_shapes(self) -> PyTree:
+        """Shapes and types of the carry of one run, states of metrics included."""
+        carry = self.block_example[0]
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), carry)
+
+    @cached_property
+    def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of each variable of one run."""
+        return self.layout().run_shapes
+
+    def fits(self, state: SlabCheckpoint) -> bool:
+        """Return whether a checkpoint, which may come from anybody, is one of this program."""
+        _, records, arrays = jax.eval_shape(self.block_program.jitted, *self.block_example)
+        schedule, carry = self.spec.schedule, self.block_example[0]
+        return checkpoint.fits(state, schedule, carry, records, arrays, self.spec.first_record)
+
+    def layout(self, axes: Axes | None = None) -> Layout:
+        """Return the arrays of the sweep, with their names, units and coordinates.
+
+        Args:
+            axes: those of the whole sweep; None takes the program's.
+        """
+        spec, shapes, rows = self.spec, self.spec.shapes, self.host_arrays.rows
+        axes = spec.axes if axes is None else axes
+        return dataset.build_layout(
+            axes,
+            self.tile_shape,
+            spec.schedule,
+            shapes.params,
+            shapes.model_state,
+            spec.metrics,
+            shapes.array_metrics,
+            record_equals_step=spec.block_config.record_equals_step,
+            record_samples=spec.sweep.record_samples,
+            record_batches=None if rows is None else rows.shape,
+            first_record=spec.sweep.first_record(axes),
+            carry=self.carry_shapes if spec.sweep.continuable else None,
+        )
+
+
+@lru_cache(maxsize=16)
+def initial_carry_program(
+    init: Callable,
+    stateful: bool,
+    make_optimizer: Callable,
+    metric_inits: tuple[tuple[str, Callable], ...],
+    slab: slabs.Slab,
+) -> slabs.Program:
+    """Return the program that starts a slab of runs: keys, settings, shared arrays to carries."""
+
+    def begin(key, settings, shared):
+        made = init(key, **settings["init"])
+        params, model_state = made if stateful else (made, None)
+        inits = dict(metric_inits)
+        return block.initial_carry(
+            make_optimizer, params, model_state, settings, inits, shared.metrics
+        )
+
+    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)), once=True)
