@@ -1,13 +1,13 @@
-"""How a descent ended: a label, never an exception.
+"""Outcomes: how a descent ended.
 
-    diverged       the cost was not finite, or above a stated bound, at some step
+    diverged       the cost was not finite, or above the divergence threshold, at some step
     stalled        the cost is not below the baseline, and the gradient vanishes or the cost is flat
     converged      |grad C| <= tolerance, and C is below the baseline, or there is none
     not_converged  none of these: more steps may change it
 
-A sigmoid network at a huge learning rate does not blow up: it saturates, its gradient all but
-vanishes and its cost stays where it is, above that of ignoring the input. It has stalled, and has
-not converged; the baseline tells the two apart. `classify` states the rule.
+A sigmoid network at a huge learning rate saturates: its gradient nearly vanishes, and its cost
+stays above that of ignoring the input. It has stalled; the baseline tells this from converged.
+`classify` states the rule.
 
 >>> import numpy as np
 >>> cost = np.array([[1.0, 0.1, 0.01], [2.0, 1.0, 1.0]])
@@ -96,7 +96,7 @@ def classify(
 
 
 def _is_flat(cost, scale):
-    """Whether each cost has moved and is flat over its last records: condition 2 of `classify`."""
+    """Return whether each cost has moved and is flat over its last records: condition 2."""
     known = np.isfinite(cost)
     count = known.sum(axis=-1)
     last = np.maximum(LAST_RECORDS, np.ceil(LAST_SHARE * count))
@@ -109,7 +109,7 @@ def _is_flat(cost, scale):
 
 
 def _range(cost, where):
-    """Largest less smallest cost of each run, over some of its records."""
+    """Return the largest minus the smallest cost of each run, over some of its records."""
     high = np.max(cost, axis=-1, where=where, initial=-np.inf)
     return high - np.min(cost, axis=-1, where=where, initial=np.inf)
 

@@ -1,9 +1,9 @@
-"""Recipes: everything that decides how well a network reads, in one literal table.
+"""Recipes: the settings of training a digit network, in one table.
 
     w <- w - r_t (grad C_B(w) + d_l w),   r_t up a straight line, then down half a cosine
 
-A recipe names no data set and no network; it says how one is trained. Those of the table were
-chosen on training images that were held out; `experiments/accuracy.py` tells what each part gives.
+A recipe names neither a data set nor a network. Those of the table were chosen on held-out training
+images; `experiments/accuracy.py` measures the effect of each part.
 
 >>> RECIPES["plain"].epochs, RECIPES["plain"].distortion is None
 (30, True)
@@ -28,18 +28,17 @@ class Recipe:
     """How a network is trained.
 
     Args:
-        learning_rate: held, or the peak of what rises and falls.
-        epochs: passes over as many images as the set has, copies or not.
-        batch_size: images a step; None takes all.
-        warmup_steps: steps in which the rate rises, before it falls as half a cosine; None holds
-            it.
-        decay: of the first layer's parameters, those of the pixels; what each step adds to their
-            gradient, as a multiple of them.
-        decay_behind: of the parameters of all layers behind it.
-        distortion: learn from shifted and turned copies of the images.
+        learning_rate: constant, or the peak of a rate that rises and falls.
+        epochs: passes over the images of the set; with copies an epoch has as many images.
+        batch_size: images per step; None takes all.
+        warmup_steps: steps in which the rate rises before it falls as half a cosine; None keeps
+            it constant.
+        decay: weight decay of the first layer, as a multiple of its parameters.
+        decay_behind: weight decay of all other layers.
+        distortion: shifts and rotations of the copies of the images; None for no copies.
 
     Raises:
-        InputError: a rate or a decay that cannot be.
+        InputError: a learning rate that is not above 0, or a decay below 0.
     """
 
     learning_rate: float
@@ -57,11 +56,11 @@ class Recipe:
 
     @property
     def copies(self) -> int:
-        """How many of each image are learned from."""
+        """Number of copies of each image."""
         return 1 if self.distortion is None else self.distortion.copies
 
     def __str__(self) -> str:
-        """What it does, in words."""
+        """Return its settings as text."""
         rate = f"rate {self.learning_rate:g}"
         if self.warmup_steps is not None:
             rate += f" after {self.warmup_steps} steps, then down half a cosine"
@@ -83,11 +82,11 @@ class Recipe:
     def optimizer(
         self, steps: int, factory: Callable[..., optax.GradientTransformation] = optax.sgd
     ) -> optax.GradientTransformation:
-        """The update rule for so many steps; with decay, parameters are a sequence of layers.
+        """Return the optimizer of a descent; with decay, parameters are a sequence of layers.
 
         Args:
-            steps: of the whole descent, at the end of which the rate has fallen to zero.
-            factory: what takes the learning rate, plain descent by default.
+            steps: number of steps of the descent, at the end of which the rate is zero.
+            factory: takes the learning rate; plain descent by default.
         """
         rate: Any = self.learning_rate
         if self.warmup_steps is not None:
@@ -99,13 +98,13 @@ class Recipe:
 
 
 def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTransformation:
-    """Weight decay by layer: the gradient of 1/2 sum_l d_l |w_l|^2, biases and all.
+    """Add weight decay by layer, biases included: the gradient of 1/2 sum_l d_l |w_l|^2.
 
         g_l <- g_l + d_l w_l
 
     Args:
         first: d of the first layer.
-        behind: d of every other one.
+        behind: d of every other layer.
 
     Examples:
         >>> rule = decayed_layers(0.5, 0.1)

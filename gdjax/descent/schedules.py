@@ -1,4 +1,4 @@
-"""Learning rates that change along a descent, with all their numbers traceable.
+"""Learning rates that change along a descent, and whose numbers can be swept.
 
     up a straight line, then down half a cosine:
 
@@ -6,8 +6,9 @@
     r_t = end + (peak - end) (1 + cos(pi (t - T_w) / (T - T_w))) / 2      T_w <= t <= T
     r_t = end                                                             t > T
 
-Optax's `warmup_cosine_decay_schedule` decides with its numbers how the program looks, so that they
-cannot be swept. The simplest instance, two steps up and four down:
+The numbers of Optax's `warmup_cosine_decay_schedule` cannot be traced, since its program depends on
+them.
+The simplest instance, two steps up and four down:
 
 >>> rate = warmup_cosine(1.0, 2, 6)
 >>> [round(float(rate(step)), 3) for step in range(8)]
@@ -27,7 +28,7 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """What `warmup_cosine` makes: a schedule whose numbers can be compared, and recorded."""
+    """The schedule that `warmup_cosine` returns; its numbers can be compared and recorded."""
 
     learning_rate: ScalarLike
     warmup_steps: ScalarLike
@@ -36,7 +37,7 @@ class WarmupCosine:
     end: ScalarLike = 0.0
 
     def __call__(self, step: Any) -> Array:
-        """The learning rate at a step."""
+        """Return the learning rate at a step."""
         peak, first, last = (jnp.asarray(r) for r in (self.learning_rate, self.start, self.end))
         warmup, total = jnp.asarray(self.warmup_steps), jnp.asarray(self.total_steps)
         step = jnp.asarray(step, jnp.result_type(float))
@@ -56,21 +57,21 @@ def warmup_cosine(
     start: ScalarLike = 0.0,
     end: ScalarLike = 0.0,
 ) -> WarmupCosine:
-    """A learning rate that rises in a straight line and falls as half a cosine.
+    """Return a learning rate that rises in a straight line and falls as half a cosine.
 
     Args:
         learning_rate: the peak.
-        warmup_steps: T_w, when it is reached; 0 begins there.
-        total_steps: T, when `end` is reached; at least `warmup_steps`.
+        warmup_steps: T_w, the step of the peak.
+        total_steps: T, the step at which `end` is reached; at least `warmup_steps`.
         start: the rate at step 0.
         end: the rate from step T on.
 
     Returns:
-        A schedule, `step -> learning rate`, that every Optax optimiser takes.
+        A schedule, `step -> learning rate`, for any Optax optimizer.
 
     Raises:
-        InputError: a rate below zero; step counts below zero or in the wrong order, where they are
-            known beforehand.
+        InputError: a rate below zero; step counts below zero or in the wrong order. Traced numbers
+            are not checked.
 
     Examples:
         As the optimizer of a sweep over its peak:

@@ -288,15 +288,9 @@ def _failures(advice, index):
     """Return how runs at one rate failed, as text."""
     ends = advice.runs.cost.values[index]
     starts = len(ends)
-    stalled, diverged = (
-        round(advice.stalled[index] * starts),
-        round(advice.diverged[index] * starts),
-    )
-    parts = [
-        f"{count} of {starts} {outcome}"
-        for count, outcome in ((diverged, "diverged"), (stalled, "stalled"))
-        if count
-    ]
+    shares = {"diverged": advice.diverged[index], "stalled": advice.stalled[index]}
+    counts = {outcome: round(share * starts) for outcome, share in shares.items()}
+    parts = [f"{count} of {starts} {outcome}" for outcome, count in counts.items() if count]
     if parts:
         return " and ".join(parts)
     above = int(np.sum(~(ends[:, -1] < ends[:, 0])))

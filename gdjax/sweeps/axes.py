@@ -321,7 +321,7 @@ def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) 
     for dim, along in grid.dimensions.items():
         if dim not in found:
             raise InputError(
-                f"at: nothing given for {' or '.join(along)}; expected a value on the dimension "
+                f"at: no value for {' or '.join(along)}; expected a value on the dimension "
                 f"{dim}, of {_listed(grid)}"
             )
     return tuple(found[dim] for dim in grid.dimensions)

@@ -60,7 +60,7 @@ def assign_roles(
             that the problem does not declare.
 
     Raises:
-        InputError: an axis that is no keyword (the message lists the valid names), one that is
+        InputError: an axis that is not a keyword (the message lists the valid names), one that is
             a keyword of two functions, two for the same keyword, or an optimizer that is not a
             factory.
     """
@@ -92,7 +92,8 @@ def assign_roles(
             near = difflib.get_close_matches(axis, valid, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"axes: nothing takes {axis!r}; valid are {', '.join(dict.fromkeys(valid))}.{hint}"
+                f"axes: unexpected axis {axis!r}; expected some of "
+                f"{', '.join(dict.fromkeys(valid))}.{hint}"
             )
         elif any((homes[0], keyword) == given[:2] for given in assigned.values()):
             raise InputError(f"axes: {axis} is given twice, as {keyword} too; keep one")
@@ -244,8 +245,8 @@ def trace_axes(
                 f"gd.descent.warmup_cosine, whose numbers can be swept"
             ) from error
         raise InputError(
-            f"axes: {culprits[0]} cannot be swept: {role} decides with it how the program looks; "
-            f"give it as truth values or names, or `gd.compare` problems that differ in it"
+            f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
+            f"on it; give truth values or names, or `gd.compare` problems that differ in it"
         ) from error
     used = _used(program.jaxpr)
     # Keywords come first among the program's inputs, in the order of a dict's leaves.

@@ -2,7 +2,7 @@
 
     extend(store, wider_axes, num_steps, to=new_store):  copy finished tiles, compute the rest
 
-The old store stays as it is. Runs keep their tile and their place in it, so they keep their bits.
+The old store is not changed. Runs keep their tile and their position in it, and so their bits.
 
 >>> import tempfile
 >>> from gdjax import problems

@@ -90,7 +90,7 @@ def replay(
         storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
-        InputError: a value that is missing, or for something that is no axis.
+        InputError: a value that is missing, or for an axis that the grid lacks.
         StoreError: no store, or a damaged tile; a run that is not finished; a problem or an
             optimizer that has to be given, or is not the recorded one (the message lists the
             differences).

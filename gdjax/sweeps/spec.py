@@ -56,7 +56,7 @@ class SweepSpec:
         problem: as for `sweep`, as are the others.
 
     Raises:
-        InputError: an argument of a wrong type or value, or axes that nothing takes.
+        InputError: an argument of a wrong type or value, or axes that are not keywords.
     """
 
     problem: Problem
@@ -110,7 +110,7 @@ def validate_spec(spec: SweepSpec) -> None:
     """Check what decides the numbers of a sweep.
 
     Raises:
-        InputError: an argument of a wrong type or value, or axes that nothing takes.
+        InputError: an argument of a wrong type or value, or axes that are not keywords.
     """
     check_problem(spec.problem)
     if not isinstance(spec.axes, Axes):

@@ -123,11 +123,13 @@ def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
     with pytest.raises(InputError) as caught:
         sweep(network(), axes(learning_rat=[0.1]), 1)
     message = str(caught.value)
-    assert message.startswith("axes: nothing takes 'learning_rat'; valid are seed, data_seed, ")
+    assert message.startswith(
+        "axes: unexpected axis 'learning_rat'; expected some of seed, data_seed, "
+    )
     for name in ("scale", "decay", "learning_rate", "momentum", "nesterov"):
         assert f", {name}" in message
     assert message.endswith("Did you mean learning_rate?")
-    with pytest.raises(InputError, match=r"nothing takes 'cost.scale'"):
+    with pytest.raises(InputError, match=r"unexpected axis 'cost.scale'"):
         sweep(network(), axes(**{"cost.scale": [0.1]}, learning_rate=[0.1]), 1)
 
 
@@ -182,7 +184,9 @@ def test_numbers_of_optimisers_can_be_swept(optimizer, values):
     ],
 )
 def test_what_decides_how_an_optimiser_looks_cannot_be_swept(optimizer, axis, values):
-    with pytest.raises(InputError, match=f"axes: {axis} cannot be swept: optimizer decides"):
+    with pytest.raises(
+        InputError, match=rf"axes: {axis} cannot be swept as a number, .* of optimizer"
+    ):
         swept(optimizer, **values)
 
 
@@ -203,9 +207,9 @@ def test_what_decides_how_a_problem_looks_cannot_be_swept():
 
     problem = Problem(init=init, cost=cost)
     rate = {"learning_rate": [0.1]}
-    with pytest.raises(InputError, match="axes: size cannot be swept: init decides"):
+    with pytest.raises(InputError, match=r"axes: size cannot be swept as a number, .* of init"):
         sweep(problem, axes(scale=[1.0], size=[1, 2], **rate), 1)
-    with pytest.raises(InputError, match="axes: steep cannot be swept: cost decides"):
+    with pytest.raises(InputError, match=r"axes: steep cannot be swept as a number, .* of cost"):
         sweep(problem, axes(temperature=[1.0], steep=[0, 1], **rate), 1)
 
 

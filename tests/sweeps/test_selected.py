@@ -208,9 +208,9 @@ def test_functions_of_a_store_take_the_nearest_run_only_if_asked(tmp_path):
     [
         (
             {"seed": 1},
-            r"nothing given for learning_rate; .*learning_rate: 0.1, 1; a: 1, 2; b: 5, 6",
+            r"no value for learning_rate; .*learning_rate: 0.1, 1; a: 1, 2; b: 5, 6",
         ),
-        ({"learning_rate": 1, "seed": 1}, "nothing given for a or b"),
+        ({"learning_rate": 1, "seed": 1}, "no value for a or b"),
         (
             {"learning_rate": 1, "seed": 1, "a": 1, "rate": 2},
             r"at: rate = 2, expected .*seed: 0, 1",
