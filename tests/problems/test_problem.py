@@ -211,7 +211,7 @@ def test_the_check_of_the_mean_compiles_one_program():
             compiled.append(seconds)
 
     x = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
-    cost = lambda w, x: jnp.mean(jnp.sum(jnp.tanh(x * w) ** 2, axis=1))  # noqa: E731
+    cost = lambda w, x: jnp.mean(jnp.sum(jnp.tanh(x * w[None]) ** 2, axis=1))  # noqa: E731
     problem = gd.Problem(init=lambda key: jnp.ones(3), cost=cost, data=x)
     monitoring.register_event_duration_secs_listener(listen)
     try:

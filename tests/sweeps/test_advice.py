@@ -42,7 +42,7 @@ def test_on_a_bowl_the_best_of_the_rates_is_recommended(on_a_bowl):
     """Contraction a step is max |1 - rate h|: 0.9 at 0.1, 0.95 at 0.05, 1 at 0.2."""
     assert on_a_bowl.learning_rate == pytest.approx(0.1, rel=1e-5)
     assert "Learning rate 0.1: of 13 rates from 0.00313 to 12.8" in on_a_bowl.reason
-    assert "2 / sharpness: 0.2 at the start, 0.2 at the sharpest place" in str(on_a_bowl)
+    assert "2 / sharpness: 0.2 at the start, 0.2 at the sharpest record" in str(on_a_bowl)
     assert "smooth" in on_a_bowl.reason
     assert "No start diverged or stalled there." in on_a_bowl.reason
 
@@ -68,7 +68,7 @@ def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
     assert np.all(ahead.diverged[ahead.learning_rates > 0.16] == 1)
     assert np.all(ahead.diverged[ahead.learning_rates < 0.14] == 0)
     free = advise(BOWL, num_steps=20, seeds=2, make_optimizer=optax.lion)
-    assert "for lion, as it was given, none follows" in free.reason
+    assert "for lion, with these settings, no bound follows" in free.reason
     tried = free.learning_rates
     assert (len(tried), tried[0], tried[-1]) == (13, pytest.approx(1e-5), pytest.approx(10))
     with pytest.raises(InputError, match="takes no learning_rate, expected a factory such as"):
@@ -83,7 +83,7 @@ def test_adaptive_optimizers_have_the_bound_of_their_own_preconditioner():
     assert np.isnan(found.bound_at_start)
     assert found.bound_along == pytest.approx(0.8, rel=1e-3)
     assert found.diverged.tolist() == [0, 0, 1]
-    assert "stable below 2 / preconditioned sharpness: 0.8 at the sharpest place" in found.reason
+    assert "stable below 2 / preconditioned sharpness: 0.8 at the sharpest record" in found.reason
     free = advise(BOWL, num_steps=20, seeds=2, make_optimizer=optax.adamw)
     assert free.limit == pytest.approx(38)
     assert len(free.learning_rates) == 13
@@ -126,7 +126,7 @@ def test_where_nothing_bends_upwards_curvature_sets_no_bound():
     hill = gd.Problem(init=lambda key: jnp.array(1e-3), cost=lambda w: w**4 - w**2)
     found = advise(hill, num_steps=100, seeds=1)
     assert found.bound_at_start == np.inf
-    assert "no direction bends upwards" in found.reason
+    assert "no curvature is positive" in found.reason
     # At the bottom it is 12 / 2 - 2 = 4, so rates above 1/2 do not settle.
     assert found.learning_rate is not None
     assert found.learning_rate <= 0.5
@@ -138,7 +138,7 @@ def test_a_start_without_numbers_is_owned_up_to():
     found = advise(nowhere, num_steps=5, seeds=2)
     assert found.learning_rate is None
     assert np.isnan(found.bound_at_start)
-    assert "The sharpness at the start could not be found." in found.reason
+    assert "The sharpness at the start could not be computed." in found.reason
     assert "2 of 2 diverged at the lowest" in found.reason
 
 

@@ -147,7 +147,7 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
     with pytest.raises(StoreError, match=r"user's own problem; give the one .*: problem=..."):
         replay(tmp_path, at)
     with pytest.raises(
-        StoreError, match=r"none that a record may name; give .*: make_optimizer=..."
+        StoreError, match=r"a record may not name its optimizer .*; give .*: make_optimizer=..."
     ):
         replay(tmp_path, at, problem=problem)
     assert replay(tmp_path, at, problem=problem, make_optimizer=mine).equal
@@ -161,7 +161,7 @@ def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
     sweep(network(), grid, 3, store=tmp_path / "a", metrics=watched.metrics)
-    with pytest.raises(StoreError, match="its sweep watched 'largest_weight'"):
+    with pytest.raises(StoreError, match="its sweep recorded 'largest_weight'"):
         replay(tmp_path / "a", {"learning_rate": 0.1}, problem=network())
     assert replay(tmp_path / "a", {"learning_rate": 0.1}, problem=watched).equal
     sweep(watched, grid, 3, store=tmp_path / "b", metrics={})

@@ -179,7 +179,7 @@ def test_a_record_that_no_sweep_has(path, says, changed):
 def test_an_axis_that_is_none_of_the_arrays_is_an_error_of_the_store(path, says, named):
     says(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
     for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
-        with pytest.raises(StoreError, match="which is no axis of its arrays"):
+        with pytest.raises(StoreError, match="which is not an axis of its arrays"):
             call(path, AT)
 
 

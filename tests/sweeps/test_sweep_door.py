@@ -90,7 +90,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
         ({"width": 2.5}, "width = 2.5, expected a whole number >= 1"),
         ({"devices": "cpu"}, "devices = 'cpu', expected a list of devices"),
-        ({"devices": [0]}, "devices: 0 is no device"),
+        ({"devices": [0]}, "devices: 0 is not a device"),
         ({"metrics": [1]}, r"metrics = \[1\], expected a mapping"),
         ({"metrics": {"a": 3}}, "metrics: 'a' = 3, expected a name with"),
         ({"store": 3}, "store = 3, expected the path of a folder"),
