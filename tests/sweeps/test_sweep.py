@@ -362,7 +362,7 @@ def test_compare_checks_everything_before_any_work(tmp_path):
     grid = axes(learning_rate=[0.1])
     with pytest.raises(InputError, match="batch_size = 25, expected 1 to 24"):
         compare({"a": good, "b": (network(), {"batch_size": 25})}, grid, 5, store=tmp_path)
-    with pytest.raises(InputError, match="compare: b = 3, expected a Problem"):
+    with pytest.raises(InputError, match=r"problems\['b'\] = 3, expected a gdjax.Problem"):
         compare({"a": good, "b": 3}, grid, 5)
     assert not called
     assert list(tmp_path.iterdir()) == []
