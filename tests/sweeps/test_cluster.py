@@ -172,10 +172,10 @@ def test_float64_reaches_the_workers(client, tmp_path):
     assert same_bits(there.load(), here.load())
 
 
-def test_a_client_needs_a_store_and_no_devices(tmp_path):
+def test_a_client_needs_a_store_and_no_devices(client, tmp_path):
     for wrong in ({"path": None}, {"path": tmp_path, "devices": jax.local_devices()}):
         with pytest.raises(InputError, match="client: needs a store"):
-            run(client=object(), **wrong)
+            run(client=client, **wrong)
 
 
 SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
