@@ -2,11 +2,12 @@
 
     sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
 
-How sharp it may be for a learning rate: `thresholds`. The most positive of two curvatures:
+Limits for other optimizers: `stability_threshold`. The sharpness is the most positive eigenvalue,
+also where a negative one is larger:
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
 >>> metric = sharpness(bowl)
->>> value, memory = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
+>>> value, state = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
 >>> float(value)
 4.0
 
@@ -40,12 +41,12 @@ from gdjax.problems.evaluation import frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
 
-# Four powers of the Hessian on two vectors follow a descent's sharpness within one round mostly.
-SPACE = block_lanczos.Sizes(upper=block_lanczos.BLOCK, lower=0, basis=8)
-RESTARTS = 19
+# Mostly one round of four powers of the Hessian on two vectors is enough along a descent.
+SIZES = block_lanczos.Sizes(upper=block_lanczos.BLOCK, lower=0, basis=8)
+MAX_RESTARTS = 19
 
 
-class Warm(NamedTuple):
+class SharpnessState(NamedTuple):
     """State of the metric, from which the next estimate starts.
 
     Stores of continuable sweeps hold it under these names.
@@ -55,7 +56,7 @@ class Warm(NamedTuple):
             the whole Hessian is taken.
         residual: |H v - sharpness v| of the last estimate, v its eigenvector of length 1.
         products: products of the Hessian and a vector, all estimates taken together.
-        drawn: how often random directions were drawn.
+        drawn: number of times that random directions were drawn.
     """
 
     vectors: Float[Array, "n together"]
@@ -77,24 +78,23 @@ def sharpness(
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
-    It is the most positive eigenvalue, however negative others are, by block Lanczos (`krylov`)
-    from the two eigenvectors found last, the second blended with a random direction so that an
-    eigenvector that rises from elsewhere is seen, too. It goes on until |H v - sharpness v| <=
-    rtol |sharpness| (or is rounding). So an eigenvalue lies within that distance, and the
-    error is of the order of its square over the gap to the next one. That no other is larger is
-    likely, not proven. Up to 8 parameters the whole Hessian is taken. The number is NaN where 19
-    restarts are not enough or nothing is finite. On CPUs no LAPACK is called, so that runs on
-    several devices cannot wait for each other in it.
+    The most positive eigenvalue is computed by block Lanczos from the last two eigenvectors, the
+    second mixed with a random direction, so that an eigenvector that rises from elsewhere is found,
+    too. Restarts end when |H v - sharpness v| <= rtol |sharpness|, or is rounding. So an eigenvalue
+    lies within that distance, and the error is of the order of its square over the gap to the next
+    one. That no other eigenvalue is larger is likely, not proven. Up to 8 parameters the whole
+    Hessian is decomposed. The result is NaN if 19 restarts are not enough or nothing is finite. On
+    CPUs no LAPACK is called, so that runs on several devices cannot wait for each other in it.
 
     Args:
-        problem: whose deterministic cost, over its data. Keywords of the cost can be swept; a
-            state that the cost carries is the run's own at each estimate.
+        problem: whose deterministic cost, over its data. Keywords of the cost can be swept;
+            its model state is that of the run at each estimate.
         data: instead of the problem's own.
         every: records from one estimate to the next.
         rtol: of the residual, relative to the sharpness.
-        preconditioner: the diagonal P > 0 from the optimiser's memory, a tree like the parameters,
-            such as `gd.curvature.preconditioner(optax.adam)` or a function of one's own; then
-            it is the largest eigenvalue of P^-1 H, NaN where P is, as at Adam's start.
+        preconditioner: the diagonal P > 0 from the optimizer's state, a tree like the parameters,
+            such as `gd.curvature.preconditioner(optax.adam)` or another function. The
+            metric is the largest eigenvalue of P^-1 H then, NaN where P is, as at Adam's start.
         operator: `operator(problem, params)`, whose largest eigenvalue it is; `GaussNewtonOperator`
             for the Gauss-Newton part of the Hessian. Not used with a preconditioner.
 
@@ -118,7 +118,7 @@ def sharpness(
         ),
         data=problem.data,
         every=every,
-        init=_Cold(SPACE.basis),
+        init=_InitialState(SIZES.basis),
         long_name="sharpness, the Hessian's largest eigenvalue"
         if preconditioner is None
         else "preconditioned sharpness, the largest eigenvalue of P^-1 H",
@@ -172,28 +172,28 @@ def largest_eigenvalues(
         _Sharpness(without_data(problem), float(rtol), count),
         data=problem.data,
         every=every,
-        init=_Cold(_space(count).basis),
+        init=_InitialState(_sizes(count).basis),
         long_name="the Hessian's largest eigenvalues",
         dims=("eigenvalue",),
     )
 
 
-def _space(count):
+def _sizes(count):
     """Return numbers of vectors: few, since the previous eigenvectors are close."""
     upper = block_lanczos.sizes(count, 0).upper
-    return SPACE if count == 1 else block_lanczos.Sizes(upper, 0, upper + SPACE.basis)
+    return SIZES if count == 1 else block_lanczos.Sizes(upper, 0, upper + SIZES.basis)
 
 
 @dataclass(frozen=True)
 class _Sharpness:
-    """`(params, data, memory, **settings) -> (sharpness, memory)`, with the cost's keywords.
+    """`(params, data, state, **settings) -> (sharpness, state)`, with the cost's keywords.
 
     Args:
         without_data: the problem as a tree without leaves, so that metrics of one problem are one
             program.
         rtol: of the residual.
         count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
-        preconditioner: `memory -> P`.
+        preconditioner: `opt_state -> P`.
         operator: `(problem, params) -> operator`.
     """
 
@@ -203,29 +203,31 @@ class _Sharpness:
     preconditioner: Callable | None = None
     operator: Callable = HessianOperator
 
-    def __call__(self, params, data, own, *, opt_state=None, **settings):
+    def __call__(self, params, data, metric_state, *, opt_state=None, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
         if self.count is not None:
-            return _followed(HessianOperator(problem, params), own, self.rtol, self.count)
+            hessian = HessianOperator(problem, params)
+            return track_largest(hessian, metric_state, rtol=self.rtol, count=self.count)
         if self.preconditioner is None:
             operator = self.operator(problem, params)
         else:
             operator = PreconditionedHessian(problem, params, self.preconditioner(opt_state))
-        return follow(operator, own, rtol=self.rtol)
+        values, metric_state = track_largest(operator, metric_state, rtol=self.rtol)
+        return values[0], metric_state
 
     @property
     def __signature__(self):
         given = () if self.preconditioner is None else ("opt_state",)
-        return signature(self.without_data, ("params", "data", "own"), given)
+        return signature(self.without_data, ("params", "data", "metric_state"), given)
 
 
 def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
     """Return the signature of a metric of the deterministic cost, with the cost's keywords.
 
     Args:
-        without_data: the problem, as `products.without_data` has it.
-        places: its own arguments by place.
-        given: what a descent is to give it besides, such as "opt_state" and "key".
+        without_data: the problem, from `without_data`.
+        places: names of positional arguments.
+        given: keywords that a descent passes, such as "opt_state" and "key".
     """
     problem = with_data(without_data, None)
     cost = problem.cost if problem.evaluation is None else problem.evaluation
@@ -242,7 +244,7 @@ def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Si
 
 
 @dataclass(frozen=True)
-class _Cold:
+class _InitialState:
     """State before the first estimate: random directions.
 
     Args:
@@ -251,11 +253,11 @@ class _Cold:
 
     dense: int
 
-    def __call__(self, params: PyTree, data: Any) -> Warm:
+    def __call__(self, params: PyTree, data: Any) -> SharpnessState:
         size = ravel_pytree(params)[0].size
         dtype = cost_type(params)
         count = block_lanczos.BLOCK if size > self.dense else 0
-        return Warm(
+        return SharpnessState(
             vectors=_random(jnp.zeros((), jnp.int32), (size, count), dtype),
             residual=jnp.full((), jnp.inf, dtype),
             products=jnp.zeros((), jnp.int32),
@@ -264,8 +266,8 @@ class _Cold:
 
 
 def _key(drawn):
-    # Which directions does not matter to an eigenvalue that is known to a tolerance: they are the
-    # same for every run and every caller, and no key of its own is asked for.
+    # An eigenvalue that is known to a tolerance does not depend on the random directions, so they
+    # are the same in every run, and the metric needs no key.
     return jax.random.fold_in(jax.random.key(0), drawn)
 
 
@@ -274,32 +276,22 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
-def cold(params: PyTree, data: Any = None) -> Warm:
-    """Return the state before a first estimate: random directions."""
-    return _Cold(SPACE.basis)(params, data)
-
-
-def follow(
-    operator: SymmetricOperator, memory: Warm, *, rtol: float = 1e-3
-) -> tuple[Float[Array, ""], Warm]:
-    """Return the largest eigenvalue, from the eigenvectors of an operator nearby; see `sharpness`.
+def track_largest(
+    operator: SymmetricOperator, state: SharpnessState, *, rtol: float, count: int = 1
+) -> tuple[Float[Array, " count"], SharpnessState]:
+    """Return the largest eigenvalues, from the eigenvectors of a similar operator.
 
     Args:
-        operator: whose largest eigenvalue.
-        memory: of the estimate before; `cold` at first.
-        rtol: of the residual, relative to the eigenvalue.
+        operator: whose largest eigenvalues.
+        state: of the previous estimate.
+        rtol: of each residual, relative to the eigenvalue.
+        count: how many.
 
     Returns:
-        The eigenvalue, NaN if it did not converge, and the state for the next operator.
+        The eigenvalues, descending, NaN where not converged; the state for the next operator.
     """
-    values, memory = _followed(operator, memory, rtol, 1)
-    return values[0], memory
-
-
-def _followed(operator, memory, rtol, count):
-    """Return the largest eigenvalues, descending, NaN where not converged, and the next state."""
-    space = _space(count)
-    size, dtype = operator.shape[0], memory.residual.dtype
+    sizes = _sizes(count)
+    size, dtype = operator.shape[0], state.residual.dtype
 
     def allowed(values, norm):
         return rtol * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
@@ -309,31 +301,31 @@ def _followed(operator, memory, rtol, count):
             f"largest_eigenvalues: count = {count}, and there are {size} parameters; take at "
             f"most as many"
         )
-    if size <= space.basis:
+    if size <= sizes.basis:
         matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))
-        every, vectors = jacobi_eigh.eigh(matrix)
-        values, top, block = every[::-1][:count], vectors[:, ::-1][:, :count], memory.vectors
+        ascending, vectors = jacobi_eigh.eigh(matrix)
+        values, top, block = ascending[::-1][:count], vectors[:, ::-1][:, :count], state.vectors
         rest = jnp.matmul(matrix, top, precision="highest") - values[None] * top
         residuals, num_hvps = jnp.linalg.norm(rest, axis=0), size
-        norm = jnp.max(jnp.abs(every))
+        norm = jnp.max(jnp.abs(ascending))
     else:
-        elsewhere = _random(memory.drawn, (size,), dtype)
+        elsewhere = _random(state.drawn, (size,), dtype)
         ritz = block_lanczos.extreme_ritz_pairs(
             operator.flat_mv,
             jnp.ones(size, dtype),
-            _key(memory.drawn + 1),
+            _key(state.drawn + 1),
             largest=count,
             smallest=0,
             tolerance=allowed,
-            max_steps=RESTARTS,
-            block=memory.vectors.at[:, 1].add(elsewhere),
-            space=space,
+            max_steps=MAX_RESTARTS,
+            block=state.vectors.at[:, 1].add(elsewhere),
+            space=sizes,
         )
         values, residuals, num_hvps = ritz.values, ritz.residuals, ritz.num_hvps
         block, norm = ritz.block, ritz.norm
     finite = jnp.isfinite(values) & jnp.isfinite(residuals)
-    reached = finite & (residuals <= allowed(values, norm))
+    converged = finite & (residuals <= allowed(values, norm))
     # A run that is not finite must not pass its eigenvector on.
-    block = jnp.where(finite[0], block, memory.vectors)
-    memory = Warm(block, residuals[0], memory.products + num_hvps, memory.drawn + 2)
-    return jnp.where(reached, values, jnp.nan), memory
+    block = jnp.where(finite[0], block, state.vectors)
+    state = SharpnessState(block, residuals[0], state.products + num_hvps, state.drawn + 2)
+    return jnp.where(converged, values, jnp.nan), state

@@ -45,14 +45,13 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields, fields_with
-from gdjax.volumes.mcmc import effective_sample_size, rhat
+from gdjax.volumes.mcmc import ChainState, effective_sample_size, hamiltonian_monte_carlo, rhat
 from gdjax.volumes.whitening import Whitening, whitened_on_average
 
 NUM_CHAINS = 16
 NUM_SAMPLES = 1000
 NUM_WARMUP = 500
 NUM_INTEGRATION_STEPS = 64
-TARGET_ACCEPTANCE = 0.8
 MAX_RHAT = 1.05  # of the cost
 # Distances from w* are sampled more slowly than costs in a valley that is curved, without harm to
 # the mean of the cost; in wells apart their R-hat is well above this.
@@ -145,25 +144,6 @@ class LocalLearningCoefficient(NamedTuple):
     at_temperatures: FiniteTemperatureCoefficient | None = None
 
     __repr__ = fields
-
-
-class _State(NamedTuple):
-    """Where a chain is, in whitened coordinates."""
-
-    z: Float[Array, " n"]
-    energy: Float[Array, ""]
-    slope: Float[Array, " n"]
-    excess: Float[Array, ""]  # C(w) - C(w*)
-    squared: Float[Array, ""]  # |w - w*|^2
-
-
-class _Tuning(NamedTuple):
-    """Nesterov's dual averaging of log step."""
-
-    log_step: Float[Array, ""]
-    averaged: Float[Array, ""]
-    missed: Float[Array, ""]
-    turn: Int[Array, ""]
 
 
 def learning_coefficient(
@@ -396,9 +376,9 @@ def finite_temperature_coefficient(
         cost, g = at.gradient(flat + away)
         excess, squared = cost - lowest, away @ away
         energy = b * excess + localization * squared / 2
-        return _State(z, energy, scale.transposed(b * g + localization * away), excess, squared)
+        return ChainState(z, energy, scale.transposed(b * g + localization * away), excess, squared)
 
-    excess, squared, acceptance_rate, step_size = _sample(
+    excess, squared, acceptance_rate, step_size = hamiltonian_monte_carlo(
         potential,
         jax.vmap(scale.solve)(starts),
         key_chains,
@@ -407,31 +387,6 @@ def finite_temperature_coefficient(
         num_integration_steps,
     )
     return _summary(b * excess, squared, acceptance_rate, step_size, b, lowest)
-
-
-def _sample(potential, starts, key, num_warmup, num_samples, num_integration_steps):
-    """Return C(w) - C(w*), |w - w*|^2 [chains, samples], acceptance rate and step size."""
-    states = jax.vmap(potential)(starts)
-
-    def warm(carry, key):
-        states, tuning = carry
-        step_size = jnp.exp(tuning.log_step)
-        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
-        return (states, _tuned(tuning, accepted)), None
-
-    def draw(states, key):
-        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
-        return states, (states.excess, states.squared, jnp.mean(accepted))
-
-    key_warmup, key_samples = jax.random.split(key)
-    zero = jnp.zeros((), starts.dtype)
-    tuning = _Tuning(zero, zero, zero, jnp.ones((), jnp.int32))
-    warmed, _ = jax.lax.scan(warm, (states, tuning), jax.random.split(key_warmup, num_warmup))
-    states, tuning = warmed
-    step_size = jnp.exp(tuning.averaged)
-    keys = jax.random.split(key_samples, num_samples)
-    _, (excess, squared, accepted) = jax.lax.scan(draw, states, keys)
-    return excess.T, squared.T, jnp.mean(accepted), step_size
 
 
 def _summary(values, squared, acceptance_rate, step_size, b, lowest):
@@ -463,54 +418,6 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
         distance=jnp.sqrt(jnp.mean(squared)),
         status=status,
     )
-
-
-def _trajectories(potential, states, key, step_size, num_integration_steps):
-    """Return the state of each chain after one trajectory, and its acceptance probability."""
-    keys = jax.random.split(key, len(states.energy))
-    return jax.vmap(
-        lambda state, key: _trajectory(potential, state, key, step_size, num_integration_steps)
-    )(states, keys)
-
-
-def _trajectory(potential, state, key, step_size, num_integration_steps):
-    """Run one trajectory by leapfrog, with a random step size: a fixed one can be periodic."""
-    key_momentum, key_length, key_accept = jax.random.split(key, 3)
-    dtype = state.z.dtype
-    step = step_size * jax.random.uniform(key_length, (), dtype, 0.3, 1.0)
-    momentum = jax.random.normal(key_momentum, state.z.shape, dtype)
-
-    def leap(_, at):
-        state, p = at
-        p = p - step / 2 * state.slope
-        z = state.z + step * p
-        there = potential(z)
-        return there, p - step / 2 * there.slope
-
-    proposed, p = jax.lax.fori_loop(0, num_integration_steps, leap, (state, momentum))
-    change = state.energy - proposed.energy + (momentum @ momentum - p @ p) / 2
-    probability = jnp.where(jnp.isnan(change), 0, jnp.exp(jnp.minimum(change, 0)))
-    accept = jax.random.uniform(key_accept, (), dtype) < probability
-    # A chain that began where the cost is not finite takes whatever is.
-    accept |= ~jnp.isfinite(state.energy) & jnp.isfinite(proposed.energy)
-    return jax.tree.map(lambda new, old: jnp.where(accept, new, old), proposed, state), probability
-
-
-def _tuned(tuning, accepted):
-    """Return the step size after one step of dual averaging.
-
-    The harmonic mean gives weight to a chain that is stuck.
-
-    References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
-    """
-    t = tuning.turn.astype(accepted.dtype)
-    mean = 1 / jnp.mean(1 / jnp.maximum(accepted, 0.1))
-    weight = 1 / (t + 10)
-    missed = (1 - weight) * tuning.missed + weight * (TARGET_ACCEPTANCE - mean)
-    log_step = math.log(10) - jnp.sqrt(t) / 0.05 * missed
-    decay = t**-0.75
-    averaged = decay * log_step + (1 - decay) * tuning.averaged
-    return _Tuning(log_step, averaged, missed, tuning.turn + 1)
 
 
 def _inverse_temperature(problem, given):

@@ -1,4 +1,4 @@
-"""Convergence of Markov chains: R-hat and effective sample size.
+"""Hamiltonian Monte Carlo, and convergence of Markov chains: R-hat and effective sample size.
 
     R-hat = sqrt(variance of all samples / mean variance within a chain),   1 where chains agree
     effective sample size = samples / (1 + 2 sum of autocorrelations)
@@ -16,9 +16,15 @@ of independent samples, and the same with one of them elsewhere:
 References: Vehtari et al. 2021, *Rank-normalization, folding, and localization: an improved R-hat*.
 """
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Key
+
+TARGET_ACCEPTANCE = 0.8
 
 
 def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
@@ -86,3 +92,127 @@ def _ratio(draws):
     within = jnp.mean(jnp.var(draws, axis=1, ddof=1))
     between = jnp.var(jnp.mean(draws, axis=1), ddof=1)
     return jnp.sqrt((n - 1) / n + between / within)
+
+
+class ChainState(NamedTuple):
+    """State of a chain in whitened coordinates, as the potential returns it.
+
+    Args:
+        z: whitened coordinates.
+        energy: the potential.
+        slope: its gradient.
+        excess: C(w) - C(w*).
+        squared: |w - w*|^2.
+    """
+
+    z: Float[Array, " n"]
+    energy: Float[Array, ""]
+    slope: Float[Array, " n"]
+    excess: Float[Array, ""]
+    squared: Float[Array, ""]
+
+
+class _Tuning(NamedTuple):
+    """State of Nesterov's dual averaging of the log step size."""
+
+    log_step: Float[Array, ""]
+    averaged: Float[Array, ""]
+    error: Float[Array, ""]
+    step: Int[Array, ""]
+
+
+def hamiltonian_monte_carlo(
+    potential: Callable[[Float[Array, " n"]], ChainState],
+    starts: Float[Array, "chains n"],
+    key: Key[Array, ""],
+    num_warmup: int,
+    num_samples: int,
+    num_integration_steps: int,
+) -> tuple[
+    Float[Array, "chains samples"],
+    Float[Array, "chains samples"],
+    Float[Array, ""],
+    Float[Array, ""],
+]:
+    """Draw samples of exp(-potential) by several chains with one tuned step size.
+
+    Args:
+        potential: from whitened coordinates to the state there.
+        starts: whitened coordinates where chains begin.
+        key: for momenta, step sizes and acceptance.
+        num_warmup: trajectories in which the step size is tuned.
+        num_samples: trajectories after that, each a sample.
+        num_integration_steps: of a trajectory, each a gradient.
+
+    Returns:
+        `excess` and `squared` of all samples, the acceptance rate, the step size.
+    """
+    states = jax.vmap(potential)(starts)
+
+    def warm(carry, key):
+        states, tuning = carry
+        step_size = jnp.exp(tuning.log_step)
+        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
+        return (states, _update_tuning(tuning, accepted)), None
+
+    def draw(states, key):
+        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
+        return states, (states.excess, states.squared, jnp.mean(accepted))
+
+    key_warmup, key_samples = jax.random.split(key)
+    zero = jnp.zeros((), starts.dtype)
+    tuning = _Tuning(zero, zero, zero, jnp.ones((), jnp.int32))
+    warmed, _ = jax.lax.scan(warm, (states, tuning), jax.random.split(key_warmup, num_warmup))
+    states, tuning = warmed
+    step_size = jnp.exp(tuning.averaged)
+    keys = jax.random.split(key_samples, num_samples)
+    _, (excess, squared, accepted) = jax.lax.scan(draw, states, keys)
+    return excess.T, squared.T, jnp.mean(accepted), step_size
+
+
+def _trajectories(potential, states, key, step_size, num_integration_steps):
+    """Return the state of each chain after one trajectory, and its acceptance probability."""
+    keys = jax.random.split(key, len(states.energy))
+    return jax.vmap(
+        lambda state, key: _trajectory(potential, state, key, step_size, num_integration_steps)
+    )(states, keys)
+
+
+def _trajectory(potential, state, key, step_size, num_integration_steps):
+    """Run one trajectory by leapfrog, with a random step size: a fixed one can be periodic."""
+    key_momentum, key_length, key_accept = jax.random.split(key, 3)
+    dtype = state.z.dtype
+    step = step_size * jax.random.uniform(key_length, (), dtype, 0.3, 1.0)
+    momentum = jax.random.normal(key_momentum, state.z.shape, dtype)
+
+    def leapfrog(_, carry):
+        state, p = carry
+        p = p - step / 2 * state.slope
+        z = state.z + step * p
+        state = potential(z)
+        return state, p - step / 2 * state.slope
+
+    proposed, p = jax.lax.fori_loop(0, num_integration_steps, leapfrog, (state, momentum))
+    change = state.energy - proposed.energy + (momentum @ momentum - p @ p) / 2
+    probability = jnp.where(jnp.isnan(change), 0, jnp.exp(jnp.minimum(change, 0)))
+    accept = jax.random.uniform(key_accept, (), dtype) < probability
+    # A chain that began where the cost is not finite accepts any finite cost.
+    accept |= ~jnp.isfinite(state.energy) & jnp.isfinite(proposed.energy)
+    return jax.tree.map(lambda new, old: jnp.where(accept, new, old), proposed, state), probability
+
+
+def _update_tuning(tuning, accepted):
+    """Update the step size by one step of dual averaging.
+
+    The harmonic mean gives weight to a chain that is stuck.
+
+    References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
+    """
+    t = tuning.step.astype(accepted.dtype)
+    mean = 1 / jnp.mean(1 / jnp.maximum(accepted, 0.1))
+    weight = 1 / (t + 10)
+    error = (1 - weight) * tuning.error + weight * (TARGET_ACCEPTANCE - mean)
+    log_step = math.log(10) - jnp.sqrt(t) / 0.05 * error
+    decay = t**-0.75
+    averaged = decay * log_step + (1 - decay) * tuning.averaged
+    return _Tuning(log_step, averaged, error, tuning.step + 1)
