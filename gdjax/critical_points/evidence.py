@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gdjax.critical_points.flat_directions import falls_first, follow
+from gdjax.critical_points.flat_directions import constant_length, falls_first
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.inertia import Inertia
@@ -308,10 +308,16 @@ def higher_order_evidence(
     if eps < MAX_FLAT_CURVATURE:  # in float32 a floor and a bowl of condition 1e8 are the same
         along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
         followed = partial(
-            follow, at, w, gradient.cost, gradient.g, scale=curvature.norm, wanted=may_be_floor
+            constant_length,
+            at,
+            w,
+            gradient.cost,
+            gradient.g,
+            scale=curvature.norm,
+            enabled=may_be_floor,
         )
         length = jnp.min(jax.vmap(followed)(along))
-        falling = partial(falls_first, at, w + near.step, wanted=may_be_floor & (length >= 1))
+        falling = partial(falls_first, at, w + near.step, enabled=may_be_floor & (length >= 1))
         floor_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
     return HigherOrderEvidence(
         sign=sign,

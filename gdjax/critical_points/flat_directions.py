@@ -1,17 +1,17 @@
-"""Whether the cost stays the same along a direction without curvature.
+"""Length along a flat direction over which the cost is constant.
 
     w <- w + step t,   then p with P H P p = -P g,   w <- w + p,   P = I - t t^T
 
-The direction t is followed, and all other directions are minimized to where the gradient vanishes:
-on a floor, a manifold of minima, the cost is the same there; in a valley that rises or falls it is
-not. The simplest instance is (1 - x y)^2 / 2, whose floor is the hyperbola x y = 1:
+The direction t is followed, and the cost is minimized over all other directions, to where the
+gradient vanishes. On a manifold of minima the cost is constant there; in a valley that rises or
+falls it is not. The minima of (1 - x y)^2 / 2 are the hyperbola x y = 1:
 
 >>> from gdjax.curvature.directional_derivatives import directional_derivatives
 >>> from gdjax.problems.problem import as_problem
 >>> valley = as_problem(lambda w: (1 - w[0] * w[1]) ** 2 / 2)
 >>> at = directional_derivatives(valley, lambda w: w)
 >>> w, t = jnp.ones(2), jnp.array([1.0, -1.0]) / 2**0.5
->>> float(follow(at, w, *at.gradient(w), t, scale=jnp.array(2.0)))
+>>> float(constant_length(at, w, *at.gradient(w), t, scale=jnp.array(2.0)))
 1.0
 """
 
@@ -21,17 +21,17 @@ from jaxtyping import Array, Bool, Float, ScalarLike
 
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives
 
-STEPS = 8  # along the direction
+MAX_STEPS = 8  # along the direction
 STEP = 0.125  # in the units of the parameters
-CORRECTIONS = 4  # of Newton's method across it, a step
-INNER = 40  # products for one correction, at most
-ALLOWED = 200  # units of rounding by which cost and gradient may differ
+CORRECTIONS = 4  # of Newton's method across the direction, per step
+MAX_CG_STEPS = 40  # products for one correction
+ALLOWED_ROUNDING = 200  # units of rounding by which cost and gradient may differ
 DIGITS = 4  # units in the last place of a parameter by which points are displaced
-SIGNIFICANT = 4  # a slope must be so much larger than its changes in the last digits
+SIGNIFICANT = 4  # factor by which a slope exceeds its changes in the last digits
 HALVINGS = 12  # of the distance up to which a straight line is followed
 
 
-def follow(
+def constant_length(
     at: DirectionalDerivatives,
     w: Float[Array, " n"],
     cost: Float[Array, ""],
@@ -39,66 +39,68 @@ def follow(
     direction: Float[Array, " n"],
     *,
     scale: ScalarLike,
-    wanted: Bool[Array, ""] | bool = True,
+    enabled: Bool[Array, ""] | bool = True,
 ) -> Float[Array, ""]:
-    """Return how far from w the cost stays the same, at most 1 in the units of the parameters.
+    """Return how far from w the cost is constant, at most 1 in the units of the parameters.
 
-    It stays the same while its change is at most 200 eps (|C| + scale max(1, |w|)) and its slope
-    along the path is not beyond rounding.
+    It is constant while its change is at most 200 eps (|C| + scale max(1, |w|)) and its slope along
+    the path is not beyond rounding.
 
     Args:
         at: derivatives of the cost.
-        w: where to begin, a critical point.
-        cost: there.
-        g: the gradient there.
+        w: start, a critical point.
+        cost: at the start.
+        g: gradient at the start.
         direction: of length 1; -direction is another one.
         scale: largest |eigenvalue| of the Hessian at w, of which rounding is a multiple.
-        wanted: whether to follow it; the result is 0 otherwise.
+        enabled: whether to follow the direction; the result is 0 otherwise.
     """
     eps = jnp.finfo(w.dtype).eps
     size = jnp.maximum(1, jnp.max(jnp.abs(w)))
-    rise = ALLOWED * eps * (jnp.abs(cost) + scale * size)
-    level_below = 1e3 * eps * scale
-    slope = ALLOWED * eps * scale * size + 4 * jnp.linalg.norm(g)
+    max_change = ALLOWED_ROUNDING * eps * (jnp.abs(cost) + scale * size)
+    min_curvature = 1e3 * eps * scale
+    max_gradient = ALLOWED_ROUNDING * eps * scale * size + 4 * jnp.linalg.norm(g)
 
     def cond_fun(state):
-        *_, level, steps, _ = state
-        return level & (steps < STEPS)
+        *_, is_constant, steps, _ = state
+        return is_constant & (steps < MAX_STEPS)
 
-    # One gradient a turn, for corrections and for the look that follows them: written once, since
-    # compiling it takes longer than all of this.
+    # One gradient per iteration, for corrections and for the check that follows them: written once,
+    # since its compilation takes longest.
     def body_fun(state):
-        point, before, t, rounding, _, steps, turn = state
-        value, slope_here, changes = _with_changes(at, point)
-        looked = turn == CORRECTIONS
-        moved = point - before
-        length = jnp.linalg.norm(moved)
-        along = moved / jnp.where(length > 0, length, 1)
-        # What is left across the path counts as far as the path turns.
-        turned = jnp.linalg.norm(along - t) * jnp.max(jnp.linalg.norm(changes, axis=1))
+        point, previous, t, rounding, _, steps, correction = state
+        value, gradient, changes = _with_changes(at, point)
+        is_check = correction == CORRECTIONS
+        displacement = point - previous
+        length = jnp.linalg.norm(displacement)
+        along = displacement / jnp.where(length > 0, length, 1)
+        # The gradient across the path contributes as far as the path turns.
+        turn_rounding = jnp.linalg.norm(along - t) * jnp.max(jnp.linalg.norm(changes, axis=1))
         rounding = jnp.maximum(
-            rounding, jnp.where(looked, _slope_rounding(along, changes) + turned, 0)
+            rounding, jnp.where(is_check, _slope_rounding(along, changes) + turn_rounding, 0)
         )
-        allowed = rounding + 16 * eps * jnp.linalg.norm(slope_here)
-        changes_on = jnp.abs(along @ slope_here) > allowed
-        small = (jnp.abs(value - cost) <= rise) & (jnp.linalg.norm(slope_here) <= slope)
-        same = small & ~changes_on
-        level = ~looked | (same & (length <= 2 * STEP))
-        corrected = point + _across(lambda v: at.product(point, v), slope_here, t, level_below)
+        max_slope = rounding + 16 * eps * jnp.linalg.norm(gradient)
+        has_slope = jnp.abs(along @ gradient) > max_slope
+        is_small = (jnp.abs(value - cost) <= max_change) & (
+            jnp.linalg.norm(gradient) <= max_gradient
+        )
+        is_same = is_small & ~has_slope
+        is_constant = ~is_check | (is_same & (length <= 2 * STEP))
+        corrected = point + _across(lambda v: at.product(point, v), gradient, t, min_curvature)
         return (
-            jnp.where(looked, point + STEP * along, corrected),
-            jnp.where(looked, point, before),
-            jnp.where(looked, along, t),
+            jnp.where(is_check, point + STEP * along, corrected),
+            jnp.where(is_check, point, previous),
+            jnp.where(is_check, along, t),
             rounding,
-            level,
-            steps + (looked & level),
-            jnp.where(looked, 0, turn + 1),
+            is_constant,
+            steps + (is_check & is_constant),
+            jnp.where(is_check, 0, correction + 1),
         )
 
     zero = jnp.zeros((), jnp.int32)
-    first = jnp.zeros((), w.dtype)
-    begin = (w + STEP * direction, w, direction, first, jnp.asarray(wanted), zero, zero)
-    *_, steps, _ = jax.lax.while_loop(cond_fun, body_fun, begin)
+    no_rounding = jnp.zeros((), w.dtype)
+    first = (w + STEP * direction, w, direction, no_rounding, jnp.asarray(enabled), zero, zero)
+    *_, steps, _ = jax.lax.while_loop(cond_fun, body_fun, first)
     return STEP * steps.astype(w.dtype)
 
 
@@ -107,19 +109,19 @@ def falls_first(
     w: Float[Array, " n"],
     direction: Float[Array, " n"],
     *,
-    wanted: Bool[Array, ""] | bool = True,
+    enabled: Bool[Array, ""] | bool = True,
 ) -> Bool[Array, ""]:
     """Return whether the cost falls along a straight line before it rises.
 
-    A straight line leaves a bent floor, and the cost rises. Where it falls instead, after it seemed
-    to stay the same, the point lies on a plateau: as sigmoid(x) at x = 40, whose derivative is 0 in
-    float64. The line is followed to max(1, |w|), in steps that double.
+    A straight line leaves a curved manifold of minima, and the cost rises. If it falls instead,
+    after it seemed constant, the point lies on a plateau: as sigmoid(x) at x = 40, whose derivative
+    is 0 in float64. The line is followed to max(1, |w|), in steps that double.
 
     Args:
         at: derivatives of the cost.
-        w: where to begin.
+        w: start.
         direction: of length 1.
-        wanted: whether to follow it; the result is False otherwise.
+        enabled: whether to follow it; the result is False otherwise.
     """
     eps = jnp.finfo(w.dtype).eps
     reach = jnp.maximum(1, jnp.linalg.norm(w))
@@ -131,23 +133,23 @@ def falls_first(
     def body_fun(state):
         halvings, _, _, rounding = state
         point = w + reach * 0.5**halvings * direction
-        _, slope, changes = _with_changes(at, point)
+        _, gradient, changes = _with_changes(at, point)
         rounding = jnp.maximum(rounding, _slope_rounding(direction, changes))
-        allowed = rounding + 16 * eps * jnp.linalg.norm(slope)
-        along = slope @ direction
-        return halvings - 1, along > allowed, along < -allowed, rounding
+        max_slope = rounding + 16 * eps * jnp.linalg.norm(gradient)
+        slope = gradient @ direction
+        return halvings - 1, slope > max_slope, slope < -max_slope, rounding
 
-    first = jnp.where(wanted, HALVINGS, -1)
+    first_halvings = jnp.where(enabled, HALVINGS, -1)
     no = jnp.zeros((), bool)
-    begin = (first, no, no, jnp.zeros((), w.dtype))
-    return jax.lax.while_loop(cond_fun, body_fun, begin)[2]
+    first = (first_halvings, no, no, jnp.zeros((), w.dtype))
+    return jax.lax.while_loop(cond_fun, body_fun, first)[2]
 
 
 def _with_changes(at, point):
     """Return cost and gradient at a point, and the gradient's changes in the last digits."""
-    # A cost that mixes coordinates rounds all of them like the largest.
+    # A cost that mixes coordinates rounds all of them like the largest one.
     digits = DIGITS * jnp.finfo(point.dtype).eps * jnp.maximum(1, jnp.max(jnp.abs(point)))
-    # Irregular signs, and others, so that not both displacements leave a steep direction out.
+    # Two irregular patterns of signs, so that a steep direction shows in one of them at least.
     signs = jnp.where(jnp.arange(point.size) * 0.6180339887 % 1 < 0.5, 1, -1).astype(point.dtype)
     others = signs * (1 - 2 * (jnp.arange(point.size) % 2)).astype(point.dtype)
     points = jnp.stack([point, point + digits * signs, point + digits * others])
@@ -159,7 +161,7 @@ def _slope_rounding(direction, changes):
     return SIGNIFICANT * jnp.max(jnp.abs(changes @ direction))
 
 
-def _across(product, g, t, level_below):
+def _across(product, g, t, min_curvature):
     """Return the least p with P H P p = -P g, restricted to positive curvature of H."""
 
     def projected(v):
@@ -167,21 +169,21 @@ def _across(product, g, t, level_below):
 
     def cond_fun(state):
         *_, done, count = state
-        return ~done & (count < INNER)
+        return ~done & (count < MAX_CG_STEPS)
 
     def body_fun(state):
         p, r, d, _, count = state
         image = projected(product(d))
         curvature = d @ image
         squared = r @ r
-        bends = curvature > level_below * (d @ d)
-        length = jnp.where(bends, squared / jnp.where(bends, curvature, 1), 0)
+        is_curved = curvature > min_curvature * (d @ d)
+        length = jnp.where(is_curved, squared / jnp.where(is_curved, curvature, 1), 0)
         r_next = r + length * image
         d_next = -r_next + (r_next @ r_next) / jnp.where(squared > 0, squared, 1) * d
-        done = ~bends | (r_next @ r_next <= limit)
+        done = ~is_curved | (r_next @ r_next <= limit)
         return p + length * d, r_next, d_next, done, count + 1
 
     r = projected(g)
     limit = jnp.finfo(g.dtype).eps * (r @ r)
-    begin = (jnp.zeros_like(g), r, -r, r @ r == 0, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(cond_fun, body_fun, begin)[0]
+    first = (jnp.zeros_like(g), r, -r, r @ r == 0, jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(cond_fun, body_fun, first)[0]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.critical_points.flat_directions import follow
+from gdjax.critical_points.flat_directions import constant_length
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.problems.problem import as_problem
 
@@ -33,7 +33,7 @@ def test_a_floor_is_followed_as_far_as_it_goes():
         at = directional_derivatives(as_problem(lambda w: cost(w, which)), lambda w: w)
         direction = direction / jnp.linalg.norm(direction)
         scale = jnp.linalg.norm(jax.hessian(cost)(w, which))
-        return follow(at, w, *at.gradient(w), direction, scale=scale, wanted=wanted)
+        return constant_length(at, w, *at.gradient(w), direction, scale=scale, enabled=wanted)
 
     with jax.enable_x64(True):
         points, directions = (jnp.array([v[k] for v in VALLEYS.values()]) for k in (1, 2))
