@@ -111,8 +111,8 @@ class Certificate(NamedTuple):
             T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; of several directions the smallest.
         quartic_resolution: quartics within it count as zero.
         floor_length: how far the cost stayed the same to both sides along flat directions, at most
-            1; 0 where it fell, or was not followed: in float32 a floor cannot be told from a bowl
-            of condition 1e8.
+            1; 0 where it fell, or was not followed: in float32 a floor cannot be distinguished from
+            a bowl of condition 1e8.
     """
 
     kind: Int[Array, ""]

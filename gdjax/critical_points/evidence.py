@@ -101,7 +101,7 @@ class HigherOrderEvidence(NamedTuple):
         quartic_rounding: its rounding.
         rises: whether it is above 0 along one direction, beyond what could imitate it.
         falls: whether it is below 0 along one direction, likewise.
-        vanishes: whether no third or fourth derivative can be told from 0.
+        vanishes: whether third and fourth derivatives are 0 within rounding.
         higher_orders_decide: whether only higher orders can decide.
         may_be_floor: whether nothing contradicts a floor.
         floor_length: how far it was followed.
@@ -123,7 +123,7 @@ class HigherOrderEvidence(NamedTuple):
 
     @property
     def cubic_vanishes(self) -> Bool[Array, ""]:
-        """Whether third derivatives cannot be told from 0."""
+        """Whether third derivatives are 0 within rounding."""
         return self.cubic <= self.cubic_rounding
 
 

@@ -245,7 +245,7 @@ def nearest_critical_point(
         problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
         params: where to start, at most 512 parameters.
         data: instead of the problem's own.
-        max_steps: at most so many.
+        max_steps: of Newton's method.
         atol: gradient norm at which it ends.
 
     Returns:

@@ -83,7 +83,7 @@ def batch_sharpness(
     freedom (at least 1), which are few where a few batches decide the value.
 
     Args:
-        problem: with data; or a cost, `cost(params, batch)`. Its deterministic cost is looked at.
+        problem: with data; or a cost, `cost(params, batch)`. Its deterministic cost is used.
         params: the point w.
         key: for which samples are in a batch: drawn without replacement within a batch,
             independently between batches.

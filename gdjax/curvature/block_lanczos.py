@@ -2,9 +2,9 @@
 
     basis S of V, A V, A^2 V, ...,   S^T A S y = theta y,   A (S y) = theta S y + residual
 
-The block V starts as two random vectors, so that both copies of a double eigenvalue are seen; one
-vector would see one. Where both places are taken by equal eigenvalues and more are asked for, a
-random block starts afresh and finds further copies. Two products together share the samples and the
+The block V starts as two random vectors, so that both copies of a double eigenvalue are found; one
+vector would find one. If equal eigenvalues fill the block and more are requested, a new random
+block finds further copies. Two products together share the samples and the
 activations of a network; wider blocks make one network faster still, but need more products in all,
 and 16 networks in one program slower.
 

@@ -150,7 +150,7 @@ def value_and_gradient(
         data: instead of the problem's own.
 
     Raises:
-        InputError: parameters that are no real floats, or a cost that is no scalar.
+        InputError: parameters that are not real floats, or a cost that is not a scalar.
     """
     check_params(params)
     return averaged(as_problem(problem, data), jax.value_and_grad, params)

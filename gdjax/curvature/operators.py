@@ -385,7 +385,7 @@ class PreconditionedHessian(SymmetricOperator):
 def as_operator(
     name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree, data: PyTree
 ) -> SymmetricOperator:
-    """Return an operator as it is, or the Hessian of a problem at a point.
+    """Return an operator unchanged, or the Hessian of a problem at a point.
 
     Raises:
         InputError: a point besides an operator, or none besides a problem.

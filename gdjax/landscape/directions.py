@@ -185,7 +185,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
         d_i <- |d_i| u / |u|,   u = d_i - sum_(j < i) d_j (d_j . d_i) / |d_j|^2
 
-    The first stays as it is, all keep their lengths, and the new names say what was done.
+    The first is unchanged, all keep their lengths, and the names of the others say so.
 
     Args:
         directions: by name.

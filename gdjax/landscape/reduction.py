@@ -64,7 +64,7 @@ def at_coordinates(
     Args:
         params: w_0.
         directions: d_i by name.
-        coordinates: c, one a direction.
+        coordinates: c, one per direction.
     """
     return moved(params, tuple(directions.values()), jnp.asarray(coordinates))
 

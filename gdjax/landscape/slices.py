@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 # Points a device at a time: 16 to 128 are equally fast on a CPU, within what can be measured.
 WIDTH = 64
 
-# Of a grid, one a direction.
 MAX_POINTS = 10_000_000  # of a grid
 PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as the same
+# Dimensions of a grid, one per direction.
 DIMENSIONS = string.ascii_lowercase
 
 
@@ -125,7 +125,7 @@ def grid(
             depend on it beyond rounding.
 
     Returns:
-        A Dataset with dimensions a, b, ..., one a direction: `cost` and each metric. The
+        A Dataset with dimensions a, b, ..., one per direction: `cost` and each metric. The
         coordinates have the name and the length of their direction; attributes say how the
         directions stand to each other (`cosines`, of each pair) and how it was evaluated.
 
@@ -341,7 +341,7 @@ def _check_metrics(metrics, params, dims):
             raise InputError(f"metrics: the name {name!r} is taken; give it another")
         if not metric.is_of_a_point:
             raise InputError(
-                f"metrics: {name!r} is no number of the parameters alone (it has an init, is an "
+                f"metrics: {name!r} is not a number of the parameters alone (it has an init, is an "
                 f"array, or declares key, step, model_state or opt_state); give one that is"
             )
     check_metrics(metrics, params)

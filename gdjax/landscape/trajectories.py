@@ -195,7 +195,7 @@ def _steps(what, step, count):
     steps = np.arange(count) if step is None else np.asarray(step)
     if steps.shape != (count,):
         raise InputError(
-            f"{what}: step has shape {steps.shape}, expected ({count},), one a snapshot"
+            f"{what}: step has shape {steps.shape}, expected ({count},), one per snapshot"
         )
     return steps
 

@@ -72,7 +72,7 @@ def whitened(
         data: instead of the problem's own.
 
     Raises:
-        InputError: parameters that are no real floats, a cost that is no scalar.
+        InputError: parameters that are not real floats, a cost that is not a scalar.
     """
     values, axes = eigh(HessianOperator(problem, params, data=data).as_matrix())
     return Whitening((jnp.abs(values) + floor) ** -0.5, axes)
