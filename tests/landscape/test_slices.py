@@ -275,7 +275,10 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
             lambda: slices.line(weighted, W, D, [0], metrics={"cost": Metric(weighted)}),
             "'cost' is taken",
         ),
-        (lambda: slices.line(weighted, W, D, [0], metrics={"s": STATEFUL}), "not a number of the pa"),
+        (
+            lambda: slices.line(weighted, W, D, [0], metrics={"s": STATEFUL}),
+            "not a number of the pa",
+        ),
     ],
 )
 def test_what_cannot_work_is_named_with_its_remedy(call, message):
