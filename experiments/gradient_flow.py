@@ -83,7 +83,7 @@ def compared(problem, start, rates, until, times, **options):
                 "cost": (("rate", "time"), np.asarray(found.cost)),
                 "flow_cost": ("time", np.asarray(found.flow.cost)),
                 "arrived": int(found.flow.status) == FlowStatus.COMPLETED,
-                "solver_steps": int(found.flow.steps),
+                "solver_steps": int(found.flow.num_steps),
             },
             {"rate": rates, "time": at},
         ),

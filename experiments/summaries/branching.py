@@ -40,7 +40,7 @@ def numbers(dataset: xr.Dataset) -> dict:
                 each = another.sel(at)
                 told[f"{kind}_{size:g}_at_{step}"] = {
                     "another_valley": int(each.sum()),
-                    "shareof_starts_with_another_valley": share(
+                    "share_of_starts_with_another_valley": share(
                         int(each.any(["layer", "change"]).sum()), dataset.sizes["trunk"]
                     )[:3],
                     **_distribution(ratios.sel(at)),
