@@ -1,19 +1,19 @@
 """Do Adam and RMSProp train at an edge of stability, too, and where is it?
 
-    P^-1 H, P from the optimiser's memory;   on a quadratic with P held stable: RMSProp below
+    P^-1 H, P from the optimizer's state;   on a quadratic with P held stable: RMSProp below
     2 / eta, Adam below (2 + 2 b1) / ((1 - b1) eta), 38 / eta at b1 = 0.9
 
-Plain descent climbs to the sharpest place that its rate allows. Optimisers that divide by the root
-of squared gradients have a P that adapts, and on a quadratic stay bounded at any rate. On networks
-their preconditioned sharpness is said to climb to the limit of a frozen P (Cohen et al. 2022, arXiv
-2207.14484). Followed along every run, whole set a step: on the 20 Chebyshev points (1-100-1, tanh)
-and on digits (784-16-16-10, sigmoids), with Adam and RMSProp, over rates and starts.
+Optimizers that divide by the root of squared gradients have a preconditioner P that adapts, and on
+a quadratic cost they stay bounded at any rate. On networks the sharpness preconditioned by P is
+said to climb to the limit of a P that is held (Cohen et al. 2022, arXiv 2207.14484). It is recorded
+along every run, with the whole set at each step: on 20 Chebyshev points (1-100-1, tanh) and on
+digits (784-16-16-10, sigmoids), with Adam and RMSProp, over rates and starts.
 
     python experiments/adaptive_edge.py           (about a minute on two cores)
 
-Expected: on the Chebyshev points Adam's eta times preconditioned sharpness settles at 38, RMSProp's
-at 2, within 5 % (medians over the last quarter and over starts). Refuted by an interval outside of
-that.
+Expected: on the Chebyshev points eta times preconditioned sharpness settles at 38 for Adam and at 2
+for RMSProp, within 5 % (medians over the last quarter and over starts). Refuted by an interval
+outside of that.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,20 @@ from dataclasses import dataclass
 from functools import partial
 
 import common
-import numpy as np
 import optax
 import xarray as xr
 from drawings import edges as plots
+from summaries.adaptive_edge import numbers, panel
 from variants.regressions import chebyshev
 
 import gdjax as gd
 from gdjax.curvature import sharpness, stability_threshold
 from gdjax.curvature.stability_limits import preconditioner
-from gdjax.statistics import median
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which descents are watched.
+    """Descents whose preconditioned sharpness is recorded.
 
     Args:
         adam_rates: on the Chebyshev points.
@@ -69,7 +68,7 @@ class Config:
 def watched(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
-    """Cost and eta times preconditioned sharpness of descents from all starts at all rates."""
+    """Return cost and eta times preconditioned sharpness of descents at all rates."""
     metric = sharpness(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
     runs = gd.sweep(
         problem,
@@ -89,7 +88,7 @@ def watched(
 
 
 def run(config: Config) -> xr.Dataset:
-    """All panels, names prefixed by them."""
+    """Return the records of all panels, with the panel as prefix of each name."""
     points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
     rmsprop = partial(optax.rmsprop, decay=config.decay)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
@@ -107,38 +106,8 @@ def run(config: Config) -> xr.Dataset:
     return joined.assign_attrs(panels=list(parts))
 
 
-def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
-    """One part by its own names."""
-    start = f"{prefix}."
-    part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
-    every = {*map(str, part.variables), *map(str, part.dims)}
-    return part.rename({n: n.removeprefix(start) for n in every})
-
-
-def late(part: xr.Dataset) -> np.ndarray:
-    """Rate times preconditioned sharpness, median of the last quarter, [rates, starts]."""
-    product = part["product"].values
-    return np.nanmedian(product[..., -(product.shape[-1] // 4) :], axis=-1)
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """Where each panel settles, for every rate with its interval over starts."""
-    found: dict = {}
-    for name in dataset.attrs["panels"]:
-        part = panel(dataset, name)
-        settled, product = late(part), part["product"].values
-        found[f"{name}_limit"] = float(part.limit)
-        found[f"{name}_rates"] = part.learning_rate.values.tolist()
-        found[f"{name}_late"] = [list(median(row)[:3]) for row in settled]
-        found[f"{name}_all_late"] = list(median(settled)[:3])
-        found[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
-        found[f"{name}_not_found"] = int(np.isnan(product).sum())
-        found[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
-    return found
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """Rate times preconditioned sharpness of all starts, a panel each."""
+    """Draw rate times preconditioned sharpness of all starts, one panel each."""
     titles = {
         "chebyshev_adam": "Adam, Chebyshev points",
         "chebyshev_rmsprop": "RMSProp, Chebyshev points",

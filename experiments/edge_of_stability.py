@@ -4,17 +4,12 @@
     2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)
 
 On many networks the sharpness rises along descent until it reaches the limit of the learning rate,
-and stays there (Cohen et al. 2021, arXiv 2103.00065). Looked at twice. First on the small case of
-their code: 20 points of the Chebyshev polynomial of degree 5, a 1-100-1 tanh network that starts
-as PyTorch's layers do, the whole set a step; with plain descent, heavy ball and Nesterov's
-momentum. Their cost has a half: their learning rate is twice ours, their sharpness half of ours,
-and both limits are the same place. Then on the digit network (784-16-16-10, sigmoids, quadratic
-cost), the whole training set of mnist5k a step. There the sharpness falls below its limit later on.
-Is that because its outputs are bounded? The contrast changes that and nothing else: the sigmoids of
-the last layer are replaced by their tangent, 1/2 + z/4, with the same starts, rates and data, so
-that values and slopes agree where outputs are near 1/2. Every panel is one sweep, its sharpness
-estimated at every record from the eigenvector before. Last, what `gd.advise` makes of the digits
-with mini-batches.
+and stays there (Cohen et al. 2021, arXiv 2103.00065). First the small case of their code: 20 points
+of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network that starts as PyTorch's layers
+do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a half, so their learning
+rate is twice ours. Then the digit network (784-16-16-10, sigmoids, quadratic cost), once as it is
+and once with the sigmoids of its last layer replaced by their tangent, 1/2 + z/4, from the same
+starts. Last, what `gd.advise` recommends for the digits with mini-batches.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 
@@ -25,32 +20,25 @@ it stays there. That bounded outputs are why would be refuted by tangents that f
 interval of the difference, paired over starts, would hold 0.
 """
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import common
-import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
 from drawings import edge_of_stability as plots
+from methods.edge_of_stability import advised, tangent_outputs, watched
+from summaries.edge_of_stability import names, numbers, panel
 from variants.regressions import chebyshev
 
 import gdjax as gd
-from gdjax.curvature import sharpness, stability_threshold
-from gdjax.descent import Outcome
 from gdjax.plots import stability
-from gdjax.problems.costs import quadratic
-from gdjax.statistics import median, paired
-
-PANELS = ("plain", "heavy", "nesterov", "digits", "tangent")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which descents are watched.
+    """Descents whose sharpness is recorded.
 
     Args:
         rates: of plain descent on the Chebyshev points.
@@ -92,87 +80,20 @@ class Config:
     advice_seeds: int = 4
 
 
-def tangent_outputs(problem: gd.Problem) -> gd.Problem:
-    """The digits read by the same network, its last sigmoids replaced by their tangent at 0.
-
-    sigma(z) = 1/2 + z/4 + O(z^3)
-    """
-    network = dataclasses.replace(problem.network, output_activation="identity")
-
-    def cost(params, batch):
-        outputs = 0.5 + network.apply(params, batch[0]) / 4
-        return jnp.mean(quadratic(outputs, jnp.asarray(batch[1])))
-
-    return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
-
-
-def watched(
-    config: Config, problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
-) -> xr.Dataset:
-    """Cost and sharpness of descents at all rates from all starts, one sweep."""
-    runs = gd.sweep(
-        problem,
-        gd.axes(learning_rate=rates, seed=range(seeds)),
-        steps,
-        record_every=max(1, steps // config.records),
-        metrics={"sharpness": sharpness(problem, rtol=config.tolerance)},
-        make_optimizer=optimizer,
-    )
-    threshold = stability_threshold(runs.learning_rate.values, optimizer)
-    return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
-        threshold=("learning_rate", np.asarray(threshold))
-    )
-
-
-def advised(config: Config, problem: gd.Problem) -> xr.Dataset:
-    """What `gd.advise` says of the digits, and what it rests on."""
-    found = gd.advise(
-        problem,
-        num_steps=config.advice_steps,
-        batch_size=config.batch_size,
-        seeds=config.advice_seeds,
-    )
-    runs = found.runs
-    return xr.Dataset(
-        {
-            "cost": (("learning_rate", "seed"), runs.cost.values[..., -1]),
-            "along": (
-                ("learning_rate", "seed"),
-                runs.sharpness.isel(step=slice(1, None)).max("step").values,
-            ),
-            "diverged": ("learning_rate", found.diverged),
-            "stalled": ("learning_rate", found.stalled),
-            "limit": found.limit,
-            "bound_at_start": found.bound_at_start,
-            "recommended": np.nan if found.learning_rate is None else found.learning_rate,
-        },
-        {"learning_rate": found.learning_rates, "seed": runs.seed.values},
-        {"reason": found.reason},
-    )
-
-
 def run(config: Config) -> xr.Dataset:
-    """All panels, names prefixed by them."""
+    """Return the records of all panels, with the panel as prefix of each name."""
     small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
     momentum = partial(optax.sgd, momentum=config.momentum)
-    of_small = (config.seeds, config.momentum_steps)
+    small_momentum = (config.seeds, config.momentum_steps)
+    of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
     parts = {
         "plain": watched(config, small, config.rates, config.seeds, config.steps, optax.sgd),
-        "heavy": watched(config, small, config.heavy_rates, *of_small, momentum),
+        "heavy": watched(config, small, config.heavy_rates, *small_momentum, momentum),
         "nesterov": watched(
-            config, small, config.nesterov_rates, *of_small, partial(momentum, nesterov=True)
+            config, small, config.nesterov_rates, *small_momentum, partial(momentum, nesterov=True)
         ),
-        "digits": watched(
-            config, digits, config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd
-        ),
-        "tangent": watched(
-            config,
-            tangent_outputs(digits),
-            config.digit_rates,
-            config.digit_seeds,
-            config.digit_steps,
-            optax.sgd,
-        ),
+        "digits": watched(config, digits, *of_digits),
+        "tangent": watched(config, tangent_outputs(digits), *of_digits),
         "advice": advised(config, digits),
     }
     reason = parts["advice"].attrs["reason"]
@@ -184,85 +105,8 @@ def run(config: Config) -> xr.Dataset:
     ).assign_attrs(reason=reason, momentum=config.momentum)
 
 
-def names(dataset: xr.Dataset) -> list[str]:
-    """Of variables, coordinates and dimensions."""
-    return sorted({*map(str, dataset.variables), *map(str, dataset.dims)})
-
-
-def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
-    """One part by its own names."""
-    part = dataset[[name for name in map(str, dataset.data_vars) if name.startswith(f"{prefix}_")]]
-    return part.rename({name: name.removeprefix(f"{prefix}_") for name in names(part)})
-
-
-def late_ratios(part: xr.Dataset) -> np.ndarray:
-    """Sharpness over its limit, median of the last quarter: [rates, seeds]; +inf if diverged."""
-    ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
-    late = ratio[..., -ratio.shape[-1] // 4 :]
-    known = np.any(~np.isnan(late), axis=-1)
-    middle = np.nanmedian(np.where(known[..., None], late, 0), axis=-1)
-    diverged = part.diverged_at.transpose("learning_rate", "seed").values >= 0
-    return np.where(diverged, np.inf, np.where(known, middle, np.nan))
-
-
-def settled(part: xr.Dataset) -> dict:
-    """For each rate: where its sharpness is in the end, and what the cost does from there on."""
-    ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
-    cost = part.cost.transpose("learning_rate", "seed", "step").values
-    records = ratio.shape[-1]
-    found: dict = {"rates": [], "threshold": [], "late_over_threshold": [], "highest": []}
-    found["late_over_threshold_interval"] = []
-    found |= {"reached_at_step": [], "cost_left_after_it": [], "records_with_rising_cost": []}
-    for index, rate in enumerate(part.learning_rate.values):
-        late = median(late_ratios(part)[index])
-        # From the start on it may be above; reached is reached from below, or from above.
-        near = np.abs(ratio[index] - 1) < 0.02
-        first = [int(np.argmax(n)) if n.any() else -1 for n in near]
-        hit = [seed for seed, at in enumerate(first) if at >= 0]
-        left = [np.min(cost[index, s, -records // 10 :]) / cost[index, s, first[s]] for s in hit]
-        rises = [
-            np.mean(np.diff(cost[index, s, first[s] :]) > 0) for s in hit if first[s] < records - 1
-        ]
-        found["rates"].append(float(rate))
-        found["threshold"].append(float(part.threshold[index]))
-        found["late_over_threshold"].append(late.value)
-        found["late_over_threshold_interval"].append([late.low, late.high])
-        found["highest"].append(float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])))
-        found["reached_at_step"].append(
-            float(np.median([part.step.values[first[s]] for s in hit])) if hit else None
-        )
-        found["cost_left_after_it"].append(float(np.median(left)) if hit else None)
-        found["records_with_rising_cost"].append(float(np.median(rises)) if rises else None)
-    return found
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """How near to their limits sharpnesses stay, and what the advice is."""
-    found: dict = {}
-    for prefix in PANELS:
-        part = panel(dataset, prefix)
-        found |= {f"{prefix}_{name}": value for name, value in settled(part).items()}
-        for place, name in enumerate(("at_start", "at_first_record")):
-            found[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=place).median())
-        found[f"{prefix}_cost_at_end"] = [
-            float(c) for c in part.cost.isel(step=-1).median("seed").values
-        ]
-        found[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
-        found[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
-    bounded, free = (late_ratios(panel(dataset, name)) for name in ("digits", "tangent"))
-    found["tangent_minus_digits"] = [
-        paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None
-        for a, b in zip(bounded, free, strict=True)
-    ]
-    return found | {
-        "advice": dataset.attrs["reason"],
-        "advice_learning_rate": float(dataset.advice_recommended),
-        "advice_bound_at_start": float(dataset.advice_bound_at_start),
-    }
-
-
 def plot(dataset: xr.Dataset) -> dict:
-    """The Chebyshev panels beside each other, the digits, and the advice."""
+    """Draw the panels of the regression, the digits, and the advice."""
     beta = dataset.attrs["momentum"]
     titles = {
         "plain": "Plain descent: limit 2/η",

@@ -3,8 +3,10 @@
 import catapult
 import jax
 import jax.numpy as jnp
+import methods.catapult
 import numpy as np
 import pytest
+import summaries.catapult
 import xarray as xr
 from catapult import Config
 
@@ -28,7 +30,9 @@ def test_a_linear_network_follows_its_two_numbers(x64, error):
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
         f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
         shares = jnp.linspace(0.5, 3.5, starts)
-        known = jax.vmap(catapult.two_numbers, (0, 0, 0, None, None))(f, k, shares, width, steps)
+        known = jax.vmap(methods.catapult.two_numbers, (0, 0, 0, None, None))(
+            f, k, shares, width, steps
+        )
 
         def step(params, _):
             U, v = params
@@ -45,7 +49,7 @@ def test_a_linear_network_follows_its_two_numbers(x64, error):
 
 def test_the_curvature_is_the_largest_eigenvalue_of_the_whole_kernel():
     with jax.enable_x64(True):
-        problem = catapult.network(jnp.tanh, 20, 3)
+        problem = methods.catapult.network(jnp.tanh, 20, 3)
         (U, v), k = jax.jit(problem.init)(gd.streams(0).init)
         x = problem.data[0]
         outputs = lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20)  # noqa: E731
@@ -56,7 +60,9 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_whole_kernel():
 
 def test_an_onset_is_where_a_root_begins():
     rates = np.linspace(0, 1, 2000)
-    assert catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
+    assert summaries.catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(
+        0.4
+    )
 
 
 @pytest.mark.long

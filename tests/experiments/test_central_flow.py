@@ -3,6 +3,7 @@
 import central_flow
 import numpy as np
 import pytest
+import summaries.central_flow
 import xarray as xr
 from central_flow import Config
 
@@ -23,8 +24,8 @@ SMALL = Config(
 
 def test_how_far_from_two_begins_when_it_is_there_and_ends_when_it_leaves():
     rising, held, falling = np.linspace(1, 1.9995, 50), np.full(40, 2.0004), np.linspace(1.99, 1, 9)
-    assert central_flow.at_edge(np.r_[rising, held, falling]) == pytest.approx(4e-4)
-    assert central_flow.at_edge(rising) is None
+    assert summaries.central_flow.at_edge(np.r_[rising, held, falling]) == pytest.approx(4e-4)
+    assert summaries.central_flow.at_edge(rising) is None
 
 
 def test_deviations_are_of_costs_smoothed_alike():

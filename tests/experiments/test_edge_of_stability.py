@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import summaries.edge_of_stability
 import xarray as xr
 from edge_of_stability import Config
 
@@ -84,7 +85,7 @@ def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
     assert all(jax.tree.leaves(same))
     np.testing.assert_array_equal(dataset.digits_learning_rate, dataset.tangent_learning_rate)
     digits, tangent = (
-        edge_of_stability.late_ratios(edge_of_stability.panel(dataset, name))[0]
+        summaries.edge_of_stability.late_ratios(edge_of_stability.panel(dataset, name))[0]
         for name in ("digits", "tangent")
     )
     first, second = tangent - digits

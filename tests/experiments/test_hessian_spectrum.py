@@ -3,6 +3,7 @@
 import hessian_spectrum
 import numpy as np
 import pytest
+import summaries.hessian_spectrum
 import xarray as xr
 from hessian_spectrum import Config
 
@@ -33,10 +34,10 @@ def found(tree):
 
 def test_the_rule_and_what_it_does_at_its_edges():
     values = np.array([9.0, 8.0, 2.0, 1.9, 0.1, -1.0])
-    assert hessian_spectrum.widest_gap(values, 3) == (2, 4.0)
-    assert hessian_spectrum.widest_gap(values, 4) == (4, pytest.approx(19))
+    assert summaries.hessian_spectrum.widest_gap(values, 3) == (2, 4.0)
+    assert summaries.hessian_spectrum.widest_gap(values, 4) == (4, pytest.approx(19))
     # There is no ratio to what is not above 0.
-    assert hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
+    assert summaries.hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
 
 
 def row_of(found, cost, epoch, matrix):
@@ -57,7 +58,7 @@ def test_all_counts_stand_in_the_table(tree, found):
 def test_negative_parts_of_known_nodes():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
-    told = hessian_spectrum.negative(nodes, weights, 100, 0.01)
+    told = summaries.hessian_spectrum.negative(nodes, weights, 100, 0.01)
     assert told["eigenvalues_below"] == pytest.approx(20)
     assert told["eigenvalues_above"] == pytest.approx(25)
     assert told["negative_sum"] == pytest.approx(-25)

@@ -5,8 +5,10 @@ from dataclasses import replace
 import box_counting
 import jax
 import jax.numpy as jnp
+import methods.trainability_boundary
 import numpy as np
 import pytest
+import summaries.trainability_boundary
 import trainability_boundary as experiment
 from trainability_boundary import Config
 from variants.trainability import CONDITIONS, rate_a_layer
@@ -44,11 +46,11 @@ def test_small_rates_train_and_large_ones_do_not(dataset, found):
     assert whole[..., 0, 0].all()
     assert not whole[:2, :, -1, :].any()  # where a whole row has a rate that is too large
     assert found["runs_a_map"] == 36 * 36
-    assert np.all((dataset.speed > 0) & (dataset.speed <= experiment.CAP))
+    assert np.all((dataset.speed > 0) & (dataset.speed <= methods.trainability_boundary.CAP))
 
 
 def test_numbers_are_taken_over_seeds(dataset, found):
-    fits = experiment.fits(dataset)
+    fits = summaries.trainability_boundary.fits(dataset)
     assert fits.dimension.shape == (3, 2, 2)
     value, low, high = found["offset_4_times_closer"]
     assert value == np.median(fits.dimension[2, :, 1])
@@ -83,7 +85,7 @@ def test_with_the_first_layer_at_rest_the_boundary_is_2_over_the_largest_eigenva
         features = hidden.get(condition.activation, np.tanh(np.sqrt(2) * z)) / 8
         limit = 2 / np.linalg.eigvalsh(2 * features.T @ features / len(z))[-1]
         sides = np.array([1e-12, 2e-12]), np.array([0.95 * limit, 1.1 * limit])
-        trains, _ = experiment.train(config, condition, problem, sides, seed)
+        trains, _ = methods.trainability_boundary.train(config, condition, problem, sides, seed)
     assert trains.tolist() == [[True, True], [False, False]]
 
 
@@ -103,7 +105,7 @@ def test_each_layer_has_its_own_rate():
 
 
 def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, found):
-    counts = experiment.boundary_rates(dataset)
+    counts = summaries.trainability_boundary.boundary_rates(dataset)
     assert counts[:2].tolist() == [1, 1]
     assert counts[2] > 10
     assert found["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
@@ -116,9 +118,9 @@ def test_zooms_go_where_the_boundary_is_long_but_not_dust():
     # Teeth along a stretch of the boundary; dust in a corner.
     trains[16:48, 16:32] = rows[16:48, 16:32] < 32 + 12 * np.sin(columns[16:48, 16:32])
     trains[:16, 48:] = rng.random((16, 16)) < 0.5
-    row, column = experiment.richest(trains, factor=4)
+    row, column = methods.trainability_boundary.richest(trains, factor=4)
     inside = trains[row : row + 16, column : column + 16]
-    assert box_counting.boundary(inside).mean() <= experiment.DUST
+    assert box_counting.boundary(inside).mean() <= methods.trainability_boundary.DUST
     assert 16 <= row < 48
     assert column <= 32
 
@@ -126,14 +128,14 @@ def test_zooms_go_where_the_boundary_is_long_but_not_dust():
 def test_random_zooms_lie_around_boundary_cells_within_the_map():
     trains = np.add.outer(np.arange(64), np.arange(64)) < 40
     rng = np.random.default_rng(0)
-    corners = [experiment.random_window(trains, 8, rng) for _ in range(50)]
+    corners = [methods.trainability_boundary.random_window(trains, 8, rng) for _ in range(50)]
     for row, column in corners:
         inside = trains[row : row + 8, column : column + 8]
         assert inside.shape == (8, 8)
         assert 0 < inside.mean() < 1
     assert len(set(corners)) > 20
     with pytest.raises(InputError, match="no boundary in the map"):
-        experiment.random_window(np.ones((64, 64), bool), 8, rng)
+        methods.trainability_boundary.random_window(np.ones((64, 64), bool), 8, rng)
 
 
 def test_wider_networks_have_as_many_more_samples():
@@ -160,10 +162,12 @@ def test_the_published_way_is_a_median_of_slopes():
     """Of a straight line 1, of dust nearly 2: whole boxes of dust are all met."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5
-    assert experiment.published_way(straight[None]) == pytest.approx(1, abs=0.1)
-    assert experiment.published_way(dust[None]) == pytest.approx(2, abs=0.1)
+    assert summaries.trainability_boundary.published_way(straight[None]) == pytest.approx(
+        1, abs=0.1
+    )
+    assert summaries.trainability_boundary.published_way(dust[None]) == pytest.approx(2, abs=0.1)
     both = np.stack([straight, dust])
-    assert 1 < experiment.published_way(both) < 2
+    assert 1 < summaries.trainability_boundary.published_way(both) < 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""Sharpness along descents."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+import gdjax as gd
+from gdjax.curvature import sharpness, stability_threshold
+from gdjax.problems.costs import quadratic
+
+if TYPE_CHECKING:
+    from edge_of_stability import Config
+
+
+def tangent_outputs(problem: gd.Problem) -> gd.Problem:
+    """Return the digits with the last sigmoids replaced by their tangent at 0.
+
+    sigma(z) = 1/2 + z/4 + O(z^3)
+    """
+    network = dataclasses.replace(problem.network, output_activation="identity")
+
+    def cost(params, batch):
+        outputs = 0.5 + network.apply(params, batch[0]) / 4
+        return jnp.mean(quadratic(outputs, jnp.asarray(batch[1])))
+
+    return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
+
+
+def watched(
+    config: "Config", problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
+) -> xr.Dataset:
+    """Return cost and sharpness of descents at all rates from all starts, as one sweep."""
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(seeds)),
+        steps,
+        record_every=max(1, steps // config.records),
+        metrics={"sharpness": sharpness(problem, rtol=config.tolerance)},
+        make_optimizer=optimizer,
+    )
+    threshold = stability_threshold(runs.learning_rate.values, optimizer)
+    return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
+        threshold=("learning_rate", np.asarray(threshold))
+    )
+
+
+def advised(config: "Config", problem: gd.Problem) -> xr.Dataset:
+    """Return the advice of `gd.advise` for the digits, with its evidence."""
+    found = gd.advise(
+        problem,
+        num_steps=config.advice_steps,
+        batch_size=config.batch_size,
+        seeds=config.advice_seeds,
+    )
+    runs = found.runs
+    return xr.Dataset(
+        {
+            "cost": (("learning_rate", "seed"), runs.cost.values[..., -1]),
+            "along": (
+                ("learning_rate", "seed"),
+                runs.sharpness.isel(step=slice(1, None)).max("step").values,
+            ),
+            "diverged": ("learning_rate", found.diverged),
+            "stalled": ("learning_rate", found.stalled),
+            "limit": found.limit,
+            "bound_at_start": found.bound_at_start,
+            "recommended": np.nan if found.learning_rate is None else found.learning_rate,
+        },
+        {"learning_rate": found.learning_rates, "seed": runs.seed.values},
+        {"reason": found.reason},
+    )

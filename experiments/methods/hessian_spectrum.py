@@ -1,0 +1,133 @@
+"""Eigenvalues of the Hessian and of its Gauss-Newton part along descents."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from summaries.hessian_spectrum import MATRICES
+
+import gdjax as gd
+from gdjax import curvature
+
+if TYPE_CHECKING:
+    from hessian_spectrum import Config
+
+
+def descend(
+    config: "Config", problem: gd.Problem, rule: optax.GradientTransformation, seed: int
+) -> list:
+    """Return parameters, cost and test accuracy after each of the epochs."""
+    streams = gd.streams(0, seed=seed)
+    epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
+    run = gd.descend(
+        problem,
+        rule,
+        problem.init(streams.init),
+        max(config.epochs) * epoch,
+        key=streams.order,
+        batch_size=config.batch_size,
+        record_every=epoch,
+        snapshot_every=epoch,
+    )
+    return [
+        (
+            jax.tree.map(lambda a, at=at: jnp.asarray(a[at]), run.snapshots),
+            float(run.cost[at]),
+            float(run.metrics["test_accuracy"][at]),
+        )
+        for at in config.epochs
+    ]
+
+
+def ends_of(config: "Config"):
+    """Return compiled functions for eigenvalues of H and of G at a point."""
+    top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=config.tolerance)
+
+    @jax.jit
+    def hessian(problem, params, key):
+        return top(problem, params, key=key, smallest=config.smallest)
+
+    @jax.jit
+    def gauss_newton(problem, params, key):
+        return top(curvature.GaussNewtonOperator(problem, params), key=key)
+
+    return hessian, gauss_newton
+
+
+def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
+    """Return the ends of both spectra with one cost, for every start and epoch."""
+    problem = gd.problems.digits(config.data, cost=cost, samples=config.samples)
+    placed = jax.tree.map(jnp.asarray, problem)
+    programs = ends_of(config)
+    keys = jax.random.split(jax.random.key(0), config.seeds)
+    rule = optax.sgd(learning_rate)  # one for all starts: one program
+    points = [descend(config, problem, rule, seed) for seed in range(config.seeds)]
+    found = [
+        [[program(placed, w, key) for program in programs] for w, _, _ in way]
+        for way, key in zip(points, keys, strict=True)
+    ]
+
+    def gathered(name, matrix, part=...):
+        rows = [[np.asarray(getattr(both[matrix], name))[part] for both in way] for way in found]
+        return np.array(rows)
+
+    dims = ("seed", "epoch")
+    top, bottom = slice(0, config.largest), slice(config.largest, None)
+    seen = xr.Dataset(
+        {
+            "cost": (dims, [[cost for _, cost, _ in way] for way in points]),
+            "test_accuracy": (dims, [[share for _, _, share in way] for way in points]),
+            "smallest": ((*dims, "low"), gathered("values", 0, bottom)),
+            "smallest_residual": ((*dims, "low"), gathered("residuals", 0, bottom)),
+        }
+        | {
+            f"{matrix}{suffix}": ((*dims, "rank"), gathered(name, number, top))
+            for number, matrix in enumerate(MATRICES)
+            for suffix, name in (("", "values"), ("_residual", "residuals"))
+        },
+        {
+            "seed": np.arange(config.seeds),
+            "epoch": np.array(config.epochs),
+            "rank": np.arange(1, config.largest + 1),
+        },
+        {
+            "learning_rate": learning_rate,
+            "gap_within": config.gap_within,
+            "parameters": problem.network.parameter_count,
+        },
+    )
+    seen["status"] = (("matrix", *dims), [gathered("status", number) for number in range(2)])
+    if cost != config.costs[0]:
+        return seen
+    return seen.merge(spread(config, problem, dict(zip(config.epochs, points[0], strict=True))))
+
+
+def spread(config: "Config", problem: gd.Problem, points: dict) -> xr.Dataset:
+    """Return density and trace at a few points."""
+    problem = jax.tree.map(jnp.asarray, problem)
+    trace = jax.jit(partial(curvature.hessian_trace, probes=6 * config.probes))
+    density = jax.jit(partial(curvature.spectral_density, probes=config.probes, depth=config.depth))
+    key_trace, key_density = jax.random.split(jax.random.key(1))
+    traces = [trace(problem, points[at][0], key=key_trace) for at in config.shown]
+    densities = [density(problem, points[at][0], key=key_density) for at in config.shown]
+
+    def of(rows, name):
+        return np.array([getattr(row, name) for row in rows])
+
+    return xr.Dataset(
+        {
+            "trace": ("shown", of(traces, "value")),
+            "trace_error": ("shown", of(traces, "error")),
+            "at": (("shown", "point"), of(densities, "at")),
+            "density": (("shown", "point"), of(densities, "value")),
+            "density_error": (("shown", "point"), of(densities, "error")),
+            "node": (("shown", "probe", "depth"), of(densities, "nodes")),
+            "weight": (("shown", "probe", "depth"), of(densities, "weights")),
+            "width": ("shown", of(densities, "width")),
+        },
+        {"shown": np.array(config.shown)},
+    )

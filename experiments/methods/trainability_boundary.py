@@ -1,0 +1,127 @@
+"""Maps of the learning rates that train."""
+
+from typing import TYPE_CHECKING
+
+import box_counting
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from variants.trainability import Condition
+
+import gdjax as gd
+from gdjax.errors import InputError
+
+if TYPE_CHECKING:
+    from trainability_boundary import Config
+
+
+DUST = 0.25  # share of boundary cells above which a window is not zoomed into
+WIDTH = 256  # runs a device at a time: their activations fill a cache, 2.6 times as fast as 4096
+CAP = 1e6  # relative costs beyond it, or below its inverse, look the same in the picture
+WAVELENGTH = 0.1  # of the cosine, where the descent starts from x = 1
+
+
+def train(
+    config: "Config", condition: Condition, problem: gd.Problem, sides, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether each pair of settings trains, and how fast, [up, across].
+
+    Speed is the mean of relative cost along a run that trains, of its inverse along one that does
+    not: small is fast.
+    """
+    across, up = condition.axes
+    runs = gd.sweep(
+        problem,
+        gd.axes(**{up: sides[1], across: sides[0]}),
+        config.steps,
+        batch_size=condition.batch,
+        make_optimizer=condition.optimizer,
+        record_every=config.record_every,
+        root_seed=seed,
+        width=WIDTH,
+        max_param_bytes=2**32,
+    )
+    relative = np.clip(runs.cost.values / runs.cost.values[..., :1], 1 / CAP, CAP)
+    late = runs.step.values >= 0.8 * config.steps
+    trains = relative[..., late].mean(axis=-1) < 1
+    speed = np.where(trains, relative.mean(axis=-1), (1 / relative).mean(axis=-1))
+    return trains, speed.astype(np.float32)
+
+
+def richest(trains: np.ndarray, factor: int) -> tuple[int, int]:
+    """Return row and column of the window with the longest boundary in it.
+
+    Where more than a quarter of the cells are boundary, runs are dust at this resolution and there
+    is little to see: such windows are left out, if there are others. Both sides share the window,
+    as evenly as may be.
+    """
+    size = len(trains) // factor
+    best, place = -1.0, (0, 0)
+    for row in range(0, len(trains) - size + 1, max(1, size // 4)):
+        for column in range(0, len(trains) - size + 1, max(1, size // 4)):
+            inside = trains[row : row + size, column : column + size]
+            share, length = inside.mean(), box_counting.boundary(inside).mean()
+            score = length * min(share, 1 - share) * (1.0 if length <= DUST else 1e-3)
+            if score > best:
+                best, place = score, (row, column)
+    return place
+
+
+def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return row and column of a window around a boundary cell drawn at random."""
+    size = len(trains) // factor
+    cells = np.argwhere(box_counting.boundary(trains))
+    if not len(cells):
+        raise InputError("placement = random: no boundary in the map; take a wider window")
+    row, column = np.clip(rng.choice(cells) - size // 2, 0, len(trains) - size)
+    return int(row), int(column)
+
+
+def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
+    """Return the first map and its zooms, each at the most entangled window before."""
+    condition = condition.with_neurons(config.neurons)
+    problem = condition.problem(seed)
+    window = condition.window if config.window is None else (config.window,) * 2
+    rng = np.random.default_rng(seed)
+    found, all_sides = [], []
+    for _ in range(config.zooms + 1):
+        sides = [np.geomspace(*ends, config.points) for ends in window]
+        found.append(train(config, condition, problem, sides, seed))
+        all_sides.append(sides)
+        if config.placement == "random":
+            corner = random_window(found[-1][0], config.factor, rng)
+        else:
+            corner = richest(found[-1][0], config.factor)
+        window = tuple(
+            (side[start], side[start] * (side[-1] / side[0]) ** (1 / config.factor))
+            for side, start in zip(sides, reversed(corner), strict=True)
+        )
+    trains, speed = (np.stack(arrays) for arrays in zip(*found, strict=True))
+    across, up = np.swapaxes(all_sides, 0, 1)
+    return xr.Dataset(
+        {
+            "trains": (("map", "row", "column"), trains),
+            "speed": (("map", "row", "column"), speed),
+            "across": (("map", "column"), across),
+            "up": (("map", "row"), up),
+        }
+    )
+
+
+def cosine(config: "Config") -> xr.Dataset:
+    """Return at which rates descent on a bowl with a cosine is bounded, by roughness."""
+
+    def cost(x, *, roughness):
+        return x**2 + roughness * WAVELENGTH**2 * jnp.cos(2 * jnp.pi * x / WAVELENGTH)
+
+    runs = gd.sweep(
+        gd.Problem(init=lambda key: jnp.ones(()), cost=cost),
+        gd.axes(
+            roughness=config.roughness,
+            learning_rate=np.linspace(*config.rate_range, config.rates),
+        ),
+        config.rate_steps,
+        record_every=config.rate_steps,
+        divergence_threshold=1e8,
+    )
+    return xr.Dataset({"bounded": runs.diverged_at < 0}).drop_attrs()

@@ -1,0 +1,36 @@
+"""Summary of how sharp costs are at the end of adaptive descents."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax.statistics import median
+
+
+def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
+    """Return one panel without its prefix."""
+    start = f"{prefix}."
+    part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
+    every = {*map(str, part.variables), *map(str, part.dims)}
+    return part.rename({n: n.removeprefix(start) for n in every})
+
+
+def late(part: xr.Dataset) -> np.ndarray:
+    """Return rate times preconditioned sharpness, median of the last quarter, [rates, starts]."""
+    product = part["product"].values
+    return np.nanmedian(product[..., -(product.shape[-1] // 4) :], axis=-1)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return where each panel settles at each rate, with intervals over starts."""
+    found: dict = {}
+    for name in dataset.attrs["panels"]:
+        part = panel(dataset, name)
+        settled, product = late(part), part["product"].values
+        found[f"{name}_limit"] = float(part.limit)
+        found[f"{name}_rates"] = part.learning_rate.values.tolist()
+        found[f"{name}_late"] = [list(median(row)[:3]) for row in settled]
+        found[f"{name}_all_late"] = list(median(settled)[:3])
+        found[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
+        found[f"{name}_not_found"] = int(np.isnan(product).sum())
+        found[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+    return found

@@ -1,0 +1,85 @@
+"""Summary of what the entries of a gradient are."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax.statistics import median
+
+
+def expected_error(stage):
+    """Return the relative error that theory allows for each prediction."""
+    allowed = (abs(stage.second_order) + stage.rounding).values
+    size = np.abs(stage.predicted.values)
+    return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)
+
+
+def found_error(stage):
+    """Return the relative error of each prediction; 0 where it predicts 0."""
+    size = np.abs(stage.predicted.values)
+    off = np.abs((stage.actual - stage.predicted).values)
+    return np.divide(off, size, out=np.zeros(size.shape), where=size > 0)
+
+
+def holding_half(gradient):
+    """Return how many of the largest entries hold half of the squared norm."""
+    squares = np.sort(gradient.astype(float) ** 2)[::-1]
+    return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
+
+
+def told(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the numbers of each start, one for each stage."""
+    stages = [dataset.isel(stage=i) for i in range(dataset.sizes["stage"])]
+    gradients = [stage.gradient.values for stage in stages]
+    shares = (dataset.layer_norm.values / np.maximum(dataset.norm.values, 1e-30)[:, None]) ** 2
+    largest = np.stack(
+        [g[stage.position.values] for g, stage in zip(gradients, stages, strict=True)]
+    )
+    layer = np.stack([dataset.layer.values[stage.position.values] for stage in stages])
+    return {
+        "cost": dataset.cost.values,
+        "gradient_norm": dataset.norm.values,
+        "exactly_zero": np.array([np.sum(g == 0) for g in gradients]),
+        "entries_holding_half": np.array([holding_half(g) for g in gradients]),
+        "share_of_first_layer": shares[:, 0],
+        "share_of_last_layer": shares[:, -1],
+        "share_of_largest_in_last_layer": np.mean(layer == dataset.layer.values[-1], axis=1),
+        "share_of_largest_positive": np.mean(largest > 0, axis=1),
+        "nudges_within_allowed": np.array(
+            [np.mean(found_error(stage) <= expected_error(stage)) for stage in stages]
+        ),
+    }
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return signs, zeros, shares and errors of each stage."""
+    found = {
+        "parameters": dataset.sizes["entry"],
+        "dark_pixels": int(dataset.dark_pixels),
+        "data_hash": dataset.attrs["data_hash"],
+    }
+    for i, places in enumerate(dataset.attrs["places"]):
+        stage = dataset.isel(stage=i)
+        g = stage.gradient.values
+        error = found_error(stage)
+        shares = (stage.layer_norm.values / (float(stage.norm) or 1)) ** 2
+        name = f"epoch_{int(stage.epoch)}"
+        found |= {
+            f"{name}_cost": float(stage.cost),
+            f"{name}_gradient_norm": float(stage.norm),
+            f"{name}_exactly_zero": int(np.sum(g == 0)),
+            f"{name}_positive": int(np.sum(g > 0)),
+            f"{name}_negative": int(np.sum(g < 0)),
+            f"{name}_entries_holding_half": holding_half(g),
+            f"{name}_share_of_layers": [float(share) for share in shares],
+            f"{name}_largest_entry": places[0],
+            f"{name}_largest_error_found": float(np.max(error)),
+            f"{name}_largest_error_allowed": float(np.max(expected_error(stage))),
+            f"{name}_nudges_within_allowed": float(np.mean(error <= expected_error(stage))),
+        }
+        for key in map(str, dataset.data_vars):
+            if key.startswith("seeds_"):
+                values = dataset[key].values[i]
+                what = f"{name}_{key.removeprefix('seeds_')}"
+                found[f"{what}_over_seeds"] = median(values)[:3]
+                found[f"{what}_least_and_most"] = [float(values.min()), float(values.max())]
+    return found | {"seeds": dataset.sizes["seed"]}

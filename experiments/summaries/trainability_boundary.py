@@ -1,0 +1,90 @@
+"""Summary of dimensions of boundaries of trainability."""
+
+import box_counting
+import numpy as np
+import xarray as xr
+from variants.trainability import CONDITIONS
+
+from gdjax.statistics import Interval, median
+
+COARSEST = 10  # side of the smallest boxes of the published way, in cells
+
+
+def published_way(maps: np.ndarray) -> float:
+    """Return the median of the local slopes of box counts over all maps of one seed.
+
+    As in the public code of the paper, which takes ten sides from 10 cells to the whole map.
+    """
+    slopes = []
+    for trains in maps:
+        cells = box_counting.boundary(trains)
+        sides = np.unique(np.geomspace(COARSEST, len(cells), 10).astype(int))
+        _, counts = box_counting.box_counts(cells, sides)
+        slopes.append(-np.gradient(np.log(counts), np.log(sides)))
+    return float(np.median(slopes))
+
+
+def fits(dataset: xr.Dataset) -> xr.Dataset:
+    """Return dimension and error of every map, and the published measure of every seed."""
+
+    def each(function, dims, kept):
+        return xr.apply_ufunc(function, dataset.trains, input_core_dims=[dims],
+                              output_core_dims=kept, vectorize=True)  # fmt: skip
+
+    def fit(trains):
+        found = box_counting.dimension(*box_counting.box_counts(box_counting.boundary(trains)))
+        return found.dimension, found.error
+
+    dimension, error = each(fit, ("row", "column"), [[], []])
+    way = each(published_way, ("map", "row", "column"), [[]])
+    return xr.Dataset({"dimension": dimension, "error": error, "published_way": way})
+
+
+def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
+    """Return how many boundary rates each roughness has on the grid."""
+    return np.array([int(box_counting.boundary(row).sum()) for row in dataset.bounded.values])
+
+
+def parts(dataset: xr.Dataset) -> list[str]:
+    """Return the names of the maps of one seed: "whole", "8 times closer"."""
+    ends = dataset.up.values[0, 0][:, [0, -1]]
+    closer = np.log(ends[0, 1] / ends[0, 0]) / np.log(ends[:, 1] / ends[:, 0])
+    return ["whole", *(f"{times:.0f} times closer" for times in closer[1:])]
+
+
+def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
+    """Return medians over seeds of each condition and map."""
+    told = {}
+    for index, condition in enumerate(dataset.attrs["conditions"]):
+        one = fits(dataset.isel(condition=index))
+        named = {name: one.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
+        named["the published way"] = one.published_way
+        told[condition] = {name: median(values.values) for name, values in named.items()}
+    return told
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return dimensions with intervals, and where the boundary is no single rate."""
+    told: dict = {"runs_a_map": int(dataset.trains[0, 0, 0].size), "seeds": dataset.sizes["seed"]}
+    for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
+        name = condition.replace(" ", "_")
+        of_one = dataset.isel(condition=index)
+        one = fits(of_one)
+        told |= {f"{name}_{part.replace(' ', '_')}": one[:3] for part, one in medians.items()}
+        told |= {
+            f"{name}_published": CONDITIONS[condition].published,
+            f"{name}_least": one.dimension.min("seed").values.tolist(),
+            f"{name}_most": one.dimension.max("seed").values.tolist(),
+            f"{name}_error_most": one.error.max("seed").values.tolist(),
+            f"{name}_of_a_line": (one.dimension - one.error <= 1).sum("seed").values.tolist(),
+            f"{name}_share_that_trains": of_one.trains.mean(
+                ("seed", "row", "column")
+            ).values.tolist(),
+        }
+    roughness, rates = dataset.roughness.values, boundary_rates(dataset)
+    ragged = rates > 1
+    told["largest_roughness_with_one_boundary_rate"] = float(roughness[~ragged].max())
+    told["smallest_roughness_with_several"] = float(roughness[ragged].min())
+    told["roughness_where_convexity_ends"] = float(1 / (2 * np.pi**2))
+    told["most_boundary_rates"] = int(rates.max())
+    return told
