@@ -7,9 +7,8 @@ On many networks the sharpness rises along descent until it reaches the limit of
 and stays there (Cohen et al. 2021, arXiv 2103.00065). First the small case of their code: 20 points
 of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network that starts as PyTorch's layers
 do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a half, so their learning
-rate is twice ours. Then the digit network (784-16-16-10, sigmoids, quadratic cost), once as it is
-and once with the sigmoids of its last layer replaced by their tangent, 1/2 + z/4, from the same
-starts. Last, what `gd.advise` recommends for the digits with mini-batches.
+rate is twice ours. Then the digit network (784-16-16-10, sigmoids, quadratic cost), with the
+sigmoids of its last layer and with their tangent, 1/2 + z/4. Last, what `gd.advise` recommends.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 

@@ -5,13 +5,12 @@
 Networks of 9 to 2,058 parameters are trained by whole-set descent. Their end points are polished in
 float64, certified, brought to one form and counted. Without weight decay a network that can fit its
 data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do not decay, so
-that all arrangements of the neurons cost the same; they start at random, since from zero a part of
-the minima is never reached. Manifolds of minima are counted by the paths that join them, apart from
-the minima; the count is an upper bound, since a path may have been missed.
+that all arrangements of the neurons cost the same; they start at random, since zeros reach only a
+part of the minima. Manifolds are counted by the paths that join them: an upper bound.
 
 The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer has no
 part outside what these images span, so the images are given in coordinates of their span
-(`few_digits`): 100 numbers instead of 784, the same minima, a sixth of the parameters.
+(`few_digits`): the same minima, a sixth of the parameters.
 
     python experiments/local_minima.py           (about 100 s of processor time)
 
