@@ -132,12 +132,15 @@ def listed(text: str) -> list[str]:
 def page_of(name: str) -> str:
     """Return the page of one name as reStructuredText."""
     value = find(name)
-    lines = [name, "=" * len(name), "", ".. currentmodule:: gdjax", ""]
+    title = name.removeprefix("gdjax.")
+    lines = [title, "=" * len(title), "", ".. currentmodule:: gdjax", ""]
     if inspect.isclass(value):
         parts = [
             part
             for part, member in vars(value).items()
-            if not part.startswith("_") and (inspect.isroutine(member) or _is_property(member))
+            if not part.startswith("_")
+            and (inspect.isroutine(member) or _is_property(member))
+            and inspect.getdoc(member)
         ]
         if len(parts) > 1:
             lines += [".. autosummary::", "   :nosignatures:", ""]
