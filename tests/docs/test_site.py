@@ -70,7 +70,7 @@ def test_each_listed_name_has_a_page_with_its_signature_and_its_parts(tmp_path):
     assert ".. autofunction:: gdjax.sweep\n" in (tmp_path / "gdjax.sweep.rst").read_text()
     text = (tmp_path / f"{files['gdjax.sweeps.Axes']}.rst").read_text()
     assert ".. autoclass:: gdjax.sweeps.Axes\n" in text
-    assert "   ~sweeps.Axes.runs\n" in text
+    assert "   ~sweeps.Axes.names\n" in text
     (tmp_path / "gdjax.gone.rst").touch()
     reference.write(tmp_path)
     assert not (tmp_path / "gdjax.gone.rst").exists()
