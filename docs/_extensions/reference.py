@@ -21,7 +21,6 @@ from pathlib import Path
 REFERENCE = Path(__file__).parents[1] / "reference"
 GENERATED = REFERENCE / "generated"
 NAMES = re.compile(r"^```\{names\}\n(.*?)^```$", re.M | re.S)
-DIRECTIVE = re.compile(r"^\.\. auto(function|class|data|module):: (\S+)", re.M)
 REST = re.compile(r"^\{\{ the rest of (\S+) \}\}$", re.M)
 TABLE = """```{{eval-rst}}
 .. currentmodule:: gdjax
@@ -95,13 +94,7 @@ def rest_of(package: str, known: set[int]) -> list[str]:
 
 def documented(text: str) -> set[int]:
     """Return the identities of the objects that an expanded page documents."""
-    known = {id(find(name)) for name in listed(text)}
-    for kind, name in DIRECTIVE.findall(text):
-        value = find(name)
-        known.add(id(value))
-        if kind == "module":
-            known |= {id(member) for member in vars(value).values() if inspect.getdoc(member)}
-    return known
+    return {id(find(name)) for name in listed(text)}
 
 
 def table(names: list[str]) -> str:
