@@ -27,11 +27,8 @@ from gdjax._runtime.array_file import remove_partial, write_file
 from gdjax.errors import InputError, StoreError
 
 MISSING = "missing"
-MAX_FILE_NAME_BYTES = 255
-"""Of one part of a path, on the file systems of Linux, macOS and Windows."""
-CONNECTIONS = 32
-"""Requests to an object store at a time."""
-
+MAX_FILE_NAME_BYTES = 255  # of one part of a path, on Linux, macOS and Windows
+CONNECTIONS = 32  # requests to an object store at a time
 AGAIN = "start its sweep again on this store: what is finished stays finished"
 _REMEDIES = {
     errno.ENOSPC: "free some space",

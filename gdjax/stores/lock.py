@@ -19,9 +19,7 @@ from gdjax.stores.location import MISSING, Bucket, Folder
 from gdjax.stores.schema import OWN
 
 LOCK = f"{OWN}/lock"
-LEASE_SECONDS = 60.0
-"""How long a lease lasts after its last renewal."""
-
+LEASE_SECONDS = 60.0  # how long a lease lasts after its last renewal
 _MAX_LEASE_BYTES = 2**16
 
 

@@ -33,8 +33,7 @@ from gdjax.stores.schema import (
     serialize,
 )
 
-SWEEP = f"{OWN}/sweep"
-"""File with a digest of the identity: whose tiles these are, if the root is lost."""
+SWEEP = f"{OWN}/sweep"  # digest of the identity: whose tiles these are, if the root is lost
 
 EXCHANGED = "is another chunk than the one that was written here"
 RESTORE = "Start its sweep again on this store, with the arguments it had: that"
@@ -364,36 +363,34 @@ class Stored:
     def damaged_coordinates(self) -> list[Damage]:
         """Return which coordinates are damaged, or not those of the sweep."""
         described = self.attributes["identity"]["layout"]["coordinates"]
+        arrays = list(self.schema.coordinates.values())
+        chunks = self.location.map(self.chunk, arrays)
         damages = []
-        for array in self.schema.coordinates.values():
-            raw, problem = self.chunk(array)
-            if not problem:
-                values = array.decode(raw).astype(array.dtype)
-                if describe_values(values, array.dims) != described[array.name]:
-                    problem = "holds other values than its sweep says"
+        for array, (raw, problem) in zip(arrays, chunks, strict=True):
             if problem:
                 damages.append(Damage(array.key(), problem))
+                continue
+            values = array.decode(raw).astype(array.dtype)
+            if describe_values(values, array.dims) != described[array.name]:
+                damages.append(Damage(array.key(), "holds other values than its sweep says"))
         return damages
 
     def damaged_frame(self) -> list[Damage]:
         """Return which files are damaged that belong to no tile: metadata and coordinates."""
+        expected = {
+            f"{name}/{ROOT}": serialize(a.document()) for name, a in self.schema.arrays.items()
+        }
+        read = self.location.map(lambda key: self.location.read(key, len(expected[key])), expected)
         damages = []
-        for name, array in self.schema.arrays.items():
-            expected = serialize(array.document())
-            raw, problem = self.location.read(f"{name}/{ROOT}", len(expected))
-            if problem or raw != expected:
-                problem = problem if problem == MISSING else "differs from the store's root"
-                damages.append(Damage(f"{name}/{ROOT}", problem))
+        for (key, document), (raw, problem) in zip(expected.items(), read, strict=True):
+            if raw != document:
+                differs = "differs from the store's root"
+                damages.append(Damage(key, problem if problem == MISSING else differs))
         return damages + self.damaged_coordinates()
 
 
 def checked_store(stored: Stored, flags: np.ndarray) -> Any:
-    """Return a zarr store that shows the checked metadata and the chunks of finished tiles.
-
-    Args:
-        stored: the store.
-        flags: which of its tiles are finished.
-    """
+    """Return a zarr store that shows the checked metadata and the chunks of finished tiles."""
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
@@ -433,15 +430,13 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
         values = schema.checksums.decode(read(schema.checksums, tile))
         return dict(zip(schema.variables, values.ravel().tolist(), strict=True))
 
-    documents = {f"{name}/{ROOT}": a.document() for name, a in schema.arrays.items()}
     attributes = {
         name: json.dumps(value) if isinstance(value, dict | list) else value
         for name, value in stored.attributes.items()
     }
+    documents = {f"{name}/{ROOT}": a.document() for name, a in schema.arrays.items()}
     documents[ROOT] = {**stored.root, "attributes": attributes}
-    buffers: dict[str, Any] = {
-        key: cpu.Buffer.from_bytes(serialize(d)) for key, d in documents.items()
-    }
+    buffers: Any = {key: cpu.Buffer.from_bytes(serialize(d)) for key, d in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 
 

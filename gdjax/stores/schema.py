@@ -31,29 +31,24 @@ import numpy as np
 
 from gdjax.errors import InputError
 
-FORMAT = 3
-"""Version of the format that is written. Stores of format 2 can be read."""
+FORMAT = 3  # of the stores that are written; those of format 2 can be read
 
-ROOT = "zarr.json"
-"""Name of the files that hold metadata: the store's, and each array's."""
+ROOT = "zarr.json"  # file with the metadata of the store, and of each array in its folder
+OWN = ".gdjax"  # folder for what is not an array: the lock, checkpoints of unfinished tiles
+FLAGS = "finished"  # array over the grid: number of the writer that computed a run, 0 for none
+CHECKSUMS = "checksums"  # array by tile and variable: CRC32C, which binds a chunk to its place
 
-OWN = ".gdjax"
-"""Folder for what is not an array: the lock, checkpoints of unfinished tiles."""
-
-FLAGS = "finished"
-"""Array over the grid: number of the writer that computed a run, 0 where none has."""
-
-CHECKSUMS = "checksums"
-"""Array by tile and variable: CRC32C of each chunk, which binds the chunk to its place."""
-
-RESERVED = {2: ("gdjax_format", "coordinates", "parts", "identity", "origins", "digest")}
-RESERVED[3] = ("gdjax_format", "coordinates", "identity", "writers", "digest")
-"""Attributes that every store of a format has; others are annotations."""
-
-DTYPES = ("bool", *(f"{s}int{n}" for n in (8, 16, 32, 64) for s in ("", "u")))
-DTYPES = (*DTYPES, "float16", "float32", "float64")
+# Attributes that every store of a format has; others are annotations.
+RESERVED = {
+    2: ("gdjax_format", "coordinates", "parts", "identity", "origins", "digest"),
+    3: ("gdjax_format", "coordinates", "identity", "writers", "digest"),
+}
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64"),
+)
+# Other attributes of arrays could change the numbers that a reader sees (`scale_factor`).
 ATTRIBUTES = ("long_name", "units", "flag_values", "flag_masks", "flag_meanings", "comment")
-"""Attributes of arrays. Others could change the numbers that a reader sees (`scale_factor`)."""
 
 MAX_ROOT_BYTES = 2**26
 MAX_NAME_BYTES = 200
@@ -252,20 +247,10 @@ def checksum(raw: bytes) -> int:
     return int.from_bytes(raw[-4:], "little")
 
 
-def make_array(
+def _array(
     name: str, variable: Variable, sizes: Mapping[str, int], tile: Mapping[str, int]
 ) -> ArraySchema:
-    """Return an array of a store.
-
-    Args:
-        name: of the array.
-        variable: its dimensions, type, attributes and fill value.
-        sizes: length of every dimension.
-        tile: length of a chunk along some of them.
-
-    Raises:
-        InputError: a store cannot hold it.
-    """
+    """Return an array of a store; its chunks are as long as a tile, or whole where it has none."""
     dims, dtype, attrs = tuple(variable.dims), np.dtype(variable.dtype), variable.attrs
     check_name(name, "array")
     if len(set(dims)) < len(dims) or not set(dims) <= set(sizes):
@@ -297,19 +282,12 @@ def make_array(
 
 
 class Schema(NamedTuple):
-    """The arrays of a store.
+    """The arrays of a store."""
 
-    Args:
-        variables: results of every run.
-        coordinates: what is written once.
-        flags: the array `FLAGS`.
-        checksums: the array `CHECKSUMS`; None in format 2.
-    """
-
-    variables: dict[str, ArraySchema]
-    coordinates: dict[str, ArraySchema]
+    variables: dict[str, ArraySchema]  # results of every run
+    coordinates: dict[str, ArraySchema]  # what is written once
     flags: ArraySchema
-    checksums: ArraySchema | None
+    checksums: ArraySchema | None  # None in format 2
 
     @property
     def arrays(self) -> dict[str, ArraySchema]:
@@ -344,25 +322,14 @@ class Schema(NamedTuple):
         }
 
 
-def make_schema(
+def _schema(
     sizes: Mapping[str, int],
     tile: Mapping[str, int],
     variables: Mapping[str, Variable],
     coordinates: Mapping[str, Variable],
     version: int = FORMAT,
 ) -> Schema:
-    """Return the arrays of a store.
-
-    Args:
-        sizes: length of every dimension.
-        tile: length of a tile along each dimension of the grid.
-        variables: results of every run.
-        coordinates: what is written once.
-        version: of the format.
-
-    Raises:
-        InputError: the arrays do not fit together, or a store cannot hold one of them.
-    """
+    """Return the arrays of a store of this version of the format."""
     for argument, lengths in (("sizes", sizes), ("tile", tile)):
         for dim, length in lengths.items():
             check_name(dim, argument)
@@ -374,10 +341,10 @@ def make_schema(
         raise InputError("layout: expected at least one dimension in tile and one variable")
     grid, writers = tuple(tile), RESERVED[version][-2]
     attrs = {"long_name": f"0: not computed; k: computed by the k-th of {writers}", "units": "1"}
-    flags = make_array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile)
+    flags = _array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile)
     schema = Schema(
-        {name: make_array(name, variable, sizes, tile) for name, variable in variables.items()},
-        {name: make_array(name, variable, sizes, {}) for name, variable in coordinates.items()},
+        {name: _array(name, variable, sizes, tile) for name, variable in variables.items()},
+        {name: _array(name, variable, sizes, {}) for name, variable in coordinates.items()},
         flags,
         None,
     )
@@ -387,10 +354,8 @@ def make_schema(
         counts = dict(zip((f"{dim}_tile" for dim in grid), schema.tiles, strict=True))
         attrs = {"long_name": "CRC32C of each chunk, by tile and variable", "units": "1"}
         variable = Variable((*counts, "variable"), np.uint32, attrs, 0)
-        counts["variable"] = len(variables)
-        checksums = make_array(
-            CHECKSUMS, variable, counts, {**dict.fromkeys(counts, 1), "variable": len(variables)}
-        )
+        lengths = {**counts, "variable": len(variables)}
+        checksums = _array(CHECKSUMS, variable, lengths, dict.fromkeys(counts, 1))
         schema = schema._replace(checksums=checksums)
         names.append(CHECKSUMS)
     for name, array in schema.variables.items():
@@ -414,21 +379,16 @@ def make_schema(
 
 
 class Root(NamedTuple):
-    """What is known of a store before any of its chunks is read.
+    """What is known of a store before any of its chunks is read."""
 
-    Args:
-        document: the group's metadata; the attributes `identity` and `writers` are parsed.
-        schema: the arrays that they describe.
-    """
-
-    document: dict[str, Any]
+    document: dict[str, Any]  # the group's metadata; attributes `identity` and `writers` are parsed
     schema: Schema
 
 
 def make_root(
     schema: Schema, identity: Mapping[str, Any], writers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the root document of a store that holds some arrays."""
+    """Return the root document of a store of these arrays."""
     return {
         "zarr_format": 3,
         "node_type": "group",
@@ -540,7 +500,7 @@ def _parse_schema(root, version):
     layout, coordinates = attributes["identity"]["layout"], attributes["coordinates"].split()
     own = [FLAGS] if version == 2 else [FLAGS, CHECKSUMS]
     variables = [name for name in documents if name not in (*coordinates, *own)]
-    schema = make_schema(
+    schema = _schema(
         layout["sizes"],
         layout["tile"],
         {name: _parse_variable(documents[name]) for name in variables},
@@ -608,7 +568,7 @@ class Layout:
             attrs = plain(coordinate.attrs, name)
             coordinates[name] = Variable(coordinate.dims, values.dtype, attrs, fill)
         sizes, tile = ({d: int(n) for d, n in of.items()} for of in (self.sizes, self.tile))
-        schema = make_schema(sizes, tile, variables, coordinates)
+        schema = _schema(sizes, tile, variables, coordinates)
         for name, array in schema.coordinates.items():
             if (shape := np.shape(self.coordinates[name].values)) != array.shape:
                 raise InputError(

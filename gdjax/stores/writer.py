@@ -46,8 +46,7 @@ from gdjax.stores.schema import (
 
 MAX_CHECKPOINT_BYTES = 2**34
 
-NEWER = ("problem_hash", "flags")
-"""Entries of an identity that older stores of format 2 lack."""
+NEWER = ("problem_hash", "flags")  # entries of an identity that older stores of format 2 lack
 
 DERIVED = ("layout", "program_hash", "problem_hash")
 """Entries of an identity that other entries decide."""
@@ -123,11 +122,6 @@ class Tiles(Stored):
     def write_chunks(self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writer: int) -> None:
         """Write a tile whose chunks are given as bytes, such as those of another store.
 
-        Args:
-            tile: its index along each dimension of the grid.
-            chunks: of every variable.
-            writer: number of the entry of `writers` that describes what computed the tile.
-
         Raises:
             StoreError: as for `write`.
         """
@@ -154,10 +148,6 @@ class Tiles(Stored):
         shape = [s.stop - s.start for s in self.schema.region(tile)]
         location.write(flags.key(tile), flags.encode(np.full(shape, writer, flags.dtype)))
         location.remove(self._checkpoint(tile))
-
-    def is_finished(self, tile: tuple[int, ...]) -> bool:
-        """Return whether a tile has been written."""
-        return super().is_finished(self._checked(tile))
 
     def save_checkpoint(
         self, tile: tuple[int, ...], arrays: Mapping[str, Any], meta: Mapping[str, Any]
@@ -329,11 +319,6 @@ class Store(Tiles):
 
 def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str, Any]) -> bool:
     """Return whether a store has all of a sweep and is intact, so nothing has to be written.
-
-    Args:
-        location: of the store.
-        layout: as for `Store`, as is the next.
-        identity: what makes it the same sweep.
 
     Raises:
         StoreError: the store holds something else or another sweep.
