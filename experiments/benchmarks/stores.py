@@ -1,10 +1,10 @@
-"""What storing costs: runs of a small network, a store of many files, one sweep in three places.
+"""What storing costs: runs of a small network, a store of many files, one sweep in three locations.
 
     PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 
-Prints seconds and peak memory for each row. At a commit before format 3 the first three rows run,
-too, so that both can be compared in one sitting. `s3` and `az` are servers on this machine, as in
-the tests (`tests/stores/servers.py`), and are left out where they cannot be started.
+It prints seconds and peak memory for each row. At a commit before format 3 the first three rows
+run, too, so that both can be compared in one sitting. `s3` and `az` are servers on this machine, as
+in the tests (`tests/stores/servers.py`), and are left out where they cannot be started.
 """
 
 import argparse
@@ -72,15 +72,15 @@ def digits(folder: Path, runs: int, steps: int) -> None:
     """Store runs of the digits."""
     grid = gd.axes(learning_rate=np.geomspace(0.1, 10, 12), seed=range(max(runs // 12, 1)))
     problem = gd.problems.digits(widths=(16,))
-    given: dict[str, Any] = {"batch_size": 100, "record_every": 50, "store": folder / "digits.zarr"}
+    settings: dict[str, Any] = {"batch_size": 100, "record_every": 50}
     timed(
         f"{grid.runs} runs of digits x {steps} steps, stored",
-        lambda: gd.sweep(problem, grid, steps, **given),
+        lambda: gd.sweep(problem, grid, steps, store=folder / "digits.zarr", **settings),
         grid.runs * steps,
     )
 
 
-def places(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield a folder and the object stores that can be started: name, store, options."""
     yield "folder", str(folder / "tiles.zarr"), {}
     from tests.stores import servers
@@ -93,12 +93,12 @@ def places(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield kind, f"{server.url}/tiles.zarr", {"storage_options": server.options}
 
 
-def three_places(folder: Path, tiles: int, steps: int) -> None:
-    """Store one sweep of many tiles in each place; its bits must be equal."""
+def three_locations(folder: Path, tiles: int, steps: int) -> None:
+    """Store one sweep of many tiles in each location; its bits must be equal."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
-    for name, store, given in places(folder):
-        settings: dict[str, Any] = {"width": 8, "devices": jax.local_devices()[:1], **given}
+    for name, store, options in locations(folder):
+        settings: dict[str, Any] = {"width": 8, "devices": jax.local_devices()[:1], **options}
         sweep = partial(gd.sweep, network(), grid, steps, store=store, **settings)
         dataset = timed(f"{tiles} tiles to {name}", sweep, tiles)
         loaded = timed(f"read from {name}", dataset.load, tiles)
@@ -114,13 +114,13 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=200)
     parser.add_argument("--digit-runs", type=int, default=96)
     parser.add_argument("--digit-steps", type=int, default=2500)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
-        many_runs(folder, given.runs, given.steps)
-        digits(folder, given.digit_runs, given.digit_steps)
+        many_runs(folder, arguments.runs, arguments.steps)
+        digits(folder, arguments.digit_runs, arguments.digit_steps)
         if hasattr(gd, "extend"):
-            three_places(folder, given.tiles, given.steps)
+            three_locations(folder, arguments.tiles, arguments.steps)
 
 
 if __name__ == "__main__":
