@@ -359,7 +359,7 @@ def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     # What follows from other entries is listed only where nothing else explains it.
     causes = [key for key in changed if key.partition(".")[0] not in DERIVED]
     listed = [
-        f"{key}: stored {old.get(key, 'nothing')!r:.120}, wanted {new.get(key, 'nothing')!r:.120}"
+        f"{key}: stored {old.get(key, 'nothing')!r:.120}, expected {new.get(key, 'nothing')!r:.120}"
         for key in causes or changed
     ]
     more = f"; and {len(listed) - 8} more" if len(listed) > 8 else ""

@@ -164,16 +164,16 @@ def as_files(path: Path) -> Files:
 
 def write(files: Files, path: Path) -> None:
     path.mkdir()
-    for name, what in files.items():
+    for name, content in files.items():
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        if what is None:
+        if content is None:
             file.mkdir()
             (file / "within").write_text("something")
-        elif isinstance(what, Path):
-            file.symlink_to(what)
+        elif isinstance(content, Path):
+            file.symlink_to(content)
         else:
-            file.write_bytes(what)
+            file.write_bytes(content)
 
 
 # Kinds of mutants: each changes the files of a store
@@ -221,10 +221,10 @@ def nesting(files, rng):
 
 def length(files, rng):
     root = files.root()
-    found = [p for p in leaves(root, int) if {"shape", "chunk_shape", "sizes", "tile"} & set(p)]
+    paths = [p for p in leaves(root, int) if {"shape", "chunk_shape", "sizes", "tile"} & set(p)]
     change = rng.choice((lambda n: n + 1, lambda n: n - 1, lambda n: n * 2**33, lambda n: 0))
-    path = rng.choice(found)
-    many = [p for p in found if at(root, p) == at(root, path)] if rng.random() < 0.3 else [path]
+    path = rng.choice(paths)
+    many = [p for p in paths if at(root, p) == at(root, path)] if rng.random() < 0.3 else [path]
     new = change(at(root, path))
     for p in many:
         root = replaced(root, p, new)
@@ -344,23 +344,23 @@ def gone(files, rng):
     del files[rng.choice(sorted(files))]
 
 
-def kept(files, rng):
+def checkpoint(files, rng):
     """A checkpoint that says something else, its digest right."""
     chosen = next(f for f in files if "/checkpoints/" in f)
     arrays, meta = array_file.unpack(files[chosen])
-    what = rng.randrange(7)
+    change = rng.randrange(7)
     one = rng.choice(sorted(arrays))
-    if what == 0:
+    if change == 0:
         arrays[rng.choice(TEXTS[:6])] = arrays.pop(one)
-    elif what == 1:
+    elif change == 1:
         arrays[one] = rng.choice((arrays[one].astype("f8"), arrays[one].astype("i2"), np.ones(3)))
-    elif what == 2:
+    elif change == 2:
         arrays[one] = np.ones((2, *arrays[one].shape), arrays[one].dtype)
-    elif what == 3:
+    elif change == 3:
         meta[rng.choice(sorted(meta))] = copy.deepcopy(rng.choice(OTHERS))
-    elif what == 4:
+    elif change == 4:
         meta["step"] = rng.choice((-1, 0, 3, 10**6, 2**70, 1.5))
-    elif what == 5:
+    elif change == 5:
         meta.pop(rng.choice(sorted(meta)))
     else:
         arrays[one] = np.full_like(arrays[one], 2)
@@ -369,14 +369,14 @@ def kept(files, rng):
 
 def harmless(files, rng):
     root = files.root()
-    what = rng.randrange(4)
-    if what == 0:
+    change = rng.randrange(4)
+    if change == 0:
         root["attributes"]["note"] = rng.choice(("fine", 3, [1, 2], {"a": "b"}))
-    elif what == 1:
+    elif change == 1:
         array = root["consolidated_metadata"]["metadata"]["cost"]
         array["attributes"]["long_name"] = rng.choice(("price", "cost of a step"))
         files["cost/zarr.json"] = serialize(array)
-    elif what == 2:
+    elif change == 2:
         files["notes.txt"] = b"what this is about"
     else:
         root["attributes"]["seconds"] = rng.random()
@@ -386,6 +386,6 @@ def harmless(files, rng):
 KINDS = (
     number, kind_of_value, text, key, nesting, length, codec, dtype, name, attribute, optimizer,
     problem, link, folder, file_for_folder, numbers_of_a_chunk, length_of_a_chunk, exchanged, gone,
-    kept,
+    checkpoint,
     harmless,
 )  # fmt: skip

@@ -78,9 +78,9 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
         elif name == ".gdjax/sweep" or (not file.exists() and name.startswith("finished/c.")):
             assert verify(tmp_path) == []  # a tile without a flag has not been written
         else:
-            found = verify(tmp_path)
-            assert [(d.file, d.tile) for d in found] == [(name, tiles.get(name))]
-            assert name in str(found[0])
+            damages = verify(tmp_path)
+            assert [(d.file, d.tile) for d in damages] == [(name, tiles.get(name))]
+            assert name in str(damages[0])
         assert stamps(tmp_path) == before
 
         with open_store(tmp_path) as store:

@@ -80,8 +80,8 @@ def test_wording_is_no_part_of_a_layout_s_identity():
 
 
 def test_what_is_recorded_becomes_json():
-    given = {"a": (1, np.int64(2)), "b": np.float32(0.5), "c": np.array([1.0, np.nan]), "d": None}
-    assert plain(given) == {"a": [1, 2], "b": 0.5, "c": [1.0, "nan"], "d": None}
+    values = {"a": (1, np.int64(2)), "b": np.float32(0.5), "c": np.array([1.0, np.nan]), "d": None}
+    assert plain(values) == {"a": [1, 2], "b": 0.5, "c": [1.0, "nan"], "d": None}
     assert plain({"on": np.bool_(True), "seeds": range(2)}) == {"on": True, "seeds": [0, 1]}
     with pytest.raises(InputError, match=r"config\.f\[1\]"):
         plain({"f": [0, object()]}, "config")

@@ -73,8 +73,8 @@ def test_damage_is_found_and_computed_again(url, server):
     bucket.remove("outcome/c.2.1")
     bucket.write("params.0.used/c.1.0.0", bucket.read("params.0.used/c.0.1.0", 100)[0])
     bucket.remove("seed/zarr.json")
-    found = verify(url, storage_options=server.options)
-    assert [damage.file for damage in found] == [
+    damages = verify(url, storage_options=server.options)
+    assert [damage.file for damage in damages] == [
         *("seed/zarr.json", "cost/c.0.0.0", "params.0.used/c.1.0.0", "outcome/c.2.1")
     ]
     with pytest.raises(StoreError, match=r"tile \(2, 1\) is damaged \(outcome/c.2.1: missing"):
@@ -172,12 +172,12 @@ def test_what_cannot_be_reached_is_one_line_and_nothing_is_lost(server, tmp_path
         chunks = []
         write = type(store.location).write
 
-        def lost(self, key, data, **given):
+        def lost(self, key, data, **options):
             chunks.append(key)
             if len(chunks) == 2:  # in the middle of a tile
                 other.process.kill()
                 other.process.wait()
-            write(self, key, data, **given)
+            write(self, key, data, **options)
 
         store.location.map = map
         store.location.write = lost.__get__(store.location)
@@ -195,11 +195,11 @@ def test_a_tile_cut_off_in_the_middle_is_written_again(url, server, monkeypatch)
     store.write((0, 0), part(store, (0, 0)))
     write, keys = type(store.location).write, []
 
-    def refused(self, key, data, **given):
+    def refused(self, key, data, **options):
         keys.append(key)
         if key.startswith("checksums/"):
             raise StoreError("the connection is lost")
-        write(self, key, data, **given)
+        write(self, key, data, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(store.location), "write", refused)

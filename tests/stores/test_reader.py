@@ -64,10 +64,10 @@ def test_labels_types_and_attributes(tmp_path, opened):
 )
 def test_what_is_asked_for_is_read_across_tiles(tmp_path, key):
     fill(tmp_path)
-    places = key if isinstance(key, tuple) else (key,)
+    positions = key if isinstance(key, tuple) else (key,)
     expected = whole()["cost"]
-    for axis, place in reversed(list(enumerate(places))):
-        expected = expected[(slice(None),) * axis + (place,)]
+    for axis, position in reversed(list(enumerate(positions))):
+        expected = expected[(slice(None),) * axis + (position,)]
     np.testing.assert_array_equal(open_dataset(tmp_path).cost[key], expected)
 
 
@@ -80,8 +80,8 @@ def test_unfinished_tiles_show_the_fill_value(tmp_path):
         with opened(tmp_path) as dataset:
             for name, fill_value in expected.items():
                 values = np.full_like(whole()[name], fill_value)
-                for box in np.s_[:2, :2], np.s_[4:, 2:]:
-                    values[box] = whole()[name][box]
+                for region in np.s_[:2, :2], np.s_[4:, 2:]:
+                    values[region] = whole()[name][region]
                 np.testing.assert_array_equal(dataset[name], values)
     with open_dataset(tmp_path) as dataset:
         assert (dataset.attrs["tiles"], dataset.attrs["tiles_finished"]) == (6, 2)

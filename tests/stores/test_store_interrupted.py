@@ -93,49 +93,49 @@ def test_kill_while_tiles_are_written(tmp_path, kills):
     """Half of the kills while a tile is being written, the others anywhere from the start on."""
     path = tmp_path / "s"
     moments = random.Random(3)
-    seen: dict[str, tuple[int, int]] = {}
-    begun, halfway, stores = 0, 0, 0
+    written: dict[str, tuple[int, int]] = {}
+    created, halfway, stores = 0, 0, 0
     with talk_to(HERE / "small_store.py") as server:
         say(server, tmp_path / "first")  # imports take their time once
-        while not (said := hear(server)).endswith("ended 0"):
-            assert said
+        while not (answer := hear(server)).endswith("ended 0"):
+            assert answer
         for number in range(kills):
             say(server, path)
-            while not (said := hear(server)).isdecimal():  # "writing" may come first
+            while not (answer := hear(server)).isdecimal():  # "writing" may come first
                 pass
-            child = int(said)
-            said = ""
+            child = int(answer)
+            answer = ""
             if number % 2:
                 for _ in range(moments.randrange(1, 4)):
-                    said = hear(server)  # it begins to write a tile
-                    if said.startswith("ended"):  # few were left
+                    answer = hear(server)  # it begins to write a tile
+                    if answer.startswith("ended"):  # few were left
                         break
                 time.sleep(moments.uniform(0, 0.005))
             else:
                 time.sleep(moments.uniform(0, 0.2))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            while not said.startswith("ended"):
-                said = hear(server)
-                assert said
-            assert said in ("ended 0", f"ended {signal.SIGKILL:d}")
+            while not answer.startswith("ended"):
+                answer = hear(server)
+                assert answer
+            assert answer in ("ended 0", f"ended {signal.SIGKILL:d}")
             if not path.exists() or read_attributes(path) is None:
                 continue
-            begun += 1
+            created += 1
             assert verify(path) == []
             finished = Stored(path).flags()[0] > 0
             now = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
-                    assert seen.setdefault(file, now[file]) == now[file]  # written once
+                    assert written.setdefault(file, now[file]) == now[file]  # written once
             if finished.all():
                 assert equals_whole(path)
-                seen.clear()
+                written.clear()
                 stores += 1
                 path = tmp_path / f"s{stores}"
             else:
                 halfway += any(file.split("/")[0] != "finished" and "/c." in file for file in now)
-    assert begun > 0
+    assert created > 0
     assert halfway > 0
     fill(path)
     assert equals_whole(path)

@@ -119,9 +119,9 @@ def test_the_store_needs_no_jax():
 def test_what_other_differences_decide_is_listed_only_where_it_stands_alone():
     stored = {"num_steps": 4, "layout": {"sizes": {"step": 5}}, "program_hash": "a"}
     longer = {"num_steps": 9, "layout": {"sizes": {"step": 10}}, "program_hash": "b"}
-    assert differences(stored, longer) == "num_steps: stored 4, wanted 9"
+    assert differences(stored, longer) == "num_steps: stored 4, expected 9"
     other = stored | {"program_hash": "b"}
-    assert differences(stored, other) == "program_hash: stored 'a', wanted 'b'"
+    assert differences(stored, other) == "program_hash: stored 'a', expected 'b'"
 
 
 def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
@@ -131,9 +131,9 @@ def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
     with pytest.raises(StoreError) as caught:
         open_store(tmp_path, config=config, data_hash="aaaa")
     assert str(caught.value) == (
-        f"{tmp_path} holds another sweep: config.steps: stored 300, wanted 400; data_hash: stored "
-        f"'b5d4', wanted 'aaaa'; config.optimizer: stored 'nothing', wanted 'adam'. Choose another "
-        f"store, or set these back"
+        f"{tmp_path} holds another sweep: config.steps: stored 300, expected 400; data_hash: "
+        f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored 'nothing', expected 'adam'. "
+        f"Choose another store, or set these back"
     )
     assert stamps(tmp_path).keys() == before.keys()
     assert equals_whole(tmp_path)
@@ -199,13 +199,13 @@ def test_what_the_format_foresees_can_be_stored(tmp_path):
     random = np.random.default_rng(2)
     with Store(tmp_path, layout, identity={}, writer={}) as store:
         chunks = {name: array.chunk for name, array in store.schema.variables.items()}
-        given = {
+        arrays = {
             name: random.integers(200, size=c).astype(types[name]) for name, c in chunks.items()
         }
-        store.write((0, 0), given)
-        store.write((1, 0), given)
+        store.write((0, 0), arrays)
+        store.write((1, 0), arrays)
     with xr.open_zarr(tmp_path, chunks=None) as dataset:
-        for name, values in given.items():
+        for name, values in arrays.items():
             np.testing.assert_array_equal(dataset[name], np.concatenate([values, values[:1]]))
         assert dataset.late_step.values.tolist() == [0, 50]
 
@@ -239,9 +239,9 @@ def test_a_checkpoint_is_kept_until_its_tile_is_written(tmp_path):
         assert "w" not in dataset
     with open_store(tmp_path) as store:
         assert store.load_checkpoint((0, 0)) is None
-        kept = store.load_checkpoint((1, 0))
-        assert kept is not None
-        arrays, meta = kept
+        checkpoint = store.load_checkpoint((1, 0))
+        assert checkpoint is not None
+        arrays, meta = checkpoint
         np.testing.assert_array_equal(arrays["w"], w + 1)
         assert meta == {"step": 200}
         store.write((1, 0), part(store, (1, 0)))

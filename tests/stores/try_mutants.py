@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from mutants import KINDS, Files, as_files, harmless, kept, link, write
+from mutants import KINDS, Files, as_files, checkpoint, harmless, link, write
 
 from gdjax.errors import StoreError
 
@@ -43,12 +43,12 @@ def originals(folder: Path) -> list[Files]:
     bowl = problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks even for so few steps
     sweep(bowl, grid, 6, store=folder / "whole", **settings)
-    blocks, begun = slab_runner.start_blocks, []
+    blocks, slabs = slab_runner.start_blocks, []
 
     def interrupted(*arguments, **keywords):
-        begun.append(1)
+        slabs.append(1)
         for result in blocks(*arguments, **keywords):
-            if len(begun) == 2:
+            if len(slabs) == 2:
                 signal.raise_signal(signal.SIGINT)
             yield result
 
@@ -56,9 +56,9 @@ def originals(folder: Path) -> list[Files]:
     with contextlib.suppress(KeyboardInterrupt):
         sweep(bowl, grid, 6, store=folder / "halfway", **settings)
     slab_runner.start_blocks = blocks
-    found = [as_files(folder / name) for name in ("whole", "halfway")]
-    assert any("/checkpoints/" in name for name in found[1])
-    return found
+    stores = [as_files(folder / name) for name in ("whole", "halfway")]
+    assert any("/checkpoints/" in name for name in stores[1])
+    return stores
 
 
 class Watch:
@@ -186,12 +186,12 @@ def remember() -> None:
             check(spec, devices)
             checked.add(key)
 
-    def remembered_fit(program, devices, width, *, initial_carry=None, **given):
+    def remembered_fit(program, devices, width, *, initial_carry=None, **settings):
         if initial_carry is not None:
-            return fit_program(program, devices, width, initial_carry=initial_carry, **given)
-        key = key_of(program.sweep, program.axes, devices, width, given)
+            return fit_program(program, devices, width, initial_carry=initial_carry, **settings)
+        key = key_of(program.sweep, program.axes, devices, width, settings)
         if key not in fitted:
-            fitted[key] = fit_program(program, devices, width, **given)
+            fitted[key] = fit_program(program, devices, width, **settings)
         return fitted[key]
 
     vars(stored)["problem_from"] = remembered_problem
@@ -214,8 +214,8 @@ def outcome(act, path) -> tuple[str, str]:
     try:
         act(path)
     except StoreError as error:
-        said = str(error)
-        return ("StoreError" if said.isprintable() else "unprintable"), said
+        message = str(error)
+        return ("StoreError" if message.isprintable() else "unprintable"), message
     except BaseException as error:
         return f"{type(error).__name__}", "".join(traceback.format_exception(error)[-4:])
     finally:
@@ -250,7 +250,7 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
         watch.known = {name.split(".")[0] for name in sys.modules}
         for number in range(count):
             kind = kinds[number % len(kinds)]
-            files = Files(base[1] if kind is kept else rng.choice(base))
+            files = Files(base[1] if kind is checkpoint else rng.choice(base))
             victims = home / "elsewhere"
             victims.mkdir(exist_ok=True)
             victim = victims / "victim"
@@ -284,7 +284,7 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
             if [*victims.iterdir()] != [victim] or victim.read_text() != "precious":
                 watch.noted.append("something outside was changed")
                 shutil.rmtree(victims)
-            wrong += [f"{number} {kind.__name__}: {end}: {said}" for end, said in bad]
+            wrong += [f"{number} {kind.__name__}: {end}: {message}" for end, message in bad]
             wrong += [f"{number} {kind.__name__}: {noted}" for noted in watch.noted]
             watch.noted.clear()
         os.chdir(home.parent)
@@ -299,6 +299,6 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
-    print(*found, sep="\n")
-    sys.exit(bool(found))
+    failures = main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    print(*failures, sep="\n")
+    sys.exit(bool(failures))

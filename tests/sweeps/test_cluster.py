@@ -136,7 +136,7 @@ def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
         run(tmp_path / "a", width=0, client=client)
     assert read_attributes(tmp_path / "a") is None
     run(tmp_path / "b", 10)
-    with pytest.raises(StoreError, match="steps: stored 10, wanted 20"):
+    with pytest.raises(StoreError, match="steps: stored 10, expected 20"):
         run(tmp_path / "b", 20, client=client)
     run(tmp_path / "c", 10, devices=jax.local_devices()[:2])
     assert run(tmp_path / "c", 10, client=client).identity.count('"devices": 2') == 1

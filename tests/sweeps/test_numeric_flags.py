@@ -47,7 +47,7 @@ def given(monkeypatch):
 
 def test_numbers_of_two_kinds_are_not_written_into_one_store(half):
     with jax.threefry_partitionable(False):
-        with pytest.raises(StoreError, match="partitionable: stored True, wanted False"):
+        with pytest.raises(StoreError, match="partitionable: stored True, expected False"):
             gd.resume(half)
         again = gd.replay(half, AT)
         assert again.changed == {"jax_threefry_partitionable": (True, False)}
@@ -58,9 +58,9 @@ def test_numbers_of_two_kinds_are_not_written_into_one_store(half):
 @pytest.mark.parametrize(
     ("context", "difference"),
     [
-        (lambda: jax.enable_x64(True), "jax_enable_x64: stored False, wanted True"),
-        (lambda: jax.default_matmul_precision("highest"), "stored None, wanted 'highest'"),
-        (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', wanted 'rbg'"),
+        (lambda: jax.enable_x64(True), "jax_enable_x64: stored False, expected True"),
+        (lambda: jax.default_matmul_precision("highest"), "stored None, expected 'highest'"),
+        (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', expected 'rbg'"),
     ],
 )
 def test_a_setting_of_jax_is_named(half, context, difference):
@@ -72,7 +72,9 @@ def test_a_compiler_with_fewer_optimizations_is_named(half):
     least = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", not least)
     try:
-        with pytest.raises(StoreError, match=f"optimizations: stored {least}, wanted {not least}"):
+        with pytest.raises(
+            StoreError, match=f"optimizations: stored {least}, expected {not least}"
+        ):
             gd.resume(half)
         assert gd.replay(half, AT).changed == {"jax_disable_most_optimizations": (least, not least)}
     finally:
@@ -81,7 +83,7 @@ def test_a_compiler_with_fewer_optimizations_is_named(half):
 
 def test_flags_of_xla_that_change_code_are_named(half, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
-    with pytest.raises(StoreError, match=r"flags.xla: stored .*, wanted 'xla_backend_optim.*=0'"):
+    with pytest.raises(StoreError, match=r"flags.xla: stored .*, expected 'xla_backend_optim.*=0'"):
         gd.resume(half)
     assert gd.replay(half, AT).changed["xla"][1] == "xla_backend_optimization_level=0"
     with pytest.warns(UserWarning, match=r"another program .*xla: stored .*, here"):

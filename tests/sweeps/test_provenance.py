@@ -107,20 +107,20 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        ({"num_steps": 16}, "num_steps: stored 40, wanted 16"),
-        ({"batch_size": None}, "batch_size: stored 6, wanted None"),
-        ({"root_seed": 1}, "root_seed: stored 0, wanted 1"),
-        ({"width": 2}, "slab.width: stored [1], wanted [2]"),
-        ({"gradient_tolerance": 1e-3}, "gradient_tolerance: stored 1e-05, wanted 0.001"),
+        ({"num_steps": 16}, "num_steps: stored 40, expected 16"),
+        ({"batch_size": None}, "batch_size: stored 6, expected None"),
+        ({"root_seed": 1}, "root_seed: stored 0, expected 1"),
+        ({"width": 2}, "slab.width: stored [1], expected [2]"),
+        ({"gradient_tolerance": 1e-3}, "gradient_tolerance: stored 1e-05, expected 0.001"),
         (
             {"make_optimizer": partial(optax.sgd, momentum=0.8)},
             "make_optimizer.keywords.momentum: stored 0.9",
         ),
         (
             {"axes": axes(**{**GRID, "seed": range(5)})},
-            "axes.seed.seed: stored [0, 1, 2, 3], wanted",
+            "axes.seed.seed: stored [0, 1, 2, 3], expected",
         ),
-        ({"metrics": {}}, "metrics.largest_weight.every: stored 2, wanted 'nothing'"),
+        ({"metrics": {}}, "metrics.largest_weight.every: stored 2, expected 'nothing'"),
     ],
 )
 def test_another_sweep_is_refused_with_the_differences(stored_sweep, computed, changed, difference):

@@ -119,7 +119,7 @@ def test_on_other_devices_and_versions_it_only_compares(stored_sweep, monkeypatc
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
     assert few.equal  # the same process, so as many threads
     monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
-    with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', wanted 'another'"):
+    with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', expected 'another'"):
         again_of(stored_sweep, AT)
     made = identity.writer
     monkeypatch.setattr(identity, "writer", lambda work: made(work) | {"jax": "0.0"})

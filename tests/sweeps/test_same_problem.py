@@ -88,7 +88,7 @@ NAMES = ["problem_of", "run_of", "census_of", "branch", "replay", "resume"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_problem_of_the_library_is_refused(named, name):
-    with pytest.raises(StoreError, match=r"problem.eigenvalues: stored \[1.0, 10.0\], wanted"):
+    with pytest.raises(StoreError, match=r"problem.eigenvalues: stored \[1.0, 10.0\], expected"):
         readers(named, gd.problems.bowl([1.0, 17.0]))[name]()
 
 
@@ -179,7 +179,7 @@ def test_a_store_that_is_older_than_the_comparison(users, named, tmp_path):
 @pytest.mark.parametrize(
     ("optimizer", "difference"),
     [
-        (optax.adam, r"optimizer.name: stored 'optax.sgd', wanted 'optax.adam'"),
+        (optax.adam, r"optimizer.name: stored 'optax.sgd', expected 'optax.adam'"),
         (partial(optax.sgd, momentum=0.5), r"optimizer.keywords.*momentum"),
     ],
 )
