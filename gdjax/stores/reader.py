@@ -94,7 +94,7 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
     """
     from gdjax.stores.format_2 import find_parts
 
-    first = Stored(store, storage_options=storage_options)
+    first = Stored(locate(store, storage_options))
     locations, lost = find_parts(first)
     damages = [Damage(file, MISSING) for file in lost]
     parts = {"": first} | {f"{key}/": Stored(location) for key, location in locations.items()}
@@ -144,7 +144,7 @@ def open_parts(
     """
     from gdjax.stores.format_2 import find_parts
 
-    first = Stored(store, storage_options=storage_options)
+    first = Stored(locate(store, storage_options))
     locations, lost = find_parts(first)
     if lost:
         raise StoreError(
@@ -204,8 +204,7 @@ class Stored:
     """A store whose metadata have been checked.
 
     Args:
-        store: path, URL or location of the store.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        store: path or URL of the store, or what `locate` returns.
 
     Raises:
         StoreError: there is no store, or its `zarr.json` cannot be understood.
@@ -215,13 +214,8 @@ class Stored:
         schema: its arrays.
     """
 
-    def __init__(
-        self,
-        store: str | Path | Folder | Bucket,
-        *,
-        storage_options: Mapping[str, Any] | None = None,
-    ):
-        self.location = locate(store, storage_options)
+    def __init__(self, store: str | Path | Folder | Bucket):
+        self.location = locate(store)
         root = read_root(self.location)
         if root is None:
             raise StoreError(f"{self.location}: there is no store here; check the path")

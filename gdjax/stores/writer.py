@@ -61,9 +61,8 @@ class Tiles(Stored):
     same tile.
 
     Args:
-        store: path, URL or location of the store.
+        store: path or URL of the store, or what `locate` returns.
         writer: number of the entry of `writers` that describes what computes the tiles.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         StoreError: there is no store, its metadata are damaged, or it is of format 2.
@@ -71,14 +70,8 @@ class Tiles(Stored):
 
     _lock: FileLock | Lease | None = None
 
-    def __init__(
-        self,
-        store: str | Path | Folder | Bucket,
-        writer: int = 1,
-        *,
-        storage_options: Mapping[str, Any] | None = None,
-    ):
-        super().__init__(store, storage_options=storage_options)
+    def __init__(self, store: str | Path | Folder | Bucket, writer: int = 1):
+        super().__init__(store)
         self.writer = writer
         if self.format == 2:
             raise read_only(self.location)
@@ -195,13 +188,12 @@ class Store(Tiles):
     written again on opening where it is missing or damaged; `repair` does the rest.
 
     Args:
-        store: path or URL of the store.
+        store: path or URL of the store, or what `locate` returns.
         layout: which arrays the sweep consists of.
         identity: what makes it the same sweep. Any difference from what is stored is an error.
         writer: what else explains its numbers: versions, device, slab width, source revision. It
             becomes an entry of `writers`, if it is a new one, and the flags of tiles carry its
             number. None where `add_writer` follows.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
 
     Raises:
         InputError: something in `identity` or `writer` cannot be recorded as JSON.
@@ -219,9 +211,8 @@ class Store(Tiles):
         *,
         identity: Mapping[str, Any],
         writer: Mapping[str, Any] | None = None,
-        storage_options: Mapping[str, Any] | None = None,
     ):
-        self.location = locate(store, storage_options)
+        self.location = locate(store)
         recorded = layout.record(identity)
         writers = [] if writer is None else [plain(writer, "writer")]
         seal(make_root(layout.schema, recorded, writers))  # refuses what is too large

@@ -37,7 +37,7 @@ from distributed import (
 from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import Folder
+from gdjax.stores.location import Folder, locate
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
@@ -283,7 +283,7 @@ def _compute(task: Task, tile: tuple[int, ...]) -> Answer:
     """Compute one tile on a worker and write it, unless it is finished."""
     plugin, stop = _plugin(task.plugin), Event(task.stopping, client=get_client())
     with plugin.alone():
-        tiles = Tiles(task.store, storage_options=task.options)
+        tiles = Tiles(locate(task.store, task.options))
         if tiles.is_finished(tile):
             return Answer(True)
         if stop.is_set():

@@ -166,7 +166,7 @@ class EarlierRuns:
 
     def copy(self, larger: Store) -> None:
         """Copy the finished tiles that have the same runs in the larger sweep."""
-        stored = Stored(self.store, storage_options=self.options)
+        stored = Stored(locate(self.store, self.options))
         flags, missing = stored.flags()[0], ~larger.finished()
         for tile in map(tuple, np.argwhere(flags > 0).tolist()):
             same = stored.schema.region(tile) == larger.schema.region(tile)
@@ -194,7 +194,7 @@ class EarlierRuns:
         steps = schedule.recorded_steps()
         steps = steps[(steps >= spec.first_record) & (steps < self.num_steps)]
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
-        with Stored(self.store, storage_options=self.options).dataset() as stored:
+        with Stored(locate(self.store, self.options)).dataset() as stored:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
             runs = stored.isel(index)

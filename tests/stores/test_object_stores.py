@@ -23,11 +23,10 @@ def url(server, request):
 
 def open_store(url, server, **changed):
     return Store(
-        url,
+        locate(url, server.options),
         small_store.layout(),
         identity={**small_store.IDENTITY, **changed},
         writer=small_store.WRITER,
-        storage_options=server.options,
     )
 
 
@@ -110,7 +109,7 @@ def test_a_second_writer_is_refused_until_the_first_one_ends(url, server):
         with pytest.raises(StoreError, match=message):
             open_store(url, server)
         # a worker of the writer takes no lease
-        tiles = Tiles(url, storage_options=server.options)
+        tiles = Tiles(locate(url, server.options))
         tiles.write((2, 1), part(tiles, (2, 1)))
         assert verify(url, storage_options=server.options) == []  # readers are welcome
     assert locate(url, server.options).read(lock.LOCK, 999)[1] == MISSING
@@ -152,7 +151,7 @@ def test_a_lease_that_is_removed_frees_the_store(url, server):
 def test_a_tile_of_two_writers_is_found(url, server):
     """The lease does not stop a paused holder: it writes one chunk after the other has finished."""
     fill(url, server)
-    late = Tiles(url, storage_options=server.options)
+    late = Tiles(locate(url, server.options))
     array = late.schema.variables["cost"]
     values = part(late, (0, 0))["cost"] + 1
     late.location.write(array.key((0, 0)), array.encode(values))
