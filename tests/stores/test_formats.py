@@ -1,12 +1,14 @@
 """Stores that were written with the format as it once was, and what is promised of them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import stores_of_format_3
 import xarray
 import zarr
 from small_store import stamps
@@ -246,3 +248,39 @@ def test_format_3_is_read_and_goes_on(copy_of):
         assert store.finished().all()
     with xarray.open_zarr(path) as plain:
         np.testing.assert_array_equal(plain.cost, [*COST, COST[0]])
+
+
+def test_a_store_of_format_3_is_small_and_is_verified_and_read_with_its_bits(copy_of):
+    path = copy_of("3/swept")
+    before = stamps(path)
+    assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 100_000
+    assert gd.verify(path) == []
+    assert bits_of(path) == json.loads((FORMATS / "3" / "bits.json").read_text())
+    with xarray.open_zarr(path) as plain, gd.open_dataset(path) as dataset:
+        assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"] == 2
+        for name in dataset.data_vars:
+            np.testing.assert_array_equal(plain[name], dataset[name])
+    assert stamps(path) == before
+
+
+def test_a_store_of_format_3_is_replayed(copy_of):
+    again = gd.replay(copy_of("3/swept"), stores_of_format_3.RUN)
+    assert again.at.items() >= stores_of_format_3.RUN.items()
+    assert again.equal or again.changed
+    assert again.largest_difference < 0.01
+
+
+def test_a_store_of_format_3_is_complete_or_its_program_has_another_text(copy_of):
+    """Versions and flags are part of what is computed; all else of the record is understood."""
+    path = copy_of("3/swept")
+    before = contents(path)
+    message = ""
+    try:
+        dataset = gd.resume(path)
+        assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"]
+    except StoreError as error:
+        message = str(error)
+    names = re.findall(r"(?:sweep: |; )([a-z_]+)[a-z_.]*: stored", message)
+    assert set(names) <= {"program_hash", "problem_hash", "flags"}, message
+    assert bool(names) == bool(message)
+    assert contents(path) == before
