@@ -81,13 +81,13 @@ class Target:
         if self.width is not None:
             check_whole("width", self.width, 1)
         check_whole("max_param_bytes", self.max_param_bytes, remedy=" of bytes, such as 2**30")
-        if self.client is not None and not hasattr(self.client, "submit"):
-            raise InputError(f"client = {self.client!r:.80}, expected a dask.distributed.Client")
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
                 "client: needs a store that all workers can reach, store=..., and the workers have "
                 "devices of their own: leave devices out"
             )
+        if self.client is not None and not hasattr(self.client, "submit"):
+            raise InputError(f"client = {self.client!r:.80}, expected a dask.distributed.Client")
         if self.devices is not None:
             check_devices(self.devices)
 

@@ -466,7 +466,7 @@ CALLS = (
     ("gd.sweep(bowl, ax, 5, devices=[])", "devices", "none given; leave it out"),
     ("gd.sweep(bowl, ax, 5, devices='cpu')", "devices", "expected a list of devices, such as"),
     ("gd.sweep(bowl, ax, 5, devices=[3])", "devices", "expected some of jax.local_devices()"),
-    ("gd.sweep(bowl, ax, 5, client=3)", "client", "expected a dask.distributed.Client"),
+    ("gd.sweep(bowl, ax, 5, client=3)", "client", "client: needs a store"),
     (
         "gd.sweep(bowl, ax, 5, client=3, store=folder / 's')",
         "client",
