@@ -302,7 +302,7 @@ CALLS = (
     (
         "gd.sweep(bowl, gd.axes(momentun=[0.5]), 5)",
         "momentun",
-        "valid are seed, data_seed, noise_seed",
+        "expected some of seed, data_seed, noise",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[-0.1]), 5)",
@@ -342,7 +342,7 @@ CALLS = (
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], cost=[0.0]), 5)",
         "cost",
-        "valid are seed, data_seed, noise_seed",
+        "expected some of seed, data_seed, noise",
     ),
     (
         "gd.sweep(bowl, ax, 5, make_optimizer=optax.sgd(0.1))",
@@ -357,7 +357,7 @@ CALLS = (
     (
         "gd.sweep(bowl, ax, 5, make_optimizer=lambda rate: optax.sgd(rate))",
         "learning_rate",
-        "valid are seed, data_seed, noise_seed",
+        "expected some of seed, data_seed, noise",
     ),
     (
         "gd.sweep(bowl, ax, 5, make_optimizer=lambda learning_rate: 3)",
@@ -570,7 +570,7 @@ CALLS = (
     (
         "gd.params_of(runs, {'a': w}, {'learning_rate': 0.1, 'seed': 0})",
         "params.a",
-        "expected an array of shape (2,): these are no",
+        "expected an array of shape (2,); give",
     ),
     # Stores
     (
@@ -602,8 +602,8 @@ CALLS = (
     ("gd.resume(store, bowl)", "positional", "resume() takes 1 positional argument"),
     ("gd.replay(folder, {})", "there is no store", "empty: there is no store here; check the path"),
     ("gd.replay(store, None)", "at", "expected a run's values by axis, of learning_rate: 0.1"),
-    ("gd.replay(store, {})", "learning_rate", "given for learning_rate"),
-    ("gd.replay(store, {'learning_rate': 0.1})", "seed", "given for seed"),
+    ("gd.replay(store, {})", "learning_rate", "no value for learning_rate"),
+    ("gd.replay(store, {'learning_rate': 0.1})", "seed", "no value for seed"),
     (
         "gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})",
         "momentum",
@@ -657,7 +657,7 @@ CALLS = (
     (
         "gd.branch(store, {'seed': 0}, gd.axes(branch_step=[1]))",
         "learning_rate",
-        "given for learning_rate",
+        "no value for learning_rate",
     ),
     (
         "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1]), "
@@ -665,7 +665,7 @@ CALLS = (
         "perturb",
         "expected one of direction, one_weight",
     ),
-    ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed", "given for seed"),
+    ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed", "no value for seed"),
     (
         "gd.sweeps.problem_of(own)",
         "problem",
@@ -1109,7 +1109,7 @@ COMMANDS = (
     ("sweep --axes momentum", "--axes", "expected NAME=VALUES with a new name and values 1 |"),
     ("sweep --axes =1", "--axes", "expected NAME=VALUES with a new name and values 1 |"),
     ("sweep --axes momentum=", "--axes", "expected one of 1 | 0.5,1,2 | 0:8 | 0:1:5 |"),
-    (f"sweep {SMALL} --axes momentun=0.9", "momentun", "valid are seed, data_seed, noise_seed"),
+    (f"sweep {SMALL} --axes momentun=0.9", "momentun", "expected some of seed, data_seed, noise"),
     (f"sweep {SMALL} --axes seed=1", "seed", "expected NAME=VALUES with a new name and values 1 |"),
     (f"sweep {SMALL} --axes", "--axes", "no value given; expected NAME=VALUES"),
     (
@@ -1188,7 +1188,7 @@ COMMANDS = (
         "nothing.zarr",
         "give the folder or the URL of a sweep's store, such as",
     ),
-    ("replay s.zarr", "learning_rate", "given for learning_rate"),
+    ("replay s.zarr", "learning_rate", "no value for learning_rate"),
     ("replay s.zarr --at learning_rate", "--at", "expected AXIS=VALUE, such as seed=3"),
     ("replay s.zarr --at learning_rate=", "--at", "expected AXIS=VALUE, such as seed=3"),
     (
