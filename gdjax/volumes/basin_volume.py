@@ -174,11 +174,11 @@ class Basin(NamedTuple):
     inside: Callable
     scale: Whitening
 
-    def reach(self, u: Float[Array, " n"], halvings: int | None = None):
+    def reach(self, u: Float[Array, " n"]):
         """Return the distance to the rim along A u, in units of |A u| and in the parameters'."""
         along = self.scale.apply(u)
         dtype = self.center.dtype
-        r = _radius(lambda r: self.inside(self.center + r * along), dtype, halvings)
+        r = _radius(lambda r: self.inside(self.center + r * along), dtype)
         return r, r * jnp.linalg.norm(along)
 
     def volume(self, found: BasinVolume, radii, u, reached, key: Key[Array, ""]) -> BasinVolume:
@@ -346,7 +346,7 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
     )
 
 
-def _radius(inside, dtype, halvings=None):
+def _radius(inside, dtype):
     """How far it is to the rim: shrink until inside, grow until outside, then halve between."""
 
     def shrink(state):
@@ -372,7 +372,7 @@ def _radius(inside, dtype, halvings=None):
         within = inside(middle)
         return jnp.where(within, middle, low), jnp.where(within, high, middle)
 
-    halvings = jnp.finfo(dtype).nmant - 1 if halvings is None else halvings
+    halvings = jnp.finfo(dtype).nmant - 1
     low, high = jax.lax.fori_loop(0, halvings, halve, (low, low * GROWTH))
     return jnp.where(turns < TURNS, (low + high) / 2, jnp.inf)
 
