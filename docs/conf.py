@@ -86,5 +86,16 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_sidebars = {
-    page: [] for page in ("index", "see_it_move", "gallery", "design", "changelog", "glossary")
+    page: []
+    for page in (
+        "index",
+        "quickstart",
+        "recipes",
+        "see_it_move",
+        "gallery",
+        "sharp_bits",
+        "design",
+        "changelog",
+        "glossary",
+    )
 }

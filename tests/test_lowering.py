@@ -41,6 +41,7 @@ def block():
     return program.block_program.jitted, program.block_example
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize(
     "make",

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.long
 def test_examples_run(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],

@@ -85,6 +85,7 @@ def test_numbers_are_formatted_as_they_are_printed():
     assert render.span([0.2, 0.2], ".1f") == "0.2"
 
 
+@pytest.mark.long
 def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_picture():
     pages = {name: render.rendered(name) for name in NAMES}
     stored = (render.RESULTS / "README.md").read_text("utf8")

@@ -127,6 +127,7 @@ def test_a_cpu_device_has_the_memory_that_the_host_grants():
     assert memory_limit(jax.local_devices(backend="cpu")[0]) == machine.memory()
 
 
+@pytest.mark.long
 def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
     """Functions that compare types with those they were made with, as Equinox's do."""
     import diffrax
@@ -161,6 +162,7 @@ def test_eigenvalues_on_several_cpu_devices_are_refused_before_they_stand_still(
         Program(over_runs(fine, many, (0,))).compile(matrices)
 
 
+@pytest.mark.long
 def test_programs_that_run_once_draw_the_same_numbers():
     def drawn(key):
         return jax.random.normal(key, (7, 5)), jax.random.truncated_normal(key, -1, 1, (9,))

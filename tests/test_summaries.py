@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
@@ -34,6 +35,7 @@ def test_a_descent_says_how_it_ended():
     )
 
 
+@pytest.mark.long
 def test_results_are_a_line_a_field():
     pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=2)
     lines = repr(pairs).splitlines()

@@ -95,6 +95,7 @@ def test_what_only_the_library_can_know_ends_the_same_way(arguments, message, tm
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_process_ends_so_without_a_traceback(tmp_path):
     start = time.perf_counter()
     done = gdjax("train", "--data", "mnis5k", "--out", str(tmp_path / "out"), cwd=tmp_path)

@@ -90,6 +90,7 @@ def test_a_run_of_a_store_is_seen_where_it_ended(tmp_path):
     assert float(gradient.cost[0, 1]) < float(gradient.cost[2, 1])
 
 
+@pytest.mark.long
 def test_a_function_of_two_parameters_has_planes_too(tmp_path):
     gd.sweep(
         gd.problems.function("himmelblau"),

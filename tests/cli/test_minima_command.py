@@ -24,6 +24,7 @@ def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
 
 
+@pytest.mark.long
 def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     """Himmelblau's four, as certified, each with its place, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]

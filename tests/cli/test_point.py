@@ -33,6 +33,7 @@ def test_trained_on_the_spot_is_an_ordinary_descent():
     assert equal(jax.tree.map(lambda a: a[-1], point.snapshots), point.params)
 
 
+@pytest.mark.long
 def test_a_run_of_a_store(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=50)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2), temperature=[0.5, 2.0])

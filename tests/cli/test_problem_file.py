@@ -53,12 +53,14 @@ def swept(file, tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_sweep_of_it_has_its_table(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.1, 0.2]
     assert (summary["runs"], summary["num_steps"]) == (16, 6)
 
 
+@pytest.mark.long
 def test_its_store_is_resumed_replayed_and_looked_at_with_it(swept, file, tmp_path, capsys):
     store, mine = str(swept / "runs.zarr"), f"{file}:made"
     at = ["learning_rate=0.2", "seed=1", "shape=wave", "scale=1", "batch_size=2"]

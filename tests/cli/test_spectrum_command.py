@@ -96,6 +96,7 @@ def test_the_end_of_a_descent_is_told_to_be_a_minimum(hilly, tmp_path, capsys):
     assert "of 0 exactly 0; 0 dead" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_point_that_is_not_finite_is_said_to_be_and_not_drawn(hilly, tmp_path, capsys):
     told = run(tmp_path, "--store", str(hilly), "--at", "learning_rate=1e30", "seed=2")
     assert told["status"] == "not finite"

@@ -30,6 +30,7 @@ def swept(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_summary_has_the_table_and_the_pictures_are_there(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
@@ -70,6 +71,7 @@ def test_resume_of_a_finished_store_computes_nothing_and_shows_the_same(swept, t
     assert printed.endswith(f"\nnext: gdjax explore {swept}/runs.zarr\n")
 
 
+@pytest.mark.long
 def test_resume_computes_what_is_missing_to_the_same_bits(swept, tmp_path):
     store = tmp_path / "runs.zarr"
     shutil.copytree(swept / "runs.zarr", store)
@@ -101,6 +103,7 @@ def broken(error):
     return Stream()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -66,6 +66,7 @@ def few_images(monkeypatch):
     monkeypatch.setattr(data, "load", load)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [
@@ -96,6 +97,7 @@ def test_flags_do_what_they_say(arguments, steps, tmp_path):
         assert summary["parameter_count"] == 784 * 8 + 8 + 8 * 10 + 10
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_nothing", "few_images")
 def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, capsys):
     main(

@@ -29,6 +29,7 @@ def at_points(function, points):
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
 def test_critical_points_of_functions_are_told_apart(name):
     """Ackley's lowest point is the tip of a cone: a gradient that jumps has no certificate."""
@@ -69,6 +70,7 @@ def cubic_valley(w):
     return w[0] ** 2 + w[1] ** 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
 def test_a_small_gradient_and_positive_eigenvalues_are_no_minimum(height):
     """x^2 + y^3 has none; Newton and Kantorovich give exactly 1/2 at every height."""
@@ -81,6 +83,7 @@ def test_a_small_gradient_and_positive_eigenvalues_are_no_minimum(height):
     assert "polish" in found.advice
 
 
+@pytest.mark.long
 def test_where_a_minimum_is_near_its_distance_is_bounded():
     """x^2 + y^2 + y^3 at y = 1e-6: the minimum is 1e-6 away."""
     with jax.enable_x64(True):
@@ -89,6 +92,7 @@ def test_where_a_minimum_is_near_its_distance_is_bounded():
     assert 1e-6 <= float(found.distance) * (1 + 1e-6) <= 1.1e-6
 
 
+@pytest.mark.long
 def test_a_slope_where_nothing_bends_is_no_saddle():
     with jax.enable_x64(True):
         found = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
@@ -131,6 +135,7 @@ def at_zero():
     return jax.jit(jax.vmap(one))
 
 
+@pytest.mark.long
 def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
     """Signs, residuals, a level direction, a slope, a constant, and what is not finite."""
     n = 40
@@ -179,6 +184,7 @@ def planted_saddle(cost, params, data):
     return found, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
 
 
+@pytest.mark.long
 def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian():
     """Two of six inputs are always 0: 2 * 4 weights of a 6-4-2 network are dead."""
     rng = np.random.default_rng(0)

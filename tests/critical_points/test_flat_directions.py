@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gdjax.critical_points.flat_directions import constant_length
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -24,6 +25,7 @@ VALLEYS = {
 }
 
 
+@pytest.mark.long
 def test_a_floor_is_followed_as_far_as_it_goes():
     def cost(w, which):
         return jnp.select([which == i for i in range(len(VALLEYS))], [f(w[0], w[1]) for f, *_ in

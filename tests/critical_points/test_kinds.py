@@ -150,6 +150,7 @@ def test_a_negative_eigenvalue_among_2100_is_not_overlooked(precision):
                 assert kind == true, (name, turned, kind.label)
 
 
+@pytest.mark.long
 def test_a_point_with_a_dead_coordinate_is_a_floor_as_far_as_it_was_probed():
     found = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
     assert K(int(found.kind)) == K.FLOOR
@@ -157,6 +158,7 @@ def test_a_point_with_a_dead_coordinate_is_a_floor_as_far_as_it_was_probed():
     np.testing.assert_allclose(found.probe_radius, 300)
 
 
+@pytest.mark.long
 def test_data_set_the_radius_to_which_dead_coordinates_are_probed():
     """A neuron that inputs of 1e-3 switch on at a weight of 1,000 is not dead."""
 
@@ -169,6 +171,7 @@ def test_data_set_the_radius_to_which_dead_coordinates_are_probed():
     assert K(int(found.kind)) != K.STRICT_MINIMUM
 
 
+@pytest.mark.long
 def test_a_small_gradient_far_from_the_minimum_is_not_stationary():
     """y^2 + 1e-8 x^2 at (100, 0): the gradient is 2e-6, and the minimum 100 away."""
     w = np.array([100.0, 0.0])

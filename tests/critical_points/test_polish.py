@@ -144,6 +144,7 @@ def test_a_start_that_is_not_finite_comes_back_as_it_was(value):
     np.testing.assert_array_equal(found.params, [1, value])
 
 
+@pytest.mark.long
 def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
     eigenvalues = np.geomspace(1e-2, 1, 600)
     cost, w, data = quadratic(eigenvalues)
@@ -153,6 +154,7 @@ def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
     assert int(found.num_steps) < 40
 
 
+@pytest.mark.long
 def test_a_network_is_polished_to_a_small_gradient():
     """100-16-16-10 with weight decay, 2,058 parameters, from far away."""
     cost, params, data = pooled_digits(samples=30)

@@ -102,6 +102,7 @@ def test_restarts_that_are_used_up_leave_large_residuals():
     assert int(found.num_hvps) == size + (size - upper - lower)
 
 
+@pytest.mark.long
 def test_nothing_goes_on_where_numbers_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
     found = solved(A, jax.random.key(0), largest=1, smallest=1)
@@ -109,6 +110,7 @@ def test_nothing_goes_on_where_numbers_are_not_finite():
     assert int(found.num_hvps) == block_lanczos.sizes(1, 1)[2]
 
 
+@pytest.mark.long
 def test_coordinates_that_are_left_out_stay_out():
     spectrum = 2 + BULK  # without the mask, 0 would be the smallest
     dead = np.arange(N) % 3 == 0

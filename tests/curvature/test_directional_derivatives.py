@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gdjax.curvature.directional_derivatives import directional_derivatives, largest_third, reduced
 from gdjax.problems.problem import Problem, as_problem
 
 
+@pytest.mark.long
 def test_derivatives_over_all_samples_are_those_of_the_mean():
     """More samples than are taken at a time, against dense tensors of the whole mean."""
     rng = np.random.default_rng(0)

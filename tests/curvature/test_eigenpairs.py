@@ -110,6 +110,7 @@ def test_quadratics_below_and_above_the_dense_limit(n, name):
     assert np.all(true_residuals(matrix, found) <= found.residuals)
 
 
+@pytest.mark.long
 def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
     cost, params, data, _ = network
     found = jax.jit(

@@ -87,6 +87,7 @@ def test_gradient_is_hand_written_backpropagation(problem, by_hand):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-16)
 
 
+@pytest.mark.long
 def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
     params, x, y = by_hand
     few = jax.tree.map(lambda a: a[:60], problem.data)
@@ -290,6 +291,7 @@ def test_the_cost_changes_as_the_largest_entries_predict(nudged):
     assert np.max(top.expected_error) < 0.01
 
 
+@pytest.mark.long
 def test_the_cost_moves_by_rounding_at_most_where_the_gradient_is_dead(nudged, problem):
     _, _, found = nudged
     assert np.all(problem.data[0][:, 0] == 0)
@@ -312,6 +314,7 @@ def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
     assert 0 < error.max() <= found.rounding[0]
 
 
+@pytest.mark.long
 def test_the_proof_finds_a_wrong_gradient():
     @jax.custom_jvp
     def wrong(w):

@@ -115,6 +115,7 @@ def batch_normalized(w, x):
     return jnp.mean((z - jnp.mean(z)) ** 4) / jnp.var(z) ** 2
 
 
+@pytest.mark.long
 def test_a_cost_that_mixes_samples_is_never_cut():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2100, 2)) * np.where(np.arange(2100) < 1000, 1, 5)[:, None]

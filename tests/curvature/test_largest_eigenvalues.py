@@ -27,6 +27,7 @@ def init(key):
 PROBLEM = gd.Problem(init=init, cost=cost, data=X)
 
 
+@pytest.mark.long
 def test_they_are_those_of_the_dense_hessian():
     """30 parameters are more than a Krylov space has; 16 runs on two devices."""
     runs = gd.sweep(

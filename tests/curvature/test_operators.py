@@ -54,6 +54,7 @@ def test_product_with_a_bowl_is_its_matrix_times_the_vector(float64):
     np.testing.assert_allclose(found, [2.0, 0.0], atol=1e-12)
 
 
+@pytest.mark.long
 def test_product_mapped_over_runs_is_that_of_each(float64):
     cost, _, data = regression(30)
     many = [random_params(Network((3, 4, 2)), seed) for seed in range(3)]
@@ -171,6 +172,7 @@ def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
         np.testing.assert_allclose(found, G @ v, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.long
 def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
     network = Network((3, 4, 2), activation="tanh")
     cost, params, (x, _) = regression(30)

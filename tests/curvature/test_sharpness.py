@@ -130,6 +130,7 @@ def test_without_curvature_the_sharpness_is_zero(n):
     assert float(value) == 0
 
 
+@pytest.mark.long
 def test_along_axes_that_nothing_mixes():
     """A diagonal Hessian: no product ever leaves the axes that a direction lies on."""
     spectrum = np.linspace(-20, 3, 50)
@@ -202,6 +203,7 @@ def test_the_digit_network_against_arpack():
     assert float(value) == pytest.approx(known, rel=1e-4)
 
 
+@pytest.mark.long
 def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
     spectrum = np.linspace(0, 1, 3000)
     value, memory = at(bowl(spectrum), jnp.ones(3000), rtol=1e-11)
@@ -210,6 +212,7 @@ def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
     assert np.all(np.isfinite(memory.vectors))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_where_nothing_is_finite_the_start_of_the_next_one_is_kept(bad):
     problem = regression()
@@ -239,6 +242,7 @@ def snapshots_of(problem, rate, steps, every, **options):
     )
 
 
+@pytest.mark.long
 def test_along_a_descent_it_is_the_dense_one_at_every_record():
     problem = regression()
     run = snapshots_of(problem, 0.1, 60, 5, metrics={"sharpness": sharpness(problem, every=2)})
@@ -298,6 +302,7 @@ def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
     assert gd.verify(tmp_path / "runs.zarr") == []
 
 
+@pytest.mark.long
 def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
     """Axis 0 sinks from 10 to 1 while axis 29 rises from 1 to 10, and no product mixes them."""
     sinking, rising = np.ones(40), np.ones(40)

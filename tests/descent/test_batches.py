@@ -20,6 +20,7 @@ def order(samples, batch_size, *seeds):
     return Order(jax.vmap(jax.random.key)(np.array(seeds or (0,))), samples, batch_size)
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(sizes=SIZES, passes=st.integers(1, 3))
 def test_every_pass_shows_each_sample_once(sizes, passes):

@@ -107,6 +107,7 @@ def test_chunks_of_unequal_length_make_one_mean():
     np.testing.assert_allclose(run.params, 0.1 * 2 * x.T @ y / 2003, rtol=1e-11)
 
 
+@pytest.mark.long
 def test_a_line_search_asks_about_all_samples_chunk_by_chunk():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2003, 4)) * np.array([1, 2, 5, 9]), rng.normal(size=2003)

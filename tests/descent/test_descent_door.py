@@ -224,6 +224,7 @@ def test_a_flax_model_in_a_few_lines():
     assert run.cost[-1] < 0.01 * np.var(np.asarray(x**2))
 
 
+@pytest.mark.long
 def test_an_equinox_model_in_a_few_lines():
     x = X[:, None]
     _, fixed = eqx.partition(eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY), eqx.is_array)

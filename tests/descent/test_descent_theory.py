@@ -122,6 +122,7 @@ def regression(w, batch):
     return jnp.mean((batch[0] @ w - batch[1]) ** 2)
 
 
+@pytest.mark.long
 def test_the_hessian_of_a_regression_sets_its_limit():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(20, 4)), rng.normal(size=20)

@@ -71,6 +71,7 @@ def same_bits(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in pairs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_key_step_and_state_against_a_loop(batch_size):
     """Each batch is seen once by the model state, whatever is recorded between."""
@@ -137,6 +138,7 @@ def fresh(w, *, key):
     return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
 
 
+@pytest.mark.long
 def test_an_endless_stream_needs_no_data():
     online = gd.Problem(init=lambda key: START, cost=fresh)
     run = gd.descend(online, SGD, START, 15, key=KEYS_OF, record_every=5)
@@ -221,6 +223,7 @@ def contrastive_by_hand(w, x):
 VIEWS = np.random.default_rng(5).normal(size=(50, 2)).astype(np.float32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("record_samples", [None, 20])
 def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_samples):
     """At another number of samples it is another number, which no step ever sees."""
@@ -240,6 +243,7 @@ def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_sa
     assert abs(contrastive_by_hand(np.asarray(START), VIEWS) - at_start) > 1
 
 
+@pytest.mark.long
 def test_records_and_batch_costs_of_a_coupled_cost_can_be_compared():
     """Where nothing moves, batches drawn at random cost on average what the fixed ones do."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)

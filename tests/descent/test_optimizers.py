@@ -110,6 +110,7 @@ def ended(request):
     return request.param, runs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_function_with_every_optimizer(name, ended):
     _, runs = ended

@@ -12,6 +12,7 @@ from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 
 
+@pytest.mark.long
 def test_steps_of_a_recipe_are_the_formula():
     """Three steps with decay by layer and an annealed rate, against plain numpy."""
     recipe = Recipe(0.7, epochs=1, warmup_steps=1, decay=0.3, decay_behind=0.05)

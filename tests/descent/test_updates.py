@@ -128,6 +128,7 @@ HANDED = {
 }
 
 
+@pytest.mark.long
 def test_steps_are_those_of_loops_that_hand_over_what_is_wanted():
     """All in one program: each optimiser by `step`, and by hand."""
 

@@ -27,6 +27,7 @@ def found(tree):
     return basins.numbers(tree)
 
 
+@pytest.mark.long
 def test_nobody_is_held_beyond_a_limit(tree, found):
     for name in SMALL.functions:
         assert found[f"{name}_held_beyond_limit_most"] == 0

@@ -18,6 +18,7 @@ def found(dataset):
     return slope_descent.numbers(dataset)
 
 
+@pytest.mark.long
 def test_slopes_are_the_derivative(dataset):
     x, slope = dataset.position.values[0], dataset.slope.values[0]
     np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)

@@ -18,6 +18,7 @@ def found(dataset):
     return steepest_descent.numbers(dataset)
 
 
+@pytest.mark.long
 def test_gradients_of_himmelblau(dataset):
     x, y = dataset.point.values[0].T
     first, second = x**2 + y - 11, x + y**2 - 7
@@ -68,6 +69,7 @@ def test_a_large_rate_sends_starts_elsewhere(found):
     assert found["six_hump_camel_diverged_0.9"] > 0.1  # its x^6 outgrows any fixed rate
 
 
+@pytest.mark.long
 def test_above_the_limit_the_sharpest_minimum_holds_nobody():
     found = steepest_descent.run(
         Config(functions=("himmelblau",), side=30, steps=600, rates=(0.1, 1.05), paths=2, points=2)

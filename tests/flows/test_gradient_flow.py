@@ -66,12 +66,14 @@ def test_the_stated_tolerance_decides_the_error(float64):
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
+@pytest.mark.long
 def test_two_factors_from_equal_ones_are_a_logistic_curve(float64):
     times = np.linspace(0, 4, 33)
     found = gradient_flow(factors, jnp.full(2, np.sqrt(0.01)), times=times)
     np.testing.assert_allclose(np.prod(found.params, axis=1), product_along(times, 0.01), rtol=1e-7)
 
 
+@pytest.mark.long
 def test_the_flow_keeps_what_is_conserved(float64):
     found = gradient_flow(factors, jnp.array([0.3, 1.7]), times=np.linspace(0, 5, 20))
     balance = found.params[:, 0] ** 2 - found.params[:, 1] ** 2
@@ -89,6 +91,7 @@ def test_the_cost_never_rises_along_the_flow_of_a_network():
     np.testing.assert_allclose(found.cost[0], problem.cost(start, problem.data), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_flow_that_leaves_the_numbers_says_so(float64):
     """dw/dt = 4 w^3 from 1 is infinite at t = 1/8."""
     found = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
@@ -220,6 +223,7 @@ def test_a_tolerance_that_no_step_can_keep_is_named(name, value):
         gradient_flow(factors, jnp.ones(2), times=[1.0], **{name: value})
 
 
+@pytest.mark.long
 def test_at_time_zero_the_flow_is_its_start():
     found = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
     np.testing.assert_array_equal(found.params[:2], np.ones((2, 2)))

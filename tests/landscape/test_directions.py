@@ -165,6 +165,7 @@ def test_what_is_zero_gets_no_direction_and_no_direction_stays_none():
         assert all(not a.any() for a in jax.tree.leaves(normalise(zeros, params)))
 
 
+@pytest.mark.long
 def test_directions_map_over_keys():
     params = random_params(Network((3, 4, 2)))
 

@@ -57,6 +57,7 @@ def test_it_has_the_same_cost_everywhere_on_the_slice(float64, settings):
         assert float(cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-12)
 
 
+@pytest.mark.long
 def test_settings_of_the_cost_and_predictions_are_the_same_too(float64):
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem)
@@ -76,6 +77,7 @@ def test_settings_of_the_cost_and_predictions_are_the_same_too(float64):
     )
 
 
+@pytest.mark.long
 def test_in_float32_it_is_equal_to_rounding():
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem, scale=5.0)
@@ -138,6 +140,7 @@ def test_a_cost_that_sees_more_of_the_first_layer_is_refused_and_evaluated_direc
     assert float(found.cost[0, 1]) == pytest.approx(direct, rel=1e-5)
 
 
+@pytest.mark.long
 def test_what_has_no_network_or_not_this_one_is_named():
     problem = digits("mnist5k", samples=20)
     w, ds = drawn(problem)

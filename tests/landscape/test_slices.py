@@ -92,6 +92,7 @@ def test_the_sharpest_curve_through_himmelblaus_first_minimum_is_the_published_o
 # -- networks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("whole", [True, False])
 def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
     w, *ds = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(3))
@@ -121,6 +122,7 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
         assert float(found.cost[at]) == pytest.approx(exact, rel=2e-6)
 
 
+@pytest.mark.long
 def test_metrics_stand_beside_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}

@@ -94,6 +94,7 @@ def test_a_networks_descent_comes_with_what_its_plane_hides(descent):
     assert f"{float(seen.explained[0]):.1%}" in seen.a.attrs["long_name"]
 
 
+@pytest.mark.long
 def test_the_plane_reaches_beyond_the_descent(descent):
     _, _, seen = descent
     for axis in "ab":

@@ -74,6 +74,7 @@ def directly(problem, a, b, points):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("activation", "cost", "widths", "scale"),
     [
@@ -109,6 +110,7 @@ def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, s
     assert activation != "sigmoid" or found.barrier.max() > 1e-3
 
 
+@pytest.mark.long
 def test_copies_have_no_barrier_once_they_are_matched():
     """Each of them says exactly what is wanted; what lies between them does not."""
     problem = some_problem()
@@ -129,6 +131,7 @@ def test_copies_have_no_barrier_once_they_are_matched():
     assert found.matched_distance.max() < 1e-4
 
 
+@pytest.mark.long
 def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
     problem = some_problem(samples=2100)  # three blocks, one shorter
     runs = some_runs(problem, 4)
@@ -161,6 +164,7 @@ def test_any_problem_has_barriers():
     assert "symmetries_known = False" in repr(found)
 
 
+@pytest.mark.long
 def test_a_model_of_unknown_symmetries_is_not_called_matched():
     """The same cost without its network has the same barriers, and no matched ones."""
     problem = some_problem()
@@ -173,6 +177,7 @@ def test_a_model_of_unknown_symmetries_is_not_called_matched():
     assert np.isnan(found.matched_barrier).all()
 
 
+@pytest.mark.long
 def test_digits_take_the_short_way_and_other_data_can_be_asked():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data
@@ -197,6 +202,7 @@ def test_a_run_that_blew_up_has_no_barriers():
         assert np.array_equal(np.isnan(matrix), bad)
 
 
+@pytest.mark.long
 def test_what_cannot_be_compared_is_refused():
     problem = some_problem()
     with pytest.raises(InputError, match="points = 1"):

@@ -28,6 +28,7 @@ def himmelblau():
     return basins("himmelblau", [0.001, 0.014], side=60, num_steps=3000)
 
 
+@pytest.mark.long
 def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
     """scipy's error-controlled Runge-Kutta on the hand-written gradient, in numpy."""
     x, y = (a.ravel() for a in np.meshgrid(himmelblau.x.values, himmelblau.y.values))
@@ -58,6 +59,7 @@ def test_the_four_minima_and_their_limits(himmelblau):
     assert np.all(himmelblau.share.sel(learning_rate=0.014) > 0)
 
 
+@pytest.mark.long
 def test_no_start_stays_in_a_minimum_beyond_its_limit():
     # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is gone.
     found = basins("himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000).isel(momentum=0)
@@ -77,6 +79,7 @@ def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
     assert float(held.sel(momentum=0.5)) > 0
 
 
+@pytest.mark.long
 def test_rastrigin_shares_are_the_areas_between_its_hills():
     """Below 1 / (largest curvature) steps of each coordinate are monotone: no hill is crossed."""
     found = basins("rastrigin", [0.002], side=64, num_steps=400).isel(momentum=0, learning_rate=0)
@@ -89,6 +92,7 @@ def test_rastrigin_shares_are_the_areas_between_its_hills():
     np.testing.assert_allclose(found.position.values[found.end.values], expected, atol=1e-12)
 
 
+@pytest.mark.long
 def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
     # The quartic: rate 1 blows up from afar; 3 steps are too few; its hill at 0.126 holds a start
     # that stands on it to the last bit.
@@ -105,6 +109,7 @@ def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
     assert others + far.share.sum().item() == pytest.approx(1)
 
 
+@pytest.mark.long
 def test_minima_of_a_function_of_ones_own_are_found_and_certified():
     def wells(w):
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
@@ -143,6 +148,7 @@ def test_input_that_cannot_work(arguments, message):
         basins(*arguments)
 
 
+@pytest.mark.long
 def test_a_valley_floor_is_no_minimum():
     """On x^2 of (x, y) every point of the line x = 0 is at rest, and none is isolated."""
     box = {"domain": ((-1, 1), (-1, 1)), "num_steps": 100}

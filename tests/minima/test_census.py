@@ -46,6 +46,7 @@ def params_at(found, number):
     return (Layer(*leaves[:2]), Layer(*leaves[2:]))
 
 
+@pytest.mark.long
 def test_params_of_a_census_are_its_minima(found):
     problem, counted = found
     like = problem.init(jax.random.key(0))
@@ -57,6 +58,7 @@ def test_params_of_a_census_are_its_minima(found):
         assert leaf.tolist() == leaves[1].tolist() == expected.tolist()
 
 
+@pytest.mark.long
 def test_planted_points_are_what_they_are():
     """Saddles and maxima to the last bit, and points where descents have to move first."""
     known = gd.problems.find("himmelblau")
@@ -81,6 +83,7 @@ def test_planted_points_are_what_they_are():
     np.testing.assert_allclose(found.share, 0.1)
 
 
+@pytest.mark.long
 def test_the_lowest_point_of_ackley_is_counted_apart():
     """A cone has no derivative at its tip, and no certificate; other minima have theirs."""
     problem = gd.problems.function("ackley")
@@ -157,6 +160,7 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
     )
 
 
+@pytest.mark.long
 def test_a_run_that_stopped_short_is_reported_and_not_counted():
     """One step of polishing, at most 0.1 long, from 2 away."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)

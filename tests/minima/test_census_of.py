@@ -48,6 +48,7 @@ def test_the_same_from_the_store_alone_twice(store):
     np.testing.assert_allclose(first["params"], minima, atol=1e-7)
 
 
+@pytest.mark.long
 def test_some_runs_of_a_store(store):
     found = census_of(store, {"learning_rate": 0.02})
     assert found.sizes["run"] == 8

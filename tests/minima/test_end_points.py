@@ -31,6 +31,7 @@ ENDS = (
 )
 
 
+@pytest.mark.long
 def test_what_is_no_strict_minimum_is_not_called_one():
     """Costs of one number; a second one, on which nothing depends smoothly, says which."""
 

@@ -73,6 +73,7 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
     assert found.matched_distance.max() < 1e-6 * size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_both_ways_find_the_equivalent_itself(activation):
     network = Network((6, 5, 4, 3), activation=activation)
@@ -101,6 +102,7 @@ def test_one_hidden_layer_is_matched_as_well_as_can_be(activation):
         )
 
 
+@pytest.mark.long
 def test_two_hidden_layers_are_matched_as_well_as_can_be_with_restarts():
     """Layer by layer is a local search; among 2,304 arrangements a few starts find the best."""
     network = Network((2, 3, 3, 1))
@@ -154,6 +156,7 @@ def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
     np.testing.assert_allclose(match(network, b, a, key=KEY).matched_distance, wanted, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_lines_between_matched_networks_are_those_without_scales():
     """Scales of the reference, put on both ends, change no output anywhere on the line."""
     network = Network((4, 5, 3, 2), activation="relu")

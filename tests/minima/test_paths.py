@@ -170,6 +170,7 @@ class TestCurve:
         bent = curve(bowl, jnp.zeros(()), jnp.zeros(()), nodes=3)
         np.testing.assert_allclose(bent.cost(jnp.array([0.0, 3.0, 0.0])), 36 / 30, rtol=1e-6)
 
+    @pytest.mark.long
     @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (polyline, 1), (polyline, 3)])
     def test_goes_round_the_hill_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
@@ -191,6 +192,7 @@ class TestCurve:
             assert np.array_equal(run.params[0], self.a)
             assert np.array_equal(run.params[-1], self.b)
 
+    @pytest.mark.long
     def test_many_pairs_are_one_sweep(self):
         a = jnp.stack([self.a, self.a + 0.5, self.b])
         b = jnp.stack([self.b, self.b, self.a])
@@ -221,6 +223,7 @@ class TestCurve:
         # What the door looks at is traced every time, the descent only once.
         assert counts[2] - counts[1] < counts[0]
 
+    @pytest.mark.long
     def test_bends_of_a_network_lower_the_cost_between_two_of_them(self):
         network = Network((2, 6, 1), output_activation="identity")
         x = np.random.default_rng(0).uniform(-2, 2, (200, 2)).astype(np.float32)

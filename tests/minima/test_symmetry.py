@@ -86,6 +86,7 @@ def test_arranging_changes_parameters_and_not_outputs(widths, activation, output
         assert (apart(other, params) > 0) == moved
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus", "step"])
 def test_a_thousand_equivalents_come_to_one_form(activation):
     network = Network((20, 16, 16, 10), activation=activation)
@@ -173,6 +174,7 @@ def test_the_margin_says_how_near_a_tie_is(gap):
         assert float(canonical_symmetry(network, ours)[1]) > 0.01
 
 
+@pytest.mark.long
 def test_neurons_that_are_alike_may_tie():
     """Trained from equal starts, all neurons stay alike: any order of them is the same network."""
     for activation in ("sigmoid", "relu"):
@@ -188,6 +190,7 @@ def test_neurons_that_are_alike_may_tie():
             assert apart(canonicalize(network, other), form) < 1e-6
 
 
+@pytest.mark.long
 def test_silent_neurons_are_left_alone():
     """Nothing comes in: no sign and no scale to choose, and no NaN."""
     for activation in ACTIVATIONS:
@@ -198,6 +201,7 @@ def test_silent_neurons_are_left_alone():
         assert float(canonical_symmetry(network, params)[1]) == 0
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=10)
 @given(
     all_widths,
@@ -260,6 +264,7 @@ def test_signs_and_scales_that_an_activation_does_not_have_are_not_taken():
     assert apart(apply_symmetry(network, params, odd), params) == 0
 
 
+@pytest.mark.long
 def test_mapped_over_runs_as_one_by_one():
     network = Network((4, 3, 3, 2))
     keys = jax.random.split(jax.random.key(0), 5)
@@ -270,6 +275,7 @@ def test_mapped_over_runs_as_one_by_one():
         assert apart(jax.tree.map(lambda a, k=k: a[k], together), alone) < 1e-6
 
 
+@pytest.mark.long
 def test_parameters_of_another_network_are_refused():
     network = Network((4, 3, 2))
     other = Network((4, 2, 2)).init(jax.random.key(0))

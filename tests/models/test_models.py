@@ -108,6 +108,7 @@ def close(found, wanted, rtol, atol):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.long
 def test_numbers_are_those_of_a_loop_by_hand(swept):
     model = swept.model
 
@@ -129,6 +130,7 @@ class Killed(BaseException):
     """Nothing is done after it, as after kill -9."""
 
 
+@pytest.mark.long
 def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 
@@ -206,6 +208,7 @@ def test_extremes_are_those_of_the_dense_hessian(swept, dense):
     np.testing.assert_allclose(np.sort(found.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
+@pytest.mark.long
 def test_what_is_no_end_is_certified_as_none(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):

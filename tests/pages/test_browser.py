@@ -290,6 +290,7 @@ def test_on_a_phone_nothing_of_the_explorer_sticks_out(browser, pages):
     assert "Click a cell" not in visit.text("#runs-told")
 
 
+@pytest.mark.long
 def test_tables_fit_a_phone(browser, pages, lesson_file):
     for file, address in ((pages["explore"], ""), (lesson_file, "#lesson=0")):
         visit = Visit(browser, file, PHONE, address)

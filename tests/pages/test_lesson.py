@@ -138,6 +138,7 @@ def opened(browser, lesson_file):
         visit.context.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
 def test_ten_steps_are_those_of_gdjax(opened, address):
     """The same seed gives the same start and order; costs and parameters agree to rounding."""
@@ -584,6 +585,7 @@ def test_each_step_of_the_course_is_accessible(opened, size):
     visit.bears_inspection()
 
 
+@pytest.mark.long
 def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
     page = gd.lesson(problem).save(tmp_path / "lesson.html")
     visit = Lesson(browser, page, "#lesson=7&step=0")
@@ -636,5 +638,6 @@ def test_on_a_phone_nothing_sticks_out(opened):
     assert visit.complaints == []
 
 
+@pytest.mark.long
 def test_the_page_is_small(lesson_file):
     assert lesson_file.stat().st_size < 3e6

@@ -89,6 +89,7 @@ def test_what_is_not_what_it_should_be_is_refused(given, message):
         gd.explore(**given)
 
 
+@pytest.mark.long
 def test_lessons_are_of_networks_that_a_page_can_compute():
     with pytest.raises(InputError, match="square images"):
         gd.lesson(gd.problems.function("himmelblau"))
@@ -121,6 +122,7 @@ def test_bytes_are_within_half_a_step_of_the_weights():
     np.testing.assert_array_equal(biases, np.concatenate([b for _, b in layers], axis=1))
 
 
+@pytest.mark.long
 def test_networks_of_other_shapes_are_refused():
     problem = gd.problems.digits("mnist5k", samples=100)
     other = gd.problems.digits("mnist5k", samples=100, widths=(4,))

@@ -134,6 +134,7 @@ def test_a_lesson_of_no_data_is_refused_before_any_work(capsys, monkeypatch, tmp
     assert "'nothing'" in refused(capsys, "lesson", "--data", "nothing", *out)
 
 
+@pytest.mark.long
 def test_a_lesson_is_one_file(tmp_path, capsys):
     main(["lesson", "--networks", "0", "--out", str(tmp_path / "page.html")])
     assert "written to" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import xarray as xr
 from PIL import Image
 from plane_of_a_bowl import plane
@@ -37,6 +38,7 @@ def test_moments_pass_over_where_a_descent_rests():
     assert animations._frame_indices(still, 60).tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.long
 def test_an_animation_plays_in_a_page():
     found = animations.animation(plane(path=True), frames=3)
     assert found._repr_html_().startswith('<img alt="an animation" src="data:image/webp;base64,')

@@ -281,6 +281,7 @@ def test_slices_are_drawn_as_what_they_are(result):
         np.testing.assert_allclose(figure.axes[0].get_xlim(), SIDE[[0, -1]])
 
 
+@pytest.mark.long
 def test_a_spectrum_is_drawn_with_all_its_signs():
     def saddle(w):
         return w[0] ** 2 - 3 * w[1] ** 2

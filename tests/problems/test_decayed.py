@@ -37,6 +37,7 @@ def test_decay_costs_squared_weights_and_no_biases():
     assert apart[1] - apart[0] == pytest.approx(0.1 * squares, rel=1e-4)
 
 
+@pytest.mark.long
 def test_starts_are_those_of_the_whole_network(few, images):
     """W x = (W B)(B^T x) for every x in the span of B."""
     whole = Network((784, 4, 10))

@@ -71,6 +71,7 @@ def test_pixels_are_bytes_that_the_step_divides_by_255(small):
     assert small.cost(params, (images[:9], labels[:9])) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.long
 def test_random_networks_are_right_one_time_in_ten(small):
     """Exactly so on average, for any data: no output is preferred before learning."""
     images, labels = map(jnp.asarray, small.metrics["test_accuracy"].data)

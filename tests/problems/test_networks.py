@@ -179,6 +179,7 @@ def test_gradients_against_finite_differences(activation):
     )
 
 
+@pytest.mark.long
 def test_networks_side_by_side_are_networks_one_by_one():
     network = Network((4, 6, 2), activation="tanh")
     keys, x = jax.random.split(KEY, 5), jax.random.normal(KEY, (3, 4))
@@ -212,6 +213,7 @@ def test_temperature_divides_weights_and_biases():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-30, jnp.float32(0)])
 def test_at_temperature_zero_sigmoids_are_steps_and_the_gradient_is_zero(temperature):
     network, binary = Network((5, 4, 2)), Network((5, 4, 2), activation="step")
@@ -237,6 +239,7 @@ def test_temperature_is_for_sigmoids_only(activation):
 # -- networks that compute the same
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_order_and_signs_of_hidden_sigmoids_do_not_matter(data):

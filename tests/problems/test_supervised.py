@@ -29,6 +29,7 @@ def by_hand(w, x, labels):
     return -z[np.arange(len(labels)), labels].mean()
 
 
+@pytest.mark.long
 def test_cost_prediction_and_metrics_of_a_plain_model():
     problem = supervised(
         start, lambda w, x: x @ w, cross_entropy, (X, LABELS), test=(X[:4], LABELS[:4])

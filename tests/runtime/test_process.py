@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from gdjax import machine
 
 REPORT = """
@@ -29,6 +31,7 @@ def report(**environment):
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_cores_become_devices_and_programs_are_kept(tmp_path):
     """A wrong MPLBACKEND would be found when all work is done."""
     devices, folder, backend, log_level = report(XDG_CACHE_HOME=str(tmp_path), MPLBACKEND="no_such")
@@ -38,6 +41,7 @@ def test_cores_become_devices_and_programs_are_kept(tmp_path):
     assert log_level == "3"  # no banners of slow compilations
 
 
+@pytest.mark.long
 def test_what_the_user_has_set_wins(tmp_path):
     theirs = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
     devices, folder, _, log_level = report(**theirs, TF_CPP_MIN_LOG_LEVEL="0")

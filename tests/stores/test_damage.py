@@ -200,6 +200,7 @@ def test_a_folder_replaced_by_something_else_is_an_error_in_one_line(tmp_path, r
     assert equals_whole(path)
 
 
+@pytest.mark.long
 def test_exchanged_chunks_are_found(tmp_path):
     """Both chunks are intact: only the checksums say that each stands in the other's place."""
     fill(tmp_path)

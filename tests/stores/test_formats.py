@@ -119,6 +119,7 @@ def test_outcomes_of_a_store_of_format_2_have_the_names_of_today(copy_of, name):
         assert new.outcome.attrs["flag_values"] == plain.outcome.attrs["flag_values"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", STORES)
 def test_a_store_of_format_2_is_replayed(copy_of, name):
     again = gd.replay(copy_of(f"2/{name}"), RUNS[name], **own(name))
@@ -141,6 +142,7 @@ def test_a_replay_compares_all_parts(copy_of):
     assert again.dataset.step.values.tolist() == [0, 3, 6, 9, 12]
 
 
+@pytest.mark.long
 def test_a_program_of_another_text_is_named_by_a_replay(copy_of):
     at, path = RUNS["finished"], copy_of("2/finished")
     same, other = (gd.replay(path, at, **own("finished", **p)) for p in ({}, {"square": renamed}))
@@ -164,6 +166,7 @@ def test_a_store_of_format_2_is_not_written(copy_of, name):
     assert contents(path) == before
 
 
+@pytest.mark.long
 def test_an_unfinished_store_of_format_2_is_finished_in_a_new_one(copy_of, tmp_path):
     path = copy_of("2/unfinished")
     before, files = gd.open_dataset(path).load(), contents(path)

@@ -39,6 +39,7 @@ def fill(url, server):
     return missing
 
 
+@pytest.mark.long
 def test_the_same_bytes_as_in_a_folder(url, server, tmp_path):
     assert fill(url, server) == list(np.ndindex(TILES))
     small_store.fill(tmp_path)

@@ -14,6 +14,7 @@ from gdjax.errors import StoreError
 from gdjax.stores.reader import open_dataset
 
 
+@pytest.mark.long
 def test_plain_xarray_reads_a_store_without_gdjax_and_without_a_warning(tmp_path):
     fill(tmp_path / "s.zarr")
     code = """

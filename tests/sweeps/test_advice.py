@@ -22,6 +22,7 @@ def on_a_bowl():
     return advise(BOWL, num_steps=200, seeds=3)
 
 
+@pytest.mark.long
 def test_on_a_bowl_both_bounds_are_two_over_the_largest_eigenvalue(on_a_bowl):
     assert on_a_bowl.bound_at_start == pytest.approx(0.2, rel=1e-5)
     assert on_a_bowl.bound_along == pytest.approx(0.2, rel=1e-5)
@@ -51,6 +52,7 @@ def test_the_same_is_said_again(on_a_bowl):
     assert str(advise(BOWL, num_steps=200, seeds=3)) == str(on_a_bowl)
 
 
+@pytest.mark.long
 def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
     """Heavy ball with 0.5 is stable below (2 + 2 * 0.5) / 10 = 0.3, Nesterov's below half of it."""
     heavy = partial(optax.sgd, momentum=0.5)
@@ -75,6 +77,7 @@ def test_any_optimizer_is_advised_and_told_whose_bound_it_is():
         advise(BOWL, make_optimizer=optax.identity)
 
 
+@pytest.mark.long
 def test_adaptive_optimizers_have_the_bound_of_their_own_preconditioner():
     """P held at 4: RMSProp's steps are those of plain descent at a quarter of the rate."""
     held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=16.0)
@@ -100,6 +103,7 @@ def test_the_runs_behind_it_come_along(on_a_bowl):
     )
 
 
+@pytest.mark.long
 def test_the_rates_of_the_user_are_tried_in_order():
     found = advise(BOWL, num_steps=100, seeds=2, learning_rates=[0.5, 0.02, 0.15])
     assert found.learning_rates.tolist() == [0.02, 0.15, 0.5]
@@ -107,6 +111,7 @@ def test_the_rates_of_the_user_are_tried_in_order():
     assert "At 0.5, the next one up, 2 of 2 diverged." in found.reason
 
 
+@pytest.mark.long
 def test_where_no_rate_works_there_is_no_recommendation():
     found = advise(BOWL, num_steps=100, seeds=2, learning_rates=[1.0, 2.0])
     assert found.learning_rate is None
@@ -121,6 +126,7 @@ def test_ends_of_the_range_are_owned_up_to():
     assert "lowest one tried" in only.reason
 
 
+@pytest.mark.long
 def test_where_nothing_bends_upwards_curvature_sets_no_bound():
     """At the top of a double well the only eigenvalue is -2."""
     hill = gd.Problem(init=lambda key: jnp.array(1e-3), cost=lambda w: w**4 - w**2)
@@ -132,6 +138,7 @@ def test_where_nothing_bends_upwards_curvature_sets_no_bound():
     assert found.learning_rate <= 0.5
 
 
+@pytest.mark.long
 def test_a_start_without_numbers_is_owned_up_to():
     """The root of w - 2 at 1 is NaN, and so are its derivatives."""
     nowhere = gd.Problem(init=lambda key: jnp.ones(3), cost=lambda w: jnp.sum(jnp.sqrt(w - 2)))

@@ -102,6 +102,7 @@ def right_in_numpy(dataset):
 # What they hold
 
 
+@pytest.mark.long
 def test_they_are_what_numpy_makes_of_the_parameters(whole):
     _, runs = whole
     right = right_in_numpy(runs)
@@ -168,6 +169,7 @@ def test_a_table_has_numbers_only(whole):
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_single_descent_has_them_too():
     keys = gd.streams(0, seed=2)
     start = PROBLEM.init(keys.init)
@@ -192,6 +194,7 @@ def test_a_single_descent_has_them_too():
 # What they survive
 
 
+@pytest.mark.long
 def test_a_sweep_that_was_cut_off_has_the_same_bits(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(
         block_loop, "record_capacity", lambda *_: 2

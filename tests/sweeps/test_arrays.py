@@ -37,6 +37,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(TREES)
 def test_no_two_places_have_the_same_name_with_or_without_capitals(tree):

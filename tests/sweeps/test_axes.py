@@ -221,6 +221,7 @@ def test_an_error_of_the_users_own_stays_what_it_is():
         trace_axes(broken, "init", {"scale": Role("init", "scale")}, axes(scale=[1.0]))
 
 
+@pytest.mark.long
 def test_a_factory_may_look_at_the_parameters_structure():
     """One rate for each layer: Optax's partition labels the leaves of the real parameters."""
 

@@ -39,6 +39,7 @@ def branches(store, tmp_path_factory):
     return path, gd.branch(store, AT, grid, to=path, **given)
 
 
+@pytest.mark.long
 def test_a_branch_that_is_not_pushed_is_the_run_to_the_bit(store, branches):
     with gd.open_dataset(store) as dataset:
         own = dataset.sel(AT).load()
@@ -71,6 +72,7 @@ def test_branches_go_other_ways_and_can_be_run_again(branches):
     assert same_bits(gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER).cost, found.cost)
 
 
+@pytest.mark.long
 def test_a_branch_takes_other_settings_and_another_order(store):
     grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
     given = {"problem": LINE, "make_optimizer": OPTIMIZER}
@@ -127,6 +129,7 @@ def difference(a, b):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(away)])
 
 
+@pytest.mark.long
 def test_one_weight_moves_one_weight_and_a_direction_all():
     w = {"a": jnp.full((3,), -0.0), "b": jnp.ones((2, 2))}
     chosen = []

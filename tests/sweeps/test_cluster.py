@@ -73,6 +73,7 @@ def finished_tiles(path):
     return len(list(path.glob("finished/c.*")))
 
 
+@pytest.mark.long
 def test_one_worker_killed_in_the_middle(client, tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     seen: dict[str, tuple[int, int]] = {}
@@ -131,6 +132,7 @@ def test_ctrl_c_saves_everywhere_and_the_sweep_goes_on_without_the_cluster(clien
     assert same_bits(run(path, 2000).drop_vars("finished").load(), run(None, 2000))
 
 
+@pytest.mark.long
 def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
     with pytest.raises(InputError, match="width = 0, expected a whole number"):
         run(tmp_path / "a", width=0, client=client)
@@ -142,6 +144,7 @@ def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
     assert run(tmp_path / "c", 10, client=client).identity.count('"devices": 2') == 1
 
 
+@pytest.mark.long
 def test_workers_that_differ_are_writers_of_their_own(client, tmp_path):
     client.wait_for_workers(2, timeout=120)  # one was killed above, and is started again
     one = next(iter(client.run(os.getpid)))

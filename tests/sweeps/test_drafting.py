@@ -36,6 +36,7 @@ def test_the_longest_side_is_halved_until_a_box_fits(shape, most, box):
     assert cut(shape, most) == box
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("devices", [1, 3])
 @pytest.mark.parametrize("width", [None, 5])
 def test_a_box_fits_into_its_slab_and_the_stored_width_gives_the_same_box(width, devices):

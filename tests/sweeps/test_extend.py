@@ -93,6 +93,7 @@ def computed(monkeypatch):
 # Larger sweeps
 
 
+@pytest.mark.long
 def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, computed):
     old, new = tmp_path / "old", tmp_path / "new"
     grown(old, [0.4], [1, 0], 20)
@@ -115,6 +116,7 @@ def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, com
     assert gd.verify(new) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("steps", [9, 11])  # one that the long sweep records, and one it does not
 def test_more_steps_are_those_of_one_sweep(whole, tmp_path, continuable, steps, monkeypatch):
@@ -145,6 +147,7 @@ def test_more_steps_are_those_of_one_sweep(whole, tmp_path, continuable, steps, 
     assert same_bits(run.params, whole.params[1, 1])
 
 
+@pytest.mark.long
 def test_an_unfinished_store_is_extended(whole, tmp_path, computed):
     old = tmp_path / "old"
     grown(old, RATES, [0, 1], 20, devices=jax.local_devices()[:1])
@@ -227,6 +230,7 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
     assert contents(old).keys() == before.keys()
 
 
+@pytest.mark.long
 def test_an_extended_static_axis(tmp_path, computed):
     given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
@@ -244,6 +248,7 @@ def test_an_extended_static_axis(tmp_path, computed):
 # Static axes
 
 
+@pytest.mark.long
 def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
@@ -266,6 +271,7 @@ def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
         run_of(tmp_path, {**where, "shape": "round"}, LINE)
 
 
+@pytest.mark.long
 def test_a_truth_value_of_an_optimizer_is_its_own_program():
     grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
     runs = gd.sweep(LINE, grid, 5, make_optimizer=OPTIMIZER)
@@ -312,6 +318,7 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
             assert again.params.dims == ("learning_rate", "seed", "params[0]")
 
 
+@pytest.mark.long
 def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (7,)),
@@ -333,6 +340,7 @@ def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
     assert len(set(copies)) == 1
 
 
+@pytest.mark.long
 def test_plain_xarray_sees_all_programs_of_a_store(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     runs = gd.sweep(

@@ -40,6 +40,7 @@ def files(path):
     return sum("/c." in str(file) for file in path.rglob("*"))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("gathered")
 def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
     with run(tmp_path) as dataset:
@@ -49,6 +50,7 @@ def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
             assert same_bits(dataset[name].values, one_by_one[name].values), name
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("gathered")
 def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monkeypatch):
     blocks, begun = slab_runner.start_blocks, []

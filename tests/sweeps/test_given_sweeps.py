@@ -49,6 +49,7 @@ def stored(tmp_path_factory):
     return path, run(path, snapshot_every=10).load()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
 def test_every_run_against_a_loop(stored, rate, seed, noise_seed):
     found = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
@@ -132,6 +133,7 @@ def program_of(batch_size):
     return fit_program(spec.programs()[0], jax.local_devices(), 1)
 
 
+@pytest.mark.long
 def test_an_endless_stream_is_swept_without_data():
     def fresh(w, *, key):
         x = jax.random.normal(key, (8,))
@@ -167,6 +169,7 @@ def test_an_axis_of_noise_needs_a_cost_that_draws():
         gd.sweep(problem(), gd.axes(learning_rate=[0.1], key=[0, 1]), 1)
 
 
+@pytest.mark.long
 def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
     line = gd.Problem(
         init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X

@@ -45,6 +45,7 @@ def given(monkeypatch):
     return flags
 
 
+@pytest.mark.long
 def test_numbers_of_two_kinds_are_not_written_into_one_store(half):
     with jax.threefry_partitionable(False):
         with pytest.raises(StoreError, match="partitionable: stored True, expected False"):
@@ -68,6 +69,7 @@ def test_a_setting_of_jax_is_named(half, context, difference):
         gd.resume(half)
 
 
+@pytest.mark.long
 def test_a_compiler_with_fewer_optimizations_is_named(half):
     least = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", not least)
@@ -81,6 +83,7 @@ def test_a_compiler_with_fewer_optimizations_is_named(half):
         jax.config.update("jax_disable_most_optimizations", least)
 
 
+@pytest.mark.long
 def test_flags_of_xla_that_change_code_are_named(half, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
     with pytest.raises(StoreError, match=r"flags.xla: stored .*, expected 'xla_backend_optim.*=0'"):
@@ -90,6 +93,7 @@ def test_flags_of_xla_that_change_code_are_named(half, monkeypatch):
         gd.branch(half, AT, BRANCHES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "same",
     [
@@ -107,6 +111,7 @@ def test_flags_that_change_nothing_are_not_compared(given, same, tmp_path, monke
     gd.sweep(*swept, store=tmp_path / "s")
 
 
+@pytest.mark.long
 def test_flags_in_a_file_are_read(given, tmp_path, monkeypatch):
     swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
     gd.sweep(*swept, store=tmp_path / "s")

@@ -29,6 +29,7 @@ def sweep(store, options=None, rates=RATES):
     return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, width=2, devices=devices)
 
 
+@pytest.mark.long
 def test_all_functions_take_a_url(server, tmp_path):
     url, given = f"{server.url}/all.zarr", {"storage_options": server.options}
     local = sweep(tmp_path / "s").load()
@@ -68,6 +69,7 @@ def test_an_interrupted_sweep_goes_on(server, tmp_path, monkeypatch):
     assert same_bits(found, sweep(tmp_path / "s").load())
 
 
+@pytest.mark.long
 def test_problems_that_are_compared_are_under_one_url(server):
     grid = gd.axes(learning_rate=[0.1])
     given = {"store": f"{server.url}/compared", "storage_options": server.options}
@@ -83,6 +85,7 @@ def test_options_without_a_url_are_refused(tmp_path):
         sweep(tmp_path, {"region": "here"})
 
 
+@pytest.mark.long
 def test_a_bucket_that_does_not_exist(server):
     url = server.url.replace("bucket", "none") + "/s.zarr"
     with pytest.raises(StoreError, match="there is no such bucket or container"):

@@ -42,6 +42,7 @@ def computed(monkeypatch):
 # The store of a sweep
 
 
+@pytest.mark.long
 def test_a_stored_sweep_is_the_sweep(stored_sweep):
     in_memory = stored(None)
     with xr.open_zarr(stored_sweep, chunks=None) as dataset:
@@ -52,6 +53,7 @@ def test_a_stored_sweep_is_the_sweep(stored_sweep):
         assert found[name].attrs == variable.attrs, name
 
 
+@pytest.mark.long
 def test_plain_xarray_opens_it_where_gdjax_cannot_be_imported(stored_sweep):
     code = """
 import sys
@@ -89,6 +91,7 @@ def test_a_finished_store_computes_nothing(stored_sweep, computed):
     assert {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")} == before
 
 
+@pytest.mark.long
 def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
     whole = stored(tmp_path).load()
     tiles = len(computed)
@@ -104,6 +107,7 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
     assert same_bits(again, whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
@@ -130,6 +134,7 @@ def test_another_sweep_is_refused_with_the_differences(stored_sweep, computed, c
     assert not computed
 
 
+@pytest.mark.long
 def test_other_data_and_another_cost_are_another_sweep(stored_sweep):
     problem = network(watched=True)
     images, labels = problem.data

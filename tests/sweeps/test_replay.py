@@ -34,6 +34,7 @@ def store(stored_sweep, tmp_path):
 # Replay
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed"), [(0.2, 3), (2.0, 0)])
 def test_a_run_again_is_equal_to_the_last_bit(stored_sweep, rate, seed):
     again = again_of(stored_sweep, {"learning_rate": rate, "seed": seed, "scale": 1})
@@ -73,6 +74,7 @@ def test_a_finished_store_on_a_disk_that_cannot_be_written_is_resumed(store, mon
         resume(store, problem=PROBLEM)
 
 
+@pytest.mark.long
 def test_mini_batches_and_metrics_too(tmp_path):
     problem = network(watched=True)
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
@@ -113,6 +115,7 @@ def test_a_last_bit_is_a_difference(store):
     assert 0 < again.largest_difference < 1e-3
 
 
+@pytest.mark.long
 def test_on_other_devices_and_versions_it_only_compares(stored_sweep, monkeypatch):
     few = again_of(stored_sweep, AT, devices=jax.local_devices()[:2])
     assert few.changed.keys() == {"device", "program_hash"}  # its text says on how many devices
@@ -157,6 +160,7 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
             call(tmp_path, problem=other, make_optimizer=mine)
 
 
+@pytest.mark.long
 def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
@@ -173,6 +177,7 @@ def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
 # Resume
 
 
+@pytest.mark.long
 def test_resume_computes_what_is_missing_and_nothing_else(store, monkeypatch):
     expected = open_dataset(store).load()
     tiles = []

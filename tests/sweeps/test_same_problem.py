@@ -99,6 +99,7 @@ def test_another_problem_of_a_user_is_refused(users, tmp_path, name, changed):
         readers(users, load(own(tmp_path / "b", **changed)))[name]()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_problem_from_another_file_is_accepted(users, tmp_path, name):
     readers(users, load(own(tmp_path / "elsewhere")))[name]()
@@ -122,6 +123,7 @@ def test_a_changed_cost_that_keeps_the_librarys_name_is_refused(named, monkeypat
         another_version(monkeypatch)  # the library's problem is made again: still comparable
 
 
+@pytest.mark.long
 def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
     def made(amount):
         def cost(w, batch, *, key, temperature=1.0):
@@ -194,6 +196,7 @@ def test_another_optimizer_is_refused(named, optimizer, difference):
     gd.branch(named, AT, BRANCHES, make_optimizer=optax.sgd)
 
 
+@pytest.mark.long
 def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
     def made(factor):
         def mine(learning_rate):

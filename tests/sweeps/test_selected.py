@@ -34,6 +34,7 @@ def test_a_run_with_its_way_there(tmp_path):
     assert (run.at, run.batch_size) == ({"learning_rate": 0.2, "seed": 1}, None)
 
 
+@pytest.mark.long
 def test_a_hole_is_an_error_unless_asked_for(tmp_path):
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
     devices = jax.local_devices()[:1]
@@ -170,6 +171,7 @@ def test_names_and_truth_values_are_never_others():
         position(grid, {"activation": "relu", "nesterov": 0.2}, nearest=True)
 
 
+@pytest.mark.long
 def test_every_value_of_a_store_finds_its_run_again(tmp_path):
     """Also as the store's coordinates and the messages of errors have it."""
     rates = np.geomspace(1e-3, 1, 7)
@@ -181,6 +183,7 @@ def test_every_value_of_a_store_finds_its_run_again(tmp_path):
                 np.testing.assert_allclose(at["learning_rate"], rate, rtol=2e-7)
 
 
+@pytest.mark.long
 def test_functions_of_a_store_take_the_nearest_run_only_if_asked(tmp_path):
     grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)

@@ -201,6 +201,7 @@ def test_what_is_in_the_tables_comes_back():
     assert factories.optimizer_from(infinite, "s").keywords == {"momentum": float("inf")}
 
 
+@pytest.mark.long
 def test_a_given_problem_must_have_the_sweeps_data(tmp_path):
     problem = network()
     gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)

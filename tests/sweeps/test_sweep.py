@@ -65,6 +65,7 @@ def close(found, expected):
 # The same as separate descents
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("optimizer", "swept"),
     [
@@ -106,6 +107,7 @@ def test_axes_together_go_hand_in_hand():
         close(found.cost[i, 0], alone(optax.sgd(rate), 5, seed=1, scale=scale).cost)
 
 
+@pytest.mark.long
 def test_data_seeds_are_orders_of_mini_batches():
     grid = axes(data_seed=[7, 0], seed=[2], learning_rate=[0.1])
     found = sweep(network(), grid, 10, root_seed=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
@@ -151,6 +153,7 @@ def test_one_rate_a_layer():
     assert same_bits(found["params.first.weights"].sel(first=0.0, second=0.1), start)
 
 
+@pytest.mark.long
 def test_the_peak_and_the_warm_up_of_a_schedule():
     def warm(learning_rate, warmup_steps):
         return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
@@ -163,6 +166,7 @@ def test_the_peak_and_the_warm_up_of_a_schedule():
         close(found.cost.sel(learning_rate=peak, warmup_steps=steps), one.cost)
 
 
+@pytest.mark.long
 def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents():
     """At this rate whole-set descent is chaotic: single runs part, the ensemble does not."""
     problem, steps, rate = network(), 400, 0.4
@@ -331,6 +335,7 @@ def test_parameters_beyond_keep_are_left_out_with_a_warning():
 # Several problems
 
 
+@pytest.mark.long
 def test_compare_sweeps_what_sets_shapes():
     def sized(n):
         return Problem(init=lambda key: jnp.ones(n), cost=lambda w: jnp.mean(w**2))
@@ -368,6 +373,7 @@ def test_compare_checks_everything_before_any_work(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_many_values_need_no_more_memory_than_a_tile():
     found = sweep(BOWL, axes(learning_rate=np.linspace(0.01, 0.4, 1001)), 2, width=16)
     close(found.cost[:, -1], 2 * (1 - 2 * found.learning_rate) ** 4)

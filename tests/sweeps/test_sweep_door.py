@@ -119,6 +119,7 @@ def test_what_cannot_work_is_an_error(changed, message):
         sweep(**given)
 
 
+@pytest.mark.long
 def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
     called = []
 
@@ -256,6 +257,7 @@ def test_a_slab_runs_a_few_calls_below_sweep(monkeypatch):
     assert [name for name in names if name in stages] == list(stages)
 
 
+@pytest.mark.long
 def test_an_equinox_module_as_it_is_and_taken_apart():
     def mlp(key):
         return eqx.nn.MLP(2, 1, 3, 1, key=key)
@@ -285,6 +287,7 @@ def test_a_tolerance_may_be_a_whole_number_of_any_size():
 # Size before work
 
 
+@pytest.mark.long
 def test_grids_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="axes: seed has more than 10,000,000 values"):
         axes(seed=range(5_000_000_000))

@@ -151,6 +151,7 @@ def counted(monkeypatch):
     return steps, press
 
 
+@pytest.mark.long
 def test_ctrl_c_saves_and_raises_and_nothing_is_computed_twice(tmp_path, uninterrupted, counted):
     steps, press = counted
     handler, spent = signal.getsignal(signal.SIGINT), 0
@@ -170,6 +171,7 @@ def test_ctrl_c_saves_and_raises_and_nothing_is_computed_twice(tmp_path, uninter
     assert same_bits(stored(tmp_path), uninterrupted)
 
 
+@pytest.mark.long
 def test_ctrl_c_in_the_last_tile_keeps_it(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(8 * 1500)
@@ -181,6 +183,7 @@ def test_ctrl_c_in_the_last_tile_keeps_it(tmp_path, uninterrupted, counted):
     assert same_bits(stored(tmp_path), uninterrupted)
 
 
+@pytest.mark.long
 def test_a_damaged_state_is_begun_afresh(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(700)
@@ -196,6 +199,7 @@ def test_a_damaged_state_is_begun_afresh(tmp_path, uninterrupted, counted):
 # The disk
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_the_sweep_and_it_goes_on_later(tmp_path, uninterrupted, monkeypatch):
     write, written = Tiles.write, []
 

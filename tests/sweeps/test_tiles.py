@@ -106,6 +106,7 @@ def test_a_diverged_run_harms_nobody():
     assert same_bits(exploding.isel(rest), tame.isel(rest))
 
 
+@pytest.mark.long
 def test_orders_of_mini_batches_depend_on_nothing_else():
     given = {"batch_size": 5, "width": 1}
     many = runs_of(axes(seed=[1, 2], data_seed=[5, 0, 4, 1, 3, 2], learning_rate=[0.5]), **given)
@@ -130,6 +131,7 @@ def digits_like():
     return Problem(init=network_.init, cost=cost, data=(images, targets))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
 def test_the_number_of_devices_changes_no_bit(problem, rate):
     """As long as the process is the same: XLA cuts matrix products by its number of threads."""
@@ -163,6 +165,7 @@ def test_one_compilation_serves_all_values():
 # Taking up again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.MIN_BLOCK_RECORDS", 7)  # many short pieces
@@ -280,6 +283,7 @@ def test_short_floats(dtype, stored, tmp_path):
 # Compilation
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
 def test_the_program_that_was_measured_is_the_one_that_runs(batch_size, more):
     """Its memory and its hash come from shapes alone: arrays must not make it another program."""

@@ -39,6 +39,7 @@ def rotated(h):
     return (q * h) @ q.T
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("condition", [1e2, 1e6])
 def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
     """Exact to rounding; without it, a lower bound that says so."""
@@ -96,6 +97,7 @@ def test_a_box_in_100_dimensions_is_a_lower_bound_and_says_so():
     assert (found.low <= exact).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 def test_what_is_not_called_a_lower_bound_holds_the_truth(directions):
     held = []
@@ -239,6 +241,7 @@ def test_a_curved_valley_is_a_lower_bound_and_says_so(bend):
         assert float(found.log_volume) == pytest.approx(math.log(math.pi), abs=1e-4)
 
 
+@pytest.mark.long
 def test_a_diagonal_preconditioner_counts_its_determinant():
     h = jnp.array([1.0, 1e4])
 

@@ -86,6 +86,7 @@ def found():
     return jax.tree.map(lambda a: np.asarray(a).reshape((len(KINDS), KEYS, *a.shape[1:])), runs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_the_derivative_of_log_z(found, name):
     row = list(KINDS).index(name)
@@ -395,6 +396,7 @@ def wells(w, tilt):
     return ((w[0] + 1) ** 2 - 1) ** 2 + jnp.mean(tilt) * w[0] + 10 * w[1:] @ w[1:]
 
 
+@pytest.mark.long
 def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
     """Where both wells cost the same, too, which the cost alone does not show."""
 
@@ -454,6 +456,7 @@ def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
     assert found.status[1] != SamplingStatus.AGREED
 
 
+@pytest.mark.long
 def test_what_cannot_be_sampled_is_told():
     def one(scale):
         return finite_temperature_coefficient(
