@@ -172,8 +172,8 @@ def refusal(swept):
 
 def test_a_plane_holds_the_costs_of_its_points(swept, cost):
     directions = {
-        name: jax.tree.map(lambda a, s=sign: s * np.cos(a), swept.end)
-        for name, sign in (("one", 1.0), ("other", -0.5))
+        name: jax.tree.map(lambda a, f=frequency: np.cos(f * a), swept.end)
+        for name, frequency in (("one", 1.0), ("other", 3.0))
     }
     arguments = swept.end, directions, [0.0, 0.1], [-0.2, 0.2]
     if refusal(swept):
