@@ -13,9 +13,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # libraries anew: three seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once: half of the compiler's work is left out, in the processes
-# that they start, too, so that bits can be compared.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-if version("jaxlib").startswith("0.10."):
+# that they start, too, so that bits can be compared. With 0 they run as a user's programs do.
+is_unoptimized = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
+if is_unoptimized and version("jaxlib").startswith("0.10."):
     # XLA's older emitters take a third less time, later versions end at a flag they do not know.
     os.environ["XLA_FLAGS"] = " ".join(
         (
