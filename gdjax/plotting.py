@@ -1,9 +1,9 @@
-"""`gd.plot(result)` draws the figure that a result is for.
+"""Default figure of each result: `gd.plot(result)`.
 
-    a descent -> its records;   a sweep -> how its runs ended;   a plane -> the landscape;
-    eigenvalues -> the spectrum;   a census -> how often each minimum was found
+    a descent -> its records;   a sweep -> costs and outcomes;   a plane -> the landscape;
+    eigenvalues -> the spectrum;   a census -> frequencies of the minima
 
-A result is known by its type, a Dataset by its attribute `result` (sweeps: `identity`):
+A result is identified by its type, and a Dataset by its attribute `result` (sweeps: `identity`):
 
 >>> import jax, jax.numpy as jnp, optax
 >>> from gdjax import Problem, descend
@@ -55,22 +55,23 @@ TIMES = ("step", "snapshot_step")
 
 
 def plot(result: Any, *, title: str = "") -> "Figure":
-    """Draw the figure that a result is for.
+    """Draw the default figure of a result.
 
     Args:
         result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
             of `compare`; the Dataset of `line`, `plane`, `trajectory_plane`, `census` or `basins`,
-            or a DataTree of planes; what `extreme_eigenpairs`, `spectral_density`,
-            `gradient_summary`, `gradient_flow`, `distance_from_flow`, `central_flow`, `barriers`,
-            `basin_volume`, `learning_coefficient` or `advise` return.
-        title: of the figure; by default it summarizes the data.
+            or a DataTree of planes; or the return value of `extreme_eigenpairs`,
+            `spectral_density`, `gradient_summary`, `gradient_flow`, `distance_from_flow`,
+            `central_flow`, `barriers`, `basin_volume`, `learning_coefficient` or `advise`.
+        title: figure title; by default, it summarizes the data.
 
     Returns:
-        A Figure of matplotlib. A notebook shows it, `figure.savefig("name.png")` saves it.
+        A matplotlib Figure, displayed by notebooks; `figure.savefig("name.png")` saves it.
 
     Raises:
-        InputError: a result of another type, or a sweep over more than two settings.
-        StoreError: a path without a store.
+        InputError: if the type of the result is not supported, or a sweep varies more than two
+            settings.
+        StoreError: if the path contains no store.
     """
     if isinstance(result, str | Path):
         result = open_dataset(result)
@@ -88,7 +89,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
 
 
 def _function_for(result: Any) -> Callable[[Any, str], Any] | None:
-    """Return the function that draws a result; None if there is none."""
+    """Return the function that draws a result, or None."""
     if isinstance(result, xr.Dataset):
         return _dataset_function(result)
     if isinstance(result, xr.DataTree):
@@ -110,7 +111,7 @@ def _describe(result):
     return f"of type {type(result).__name__}"
 
 
-# -- results of one point or one descent
+# -- results for one point or one descent
 
 
 def _descent(run, title):
@@ -249,10 +250,10 @@ def _learning_coefficient(result, title):
 
 
 def _settings(runs):
-    """Split the axes of a sweep into compared, repeated and constant ones, and sort the numbers.
+    """Sort a sweep by its numeric axes, and select along those of length 1.
 
     Returns:
-        The runs without the constant axes, names of the compared axes and of the seeds.
+        The runs, the names of the compared axes, and the names of the seed axes.
     """
     axes = [name for name in runs.outcome.dims if name not in TIMES]
     settings = [name for name in axes if name not in SEEDS]
@@ -263,7 +264,7 @@ def _settings(runs):
 
 
 def _name_constants(axes, runs):
-    """Add the settings that do not vary to a title: ", momentum 0.9"."""
+    """Append the constant settings to the title of axes: ", momentum 0.9"."""
     constants = {
         name.replace("_", " "): coordinate.item()
         for name, coordinate in runs.coords.items()
@@ -278,7 +279,7 @@ def _name_constants(axes, runs):
 
 
 def _final_records(runs, compared, repeats):
-    """Return runs at their last record, [settings..., repeats]."""
+    """Return runs at their last record, with dimensions [settings..., run]."""
     final = runs.isel(step=-1)
     if not repeats:
         return final.expand_dims("run", axis=-1)

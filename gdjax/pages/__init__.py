@@ -1,7 +1,7 @@
-"""Pages that move: one HTML file each, with everything it needs inside, that any browser opens.
+"""Interactive pages, each a self-contained HTML file.
 
-`explore` shows a sweep, landscapes and minima to be pointed at; `lesson` how a network learns to
-read. Nothing here is imported before it is used.
+`explore` shows a sweep, landscapes and minima; `lesson` shows how a network learns to read digits.
+Modules are imported on first use.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
-"""The explorer: a sweep, landscapes, minima and the test functions, as a page to point at.
+"""Interactive page with a sweep, landscapes, minima and the test functions.
 
     runs: [settings x settings x ...]  ->  a map of any metric over any two axes, and its runs
 
-What is put into the page is counted; where there is more than it can hold, records and then values
-of axes are left out, and the page says which.
+The size of a page is limited: records, and then values of axes, are left out of a sweep that is too
+large, and the page states which.
 """
 
 import json
@@ -18,11 +18,11 @@ from gdjax.errors import InputError, printable
 from gdjax.flags import current_names
 from gdjax.pages.page import Page, build
 
-NUMBERS = 1_000_000  # of all curves together, 5.4 MB as text
-RECORDS = 120  # of a run
-FEWEST = 20  # of a run, where there are more
+NUMBERS = 1_000_000  # maximum over all curves together, 5.4 MB as text
+RECORDS = 120  # maximum per run
+FEWEST = 20  # records kept per run before values of axes are left out
 RUNS = 20_000
-SIDE = 151  # points of a landscape along each side
+SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (
     "numbers.js",
     "base.js",
@@ -47,23 +47,25 @@ def explore(
     name: str = "",
     numbers: int = NUMBERS,
 ) -> Page:
-    """One page on which a sweep can be looked at from all sides; without network, at most 8 MB.
+    """Return an interactive page for a sweep, landscapes and minima.
+
+    The page works offline and has at most 8 MB.
 
     Args:
-        runs: a sweep, as `sweep` or `open_dataset` gives it; None for a page without.
-        planes: landscapes by title, as `landscape.plane` and `landscape.trajectory_plane` make
-            them, or one of them; a descent on one can be followed in time.
-        minima: a census, as `minima.census` makes it.
-        name: of the sweep, for the title.
-        numbers: how many the curves of all runs may hold together; the rest is left out, and the
-            page says what.
+        runs: Dataset of a sweep, from `sweep` or `open_dataset`; None omits it.
+        planes: Datasets from `landscape.plane` or `landscape.trajectory_plane` by title, or one such
+            Dataset; a descent on a plane is animated.
+        minima: Dataset of a census, from `minima.census`.
+        name: name of the sweep, for the title.
+        numbers: maximum number of values in all curves together; the page states what is left
+            out.
 
     Returns:
-        The page: `page.save("explore.html")`. It has the test functions too, on which a click
-        starts a descent.
+        The page, written to a file by `page.save("explore.html")`. It also contains the test
+        functions, on which a click starts a descent.
 
     Raises:
-        InputError: something that is not what it should be.
+        InputError: if `runs`, `planes` or `minima` is not such a Dataset, or `numbers` is below 1.
 
     Examples:
         >>> import numpy as np, xarray as xr
@@ -91,7 +93,7 @@ def explore(
 
 
 def _sweep(runs, numbers):
-    """Axes, final values and curves of a sweep, as much as fits."""
+    """Return the axes, final values and curves of a sweep, reduced to the limits."""
     for variable in ("outcome", "cost"):
         if variable not in getattr(runs, "variables", ()):
             raise InputError(
@@ -147,14 +149,14 @@ def _sweep(runs, numbers):
 
 
 def _thinned(sizes, grid, names, numbers):
-    """What is kept along each dimension so that everything fits, and in words what is not."""
+    """Return indices to keep along shortened dimensions, and notes on what is left out."""
     records = sizes["step"]
     kept = {dim: np.arange(sizes[dim]) for dim in (*grid, "step")}
 
     def count():
         return int(np.prod([len(kept[dim]) for dim in grid], initial=1))
 
-    # Fewer records still show how a run went; values of axes are left out only beyond that.
+    # Fewer records still show the course of a run, so they are reduced before values of axes.
     fitting = numbers // (count() * len(names)) if count() else records
     most = min(records, RECORDS, max(fitting, FEWEST))
     kept["step"] = np.unique(np.round(np.linspace(0, records - 1, most)).astype(int))
@@ -174,7 +176,7 @@ def _thinned(sizes, grid, names, numbers):
 
 
 def _values(coordinate):
-    """Of an axis: numbers, or texts where they are none."""
+    """Return the values of an axis as numbers, or as strings if they are not numeric."""
     values = np.asarray(coordinate.values)
     if values.dtype.kind in "iub":
         return values.astype(np.float64)
@@ -188,7 +190,7 @@ def _meanings(outcome):
 
 
 def _about(attributes):
-    """What a sweep says about itself, in words; it may say anything."""
+    """Return a description of a sweep from its attributes, which are not trusted."""
     try:
         identity = json.loads(attributes.get("identity", "{}"))
     except (ValueError, TypeError, RecursionError):
@@ -257,7 +259,7 @@ def _plane(title, seen):
 
 
 def _census(found):
-    """The minima of a census, their map, and what lies between any two."""
+    """Return the minima of a census, their positions, barriers and distances."""
     if "minimum_cost" not in getattr(found, "variables", ()):
         raise InputError("explore: minima is no census; give what minima.census makes")
     columns = {
@@ -282,7 +284,7 @@ def _census(found):
 
 
 def _finite(value):
-    """A number that JSON can hold; None for what is none."""
+    """Return a value as a finite float, or None, since JSON has no NaN."""
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -1,10 +1,10 @@
-"""The lesson: a page that trains a network to read digits, in the browser, without a network.
+"""Page that trains a network to read digits, offline in the browser.
 
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 
-The page has the images, and the arithmetic of gdjax in plain JavaScript (`resources/lesson`): the
-same seed gives the same start and the same order of batches here and there, and the same costs to
-rounding.
+The page contains the images and the arithmetic of gdjax in plain JavaScript (`resources/lesson`).
+For equal seeds, both have the same initial parameters and order of batches, and the same costs up
+to rounding.
 """
 
 import itertools
@@ -21,29 +21,30 @@ from gdjax.problems.functions import FUNCTIONS
 from gdjax.problems.networks import Layer
 
 MAX_TRAIN_IMAGES = 5000
-TEST_IMAGES = 1000  # that the page has, at most
+TEST_IMAGES = 1000  # maximum number in the page
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 COSTS = ("quadratic", "cross_entropy")
 CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
 def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
-    """Return a page on which one draws digits and trains a network that reads them.
+    """Return a page to draw digits on and to train a network that reads them.
 
     The page trains networks of the problem's widths on the problem's images. It opens from a file
-    and asks no network.
+    and works offline.
 
     Args:
         problem: A problem of `problems.digits` with at most 5,000 square training images of bytes.
-        networks: Trained parameters of the problem's network, with a leading axis of networks, for
-            the last step of the course, where all of them read one image. The page keeps their
-            weights as bytes. Without them this step is left out.
+        networks: Trained parameters of the problem's network, with a leading axis of networks. In
+            the last step of the course, all of them classify one image. Their weights are
+            quantized to bytes. None omits this step.
 
     Returns:
-        The page: `page.save("lesson.html")`.
+        The page, written to a file by `page.save("lesson.html")`.
 
     Raises:
-        InputError: Another problem, too many images, or networks of other shapes.
+        InputError: if the problem is not such a problem, has too many images, or the shapes of
+            `networks` differ from those of its network.
 
     Examples:
         >>> import gdjax as gd

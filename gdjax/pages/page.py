@@ -1,15 +1,14 @@
-"""One HTML file that needs nothing else: scripts, styles and data lie inside, and it asks nobody.
+"""Self-contained HTML files with scripts, styles and data.
 
     page = frame(styles, markup, data, scripts)
 
-Scripts are plain JavaScript on canvas and SVG, without a plotting library: pages are a few hundred
-kilobytes instead of five megabytes, need neither WebGL nor `eval`, and every picture can be moved
-by keyboard.
+Scripts are plain JavaScript on canvas and SVG, without a plotting library: pages have a few hundred
+kilobytes instead of five megabytes, require neither WebGL nor `eval`, and all figures can be
+operated by keyboard.
 
-What comes from a store is data: it stands in a JSON island in which no tag can begin, and scripts
-write it as text only. The page's content security policy names its one script and its one style
-sheet by their hashes and allows nothing else, so whatever came in besides would neither run nor
-reach a network.
+Content of a store is untrusted data: it is embedded as JSON in which no tag can begin, and scripts
+insert it as text only. The content security policy of the page allows only its script and its style
+sheet, by their hashes, so injected code can neither run nor access a network.
 """
 
 import base64
@@ -29,25 +28,25 @@ import numpy as np
 
 from gdjax.errors import GdjaxError, printable
 
-# What browsers read as it lies in memory; all else becomes one of these.
+# Types that JavaScript reads from memory directly; other types are converted to one of these.
 KINDS = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "|u1"}
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that a browser opens; a notebook shows it where it is the last value of a cell.
+    """HTML page; a notebook displays it as the last value of a cell.
 
     Args:
-        html: the whole file.
+        html: content of the whole file.
     """
 
     html: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the page as a file, at once or not at all.
+        """Write the page to a file atomically, and return its path.
 
         Raises:
-            GdjaxError: the file could not be written.
+            GdjaxError: if the file cannot be written.
         """
         file = Path(path)
         partial = file.with_name(file.name + ".partial")
@@ -80,15 +79,15 @@ def build(
     scripts: Sequence[str],
     worker: str | None = None,
 ) -> Page:
-    """A page from resources of this package and data.
+    """Return a page built from data and resources of this package.
 
     Args:
-        title: of the window; any text.
-        markup: name of the HTML file that becomes the body.
-        data: what JSON can hold, and arrays; text in it may come from anywhere.
+        title: title of the window; it is escaped.
+        markup: name of the HTML file with the body.
+        data: JSON-serializable values and arrays; text in it need not be trusted.
         styles: names of style sheets, in order.
-        scripts: names of scripts, in order, with all that they import; they share one scope.
-        worker: name of the script of a worker, which the page finds in its data as `worker`.
+        scripts: names of scripts, in order; they are bundled with their imports in one scope.
+        worker: name of the script of a worker, which is added to the data as `worker`.
     """
     style = "\n".join(read(name) for name in styles)
     script = bundle(scripts)
@@ -121,17 +120,17 @@ def build(
 
 
 def read(name: str) -> str:
-    """A text file of this package's resources."""
+    """Return the text of a resource file of this package."""
     return (resources.files("gdjax.pages") / "resources" / name).read_text(encoding="utf-8")
 
 
-# A module imports by names in braces, one statement a line, and exports where it declares.
+# Modules import names in braces, one statement per line, and export in declarations.
 _IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=async |function |const |let |class )", re.MULTILINE)
 
 
 def bundle(scripts: Sequence[str]) -> str:
-    """Return modules and all that they import as one script in one scope, imports first."""
+    """Return modules and their imports as one script in one scope, imports first."""
     modules: dict[str, str] = {}
 
     def add(name):
@@ -141,7 +140,7 @@ def bundle(scripts: Sequence[str]) -> str:
         source = read(name)
         for imported in _IMPORT.findall(source):
             add(posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)))
-        del modules[name]  # behind what it imports
+        del modules[name]  # moves the module behind its imports
         modules[name] = _EXPORT.sub("", _IMPORT.sub("", source))
 
     for name in scripts:
@@ -150,13 +149,13 @@ def bundle(scripts: Sequence[str]) -> str:
 
 
 def deflated(array: np.ndarray) -> str:
-    """Return an array of bytes, deflated, as base64."""
+    """Return an array of bytes, compressed by zlib, as base64."""
     raw = np.ascontiguousarray(array, np.uint8).tobytes()
     return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
 
 
 def island(data: Any) -> str:
-    r"""JSON in which no tag can begin or end.
+    r"""Return data as JSON in which no tag can begin or end.
 
     Examples:
         >>> island({"name": "</script>", "cost": np.array([0.5], "f4")})
@@ -183,5 +182,5 @@ def _plain(value: Any) -> Any:
 
 
 def _digest(text: str) -> str:
-    """As browsers compute it."""
+    """Return the SHA-256 digest in base64, as in a content security policy."""
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -1,4 +1,4 @@
-"""Weights of networks as bytes, for a page that contains many of them.
+"""Quantization of network weights to bytes, to embed many networks in a page.
 
 w_ij = scale_i byte_ij
 """
@@ -16,12 +16,15 @@ def quantize(
     Float[np.ndarray, "networks neurons"],
     Float[np.ndarray, "networks neurons"],
 ]:
-    """Return weights as bytes, with one scale for each neuron, and the biases.
+    """Quantize weights to bytes, with one scale per neuron.
 
         w_ij = scale_i byte_ij,   scale_i = max_j |w_ij| / 127
 
     Args:
         networks: Weights and biases of each layer, with a leading axis of networks.
+
+    Returns:
+        Bytes of all weights, scales and biases, each concatenated over the layers.
 
     Examples:
         >>> layer = (np.array([[[0.5, -1.0]]]), np.array([[0.25]]))

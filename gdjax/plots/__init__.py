@@ -1,8 +1,8 @@
-"""Figures from arrays and Datasets: a module for each kind that has more than one caller.
+"""Figures from arrays and Datasets, one module for each kind of figure.
 
-A function of one panel draws into `ax`, or into a new figure, and returns the axes
-(`axes.figure.savefig("name.png")`); a function of several panels returns the figure. Each module is
-imported when it is first used: `gd.plots.landscapes.planes(...)`. `gd.plot(result)` chooses the
+A function that draws one panel draws into `ax`, or into a new figure, and returns the axes
+(`axes.figure.savefig("name.png")`); a function that draws several panels returns the figure. Each
+module is imported on first use: `gd.plots.landscapes.planes(...)`. `gd.plot(result)` chooses the
 figure for a result.
 """
 

@@ -1,4 +1,4 @@
-"""Animations: a descent on its plane, step by step.
+"""Animations of a descent on its plane.
 
 >>> one = Animation([Image.new("RGB", (4, 3)), Image.new("RGB", (4, 3), "white")])
 >>> one.to_jshtml().count("data:image/png")
@@ -20,28 +20,28 @@ from gdjax.plots.style import BLACK, VERMILLION, Figure, style
 
 
 class Animation(NamedTuple):
-    """Images in sequence, saved like a Figure but always as WebP.
+    """Sequence of images, with the `savefig` of a Figure; files are always WebP.
 
     Args:
-        frames: all of one size.
-        milliseconds: duration of a frame.
+        frames: images of equal size.
+        milliseconds: duration of a frame, in milliseconds.
     """
 
     frames: list[Image.Image]
     milliseconds: int = 90
 
     def savefig(self, file: str | Path, dpi: int = 90) -> None:
-        """Write an animated WebP; the suffix of the name becomes webp.
+        """Write an animated WebP file.
 
         Args:
-            file: name, with any suffix.
-            dpi: not used; frames have their size.
+            file: file name; its suffix is replaced by .webp.
+            dpi: ignored, since the frames already have a size.
         """
         del dpi
         Path(file).with_suffix(".webp").write_bytes(self._webp())
 
     def to_jshtml(self) -> str:
-        """Return HTML with buttons that play, stop and step, for pages that allow scripts."""
+        """Return HTML with player controls, for pages that allow scripts."""
         width, height = self.frames[0].size
         figure = Figure(figsize=(width / 100, height / 100), dpi=100)
         FigureCanvasAgg(figure)
@@ -57,7 +57,7 @@ class Animation(NamedTuple):
         return moving.to_jshtml(fps=round(1000 / self.milliseconds))
 
     def _repr_html_(self) -> str:
-        """Return HTML for notebooks, which needs no script."""
+        """Return HTML without scripts, for notebooks."""
         code = base64.b64encode(self._webp()).decode()
         return f'<img alt="an animation" src="data:image/webp;base64,{code}">'
 
@@ -73,12 +73,12 @@ class Animation(NamedTuple):
 
 
 def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
-    """Animate a descent on its plane beside the cost that the plane does not show.
+    """Animate a descent on its plane, beside its cost against the step.
 
     Args:
-        dataset: a plane with a descent.
-        title: of the plane.
-        frames: largest number; steps are skipped where the descent hardly moves.
+        dataset: Dataset of a plane with a descent.
+        title: title of the plane.
+        frames: maximum number of frames; steps are skipped where the descent hardly moves.
     """
     shown = _frame_indices(dataset, frames)
     norm = cost_scale([dataset])
@@ -94,11 +94,11 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         (ball,) = axes.plot([], [], "o", color=VERMILLION, markeredgecolor="white", markersize=12)
         descent_costs(dataset, ax=side)
         side.legend(loc="upper right", fontsize=11)
-        side.set_title("step")  # needs its space before the layout is computed
+        side.set_title("step")  # reserves its space in the layout
         step, cost = dataset.snapshot_step.values, dataset.path_cost.values
         (dot,) = side.plot([], [], "o", color=VERMILLION, markeredgecolor=BLACK, markersize=9)
         axes.set_title(title)
-        canvas.draw()  # computes the layout once, so that nothing moves but the ball
+        canvas.draw()  # computes the layout once, so that only the ball moves
         figure.set_layout_engine("none")
         images = []
         for last in shown:
@@ -112,7 +112,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
 
 
 def _frame_indices(dataset, frames):
-    """Return indices of the snapshots to show: equal parts of distance plus time."""
+    """Return the indices of snapshots at equal increments of distance plus time."""
     a, b = dataset.path_a.values, dataset.path_b.values
     count = len(a)
     moved = np.concatenate([[0], np.cumsum(np.hypot(np.diff(a), np.diff(b)))])

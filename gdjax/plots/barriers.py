@@ -1,4 +1,4 @@
-"""Barriers between all pairs of networks or minima, as matrices."""
+"""Matrices of the barriers between all pairs of networks or minima."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gdjax.plots.style import Figure, style
 
-NUMBERED = 16  # rows of a matrix up to which each has its number
+NUMBERED = 16  # maximum number of rows that are labeled individually
 
 
 def barrier_matrix(
@@ -20,16 +20,18 @@ def barrier_matrix(
     label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
-    """Draw barriers between all pairs as matrices side by side, in one color scale and one order.
+    """Draw matrices of pairwise barriers side by side.
+
+    All matrices share one color scale and one order of rows.
 
     Args:
-        matrices: by name, such as before and after matching; symmetric, 0 on the diagonal, NaN
-            where there is no barrier.
-        order: of the rows; None takes that of hierarchical clustering of the last matrix.
-        groups: number of each row's group; lines are drawn where it changes.
-        unit: what a row is.
-        label: of the color bar.
-        title: of the figure.
+        matrices: matrices by name, such as before and after matching; symmetric, 0 on the
+            diagonal, NaN where no barrier is known.
+        order: order of the rows; None clusters the last matrix hierarchically.
+        groups: group number of each row; lines separate the groups.
+        unit: name of what a row stands for.
+        label: label of the color bar.
+        title: figure title.
     """
     last = list(matrices.values())[-1]
     order = cluster_order(last) if order is None else order
@@ -61,9 +63,9 @@ def barrier_matrix(
 
 
 def cluster_order(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, " runs"]:
-    """Return an order in which neighbors are near: leaves of average-linkage clustering.
+    """Return the order of the leaves of average-linkage clustering.
 
-    A distance of NaN counts as larger than all others.
+    NaN counts as larger than all other distances.
 
     Examples:
         >>> x = np.array([0.0, 9.0, 1.0, 10.0])

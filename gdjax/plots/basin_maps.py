@@ -1,6 +1,6 @@
-"""Maps of basins: which start ends in which minimum, for several learning rates.
+"""Maps of basins of attraction for several learning rates.
 
-A minimum has one color in all maps of its function, that of its number.
+A minimum has the same color in all maps of a function.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from matplotlib.patches import Patch
 from gdjax.plots.style import BLACK, GREY, Figure, style
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface, basin_image, critical_point_handles
 
-MANY = 12  # minima beyond which marks become small and colors repeat
+MANY = 12  # number of minima above which marks are small and colors repeat
 
 
 class _Codes(NamedTuple):
-    """Codes of starts that end in no minimum."""
+    """Codes of starts that do not end in a minimum."""
 
     not_arrived: int
     diverged: int
@@ -33,13 +33,13 @@ def basin_maps(
     columns: int = 3,
     title: str = "",
 ) -> Figure:
-    """Draw a map for each setting: color says where a start ends, darkness how late.
+    """Draw one map per setting: color shows the minimum, darkness the arrival time.
 
     Args:
-        dataset: over learning_rate, momentum, y and x, as `gdjax.minima.basins` returns it.
-        settings: indices of learning rate and momentum, a pair for each map; None draws all.
-        columns: maps side by side.
-        title: of the figure.
+        dataset: Dataset over learning_rate, momentum, y and x, from `gdjax.minima.basins`.
+        settings: pairs of indices of learning rate and momentum, one per map; None draws all.
+        columns: number of maps side by side.
+        title: figure title.
     """
     if settings is None:
         momenta, rates = (range(dataset.sizes[name]) for name in ("momentum", "learning_rate"))
@@ -101,14 +101,14 @@ def _setting_name(dataset, rate, momentum):
 
 
 def _extent(surface):
-    """Return the edges of the outermost cells: starts are the centers of theirs."""
+    """Return the edges of the outermost cells; starts are the centers of the cells."""
     half = [np.ptp(a) / (len(a) - 1) / 2 if len(a) > 1 else 0.5 for a in (surface.x, surface.y)]
     (x, y) = half
     return (surface.x[0] - x, surface.x[-1] + x, surface.y[0] - y, surface.y[-1] + y)
 
 
 def _palette(end: Int[np.ndarray, "rows columns"], minima: int) -> Float[np.ndarray, "minima rgb"]:
-    """Return a color for each minimum; where there are many, neighbors on a map differ."""
+    """Return a color for each minimum; if colors repeat, neighbors on the map differ."""
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
     if minima <= len(palette):
         return palette[: max(minima, 1)]
@@ -122,14 +122,14 @@ def _palette(end: Int[np.ndarray, "rows columns"], minima: int) -> Float[np.ndar
     for number, others in neighbors.items():
         taken = {chosen[other] for other in others if other in chosen}
         free = [c for c in range(len(palette)) if c not in taken]
-        # The search starts at another color for each minimum, so that all are used.
+        # The search starts at a different color for each minimum, so that all colors are used.
         free = sorted(free, key=lambda c: (c - number) % len(palette))
         chosen[number] = free[0] if free else number % len(palette)
     return palette[[chosen[number] for number in range(minima)]]
 
 
 def _arrival_rank(arrived_at):
-    """Return the rank of each arrival among those of its map, in [0, 1]; equal steps tie."""
+    """Return the rank of each arrival step within a map, in [0, 1]; equal steps tie."""
     steps, inverse = np.unique(arrived_at[arrived_at >= 0], return_inverse=True)
     rank = np.zeros(arrived_at.shape)
     if len(steps) > 1:

@@ -1,4 +1,4 @@
-"""Gradient flow and central flow: costs, distances and eigenvalues against time."""
+"""Costs, distances and eigenvalues along gradient flow and central flow."""
 
 import numpy as np
 from jaxtyping import Float
@@ -28,10 +28,10 @@ def flow_cost(
     """Draw the cost along a gradient flow.
 
     Args:
-        time: since the start.
-        cost: at each time; not finite where the flow was not computed.
-        title: of the axes.
-        ax: axes into which to draw.
+        time: time since the start.
+        cost: cost at each time; not finite where the flow was not computed.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         _plot_cost(axes, time, cost, BLUE, "gradient flow")
@@ -48,14 +48,14 @@ def flow_distances(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the distance of descents from the gradient flow, a curve for each learning rate.
+    """Draw the distance of descents from the gradient flow, per learning rate.
 
     Args:
-        time: since the start.
-        learning_rate: of each descent.
-        distance: between the parameters of descent and flow at equal times.
-        title: of the axes.
-        ax: axes into which to draw.
+        time: time since the start.
+        learning_rate: learning rate of each descent.
+        distance: distance between the parameters of descent and flow at equal times.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         for number, (rate, values) in enumerate(zip(learning_rate, distance, strict=True)):
@@ -79,14 +79,14 @@ def central_flow(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw the costs along a central flow, and the largest eigenvalues of the Hessian below.
+    """Draw costs and the largest Hessian eigenvalues along a central flow.
 
     Args:
-        time: since the start.
-        cost: at the center.
+        time: time since the start.
+        cost: cost at the center.
         mean_cost: predicted mean of the cost of gradient descent.
-        eigenvalues: at the center, the largest first.
-        title: of the figure.
+        eigenvalues: largest eigenvalues of the Hessian at the center, in descending order.
+        title: figure title.
     """
     with style():
         figure = Figure(figsize=(8, 7))

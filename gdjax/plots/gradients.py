@@ -1,4 +1,4 @@
-"""Sizes of a gradient: the norm of each array of parameters, and its exact zeros."""
+"""Gradient norm and share of exact zeros for each parameter array."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ def gradient_norms(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the norm of the gradient with respect to each array of parameters.
+    """Draw the norm of the gradient with respect to each parameter array.
 
     Args:
-        names: of the arrays.
-        norm: Euclidean norm of each.
-        zero_share: share of the entries of each that are exactly zero.
-        title: of the axes.
-        ax: axes into which to draw.
+        names: names of the arrays.
+        norm: Euclidean norm of the gradient for each array.
+        zero_share: share of exact zeros in the gradient for each array, in [0, 1].
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 1.6 + 0.45 * len(names))) as axes:
         row = np.arange(len(names))

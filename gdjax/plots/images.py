@@ -1,7 +1,7 @@
-"""Numbers of pixels as small images.
+"""Arrays of signed numbers as small images.
 
-Red is above zero, blue below, white near zero. Gray is exactly zero or not finite, so that weights
-without a gradient differ from weights with a small one.
+Red is positive, blue negative, white near zero. Gray is exactly zero or not finite, which separates
+weights without a gradient from weights with a small one.
 
 >>> figure = signed(np.eye(4).reshape(2, 2, 4) - 0.5, title="two neurons", label="weight")
 >>> [axes.get_title() for axes in figure.axes]
@@ -19,14 +19,15 @@ from matplotlib.ticker import MaxNLocator
 from gdjax.plots.style import DIVERGING, Figure, style
 
 COLUMNS = 8
-ZERO = "#BDBDBD"  # exactly zero or not finite: not a color of the map
+ZERO = "#BDBDBD"  # exactly zero or not finite; does not occur in the colormap
 
 
 def square_images(rows: Num[np.ndarray, "rows pixels"]) -> Num[np.ndarray, "rows ..."] | None:
-    """Reshape rows of pixels to square images, [rows, side, side] or with three colors.
+    """Reshape rows of pixels to square images.
 
     Returns:
-        The images, or None if the pixels do not form a square image.
+        Images of shape [rows, side, side] or [rows, side, side, 3], or None if the pixels do not
+        form a square image.
 
     Examples:
         >>> square_images(np.zeros((2, 784))).shape, square_images(np.zeros((2, 3072))).shape
@@ -49,19 +50,19 @@ def signed(
     label: str,
     names: Sequence[str] | None = None,
 ) -> Figure:
-    """Draw images of signed numbers in one color scale centered on 0.
+    """Draw images of signed numbers on a common color scale centered on 0.
 
     Args:
-        images: one for each neuron.
-        title: of the figure.
-        label: of the color bar, with the unit.
-        names: of the images; neuron 0, 1, ... if None.
+        images: one image per neuron.
+        title: figure title.
+        label: label of the color bar, with the unit.
+        names: titles of the images; None takes "neuron 0", "neuron 1" and so on.
     """
     names = [f"neuron {number}" for number in range(len(images))] if names is None else names
     columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
     sizes = np.abs(images[np.isfinite(images) & (images != 0)])
-    # A few large weights would leave all others white.
+    # With the maximum as the limit, a few large weights would leave all others white.
     limit = float(np.quantile(sizes, 0.998)) if sizes.size else 1.0
     colors = colormaps[DIVERGING].with_extremes(bad=ZERO)
     with style():

@@ -1,7 +1,6 @@
-"""Costs on lines and planes, with a descent and the cost that its plane does not show.
+"""Costs on lines and planes, optionally with a descent.
 
-The functions take Datasets as `line`, `plane` and `trajectory_plane` return them, new or from a
-store.
+The functions take the Datasets that `line`, `plane` and `trajectory_plane` return.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,30 +26,30 @@ from gdjax.plots.style import (
 )
 
 COST = "cost, mean over samples"
-COLORMAP = "GnBu_r"  # dark where the cost is low
-DISTANCE_COLORMAP = "YlOrRd"  # from near the plane to far from it
+COLORMAP = "GnBu_r"  # low costs are dark
+DISTANCE_COLORMAP = "YlOrRd"  # points far from the plane are dark
 NOT_FINITE = "#BBBBBB"
-BANDS = 24  # of color
-LEVELS = 12  # contours divide the range of colors into so many parts
-FLAT = 0.01  # smallest relative difference of costs with contours
-# Ticks of the logarithmic height axis of a surface.
+BANDS = 24  # number of color bands
+LEVELS = 12  # number of intervals between contours over the color range
+FLAT = 0.01  # relative range of costs below which no contours are drawn
+# Tick values for the logarithmic height axis of a surface.
 ROUND = tuple(m * 10.0**e for e in range(-12, 13) for m in (1, 2, 5))
-LOG_FROM = 8  # ratio of the largest cost to the smallest above which a scale is logarithmic
+LOG_FROM = 8  # ratio of largest to smallest cost above which the scale is logarithmic
 
 
 def cost_scale(datasets: Sequence[Any]) -> Normalize:
-    """Return one color scale for several planes, logarithmic where costs differ much."""
+    """Return a common color scale for planes, logarithmic for a large range of costs."""
     cost = np.concatenate([dataset.cost.values.ravel() for dataset in datasets])
     cost = cost[np.isfinite(cost)]
     low, high = (cost.min(), cost.max()) if cost.size else (0.0, 1.0)
     if not low < high:
-        # A scale of width 0 would draw equal costs as the highest.
+        # A scale of width 0 would give equal costs the color of the highest.
         return Normalize(low - 0.5 * abs(low) - 0.5, low + 0.5 * abs(low) + 0.5)
     return LogNorm(low, high) if low > 0 and high > LOG_FROM * low else PowerNorm(0.5, low, high)
 
 
 def _levels(cost: Float[np.ndarray, "..."], norm: Normalize) -> Float[np.ndarray, " levels"]:
-    """Return the costs of contours: equal steps of color; none on a flat plane."""
+    """Return the costs of contours at equal steps of color; empty on a flat plane."""
     finite = cost[np.isfinite(cost)]
     if not finite.size or np.ptp(finite) <= FLAT * np.abs(finite).max():
         return np.zeros(0)
@@ -59,18 +58,20 @@ def _levels(cost: Float[np.ndarray, "..."], norm: Normalize) -> Float[np.ndarray
 
 
 def _label(coordinate):
-    """Return the name of a direction, and its length if that is not 1."""
+    """Return the name of a direction, with its length unless that is 1."""
     name, length = coordinate.attrs["long_name"], coordinate.attrs["length"]
     return name if abs(length - 1) < 1e-3 else f"{name}\n(1 is a distance of {length:.3g})"
 
 
 def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None) -> Axes:
-    """Draw a plane as bands of color with contours, gray where the cost is not finite.
+    """Draw the costs on a plane as color bands with contours.
+
+    Cells with a cost that is not finite are gray.
 
     Args:
-        dataset: a plane.
-        norm: color scale; None takes that of this plane.
-        ax: axes into which to draw.
+        dataset: Dataset of a plane.
+        norm: color scale; None computes it from this plane.
+        ax: axes to draw into; None makes a new figure.
     """
     norm = cost_scale([dataset]) if norm is None else norm
     with styled_axes(ax, (6.4, 5.6)) as axes:
@@ -97,15 +98,17 @@ def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None
 
 
 def descent_path(dataset: Any, *, ax: Axes, farthest: float | None = None) -> Any:
-    """Draw a descent on its plane, colored by its distance from it; a star where it ends.
+    """Draw a descent on its plane, colored by its distance from the plane.
+
+    A star marks the end of the descent.
 
     Args:
-        dataset: a plane with a descent.
+        dataset: Dataset of a plane with a descent.
         ax: axes of the plane.
-        farthest: distance of the last color; None takes the largest of this descent.
+        farthest: distance at the end of the color scale; None takes the maximum of this descent.
 
     Returns:
-        The colored points, for a color bar.
+        The colored points, as an argument for a color bar.
     """
     a, b, off = (dataset[name].values for name in ("path_a", "path_b", "path_off"))
     farthest = float(np.nanmax(off)) if farthest is None else farthest
@@ -121,7 +124,7 @@ def descent_path(dataset: Any, *, ax: Axes, farthest: float | None = None) -> An
 
 
 def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the cost of a descent and of its projection to the plane, step by step."""
+    """Draw the costs of a descent and of its projection onto the plane."""
     with styled_axes(ax, (6.4, 4.4)) as axes:
         step = dataset.snapshot_step.values
         cost, projected = dataset.path_cost.values, dataset.path_cost_in_slice.values
@@ -140,14 +143,15 @@ def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Draw planes in one color scale: a row for each point, a column for each kind of plane.
+    """Draw planes on a common color scale, with one row per point.
 
     Args:
-        rows: for each row's title, planes by their titles, with a descent or without.
-        title: of the figure.
+        rows: mapping from the title of each row to the planes in it by title; a plane may contain
+            a descent.
+        title: figure title.
 
     Raises:
-        ValueError: rows that are not planes by title.
+        ValueError: if a row is not a mapping from titles to planes.
     """
     _check_rows(rows)
     datasets = [dataset for row in rows.values() for dataset in row.values()]
@@ -206,13 +210,13 @@ def _cost_range(cost):
 
 
 def cost_colorbar(norm: Normalize, *, ax: Any, cax: Axes | None = None, **placement: Any) -> None:
-    """Add a color bar of costs with plain numbers.
+    """Add a color bar of costs, labeled with plain numbers.
 
     Args:
         norm: color scale.
-        ax: axes beside which it is placed.
-        cax: axes into which it is drawn instead.
-        placement: keywords of matplotlib's `Figure.colorbar`.
+        ax: axes beside which the color bar is placed.
+        cax: axes into which the color bar is drawn instead.
+        placement: keyword arguments of matplotlib's `Figure.colorbar`.
     """
     figure = figure_of(np.ravel(np.array(ax, object))[0])
     beside = {"cax": cax} if cax is not None else {"ax": ax}
@@ -223,11 +227,11 @@ def cost_colorbar(norm: Normalize, *, ax: Any, cax: Axes | None = None, **placem
 
 
 def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
-    """Draw descents on their own planes, each beside the cost that its plane does not show.
+    """Draw descents on their planes, each beside its cost against the step.
 
     Args:
-        views: by title, planes with a descent, as `trajectory_plane` returns them.
-        title: of the figure.
+        views: planes with a descent by title, as returned by `trajectory_plane`.
+        title: figure title.
     """
     norm = cost_scale(list(views.values()))
     farthest = max(float(np.nanmax(dataset.path_off.values)) for dataset in views.values())
@@ -261,12 +265,12 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
 
 
 def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
-    """Draw a plane as a surface in space; a descent is drawn at its own cost.
+    """Draw a plane as a surface in space, with a descent at its own cost.
 
     Args:
-        dataset: a plane, with a descent or without.
-        title: of the figure.
-        ax: three-dimensional axes into which to draw.
+        dataset: Dataset of a plane, with or without a descent.
+        title: figure title.
+        ax: three-dimensional axes to draw into; None makes a new figure.
     """
     norm: Any = cost_scale([dataset])
     raised = np.log10 if isinstance(norm, LogNorm) else np.asarray
@@ -309,7 +313,7 @@ def _axes_in_space() -> Any:
 
 
 def _draw_descent_in_space(axes, dataset, raised):
-    """Draw a descent at its own cost, its projection, and lines from one to the other."""
+    """Draw a descent at its own cost, its projection, and lines between the two."""
     x, y = dataset.path_a.values, dataset.path_b.values
     cost, projected = raised(dataset.path_cost.values), raised(dataset.path_cost_in_slice.values)
     for point in zip(x, y, cost, projected, strict=True):
@@ -331,13 +335,13 @@ def lines(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw costs along lines through one point, against the distance from it.
+    """Draw costs along lines through a point, against the distance from the point.
 
     Args:
-        curves: by name, as `line` returns them.
-        parabolas: curvature of some of them, by name, drawn as the parabola with this curvature.
-        title: of the axes.
-        ax: axes into which to draw.
+        curves: Datasets by name, as returned by `line`.
+        parabolas: curvatures by name of a curve; each is drawn as a parabola.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     curvatures = parabolas or {}
     with styled_axes(ax, (9, 5.4)) as axes:

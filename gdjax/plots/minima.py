@@ -1,4 +1,4 @@
-"""Minima of a census: how often each was found, and an embedding of their distances."""
+"""Frequencies of the minima of a census, and an embedding of their distances."""
 
 from collections.abc import Mapping
 
@@ -20,21 +20,21 @@ def frequencies(
     max_bars: int = 30,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how often each minimum was found, lowest cost first, with confidence intervals.
+    """Draw the share of runs per minimum, with confidence intervals.
 
     Args:
-        share: of all runs, for each minimum, in the order of their costs.
-        low: lower ends of the intervals.
-        high: upper ends of the intervals.
-        cost: of each minimum.
-        others: shares of the runs that ended in no minimum, by kind.
-        title: of the axes.
-        max_bars: minima with a bar; the number of those with higher cost is given.
-        ax: axes into which to draw.
+        share: share of all runs that ended in each minimum, in [0, 1], by ascending cost.
+        low: lower ends of the confidence intervals.
+        high: upper ends of the confidence intervals.
+        cost: cost of each minimum.
+        others: shares of the runs that did not end in a minimum, by kind of end point.
+        title: axes title.
+        max_bars: maximum number of minima drawn; the axis label states how many are omitted.
+        ax: axes to draw into; None makes a new figure.
     """
     shown = slice(0, max_bars)
     count = len(share[shown])
-    upright = count <= 8  # names beside each other, not below
+    upright = count <= 8  # few enough bars for horizontal labels
     each = 0.8 if upright else 0.4
     width = max(7.0, min(13.0, 2.5 + each * (count + len(others))))
     with styled_axes(ax, (width, 5.4)) as axes:
@@ -71,19 +71,21 @@ def embedding(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw minima in the plane: near where their distance is small, large where many runs ended.
+    """Draw minima as points in the plane whose distances approximate theirs.
+
+    The size of a point shows the share of the runs that ended there.
 
     Args:
-        position: of a planar embedding of their distances.
-        position_share: share of the distances that it shows, in [0, 1].
-        share: of the runs that ended in each minimum.
-        cost: of each minimum, or another number, shown by color.
-        label: name of this number.
-        title: of the axes.
-        ax: axes into which to draw.
+        position: coordinates of the minima in a planar embedding of their distances.
+        position_share: share of the distances that the embedding represents, in [0, 1].
+        share: share of the runs that ended in each minimum, in [0, 1].
+        cost: cost, or another value, of each minimum; shown by color.
+        label: name of this value.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 6.6)) as axes:
-        # The rarest on top, so that none is hidden.
+        # Rare minima are drawn last, so that larger points do not hide them.
         order = np.argsort(-share, kind="stable")
         cost = _without_rounding(cost)
         points = axes.scatter(
@@ -115,6 +117,6 @@ def embedding(
 
 
 def _without_rounding(cost):
-    """Return costs without the digits that are rounding: smaller differences are not drawn."""
+    """Round costs to nine digits, which removes differences due to rounding errors."""
     scale = 1e-9 * max(1.0, float(np.max(np.abs(cost), initial=0)))
-    return np.round(np.asarray(cost, float) / scale) * scale + 0.0  # no -0
+    return np.round(np.asarray(cost, float) / scale) * scale + 0.0  # turns -0.0 into 0.0

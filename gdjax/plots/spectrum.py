@@ -1,7 +1,7 @@
-"""Eigenvalues of a Hessian: spectral densities, and the largest eigenvalues by rank.
+"""Spectral densities of a Hessian, and its largest eigenvalues by rank.
 
-Computed eigenvalues are marks with their residuals as bars; a stochastic density is a curve with
-its standard error.
+Computed eigenvalues are marks with their residuals as error bars; a stochastic density is a curve
+with its standard error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,22 +24,22 @@ from gdjax.plots.style import (
     styled_axes,
 )
 
-MAX_LIMIT = 30.0  # in units of the largest eigenvalue: a higher limit is not drawn
+MAX_LIMIT = 30.0  # in units of the largest eigenvalue; a higher limit is not drawn
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 
 
 class DensityPanel(NamedTuple):
-    """A spectral density, and the eigenvalues at its ends.
+    """Spectral density and the extreme eigenvalues.
 
     Args:
-        title: of the panel.
-        at: eigenvalues at which the density is given.
-        density: per unit of an eigenvalue; it integrates to 1.
-        error: its standard error.
-        width: standard deviation of the Gaussian that stands for each eigenvalue.
-        size: number of eigenvalues; None if unknown.
-        ends: computed eigenvalues, such as the 20 largest and the 3 smallest.
-        residuals: distance within which an eigenvalue lies of each of these.
+        title: panel title.
+        at: points at which the density is given.
+        density: density of eigenvalues at these points; it integrates to 1.
+        error: standard error of the density.
+        width: standard deviation of the Gaussian that replaces each eigenvalue.
+        size: number of eigenvalues of the matrix; None if unknown.
+        ends: computed extreme eigenvalues, such as the 20 largest and the 3 smallest.
+        residuals: for each of these, the distance within which an eigenvalue lies.
     """
 
     title: str
@@ -53,12 +53,12 @@ class DensityPanel(NamedTuple):
 
 
 class RankedEigenvalues(NamedTuple):
-    """Largest eigenvalues of one matrix, in order.
+    """Largest eigenvalues of one matrix in descending order.
 
     Args:
-        name: of the matrix.
-        value: descending.
-        residual: distance within which an eigenvalue lies of each.
+        name: name of the matrix.
+        value: eigenvalues, descending.
+        residual: for each value, the distance within which an eigenvalue lies.
     """
 
     name: str
@@ -67,16 +67,16 @@ class RankedEigenvalues(NamedTuple):
 
 
 def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
-    """Draw spectral densities below each other, with the eigenvalues at their ends above each.
+    """Draw spectral densities in a column, with extreme eigenvalues above each.
 
     The axis of eigenvalues is linear within the widest Gaussian around 0 and logarithmic beyond, so
-    that the bulk and the outliers can be seen; its label says so. Densities are logarithmic. A
-    dotted line is the height of one eigenvalue alone; a dashed line is the density if all were
-    zero: where the density follows it, the width of the bulk was not resolved.
+    that the bulk and the outliers are visible. The axis of densities is logarithmic. A dotted line
+    is the peak height of a single eigenvalue; a dashed line is the density if all eigenvalues were
+    zero: where the density follows it, the width of the bulk is not resolved.
 
     Args:
-        panels: one or more, on common axes.
-        title: of the figure.
+        panels: one or more densities, drawn on common axes.
+        title: figure title.
     """
     linear = max(panel.width for panel in panels)
     low, high = min(panel.at[0] for panel in panels), max(panel.at[-1] for panel in panels)
@@ -106,14 +106,14 @@ def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
 
 
 def _single_height(panel):
-    """Return the height of one eigenvalue; if their number is unknown, one too low to be seen."""
+    """Return the peak height of one eigenvalue, or almost 0 if `size` is unknown."""
     if panel.size is None:
         return 1e-6 * float(np.nanmax(panel.density, initial=1e-300))
     return 1 / (panel.size * panel.width * np.sqrt(2 * np.pi))
 
 
 def _decades(linear, low, high):
-    """Return 0, and 1 and 3 times the powers of ten well beyond the linear part of an axis."""
+    """Return ticks: 0, and 1 and 3 times powers of ten beyond the linear part."""
     powers = 10.0 ** np.arange(np.floor(np.log10(linear)), np.log10(max(-low, high)) + 1)
     beyond = np.sort(np.concatenate([powers, 3 * powers]))
     beyond = beyond[beyond > 1.5 * linear]
@@ -165,16 +165,16 @@ def ranks(
     columns: int = 2,
     title: str = "",
 ) -> Figure:
-    """Draw eigenvalues against their rank, a color for each matrix.
+    """Draw eigenvalues against their rank, with one color per matrix.
 
     Args:
-        panels: for each title, at most 7 matrices; eigenvalues at or below 0 are left out.
-        limit: eigenvalue above which descent is unstable, dashed.
-        limit_label: its name.
-        after: rank after which a line is drawn, such as the number of classes.
-        after_label: its name.
-        columns: panels beside each other.
-        title: of the figure.
+        panels: eigenvalues of at most 7 matrices per title; only positive ones are drawn.
+        limit: eigenvalue above which descent is unstable, drawn as a dashed line.
+        limit_label: label of this line.
+        after: rank after which a vertical line is drawn, such as the number of classes.
+        after_label: label of this line.
+        columns: number of panels side by side.
+        title: figure title.
     """
     everything = np.concatenate([rank.value for panel in panels.values() for rank in panel])
     positive = everything[np.isfinite(everything) & (everything > 0)]
@@ -207,7 +207,7 @@ def ranks(
         for axes in grid[:, 0]:
             axes.set_ylabel("eigenvalue")
         handles, labels = first.get_legend_handles_labels()
-        # Lines come before error bars: put them last.
+        # Matplotlib lists lines before error bars; move them to the end.
         lines = len(labels) - len(next(iter(panels.values())))
         handles, labels = (a[lines:] + a[:lines] for a in (handles, labels))
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
@@ -223,7 +223,7 @@ def _draw_ranked(axes: Axes, ranked: RankedEigenvalues, color: str, shape: str) 
     axes.errorbar(
         rank[shown],
         value,
-        # A bar down to 0 or below does not end on a logarithmic axis.
+        # A bar that reaches 0 has no end on a logarithmic axis.
         yerr=[np.minimum(residual, 0.999 * value), residual],
         fmt=f"-{shape}",
         color=color,
@@ -240,13 +240,13 @@ def eigenvalues(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw eigenvalues of both signs in order, with their residuals.
+    """Draw eigenvalues in descending order, with their residuals.
 
     Args:
-        value: descending.
-        residual: distance within which an eigenvalue lies of each.
-        title: of the axes; by default it gives the smallest and the largest.
-        ax: axes into which to draw.
+        value: eigenvalues, descending.
+        residual: for each value, the distance within which an eigenvalue lies.
+        title: axes title; by default, it states the smallest and the largest eigenvalue.
+        ax: axes to draw into; None makes a new figure.
     """
     known = np.isfinite(value) & np.isfinite(residual)
     with styled_axes(ax, (8, 4.5)) as axes:

@@ -1,4 +1,4 @@
-"""Which learning rates work: failures, final costs, and sharpness along the descents."""
+"""Failures, final costs and sharpness of descents against the learning rate."""
 
 import numpy as np
 from jaxtyping import Float
@@ -29,18 +29,18 @@ def learning_rates(
     recommended: float | None,
     title: str,
 ) -> Figure:
-    """Draw the failures, final costs and largest sharpness of descents at several learning rates.
+    """Draw failures, final costs and largest sharpness against the learning rate.
 
     Args:
-        learning_rate: of the descents, ascending.
-        diverged: share of starts that diverged at each.
-        stalled: share of starts that stalled at each.
-        cost: at the end, for each start.
-        sharpness: the largest after step 0, for each start.
-        limit: of learning rate times sharpness on a quadratic cost.
+        learning_rate: learning rates, ascending.
+        diverged: share of starts that diverged at each rate.
+        stalled: share of starts that stalled at each rate.
+        cost: final cost for each start.
+        sharpness: largest sharpness after step 0 for each start.
+        limit: largest stable learning rate times sharpness on a quadratic cost.
         bound_at_start: limit / sharpness at the start, median over starts; NaN if unknown.
         recommended: the recommended learning rate; None if there is none.
-        title: of the figure.
+        title: figure title.
     """
     with style():
         figure = Figure(figsize=(9, 9.6))
@@ -106,7 +106,7 @@ def _shares(axes, rates, diverged, stalled):
 
 
 def _dots(axes, rates, values, label):
-    """Draw a dot for each start, and the median as a line."""
+    """Draw a dot for each start, and a line through the medians."""
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     across = np.broadcast_to(rates[:, None], shown.shape)
     axes.plot(across.ravel(), shown.ravel(), "o", color=BLUE, alpha=0.5, label=label)

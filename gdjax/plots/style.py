@@ -1,8 +1,8 @@
-"""Style of all figures, as a context, with the axes and tick labels that they share.
+"""Style sheet of all figures, as a context, and shared axes and tick labels.
 
-Colors can be told apart with any kind of color vision (Okabe and Ito's set), and a figure 8 inches
-wide can be read at half its size. Figures are made directly, never through pyplot, so none is kept
-in memory, and the user's settings do not change:
+The colors (the set of Okabe and Ito) are distinguishable with any kind of color vision, and a
+figure 8 inches wide is legible at half its size. Figures are created directly, never through
+pyplot, so pyplot does not keep them in memory and the user's settings do not change:
 
 >>> with style():
 ...     figure = Figure(figsize=(8, 4))
@@ -10,7 +10,7 @@ in memory, and the user's settings do not change:
 >>> axes.title.get_fontsize()
 14.0
 
-A function of one panel draws into `ax` if it is given, else into a new figure (`styled_axes`).
+A function that draws one panel draws into `ax` if given, else into a new figure (`styled_axes`).
 
 References:
     Okabe and Ito, *Color Universal Design* (2008).
@@ -37,13 +37,13 @@ PURPLE = "#CC79A7"
 BLACK = "#222222"
 GREY = "#8C8C8C"
 
-# In the order in which the lines of a figure take them: neighbors differ in lightness, too, so that
-# they can be told apart in gray.
+# The order in which lines take the colors: neighbors also differ in lightness, so that they are
+# distinguishable in gray.
 CYCLE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK)
 
-DIVERGING = "RdBu_r"  # red above zero, blue below; center it on 0
+DIVERGING = "RdBu_r"  # red is positive, blue negative; center the norm on 0
 SEQUENTIAL = "viridis"
-SHARP = 160  # dots per inch in a notebook, shown at half of it
+SHARP = 160  # dots per inch of a notebook image, which is shown at half its pixel size
 
 SHEET: Mapping[Any, Any] = MappingProxyType(
     {
@@ -82,19 +82,19 @@ SHEET: Mapping[Any, Any] = MappingProxyType(
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the style sheet as a context, after which matplotlib's settings are as before.
+    """Return a context that applies the style sheet and then restores the settings.
 
-    Ticks, labels and layout are decided while artists are made: build the whole figure inside. It
-    can be saved outside.
+    Matplotlib reads these settings when it creates artists, so build the whole figure inside the
+    context. The figure can be saved outside.
     """
     return matplotlib.rc_context(dict(SHEET))
 
 
 class Figure(_figure.Figure):
-    """Matplotlib's Figure, which a notebook shows without pyplot."""
+    """Matplotlib Figure that a notebook displays without pyplot."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """Return the image for IPython, with twice as many pixels as it is shown with."""
+        """Return the image for IPython, at twice the displayed resolution."""
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=SHARP)
         width, height = (round(float(side) * SHARP / 2) for side in self.get_size_inches())
@@ -103,11 +103,11 @@ class Figure(_figure.Figure):
 
 @contextmanager
 def styled_axes(ax: Axes | None, size: tuple[int | float, int | float]) -> Generator[Axes]:
-    """Give the axes into which to draw, with the style in force.
+    """Yield axes to draw into, within the style context.
 
     Args:
-        ax: those of the caller; None makes a new figure.
-        size: of a new figure, in inches.
+        ax: axes of the caller; None makes a new figure.
+        size: width and height of a new figure, in inches.
 
     Examples:
         >>> with styled_axes(None, (4, 3)) as axes:
@@ -120,7 +120,7 @@ def styled_axes(ax: Axes | None, size: tuple[int | float, int | float]) -> Gener
 
 
 def figure_of(axes: Axes) -> _figure.Figure:
-    """Return the whole figure of axes."""
+    """Return the root figure of axes."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     return figure
@@ -134,7 +134,7 @@ def label_log_axis(
     Args:
         axis: x or y axis.
         digits: leading digits of the minor ticks that are labeled.
-        form: turns a number into text.
+        form: function that formats a number as text.
     """
     axis.set_major_formatter(lambda value, _: form(value))
     axis.set_minor_formatter(lambda value, _: form(value) if f"{value:.0e}"[0] in digits else "")

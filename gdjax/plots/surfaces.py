@@ -1,6 +1,6 @@
-"""Costs of two parameters: contours, critical points, and paths of descents.
+"""Contours, critical points and paths of descents for costs of two parameters.
 
-A minimum has the color of its number in all figures. Both axes have one scale, so that the negative
+A minimum has the same color in all figures. Both axes have the same scale, so that the negative
 gradient is perpendicular to the contours.
 """
 
@@ -15,20 +15,20 @@ from matplotlib.lines import Line2D
 from gdjax.plots.style import BLACK, CYCLE, GREY, figure_of, styled_axes
 
 LEVELS = 18
-MINIMUM_COLORS = CYCLE[:-1]  # black marks divergence
+MINIMUM_COLORS = CYCLE[:-1]  # black is reserved for divergence
 
 
 class Surface(NamedTuple):
-    """A cost of two parameters on a grid, and its critical points.
+    """Cost of two parameters on a grid, and its critical points.
 
     Args:
-        title: of the panel, such as the formula.
+        title: panel title, such as the formula.
         x: values of the first parameter.
         y: values of the second parameter.
-        cost: at each pair.
-        minima: their positions; their order decides their colors.
-        saddles: their positions.
-        maxima: their positions.
+        cost: cost at each grid point.
+        minima: positions of the minima; their order determines their colors.
+        saddles: positions of the saddles.
+        maxima: positions of the maxima.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Surface(NamedTuple):
 
 
 def contours(surface: Surface, *, color: str = GREY, ax: Axes | None = None) -> Axes:
-    """Draw contours, dense where the cost is low: equally spaced in the cube root of its height."""
+    """Draw contours at equal steps of the cube root of the cost above its minimum."""
     with styled_axes(ax, (9, height(surface, 8.3) + 0.8)) as axes:
         low = np.min(surface.cost)
         levels = low + (np.max(surface.cost) - low) * np.linspace(0, 1, LEVELS + 1)[1:-1] ** 3
@@ -59,7 +59,7 @@ def contours(surface: Surface, *, color: str = GREY, ax: Axes | None = None) -> 
 
 
 def critical_points(surface: Surface, *, ax: Axes | None = None) -> Axes:
-    """Draw minima as stars in their colors, saddles as crosses and maxima as triangles."""
+    """Draw minima as colored stars, saddles as crosses and maxima as triangles."""
     with styled_axes(ax, (9, height(surface, 8.3) + 0.8)) as axes:
         for number, point in enumerate(surface.minima):
             axes.plot(
@@ -83,15 +83,15 @@ def paths(
     field: Float[np.ndarray, "arrows 2"],
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw contours, the direction of the negative gradient, and paths from many starts.
+    """Draw contours, the direction of the negative gradient, and descent paths.
 
     Args:
         surface: the cost.
-        positions: of each start at each step.
-        ends: number of the minimum in which each start ends, negative if in none.
-        field_at: where arrows are drawn.
-        field: the negative gradient there; only its direction is drawn.
-        ax: axes into which to draw.
+        positions: parameters for each start at each step.
+        ends: number of the minimum in which each start ends; negative if there is none.
+        field_at: positions of the arrows.
+        field: negative gradient at these positions; only its direction is drawn.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (9, height(surface, 8.3) + 1.5)) as axes:
         contours(surface, ax=axes)
@@ -117,7 +117,7 @@ def paths(
 
 
 def height(surface: Surface, width: int | float) -> float:
-    """Return the height of a panel of some width, both axes having one scale."""
+    """Return the height of a panel of given width if both axes have the same scale."""
     return width * np.ptp(surface.y) / np.ptp(surface.x)
 
 
@@ -127,7 +127,7 @@ def minimum_color(number: int) -> str:
 
 
 def critical_point_handles() -> list[Line2D]:
-    """Return legend entries of minima, saddles and maxima."""
+    """Return legend entries for minima, saddles and maxima."""
     return [
         Line2D(
             [], [], marker=marker, markersize=size, label=label, linestyle="none", color="white",
@@ -145,14 +145,14 @@ def basin_image(
     diverged: int,
     darkness: Float[np.ndarray, "rows columns"] | float = 0.0,
 ) -> Float[np.ndarray, "rows columns rgb"]:
-    """Return an image in the colors of minima, lightened so that marks stand out.
+    """Return an image in the colors of the minima, lightened so that marks stand out.
 
     Args:
         end: number of the minimum in which the start of each cell ends, or a negative code.
         palette: colors of the minima.
         not_arrived: code drawn in white.
         diverged: code drawn in black; other negative codes are gray.
-        darkness: of each cell, in [0, 1].
+        darkness: darkness of each cell, in [0, 1].
     """
     light = 0.35 + 0.65 * palette[end % len(palette)]
     image = light * (1 - 0.45 * np.asarray(darkness)[..., None])

@@ -1,4 +1,4 @@
-"""Final costs and outcomes of a sweep against what was varied, and costs along the descents."""
+"""Final costs and outcomes of a sweep against its settings, and cost curves."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -25,7 +25,7 @@ from gdjax.plots.style import (
     styled_axes,
 )
 
-MIN_GAP = 1 / 40  # of an axis: smallest distance of two values at which bars are visible
+MIN_GAP = 1 / 40  # share of an axis: smallest distance between values at which bars are visible
 NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
@@ -41,9 +41,9 @@ OUTCOME_COLORS = {
 def quantiles(
     values: Float[np.ndarray, "settings runs *times"], shares: Sequence[float] = (0.25, 0.5, 0.75)
 ) -> Float[np.ndarray, "shares settings *times"]:
-    """Return quantiles over runs in which +inf counts as larger than any number.
+    """Return quantiles over runs, with +inf as larger than any number.
 
-    Finite ones are the usual quantiles: the median of eight runs is the mean of two values.
+    Finite quantiles are the usual ones: the median of eight runs is the mean of two values.
     """
     at = np.asarray(shares)
     lower = np.quantile(values, at, axis=1, method="inverted_cdf")
@@ -52,15 +52,15 @@ def quantiles(
 
 
 class Setting:
-    """The values of one axis of a sweep, and their positions in a figure.
+    """Values of one axis of a sweep, and their positions in a figure.
 
-    Values that grow by factors are shown on a logarithmic axis, other numbers on a linear one, and
-    names as categories: at 0, 1, 2 and so on. So are numbers that would lie too close together on
-    either axis, such as 0, 0.001 and 1.
+    Positive numbers over a wide range are drawn on a logarithmic axis and other numbers on a linear
+    one. Names, and numbers too close together on either axis (such as 0, 0.001 and 1), are drawn as
+    categories at 0, 1, 2 and so on.
 
     Args:
-        name: of the axis.
-        values: along it: numbers, truth values or names.
+        name: name of the axis.
+        values: values along the axis: numbers, booleans or names.
     """
 
     def __init__(self, name: str, values: np.ndarray):
@@ -79,23 +79,23 @@ class Setting:
             self.positions, self.log, self.is_category = positions, False, True
 
     def _scaled(self):
-        """Return positions along the axis as drawn, up to its unit."""
+        """Return positions along the drawn axis, up to a factor."""
         return np.log(self.positions) if self.log else self.positions
 
     def _gap(self):
-        """Return the smallest distance of two values along the axis as drawn."""
+        """Return the smallest distance between two values along the drawn axis."""
         if len(self.positions) > 1:
             return float(np.min(np.diff(np.sort(self._scaled()))))
         return 1.0 if self.is_category else float(abs(self._scaled()[0])) or 1.0
 
     def bars(self) -> tuple[Float[np.ndarray, " settings"], Float[np.ndarray, " settings"]]:
-        """Return left edges and widths of bars that are centered at the values and equally wide."""
+        """Return left edges and widths of equally wide bars centered at the values."""
         at, half = self._scaled(), 0.4 * self._gap()
         left, right = (np.exp(x) if self.log else x for x in (at - half, at + half))
         return left, right - left
 
     def edges(self) -> Float[np.ndarray, " edges"]:
-        """Return edges of the cells around ascending values, halfway between them as drawn."""
+        """Return cell edges around ascending values, halfway between them as drawn."""
         at = self._scaled()
         first, last = (at[1] - at[0], at[-1] - at[-2]) if len(at) > 1 else (self._gap(),) * 2
         inner = (at[1:] + at[:-1]) / 2
@@ -103,7 +103,7 @@ class Setting:
         return np.exp(edges) if self.log else edges
 
     def on(self, axes: Axes, side: str) -> None:
-        """Give the "x" or the "y" axis its label, scale and names."""
+        """Set label, scale and tick labels of the "x" or "y" axis (`side`)."""
         axes.set(**{f"{side}label": self.label})
         if self.is_category or len(self.positions) == 1:
             axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
@@ -121,16 +121,16 @@ def outcomes_by_setting(
     baseline: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw the final cost, the accuracy if given, and the outcomes against a setting.
+    """Draw final cost, accuracy (if given) and outcomes against a setting.
 
     Args:
-        setting: what was varied.
-        accuracy: test accuracy of each run, in [0, 1]; None where it was not measured.
-        cost: final training cost of each run; +inf where it diverged.
-        outcome: index into `outcomes` for each run.
+        setting: swept setting.
+        accuracy: test accuracy of each run, in [0, 1]; None if it was not recorded.
+        cost: final training cost of each run; +inf if it diverged.
+        outcome: index of the outcome of each run in `outcomes`.
         outcomes: names of outcomes.
-        baseline: cost of the best answer that ignores the input.
-        title: of the figure; by default it gives the setting with the lowest cost.
+        baseline: cost of the best constant prediction.
+        title: figure title; by default, it names the setting with the lowest cost.
     """
     place = setting.positions
     with style():
@@ -199,7 +199,7 @@ def outcomes_by_setting(
 
 
 def _lowest(medians):
-    """Return the indices of the lowest finite median; None if there is none."""
+    """Return the indices of the lowest finite median, or None."""
     finite = np.isfinite(medians)
     if not finite.any():
         return None
@@ -216,15 +216,15 @@ def curves(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the cost of every run along its descent, and their median.
+    """Draw the cost of each run against the step, and the median over runs.
 
     Args:
-        step: of each record.
-        cost: +inf from divergence on.
-        baseline: cost of the best answer that ignores the input.
-        label: what differs between the runs.
-        title: of the axes; by default it gives the range of final costs.
-        ax: axes into which to draw.
+        step: step number of each record.
+        cost: cost of each run at each record; +inf once the run has diverged.
+        baseline: cost of the best constant prediction.
+        label: name of what differs between the runs.
+        title: axes title; by default, it states the range of final costs.
+        ax: axes to draw into; None makes a new figure.
     """
     median = quantiles(cost.T)[1]
     with styled_axes(ax, (8, 4.8)) as axes:
@@ -275,23 +275,23 @@ def map_by_settings(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the final cost, median over runs, on the grid of two settings; black where diverged.
+    """Draw the median final cost on the grid of two settings; black if it diverged.
 
     Args:
-        rows: the first setting, upward, its values ascending.
-        columns: the second, to the right, its values ascending.
-        cost: +inf where a run diverged.
-        stalled: whether a run stalled; cells with at least half of the runs stalled get a circle.
-        baseline: cost of the best answer that ignores the input, a line in the color bar.
-        title: of the axes; by default it gives the settings with the lowest cost.
-        ax: axes into which to draw.
+        rows: setting along the vertical axis, with ascending values.
+        columns: setting along the horizontal axis, with ascending values.
+        cost: final cost of each run; +inf if it diverged.
+        stalled: whether each run stalled; a circle marks cells in which at least half stalled.
+        baseline: cost of the best constant prediction, drawn as a line in the color bar.
+        title: axes title; by default, it names the settings with the lowest cost.
+        ax: axes to draw into; None makes a new figure.
     """
     half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
     finite = half[np.isfinite(half)]
     diverged = np.isposinf(half)
     any_diverged = bool(diverged.any())
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    above = high + max(1.0, abs(high))  # the colormap's color for values above its range
+    above = high + max(1.0, abs(high))  # drawn in the color for values above the range
     norm = (LogNorm if 0 < 10 * low < high else Normalize)(low, high)
     with styled_axes(ax, (8, 5.6)) as axes:
         image = axes.pcolormesh(
@@ -339,12 +339,13 @@ def compared(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw final costs of several problems against a setting, or side by side without one.
+    """Draw final costs of several problems, against a setting or side by side.
 
     Args:
-        rows: by name: the setting that was varied, and the final cost of each run.
-        title: of the axes; by default it gives the problem with the lowest median.
-        ax: axes into which to draw.
+        rows: for the name of each problem, the swept setting (or None) and the final cost of each
+            run.
+        title: axes title; by default, it names the problem with the lowest median.
+        ax: axes to draw into; None makes a new figure.
     """
     best = min(rows, key=lambda name: float(np.min(quantiles(np.atleast_2d(rows[name][1]))[1])))
     with styled_axes(ax, (8, 5)) as axes:
@@ -382,17 +383,17 @@ def curves_by_setting(
     log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the median over runs along the descent, a curve for each setting.
+    """Draw the median over runs against time, with one curve per value of a setting.
 
     Args:
-        time: of each record.
-        setting: its values, which decide the colors of the curves.
-        values: of each run at each record; +inf from divergence on.
-        time_label: name of the time, with its unit.
-        value_label: name of the value.
+        time: time of each record.
+        setting: values of the setting, which determine the colors of the curves.
+        values: value of each run at each record; +inf once the run has diverged.
+        time_label: label of the time axis, with the unit.
+        value_label: label of the value axis.
         setting_label: name of the setting.
         log: whether the axis of values is logarithmic.
-        ax: axes into which to draw.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 5)) as axes:
         positive = np.all(setting > 0) and len(setting) > 1

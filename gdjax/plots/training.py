@@ -1,4 +1,4 @@
-"""Training of a classifier: costs and accuracies, confusion matrices, and errors.
+"""Costs, accuracies, confusion matrices and errors of a trained classifier.
 
 `pictures` returns all figures of one training.
 """
@@ -24,7 +24,7 @@ from gdjax.plots.style import (
     style,
 )
 
-MAX_EXAMPLES = 24  # of wrong answers
+MAX_EXAMPLES = 24  # maximum number of misclassified images in a figure
 
 
 def pictures(
@@ -40,19 +40,21 @@ def pictures(
     weights: Float[np.ndarray, "neurons pixels"],
     test_cost: Float[np.ndarray, " records"] | None = None,
 ) -> dict[str, Figure]:
-    """Return all figures of one training, by name; those of images only for square images.
+    """Return all figures of one training by name.
+
+    Figures of images are included only if the images are square.
 
     Args:
-        epoch: of each record.
-        cost: over the training set.
-        accuracy: on the test images.
-        baseline: cost of the best answer that ignores the image.
-        inputs: test images, a row of pixels each.
-        labels: of the test images.
-        before: outputs of the network for them, before training.
-        after: outputs after training.
-        weights: of the first layer, after training.
-        test_cost: over the test set.
+        epoch: epoch of each record.
+        cost: cost over the training set.
+        accuracy: accuracy on the test images, in [0, 1].
+        baseline: cost of the best constant prediction.
+        inputs: test images, one row of pixels each.
+        labels: classes of the test images.
+        before: outputs of the network for the test images before training.
+        after: outputs of the network for the test images after training.
+        weights: weights of the first layer after training.
+        test_cost: cost over the test set.
     """
     guesses, answers = (np.argmax(outputs, axis=1) for outputs in (before, after))
     classes = after.shape[1]
@@ -82,7 +84,7 @@ def pictures(
 def confusion_matrix(
     labels: Integer[np.ndarray, " samples"], answers: Int[np.ndarray, " samples"], classes: int
 ) -> Int[np.ndarray, "classes classes"]:
-    """Return the confusion matrix: samples of class [row] that were classified as [column].
+    """Return the number of samples of class [row] classified as [column].
 
     Examples:
         >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
@@ -100,14 +102,14 @@ def learning(
     baseline: float | None = None,
     test_cost: Float[np.ndarray, " records"] | None = None,
 ) -> Figure:
-    """Draw cost and test accuracy against the epoch, one above the other.
+    """Draw cost and test accuracy against the epoch in two panels.
 
     Args:
-        epoch: of each record.
-        cost: over the training set; +inf from divergence on.
-        accuracy: on the test images.
-        baseline: cost of the best answer that ignores the image.
-        test_cost: over the test set.
+        epoch: epoch of each record.
+        cost: cost over the training set; +inf once the run has diverged.
+        accuracy: accuracy on the test images, in [0, 1].
+        baseline: cost of the best constant prediction.
+        test_cost: cost over the test set.
     """
     with style():
         figure = Figure(figsize=(8, 7))
@@ -152,15 +154,16 @@ def records(
     metrics: Mapping[str, Float[np.ndarray, " records"]] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw the records of one descent: its cost, and below it each metric.
+    """Draw the recorded cost and metrics of one descent, one panel each.
 
     Args:
-        step: of each record.
-        cost: over the training set; +inf from divergence on.
-        batch_cost: mean over mini-batches since the previous record; NaN if it is the cost.
-        baseline: cost of the best answer that ignores the input.
-        metrics: by name; NaN where not computed.
-        title: of the figure.
+        step: step number of each record.
+        cost: cost over the training set; +inf once the run has diverged.
+        batch_cost: mean cost of the mini-batches since the previous record; NaN if it equals the
+            cost.
+        baseline: cost of the best constant prediction.
+        metrics: recorded values by name of the metric; NaN where not computed.
+        title: figure title.
     """
     metrics = metrics or {}
     with style():
@@ -189,10 +192,11 @@ def records(
 
 
 def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Figure:
-    """Draw confusion matrices, one for each stage.
+    """Draw confusion matrices side by side.
 
     Args:
-        matrices: for each stage, samples of class [row] classified as [column].
+        matrices: for the name of each stage, numbers of samples of class [row] classified as
+            [column].
     """
     with style():
         figure = Figure(figsize=(6.4 * len(matrices), 6.6))
@@ -203,7 +207,7 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
         ):
             classes = len(matrix)
             share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-            # The square root, so that few errors differ visibly from none.
+            # The square root makes few errors differ visibly from none.
             axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
             if classes <= 20:
                 for row, column in np.argwhere(matrix > 0):
@@ -231,12 +235,12 @@ def misclassified(
     labels: Integer[np.ndarray, " samples"],
     outputs: Float[np.ndarray, "samples classes"],
 ) -> Figure:
-    """Draw misclassified images, those with the largest margin first.
+    """Draw misclassified images in descending order of the margin.
 
     Args:
-        images: dark background, as in MNIST.
-        labels: their classes.
-        outputs: of the network for them; the largest gives the predicted class.
+        images: images with a dark background, as in MNIST.
+        labels: classes of the images.
+        outputs: outputs of the network for the images; the largest is the predicted class.
     """
     answers = np.argmax(outputs, axis=1)
     rows = np.arange(len(labels))

@@ -1,4 +1,4 @@
-"""Volumes of basins, and local learning coefficients."""
+"""Radii of basins and local learning coefficients."""
 
 import numpy as np
 from jaxtyping import Float
@@ -14,13 +14,13 @@ def radii(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a histogram of the distances from a minimum to the boundary of its basin.
+    """Draw a histogram of distances from a minimum to the boundary of its basin.
 
     Args:
-        radius: in each random direction; not finite in open directions.
+        radius: distance in each random direction; not finite in open directions.
         open_directions: number of directions in which no boundary was found.
-        title: of the axes.
-        ax: axes into which to draw.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     finite = radius[np.isfinite(radius) & (radius > 0)]
     with styled_axes(ax, (8, 4.5)) as axes:
@@ -45,14 +45,14 @@ def chain_coefficients(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the learning coefficient of each Markov chain, and that of all chains.
+    """Draw the learning coefficient of each Markov chain and of all chains.
 
     Args:
-        coefficient: of all chains; NaN if they disagree.
-        standard_error: of this coefficient.
-        chains: coefficient of each chain alone.
-        title: of the axes.
-        ax: axes into which to draw.
+        coefficient: learning coefficient over all chains; NaN if they disagree.
+        standard_error: standard error of this coefficient.
+        chains: learning coefficient of each chain.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         number = np.arange(1, len(chains) + 1)
@@ -77,16 +77,16 @@ def learning_coefficient(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw learning coefficients at several temperatures and their extrapolation.
+    """Draw learning coefficients against temperature, with their extrapolation.
 
     Args:
-        inverse_temperature: of each coefficient.
-        coefficient: at each temperature; NaN where chains disagree.
-        standard_error: of each coefficient.
+        inverse_temperature: inverse temperatures.
+        coefficient: learning coefficient at each temperature; NaN if the chains disagree.
+        standard_error: standard error of each coefficient.
         llc: local learning coefficient, extrapolated to zero temperature; NaN if unknown.
-        llc_error: its standard error.
-        title: of the axes.
-        ax: axes into which to draw.
+        llc_error: standard error of `llc`.
+        title: axes title.
+        ax: axes to draw into; None makes a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         if np.isfinite(llc):
