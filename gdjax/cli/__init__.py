@@ -1,6 +1,6 @@
-"""The `gdjax` command: each subcommand is a typed dataclass that parses, calls, prints and writes.
+"""Command line `gdjax`, with a typed dataclass for each subcommand.
 
-Nothing here imports JAX before a command runs, so `gdjax --help` and a wrong flag answer at once.
+JAX is imported only when a command runs, so `gdjax --help` and errors in flags appear immediately.
 """
 
 import os
@@ -23,14 +23,14 @@ from gdjax.cli.train import Train
 from gdjax.errors import GdjaxError
 
 SHELLS = ("bash", "zsh", "fish")
-BROKEN_PIPE = 141  # exit status that shells expect of a program that SIGPIPE ended
+BROKEN_PIPE = 141  # exit status that shells report for a program ended by SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line.
 
-    Exit statuses: 2 for invalid input and for output that cannot be written, 130 after Ctrl-C, 141
-    where the reader of standard output has closed it (`gdjax train | head -1`).
+    The exit status is 2 for invalid input or output that cannot be written, 130 after Ctrl-C, and
+    141 if the reader of standard output has closed it (`gdjax train | head -1`).
     """
     try:
         try:
@@ -38,14 +38,14 @@ def main(arguments: list[str] | None = None) -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.filename is not None:  # of a file, not of standard output
+        if error.filename is not None:  # a file failed, not standard output
             raise
         raise SystemExit(_give_up_stdout(error)) from None
 
 
 def _give_up_stdout(error: OSError) -> int:
-    """Discard what standard output could not take, and return the exit status for it."""
-    # Python flushes once more at its end, and would report the same error.
+    """Discard the remaining standard output, and return the exit status."""
+    # Python flushes standard output again at exit, which would report the same error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
@@ -54,7 +54,7 @@ def _give_up_stdout(error: OSError) -> int:
 
 
 def _refuse_empty_axes(arguments: list[str]) -> None:
-    """Refuse `--axes` without values, which tyro takes for no axes."""
+    """Raise for `--axes` without values, which tyro would parse as no axes."""
     for argument, value in pairwise([*arguments, ""]):
         if argument == "--axes" and (not value or value.startswith("--")):
             expected = "expected NAME=VALUES, such as momentum=0,0.9"

@@ -1,4 +1,4 @@
-"""What several commands refuse alike, before JAX is imported.
+"""Checks of flags that several commands share, made before JAX is imported.
 
 >>> seed("--seed", 7)
 >>> seed("--seed", -1)
@@ -11,25 +11,25 @@ from gdjax.errors import InputError
 
 
 def seed(flag: str, value: int) -> None:
-    """Make sure that a seed is one.
+    """Check that a seed is valid.
 
     Raises:
-        InputError: it is not in [0, 2^32).
+        InputError: if the seed is not in [0, 2^32).
     """
     if not 0 <= value < 2**32:
         raise InputError(f"{flag} {value}: expected 0 to {2**32 - 1}")
 
 
 def only_of_store(store: str | None, problem: str | None, *, skip_damaged: bool) -> None:
-    """Make sure that flags which say how a store is read come with one.
+    """Check that flags for reading a store are given only with a store.
 
     Args:
-        store: `--store`.
-        problem: `--problem`, whose file has to be there, too.
-        skip_damaged: `--skip-damaged`.
+        store: value of `--store`.
+        problem: value of `--problem`; its file must exist.
+        skip_damaged: value of `--skip-damaged`.
 
     Raises:
-        InputError: they do not.
+        InputError: if one is given without a store, or the file of the problem does not exist.
     """
     problem_file.check(problem)
     if problem is not None and store is None:

@@ -1,4 +1,4 @@
-"""`gdjax data`: which image sets there are, and getting one ready to be loaded.
+"""`gdjax data`: list and prepare image data sets.
 
 gdjax data list
 gdjax data prepare mnist --manual-dir originals
@@ -13,13 +13,13 @@ import tyro
 
 @dataclass(frozen=True)
 class List:
-    """List the image sets that can be loaded, and where they are."""
+    """List the available image data sets and their locations."""
 
     data_dir: Path | None = None
-    """Folder of prepared sets; by default TFDS_DATA_DIR, or tensorflow_datasets at home."""
+    """Folder of prepared data sets; by default TFDS_DATA_DIR, or ~/tensorflow_datasets."""
 
     def run(self) -> None:
-        """Print one line a set."""
+        """Print one line per data set."""
         from gdjax.data import available
 
         print(f"{'name':16}{'train':>8}{'test':>8}  where")
@@ -31,17 +31,17 @@ class List:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Get an image set ready: download it, or take its original files (about 20 s)."""
+    """Download an image data set, or read its files, and prepare it (about 20 s)."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """mnist, fashion_mnist or kmnist."""
     data_dir: Path | None = None
-    """Folder of prepared sets; by default TFDS_DATA_DIR, or tensorflow_datasets at home."""
+    """Folder of prepared data sets; by default TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     manual_dir: Path | None = None
-    """Folder with the original .gz files; without it they are downloaded."""
+    """Folder with the original .gz files; by default, they are downloaded."""
 
     def run(self) -> None:
-        """Prepare, and print where the set is."""
+        """Prepare the data set, and print its location."""
         from gdjax._runtime import results
         from gdjax.data import prepare
         from gdjax.data.bundled import BUNDLED
@@ -56,7 +56,7 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Data:
-    """See which image sets there are (`list`, the default), or get one ready (`prepare`)."""
+    """List image data sets (`list`, the default), or prepare one (`prepare`)."""
 
     command: (
         Annotated[List, tyro.conf.subcommand("list")]
@@ -64,5 +64,5 @@ class Data:
     ) = field(default_factory=List)
 
     def run(self) -> None:
-        """Run the command below this one."""
+        """Run the subcommand."""
         self.command.run()

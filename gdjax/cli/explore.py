@@ -1,4 +1,4 @@
-"""`gdjax explore`: a sweep, landscapes and minima as a page that answers when it is pointed at."""
+"""`gdjax explore`: an interactive page with a sweep, landscapes and minima."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +12,24 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class Explore:
-    """Make a page to point at: a map of a sweep and its runs, landscapes, minima, test functions.
+    """Write an interactive page with a sweep, landscapes, minima and test functions.
 
-    Without a store the page has the test functions alone: a click starts a descent.
+    Without other input, the page has only the test functions, on which a click starts a descent.
     """
 
     store: Annotated[str | None, tyro.conf.Positional] = None
     """Zarr store of a sweep."""
     planes: Path | None = None
-    """planes.zarr that `gdjax landscape` wrote: landscapes that turn."""
+    """Landscapes: planes.zarr written by `gdjax landscape`."""
     minima: Path | None = None
-    """data.zarr that `gdjax minima` wrote: minima on their map, and what lies between them."""
+    """Minima and the barriers between them: data.zarr written by `gdjax minima`."""
     skip_damaged: bool = False
-    """Show damaged tiles of the store as runs that are not finished."""
+    """Show runs in damaged tiles of the store as unfinished."""
     out: Path | None = None
     """HTML file; by default results/explore/<hash of these settings>/page.html."""
 
     def run(self) -> None:
-        """Read, and write the page."""
+        """Read the inputs and write the page."""
         if self.store is not None:
             exists(self.store)
         for flag, path in (("--planes", self.planes), ("--minima", self.minima)):
@@ -59,21 +59,21 @@ class Explore:
 
 
 def _opened(flag: str, path: Path) -> dict[str, Any]:
-    """The Datasets of a folder that `gdjax` wrote, by name.
+    """Return the Datasets in a Zarr folder written by `gdjax`, by name.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: if the folder cannot be read.
     """
     import xarray as xr
 
     try:
-        # In format 2 a folder could name codecs that run code: pickled objects.
+        # Format 2 allows pickled objects, which can run code.
         tree = xr.open_datatree(path, engine="zarr", zarr_format=3, consolidated=False).load()
-    except Exception as error:  # whatever a folder of something else makes of the reader
+    except Exception as error:  # an arbitrary folder can raise any exception in the reader
         raise InputError(
             f"{flag} {path}: cannot be read as what `gdjax` writes ({type(error).__name__}); give "
             f"the folder that ends in .zarr"
         ) from None
     found = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
-    # A way that a descent took is looked at first.
+    # Planes with a descent come first.
     return dict(sorted(found.items(), key=lambda item: "path_a" not in item[1]))

@@ -1,10 +1,10 @@
-"""Values of an axis as text: the small grammar of the command line.
+"""Grammar for the values of an axis on the command line.
 
     1               one value
-    0.5,1,2         these values
-    0:8             whole numbers from 0 up to, not including, 8
-    0:1:5           5 values from 0 to 1, both included
-    0.1:30:12:log   12 values from 0.1 to 30, equal ratios
+    0.5,1,2         several values
+    0:8             integers from 0 to 7
+    0:1:5           5 values from 0 to 1, inclusive
+    0.1:30:12:log   12 values from 0.1 to 30 with equal ratios
 
 >>> parse("0.1:10:3:log", "--learning-rate")
 [0.1, 1.0, 10.0]
@@ -16,25 +16,25 @@ import math
 
 from gdjax.errors import InputError
 
-MOST = 10_000_000  # values of an axis
+MOST = 10_000_000  # maximum number of values along an axis
 GRAMMAR = "1  |  0.5,1,2  |  0:8  |  0:1:5  |  0.1:30:12:log"
 TRUTH = {"false": 0, "true": 1}
 
 
 class TooMany(Exception):
-    """A text stands for more values than an axis may have; how many it stands for."""
+    """The number of values exceeds the maximum; its argument is that number."""
 
 
 def parse(text: str, flag: str) -> list[int] | list[float]:
-    """The values that a text stands for.
+    """Return the numbers that a text describes.
 
     Args:
-        text: in the grammar above.
-        flag: what the text was given for, for the message.
+        text: text in the grammar of this module.
+        flag: name of the flag, for the error message.
 
     Raises:
-        InputError: a text that the grammar lacks, an empty range, a logarithm of nothing, or more
-            values than an axis may have.
+        InputError: if the text does not match the grammar, a range is empty, a logarithmic range
+            includes 0 or less, or there are too many values.
     """
     try:
         values = _values(text.strip())
@@ -50,14 +50,14 @@ def parse(text: str, flag: str) -> list[int] | list[float]:
 
 
 def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | list[str]:
-    """The numbers, truth values or names that a text stands for.
+    """Return the numbers, booleans or names that a text describes.
 
     Args:
-        text: in the grammar above, or true and false, or names, with commas between them.
-        flag: as for `parse`.
+        text: text in the grammar of this module, or comma-separated names, true or false.
+        flag: name of the flag, for the error message.
 
     Raises:
-        InputError: as for `parse`.
+        InputError: if the text is none of these, under the conditions of `parse`.
 
     Examples:
         >>> parse_any("false,true", "--axes nesterov"), parse_any("tanh,relu", "--axes activation")
@@ -88,7 +88,7 @@ def _values(text):
         return [low + (high - low) * s for s in share]
     if parts[3:] != ["log"] or low <= 0 or high <= 0:
         raise ValueError(text)
-    # The ends are as they were written, to the last bit.
+    # The first and the last value are exactly the given ones, without rounding errors.
     inner = [low * (high / low) ** s for s in share[1:-1]]
     return [low, *inner, high][:count]
 

@@ -1,4 +1,4 @@
-"""`gdjax landscape`: the cost around a network and along its way there, on planes."""
+"""`gdjax landscape`: the cost on planes around a network and along its descent."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,32 +13,32 @@ from gdjax.errors import InputError
 TRAJECTORY = "trajectory"
 
 
-MAX_SIDE = 3000  # points along a side of a plane
+MAX_SIDE = 3000  # maximum number of points along a side of a plane
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """See the cost around a network, and along its way there, on planes."""
+    """Evaluate the cost on planes around a network and along its descent."""
 
     origin: tyro.conf.OmitArgPrefixes[Origin] = field(default_factory=Origin)
     directions: tuple[
         Literal["trajectory", "random", "neuron", "layer", "eigenvectors", "gradient"], ...
     ] = ()
-    """Planes: of the descent's own way, of two random directions, of such scaled to the weights of
-    each neuron or layer, of the Hessian's top eigenvectors, of the gradient and a random one. By
-    default trajectory (where snapshots were kept), random, neuron and eigenvectors."""
+    """Directions of each plane: principal directions of the descent, two random ones, random ones
+    scaled to the weights of each neuron or layer, top eigenvectors of the Hessian, the gradient and
+    a random one. By default trajectory (if snapshots exist), random, neuron and eigenvectors."""
     points: int = 51
-    """Along each side of a plane."""
+    """Number of points along each side of a plane."""
     reach: float | None = None
-    """How far planes reach to either side of the network, as a distance between parameters; by
-    default a third of the length of its parameters. The trajectory decides its own."""
+    """Half-width of planes, as a distance between parameters; by default, a third of the norm of
+    the parameters. The size of the trajectory plane follows from the descent."""
     direction_seed: int = 0
     """Seed of the random directions."""
     out: Path | None = None
     """Folder for results; by default results/landscape/<hash of these settings>."""
 
     def run(self) -> None:
-        """Evaluate the planes, write data, summary and pictures, print a table."""
+        """Evaluate the planes, write data, summary and figures, and print a table."""
         self._check()
         from gdjax._runtime import process, results
 
@@ -70,7 +70,7 @@ class Landscape:
         self._write(folder, point, found)
 
     def _check(self):
-        """What is wrong is said before JAX is imported."""
+        """Check the flags before JAX is imported."""
         self.origin.check()
         if self.points < 2:
             raise InputError(f"--points {self.points}: expected at least 2")
@@ -139,7 +139,7 @@ class Landscape:
 
 
 def row(seen: Any) -> dict[str, Any]:
-    """What a plane says in numbers; NaN where no cost is finite."""
+    """Return the summary of a plane; costs are NaN if none is finite."""
     import numpy as np
 
     cost = seen.cost.values[np.isfinite(seen.cost.values)]

@@ -6,23 +6,23 @@ from typing import Any
 
 from gdjax.errors import InputError
 
-TRAIN_IMAGES = 4000  # that the page contains, at most
-LEARNING_RATE, BATCH_SIZE, EPOCHS = 3.0, 32, 10  # the page's own defaults
+TRAIN_IMAGES = 4000  # maximum number in the page
+LEARNING_RATE, BATCH_SIZE, EPOCHS = 3.0, 32, 10  # the defaults of the page
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Write a page on which one draws digits and trains a network that reads them."""
+    """Write a page to draw digits on and to train a network that reads them."""
 
     data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another prepared one."""
     networks: int = 64
-    """Networks, trained from as many starts, that read one image together; 0 leaves them out."""
+    """Number of trained networks that classify one image in the last step; 0 omits them."""
     out: Path | None = None
     """HTML file; by default results/lesson/<hash of these settings>/page.html."""
 
     def run(self) -> None:
-        """Put the images and the page's modules into one file."""
+        """Train the networks and write the page."""
         if self.networks < 0:
             raise InputError(f"--networks {self.networks}: expected 0 or more")
         from gdjax._runtime import process, results
@@ -41,7 +41,7 @@ class Lesson:
         print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")
 
     def _trained(self, problem: Any) -> tuple[Any, ...]:
-        """Parameters of networks from the starts 0, 1, ..., with a leading axis."""
+        """Return parameters trained from seeds 0, 1, ..., with a leading axis."""
         import jax.numpy as jnp
         import optax
 

@@ -1,4 +1,4 @@
-"""`gdjax minima`: how many different minima did some descents find, and what lies between them?"""
+"""`gdjax minima`: count the minima that descents end in, and measure barriers."""
 
 import math
 from dataclasses import dataclass
@@ -14,35 +14,35 @@ from gdjax.cli.store import exists, parse_at
 from gdjax.errors import InputError
 
 DATA = "mnist5k"
-STARTS = 400  # of a function
+STARTS = 400  # default number of starts for a function
 NETWORKS = 16
-STEPS = 5000  # of networks, with momentum
+STEPS = 5000  # per network, with momentum
 FUNCTION_STEPS = 1000
-MOMENTUM = 0.9  # of networks
-LEARNING_RATE = 3.0  # of networks
-OF_LIMIT = 0.2  # of the rate at which the sharpest minimum of a function stops being stable
-NO_LIMIT = 0.5  # where a function has no isolated minimum
-ROWS = 20  # of the tables that are printed
+MOMENTUM = 0.9  # for networks
+LEARNING_RATE = 3.0  # for networks
+OF_LIMIT = 0.2  # share of the stability limit at the sharpest minimum of a function
+NO_LIMIT = 0.5  # limit assumed for a function without isolated minima
+ROWS = 20  # maximum number of printed rows per table
 POINTS = ("strict minimum", "degenerate minimum")
-MANIFOLD = "floor"  # of minima
+MANIFOLD = "floor"  # kind of an end point on a manifold of minima
 
 
 @dataclass(frozen=True)
 class Minima:
-    """Count the different minima that descents from many starts ended in.
+    """Count the distinct minima in which descents from many starts end.
 
-    Without --store or --function, digit networks are trained on a subset (--samples) small enough
-    that gradients become small, with weight decay, without which their minima are no points.
+    Without --store or --function, digit networks are trained on a subset (--samples), so small that
+    gradients become small, with weight decay, without which their minima are not isolated.
     """
 
     store: str | None = None
-    """Zarr store of a sweep, whose ends are looked at."""
+    """Zarr store of a sweep whose end points are analyzed."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
-    """Only the runs of the store with these values, such as learning_rate=0.5."""
+    """Selection of the runs in the store, such as learning_rate=0.5."""
     problem: Given = None
-    """The problem of the store's sweep, where it was a user's."""
+    """Problem of the sweep in the store, if it is user-defined."""
     skip_damaged: bool = False
-    """Leave out runs of the store that are damaged, instead of saying which and ending."""
+    """Omit damaged runs of the store instead of stopping with an error."""
     function: (
         Literal[
             "quartic",
@@ -61,30 +61,32 @@ class Minima:
         ]
         | None
     ) = None
-    """Test function that is descended from random starts."""
+    """Test function to minimize from random starts."""
     data: str | None = None
-    """Data set of the digit networks; mnist5k if nothing else is given."""
+    """Data set of the digit networks; mnist5k by default."""
     seeds: int | None = None
-    """Random starts; 16 for networks, 400 for a function."""
+    """Number of random starts; by default 16 for networks, 400 for a function."""
     learning_rate: float | None = None
-    """Of the descents; 3 for networks; for a function 0.2 of what its sharpest minimum bears."""
+    """Learning rate; by default 3 for networks, 0.2 of the stability limit at the sharpest minimum
+    for a function."""
     num_steps: int | None = None
-    """Of each descent; 5000 for networks (whole set, momentum 0.9), 1000 for a function."""
+    """Steps of each descent; by default 5000 for networks (full batch, momentum 0.9), 1000 for a
+    function."""
     samples: int = 50
-    """Training images of the networks."""
+    """Number of training images of the networks."""
     widths: tuple[int, ...] = (16, 16)
-    """Their hidden neurons a layer, sigmoids."""
+    """Hidden sigmoid neurons per layer of the networks."""
     decay: float = 1e-3
-    """Their weight decay: cost of a weight of 1. Biases have none."""
+    """Weight decay of the networks: the cost of a weight of 1. Biases do not decay."""
     tolerance: float = 1e-3
-    """Ends up to this far apart are one minimum, in the units of the parameters."""
+    """Largest distance between end points in one minimum, in units of the parameters."""
     polishing: int = 200
-    """Steps of Newton's method that polish an end, at most."""
+    """Maximum number of Newton steps that polish an end point."""
     out: Path | None = None
     """Folder for results; by default results/minima/<hash of these settings>."""
 
     def run(self) -> None:
-        """Take the census, write data, summary and pictures, print its table."""
+        """Take the census, write data, summary and figures, and print a table."""
         self._check()
         from gdjax._runtime import process, results
 
@@ -105,7 +107,7 @@ class Minima:
         self._write(folder, found)
 
     def _check(self):
-        """What is wrong is said before JAX is imported."""
+        """Check the flags before JAX is imported."""
         origins = {"--store": self.store, "--function": self.function, "--data": self.data}
         given = [flag for flag, value in origins.items() if value is not None]
         if len(given) > 1:
@@ -142,7 +144,7 @@ class Minima:
             raise InputError(f"--decay {self.decay}: expected a number >= 0")
 
     def _swept(self, store: Path) -> Path:
-        """Descend from random starts into a store; what it holds is not computed again."""
+        """Descend from random starts into a store; stored runs are not recomputed."""
         import optax
 
         from gdjax.problems import few_digits, function
@@ -213,7 +215,7 @@ class Minima:
                 title=title + lowest,
             ).figure
             barriers = {"straight": found.barrier.values}
-            if "canonical" in found.attrs["compared"]:  # else there is nothing to be matched
+            if "canonical" in found.attrs["compared"]:  # otherwise there is no matching
                 barriers["after matching"] = found.matched_barrier.values
             figures["barriers"] = barrier_matrix(
                 barriers, unit="minimum", label="barrier in cost", title=title + lowest
@@ -235,7 +237,7 @@ class Minima:
 
 
 def table(found: Any) -> list[dict[str, Any]]:
-    """One row a minimum, lowest first."""
+    """Return one row per minimum, lowest cost first."""
     metrics = [name for name in ("test_accuracy",) if name in found]
     names = {
         "runs": "count",
@@ -256,7 +258,7 @@ def table(found: Any) -> list[dict[str, Any]]:
 
 
 def table_of_manifolds(found: Any) -> list[dict[str, Any]]:
-    """Return a row for each connected manifold of minima, lowest first."""
+    """Return one row per connected manifold of minima, lowest cost first."""
     names = ("count", "share", "share_low", "share_high", "cost", "sharpness", "nullity")
     columns = [found[f"manifold_{name}"].values.tolist() for name in names]
     return [
@@ -266,12 +268,12 @@ def table_of_manifolds(found: Any) -> list[dict[str, Any]]:
 
 
 def _coordinates(found):
-    """How many a minimum has that is one array; 0 for networks and other trees."""
+    """Return the number of parameters if they are one array; 0 for other trees."""
     return math.prod(found["params"].shape[1:]) if "params" in found else 0
 
 
 def numbers(found: Any) -> dict[str, Any]:
-    """What a census says beside its table."""
+    """Return the summary of a census without its table."""
     from gdjax.minima import count_end_points
 
     told: dict[str, Any] = {"runs": found.sizes["run"], "ended": count_end_points(found)}
@@ -290,7 +292,7 @@ def numbers(found: Any) -> dict[str, Any]:
 
 
 def _median(matrix):
-    """Of the pairs of a symmetric matrix."""
+    """Return the median over the pairs of a symmetric matrix."""
     import numpy as np
 
     return float(np.median(matrix[np.triu_indices(len(matrix), 1)]))

@@ -1,4 +1,4 @@
-"""Which network a command looks at: a run of a store, parameters in a file, or one trained now."""
+"""Networks to analyze: a run of a store, parameters in a file, or a new training."""
 
 import dataclasses
 import json
@@ -14,21 +14,22 @@ from gdjax.cli.store import exists, parse_at, told
 from gdjax.errors import InputError
 from gdjax.flags import FORMER_NAMES
 
-SNAPSHOTS = 50  # kept of a network that is trained on the spot
+SNAPSHOTS = 50  # approximate number of snapshots of a newly trained network
 
 
 class Point(NamedTuple):
-    """What a command looks at, and how it came there.
+    """Parameters to analyze, and the descent that led to them.
 
     Args:
-        problem: whose cost.
-        params: the point.
-        step: at which each snapshot was kept; None without snapshots.
-        snapshots: parameters on the way there, with a leading axis; None where none were kept.
-        learning_rate: of the descent that led there, where it had one.
-        momentum: of it.
-        batch_size: samples a step; None for the whole set.
-        label: in words, for titles.
+        problem: problem of the descent.
+        params: parameters at the point.
+        step: step number of each snapshot; None without snapshots.
+        snapshots: parameters along the descent, with a leading axis; None if not stored.
+        learning_rate: learning rate of the descent; None if it was not plain descent at a constant
+            rate.
+        momentum: momentum of the descent.
+        batch_size: samples per step; None for the full batch.
+        label: description for titles.
     """
 
     problem: Any
@@ -43,34 +44,34 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the point comes from; without any of these, a network is trained on the spot."""
+    """Source of the point; by default, a network is trained."""
 
     store: str | None = None
-    """Zarr store of a sweep, with --at."""
+    """Zarr store of a sweep; --at selects the run."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
-    """Which run of the store: its axes, such as learning_rate=0.5 seed=3."""
+    """Run of the store, by values of its axes, such as learning_rate=0.5 seed=3."""
     problem: Given = None
-    """The problem of the store's sweep, where it was a user's."""
+    """Problem of the sweep in the store, if it is user-defined."""
     skip_damaged: bool = False
-    """Read the store though other runs of it are damaged."""
+    """Read the store even if other runs in it are damaged."""
     params: Path | None = None
-    """params.npz that `gdjax train` wrote; the summary.json beside it says of what network."""
+    """params.npz written by `gdjax train`; the summary.json beside it describes the network."""
     data: str = "mnist5k"
-    """Data set of the network that is trained on the spot."""
+    """Data set of the network to train."""
     learning_rate: float = 1.0
-    """Its learning rate."""
+    """Learning rate of the network to train."""
     batch_size: int = 32
-    """Samples a step."""
+    """Samples per step."""
     epochs: int = 10
     """Passes over the training set."""
     seed: int = 0
-    """Seed of its starting point."""
+    """Seed of the initial parameters."""
 
     def check(self) -> None:
-        """Say what is wrong before JAX is imported.
+        """Check the flags before JAX is imported.
 
         Raises:
-            InputError: two origins, a path that is not there, numbers that cannot work.
+            InputError: if there are two sources, a path does not exist, or a number is invalid.
         """
         checks.only_of_store(self.store, self.problem, skip_damaged=self.skip_damaged)
         if self.store is not None and self.params is not None:
@@ -93,7 +94,7 @@ class Origin:
         checks.seed("--seed", self.seed)
 
     def flags(self) -> list[str]:
-        """The flags that differ from their defaults, for another command on the same point."""
+        """Return the flags that differ from their defaults, to suggest another command."""
         words = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -105,10 +106,10 @@ class Origin:
         return words
 
     def find(self) -> Point:
-        """The point.
+        """Load the point, or train a network.
 
         Raises:
-            InputError, DataError, StoreError: what was asked for cannot be had.
+            InputError, DataError, StoreError: if the network, data set or store is unavailable.
         """
         if self.store is not None:
             own = problem_file.load(self.problem)
@@ -186,7 +187,7 @@ def _of_file(file):
     try:
         with np.load(file) as arrays:
             params = from_named("params", like, arrays)
-    except Exception as error:  # whatever a damaged file makes of NumPy
+    except Exception as error:  # a damaged file can raise any exception in NumPy
         raise InputError(
             f"--params {file}: is not the parameters of the network in summary.json ({error}); "
             f"train again"
@@ -197,7 +198,7 @@ def _of_file(file):
         params,
         None,
         None,
-        # What a step bears follows from a rate that is held, and not from Adam's.
+        # The stability threshold is defined for a constant rate, and not for Adam.
         rate if held and trained["optimizer"] != "adam" else None,
         MOMENTUM if trained["optimizer"] == "momentum" else 0.0,
         trained["batch_size"],
@@ -207,7 +208,7 @@ def _of_file(file):
 
 
 def _summary(file):
-    """What `gdjax train` wrote beside its parameters; it may be a stranger's."""
+    """Return the summary that `gdjax train` wrote beside the parameters, validated."""
     from gdjax.descent import OUTCOMES
 
     try:

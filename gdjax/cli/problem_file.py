@@ -1,8 +1,8 @@
-"""A user's own problem for the commands: a name in a file of Python that the command line gives.
+"""User-defined problems, loaded from a Python file.
 
-    --problem my_file.py:problem      the Problem of that name, or a function that makes one
+    --problem my_file.py:problem      the Problem of that name, or a function that returns one
 
-The file is run. So it is only ever taken from the command line, never from a store's record.
+The file is executed, so its path is taken only from the command line, never from a store.
 """
 
 import importlib.util
@@ -20,10 +20,10 @@ Given = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
 
 
 def check(text: str | None) -> None:
-    """Make sure that `--problem` names a file that is there, before JAX is imported.
+    """Check that the file of `--problem` exists, before JAX is imported.
 
     Raises:
-        InputError: it does not.
+        InputError: if it does not exist, or the flag has another form than FILE.py:NAME.
     """
     if text is None:
         return
@@ -35,11 +35,11 @@ def check(text: str | None) -> None:
 
 
 def load(text: str | None) -> Any:
-    """The Problem that `--problem` names; None where it is not given.
+    """Return the Problem that `--problem` names, or None if the flag is not given.
 
     Raises:
-        InputError: the file has no such name, it is no Problem and makes none, or the file ends
-            the process (`sys.exit`) or raises an exception.
+        InputError: if the file does not define the name, the name is neither a Problem nor a
+            function that returns one, or the file calls `sys.exit` or raises an exception.
     """
     if text is None:
         return None
@@ -50,10 +50,10 @@ def load(text: str | None) -> Any:
     path = Path(file).resolve()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
-    assert spec.loader is not None  # its name ends with .py
+    assert spec.loader is not None  # since the suffix is .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # as an import would: dataclasses look there
-    sys.path.insert(0, str(path.parent))  # what lies beside it can be imported
+    sys.modules.setdefault(path.stem, module)  # as by an import; dataclasses require it
+    sys.path.insert(0, str(path.parent))  # allows imports of files beside it
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, name):
@@ -71,7 +71,7 @@ def load(text: str | None) -> Any:
         ) from None
     except InputError:
         raise
-    except Exception as error:  # whatever a file raises
+    except Exception as error:  # the file can raise any exception
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         where = f"{file}, line {frames[-1].lineno}" if frames else file
         raise InputError(

@@ -1,4 +1,4 @@
-"""What the sweep commands show in the end: a table, summary.json, two pictures."""
+"""Report of the sweep commands: a table, summary.json and two figures."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,10 @@ from gdjax.plots import sweeps as plots
 
 
 def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-    """A variable with the first dimension of the grid in front and all other runs in one axis.
+    """Reshape a variable to the first dimension of the grid and all other runs.
 
     Returns:
-        Name of the dimension's first axis, its values, and the variable [settings, runs, ...].
+        Name and values of an axis along that dimension, and the variable [settings, runs, ...].
     """
     grid = runs.outcome.dims
     array = runs[name].transpose(*grid, ...).values
@@ -26,9 +26,10 @@ def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 def table(runs: Any) -> list[dict[str, Any]]:
-    """One row a value of the first axis: medians over all other runs, and how they ended.
+    """Return medians and outcome counts for each value of the first axis.
 
-    Each median has its interval (see `gdjax.statistics.median`), which is infinite below six runs.
+    Each median has a confidence interval (see `gdjax.statistics.median`), which is infinite for
+    fewer than six runs.
     """
     axis, values, cost = by_first_axis(runs, "cost")
     outcome = by_first_axis(runs, "outcome")[2]
@@ -48,7 +49,7 @@ def table(runs: Any) -> list[dict[str, Any]]:
 
 
 def _final_accuracy(runs):
-    """Test accuracy at the end, [settings, runs]; None where the sweep did not measure it."""
+    """Return the final test accuracy [settings, runs], or None if not recorded."""
     if "test_accuracy" not in runs:
         return None
     return by_first_axis(runs, "test_accuracy")[2][..., -1]
@@ -60,12 +61,12 @@ def _middle(name, values):
 
 
 def interval(ends: list[float], form: str) -> str:
-    """An interval in brackets; "" where too few runs allow none."""
+    """Return an interval in parentheses, or "" if it is infinite."""
     return "" if np.isneginf(ends[0]) else "(" + " - ".join(form.format(e) for e in ends) + ")"
 
 
 def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
-    """Write summary.json and the pictures of a finished sweep, then print its table."""
+    """Write summary.json and the figures of a finished sweep, then print its table."""
     rows = table(runs)
     axis = next(iter(rows[0]))
     label = axis.replace("_", " ")
@@ -119,7 +120,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
 
 
 def _print(rows, label):
-    """Print one line per row of the table."""
+    """Print the table."""
     accurate = "median_accuracy" in rows[0]
     columns = "  median accuracy, 95 %   " if accurate else ""
     print(f"{label:>14}{columns}  median cost, 95 %        stalled  diverged")

@@ -1,4 +1,4 @@
-"""`gdjax spectrum`: how the cost bends at a network, and what kind of point that makes it."""
+"""`gdjax spectrum`: curvature at a network, and its kind of critical point."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,11 +11,11 @@ from gdjax.cli import checks
 from gdjax.cli.point import Origin
 from gdjax.errors import InputError
 
-SHARE = 6  # probes of the trace for one of the density
+SHARE = 6  # trace probes per density probe
 
 
 class Found(NamedTuple):
-    """What was found at a point: `Eigenpairs` of the whole and of parts, and the rest."""
+    """Eigenpairs of the Hessian and of its blocks, trace, density and certificate."""
 
     size: int
     ends: Any
@@ -27,28 +27,26 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Spectrum:
-    """See how the cost bends at a network: eigenvalues, trace and density of its Hessian."""
+    """Compute eigenvalues, trace and spectral density of the Hessian at a network."""
 
     origin: tyro.conf.OmitArgPrefixes[Origin] = field(default_factory=Origin)
     largest: int = 10
-    """Eigenvalues from the upper end, of the whole Hessian and of the block of each layer; at most
-    as many as there are."""
+    """Number of largest eigenvalues, of the whole Hessian and of the block of each layer."""
     smallest: int = 3
-    """Eigenvalues from the lower end of the whole."""
+    """Number of smallest eigenvalues of the whole Hessian."""
     tolerance: float = 1e-3
-    """Relative to the largest |eigenvalue|: residuals are at most so large, and an eigenvalue so
-    close to 0 counts as 0."""
+    """Tolerance of residuals, relative to the largest |eigenvalue|."""
     gradient_tolerance: float = 1e-5
-    """Norm of the gradient up to which the point counts as stationary."""
+    """Largest norm of the gradient at which the point counts as stationary."""
     probes: int = 48
-    """Random vectors for the trace; the density takes a sixth as many, 64 products each."""
+    """Random vectors for the trace; the density uses a sixth as many, with 64 products each."""
     probe_seed: int = 0
     """Seed of the random vectors."""
     out: Path | None = None
     """Folder for results; by default results/spectrum/<hash of these settings>."""
 
     def run(self) -> None:
-        """Find the eigenvalues, write data, summary and pictures, print tables."""
+        """Compute the eigenvalues, write data, summary and figures, and print tables."""
         self._check()
         from gdjax._runtime import process, results
 
@@ -58,7 +56,7 @@ class Spectrum:
         self._write(folder, point, self._find(point))
 
     def _check(self):
-        """What is wrong is said before JAX is imported."""
+        """Check the flags before JAX is imported."""
         self.origin.check()
         for flag, value, least in (
             ("--largest", self.largest, 1),
@@ -164,7 +162,7 @@ class Spectrum:
 
 
 def told(point: Any, found: Found) -> dict[str, Any]:
-    """What summary.json says."""
+    """Return the content of summary.json."""
     from gdjax import curvature
     from gdjax.critical_points.classify import DENSE
     from gdjax.curvature.eigenpairs import EigenpairsStatus
@@ -206,7 +204,7 @@ def told(point: Any, found: Found) -> dict[str, Any]:
 
 
 def table(label: str, summary: dict[str, Any]) -> str:
-    """What is printed."""
+    """Return the printed report."""
     lines = [
         f"{label}: {summary['parameters']:,} parameters",
         "      eigenvalue   residual",
@@ -240,7 +238,7 @@ def table(label: str, summary: dict[str, Any]) -> str:
 
 
 def dataset(found: Found) -> Any:
-    """Everything that was found, as labelled arrays."""
+    """Return all results as a Dataset."""
     import numpy as np
     import xarray as xr
 

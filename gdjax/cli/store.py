@@ -1,4 +1,4 @@
-"""`gdjax resume` and `gdjax replay`: what can be done with the store of a sweep."""
+"""`gdjax resume` and `gdjax replay`: commands on the store of a sweep."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,17 @@ StorePath = Annotated[str, tyro.conf.Positional]
 
 @dataclass(frozen=True)
 class Resume:
-    """Finish a sweep that was interrupted; what its store holds is not computed again."""
+    """Finish an interrupted sweep; stored runs are not recomputed."""
 
     store: StorePath
     """Zarr store of a sweep: a folder, or a URL such as s3://bucket/runs.zarr."""
     problem: Given = None
-    """The sweep's own problem, where it was a user's."""
+    """Problem of the sweep, if it is user-defined."""
     out: Path | None = None
-    """Folder for summary and pictures; by default the one that the store's folder is in."""
+    """Folder for summary and figures; by default, the parent folder of the store."""
 
     def run(self) -> None:
-        """Compute what is missing, write summary and pictures, then print the table."""
+        """Compute the missing runs, write summary and figures, then print the table."""
         exists(self.store)
         problem_file.check(self.problem)
         from gdjax._runtime import process
@@ -40,29 +40,30 @@ class Resume:
             runs = resume(self.store, problem=problem_file.load(self.problem))
         beside = None if "://" in self.store else Path(self.store).resolve().parent
         folder = results.folder("resume", self, self.out or beside)
-        from gdjax.cli import report  # imports matplotlib: the first block need not wait
+        from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
 
         report.sweep(runs, folder, self, self.store)
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Run one run of a sweep again, and compare it with what the store holds.
+    """Recompute one run of a sweep, and compare it with the stored run.
 
-    Exit status 0: equal to the last bit. 1: it differs; by how much and from which step is printed.
+    The exit status is 0 if they are equal to the last bit. It is 1 if they differ; the first step
+    that differs and the largest difference are printed.
     """
 
     store: StorePath
     """Zarr store of a sweep: a folder, or a URL such as s3://bucket/runs.zarr."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
-    """Which run: its axes, such as learning_rate=0.5 seed=3, values of its grid."""
+    """Run to replay, by values of its axes, such as learning_rate=0.5 seed=3."""
     skip_damaged: bool = False
-    """Replay though other runs of the store are damaged."""
+    """Replay even if other runs of the store are damaged."""
     problem: Given = None
-    """The sweep's own problem, where it was a user's."""
+    """Problem of the sweep, if it is user-defined."""
 
     def run(self) -> None:
-        """Replay, and print how it compares."""
+        """Recompute the run, and print the comparison."""
         exists(self.store)
         problem_file.check(self.problem)
         at = parse_at(self.at)
@@ -91,20 +92,20 @@ class Replay:
 
 
 def told(value: Any) -> str:
-    """A value of an axis as text."""
+    """Format a value of an axis as text."""
     return f"{value:.8g}" if isinstance(value, int | float) else str(value)
 
 
 def resumption(store: str | Path, problem: str | None) -> str:
-    """The command that goes on with a store's sweep."""
+    """Return the command that resumes the sweep of a store."""
     return f"gdjax resume {store}" + ("" if problem is None else f" --problem {problem}")
 
 
 def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
-    """Axis values from texts like `seed=3` or `activation=tanh`.
+    """Parse axis values such as `seed=3` or `activation=tanh`.
 
     Raises:
-        InputError: a text of another form, or an axis that is given twice.
+        InputError: if a text has another form, or an axis is given twice.
 
     Examples:
         >>> parse_at(("learning_rate=0.5", "seed=3"))
@@ -125,7 +126,7 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
 
 
 def exists(store: str) -> None:
-    """Check that a store's folder exists, before JAX is imported; a URL is opened later."""
+    """Check that the folder of a store exists, unless the store is a URL."""
     if "://" not in store and not Path(store).is_dir():
         raise InputError(
             f"{store}: there is no store; give the folder or the URL of a sweep's store, such as "

@@ -1,4 +1,4 @@
-"""`gdjax sweep`: the digit network over learning rates, seeds and whatever else is named."""
+"""`gdjax sweep`: train the digit network for a grid of settings and seeds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,52 +18,52 @@ Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
 
 @dataclass(frozen=True)
 class Sweep:
-    """Compare learning rates and starting points: many descents as one program.
+    """Compare learning rates and other settings: many descents as one program.
 
-    Values of an axis: 1  |  0.5,1,2  |  0:8 (whole numbers)  |  0:1:5  |  0.1:30:12:log
+    Values of an axis: 1  |  0.5,1,2  |  0:8 (integers)  |  0:1:5  |  0.1:30:12:log
     """
 
     learning_rate: Values = "0.1:30:12:log"
     """Learning rates."""
     seed: Values = "0:8"
-    """Seeds of the starting points."""
+    """Seeds of the initial parameters."""
     data_seed: Values | None = None
-    """Seeds of the order of mini-batches; the same order for all runs if not given."""
+    """Seeds of the order of mini-batches; by default, all runs have the same order."""
     init_scale: Values | None = None
-    """Scales of the starting weights."""
+    """Scales of the initial weights."""
     axes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUES")] = ()
     """Further axes, such as temperature=1,0.5, nesterov=false,true or batch_size=16,64."""
     problem: Given = None
-    """A problem of your own, instead of the digit network of the next four settings."""
+    """User-defined problem that replaces the digit network of the next four flags."""
     data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another prepared one."""
     widths: tuple[int, ...] = (16, 16)
-    """Hidden neurons a layer."""
+    """Hidden neurons per layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
     """Activation of the neurons."""
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
-    """How weights start."""
+    """Initializer of the weights."""
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
     """Update rule; momentum is 0.9 unless it is an axis."""
     batch_size: int | Literal["full"] = 32
-    """Samples a step; full takes the whole training set."""
+    """Samples per step; full takes the whole training set."""
     epochs: int = 20
     """Passes over the training set."""
     num_steps: int | None = None
-    """Steps, instead of epochs."""
+    """Number of steps; overrides epochs."""
     record_every: int | None = None
-    """Steps from one record to the next; an epoch if not given."""
+    """Steps between records; by default, one epoch."""
     root_seed: int = 0
     """Seed of the whole study."""
     store: str | None = None
-    """Zarr store; what it holds is not computed again. By default in the results folder."""
+    """Zarr store; stored runs are not recomputed. By default, it is in the results folder."""
     width: int | None = None
-    """Runs a device computes at a time; chosen by memory if not given."""
+    """Number of runs per device computed at a time; by default, chosen from the memory."""
     out: Path | None = None
-    """Folder for summary and pictures; by default results/sweep/<hash of these settings>."""
+    """Folder for summary and figures; by default results/sweep/<hash of these settings>."""
 
     def run(self) -> None:
-        """Sweep, write summary and pictures, then print the table."""
+        """Run the sweep, write summary and figures, then print the table."""
         problem_file.check(self.problem)
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
@@ -111,7 +111,7 @@ class Sweep:
                 store=store,
                 width=self.width,
             )
-        from gdjax.cli import report  # imports matplotlib: the first block need not wait
+        from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
 
         report.sweep(runs, folder, self, store)
 

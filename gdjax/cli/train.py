@@ -1,4 +1,4 @@
-"""`gdjax train`: one network learns to read digits, from random guesses to the end."""
+"""`gdjax train`: train one network to read digits."""
 
 import sys
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class Train:
-    """Descend once: a network of neurons learns to read handwritten digits."""
+    """Train one neural network to read handwritten digits."""
 
     data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or any that is prepared."""
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another prepared one."""
     widths: tuple[int, ...] = (16, 16)
-    """Hidden neurons a layer."""
+    """Hidden neurons per layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
     """Activation of the neurons."""
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
-    """How weights start."""
+    """Initializer of the weights."""
     recipe: Literal["quick", "best", "plain"] = "quick"
-    """How it is trained: rate, decay, distorted copies, epochs. quick suits a few thousand images,
-    best takes its time over tens of thousands; plain is descent at a held rate."""
+    """Learning rate, weight decay, augmentation and epochs. quick suits a few thousand images and
+    best, which is slower, tens of thousands; plain is descent at a constant rate."""
     learning_rate: float | None = None
-    """Learning rate, its peak where it changes; by default the recipe's."""
+    """Learning rate, or its peak if the recipe has a schedule; by default the recipe's."""
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule; momentum is 0.9. Recipes' rates are those of sgd."""
+    """Update rule; momentum is 0.9. The learning rates of recipes are chosen for sgd."""
     batch_size: int | Literal["full"] | None = None
-    """Samples a step; full takes the whole training set. By default the recipe's."""
+    """Samples per step; full takes the whole training set. By default the recipe's."""
     epochs: int | None = None
     """Passes over the training set; by default the recipe's."""
     num_steps: int | None = None
-    """Steps, instead of epochs."""
+    """Number of steps; overrides epochs."""
     seed: int = 0
-    """Seed of the starting point."""
+    """Seed of the initial parameters."""
     out: Path | None = None
     """Folder for results; by default results/train/<hash of these settings>."""
 
     def run(self) -> None:
-        """Train, write summary, parameters and pictures, then print the table."""
+        """Train, write summary, parameters and figures, then print the table."""
         self._check()
         from gdjax._runtime import process, results
         from gdjax.cli import optimizers
@@ -54,7 +54,7 @@ class Train:
         from gdjax.sweeps import preflight
 
         recipe = self._recipe()
-        # Copies are more to choose from, not more to do: an epoch is as long as without them.
+        # Augmented copies do not lengthen an epoch: it has as many images as without them.
         copies = recipe.copies
         images = data.load(self.data)
         samples = len(images.train_labels)
@@ -80,7 +80,7 @@ class Train:
         like = jax.eval_shape(problem.init, streams.init)
         preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
-        with interrupts.interruptible() as stop:  # what was descended is written, too
+        with interrupts.interruptible() as stop:  # an interrupted descent is still written
             run = descend(
                 problem,
                 recipe.optimizer(steps, optimizers.factory(self.optimizer)),
@@ -109,7 +109,7 @@ class Train:
             raise SystemExit(interrupts.STATUS)
 
     def _check(self):
-        """What is wrong is said before JAX is imported."""
+        """Check the flags before JAX is imported."""
         for flag, value in (
             ("--epochs", self.epochs),
             ("--num-steps", self.num_steps),
@@ -123,7 +123,7 @@ class Train:
         checks.seed("--seed", self.seed)
 
     def _recipe(self) -> Any:
-        """The recipe of that name, with what was asked for instead."""
+        """Return the recipe, with its settings replaced by the given flags."""
         import dataclasses
 
         from gdjax.descent import RECIPES
@@ -208,8 +208,10 @@ class Train:
 
 
 def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:
-    """Steps from record to record: an epoch, or several where there are many; a record of the whole
-    set costs as much as a pass over it."""
+    """Return the steps between records: one epoch, or several in long descents.
+
+    A record evaluates the whole set, which costs as much as one pass over it.
+    """
     if batch_size is None:
         return max(1, steps // 200)
     return epoch * max(1, -(-steps // (30 * epoch)))

@@ -53,8 +53,8 @@ def explore(
 
     Args:
         runs: Dataset of a sweep, from `sweep` or `open_dataset`; None omits it.
-        planes: Datasets from `landscape.plane` or `landscape.trajectory_plane` by title, or one such
-            Dataset; a descent on a plane is animated.
+        planes: Datasets from `landscape.plane` or `landscape.trajectory_plane` by title, or one
+            such Dataset; a descent on a plane is animated.
         minima: Dataset of a census, from `minima.census`.
         name: name of the sweep, for the title.
         numbers: maximum number of values in all curves together; the page states what is left
@@ -149,7 +149,7 @@ def _sweep(runs, numbers):
 
 
 def _thinned(sizes, grid, names, numbers):
-    """Return indices to keep along shortened dimensions, and notes on what is left out."""
+    """Return indices to keep along shortened dimensions, and notes for the page."""
     records = sizes["step"]
     kept = {dim: np.arange(sizes[dim]) for dim in (*grid, "step")}
 

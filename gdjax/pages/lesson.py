@@ -43,7 +43,7 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
         The page, written to a file by `page.save("lesson.html")`.
 
     Raises:
-        InputError: if the problem is not such a problem, has too many images, or the shapes of
+        InputError: if the problem is of another kind or has too many images, or the shapes of
             `networks` differ from those of its network.
 
     Examples:

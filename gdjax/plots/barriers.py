@@ -26,7 +26,7 @@ def barrier_matrix(
 
     Args:
         matrices: matrices by name, such as before and after matching; symmetric, 0 on the
-            diagonal, NaN where no barrier is known.
+            diagonal, NaN where undefined.
         order: order of the rows; None clusters the last matrix hierarchically.
         groups: group number of each row; lines separate the groups.
         unit: name of what a row stands for.
