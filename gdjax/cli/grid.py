@@ -57,7 +57,7 @@ def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | li
         flag: name of the flag, for the error message.
 
     Raises:
-        InputError: if the text is none of these, under the conditions of `parse`.
+        InputError: if the text is none of these, or `parse` refuses it.
 
     Examples:
         >>> parse_any("false,true", "--axes nesterov"), parse_any("tanh,relu", "--axes activation")
