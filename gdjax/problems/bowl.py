@@ -1,9 +1,9 @@
-"""Quadratic costs of any spectrum: the one case where everything about descent is known.
+"""Quadratic costs with a given spectrum, for which descent has a closed form.
 
     f(w) = (w - w*)^T H (w - w*) / 2,   w_t - w* = (I - learning_rate H)^t (w_0 - w*)
 
-If all eigenvalues are positive, descent converges for learning rates below 2 / (the largest), and
-for no others:
+If all eigenvalues are positive, descent converges if and only if the learning rate is less than
+2 / (largest eigenvalue):
 
 >>> bowl([1.0, 10.0, 100.0]).samples
 0
@@ -26,20 +26,21 @@ def bowl(
     *,
     basis: Sequence | ArrayLike | None = None,
 ) -> Problem:
-    """A quadratic cost of any spectrum: a bowl, a valley, or a saddle.
+    """Return a quadratic cost with a given spectrum: a bowl, a valley or a saddle.
 
         f(w) = (w - w*)^T H (w - w*) / 2,   H = Q diag(eigenvalues) Q^T,   w_0 - w* ~ N(0, I)
 
     Args:
-        eigenvalues: of H, any n real numbers; descent is stable below 2 / (the largest).
-        minimum: w*, where the gradient is zero; 0 if None. Negative eigenvalues make it a saddle.
+        eigenvalues: n real eigenvalues of H. Descent is stable for learning rates below 2 / (the
+            largest).
+        minimum: w*, the point of zero gradient; 0 if None. Negative eigenvalues make it a saddle.
         basis: Q, an orthogonal matrix whose columns are the eigenvectors (a random one is
-            `jax.random.orthogonal(key, n)`); the identity if None. A problem with a basis is not
+            `jax.random.orthogonal(key, n)`); the identity if None. A problem with a basis cannot be
             rebuilt from its provenance.
 
     Raises:
-        InputError: eigenvalues or minimum that are not finite vectors of one length; a basis that
-            is not an orthogonal matrix of that size.
+        InputError: if eigenvalues and minimum are not finite vectors of the same length, or if the
+            basis is not an orthogonal matrix of that size.
 
     Examples:
         >>> bowl([1.0, 10.0, 100.0]).cost(jnp.ones(3))
@@ -61,7 +62,7 @@ def bowl(
     def cost(w: Float[Array, " n"]) -> Float[Array, ""]:
         d = w - jnp.asarray(center, w.dtype)
         if rotation is not None:
-            # Lower precision on accelerators would change the spectrum.
+            # The default precision of accelerators would change the spectrum.
             d = jnp.matmul(jnp.asarray(rotation.T, w.dtype), d, precision="highest")
         return jnp.sum(jnp.asarray(spectrum, w.dtype) * d**2) / 2
 
@@ -89,7 +90,7 @@ def _orthogonal(basis, n):
         raise InputError(
             f"bowl: basis {found}, expected a matrix of shape {(n, n)}, one column an eigenvalue"
         )
-    # float32 matrices are orthogonal to about 1e-6; NaN fails, too.
+    # float32 matrices are orthogonal to about 1e-6. The negated comparison also rejects NaN.
     error = np.abs(matrix.T @ matrix - np.eye(n)).max()
     if not error < 1e-4:
         raise InputError(
@@ -100,7 +101,7 @@ def _orthogonal(basis, n):
 
 
 def _numbers(values):
-    """As float64, or None where it cannot be."""
+    """Return values as a float64 array, or None if they cannot be converted."""
     try:
         return np.asarray(values, dtype=float)
     except (TypeError, ValueError):

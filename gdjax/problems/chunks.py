@@ -1,9 +1,9 @@
-"""A mean over the whole training set, taken in chunks, so that memory does not grow with it.
+"""Means over the whole training set, evaluated in chunks to bound memory.
 
     C = sum_c (n_c / n) C_c,   C_c the mean over chunk c
 
-holds for every cost that is a mean over samples; `gdjax.problems.validation.check` tests that once.
-A chunk of about a thousand samples also keeps a network's activations in a processor's cache.
+This holds for every cost that is a mean over samples, which `gdjax.problems.validation.check` tests
+once. Chunks of about a thousand samples also keep a network's activations in the processor's cache.
 
 >>> value = in_chunks(lambda w, x: jnp.mean(w * x), chunk=4)
 >>> float(value(jnp.array(2.0), jnp.arange(10.0)))
@@ -20,7 +20,9 @@ CHUNK = 1000
 
 
 def chunk_length(samples: int, chunk: int = CHUNK) -> int:
-    """Samples a chunk: a divisor of `samples` in (chunk / 2, chunk] if there is one, else `chunk`.
+    """Return the number of samples per chunk.
+
+    It is the largest divisor of `samples` in (chunk / 2, chunk], or `chunk` if there is none.
 
     Examples:
         >>> chunk_length(60_000), chunk_length(4_096), chunk_length(2_003), chunk_length(300)
@@ -36,11 +38,11 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
 
         C = 1/m sum_k C(batch k),   m batches
 
-    For a cost that couples the samples of a batch it is not the cost of all samples.
+    It differs from the cost of all samples if the cost couples the samples of a batch.
 
     Args:
-        function: `function(params, batch) -> pytree`.
-        rows: sample numbers of each batch.
+        function: function `(params, batch) -> pytree`.
+        rows: indices of the samples of each batch.
 
     Examples:
         >>> spread = over_batches(lambda w, x: jnp.var(w * x), jnp.array([[0, 1], [2, 3]]))
@@ -63,15 +65,16 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
 
 
 def in_chunks(function: Callable, chunk: int | None = CHUNK) -> Callable:
-    """`function(params, data) -> pytree`, a mean over samples, computed in chunks of samples.
+    """Return a function that evaluates a mean over samples in chunks.
 
     Args:
-        function: a mean over the leading axis of `data`, such as a cost or its gradient.
-        chunk: samples at a time; None for all, where samples mix.
+        function: function `(params, data) -> pytree` that is a mean over the leading axis of
+            `data`, such as a cost or its gradient.
+        chunk: number of samples per chunk; None for no chunks, if the function couples samples.
 
     Returns:
-        `(params, data) -> pytree`, equal to `function` up to rounding. Data of None, or not longer
-        than a chunk, go to `function` as they are.
+        A function `(params, data) -> pytree`, equal to `function` up to rounding. If data are None
+        or no longer than a chunk, it calls `function` directly.
     """
     if chunk is None:
         return function

@@ -1,15 +1,15 @@
-"""How bad one answer is, and the mean of that over samples.
+"""Losses of one sample, whose mean over samples is the cost.
 
     C = 1/n sum_i c(a_i, y_i)
 
-The seed's cost of one sample is the sum over outputs of (output - target)^2, *without* a half:
+The default loss is the sum over outputs of (output - target)^2, *without* a factor 1/2:
 
 >>> import jax.numpy as jnp
 >>> float(quadratic(jnp.full((1, 10), 0.5), jnp.array([3]))[0])
 2.5
 
-A user's own per-sample cost is any function of `(outputs, targets)` that returns one number a
-sample; `digits(..., cost=that)` takes it like the two here.
+A custom loss is any function of `(outputs, targets)` that returns one number per sample. It is
+passed as `digits(..., cost=loss)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,23 +28,23 @@ from gdjax.errors import InputError
 def targets_for(
     outputs: Float[Array, "samples outputs"], targets: Num[Array, " samples *outputs"]
 ) -> Float[Array, "samples outputs"]:
-    """Integer labels as 0/1 target vectors; targets that are vectors already stay as they are."""
+    """Return targets as vectors: labels are one-hot encoded, vectors keep their values."""
     if targets.ndim == outputs.ndim:
         return targets.astype(outputs.dtype)
     return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
 
 
 def check_labels(targets: Any, outputs: int, what: str) -> None:
-    """Make sure that every label has an output: one that has none would cost nothing at all.
+    """Check that every label has an output, since one-hot encoding ignores other labels.
 
     Args:
-        targets: a label a sample, or a target vector a sample.
-        outputs: how many outputs there are.
-        what: what the targets were given as, for the error.
+        targets: one label or one target vector per sample.
+        outputs: number of outputs.
+        what: name of the argument, for the error message.
 
     Raises:
-        InputError: a label that is no whole number from 0 to `outputs` - 1, or vectors of another
-            length.
+        InputError: if a label is not an integer from 0 to `outputs` - 1, or target vectors do not
+            have length `outputs`.
     """
     targets = np.asarray(targets)
     if targets.ndim > 1:
@@ -67,13 +67,13 @@ def check_labels(targets: Any, outputs: int, what: str) -> None:
 def quadratic(
     outputs: Float[Array, "samples outputs"], targets: Num[Array, " samples *outputs"]
 ) -> Float[Array, " samples"]:
-    """Sum over outputs of (output - target)^2, for each sample.
+    """Return the sum over outputs of (output - target)^2 for each sample.
 
     Args:
-        outputs: what the network says.
-        targets: a label a sample, or a target vector a sample.
+        outputs: outputs of the network.
+        targets: one label or one target vector per sample.
 
-    Source: 3Blue1Brown, *Gradient descent, how neural networks learn*; twice Nielsen's.
+    Source: 3Blue1Brown, *Gradient descent, how neural networks learn*; twice Nielsen's cost.
     """
     return jnp.sum((outputs - targets_for(outputs, targets)) ** 2, axis=-1)
 
@@ -81,11 +81,11 @@ def quadratic(
 def cross_entropy(
     outputs: Float[Array, "samples outputs"], targets: Num[Array, " samples *outputs"]
 ) -> Float[Array, " samples"]:
-    """-sum_k y_k log softmax(outputs)_k in nats, for each sample; outputs are logits.
+    """Return -sum_k y_k log softmax(outputs)_k in nats for each sample.
 
     Args:
         outputs: logits, so the network's output activation is "identity".
-        targets: a label a sample, or a vector of probabilities a sample.
+        targets: one label or one vector of probabilities per sample.
 
     Examples:
         >>> float(cross_entropy(jnp.zeros((1, 10)), jnp.array([3]))[0])
@@ -97,7 +97,7 @@ def cross_entropy(
 def accuracy(
     outputs: Float[Array, "*samples outputs"], labels: Num[Array, "*samples"]
 ) -> Float[Array, ""]:
-    """Share of samples whose largest output is at their label; the first wins a tie."""
+    """Return the share of samples whose label is the first index of the largest output."""
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)
 
 

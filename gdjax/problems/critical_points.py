@@ -1,9 +1,9 @@
-"""Where the slopes of the test functions vanish: every critical point in every domain, certified.
+"""All isolated critical points of the test functions in their domains.
 
-    grad f(x) = 0,   and the signs of the Hessian's eigenvalues say which kind of point x is
+    grad f(x) = 0,   and the signs of the Hessian's eigenvalues determine the kind of x
 
-A point is listed to the last bits of float64. The tests polish each by Newton's method, look at its
-gradient and its eigenvalues, and search every domain for points that are missing here.
+Coordinates are accurate to the last bits of float64. The tests polish each point by Newton's
+method, check its gradient and eigenvalues, and search every domain for missing points.
 
 >>> BEALE[0]
 CriticalPoint(x=(3.0, 0.5), value=0.0, kind='minimum')
@@ -24,10 +24,11 @@ class CriticalPoint(NamedTuple):
     """A point where the gradient is zero.
 
     Args:
-        x: a float in 1-D, a pair in 2-D, so that `jnp.asarray(x)` has the shape of the parameters.
-        value: the cost there.
-        kind: by the signs of the Hessian's eigenvalues: "minimum" (all positive), "maximum" (all
-            negative), "saddle" (both), "degenerate" (one of them zero).
+        x: coordinates: a float in 1-D, a pair in 2-D, so that `jnp.asarray(x)` has the shape of the
+            parameters.
+        value: cost at x.
+        kind: kind of the point, by the signs of the Hessian's eigenvalues: "minimum" (all
+            positive), "maximum" (all negative), "saddle" (both signs), "degenerate" (one is zero).
     """
 
     x: float | tuple[float, float]
@@ -36,7 +37,10 @@ class CriticalPoint(NamedTuple):
 
 
 def _sums(terms: Iterable[tuple[float, float, Kind]]) -> tuple[CriticalPoint, ...]:
-    """The critical points of g(x) + g(y), from those of g: two of a kind keep it, others saddle."""
+    """Return the critical points of g(x) + g(y) from those of g.
+
+    Two points of the same kind give that kind; other pairs give saddles.
+    """
     return tuple(
         CriticalPoint((x, y), value_x + value_y, kind_x if kind_x == kind_y else SADDLE)
         for (x, value_x, kind_x), (y, value_y, kind_y) in product(tuple(terms), repeat=2)
@@ -47,9 +51,11 @@ def _images(
     points: Iterable[tuple[tuple[float, float], float, Kind]],
     symmetries: Iterable[tuple[int, int, int, int]],
 ) -> tuple[CriticalPoint, ...]:
-    """Every point moved by every matrix (a, b, c, d) that leaves the function as it is, once."""
+    """Return the distinct images of all points under the symmetries (a, b, c, d) of a function."""
     moved = (
-        CriticalPoint((a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind)  # + 0: no -0
+        CriticalPoint(
+            (a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind
+        )  # + 0 turns -0 into 0
         for ((x, y), value, kind), (a, b, c, d) in product(points, tuple(symmetries))
     )
     return tuple(dict.fromkeys(moved))
@@ -80,7 +86,7 @@ TWO_SINES = (
     CriticalPoint(7.0001491168622545, -0.3169955018732482, MINIMUM),
 )
 
-# The gradient is (-400 x (y - x^2) - 2 (1 - x), 200 (y - x^2)): zero only where x = 1 and y = x^2.
+# The gradient (-400 x (y - x^2) - 2 (1 - x), 200 (y - x^2)) is zero only at x = 1 and y = x^2.
 ROSENBROCK = (CriticalPoint((1.0, 1.0), 0.0, MINIMUM),)
 
 # Two cubic equations have at most nine solutions, and all nine are real.
@@ -102,7 +108,7 @@ BEALE = (
     CriticalPoint((0.0, 1.0), 14.203125, SADDLE),
 )
 
-# A sum of two equal terms, each with f(-x) = f(x): one of them with x >= 0 gives all 441 points.
+# The function is a sum of two equal even terms, so the points of one term at x >= 0 give all 441.
 _RIPPLES: tuple[tuple[float, float, Kind], ...] = (
     (0.0, 0.0, MINIMUM),
     (0.5025460365546747, 20.251272990990113, MAXIMUM),
@@ -118,7 +124,7 @@ _RIPPLES: tuple[tuple[float, float, Kind], ...] = (
 )
 RASTRIGIN = _sums([(-x, value, kind) for x, value, kind in _RIPPLES[:0:-1]] + list(_RIPPLES))
 
-# Equations of degree 5 and 3 have at most fifteen solutions, and all fifteen are real.
+# Two equations of degrees 5 and 3 have at most fifteen solutions, and all fifteen are real.
 SIX_HUMP_CAMEL = _images(
     (
         ((0.08984201310031806, -0.7126564030207396), -1.0316284534898774, MINIMUM),
@@ -141,7 +147,7 @@ STYBLINSKI_TANG = _sums(
     )
 )
 
-# The tip of the cone at 0 is no zero of the gradient, but it is the minimum: see `_ackley`.
+# The tip of the cone at 0 is the minimum although the gradient does not exist there; see `_ackley`.
 ACKLEY = _images(
     (
         ((0.0, 0.0), 0.0, MINIMUM),
@@ -163,7 +169,7 @@ ACKLEY = _images(
     _OF_A_SQUARE,
 )
 
-# All nine are rational, multiples of 1/5; so are their values.
+# The coordinates of all nine points are multiples of 1/5, and so are their values.
 GOLDSTEIN_PRICE = (
     CriticalPoint((0.0, -1.0), 3.0, MINIMUM),
     CriticalPoint((-0.6, -0.4), 30.0, MINIMUM),
@@ -178,7 +184,7 @@ GOLDSTEIN_PRICE = (
 
 MONKEY_SADDLE = (CriticalPoint((0.0, 0.0), 0.0, DEGENERATE),)
 
-# Every point of the hyperbola ab = 1 is a minimum; these two are the flattest of them.
+# Every point of the hyperbola ab = 1 is a minimum. These two are the flattest.
 TWO_FACTORS = (
     CriticalPoint((0.0, 0.0), 0.5, SADDLE),
     CriticalPoint((1.0, 1.0), 0.0, DEGENERATE),

@@ -1,10 +1,10 @@
-"""Networks whose minima are points: weight decay, and digits in as few coordinates as they span.
+"""Networks with weight decay, whose minima are isolated points.
 
     C(w) + decay * sum of squared weights
 
-A network that can fit its data has no minima that are points: zero error is a valley floor, or lies
-at infinity. Decay closes floors and infinity. Biases are left out of it, so that all orders and
-signs of hidden neurons cost the same.
+The minima of a network that can fit its data are not isolated: zero error is attained on a manifold
+or only at infinity. Weight decay removes both cases. It leaves out biases, so that permutations and
+sign changes of hidden neurons do not change the cost.
 
 >>> problem = few_digits(samples=50, widths=(4,))
 >>> problem.network.widths, problem.network.parameter_count
@@ -36,19 +36,20 @@ def decayed(
     test: PyTree = None,
     init: Callable[..., PyTree] | None = None,
 ) -> Problem:
-    """A network with the quadratic cost and weight decay.
+    """Return the problem of a network with the quadratic cost and weight decay.
 
         C = 1/n sum_i |network(x_i) - y_i|^2 + decay * sum of squared weights (biases left out)
 
     Args:
-        network: as it stands on the inputs.
-        data: `(inputs [samples, numbers], targets)`, targets as labels or as outputs.
-        decay: cost of a weight of 1, >= 0.
-        test: data for the metric `test_accuracy`, labels as targets; none without them.
-        init: another starting point than the network's own.
+        network: network that is applied to the inputs.
+        data: pair `(inputs [samples, numbers], targets)`, whose targets are labels or output
+            vectors.
+        decay: coefficient of the squared weights, >= 0.
+        test: pair `(inputs, labels)` for the metric `test_accuracy`; None for no metric.
+        init: function `init(key) -> params` for the starting point; that of the network if None.
 
     Raises:
-        InputError: a decay that is negative or not finite, targets that no output stands for.
+        InputError: if decay is negative or not finite, or a target has no output.
     """
     if not isinstance(network, Network):
         raise InputError(
@@ -82,25 +83,26 @@ def few_digits(
     widths: Sequence[int] = (16, 16),
     decay: float = 1e-3,
 ) -> Problem:
-    """The digit network on a few images, which it can learn down to small gradients.
+    """Return the digit network on a few images, which it can learn to small gradients.
 
         x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images
 
-    With decay, a minimum's first layer has no part outside what the images span. So images are
-    given by their coordinates in that span: with 100 images, 100 numbers instead of 784, the same
-    minima, a sixth of the parameters. Starts are those of the whole network, in the span.
+    With decay, the first-layer weights of a minimum lie in the span of the images. The images are
+    therefore given by their coordinates in that span: 100 images need 100 numbers each instead of
+    784, which gives the same minima with a sixth of the parameters. Starting points are those of
+    the whole network, projected onto the span.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         samples: number of training images.
-        first: index of the first of them.
-        widths: hidden neurons a layer, sigmoids.
-        decay: as for `decayed`.
+        first: index of the first training image.
+        widths: number of sigmoid neurons in each hidden layer.
+        decay: coefficient of the squared weights, >= 0.
 
     Raises:
-        InputError: more samples than there are from `first` on; a decay that is negative or not
-            finite.
-        DataError: the data set cannot be had.
+        InputError: if fewer than `samples` images follow from `first` on, or decay is negative or
+            not finite.
+        DataError: if the data set is unavailable.
     """
     data = load(name)
     available = len(data.train_labels)
@@ -136,5 +138,5 @@ def few_digits(
         "samples": samples,
         "widths": list(widths),
         "decay": decay,
-    } | ({"first": first} if first else {})  # a record without it begins at the first image
+    } | ({"first": first} if first else {})  # records without it start at image 0
     return dataclasses.replace(problem, provenance=provenance)

@@ -1,8 +1,8 @@
-"""The seed's problem: a network of neurons that learns to read handwritten digits.
+"""Classification of handwritten digits by a fully connected network.
 
-    minimise C = 1/n sum_i |network(image_i) - onehot(label_i)|^2
+    minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2
 
-The network starts from random numbers, so its first guesses are right one time in ten:
+A constant prediction of the class frequencies costs 0.9, the baseline of ten balanced classes:
 
 >>> problem = digits("mnist5k")
 >>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)
@@ -37,31 +37,32 @@ def digits(
     distortion: Distortion | Mapping[str, Any] | None = None,
     data_dir: str | None = None,
 ) -> Problem:
-    """Network, cost, data and test accuracy of an image classification, as one Problem.
+    """Return the problem of an image classification by a fully connected network.
 
-    Pixels stay uint8 in memory and are divided by 255 in the step. With sigmoid neurons the cost
-    has a `temperature` that can be swept; the starting point has an `init_scale`.
+    Pixels stay uint8 in memory and are divided by 255 in each evaluation. The settings that can be
+    swept are `init_scale` of the starting point and, with sigmoid neurons, `temperature`.
 
     Args:
-        name: a data set that `gdjax.data.load` knows, or one that is loaded already.
-        widths: hidden neurons a layer.
-        activation: of the hidden neurons; the output's too, unless the cost takes logits.
-        initializer: how weights start (see `Network`).
+        name: name of a data set that `gdjax.data.load` accepts, or a loaded `ImageSet`.
+        widths: number of neurons in each hidden layer.
+        activation: activation of the hidden neurons, and of the outputs unless they are logits.
+        initializer: distribution of the initial weights (see `Network`).
         cost: "quadratic", "cross_entropy" (then the outputs are logits), or a function
-            `(outputs, labels) -> one number a sample`.
-        samples: only the first so many training images; None takes all.
-        distortion: learn from shifted and turned copies of the training images instead of the
-            images themselves: a `Distortion`, or its fields by name. Test images stay as they are.
-        data_dir: folder of prepared data sets, as for `load`.
+            `(outputs, labels)` that returns one number per sample.
+        samples: number of training images, the first of the set; None for all.
+        distortion: a `Distortion`, or a mapping of its fields. The network then learns from shifted
+            and rotated copies instead of the training images. Test images are not changed.
+        data_dir: folder of prepared data sets; by default `TFDS_DATA_DIR` or
+            `~/tensorflow_datasets`.
 
     Returns:
         A Problem whose data are `(images [samples, pixels], labels [samples])` and whose metric
-        `test_accuracy` is the share of test images whose largest output is at their label.
+        `test_accuracy` is the share of test images whose label is the index of the largest output.
 
     Raises:
-        InputError: an unknown cost, more samples than there are, unknown network settings, a
-            distortion that cannot be, labels that no output stands for.
-        DataError: the data set cannot be had.
+        InputError: if the cost or a network setting is unknown, if the set has fewer images than
+            `samples`, if the distortion is invalid, or if a label has no output.
+        DataError: if the data set is unavailable.
     """
     if not callable(cost) and (not isinstance(cost, str) or cost not in COSTS):
         raise InputError(
@@ -137,12 +138,12 @@ def digits(
 
 
 def flat(images: np.ndarray) -> np.ndarray:
-    """Images as rows of pixels."""
+    """Return images as rows of pixels."""
     return images.reshape(len(images), -1)
 
 
 def _baseline(per_sample, labels, classes, cost):
-    """Cost of always answering the class frequencies p: 1 - sum p^2, or their entropy in nats."""
+    """Return the cost of predicting the class frequencies p: 1 - sum p^2, or their entropy."""
     p = np.bincount(labels, minlength=classes) / len(labels)
     if per_sample is quadratic:
         return float(1 - np.sum(p**2))

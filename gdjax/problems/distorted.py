@@ -1,12 +1,11 @@
-"""More images than anybody has collected: copies that are shifted and turned a little.
+"""Data augmentation by shifts and rotations.
 
-    copy(p) = image(R p + s),   R a turn by at most `turn`, |s_x|, |s_y| at most `shift`
+    copy(p) = image(R p + s),   R a rotation by at most `turn`, |s_x|, |s_y| at most `shift`
 
-A digit that stands a little to the left is the same digit; a network that has only seen it once
-cannot know. The copies are drawn once, before the descent, so that the cost stays a mean over
-samples that can be looked at again, and all runs of a sweep share their batches. Drawn anew
-(`freshly_distorted`), a step of one network takes 1.7 times as long, and a sweep's more: its runs
-share no images then (experiment `accuracy`).
+Copies are drawn once, before the descent, so that the cost remains a mean over fixed samples and
+all runs of a sweep share their batches. If they are drawn at every step (`freshly_distorted`), a
+step of one network takes 1.7 times as long. A sweep slows down more, since its runs then share no
+images (experiment `accuracy`).
 
 >>> import numpy as np
 >>> images = np.zeros((2, 5, 5), np.uint8)
@@ -27,23 +26,23 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 
-MOST = 100  # copies: of 60,000 images they take 5 GB
-CHUNK = 4096  # images warped at once: some 100 MB of coordinates
+MOST = 100  # copies per image: 5 GB for 60,000 images
+CHUNK = 4096  # images warped at once: about 100 MB of coordinates
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """How many copies of each image are made, and how far they differ from it.
+    """Number of random copies of each image and size of their distortion.
 
     Args:
-        copies: of each image; they take the place of the images themselves.
-        shift: the largest shift along rows and columns, in pixels.
-        turn: the largest turn around the middle, in radians.
-        seed: of the random shifts and turns.
+        copies: number of copies of each image, which replace the image.
+        shift: largest shift along rows and columns, in pixels.
+        turn: largest rotation about the center, in radians.
+        seed: seed of the random shifts and rotations.
 
     Raises:
-        InputError: a number of copies outside 1 to 100, a negative or infinite shift or turn, a
-            seed outside 0 to 2^32 - 1.
+        InputError: if `copies` is not in 1 to 100, `shift` or `turn` is negative or infinite, or
+            `seed` is not in 0 to 2^32 - 1.
     """
 
     copies: int = 10
@@ -59,14 +58,15 @@ class Distortion:
 
 
 def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion: Distortion):
-    """Copies of images, each shifted and turned by amounts of its own.
+    """Return copies of images, each shifted and rotated at random.
 
     Args:
-        images: what is copied.
-        distortion: how often, and how far.
+        images: images to copy.
+        distortion: number of copies and limits of the distortion.
 
     Returns:
-        `[copies * n, height, width, ...]`, uint8: the first copy of every image, then the second.
+        Copies [copies * n, height, width, ...], uint8: the first copy of every image, then the
+        second, and so on.
     """
     key = jax.random.key(distortion.seed)
     made = np.empty((distortion.copies, *images.shape), np.uint8)
@@ -82,20 +82,20 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
 
 
 def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Distortion) -> Problem:
-    """The problem whose every step draws a copy of each image of its batch, never the same again.
+    """Return a problem that draws new distorted copies of its images at every step.
 
         C(w, key) = mean_i c(w, copy_key(image_i))
 
-    Records, curvature, landscapes and minima see the images themselves. No run shares its images
-    with another.
+    Records, curvature, landscapes and minima use the original images. Each run draws copies of its
+    own.
 
     Args:
-        problem: its data `(images as rows of pixels, labels)`.
-        shape: of an image: height, width, and channels if there are any.
-        distortion: how far a copy differs; how many there are and their seed do not matter.
+        problem: problem whose data are `(images as rows of pixels, labels)`.
+        shape: shape of an image: height, width, and channels if there are any.
+        distortion: limits of the distortion; `copies` and `seed` are ignored.
 
     Raises:
-        InputError: images that have not so many pixels.
+        InputError: if the images do not have the number of pixels of `shape`.
 
     Examples:
         >>> images, labels = np.zeros((3, 25), np.uint8), np.zeros(3)
@@ -131,12 +131,12 @@ def warped(
     shift: Float[Array, "n 2"],
     turn: Float[Array, " n"],
 ) -> UInt8[Array, "n height width *channels"]:
-    """Images shifted and turned, by bilinear interpolation; what comes from outside is black.
+    """Return shifted and rotated images, by bilinear interpolation with a black background.
 
     Args:
-        images: what is warped.
-        shift: in pixels along rows and columns, from where a pixel is to where it is taken from.
-        turn: around the middle, in radians.
+        images: images to warp.
+        shift: offset of the source from each pixel along rows and columns, in pixels.
+        turn: rotation about the center, in radians.
     """
     return jax.vmap(_warped)(images, shift, turn)
 
@@ -148,7 +148,7 @@ def _warped(image, shift, turn):
     cos, sin = jnp.cos(turn), jnp.sin(turn)
     row = cos * rows + sin * columns + shift[0] + (height - 1) / 2
     column = cos * columns - sin * rows + shift[1] + (width - 1) / 2
-    # One dark line before and two behind take whatever lies outside, so that no index is checked.
+    # A black border of one line before and two after makes every index valid without bounds checks.
     framed = jnp.pad(image, ((1, 2), (1, 2), *((0, 0) for _ in channels)))
     pixels = framed.reshape(-1, *channels)
     row, column = jnp.clip(row, -1, height), jnp.clip(column, -1, width)

@@ -1,8 +1,8 @@
-"""The deterministic cost of a problem: what records, curvature, landscapes and minima use.
+"""Deterministic cost of a problem, used by records, curvature, landscapes and minima.
 
-    E(w) = evaluation(w)                 where the problem has one
-    E(w) = C(w)                          where the cost draws no random numbers
-    E(w) = 1/K sum_k C(w, key_k)         where it does: the same K keys everywhere
+    E(w) = evaluation(w)                 if the problem has an evaluation, else
+    E(w) = C(w)                          if the cost draws no random numbers, else
+    E(w) = 1/K sum_k C(w, key_k)         with the same K keys everywhere
 
 >>> import jax.numpy as jnp
 >>> noisy = Problem(
@@ -28,7 +28,7 @@ from gdjax.problems.chunks import CHUNK, in_chunks
 from gdjax.problems.keywords import accepted, bind, given_to
 from gdjax.problems.problem import Problem, as_problem
 
-KEYS = 8  # random costs without an evaluation are looked at as the mean over so many fixed keys
+KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
 
 
 def evaluation_of(
@@ -38,16 +38,18 @@ def evaluation_of(
     step: ScalarLike | None = None,
     **settings: Any,
 ) -> Callable[[PyTree, PyTree], Array]:
-    """The deterministic cost as `(params, batch) -> scalar`, with data or without (batch is None).
+    """Return the deterministic cost as a function `(params, batch) -> scalar`.
+
+    For a problem without data, batch is None.
 
     Args:
-        problem: whose evaluation, or cost.
-        model_state: model state, for a cost that has one.
-        step: the step's number, where the cost depends on it and has no default for it.
-        settings: values of the cost's keywords; its defaults where not given.
+        problem: problem whose evaluation, or else cost, is used.
+        model_state: model state, required if the cost has one.
+        step: number of the step, required if the cost depends on it without a default.
+        settings: values of the cost's keywords; its defaults if not given.
 
     Raises:
-        InputError: a cost that depends on a model state or a step which is not given.
+        InputError: if the cost depends on a model state or a step that is not given.
     """
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
@@ -83,16 +85,16 @@ def evaluation_of(
 
 
 def evaluation_chunk(problem: Problem) -> int | None:
-    """Samples that the deterministic cost takes at a time; None for all, where it couples them."""
+    """Return the chunk size of the deterministic cost; None if it couples samples."""
     if problem.evaluation is not None:
         return CHUNK
     return cost_chunk(problem)
 
 
 def cost_chunk(problem: Problem) -> int | None:
-    """Samples that the cost takes at a time; None for all.
+    """Return the chunk size of the cost; None for no chunks.
 
-    A cost that couples samples, draws random numbers for them or has a model state takes all.
+    A cost that couples samples, draws random numbers or has a model state is not split into chunks.
     """
     return None if problem.couples_samples or problem.random or problem.stateful else CHUNK
 
@@ -106,18 +108,18 @@ def evaluate(
     step: ScalarLike | None = None,
     **settings: Any,
 ) -> Array:
-    """The deterministic cost over the whole data.
+    """Return the deterministic cost over the whole data.
 
     Args:
-        problem: whose evaluation, or cost.
-        params: where.
-        data: instead of the problem's own.
-        model_state: as for `evaluation_of`.
-        step: as for `evaluation_of`.
-        settings: as for `evaluation_of`.
+        problem: problem whose evaluation, or else cost, is used.
+        params: parameters at which to evaluate.
+        data: data that replace those of the problem; None for those of the problem.
+        model_state: model state, required if the cost has one.
+        step: number of the step, required if the cost depends on it without a default.
+        settings: values of the cost's keywords; its defaults if not given.
 
     Raises:
-        InputError: as for `evaluation_of`.
+        InputError: if the cost depends on a model state or a step that is not given.
     """
     cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
     data = problem.data if data is None else data
@@ -131,20 +133,20 @@ def frozen(
     step: ScalarLike | None = None,
     **settings: Any,
 ) -> Problem:
-    """Return a problem with the deterministic cost of another, its model state and settings fixed.
+    """Return a problem with the deterministic cost and fixed model state and settings.
 
-    Lines, planes, spectra and certificates refuse a cost with a model state, since the running
-    statistics of one point are not those of the next. With the state of one point fixed, the cost
-    is a function of the parameters alone.
+    Lines, planes, spectra and certificates reject a cost with a model state, since running
+    statistics differ between points. With a fixed model state, the cost is a function of the
+    parameters alone.
 
     Args:
-        problem: what to look at.
-        model_state: model state, for a cost that has one.
-        step: where the cost depends on it.
-        settings: values of the cost's keywords.
+        problem: problem whose evaluation, or else cost, is used.
+        model_state: model state, required if the cost has one.
+        step: number of the step, required if the cost depends on it without a default.
+        settings: values of the cost's keywords; its defaults if not given.
 
     Raises:
-        InputError: a model state or a step that is needed and not given.
+        InputError: if the cost depends on a model state or a step that is not given.
 
     Examples:
         >>> pulled = Problem(
@@ -182,12 +184,12 @@ def frozen(
 
 
 def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
-    """Return a problem with only what its deterministic cost needs.
+    """Return a problem reduced to the fields that its deterministic cost needs.
 
-    Problems of equal cost then share one compiled program.
+    Problems with the same cost then share one compiled program.
 
     Args:
-        problem: whose cost.
+        problem: problem to reduce.
         model: whether to keep `predict` and `loss`, too.
     """
     part = as_problem(problem.cost, problem.data)
@@ -201,21 +203,21 @@ def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
 
 
 def without_data(problem: Problem, *, model: bool = False) -> PyTreeDef:
-    """Return `evaluation_part` as a tree without leaves, which can be compared; see `with_data`."""
+    """Return the tree structure of `evaluation_part` without data, which can be compared."""
     return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None), model=model))
 
 
 def with_data(tree: PyTreeDef, data: PyTree) -> Problem:
-    """Return the problem of a tree that `without_data` returned, over these data."""
+    """Return the problem of a tree from `without_data`, with the given data."""
     return as_problem(jax.tree.unflatten(tree, ()), data)
 
 
 def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
-    """Return the problem whose cost is that of other parameters, `cost(v) = evaluation(whole(v))`.
+    """Return a problem in other parameters, with `cost(v) = evaluation(whole(v))`.
 
     Args:
-        problem: whose deterministic cost.
-        whole: from the new parameters to the problem's own.
+        problem: problem whose deterministic cost is used.
+        whole: map from the new parameters to those of the problem.
     """
     evaluation = evaluation_of(problem)
 
