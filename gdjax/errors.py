@@ -1,28 +1,31 @@
-"""What can go wrong, as one family of exceptions.
+"""Exceptions of gdjax.
 
-Every message says what was wrong, with which value, and what to do. Numerical failure is not an
-error: a run that diverges comes back with its outcome (see `gdjax.descent.outcome`).
+Every message names the problem, the value and a remedy. Numerical failure is not an error: a
+diverged run is returned with its outcome (see `gdjax.descent.outcome`).
 """
 
 from typing import Any
 
 
 class GdjaxError(Exception):
-    """Base of all errors that gdjax raises itself; the command line prints it and exits with 2."""
+    """Base class of all errors that gdjax raises.
+
+    The command line prints the message and exits with status 2.
+    """
 
 
 class InputError(GdjaxError, ValueError):
-    """An argument has a value that cannot work."""
+    """Invalid argument."""
 
 
 class DataError(GdjaxError):
-    """A data set cannot be had: unknown, damaged, or out of reach."""
+    """Data set unavailable: unknown, damaged or not reachable."""
 
 
 class StoreError(GdjaxError):
-    """A store is damaged, in use, or belongs to another sweep.
+    """Store that is damaged, in use, or belongs to another sweep.
 
-    Its message is one line: what a stranger's store says is quoted by `printable`.
+    The message is one line, in which `printable` escapes control characters of the store's text.
     """
 
     def __init__(self, message: str):
@@ -30,7 +33,7 @@ class StoreError(GdjaxError):
 
 
 def printable(text: Any) -> str:
-    r"""Text that does nothing to a terminal: control characters are written as escapes.
+    r"""Return text with escaped control characters, safe to print to a terminal.
 
     Examples:
         >>> printable("cost\x1b[2J\n")

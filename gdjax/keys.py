@@ -1,8 +1,8 @@
-"""Keys: the one place where integers become random numbers, the same in `train` and in a sweep.
+"""Random keys from integer seeds, the same in `train` and in a sweep.
 
-    key = fold(fold(root, stream), seed),   one stream a purpose
+    key = fold(fold(root, stream), seed),   one stream per purpose
 
-What a run draws depends on its own seeds only, never on what runs beside it.
+The random numbers of a run depend on its own seeds only, not on other runs of the sweep.
 
 >>> import jax.numpy as jnp
 >>> a, b = streams(0, seed=1), streams(0, seed=2)
@@ -24,14 +24,14 @@ ROTATIONS = np.array([[13, 15, 26, 6], [17, 29, 16, 24]], np.uint32)
 
 
 class Streams(NamedTuple):
-    """Independent sources of randomness of a run, or of many with a leading axis.
+    """Independent random keys of a run, or of several runs with a leading axis.
 
     Args:
-        init: for the starting point.
-        order: for the order of mini-batches.
-        probes: for random probes of a metric.
-        noise: for what a random cost draws; step t uses it folded with t.
-        perturbation: for where a branch is pushed.
+        init: key of the starting point.
+        order: key of the order of mini-batches.
+        probes: key of random probes of a metric.
+        noise: key of a random cost; step t uses it folded with t.
+        perturbation: key of the perturbation of a branch.
     """
 
     init: Key[Array, "*runs"]
@@ -48,22 +48,22 @@ def streams(
     noise_seed: int | Int[np.ndarray, "*runs"] = 0,
     perturbation_seed: int | Int[np.ndarray, "*runs"] = 0,
 ) -> Streams:
-    """The keys of a run: starting point, order of mini-batches, random probes, a cost's noise.
+    """Return the random keys of a run, or of several runs.
 
-    The starting point depends on `seed` only, the order on `data_seed` only. The noise depends on
-    `seed` and `noise_seed`: runs from other starting points draw other numbers, and runs that
-    differ in their settings alone draw the same.
+    The starting point depends on `seed` only, and the order of mini-batches on `data_seed` only.
+    The noise depends on `seed` and `noise_seed`: runs from different starting points draw different
+    numbers, and runs that differ only in settings draw the same numbers.
 
     Args:
         root_seed: seed of the whole study, in [0, 2^32).
-        seed: which starting point, in [0, 2^32); an array of them gives an array of keys.
-        data_seed: which order of mini-batches, likewise.
-        noise_seed: which numbers a random cost draws, likewise; as long as `seed`, or one number.
-        perturbation_seed: which way a branch is pushed, likewise.
+        seed: seed of the starting point, in [0, 2^32); an array of seeds gives an array of keys.
+        data_seed: seed of the order of mini-batches, in [0, 2^32), or an array.
+        noise_seed: seed of a random cost, in [0, 2^32), or an array of the shape of `seed`.
+        perturbation_seed: seed of the perturbation of a branch, in [0, 2^32), or an array.
 
     Raises:
-        InputError: a seed that is not a whole number in [0, 2^32), or is not known yet, inside of
-            `jit` or `vmap`.
+        InputError: if a seed is not an integer in [0, 2^32), or is traced inside of `jit` or
+            `vmap`.
     """
     given = (
         ("root_seed", root_seed),
@@ -97,25 +97,26 @@ def check_key(key: Any) -> None:
     """Check that an argument is one random key.
 
     Raises:
-        InputError: it is something else, or several keys.
+        InputError: if it is something else, or several keys.
     """
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    short = " ".join(repr(key).split())  # that of several keys has several lines
+    short = " ".join(repr(key).split())  # the repr of several keys has several lines
     if not (typed and shape == ()) and not (dtype == np.uint32 and shape == (2,)):
         raise InputError(f"key = {short:.80}, expected a random key, such as jax.random.key(0)")
 
 
 def _keys(numbers):
-    # The keys of a vmapped program are those of each run alone with threefry only.
+    # Only with threefry does a vmapped program draw the same numbers as each run alone.
     return jax.random.wrap_key_data(numbers, impl="threefry2x32")
 
 
 def _folded(key, seed):
-    """Keys [..., 2] folded with numbers [...], as `jax.random.fold_in` does it.
+    """Return keys [..., 2] folded with integers [...], as by `jax.random.fold_in`.
 
-    In NumPy: JAX would compile five programs for every length of them, longer than a small sweep
-    takes. Threefry-2x32 with 20 rounds of Salmon et al. (SC 2011).
+    The function uses NumPy, since JAX would compile five programs for every number of seeds, which
+    takes longer than a small sweep. The generator is Threefry-2x32 with 20 rounds of Salmon et al.
+    (SC 2011).
     """
     seed = np.asarray(seed, np.uint32)
     first, second = key[..., 0], key[..., 1]

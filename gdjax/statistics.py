@@ -1,9 +1,9 @@
-"""Numbers over seeds, each with an interval: shares, medians, differences.
+"""Statistics over seeds with confidence intervals: shares, medians, differences.
 
-    a number over few runs is worth its interval;   a run that diverged counts as +inf
+    low <= value <= high,   a diverged run counts as +inf
 
-A median over eight seeds is the mean of the fourth and the fifth value, unless the fifth diverged.
-The simplest instance: three of eight runs diverged.
+The median of eight values is the mean of the fourth and the fifth, or +inf if the fifth diverged.
+In this example, three of eight runs diverged:
 
 >>> found = median([0.3, np.inf, 0.1, 0.2, np.inf, 0.5, 0.4, np.inf])
 >>> found.value, found.low, found.high
@@ -28,18 +28,17 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A number over runs and between what it may lie.
+    """An estimate over runs with a confidence interval.
 
     Args:
-        value: the estimate.
-        low: lower end.
-        high: upper end; +inf where too many runs diverged to say.
-        level: nominal probability with which such an interval holds the truth. Intervals of
-            medians and of shares hold it at least as often. Student's intervals, those of means and
-            of differences, hold it as often if the values are normal, and less often if few values
-            are skewed.
-        runs: over how many.
-        of: what the value is, where that is not plain: "mean of the two middle values", say.
+        value: estimate.
+        low: lower end of the interval.
+        high: upper end of the interval; +inf if too many runs diverged for a finite end.
+        level: nominal coverage of the interval. The coverage of intervals for medians and shares is
+            at least `level`. Student's intervals for means and differences have this coverage for
+            normal values, and a lower one for few skewed values.
+        runs: number of runs.
+        of: description of the value if it has variants, such as "mean of the two middle values".
     """
 
     value: float
@@ -54,21 +53,21 @@ class Interval(NamedTuple):
 
 
 def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
-    """The median over runs of which some may be +inf, with an interval for that of all runs.
+    """Return the median over runs, some of which may be +inf, with its interval.
 
         P(x_(k) <= median <= x_(n + 1 - k)) >= 1 - 2 P(B < k),   B binomial (n, 1/2)
 
-    The usual median where that is finite: the middle value, or the mean of the two middle ones.
-    +inf where the upper of them is, with what is known of the lower said in `of`. NaN means "not
-    recorded" and is left out. The interval's ends are values that were seen; below six runs no
-    interval of 95 % exists and the ends are infinite.
+    The median is the middle value, or the mean of the two middle values. It is +inf if the upper of
+    the two is +inf, and `of` then gives the lower one. NaN means "not recorded" and is left out.
+    The ends of the interval are observed values. For fewer than six runs no interval of 95 %
+    exists, and the ends are infinite.
 
     Args:
-        values: one a run.
-        level: of the interval.
+        values: one value per run.
+        level: nominal coverage of the interval.
 
     Raises:
-        InputError: no value at all, or -inf.
+        InputError: if there are no values, or one is -inf.
 
     Examples:
         >>> found = median([1.0, 2.0, 3.0, 4.0, np.inf, np.inf, np.inf, np.inf])
@@ -86,32 +85,32 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
     else:
         value = math.inf
         of = f"lower of two middle values {lower:g}" if math.isfinite(lower) else "diverged"
-    k = int(stats.binom.ppf((1 - level) / 2, n, 0.5))  # the largest k with P(B < k) <= that
+    k = int(stats.binom.ppf((1 - level) / 2, n, 0.5))  # largest k with P(B < k) <= (1 - level) / 2
     low, high = (numbers[k - 1], numbers[n - k]) if k >= 1 else (-math.inf, math.inf)
     return Interval(float(value), float(low), float(high), level, n, of)
 
 
 def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
-    """A share of runs, with Clopper and Pearson's exact interval.
+    """Return a share of runs with the exact interval of Clopper and Pearson.
 
         P(K >= successes | low) = P(K <= successes | high) = (1 - level) / 2,   K binomial
 
-    It holds the true share with at least the probability `level`, whatever the share is.
+    The interval contains the true share with probability at least `level`, for every true share.
 
     Args:
         successes: number of runs that are counted.
         runs: number of all runs, at least 1.
-        level: of the interval.
+        level: nominal coverage of the interval.
 
     Raises:
-        InputError: no runs, or more successes than runs.
+        InputError: if there are no runs, or `successes` is not in 0 to `runs`.
 
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
     if not 0 <= successes <= runs or runs < 1:
         raise InputError(f"share: {successes} of {runs} runs, expected 0 to all of at least one")
     k, n, tail = int(successes), int(runs), (1 - level) / 2
-    # Beta quantiles, which need no root finder: thousands of intervals are checked for coverage.
+    # Quantiles of the beta distribution need no root finder, which makes tests of coverage fast.
     low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
     high = float(stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
     return Interval(k / n, low, high, level, n)
@@ -120,19 +119,20 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
 def paired(
     first: Sequence | ArrayLike, second: Sequence | ArrayLike, *, level: float = LEVEL
 ) -> Interval:
-    """The mean of second - first over runs from the same starts, with Student's interval.
+    """Return the mean of second - first over paired runs with Student's interval.
 
         mean d +- t_{n-1} sd(d) / sqrt(n),   d_i = second_i - first_i
 
-    Runs in which either is not finite are left out, and `of` says how many.
+    Paired runs start from the same points. Pairs with a value that is not finite are left out, and
+    `of` gives their number.
 
     Args:
-        first: one a run.
-        second: likewise, in the same order.
-        level: of the interval.
+        first: one value per run.
+        second: one value per run, in the order of `first`.
+        level: nominal coverage of the interval.
 
     Raises:
-        InputError: other numbers of runs, or fewer than two pairs that are finite.
+        InputError: if the numbers of runs differ, or fewer than two pairs are finite.
     """
     a, b = np.asarray(first, float).ravel(), np.asarray(second, float).ravel()
     if a.shape != b.shape:
@@ -151,10 +151,10 @@ def paired(
 
 
 def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
-    """The mean over runs that are all finite, with Student's interval.
+    """Return the mean over finite values with Student's interval.
 
     Raises:
-        InputError: fewer than two values, or one that is +inf: take the median.
+        InputError: if there are fewer than two values, or one is infinite. Use `median` then.
     """
     numbers = _numbers("mean", values)
     if len(numbers) < 2 or not np.isfinite(numbers).all():
@@ -168,7 +168,10 @@ def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
 def medians(
     values: Float[np.ndarray, "*rest runs"], *, level: float = LEVEL
 ) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
-    """`median` along the last axis: values, lower ends, upper ends; NaN where nothing is known."""
+    """Return values, lower ends and upper ends of `median` along the last axis.
+
+    They are NaN if all values along that axis are NaN.
+    """
     array = np.asarray(values, float)
     rows = array.reshape(-1, array.shape[-1])
     found = [

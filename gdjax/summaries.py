@@ -1,4 +1,4 @@
-"""Short words for results: names, shapes and a few numbers, never thousands of them.
+"""Short summaries of results: names, shapes and a few numbers.
 
 >>> print(short(np.arange(6.0).reshape(2, 3)), short(np.array([0.5, 2.0])), short(np.float32(3)))
 float64[2, 3] from 0 to 5 [0.5, 2] 3
@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-FEW = 4  # numbers of an array that are all said
-LONG = 60  # letters of what is no array
+FEW = 4  # largest size of an array that is printed in full
+LONG = 60  # maximal length of the text of other values
 
 
 def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType({})) -> str:
-    """Return a line for each field of a result: the `__repr__` of results.
+    """Return one line per field of a result, as its `__repr__`.
 
     Args:
-        result: a NamedTuple or dataclass.
-        statuses: enums of the fields whose values are given in words.
+        result: NamedTuple or dataclass.
+        statuses: enums of the fields whose values are printed by name.
 
     Examples:
         >>> class Ends(tuple):
@@ -44,10 +44,10 @@ def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType
 
 
 def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
-    """Return a `__repr__` like `fields` that gives statuses in words.
+    """Return a `__repr__` that calls `fields` with enums.
 
     Args:
-        statuses: enums, by the names of their fields.
+        statuses: enums of the fields whose values are printed by name.
     """
 
     def __repr__(self: Any) -> str:
@@ -57,7 +57,7 @@ def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
 
 
 def _words(enum, value):
-    """Return a status in words; of several how often each occurs."""
+    """Return the name of a status; for an array, the number of each status."""
     try:
         codes = np.asarray(value)
     except Exception:  # traced
@@ -70,7 +70,7 @@ def _words(enum, value):
 
 
 def short(value: Any) -> str:
-    """One line about a value."""
+    """Return a one-line summary of a value."""
     if hasattr(value, "data_vars"):  # a Dataset
         return "Dataset over " + ", ".join(f"{name} ({n})" for name, n in value.sizes.items())
     if hasattr(value, "dtype") and hasattr(value, "shape"):

@@ -1,4 +1,4 @@
-"""Image sets as arrays in memory: one that is bundled, and what TFDS prepares. No JAX."""
+"""Image sets as arrays in memory: a bundled set, and sets prepared by TFDS. No JAX."""
 
 import lazy_loader
 

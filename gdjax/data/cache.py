@@ -1,8 +1,8 @@
 """Cache of decoded image sets: the arrays of a prepared set in one file.
 
-Decoding 70,000 images takes 14 s, reading them from one file 0.02 to 0.4. The file is beside the
-prepared set, or in the user's cache folder where that is read-only. It counts as long as the set's
-files have the sizes and times that they had.
+Decoding 70,000 images takes 14 s, and reading them from one file takes 0.02 to 0.4 s. The file is
+in the folder of the prepared set, or in the user's cache folder if that is read-only. It is valid
+as long as the sizes and modification times of the set's files do not change.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from gdjax.data.tfds import decode
 
 
 def writable(folder: Path) -> bool:
-    """Return whether files can be made in a folder, or in the nearest one above that exists.
+    """Return whether files can be created in a folder or its nearest existing parent.
 
-    The mode counts even for the superuser, who could write all the same: a folder without write
-    permission was meant to stay unchanged.
+    The mode is respected even for the superuser, since a folder without write permission is meant
+    to stay unchanged.
     """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -31,7 +31,7 @@ def writable(folder: Path) -> bool:
 
 
 def content_hash(arrays: Sequence[np.ndarray]) -> str:
-    """Return 16 hex digits of the SHA-256 of the arrays' shapes and bytes."""
+    """Return the first 16 hex digits of the SHA-256 of the shapes and bytes of arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(str(array.shape).encode())
@@ -40,16 +40,17 @@ def content_hash(arrays: Sequence[np.ndarray]) -> str:
 
 
 def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
-    """Return the arrays of a prepared set, from the cache or else decoded now.
+    """Load the arrays of a prepared set from the cache, or decode them.
 
     Args:
-        folder: `<data folder>/<name>/<version>`.
+        folder: folder of the set, `<data folder>/<name>/<version>`.
 
     Returns:
-        Training images and labels, test images and labels; the number of classes; their hash.
+        List of training images and labels, test images and labels; number of classes; hash of the
+        arrays.
 
     Raises:
-        DataError: the set is damaged, or no image classification.
+        DataError: if the set is damaged, or is not an image classification.
     """
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     in_cache = cache_folder() / "datasets" / f"{folder.parent.name}-{digest}"
@@ -79,7 +80,7 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
 
 
 def _key(folder: Path) -> dict[str, Any]:
-    """Return what identifies a prepared set: its folder, and its files' sizes and times."""
+    """Return the cache key of a prepared set: its folder, and sizes and times of its files."""
     files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     stats = [(file.name, file.stat()) for file in files]
     return {
@@ -89,7 +90,7 @@ def _key(folder: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, folder: Path, content: tuple[list[np.ndarray], int, str]) -> None:
-    """Write decoded arrays, as a whole or not at all."""
+    """Write decoded arrays atomically."""
     arrays, classes, digest = content
     file.parent.mkdir(parents=True, exist_ok=True)
     remove_partial(file.parent.glob(f"{file.name}.*"), older_than=3600)
@@ -98,7 +99,7 @@ def _write(file: Path, folder: Path, content: tuple[list[np.ndarray], int, str])
 
 
 def _read(file: Path, folder: Path) -> tuple[list[np.ndarray], int, str] | None:
-    """Return decoded arrays; None if there is no file, it is damaged, or of other data."""
+    """Return decoded arrays; None if the file is missing, damaged or belongs to other data."""
     try:
         unpacked = unpack(file.read_bytes())
     except OSError:

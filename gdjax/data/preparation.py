@@ -1,8 +1,8 @@
-"""Sets in TFDS's data folder: finding one there, or preparing it from its original files.
+"""Image sets in the data folder of TFDS: search, and preparation from the original files.
 
-The original files are downloaded, or taken from a folder; what counts is what is inside them. TFDS
-then writes the folder that `gdjax.data.tfds` reads. Its own way there calls TensorFlow in three
-places (unpacking, opening files, encoding arrays), so it is handed arrays and images of PIL.
+The original files are downloaded or read from a folder, and verified by their contents. TFDS then
+writes the folder that `gdjax.data.tfds` reads. TFDS alone would call TensorFlow for unpacking,
+opening files and encoding arrays, so its builders receive arrays and PIL images instead.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ from gdjax.data.tfds import quiet
 from gdjax.errors import DataError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-NEEDED = 150 * 10**6  # bytes: the largest set three times, in transit, whole, and decoded
-LARGEST = 10**8  # bytes of an original file, unpacked
+NEEDED = 150 * 10**6  # bytes for three copies of the largest set: downloaded, prepared, decoded
+LARGEST = 10**8  # maximal number of bytes of an original file, unpacked
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -41,17 +41,17 @@ FILES = {
 
 
 class Source(NamedTuple):
-    """A set that can be prepared: TFDS's builder, and SHA-256 of what its files hold, unpacked."""
+    """A set that can be prepared: its TFDS builder, and SHA-256 of each unpacked file."""
 
     module: str
     builder: str
     contents: Mapping[str, str]
 
 
-# TFDS's builders know the addresses, and the checksums of the files as their authors packed them.
-# Contents: of MNIST from TFDS's prepared set, put back into the files' order; of Fashion-MNIST from
-# Debian's copy, which packed as the authors did it has the checksums that TFDS knows. Those of
-# KMNIST are not established: only the authors' own files are taken.
+# TFDS's builders contain the URLs, and the checksums of the files as packed by their authors. The
+# hashes of contents are computed from TFDS's prepared set in the order of the files (MNIST), and
+# from Debian's copy, which matches TFDS's checksums when packed as by the authors (Fashion-MNIST).
+# No hashes of contents are known for KMNIST, so only files as packed by the authors are accepted.
 _FAMILY = "tensorflow_datasets.image_classification.mnist"
 SOURCES = {
     "mnist": Source(
@@ -95,12 +95,18 @@ SOURCES = {
 
 
 def data_folder(data_dir: str | os.PathLike | None = None) -> Path:
-    """Folder of prepared sets, by TFDS's rule: as given, `TFDS_DATA_DIR`, or in the home folder."""
+    """Return the folder of prepared sets: `data_dir`, or else the default of TFDS.
+
+    The default is `TFDS_DATA_DIR` if set, otherwise `~/tensorflow_datasets`.
+    """
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
-    """Folder of the newest prepared version of a set (`name` or `name/config`), or None."""
+    """Return the folder of the newest prepared version of a set, or None.
+
+    A set is given as `name` or `name/config`.
+    """
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.+-]*)?", name):
         return None
     try:
@@ -112,7 +118,7 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
 
 
 def prepared_sets(folder: Path) -> dict[str, Path]:
-    """Names of the sets in a data folder, and where their newest versions are."""
+    """Return the folders of the newest versions of all sets in a data folder, by name."""
     names = {
         file.parent.parent.relative_to(folder).as_posix()
         for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")
@@ -128,18 +134,19 @@ def prepared(
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
 ) -> Path:
-    """Folder of a set, which is prepared first if it isn't there.
+    """Return the folder of a set; prepare the set first if it is missing.
 
-    Everything is made in a scratch folder and renamed when it is whole, so an interrupted
-    preparation is never read; of two at once, one is kept.
+    The set is written to a scratch folder and renamed when complete, so an incomplete preparation
+    is never read. If two processes prepare the same set, the result of the first is kept.
 
     Args:
-        name: of the set.
+        name: name of the set.
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-        manual_dir: folder with the original `.gz` files; None downloads them.
+        manual_dir: folder with the original `.gz` files; None to download them.
 
     Raises:
-        DataError: unknown name, no network, missing or wrong original files, no space.
+        DataError: if the name is unknown, if there is no network or disk space, or if original
+            files are missing or wrong.
     """
     if folder := find(name, data_dir):
         return folder
@@ -165,13 +172,13 @@ def prepared(
         _clear(home)
         with quiet():
             whole = _prepare(name, scratch, manual_dir)
-        with contextlib.suppress(OSError):  # another process was faster: its set stays
+        with contextlib.suppress(OSError):  # another process was faster
             whole.rename(home / whole.name)
-    except (OSError, RuntimeError) as error:  # the latter from the writer of records
+    except (OSError, RuntimeError) as error:  # the writer of records raises RuntimeError
         raise _unwritten(name, home, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        for folder in made:  # those that are empty: nothing is left of a failure
+        for folder in made:  # a failure leaves no empty folders
             with contextlib.suppress(OSError):
                 folder.rmdir()
     if (folder := find(name, data_dir)) is None:
@@ -180,7 +187,7 @@ def prepared(
 
 
 def _unknown(name: str, folder: Path) -> DataError:
-    """The error for a name that nothing is known about, with the nearest that is known."""
+    """Return the error for an unknown name, with the closest known name."""
     known = list(dict.fromkeys([BUNDLED, *SOURCES, *prepared_sets(folder)]))
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -191,16 +198,16 @@ def _unknown(name: str, folder: Path) -> DataError:
 
 
 def _clear(home: Path) -> None:
-    """Remove what a killed preparation has left: scratch folders untouched for an hour."""
+    """Remove scratch folders of killed preparations, which are unchanged for an hour."""
     for left in home.glob(".preparing*"):
-        with contextlib.suppress(FileNotFoundError):  # another process is at work there
+        with contextlib.suppress(FileNotFoundError):  # another process is using it
             newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
             if time.time() - newest > 3600:
                 shutil.rmtree(left, ignore_errors=True)
 
 
 def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> Path:
-    """Prepare a set below a scratch folder."""
+    """Prepare a set in a scratch folder and return its folder."""
     import requests
     import tensorflow_datasets as tfds
 
@@ -230,7 +237,7 @@ def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> 
 
 
 def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
-    """Original files of a folder, as they are packed, by name."""
+    """Return the packed original files of a folder, by name."""
     files = [file for pair in FILES.values() for file in pair]
     if missing := [f"{file}.gz" for file in files if not (folder / f"{file}.gz").is_file()]:
         raise DataError(
@@ -241,10 +248,10 @@ def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
 
 
 def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
-    """Original files from their address, as they are packed, by name.
+    """Download the packed original files, by name.
 
-    No more is read than there should be, and nobody waits for ever: ten repetitions without a
-    network would take 205 s.
+    A download stops when it exceeds the expected size. Timeouts are short and there are no retries,
+    since TFDS's ten retries without a network take 205 s.
     """
     import requests
 
@@ -275,7 +282,7 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
 
 
 def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np.ndarray:
-    """What an original file holds, if it is what its authors published, however it is packed."""
+    """Return the array of an original file; raise DataError if its checksum is unknown."""
     with contextlib.suppress(OSError, EOFError, zlib.error):
         content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(LARGEST)
         known = builder.url_infos[f"{builder.URL}{file}.gz"].checksum
@@ -291,14 +298,14 @@ def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np
 
 
 def _idx(content: bytes) -> np.ndarray:
-    """Array of an idx file: 0, 0, 8 (bytes), the number of axes, their lengths, the data."""
+    """Parse an idx file: 0, 0, 8 (for uint8), number of axes, their lengths, data."""
     axes = content[3]
     shape = np.frombuffer(content, ">i4", axes, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 class _FromArrays:
-    """The parts of a TFDS builder of the MNIST family that call TensorFlow, without it."""
+    """TensorFlow-free versions of the methods of TFDS's MNIST builders that call TensorFlow."""
 
     name: str
     originals: Mapping[str, list[np.ndarray]]
@@ -320,7 +327,7 @@ class _FromArrays:
 
 
 def _builder(name: str, data_dir: Path) -> Any:
-    """TFDS's builder of a set, its TensorFlow parts replaced; name and features stay its own."""
+    """Return TFDS's builder of a set without its TensorFlow methods, under the same name."""
     source = SOURCES[name]
     stock = getattr(importlib.import_module(source.module), source.builder)
     body = {"__module__": stock.__module__, "name": stock.name}

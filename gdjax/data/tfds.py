@@ -1,12 +1,12 @@
 """Image sets that TFDS has prepared as array_record files, read without TensorFlow.
 
 A prepared set is a folder `<data folder>/<name>/<version>` with `dataset_info.json`,
-`features.json` and one or more files of records a split; a record is a message with the encoded
+`features.json` and one or more files of records per split. A record is a message with the encoded
 image and the label. The simplest use:
 
     (train_images, train_labels, test_images, test_labels), classes = decode(folder)
 
-TFDS takes a second to import and talks while it works: it's imported inside `quiet` only.
+TFDS takes a second to import and prints messages, so it is imported inside `quiet` only.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ import numpy as np
 from gdjax.errors import DataError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_TALKING = threading.RLock()  # what `quiet` changes is the process's, so one thread at a time
+_TALKING = threading.RLock()  # `quiet` changes global state, so one thread at a time
 
 
 class Prepared(NamedTuple):
-    """What the two JSON files of a prepared set say about it.
+    """Metadata of a prepared set from its two JSON files.
 
-    `height` and `width` are None where it leaves them open; `counts` are the records of each file,
-    by split.
+    `height` and `width` are None if the set does not fix them. `counts` are the numbers of records
+    in each file, by split.
     """
 
     folder: Path
@@ -43,13 +43,14 @@ class Prepared(NamedTuple):
 
 
 def describe(folder: Path) -> Prepared:
-    """Read what a prepared set says about itself.
+    """Read the metadata of a prepared set.
 
     Args:
-        folder: `<data folder>/<name>/<version>`.
+        folder: folder of the set, `<data folder>/<name>/<version>`.
 
     Raises:
-        DataError: a damaged or missing file; not an image classification; not array_record.
+        DataError: if a file is damaged or missing, or the set is not an image classification in
+            array_record format.
     """
     info, features = _json(folder / "dataset_info.json"), _json(folder / "features.json")
     try:
@@ -97,25 +98,25 @@ def describe(folder: Path) -> Prepared:
 
 
 def decode(folder: Path) -> tuple[list[np.ndarray], int]:
-    """Images and labels of a prepared set, in the order of its files.
+    """Decode the images and labels of a prepared set, in the order of its files.
 
     Args:
-        folder: `<data folder>/<name>/<version>`.
+        folder: folder of the set, `<data folder>/<name>/<version>`.
 
     Returns:
-        Training images, uint8 [n, height, width] or [n, height, width, channels], and labels [n],
-        the same for testing; and the number of classes.
+        List of training images, uint8 [n, height, width] or [n, height, width, channels], training
+        labels [n], test images and test labels; and the number of classes.
 
     Raises:
-        DataError: a file is missing or damaged, images differ in size, labels are no classes, or
-            it is no image classification.
+        DataError: if a file is missing or damaged, if images differ in size, if labels are not
+            classes, or if the set is not an image classification.
     """
     prepared = describe(folder)
     return [*_split(prepared, "train"), *_split(prepared, "test")], prepared.classes
 
 
 def _split(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a split."""
+    """Return the images and labels of a split."""
     with quiet():
         import tensorflow_datasets as tfds
         from tensorflow_datasets.proto import tf_example_pb2
@@ -123,7 +124,7 @@ def _split(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
         try:
             builder = tfds.builder_from_directory(prepared.folder)
             files = [Path(file) for file in builder.info.splits[split].filepaths]
-        except Exception as error:  # of many kinds, by what is wrong in the file
+        except Exception as error:  # the type depends on the damage
             raise _damaged(prepared.folder / "dataset_info.json", str(error)) from error
     images, labels = [], []
     for file, count in zip(files, prepared.counts[split], strict=True):
@@ -145,7 +146,7 @@ def _split(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 @contextlib.contextmanager
 def quiet() -> Generator[None]:
-    """Keep what TFDS prints, logs and draws from the user; other threads' printing passes."""
+    """Suppress this thread's prints, and logs and progress bars of TFDS."""
     with _TALKING, _muted():
         yield
 
@@ -167,12 +168,12 @@ def _muted() -> Generator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-            logging.root.handlers[:] = handlers  # the first message of all installs one
+            logging.root.handlers[:] = handlers  # the first log message installs a handler
             tqdm_utils.display_progress_bar(active)
 
 
 class _Muted(io.TextIOBase):
-    """A stream that drops what this thread writes."""
+    """A stream that discards text written by the thread that created it."""
 
     def __init__(self, stream: Any):
         self.stream, self.thread = stream, threading.get_ident()
@@ -187,7 +188,7 @@ class _Muted(io.TextIOBase):
 
 
 def _records(file: Path, count: int) -> list[bytes]:
-    """All records of a file; its format checks itself, except for records that are not there."""
+    """Read all records of a file and check their number, which the format does not check."""
     from array_record.python import array_record_module  # ty: ignore[missing-module-member]
 
     if not file.is_file():
@@ -204,7 +205,7 @@ def _records(file: Path, count: int) -> list[bytes]:
 
 
 def _pixels(images: list[bytes], prepared: Prepared, split: str) -> np.ndarray:
-    """Decoded images as one array."""
+    """Decode images into one array."""
     from PIL import Image
 
     mode = MODES[prepared.channels]
@@ -217,7 +218,7 @@ def _pixels(images: list[bytes], prepared: Prepared, split: str) -> np.ndarray:
         width, height = open_image(images[0]).size
         height, width = prepared.height or height, prepared.width or width
         pixels = np.empty((len(images), height * width * prepared.channels), np.uint8)
-        for row, encoded in enumerate(images):  # threads gain 8 % here: PIL's Python is the cost
+        for row, encoded in enumerate(images):  # threads save only 8 %, due to Python code in PIL
             image = open_image(encoded)
             if image.size != (width, height):
                 raise DataError(

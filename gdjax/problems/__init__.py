@@ -1,4 +1,4 @@
-"""What is minimised: problems, test functions, networks and costs."""
+"""Problems: costs, initializers, data, test functions and networks."""
 
 import lazy_loader
 

@@ -28,7 +28,7 @@ from gdjax.errors import InputError
 def targets_for(
     outputs: Float[Array, "samples outputs"], targets: Num[Array, " samples *outputs"]
 ) -> Float[Array, "samples outputs"]:
-    """Return targets as vectors: labels are one-hot encoded, vectors keep their values."""
+    """Return target vectors: labels one-hot encoded, vectors unchanged."""
     if targets.ndim == outputs.ndim:
         return targets.astype(outputs.dtype)
     return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
@@ -97,7 +97,7 @@ def cross_entropy(
 def accuracy(
     outputs: Float[Array, "*samples outputs"], labels: Num[Array, "*samples"]
 ) -> Float[Array, ""]:
-    """Return the share of samples whose label is the first index of the largest output."""
+    """Return the share of samples whose label is the argmax of the outputs."""
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)
 
 

@@ -51,7 +51,7 @@ def _images(
     points: Iterable[tuple[tuple[float, float], float, Kind]],
     symmetries: Iterable[tuple[int, int, int, int]],
 ) -> tuple[CriticalPoint, ...]:
-    """Return the distinct images of all points under the symmetries (a, b, c, d) of a function."""
+    """Return the distinct images of points under the symmetries (a, b, c, d) of a function."""
     moved = (
         CriticalPoint(
             (a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind

@@ -203,7 +203,7 @@ def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
 
 
 def without_data(problem: Problem, *, model: bool = False) -> PyTreeDef:
-    """Return the tree structure of `evaluation_part` without data, which can be compared."""
+    """Return the structure of `evaluation_part` without data, for comparisons."""
     return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None), model=model))
 
 

@@ -1,13 +1,13 @@
-"""Costs of one and two parameters, with every place where their slope vanishes.
+"""Test functions of one and two parameters, with their critical points.
 
-    minimise f(x),   x in a box,   with all x where grad f(x) = 0 known beforehand
+    minimize f(x),   x in a box,   with all isolated solutions of grad f(x) = 0 known
 
-They are small enough to be drawn, and known well enough to judge where a descent ends:
+They can be plotted, and the end point of a descent can be compared with the known points:
 
 >>> find("himmelblau").minima[0]
 CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
 
-`function` makes a Problem of one of them, or of a user's own.
+`function` returns a Problem for one of them, or for a custom function.
 """
 
 import difflib
@@ -28,16 +28,16 @@ from gdjax.problems.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A cost of one or two parameters and what is known about it.
+    """A test function of one or two parameters, with its domain and critical points.
 
     Args:
-        name: what `find` and `function` call it.
-        f: `f(x) -> scalar`, x a scalar array in 1-D and a vector of two in 2-D.
-        domain: `((lo, hi),)` in 1-D, `((lo, hi), (lo, hi))` in 2-D.
-        critical_points: all isolated ones in the domain (see "two_factors" for one that has others,
-            too), for the default settings of `f`.
-        formula: in mathtext, for titles.
-        source: where it comes from.
+        name: name of the function for `find` and `function`.
+        f: function `f(x) -> scalar`, with x a scalar array in 1-D and a vector of two in 2-D.
+        domain: bounds `((lo, hi),)` in 1-D, `((lo, hi), (lo, hi))` in 2-D.
+        critical_points: all isolated critical points in the domain, for the default settings of
+            `f`. "two_factors" lists points that are not isolated, too.
+        formula: formula in mathtext, for titles.
+        source: reference to the literature.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Function:
 
     @property
     def minima(self) -> tuple[CriticalPoint, ...]:
-        """The strict minima, lowest first."""
+        """Strict minima, lowest first."""
         minima = [point for point in self.critical_points if point.kind == points.MINIMUM]
         return tuple(sorted(minima, key=lambda point: point.value))
 
@@ -97,13 +97,13 @@ def _styblinski_tang(w: Float[Array, "2"]) -> Float[Array, ""]:
 def _ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
     """-20 e^(-r/5) - e^(mean cos 2 pi w) + 20 + e, with r the root mean square of w.
 
-    At its minimum 0 it is a cone of slope 2 sqrt(2), where no derivative exists and the textbook's
-    expression gives NaN. Here the gradient at 0 is 0, the subgradient that rests there, and the
-    Hessian that of the second term, 2 pi^2 e I. The sum is written so that nothing cancels.
+    At its minimum 0 it is a cone of slope 2 sqrt(2), where no derivative exists and the textbook
+    expression gives NaN. Here the gradient at 0 is the subgradient 0, and the Hessian is that of
+    the second term, 2 pi^2 e I. The sum is written so that it has no cancellation.
     """
     square = jnp.mean(w**2)
     away = square > 0
-    # Both branches of a `where` are differentiated: the root must not see the zero.
+    # Both branches of a `where` are differentiated, so the argument of the root must not be zero.
     r = jnp.where(away, jnp.sqrt(jnp.where(away, square, 1)), 0)
     wave = -2 * jnp.mean(jnp.sin(jnp.pi * w) ** 2)  # mean cos(2 pi w) - 1
     return -20 * jnp.expm1(-r / 5) - jnp.e * jnp.expm1(wave)
@@ -117,16 +117,17 @@ def _goldstein_price(w: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def _monkey_saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
-    """Three ways down and three up, and a Hessian of zeros between them."""
+    """Return x^3 - 3 x y^2, whose gradient and Hessian are zero at 0."""
     x, y = w
     return x**3 - 3 * x * y**2
 
 
 def _two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Array, ""]:
-    """(target - ab)^2 / 2: a linear network of two layers with one weight each.
+    """Return (target - ab)^2 / 2, the cost of a linear network of two layers with one weight each.
 
-    Its minima are no points but a hyperbola, ab = target, where the Hessian's eigenvalues are 0 and
-    a^2 + b^2 >= 2 target. Listed are the saddle at 0 and the two flattest minima, as "degenerate".
+    Its minima form the hyperbola ab = target, where the eigenvalues of the Hessian are 0 and
+    a^2 + b^2 >= 2 target. The listed critical points are the saddle at 0 and the two flattest
+    minima, whose kind is "degenerate".
     """
     a, b = w
     return (target - a * b) ** 2 / 2
@@ -248,10 +249,10 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
 
 
 def find(name: str) -> Function:
-    """Look a test function up by its name.
+    """Return the test function of a name.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: if there is no function of that name.
 
     Examples:
         >>> find("rastrigin").domain
@@ -270,19 +271,20 @@ def find(name: str) -> Function:
 def function(
     name: str | Callable[..., Scalar], domain: Sequence | ArrayLike | None = None
 ) -> Problem:
-    """A function of a few parameters as a Problem that starts anywhere in its domain.
+    """Return the problem of a function of a few parameters, which starts anywhere in its domain.
 
-        minimise f(x),   x_0 uniform in the domain
+        minimize f(x),   x_0 uniform in the domain
 
     Args:
-        name: name of a registered function, one of `FUNCTIONS`, or a user's own `f(x) -> scalar`.
-            What f declares keyword-only can be swept.
-        domain: where descents start: `(lo, hi)` for an x that is a scalar, `((lo, hi), ...)`, one
-            pair a coordinate, for a vector. A registered function brings its own.
+        name: name of a registered function, one of `FUNCTIONS`, or a custom `f(x) -> scalar`.
+            Keyword-only arguments of f can be swept.
+        domain: box of the starting points: `(lo, hi)` for scalar x, `((lo, hi), ...)` with one pair
+            per coordinate for a vector. None for the domain of a registered function.
 
     Raises:
-        InputError: an unknown name; a user's own f without a domain; a domain that is not made of
-            finite pairs lo < hi, or has not as many of them as the registered function.
+        InputError: if the name is unknown, if a custom f has no domain, if the domain does not
+            consist of finite pairs lo < hi, or if it does not have the dimension of the registered
+            function.
 
     Examples:
         >>> problem = function(lambda x: x**4 - x, domain=(-2, 2))
@@ -322,7 +324,7 @@ def function(
 
 
 def _uniform(bounds):
-    """`init` that draws uniformly in a box, of shape (2,) for scalars or (n, 2) for vectors."""
+    """Return an `init` that draws uniformly in a box, (2,) for scalars or (n, 2) for vectors."""
     lo, hi = bounds[..., 0], bounds[..., 1]
 
     def init(key):

@@ -1,4 +1,4 @@
-"""Bind values to the keywords that a function declares.
+"""Keywords that a function declares, and values bound to them.
 
     cost(w, batch, *, key, scale=1.0)     scale is a setting, key is supplied by the descent
 
@@ -15,11 +15,11 @@ from functools import lru_cache, partial
 from typing import Any
 
 GIVEN = ("key", "step", "model_state")  # keywords of a cost that a descent supplies at each step
-GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # and those of a metric at each record
+GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that it supplies at each record
 
 
 def declared(function: Callable) -> dict[str, Any]:
-    """Return the settings of a function by name, with their defaults: what can be swept.
+    """Return the settings of a function, which can be swept, with their defaults.
 
     Settings are the keyword-only arguments and, among the others, those with a default. `key`,
     `step` and `model_state` are left out, since a descent supplies them.
@@ -61,15 +61,15 @@ def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, .
 
 
 def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some settings that a function declares."""
+    """Return the subset of settings that a function declares."""
     names = declared(function)
     return {name: value for name, value in values.items() if name in names}
 
 
 def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
-    """Fix those of some values that a function declares, supplied keywords included.
+    """Bind the values whose keywords a function declares, including supplied keywords.
 
-    Equal values give one object, so that no program is compiled again for it.
+    Equal values return the same object, so that no program is compiled twice.
     """
     names = {*declared(function), *given_to(function)}
     fixed = {name: value for name, value in values.items() if name in names}
@@ -77,7 +77,7 @@ def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
 
 
 def same_for_equal(function: Callable) -> Callable:
-    """Return one object for all `functools.partial`s of equal content.
+    """Return the same object for all equal `functools.partial` objects.
 
     Examples:
         >>> import optax
@@ -87,7 +87,7 @@ def same_for_equal(function: Callable) -> Callable:
     """
     if not isinstance(function, partial):
         return function
-    # 1 == 1.0 == True, but they are not the same to a function.
+    # The types are part of the key, since 1 == 1.0 == True.
     keywords = tuple((name, type(v), v) for name, v in sorted(function.keywords.items()))
     try:
         return _partial(function.func, function.args, keywords)
@@ -101,11 +101,11 @@ def _partial(function, arguments, keywords):
 
 
 def signature(positional: Sequence[str], keywords: Mapping[str, Any]) -> inspect.Signature:
-    """Return a signature that declares keywords, for a function that passes them on.
+    """Return a signature that declares keywords, for a function that forwards them.
 
     Args:
-        positional: names of its positional arguments.
-        keywords: names and defaults; `inspect.Parameter.empty` for a keyword without default.
+        positional: names of the positional arguments.
+        keywords: names and defaults of the keywords; `inspect.Parameter.empty` for no default.
     """
     parameter = inspect.Parameter
     first = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in positional]

@@ -1,17 +1,17 @@
-"""Layered networks of sigmoid (and other) neurons, as plain parameters and pure functions.
+"""Fully connected networks as plain parameters and pure functions.
 
     a_0 = x,   a_l = s(W_l a_{l-1} + b_l)
 
-The seed of gdjax is the 784-16-16-10 network with its 13,002 weights and biases:
+The default network for digits is 784-16-16-10, with 13,002 weights and biases:
 
 >>> digits = Network((784, 16, 16, 10))
 >>> digits.parameter_count
 13002
 
-Weights are stored [to, from], and samples stay in the last axis between layers: then the one large
-gradient product, dZ @ X, needs no transposition, with or without `vmap` over networks (61 against
-53 % of the machine's matrix-product rate for 64 networks on 5,000 images, 52 against 35 % at
-batches of 32).
+Weights are stored [to, from], and samples are the last axis between layers. The only large product
+of the gradient, dZ @ X, then needs no transposition, with or without `vmap` over networks. This
+reaches 61 % instead of 53 % of the machine's matrix-product rate for 64 networks on 5,000 images,
+and 52 % instead of 35 % for batches of 32.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,12 +36,12 @@ class Layer(NamedTuple):
 
 
 def _step(z):
-    """1 where z > 0, else 0: a binary neuron. Its derivative is 0 wherever it exists."""
+    """Return 1 where z > 0, else 0. The derivative is 0 wherever it exists."""
     return jnp.heaviside(z, jnp.zeros((), z.dtype))
 
 
 def _sigmoid(z, temperature):
-    """s(z / temperature); a plain quotient would make the gradient NaN at temperature 0."""
+    """Return s(z / temperature) without a NaN in the gradient at temperature 0."""
     return jax.nn.sigmoid(z / jnp.maximum(temperature, float(jnp.finfo(z.dtype).tiny)))
 
 
@@ -61,8 +61,8 @@ def _uniform(key, shape, dtype):
     return jax.random.uniform(key, shape, dtype, -1.0, 1.0)
 
 
-# Each draws weights [to, from]; sources: "fan_in" LeCun et al. 1998, "glorot" Glorot & Bengio 2010,
-# "he" He et al. 2015.
+# Each function draws weights [to, from]. Sources: "fan_in" LeCun et al. 1998, "glorot" Glorot &
+# Bengio 2010, "he" He et al. 2015.
 INITIALIZERS: Mapping[str, Callable[..., Array]] = MappingProxyType(
     {
         "normal": jax.random.normal,
@@ -76,20 +76,21 @@ INITIALIZERS: Mapping[str, Callable[..., Array]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Network:
-    """A fully connected network: which layers it has, how it starts, what it computes.
+    """A fully connected network.
 
     Args:
-        widths: neurons a layer, inputs first, outputs last.
-        activation: name of the hidden neurons' activation, one of `ACTIVATIONS`.
-        output_activation: the same for the last layer; None means as in the hidden layers.
-        initializer: how weights start, one of `INITIALIZERS`: "normal" N(0, 1), "fan_in"
-            N(0, 1/fan-in), "glorot" N(0, 2/(fan-in + fan-out)), "he" N(0, 2/fan-in), "uniform"
-            U(-1, 1). Biases start at 0.
-        input_scale: inputs are divided by it before the first layer: 255 for pixels that are bytes.
+        widths: number of neurons in each layer, from inputs to outputs.
+        activation: name of the activation of the hidden neurons, one of `ACTIVATIONS`.
+        output_activation: name of the activation of the last layer; `activation` if None.
+        initializer: distribution of the initial weights, one of `INITIALIZERS`: "normal" N(0, 1),
+            "fan_in" N(0, 1/fan-in), "glorot" N(0, 2/(fan-in + fan-out)), "he" N(0, 2/fan-in),
+            "uniform" U(-1, 1). Biases start at 0.
+        input_scale: number by which inputs are divided before the first layer, such as 255 for
+            uint8 pixels.
 
     Raises:
-        InputError: fewer than two widths, a width below 1, an unknown name, a scale that is not
-            positive and finite.
+        InputError: if there are fewer than two widths, if a width is less than 1, if a name is
+            unknown, or if the scale is not positive and finite.
 
     Examples:
         >>> network = Network((2, 3, 1), activation="tanh")
@@ -128,7 +129,7 @@ class Network:
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """Name of each layer's activation, first hidden layer first."""
+        """Name of the activation of each layer, from the first hidden layer."""
         return (self.activation,) * (len(self.widths) - 2) + (
             self.output_activation or self.activation,
         )
@@ -142,7 +143,7 @@ class Network:
         return zip(self.widths[:-1], self.widths[1:], strict=True)
 
     def init(self, key: Key[Array, ""], *, init_scale: ScalarLike = 1.0) -> tuple[Layer, ...]:
-        """Random weights times `init_scale`, zero biases, in JAX's default float type."""
+        """Return random weights times `init_scale` and zero biases, in the default float type."""
         draw = INITIALIZERS[self.initializer]
         dtype = jnp.zeros(()).dtype
         keys = jax.random.split(key, len(self.widths) - 1)
@@ -158,7 +159,10 @@ class Network:
         *,
         temperature: ScalarLike = 1.0,
     ) -> Float[Array, "samples outputs"]:
-        """Outputs of the last layer; sigmoids are s(z / temperature), so 0 makes them steps."""
+        """Return the outputs of the last layer.
+
+        Sigmoids are s(z / temperature), which is a step function at temperature 0.
+        """
         a = jnp.asarray(inputs).astype(params[0].weights.dtype).T
         if self.input_scale != 1:
             a = a / self.input_scale

@@ -1,6 +1,6 @@
-"""What is minimised: a starting point, a cost, and the data that the cost is a mean over.
+"""Optimization problems: an initializer, a cost, and the data over which the cost is a mean.
 
-    minimise C(w) = 1/n sum_i c(w, x_i),   w_0 = init(key)
+    minimize C(w) = 1/n sum_i c(w, x_i),   w_0 = init(key)
 
 The simplest instance is a cost without data:
 
@@ -10,11 +10,12 @@ The simplest instance is a cost without data:
 0
 
 Parameters are any pytree of real arrays. `init` and `cost` may declare further arguments with
-defaults ("settings"), which a sweep can vary. Three keywords of a cost are not settings: a cost
-that declares `key`, `step` or `model_state` is given a random key of its own, the number of the
-step, and the model state (such as running statistics).
+defaults ("settings"), which a sweep can vary. Three keywords of a cost are not settings, since a
+descent supplies them: `key`, a separate random key for each step of each run; `step`, the number of
+the step; and `model_state`, such as running statistics.
 
-A Problem is a pytree whose only leaf is `data`, so that jitting a function of it bakes no data in:
+A Problem is a pytree whose only leaves are those of `data`, so that a jitted function of it treats
+data as an argument and not as a constant:
 
 >>> import jax
 >>> line = Problem(init=bowl.init, cost=lambda w, x: jnp.mean(w[0] * x), data=jnp.arange(4.0))
@@ -38,41 +39,44 @@ from gdjax.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.summaries import short
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})  # one object, so that equal problems are equal
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems compare by identity
 
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """Something worth watching along a descent: a number, or an array with named dimensions.
+    """A quantity recorded along a descent: a number, or an array with named dimensions.
 
         value_t = function(w_t, data),   t = every `every`-th record, and the last
 
-    A number is recorded along `step` in the type of the cost, NaN where it is not measured. What
-    has `dims` or a `dtype` is an array of its own: it is stored in its own type, and where
-    `every` > 1 along a dimension of its own, `<name>_step`, without gaps. A run that has diverged
-    shows what its frozen parameters give; where the type has no NaN, a sweep has `<name>_known`
-    beside it, False from there on and where a run is not finished.
+    A number is recorded along `step` in the type of the cost, and is NaN at records without a
+    measurement. A metric with `dims` or a `dtype` is stored as a separate array in its own type. If
+    `every` > 1, that array has a dimension `<name>_step` of its own, without gaps. After a run has
+    diverged, its values are those of its frozen parameters. If the type has no NaN, a sweep has
+    another array `<name>_known`, which is False after divergence and for unfinished runs.
 
     Args:
-        function: `function(params, data, **settings) -> value`, or with an `init`,
-            `function(params, data, own, **settings) -> (value, own)`. Of four keyword-only
-            arguments it is given those that it declares: `key`, a random key of its own at each
-            step of each run; `step`, the number of the step; `model_state`, that of the cost;
-            `opt_state`, that of the optimizer. Others are settings of the cost.
-        data: the function's own data, any pytree of arrays (the test set, say), or None.
-        every: measured at every `every`-th record, and at the last.
-        init: `init(params, data) -> own` for a metric that carries something from one time to the
-            next, such as the warm start of an eigenvalue estimate.
-        long_name: what the value is, for axes and tables.
-        units: its unit; "1" for a pure number.
-        dims: names of the array's dimensions; metrics that share one have it equally long.
-        dtype: type that it is stored in: boolean, integer or floating. None: that of the cost.
+        function: function `function(params, data, **settings) -> value`, or with an `init`,
+            `function(params, data, own, **settings) -> (value, own)`. It may declare four
+            keyword-only arguments: `key`, a separate random key for each step of each run; `step`,
+            the number of the step; `model_state`, the model state of the cost; `opt_state`, the
+            state of the optimizer. Other keywords are settings of the cost.
+        data: second argument of the function, any pytree of arrays such as the test set, or None.
+        every: number of records from one measurement to the next. The last record is measured, too.
+        init: function `init(params, data) -> own`, the initial state of a metric that passes a
+            state from one measurement to the next, such as the warm start of an eigenvalue
+            estimate.
+        long_name: description of the value, for axes and tables.
+        units: unit of the value; "1" for a pure number.
+        dims: names of the dimensions of the array. A name that several metrics share has the same
+            length in all of them.
+        dtype: type in which the value is stored: boolean, integer or floating; that of the cost if
+            None.
 
     Raises:
-        InputError: `every` is no whole number, or names or a type that no array can have.
+        InputError: if `every` is not a positive integer, or if dims or dtype is invalid.
 
     Examples:
-        The distance from the start to where a descent is, along each coordinate:
+        The displacement from the starting point, along each coordinate:
 
         >>> import jax.numpy as jnp
         >>> from gdjax import problems
@@ -107,12 +111,12 @@ class Metric:
 
     @property
     def is_array(self) -> bool:
-        """Whether it is recorded as an array of its own, not among the numbers of a record."""
+        """Whether the value is stored as a separate array."""
         return bool(self.dims) or self.dtype is not None
 
     @property
     def is_of_a_point(self) -> bool:
-        """Whether it is a number that parameters alone decide, without a descent."""
+        """Whether the value is a number that depends on parameters and data only."""
         needed = given_to(self.function, GIVEN_TO_METRICS)
         return self.init is None and not self.is_array and not needed
 
@@ -132,43 +136,43 @@ def _own_type(dtype):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A starting point, a cost, and the data it is a mean over.
+    """An optimization problem: an initializer, a cost, and the data over which it is a mean.
 
     Args:
-        init: `init(key, **settings) -> params`, a random starting point, any pytree of real arrays;
-            `(params, model_state)` where the cost declares `model_state`.
-        cost: `cost(params, batch, **settings) -> scalar`, the *mean* over the batch's samples, or
-            `cost(params, **settings)` where there is no data. It may declare three keyword-only
-            arguments without being told more: `key`, a random key of its own at each step of each
-            run; `step`, the number of the step; `model_state`, such as running statistics, and
-            then it returns `(scalar, model_state)`.
-        data: a pytree of arrays with a common leading sample axis, or None. It is handed to `cost`
-            as an argument; a cost never closes over it.
-        evaluation: `evaluation(params, batch, **settings) -> scalar`, a deterministic cost for
-            records, curvature, landscapes and minima, where `cost` is not meant (dropout off, no
-            augmentation); a mean over samples. It may declare `step` and `model_state`, which it
-            does not return. None: the cost itself, or where that is random, its mean over fixed
-            keys.
+        init: function `init(key, **settings) -> params`, which draws a starting point, any pytree
+            of real arrays, or `-> (params, model_state)` if the cost declares `model_state`.
+        cost: function `cost(params, batch, **settings) -> scalar`, the *mean* over the samples of
+            the batch, or `cost(params, **settings)` without data. It may declare three
+            keyword-only arguments, which a descent supplies: `key`, a separate random key for each
+            step of each run; `step`, the number of the step; `model_state`, such as running
+            statistics, in which case it returns `(scalar, model_state)`.
+        data: pytree of arrays with a common leading sample axis, or None. It is passed to `cost` as
+            an argument; a cost must not close over it.
+        evaluation: function `evaluation(params, batch, **settings) -> scalar`, a deterministic mean
+            over samples that replaces the cost in records, curvature, landscapes and minima (no
+            dropout, no augmentation). It may declare `step` and `model_state`, but returns no
+            state. None for the cost itself, or for its mean over fixed keys if it is random.
         couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
-            losses, statistics of the batch). A batch is never split into chunks then. With
-            mini-batches and without an `evaluation`, records are the mean over fixed batches of
-            the batch size, since its value depends on the number of samples.
-        metrics: what to watch along a descent, by name.
-        baseline: the cost of the best answer that ignores the input, where there is one. A run that
-            stops moving without getting below it has stalled, and has not converged.
-        predict: `predict(params, inputs, **settings) -> outputs`, where the cost comes from one.
-        loss: `loss(outputs, targets) -> scalar`, the mean over samples, where the cost comes from
-            one.
-        network: the layer structure, for what needs one (symmetries, anatomy by neuron).
-        provenance: how to build this problem again, as a call of a function of `gdjax.problems`:
-            `{"problem": "digits", ...arguments}`. None for a user's own.
+            losses, batch statistics). A batch is then never split into chunks. With mini-batches
+            and without an `evaluation`, records are the mean over fixed batches of the batch size,
+            since the cost depends on the number of samples.
+        metrics: quantities to record along a descent, by name.
+        baseline: cost of the best prediction that ignores the input, or None. A run that stops
+            above it is classified as stalled, not as converged.
+        predict: function `predict(params, inputs, **settings) -> outputs`, if the cost is based on
+            predictions.
+        loss: function `loss(outputs, targets) -> scalar`, the mean over samples, if the cost is
+            based on predictions.
+        network: layer structure, for symmetries and for summaries by neuron.
+        provenance: call of a function of `gdjax.problems` that builds this problem again:
+            `{"problem": "digits", ...arguments}`. None for a custom problem.
 
     Raises:
-        InputError: a function that is not callable, an evaluation that asks for a random key, or
-            leading axes of `data` that differ.
+        InputError: if a function is not callable, if the evaluation declares `key`, or if the
+            leading axes of `data` differ.
 
     Examples:
-        A straight line through four points, its parameters a dict:
+        A straight line through four points, with a dict of parameters:
 
         >>> import jax.numpy as jnp
         >>> x = jnp.arange(4.0)
@@ -224,7 +228,7 @@ class Problem:
         _check_data(self.data)
 
     def __repr__(self) -> str:
-        """What is there, without the data themselves."""
+        """Return a summary without the data."""
         made = dict(self.provenance or {})
         name = made.pop("problem", None)
         told = [f"{name} {short(made)}" if name else f"cost={short(self.cost)}"]
@@ -237,7 +241,7 @@ class Problem:
 
     @property
     def samples(self) -> int:
-        """Number of samples in `data`; 0 where there is none."""
+        """Number of samples in `data`; 0 without data."""
         leaves = jax.tree.leaves(self.data)
         return leaves[0].shape[0] if leaves else 0
 
@@ -252,10 +256,10 @@ class Problem:
         return "model_state" in given_to(self.cost)
 
     def begin(self, key: Key[Array, ""], **settings: Any) -> tuple[PyTree, PyTree]:
-        """Return a random starting point and the initial model state; None for a cost without one.
+        """Return a random starting point and the initial model state, or None without one.
 
         Raises:
-            InputError: the cost has a model state and `init` returned no pair.
+            InputError: if the cost has a model state and `init` did not return a pair.
         """
         made = self.init(key, **settings)
         if not self.stateful:
@@ -269,7 +273,7 @@ class Problem:
 
 
 def _takes_one(function):
-    """Return whether a function can be called with one positional argument, or more."""
+    """Return whether a function accepts at least one positional argument."""
     try:
         inspect.signature(function).bind_partial(None)
     except TypeError:
@@ -280,7 +284,7 @@ def _takes_one(function):
 
 
 class _Fixed(tuple):
-    """A Problem without its data, equal to another where every field is the same object."""
+    """Fields of a Problem other than data, compared by identity of each field."""
 
     __slots__ = ()
 
@@ -304,7 +308,7 @@ def _flatten_with_keys(problem):
 
 
 def _unflatten(fixed, children):
-    # Leaves may be anything here (JAX puts markers in their place), so nothing is checked.
+    # JAX may put markers in place of leaves, so the fields are not checked.
     problem = object.__new__(Problem)
     for name, value in (*zip(_FIXED, fixed, strict=True), ("data", children[0])):
         object.__setattr__(problem, name, value)
@@ -315,10 +319,10 @@ jax.tree_util.register_pytree_with_keys(Problem, _flatten_with_keys, _unflatten,
 
 
 def check_problem(problem: Any, name: str = "problem") -> None:
-    """Check that an argument is a Problem, where a bare cost is not enough.
+    """Check that an argument is a Problem and not a bare cost.
 
     Raises:
-        InputError: it is not.
+        InputError: if it is not a Problem.
     """
     if isinstance(problem, Problem):
         return
@@ -331,14 +335,14 @@ def check_problem(problem: Any, name: str = "problem") -> None:
 
 
 def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) -> Problem:
-    """A Problem as it is, or around a bare cost: the door of every public function.
+    """Convert a bare cost into a Problem; return a Problem unchanged.
 
     Args:
         problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
-        data: instead of the problem's own.
+        data: data that replace those of the problem; None for those of the problem.
 
     Raises:
-        InputError: it is neither, or data without a common leading axis.
+        InputError: if `problem` is neither, or `data` has no common leading axis.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -362,7 +366,7 @@ def check_metric_names(name: str, metrics: Any) -> None:
     """Check that metrics are a mapping of names to metrics.
 
     Raises:
-        InputError: they are not.
+        InputError: if they are not.
     """
     if not isinstance(metrics, Mapping):
         raise InputError(
@@ -377,7 +381,7 @@ def check_metric_names(name: str, metrics: Any) -> None:
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether something has a shape and a type."""
+    """Return whether an object has a shape and a dtype."""
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 

@@ -1,8 +1,8 @@
-"""A problem out of a model: any pair of functions that start it and apply it.
+"""Supervised learning of a model that is given by `init` and `apply`.
 
     C(w) = mean_i loss(apply(w, x_i), y_i)
 
-The simplest model is a straight line:
+A straight line is the simplest model:
 
 >>> import jax.numpy as jnp
 >>> x = jnp.arange(4.0)[:, None]
@@ -15,9 +15,9 @@ The simplest model is a straight line:
 >>> float(line.cost(line.init(None), line.data))
 9.0
 
-A model that differs in training (dropout, statistics of the batch) declares keywords:
-`apply(params, x, *, train, key, model_state)` is the cost to minimize with `train=True`, and the
-evaluation to record with `train=False`.
+A model that differs in training (dropout, batch statistics) declares keywords. With
+`apply(params, x, *, train, key, model_state)`, the cost uses `train=True`, and the evaluation in
+records uses `train=False`.
 """
 
 import inspect
@@ -45,25 +45,26 @@ def supervised(
     test: PyTree = None,
     couples_samples: bool = False,
 ) -> Problem:
-    """Prediction, cost, test cost and test accuracy of a model, as one Problem.
+    """Return the problem of a model, with its prediction, cost, test cost and test accuracy.
 
     Args:
-        init: `init(key, **settings) -> params`, or `(params, model_state)` where `apply` declares
-            `model_state`.
-        apply: `apply(params, inputs, **settings) -> outputs`. It may declare keyword-only `train`,
-            whether it is minimized or evaluated; `key`, a random key of its own at each step of
-            each run, in evaluation always the same; `step`, the number of the step;
-            `model_state`, such as running statistics, and then it returns `(outputs,
-            model_state)`. Its other keywords with defaults can be swept.
-        loss: `loss(outputs, targets)`, one number a sample or their mean.
-        data: `(inputs, targets)` with a common leading sample axis; inputs are any pytree.
-        test: the same, held out: measured as `test_cost`, and as `test_accuracy` where targets are
-            labels and outputs have one number a class.
-        couples_samples: whether a sample's outputs in training depend on the other samples of its
-            batch (statistics of the batch). Then a batch is never split into chunks.
+        init: function `init(key, **settings) -> params`, or `-> (params, model_state)` if `apply`
+            declares `model_state`.
+        apply: function `apply(params, inputs, **settings) -> outputs`. It may declare four
+            keyword-only arguments: `train`, True in the cost and False in the evaluation; `key`,
+            a separate random key for each step of each run, constant in the evaluation; `step`,
+            the number of the step; `model_state`, such as running statistics, in which case it
+            returns `(outputs, model_state)`. Its other keywords with defaults can be swept.
+        loss: function `loss(outputs, targets)` that returns one number per sample or their mean.
+        data: pair `(inputs, targets)` with a common leading sample axis; inputs are any pytree.
+        test: pair of held-out data, recorded as the metric `test_cost`, and as `test_accuracy` if
+            targets are labels and outputs have one number per class; None for no metrics.
+        couples_samples: whether the outputs of a sample in training depend on the other samples of
+            its batch (batch statistics). A batch is then never split into chunks.
 
     Raises:
-        InputError: data that are no pair, or functions that do not fit each other.
+        InputError: if `data` or `test` is not a pair, or if `init`, `apply` or `loss` is not
+            callable.
 
     Examples:
         Dropout is on in the cost and off in the evaluation:
@@ -96,7 +97,7 @@ def supervised(
     stateful = "model_state" in given
 
     def outputs(params, inputs, train, keywords):
-        """Return the outputs of the model, and its next state."""
+        """Return the outputs of the model and its next state."""
         if trained:
             keywords = {**keywords, "train": train}
         if not train and "key" in given:
@@ -145,14 +146,14 @@ def supervised(
 
 
 def _declare(function, positional, given, settings):
-    """Give a function that passes its keywords on the signature that declares them."""
+    """Set the signature of a function that forwards its keywords."""
     function.__signature__ = signature(
         positional, {**dict.fromkeys(given, inspect.Parameter.empty), **settings}
     )
 
 
 def _classifies(init, predict, stateful, test):
-    """Whether targets are labels, and outputs have one number a class for each of them."""
+    """Return whether targets are labels and outputs have one number per class for each of them."""
     inputs, labels = test
     if not hasattr(labels, "dtype") or not np.issubdtype(labels.dtype, np.integer):
         return False

@@ -2,7 +2,7 @@
 
     C(12 samples) = 4/12 C(the first 4) + 8/12 C(the others)
 
-defines a cost that is a mean over samples, which can be evaluated in microbatches.
+holds for a cost that is a mean over samples, which can be evaluated in microbatches.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 >>> check(bowl, jnp.ones(2))
@@ -30,8 +30,8 @@ from gdjax.problems.keywords import GIVEN, GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.problem import Metric, Problem, is_array
 from gdjax.slabs import Program
 
-# Costs that are known to be means, with their settings. They are checked once, since the check has
-# to be compiled.
+# Costs that are known to be means, with their settings. Each is checked only once, since the check
+# needs a compilation.
 _MEANS: weakref.WeakKeyDictionary[Callable, set[str]] = weakref.WeakKeyDictionary()
 
 
@@ -42,19 +42,19 @@ def check(
     *,
     model_state: PyTree = None,
 ) -> None:
-    """Check, before any work, that a problem can be minimized from `params`.
+    """Check before any computation that a problem can be minimized from `params`.
 
     Args:
-        problem: what is minimized.
-        params: a starting point (arrays, or their shapes).
-        settings: values for the cost's keywords; its defaults where not given.
+        problem: problem to check.
+        params: starting point (arrays, or their shapes).
+        settings: values of the cost's keywords; its defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
 
     Raises:
-        InputError: parameters that are not real floating-point arrays; a cost that cannot be
-            called, is not a real floating-point scalar, or changes the shape of its model state; a
-            cost or an evaluation whose value on the whole is not the weighted mean of its values
-            on chunks, unless the problem says that it couples samples.
+        InputError: if parameters are not real floating-point arrays; if the cost cannot be called,
+            does not return a real floating-point scalar, or changes the shape of its model state;
+            or if a cost or an evaluation is not the weighted mean of its values on chunks and the
+            problem does not set `couples_samples`.
     """
     checking(problem, params, settings, model_state=model_state)()
 
@@ -68,12 +68,18 @@ def checking(
 ) -> Callable[[], None]:
     """Check shapes and types now, and return a function that checks the values.
 
-    The one program that it needs is compiled in a thread meanwhile. Without it each operation of
-    the cost is compiled for each of three numbers of samples: 61 programs for the digit network and
-    6 times the processor time, 21 programs for a network of two layers.
+    The single program for the check is compiled in a thread. Without this program, each operation
+    of the cost would be compiled for each of three numbers of samples: 61 programs and 6 times the
+    processor time for the digit network, 21 programs for a network of two layers.
 
     Args:
-        problem: as for `check`, as are the others.
+        problem: problem to check.
+        params: starting point (arrays, or their shapes).
+        settings: values of the cost's keywords; its defaults if not given.
+        model_state: initial model state (arrays, or their shapes); that of `init` if None.
+
+    Raises:
+        InputError: as `check`; the returned function raises it if a cost is not a mean.
     """
     check_params(params)
     settings = dict(settings or {})
@@ -101,7 +107,7 @@ def checking(
 
 
 def _shape_of(role, function, problem, params, given, settings):
-    """Return the shapes of what a cost returns, or raise why it could not be called."""
+    """Return the shapes of the values of a cost; raise InputError if it cannot be called."""
     needs = given_to(function)
     data = () if problem.data is None else (problem.data,)
     keywords = {name: given[name] for name in needs}
@@ -171,7 +177,7 @@ def _without_state(value, model_state):
 
 
 def _differences(before, after):
-    """What differs between two pytrees, leaf by leaf: name, shape and type before and after."""
+    """Return descriptions of the leaves of two pytrees that differ in name, shape or type."""
 
     def leaves(tree):
         return {
@@ -197,11 +203,11 @@ def check_value(value: PyTree, role: str = "cost") -> None:
     """Check that a cost returned a real floating-point scalar.
 
     Args:
-        value: what it returned, or its shape.
-        role: name of the function, for the error.
+        value: value of the cost, or its shape.
+        role: name of the function, for the error message.
 
     Raises:
-        InputError: it is not a real floating-point scalar.
+        InputError: if the value is not a real floating-point scalar.
     """
     if not is_array(value) or value.shape != ():
         raise InputError(
@@ -219,14 +225,14 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     """Check that arrays are parameters of several runs of a problem.
 
     Args:
-        problem: its `init` gives the shapes of one run.
-        params: parameters, with a leading axis of runs.
+        problem: problem whose `init` determines the shapes of one run.
+        params: parameters with a leading axis of runs.
 
     Returns:
         The number of runs.
 
     Raises:
-        InputError: as for `check`, or arrays of other shapes.
+        InputError: if `check` fails, or the arrays have other shapes.
     """
     like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
     check(problem, like)
@@ -242,7 +248,7 @@ def check_runs(problem: Problem, params: PyTree) -> int:
 
 
 def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> bool:
-    """Return whether cost and evaluation are known to be means over samples, where they must be."""
+    """Return whether the cost and evaluation passed the mean check, if it applies."""
     settings = dict(settings or {})
     evaluation = problem.evaluation
     return problem.data is None or (
@@ -254,7 +260,7 @@ def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> b
 def _seen(function, settings):
     try:
         return repr(sorted(settings.items())) in _MEANS.get(function, ())
-    except TypeError:  # has no hash
+    except TypeError:  # not hashable
         return False
 
 
@@ -266,21 +272,22 @@ def check_metrics(
     model_state: PyTree = None,
     opt_state: PyTree = None,
 ) -> dict[str, tuple[int, ...]]:
-    """Check that each metric is a real number, or an array with the dimensions it names.
+    """Check that each metric is a real number, or an array with the declared dimensions.
 
     Args:
-        metrics: what is recorded besides the cost, by name.
+        metrics: quantities recorded besides the cost, by name.
         params: starting point (arrays, or their shapes).
-        settings: values for the keywords that a metric shares with the cost.
+        settings: values of the keywords that a metric shares with the cost.
         model_state: model state (arrays, or their shapes), for metrics that declare it.
-        opt_state: state of the optimizer, likewise; None where there is no optimizer.
+        opt_state: state of the optimizer (arrays, or their shapes), for metrics that declare it;
+            None without an optimizer.
 
     Returns:
         The shape of each metric.
 
     Raises:
-        InputError: a metric that is neither, that does not return `(value, own)` where it has an
-            init, or that declares a model state or an optimizer state that does not exist.
+        InputError: if a metric is neither, if it has an init and does not return `(value, own)`,
+            or if it declares a model state or an optimizer state that does not exist.
     """
     return {
         name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
@@ -357,15 +364,15 @@ def first_line(error: Exception) -> str:
 
 
 def check_can_run(entry: str, *trees: PyTree) -> None:
-    """Check that programs can be compiled and run here: on which devices, and outside of others.
+    """Check that there is a device and that no JAX transformation is active.
 
     Args:
-        entry: the function that does so.
-        trees: its arguments that may be traced.
+        entry: name of the public function that compiles and runs programs, for the error message.
+        trees: arguments of that function that may be traced.
 
     Raises:
-        InputError: there is no device; the entry is called inside of `jax.jit`, or with arrays
-            that `jax.jit`, `jax.grad` or `jax.vmap` trace.
+        InputError: if there is no device, or if the function is called inside of `jax.jit`,
+            `jax.grad` or `jax.vmap`, or with arrays that they trace.
     """
     local_devices()
     if any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(trees), lax.full((), 0.0))):
@@ -380,11 +387,11 @@ def check_params(params: PyTree, source: str = "") -> None:
     """Check that parameters are real floating-point arrays.
 
     Args:
-        params: the parameters.
-        source: where they come from, before each message: "init: ".
+        params: parameters to check.
+        source: prefix of each error message, such as "init: ".
 
     Raises:
-        InputError: a leaf of another type, or no leaf at all.
+        InputError: if a leaf has another type, or there are no leaves.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
@@ -418,7 +425,7 @@ def check_params(params: PyTree, source: str = "") -> None:
 def _mean_checks(role, function, problem, params, settings, given):
     """Return functions that compare the cost of a few samples with the mean over two chunks.
 
-    There are none where that is known already, or where values are traced.
+    The list is empty if the cost is known to be a mean, or if values are traced.
     """
     needs = {name: given[name] for name in given_to(function)}
     leaves = jax.tree.leaves((params, problem.data, needs))
@@ -444,17 +451,17 @@ def _mean_checks(role, function, problem, params, settings, given):
     def compare():
         found = program(params, few, needs)
         if _is_mean(role, found, count, cut):
-            with contextlib.suppress(TypeError):  # has no hash, or takes no weak reference
+            with contextlib.suppress(TypeError):  # not hashable, or no weak references
                 _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
 
     return [compare]
 
 
 def _is_mean(role, found, count, cut):
-    """Return whether a whole is the mean of its parts; False where it is not finite.
+    """Return whether a value is the mean of its parts; False if a value is not finite.
 
     Raises:
-        InputError: it is not the mean.
+        InputError: if the values are finite and the first is not the mean.
     """
     whole, first, second = (float(value) for value in found)
     mean = (cut * first + (count - cut) * second) / count
@@ -477,7 +484,7 @@ def _is_mean(role, found, count, cut):
 
 
 def at_least_float32(params: PyTree) -> PyTree:
-    """Return parameters with shorter floats (bfloat16, float16) as float32.
+    """Return parameters with bfloat16 and float16 leaves converted to float32.
 
     LAPACK, random probes and error bounds need at least float32.
     """
@@ -493,7 +500,7 @@ def at_least_float32(params: PyTree) -> PyTree:
 
 
 def ravel_params(params: PyTree) -> tuple[Float[Array, " n"], Callable]:
-    """Return parameters as one vector and the function back, after `check_params`."""
+    """Check parameters and return them as one vector, with the inverse function."""
     check_params(params)
     return ravel_pytree(params)
 
@@ -502,7 +509,7 @@ def check_like(what: str, tree: Any, params: Any) -> None:
     """Check that a tree has the structure and shapes of the parameters.
 
     Raises:
-        InputError: it does not.
+        InputError: if it does not.
     """
     same = jax.tree.structure(tree) == jax.tree.structure(params)
     shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]
