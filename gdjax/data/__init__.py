@@ -1,4 +1,4 @@
-"""Image sets as arrays in memory: a bundled set, and sets prepared by TFDS. No JAX."""
+"""Image sets as arrays in memory, without JAX: a bundled set, and sets of TFDS."""
 
 import lazy_loader
 

@@ -31,7 +31,7 @@ def writable(folder: Path) -> bool:
 
 
 def content_hash(arrays: Sequence[np.ndarray]) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the shapes and bytes of arrays."""
+    """Return 16 hex digits of the SHA-256 of the shapes and bytes of arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(str(array.shape).encode())

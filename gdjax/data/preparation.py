@@ -1,4 +1,4 @@
-"""Image sets in the data folder of TFDS: search, and preparation from the original files.
+"""Search for prepared image sets, and preparation from the original files.
 
 The original files are downloaded or read from a folder, and verified by their contents. TFDS then
 writes the folder that `gdjax.data.tfds` reads. TFDS alone would call TensorFlow for unpacking,
@@ -41,7 +41,7 @@ FILES = {
 
 
 class Source(NamedTuple):
-    """A set that can be prepared: its TFDS builder, and SHA-256 of each unpacked file."""
+    """A set that can be prepared: TFDS builder, and SHA-256 of each unpacked file."""
 
     module: str
     builder: str
@@ -118,7 +118,7 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
 
 
 def prepared_sets(folder: Path) -> dict[str, Path]:
-    """Return the folders of the newest versions of all sets in a data folder, by name."""
+    """Return the newest version's folder of each set in a data folder, by name."""
     names = {
         file.parent.parent.relative_to(folder).as_posix()
         for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")

@@ -48,7 +48,7 @@ class ImageSet(NamedTuple):
 
 
 class Available(NamedTuple):
-    """A known image set: its location, and whether it can be loaded without a network.
+    """A known image set: its location, and whether it loads without a network.
 
     `train` and `test` are numbers of images, or None if they are unknown without a download.
     """

@@ -1,4 +1,4 @@
-"""Image sets that TFDS has prepared as array_record files, read without TensorFlow.
+"""Image sets prepared by TFDS as array_record files, read without TensorFlow.
 
 A prepared set is a folder `<data folder>/<name>/<version>` with `dataset_info.json`,
 `features.json` and one or more files of records per split. A record is a message with the encoded

@@ -34,15 +34,18 @@ def chunk_length(samples: int, chunk: int = CHUNK) -> int:
 
 
 def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Callable:
-    """Return `(params, data) -> pytree`, the mean of a function over fixed batches of samples.
+    """Return a function that averages another over fixed batches of samples.
 
         C = 1/m sum_k C(batch k),   m batches
 
-    It differs from the cost of all samples if the cost couples the samples of a batch.
+    The average differs from the cost of all samples if the cost couples the samples of a batch.
 
     Args:
         function: function `(params, batch) -> pytree`.
         rows: indices of the samples of each batch.
+
+    Returns:
+        A function `(params, data) -> pytree`.
 
     Examples:
         >>> spread = over_batches(lambda w, x: jnp.var(w * x), jnp.array([[0, 1], [2, 3]]))

@@ -35,7 +35,7 @@ def targets_for(
 
 
 def check_labels(targets: Any, outputs: int, what: str) -> None:
-    """Check that every label has an output, since one-hot encoding ignores other labels.
+    """Check that every label has an output; one-hot encoding ignores other labels.
 
     Args:
         targets: one label or one target vector per sample.

@@ -83,7 +83,7 @@ def few_digits(
     widths: Sequence[int] = (16, 16),
     decay: float = 1e-3,
 ) -> Problem:
-    """Return the digit network on a few images, which it can learn to small gradients.
+    """Return the digit network on few images, which it learns to small gradients.
 
         x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images
 

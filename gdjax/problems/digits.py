@@ -49,7 +49,7 @@ def digits(
         initializer: distribution of the initial weights (see `Network`).
         cost: "quadratic", "cross_entropy" (then the outputs are logits), or a function
             `(outputs, labels)` that returns one number per sample.
-        samples: number of training images, the first of the set; None for all.
+        samples: number of training images, from the start of the set; None for all.
         distortion: a `Distortion`, or a mapping of its fields. The network then learns from shifted
             and rotated copies instead of the training images. Test images are not changed.
         data_dir: folder of prepared data sets; by default `TFDS_DATA_DIR` or

@@ -65,8 +65,8 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
         distortion: number of copies and limits of the distortion.
 
     Returns:
-        Copies [copies * n, height, width, ...], uint8: the first copy of every image, then the
-        second, and so on.
+        Copies [copies * n, height, width, ...], uint8, with the first copies of all images before
+        the second.
     """
     key = jax.random.key(distortion.seed)
     made = np.empty((distortion.copies, *images.shape), np.uint8)
@@ -131,7 +131,7 @@ def warped(
     shift: Float[Array, "n 2"],
     turn: Float[Array, " n"],
 ) -> UInt8[Array, "n height width *channels"]:
-    """Return shifted and rotated images, by bilinear interpolation with a black background.
+    """Shift and rotate images by bilinear interpolation, with a black background.
 
     Args:
         images: images to warp.

@@ -1,4 +1,4 @@
-"""Deterministic cost of a problem, used by records, curvature, landscapes and minima.
+"""Deterministic cost of a problem for records, curvature, landscapes and minima.
 
     E(w) = evaluation(w)                 if the problem has an evaluation, else
     E(w) = C(w)                          if the cost draws no random numbers, else
@@ -133,7 +133,7 @@ def frozen(
     step: ScalarLike | None = None,
     **settings: Any,
 ) -> Problem:
-    """Return a problem with the deterministic cost and fixed model state and settings.
+    """Return a problem whose cost is deterministic, with fixed state and settings.
 
     Lines, planes, spectra and certificates reject a cost with a model state, since running
     statistics differ between points. With a fixed model state, the cost is a function of the

@@ -41,7 +41,7 @@ def declared(function: Callable) -> dict[str, Any]:
 
 
 def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
-    """Return the keywords that a descent has to supply and `functools.partial` did not fix.
+    """Return the keywords that a descent supplies, except those fixed by `partial`.
 
     Args:
         function: a cost, an evaluation or a metric.
@@ -67,9 +67,10 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
-    """Bind the values whose keywords a function declares, including supplied keywords.
+    """Bind values to the keywords that a function declares; ignore the others.
 
-    Equal values return the same object, so that no program is compiled twice.
+    Keywords that a descent supplies can be bound, too. Equal values return the same object, so that
+    no program is compiled twice.
     """
     names = {*declared(function), *given_to(function)}
     fixed = {name: value for name, value in values.items() if name in names}

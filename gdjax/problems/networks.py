@@ -143,7 +143,10 @@ class Network:
         return zip(self.widths[:-1], self.widths[1:], strict=True)
 
     def init(self, key: Key[Array, ""], *, init_scale: ScalarLike = 1.0) -> tuple[Layer, ...]:
-        """Return random weights times `init_scale` and zero biases, in the default float type."""
+        """Return random weights times `init_scale` and zero biases.
+
+        They have the default float type of JAX.
+        """
         draw = INITIALIZERS[self.initializer]
         dtype = jnp.zeros(()).dtype
         keys = jax.random.split(key, len(self.widths) - 1)

@@ -1,4 +1,4 @@
-"""Optimization problems: an initializer, a cost, and the data over which the cost is a mean.
+"""Optimization problems: an initializer, a cost, and the data it averages over.
 
     minimize C(w) = 1/n sum_i c(w, x_i),   w_0 = init(key)
 
@@ -44,7 +44,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems comp
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A quantity recorded along a descent: a number, or an array with named dimensions.
+    """A number, or array with named dimensions, that is recorded along a descent.
 
         value_t = function(w_t, data),   t = every `every`-th record, and the last
 
@@ -136,7 +136,7 @@ def _own_type(dtype):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An optimization problem: an initializer, a cost, and the data over which it is a mean.
+    """An optimization problem: an initializer, a cost, and the data it averages over.
 
     Args:
         init: function `init(key, **settings) -> params`, which draws a starting point, any pytree
@@ -256,7 +256,7 @@ class Problem:
         return "model_state" in given_to(self.cost)
 
     def begin(self, key: Key[Array, ""], **settings: Any) -> tuple[PyTree, PyTree]:
-        """Return a random starting point and the initial model state, or None without one.
+        """Return a random starting point and the initial model state (None without one).
 
         Raises:
             InputError: if the cost has a model state and `init` did not return a pair.

@@ -45,7 +45,7 @@ def supervised(
     test: PyTree = None,
     couples_samples: bool = False,
 ) -> Problem:
-    """Return the problem of a model, with its prediction, cost, test cost and test accuracy.
+    """Return the problem of a model, with metrics on test data.
 
     Args:
         init: function `init(key, **settings) -> params`, or `-> (params, model_state)` if `apply`

@@ -79,7 +79,8 @@ def checking(
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
 
     Raises:
-        InputError: as `check`; the returned function raises it if a cost is not a mean.
+        InputError: if shapes or types are invalid, as in `check`. The returned function raises it
+            if a cost is not a mean.
     """
     check_params(params)
     settings = dict(settings or {})
@@ -272,7 +273,7 @@ def check_metrics(
     model_state: PyTree = None,
     opt_state: PyTree = None,
 ) -> dict[str, tuple[int, ...]]:
-    """Check that each metric is a real number, or an array with the declared dimensions.
+    """Check that each metric is real and has the declared dimensions.
 
     Args:
         metrics: quantities recorded besides the cost, by name.
@@ -286,8 +287,9 @@ def check_metrics(
         The shape of each metric.
 
     Raises:
-        InputError: if a metric is neither, if it has an init and does not return `(value, own)`,
-            or if it declares a model state or an optimizer state that does not exist.
+        InputError: if a metric is not real or has other dimensions, if it has an init and does not
+            return `(value, own)`, or if it declares a model state or an optimizer state that does
+            not exist.
     """
     return {
         name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
