@@ -53,9 +53,7 @@ def _images(
 ) -> tuple[CriticalPoint, ...]:
     """Return the distinct images of points under the symmetries (a, b, c, d) of a function."""
     moved = (
-        CriticalPoint(
-            (a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind
-        )  # + 0 turns -0 into 0
+        CriticalPoint((a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind)  # avoids -0
         for ((x, y), value, kind), (a, b, c, d) in product(points, tuple(symmetries))
     )
     return tuple(dict.fromkeys(moved))

@@ -6,6 +6,8 @@ The minima of a network that can fit its data are not isolated: zero error is at
 or only at infinity. Weight decay removes both cases. It leaves out biases, so that permutations and
 sign changes of hidden neurons do not change the cost.
 
+In `few_digits`, images are given by their coordinates in the span of the training images:
+
 >>> problem = few_digits(samples=50, widths=(4,))
 >>> problem.network.widths, problem.network.parameter_count
 ((50, 4, 10), 254)

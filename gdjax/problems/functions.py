@@ -271,7 +271,7 @@ def find(name: str) -> Function:
 def function(
     name: str | Callable[..., Scalar], domain: Sequence | ArrayLike | None = None
 ) -> Problem:
-    """Return the problem of minimizing a function from any point of its domain.
+    """Return the problem of a test function with starting points in its domain.
 
         minimize f(x),   x_0 uniform in the domain
 
