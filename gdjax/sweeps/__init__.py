@@ -1,4 +1,4 @@
-"""Many descents as one program, kept safely."""
+"""Sweeps: many descents compiled as one program, with optional storage on disk."""
 
 import lazy_loader
 

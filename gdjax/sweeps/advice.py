@@ -1,10 +1,10 @@
-"""Recommend a learning rate, from the curvature and from a small sweep.
+"""Recommendation of a learning rate from the curvature and a small sweep.
 
     bound = c / (largest eigenvalue of the Hessian),   c = 2 for plain descent
 
-With momentum c is larger (`stability_threshold`). The bound is necessary near a minimum only:
-larger steps may lead to flatter regions, and mini-batches may make smaller ones unstable. So a
-sweep over rates decides.
+With momentum, c is larger (`stability_threshold`). The bound is necessary only near a minimum:
+larger steps may lead to flatter regions, and mini-batches may make smaller steps unstable. The
+rate is therefore chosen by a sweep.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
 >>> advice = advise(bowl, num_steps=50)
@@ -42,32 +42,33 @@ from gdjax.sweeps.axes import axes
 from gdjax.sweeps.binding import factory_arguments
 from gdjax.sweeps.sweep import sweep
 
-COST_RECORDS = 20  # records of the cost of each run
-SHARPNESS_ESTIMATES = 5  # estimates of the sharpness of each run, besides the one at the start
-SHARPNESS_RTOL = 0.02  # of the sharpness
-RATE_DOUBLINGS = 6  # of the rates, on both sides of the bound at the start
+COST_RECORDS = 20  # cost records per run
+SHARPNESS_ESTIMATES = 5  # sharpness estimates per run, in addition to the one at the start
+SHARPNESS_RTOL = 0.02  # relative tolerance of the sharpness
+RATE_DOUBLINGS = 6  # doublings of the rate above and below the bound at the start
 
 
 @dataclass(frozen=True, eq=False)
 class Advice:
-    """A learning rate with its reason and the measurements behind it.
+    """Recommended learning rate with the measurements that support it.
 
     Args:
-        learning_rate: the recommended one; None if none of the rates tried works.
-        reason: explanation as text.
-        limit: bound of learning rate times sharpness on a quadratic cost, 2 for plain descent, 38
-            for Adam; 2 as well if the optimizer's own is not known. For Adam, AdamW and RMSProp
-            the sharpness is the preconditioned one.
-        bound_at_start: limit / sharpness, median over starts; infinite if no curvature is positive,
-            NaN for those three, whose preconditioner begins with the first step.
-        bound_along: limit / the largest sharpness after the start at the recommended rate (at the
-            lowest rate if there is none), median over starts; NaN if it is not known.
-        learning_rates: the rates tried, ascending.
-        diverged: share of starts that diverged at each rate.
-        stalled: share of starts that stalled at each rate.
-        works: whether at each rate every start lowered its cost, and none diverged or stalled.
-        cost: median over starts of the final cost at each rate.
-        runs: the sweep, a Dataset over learning_rate, seed and step, with `sharpness`.
+        learning_rate: recommended learning rate; None if no tested rate works.
+        reason: explanation of the recommendation, as text.
+        limit: stability limit of learning rate times sharpness on a quadratic cost: 2 for plain
+            descent, 38 for Adam, and 2 if the limit of the optimizer is unknown. For Adam, AdamW
+            and RMSProp, the sharpness is preconditioned.
+        bound_at_start: median over starts of limit / sharpness at the start; infinite if no
+            curvature is positive, NaN for Adam, AdamW and RMSProp, whose preconditioner is
+            undefined before the first step.
+        bound_along: median over starts of limit / largest sharpness after the start, at the
+            recommended rate (the lowest rate if there is none); NaN if unknown.
+        learning_rates: tested rates, ascending.
+        diverged: fraction of starts that diverged, per rate.
+        stalled: fraction of starts that stalled, per rate.
+        works: whether every start lowered its cost and none diverged or stalled, per rate.
+        cost: median final cost over starts, per rate.
+        runs: result of the sweep, a Dataset over learning_rate, seed and step, with `sharpness`.
     """
 
     learning_rate: float | None
@@ -97,31 +98,31 @@ def advise(
     root_seed: int = 0,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
 ) -> Advice:
-    """Recommend a learning rate, from curvature and from a small sweep.
+    """Recommend a learning rate from the curvature and a small sweep.
 
-    A few starts are descended for a short time at rates from far below to far above limit /
-    sharpness, where the limit is 2 for plain descent and 2 + 2 b for heavy ball
-    (`stability_threshold`). For Adam, and where the limit is not known, rates are from 1e-5 to 10.
-    The recommended rate has the lowest median final cost among those at which every start lowered
-    its cost, and none diverged or stalled. It is the best of these for this number of steps: longer
-    descents may do better with another, and with more starts one may fail.
+    Short descents from a few starts are run at rates from far below to far above limit / sharpness.
+    The limit is 2 for plain descent and 2 + 2 b for heavy ball (`stability_threshold`). For Adam,
+    and if the limit is unknown, the rates range from 1e-5 to 10. The recommended rate has the
+    lowest median final cost among the rates at which every start lowered its cost and none diverged
+    or stalled. The recommendation holds for this number of steps and these starts: another rate may
+    be better for longer descents, and additional starts may fail.
 
     Args:
-        problem: what to minimize.
+        problem: problem to minimize.
         num_steps: number of steps of each descent, >= 1.
-        batch_size: samples per step; None takes the whole training set.
+        batch_size: samples per step; None for the whole training set.
         seeds: number of starting points, >= 1.
-        learning_rates: rates to try, > 0; None takes the median bound at the start times 2^-6 to
-            2^6, and 13 rates from 1e-5 to 10 if there is no bound.
-        samples: samples for the sharpness at most, drawn at random.
-        root_seed: seed of the whole study, as for `sweep`.
-        make_optimizer: factory that takes a `learning_rate`, as for `sweep`.
+        learning_rates: rates to test, > 0; None for the median bound at the start times 2^-6 to
+            2^6, or 13 rates from 1e-5 to 10 if there is no bound.
+        samples: maximum number of randomly drawn samples for the sharpness.
+        root_seed: seed of the whole study, as in `sweep`.
+        make_optimizer: factory that accepts a `learning_rate`, as in `sweep`.
 
     Returns:
-        The advice; `print` shows its reason.
+        The recommendation; `print` shows its reason.
 
     Raises:
-        InputError: an argument of a wrong type or value.
+        InputError: if an argument has an invalid type or value.
     """
     check_problem(problem)
     for name, value in (("seeds", seeds), ("num_steps", num_steps), ("samples", samples)):
@@ -196,7 +197,7 @@ def advise(
 
 
 def _subsampled(problem, samples, root):
-    """Return the problem with no more samples than the sharpness needs."""
+    """Return the problem with at most `samples` randomly chosen samples."""
     if problem.data is None or problem.samples <= samples:
         return problem
     chosen = jax.random.permutation(streams(root).probes, problem.samples)[:samples]
@@ -218,19 +219,19 @@ def _sharpness_at_start(problem, metric, seeds, root):
 
 
 def _limit(optimizer) -> tuple[float | None, Preconditioner | None]:
-    """Return the bound of learning rate times sharpness, or None, and how to compute P."""
+    """Return the stability limit, or None if unknown, and the preconditioner, if any."""
     try:
         factory, settings = known(optimizer)
         read = preconditioner(optimizer) if factory in ADAPTIVE else None
     except InputError:
         return None, None
-    # Weight decay lowers the limit in proportion to the rate, by little.
+    # Weight decay lowers the limit only slightly, in proportion to the learning rate.
     without = {"weight_decay": 0.0} if "weight_decay" in settings else {}
     return float(stability_threshold(1.0, optimizer, **without)), read
 
 
 def _bound(sharpnesses, limit):
-    """Return limit / median sharpness; NaN if none is known, infinite if it is not positive."""
+    """Return limit / median sharpness: NaN if it is unknown, infinite if it is not positive."""
     known = sharpnesses[np.isfinite(sharpnesses)]
     if not known.size:
         return float("nan")
@@ -239,7 +240,7 @@ def _bound(sharpnesses, limit):
 
 
 def _largest_along(sharpnesses):
-    """Return the largest sharpness after the start, for each run; NaN if none is known."""
+    """Return the largest sharpness of each run after the start; NaN if unknown."""
     later = sharpnesses[..., 1:]
     largest = np.max(np.where(np.isfinite(later), later, -np.inf), axis=-1)
     return np.where(np.isfinite(largest), largest, np.nan)
@@ -249,14 +250,14 @@ def _rates(given, bound):
     if given is None and bound is None:
         return np.geomspace(1e-5, 10, 2 * RATE_DOUBLINGS + 1)
     if given is None:
-        # Without positive curvature at the start there is no scale.
+        # Without positive curvature at the start, there is no natural scale for the rate.
         center = bound if np.isfinite(bound) else 1.0
         return center * 2.0 ** np.arange(-RATE_DOUBLINGS, RATE_DOUBLINGS + 1)
     return np.unique(given.astype(float))
 
 
 def _reason(advice: Advice, choice: int | None, batch_size: int | None, curvature: str) -> str:
-    """Return the reason as text."""
+    """Return the reason for the recommendation as text."""
     rates, ends = advice.learning_rates, advice.runs.cost.values[..., -1]
     starts, steps = ends.shape[1], int(advice.runs.step.values[-1])
     tried = f"{len(rates)} rates from {rates[0]:.3g} to {rates[-1]:.3g}"
@@ -285,7 +286,7 @@ def _reason(advice: Advice, choice: int | None, batch_size: int | None, curvatur
 
 
 def _failures(advice, index):
-    """Return how runs at one rate failed, as text."""
+    """Return a description of the failures at one rate."""
     ends = advice.runs.cost.values[index]
     starts = len(ends)
     shares = {"diverged": advice.diverged[index], "stalled": advice.stalled[index]}
@@ -308,7 +309,7 @@ def _without_limit(optimizer):
 
 
 def _curvature(advice, choice, sharp):
-    """Return the two bounds as text, and how the rate compares with them."""
+    """Return a description of the two bounds and of the rate relative to them."""
     plain = sharp == "sharpness"
     if plain and np.isnan(advice.bound_at_start):
         return "The sharpness at the start could not be computed."

@@ -1,9 +1,9 @@
-"""Named axes, the grid of runs that they span, and the positions of given values in it.
+"""Named axes, the grid of runs that they span, and lookup of grid positions.
 
     runs = product of dimensions;   a dimension has one axis, or several that vary together
 
-Programs read numbers and are compiled once for all of them. Batch sizes, truth values and names are
-*static*: a program is compiled for each of them.
+Numbers are inputs of a program that is compiled once. Batch sizes, truth values and names are
+*static*: one program is compiled per value.
 
 >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
 >>> grid.shape, sorted(grid.sizes)
@@ -31,30 +31,30 @@ from gdjax.summaries import short
 PERTURBATION_SEED = "perturbation_seed"
 SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
 BATCH_SIZE = "batch_size"
-BRANCH_STEP = "branch_step"  # at which a branch leaves its trunk
-PERTURBATION = "perturbation"  # length of its push there
+BRANCH_STEP = "branch_step"  # step at which a branch leaves its trunk
+PERTURBATION = "perturbation"  # norm of the perturbation at that step
 BRANCH_AXES = frozenset({BRANCH_STEP, PERTURBATION, PERTURBATION_SEED})
 MAX_AXIS_VALUES = 10_000_000
 AxisValue = ScalarLike | str
 RESERVED = ("step", "snapshot_step", "finished", "checksums")
-"""Names of the dimensions and arrays that every sweep has."""
+"""Names of dimensions and arrays that are present in every sweep."""
 
 
 @dataclass(frozen=True)
 class ZippedAxes:
-    """Axes that vary together, along one dimension."""
+    """Axes that vary together along one dimension."""
 
     values: Mapping[str, np.ndarray]
 
 
 def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
-    """Zip axes that vary together: the i-th run takes the i-th value of each.
+    """Combine axes that vary together: run i has the i-th value of each.
 
     Args:
-        values: equally long lists of values, by axis name.
+        values: lists of values of equal length, by axis name.
 
     Raises:
-        InputError: lists of different lengths, or none.
+        InputError: if no list is given, or the lists differ in length.
     """
     if not values:
         raise InputError("zip_axes: none given; name at least one, such as learning_rate=[0.1]")
@@ -67,7 +67,7 @@ def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """The grid: for each dimension, the axes along it and their values."""
+    """Grid of runs: the axes along each dimension and their values."""
 
     dimensions: Mapping[str, Mapping[str, np.ndarray]]
 
@@ -90,28 +90,28 @@ class Axes:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All axes, over all dimensions."""
+        """Names of the axes of all dimensions."""
         return tuple(self.by_name)
 
     @property
     def by_name(self) -> dict[str, np.ndarray]:
-        """The values of each axis, over all dimensions."""
+        """Values of the axes of all dimensions, by name."""
         return {
             axis: values for along in self.dimensions.values() for axis, values in along.items()
         }
 
     @property
     def static(self) -> tuple[str, ...]:
-        """The axes for each value of which a program is compiled."""
+        """Names of the static axes: a program is compiled for each of their values."""
         return tuple(axis for axis, values in self.by_name.items() if is_static(axis, values))
 
     @property
     def first_values(self) -> dict[str, Any]:
-        """The first value of each axis, as a Python number, truth value or text."""
+        """First value of each axis, as a Python number, bool or string."""
         return {axis: values[0].item() for axis, values in self.by_name.items()}
 
     def box(self, index: tuple[np.ndarray, ...]) -> "Axes":
-        """Return the smaller grid of some positions of each dimension, one array of them each."""
+        """Return the subgrid at the given positions, one array of positions per dimension."""
         return Axes(
             {
                 dim: {axis: values[positions] for axis, values in along.items()}
@@ -121,7 +121,7 @@ class Axes:
 
     @cached_property
     def static_groups(self) -> list[list[np.ndarray]]:
-        """For each dimension, groups of positions in each of which no static axis varies."""
+        """For each dimension, groups of positions with equal values of the static axes."""
         groups = []
         for along in self.dimensions.values():
             static = [v.tolist() for axis, v in along.items() if is_static(axis, v)]
@@ -133,7 +133,7 @@ class Axes:
         return groups
 
     def boxes(self) -> Iterator["Axes"]:
-        """Return the smaller grids in each of which no static axis varies.
+        """Return the subgrids in which no static axis varies.
 
         Examples:
             >>> [box.shape for box in axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).boxes()]
@@ -142,10 +142,11 @@ class Axes:
         return (self.box(index) for index in itertools.product(*self.static_groups))
 
     def box_position(self, index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return which of the `boxes` has a run, counted from 0, and where the run stands there.
+        """Return the index of the box that contains a run, and the position of the run in it.
 
         Args:
-            index: of the run; along dimensions without static axes any number, which is kept.
+            index: position of the run in the grid; along dimensions without static axes, any
+                number, which is returned unchanged.
 
         Examples:
             >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_position((1, 2))
@@ -161,22 +162,22 @@ class Axes:
         return int(np.ravel_multi_index(numbers, counts)), tuple(own)
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-        """Return the values of each axis for some runs, given their positions per dimension."""
+        """Return the value of each axis for runs at the given positions per dimension."""
         return self.box(index).by_name
 
 
 def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
-    """Make a grid of named axes, one dimension each; `zip_axes` puts several on one.
+    """Make a grid of named axes, one per dimension unless combined by `zip_axes`.
 
     Args:
-        named: values by axis: `seed`, `data_seed`, `batch_size`, a keyword of the problem's `init`
-            or `cost`, or of the optimizer factory. Values are numbers, truth values or names.
-            Qualify a name that two of them have: `**{"init.scale": ...}`.
+        named: values by axis name: `seed`, `data_seed`, `batch_size`, or a keyword of the problem's
+            `init` or `cost` or of the optimizer factory. Values are numbers, truth values or names.
+            Qualify a name that is a keyword of several functions: `**{"init.scale": ...}`.
 
     Raises:
-        InputError: an axis without values, with values that are not all finite numbers, all truth
-            values or all names, with more than ten million of them or one of them twice; a name
-            that is given twice or reserved.
+        InputError: if an axis has no values, repeated values, more than ten million values, or
+            values that are not all finite numbers, all truth values or all names; or if a name is
+            reserved or given twice.
     """
     if not named:
         raise InputError("axes: none given; name at least one, such as seed=range(8)")
@@ -186,7 +187,7 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
         name: dict(given.values) if isinstance(given, ZippedAxes) else {name: _values(name, given)}
         for name, given in named.items()
     }
-    # A dimension of several axes has a coordinate of its own name, too.
+    # A dimension with several axes also has a coordinate with the name of the dimension.
     flat = [axis for along in dimensions.values() for axis in along]
     flat += [name for name, along in dimensions.items() if name not in along]
     twice = {axis for axis in flat if flat.count(axis) > 1}
@@ -204,9 +205,9 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
 
 
 def _check_distinct(dim, along):
-    """Check that no two positions of a dimension have the same values: the runs would be equal."""
+    """Check that positions along a dimension differ, since equal values give equal runs."""
     columns = [
-        # Text as numbers that are equal where the text is.
+        # Strings are encoded as integers, since columns must have one type.
         np.unique(v, return_inverse=True)[1] if v.dtype.kind == "U" else v.astype(np.float64)
         for v in along.values()
     ]
@@ -227,7 +228,7 @@ def is_static(axis: str, values: np.ndarray) -> bool:
 
 
 def _values(name, given):
-    """Return the values of an axis as int64, float64, bool or text, as a store records them."""
+    """Return the values of an axis as int64, float64, bool or strings, the types in a store."""
     check_name(name, "axes")
     is_list = not (
         np.isscalar(given) or isinstance(given, Mapping) or getattr(given, "ndim", 1) == 0
@@ -246,12 +247,12 @@ def _values(name, given):
             )
     except InputError:
         raise
-    except (TypeError, ValueError, OverflowError):  # no list, or lists of different lengths
+    except (TypeError, ValueError, OverflowError):  # not a list, or a ragged nested list
         kinds, values = {False}, np.asarray([])
     kind = values.dtype.kind
     valid = values.ndim == 1 and len(values) and len(kinds) == 1 and is_list
     if kind == "U":
-        # A store's attributes list them separated by spaces.
+        # The attributes of a store list names separated by spaces.
         valid = valid and all(v.isprintable() and len(v.split()) == 1 for v in values.tolist())
     else:
         valid = valid and kind in "biuf" and np.all(np.isfinite(values))
@@ -272,20 +273,20 @@ def _values(name, given):
 
 
 def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> dict[str, int]:
-    """Return the position of given values on each dimension for which there are any.
+    """Return the position of given values, for each dimension with a given value.
 
-    Numbers are equal if they round to each other in float32. Where several values are given on one
-    dimension, differences are measured in units of each axis's range and added.
+    Numbers are considered equal within float32 rounding. If several values are given along one
+    dimension, their differences are divided by the range of each axis and summed.
 
     Args:
-        grid: the axes.
-        at: values by axis.
-        nearest: take the nearest value of an axis of numbers. Seeds, truth values and names have to
-            be those of the grid.
+        grid: grid of runs.
+        at: values by axis name.
+        nearest: whether to select the nearest value along numeric axes. Seeds, truth values and
+            names must be in the grid.
 
     Raises:
-        InputError: a value for an axis that the grid lacks, of a type that the axis does not have,
-            that is not in the grid (the message lists the nearest), or that several runs have.
+        InputError: if an axis is not in the grid; or if a value has the wrong type, is not in the
+            grid (the message lists the nearest values), or does not identify one position.
 
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
@@ -312,10 +313,10 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
 
 
 def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
-    """Return the position of one run along each dimension, as `positions` has it.
+    """Return the position of one run along each dimension (see `positions`).
 
     Raises:
-        InputError: as for `positions`, or a dimension without a value.
+        InputError: as in `positions`, or if a dimension has no value.
     """
     found = positions(grid, at, nearest=nearest)
     for dim, along in grid.dimensions.items():
@@ -328,7 +329,7 @@ def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) 
 
 
 def _is_comparable(values, value):
-    """Return whether a value is of a type that can be compared with those of an axis."""
+    """Return whether the type of a value is comparable with the values of an axis."""
     if values.dtype.kind == "U":
         return isinstance(value, str)
     number = np.asarray(value)
@@ -336,14 +337,14 @@ def _is_comparable(values, value):
 
 
 def _position_along(along, given, nearest):
-    """Return the position on one dimension that has given values of its axes."""
+    """Return the position along one dimension with the given values of its axes."""
     distance = sum(_distance(along[axis], value) for axis, value in given.items())
     fits = np.isfinite(distance)
     for axis, value in given.items():
         values, kind = along[axis], along[axis].dtype.kind
         if nearest and kind in "if" and axis.split(".")[-1] not in SEEDS:
             continue
-        if kind == "f":  # within a rounding of float32
+        if kind == "f":  # equal within float32 rounding
             equal = np.abs(values - float(value)) <= np.finfo(np.float32).eps * np.abs(values)
         else:
             equal = values == value
@@ -366,7 +367,7 @@ def _position_along(along, given, nearest):
 
 
 def _distance(values, value):
-    """Return how far values are from a given one, in units of their range; 1 for other names."""
+    """Return distances to a value in units of the range; 1 for names that differ."""
     if values.dtype.kind == "U":
         return np.where(values == value, 0.0, 1.0)
     numbers = values.astype(np.float64)
@@ -388,10 +389,10 @@ def _texts(values, digits):
 
 
 def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
-    """Return where the values of a smaller grid stand in a grid, for each dimension.
+    """Return the positions of a subgrid in a grid, for each dimension.
 
     Raises:
-        InputError: the grid lacks a dimension or a value of the smaller one.
+        InputError: if a dimension or a value of the subgrid is not in the grid.
 
     Examples:
         >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])
@@ -419,7 +420,7 @@ def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
 
 
 def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:
-    """Return a Dataset with its runs in the order of a grid's values."""
+    """Return a Dataset with its runs in the order of a grid."""
     stored = {
         dim: {axis: dataset.coords[axis].values for axis in along}
         for dim, along in grid.dimensions.items()

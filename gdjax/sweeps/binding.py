@@ -1,4 +1,4 @@
-"""Bind axes to the keywords that they set: of the start, the cost, or the optimizer factory.
+"""Binding of axes to keywords of `init`, the cost and the optimizer factory.
 
     axis "momentum" -> make_optimizer(momentum=...),   axis "cost.scale" -> cost(..., scale=...)
 
@@ -35,12 +35,12 @@ Value = TypeVar("Value")
 
 
 class Role(NamedTuple):
-    """What an axis sets: a keyword of `init`, `cost` or the optimizer, a seed, a batch size.
+    """Target of an axis: a keyword of a function, a seed, the batch size or a branch setting.
 
     Args:
         role: one of `ROLES`, "seed", "batch" or "branch".
-        keyword: of it.
-        is_static: whether a program is compiled for each of its values, instead of reading it.
+        keyword: keyword that the axis sets.
+        is_static: whether a program is compiled per value, instead of taking it as an input.
     """
 
     role: str
@@ -54,14 +54,14 @@ def assign_roles(
     """Return which keyword each axis sets.
 
     Args:
-        problem: what is minimized.
-        grid: the axes.
-        make_optimizer: factory. None, for a reader of a store, gives the optimizer all keywords
-            that the problem does not declare.
+        problem: problem to minimize.
+        grid: grid of runs.
+        make_optimizer: optimizer factory. None, used when reading a store, assigns to the optimizer
+            all keywords that the problem does not declare.
 
     Raises:
-        InputError: an axis that is not a keyword (the message lists the valid names), one that is
-            a keyword of two functions, two for the same keyword, or an optimizer that is not a
+        InputError: if an axis is not a keyword (the message lists the valid names) or is a keyword
+            of two functions, if two axes set the same keyword, or if the optimizer is not a
             factory.
     """
     taken = {
@@ -105,7 +105,7 @@ def assign_roles(
 def by_role(
     assigned: Mapping[str, Role], values: Mapping[str, Value]
 ) -> dict[str, dict[str, Value]]:
-    """Return values of axes by the function and the keyword that they set, without seeds."""
+    """Return values by role and keyword, for axes that set keywords of functions."""
     settings: dict[str, dict[str, Value]] = {role: {} for role in ROLES}
     for axis, value in values.items():
         role, keyword, _ = assigned[axis]
@@ -115,15 +115,15 @@ def by_role(
 
 
 def numeric_roles(assigned: Mapping[str, Role]) -> dict[str, Role]:
-    """Return the axes whose values the program reads."""
+    """Return the axes whose values are inputs of the program."""
     return {axis: role for axis, role in assigned.items() if not role.is_static}
 
 
 def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
-    """Return the arguments that an optimizer factory takes by name.
+    """Return the arguments that an optimizer factory accepts by name.
 
     Raises:
-        InputError: it is not a function.
+        InputError: if it is not a function.
     """
     try:
         parameters = inspect.signature(make_optimizer).parameters.values()
@@ -138,10 +138,10 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
 
 
 def check_factory_arguments(make_optimizer: Callable, assigned: Mapping[str, Role]) -> None:
-    """Check that an optimizer factory gets all its arguments.
+    """Check that all arguments of an optimizer factory have values.
 
     Raises:
-        InputError: one has neither an axis nor a default.
+        InputError: if an argument has neither an axis nor a default.
     """
     swept = {role.keyword for role in assigned.values() if role.role == "optimizer"}
     missing = [
@@ -162,13 +162,13 @@ def with_settings(
     init: Mapping[str, Any] = MappingProxyType({}),
     **_: Any,
 ) -> Problem:
-    """Return a problem with some keywords fixed, such as a temperature or an activation.
+    """Return a problem with some keywords fixed, such as a temperature.
 
     Args:
-        problem: the problem.
-        cost: values of keywords of its cost, and of those that its evaluation, its metrics and
-            `predict` declare, too.
-        init: values of keywords of its `init`.
+        problem: problem whose keywords are fixed.
+        cost: keyword values for the cost, also passed to the evaluation, the metrics and `predict`
+            if they declare them.
+        init: keyword values for `init`.
     """
     if not cost and not init:
         return problem
@@ -190,7 +190,7 @@ def with_settings(
 
 
 class AxisTrace(NamedTuple):
-    """Result of tracing a function: shapes of its results, and axes without effect on them."""
+    """Result of tracing a function: output shapes, and axes without effect on the output."""
 
     shapes: PyTree
     idle: tuple[str, ...]
@@ -203,18 +203,18 @@ def trace_axes(
     grid: Axes,
     *like: PyTree,
 ) -> AxisTrace:
-    """Trace a function with the axes that set its keywords as arguments.
+    """Trace a function, with the numeric axes of its keywords as traced arguments.
 
     Args:
-        function: takes arrays like `like`, and the keywords that the role's axes set.
+        function: function of arrays like `like` and of the keywords set by the axes of the role.
         role: one of `ROLES`.
-        assigned: which keyword each axis sets.
-        grid: the axes; their first values serve as an example.
+        assigned: role of each axis.
+        grid: grid of runs; the first values of its axes are used as an example.
         like: arrays, or their shapes.
 
     Raises:
-        InputError: an axis that cannot be traced, since shapes or branches of the program depend
-            on it (`nesterov`, step counts of Optax's schedules).
+        InputError: if an axis cannot be traced because shapes or Python branches depend on it (such
+            as `nesterov`, or step counts of Optax schedules).
     """
     example = {axis: values[0] for axis, values in grid.by_name.items()}
     axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.role == role}
@@ -228,7 +228,7 @@ def trace_axes(
     def fails(*names):
         try:
             trace(*names)
-        except Exception:  # a user's function may raise anything for a tracer
+        except Exception:  # a user function may raise any exception for a tracer
             return True
         return False
 
@@ -236,7 +236,7 @@ def trace_axes(
         program, shapes = trace(*axis_of)
     except Exception as error:
         culprits = [axis for k, axis in axis_of.items() if fails(k)]
-        if not culprits or fails():  # it fails with numbers, too
+        if not culprits or fails():  # it also fails with concrete numbers
             raise
         if _raised_by(error, "warmup_cosine_decay_schedule"):
             raise InputError(
@@ -249,18 +249,18 @@ def trace_axes(
             f"on it; give truth values or names, or `gd.compare` problems that differ in it"
         ) from error
     used = _used(program.jaxpr)
-    # Keywords come first among the program's inputs, in the order of a dict's leaves.
+    # Keywords are the first inputs of the program, in the order of the leaves of a dict.
     idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
     return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
 
 
 def _raised_by(error, name):
-    """Return whether an error was raised within a function of a name."""
+    """Return whether an error was raised within a function with the given name."""
     return any(frame.name == name for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _used(program) -> list[bool]:
-    """Return which inputs of a traced program may change its results."""
+    """Return whether each input of a traced program can affect its outputs."""
     needed = {id(v) for v in program.outvars}
     for equation in reversed(program.eqns):
         if any(id(v) in needed for v in equation.outvars):
@@ -271,10 +271,10 @@ def _used(program) -> list[bool]:
 def check_factory(
     make_optimizer: Callable, assigned: Mapping[str, Role], grid: Axes, params: PyTree
 ) -> None:
-    """Check that a factory makes an optimizer from traced settings, and that it can be used.
+    """Check that a factory makes a usable optimizer from traced settings.
 
     Raises:
-        InputError: it does not return an optimizer; an axis that cannot be swept, or without
+        InputError: if it does not return an optimizer, or if an axis cannot be swept or has no
             effect.
     """
 
@@ -301,10 +301,10 @@ def check_factory(
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:
-    """Refuse axes without effect, along which all runs would be equal.
+    """Check that no axis is without effect, since its runs would all be equal.
 
     Raises:
-        InputError: there are any.
+        InputError: if an axis has no effect.
     """
     if idle:
         raise InputError(

@@ -1,6 +1,6 @@
-"""Branches: descents from a step of a stored run, with other settings, another order, or a push.
+"""Branches: descents that continue a stored run from a given step with changed settings.
 
-    up to step t: the run again, to the bit;   from t on: each branch with its own values
+    steps < t: recomputed run, bitwise equal;   steps >= t: each branch with its own values
 
 >>> import tempfile, optax
 >>> from gdjax import problems
@@ -40,7 +40,7 @@ from gdjax.sweeps.stored import open_sweep
 
 
 class AsStored(Enum):
-    """A setting of branches that is that of the stored sweep."""
+    """Sentinel for a branch setting that is taken from the stored sweep."""
 
     AS_STORED = "as stored"
 
@@ -79,54 +79,52 @@ def branch(
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
 ) -> xr.Dataset:
-    """Descend from steps of a stored run, with other settings, another order, or a push.
+    """Continue a stored run from given steps with changed settings or a perturbation.
 
         w'_t = w_t + d,   |d| = perturbation
 
-    The run is computed again up to there, which costs as many steps of one slab, and its carry has
-    everything that the next step needs: the optimizer's state, the place in the order of
-    mini-batches. With the program and the width of the sweep, a branch with the run's own settings
-    that is not pushed has the run's own bits.
+    The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
+    includes the optimizer state and the position in the order of mini-batches. With the program and
+    width of the sweep, an unperturbed branch with the settings of the run is bitwise equal to it.
 
     Args:
         store: path or URL of the stored sweep; nothing is written there.
-        at: which run: values by axis, those of the grid within rounding.
-        axes: the branches. `branch_step` (at which steps they leave the run; one program is
-            compiled per step), `perturbation` (length of the push) and `perturbation_seed` (its
-            direction); axes of the sweep and other settings that branches have instead of the
-            run's.
-        num_steps: step at which branches end, counted from the run's start; None takes the run's.
-        problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it was the user's own.
-        nearest: whether to take the run of the grid that is nearest in its numbers.
-        perturb: how `perturbation` moves parameters: "direction", which all weights share, or
+        at: run to continue, as values by axis name, equal to those of the grid within rounding.
+        axes: axes of the branches: `branch_step` (step at which a branch leaves the run; one
+            program is compiled per step), `perturbation` (norm of the perturbation),
+            `perturbation_seed` (its direction), and any settings to vary instead of those of the
+            run.
+        num_steps: final step, counted from the start of the run; None for that of the run.
+        problem: problem of the sweep; required if it was user-defined.
+        make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        nearest: whether to select the run with the nearest numeric values.
+        perturb: kind of perturbation: "direction" (a random direction in parameter space) or
             "one_weight".
-        batch_size: samples per step of the branches; None takes the whole training set.
-        record_every: steps from one record to the next.
-        record_samples: samples per record; None takes all.
-        snapshot_every: steps from one snapshot to the next; None keeps the final parameters only.
-        metrics: what is recorded besides the cost; None takes the problem's.
-        eval_params_fn: the parameters at which to record, as for `sweep`.
+        batch_size: samples per step of the branches; None for the whole training set.
+        record_every: steps between records.
+        record_samples: samples per record; None for all.
+        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        metrics: metrics to record besides the cost; None for those of the problem.
+        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        stop_when_converged: whether whole-set runs stop once their gradient counts as zero.
-        continuable: whether to keep what each branch needs for more steps, as for `sweep`.
+        stop_when_converged: whether full-batch runs stop once their gradient counts as zero.
+        continuable: whether to keep the full state of each branch for further steps, as in `sweep`.
         to: path or URL of a store for the branches; None keeps them in memory.
-        storage_options: where `store` is a URL, keywords of `obstore.store.from_url`.
-        to_storage_options: where `to` is a URL, the same.
-        width: runs that a device computes at a time; None chooses by memory.
-        devices: what to compute on; None takes as many local devices as the sweep had.
-        max_param_bytes: bytes of parameters that are kept in memory without a store.
-        client: a Dask client, whose workers then compute the tiles of `to`.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+        to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
+        width: runs computed together per device; None chooses by memory.
+        devices: devices to compute on; None for as many local devices as the sweep used.
+        max_param_bytes: maximum bytes of parameters to keep in memory without a store.
+        client: Dask client whose workers compute the tiles of `to`.
 
     Returns:
-        Dataset over `axes`, the run's own values as dimensions of length 1, and `step`; before a
-        branch leaves the run it has no records (NaN).
+        Dataset over `axes`, the remaining axes of the sweep as dimensions of length 1, and `step`.
+        Records before the step of a branch are NaN.
 
     Raises:
-        InputError: axes or settings that cannot be used; a branch whose settings change the carry
-            of a run.
-        StoreError: no store, a run that is not stored, or as for `replay`.
+        InputError: if axes or settings are invalid, or change the structure of the carry.
+        StoreError: if there is no store, the run is not stored, or as in `replay`.
     """
     if not isinstance(axes, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")

@@ -1,8 +1,8 @@
-"""The spec of branches: descents that leave a run, the trunk, at one of its steps.
+"""Specification of branches: descents that leave a run, the trunk, at a given step.
 
-    w'_t = w_t + d,   |d| = perturbation;   optimizer state, model state and order are the trunk's
+    w'_t = w_t + d,   |d| = perturbation;   other state and the order are those of the trunk
 
-The trunk is computed again up to that step: with the same program and width it has the same bits.
+The trunk is recomputed up to that step. With the same program and width it is bitwise equal.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ from gdjax.sweeps.spec import SweepSpec, validate_spec
 
 
 def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
-    """Return parameters moved in a random direction, all equally likely: |w' - w| = size.
+    """Return parameters moved in a uniformly random direction: |w' - w| = size.
 
     Examples:
         >>> moved = direction(jax.random.key(0), {"a": jnp.ones(3), "b": jnp.ones(())}, 0.5)
@@ -48,7 +48,7 @@ def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
 
 
 def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
-    """Return parameters one of which, chosen at random, is larger or smaller by `size`."""
+    """Return parameters with one random element increased or decreased by `size`."""
     leaves, structure = jax.tree.flatten(params)
     ends = np.cumsum([a.size for a in leaves])
     which, way = jax.random.split(key)
@@ -62,7 +62,7 @@ def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
 
 
 def _moved(structure, leaves, moves):
-    # Numbers that do not move keep their bits: -0.0 + 0.0 is 0.0.
+    # Unmoved numbers must remain bitwise equal, but -0.0 + 0.0 is 0.0.
     pairs = zip(leaves, moves, strict=True)
     ahead = [jnp.where(d == 0, a, a + d.astype(a.dtype)) for a, d in pairs]
     return jax.tree.unflatten(structure, ahead)
@@ -72,7 +72,7 @@ PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = 
     "direction": direction,
     "one_weight": one_weight,
 }
-"""Kinds of perturbations."""
+"""Perturbation functions by name."""
 
 
 @cache
@@ -82,15 +82,15 @@ def _perturb_runs(how: str) -> Callable:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BranchSpec(SweepSpec):
-    """What decides the numbers of branches: a sweep whose runs leave one run at a step.
+    """Specification of a sweep whose runs leave a stored run at a given step.
 
     Args:
-        trunk: value of each axis of the run that all branches are up to their `branch_step`.
-        perturb: how `perturbation` moves parameters: "direction", which all weights share, or
+        trunk: value of each axis for the run that branches share up to their `branch_step`.
+        perturb: kind of perturbation: "direction" (a random direction in parameter space) or
             "one_weight".
 
     Raises:
-        InputError: as for `SweepSpec`; steps that the trunk does not have, or lengths below 0.
+        InputError: as in `SweepSpec`; if the trunk does not reach a step, or a norm is negative.
     """
 
     trunk: Mapping[str, Any] = field(default_factory=dict)
@@ -101,15 +101,15 @@ class BranchSpec(SweepSpec):
         validate_spec(self)
 
     def first_record(self, axes: Axes) -> int:
-        """Return the step at which the first branches of a grid leave the trunk."""
+        """Return the first step at which a branch of a grid leaves the trunk."""
         return int(axes.by_name[BRANCH_STEP].min())
 
     def initial_carry(self) -> Callable:
-        """Return what starts branches from the carry of their trunk."""
+        """Return the function that computes the initial carry of branches from their trunk."""
         return TrunkStart()
 
     def trunk_spec(self) -> SweepSpec:
-        """Return the run that branches leave, as a sweep of its own."""
+        """Return the specification of the trunk as a sweep of one run."""
         keywords = {name: getattr(self, name) for name in SweepSpec.__dataclass_fields__}
         keywords["axes"] = axes(**{axis: [value] for axis, value in self.trunk.items()})
         if BATCH_SIZE in self.trunk:
@@ -118,17 +118,17 @@ class BranchSpec(SweepSpec):
 
 
 def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
-    """Return the axes of branches, completed by the values of their trunk."""
+    """Return the axes of branches, completed with the values of their trunk."""
     rest = {axis: [value] for axis, value in trunk.items() if axis not in branches.by_name}
     return Axes({**branches.dimensions, **(axes(**rest).dimensions if rest else {})})
 
 
 def validate_branches(spec: BranchSpec) -> None:
-    """Check what branches have besides a sweep.
+    """Check the settings of branches that other sweeps do not have.
 
     Raises:
-        InputError: steps that the trunk does not have, several starts, lengths below 0, or an
-            unknown kind of perturbation.
+        InputError: if the trunk does not reach a step, there are several starts, a norm is
+            negative, or the kind of perturbation is unknown.
     """
     if not isinstance(spec.perturb, str) or spec.perturb not in PERTURB:
         names = ", ".join(PERTURB)
@@ -136,7 +136,7 @@ def validate_branches(spec: BranchSpec) -> None:
     if not isinstance(spec.trunk, Mapping):
         raise InputError(f"trunk = {spec.trunk!r:.80}, expected the values of a run by axis")
     if not isinstance(spec.axes, Axes):
-        return  # `validate_spec` says so
+        return  # `validate_spec` raises the error
     along = spec.axes.by_name
     steps = along.get(BRANCH_STEP, np.array([-1]))
     if steps.min() < 0 or steps.max() > spec.num_steps:
@@ -155,19 +155,19 @@ def validate_branches(spec: BranchSpec) -> None:
 
 
 class TrunkStart:
-    """The start of branches: the carry of their trunk at the step where they leave it.
+    """Initial carry of branches: the carry of the trunk at the step of the branch.
 
-    The trunk is computed once for each step and slab.
+    The trunk is computed once per step and slab.
     """
 
     def __init__(self):
         self._carries: dict[tuple[int, Slab], list[np.ndarray]] = {}
 
     def __call__(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint:
-        """Return the carry of a slab of branches.
+        """Return the initial carry of a slab of branches.
 
         Raises:
-            InputError: branches have another carry, such as the state of another optimizer.
+            InputError: if the structure of the carry differs, for example for another optimizer.
         """
         spec = program.spec.sweep
         assert isinstance(spec, BranchSpec)
@@ -191,10 +191,10 @@ def _trunk_carry(spec, program, step):
 def branch_carries(
     spec: BranchSpec, values: Mapping[str, np.ndarray], trunk: list[np.ndarray], carry: PyTree
 ) -> list[np.ndarray]:
-    """Return the carries with which a slab of branches begins.
+    """Return the initial carries of a slab of branches.
 
     Raises:
-        InputError: branches have another carry, such as the state of another optimizer.
+        InputError: if the structure of the carry differs, for example for another optimizer.
     """
     leaves, structure = jax.tree.flatten(carry)
     like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
