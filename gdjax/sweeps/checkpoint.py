@@ -1,9 +1,9 @@
-"""Records of a slab so far, and the checkpoint of an unfinished tile.
+"""Records of a slab in progress, and checkpoints of unfinished tiles.
 
     SlabCheckpoint: step, carry, records, arrays       TileCheckpoint: finished slabs, current slab
 
-Both are values that a store keeps as named arrays and numbers. A store may come from anybody, so
-the names, shapes and types of a checkpoint are compared with the expected ones.
+A store holds both as named arrays and numbers. Since stores are untrusted input, the names, shapes
+and types of a checkpoint are compared with the expected ones.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ from gdjax.descent.block_loop import BlockResult, RecordSchedule
 from gdjax.sweeps.dataset import storable
 
 Stored = tuple[dict[str, np.ndarray], dict[str, Any]]
-"""A checkpoint as a store holds it: arrays by name, and numbers."""
+"""Stored form of a checkpoint: arrays by name, and numbers by name."""
 
 
 class SlabCheckpoint(NamedTuple):
@@ -30,7 +30,7 @@ class SlabCheckpoint(NamedTuple):
     Args:
         step: number of steps taken.
         carry: leaves of the carry at that step, on the host.
-        records: numbers of earlier records by name, [runs, records].
+        records: scalars of earlier records by name, [runs, records].
         arrays: leaves of snapshots and array metrics of earlier records by name, [runs, ...].
     """
 
@@ -40,7 +40,7 @@ class SlabCheckpoint(NamedTuple):
     arrays: dict[str, list[np.ndarray]]
 
     def described(self) -> PyTree:
-        """Return shape and type of each array, to compare checkpoints."""
+        """Return the shape and type of each array, for comparison of checkpoints."""
         arrays = (self.carry, self.records, self.arrays)
         return jax.tree.map(lambda a: (tuple(a.shape), np.dtype(a.dtype)), arrays)
 
@@ -50,14 +50,14 @@ class TileCheckpoint(NamedTuple):
 
     Args:
         done: variables of each finished slab.
-        slab: state of the slab after these; None before its first checkpoint.
+        slab: state of the next slab; None before its first checkpoint.
     """
 
     done: list[dict[str, np.ndarray]]
     slab: SlabCheckpoint | None = None
 
     def to_stored(self) -> Stored:
-        """Return named arrays and numbers."""
+        """Return the checkpoint as named arrays and numbers."""
         meta: dict[str, Any] = {"slabs": len(self.done)}
         arrays = {f"done.{name}": a for name, a in join_slabs(self.done).items()}
         if self.slab is not None:
@@ -76,7 +76,7 @@ class TileCheckpoint(NamedTuple):
         runs: int,
         slabs: int,
     ) -> "TileCheckpoint":
-        """Return the checkpoint that was stored; an empty one if there is none that fits."""
+        """Return the stored checkpoint; an empty one if there is none or it does not match."""
         arrays, meta = stored or ({}, {})
         count = meta.get("slabs", 0)
         if type(count) is not int or not 0 <= count <= slabs:
@@ -92,7 +92,7 @@ class TileCheckpoint(NamedTuple):
 
 
 def _slab_from_stored(arrays, meta):
-    """Return the state of the current slab; None if there is none, or names are wrong."""
+    """Return the state of the current slab; None if it is absent or its names are invalid."""
     step, count = meta.get("step"), meta.get("leaves")
     if type(step) is not int or type(count) is not int or not 0 <= count <= len(arrays):
         return None
@@ -114,11 +114,11 @@ def _slab_from_stored(arrays, meta):
 
 
 class SlabRecords:
-    """Records of a slab of runs so far.
+    """Records of a slab of runs in progress.
 
     Args:
-        start: where the slab goes on; None for its own start.
-        first_record: records and arrays of earlier steps are dropped.
+        start: checkpoint from which the slab continues; None for its initial state.
+        first_record: step before which records and arrays are dropped.
     """
 
     def __init__(self, start: SlabCheckpoint | None = None, *, first_record: int = 0):
@@ -148,23 +148,23 @@ class SlabRecords:
         self.carry, self.step = result.carry, result.num_steps
 
     def keep_before_last(self, carry: PyTree) -> None:
-        """Keep the carry before the last step is evaluated, which more steps would need."""
+        """Keep the carry before the last step is evaluated, from which a run can continue."""
         self.carry_before_last = jax.tree.map(storable, carry)
 
     @property
     def records(self) -> dict[str, np.ndarray]:
-        """Numbers of the records by name, [runs, records]."""
+        """Scalars of the records by name, [runs, records]."""
         return {name: np.concatenate(parts, axis=1) for name, parts in self._records.items()}
 
     def arrays(self, name: str, like: PyTree) -> PyTree:
-        """Return snapshots, or an array metric, [runs, steps, ...], structured as `like`."""
+        """Return snapshots or an array metric, [runs, steps, ...], in the structure of `like`."""
         return jax.tree.unflatten(jax.tree.structure(like), self._leaves(name))
 
     def _leaves(self, name):
         return [np.concatenate(leaves, axis=1) for leaves in zip(*self._arrays[name], strict=True)]
 
     def checkpoint(self) -> SlabCheckpoint:
-        """Return the state from which the slab can go on."""
+        """Return the state from which the slab can continue."""
         return SlabCheckpoint(
             self.step,
             [to_host(leaf) for leaf in jax.tree.leaves(self.carry)],
@@ -174,7 +174,7 @@ class SlabRecords:
 
 
 def named_records(records: Records) -> dict[str, Any]:
-    """Return the numbers of records by name."""
+    """Return the scalars of records by name."""
     fields = records._asdict()
     return {**fields.pop("metrics"), **fields}
 
@@ -187,7 +187,7 @@ def fits(
     arrays: Mapping[str, PyTree],
     first_record: int = 0,
 ) -> bool:
-    """Return whether a checkpoint is one of this slab: names, shapes, types and step."""
+    """Return whether a checkpoint has the names, shapes, types and step range of a slab."""
     if not schedule.first <= checkpoint.step <= schedule.last:
         return False
     steps = schedule.recorded_steps()
@@ -212,24 +212,24 @@ def fits(
 
 
 def join_slabs(slabs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the variables of several slabs, one after another."""
+    """Return the variables of several slabs, concatenated."""
     names = slabs[0] if slabs else ()
     return {name: np.concatenate([slab[name] for slab in slabs]) for name in names}
 
 
 def to_host(array: Any) -> np.ndarray:
-    """Return an array in host memory; a random key as its numbers."""
+    """Return an array in host memory; a random key as its key data."""
     return np.asarray(as_numbers(array))
 
 
 def as_numbers(array: Any) -> Any:
-    """Return an array; a random key as its numbers."""
+    """Return an array unchanged, or the key data of a random key."""
     is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(array) if is_key else array
 
 
 def from_host(array: np.ndarray, like: Any) -> Any:
-    """Return the inverse of `to_host`, for an array like another."""
+    """Return the array from which `to_host` made `array`; `like` gives its type."""
     if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
     return array

@@ -1,6 +1,6 @@
-"""Where two stored sweeps differ, run by run.
+"""Comparison of two stored sweeps, run by run.
 
-    first_difference = the first recorded step at which any record of a run differs
+    first_difference = first recorded step at which any record of a run differs
     largest(name)    = max over steps |a - b|, in float64
 
 >>> import tempfile
@@ -32,25 +32,25 @@ def compare_stores(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Return where and by how much the runs that two sweeps have in common differ.
+    """Return the differences between the common runs of two sweeps.
 
-    Runs are in common where their values along every axis are equal, and records where their names
-    and steps are. NaN equals NaN, since it stands for a value that was not recorded.
+    Runs are matched by their values along every axis, and records by name and step. NaN equals NaN,
+    since it denotes a value that was not recorded.
 
     Args:
-        a: path or URL of a store, or a Dataset of `gd.sweep` or `gd.open_dataset`.
-        b: the other one.
-        storage_options: of URLs: keywords of `obstore.store.from_url`.
+        a: path or URL of a store, or a Dataset from `gd.sweep` or `gd.open_dataset`.
+        b: second sweep, in the same form.
+        storage_options: keywords of `obstore.store.from_url`, for URLs.
 
     Returns:
-        A Dataset over the axes: `first_difference`, the first step at which any record differs, -1
-        if none does; `params_differ`, whether the final parameters do; `largest_<record>`, the
-        largest absolute difference over the steps, +inf if only one of the two is finite. Runs that
-        either sweep has not finished have -2 as `first_difference` and NaN as differences.
+        Dataset over the axes: `first_difference`, the first step at which any record differs, or -1
+        if none differs; `params_differ`, whether the final parameters differ; `largest_<record>`,
+        the largest absolute difference over steps, +inf if only one value is finite. For runs that
+        are unfinished in either sweep, `first_difference` is -2 and the differences are NaN.
 
     Raises:
-        InputError: the sweeps have no axes, runs or steps in common.
-        StoreError: there is no store, or a tile of it is damaged.
+        InputError: if the axes differ, or the sweeps have no runs or steps in common.
+        StoreError: if there is no store, or one of its tiles is damaged.
     """
     a, b = (
         sweep

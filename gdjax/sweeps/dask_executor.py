@@ -1,10 +1,10 @@
-"""Compute the tiles of a sweep on the workers of a Dask cluster, each on its own devices.
+"""Dask executor: tiles of a sweep are computed by workers on their own devices.
 
-    client: holds the store, hands out tiles;   worker: computes a tile and writes it
+    client: opens the store and submits tiles;   worker: computes a tile and writes it
 
-Dask starts a lost worker's tiles again elsewhere, and a tile that is finished already is not
-computed again, so nothing here retries or elects. Workers need the same gdjax and JAX, equally many
-devices, and either the same file system or a store with a URL. On this machine:
+Dask resubmits the tiles of a lost worker, and finished tiles are not recomputed, so this module
+needs no retries. All workers must have the same versions of gdjax and JAX, the same number of
+devices, and a shared file system or a store with a URL. A local example:
 
     cluster = LocalCluster(n_workers=2, threads_per_worker=1)
     gd.sweep(problem, axes, 1000, store="runs.zarr", client=Client(cluster))
@@ -46,7 +46,7 @@ from gdjax.sweeps.slab_runner import TileMonitor, run_tile
 
 
 class Slabs(NamedTuple):
-    """Slabs and tiles that suit the devices of a worker, which the client need not have."""
+    """Slab widths, device count and tile shape, chosen on a worker."""
 
     widths: list[int]
     devices: int
@@ -54,7 +54,7 @@ class Slabs(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a worker found out about a sweep."""
+    """Slabs, layout and identity of a sweep, determined on a worker."""
 
     slabs: Slabs
     layout: Layout
@@ -62,13 +62,13 @@ class Fitted(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What all tiles of a sweep have in common on a worker.
+    """Arguments shared by all tiles of a sweep.
 
     Args:
-        plugin: name of the worker's plugin.
-        store: where tiles are written.
-        options: `storage_options` of a URL.
-        slabs: in which tiles are computed.
+        plugin: name of the worker plugin.
+        store: path or URL of the store.
+        options: `storage_options` of the store.
+        slabs: slab widths, device count and tile shape.
         stopping: name of the event that stops the sweep.
     """
 
@@ -80,24 +80,24 @@ class Task(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Whether a tile is finished; if `new_writer`, the store has to record its worker first."""
+    """Result of a task: whether the tile is finished, or a writer to record first."""
 
     finished: bool
     new_writer: dict[str, Any] | None = None
 
 
 class Plugin(WorkerPlugin):
-    """A sweep with its data, sent to every worker once, also to those that join later.
+    """Worker plugin with a sweep and its data, sent once to every worker.
 
     Args:
-        name: unique to the sweep.
-        checked: the pickled `CheckedSweep`, with arrays of NumPy.
+        name: unique name of the plugin for this sweep.
+        checked: pickled `CheckedSweep` with NumPy arrays.
     """
 
     def __init__(self, name: str, checked: bytes):
         self.name = name
         self.pickled = checked
-        self.x64 = jnp.result_type(float) == jnp.float64  # workers do not have this setting
+        self.x64 = jnp.result_type(float) == jnp.float64  # must be sent to workers
         self._lock: threading.Lock | None = None
         self._plan: Plan | None = None
         self._compared = False
@@ -107,13 +107,13 @@ class Plugin(WorkerPlugin):
 
     @contextlib.contextmanager
     def alone(self) -> Generator[None]:
-        """One tile at a time: it has all the devices, however many threads a worker has."""
+        """Hold the lock of the worker, since a tile uses all of its devices."""
         assert self._lock is not None
         with self._lock, jax.enable_x64(self.x64):
             yield
 
     def devices(self, count: int | None) -> tuple[jax.Device, ...]:
-        """Return the first devices of this worker: as many as given, or all."""
+        """Return the first `count` devices of this worker, or all if None."""
         here = jax.local_devices()
         if count is not None and len(here) < count:
             raise InputError(
@@ -123,11 +123,11 @@ class Plugin(WorkerPlugin):
         return tuple(here[:count])
 
     def checked(self) -> CheckedSweep:
-        """Return the sweep."""
+        """Return the unpickled sweep."""
         return cloudpickle.loads(self.pickled)
 
     def plan(self, chosen: Slabs) -> Plan:
-        """Return the sweep in the slabs that were chosen, kept from tile to tile."""
+        """Return the plan of the sweep with the chosen slabs, cached across tiles."""
         if self._plan is None:
             checked, devices = self.checked(), self.devices(chosen.devices)
             programs = [
@@ -140,7 +140,7 @@ class Plugin(WorkerPlugin):
         return self._plan
 
     def compare(self, tiles: Tiles, plan: Plan) -> None:
-        """Check, once, that this worker computes the sweep of the store."""
+        """Check once that this worker computes the sweep of the store."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
             require_same(tiles.location, stored, plain(plan.identity, "identity"))
@@ -151,20 +151,20 @@ class Plugin(WorkerPlugin):
 def on_workers(
     checked: CheckedSweep, target: Target
 ) -> Generator[tuple[Fitted, Callable[[Store], int]]]:
-    """Prepare a cluster for a sweep.
+    """Prepare the workers of a cluster for a sweep.
 
     Args:
-        checked: from `preflight`.
-        target: a store that all workers reach, by the same path or by a URL, and the client.
+        checked: result of `preflight`.
+        target: client, and a store that all workers can access by the same path or URL.
 
     Yields:
-        Layout and identity of the sweep on a worker's devices; a function that has the missing
-        tiles of a store computed, and returns how many there were.
+        Layout and identity of the sweep on the devices of a worker; and a function that computes
+        the missing tiles of a store and returns their number.
 
     Raises:
-        InputError: a worker has too few devices, or too little memory.
-        StoreError: as for `sweep`, or a worker computes another sweep than that of the store.
-        GdjaxError: workers die, one after another, on the same tile, or the scheduler does.
+        InputError: if a worker has too few devices or too little memory.
+        StoreError: as in `sweep`, or if a worker computes a different sweep than the stored one.
+        GdjaxError: if workers die repeatedly on the same tile, or the scheduler is lost.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
     location, client = target.location, target.client
@@ -191,7 +191,7 @@ def on_workers(
 
 
 def _portable(checked: CheckedSweep) -> CheckedSweep:
-    """Return a sweep that another process can read, with arrays of NumPy."""
+    """Return a sweep that can be pickled, with NumPy arrays."""
     host, spec = partial(jax.tree.map, np.asarray), checked.spec
     metrics = {
         name: dataclasses.replace(metric, data=host(metric.data))
@@ -203,7 +203,7 @@ def _portable(checked: CheckedSweep) -> CheckedSweep:
 
 
 def _hand_out(client: Client, task: Task, store: Store) -> int:
-    """Have all missing tiles computed; return how many there were."""
+    """Compute all missing tiles on the workers, and return their number."""
     missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
     stopping = Event(task.stopping, client=client)
     submitted: dict[Any, tuple[tuple[int, ...], Future]] = {}
@@ -227,14 +227,14 @@ def _hand_out(client: Client, task: Task, store: Store) -> int:
                     failure = KeyboardInterrupt()
                     stopping.set()
                 if not answers.has_ready():
-                    time.sleep(0.02)  # waiting for Dask would not let Ctrl-C through
+                    time.sleep(0.02)  # a blocking wait for Dask would delay Ctrl-C
                     continue
                 future = next(answers)
                 tile, _ = submitted.pop(future.key)
                 try:
                     answer = future.result()
                 except Exception as error:
-                    # The others save and end: a tile must not be written once the store is free.
+                    # The other tasks save and stop, since none may write after the store is free.
                     failure = failure or _explained(error, tile)
                     stopping.set()
                     continue
@@ -268,7 +268,7 @@ def _plugin(name: str) -> Plugin:
 
 
 def _fit(name: str, width: int | None) -> Fitted:
-    """Choose the slabs, on a worker, as `sweep` does on its own devices."""
+    """Choose the slabs for the devices of a worker, as `sweep` does for local devices."""
     plugin = _plugin(name)
     with plugin.alone():
         checked = plugin.checked()
@@ -297,7 +297,7 @@ def _compute(task: Task, tile: tuple[int, ...]) -> Answer:
         variables = run_tile(plan, tile, TileMonitor(tiles, tile, stop.is_set))
         if variables is None:
             return Answer(False)
-        # Dask may have given up a worker that was only slow: the tile has the same bits, once.
+        # Dask may have replaced a slow worker, so the same tile may have been written already.
         if not tiles.is_finished(tile):
             tiles.write(tile, variables, tiles.writers.index(writer) + 1)
         return Answer(True)

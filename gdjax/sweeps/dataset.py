@@ -2,7 +2,7 @@
 
     cost[axes, step],   outcome[axes],   params.0.weights[axes, 0.weights[0], 0.weights[1]]
 
-A parameter is named by its path in the pytree:
+The name of a parameter is its path in the pytree:
 
 >>> named_leaves("params", {"a": [1.0, 2.0]})
 {'params.a.0': 1.0, 'params.a.1': 2.0}
@@ -34,12 +34,12 @@ LONG_NAMES = {
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
-PREFIXES = ("params", "model_state", "snapshots", "carry")  # of arrays of a pytree
-KNOWN = "_known"  # suffix of the name of a metric's mask
+PREFIXES = ("params", "model_state", "snapshots", "carry")  # name prefixes of pytree leaves
+KNOWN = "_known"  # name suffix of the mask of a metric
 
 
 def record_names(metrics: Mapping[str, Metric], *, record_equals_step: bool) -> tuple[str, ...]:
-    """Return the names of the numbers of a record: costs and metrics."""
+    """Return the names of the scalars of a record: costs and metrics."""
     numbers = [name for name, metric in metrics.items() if not metric.is_array]
     return ("cost", *(() if record_equals_step else ("batch_cost",)), "gradient_norm", *numbers)
 
@@ -50,7 +50,7 @@ def known_masks(
     diverged_at: Int[np.ndarray, " runs"],
     first_record: int = 0,
 ) -> dict[str, Bool[np.ndarray, "runs records"]]:
-    """Return masks of the metrics whose type has no NaN: whether a run has not diverged yet."""
+    """Return masks for metrics whose type has no NaN: True before a run diverges."""
     masks = {}
     for name, value in array_metrics.items():
         if value.dtype.kind != "f":
@@ -82,18 +82,18 @@ def build_layout(
     """Return the arrays of a sweep, with their names, units and coordinates.
 
     Args:
-        grid: the axes.
+        grid: grid of runs.
         tile_shape: runs of a tile along each dimension of the grid.
-        schedule: steps, records and snapshots.
-        params: shapes of one run's parameters.
-        model_state: shapes of its model state.
-        metrics: what is recorded besides the cost.
-        array_metrics: shape and type of each metric that is an array.
-        record_equals_step: whether a record is what its step computes anyway.
-        record_samples: samples of a record; None for all.
-        record_batches: number and size of the fixed batches of a record, where it is their mean.
-        first_record: step at which records begin.
-        carry: shapes of what more steps of a run need, where it is kept.
+        schedule: schedule of steps, records and snapshots.
+        params: shapes of the parameters of one run.
+        model_state: shapes of the model state of one run.
+        metrics: recorded metrics besides the cost.
+        array_metrics: shape and type of each array-valued metric.
+        record_equals_step: whether a record has the cost and gradient that its step computes.
+        record_samples: samples per record; None for all.
+        record_batches: number and size of the fixed batches over which a record averages, or None.
+        first_record: first recorded step.
+        carry: shapes of the carry of one run, if it is kept.
     """
     steps = schedule.recorded_steps()
     steps = steps[steps >= first_record]
@@ -131,7 +131,7 @@ def build_layout(
     for prefix, tree, own, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
-            is_params = prefix in ("params", "snapshots")  # with common dimensions
+            is_params = prefix in ("params", "snapshots")  # which share dimensions
             path = name.removeprefix(prefix).removeprefix(".") if is_params else name
             inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
@@ -156,12 +156,12 @@ def build_layout(
 
 
 def metric_step(name: str, metric: Metric) -> str:
-    """Return the dimension along which a metric that is an array is computed."""
+    """Return the step dimension of an array-valued metric."""
     return "step" if metric.every == 1 else f"{name}_step"
 
 
 def _metric_variables(name, metric, along, dtype):
-    """Return a metric that is an array, and its mask where its type has no NaN."""
+    """Return the variables of an array-valued metric, with a mask if its type has no NaN."""
     long_name = metric.long_name or name.replace("_", " ")
     attrs = {"long_name": long_name, "units": metric.units}
     made = {name: Variable((*along, *metric.dims), dtype, attrs, _fill_value(dtype))}
@@ -172,7 +172,7 @@ def _metric_variables(name, metric, along, dtype):
 
 
 def _check_dims(name, own, sizes, taken):
-    """Check that the dimensions of a metric are new, or as long as those of another metric."""
+    """Check that dimensions of a metric are new or match those of other arrays in length."""
     for dim, length in own.items():
         if dim in taken:
             raise InputError(
@@ -205,7 +205,7 @@ def _numbers(dim, values, long_name):
 
 
 def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
-    """Return an array whose records begin later than others', with fill values before."""
+    """Return an array padded at the front with fill values to the given trailing shape."""
     own = array.shape[array.ndim - len(shape) :]
     if own == tuple(shape):
         return array
@@ -216,7 +216,7 @@ def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.n
 
 
 def nbytes(layout: Layout, names: Iterable[str]) -> int:
-    """Return the bytes of some variables of a layout."""
+    """Return the total size of variables of a layout, in bytes."""
     arrays = (layout.variables[name] for name in names)
     return sum(
         math.prod(layout.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in arrays
@@ -224,11 +224,12 @@ def nbytes(layout: Layout, names: Iterable[str]) -> int:
 
 
 def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:
-    """Return the arrays of a pytree by their path in it, the keys joined by dots.
+    """Return the leaves of a pytree by name: the keys of their path, joined by dots.
 
-    Names are names of files, also on systems that do not distinguish capitals. Characters other
-    than letters, digits, `_` and `-` are written as `%` and two hexadecimal digits per byte, and so
-    are capitals where two names would differ in nothing else. No two paths have the same name.
+    Names are valid file names, also on case-insensitive file systems. Characters other than
+    letters, digits, `_` and `-` are written as `%` and two hexadecimal digits per byte, and so are
+    capitals in names that would otherwise differ only by case. Different paths have different
+    names.
 
     Examples:
         >>> named_leaves("params", {"mlp/~/linear_0": {"w": 1.0, "b": 2.0}})
@@ -254,22 +255,22 @@ def _hexadecimal(match):
 
 
 def _name(prefix, path, escaped):
-    """Return a path as a name; keys that are empty become a `%` alone."""
+    """Return the name of a path; an empty key becomes `%`."""
     keys = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
     coded = [escaped.sub(_hexadecimal, key) for key in keys]
     return ".".join([*filter(None, [prefix]), *(key or "%" for key in coded)])
 
 
 def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
-    """Return the pytree whose arrays `named_leaves` named; they may have more leading axes.
+    """Return a pytree from arrays named by `named_leaves`; leading axes are kept.
 
     Args:
-        prefix: as for `named_leaves`.
-        like: a pytree of the same structure, its arrays or their shapes.
+        prefix: prefix of the names, as in `named_leaves`.
+        like: pytree of arrays, or of their shapes, with the same structure.
         stored: arrays by name: a mapping, a Dataset of one run, or an opened `.npz` file.
 
     Raises:
-        InputError: an array that is missing, or of another shape.
+        InputError: if an array is missing or has the wrong shape.
 
     Examples:
         >>> from_named("params", {"a": np.zeros(2)}, {"params.a": [[1, 2]]})["a"].tolist()
@@ -290,19 +291,19 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
 
 
 def storable(array: Any) -> np.ndarray:
-    """Return an array in a type of NumPy: bfloat16 and the like as float32, keys as numbers."""
+    """Return a NumPy array: bfloat16 and similar types as float32, random keys as key data."""
     return np.asarray(_plain(array))
 
 
 def _plain(array):
     if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.key_data(array)
-    # Float types that NumPy and most readers lack have fewer bits than float32.
+    # Float types that NumPy and most Zarr readers lack fit into float32 without rounding.
     return array.astype(np.float32) if np.dtype(array.dtype).kind not in "biuf" else array
 
 
 def _fill_value(dtype):
-    """Return the value of elements that have not been computed, if it is not NaN or False."""
+    """Return the fill value of integer arrays; None for types filled with NaN or False."""
     kind = np.dtype(dtype).kind
     if kind not in "iu":
         return None

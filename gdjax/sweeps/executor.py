@@ -1,8 +1,8 @@
-"""Compute the tiles of a sweep that are missing, into memory, into a store, or on Dask.
+"""Executor of sweeps: missing tiles are computed in memory, into a store, or on Dask.
 
     for each unfinished tile:  variables = run_tile(plan, tile);  sink.write(tile, variables)
 
-A tile is written while the next one is computed.
+Each tile is written while the next one is computed.
 """
 
 import concurrent.futures
@@ -32,18 +32,18 @@ def execute(
     target: Target,
     prepare: Callable[[Store], None] | None = None,
 ) -> xr.Dataset:
-    """Compute what a sweep lacks, and return its Dataset.
+    """Compute the missing tiles of a sweep and return its Dataset.
 
     Args:
-        plan: from `preflight`.
-        target: where it is computed and stored.
-        prepare: called with the store, open for writing, before tiles are computed.
+        plan: result of `preflight`.
+        target: devices or client, and store.
+        prepare: function called with the opened store before tiles are computed.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     if target.store is None:
-        assert isinstance(plan, Plan)  # with a client there is a store
+        assert isinstance(plan, Plan)  # a client requires a store
         return compute_in_memory(plan)
     if isinstance(plan, Plan):
         compute = partial(run_tiles, plan)
@@ -57,7 +57,7 @@ def execute(
 
 
 def compute_in_memory(plan: Plan) -> xr.Dataset:
-    """Compute a sweep in memory; its Dataset has the attributes of a store."""
+    """Compute a sweep in memory and return a Dataset with the attributes of a store."""
     started = time.perf_counter()
     memory = Memory(plan.layout)
     run_tiles(plan, memory)
@@ -81,16 +81,16 @@ def complete_store(
     compute: Callable[[Store], int],
     prepare: Callable[[Store], None] | None = None,
 ) -> None:
-    """Open the store of a sweep, remove damaged tiles, and have the missing ones computed.
+    """Open the store of a sweep, remove damaged tiles and compute the missing ones.
 
-    A store that has all tiles is not written to: it may be read-only.
+    A complete store is not written to, so it may be read-only.
 
     Args:
-        target: where the store is.
-        layout: as for `Store`, as is the next.
-        identity: what must be equal for two sweeps to be the same.
-        compute: computes the missing tiles, and returns how many there were.
-        prepare: called before, with the store open for writing.
+        target: target with the location of the store.
+        layout: arrays of the sweep, as in `Store`.
+        identity: identity of the sweep, as in `Store`.
+        compute: function that computes the missing tiles and returns their number.
+        prepare: function called with the opened store before `compute`.
     """
     location = target.location
     if is_complete(location, layout, identity):
@@ -103,7 +103,7 @@ def complete_store(
         if prepare is not None:
             prepare(store)
         started = time.perf_counter()
-        computed = 1  # an exception may come after some tiles
+        computed = 1  # if an exception is raised, some tiles may have been computed
         try:
             computed = compute(store)
         finally:
@@ -113,7 +113,7 @@ def complete_store(
 
 
 def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
-    """Compute all tiles that a store, or memory, lacks; return how many there were."""
+    """Compute all missing tiles of a store or of memory, and return their number."""
     missing = plan.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
     per_tile = plan.spec.num_steps * math.prod(plan.tile_shape)
     written, last = None, None
@@ -153,7 +153,7 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
 
 
 class Memory:
-    """Arrays of a sweep without a store."""
+    """In-memory counterpart of a store."""
 
     def __init__(self, layout: Layout):
         self.schema = layout.schema
@@ -167,17 +167,17 @@ class Memory:
         }
 
     def finished(self) -> np.ndarray:
-        """Return which tiles have been written: none, before the sweep."""
+        """Return which tiles have been written: none."""
         return np.zeros(self.schema.tiles, bool)
 
     def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
-        """Return the checkpoint of a tile: there is none."""
+        """Return no checkpoint, since none is kept."""
 
     def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
         """Save nothing, since memory does not outlive the process."""
 
     def add_writer(self, _writer: Mapping[str, Any]) -> int:
-        """Return the number of the only writer."""
+        """Return 0, since writers are not recorded."""
         return 0
 
     def write(

@@ -1,8 +1,8 @@
-"""A larger sweep from a stored one: more values of its axes, more steps, in a new store.
+"""Extension of a stored sweep to more axis values or more steps, in a new store.
 
     extend(store, wider_axes, num_steps, to=new_store):  copy finished tiles, compute the rest
 
-The old store is not changed. Runs keep their tile and their position in it, and so their bits.
+The old store is not changed. Runs keep their position in their tile and remain bitwise equal.
 
 >>> import tempfile
 >>> from gdjax import problems
@@ -57,29 +57,30 @@ def extend(
     to_storage_options: Mapping[str, Any] | None = None,
     client: Any = None,
 ) -> xr.Dataset:
-    """Compute a larger sweep in a new store, which takes over what a stored sweep has.
+    """Compute a larger sweep in a new store, reusing the runs of a stored sweep.
 
-    Finished tiles with the same runs and steps are copied. For more steps, runs go on from the
-    state that they kept (`continuable=True`), or start again. After an interruption the same call
-    goes on.
+    Finished tiles with the same runs and steps are copied. For more steps, runs continue from their
+    kept state (`continuable=True`), or else start again. After an interruption, repeat the call to
+    continue.
 
     Args:
         store: path or URL of the stored sweep; nothing is written there.
-        axes: the larger grid, with all values that are stored; None keeps the stored grid.
-        num_steps: steps of each run, at least as many as stored; None keeps the stored number.
+        axes: larger grid, which includes all stored values; None keeps the stored grid.
+        num_steps: steps per run, at least the stored number; None keeps the stored number.
         to: path or URL of the new store.
-        problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it was the user's own.
-        storage_options: where `store` is a URL, keywords of `obstore.store.from_url`.
-        to_storage_options: where `to` is a URL, the same; None takes `storage_options`.
-        client: a Dask client, as for `sweep`.
+        problem: problem of the sweep; required if it was user-defined.
+        make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+        to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL; None for
+            `storage_options`.
+        client: Dask client, as in `sweep`.
 
     Returns:
-        The larger sweep, with its runs in the order of `axes`.
+        Dataset of the larger sweep, with runs in the order of `axes`.
 
     Raises:
-        InputError: axes or steps that leave out what is stored.
-        StoreError: no store, or as for `sweep` and `replay`.
+        InputError: if stored values or steps are missing from the request.
+        StoreError: if there is no store, or as in `sweep` and `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the new store.
     """
     if to_storage_options is None and "://" in str(to):
@@ -128,7 +129,7 @@ def extend(
 
 
 def _stored_first(stored: Axes, wider: Axes) -> Axes:
-    """Return the wider grid with the stored values first, in their order."""
+    """Return the wider grid, reordered with the stored values first."""
     order = []
     for positions, size in zip(subgrid_positions(wider, stored), wider.shape, strict=True):
         new = np.setdiff1d(np.arange(size), positions)
@@ -137,7 +138,7 @@ def _stored_first(stored: Axes, wider: Axes) -> Axes:
 
 
 def _widths(widths: list[int], stored: Axes, larger: Axes) -> list[int]:
-    """Return the width of each program of a larger grid: as stored, or as the last one."""
+    """Return the width of each program: as stored, or that of the last stored program."""
     known = [len(groups) for groups in stored.static_groups]
     numbers = itertools.product(*(range(len(groups)) for groups in larger.static_groups))
     return [
@@ -150,13 +151,13 @@ def _widths(widths: list[int], stored: Axes, larger: Axes) -> list[int]:
 
 @dataclass(frozen=True)
 class EarlierRuns:
-    """Runs of a stored sweep, which a larger sweep has at the same positions.
+    """Runs of a stored sweep, at the same positions as in a larger sweep.
 
     Args:
-        store: path or URL.
-        options: `storage_options` of a URL.
-        shape: of its grid.
-        num_steps: of its runs.
+        store: path or URL of the stored sweep.
+        options: `storage_options` of the store.
+        shape: shape of the stored grid.
+        num_steps: number of steps of the stored runs.
     """
 
     store: str
@@ -165,7 +166,7 @@ class EarlierRuns:
     num_steps: int
 
     def copy(self, larger: Store) -> None:
-        """Copy the finished tiles that have the same runs in the larger sweep."""
+        """Copy finished tiles that have the same runs in the larger sweep."""
         stored = Stored(locate(self.store, self.options))
         flags, missing = stored.flags()[0], ~larger.finished()
         for tile in map(tuple, np.argwhere(flags > 0).tolist()):
@@ -180,10 +181,10 @@ class EarlierRuns:
                 larger.write_chunks(tile, chunks, writer)
 
     def initial_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
-        """Return the state from which stored runs take more steps.
+        """Return the state from which stored runs continue.
 
         Returns:
-            None where a run is not stored, not finished, or has not kept its state.
+            None if a run is not stored, is not finished or did not keep its state.
         """
         spec = program.spec
         groups = subgrid_positions(spec.sweep.axes, spec.axes)
