@@ -1,10 +1,10 @@
-"""Optimizers and problems that a record of a sweep may name, and how they are built from it.
+"""Optimizers and problems that the record of a sweep may name, and their construction.
 
     optimizer -> {"name": "optax.sgd", "keywords": {"momentum": 0.9}} -> optimizer
 
-A record comes with a store, and a store may come from anybody. No text of a record is imported or
-looked up in a module: names are compared with those listed here, and each argument with the values
-that it may have. For anything else the caller passes the object.
+Records are part of a store, and stores are untrusted input. No text of a record is imported or
+looked up in a module. Names must be listed in this module, and each argument must have an allowed
+value. Other objects must be passed by the caller.
 
 >>> import optax
 >>> described = describe(partial(optax.sgd, momentum=0.9))
@@ -56,20 +56,20 @@ OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 """Optimizer factories that a record may name."""
 
 TYPES = ("float16", "bfloat16", "float32", "float64")
-"""Types of an optimizer's state: the text that an argument of a factory may be."""
+"""Types of optimizer state, which are allowed strings for arguments of a factory."""
 
 SCHEDULE = "gdjax.warmup_cosine"
-"""The schedule that an argument of a factory may be."""
+"""Name of the only schedule that is allowed as an argument of a factory."""
 
 
 def describe(optimizer: Callable) -> dict[str, Any]:
-    """Return a factory as its name and the keywords that `functools.partial` fixed.
+    """Return the name of a factory and the keywords fixed by `functools.partial`.
 
     Raises:
-        InputError: positional arguments were fixed, which have no names.
+        InputError: if positional arguments were fixed, which have no names.
     """
     fixed: dict[str, Any] = {}
-    # Some factories of the table are partial themselves, such as nadam.
+    # Some listed factories, such as nadam, are themselves partial functions.
     while isinstance(optimizer, partial) and _name(optimizer) is None:
         if optimizer.args:
             raise InputError(
@@ -79,7 +79,7 @@ def describe(optimizer: Callable) -> dict[str, Any]:
         fixed = {**optimizer.keywords, **fixed}
         optimizer = optimizer.func
     name = _name(optimizer)
-    if name is None:  # a user's own, named for the reader
+    if name is None:  # a user-defined factory; the name is informative only
         module = getattr(optimizer, "__module__", "")
         name = f"{module}.{getattr(optimizer, '__qualname__', type(optimizer).__qualname__)}"
     return {"name": name, "keywords": {k: _described(v) for k, v in fixed.items()}}
@@ -91,20 +91,20 @@ def _name(optimizer):
 
 
 def _described(value):
-    """Return an argument as JSON; what cannot be built from JSON becomes `{"text": ...}`."""
+    """Return an argument as JSON, or as `{"text": ...}` if it cannot be rebuilt from JSON."""
     if value is None or isinstance(value, int | float | str | bool):
         return value
     if isinstance(value, WarmupCosine) and all(isinstance(n, int | float) for n in astuple(value)):
         return {"name": SCHEDULE, "keywords": asdict(value)}
-    # Addresses differ from process to process. What a function does is in the program's hash.
+    # Addresses differ between processes. The program hash covers what a function computes.
     return {"text": re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
 
 
 def optimizer_from(described: Any, where: Any) -> Callable:
-    """Return the factory that `describe` described.
+    """Return the factory for a description made by `describe`.
 
     Raises:
-        StoreError: it is not listed in `OPTIMIZERS`, or has an argument that the factory lacks.
+        StoreError: if it is not listed in `OPTIMIZERS`, or an argument is not allowed.
     """
     name, keywords = (
         (described.get("name"), described.get("keywords", {}))
@@ -136,7 +136,7 @@ def optimizer_from(described: Any, where: Any) -> Callable:
 
 
 def _schedule(described: Any) -> WarmupCosine | None:
-    """Return a schedule from its record; None if it is not one."""
+    """Return the schedule described by a record; None if it is not a schedule."""
     if not isinstance(described, Mapping) or set(described) != {"name", "keywords"}:
         return None
     name, keywords = described["name"], described["keywords"]
@@ -150,7 +150,7 @@ def _schedule(described: Any) -> WarmupCosine | None:
         return None
 
 
-# What a value of a record may be
+# Validation of recorded values
 
 
 def _is_count(value: Any) -> bool:
@@ -158,7 +158,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a number or a truth value; JSON has infinities as text."""
+    """Return whether a value is a number or a bool; JSON stores inf and NaN as strings."""
     return isinstance(value, bool | int | float) or value in ("inf", "-inf", "nan")
 
 
@@ -168,7 +168,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _are_finite(value: Any) -> bool:
-    """Return whether a value is a list of finite numbers, or of such lists."""
+    """Return whether a value is a (nested) list of finite numbers."""
     return isinstance(value, list) and all(
         _are_finite(entry) if isinstance(entry, list) else _is_finite(entry) for entry in value
     )
@@ -183,7 +183,7 @@ def _one_of(names: Any) -> Callable[[Any], bool]:
 
 
 def _is_prepared(name: Any) -> bool:
-    """Return whether a data set is available without network; its name is only compared."""
+    """Return whether a data set is available offline; its name is only compared."""
     return any(known.prepared and known.name == name for known in sets.available())
 
 
@@ -226,15 +226,15 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
         }
     )
 )
-"""Problems that a record may name, with what each argument may be."""
+"""Problems that a record may name, with a validator for each argument."""
 
 
 def problem_from(described: Any, where: Any) -> Problem:
-    """Return a problem of gdjax from its provenance, with the same data.
+    """Return a built-in problem from its provenance, with the same data.
 
     Raises:
-        StoreError: it is a user's own, is not listed in `PROBLEMS`, has arguments that the listed
-            one lacks, or its data are not available or differ from those that were used.
+        StoreError: if the problem is user-defined or not listed in `PROBLEMS`, an argument is not
+            allowed, or its data are unavailable or differ from the recorded data.
     """
     remedy = "give the one that was used: problem=..., or --problem FILE.py:NAME of a command"
     if described is None or described == "user's own":

@@ -1,9 +1,9 @@
-"""Identity of a sweep: the record from which a store is explained, continued and replayed.
+"""Identity of a sweep: the record used to continue and replay a stored sweep.
 
     identity = SweepSpec as JSON + hashes of data and programs + slab
 
-Two sweeps are the same if their identities are equal. A writer has what else explains the numbers
-of a tile. `stored` reads both.
+Two sweeps are the same if their identities are equal. A writer describes the program, hardware and
+software that computed a tile. The module `stored` reads both.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ FORMAT_2_NAMES = {
     "tolerance": "gradient_tolerance",
     "until_settled": "stop_when_converged",
 }
-"""Fields of a `SweepSpec` that have other names in stores of format 2."""
+"""Names of `SweepSpec` fields, by their names in stores of format 2."""
 
 
 def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:
-    """Return what must be equal for two sweeps to be the same."""
+    """Return the identity of a sweep, equal if and only if two sweeps are the same."""
     written = {
         "problem": described_problem(spec.problem),
         "axes": {
@@ -76,15 +76,15 @@ def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]
 
 
 def described_problem(problem: Problem) -> dict[str, Any] | str:
-    """Return how a problem can be made again, or that it is a user's own."""
+    """Return the provenance of a problem, or "user's own" if it is user-defined."""
     return dict(problem.provenance) if problem.provenance else "user's own"
 
 
 def problem_hash(problem: Problem, grid: Axes) -> str:
-    """Return the hash of a problem's start, cost and evaluation as programs, 16 hex digits.
+    """Return the hash of the programs of `init`, cost and evaluation, 16 hex digits.
 
-    It depends on neither the optimizer, the device nor the width of a slab, and so a reader of a
-    store can compute it from the problem alone. Names of files and addresses are not in it.
+    The hash is independent of the optimizer, the device and the slab width, so that it can be
+    computed from the problem alone when a store is read. It includes no file names or addresses.
     """
     assigned = assign_roles(problem, grid)
     first = grid.first_values
@@ -100,9 +100,9 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
     return _program_texts_hash(structure, tuple(leaves), config)
 
 
-@lru_cache(maxsize=64)  # lowering takes longer than the rest of a small sweep's second call
+@lru_cache(maxsize=64)  # lowering would dominate the second call of a small sweep
 def _program_texts_hash(structure, leaves, _config):
-    """Return the hash of the programs of a problem, given it and its settings as shapes."""
+    """Return the hash of the programs of a problem, from shapes of its data and settings."""
     problem, settings = jax.tree.unflatten(structure, leaves)
     key = jax.eval_shape(lambda: jax.random.key(0))
     text, (params, model_state) = _lowered(problem.begin, key, **settings["init"])
@@ -119,7 +119,7 @@ def _program_texts_hash(structure, leaves, _config):
 
 
 def _lowered(function, /, *arguments, **keywords):
-    """Return the text of a function's program, for the CPU if possible, and its shapes."""
+    """Return the lowered text of a function, for the CPU if possible, and output shapes."""
 
     def program(arguments, keywords):
         return function(*arguments, **keywords)
@@ -127,7 +127,7 @@ def _lowered(function, /, *arguments, **keywords):
     traced = jax.jit(program, keep_unused=True).trace(arguments, keywords)
     try:
         lowered = traced.lower(lowering_platforms=("cpu",))
-    except NotImplementedError:  # a kernel that is written for an accelerator
+    except NotImplementedError:  # a kernel for an accelerator only
         lowered = traced.lower()
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), traced.out_info)
     return lowered.as_text(), shapes
@@ -139,7 +139,7 @@ def _qualified_name(function):
 
 
 def writer(program: SlabProgram) -> dict[str, Any]:
-    """Return what explains a tile's numbers: program, width, devices, versions, source revision."""
+    """Return the program, width, devices, versions and source revision that compute a tile."""
     device = program.slab.devices[0]
     return {
         "device": f"{len(program.slab.devices)} x {device.device_kind}",
@@ -154,23 +154,23 @@ def writer(program: SlabProgram) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that make a program."""
+    """Return the versions of the packages that determine a program."""
     return {package: _version(package) for package in ("gdjax", "jax", "jaxlib", "optax", "numpy")}
 
 
 def cpu_threads() -> int:
-    """Return the number of threads of XLA for all CPU devices of this process.
+    """Return the number of XLA threads for all CPU devices of this process.
 
-    Large matrix products are split among them, which decides the last bits for any number of
-    devices; no compiler option prevents it.
+    Large matrix products are split among these threads, so that their rounding depends on this
+    number, independently of the number of devices. No compiler option prevents it.
     """
-    given = os.environ.get("NPROC", "")  # XLA ignores what is not a number
+    given = os.environ.get("NPROC", "")  # XLA ignores values that are not numbers
     cores = (int(given) if given.isdecimal() else 0) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 
-# Settings of JAX that change numbers, or how a program is compiled. Settings that only change the
-# text of a program are in its hash.
+# JAX settings that affect numerical results or compilation. Settings that only change the text of a
+# program are covered by its hash.
 CONFIG = (
     "jax_enable_x64",
     "jax_default_matmul_precision",
@@ -189,7 +189,7 @@ CONFIG = (
     "jax_optimization_level",
 )
 
-# Flags of XLA that change only output and timeouts. All others count.
+# XLA flags that affect only output and timeouts. All other flags are recorded.
 WITHOUT_EFFECT = re.compile(
     r"_(dump|dumping|log|logging|print|warn|timeout)(_|$)"
     r"|^xla_(force_host_platform_device_count|gpu_cuda_data_dir|hlo_profile)$"
@@ -197,9 +197,9 @@ WITHOUT_EFFECT = re.compile(
 
 
 def numeric_flags() -> dict[str, Any]:
-    """Return the settings of JAX and XLA on which the last bits depend, by name.
+    """Return the JAX and XLA settings that affect rounding, by name.
 
-    `xla` has the flags of `XLA_FLAGS`, sorted by name.
+    The entry `xla` contains the flags of `XLA_FLAGS`, sorted by name.
     """
     config = {name: jax.config.values[name] for name in CONFIG if name in jax.config.values}
     plain = {
@@ -207,7 +207,7 @@ def numeric_flags() -> dict[str, Any]:
         for name, value in config.items()
     }
     text = os.environ.get("XLA_FLAGS", "").strip()
-    if text and not text.startswith("-"):  # the path of a file that has them
+    if text and not text.startswith("-"):  # the path of a file with flags
         text = Path(text).read_text()
     given = {}
     for entry in text.split():
@@ -220,7 +220,7 @@ def numeric_flags() -> dict[str, Any]:
 def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     """Return the numeric flags that differ from those of a store, by name: (stored, here).
 
-    Flags that only one of two versions of JAX has are left out.
+    Flags that exist in only one of the two versions of JAX are omitted.
     """
     here = numeric_flags()
     stored = {} if stored is None else stored
@@ -230,12 +230,12 @@ def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]
 def _version(package):
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:  # run from a folder, without having been installed
+    except metadata.PackageNotFoundError:  # run from a source folder without installation
         return "not installed"
 
 
 def hash_of(tree: PyTree) -> str:
-    """Return the hash of arrays: their paths, shapes, types and bytes; 16 hex digits."""
+    """Return the hash of the paths, shapes, types and bytes of arrays, 16 hex digits."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
@@ -244,11 +244,11 @@ def hash_of(tree: PyTree) -> str:
     return digest.hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)  # of the source that was imported, whatever is checked out since
+@lru_cache(maxsize=1)  # the imported source remains the same if another commit is checked out
 def revision() -> str:
-    """Return the commit of this source, "-dirty" if changed; "release" outside a checkout."""
+    """Return the commit of the source, with "-dirty" if modified; "release" if unknown."""
     source = Path(__file__)
-    # An installed package may be an untracked folder of another checkout.
+    # An installed package may be in an untracked folder of an unrelated checkout.
     tracked = ["git", "ls-files", "--error-unmatch", source.name]
     described = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:

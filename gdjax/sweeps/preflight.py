@@ -1,12 +1,12 @@
-"""Decide before any work whether a sweep can be done, and in which slabs and tiles.
+"""Preflight of a sweep: validation, and choice of slabs and tiles, before any work.
 
     check(spec, devices)            in the caller: cost, axes, optimizer, metrics, memory of a run
-    fit(checked, devices) -> Plan   where the devices are: width of slabs, tiles, arrays
+    fit(checked, devices) -> Plan   in the process that has the devices: slabs, tiles, arrays
 
-    width = as many runs as fill a device's cache with their states, fewer if memory is short
+    width = number of runs whose states fill the cache of a device, fewer if memory is insufficient
 
-The choice depends on the program and the device's memory, never on timings, since the width decides
-the last bits of the results.
+The choice depends on the program and the memory of the device but not on timings, since the width
+affects rounding.
 
 >>> cut((12, 8), 96), cut((12, 64), 128), cut((4096,), 128)
 ((12, 8), (12, 8), (128,))
@@ -45,25 +45,22 @@ from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 from gdjax.sweeps.stored import identity_of
 
-MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache
-MAX_GATHERED_FILES = 900  # files of a store, beyond which tiles take several slabs
-MAX_GATHERED_TILE_BYTES = 2**28  # a tile of several slabs, which is in memory until it is written
-MAX_WIDTH = 4096  # runs of a device
-FIRST_WIDTH = 32  # runs of a device that are tried first; more if they leave a cache half empty
+MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache size
+MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
+MAX_GATHERED_TILE_BYTES = 2**28  # size of a tile of several slabs, held in memory until written
+MAX_WIDTH = 4096  # runs per device
+FIRST_WIDTH = 32  # initial trial of runs per device; increased if scratch memory leaves room
 MAX_STORE_FILES = 5_000_000
-MAX_PARAM_BYTES = 2**30  # parameters kept in memory without a store
+MAX_PARAM_BYTES = 2**30  # size of parameters kept in memory without a store
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Where a sweep is computed and stored.
-
-    Args:
-        store: as for `sweep`, as are the others.
+    """Store and devices of a sweep. Arguments are those of `sweep`.
 
     Raises:
-        InputError: an argument of a wrong type or value.
+        InputError: if an argument has an invalid type or value.
     """
 
     store: str | Path | None = None
@@ -75,7 +72,7 @@ class Target:
 
     def __post_init__(self):
         if self.store is not None:
-            locate(self.store, self.storage_options)  # refuses what is neither a path nor a URL
+            locate(self.store, self.storage_options)  # raises unless it is a path or a URL
         elif self.storage_options is not None:
             raise InputError("storage_options: there is no store; give store=..., a URL")
         if self.width is not None:
@@ -93,15 +90,15 @@ class Target:
 
     @property
     def location(self) -> Folder | Bucket:
-        """Where the store is."""
+        """Location of the store."""
         return locate(self.store, self.storage_options)
 
 
 def check_devices(devices: Any) -> None:
-    """Check that an argument lists devices.
+    """Check that an argument is a list of devices.
 
     Raises:
-        InputError: it does not.
+        InputError: if it is not.
     """
     if isinstance(devices, str) or not isinstance(devices, Sequence):
         raise InputError(
@@ -117,13 +114,13 @@ def check_devices(devices: Any) -> None:
 
 
 class CheckedSweep(NamedTuple):
-    """A sweep that was checked, and what else its slabs depend on besides the devices.
+    """Validated sweep, with everything besides the devices that determines its slabs.
 
     Args:
-        spec: what decides the numbers.
-        stored: identity of the store whose slabs and tiles are taken over; None for new ones.
-        initial_carry: as for `SlabProgram`.
-        where: which store, for errors.
+        spec: specification of the sweep.
+        stored: identity of the store whose slabs and tiles are reused; None chooses new ones.
+        initial_carry: function for initial carries, as in `SlabProgram`.
+        where: store, for error messages.
     """
 
     spec: SweepSpec
@@ -134,12 +131,12 @@ class CheckedSweep(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A sweep in slabs and tiles: all that is needed to compute any of its tiles.
+    """Sweep divided into slabs and tiles, with everything needed to compute a tile.
 
     Args:
-        spec: what decides the numbers.
-        programs: one for each of `spec.programs()`.
-        layout: the arrays that all programs compute and that are kept.
+        spec: specification of the sweep.
+        programs: slab program for each of `spec.programs()`.
+        layout: arrays that all programs compute and that are kept.
     """
 
     spec: SweepSpec
@@ -152,27 +149,27 @@ class Plan:
         return self.programs[0].tile_shape
 
     def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the number of a tile's program, and the tile in that program's own grid."""
-        # Along a dimension with static values a tile has one run, so that it is the run's position.
+        """Return the index of the program of a tile, and the tile in the grid of the program."""
+        # Along a static dimension, a tile has one run, so its index is the position of the run.
         return self.spec.axes.box_position(tile)
 
     def in_order(self, tiles: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Return tiles in the order in which they are computed: program by program."""
+        """Return tiles in order of computation: program by program."""
         return sorted(tiles, key=lambda tile: (self.program_of(tile)[0], tile))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What must be equal for two sweeps to be the same."""
+        """Identity of the sweep, equal if and only if two sweeps are the same."""
         return identity.identity(self.spec, self.programs)
 
     @cached_property
     def writers(self) -> list[dict[str, Any]]:
-        """For each program, what else explains the numbers that it computes here."""
+        """Writer record of each program: hash, width, devices, versions and revision."""
         return [identity.writer(program) for program in self.programs]
 
 
 def make_plan(spec: SweepSpec, programs: Sequence[SlabProgram]) -> Plan:
-    """Return the plan of a sweep whose programs have slabs and tiles."""
+    """Return the plan of a sweep from its slab programs."""
     return Plan(spec, tuple(programs), _common_layout(spec, programs))
 
 
@@ -183,18 +180,20 @@ def preflight(
     stored: Mapping[str, Any] | None = None,
     initial_carry: Callable | None = None,
 ) -> Plan | CheckedSweep:
-    """Check a sweep and fit it to its devices; with a Dask client, which may have none, check it.
+    """Check a sweep and fit it to its devices.
+
+    With a Dask client, the sweep is only checked, since the devices belong to the workers.
 
     Args:
-        spec: what decides the numbers.
-        target: where it is computed and stored.
-        stored: identity of a store whose slabs and tiles are taken over; None takes those of the
-            target, if it has any.
-        initial_carry: as for `SlabProgram`; None takes that of the spec.
+        spec: specification of the sweep.
+        target: store and devices.
+        stored: identity of a store whose slabs and tiles are reused; None for that of the target,
+            if it exists.
+        initial_carry: function for initial carries, as in `SlabProgram`; None for that of the spec.
 
     Raises:
-        InputError: as for `check` and `fit`; too little memory or disk for the arrays.
-        StoreError: the store is damaged beyond repair, has format 2, or needs more devices.
+        InputError: as in `check` and `fit`, or if memory or disk is insufficient for the arrays.
+        StoreError: if the store is damaged beyond repair, has format 2, or needs more devices.
     """
     if jax.process_count() > 1:
         raise InputError(
@@ -231,11 +230,11 @@ def _stored_identity(target):
 
 
 def check(spec: SweepSpec, devices: Sequence[jax.Device]) -> None:
-    """Check what a sweep computes, without its slabs.
+    """Check a sweep independently of its slabs.
 
     Raises:
-        InputError: a problem, metrics or an optimizer that cannot be used; an axis that cannot be
-            swept or has no effect; a run that no device has memory for.
+        InputError: if the problem, a metric or the optimizer is invalid, an axis cannot be swept or
+            has no effect, or a run does not fit in the memory of a device.
     """
     limit = min(map(slabs.memory_limit, devices))
     for program in spec.programs():
@@ -251,8 +250,8 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
     settings = shapes.settings
-    # Whether the cost is a mean over samples depends on its values only. Random parameters need no
-    # program of their own; where the cost is not finite there, those of the start are taken.
+    # Whether the cost is a mean over samples is checked at random parameters, which need no program
+    # of their own. If the cost is not finite there, the initial parameters are used below.
     if problem.data is None or problem.stateful:
         check_mean = checking(problem, params, settings["cost"], model_state=model_state)
     else:
@@ -271,7 +270,7 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
     check_factory(program.make_optimizer, roles, grid, params)
     check_eval_params_fn(program.eval_params_fn, shapes.carry.state.opt_state, params)
-    shapes.array_metrics  # noqa: B018 (raises what is wrong with a metric)
+    shapes.array_metrics  # noqa: B018 (raises if a metric is invalid)
     if shapes.nbytes > limit:
         raise InputError(
             f"optimizer: with its state a run needs {size(shapes.nbytes)}, and a device has "
@@ -285,7 +284,7 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
 
 
 def _random_params(params):
-    """Return parameters of these shapes that no symmetry makes equal, small enough for a cost."""
+    """Return random parameters, generic with respect to symmetries, of moderate size."""
     random = np.random.default_rng(0)
     return jax.tree.map(
         lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
@@ -293,10 +292,10 @@ def _random_params(params):
 
 
 def check_params(params: PyTree, limit: int) -> None:
-    """Check that a device has memory for the parameters and the gradient of one run.
+    """Check that the parameters and the gradient of one run fit in device memory.
 
     Raises:
-        InputError: it does not.
+        InputError: if they do not fit.
     """
     leaves = jax.tree.leaves(params)
     need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
@@ -312,14 +311,14 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
     """Choose slabs and tiles for the devices that compute a sweep.
 
     Args:
-        checked: the sweep; the slabs and tiles of its store are taken over.
-        devices: what it is computed on.
-        width: runs a device computes at a time; None chooses.
+        checked: checked sweep; slabs and tiles of its store are reused.
+        devices: devices that compute the sweep.
+        width: runs computed together per device; None chooses.
 
     Raises:
-        InputError: a width that does not fit in memory, or not even one run does; a static axis
-            without effect, or arrays of different shapes for its values.
-        StoreError: there are fewer devices than the store was computed on.
+        InputError: if the width, or even a single run, does not fit in memory; or if a static axis
+            has no effect or changes the shapes of arrays.
+        StoreError: if there are fewer devices than the store was computed on.
     """
     devices = tuple(devices)
     specs, sizes = checked.spec.programs(), checked.spec.axes.sizes
@@ -337,15 +336,15 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
             widths, lengths = stored, checked.stored["layout"]["tile"]
             if lengths.keys() == sizes.keys() and all(n <= sizes[d] for d, n in lengths.items()):
                 tile_shape = tuple(lengths[dim] for dim in sizes)
-    # With several programs a tile has one run along each dimension of several static values.
+    # With several programs, a tile has one run along each dimension with several static values.
     several = [len(specs) > 1 and len(g) > 1 for g in checked.spec.axes.static_groups]
     fit_one = partial(fit_program, devices=devices, initial_carry=checked.initial_carry)
-    programs = []  # in a loop, since a comprehension is a frame more between sweep and cost
+    programs = []  # a loop instead of a comprehension avoids a stack frame between sweep and cost
     for spec, n in zip(specs, widths, strict=True):
         programs.append(fit_one(spec, width=n, tile_shape=tile_shape, one_run=several))
     smallest = min((program.tile_shape for program in programs), key=math.prod)
     most = -(-math.prod(smallest) // len(devices))
-    if any(program.tile_shape != smallest for program in programs):  # tiles fit every program
+    if any(program.tile_shape != smallest for program in programs):  # tiles must fit every program
         programs = [
             fit_one(program.spec, width=min(program.slab.width, most), tile_shape=smallest)
             for program in programs
@@ -364,18 +363,18 @@ def fit_program(
     one_run: Sequence[bool] | None = None,
     initial_carry: Callable | None = None,
 ) -> SlabProgram:
-    """Choose the slab of a program: of the given width, or one that fills a cache.
+    """Choose the slab of a program, of the given width or limited by cache size.
 
     Args:
-        spec: the program.
-        devices: what it is computed on.
-        width: runs a device computes at a time; None chooses.
-        tile_shape: runs of a tile along each dimension, where it is known; needs a width.
-        one_run: along which dimensions a tile has one run; None for none.
-        initial_carry: as for `SlabProgram`.
+        spec: specification of the program.
+        devices: devices that compute the program.
+        width: runs computed together per device; None chooses.
+        tile_shape: runs of a tile along each dimension, which requires a width; None chooses.
+        one_run: whether a tile has one run, for each dimension; None for no dimension.
+        initial_carry: function for initial carries, as in `SlabProgram`.
 
     Raises:
-        InputError: the width does not fit in memory, or not even one run does.
+        InputError: if the width, or even a single run, does not fit in memory.
     """
     devices, shape = tuple(devices), spec.axes.shape
     program = SlabProgram(spec, slabs.Slab(1, devices), (1,) * len(shape), initial_carry)
@@ -384,7 +383,7 @@ def fit_program(
         shape = tuple(1 if one else length for length, one in zip(shape, one_run, strict=True))
     limit = min(slabs.memory_limit(device) for device in devices)
     if devices[0].platform == "cpu":
-        limit //= len(devices)  # they share the host's
+        limit //= len(devices)  # CPU devices share the memory of the host
         budget = MAX_SLAB_STATE_BYTES
     else:
         budget = limit // 64
@@ -419,8 +418,8 @@ def fit_program(
             continue
         if tile_shape is not None:
             return program
-        # Runs with small states may have large activations: 262,144 networks of two 8-wide layers
-        # took 2.4 times as long 4,096 at a time as 256 at a time.
+        # Runs with small states may have large activations: for 262,144 networks of two layers of
+        # width 8, a slab width of 4,096 took 2.4 times as long as a width of 256.
         room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
         if is_final or target == most or room == 1 or math.prod(tile) == math.prod(shape):
             return _with_tiles(program, shape)
@@ -428,12 +427,12 @@ def fit_program(
 
 
 def _with_tiles(program, shape):
-    """Return a program with tiles of several slabs, where one slab each would be too many tiles.
+    """Return a program with several slabs per tile if one would give too many tiles.
 
     Raises:
-        InputError: there are too many tiles, or this machine's memory cannot hold a slab's arrays.
+        InputError: if there are too many tiles, or the arrays of a slab do not fit in host memory.
     """
-    # In large tiles: a layout may not take as many tiles as there are slabs.
+    # Large tiles are used here, since one tile per slab may exceed the limit of a layout.
     layout = dataclasses.replace(program, tile_shape=cut(shape, 2**20)).layout()
     run_bytes = nbytes(layout, layout.variables) // program.spec.axes.runs
     fewest = max(1, MAX_GATHERED_FILES // (len(layout.variables) + 2))
@@ -461,13 +460,13 @@ def _with_tiles(program, shape):
 def gather(
     shape: tuple[int, ...], box: tuple[int, ...], most: int, largest: int
 ) -> tuple[int, ...]:
-    """Return the shape of a tile of several slabs, so that there are at most `most` tiles.
+    """Return the shape of a tile of several slabs that gives at most `most` tiles.
 
     Args:
-        shape: of the grid.
+        shape: shape of the grid.
         box: shape of one slab.
-        most: number of tiles.
-        largest: runs of a tile of several slabs at most.
+        most: maximum number of tiles.
+        largest: maximum number of runs of a tile of several slabs, which takes precedence.
 
     Examples:
         >>> gather((1_000_000,), (3907,), 100, 10**6), gather((12, 8), (4, 4), 100, 10**6)
@@ -483,7 +482,7 @@ def gather(
 
 
 def cut(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """Return the shape of a box of at most `most` runs, halving its longest side until it fits."""
+    """Return the shape of a box of at most `most` runs, by halving the longest side."""
     box = list(shape)
     while math.prod(box) > most:
         longest = max(range(len(box)), key=box.__getitem__)
@@ -495,7 +494,7 @@ def _common_layout(spec, programs):
     """Return the arrays that all programs compute.
 
     Raises:
-        InputError: programs compute arrays of different shapes.
+        InputError: if the shapes or types of an array differ between programs.
     """
     first, *others = [program.layout(spec.axes) for program in programs]
 
@@ -515,7 +514,7 @@ def _common_layout(spec, programs):
 
 
 def _restrict(layout: Layout, names: Sequence[str]) -> Layout:
-    """Return a layout of some variables, without dimensions that only the others have."""
+    """Return a layout of some variables, without unused dimensions and coordinates."""
     if len(names) == len(layout.variables):
         return layout
     variables: dict[str, Variable] = {name: layout.variables[name] for name in names}
@@ -532,7 +531,7 @@ def _check_static_axes(programs):
     """Check that static axes of the cost or the optimizer change the program.
 
     Raises:
-        InputError: one does not: `nesterov` without momentum, for example.
+        InputError: if an axis does not, for example `nesterov` without momentum.
     """
     roles = programs[0].spec.roles
     static = [axis for axis, role in roles.items() if role.is_static]
@@ -548,10 +547,10 @@ def _check_static_axes(programs):
 
 
 def _layout_in_memory(plan, max_param_bytes):
-    """Return the arrays that are kept in memory, without parameters where those are too many.
+    """Return the layout kept in memory, without parameters if these are too large.
 
     Raises:
-        InputError: this machine's memory cannot hold them.
+        InputError: if the arrays do not fit in host memory.
     """
     layout = plan.layout
     heavy = [name for name in layout.variables if name.split(".")[0] in PREFIXES]
@@ -576,7 +575,7 @@ def _layout_in_memory(plan, max_param_bytes):
 
 @lru_cache
 def mention_cores() -> None:
-    """Warn once that a CPU has other cores, which would make sweeps faster."""
+    """Warn once if only one of several CPU cores is used."""
     cores = machine.cores()
     devices = jax.local_devices()
     if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
@@ -589,15 +588,15 @@ def mention_cores() -> None:
 
 
 def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
-    """Check that a store has room on its disk.
+    """Check that a store fits on its disk.
 
     Args:
         path: folder of the store, which need not exist.
-        layout: its arrays.
-        missing: share of the sweep that is still to be written.
+        layout: arrays of the store.
+        missing: fraction of the sweep that is not yet written.
 
     Raises:
-        InputError: it does not, or there would be too many files.
+        InputError: if it does not fit, or would have too many files.
     """
     files = math.prod(layout.schema.tiles) * (len(layout.variables) + 2)
     if files > MAX_STORE_FILES:
@@ -617,7 +616,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
 
 
 def size(count: int | float) -> str:
-    """Return bytes in a readable unit.
+    """Return a number of bytes as text with a binary unit.
 
     Examples:
         >>> size(3 * 2**30), size(20)

@@ -1,7 +1,7 @@
-"""Repeat a run of a stored sweep, or compute what is missing of the sweep, from its record.
+"""Replay of a run of a stored sweep, and completion of an interrupted sweep.
 
-    replay(store, at):  run `at` once more, in a slab of the recorded width, and compare the bits
-    resume(store):      compute the tiles that are not finished
+    replay(store, at):  recompute the run in a slab of the recorded width, and compare bitwise
+    resume(store):      compute the unfinished tiles
 
 >>> import tempfile, optax
 >>> from gdjax import problems
@@ -41,19 +41,19 @@ SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """A run of a stored sweep that was computed again.
+    """Recomputed run of a stored sweep, compared with the stored run.
 
     Args:
-        at: the run's values, by axis.
-        equal: whether all numbers equal the stored ones to the last bit. The outcome follows from
+        at: values of the run, by axis name.
+        equal: whether all numbers are bitwise equal to the stored ones. The outcome is derived from
             them and is not compared.
-        largest_difference: between two numbers, over records and parameters; infinite if only one
-            of them is infinite.
-        first_step: first recorded step with a difference, the last one if only parameters differ;
-            None if everything is equal.
-        changed: device, versions, flags and `program_hash` that differ from those that computed
-            the stored run, by name: (stored, here). Equal bits are promised only if it is empty.
-        dataset: the run's records and parameters, as in the store without the axes.
+        largest_difference: largest absolute difference over records and parameters; infinite if
+            only one of two numbers is infinite or NaN.
+        first_step: first recorded step with a difference, or the last one if only parameters
+            differ; None if everything is equal.
+        changed: changes of device, versions, flags and `program_hash` since the stored run, by
+            name: (stored, here). Bitwise equality is guaranteed only if it is empty.
+        dataset: records and parameters of the run, as in the store, without the axes.
     """
 
     at: Mapping[str, Any]
@@ -75,25 +75,25 @@ def replay(
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Replay:
-    """Run one run of a stored sweep again and compare it with what the store holds.
+    """Recompute one run of a stored sweep and compare it with the stored run.
 
     Args:
         store: path or URL of the store; it may be in use.
-        at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
-            value of one of its axes.
-        problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it was the user's own.
-        devices: what to compute on; None takes the first local ones, as many as recorded.
+        at: values by axis name, equal to those of the grid within rounding; at least one for each
+            dimension of the grid.
+        problem: problem of the sweep; required if it was user-defined.
+        make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        devices: devices to compute on; None for as many local devices as recorded.
         skip_damaged: whether damaged tiles count as not finished.
-        nearest: whether to take the run of the grid that is nearest in its numbers. Seeds and names
-            have to be those of the grid.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        nearest: whether to select the run with the nearest numeric values. Seeds and names must be
+            in the grid.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:
-        InputError: a value that is missing, or for an axis that the grid lacks.
-        StoreError: no store, or a damaged tile; a run that is not finished; a problem or an
-            optimizer that has to be given, or is not the recorded one (the message lists the
-            differences).
+        InputError: if a value is missing, or an axis is not in the grid.
+        StoreError: if there is no store, the tile is damaged, the run is unfinished, or the problem
+            or the optimizer is required but not given, or differs from the recorded one (the
+            message lists the differences).
     """
     if devices is not None:
         check_devices(devices)
@@ -114,7 +114,7 @@ def replay(
     changed = require_recorded(stored, setting, there, program)
     computed = run_slab(program, tuple(np.full(program.slab.runs, i) for i in setting.index))
     assert computed is not None  # no monitor stops it
-    # In the slot that it had: matrix products may round otherwise in another one.
+    # The run keeps its slot, since rounding of matrix products may depend on it.
     within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
     slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
     names = [str(name) for name in there.data_vars if name != "finished"]
@@ -123,7 +123,7 @@ def replay(
     own = {name: pad_before(a, there[name].shape, fills[name]) for name, a in own.items()}
     again = there[names].copy(data=own)
     values = stored.axes.values(tuple(np.array([i]) for i in index))
-    # The outcome follows from the numbers, by a rule that another version may have changed.
+    # The outcome is derived from the numbers by a rule that may differ between versions.
     compared = again.drop_vars("outcome")
     first = _first_step(compared, there)
     return Replay(
@@ -146,20 +146,20 @@ def resume(
     client: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Compute what a stored sweep lacks; the result is equal to one that was never interrupted.
+    """Complete a stored sweep, with the same result as without interruption.
 
     Args:
         store: path or URL of the store.
-        problem: the sweep's, where it was the user's own.
-        make_optimizer: the sweep's, where it was the user's own.
-        client: a Dask client, as for `sweep`.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        problem: problem of the sweep; required if it was user-defined.
+        make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        client: Dask client, as in `sweep`.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
-        The sweep's Dataset.
+        Dataset of the sweep.
 
     Raises:
-        StoreError: no store, one of format 2 that is not finished, or as for `replay`.
+        StoreError: if there is no store, it has format 2 and is unfinished, or as in `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     stored = open_sweep(store, storage_options=storage_options)
@@ -174,14 +174,14 @@ def require_recorded(
 ) -> dict[str, tuple[Any, Any]]:
     """Check that a program computes a recorded run.
 
-    The text of a program depends on versions, devices and names in gdjax. If these differ, the text
-    may differ, too, and is not compared.
+    The text of a program depends on versions, devices and names in gdjax, and is not compared if
+    these differ.
 
     Returns:
-        What differs from the setting that computed the run, by name: (stored, here).
+        Changes of the environment since the run was computed, by name: (stored, here).
 
     Raises:
-        StoreError: it is another run; the message lists the differences.
+        StoreError: if the program computes another run; the message lists the differences.
     """
     computed_by, writer = stored.writer(run), identity.writer(program)
     pairs = {name: (computed_by.get(name), writer.get(name)) for name in SETTING}
@@ -212,13 +212,13 @@ def require_recorded(
 
 
 def _differs(a, b):
-    """Return where two arrays of one type differ in a bit."""
+    """Return where two arrays of the same type differ bitwise."""
     a, b = (np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}") for x in (a, b))
     return a != b
 
 
 def _difference(a, b):
-    """Return the largest |a - b|; NaN and infinity differ by inf from anything else."""
+    """Return the largest |a - b|; NaN and infinity differ from other numbers by inf."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
@@ -227,12 +227,12 @@ def _difference(a, b):
 
 
 def _first_step(here, there):
-    """Return the first recorded step with a difference; the last one for anything else."""
+    """Return the first recorded step with a difference; the last one if only others differ."""
     differs = np.zeros(here.sizes["step"], bool)
     for name in here.data_vars:
         different = _differs(here[name].values, there[name].values)
         along = next(iter(here[name].dims), None)
-        if along in here.coords:  # the step, or that of snapshots or of a metric
+        if along in here.coords:  # the dimension is `step`, `snapshot_step` or the step of a metric
             late = here[along].values[different.reshape(len(different), -1).any(axis=1)]
             differs |= np.isin(here.step.values, late)
         else:
