@@ -1,10 +1,10 @@
-"""What computes a slab of runs: compiled programs, inputs of each run, and the resulting arrays.
+"""Slab programs: compiled programs, inputs of each run, and the resulting arrays.
 
     run (seed, data_seed, noise_seed, settings) -> keys from streams of the root seed, numbers
 
-All slabs of a program run the same compiled block. The inputs of a run depend on its own values
-alone, never on those of its neighbors. A tile is a box of the grid. One at the edge of the grid is
-filled up with copies of its last run, which are cropped when the tile is written.
+All slabs of a program run the same compiled block. The inputs of a run depend only on its own
+values, not on those of other runs in the slab. A tile is a box of the grid. Tiles at the edge of
+the grid are padded with copies of the last run, which are cropped when the tile is written.
 """
 
 import dataclasses
@@ -29,25 +29,25 @@ from gdjax.sweeps.binding import by_role, numeric_roles
 from gdjax.sweeps.checkpoint import SlabCheckpoint
 from gdjax.sweeps.spec import ProgramSpec
 
-MAX_ORDER_NUMBERS = 2**22  # sample numbers of a block where every run has its own order
+MAX_ORDER_NUMBERS = 2**22  # sample indices per block if each run has its own order
 
 Positions = tuple[np.ndarray, ...]
-"""Where in the grid each run of a slab stands, one array per dimension."""
+"""Positions in the grid of the runs of a slab, one array per dimension."""
 
 Values = Mapping[str, np.ndarray]
-"""Values of a slab's runs, by axis."""
+"""Values of the runs of a slab, by axis name."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SlabProgram:
-    """A program of a sweep, for slabs of a fixed width.
+    """Program of a sweep, for slabs of a fixed width.
 
     Args:
-        spec: what it computes.
-        slab: width and devices.
+        spec: specification of the program.
+        slab: width and devices of a slab.
         tile_shape: runs of a tile along each dimension of the grid.
-        initial_carry: `initial_carry(program, positions) -> SlabCheckpoint | None` gives runs
-            another start than their own, such as a step of a stored run; None has none.
+        initial_carry: function `initial_carry(program, positions) -> SlabCheckpoint | None` that
+            replaces the initial state of runs, for example by a step of a stored run, or None.
     """
 
     spec: ProgramSpec
@@ -57,11 +57,11 @@ class SlabProgram:
 
     @property
     def slabs_per_tile(self) -> int:
-        """Slabs of a tile, computed one after another."""
+        """Number of slabs of a tile, computed one after another."""
         return -(-math.prod(self.tile_shape) // self.slab.runs)
 
     def positions(self, tile: tuple[int, ...], number: int = 0) -> Positions:
-        """Return where in the grid the runs of one slab of a tile stand."""
+        """Return the positions in the grid of the runs of one slab of a tile."""
         first = number * self.slab.runs
         slot = np.arange(first, first + self.slab.runs)
         within = np.unravel_index(np.minimum(slot, math.prod(self.tile_shape) - 1), self.tile_shape)
@@ -75,18 +75,18 @@ class SlabProgram:
 
     @property
     def has_own_order(self) -> bool:
-        """Whether runs differ in their order of mini-batches."""
+        """Whether each run has its own order of mini-batches."""
         return self.spec.batch_size is not None and "data_seed" in self.spec.roles
 
     @property
     def has_own_noise(self) -> bool:
-        """Whether runs differ in what a random cost draws."""
+        """Whether each run has its own random numbers in the cost."""
         roles = self.spec.roles.keys()
         return self.spec.problem.random and not roles.isdisjoint(("seed", "noise_seed"))
 
     @cached_property
     def host_arrays(self) -> block.Shared:
-        """The arrays that all runs see, on the host."""
+        """Arrays that all runs share, on the host."""
         spec = self.spec
         return block.shared_arrays(
             spec.problem,
@@ -98,15 +98,15 @@ class SlabProgram:
 
     @cached_property
     def shared(self) -> block.Shared:
-        """The arrays that all runs see, on the devices."""
+        """Arrays that all runs share, on the devices."""
         return self.slab.share(jax.tree.map(jnp.asarray, self.host_arrays))
 
     def release(self) -> None:
-        """Free the arrays that all runs see on the devices; they are made again if needed."""
+        """Free the shared arrays on the devices; they are recreated if needed."""
         self.__dict__.pop("shared", None)
 
     def starts(self, values: Values) -> tuple[PyTree, PyTree]:
-        """Return keys of the starting points, and settings, of a slab of runs."""
+        """Return the initialization keys and the settings of a slab of runs."""
         roles, metrics = self.spec.roles, self.spec.metrics.values()
         numeric = {a: v for a, v in values.items() if a in numeric_roles(roles)}
         cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in numeric.items()}
@@ -118,7 +118,7 @@ class SlabProgram:
         return self.slab.place(keys.init), self.slab.place(settings)
 
     def noise(self, values: Values) -> Key[Array, "*runs"] | None:
-        """Return keys of a random cost: one for all runs, or one per run; None if unused."""
+        """Return the keys of a random cost: one for all runs or one per run; None if unused."""
         root_seed = self.spec.sweep.root_seed
         if not self.spec.problem.random:
             return None
@@ -129,7 +129,7 @@ class SlabProgram:
 
     @property
     def batch_capacity(self) -> int:
-        """Capacity of a block in mini-batches."""
+        """Maximum number of mini-batches of a block."""
         batch_size = self.spec.batch_size
         if batch_size is None or not self.has_own_order:
             return block_loop.MAX_BLOCK_BATCHES
@@ -137,7 +137,7 @@ class SlabProgram:
         return min(max(fitting, 64), block_loop.MAX_BLOCK_BATCHES)
 
     def samples(self) -> jax.ShapeDtypeStruct | None:
-        """Return the shape of the sample numbers of a block; None for the whole set."""
+        """Return the shape of the sample indices of a block; None for the whole set."""
         if self.spec.batch_size is None:
             return None
         own = (self.slab.runs,) if self.has_own_order else ()
@@ -146,7 +146,7 @@ class SlabProgram:
         return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
 
     def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
-        """Return a function that gives sample numbers of mini-batches, as `run_blocks` takes it."""
+        """Return the function of sample indices of mini-batches that `run_blocks` expects."""
         batch_size, samples = self.spec.batch_size, self.spec.problem.samples
         root_seed = self.spec.sweep.root_seed
         if batch_size is None:
@@ -162,7 +162,7 @@ class SlabProgram:
 
     @cached_property
     def capacity(self) -> block_loop.BlockCapacity:
-        """Rows of the arrays of a block."""
+        """Capacities of the arrays of a block."""
         schedule, runs, shapes = self.spec.schedule, self.slab.width, self.spec.shapes
         return block_loop.BlockCapacity(
             records=block_loop.record_capacity(schedule, runs),
@@ -174,7 +174,7 @@ class SlabProgram:
 
     @cached_property
     def start_program(self) -> slabs.Program:
-        """The program that starts a slab of runs: keys, settings, shared arrays to carries."""
+        """Program that maps keys, settings and shared arrays of a slab to initial carries."""
         problem = self.spec.problem
         inits = tuple(block.metric_inits(self.spec.metrics).items())
         return initial_carry_program(
@@ -183,13 +183,13 @@ class SlabProgram:
 
     @cached_property
     def block_program(self) -> slabs.Program:
-        """The compiled block of steps that all slabs share."""
+        """Block of steps, compiled once for all slabs."""
         config = self.spec.block_config._replace(buffers=tuple(self.capacity.buffers.items()))
         return block.block_program(config, self.slab, self.has_own_order, self.has_own_noise)
 
     @cached_property
     def start_example(self) -> tuple[PyTree, ...]:
-        """Arguments of `start_program` for the first tile, shared arrays as shapes alone."""
+        """Arguments of `start_program` for the first tile, with shared arrays as shapes."""
         values = self.spec.axes.values(self.positions((0,) * len(self.tile_shape)))
         return *self.starts(values), self.slab.shapes(self.host_arrays, slabs.SHARED)
 
@@ -210,14 +210,14 @@ class SlabProgram:
 
     @cached_property
     def controller(self) -> block_loop.BlockLengthController:
-        """Number of steps of a block, kept from slab to slab."""
+        """Controller of the block length, kept across slabs."""
         return block_loop.BlockLengthController()
 
     # Results
 
     @cached_property
     def carry_shapes(self) -> PyTree:
-        """Shapes and types of the carry of one run, states of metrics included."""
+        """Shapes and types of the carry of one run, including metric states."""
         carry = self.block_example[0]
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), carry)
 
@@ -227,7 +227,7 @@ class SlabProgram:
         return self.layout().run_shapes
 
     def fits(self, state: SlabCheckpoint) -> bool:
-        """Return whether a checkpoint, which may come from anybody, is one of this program."""
+        """Return whether a checkpoint, as untrusted input, matches this program."""
         _, records, arrays = jax.eval_shape(self.block_program.jitted, *self.block_example)
         schedule, carry = self.spec.schedule, self.block_example[0]
         return checkpoint.fits(state, schedule, carry, records, arrays, self.spec.first_record)
@@ -236,7 +236,7 @@ class SlabProgram:
         """Return the arrays of the sweep, with their names, units and coordinates.
 
         Args:
-            axes: those of the whole sweep; None takes the program's.
+            axes: axes of the whole sweep; None for those of the program.
         """
         spec, shapes, rows = self.spec, self.spec.shapes, self.host_arrays.rows
         axes = spec.axes if axes is None else axes
@@ -264,7 +264,7 @@ def initial_carry_program(
     metric_inits: tuple[tuple[str, Callable], ...],
     slab: slabs.Slab,
 ) -> slabs.Program:
-    """Return the program that starts a slab of runs: keys, settings, shared arrays to carries."""
+    """Return a program that maps keys, settings and shared arrays to initial carries."""
 
     def begin(key, settings, shared):
         made = init(key, **settings["init"])

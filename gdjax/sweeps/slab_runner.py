@@ -1,8 +1,8 @@
-"""Run a tile of a sweep slab by slab: blocks, checkpoints, variables of its runs.
+"""Execution of a tile slab by slab: blocks, checkpoints, variables of its runs.
 
     run_tile(plan, tile) -> run_slab(program, positions) -> variables [runs, ...]
 
-A tile that was interrupted goes on with the slab and the step of its checkpoint.
+An interrupted tile continues at the slab and step of its checkpoint.
 """
 
 import math
@@ -30,17 +30,17 @@ from gdjax.sweeps.spec import ProgramSpec
 if TYPE_CHECKING:
     from gdjax.sweeps.preflight import Plan
 
-CHECKPOINT_SECONDS = 30.0  # time between two checkpoints of a tile
+CHECKPOINT_SECONDS = 30.0  # time between checkpoints of a tile
 
 
 class TileMonitor:
-    """Progress, checkpoints and interruption of one tile.
+    """Monitor of one tile: progress, checkpoints and interruption.
 
     Args:
-        sink: where checkpoints of the tile are kept.
-        tile: its index along each dimension.
-        should_stop: returns whether to stop as soon as possible.
-        show: called with the share of the tile that is done.
+        sink: store or memory for checkpoints of the tile.
+        tile: index of the tile along each dimension.
+        should_stop: function that returns whether to stop as soon as possible.
+        show: function called with the completed fraction of the tile.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TileMonitor:
         self._saved_at = time.monotonic()
 
     def load(self, program: SlabProgram) -> SlabCheckpoint | None:
-        """Take over the finished slabs of a checkpoint; return the state of the next slab."""
+        """Load the finished slabs of a checkpoint, and return the state of the next slab."""
         self.slabs = program.slabs_per_tile
         checkpoint = TileCheckpoint.from_stored(
             self.sink.load_checkpoint(self.tile),
@@ -68,7 +68,7 @@ class TileMonitor:
         return checkpoint.slab
 
     def report(self, share: float) -> None:
-        """Show which share of the tile is done, given that of the current slab."""
+        """Show the completed fraction of the tile, given that of the current slab."""
         self.show((len(self.done) + share) / self.slabs)
 
     def pause(self, state: Callable[[], SlabCheckpoint | None]) -> bool:
@@ -87,7 +87,7 @@ def run_tile(
     """Compute one tile, slab by slab.
 
     Returns:
-        All variables, of the tile's full shape; None if the monitor stopped it.
+        All variables, in the full shape of the tile; None if the monitor stopped it.
     """
     number, own_tile = plan.program_of(tile)
     program = plan.programs[number]
@@ -105,7 +105,7 @@ def run_tile(
     for name, variable in plan.layout.variables.items():
         values = joined[name][: math.prod(shape)]
         values = values.reshape(*shape, *values.shape[1:])
-        # Programs of branches may begin their records later than others.
+        # Records of a branch program may begin later than those of other programs.
         own = [plan.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
         tiled[name] = dataset.pad_before(values, own, variable.fill_value)
     return tiled
@@ -117,13 +117,13 @@ def run_slab(
     state: SlabCheckpoint | None = None,
     monitor: TileMonitor | None = None,
 ) -> dict[str, np.ndarray] | None:
-    """Run a slab from its start, or from a checkpoint, to the end.
+    """Run a slab from its initial state, or from a checkpoint, to the last step.
 
     Args:
-        program: the compiled program.
-        positions: where in the grid each run stands.
-        state: checkpoint of these runs, which may come from anybody; None for their start.
-        monitor: shows progress, saves checkpoints and stops the slab.
+        program: slab program.
+        positions: position in the grid of each run, one array per dimension.
+        state: checkpoint of these runs, as untrusted input; None for their initial state.
+        monitor: monitor that shows progress, saves checkpoints and may stop the slab.
 
     Returns:
         All variables, [runs, ...]; None if the monitor stopped it.
@@ -153,14 +153,14 @@ def start_blocks(
     pause_at: int | None = None,
     before_last: Callable[[PyTree], None] | None = None,
 ) -> Iterator[block_loop.BlockResult]:
-    """Return the blocks of a slab of runs, computed one by one.
+    """Return an iterator over the computed blocks of a slab of runs.
 
     Args:
-        program: the compiled program.
-        values: of the runs, by axis.
-        state: where they go on; None for their start.
-        pause_at: a step at which a block begins in any case.
-        before_last: called with the carry before the last step is evaluated.
+        program: slab program.
+        values: values of the runs, by axis name.
+        state: checkpoint from which the runs continue; None for their initial state.
+        pause_at: step at which a block must begin; None for no such step.
+        before_last: function called with the carry before the last step is evaluated.
     """
     schedule, noise = program.spec.schedule, program.noise(values)
     keys, settings = program.starts(values)
@@ -192,7 +192,7 @@ def start_blocks(
 
 
 def carry_at(program: SlabProgram, positions: Positions, step: int) -> list[np.ndarray]:
-    """Return the carry of a slab of runs before a step, as leaves on the host."""
+    """Return the leaves of the carry of a slab of runs before a step, on the host."""
     values = program.spec.axes.values(positions)
     if step == 0:
         carry: Any = program.start_program(*program.starts(values), program.shared)
@@ -203,7 +203,7 @@ def carry_at(program: SlabProgram, positions: Positions, step: int) -> list[np.n
 
 
 def slab_variables(spec: ProgramSpec, records: SlabRecords) -> dict[str, np.ndarray]:
-    """Return all variables of a slab of runs that is done, [runs, ...]."""
+    """Return all variables of a completed slab of runs, [runs, ...]."""
     state, numbers, metrics = records.carry.state, records.records, spec.shapes.array_metrics
     diverged_at = np.asarray(state.diverged_at, np.int32)
     codes = outcome.classify(

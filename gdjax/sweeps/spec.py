@@ -1,9 +1,9 @@
-"""What decides the numbers of a sweep, as a value, and the programs that compute it.
+"""Specification of a sweep, and of the programs that compute it.
 
     SweepSpec  --programs()-->  one ProgramSpec for each combination of static values
 
-`sweep`, `resume`, `replay`, the workers of a cluster and the record in a store share it. A field
-that is added to `SweepSpec` is recorded and compared from then on.
+A `SweepSpec` determines the numerical results. It is used by `sweep`, `resume`, `replay`, the
+workers of a cluster and the record in a store. New fields are recorded and compared automatically.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps.axes import axes
@@ -50,13 +50,12 @@ from gdjax.sweeps.binding import (
 
 @dataclass(frozen=True, eq=False)
 class SweepSpec:
-    """What decides the numbers of a sweep. Where it is computed is not part of it.
+    """Settings that determine the results of a sweep, without devices and store.
 
-    Args:
-        problem: as for `sweep`, as are the others.
+    Arguments are those of `sweep`.
 
     Raises:
-        InputError: an argument of a wrong type or value, or axes that are not keywords.
+        InputError: if an argument has an invalid type or value, or an axis is not a keyword.
     """
 
     problem: Problem
@@ -79,38 +78,38 @@ class SweepSpec:
         validate_spec(self)
 
     def first_record(self, axes: Axes) -> int:
-        """Return the step at which records of the runs of a grid begin."""
+        """Return the first recorded step of the runs of a grid."""
         return 0
 
     def initial_carry(self) -> Callable | None:
-        """Return what gives runs another start than their own (see `SlabProgram`), or None."""
+        """Return a function that replaces initial carries (see `SlabProgram`), or None."""
         return None
 
     @cached_property
     def recorded_metrics(self) -> Mapping[str, Metric]:
-        """The metrics by name: those given, or the problem's."""
+        """Metrics by name: the given ones, or those of the problem."""
         return self.problem.metrics if self.metrics is None else self.metrics
 
     @cached_property
     def roles(self) -> dict[str, Role]:
-        """Which keyword each axis sets."""
+        """Role of each axis: the keyword that it sets."""
         return assign_roles(self.problem, self.axes, self.make_optimizer)
 
     def programs(self) -> "tuple[ProgramSpec, ...]":
-        """Return what is compiled: one program for each combination of static values."""
+        """Return the programs to compile, one for each combination of static values."""
         return self._programs
 
     @cached_property
     def _programs(self):
-        # Once: each traces the cost for its shapes, in `check` and again in `fit`.
+        # Cached, since each program traces the cost, and both `check` and `fit` use the programs.
         return tuple(ProgramSpec(self, box) for box in self.axes.boxes())
 
 
 def validate_spec(spec: SweepSpec) -> None:
-    """Check what decides the numbers of a sweep.
+    """Check the settings of a sweep.
 
     Raises:
-        InputError: an argument of a wrong type or value, or axes that are not keywords.
+        InputError: if an argument has an invalid type or value, or an axis is not a keyword.
     """
     check_problem(spec.problem)
     if not isinstance(spec.axes, Axes):
@@ -150,11 +149,11 @@ def validate_spec(spec: SweepSpec) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ProgramSpec:
-    """The runs of a sweep that one program computes: a grid in which no static axis varies.
+    """Specification of one program of a sweep: a subgrid without varying static axes.
 
     Args:
-        sweep: all of it.
-        axes: the smaller grid.
+        sweep: specification of the whole sweep.
+        axes: axes of the subgrid.
     """
 
     sweep: SweepSpec
@@ -162,7 +161,7 @@ class ProgramSpec:
 
     @cached_property
     def roles(self) -> dict[str, Role]:
-        """Which keyword each axis sets."""
+        """Role of each axis: the keyword that it sets."""
         return self.sweep.roles
 
     @cached_property
@@ -173,7 +172,7 @@ class ProgramSpec:
 
     @cached_property
     def problem(self) -> Problem:
-        """The problem with its static settings and the metrics of the sweep."""
+        """Problem with its static settings and the metrics of the sweep."""
         problem = self.sweep.problem
         if self.sweep.metrics is not None:
             problem = dataclasses.replace(problem, metrics=self.sweep.metrics)
@@ -181,36 +180,36 @@ class ProgramSpec:
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """What is recorded besides the cost."""
+        """Recorded metrics besides the cost, by name."""
         return self.problem.metrics
 
     @cached_property
     def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """The factory with its static settings; one object for equal factories."""
+        """Optimizer factory with its static settings; the same object for equal factories."""
         factory = same_for_equal(self.sweep.make_optimizer)
         static = self._static_settings["optimizer"]
         return same_for_equal(partial(factory, **static)) if static else factory
 
     @property
     def batch_size(self) -> int | None:
-        """Samples of a step; None for all."""
+        """Samples per step; None for all."""
         return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
 
     @cached_property
     def shapes(self) -> "RunShapes":
-        """Shapes of what one run consists of."""
+        """Shapes of the arrays of one run."""
         return RunShapes(self)
 
     @cached_property
     def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
-        """The one of the sweep, or the default of the optimizer; None for the run's parameters."""
+        """Function of the sweep or default of the optimizer; None for the parameters."""
         if self.sweep.eval_params_fn is not None:
             return self.sweep.eval_params_fn
         return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
 
     @cached_property
     def block_config(self) -> block.BlockConfig:
-        """What its blocks are compiled for, without buffers."""
+        """Static configuration of the blocks, without buffers."""
         sweep = self.sweep
         return block.block_config(
             self.problem,
@@ -225,7 +224,7 @@ class ProgramSpec:
 
     @cached_property
     def schedule(self) -> RecordSchedule:
-        """Which steps are taken and recorded, and which records have arrays."""
+        """Schedule of steps, records, snapshots and array metrics."""
         return RecordSchedule(
             first=0,
             num_steps=self.sweep.num_steps,
@@ -236,23 +235,23 @@ class ProgramSpec:
 
     @property
     def first_record(self) -> int:
-        """The step at which its records begin."""
+        """First recorded step."""
         return self.sweep.first_record(self.axes)
 
 
 @dataclass(frozen=True, eq=False)
 class RunShapes:
-    """Shapes and types of one run of a program, found when they are first needed.
+    """Shapes and types of one run of a program, computed on first use.
 
     Args:
-        program: whose.
+        program: specification of the program.
     """
 
     program: ProgramSpec
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Values of the first run's keywords that the program reads, by role."""
+        """Values of the first run for keywords that are program inputs, by role."""
         program = self.program
         numeric = numeric_roles(program.roles)
         return by_role(
@@ -261,10 +260,10 @@ class RunShapes:
 
     @cached_property
     def start(self) -> AxisTrace:
-        """Parameters and model state that a run starts with, and axes without effect on them.
+        """Shapes of the initial parameters and model state, and axes without effect on them.
 
         Raises:
-            InputError: parameters that are not real arrays; an axis that cannot be swept.
+            InputError: if parameters are not real arrays, or an axis cannot be swept.
         """
         program = self.program
 
@@ -278,17 +277,17 @@ class RunShapes:
 
     @property
     def params(self) -> PyTree:
-        """Parameters."""
+        """Shapes of the parameters."""
         return self.start.shapes[0]
 
     @property
     def model_state(self) -> PyTree:
-        """State of the cost; None where it has none."""
+        """Shapes of the model state; None if the cost has none."""
         return self.start.shapes[1]
 
     @cached_property
     def carry(self) -> block.Carry:
-        """The carry between blocks, without states of metrics."""
+        """Shapes of the carry between blocks, without metric states."""
         settings = jax.tree.map(
             lambda v: np.asarray(v, jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
             self.settings,
@@ -298,10 +297,10 @@ class RunShapes:
 
     @cached_property
     def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Each metric that is an array.
+        """Shape and type of each array-valued metric.
 
         Raises:
-            InputError: a metric that cannot be computed.
+            InputError: if a metric cannot be computed.
         """
         metrics = self.program.metrics
         shapes = check_metrics(
@@ -315,8 +314,8 @@ class RunShapes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of parameters, gradient, optimizer state and model state."""
-        leaves = jax.tree.leaves((self.carry, self.params))  # the gradient is as large
+        """Size of parameters, gradient, optimizer state and model state, in bytes."""
+        leaves = jax.tree.leaves((self.carry, self.params))  # the gradient has the size of params
         return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
@@ -337,7 +336,7 @@ def _check_batches(spec):
 
 
 def _check_learning_rates(spec):
-    """Check that learning rates are positive, since a step goes against the gradient."""
+    """Check that learning rates are positive, as required for descent."""
     for axis, values in spec.axes.by_name.items():
         is_rate = spec.roles[axis][:2] == ("optimizer", "learning_rate")
         wrong = values <= 0 if values.dtype.kind in "if" else np.ones(len(values), bool)
@@ -349,7 +348,7 @@ def _check_learning_rates(spec):
 
 
 def _check_dtypes(axes):
-    """Check that values are neither infinite, zero nor rounded in the type of the program."""
+    """Check that values fit in the type of the program, and integers exactly."""
     for name, values in axes.by_name.items():
         if name in SEEDS or is_static(name, values):
             continue
@@ -367,7 +366,7 @@ def _check_dtypes(axes):
 
 
 def _check_names(axes, metrics):
-    """Check that no axis and no metric takes the name of an array of the sweep."""
+    """Check that no axis or metric has the name of another array of the sweep."""
     names = {*axes.names, *axes.dimensions}
     reserved = {*dataset.RECORDED, *dataset.PREFIXES}
     for name in (*names & {*reserved, *metrics}, *metrics.keys() & reserved):

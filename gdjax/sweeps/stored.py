@@ -1,9 +1,9 @@
-"""A stored sweep: its spec, its problem, its runs, and how each was computed.
+"""Stored sweeps: specification, problem and runs, and how each was computed.
 
     open_sweep(store) -> StoredSweep: spec, problem, Dataset      run_of(store, at) -> Run
 
-No value of a record is called, imported or used as a path: problems and optimizers come from
-tables in our source, or from the caller.
+No value of a record is called, imported or used as a path. Problems and optimizers come from tables
+in the source code of gdjax, or from the caller.
 
 >>> import tempfile, optax
 >>> from gdjax import problems
@@ -70,27 +70,27 @@ from gdjax.sweeps.identity import (
 )
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 
-MAX_RECORDED_INTEGER = 2**32 - 1  # counts and seeds of a record
+MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
 ELSEWHERE = "take the store from where it was written"
 
 EVAL_PARAMS_FNS = {
     f"{made.__module__}.{made.__qualname__}": made
     for made in (optax.contrib.schedule_free_eval_params,)
 }
-"""Functions that a record may name besides what `factories` lists."""
+"""Functions that a record may name in addition to those listed in `factories`."""
 
 
 class RunSetting(NamedTuple):
-    """How a stored run was computed: its bits depend on it.
+    """Setting in which a stored run was computed, which determines it bitwise.
 
     Args:
-        sweep: the whole sweep.
-        program: the program that has the static values of the run.
-        width: runs a device computed at a time.
-        devices: how many.
+        sweep: specification of the whole sweep.
+        program: specification of the program with the static values of the run.
+        width: runs computed together per device.
+        devices: number of devices.
         tile_shape: runs of a tile along each dimension.
-        index: where the run stands in the grid of `program`.
-        program_hash: recorded hash of that program.
+        index: position of the run in the grid of `program`.
+        program_hash: recorded hash of the program.
     """
 
     sweep: SweepSpec
@@ -103,18 +103,18 @@ class RunSetting(NamedTuple):
 
 
 class StoredSweep:
-    """A stored sweep that has been opened.
+    """Opened stored sweep.
 
     Args:
-        parts: its stores: one, unless it is of format 2.
-        skip_damaged: whether damaged tiles count as not finished.
+        parts: stores of the sweep: one, or several in format 2.
+        skip_damaged: whether damaged tiles count as unfinished.
 
     Raises:
-        StoreError: it is not that of a sweep.
+        StoreError: if a store was not written by a sweep.
 
     Attributes:
-        location: where the store is.
-        identity: what its record says of the sweep.
+        location: location of the store.
+        identity: recorded identity of the sweep.
     """
 
     def __init__(self, parts: Sequence[Stored], *, skip_damaged: bool = False):
@@ -125,7 +125,7 @@ class StoredSweep:
             self.identity = self._joined()
 
     def _joined(self):
-        """Return the identity of one sweep that has the runs and steps of all parts."""
+        """Return the identity of a single sweep with the runs and steps of all parts."""
         parts = [identity_of(part.attributes, self.location) for part in self.parts]
         axes = json.loads(self.dataset.attrs["identity"])["axes"]
         names = {name.split(".")[-1] for along in axes.values() for name in along}
@@ -138,12 +138,12 @@ class StoredSweep:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """The sweep as `open_dataset` shows it."""
+        """Dataset of the sweep, as in `open_dataset`."""
         return join_parts([part.dataset(skip_damaged=self.skip_damaged) for part in self.parts])
 
     @cached_property
     def axes(self) -> Axes:
-        """The grid."""
+        """Axes of the grid."""
         return axes_of(self.identity, self.location)
 
     def setting(
@@ -152,10 +152,10 @@ class StoredSweep:
         problem: Problem | None = None,
         make_optimizer: Callable | None = None,
     ) -> RunSetting:
-        """Return how a run was computed.
+        """Return the setting in which a run was computed.
 
         Raises:
-            StoreError: as for `spec`.
+            StoreError: if no part has the run, the record is inconsistent, or as in `spec`.
         """
         whole = self.spec(problem, make_optimizer)
         for part in reversed(self.parts):
@@ -168,7 +168,7 @@ class StoredSweep:
         else:
             raise StoreError(f"{self.location}: has no such run; go on with the sweep first")
         number, programs = 0, whole.programs()
-        if len(self.parts) > 1:  # of format 2, each with static values of its own
+        if len(self.parts) > 1:  # format 2, where each part has its own static values
             programs = dataclasses.replace(whole, axes=grid).programs()
         else:
             number, own = grid.box_position(own)
@@ -190,10 +190,10 @@ class StoredSweep:
         )
 
     def run(self, index: tuple[int, ...]) -> xr.Dataset:
-        """Return one run's Dataset, in memory.
+        """Return the Dataset of one run, in memory.
 
         Raises:
-            StoreError: it is not finished, or its tile is damaged.
+            StoreError: if the run is unfinished or its tile is damaged.
         """
         with self.dataset as dataset:
             run = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
@@ -204,22 +204,22 @@ class StoredSweep:
         return run
 
     def writer(self, run: xr.Dataset) -> dict[str, Any]:
-        """Return the entry of `writers` that describes what computed a run."""
+        """Return the entry of `writers` for the program and machine that computed a run."""
         writers = [writer for part in self.parts for writer in part.writers]
         return writers[int(run["finished"]) - 1]
 
     def problem(self, problem: Problem | None = None) -> Problem:
-        """Return the problem of the sweep, with the data that it had.
+        """Return the problem of the sweep, with its recorded data.
 
-        A given problem must have the data and the programs of the sweep's. Programs are compared
-        under equal versions of the packages that make them; where neither these nor the record
-        decide, a warning says so.
+        A given problem must have the same data and programs as that of the sweep. Programs can be
+        compared only under equal package versions; if the comparison is inconclusive, a warning is
+        issued.
 
         Args:
-            problem: the sweep's, if it cannot be built from its record.
+            problem: problem of the sweep; required if it cannot be built from the record.
 
         Raises:
-            StoreError: it has to be given, or is not that of the sweep.
+            StoreError: if the problem is required but not given, or differs from that of the sweep.
         """
         problem, doubt = self._compared(problem)
         if doubt:
@@ -231,7 +231,7 @@ class StoredSweep:
         return problem
 
     def _compared(self, problem):
-        """Return the problem of the sweep, and why its program could not be compared, or None."""
+        """Return the problem of the sweep, and why the comparison was inconclusive, or None."""
         if problem is None:
             return self._same_data(problem_from(self.identity["problem"], self.location)), None
         check_problem(problem)
@@ -243,7 +243,7 @@ class StoredSweep:
             return problem, None
         changed, doubt = self.versions_changed, None
         if described == self.identity["problem"] and isinstance(described, dict):
-            # Built from its record here, so that both have the same versions.
+            # The recorded problem is rebuilt here, so that both have the same versions.
             recorded = problem_hash(problem_from(described, self.location), grid)
         elif recorded is None:
             doubt = "it was written before programs of problems were recorded"
@@ -272,7 +272,7 @@ class StoredSweep:
 
     @property
     def versions_changed(self) -> dict[str, tuple[Any, Any]]:
-        """Versions and numeric flags that are not those that the store was begun with."""
+        """Versions and numeric flags that have changed since the store was created."""
         begun = next(iter(self.parts[0].writers), {})
         here = {**versions(), "revision": revision()}
         names = ("gdjax", "revision", "jax", "jaxlib", "optax")
@@ -282,14 +282,14 @@ class StoredSweep:
     def spec(
         self, problem: Problem | None = None, make_optimizer: Callable | None = None
     ) -> SweepSpec:
-        """Return the spec of the sweep.
+        """Return the specification of the sweep.
 
         Raises:
-            StoreError: a problem or an optimizer that has to be given, or is not the sweep's; a
-                record that no sweep can have.
+            StoreError: if the problem or the optimizer is required but not given, or differs from
+                that of the sweep, or if the record is invalid.
         """
         identity, where = self.identity, self.location
-        problem, _ = self._compared(problem)  # who runs it compares the whole program
+        problem, _ = self._compared(problem)  # callers that run it compare the whole program
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(identity, where),
@@ -299,7 +299,7 @@ class StoredSweep:
         }
         kind = SweepSpec if identity.get("trunk") is None else BranchSpec
         settings = {f.name: identity[f.name] for f in fields(kind) if f.name in identity}
-        if settings.get("divergence_threshold") == "inf":  # as JSON has it
+        if settings.get("divergence_threshold") == "inf":  # JSON stores infinity as a string
             settings["divergence_threshold"] = math.inf
         try:
             spec = kind(**{**settings, **read})
@@ -324,21 +324,21 @@ def open_sweep(
 
     Args:
         store: path or URL of the store; it may be in use.
-        skip_damaged: whether damaged tiles count as not finished.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        skip_damaged: whether damaged tiles count as unfinished.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:
-        StoreError: there is no store, or none of a sweep.
+        StoreError: if there is no store, or it was not written by a sweep.
     """
     check_flag("skip_damaged", skip_damaged)
     return StoredSweep(open_parts(store, storage_options), skip_damaged=skip_damaged)
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
-    """Return what a store says of its sweep, checked.
+    """Return the validated identity of the sweep in a store.
 
     Raises:
-        StoreError: it is not that of a sweep.
+        StoreError: if the store was not written by a sweep, or its record is invalid.
     """
     identity = attributes.get("identity")
     if isinstance(identity, dict) and attributes.get("gdjax_format") == 2:
@@ -356,7 +356,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
                 f"{ELSEWHERE}"
             )
     layout = identity.get("layout")
-    if layout is not None:  # a sweep in memory has none: its arrays were made from its axes
+    if layout is not None:  # a sweep in memory records no layout
         alongs = identity["axes"].values()
         named = {axis for along in alongs if isinstance(along, dict) for axis in along}
         unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (
@@ -370,7 +370,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     return identity
 
 
-# What is used of an identity besides what `SweepSpec` validates.
+# Validators for fields of an identity that are used before `SweepSpec` validates them.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "axes": lambda value: isinstance(value, dict) and len(value) > 0,
     "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
@@ -392,7 +392,7 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
 
 
 def listed(value):
-    """Return a value of each program as a list; format 2 has one program per store."""
+    """Return the values of all programs as a list; format 2 has a single value."""
     return value if isinstance(value, list) and value else [value]
 
 
@@ -400,7 +400,7 @@ def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
     """Return the axes of a sweep from its identity.
 
     Raises:
-        StoreError: they cannot be axes of a sweep.
+        StoreError: if they are not valid axes.
     """
     try:
         return axes(**{dim: zip_axes(**along) for dim, along in identity["axes"].items()})
@@ -435,18 +435,18 @@ def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run of a stored sweep.
+    """Run of a stored sweep.
 
     Args:
-        problem: with the run's own settings of the cost (a temperature, for example) as defaults.
-        at: the run's values, by axis.
-        params: parameters at the end.
-        model_state: model state at the end; None for a cost without one.
-        step: the steps at which parameters were kept.
-        snapshots: those parameters, with a leading axis of steps; None if only the last were kept.
-        outcome: how it ended.
-        optimizer: name and keywords of the optimizer, swept ones included.
-        batch_size: samples per step; None for the whole set.
+        problem: problem with the cost settings of the run (for example a temperature) as defaults.
+        at: values of the run, by axis name.
+        params: final parameters.
+        model_state: final model state; None if the cost has none.
+        step: steps at which parameters were kept.
+        snapshots: parameters at these steps, [snapshots, ...]; None if only the last were kept.
+        outcome: outcome of the run.
+        optimizer: name and keywords of the optimizer, including swept keywords.
+        batch_size: samples per step; None for the whole training set.
     """
 
     problem: Problem
@@ -475,12 +475,12 @@ def problem_of(
 
     Args:
         store: path or URL of the store.
-        problem: the sweep's, where it was the user's own.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        problem: problem of the sweep; required if it was user-defined.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:
-        StoreError: no store; a user's own problem that was not given; a problem that is not that
-            of the sweep (its start, its cost or its data differ).
+        StoreError: if there is no store, a user-defined problem was not given, or the given problem
+            differs from that of the sweep in `init`, cost or data.
     """
     return open_sweep(store, storage_options=storage_options).problem(problem)
 
@@ -494,22 +494,22 @@ def run_of(
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Return one run of a stored sweep: its end, and its snapshots if there are any.
+    """Return one run of a stored sweep, with its final parameters and snapshots.
 
     Args:
         store: path or URL of the store; it may be in use.
-        at: values by axis, those of the grid within rounding. Every dimension of the grid needs a
-            value of one of its axes.
-        problem: the sweep's, where it was the user's own.
-        skip_damaged: whether damaged tiles count as not finished.
-        nearest: whether to take the run of the grid that is nearest in its numbers. Seeds and names
-            have to be those of the grid.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        at: values by axis name, equal to those of the grid within rounding; at least one for each
+            dimension of the grid.
+        problem: problem of the sweep; required if it was user-defined.
+        skip_damaged: whether damaged tiles count as unfinished.
+        nearest: whether to select the run with the nearest numeric values. Seeds and names must be
+            in the grid.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:
-        InputError: a value that is missing, or for an axis that the grid lacks.
-        StoreError: no store, or a damaged tile; a run that is not finished; a problem that has to
-            be given, or is not that of the sweep.
+        InputError: if a value is missing, or an axis is not in the grid.
+        StoreError: if there is no store, the tile is damaged, the run is unfinished, or the problem
+            is required but not given, or differs from that of the sweep.
     """
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     identity, grid = stored.identity, stored.axes

@@ -1,4 +1,4 @@
-"""Many descents as one program.
+"""Sweeps: many descents compiled as one program.
 
     sweep -> preflight -> execute -> run_slab -> run_blocks -> block      (docs/how_a_sweep_runs.md)
 
@@ -58,55 +58,55 @@ def sweep(
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
 ) -> xr.Dataset:
-    """Descend from every point of a grid of settings, as one compiled program.
+    """Run a descent for each point of a grid of settings, as one compiled program.
 
     Args:
-        problem: what is minimized.
-        axes: the grid: `gd.axes(learning_rate=[...], seed=range(8))`. An axis is `seed`,
+        problem: problem to minimize.
+        axes: grid of runs: `gd.axes(learning_rate=[...], seed=range(8))`. An axis is `seed`,
             `data_seed`, `noise_seed`, `batch_size`, or a keyword of the problem's `init`, its
             `cost` or the optimizer factory. For truth values, names and batch sizes, one program
             is compiled per value.
         num_steps: number of steps of each run.
-        make_optimizer: factory of the optimizer, called inside the program with the axes it names.
-            Fix other arguments with `functools.partial(optax.sgd, momentum=0.9)`.
-        batch_size: samples per step; None takes the whole training set. All runs see the same
-            order of mini-batches unless `data_seed` is an axis.
-        record_every: steps from one record to the next.
-        record_samples: samples per record, always the same ones; None takes all.
-        snapshot_every: steps from one snapshot of the parameters to the next, a multiple of
-            `record_every`; None keeps the final parameters only.
-        metrics: what is recorded besides the cost, by name; None takes the problem's.
-        eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which to
-            record, for an optimizer that keeps two points. None takes
-            `optax.contrib.schedule_free_eval_params` where the optimizer's state has a
+        make_optimizer: optimizer factory, called inside the program with the axes among its
+            arguments. Fix other arguments with `functools.partial(optax.sgd, momentum=0.9)`.
+        batch_size: samples per step; None for the whole training set. All runs use the same order
+            of mini-batches unless `data_seed` is an axis.
+        record_every: steps between records.
+        record_samples: samples per record, the same for all records; None for all samples.
+        snapshot_every: steps between snapshots of the parameters, a multiple of `record_every`;
+            None keeps only the final parameters.
+        metrics: metrics to record besides the cost, by name; None for those of the problem.
+        eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
+            parameters at which to record, for optimizers with separate evaluation parameters. None
+            uses `optax.contrib.schedule_free_eval_params` if the optimizer state contains a
             `ScheduleFreeState`, and otherwise the parameters of the run.
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        stop_when_converged: whether a whole-set run stops at a record where its gradient counts as
-            zero, and the sweep once every run has stopped or diverged; later records repeat the
-            last.
-        continuable: whether to keep what each run needs for more steps besides its parameters (the
-            optimizer's state and the like), as `carry.*`; see `extend`. Without it, more steps
-            begin again at the start.
-        store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). What it has
-            of this sweep already is not computed again. None keeps the result in memory.
-        storage_options: of a URL: keywords of `obstore.store.from_url`, such as `region`.
-        width: runs that a device computes at a time. None takes the store's, or chooses by memory.
-        devices: what to compute on; None takes all local devices.
-        max_param_bytes: bytes of parameters and snapshots that are kept in memory without a store;
-            more are left out, with a warning.
-        client: a Dask client, whose workers then compute the tiles of `store`.
+        stop_when_converged: whether a full-batch run stops at a record where its gradient counts as
+            zero, and the sweep stops once every run has stopped or diverged. Later records repeat
+            the last one.
+        continuable: whether to keep the full state of each run (such as the optimizer state), as
+            `carry.*`, so that `extend` can continue it. Otherwise `extend` restarts runs.
+        store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). Finished
+            tiles of this sweep are not recomputed. None keeps the result in memory.
+        storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
+            URL.
+        width: runs computed together per device; None for that of the store, or by memory.
+        devices: devices to compute on; None for all local devices.
+        max_param_bytes: maximum bytes of parameters and snapshots to keep in memory without a
+            store; if exceeded, these are omitted with a warning.
+        client: Dask client whose workers compute the tiles of `store`.
 
     Returns:
         Dataset with the axes and `step` as dimensions: cost, batch_cost (mini-batches),
-        gradient_norm, the metrics, outcome, diverged_at, params.* and snapshots.*. A diverged
-        run's costs are +inf from then on; NaN means not recorded.
+        gradient_norm, the metrics, outcome, diverged_at, params.* and snapshots.*. The cost of a
+        run is +inf after divergence; NaN denotes values that were not recorded.
 
     Raises:
-        InputError: an argument of a wrong type or value, or too little memory or disk; before any
-            work is done.
-        StoreError: the store is in use, damaged beyond repair, or holds another sweep.
+        InputError: if an argument has an invalid type or value, or memory or disk is insufficient.
+            All checks precede any computation.
+        StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     spec = SweepSpec(
@@ -157,40 +157,40 @@ def compare(
     """Sweep several problems over the same axes, such as networks of different shapes.
 
     Args:
-        problems: by name, a Problem, or `(Problem, {keyword of sweep: value})` where more than the
-            problem differs, such as `batch_size`.
-        axes: the grid, as for `sweep`.
+        problems: problems by name. A value is a Problem, or `(Problem, {keyword of sweep: value})`
+            if other arguments, such as `batch_size`, also differ.
+        axes: grid of runs, as in `sweep`.
         num_steps: number of steps of each run.
-        make_optimizer: factory of the optimizer, as for `sweep`.
-        batch_size: samples per step; None takes the whole training set.
-        record_every: steps from one record to the next.
-        record_samples: samples per record; None takes all.
-        snapshot_every: steps from one snapshot to the next; None keeps the final parameters only.
-        metrics: what is recorded besides the cost; None takes each problem's.
-        eval_params_fn: the parameters at which to record, as for `sweep`.
+        make_optimizer: optimizer factory, as in `sweep`.
+        batch_size: samples per step; None for the whole training set.
+        record_every: steps between records.
+        record_samples: samples per record; None for all.
+        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        metrics: metrics to record besides the cost; None for those of each problem.
+        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study.
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        stop_when_converged: whether whole-set runs stop once their gradient counts as zero.
-        continuable: whether to keep what each run needs for more steps, as for `sweep`.
+        stop_when_converged: whether full-batch runs stop once their gradient counts as zero.
+        continuable: whether to keep the full state of each run for further steps, as in `sweep`.
         store: folder or URL under which each problem has its own store; None keeps all in memory.
-        storage_options: of a URL, as for `sweep`.
-        width: runs that a device computes at a time; None takes the store's, or chooses by memory.
-        devices: what to compute on; None takes all local devices.
-        max_param_bytes: bytes of parameters per problem that are kept in memory without a store.
-        client: a Dask client, as for `sweep`.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+        width: runs computed together per device; None for that of the store, or by memory.
+        devices: devices to compute on; None for all local devices.
+        max_param_bytes: maximum bytes of parameters per problem to keep in memory without a store.
+        client: Dask client, as in `sweep`.
 
     Returns:
         DataTree with a Dataset for each name.
 
     Raises:
-        InputError: as for `sweep`, for any of them, before any work is done; a name that cannot be
-            that of a folder.
+        InputError: as in `sweep` for any of the problems, before any computation; or if a name is
+            not a valid folder name.
     """
     shared = {name: value for name, value in locals().items() if name not in ("problems", "store")}
     planned = {}
     if store is not None:
-        locate(store, storage_options)  # refuses what is neither a path nor a URL
+        locate(store, storage_options)  # raises unless it is a path or a URL
     if not isinstance(problems, Mapping) or not problems:
         raise InputError(
             f"problems = {problems!r:.80}, expected a mapping of names to problems, such as "
@@ -220,7 +220,7 @@ def check_keywords(settings: Mapping[str, Any]) -> None:
     """Check that settings are keywords of `sweep`.
 
     Raises:
-        InputError: one is not; the message lists the valid ones.
+        InputError: if one is not; the message lists the valid keywords.
     """
     known = list(inspect.signature(sweep).parameters)
     for name in settings:
@@ -233,18 +233,18 @@ def check_keywords(settings: Mapping[str, Any]) -> None:
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:
-    """Return final parameters of a sweep, or the minima of a census, as a pytree.
+    """Return the final parameters of a sweep, or the minima of a census, as a pytree.
 
     Args:
-        dataset: result of `sweep` or of `minima.census`.
-        like: parameters of the same structure (arrays, or their shapes), such as
+        dataset: result of `sweep` or `minima.census`.
+        like: pytree of arrays, or of their shapes, with the structure of the parameters, such as
             `problem.init(key)`.
-        at: which run: values by axis, those of the grid within rounding. Dimensions without a
-            value stay, as leading axes of the arrays.
+        at: values by axis name, equal to those of the grid within rounding. Dimensions without a
+            value become leading axes of the arrays.
 
     Raises:
-        InputError: parameters that the sweep has not kept, or of another structure than `like`; a
-            value that the grid does not have.
+        InputError: if the sweep did not keep parameters, their structure differs from `like`, or a
+            value is not in the grid.
     """
     if not isinstance(dataset, xr.Dataset):
         raise InputError(

@@ -1,4 +1,4 @@
-"""A sweep as a table: one row per run, its settings and its scalars as columns.
+"""Sweeps as tables: one row per run, with settings and scalars as columns.
 
     row = axes | cost, metrics at a record | outcome, diverged_at
 
@@ -23,16 +23,16 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
 
     Args:
         runs: result of `sweep`, `compare` or `open_dataset`.
-        record: number of the record that a row shows, counted from the end if negative; None gives
-            a row for each record.
+        record: index of the record to include, counted from the end if negative; None gives one row
+            per record.
 
     Returns:
-        A row for each run, or for each record of each run. Columns are the axes (`problem` is the
-        first one for `compare`), then numbers of a run or a record. `outcome` is missing where a
-        run is not finished.
+        DataFrame with one row per run, or per record of each run. Columns are the axes (the first
+        is `problem` for `compare`), `step`, and the scalars. `outcome` is missing for unfinished
+        runs.
 
     Raises:
-        InputError: something else than a sweep, or no such record.
+        InputError: if `runs` is not a sweep, or the record does not exist.
 
     Examples:
         >>> from gdjax import problems
