@@ -231,7 +231,7 @@ def _limit(optimizer) -> tuple[float | None, Preconditioner | None]:
 
 
 def _bound(sharpnesses, limit):
-    """Return limit / median sharpness: NaN if it is unknown, infinite if it is not positive."""
+    """Return limit / median sharpness; NaN if unknown, infinite if not positive."""
     known = sharpnesses[np.isfinite(sharpnesses)]
     if not known.size:
         return float("nan")

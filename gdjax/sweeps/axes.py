@@ -111,7 +111,7 @@ class Axes:
         return {axis: values[0].item() for axis, values in self.by_name.items()}
 
     def box(self, index: tuple[np.ndarray, ...]) -> "Axes":
-        """Return the subgrid at the given positions, one array of positions per dimension."""
+        """Return the subgrid at given positions, one array per dimension."""
         return Axes(
             {
                 dim: {axis: values[positions] for axis, values in along.items()}
@@ -142,7 +142,7 @@ class Axes:
         return (self.box(index) for index in itertools.product(*self.static_groups))
 
     def box_position(self, index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the index of the box that contains a run, and the position of the run in it.
+        """Return the index of the box that contains a run, and its position there.
 
         Args:
             index: position of the run in the grid; along dimensions without static axes, any
@@ -205,7 +205,7 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
 
 
 def _check_distinct(dim, along):
-    """Check that positions along a dimension differ, since equal values give equal runs."""
+    """Check that no two positions have equal values, which would give equal runs."""
     columns = [
         # Strings are encoded as integers, since columns must have one type.
         np.unique(v, return_inverse=True)[1] if v.dtype.kind == "U" else v.astype(np.float64)
@@ -228,7 +228,7 @@ def is_static(axis: str, values: np.ndarray) -> bool:
 
 
 def _values(name, given):
-    """Return the values of an axis as int64, float64, bool or strings, the types in a store."""
+    """Return the values of an axis as int64, float64, bool or strings."""
     check_name(name, "axes")
     is_list = not (
         np.isscalar(given) or isinstance(given, Mapping) or getattr(given, "ndim", 1) == 0

@@ -35,7 +35,7 @@ Value = TypeVar("Value")
 
 
 class Role(NamedTuple):
-    """Target of an axis: a keyword of a function, a seed, the batch size or a branch setting.
+    """Target of an axis: keyword of a function, seed, batch size or branch setting.
 
     Args:
         role: one of `ROLES`, "seed", "batch" or "branch".
@@ -190,7 +190,7 @@ def with_settings(
 
 
 class AxisTrace(NamedTuple):
-    """Result of tracing a function: output shapes, and axes without effect on the output."""
+    """Output shapes of a traced function, and axes without effect on the output."""
 
     shapes: PyTree
     idle: tuple[str, ...]

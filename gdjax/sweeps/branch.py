@@ -1,4 +1,4 @@
-"""Branches: descents that continue a stored run from a given step with changed settings.
+"""Branches: descents that leave a stored run at a step with changed settings.
 
     steps < t: recomputed run, bitwise equal;   steps >= t: each branch with its own values
 

@@ -1,4 +1,4 @@
-"""Specification of branches: descents that leave a run, the trunk, at a given step.
+"""Specification of branches: descents that leave a run, the trunk, at a step.
 
     w'_t = w_t + d,   |d| = perturbation;   other state and the order are those of the trunk
 
@@ -105,7 +105,7 @@ class BranchSpec(SweepSpec):
         return int(axes.by_name[BRANCH_STEP].min())
 
     def initial_carry(self) -> Callable:
-        """Return the function that computes the initial carry of branches from their trunk."""
+        """Return the function that computes the initial carry from the trunk."""
         return TrunkStart()
 
     def trunk_spec(self) -> SweepSpec:

@@ -76,7 +76,7 @@ class TileCheckpoint(NamedTuple):
         runs: int,
         slabs: int,
     ) -> "TileCheckpoint":
-        """Return the stored checkpoint; an empty one if there is none or it does not match."""
+        """Return the stored checkpoint, or an empty one if none matches."""
         arrays, meta = stored or ({}, {})
         count = meta.get("slabs", 0)
         if type(count) is not int or not 0 <= count <= slabs:
@@ -92,7 +92,7 @@ class TileCheckpoint(NamedTuple):
 
 
 def _slab_from_stored(arrays, meta):
-    """Return the state of the current slab; None if it is absent or its names are invalid."""
+    """Return the state of the current slab; None if absent or invalid."""
     step, count = meta.get("step"), meta.get("leaves")
     if type(step) is not int or type(count) is not int or not 0 <= count <= len(arrays):
         return None
@@ -148,7 +148,7 @@ class SlabRecords:
         self.carry, self.step = result.carry, result.num_steps
 
     def keep_before_last(self, carry: PyTree) -> None:
-        """Keep the carry before the last step is evaluated, from which a run can continue."""
+        """Keep the carry before the last evaluation, from which a run can continue."""
         self.carry_before_last = jax.tree.map(storable, carry)
 
     @property
@@ -157,7 +157,7 @@ class SlabRecords:
         return {name: np.concatenate(parts, axis=1) for name, parts in self._records.items()}
 
     def arrays(self, name: str, like: PyTree) -> PyTree:
-        """Return snapshots or an array metric, [runs, steps, ...], in the structure of `like`."""
+        """Return snapshots or an array metric, [runs, steps, ...], structured as `like`."""
         return jax.tree.unflatten(jax.tree.structure(like), self._leaves(name))
 
     def _leaves(self, name):
@@ -187,7 +187,7 @@ def fits(
     arrays: Mapping[str, PyTree],
     first_record: int = 0,
 ) -> bool:
-    """Return whether a checkpoint has the names, shapes, types and step range of a slab."""
+    """Return whether names, shapes, types and step of a checkpoint match a slab."""
     if not schedule.first <= checkpoint.step <= schedule.last:
         return False
     steps = schedule.recorded_steps()

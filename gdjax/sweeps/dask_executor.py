@@ -268,7 +268,7 @@ def _plugin(name: str) -> Plugin:
 
 
 def _fit(name: str, width: int | None) -> Fitted:
-    """Choose the slabs for the devices of a worker, as `sweep` does for local devices."""
+    """Choose slabs for the devices of a worker, as `sweep` does for local ones."""
     plugin = _plugin(name)
     with plugin.alone():
         checked = plugin.checked()

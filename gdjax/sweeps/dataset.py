@@ -161,7 +161,7 @@ def metric_step(name: str, metric: Metric) -> str:
 
 
 def _metric_variables(name, metric, along, dtype):
-    """Return the variables of an array-valued metric, with a mask if its type has no NaN."""
+    """Return the variables of an array metric, with a mask if its type has no NaN."""
     long_name = metric.long_name or name.replace("_", " ")
     attrs = {"long_name": long_name, "units": metric.units}
     made = {name: Variable((*along, *metric.dims), dtype, attrs, _fill_value(dtype))}
@@ -172,7 +172,7 @@ def _metric_variables(name, metric, along, dtype):
 
 
 def _check_dims(name, own, sizes, taken):
-    """Check that dimensions of a metric are new or match those of other arrays in length."""
+    """Check that dimensions of a metric are new or equal in length to existing ones."""
     for dim, length in own.items():
         if dim in taken:
             raise InputError(
@@ -205,7 +205,7 @@ def _numbers(dim, values, long_name):
 
 
 def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
-    """Return an array padded at the front with fill values to the given trailing shape."""
+    """Return an array with fill values prepended to reach a trailing shape."""
     own = array.shape[array.ndim - len(shape) :]
     if own == tuple(shape):
         return array
@@ -291,7 +291,7 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
 
 
 def storable(array: Any) -> np.ndarray:
-    """Return a NumPy array: bfloat16 and similar types as float32, random keys as key data."""
+    """Return a NumPy array; bfloat16 becomes float32, and random keys key data."""
     return np.asarray(_plain(array))
 
 
@@ -303,7 +303,7 @@ def _plain(array):
 
 
 def _fill_value(dtype):
-    """Return the fill value of integer arrays; None for types filled with NaN or False."""
+    """Return the fill value of integer arrays; None for other types."""
     kind = np.dtype(dtype).kind
     if kind not in "iu":
         return None

@@ -1,4 +1,4 @@
-"""Executor of sweeps: missing tiles are computed in memory, into a store, or on Dask.
+"""Executor of sweeps: compute missing tiles in memory, in a store, or on Dask.
 
     for each unfinished tile:  variables = run_tile(plan, tile);  sink.write(tile, variables)
 

@@ -1,4 +1,4 @@
-"""Optimizers and problems that the record of a sweep may name, and their construction.
+"""Optimizers and problems that can be built from the record of a sweep.
 
     optimizer -> {"name": "optax.sgd", "keywords": {"momentum": 0.9}} -> optimizer
 
@@ -91,7 +91,7 @@ def _name(optimizer):
 
 
 def _described(value):
-    """Return an argument as JSON, or as `{"text": ...}` if it cannot be rebuilt from JSON."""
+    """Return an argument as JSON, or `{"text": ...}` if it cannot be rebuilt."""
     if value is None or isinstance(value, int | float | str | bool):
         return value
     if isinstance(value, WarmupCosine) and all(isinstance(n, int | float) for n in astuple(value)):
@@ -158,7 +158,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a number or a bool; JSON stores inf and NaN as strings."""
+    """Return whether a value is a number or bool; inf and NaN may be strings."""
     return isinstance(value, bool | int | float) or value in ("inf", "-inf", "nan")
 
 

@@ -102,7 +102,7 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
 
 @lru_cache(maxsize=64)  # lowering would dominate the second call of a small sweep
 def _program_texts_hash(structure, leaves, _config):
-    """Return the hash of the programs of a problem, from shapes of its data and settings."""
+    """Return the hash of the programs of a problem, from shapes of its arrays."""
     problem, settings = jax.tree.unflatten(structure, leaves)
     key = jax.eval_shape(lambda: jax.random.key(0))
     text, (params, model_state) = _lowered(problem.begin, key, **settings["init"])
@@ -119,7 +119,7 @@ def _program_texts_hash(structure, leaves, _config):
 
 
 def _lowered(function, /, *arguments, **keywords):
-    """Return the lowered text of a function, for the CPU if possible, and output shapes."""
+    """Return the lowered text of a function, if possible for the CPU, and its shapes."""
 
     def program(arguments, keywords):
         return function(*arguments, **keywords)
@@ -139,7 +139,7 @@ def _qualified_name(function):
 
 
 def writer(program: SlabProgram) -> dict[str, Any]:
-    """Return the program, width, devices, versions and source revision that compute a tile."""
+    """Return the record of the program, hardware and software that compute a tile."""
     device = program.slab.devices[0]
     return {
         "device": f"{len(program.slab.devices)} x {device.device_kind}",
@@ -218,7 +218,7 @@ def numeric_flags() -> dict[str, Any]:
 
 
 def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
-    """Return the numeric flags that differ from those of a store, by name: (stored, here).
+    """Return numeric flags that differ from a store, by name: (stored, here).
 
     Flags that exist in only one of the two versions of JAX are omitted.
     """
@@ -246,7 +246,7 @@ def hash_of(tree: PyTree) -> str:
 
 @lru_cache(maxsize=1)  # the imported source remains the same if another commit is checked out
 def revision() -> str:
-    """Return the commit of the source, with "-dirty" if modified; "release" if unknown."""
+    """Return the commit of the source, "-dirty" if modified; "release" if unknown."""
     source = Path(__file__)
     # An installed package may be in an untracked folder of an unrelated checkout.
     tracked = ["git", "ls-files", "--error-unmatch", source.name]

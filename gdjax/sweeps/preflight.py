@@ -1,4 +1,4 @@
-"""Preflight of a sweep: validation, and choice of slabs and tiles, before any work.
+"""Preflight of a sweep: validation, and choice of slabs and tiles.
 
     check(spec, devices)            in the caller: cost, axes, optimizer, metrics, memory of a run
     fit(checked, devices) -> Plan   in the process that has the devices: slabs, tiles, arrays
@@ -149,7 +149,7 @@ class Plan:
         return self.programs[0].tile_shape
 
     def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the index of the program of a tile, and the tile in the grid of the program."""
+        """Return the index of the program of a tile, and the tile in its grid."""
         # Along a static dimension, a tile has one run, so its index is the position of the run.
         return self.spec.axes.box_position(tile)
 

@@ -227,7 +227,7 @@ def _difference(a, b):
 
 
 def _first_step(here, there):
-    """Return the first recorded step with a difference; the last one if only others differ."""
+    """Return the first recorded step that differs; the last for other differences."""
     differs = np.zeros(here.sizes["step"], bool)
     for name in here.data_vars:
         different = _differs(here[name].values, there[name].values)

@@ -118,7 +118,7 @@ class SlabProgram:
         return self.slab.place(keys.init), self.slab.place(settings)
 
     def noise(self, values: Values) -> Key[Array, "*runs"] | None:
-        """Return the keys of a random cost: one for all runs or one per run; None if unused."""
+        """Return keys of a random cost, for all runs or per run; None if unused."""
         root_seed = self.spec.sweep.root_seed
         if not self.spec.problem.random:
             return None
@@ -146,7 +146,7 @@ class SlabProgram:
         return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
 
     def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
-        """Return the function of sample indices of mini-batches that `run_blocks` expects."""
+        """Return the function that gives `run_blocks` the indices of mini-batches."""
         batch_size, samples = self.spec.batch_size, self.spec.problem.samples
         root_seed = self.spec.sweep.root_seed
         if batch_size is None:
@@ -174,7 +174,7 @@ class SlabProgram:
 
     @cached_property
     def start_program(self) -> slabs.Program:
-        """Program that maps keys, settings and shared arrays of a slab to initial carries."""
+        """Program that maps keys, settings and shared arrays to initial carries."""
         problem = self.spec.problem
         inits = tuple(block.metric_inits(self.spec.metrics).items())
         return initial_carry_program(

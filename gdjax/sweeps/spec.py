@@ -185,7 +185,7 @@ class ProgramSpec:
 
     @cached_property
     def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with its static settings; the same object for equal factories."""
+        """Optimizer factory with static settings; the same object for equal factories."""
         factory = same_for_equal(self.sweep.make_optimizer)
         static = self._static_settings["optimizer"]
         return same_for_equal(partial(factory, **static)) if static else factory
@@ -260,7 +260,7 @@ class RunShapes:
 
     @cached_property
     def start(self) -> AxisTrace:
-        """Shapes of the initial parameters and model state, and axes without effect on them.
+        """Shapes of initial parameters and model state, and axes without effect on them.
 
         Raises:
             InputError: if parameters are not real arrays, or an axis cannot be swept.

@@ -231,7 +231,7 @@ class StoredSweep:
         return problem
 
     def _compared(self, problem):
-        """Return the problem of the sweep, and why the comparison was inconclusive, or None."""
+        """Return the problem, and why the comparison was inconclusive, or None."""
         if problem is None:
             return self._same_data(problem_from(self.identity["problem"], self.location)), None
         check_problem(problem)

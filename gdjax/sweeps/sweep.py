@@ -154,7 +154,7 @@ def compare(
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
 ) -> xr.DataTree:
-    """Sweep several problems over the same axes, such as networks of different shapes.
+    """Sweep several problems, such as different networks, over the same axes.
 
     Args:
         problems: problems by name. A value is a Problem, or `(Problem, {keyword of sweep: value})`

@@ -19,7 +19,7 @@ from gdjax.sweeps.dataset import KNOWN
 
 
 def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFrame:
-    """Return the scalars of a sweep as a DataFrame, without parameters and array metrics.
+    """Return the scalars of a sweep as a DataFrame.
 
     Args:
         runs: result of `sweep`, `compare` or `open_dataset`.
