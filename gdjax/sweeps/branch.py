@@ -88,7 +88,7 @@ def branch(
     width of the sweep, an unperturbed branch with the settings of the run is bitwise equal to it.
 
     Args:
-        store: path or URL of the stored sweep; nothing is written there.
+        store: path or URL of the stored sweep, which is not modified.
         at: run to continue, as values by axis name, equal to those of the grid within rounding.
         axes: axes of the branches: `branch_step` (step at which a branch leaves the run; one
             program is compiled per step), `perturbation` (norm of the perturbation),

@@ -172,7 +172,7 @@ def _metric_variables(name, metric, along, dtype):
 
 
 def _check_dims(name, own, sizes, taken):
-    """Check that dimensions of a metric are new or equal in length to existing ones."""
+    """Check that dimensions of a metric are new or match those of another metric."""
     for dim, length in own.items():
         if dim in taken:
             raise InputError(

@@ -64,7 +64,7 @@ def extend(
     continue.
 
     Args:
-        store: path or URL of the stored sweep; nothing is written there.
+        store: path or URL of the stored sweep, which is not modified.
         axes: larger grid, which includes all stored values; None keeps the stored grid.
         num_steps: steps per run, at least the stored number; None keeps the stored number.
         to: path or URL of the new store.

@@ -332,7 +332,7 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
                 f"on a CPU set jax_num_cpu_devices before JAX is used"
             )
         devices = devices[:count]
-        if width is None and len(stored) == len(specs):  # otherwise the store refuses the sweep
+        if width is None and len(stored) == len(specs):  # otherwise the store does not match
             widths, lengths = stored, checked.stored["layout"]["tile"]
             if lengths.keys() == sizes.keys() and all(n <= sizes[d] for d, n in lengths.items()):
                 tile_shape = tuple(lengths[dim] for dim in sizes)

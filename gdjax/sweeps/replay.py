@@ -113,7 +113,7 @@ def replay(
     )
     changed = require_recorded(stored, setting, there, program)
     computed = run_slab(program, tuple(np.full(program.slab.runs, i) for i in setting.index))
-    assert computed is not None  # no monitor stops it
+    assert computed is not None  # without a monitor, no slab is stopped
     # The run keeps its slot, since rounding of matrix products may depend on it.
     within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
     slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
