@@ -14,8 +14,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once: half of the compiler's work is left out, in the processes
 # that they start, too, so that bits can be compared. With 0 they run as a user's programs do.
-is_unoptimized = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
-if is_unoptimized and version("jaxlib").startswith("0.10."):
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
     # XLA's older emitters take a third less time, later versions end at a flag they do not know.
     os.environ["XLA_FLAGS"] = " ".join(
         (
