@@ -5,17 +5,17 @@
 The network stays 784-16-16-10 with sigmoids; only its training changes. One ingredient is added
 after the other, from the same starts, and compared on the last 10,000 training images, which are
 held out: smaller batches, an annealed rate, weight decay, more of it for the first layer, distorted
-copies of the images, more epochs. Other changes are made on top of the distorted copies in the same
-way. Then two recipes learn all training images, from starts with which nothing was chosen, and the
-test images are read once.
+copies of the images, more epochs. Other changes are added to the distorted copies in the same
+way. Then two recipes are trained on all training images, from starts that were not used for any
+choice, and the test images are evaluated once.
 
     python experiments/accuracy.py                  (about 12 min of processor time)
 
-Sweeps are stored in `--store`: a run that was stopped is resumed.
+Sweeps are stored in `--store`, and an interrupted run resumes from there.
 
 Expected: 94.6 % of the test images for plain descent, 96.6 % (96.4 to 96.8) for the best recipe. Of
-the gain on the held-out images decay gives a third, more epochs on distorted copies another;
-batches of 16, 32 and 64 end alike where the rate grows with them.
+the gain on the held-out images, weight decay gives a third and more epochs on distorted copies
+another third; batches of 16, 32 and 64 end alike if the learning rate grows with their size.
 """
 
 from dataclasses import dataclass
@@ -35,19 +35,19 @@ LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 @dataclass(frozen=True)
 class Config:
-    """Recipes that are compared, and starts and data for that.
+    """Recipes to compare, with their starts and data.
 
     Args:
-        data: data set.
-        held_out: last training images, on which everything is chosen.
+        data: name of the data set.
+        held_out: number of last training images that are held out, on which everything is chosen.
         epochs: passes over the images while ingredients are compared.
-        seeds: starting points 0, 1, ... of the ladder.
-        fewer_seeds: the first so many of them for what takes long: 100 epochs, fresh copies.
-        test_seeds: how many starting points, from 100 on, for the test images.
-        some_images: of the training set, for the sharpness of the trained networks and the plane.
-        points: along each side of the plane.
-        bundled: small data set, for what the quick recipe gives.
-        store: folder that keeps the sweeps.
+        seeds: number of starting points of the ladder.
+        fewer_seeds: number of starting points of slow variants (100 epochs, fresh copies).
+        test_seeds: number of starting points, from 100 on, for the test images.
+        some_images: number of training images for the plane and the sharpness of trained networks.
+        points: points along each side of the plane.
+        bundled: name of the small data set on which the quick recipe is evaluated.
+        store: folder of the stored sweeps.
     """
 
     data: str = "mnist"
@@ -63,7 +63,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the ladder, the changes on top of it, and the test."""
+    """Return the ladder, the changes on top of it, and the test results."""
     problems, store = Problems(config.data, config.held_out), Path(config.store)
     rungs, more = ladder(config.epochs), tried(config.epochs)
     up = compared(problems, rungs, config, store / "ladder")
@@ -77,7 +77,7 @@ def run(config: Config) -> xr.Dataset:
             test.rename(cost="test_run_cost"),
             read_after_few(config),
         ],
-        combine_attrs="drop_conflicts",  # axes of the plane keep their lengths
+        combine_attrs="drop_conflicts",  # keep the lengths of the plane's axes
     ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
 
 

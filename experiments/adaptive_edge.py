@@ -5,15 +5,15 @@
 
 Optimizers that divide by the root of squared gradients have a preconditioner P that adapts, and on
 a quadratic cost they stay bounded at any rate. On networks the sharpness preconditioned by P is
-said to climb to the limit of a P that is held (Cohen et al. 2022, arXiv 2207.14484). It is recorded
-along every run, with the whole set at each step: on 20 Chebyshev points (1-100-1, tanh) and on
+reported to rise to the stability limit for constant P (Cohen et al. 2022, arXiv 2207.14484). It is
+recorded along every run, with full-batch steps: on 20 Chebyshev points (1-100-1, tanh) and on
 digits (784-16-16-10, sigmoids), with Adam and RMSProp, over rates and starts.
 
     python experiments/adaptive_edge.py           (about a minute on two cores)
 
 Expected: on the Chebyshev points eta times preconditioned sharpness settles at 38 for Adam and at 2
 for RMSProp, within 5 % (medians over the last quarter and over starts). Refuted by an interval
-outside of that.
+outside this range.
 """
 
 from collections.abc import Callable
@@ -37,18 +37,18 @@ class Config:
     """Descents whose preconditioned sharpness is recorded.
 
     Args:
-        adam_rates: on the Chebyshev points.
-        rmsprop_rates: on them.
-        steps: of both.
-        digit_adam_rates: on the digits.
-        digit_rmsprop_rates: on them.
-        digit_steps: of both.
-        decay: of RMSProp's average of squares.
-        starts: of each.
-        digits: images.
-        records: of each descent on the points.
-        digit_records: of each descent on digits.
-        tolerance: of the sharpness.
+        adam_rates: learning rates of Adam on the Chebyshev points.
+        rmsprop_rates: learning rates of RMSProp on the Chebyshev points.
+        steps: steps of both on the Chebyshev points.
+        digit_adam_rates: learning rates of Adam on the digits.
+        digit_rmsprop_rates: learning rates of RMSProp on the digits.
+        digit_steps: steps of both on the digits.
+        decay: decay of RMSProp's average of squared gradients.
+        starts: number of starting points of each descent.
+        digits: number of images.
+        records: records of each descent on the points.
+        digit_records: records of each descent on the digits.
+        tolerance: relative tolerance of the sharpness.
     """
 
     adam_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004)
@@ -78,7 +78,7 @@ def watched(
         record_every=steps // records,
         metrics={"sharpness": metric},
     )
-    # P is not known before the first step.
+    # P is undefined before the first step.
     found = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
     found = found.transpose("learning_rate", "seed", "step")
     return found.assign(
@@ -88,7 +88,7 @@ def watched(
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all panels, with the panel as prefix of each name."""
+    """Return the records of all panels, each name prefixed with its panel."""
     points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
     rmsprop = partial(optax.rmsprop, decay=config.decay)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
@@ -107,7 +107,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw rate times preconditioned sharpness of all starts, one panel each."""
+    """Draw rate times preconditioned sharpness of all starts, one axes per panel."""
     titles = {
         "chebyshev_adam": "Adam, Chebyshev points",
         "chebyshev_rmsprop": "RMSProp, Chebyshev points",

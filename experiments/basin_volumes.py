@@ -2,17 +2,18 @@
 
     log V = log V_n + log |det A| + log mean r^n,   A: the identity, or an estimate of the shape
 
-Networks 64-64-10 (4,810 parameters) learn scikit-learn's 8x8 digits by Adam on the whole set, with
-weight decay in the cost. Around each end the distance to the rim of its basin is measured in random
-directions, in coordinates that know more and more of its shape: nothing, the sizes of each layer's
-weights, the diagonal of the Hessian, or, for a few networks, all of it. A mean over some directions
-is below the mean over all, so that the coordinates that find most are the best.
+Networks 64-64-10 (4,810 parameters) are trained on scikit-learn's 8x8 digits by Adam on the whole
+set, with weight decay in the cost. Around each end point the distance to the boundary of its basin
+is measured in random directions, in coordinates that use increasing knowledge of its shape: none,
+the size of each layer's weights, the diagonal of the Hessian or, for a few networks, the whole
+Hessian. A mean over few directions underestimates the mean over all, so the coordinates with the
+largest estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)
 
-Expected: more volume the more is known (published for Adam's moments against the identity: arXiv
-2501.18812), all estimates lower bounds. Refuted where a paired difference over the networks has an
-interval that holds 0.
+Expected: the more is known, the larger the volume (published for Adam's moments against the
+identity: arXiv 2501.18812); all estimates are lower bounds. Refuted if the interval of a paired
+difference over the networks contains 0.
 """
 
 from dataclasses import dataclass
@@ -35,16 +36,16 @@ class Config:
     """Networks, and settings of the measurement of their basins.
 
     Args:
-        images: to learn from.
+        images: number of training images.
         hidden: neurons of the hidden layer.
-        decay: weight decay, of the weights.
-        seeds: networks.
-        whole: for how many of them the whole Hessian is decomposed.
-        steps: of Adam, the rate falling to 0 along half a cosine.
-        learning_rate: at the beginning.
-        level: by how much the cost may rise within a basin.
-        directions: in which its rim is sought.
-        key: of directions.
+        decay: weight decay of the weights, without the biases.
+        seeds: number of networks.
+        whole: number of networks whose whole Hessian is decomposed.
+        steps: steps of Adam, with a learning rate that falls to 0 along half a cosine.
+        learning_rate: initial learning rate.
+        level: rise of the cost at the boundary of a basin.
+        directions: number of directions in which the boundary is searched.
+        key: seed of the directions.
     """
 
     images: int = 500
@@ -69,7 +70,7 @@ def problem_of(config: Config) -> gd.Problem:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return volumes of all basins in all coordinates; NaN where none was measured."""
+    """Return volumes of all basins in all coordinates; NaN if not measured."""
     problem = problem_of(config)
     falling = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     runs = gd.sweep(

@@ -4,15 +4,15 @@
 
 A grid of starts descends on three surfaces with many learning rates, without momentum and with it.
 At small rates a basin is that of the gradient flow. Larger steps cross borders: basins change their
-shares, fray, and vanish, each at the rate at which its minimum stops being stable. Their starts end
-in other minima, mostly flatter ones, or diverge.
+shares, their borders become irregular, and each basin vanishes at the rate at which its minimum
+becomes unstable. Its starts then end in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 
-Expected: no start of the three grids ends in a minimum beyond its limit (one that begins exactly at
-the minimum would stay there); all of Rastrigin's 121 minima have their limit within 2 % of 0.0051
-and vanish together; at the smallest rate Rastrigin's shares are the areas between its hills, the
-largest 0.96 % of all (1.00 % on this grid).
+Expected: no start of the three grids ends in a minimum beyond its limit (a start exactly at the
+minimum would stay there); all of Rastrigin's 121 minima have their limit within 2 % of 0.0051
+and vanish together; at the smallest rate Rastrigin's shares are the areas between its maxima, the
+largest 0.96 % of the total (1.00 % on this grid).
 """
 
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ class Config:
 
     Args:
         functions: names of 2-D test functions.
-        side: starts along each side.
-        steps: how many each start takes at most.
-        rates: as shares of 2 / (largest eigenvalue at the sharpest minimum).
-        momenta: of heavy-ball momentum.
-        drawn: which of the rates are drawn as maps, by position.
-        drawn_momenta: which of the momenta, by position.
+        side: starts along each side of the grid.
+        steps: maximum number of steps of each start.
+        rates: learning rates in units of 2 / (largest eigenvalue at the sharpest minimum).
+        momenta: coefficients of heavy-ball momentum.
+        drawn: indices of the rates that are drawn as maps.
+        drawn_momenta: indices of the momenta that are drawn as maps.
     """
 
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")
@@ -56,7 +56,7 @@ class Config:
 
 
 def one(config: Config, name: str) -> xr.Dataset:
-    """Return the map of ends of one surface for all rates and momenta."""
+    """Return the map of end points of one surface for all rates and momenta."""
     rates = stability_limits(name).min() * np.array(config.rates)
     found = basins(name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps)
     return found.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
@@ -70,7 +70,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def lines(found: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
-    """Group minima that are equivalent: names, numbers of the first, shares, limits."""
+    """Return names, first indices, shares and limits of groups of equivalent minima."""
     share = found.share.transpose("momentum", "learning_rate", "minimum").values
     limit = found.limit.values
     alike = np.stack([found.minimum_cost.values, limit[0]]).round(6)

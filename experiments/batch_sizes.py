@@ -3,13 +3,12 @@
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
 
 The digit network is trained with mini-batches of several sizes, up to the whole set, each with
-several learning rates and starting points. They are compared after equally many epochs and after
-equal time, each at the learning rate with the lowest median training cost there. Test images choose
-nothing. The whole set is trained longer, to see how many epochs it needs.
+several learning rates and starting points. They are compared after equal numbers of epochs and
+after equal times, each at the learning rate with the lowest median training cost there. Test images
+are not used for any choice. The whole set is trained longer, to see how many epochs it needs.
 
-The time is that of one run in a sweep of all runs of its batch size: 20 epochs without records
-between the first and the last, the shortest of three, divided by runs and epochs, without
-compilation.
+The time is that of one run in a sweep of all runs of its batch size: 20 epochs recorded only at
+both ends, the shortest of three repetitions, divided by runs and epochs, without compilation.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 
@@ -33,18 +32,18 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class Config:
-    """Batch sizes that are compared, and budgets.
+    """Batch sizes to compare, and budgets.
 
     Args:
         data: name of the data set.
-        batch_sizes: images a step; the last is the whole training set, whatever its size.
+        batch_sizes: images per step; the last is the whole training set, whatever its size.
         epochs: passes over the training set, for each batch size.
         lowest: smallest learning rate.
-        highest: largest one.
-        rates: how many, evenly spaced by ratio.
-        seeds: starting points.
-        timed_epochs: length of the sweeps that are timed.
-        repeats: how often each is timed.
+        highest: largest learning rate.
+        rates: number of learning rates, evenly spaced by ratio.
+        seeds: number of starting points.
+        timed_epochs: epochs of the sweeps that are timed.
+        repeats: number of timings of each sweep.
     """
 
     data: str = "mnist5k"
@@ -61,7 +60,7 @@ class Config:
 def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
     """Return the seconds per epoch of one run in a sweep of all runs, by batch size.
 
-    Batch sizes take turns, so that a busy moment of the machine hits all of them.
+    Batch sizes take turns, so that a busy moment of the machine affects all of them.
     """
 
     def spent(size):

@@ -1,1 +1,1 @@
-"""What `speed.py` metrics: our work, beside the machine's rate and beside its peers."""
+"""Measurements of `speed.py`, against the machine's rate and other libraries."""

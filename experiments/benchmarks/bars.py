@@ -1,4 +1,4 @@
-"""A picture of speed: bars of shares and of ratios."""
+"""Bar charts of shares of the machine's rate and of ratios to other libraries."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from gdjax.plots.style import BLUE, GREEN, style
 
 
 def ratios(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
-    """Shares of the matrix product's rate on the left, times as fast as a peer on the right.
+    """Draw shares of the matrix product's rate, and speed relative to peers.
 
     Args:
-        shares: by work, 1 is the rate of a 2000 x 2000 product.
-        times: by work and peer, above 1 is faster than the peer.
+        shares: share of the rate of a 2000 x 2000 product, by work.
+        times: seconds of the peer over ours, by work and peer; above 1 ours is faster.
     """
     with style():
         figure = Figure(figsize=(13, 4.5))

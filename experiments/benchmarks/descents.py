@@ -1,4 +1,4 @@
-"""What `speed.py` metrics of descents and sweeps, each beside its peers."""
+"""Measurements of descents and sweeps for `speed.py`, each against its peers."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from benchmarks.timing import WIDTHS, Clock, share
 
 
 def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], Any]:
-    """A sweep that records only its ends, as work to be timed."""
+    """Return a function that runs a sweep recorded only at its ends, to be timed."""
     import optax
 
     import gdjax as gd
@@ -39,14 +39,14 @@ def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], 
 
 
 def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: int):
-    """Seconds for `many - few` steps: the difference of two sweeps, without what both do once."""
+    """Return the seconds of `many - few` steps, without the fixed cost of a sweep."""
     short, _ = clock.best(make(few))
     long, rate = clock.best(make(many))
     return long - short, rate
 
 
 def whole_set(clock, config, dataset):
-    """The whole set of 5,000, many runs: ours, a user's natural layout, and the peers."""
+    """Time the whole set of 5,000 samples: our layout, a user's layout, and peers."""
     import jax
     import jax.numpy as jnp
 
@@ -87,7 +87,7 @@ def whole_set(clock, config, dataset):
 
 
 def mini_batches(clock, config, dataset):
-    """Batches of 32 of 60,000: one order for all runs, one for each, and one run after another."""
+    """Time batches of 32 of 60,000: a shared order, an order per run, single runs."""
     import gdjax as gd
 
     problem = gd.problems.digits(dataset)
@@ -117,10 +117,10 @@ def mini_batches(clock, config, dataset):
 
 
 def one_descent(clock, config, dataset):
-    """Ten epochs of one run, recorded once an epoch, against a ten-line scan.
+    """Time ten epochs of one run, recorded once per epoch, against a ten-line scan.
 
     Both draw ten permutations; ours also evaluates the cost of the whole set eleven times. The scan
-    is measured as it is, without any record, and with the cost evaluated once an epoch.
+    is measured without records, and with the cost evaluated once per epoch.
     """
     import jax
     import jax.numpy as jnp
@@ -180,7 +180,7 @@ def one_descent(clock, config, dataset):
 
 
 def trainability(clock, config):
-    """16,384 tiny networks in float64, against a jitted step called from Python 100 times."""
+    """Time 16,384 tiny networks in float64 against a Python loop of 100 jitted steps."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -252,7 +252,10 @@ def trainability(clock, config):
 
 
 def many_runs(config):
-    """4,096 runs against 64, stored: time a run, and peak memory, each in a process of its own."""
+    """Measure time per run and peak memory of 4,096 and 64 stored runs.
+
+    Each measurement runs in a process of its own.
+    """
     found = {}
     steps = max(20, round(500 * config.scale))
     for runs in (64, 64 * max(2, round(64 * config.scale))):
@@ -274,7 +277,7 @@ def many_runs(config):
 
 
 def worker(runs: int, steps: int, folder: str) -> None:
-    """A stored sweep; prints its seconds after compilation and the process's peak memory."""
+    """Run a stored sweep; print its seconds after compilation and the peak memory."""
     from gdjax._runtime import process
 
     process.own()
@@ -285,15 +288,15 @@ def worker(runs: int, steps: int, folder: str) -> None:
     work()
     work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
     seconds = common.seconds(work)
-    # Not from getrusage: a child begins with its parent's peak.
+    # A child process inherits its parent's peak in getrusage.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 
 
 def second_start(_config):
-    """`gdjax sweep` twice: from its start to its first tile on the disk, and to its own end."""
+    """Time a second `gdjax sweep`: from its start to the first tile, and to its end."""
     found = {}
-    # Without its compiled Python files no start is a second one.
+    # Without cached bytecode, Python compiles its files again at every start.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         for start in ("first", "second"):

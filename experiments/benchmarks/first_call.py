@@ -2,9 +2,9 @@
 
     ratio = (first - second) of gd.sweep / (first - second) of jit(vmap(scan))
 
-A user's MLP 20-64-64-1 by Adam, 8 rates x 8 seeds, 200 steps on 512 samples, every step's cost
-recorded. Each process is fresh, its imports are done before the clock starts, and nothing is taken
-from a cache of compiled programs. Run as a script, it is one such process, and prints JSON.
+A user's MLP 20-64-64-1 is trained by Adam, 8 rates x 8 seeds, 200 steps on 512 samples, with the
+cost recorded at every step. Each process is fresh, its imports are done before the clock starts,
+and no compilation cache is used. Run as a script, it is one such process, and prints JSON.
 """
 
 import json
@@ -21,7 +21,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def init(key):
-    """Weights and biases of a tanh network."""
+    """Return weights and biases of a tanh network."""
     import jax
     import jax.numpy as jnp
 
@@ -33,7 +33,7 @@ def init(key):
 
 
 def cost(params, batch):
-    """Mean squared error."""
+    """Return the mean squared error."""
     import jax.numpy as jnp
 
     x, y = batch
@@ -52,7 +52,7 @@ def _work(rates: int, seeds: int):
 
 
 def ours(rates: int, seeds: int, steps: int) -> Any:
-    """The sweep, as a call to be timed."""
+    """Return a function that runs the sweep, to be timed."""
     import optax
 
     import gdjax as gd
@@ -65,7 +65,7 @@ def ours(rates: int, seeds: int, steps: int) -> Any:
 
 
 def by_hand(rates: int, seeds: int, steps: int) -> Any:
-    """The same work as `jit(vmap(scan))`, as a call to be timed."""
+    """Return a function that does the same work by `jit(vmap(scan))`, to be timed."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -93,11 +93,11 @@ def by_hand(rates: int, seeds: int, steps: int) -> Any:
 
 
 def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """In this process: seconds of a first and a second call, and what the first compiled."""
+    """Return seconds of a first and a second call, and what the first one compiled."""
     import jax
     import xarray
 
-    xarray.Variable("x", [0.0])  # imports Dask, where there is one, and all that it imports
+    xarray.Variable("x", [0.0])  # imports Dask, if installed, with its dependencies
     compiled: list[float] = []
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:
@@ -105,7 +105,7 @@ def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
             compiled.append(duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    jax.numpy.zeros(()).block_until_ready()  # the backend starts
+    jax.numpy.zeros(()).block_until_ready()  # starts the backend
     call = {"ours": ours, "by_hand": by_hand}[name](rates, seeds, steps)
     compiled.clear()
     times, work = [], []
@@ -127,7 +127,7 @@ def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
 
 
 def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """The same in a process of its own, without a cache of compiled programs."""
+    """Return the same from a process of its own, without a compilation cache."""
     environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     command = [sys.executable, "-W", "ignore", __file__, name, *map(str, (rates, seeds, steps))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -135,13 +135,13 @@ def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
 
 
 def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict[str, Any]:
-    """Medians over pairs of processes, one after the other, with intervals.
+    """Return medians over pairs of processes that run in turn, with intervals.
 
     Args:
-        pairs: of fresh processes.
-        rates: learning rates.
-        seeds: starting points of each.
-        steps: of each run.
+        pairs: number of pairs of fresh processes.
+        rates: number of learning rates.
+        seeds: number of starting points of each rate.
+        steps: steps of each run.
     """
     from gdjax import statistics
 

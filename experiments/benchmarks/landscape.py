@@ -1,14 +1,14 @@
-"""What `speed.py` metrics of planes, eigenvalues and paths, each beside its peers."""
+"""Measurements of planes, eigenvalues and paths for `speed.py`."""
 
 from benchmarks import peers
 from benchmarks.timing import share
 
 
 def planes(clock, config, dataset):
-    """The costs of 5,000 samples on a plane of 51 x 51 points.
+    """Time the costs of 5,000 samples on a plane of 51 x 51 points.
 
-    Through a cost that nothing is known about, through our own network, and the peer. A point
-    counts 2 * samples * parameters operations, those of the forward pass.
+    A user's cost, our own network, and the peer are timed. A point counts
+    2 * samples * parameters operations, those of the forward pass.
     """
     import jax
     import numpy as np
@@ -39,9 +39,10 @@ def planes(clock, config, dataset):
 
 
 def eigenvalues(clock, config, dataset):
-    """The ten largest eigenvalues on 5,000 samples, residuals within a thousandth of the first.
+    """Time the ten largest eigenvalues on 5,000 samples.
 
-    Of one network that has descended for a few epochs, beside the peer; and of 16 in one program.
+    The residuals are within a thousandth of the largest eigenvalue. One network, trained for a few
+    epochs, is compared with the peer; then 16 networks are computed in one program.
     """
     import jax
     import jax.numpy as jnp
@@ -94,7 +95,10 @@ def eigenvalues(clock, config, dataset):
 
 
 def paths(clock, config, dataset):
-    """Barriers between every two of 64 networks: 25 points a path, 1,000 samples, matched, too."""
+    """Time barriers between all pairs of 64 networks, also after matching.
+
+    A path has 25 points; the cost uses 1,000 samples.
+    """
     import jax
 
     import gdjax as gd

@@ -1,8 +1,8 @@
-"""Models that nobody of gdjax wrote, as their libraries' users write them, and small.
+"""Small models written with other libraries, in the style of their users.
 
-Each comes with its cost written out by hand, as `cost(params, state, batch, key)` that returns the
-value and the next state, and with what is to be recorded of it: what `gdjax` makes of the model is
-compared with that.
+Each comes with its cost written by hand, `cost(params, state, batch, key)`, which returns the
+value and the next state, and with a function that computes the expected records. The results of
+`gdjax` for the model are compared with these.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ GRID = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 
 
 class Model(NamedTuple):
-    """A problem, its cost by hand, a learning rate at which it falls, and what is recorded.
+    """A problem, its cost by hand, a learning rate that lowers it, and its records.
 
-    `recorded(params, state)` is the cost by hand on all data where it is None.
+    If `recorded(params, state)` is None, the cost by hand on all data is recorded.
     """
 
     problem: gd.Problem
@@ -43,7 +43,7 @@ def squares(outputs, targets):
 
 
 def over_keys(by_hand, batch):
-    """What is recorded of a random cost without an evaluation: its mean over eight keys."""
+    """Return the record of a random cost without an evaluation: its mean over 8 keys."""
 
     def recorded(params, state):
         keys = jax.random.split(KEY, 8)
@@ -53,7 +53,7 @@ def over_keys(by_hand, batch):
 
 
 def regression(init, apply, data=(X, Y)):
-    """A model that fits numbers, a sine if none are given."""
+    """Return a regression model, of a sine by default."""
 
     def by_hand(params, state, batch, key):
         return jnp.mean((apply(params, batch[0]) - batch[1]) ** 2), None
@@ -94,7 +94,7 @@ def equinox():
 
 
 def normalized(init, apply):
-    """A model with batch normalization and dropout that fits a sine."""
+    """Return a model with batch normalization and dropout that fits a sine."""
 
     def cost(params, state, batch, train, key):
         outputs, state = apply(params, batch[0], train=train, key=key, model_state=state)
@@ -188,7 +188,7 @@ class CNN(nn.Module):
 
 
 def convolutional():
-    """Is the bright half left or right? Statistics of the batch, and dropout."""
+    """Return a classifier of the brighter half, with batch statistics and dropout."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(12, 4, 4, 1)).astype(np.float32)
     labels = np.arange(12) % 2
@@ -234,7 +234,7 @@ def convolutional():
 
 
 def transformer(layers=2):
-    """Layers of attention that add modulo 5."""
+    """Return a transformer that adds modulo 5."""
     p, width = 5, 4
     a, b = (grid.ravel() for grid in np.mgrid[:p, :p])
     tokens, labels = np.stack([a, b, np.full(p * p, p)], axis=1), (a + b) % p
@@ -283,7 +283,7 @@ class Recurrent(eqx.Module):
 
 
 def recurrent():
-    """The mean of a sequence, whatever its order."""
+    """Return a recurrent network that learns the mean of a sequence."""
     x = np.random.default_rng(1).normal(size=(8, 5)).astype(np.float32)
     one = Recurrent(KEY)
     return regression(
@@ -294,7 +294,7 @@ def recurrent():
 
 
 def variational():
-    """An auto-encoder that draws its codes; looked at with codes in the middle."""
+    """Return a variational auto-encoder, evaluated at the mean of its codes."""
     x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
 
     def init(key):
@@ -324,7 +324,7 @@ def variational():
 
 
 def contrastive():
-    """Each sample's two views are nearer to each other than to all other samples."""
+    """Return a contrastive model that matches two views of each sample."""
     x = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
 
     def information(params, x, noise):
@@ -350,7 +350,10 @@ def contrastive():
 
 
 def physics():
-    """u'' = -pi^2 sin(pi x) between zeros, at points drawn afresh at every step."""
+    """Return a physics-informed network for u'' = -pi^2 sin(pi x).
+
+    The boundary values are 0, and points are drawn at every step.
+    """
 
     def u(params, x):
         return x * (1 - x) * jnp.sum(params["v"] * jnp.tanh(params["w"] * x + params["b"]))
@@ -375,7 +378,7 @@ def physics():
 
 
 def neural_ode(solver=None):
-    """A flow that turns by a quarter, trained with diffrax's default adjoint; Heun's steps."""
+    """Return a neural ODE that rotates by 90 degrees, with diffrax's default adjoint."""
     solver = diffrax.Heun() if solver is None else solver
     x = np.random.default_rng(4).normal(size=(6, 2)).astype(np.float32)
     y = x[:, ::-1] * np.array([-1, 1], np.float32)
@@ -386,7 +389,7 @@ def neural_ode(solver=None):
     def apply(params, x, *, train=True):
         def one(z):
             term = diffrax.ODETerm(field)
-            # The default adjoint has no forward mode, which second derivatives are taken in.
+            # Second derivatives use forward mode, which the default adjoint does not support.
             given = {} if train else {"adjoint": diffrax.DirectAdjoint()}
             solution = diffrax.diffeqsolve(
                 term, solver, 0.0, 1.0, 0.25, z, params, max_steps=8, **given
@@ -405,7 +408,7 @@ def neural_ode(solver=None):
 
 
 def online():
-    """A student that sees every sample of its teacher once; nothing is stored."""
+    """Return a student network that sees every sample of its teacher once."""
     teacher = {"w": np.array([[1.0, -1.0], [0.5, 2.0]], np.float32), "v": np.ones(2, np.float32)}
 
     def outputs(params, x):

@@ -1,4 +1,4 @@
-"""The same work in PyTorch, for `speed.py`; measured where its packages can be imported."""
+"""The same work in PyTorch, for `speed.py`, if its packages are installed."""
 
 import importlib
 from itertools import pairwise
@@ -10,7 +10,7 @@ from benchmarks.timing import WIDTHS
 
 
 def found() -> Any:
-    """The module torch, or None."""
+    """Return the module torch, or None."""
     try:
         return importlib.import_module("torch")
     except ImportError:
@@ -34,7 +34,7 @@ def _setup(torch, problem, count):
 
 
 def _network(torch, layers):
-    """A sigmoid network of given weights and biases, as a module."""
+    """Return a sigmoid network with the given weights and biases as a module."""
     stages = []
     for layer in layers:
         linear = torch.nn.Linear(*layer[0].shape[::-1])
@@ -46,7 +46,7 @@ def _network(torch, layers):
 
 
 def _package(name):
-    """A package that builds on PyTorch, or None."""
+    """Return a package that builds on PyTorch, or None."""
     try:
         return importlib.import_module(name) if found() else None
     except ImportError:
@@ -61,7 +61,7 @@ def _descend(torch, flat, cost):
 
 
 def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
-    """Milliseconds a run-step on 5,000 samples: a loop over runs, and `torch.func.vmap`."""
+    """Return milliseconds per run-step of a loop over runs and of `torch.func.vmap`."""
     torch = found()
     if torch is None:
         return {}
@@ -92,7 +92,7 @@ def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
 
 
 def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
-    """Microseconds a step of a PyTorch loop at batches of 32; None without PyTorch."""
+    """Return microseconds per step of a PyTorch loop at batches of 32, or None."""
     torch = found()
     if torch is None:
         return None
@@ -109,10 +109,11 @@ def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
 
 
 def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -> float | None:
-    """Seconds for the costs of a sigmoid network on a plane with `loss-landscapes`, or None.
+    """Return seconds for a sigmoid network's costs on a plane by `loss-landscapes`.
 
-    The plane reaches from -1 to 1 along both directions, `side` points each. (Every other row
-    comes out one step to the side: the package turns around before it evaluates.)
+    The plane extends from -1 to 1 along both directions, with `side` points each. Every other row
+    is shifted by one step, since the package reverses direction before it evaluates. Return None if
+    the package is missing.
     """
     torch, package = found(), _package("loss_landscapes")
     if package is None:
@@ -131,7 +132,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
     metric = metrics.Loss(lambda outputs, t: ((outputs - t) ** 2).sum(-1).mean(), x, y)
 
     def work():
-        # It steps along the second direction before it evaluates.
+        # The package steps along the second direction before it evaluates.
         corners = (-1, -1 - step), (side * step - 1, -1 - step), (-1, (side - 1) * step - 1)
         with torch.no_grad():
             return package.planar_interpolation(*(model(*c) for c in corners), metric, side)
@@ -143,7 +144,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
 def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
-    """Mean seconds for the largest eigenvalues by `pyhessian`, at its own tolerance; the values."""
+    """Return mean seconds and values of the largest eigenvalues by `pyhessian`."""
     torch, package = found(), _package("pyhessian")
     if package is None:
         return None
@@ -158,6 +159,6 @@ def eigenvalues(
         return operator.eigenvalues(top_n=count)[0]
 
     values = work(0)
-    # Its power iterations start at random, and take twice as long from some starts as from others.
+    # Its power iterations start at random, and some starts take twice as long as others.
     times = [common.seconds(lambda start=start: work(start)) for start in range(repeats)]
     return sum(times) / repeats, values
