@@ -2,8 +2,8 @@
 
     N(s) ~ s^-D,   D = -slope of log N against log s
 
-N(s) is the number of boxes of side s that a set meets. A smooth curve has D = 1, a ragged one more,
-and a set that fills the plane D = 2. The simplest instance is a straight line:
+N(s) is the number of boxes of side s that a set meets. A smooth curve has D = 1, an irregular one
+more, and a set that fills the plane D = 2. The simplest example is a straight line:
 
 >>> line = np.eye(256, dtype=bool)
 >>> fit = dimension(*box_counts(line))
@@ -21,19 +21,19 @@ from scipy import stats
 
 from gdjax.errors import InputError
 
-# By how much box counts on grids of 192 to 1,024 cells missed what is known of Koch's curve, of
-# Sierpinski's triangle and carpet, of Henon's attractor and of lines: boxes do not fit the sets.
+# Largest error of box counts on grids of 192 to 1,024 cells for the known dimensions of Koch's
+# curve, Sierpinski's triangle and carpet, Henon's attractor and lines: boxes do not fit the sets.
 BIAS = 0.05
 
 
 class BoxDimension(NamedTuple):
-    """A dimension and how much of it to believe.
+    """A dimension with its errors and the scales of its fit.
 
     Args:
         dimension: minus the slope of the fitted line.
-        error: it lies within, with 95 %: the slope's interval from the scatter of the counts, and
-            the bias of box counting, which no scatter shows (see `BIAS`).
-        standard_error: of that slope, from the scatter of the counts around the line.
+        error: half width of the 95 % interval: that of the slope, from the scatter of the counts,
+            plus the bias of box counting, which the scatter does not show (see `BIAS`).
+        standard_error: standard error of the slope, from the scatter of the counts around the line.
         residual: root mean square of log10 N around the line; 0.01 is 2 % of a count.
         smallest: smallest box side of the fit, in cells.
         largest: largest box side of the fit, in cells.
@@ -48,11 +48,11 @@ class BoxDimension(NamedTuple):
 
 
 def boundary(inside: Bool[np.ndarray, "*points"]) -> Bool[np.ndarray, "*cells"]:
-    """Cells of a grid of points in which two sides meet: not all corners are on the same one.
+    """Return the cells of a grid of points whose corners are on both sides.
 
     Args:
-        inside: for each grid point, on which side it is; a grid in any number of dimensions, at
-            least 2 points along each.
+        inside: whether each grid point is on the one side; a grid of any number of dimensions, with
+            at least 2 points along each.
 
     Examples:
         >>> boundary(np.array([True, True, False, True])).tolist()
@@ -71,18 +71,20 @@ def box_counts(
     cells: Bool[np.ndarray, "*cells"],
     sides: Sequence[int] | Int[np.ndarray, " scales"] | None = None,
 ) -> tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]:
-    """How many boxes of each side a set meets; boxes start at the first cell.
+    """Return the number of boxes of each side that a set meets.
+
+    The first box begins at the first cell.
 
     Args:
-        cells: where the set is.
+        cells: whether each cell belongs to the set.
         sides: sides of boxes, in cells; None takes the powers of 2 up to an eighth of the shortest
-            axis, beyond which a handful of boxes decides the count.
+            axis, since larger boxes are too few for a reliable count.
 
     Returns:
         The sides, and the counts N(s).
 
     Raises:
-        InputError: a set without cells, or a side that does not fit.
+        InputError: if the set has no cells, or if a side does not fit.
     """
     shortest = min(cells.shape)
     if not cells.any():
@@ -97,7 +99,7 @@ def box_counts(
 
 
 def _boxes(places, side, shape):
-    """Boxes of one side that the cells are in, each as one number: rows are slow to compare."""
+    """Return how many boxes of one side the cells are in."""
     boxes = np.zeros([-(-length // side) for length in shape], bool)
     boxes[tuple(axis // side for axis in places)] = True
     return int(boxes.sum())
@@ -107,14 +109,14 @@ def dimension(
     sides: Int[np.ndarray, " scales"] | Float[np.ndarray, " scales"],
     counts: Int[np.ndarray, " scales"],
 ) -> BoxDimension:
-    """Fit a straight line to log N against log s, all scales alike.
+    """Fit a straight line to log N against log s, with equal weights.
 
     Args:
-        sides: of boxes.
-        counts: of boxes of each side that the set meets, at least 1.
+        sides: sides of the boxes.
+        counts: numbers of boxes of each side that the set meets, at least 1.
 
     Raises:
-        InputError: fewer than 3 scales; through two points every line fits.
+        InputError: if there are fewer than 3 scales, since a line fits any two points.
 
     Source: Falconer, *Fractal Geometry* (2014), chapter 2.
     """

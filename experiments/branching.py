@@ -2,27 +2,27 @@
 
     w'_t = w_t + sigma on one weight;   then both go on, with the same mini-batches, to the end
 
-Digit networks are trained on mnist5k from two kinds of random starts. Each descent is taken again
-up to a step t, where one weight is changed by sigma, and nothing else differs. Equally many weights
-of each layer are changed, and only those of pixels that are lit in some training image: of all
-parameters 96 in 100 are in the first layer, and one in six belongs to a dark pixel.
+Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated
+up to a step t, where one weight is changed by sigma; nothing else differs. Equal numbers of weights
+of each layer are changed, and only those of pixels that are lit in some training image: 96 % of
+all parameters are in the first layer, and one in six belongs to a dark pixel.
 
-Between the two ends lies a barrier: the rise of the cost on the straight line, or on the line after
-the neurons of one end are matched to those of the other, whichever is lower. Both are upper bounds
-of what separates the ends. Two references give the scale:
+Between the two end points lies a barrier: the rise of the cost on the straight line, or on the
+line after the neurons of one end are matched to those of the other, whichever is lower. Both are
+upper bounds of the barrier that separates the ends. Two references give the scale:
 
     floor = largest barrier to the same descent with its pixels in reversed order
     other = median barrier between descents from independent starts of the same kind
 
-The first are descents that differ in rounding errors alone. A branch ends in *another valley* if
-its barrier is at least half of `other`, and above the floor: it is then nearer to the barrier
-between independent starts than to none. Counts at other thresholds are reported, too.
+The descents of the first reference differ in rounding errors alone. A branch ends in *another
+valley* if its barrier is at least half of `other`, and above the floor: it is then nearer to the
+barrier between independent starts than to none. Counts at other thresholds are also reported.
 
     python experiments/branching.py           (about 4 min of processor time)
 
 Expected: an early change leads into another valley, a late one does not (published: arXiv
 2506.13234, for ResNets on CIFAR, where it is decided within the first few per cent of training).
-Refuted if no change at step 0 does, or if as many at the last step do as at the first.
+Refuted if no change at step 0 does, or if as many changes at the last step do as at the first.
 """
 
 from collections.abc import Mapping
@@ -41,19 +41,19 @@ class Config:
 
     Args:
         data: name of the data set.
-        samples: only the first so many training images; None takes all.
+        samples: number of first training images to use; None takes all.
         width: neurons in each of the two hidden layers.
         initializers: kinds of random starts.
-        learning_rate: of plain descent.
+        learning_rate: learning rate of plain descent.
         batch_size: images per step.
         epochs: passes over the training set.
-        branch_steps: at which steps branches leave; those beyond the end are left out.
+        branch_steps: steps at which branches leave; those beyond the end are left out.
         perturbations: sizes of a change.
-        trunks: descents that are branched from, of each kind of start.
-        changes: weights of each layer that are changed, at each step and size, other weights for
-            each trunk.
-        slab: runs a device computes at a time: the same for trunks and branches.
-        points: along each line, the ends among them.
+        trunks: number of descents to branch from, for each kind of start.
+        changes: number of weights of each layer that are changed, at each step and size; each trunk
+            has other weights.
+        slab: runs that a device computes at a time, the same for trunks and branches.
+        points: points along each line, including its ends.
     """
 
     data: str = "mnist5k"

@@ -36,20 +36,21 @@ DOUBLINGS = {"first_doubling": 1.0, "second_doubling": np.sqrt(5) - 1}
 
 @dataclass(frozen=True)
 class Config:
-    """Networks and rates, and the single weight.
+    """Networks with their rates, and the single weight with its own.
 
     Args:
-        shares: rates times k at the start: lowest, highest, how many.
-        widths: hidden neurons m.
-        starts: of each.
-        examples: of the case with several, as many as inputs; the other has one.
-        steps: of each descent.
-        shown: rates whose descents are drawn, the nearest ones.
-        rates: of the one weight a layer: lowest, highest, how many.
-        weight: where it starts.
-        weight_steps: of it.
-        recorded: each so many steps, a prime number, so that few periods are seen in part.
-        kept: records at the end that are looked at.
+        shares: rates times k at the start: lowest, highest, number.
+        widths: numbers of hidden neurons m.
+        starts: number of starting points of each network.
+        examples: number of examples, and of inputs, in the case with several; the other has one.
+        steps: steps of each descent.
+        shown: rates times k whose descents are drawn; the nearest swept ones are taken.
+        rates: learning rates of the single weight per layer: lowest, highest, number.
+        weight: starting value of the single weight.
+        weight_steps: steps of the single weight.
+        recorded: steps from one record to the next, a prime number, so that few periods are
+            seen in part.
+        kept: number of last records that are evaluated.
     """
 
     shares: tuple[float, float, int] = (0.25, 16.0, 64)
@@ -66,7 +67,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return flights, single weights, and the distance between network and f and k."""
+    """Return networks, single weights, and the largest deviation from f and k."""
     flown, single = flights(config), single_weights(config)
     return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
         apart=apart(config, config.widths[0]), **single.attrs
@@ -74,7 +75,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw flights and edges, and every rate of the single weight."""
+    """Draw runs and edges, and the single weight at every rate."""
     edge = edges(dataset)
     lands = landed(dataset).mean("seed").isel(width=-1)
     shown = dataset.shown_cost.isel(examples=0, width=0).sel(activation="linear")

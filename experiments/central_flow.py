@@ -4,18 +4,18 @@
     mean cost C + <Sigma, H> / 2
 
 Descent with a rate at the edge of stability oscillates across its valley, and its time average is
-not the gradient flow, which goes on into places that are too sharp for the rate. The central flow
-(Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
+not the gradient flow, which continues into regions that are too sharp for the rate. The central
+flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
 Gaussian of 50 steps, is compared with the flow's mean cost, smoothed alike: on the published case,
-a swish network 8-16-16-1 on 128 random samples, over rates and starts; on narrower and wider ones;
-and on digits (784-16-16-10, sigmoids), with the whole set at each step. All rates and starts of a
+a swish network 8-16-16-1 on 128 random samples, over rates and starts; on narrower and wider
+networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All rates and starts of a
 network are one program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 
 Expected: at rate 0.1 a median deviation of at most 2 % and a largest one of at most 6 % between
 steps 100 and 900, where the gradient flow is off by tens of per cent; eta times sharpness within
-1e-3 of 2 once it is there. Refuted by an interval of the median deviation that lies above 2 %.
+1e-3 of 2 once it has reached 2. Refuted by an interval of the median deviation that lies above 2 %.
 """
 
 from dataclasses import dataclass
@@ -29,25 +29,25 @@ from summaries.central_flow import case, deviation, numbers, smoothed
 
 @dataclass(frozen=True)
 class Config:
-    """Descents that the flows predict.
+    """Descents to compare with the flows.
 
     Args:
-        rates: on the published case.
-        starts: of it.
-        width: of its hidden layers.
-        widths: others.
-        width_rates: on them.
-        width_starts: of them.
-        samples: of all of these.
-        steps: of each descent.
-        digits: images of the digits.
-        digit_rates: on them.
-        digit_starts: of them.
-        digit_steps: of each.
-        eigenvectors: that may be at the edge.
-        stride: steps of descent in an interval of the flow.
-        smoothing: width of the Gaussian, steps.
-        tolerance: of the gradient flow beside it.
+        rates: learning rates on the published case.
+        starts: number of starting points of the published case.
+        width: width of the published network's hidden layers.
+        widths: widths of the other networks.
+        width_rates: learning rates of the other networks.
+        width_starts: number of starting points of the other networks.
+        samples: random samples, for all of these networks.
+        steps: steps of each descent.
+        digits: number of images of digits.
+        digit_rates: learning rates on the digits.
+        digit_starts: number of starting points on the digits.
+        digit_steps: steps of each descent on the digits.
+        eigenvectors: maximum number of eigenvalues at the edge.
+        stride: steps of descent per interval of the flow.
+        smoothing: width of the Gaussian, in steps.
+        tolerance: tolerance of the gradient flow.
     """
 
     rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
@@ -69,7 +69,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all cases, with the number of the case as prefix of each name."""
+    """Return all cases, each name prefixed with the number of its case."""
     parts = []
     for number, settings in enumerate(cases(config).values()):
         part = followed(config, *settings)

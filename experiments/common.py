@@ -1,4 +1,4 @@
-"""What every experiment does around its question: parse, run, write, draw, print.
+"""Steps common to all experiments: parse, run, write, draw, print.
 
 An experiment is a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
 `numbers(dataset) -> {name: number}`; the numbers go to summary.json. The default config writes to
@@ -12,7 +12,7 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import listening  # noqa: F401 - the first of all that takes long
+import listening  # noqa: F401 - imported before everything that takes long
 import tyro
 
 from gdjax import interrupts
@@ -54,7 +54,7 @@ def main(
 def parse(
     name: str, config_type: Any, arguments: list[str] | None = None
 ) -> tuple[Any, Path | None]:
-    """Return the config that a command line asks for, and the folder for its results."""
+    """Return the config of a command line, and the folder for its results."""
 
     given = tyro.conf.arg(
         help="folder for results; by default the experiment's own in results/, or one below it "
@@ -73,7 +73,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
     """Return the folder for the results of `config`: `out`, or one in results/.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: if the folder cannot be made or written.
     """
     home = RESULTS / name
     default = home if config == type(config)() else home / results.digest(config)
@@ -83,7 +83,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     """Run an experiment and write its data, its summary and its pictures to a folder.
 
-    Data are written before anything is drawn; `plot` needs nothing but them.
+    Data are written before anything is drawn; `plot` needs only the data.
     """
     written = folder(name, config, out)
     dataset = run(config)

@@ -2,9 +2,9 @@
 
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
 
-A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs begins with random weights
-and learns by mini-batch descent on the training images alone. The pictures are of one start, the
-numbers of 16, which share the order of the mini-batches.
+A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs starts with random weights
+and is trained by mini-batch descent on the training images alone. The pictures show one start, the
+numbers summarize 16, which share the order of the mini-batches.
 
     python experiments/digits.py                  (about 60 s)
 
@@ -32,14 +32,14 @@ class Config:
     """Network, data and settings of the descent.
 
     Args:
-        data: data set.
-        widths: hidden neurons a layer.
+        data: name of the data set.
+        widths: neurons of each hidden layer.
         epochs: passes over the training images.
-        learning_rate: of plain gradient descent.
-        batch_size: images a step.
-        seed: of the starting point that the pictures show.
-        seeds: starting points of the numbers.
-        random_networks: how many are asked before any training, other than the one that learns.
+        learning_rate: learning rate of plain gradient descent.
+        batch_size: images per step.
+        seed: seed of the starting point in the pictures.
+        seeds: number of starting points for the numbers.
+        random_networks: number of untrained networks that are evaluated before training.
     """
 
     data: str = "mnist5k"
@@ -78,7 +78,7 @@ def run(config: Config) -> xr.Dataset:
         record_every=epoch,
         metrics=metrics,
     )
-    assert problem.predict is not None  # this problem always has one
+    assert problem.predict is not None  # never None for this problem
     predict = jax.jit(problem.predict)
     others = [gd.streams(1, seed=s).init for s in range(config.random_networks)]
     guess = jax.jit(

@@ -8,13 +8,13 @@ zero, and what the entries of the first layer look like as images of their pixel
 checked: the parameters of the largest entries are changed one by one, and the cost must change by
 gradient times change, up to the curvature H_ii h^2 / 2 and to the rounding of the cost.
 
-The pictures are of one start; the numbers are medians of 16 with intervals.
+The pictures show one start; the numbers are medians of 16 with intervals.
 
     python experiments/gradient_anatomy.py        (about 11 s)
 
 Expected: 2,112 entries exactly zero at any time (132 pixels are dark in all 4,000 images, times 16
-neurons); every change within the error that is allowed, which is below 1 % at the start. Refuted by
-one change outside of it, from any start.
+neurons); every change within the allowed error, which is below 1 % at the start. Refuted by one
+change outside of it, from any start.
 """
 
 from dataclasses import dataclass, replace
@@ -38,14 +38,14 @@ class Config:
     """Network, and the epochs at which its gradient is examined.
 
     Args:
-        data: data set.
-        widths: hidden neurons a layer.
-        epochs: passes over the training set after which the gradient is looked at, rising.
-        learning_rate: of the training in between.
-        batch_size: of the training in between; the gradient that is looked at is the whole set's.
-        top: entries that are listed and nudged.
-        seed: of the starting point in the pictures.
-        seeds: starting points of the numbers.
+        data: name of the data set.
+        widths: neurons of each hidden layer.
+        epochs: numbers of epochs after which the gradient is examined, ascending.
+        learning_rate: learning rate of the training in between.
+        batch_size: images per step of training; the examined gradient is that of the whole set.
+        top: number of largest entries that are listed and checked.
+        seed: seed of the starting point in the pictures.
+        seeds: number of starting points for the numbers.
     """
 
     data: str = "mnist5k"
@@ -62,7 +62,7 @@ def run(config: Config) -> xr.Dataset:
     """Return the gradients from the pictures' start, and the numbers of all starts."""
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
-    rule = optax.sgd(config.learning_rate)  # one for all starts: one program
+    rule = optax.sgd(config.learning_rate)  # shared by all starts, so that they share a program
     rows = [
         told(one(replace(config, seed=seed), problem, rule, look)) for seed in range(config.seeds)
     ]

@@ -3,10 +3,10 @@
     dw/dt = -grad C(w)   against   w_{k+1} = w_k - eta grad C(w_k),   compared at t = eta k
 
 The flow is solved by an adaptive Runge-Kutta method whose error is far below all distances that are
-measured. The first cost is that of two factors, (s - ab)^2 / 2, where the flow is known: from a = b
+measured. The first cost is that of two factors, (s - ab)^2 / 2, whose flow is known: from a = b
 the product u = ab is the logistic curve s e^(2st) / (e^(2st) - 1 + s/u0), and from any start the
 flow conserves a^2 - b^2. The second is the digit network (784-16-16-10, quadratic cost, a few
-hundred images), from its usual random start until half of the cost is gone. All in float64.
+hundred images), from its usual random start until the cost has halved. All are in float64.
 
     python experiments/gradient_flow.py           (about 40 s on two cores)
 
@@ -26,23 +26,23 @@ from summaries.gradient_flow import numbers, order
 
 @dataclass(frozen=True)
 class Config:
-    """Descents that are compared with the flow.
+    """Descents to compare with the flow.
 
     Args:
-        target: s, what the two factors should multiply to.
-        start: of both factors.
-        unequal: a second start, for what the flow keeps.
+        target: target s of the product of the two factors.
+        start: starting value of both factors.
+        unequal: second start, to test what the flow conserves.
         factor_rate: largest learning rate on the two factors.
-        factor_time: until when.
+        factor_time: end time on the two factors.
         data: name of the data set.
-        samples: images of it.
+        samples: number of images.
         digit_rate: largest learning rate on the digits.
-        digit_time: until when.
-        rates: learning rates, each half of the one before.
-        times: at which they are compared, about so many.
-        fitted: the order is fitted to so many of the smallest rates.
-        tolerance: of the flow on the digits; on the factors it is that of float64.
-        check: another tolerance, to see how far the flow on the digits can be trusted.
+        digit_time: end time on the digits.
+        rates: number of learning rates, each half of the one before.
+        times: approximate number of times of comparison.
+        fitted: number of smallest rates to which the order is fitted.
+        tolerance: tolerance of the flow on the digits; on the factors it is that of float64.
+        check: second tolerance, to estimate the error of the flow on the digits.
     """
 
     target: float = 2.0
@@ -62,7 +62,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all comparisons, with the case as prefix of each name."""
+    """Return all comparisons, each name prefixed with its case."""
     with jax.enable_x64(True):
         equal, unequal = factors(config)
         parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}

@@ -29,7 +29,7 @@ GRID = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 class Model(NamedTuple):
     """A problem, its cost by hand, a learning rate that lowers it, and its records.
 
-    If `recorded(params, state)` is None, the cost by hand on all data is recorded.
+    The record is `recorded(params, state)`, or if that is None the cost by hand on all data.
     """
 
     problem: gd.Problem

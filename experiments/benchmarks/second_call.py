@@ -2,8 +2,9 @@
 
     ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   both compiled before
 
-Each of the models by 8 rates x 8 seeds, plain gradient descent on all its samples, the cost
-recorded at every step. The two take turns in one process; the ratio is the median over the turns.
+Each of the models is trained with 8 rates x 8 seeds by plain gradient descent on all its samples,
+and the cost is recorded at every step. The two programs run in turn in one process; the ratio is
+the median over the turns.
 """
 
 import dataclasses
@@ -22,14 +23,14 @@ from gdjax import statistics
 
 
 def ours(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """The sweep, without metrics such as accuracy, which the program by hand does not take."""
+    """Return a function that runs the sweep, without metrics such as accuracy."""
     axes = gd.axes(learning_rate=rates, seed=range(seeds))
     problem = dataclasses.replace(model.problem, metrics={})
     return lambda: gd.sweep(problem, axes, steps, make_optimizer=optax.sgd).cost.values
 
 
 def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """The same work as `jit(vmap(scan))`."""
+    """Return a function that does the same work by `jit(vmap(scan))`."""
     problem, data = model.problem, jax.tree.map(jnp.asarray, model.problem.data)
 
     def one(rate, init, noise, data):
@@ -59,12 +60,14 @@ def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable
 
 
 def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
-    """By model: the median ratio, and the largest relative difference of costs that are finite.
+    """Return for each model the median ratio and the largest difference of costs.
+
+    The difference is relative, over finite costs.
 
     Args:
-        turns: measurements of each.
-        seeds: starting points, and as many rates.
-        steps: of each run.
+        turns: measurements of each program.
+        seeds: number of starting points, and of learning rates.
+        steps: steps of each run.
     """
     summary = {}
     for name, make in MODELS.items():
@@ -73,7 +76,7 @@ def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
         pair = [kind(model, rates, seeds, steps) for kind in (ours, by_hand)]
         found, expected = (call() for call in pair)
         found = found.reshape(expected.shape)
-        finite = np.isfinite(found) & np.isfinite(expected)  # ours are inf where theirs are NaN
+        finite = np.isfinite(found) & np.isfinite(expected)  # ours: inf for a NaN by hand
         off = np.abs(found - expected)[finite].max() / np.abs(expected[finite]).max()
         times = []
         for _ in range(turns):

@@ -2,9 +2,9 @@
 
     PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 
-It prints seconds and peak memory for each row. At a commit before format 3 the first three rows
-run, too, so that both can be compared in one sitting. `s3` and `az` are servers on this machine, as
-in the tests (`tests/stores/servers.py`), and are left out where they cannot be started.
+The script prints seconds and peak memory for each row. The first three rows also run at commits
+before format 3, for a comparison in one session. `s3` and `az` are servers on this machine, as in
+the tests (`tests/stores/servers.py`), and are left out if they cannot be started.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def network() -> gd.Problem:
 
 
 def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
-    """Print how long a function takes, and the process's peak memory since its start."""
+    """Run a function; print its time and the process's peak memory since its start."""
     began = time.perf_counter()
     result = function()
     seconds = time.perf_counter() - began
@@ -81,7 +81,7 @@ def digits(folder: Path, runs: int, steps: int) -> None:
 
 
 def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield a folder and the object stores that can be started: name, store, options."""
+    """Yield name, store and options of a folder and of the object stores that start."""
     yield "folder", str(folder / "tiles.zarr"), {}
     from tests.stores import servers
 
@@ -94,7 +94,7 @@ def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def three_locations(folder: Path, tiles: int, steps: int) -> None:
-    """Store one sweep of many tiles in each location; its bits must be equal."""
+    """Store one sweep of many tiles in each location, and compare the bits."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
     for name, store, options in locations(folder):

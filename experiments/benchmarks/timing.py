@@ -1,4 +1,4 @@
-"""Work beside the rate of a matrix product: what the measurements of `speed.py` share."""
+"""Timing relative to the rate of a matrix product, for `speed.py`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ PARAMETERS = 13_002
 
 
 class Clock:
-    """Times work beside the rate of a matrix product in the same process."""
+    """Timer of work and of a matrix product in the same process."""
 
     def __init__(self, repeats: int):
         import jax
@@ -22,7 +22,10 @@ class Clock:
         self.rates: list[float] = []
 
     def rate(self) -> float:
-        """Operations a second of a 2000 x 2000 float32 product on the default device: best of 5."""
+        """Return the operations per second of a 2000 x 2000 float32 product, best of 5.
+
+        It runs on the default device.
+        """
         import jax
 
         jax.block_until_ready(self._product(self._matrix, self._matrix))
@@ -33,7 +36,10 @@ class Clock:
         return self.rates[-1]
 
     def best(self, work: Callable[[], Any]) -> tuple[float, float]:
-        """Least seconds of several, and the highest rate of the product around them."""
+        """Return the shortest time of the work, and the highest rate of the product.
+
+        The product is timed before, between and after the repetitions of the work.
+        """
         work()  # compiles
         seconds, rates = [], [self.rate()]
         for _ in range(self.repeats):
@@ -43,5 +49,5 @@ class Clock:
 
 
 def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
-    """Part of the matrix product's rate that the work's own operations reached."""
+    """Return the work's own operations per second over the matrix product's rate."""
     return 4 * samples * PARAMETERS * run_steps / seconds / rate

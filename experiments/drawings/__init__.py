@@ -1,1 +1,1 @@
-"""Figures of single experiments, a file each; `gdjax.plots` has those with more than one caller."""
+"""Figures of single experiments; shared figures are in `gdjax.plots`."""

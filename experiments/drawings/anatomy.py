@@ -1,7 +1,7 @@
 """Figures of `experiments/gradient_anatomy.py`: sizes, largest entries and check of a gradient.
 
-Each takes arrays by stage, such as `{"at the start": ..., "after 30 epochs": ...}`, and draws the
-stages side by side.
+Each function takes arrays by stage, such as `{"at the start": ..., "after 30 epochs": ...}`, and
+draws the stages side by side.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis, style
 
-SIZES = np.logspace(-8, 0, 65)  # edges of the histogram; smaller entries go into the first bin
-LEAST = 1e-9  # an error of exactly 0 has no place on a logarithmic axis
+SIZES = np.logspace(-8, 0, 65)  # edges of the histogram; smaller entries are in the first bin
+LEAST = 1e-9  # replaces an error of 0 on a logarithmic axis
 MARKS = "os^Dv"
 
 
@@ -28,7 +28,7 @@ class Bars(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """Changes of the cost: predicted, actual, and the relative error that is allowed."""
+    """Changes of the cost: predicted, actual, and the allowed relative error."""
 
     predicted: Float[np.ndarray, " entries"]
     actual: Float[np.ndarray, " entries"]
@@ -36,10 +36,10 @@ class Proof(NamedTuple):
 
 
 def relative_sizes(stages: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) -> Figure:
-    """Draw the distribution of |g_i| / max |g|, part by part.
+    """Draw the distribution of |g_i| / max |g| in each part of the gradient.
 
     Args:
-        stages: for each stage the relative sizes of each part of the gradient (a layer, say).
+        stages: by stage, the relative sizes of each part of the gradient (for example a layer).
     """
     with style():
         figure = Figure(figsize=(9, 3.2 * len(stages) + 0.6))
@@ -69,7 +69,7 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
     """Draw the largest entries of a gradient as bars, with their signs and locations.
 
     Args:
-        stages: for each stage its largest entries.
+        stages: largest entries by stage.
     """
     rows = max(len(bars.values) for bars in stages.values())
     with style():
@@ -99,10 +99,10 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
 
 
 def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
-    """Draw actual against predicted changes of the cost, and errors against those allowed.
+    """Draw actual against predicted changes of the cost, and their errors.
 
     Args:
-        stages: for each stage its nudges.
+        stages: changes of the cost by stage.
     """
     with style():
         figure = Figure(figsize=(4.5 * len(stages) + 4.5, 4.8))
@@ -121,7 +121,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
             axes.set_ylabel(f"actual change of the cost{written}")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(5))
-            some = proof.predicted != 0  # a dead entry predicts nothing to be wrong about
+            some = proof.predicted != 0  # a zero entry predicts no change
             found = np.abs(proof.actual[some] / proof.predicted[some] - 1)
             errors.plot(proof.expected_error[some], np.maximum(found, LEAST), label=stage, **shown)
         errors.set_xscale("log")
@@ -144,7 +144,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
 
 
 def _unit(values):
-    """Return a power of 1000 that leaves short numbers on an axis, and its text in a label."""
+    """Return a power of 1000 that shortens the numbers on an axis, and its label."""
     highest = np.max(np.abs(values), initial=0)
     power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
     if power == -3 and highest > 0.1:

@@ -23,17 +23,17 @@ def shares_by_rate(
     titles: Sequence[str],
     title: str = "",
 ) -> Figure:
-    """Draw the share of all starts that ends in each minimum, against the learning rate.
+    """Draw the share of all starts that ends in each minimum, by learning rate.
 
     Args:
-        learning_rate: ascending.
-        share: of each minimum, one array for each panel.
+        learning_rate: learning rates, ascending.
+        share: share of each minimum, one array for each panel.
         limit: learning rate above which each minimum is unstable, for each panel.
-        names: of the minima.
-        colors: numbers of the minima whose colors they have.
+        names: names of the minima.
+        colors: indices of the minima whose colors are used.
         others: shares of the starts that end in no minimum, by name, for each panel.
-        titles: of the panels.
-        title: of the figure.
+        titles: titles of the panels.
+        title: title of the figure.
     """
     with style():
         figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))

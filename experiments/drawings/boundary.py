@@ -1,4 +1,4 @@
-"""Pictures of the boundary between what trains and what does not."""
+"""Figures of the boundary between settings that train and settings that do not."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
-# Even the palest blue and the palest orange differ for every kind of colour vision, so that the
+# Even the palest blue and the palest orange differ for every kind of color vision, so that the
 # boundary stays visible where both sides are slow.
 TRAINS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), "trains")
 DIVERGES = ListedColormap(colormaps["YlOrBr"](np.linspace(0.15, 0.9, 256)), "diverges")
@@ -31,14 +31,14 @@ LABELS = {
 
 
 class Map(NamedTuple):
-    """One map over two numbers that decide a training.
+    """A map of the outcomes of training over two settings.
 
     Args:
-        across: values of the first, evenly spaced by ratio.
-        up: values of the second, likewise.
+        across: values of the first setting, evenly spaced by ratio.
+        up: values of the second setting, evenly spaced by ratio.
         trains: whether each pair of values trains.
         speed: small where a run trains, or diverges, fast.
-        axes: names of both, keys of `LABELS`.
+        axes: names of both settings, keys of `LABELS`.
     """
 
     across: Float[np.ndarray, " columns"]
@@ -49,10 +49,10 @@ class Map(NamedTuple):
 
 
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
-    """Colours of a map: on each side, by the rank of a run's speed among those of that side.
+    """Return the colors of a map: on each side, by the rank of a run's speed there.
 
-    Ranks use the whole range of colours whatever the distribution of speeds is; equal speeds have
-    equal colours.
+    Ranks use the whole range of colors for any distribution of speeds; equal speeds have equal
+    colors.
     """
     colors = np.zeros((*shown.trains.shape, 4))
     for side, colormap in ((shown.trains, TRAINS), (~shown.trains, DIVERGES)):
@@ -66,13 +66,13 @@ def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
 def maps(
     shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
 ) -> Figure:
-    """Maps side by side, all with the same colours.
+    """Draw maps side by side, all with the same colors.
 
     Args:
-        shown: up to three in a row.
-        titles: one a map.
-        title: what all of them show.
-        closer: where the next map of each lies, to be framed.
+        shown: maps, up to three in a row.
+        titles: title of each map.
+        title: title of the figure.
+        closer: the next map of each, whose extent is framed.
     """
     with style():
         columns = min(3, len(shown))
@@ -120,7 +120,7 @@ def _map(axes: Axes, one: Map):
 
 
 def _ticks(low, high):
-    """Round numbers in a range: powers of ten where it spans several, else evenly spaced ones."""
+    """Return ticks in a range: powers of ten if it spans several, else even steps."""
     decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
     ticks = 10.0**decades if len(decades) > 2 else MaxNLocator(4).tick_values(low, high)
     return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
@@ -135,11 +135,11 @@ def _frame(axes, inner):
 
 
 def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
-    """Dimensions of the boundary in several conditions, with intervals, beside published ones.
+    """Draw dimensions of the boundary with intervals, beside published ones.
 
     Args:
-        known: for each condition what was measured in several ways, each with its interval.
-        published: of each condition.
+        known: for each condition, measured dimensions with intervals, by the kind of measurement.
+        published: published dimension of each condition.
     """
     with style():
         figure = Figure(figsize=(11, 5.5))
@@ -176,11 +176,11 @@ def boundary_rates(
     bounded: Bool[np.ndarray, "cases rates"],
     threshold: float,
 ) -> Figure:
-    """Where boundedness changes along the learning rate, against roughness.
+    """Draw where boundedness changes along the learning rate, against roughness.
 
     Args:
         roughness: e / l^2 of x^2 + e cos(2 pi x / l).
-        learning_rate: evenly spaced.
+        learning_rate: learning rates, evenly spaced.
         bounded: whether descent stays bounded.
         threshold: roughness above which the cost is not convex.
     """

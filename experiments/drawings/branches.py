@@ -1,4 +1,4 @@
-"""Pictures of descents that branch: how the barriers behind one changed weight are distributed."""
+"""Figures of branching descents: barriers after a change of one weight."""
 
 import numpy as np
 import xarray as xr
@@ -6,17 +6,19 @@ from matplotlib.figure import Figure
 
 from gdjax.plots.style import CYCLE, style
 
-SPREAD = 0.3  # of the points of one layer, across
+SPREAD = 0.3  # width of the points of one layer
 
 
 def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: float) -> Figure:
-    """Barrier of every change, a panel per step and kind of start, a column of points per layer.
+    """Draw the barrier of every change, with panels by step and kind of start.
+
+    Each layer has a column of points.
 
     Args:
-        ratios: barriers in units of that between independent starts, over `initializer`, `trunk`,
-            `branch_step`, `perturbation`, `layer` and `change`.
-        another: whether the change leads into another valley, over the same.
-        threshold: from which on an end lies in another valley.
+        ratios: barriers in units of the one between independent starts, over `initializer`,
+            `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
+        another: whether the change leads into another valley, over the same dimensions.
+        threshold: barrier from which on an end lies in another valley, in the same units.
     """
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))
     sizes = ratios.perturbation.values

@@ -1,4 +1,4 @@
-"""Pictures of what a descent reaches for what it costs: epochs, or time."""
+"""Figures of cost and accuracy of a descent against epochs and against time."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,12 +16,12 @@ class Curve(NamedTuple):
     """Runs of one batch size at one learning rate.
 
     Args:
-        name: of the batch size.
+        name: name of the batch size.
         rate: learning rate.
-        spent: epochs or seconds at each record, from 0.
+        spent: epochs or seconds up to each record, from 0.
         cost: training cost of each run at each record.
-        accuracy: test accuracy likewise, in [0, 1].
-        end: position of the record at which curves are compared; what comes after is drawn thin.
+        accuracy: test accuracy of each run at each record, in [0, 1].
+        end: index of the record at which curves are compared; later records are drawn thin.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Curve(NamedTuple):
 
 
 def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Figure:
-    """Cost and accuracy, medians over seeds, against epochs on the left and time on the right.
+    """Draw median cost and accuracy over seeds, against epochs and against time.
 
     Args:
-        by_epochs: at the rates that are best at equal epochs; `spent` in epochs.
-        by_time: at the rates that are best at equal time; `spent` in seconds.
+        by_epochs: runs at the best rates for equal epochs; `spent` in epochs.
+        by_time: runs at the best rates for equal time; `spent` in seconds.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
@@ -51,7 +51,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
                 name = f"{curve.name}  (rate {curve.rate:.2g})"
                 for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
                     half = _median(values)
-                    # From the first epoch on: a logarithmic axis has no place for the start.
+                    # A logarithmic axis cannot show the start, so lines begin at the first epoch.
                     before, after = slice(1, curve.end + 1), slice(curve.end, None)
                     axes.plot(curve.spent[before], half[before], color=color, label=name)
                     axes.plot(curve.spent[after], half[after], color=color, linewidth=1)
@@ -73,11 +73,11 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
 
 
 def _cheapest(curves):
-    """Name of the batch size whose median cost is lowest where curves are compared."""
+    """Return the batch size with the lowest median cost at the comparison."""
     ends = [_median(curve.cost)[curve.end] for curve in curves]
     return curves[int(np.argmin(ends))].name
 
 
 def _median(values):
-    """Over seeds, at each record."""
+    """Return the median over seeds at each record."""
     return quantiles(values[None], (0.5,))[0, 0]

@@ -1,4 +1,4 @@
-"""Pictures of steps that are too long: flights to flatter places, and one weight in chaos."""
+"""Figures of steps that are too long: catapults to flatter places, and chaos."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,13 +13,13 @@ from gdjax.plots.style import BLACK, CYCLE, GREY, style
 
 
 class Landing(NamedTuple):
-    """How many starts land, for each kind of network.
+    """Shares of starts that land, for each kind of network.
 
     Args:
-        title: of the panel.
+        title: title of the panel.
         share: learning rate times curvature at the start.
-        lands: share of starts that end below their start, by name.
-        edge: up to where a start lands, median and interval, by name.
+        lands: share of starts that end below their initial cost, by name.
+        edge: largest `share` at which a start lands, median and interval, by name.
     """
 
     title: str
@@ -33,12 +33,12 @@ def landing(
     cost: Mapping[float, Float[np.ndarray, " steps"]],
     panels: Sequence[Landing],
 ) -> Figure:
-    """The cost of single flights on the left; how far each kind of network may go on the right.
+    """Draw the cost of single runs on the left, and the shares that land by network.
 
     Args:
-        step: of each record.
-        cost: along one descent, by learning rate times curvature at its start.
-        panels: one each.
+        step: step of each record.
+        cost: cost along one descent, by learning rate times curvature at its start.
+        panels: one panel per element.
     """
     with style():
         figure = Figure(figsize=(5.4 + 4.6 * len(panels), 4.8))
@@ -77,14 +77,14 @@ def chaos(
     exponent: Float[np.ndarray, " rates"],
     doublings: Mapping[str, float],
 ) -> Figure:
-    """Where one weight goes for every learning rate, with Lyapunov's exponent below.
+    """Draw the positions of one weight by learning rate, with the Lyapunov exponent.
 
     Args:
-        density: how often each place was visited at each rate.
-        bounds: lowest and highest rate, lowest and highest place.
-        rate: of each exponent.
-        exponent: above 0 two neighbours part.
-        doublings: rates to be marked, by what happens there.
+        density: number of visits to each position at each rate.
+        bounds: lowest and highest rate, lowest and highest position.
+        rate: learning rate of each exponent.
+        exponent: Lyapunov exponents; above 0 neighboring trajectories separate.
+        doublings: rates to be marked, by label.
     """
     with style():
         figure = Figure(figsize=(14, 9))

@@ -1,4 +1,4 @@
-"""Pictures of the central flow beside descent and the gradient flow."""
+"""Figures of the central flow beside descent and the gradient flow."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, styl
 
 
 class Deviation(NamedTuple):
-    """How far predictions are off, median over time of each start; +inf where descent diverged."""
+    """Median error over time of two flows for each start; +inf if descent diverged."""
 
     label: str
     central: Float[np.ndarray, " starts"]
@@ -29,17 +29,17 @@ def flows(
     product: Float[np.ndarray, "steps k"],
     title: str,
 ) -> Figure:
-    """Costs on the left, the sharpest curvatures of the flow on the right.
+    """Draw costs on the left and the largest curvatures of the flow on the right.
 
     Args:
-        step: of descent.
-        cost: of it.
-        average: of its neighbours in time.
-        mean: of the swings, as foretold.
-        center: cost at the centre of the swings.
+        step: steps of descent.
+        cost: cost along the descent.
+        average: cost along the descent, smoothed over time.
+        mean: mean cost of the oscillation, as predicted by the central flow.
+        center: cost at the center of the oscillation.
         plain: cost of the gradient flow.
         product: learning rate times the largest eigenvalues along the central flow.
-        title: of the left.
+        title: title of the left panel.
     """
     with style():
         figure = Figure(figsize=(14, 5))
@@ -66,10 +66,10 @@ def flows(
 
 
 def deviations(rows: Sequence[Deviation]) -> Figure:
-    """How far each start's prediction is off, a row for each case.
+    """Draw the prediction error of each start, with a row for each case.
 
     Args:
-        rows: from the top.
+        rows: rows from top to bottom.
     """
     with style():
         figure = Figure(figsize=(9.5, 1.6 + 0.42 * len(rows)))

@@ -21,14 +21,14 @@ def profiles(
 ) -> Figure:
     """Draw cost and accuracy along paths: a column for each network, a color for each kind.
 
-    The line is the median over pairs, the band spans all of them.
+    The line is the median over pairs; the band spans all pairs.
 
     Args:
-        t: from one network (0) to the other (1).
-        cost: by network, then by kind of path, along the path of each pair.
-        accuracy: the same for the test accuracy, in [0, 1].
-        baseline: cost of the best answer that ignores the input.
-        title: of the figure.
+        t: position on the path, from one network (0) to the other (1).
+        cost: by network, then by kind of path, the cost along the path of each pair.
+        accuracy: test accuracy along the same paths, in [0, 1].
+        baseline: cost of the best constant prediction.
+        title: title of the figure.
     """
     with style():
         figure = Figure(figsize=(4.2 * len(cost) + 0.8, 7.8))
@@ -72,12 +72,12 @@ def barrier_distributions(
     label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
-    """Draw the barrier of every pair, in groups of networks and colors of paths; bars mark medians.
+    """Draw the barrier of every pair by network and kind of path, with medians.
 
     Args:
-        barriers: by network, then by kind of path: of each pair, >= 0.
-        label: of the axis of barriers.
-        title: of the figure.
+        barriers: by network, then by kind of path, the barrier of each pair, >= 0.
+        label: label of the axis of barriers.
+        title: title of the figure.
     """
     with style():
         figure = Figure(figsize=(9.6, 5))

@@ -1,6 +1,6 @@
-"""Pictures of costs of one parameter: the curve, who walks down it, and into which valley.
+"""Figures of costs of one parameter: the curve, the descents, and their valleys.
 
-Valleys have colours, the same ones in the curve above and in the paths below it.
+Each valley has one color, in the curve above and in the paths below it.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ class Curve(NamedTuple):
     """A cost of one parameter, its critical points, and descents on it.
 
     Args:
-        title: of the picture, its formula.
+        title: title of the panel, its formula.
         x: parameter values of the curve.
         cost: the cost at them.
         paths: parameter value of each start at each step.
-        valley: number of the minimum in which each start ends.
-        minima: where they are, from left to right.
-        minima_cost: the cost there.
-        maxima: where they are: the watersheds.
-        shares: of all starts, those that end in each minimum.
+        valley: index of the minimum in which each start ends.
+        minima: positions of the minima, from left to right.
+        minima_cost: cost at the minima.
+        maxima: positions of the maxima, the borders of the valleys.
+        shares: share of all starts that ends in each minimum.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Curve(NamedTuple):
 
 
 def valleys(curves: Sequence[Curve]) -> Figure:
-    """Each curve with its starts above, and below it their paths, time running down."""
+    """Draw each curve with its starts, and below it their paths by step."""
     with style():
         figure = Figure(figsize=(4 * len(curves) + 0.5, 7.2))
         panels = figure.subplots(
@@ -64,7 +64,7 @@ def valleys(curves: Sequence[Curve]) -> Figure:
 
 
 def _starts(axes, curve):
-    """The curve, a dot for each start in the colour of its valley, and each valley's share."""
+    """Draw the curve, a dot for each start in its valley's color, and each share."""
     axes.plot(curve.x, curve.cost, color=GREY, zorder=1)
     start = curve.paths[:, 0]
     axes.scatter(
@@ -91,7 +91,7 @@ def _starts(axes, curve):
 
 
 def _paths(axes, curve):
-    """Position by step, until all that can be seen has happened; maxima as watersheds."""
+    """Draw position by step until no visible change remains; maxima are borders."""
     width = curve.x[-1] - curve.x[0]
     far = np.abs(curve.paths - curve.paths[:, -1:]) > 0.004 * width
     steps = min(curve.paths.shape[1] - 1, int(np.max(np.nonzero(far.any(axis=0))[0], initial=0)))
@@ -117,13 +117,13 @@ def steps(
     learning_rate: float,
     contractions: Float[np.ndarray, " minima"],
 ) -> Figure:
-    """What one step does: against the slope, as long as the slope is steep, ever shorter.
+    """Draw first steps, all steps against the slope, and their decreasing lengths.
 
     Args:
-        curve: with the paths to look at.
-        slopes: at each start's position, at each step.
-        learning_rate: of the descents.
-        contractions: ratio of two steps that follow each other, at each minimum, by theory.
+        curve: curve with the paths to draw.
+        slopes: slope at each start's position, at each step.
+        learning_rate: learning rate of the descents.
+        contractions: predicted ratio of two successive steps, at each minimum.
     """
     with style():
         figure = Figure(figsize=(9, 8))
@@ -135,7 +135,7 @@ def steps(
 
 
 def _first_steps(axes, curve, slope):
-    """The first step of every start, an arrow coloured by its direction."""
+    """Draw the first step of every start, an arrow colored by its direction."""
     axes.plot(curve.x, curve.cost, color=GREY, zorder=1)
     start, step = curve.paths[:, 0], curve.paths[:, 1] - curve.paths[:, 0]
     height = np.interp(start, curve.x, curve.cost)
@@ -165,7 +165,7 @@ def _first_steps(axes, curve, slope):
 
 
 def _against_slope(axes, curve, slopes, learning_rate):
-    """All steps against the slopes they were taken on: one straight line."""
+    """Draw all steps against the slopes at which they were taken: one straight line."""
     step = np.diff(curve.paths, axis=1)
     before = slopes[:, : step.shape[1]]
     axes.axhline(0, color=GREY, linewidth=1)
@@ -180,9 +180,9 @@ def _against_slope(axes, curve, slopes, learning_rate):
 
 
 def _lengths(axes, curve, contractions):
-    """Length of each start's steps as they shrink, and the rate at which theory shrinks them."""
+    """Draw the length of each start's steps, and the predicted contraction."""
     length = np.abs(np.diff(curve.paths, axis=1))
-    length[length < 1e-14] = np.nan  # rounding
+    length[length < 1e-14] = np.nan  # below rounding error
     for row, color in zip(length, _colors(curve.valley), strict=True):
         axes.plot(np.arange(len(row)), row, color=color, linewidth=1.2, alpha=0.8)
     for number, ratio in enumerate(contractions):
@@ -190,7 +190,7 @@ def _lengths(axes, curve, contractions):
         late = np.argmax(own < 1e-5, axis=1)
         if not late.any():
             continue
-        # Laid on the middle one of the starts that end there.
+        # The prediction is drawn at the median of the starts that end there.
         middle = np.argsort(late)[len(late) // 2]
         time = np.arange(late[middle], own.shape[1])
         theory = own[middle, time[0]] * abs(ratio) ** (time - time[0])

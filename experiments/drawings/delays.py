@@ -1,4 +1,4 @@
-"""Picture of what a network understands long after it knows its training set by heart."""
+"""Figure of networks that generalize long after memorizing the training set."""
 
 import numpy as np
 from jaxtyping import Float
@@ -18,21 +18,21 @@ def after_training(
     delay: Float[np.ndarray, "decays seeds"],
     known: float,
 ) -> Figure:
-    """Accuracy along the descent on the left, delays against weight decay on the right.
+    """Draw accuracy along the descent, and delay by weight decay.
 
     Args:
-        step: of each record, from 0.
+        step: step of each record, from 0.
         decay: weight decays, ascending.
         train: share of training pairs that are right.
-        test: share of the others.
-        delay: steps from knowing the training pairs to knowing the others; +inf where that never
-            came.
-        known: share from which on pairs are known.
+        test: share of the other pairs that are right.
+        delay: steps from knowing the training pairs to knowing the others; +inf if that never
+            happened.
+        known: share of right pairs from which on a set is known.
     """
     with style():
         figure = Figure(figsize=(12.5, 5.5))
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        after = step > 0  # a logarithmic axis has no place for the start
+        after = step > 0  # a logarithmic axis cannot show the start
         for number, value in enumerate(decay):
             color = CYCLE[number % len(CYCLE)]
             low, half, high = quantiles(test[number].T[after])
@@ -57,7 +57,7 @@ def after_training(
 
 
 def _against_decay(axes, decay, delay, last):
-    """Every seed's delay; those that never came stand in a row of their own above the others."""
+    """Draw every seed's delay, with infinite ones in a separate row at the top."""
     shown = [index for index, value in enumerate(decay) if value > 0]
     never = 1.6 * last
     medians = []

@@ -16,12 +16,12 @@ class Edge(NamedTuple):
     """Descents at several learning rates, with their sharpness.
 
     Args:
-        title: of the panel.
-        step: of the records.
-        learning_rate: of the descents, at most 7 of them.
+        title: title of the panel.
+        step: step of each record.
+        learning_rate: learning rates of the descents, at most 7.
         sharpness: the Hessian's largest eigenvalue at each record; NaN where unknown.
         threshold: sharpness above which a quadratic cost is unstable, for each learning rate.
-        cost: at each record; infinite where diverged.
+        cost: cost at each record; infinite after divergence.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Edge(NamedTuple):
 
 
 def edge(panels: Sequence[Edge]) -> Figure:
-    """Draw sharpness above and cost below; limits are dashed. A column for each panel."""
+    """Draw sharpness above and cost below, with dashed limits, in a column per panel."""
     with style():
         figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
         grid = figure.subplots(
@@ -73,8 +73,8 @@ def edge(panels: Sequence[Edge]) -> Figure:
 
 
 def _draw_sharpness(axes: Axes, panel: Edge) -> None:
-    """Draw lines with their limits; limits far above all sharpness are not drawn."""
-    # A short peak, such as at the start, must not compress everything else.
+    """Draw lines with their limits, without limits far above all values."""
+    # The limits of the axis ignore short peaks, such as at the start.
     high = np.nanmax(np.nanquantile(panel.sharpness, 0.97, axis=1))
     top = 1.2 * max(high, np.max(panel.threshold[panel.threshold < 1.25 * high], initial=0))
     for sharpness, limit, color in zip(panel.sharpness, panel.threshold, CYCLE, strict=False):

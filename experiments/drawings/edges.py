@@ -1,4 +1,4 @@
-"""Pictures of edges of stability: adaptive optimisers, and mini-batches."""
+"""Figures of edges of stability: adaptive optimizers, and mini-batches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,11 +14,11 @@ class Climb(NamedTuple):
     """Descents at several rates from several starts.
 
     Args:
-        title: of the panel.
-        step: of each record.
-        learning_rate: of the descents, at most 7.
-        product: rate times sharpness; NaN where not known.
-        limit: what it is not to exceed on a quadratic cost.
+        title: title of the panel.
+        step: step of each record.
+        learning_rate: learning rates of the descents, at most 7.
+        product: rate times sharpness; NaN if unknown.
+        limit: upper limit of the product on a quadratic cost.
     """
 
     title: str
@@ -29,11 +29,11 @@ class Climb(NamedTuple):
 
 
 def climbs(panels: Sequence[Climb], *, label: str) -> Figure:
-    """Every start a thin line, its rate's median a thick one, the limit dashed.
+    """Draw every start as a thin line, medians thick, and the limit dashed.
 
     Args:
-        panels: two a row.
-        label: of the vertical axes.
+        panels: panels, two per row.
+        label: label of the vertical axes.
     """
     with style():
         rows = -(-len(panels) // 2)
@@ -62,14 +62,16 @@ def settled(
     ratios: Float[np.ndarray, "sizes rates starts"],
     whole: Float[np.ndarray, "sizes rates starts"],
 ) -> Figure:
-    """Where descents settle, in units of 2 / rate, a panel for each quantity.
+    """Draw the sharpness at the end of descents, in units of 2 / rate.
+
+    Each quantity has a panel.
 
     Args:
-        batch_size: samples a step.
-        learning_rate: of the descents.
-        batch: batch sharpness, NaN where a descent diverged.
-        ratios: the same as a mean of ratios.
-        whole: largest eigenvalue of the whole cost.
+        batch_size: samples per step.
+        learning_rate: learning rates of the descents.
+        batch: batch sharpness, NaN if a descent diverged.
+        ratios: batch sharpness as a mean of ratios.
+        whole: largest eigenvalue of the Hessian of the whole cost.
     """
     names = {
         "Batch sharpness": batch,

@@ -13,15 +13,15 @@ class BesideFlow(NamedTuple):
     """Descents beside the gradient flow, at equal times learning rate * steps.
 
     Args:
-        title: of the row.
-        time: since the start.
-        learning_rate: of the descents, largest first.
-        shown: a number that shows the progress of each, at each time.
-        flow: the same of the flow.
+        title: title of the row.
+        time: time since the start.
+        learning_rate: learning rates of the descents, largest first.
+        shown: a number that shows the progress of each descent, at each time.
+        flow: the same number for the flow.
         shown_label: name of this number.
-        distance: from the flow's parameters, at each time.
+        distance: distance from the flow's parameters, at each time.
         fitted: number of the smallest learning rates to which the order is fitted.
-        order: slope of the largest distance against the learning rate, both logarithmic.
+        order: slope of the largest distance against the learning rate, on logarithmic axes.
     """
 
     title: str

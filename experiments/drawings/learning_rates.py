@@ -14,7 +14,7 @@ class Trained(NamedTuple):
     """Learning rates that train one network from each starting point.
 
     Args:
-        rates: ascending.
+        rates: learning rates, ascending.
         trained: whether the run with this rate from this start trained.
         best: learning rate of the lowest median cost.
     """
@@ -28,7 +28,7 @@ def trained_sets(networks: Mapping[str, Trained]) -> Figure:
     """Draw for every start the learning rates that train; a panel for each network.
 
     Args:
-        networks: by name.
+        networks: learning rates that train, by name of the network.
     """
     with style():
         figure = Figure(figsize=(6.5 * len(networks), 5.0))

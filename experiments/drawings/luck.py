@@ -1,4 +1,4 @@
-"""Pictures of what chance decides: accuracies over seeds, and what of them is luck."""
+"""Figures of randomness: accuracies over seeds, and the share of luck in them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,9 +18,9 @@ class Trained(NamedTuple):
     """Many networks after one length of training.
 
     Args:
-        accuracy: of each on all images.
-        halves: likewise on each half.
-        found: the experiment's numbers.
+        accuracy: accuracy of each network on all images.
+        halves: accuracy of each network on each half of the images.
+        found: numbers of the experiment.
     """
 
     accuracy: Float[np.ndarray, " networks"]
@@ -29,10 +29,10 @@ class Trained(NamedTuple):
 
 
 def of_seeds(trained: Mapping[str, Trained]) -> Figure:
-    """Accuracies of many networks, on one half of the images against the other, and pairs.
+    """Draw accuracies of many networks, one half against the other, and pairs.
 
     Args:
-        trained: by the length of training, a row each.
+        trained: networks by the length of training, a row each.
     """
     with style():
         figure = Figure(figsize=(13, 0.6 + 4.2 * len(trained)))
@@ -76,7 +76,7 @@ def _halves(axes, first, second, found):
     axes.set_xlabel("right on one half, per cent")
     axes.set_ylabel("right on the other half, per cent")
     low, high = axes.get_ylim()
-    axes.set_ylim(top=high + 0.25 * (high - low))  # for the legend
+    axes.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
     axes.legend(loc="upper left")
 
 
@@ -103,12 +103,12 @@ def of_guesses(
     share: Float[np.ndarray, "sets ks"],
     found: Mapping[str, Mapping[int, Interval]],
 ) -> Figure:
-    """Guessed networks beside trained ones.
+    """Draw guessed networks beside trained ones.
 
     Args:
-        k: images that they fit.
-        share: of guesses that do, for each set of images.
-        found: accuracies and differences by name, by k.
+        k: numbers of images that the networks fit.
+        share: share of guesses that fit, for each set of images.
+        found: accuracies and differences, by name and k.
     """
     with style():
         figure = Figure(figsize=(13, 4.4))

@@ -16,13 +16,13 @@ def counts_by_tolerance(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw the number of minima against the distance within which end points count as one.
+    """Draw the number of minima against the distance within which end points merge.
 
     Args:
-        tolerance: ascending, over decades.
-        counts: number of clusters at each, by the name of the network.
-        chosen: the tolerance that the census took.
-        title: of the figure.
+        tolerance: distances, ascending, over decades.
+        counts: number of clusters at each tolerance, by the name of the network.
+        chosen: tolerance of the census.
+        title: title of the figure.
     """
     with style():
         figure = Figure(figsize=(10.4, 4.8))
@@ -38,7 +38,7 @@ def counts_by_tolerance(
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
         axes.set_xscale("log")
         axes.set_xlim(tolerance[0], tolerance[-1])
-        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 stays visible
+        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # keeps a line at 0 visible
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("distance within which end points are one minimum")
         axes.set_ylabel("number of minima")
@@ -57,7 +57,7 @@ def accuracies(
     *,
     label: str = "test accuracy",
 ) -> Figure:
-    """Draw the accuracy of each minimum against its cost; larger where more runs ended.
+    """Draw the accuracy of each minimum against its cost, larger for more runs.
 
     Args:
         minima: by network: cost of each minimum, its accuracy in [0, 1], and its number of runs.

@@ -12,8 +12,8 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-MAX_GAIN = 0.05  # that is drawn as a bar
-COLORS = (ORANGE, BLUE)  # of the recipes
+MAX_GAIN = 0.05  # largest gain that is drawn as a bar
+COLORS = (ORANGE, BLUE)  # colors of the recipes
 
 
 def ladder(
@@ -21,12 +21,12 @@ def ladder(
     gains: Mapping[str, tuple[float, float]],
     level: float,
 ) -> Figure:
-    """Draw the accuracy of every start after each ingredient, and the gain of each ingredient.
+    """Draw every start's accuracy after each ingredient, and the gains.
 
     Args:
-        accuracy: on held-out images, by rung.
+        accuracy: accuracy on held-out images, by rung.
         gains: mean and half width of its interval, by name; rungs first.
-        level: of the intervals.
+        level: confidence level of the intervals.
     """
     names, values = list(accuracy), np.stack(list(accuracy.values()))
     with style():
@@ -64,8 +64,8 @@ def first_layers(
     """Draw the weights of the first layers, one network above the other.
 
     Args:
-        weights: by recipe.
-        accuracy: of the networks, by recipe.
+        weights: weights by recipe.
+        accuracy: accuracy of the networks, by recipe.
     """
     rows = np.concatenate(list(weights.values()))
     images = pixels.square_images(rows)
@@ -90,7 +90,7 @@ def differences(
     Args:
         wrong: share of the test images of each class that is misclassified, by recipe.
         slopes: share of neurons and images in each bin of slopes from 0 to 1, by recipe.
-        layers: names.
+        layers: names of the layers.
         left: errors of the second recipe over those of the first.
     """
     with style():
@@ -129,12 +129,12 @@ def differences(
 
 
 def ways(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -> Figure:
-    """Draw two descents from one start, on the plane through the start and both end points.
+    """Draw two descents from one start, on the plane through it and both end points.
 
     Args:
-        ground: the cost on the plane, as `gdjax.landscape.plane` returns it.
-        paths: by recipe, as `gdjax.landscape.descent_on_slice` returns them.
-        accuracy: of the networks at the ends, by recipe.
+        ground: cost on the plane, as `gdjax.landscape.plane` returns it.
+        paths: trajectories by recipe, as `gdjax.landscape.descent_on_slice` returns them.
+        accuracy: accuracy of the networks at the end points, by recipe.
     """
     norm = landscapes.cost_scale([ground])
     with style():

@@ -1,4 +1,4 @@
-"""Pictures of how a network starts: initialiser and scale against what becomes of it."""
+"""Figures of starting weights: results by initializer and scale."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,14 +15,14 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 class Starts(NamedTuple):
-    """What one initialiser does at each scale.
+    """Results of one initializer at each scale.
 
     Args:
-        scale: of the starting weights, as a multiple of the initialiser's own.
+        scale: scale of the starting weights, as a multiple of the initializer's own.
         accuracy_before: test accuracy of each run at its start, in [0, 1].
-        accuracy_after: the same at its end.
+        accuracy_after: test accuracy of each run at its end.
         cost_before: training cost at the start.
-        epochs: until half of the baseline's cost is reached; inf where it is not.
+        epochs: epochs until half of the baseline's cost is reached; inf if it is not.
         slope: mean of 4 s (1 - s) over the hidden sigmoids at the start.
     """
 
@@ -35,11 +35,11 @@ class Starts(NamedTuple):
 
 
 def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
-    """Before, after, how fast, and how saturated, against the scale of the starting weights.
+    """Draw accuracies, speed and saturation against the scale of starting weights.
 
     Args:
-        found: by the initialiser's name.
-        epochs: length of the runs; those that took longer are drawn above it.
+        found: results by the initializer's name.
+        epochs: length of the runs; slower ones are drawn above it.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
@@ -85,5 +85,5 @@ def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
 
 
 def _median(values):
-    """Over seeds; inf where half of them are."""
+    """Return the median over seeds; inf if half of them are."""
     return quantiles(values, (0.5,))[0]

@@ -20,13 +20,13 @@ def basins(
     not_arrived: int,
     diverged: int,
 ) -> Figure:
-    """Draw which start ends in which minimum: a row for each surface, a column for each rate.
+    """Draw the minimum in which each start ends, by surface and rate.
 
     Args:
         panels: the costs.
-        maps: for each surface and learning rate, the number of the minimum in which the descent
+        maps: for each surface and learning rate, the index of the minimum in which the descent
             from each point of the grid ends.
-        learning_rates: for each surface.
+        learning_rates: learning rates of each surface.
         not_arrived: code of starts that have not arrived.
         diverged: code of starts that diverged.
     """
@@ -81,15 +81,15 @@ def directions(
     downhill: Float[np.ndarray, " points"],
     slopes: Float[np.ndarray, "points directions"],
 ) -> Figure:
-    """Draw the slope in every direction: at one point as arrows, at many as one curve.
+    """Draw the slope in every direction: as arrows at one point, as curves at many.
 
     Args:
-        surface: around the one point.
-        point: where the arrows start.
+        surface: surface around the one point.
+        point: point at which the arrows start.
         shown: index of this point among the many.
-        angle: of each direction, in radians.
+        angle: angle of each direction, in radians.
         downhill: direction of the negative gradient at each of many points, in radians.
-        slopes: along each direction there, divided by the length of the gradient.
+        slopes: slope along each direction there, divided by the length of the gradient.
     """
     with style():
         figure = Figure(figsize=(11, 5.4))
@@ -127,7 +127,7 @@ def directions(
 
 
 def _draw_slopes(axes, surface, point, angle, slope, downhill):
-    """Draw arrows as long as the slope along them; the color tells down from up."""
+    """Draw arrows as long as the slope along them, colored by its sign."""
     reach = 0.14 * min(np.ptp(surface.x), np.ptp(surface.y))
     near = 1.25 * reach
     columns, rows = (

@@ -1,7 +1,7 @@
-"""Picture of what becomes of a network whose sigmoids are cooled until they are steps.
+"""Figure of a network whose sigmoids become steps as their temperature falls.
 
 The temperature falls from left to right. Axes are logarithmic down to a small value and linear
-below it, so that temperature 0 and gradient 0 have a place of their own.
+below it, so that temperature 0 and gradient 0 can be shown.
 """
 
 from collections.abc import Mapping
@@ -28,18 +28,18 @@ def cooling(
     scaled: Float[np.ndarray, "trained seeds"],
     chance: float,
 ) -> Figure:
-    """Cost along one weight, gradients, and what is learnt, against temperature.
+    """Draw the cost along one weight, gradients, and accuracies, by temperature.
 
     Args:
-        shift: added to one weight.
-        lines: the cost at each shift, by temperature.
-        temperature: at which gradients were taken.
+        shift: shifts of one weight.
+        lines: cost at each shift, by temperature.
+        temperature: temperatures at which gradients were computed.
         whole: norm of the gradient over the whole training set.
         image: norm of the gradient of a typical single image.
         still: share of single images whose gradient is zero.
         trained: temperatures at which networks were trained.
         usual: test accuracy from the usual starting weights, at the best of many learning rates.
-        scaled: the same with starting weights scaled by the temperature.
+        scaled: test accuracy with starting weights scaled by the temperature.
         chance: accuracy of guessing.
     """
     with style():
@@ -80,7 +80,7 @@ def cooling(
 
 
 def _stairs(axes, shift, lines):
-    """The cost along one weight: smooth, then steep, then a staircase."""
+    """Draw the cost along one weight: smooth, then steep, then a staircase."""
     for number, (temperature, cost) in enumerate(lines.items()):
         cold = temperature == 0
         color = BLACK if cold else CYCLE[number % len(CYCLE)]
@@ -94,7 +94,7 @@ def _stairs(axes, shift, lines):
 
 
 def _band(axes, x, values, color, label, *, dashed=False):
-    """Median over seeds, and the range from the lowest to the highest."""
+    """Draw the median over seeds, and the range from the lowest to the highest."""
     axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2)
     axes.plot(
         x,
@@ -107,7 +107,7 @@ def _band(axes, x, values, color, label, *, dashed=False):
 
 
 def _falling(axes, temperature):
-    """A temperature axis that falls to the right, with a place for 0."""
+    """Set a temperature axis that falls to the right and includes 0."""
     smallest = np.min(temperature[temperature > 0])
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
     axes.set_xlim(1.2 * np.max(temperature), -0.1 * smallest)

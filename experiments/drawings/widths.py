@@ -1,4 +1,4 @@
-"""Pictures of how wide valleys are, and what goes with it."""
+"""Figures of the widths of valleys and of what correlates with them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +18,11 @@ LABELS = {"volume": "volume", "coefficient": "learning coefficient at one temper
 
 
 def of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
-    """Plot starts and test accuracy of each minimum against its volume and coefficient.
+    """Plot each minimum's starts and accuracy against its volume and coefficient.
 
     Args:
-        dataset: minima of several sets with their widths, as of `widths_of_valleys`.
-        found: mean rank correlations, and those of each set, by the names of both.
+        dataset: minima of several sets with their widths, from `widths_of_valleys`.
+        found: mean rank correlations and those of each set, by the names of both variables.
     """
     sets = dataset["set"].values
     with style():
@@ -54,10 +54,10 @@ def of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) ->
 
 
 def of_sets(found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
-    """Plot rank correlations of each set, and their mean with its interval.
+    """Plot the rank correlations of each set, and their mean with its interval.
 
     Args:
-        found: mean rank correlations, and those of each set, by the names of both.
+        found: mean rank correlations and those of each set, by the names of both variables.
     """
     rows = [(name, asked, given) for asked in ("starts", "accuracy") for name in LABELS
             for given in ("", "_given_cost")]  # fmt: skip
@@ -89,7 +89,10 @@ def _interval(one):
 
 
 def _arms(one):
-    """Lengths of an error bar; a percentile interval may leave out the estimate itself."""
+    """Return the lengths of an error bar, not negative.
+
+    A percentile interval may exclude the estimate itself.
+    """
     return np.maximum([[one.value - one.low], [one.high - one.value]], 0)
 
 
@@ -98,12 +101,12 @@ def by_coordinates(
     known: Sequence[str],
     gains: Mapping[str, Interval],
 ) -> Figure:
-    """What is found of basins' volumes, by what the coordinates know of their shape.
+    """Draw estimated volumes of basins by kind of coordinates.
 
     Args:
-        log_volume: in nats, NaN where none was taken.
-        known: what the coordinates know.
-        gains: of each kind over the one before it.
+        log_volume: log volumes in nats, NaN if not measured.
+        known: what the coordinates use of the basin's shape.
+        gains: gain of each kind of coordinates over the one before it.
     """
     with style():
         figure = Figure(figsize=(8, 4.6))
