@@ -3,20 +3,20 @@
     f(a, b) = V (U [e_a, e_b])^2,   C = mean over training pairs of |f(a, b) - e_(a + b mod p)|^2
 
 A network of two layers without biases, with squares between them, learns to add modulo p from a
-part of the p^2 pairs, by AdamW on all of them at once; e is a row of the unit matrix. Every run has
-its own starting point and its own training pairs; all weight decays and seeds are one sweep. A set
-is known where 95 % of its pairs are right; the delay is the number of steps from knowing the
-training pairs to knowing the others. A run that never gets there has a delay above the length of
-the run, and medians are over all runs.
+subset of the p^2 pairs, by full-batch AdamW; e is a row of the identity matrix. Every run has its
+own starting point and its own training pairs; all weight decays and seeds are one sweep. A set is
+known if 95 % of its pairs are right; the delay is the number of steps from knowing the training
+pairs to knowing the others. If the others are never known, the delay counts as longer than the run,
+and medians are over all runs.
 
     python experiments/grokking.py           (about a minute on two cores)
 
 Expected: the training pairs are known after some 30 steps whatever the decay, and the others are at
 chance level then (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023, arXiv
-2301.02679). With decay every run comes to know them, after 1,500 steps at 0.3 and 80 at 3: the
-delay falls faster than the inverse of the decay, with an exponent of -1.25 over the whole range;
-between neighboring decays the exponent differs. Without decay no run does. Refuted by runs without
-decay that come to know the others just as well, or by an interval of the exponent that holds -1.
+2301.02679). With decay the others become known in every run, after 1,500 steps at 0.3 and 80 at 3:
+the delay falls faster than the inverse of the decay, with an exponent of -1.25 over the whole
+range; between neighboring decays the exponent differs. Without decay the others never become known.
+Refuted by runs without decay in which they do, or by an interval of the exponent that contains -1.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class Config:
     """Task, network and weight decays.
 
     Args:
-        modulus: p.
-        part: share of the p^2 pairs that is trained on.
-        width: hidden neurons.
-        learning_rate: of AdamW.
+        modulus: modulus p.
+        part: share of the p^2 pairs in the training set.
+        width: number of hidden neurons.
+        learning_rate: learning rate of AdamW.
         decays: weight decays, ascending; a step shrinks weights by learning rate times decay.
-        seeds: starting points, each with its own training pairs.
-        steps: of every run.
+        seeds: number of starting points, each with its own training pairs.
+        steps: steps of each run.
         record_every: steps from one record to the next.
         known: share of right pairs from which on a set is known.
     """

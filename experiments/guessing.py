@@ -2,18 +2,18 @@
 
     guess w ~ N until it fits k images   against   descend from w ~ N until it fits them
 
-A network 25-8-1 is to tell 3s from 5s. Random networks are drawn by the million, and those that
-happen to be right about all of k images are tested on images from which nobody has learned. If most
+A network 25-8-1 separates 3s from 5s. Random networks are drawn by the million, and those that
+classify all of k images correctly are tested on images that were not used for training. If most
 networks that fit are right about new images (the volume hypothesis), then networks trained on the
 same k images from the same distribution of starts are no better. There are sixteen sets of images,
-with k = 2, 4, ... up to where guesses still fit; each guess is tested on all of them, and so is its
-negative, which is as likely.
+with k = 2, 4, ... as long as guesses still fit; each guess is tested on all of them, and so is its
+negative, which has the same probability.
 
     python experiments/guessing.py           (about 20 s of processor time)
 
-Expected: guessed and trained alike (published for small networks: Chiang et al., ICLR 2023), both
-better with every image. Refuted where the paired difference over the 16 sets has an interval
-without 0.
+Expected: guessed and trained networks are equal (published for small networks: Chiang et al., ICLR
+2023), and both improve with every image. Refuted if the paired difference over the 16 sets has an
+interval without 0.
 """
 
 from dataclasses import dataclass
@@ -33,20 +33,20 @@ import gdjax as gd
 
 @dataclass(frozen=True)
 class Config:
-    """Networks that are guessed and trained.
+    """Networks to guess and to train.
 
     Args:
         data: name of the data set, of 28x28 digits.
-        digits: the two that are to be told apart.
-        hidden: rectified neurons.
-        sets: sets of images to fit.
-        most: images of a set.
-        blocks: of guesses.
-        guesses: networks drawn in a block.
+        digits: the two digits to distinguish.
+        hidden: number of hidden neurons (ReLU).
+        sets: number of sets of images to fit.
+        most: number of images in a set.
+        blocks: number of blocks of guesses.
+        guesses: networks drawn per block.
         trained: descents for each set and each k.
-        learning_rate: of plain descent on the mean of log(1 + exp(-label output)).
-        steps: of descent, at most until all images are fitted, and beyond.
-        key: of everything that is drawn.
+        learning_rate: learning rate of plain descent on the mean of log(1 + exp(-label output)).
+        steps: steps of descent, which continues after all images are fitted.
+        key: seed of all random draws.
     """
 
     data: str = "mnist5k"
@@ -78,7 +78,7 @@ def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sets of images in which the digits alternate, and all images that are in none."""
+    """Return sets of images in which the digits alternate, and all remaining images."""
     rng = np.random.default_rng(config.key)
     each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
     half = config.sets * config.most // 2
@@ -119,7 +119,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw how rare fits are, what both read, and the difference."""
+    """Draw the share of guesses that fit, both accuracies, and their difference."""
     share = dataset.accepted.values / dataset.attrs["guesses"]
     return {"guesses": plots.of_guesses(dataset.k.values, share, compared(dataset))}
 

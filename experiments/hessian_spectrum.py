@@ -9,15 +9,15 @@ entropy; at each point the largest eigenvalues of H and of G, the Hessian of the
 made linear in the parameters, are computed with residuals.
 
 Outliers are the eigenvalues above the widest gap, the k <= 20 with the largest ratio of lambda_k to
-lambda_(k+1); the ratio says how much of a gap it is. Counts by two other rules are reported, too: a
-gap up to rank 29, and eigenvalues above a tenth of the largest.
+lambda_(k+1); this ratio measures the gap. Counts by two other rules are also reported: a gap up to
+rank 29, and eigenvalues above a tenth of the largest.
 
     python experiments/hessian_spectrum.py           (about 100 s of processor time)
 
 Expected: in G 10 outliers with the quadratic cost and 9 with cross entropy (whose outputs do not
 change if all logits move alike), from every start, before training and up to 10 epochs; in H only
 after the first. All counts are in one table (`counts` in summary.json). "As many as classes" is
-refuted where the median over starts is not 9 or 10: in G after 30 epochs, in H from 10 on.
+refuted if the median over starts is not 9 or 10: in G after 30 epochs, in H from 10 on.
 """
 
 from dataclasses import dataclass
@@ -35,23 +35,23 @@ NAMES = {"quadratic": "quadratic cost", "cross_entropy": "cross entropy"}
 
 @dataclass(frozen=True)
 class Config:
-    """Points at which the spectrum is computed, and how exactly.
+    """Points at which the spectrum is computed, and its accuracy.
 
     Args:
         data: name of the data set.
-        costs: of the descents.
-        learning_rates: for each cost.
-        batch_size: images a step.
-        epochs: after which the spectrum is looked at; the first is 0.
-        seeds: starting points of each cost.
-        largest: eigenvalues from the upper end.
-        smallest: from the lower end of H.
-        tolerance: of residuals, relative to the largest |eigenvalue|.
-        gap_within: the widest gap is sought behind ranks up to this.
-        shown: epochs at which density and trace are estimated, first cost and first start alone.
-        probes: random vectors for each density, six times as many for each trace.
-        depth: products a probe.
-        samples: only the first so many training images; None takes all.
+        costs: costs of the descents.
+        learning_rates: learning rate for each cost.
+        batch_size: images per step.
+        epochs: epochs after which the spectrum is computed; the first is 0.
+        seeds: number of starting points for each cost.
+        largest: number of eigenvalues at the upper end.
+        smallest: number of eigenvalues at the lower end of H.
+        tolerance: tolerance of the residuals, relative to the largest |eigenvalue|.
+        gap_within: maximum rank before the widest gap.
+        shown: epochs at which density and trace are estimated, for the first cost and first start.
+        probes: random vectors for each density, and six times as many for each trace.
+        depth: Hessian-vector products per probe.
+        samples: number of first training images to use; None takes all.
     """
 
     data: str = "mnist5k"
@@ -77,7 +77,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def after(epoch: int) -> str:
-    """Return a label of a point of the descent."""
+    """Return the label of a point of the descent."""
     return "before training" if epoch == 0 else f"after {epoch} epoch{'' if epoch == 1 else 's'}"
 
 

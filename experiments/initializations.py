@@ -3,15 +3,15 @@
     W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), 1 in its middle
 
 The digit network starts from five initializers at scales from a hundredth to a hundred times their
-own, from several seeds, and is trained with three learning rates, of which the one with the lowest
-median training cost counts. If the weights are too small, all neurons of a layer give the same
-output for every image, and the cost stays for long where it is best to ignore the image (0.9). If
-they are too large, every sigmoid is saturated: its slope, and with it the gradient, vanishes.
+own, from several seeds, and is trained with three learning rates; results are for the rate with the
+lowest median training cost. If the weights are too small, all neurons of a layer give the same
+output for every image, and the cost stays for long at that of ignoring the image (0.9). If they are
+too large, every sigmoid is saturated: its slope, and with it the gradient, vanishes.
 
     python experiments/initializations.py           (about 2 min on two cores)
 
-Expected: before training 10 % of test digits right, whatever the start; afterwards 87 to 91 % for
-every initializer at its best scale, and 10 % for every one at a hundred times its own.
+Expected: before training 10 % of test digits right for any start; afterwards 87 to 91 % for every
+initializer at its best scale, and 10 % for every one at a hundred times its own.
 """
 
 import dataclasses
@@ -29,19 +29,19 @@ import gdjax as gd
 
 @dataclass(frozen=True)
 class Config:
-    """Starts that are compared, and settings of their training.
+    """Starts to compare, and settings of their training.
 
     Args:
         data: name of the data set.
-        initializers: names of them.
-        smallest: scale of the starting weights, as a multiple of the initialiser's own.
-        largest: the same, at the other end.
-        scales: how many, evenly spaced by ratio.
-        learning_rates: all are tried, the best by training cost is shown.
-        seeds: starting points.
-        batch_size: images a step.
+        initializers: names of the initializers.
+        smallest: smallest scale of starting weights, as a multiple of the initializer's own.
+        largest: largest scale of starting weights, as a multiple of the initializer's own.
+        scales: number of scales, evenly spaced by ratio.
+        learning_rates: learning rates to try; the best by training cost is shown.
+        seeds: number of starting points.
+        batch_size: images per step.
         epochs: passes over the training set.
-        images: of the training set, on which the slopes of sigmoids are measured.
+        images: number of training images for the slopes of sigmoids.
     """
 
     data: str = "mnist5k"

@@ -3,14 +3,14 @@
     w_{t+1} = w_t - learning_rate * grad C(w_t)
 
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
-from far too small to far too large, from many starting points each; once with sigmoids and once
+from far too small to far too large, each from many starting points; once with sigmoids and once
 with ReLUs. All runs use the same mini-batches in the same order. Sigmoids are bounded, so the cost
-cannot diverge: at a huge rate they saturate and the run stalls. ReLUs can do both.
+cannot diverge: at a very large rate they saturate and the run stalls. ReLUs can do both.
 
-Then the set of rates that train is found for every starting point, on a fine grid around the
-largest of them: a run trains if it ends below the cost of the best answer that ignores the image
-(0.9). Where rates that train and rates that fail alternate, bisection finds no largest one; the
-grid has 40 rates, 4 % apart, and a finer one can only find more that alternate.
+Then the set of rates that train is determined for every starting point, on a fine grid around the
+largest of them: a run trains if it ends below the cost of the best constant prediction (0.9). If
+rates that train and rates that fail alternate, bisection finds no largest one; the grid has 40
+rates, 4 % apart, and a finer grid can only find more alternation.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
@@ -34,7 +34,7 @@ from gdjax.descent import OUTCOMES
 from gdjax.errors import InputError
 from gdjax.plots import sweeps as plots
 
-INITIALIZERS = {"relu": "he"}  # the others start with the fan-in's
+INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class Config:
 
     Args:
         data: name of the data set.
-        activations: of the networks that are compared.
+        activations: activations of the networks to compare.
         lowest: smallest learning rate.
-        highest: largest one.
-        rates: how many, evenly spaced by ratio.
-        seeds: starting points.
-        batch_size: images a step.
+        highest: largest learning rate.
+        rates: number of learning rates, evenly spaced by ratio.
+        seeds: number of starting points.
+        batch_size: images per step.
         epochs: passes over the training set.
         fine: smallest and largest rate of the fine grid, for each network.
-        fine_rates: how many there are, evenly spaced by ratio.
+        fine_rates: number of rates of the fine grid, evenly spaced by ratio.
     """
 
     data: str = "mnist5k"

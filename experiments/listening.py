@@ -1,11 +1,11 @@
-"""Ctrl-C ends an experiment with one line, from before anything is imported that takes long."""
+"""Handling of Ctrl-C in an experiment from before its slow imports."""
 
 import sys
 from pathlib import Path
 
 from gdjax import interrupts
 
-# Only the process of an experiment: tests import experiments, too.
+# The handler is for the processes of experiments alone, since tests import experiments.
 _started = getattr(sys.modules["__main__"], "__file__", None)
 if _started and Path(_started).resolve().parent == Path(__file__).resolve().parent:
     interrupts.own()

@@ -3,20 +3,20 @@
     minimize C(w) + decay sum of squared weights,   all starts;   ends -> census of certified minima
 
 Networks of 9 to 2,058 parameters are trained by whole-set descent. Their end points are polished in
-float64, certified, brought to one form and counted. Without weight decay a network that can fit its
-data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do not decay, so
-that all arrangements of the neurons cost the same; they start at random, since zeros reach only a
-part of the minima. Manifolds are counted by the paths that join them: an upper bound.
+float64, certified, brought to a canonical form and counted. Without weight decay a network that can
+fit its data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do not
+decay, so all permutations of the neurons have equal cost; they start at random, since zeros reach
+only some of the minima. Manifolds are counted by the paths that join them: an upper bound.
 
-The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer has no
-part outside what these images span, so the images are given in coordinates of their span
-(`few_digits`): the same minima, a sixth of the parameters.
+The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer lies in
+the span of these images, so the images are given in coordinates of their span (`few_digits`): the
+same minima, with a sixth of the parameters.
 
     python experiments/local_minima.py           (about 100 s of processor time)
 
 Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and
 manifolds near 0.116. Nearly all end points of the digit network differ: then the number of minima
-cannot be estimated, and the 95 % birthday bound remains, 64 or more for 19 that all differ.
+cannot be estimated, and only the 95 % birthday bound remains, at least 64 for 19 different ones.
 Refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
 """
 
@@ -38,24 +38,24 @@ class Config:
     """Networks, and settings of their training.
 
     Args:
-        seeds: starting points of each.
-        hidden: neurons of the XOR networks.
+        seeds: number of starting points of each digit network.
+        hidden: hidden neurons of the XOR networks.
         xor_decay: weight decay of the XOR networks, one census for each.
-        xor_steps: of descent.
-        xor_rate: learning rate.
+        xor_steps: steps of descent of the XOR networks.
+        xor_rate: learning rate of the XOR networks.
         xor_scale: standard deviation of the starting weights and biases.
-        xor_seeds: starting points of each XOR network.
+        xor_seeds: number of starting points of each XOR network.
         data: name of the data set of the digits.
-        pooled_images: training images of the 10x10 digits; 0 leaves the case out.
-        pooled_hidden: its hidden neurons.
-        images: training images of the whole digits; 0 leaves the case out.
-        widths: its hidden neurons.
+        pooled_images: number of training images of 10x10 digits; 0 omits the case.
+        pooled_hidden: hidden neurons for the 10x10 digits.
+        images: number of training images of 28x28 digits; 0 omits the case.
+        widths: hidden neurons for the 28x28 digits.
         decay: weight decay of the digit networks.
-        steps: of descent.
-        learning_rate: of descent, with momentum.
-        momentum: heavy-ball momentum.
-        polishing: steps of Newton's method at most.
-        key: of probes and matchings.
+        steps: steps of descent of the digit networks.
+        learning_rate: learning rate of the digit networks, with momentum.
+        momentum: coefficient of heavy-ball momentum.
+        polishing: maximum number of steps of Newton's method.
+        key: seed of the probes and matchings.
     """
 
     seeds: int = 32
@@ -79,7 +79,7 @@ class Config:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a census for each case, under names without blanks."""
+    """Return a census for each case, under names without spaces."""
     tree = xr.DataTree.from_dict(
         {
             name.replace(" ", "_"): one(config, case).assign_attrs(title=name)
@@ -91,7 +91,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw frequencies, tolerances, and for the digits a map, barriers, and accuracies."""
+    """Draw frequencies, tolerances and, for the digits, map, barriers and accuracies."""
     found = by_case(tree)
     figures = {
         "tolerances": counts_by_tolerance(

@@ -9,14 +9,14 @@ eigenvectors, and the two principal components of the trajectory. The first thre
 and colors, so that they can be compared. The trajectory does not lie in its plane: its distance
 from it, its cost, and the cost of its projection are recorded.
 
-The pictures are of one start; the numbers are medians over 16, with intervals.
+The pictures show one start; the numbers are medians over 16, with intervals.
 
     python experiments/loss_landscape.py           (about 6 min)
 
 Expected: at the good rate (2) an end of cost 0.044 in a bowl that rises by 0.004 at distance 5
 along a random direction and by more than 1 along the top eigenvector; a plane that explains 98 % of
-the trajectory, and yet shows its start, of cost 2.5, at 0.86. At 30 the run stalls: cost 1.0
-everywhere. Refuted where an interval over starts does not hold these numbers.
+the trajectory, but shows its start, of cost 2.5, at 0.86. At 30 the run stalls: cost 1.0
+everywhere. Refuted if an interval over starts does not contain these numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -38,16 +38,16 @@ class Config:
 
     Args:
         data: name of the data set.
-        learning_rates: far too small, good, far too large.
+        learning_rates: learning rates: far too small, good, far too large.
         epochs: passes over the training set.
-        batch_size: images a step.
-        seed: of the starting point and the order of mini-batches, in the pictures.
-        seeds: of those that the numbers are taken over.
-        direction_seed: of the random directions.
-        snapshots: parameters kept along the way, about.
-        points: along each side of a plane.
-        reach: how far the planes around the end reach, to either side.
-        samples: only the first so many training images; None takes all.
+        batch_size: images per step.
+        seed: seed of the starting point and of the order of mini-batches in the pictures.
+        seeds: number of starting points for the numbers.
+        direction_seed: seed of the random directions.
+        snapshots: approximate number of parameters stored along the descent.
+        points: points along each side of a plane.
+        reach: half length of the sides of the planes around the end.
+        samples: number of first training images to use; None takes all.
     """
 
     data: str = "mnist5k"
@@ -66,7 +66,7 @@ class Config:
 def run(config: Config) -> xr.DataTree:
     """Return all descents, a branch each, and the numbers of all starts in "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
-    # One rule for all starts: one program.
+    # One optimizer per rate is shared by all starts, so that they share a program.
     rules = {
         branch: (rate, optax.sgd(rate))
         for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)
@@ -96,7 +96,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def plot(tree) -> dict:
-    """Draw trajectories, ends, a surface, lines, and the descent in motion."""
+    """Draw trajectories, ends, a surface, lines, and an animation of the descent."""
     ways = {title(tree, branch): seen(tree, branch, "way") for branch in BRANCHES}
     ends = {
         title(tree, branch): {text: seen(tree, branch, view) for view, text in VIEWS.items()}

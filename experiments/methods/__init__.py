@@ -1,1 +1,1 @@
-"""Computations of single experiments, a file for each that needs more than a page."""
+"""Computations of single experiments that are too long for their own file."""

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 def compared(
     problems: Problems, variants: Mapping[str, Variant], config: "Config", store: Path
 ) -> xr.Dataset:
-    """Return validation accuracies of all runs, and of their averaged weights, [variant, seed].
+    """Return validation accuracies of all runs and of averaged weights.
 
-    The average is over what was kept in the last quarter of the steps. NaN where nothing was tried.
+    The shape is [variant, seed]. The average is over the parameters stored in the last quarter of
+    the steps. Entries without a run are NaN.
     """
     samples = len(problems.set.train_labels) - problems.held_out
     parts = []
@@ -56,7 +57,7 @@ def compared(
 
 
 def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
-    """Return the seconds to draw all copies, and the relative time of a step with fresh ones."""
+    """Return the seconds to draw all copies, and the relative time of a fresh step."""
     began = time.process_time()
     problem = problems.learning(variant)
     drawn = time.process_time() - began
@@ -77,13 +78,13 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
         return run.seconds["run"]
 
     pair = problem, problems.learning(variant._replace(fresh=True))
-    # The faster of three, taken in turn: others may be computing beside.
+    # The faster of three, in turn, since other processes may run on the machine.
     once, anew = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
     return {"copies_seconds": drawn, "fresh_step": float(anew / once)}
 
 
 def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config") -> xr.Dataset:
-    """Return test accuracies of two recipes that learned all training images, and their weights."""
+    """Return test results and weights of two recipes trained on all images."""
     samples = len(problems.set.train_labels)
     seeds = range(100, 100 + config.test_seeds)
     images, labels = problems.set.test_images, problems.set.test_labels
@@ -92,7 +93,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config"
     like = jax.eval_shape(few.init, jax.random.key(0))
     metric = gd.curvature.sharpness(few)
     sharpness, begin = metric.function, metric.init
-    assert begin is not None  # this metric always carries a memory
+    assert begin is not None  # this metric always has a state
 
     @jax.jit
     def sharp(params):
@@ -149,7 +150,7 @@ def read_after_few(config: "Config") -> xr.Dataset:
 
 
 def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Dataset:
-    """Return the cost on the plane through a start and two ends, with both trajectories."""
+    """Return the cost on the plane through a start and two ends, with both paths."""
     start = jax.tree.map(lambda a: a[0], next(iter(ways.values())))
     ends = {
         f"towards {name}": jax.tree.map(lambda a: a[-1] - a[0], way) for name, way in ways.items()
@@ -170,7 +171,7 @@ def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Da
 
 
 def _slopes(params, images):
-    """Return histograms of 4 s (1 - s) of the sigmoids of each layer, and the answers."""
+    """Return histograms of each layer's slopes 4 s (1 - s), and predictions."""
     a = images.astype(float) / 255
     shares = []
     for layer in params:

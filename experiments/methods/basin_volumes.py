@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 
 def digits8() -> tuple[np.ndarray, np.ndarray]:
-    """Return images [1797, 64] with pixels from 0 to 1, and labels, from scikit-learn's file."""
-    package = importlib.util.find_spec("sklearn")  # importing it would take seconds
+    """Return images [1797, 64] with pixels from 0 to 1, and labels.
+
+    They are read from scikit-learn's file.
+    """
+    package = importlib.util.find_spec("sklearn")  # importing it takes seconds
     if package is None or package.origin is None:
         raise gd.errors.DataError("the 8x8 digits come with scikit-learn, which is not installed")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
@@ -52,7 +55,7 @@ def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
 
 
 def coordinates(config: "Config", problem: gd.Problem, w, name: str) -> Whitening:
-    """Return coordinates of one kind, all scaled to about the length that decay allows."""
+    """Return coordinates of one kind, scaled to about the length allowed by decay."""
     flat, unravel = ravel_pytree(w)
     floor = 2 * config.decay
     if name == "Hessian":

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from branching import Config
 
 
-SEEDS = 4_000  # among which the seeds that change a wanted weight are found
-TOGETHER = 256  # seeds whose weights are found at once
+SEEDS = 4_000  # seeds among which those that change a given layer are searched
+TOGETHER = 256  # seeds whose changed weights are computed at once
 
 
 def of_starts(config: "Config", initializer: str) -> xr.Dataset:
-    """Return barriers behind all changes from one kind of starts, and both references."""
+    """Return barriers after all changes for one kind of start, and both references."""
     widths = (config.width, config.width)
     problem = gd.problems.digits(
         config.data, widths=widths, samples=config.samples, initializer=initializer
@@ -98,8 +98,9 @@ def lit(problem: gd.Problem) -> np.ndarray:
 def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
     """Return perturbation seeds that change a weight of each layer.
 
-    `one_weight` draws from all parameters alike. Of its seeds these are the first whose weight is
-    in a given layer, no bias, and not that of a pixel that is dark in all training images.
+    `one_weight` draws uniformly from all parameters. Among its seeds these are the first whose
+    weight is in a given layer, is not a bias, and does not belong to a pixel that is dark in all
+    training images.
     """
     like = problem.init(jax.random.key(0))
     zeros = jax.tree.map(jnp.zeros_like, like)
@@ -133,7 +134,7 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
 
 
 def reversed_inputs(problem: gd.Problem) -> gd.Problem:
-    """Return the problem with pixels in reversed order: equal costs, other rounding errors."""
+    """Return the problem with reversed pixels: equal costs, other rounding errors."""
 
     def init(key):
         first, *rest = problem.init(key)
@@ -149,7 +150,7 @@ def reversed_inputs(problem: gd.Problem) -> gd.Problem:
 
 
 def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
-    """Return ends of a sweep of `reversed_inputs`, with pixels in the problem's order."""
+    """Return ends of a sweep of `reversed_inputs`, in the problem's order of pixels."""
     first, *rest = stacked(problem, runs)
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
@@ -159,7 +160,7 @@ def _one(ends, which):
 
 
 def _against(config, problem, end, others):
-    """Return barriers between one end and each of others."""
+    """Return barriers between one end point and each of the others."""
     both = jax.tree.map(lambda one, many: np.concatenate([one[None], many]), end, others)
     count = len(jax.tree.leaves(others)[0])
     pairs = np.arange(1, count + 1), np.zeros(count, int)
@@ -177,11 +178,11 @@ def barrier_between(
     """Return the lower of two barriers: on the straight line, and after matching.
 
     Args:
-        problem: of the ends; it has a network.
-        ends: parameters with a leading axis.
-        first: which of them are the first of each pair.
-        second: likewise.
-        points: along each line.
+        problem: problem of the end points; it has a network.
+        ends: parameters of the end points, with a leading axis.
+        first: index of the first end point of each pair.
+        second: index of the second end point of each pair.
+        points: points along each line.
     """
     matched = minima.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
     a, b = _one(ends, first), _one(ends, second)

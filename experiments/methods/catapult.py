@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
-COLUMNS, ROWS = 1800, 1000  # of the picture of all rates
+COLUMNS, ROWS = 1800, 1000  # bins of the density over all rates
 
 
 def curvature(activation, params, inputs):
-    """Return k, the largest eigenvalue of J J^T / n with J the derivative of the outputs."""
+    """Return k, the largest eigenvalue of J J^T / n, J the derivative of the outputs."""
     U, v = params
     z = U @ inputs.T
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
@@ -30,9 +30,9 @@ def curvature(activation, params, inputs):
 
 
 def network(activation, width: int, examples: int) -> gd.Problem:
-    """Return a network whose cost is in units of k at the start, so that rates are eta k.
+    """Return a network whose cost is in units of k at the start, so rates are eta k.
 
-    Several examples have random inputs of length 1 and random targets of size 1; one has target 0.
+    Several examples have random inputs of length 1 and random targets; a single one has target 0.
     """
     key_x, key_y = jax.random.split(gd.streams(0).probes)
     inputs = jax.random.normal(key_x, (examples, examples))
@@ -65,7 +65,7 @@ def network(activation, width: int, examples: int) -> gd.Problem:
 
 
 def two_numbers(f, k, share, width, steps):
-    """Return f and k of the linear network at each step, from those at the start."""
+    """Return f and k of the linear network at each step, from the initial ones."""
 
     def step(numbers, _):
         f, k = numbers
@@ -77,7 +77,7 @@ def two_numbers(f, k, share, width, steps):
 
 
 def apart(config: "Config", width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
-    """Return the largest distance of the linear network's cost from that of f and k."""
+    """Return the largest relative error of the cost predicted from f and k."""
     with jax.enable_x64(True):
         problem = network(ACTIVATIONS["linear"], width, 1)
         runs = gd.sweep(
@@ -95,7 +95,7 @@ def apart(config: "Config", width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
 
 
 def flights(config: "Config") -> xr.Dataset:
-    """Return how high the cost of each run rises, where it ends, and its curvature there."""
+    """Return the highest and last cost of each run, and its last curvature."""
     shares = np.linspace(*config.shares)
     shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
     parts = []
@@ -125,7 +125,7 @@ def flights(config: "Config") -> xr.Dataset:
 
 
 def single_weights(config: "Config") -> xr.Dataset:
-    """Return density, amplitude of oscillation and Lyapunov exponent of x at every rate.
+    """Return density, amplitude and Lyapunov exponent of x at every rate.
 
     The exponent is the mean of log |1 + eta (1 - 3 x^2)|, above 0 for chaos.
     """
@@ -145,7 +145,7 @@ def single_weights(config: "Config") -> xr.Dataset:
     bounds = (rates[0], rates[-1]), (-0.1, 1.5)
     where = np.broadcast_to(rates[:, None], x.shape).ravel(), x.ravel()
     density = np.histogram2d(*where, bins=(COLUMNS, ROWS), range=bounds)[0]
-    # The two places of a period swing by different amounts once it has doubled.
+    # After a doubling, the two points of the former period swing by different amounts.
     swing = [np.max(np.abs(x[:, -4:] - x[:, -4 - lag : -lag]), axis=1) for lag in (1, 2)]
     slope = np.abs(1 + rates[:, None] * (1 - 3 * x**2))
     return xr.Dataset(

@@ -1,4 +1,4 @@
-"""Descents at the edge of stability, and the flows beside them."""
+"""Descents at the edge of stability, and the flows that approximate them."""
 
 import time
 from typing import TYPE_CHECKING

@@ -20,7 +20,7 @@ def halving(largest: float, count: int) -> np.ndarray:
 
 
 def compared(problem, start, rates, until, times, **options):
-    """Return distances and costs of descents beside the flow, and the parameters of both."""
+    """Return distances and costs of descents beside the flow, and both parameters."""
     every = max(1, round(until / rates[0] / times)) * rates[0]
     at = every * np.arange(1, max(1, round(until / every)) + 1)
     found = jax.jit(
@@ -63,7 +63,7 @@ def factors(config: "Config") -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def digits(config: "Config") -> xr.Dataset:
-    """Compare the digit network with its flow, and the flow with a looser solution."""
+    """Compare the digit network with its flow, and the flow with a less accurate one."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.streams(0).init)
     rates = halving(config.digit_rate, config.rates)

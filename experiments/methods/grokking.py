@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def addition(config: "Config") -> gd.Problem:
-    """Return addition modulo p, with `pairs` as the number of a choice of training pairs.
+    """Return addition modulo p, with `pairs` as index of a choice of training pairs.
 
-    Data are all pairs, with one mark for each choice that they are in.
+    The data are all pairs, each with a flag for every choice whether it is a training pair.
     """
     p = config.modulus
     first, second = (numbers.ravel() for numbers in np.mgrid[:p, :p])

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from guessing import Config
 
 
-SHOWN = 2  # accepted networks of each set and k that are tested in a block of guesses
+SHOWN = 2  # accepted networks per set and k that are tested in each block of guesses
 
 
 def drawn(key, count: int, inputs: int, hidden: int):
-    """Return random networks, weights with variance 1 / fan-in."""
+    """Return random networks, with weights of variance 1 / fan-in."""
     weights = jax.random.normal(key, (count, hidden * (inputs + 1)))
     first = weights[:, : hidden * inputs].reshape(count, hidden, inputs) / inputs**0.5
     return first, weights[:, hidden * inputs :] / hidden**0.5
 
 
 def outputs(network, x):
-    """Return outputs [networks, images], by one product for all of them."""
+    """Return outputs [networks, images], by one matrix product for all networks."""
     first, second = network
     count, hidden, inputs = first.shape
     z = jax.nn.relu(first.reshape(-1, inputs) @ x.T).reshape(count, hidden, -1)
@@ -32,17 +32,17 @@ def outputs(network, x):
 
 @partial(jax.jit, static_argnames=("count", "hidden"))
 def block(key, sets, rest, *, count, hidden):
-    """Return how many guesses of a block fit the first k images, and what some of them read.
+    """Return accepted guesses of a block, and the accuracy of some of them.
 
     Returns:
-        Guesses accepted, [sets, k / 2], of 2 count, and accuracies [sets, k / 2, SHOWN], NaN where
-        fewer were.
+        Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 count, and
+        accuracies [sets, k / 2, SHOWN], NaN if fewer guesses fit.
     """
     (x, y), (x_rest, y_rest) = sets, rest
     network = drawn(key, count, x.shape[-1], hidden)
     shape = (count, *y.shape)
     margin = outputs(network, x.reshape(-1, x.shape[-1])).reshape(shape) * y[None]
-    # Of a network and its negative one is right about the first image.
+    # Either a network or its negative is right about the first image.
     sign = jnp.where(margin[..., 0] > 0, 1.0, -1.0)
     fits = jnp.cumprod(margin * sign[..., None] > 0, axis=-1)[..., 1::2]
     fits = fits.transpose(1, 2, 0)  # [sets, k / 2, guesses]
@@ -55,13 +55,13 @@ def block(key, sets, rest, *, count, hidden):
     read = outputs(jax.tree.map(lambda a: a[flat], network), x_rest) * y_rest[None]
     read = read.reshape(*place.shape, -1)
     flip = sign[jnp.minimum(place, count - 1), jnp.arange(len(y))[:, None, None]]
-    # An output of 0, where no neuron answers, is wrong with either sign.
+    # An output of 0 (no active neuron) is wrong with either sign.
     right = jnp.mean(read * flip[..., None] > 0, axis=-1)
     return jnp.sum(fits, axis=-1), jnp.where(place < count, right, jnp.nan)
 
 
 def guess(config: "Config", sets, rest):
-    """Return accepted guesses [sets, k / 2], and the mean accuracy of those tested."""
+    """Return accepted guesses [sets, k / 2], mean accuracies, and the number tested."""
     accepted = np.zeros((config.sets, config.most // 2), int)
     total, seen = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
     for number in range(config.blocks):
@@ -80,10 +80,10 @@ def train(key, sets, rest, used, rate, *, count, hidden, steps):
     """Return accuracies of descents on each set, at the first fit and at the end.
 
     Args:
-        used: [most] of ones and zeros: which images are learned from.
+        used: flags (0 or 1) of the training images, of shape [most].
 
     Returns:
-        Both [sets, count], NaN where not all images were ever fitted.
+        Both of shape [sets, count], NaN if not all images were ever fitted.
     """
 
     def cost(network, x, y):
@@ -115,7 +115,7 @@ def train(key, sets, rest, used, rate, *, count, hidden, steps):
 
 
 def speed(config: "Config", sets, rest) -> dict[str, float]:
-    """Return guesses per second of processor time, and draws of as many normal numbers."""
+    """Return guesses per second of processor time, and the rate of random draws."""
     per_network = config.hidden * (sets[0].shape[-1] + 1)
     normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))
     whole = partial(block, count=config.guesses, hidden=config.hidden)

@@ -44,7 +44,7 @@ def descend(
 
 
 def ends_of(config: "Config"):
-    """Return compiled functions for eigenvalues of H and of G at a point."""
+    """Return compiled functions for the extreme eigenvalues of H and of G at a point."""
     top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=config.tolerance)
 
     @jax.jit
@@ -64,7 +64,7 @@ def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
     placed = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)
-    rule = optax.sgd(learning_rate)  # one for all starts: one program
+    rule = optax.sgd(learning_rate)  # shared by all starts, so that they share a program
     points = [descend(config, problem, rule, seed) for seed in range(config.seeds)]
     found = [
         [[program(placed, w, key) for program in programs] for w, _, _ in way]

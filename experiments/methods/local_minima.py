@@ -23,7 +23,7 @@ XOR = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
 @dataclass(frozen=True)
 class Case:
-    """A problem, and how it is descended."""
+    """A problem, and the settings of its descents."""
 
     problem: gd.Problem
     steps: int
@@ -33,7 +33,10 @@ class Case:
 
 
 def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
-    """Return exclusive or with targets 0.1 and 0.9, so that zero error has finite weights."""
+    """Return exclusive or with targets 0.1 and 0.9.
+
+    With these targets, zero error has finite weights.
+    """
     network = gd.problems.Network((2, hidden, 1), initializer="normal")
     data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
 

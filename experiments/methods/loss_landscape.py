@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def descend(config, problem, rule):
-    """Return one descent with snapshots, the first of them its start."""
+    """Return one descent with snapshots, the first of them at its start."""
     streams = gd.streams(0, seed=config.seed)
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     every = max(1, steps // config.snapshots)
@@ -35,7 +35,7 @@ def descend(config, problem, rule):
 def look(
     config: "Config", problem, rule: optax.GradientTransformation, *, planes: bool = True
 ) -> dict[str, xr.Dataset]:
-    """Return one descent, and its end on lines and planes."""
+    """Return one descent, and the cost on lines and planes around its end."""
     run = descend(config, problem, rule)
     way = landscape.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
@@ -47,7 +47,7 @@ def look(
     side = np.linspace(-config.reach, config.reach, config.points)
     step = config.reach / 150
     along = np.linspace(-config.reach, config.reach, 301)
-    if not planes:  # what the numbers need, and no more
+    if not planes:  # the summary needs only these points
         along = np.array([-RISE_AT, -step, 0, step, RISE_AT])
     found = {"way": way}
     key = jax.random.key(config.direction_seed)

@@ -40,7 +40,7 @@ def of_width(config: "Config", width: int, count: int) -> xr.Dataset:
             "run": np.arange(count),
             "other": np.arange(count),
             "pair": np.arange(len(first)),
-            "kind": np.array(KINDS, object),  # strings of any length: Zarr has no others
+            "kind": np.array(KINDS, object),  # Zarr stores only variable-length strings
             "t": between.t,
         },
         {"baseline": problem.baseline},
@@ -62,7 +62,7 @@ def train(config: "Config", problem, count: int):
 
 
 def single(config: "Config", problem, ends, first, second):
-    """Return cost and accuracy along every kind of path between some pairs, [pair, kind, t]."""
+    """Return cost and accuracy along all paths between pairs, [pair, kind, t]."""
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, key = problem.network, jax.random.key(1)
     inputs = problem.data[0][: config.images]

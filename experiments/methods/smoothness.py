@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from smoothness import Config
 
 
-SHIFTS = np.linspace(-0.5, 1.5, 2001)  # added to one weight, for the cost along it
+SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost is evaluated
 
 
 def look(problem, params, temperature, data, images):
-    """Return gradient norms of a network, of all its data and of each of the first images."""
+    """Return gradient norms over all data and for each of the first images."""
 
     def norm(batch):
         gradient = jax.grad(problem.cost)(params, batch, temperature=temperature)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from steepest_descent import Config
 
 
-NEAR = 1e-2  # a descent that rests this near to a certified minimum has arrived there
-GRADIENT = 1e-3  # it rests where the slope is no larger
-DIFFERENCE = 1e-5  # step of the finite differences: their error is of order 1e-8 here
+NEAR = 1e-2  # largest distance from a certified minimum at which a descent has converged to it
+GRADIENT = 1e-3  # largest slope at which a descent has converged
+DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
 FIELD = 17  # arrows along each side of a drawn field
 
 
@@ -49,14 +49,14 @@ def paths(f, learning_rate, starts, steps):
 
 
 def nearest(points, minima):
-    """Return the number of the minimum at which each point has arrived, or none."""
+    """Return the index of the minimum that each point has reached, or of none."""
     distance = np.linalg.norm(np.asarray(points)[..., None, :] - minima, axis=-1)
     arrived = np.min(distance, axis=-1) < NEAR
     return np.where(arrived, np.argmin(distance, axis=-1), NoMinimum.NOT_ARRIVED)
 
 
 def one(config: "Config", name: str) -> xr.Dataset:
-    """Return all measurements on one surface, and what is known about it."""
+    """Return all measurements on one surface, and its known properties."""
     known = gd.problems.find(name)
     kinds = {
         kind: np.array([p.x for p in known.critical_points if p.kind == kind]).reshape(-1, 2)

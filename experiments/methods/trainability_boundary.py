@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from trainability_boundary import Config
 
 
-DUST = 0.25  # share of boundary cells above which a window is not zoomed into
-WIDTH = 256  # runs a device at a time: their activations fill a cache, 2.6 times as fast as 4096
-CAP = 1e6  # relative costs beyond it, or below its inverse, look the same in the picture
-WAVELENGTH = 0.1  # of the cosine, where the descent starts from x = 1
+DUST = 0.25  # largest share of boundary cells of a window to zoom into
+WIDTH = 256  # runs per device at a time; they fit a cache, and are 2.6 times as fast as 4096
+CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
+WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
 
 
 def train(
@@ -26,8 +26,8 @@ def train(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each pair of settings trains, and how fast, [up, across].
 
-    Speed is the mean of relative cost along a run that trains, of its inverse along one that does
-    not: small is fast.
+    The speed is the mean relative cost along a run that trains, and the mean of its inverse along
+    one that does not; small values are fast.
     """
     across, up = condition.axes
     runs = gd.sweep(
@@ -51,9 +51,8 @@ def train(
 def richest(trains: np.ndarray, factor: int) -> tuple[int, int]:
     """Return row and column of the window with the longest boundary in it.
 
-    Where more than a quarter of the cells are boundary, runs are dust at this resolution and there
-    is little to see: such windows are left out, if there are others. Both sides share the window,
-    as evenly as may be.
+    Windows in which more than a quarter of the cells are boundary are not resolved; they are used
+    only if there are no others. Windows with equal shares of both sides are preferred.
     """
     size = len(trains) // factor
     best, place = -1.0, (0, 0)
@@ -68,7 +67,7 @@ def richest(trains: np.ndarray, factor: int) -> tuple[int, int]:
 
 
 def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Return row and column of a window around a boundary cell drawn at random."""
+    """Return row and column of a window around a random boundary cell."""
     size = len(trains) // factor
     cells = np.argwhere(box_counting.boundary(trains))
     if not len(cells):
@@ -78,7 +77,7 @@ def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> 
 
 
 def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
-    """Return the first map and its zooms, each at the most entangled window before."""
+    """Return the first map and its zooms, each into a window of the map before."""
     condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2

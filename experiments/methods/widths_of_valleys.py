@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from widths_of_valleys import Config
 
 
-TOGETHER = 8  # minima measured in one call of the compiled program
+TOGETHER = 8  # minima measured per call of the compiled program
 FROM_CENSUS = ("count", "minimum_cost")
 
 
 def complete_sets(config: "Config") -> list[int]:
-    """Return which consecutive sets of images hold every digit, the first `config.sets` of them.
+    """Return the first `config.sets` consecutive sets of images with every digit.
 
-    The cost of a set without a digit has no minimum: the bias of that digit's output is not
-    decayed, and the cost falls as it goes to minus infinity.
+    The cost of a set without a digit has no minimum: the bias of that digit's output does not
+    decay, and the cost falls as the bias goes to minus infinity.
     """
     data = gd.data.load(config.data)
     labels = data.train_labels
@@ -63,7 +63,7 @@ def problem_of(config: "Config", index: int) -> gd.Problem:
 def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
     """Return the census of one set of images, with the width of each of its minima."""
     problem = problem_of(config, index)
-    # Problems that differ in nothing but their data share compiled programs.
+    # Problems that differ only in their data share compiled programs.
     alike = replace(first, data=problem.data, metrics=NOTHING)
     runs = gd.sweep(
         problem,
@@ -102,7 +102,7 @@ def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
 def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np.ndarray]:
     """Return volume and coefficient of every minimum."""
     count = len(jax.tree.leaves(minima)[0])
-    # The last call is filled up, so that one program serves all sets.
+    # The last call is padded, so that one program serves all sets.
     rows = np.minimum(np.arange(-(-count // TOGETHER) * TOGETHER), count - 1)
     minima = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64)[rows], minima)
     inputs = minima, jax.random.split(key, len(rows))
@@ -123,7 +123,7 @@ def _measure(config, problem, minima, keys):
 
     def one(w, key):
         key_volume, key_chains = jax.random.split(key)
-        # A basin ends where its level is reached; for chains it ends where the prior does.
+        # A basin ends at its level; the region of the chains ends with their prior.
         decay = 2 * config.decay
         basin = whitened(problem, w, floor=decay)
         floor = config.localization / config.inverse_temperature
