@@ -4,19 +4,20 @@
     2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)
 
 On many networks the sharpness rises along descent until it reaches the limit of the learning rate,
-and stays there (Cohen et al. 2021, arXiv 2103.00065). First the small case of their code: 20 points
-of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network that starts as PyTorch's layers
-do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a half, so their learning
-rate is twice ours. Then the digit network (784-16-16-10, sigmoids, quadratic cost), with the
-sigmoids of its last layer and with their tangent, 1/2 + z/4. Last, what `gd.advise` recommends.
+and stays there (Cohen et al. 2021, arXiv 2103.00065). The first case is the small one of their
+code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network that starts as
+PyTorch's layers do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a factor
+1/2, so their learning rate is twice ours. The second case is the digit network (784-16-16-10,
+sigmoids, quadratic cost), with the sigmoids of its last layer and with their tangent, 1/2 + z/4.
+Last, the recommendation of `gd.advise` is evaluated.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 
 Expected: on the Chebyshev points the sharpness rises to the limit of every rate that can reach it
-and stays within 2 % of it (medians over the last quarter), while the cost goes on falling, not
-monotonically. On 1,000 digits it falls far below its limit later on, with tangents at the outputs
-it stays there. That bounded outputs are why would be refuted by tangents that fall as far: the
-interval of the difference, paired over starts, would hold 0.
+and stays within 2 % of it (medians over the last quarter), while the cost continues to fall, not
+monotonically. On 1,000 digits it falls far below its limit later on; with tangents at the outputs
+it stays there. Bounded outputs as the cause would be refuted by tangents that fall as far: the
+interval of the difference, paired over starts, would contain 0.
 """
 
 from dataclasses import dataclass
@@ -40,24 +41,24 @@ class Config:
     """Descents whose sharpness is recorded.
 
     Args:
-        rates: of plain descent on the Chebyshev points.
-        steps: of it.
-        heavy_rates: with heavy-ball momentum.
-        nesterov_rates: with Nesterov's.
-        momentum: of both.
-        momentum_steps: of both.
-        seeds: starting points of each.
+        rates: learning rates of plain descent on the Chebyshev points.
+        steps: steps of plain descent there.
+        heavy_rates: learning rates with heavy-ball momentum.
+        nesterov_rates: learning rates with Nesterov's momentum.
+        momentum: coefficient of both kinds of momentum.
+        momentum_steps: steps with both kinds of momentum.
+        seeds: number of starting points of each descent there.
         data: name of the data set of digits.
-        samples: images of it; None takes all.
-        digit_rates: of plain descent on it, with sigmoids at the outputs and with their tangent.
-        digit_steps: of both.
-        digit_seeds: starting points of both.
-        records: of each descent, about so many; the whole set's digits swing with period 2, so an
-            odd number of steps from one to the next shows more.
-        tolerance: of the sharpness.
-        batch_size: images a step for the advice.
-        advice_steps: of the descents that the advice rests on.
-        advice_seeds: starting points of them.
+        samples: number of images of digits; None takes all.
+        digit_rates: learning rates on the digits, with sigmoids or their tangent at the outputs.
+        digit_steps: steps on the digits.
+        digit_seeds: number of starting points on the digits.
+        records: approximate number of records of each descent; full-batch descent on the digits
+            oscillates with period 2, which an odd number of steps between records shows better.
+        tolerance: relative tolerance of the sharpness.
+        batch_size: images per step for the advice.
+        advice_steps: steps of the descents on which the advice is based.
+        advice_seeds: number of starting points of these descents.
     """
 
     rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
@@ -80,7 +81,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all panels, with the panel as prefix of each name."""
+    """Return the records of all panels, each name prefixed with its panel."""
     small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
     momentum = partial(optax.sgd, momentum=config.momentum)
     small_momentum = (config.seeds, config.momentum_steps)

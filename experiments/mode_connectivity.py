@@ -4,17 +4,17 @@
 
 Digit networks of three widths (784-16-16-10, 784-64-64-10, 784-256-256-10) are trained on mnist5k
 from independent starts and orders, by Adam, which trains all widths at one learning rate. Between
-every two of one width lies the straight line, as they are and after the neurons of the first are
-matched (order and signs) to the second by weights. For some pairs, no network in two of them, there
-are two more paths: matched by activations, and a quadratic Bezier curve whose one bend is trained
-on the mean cost along the curve.
+every two of one width the cost is computed on the straight line, before and after the neurons of
+the first are matched (order and signs) to the second by weights. For some pairs, with no network in
+two of them, there are two more paths: matched by activations, and a quadratic Bezier curve whose
+control point is trained on the mean cost along the curve.
 
     python experiments/mode_connectivity.py           (about 3 min)
 
 Expected: the straight line crosses a barrier of 0.65 to 0.70 at every width, not far below the cost
-of ignoring the input (0.9). Matching takes away three quarters of it at width 16 and 99 % at width
-256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The curve has hardly any: 0.02 at
-width 16, 0.0005 at 64, none at 256.
+of ignoring the input (0.9). Matching removes three quarters of it at width 16 and 99 % at width
+256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The curve has almost none: 0.02
+at width 16, 0.0005 at 64, none at 256.
 """
 
 from dataclasses import dataclass
@@ -34,16 +34,16 @@ class Config:
 
     Args:
         data: name of the data set.
-        samples: only the first so many training images; None takes all.
+        samples: number of first training images to use; None takes all.
         widths: neurons in each of the two hidden layers.
-        networks: how many of each width.
-        epochs: passes over the training set, of the networks.
-        curve_epochs: the same, of the bends.
-        learning_rate: of Adam, for networks and bends.
-        batch_size: images a step.
-        points: along each path, the ends among them.
-        nodes: points of a curve at which its cost is taken while it is bent.
-        images: training images on which activations are compared.
+        networks: number of networks of each width.
+        epochs: passes over the training set for the networks.
+        curve_epochs: passes over the training set for the curves.
+        learning_rate: learning rate of Adam, for networks and curves.
+        batch_size: images per step.
+        points: points along each path, including its ends.
+        nodes: points of a curve at which its cost is evaluated in training.
+        images: number of training images whose activations are compared.
     """
 
     data: str = "mnist5k"
@@ -60,7 +60,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all widths, padded with NaN where one has fewer networks."""
+    """Return all widths, padded with NaN for widths with fewer networks."""
     found = [
         of_width(config, width, count)
         for width, count in zip(config.widths, config.networks, strict=True)

@@ -2,11 +2,11 @@
 
     python experiments/render.py [NAME ...]
 
-writes results/<name>/README.md from experiments/pages/<name>.md and results/<name>/summary.json,
-and the table of contents results/README.md. A template is in Jinja's language. It writes no number:
-each one is an expression of `s`, the summary, or of `c`, its config, with a filter that formats it.
-What a template claims in words it checks with `claim(...)`, so that a page whose summary no longer
-supports it cannot be rendered.
+The script writes results/<name>/README.md from experiments/pages/<name>.md and
+results/<name>/summary.json, and the table of contents results/README.md. A template is written in
+Jinja and contains no numbers: each one is an expression of `s`, the summary, or of `c`, its config,
+with a filter that formats it. Statements in words are checked with `claim(...)`, so that a page
+whose summary no longer supports them cannot be rendered.
 """
 
 import ast
@@ -23,7 +23,7 @@ from jinja2 import nodes
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "experiments" / "pages"
 RESULTS = ROOT / "results"
-SHARED = ("base", "README")  # templates that are not the page of one experiment
+SHARED = ("base", "README")  # templates that are not pages of single experiments
 GROUPS = {
     "Steps downhill": ("slope_descent", "steepest_descent", "gradient_flow", "basins"),
     "Training a network": (
@@ -75,7 +75,7 @@ def question(name: str) -> str:
 
 
 def summary(name: str) -> dict[str, Any]:
-    """Return what the last run of an experiment wrote to its summary.json."""
+    """Return the summary.json of the last run of an experiment."""
     return json.loads((RESULTS / name / "summary.json").read_text("utf8"))
 
 
@@ -83,7 +83,7 @@ def summary(name: str) -> dict[str, Any]:
 
 
 def number(value: Any, spec: str = "") -> str:
-    """Format a number, with a minus sign and an infinity as printed; a dash where there is none.
+    """Format a number with a printed minus sign or infinity; a dash if there is none.
 
     Examples:
         >>> number(25600, ",.0f"), number("inf", ".1f"), number(0.5, ".2f")
@@ -95,7 +95,7 @@ def number(value: Any, spec: str = "") -> str:
     if value in (float("inf"), float("-inf")):
         return (MINUS if value < 0 else "") + "\N{INFINITY}"
     text = format(value, spec)
-    # Rounding can leave a sign on nothing.
+    # Rounding to zero can leave a minus sign.
     text = text.lstrip("-") if not re.search("[1-9]", text.partition("e")[0]) else text
     return text.replace("-", MINUS)
 
@@ -133,7 +133,7 @@ def percent_interval(triple: Sequence[Any], digits: int = 0) -> str:
 
 
 def span(values: Iterable[Any], spec: str = "") -> str:
-    """Format the least and the largest of some numbers, or the one that they all are.
+    """Format the smallest and the largest of some numbers, or their common value.
 
     Examples:
         >>> span([3, 1, 2], ".0f")
@@ -195,14 +195,14 @@ FILTERS: dict[str, Any] = {
 
 
 def claim(holds: Any) -> str:
-    """Stop the rendering where a statement of the page does not follow from the summary."""
+    """Stop the rendering if the summary does not support a statement of the page."""
     if not holds:
         raise ValueError("the summary does not support a claim of this page")
     return ""
 
 
 def row(*cells: Any) -> str:
-    """Return a row of a table; of an iterable, each entry is a cell.
+    """Return a row of a table; each entry of an iterable is a cell.
 
     Examples:
         >>> row("cost", ["0.5", "0.7"])
@@ -213,7 +213,7 @@ def row(*cells: Any) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """Return what templates are rendered with; a key that does not exist is an error."""
+    """Return the environment of the templates; a missing key is an error."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
         undefined=jinja2.StrictUndefined,
@@ -226,11 +226,11 @@ def environment() -> jinja2.Environment:
 
 
 def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
-    """Return the page of an experiment as its template renders it.
+    """Return the rendered page of an experiment.
 
     Args:
-        name: of the experiment.
-        of: its summary; by default the stored one.
+        name: name of the experiment.
+        of: summary of the experiment; by default the stored one.
     """
     s = summary(name) if of is None else of
     template = environment().get_template(f"{name}.md")
@@ -240,7 +240,7 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
 
     cases = [f"{case}: " for case in sorted({k.partition(": ")[0] for k in s if ": " in k})]
     called = {"claim": claim, "row": row, "pick": pick, "cases": cases, "zip": zip}
-    called["summary"] = summary  # of another config of the experiment, in a folder of its own
+    called["summary"] = summary  # summary of another config of the experiment, in its own folder
     text = template.render(s=s, c=s["config"], name=name, question=question(name), **called)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -268,7 +268,7 @@ def entry(name: str, page: str) -> dict[str, str]:
     }
 
 
-# Numbers that are not taken from a summary
+# Numbers that are not from a summary
 
 ALLOWED = re.compile(
     r"""(?x)
@@ -294,12 +294,12 @@ SPEC = re.compile(r"\+?,?(?:\.\d)?[a-z%]?")
 def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
     """Return the numbers of a template that are neither from a summary nor allowed.
 
-    A threshold that was expected before the run may be set under a name that begins with
-    `expected`, to be compared in a claim and printed.
+    A threshold expected before the run may be assigned to a name that begins with `expected`, to be
+    compared in a claim and printed.
 
     Args:
-        source: of the template.
-        keys: of its summary; a string in an expression may hold a number as a part of one.
+        source: source of the template.
+        keys: keys of its summary; a string in an expression may contain a number as part of a key.
     """
     keys = list(keys)
     env = environment()
@@ -331,12 +331,12 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
 
 
 def is_expected(target: nodes.Node) -> bool:
-    """Return whether a name of a template is one of a threshold that was expected."""
+    """Return whether a name in a template is that of an expected threshold."""
     return isinstance(target, nodes.Name) and target.name.startswith("expected")
 
 
 def all_keys(value: Any) -> list[str]:
-    """Return the keys of a summary and of what it holds."""
+    """Return all keys of a summary, including nested ones."""
     if isinstance(value, Mapping):
         return [key for k, v in value.items() for key in (k, *all_keys(v))]
     return [key for v in value for key in all_keys(v)] if isinstance(value, list) else []

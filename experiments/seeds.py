@@ -2,20 +2,20 @@
 
     Var(accuracy) over seeds   against   sum_i p_i (1 - p_i) / n^2,   p_i: share that read image i
 
-2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and read the
-other 3,000: 64 starting points crossed with 32 orders of the mini-batches; for 10, 20 and 40
-epochs, each a descent of its own. If every image were read right with a probability of its own,
-accuracies would still differ, by the right-hand side: that is luck. What they differ by beyond it
-is quality: a network that is good on one half of the images is then good on the other. Networks of
-one start are compared with networks of one order, too.
+2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and tested on
+the other 3,000: 64 starting points crossed with 32 orders of the mini-batches, for 10, 20 and 40
+epochs in separate descents. If each image were read right independently with its own probability,
+accuracies would still differ, by the right-hand side: that is luck. The variance beyond it is
+quality: a network that is good on one half of the images is then good on the other. Networks with a
+common start are also compared with networks with a common order.
 
     python experiments/seeds.py           (about 3.5 min of processor time)
 
 Expected: the longer the training, the larger the share of luck, and after the longest most of the
 variance (published for CIFAR-10: arXiv 2304.01910), so that the best hundredth on one half is
 little better than the others on the other half. Refuted by a share of luck that does not rise from
-one length to the next, its intervals overlapping, or that in the end has an interval below a half.
-Starts and orders matter alike if the intervals of their shares of the variance overlap.
+one length to the next, its intervals overlapping, or whose last interval is below a half. Starts
+and orders have equal effects if the intervals of their shares of the variance overlap.
 """
 
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class Config:
 
     Args:
         data: name of the data set, of 28x28 digits.
-        learned: images to learn from; all others are read.
-        widths: hidden neurons a layer.
-        starts: starting points.
-        orders: orders of the mini-batches, each with every start.
-        learning_rate: at the beginning; it falls to 0 along half a cosine.
-        batch_size: images a step.
-        epochs: passes over the images, of several trainings.
-        resamples: of the bootstrap.
+        learned: number of training images; all others are test images.
+        widths: neurons of each hidden layer.
+        starts: number of starting points.
+        orders: number of orders of the mini-batches, each with every start.
+        learning_rate: initial learning rate; it falls to 0 along half a cosine.
+        batch_size: images per step.
+        epochs: passes over the images, one number for each length of training.
+        resamples: number of bootstrap resamples.
     """
 
     data: str = "mnist5k"
@@ -69,7 +69,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
-    """Return networks of all starts and orders, and what each reads."""
+    """Return networks of all starts and orders, and the images that each reads right."""
     steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
     falling = optax.cosine_decay_schedule(config.learning_rate, steps)
     runs = gd.sweep(
@@ -82,7 +82,7 @@ def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))
     images, labels = problem.metrics["test_accuracy"].data
-    assert problem.predict is not None  # this problem always has one
+    assert problem.predict is not None  # never None for this problem
     read = jax.jit(jax.vmap(problem.predict, in_axes=(0, None)))
     right = [
         np.asarray(read(gd.params_of(runs, like, {"seed": seed}), images)).argmax(-1) == labels
@@ -97,7 +97,7 @@ def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the distribution, half against half, and the shares, after each length."""
+    """Draw the distribution, both halves, and the shares, by length of training."""
     half = halves(dataset.sizes["image"], np.random.default_rng(0))
     rows = {}
     for epochs in dataset.epochs.values:

@@ -27,7 +27,7 @@ from summaries.slope_descent import by_function, numbers, shrinks_by
 import gdjax as gd
 
 GRID = 1001  # points of a drawn curve
-DRAWN = 21  # paths a picture
+DRAWN = 21  # paths per picture
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Config:
     """Curves, starts and steps.
 
     Args:
-        functions: names of 1-D test functions.
-        starts: how many, evenly over each domain.
+        starts: number of starts, evenly spaced over each domain.
+        steps: steps of each start.
         steps: how many each start takes.
         caution: learning rate as a share of 1 / max |f''| over the domain; at most 1.
     """
@@ -63,13 +63,13 @@ def descend(f, learning_rate, starts, steps):
 
 
 def one(config: Config, name: str) -> xr.Dataset:
-    """Return all descents on one curve, and what is known about it."""
+    """Return all descents on one curve, and its known properties."""
     known = gd.problems.find(name)
     ((lo, hi),) = known.domain
     grid = np.linspace(lo, hi, GRID)
     bend = jax.vmap(jax.grad(jax.grad(known.f)))
     learning_rate = config.caution / float(jnp.max(jnp.abs(bend(jnp.asarray(grid)))))
-    # Midpoints: each start stands for an equal share of the domain.
+    # Starts are at midpoints, so that each represents an equal share of the domain.
     starts = lo + (hi - lo) * (np.arange(config.starts) + 0.5) / config.starts
     position, slope, cost = descend(known.f, learning_rate, jnp.asarray(starts), config.steps)
     minima = sorted(p.x for p in known.critical_points if p.kind == "minimum")
@@ -82,7 +82,7 @@ def one(config: Config, name: str) -> xr.Dataset:
             "position": (("start", "step"), np.asarray(position)),
             "slope": (("start", "step"), np.asarray(slope)),
             "cost": (("start", "step"), np.asarray(cost)),
-            # Which minimum is nearest to the end, and which one the maxima say it must be.
+            # The valley by the nearest minimum must be the one between the maxima.
             "valley": ("start", nearest(position[:, -1], minima)),
             "predicted_valley": ("start", np.searchsorted(maxima, starts)),
             "minimum_x": ("minimum", minima),
@@ -96,7 +96,7 @@ def one(config: Config, name: str) -> xr.Dataset:
 
 
 def nearest(ends, minima):
-    """Return the number of the minimum that each end is nearest to."""
+    """Return the index of the minimum that is nearest to each end."""
     return np.argmin(np.abs(np.asarray(ends)[:, None] - np.asarray(minima)), axis=1)
 
 
@@ -104,7 +104,7 @@ def run(config: Config) -> xr.Dataset:
     """Return all curves, along a dimension `function` in the order of the config."""
     with jax.enable_x64(True):
         found = [one(config, name) for name in config.functions]
-    # Curves differ in how many minima they have: the missing ones become NaN.
+    # Curves differ in their number of minima; missing ones become NaN.
     dataset = xr.concat(found, "function", join="outer", data_vars="all")
     formulas = [gd.problems.find(name).formula for name in config.functions]
     return dataset.assign_attrs(functions=list(config.functions), formulas=formulas)

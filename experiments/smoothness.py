@@ -9,14 +9,14 @@ the network is trained at every temperature with many learning rates, of which t
 the median training cost over seeds, never by test images.
 
 Temperature is only the unit of weights: C(w; T) = C(w / T; 1). Starting weights and learning rate
-scaled by T and T^2 give the same descent, to the last bit where T is a power of two. So the network
-can be trained at every temperature above 0, but a step has no unit, and no slope.
+scaled by T and T^2 give the same descent, to the last bit if T is a power of two. So the network
+can be trained at every temperature above 0, but a step function has no unit, and no slope.
 
     python experiments/smoothness.py           (about 40 s)
 
 Expected: 85 to 90 % of test digits right at temperatures 1 to 1/4, little more than chance (10 %)
-in the median from 1/16 down, whatever the learning rate; at temperature 0 gradients that are
-exactly 0 and a cost that never moves.
+in the median from 1/16 down, at any learning rate; at temperature 0 gradients that are exactly 0
+and a constant cost.
 """
 
 from dataclasses import dataclass
@@ -38,16 +38,16 @@ class Config:
 
     Args:
         data: name of the data set.
-        temperatures: at which it is trained, highest first; powers of two make scaled starts exact.
-        learning_rates: all are tried at every temperature.
-        scaled_rate: learning rate of the scaled starts, times temperature squared.
-        seeds: starting points.
+        temperatures: temperatures of training, highest first; scaled starts are exact for powers of 2.
+        learning_rates: learning rates to try at every temperature.
+        scaled_rate: learning rate of the scaled starts, in units of temperature squared.
+        seeds: number of starting points.
         epochs: passes over the training set.
-        batch_size: images a step.
-        looked_at: temperatures at which gradients are taken before training.
-        images: single images whose gradients are taken.
-        drawn: temperatures at which the cost along one weight is taken.
-        along: images in the mean of that cost: few, so that single steps can be seen.
+        batch_size: images per step.
+        looked_at: temperatures at which gradients are computed before training.
+        images: number of single images whose gradients are computed.
+        drawn: temperatures at which the cost along one weight is computed.
+        along: number of images in the mean of that cost; with few, single steps are visible.
     """
 
     data: str = "mnist5k"
@@ -74,7 +74,7 @@ def trained(config: Config, problem) -> xr.Dataset:
         gd.axes(temperature=config.temperatures, learning_rate=config.learning_rates, seed=seeds)
     )
     t = np.array(config.temperatures)
-    unit = np.where(t > 0, t, 1)  # a step is the same in any unit
+    unit = np.where(t > 0, t, 1)  # a step function is the same in any unit
     together = gd.zip_axes(
         temperature=t, init_scale=unit, learning_rate=config.scaled_rate * unit**2
     )

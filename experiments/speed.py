@@ -4,8 +4,8 @@
 
 Everything is measured in one process, each work beside the matrix product's rate at that moment, so
 that ratios hold when the machine's speed drifts. A run-step counts 4 * samples * parameters
-operations (forward, and the gradient of the weights). Other libraries are measured where they can
-be imported: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
+operations (forward, and the gradient of the weights). Other libraries are measured if they are
+installed: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
 loss-landscapes for a plane, PyHessian for eigenvalues.
 
 Command: python experiments/speed.py      (about 6 minutes on two cores, with all peers)
@@ -26,17 +26,17 @@ class Config:
     """Amounts of work to measure."""
 
     runs: int = 64
-    """Runs of a sweep."""
+    """Number of runs of a sweep."""
     repeats: int = 3
-    """Each measurement is the best of so many."""
+    """Number of repetitions of each measurement; the best one counts."""
     pairs: int = 5
-    """Fresh processes of ours and of a user's own program, whose first calls are compared."""
+    """Number of pairs of fresh processes in which first calls are compared."""
     scale: float = 1.0
-    """Fraction of the steps; smaller is quicker and less certain."""
+    """Fraction of the steps; smaller values are faster and less precise."""
 
 
 def data() -> Any:
-    """Return MNIST if it is available without network, else noise of the same shapes."""
+    """Return MNIST if it is available offline, else noise of the same shapes."""
     import numpy as np
 
     from gdjax.data import ImageSet, available, load
@@ -56,7 +56,7 @@ def data() -> Any:
 def run(config: Config) -> Any:
     """Return all measurements, as a Dataset of scalars."""
     import xarray as xr
-    from benchmarks import second_call  # Diffrax has JAX begin, which is asked for devices before
+    from benchmarks import second_call  # Diffrax starts JAX, which is set up before
 
     clock = Clock(config.repeats)
     dataset = data()

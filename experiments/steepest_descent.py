@@ -4,8 +4,9 @@
 
 Slopes are measured in hundreds of directions from values of the cost alone. Then a grid of starts
 descends as one program, at a small learning rate and at one near the limit 2 / lambda beyond which
-the sharpest minimum is not stable, and the ends are mapped. At a small rate every certified saddle
-must lie on a border of the map; at a large one the same starts end elsewhere, and borders fray.
+the sharpest minimum is unstable, and the ends are mapped. At a small rate every certified saddle
+must lie on a border of the map; at a large one the same starts end elsewhere, and borders become
+irregular.
 
     python experiments/steepest_descent.py           (about 15 s)
 
@@ -36,12 +37,12 @@ class Config:
     Args:
         functions: names of 2-D test functions.
         side: starts along each side of the map.
-        steps: how many each start takes.
-        rates: learning rates of the maps, as shares of 2 / the largest eigenvalue at any minimum.
-        paths: random starts whose whole paths are drawn, at the first rate.
-        points: random points at which slopes in all directions are measured.
-        directions: how many, evenly around.
-        seed: of the random starts and points.
+        steps: steps of each start.
+        rates: learning rates of the maps, in units of 2 / the largest eigenvalue at any minimum.
+        paths: number of random starts whose whole paths are drawn, at the first rate.
+        points: number of random points at which slopes in all directions are measured.
+        directions: number of directions, evenly spaced.
+        seed: seed of the random starts and points.
     """
 
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel")
@@ -58,7 +59,7 @@ def run(config: Config) -> xr.Dataset:
     """Return all surfaces, along a dimension `function` in the order of the config."""
     with jax.enable_x64(True):
         found = [one(config, name) for name in config.functions]
-    # Surfaces differ in their critical points: the missing ones become NaN.
+    # Surfaces differ in their critical points; missing ones become NaN.
     dataset = xr.concat(found, "function", join="outer", data_vars="all")
     formulas = [gd.problems.find(name).formula for name in config.functions]
     return dataset.assign_coords(rate=list(config.rates)).assign_attrs(

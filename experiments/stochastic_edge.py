@@ -2,16 +2,17 @@
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B;   is it 2 / eta in the end?
 
-Descent on the whole set climbs to lambda_max = 2 / eta. With mini-batches the sharpness of the
-whole cost stays below that; what reaches 2 / eta is said to be the curvature of a mini-batch's
-cost along its own gradient (Andreyev and Beneventano 2024, arXiv 2412.20553; their public code
-takes the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of the
-whole cost, for a swish network 8-16-16-1 on random samples, over rates, batch sizes and starts.
+Descent on the whole set increases lambda_max to 2 / eta. With mini-batches the sharpness of the
+whole cost stays below that; it is reported that the curvature of a mini-batch's cost along its own
+gradient reaches 2 / eta (Andreyev and Beneventano 2024, arXiv 2412.20553; their public code takes
+the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of the whole
+cost, are recorded for a swish network 8-16-16-1 on random samples, over rates, batch sizes and
+starts.
 
     python experiments/stochastic_edge.py           (about a minute on two cores)
 
 Expected: eta / 2 times batch sharpness settles at 1 within 10 % for every batch size at the larger
-rates, the whole cost's sharpness the lower the smaller the batch. Refuted by intervals outside of
+rates, and the whole cost's sharpness is lower for smaller batches. Refuted by intervals outside of
 0.9 to 1.1 at most of the rates at which descent has settled.
 """
 
@@ -34,15 +35,15 @@ class Config:
     """Descents whose sharpness is recorded.
 
     Args:
-        rates: lowest, highest, how many.
-        batch_sizes: samples a step.
-        starts: of each.
-        width: of the hidden layers.
-        samples: of the training set.
-        steps: of each descent.
-        records: of each.
-        batches: that batch sharpness is measured on, at each record.
-        tolerance: of the sharpness.
+        rates: learning rates: lowest, highest, number.
+        batch_sizes: samples per step.
+        starts: number of starting points of each descent.
+        width: width of the hidden layers.
+        samples: number of training samples.
+        steps: steps of each descent.
+        records: records of each descent.
+        batches: batches for the estimate of batch sharpness, at each record.
+        tolerance: relative tolerance of the sharpness.
     """
 
     rates: tuple[float, float, int] = (0.01, 0.2, 8)
@@ -57,7 +58,7 @@ class Config:
 
 
 def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
-    """Return where descents with one batch size settle, in units of 2 / eta."""
+    """Return the late sharpness of descents with one batch size, in units of 2 / eta."""
     rates = np.geomspace(*config.rates)
     last = config.records // 4
     runs = gd.sweep(
@@ -76,7 +77,7 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
     stayed = late.diverged_at < 0
 
     def middle(values):
-        """Median over the last quarter, in units of 2 / eta; NaN where a run diverged."""
+        """Return the median over the last quarter in units of 2 / eta; NaN if diverged."""
         return (values * late.learning_rate / 2).median("step").where(stayed)
 
     return xr.Dataset(
@@ -98,7 +99,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return where each batch size settles at each rate, with intervals over starts."""
+    """Return the late sharpness by batch size and rate, with intervals over starts."""
     found: dict = {"rates": dataset.learning_rate.values.tolist()}
     for size in dataset.batch_size.values:
         part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")

@@ -4,22 +4,22 @@
 
 A small network learns random targets, with one learning rate for each of its two layers, for every
 pair of rates on a grid. A pair trains if the mean cost of the last fifth of the steps is below the
-cost at the start. Six conditions: tanh, ReLU and no activation at all; mini-batches; a single
-sample; and one rate against an offset of the starting weights. Ten seeds each, with data and
-starting points of their own. The window of each map where the two sides are most entangled is
-mapped again with as many runs, eight times closer, and so on; or, where the placement is random, a
-window around a boundary cell drawn at random. A smooth boundary has box-counting dimension 1.
+cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a single
+sample; and one rate against an offset of the starting weights, with ten seeds each for data and
+starting points. The window of each map in which the two sides are most entangled is mapped again
+with as many runs, eight times closer, and so on; with random placement, the window surrounds a
+random boundary cell instead. A smooth boundary has box-counting dimension 1.
 
-The smallest case beside it: f(x) = x^2 + e cos(2 pi x / l), one number, one learning rate. Its
+The simplest case is f(x) = x^2 + e cos(2 pi x / l), with one parameter and one learning rate. Its
 boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of
-1 / (2 pi^2) = 0.0507, and many beyond.
+1 / (2 pi^2) = 0.0507, and consist of many rates beyond.
 
     python experiments/trainability_boundary.py           (about 11 min of processor time)
 
-Expected: a dimension above 1 in every condition, of the whole and more so closer, refuted for a
-condition by a median over seeds whose interval comes nearer to 1 than the bias of box counting.
+Expected: a dimension above 1 in every condition, of the whole map and more so closer, refuted for a
+condition by a median over seeds whose interval is nearer to 1 than the bias of box counting.
 Published (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to 1.98, from the local slopes of box
-counts on zooms of 4096 x 4096 runs, one seed and one place each; that way of measuring depends on
+counts on zooms of 4096 x 4096 runs, with one seed and one place each; that measurement depends on
 the place by more than most of these differ. One boundary rate in every convex case (Liu 2024,
 arXiv 2406.13971).
 """
@@ -45,21 +45,21 @@ class Config:
     """Networks, pairs of rates, and maps.
 
     Args:
-        conditions: names of them.
-        steps: of every run.
+        conditions: names of the conditions.
+        steps: steps of each run.
         record_every: steps from one recorded cost to the next.
-        points: numbers along each side of a map.
-        zooms: maps after the first.
-        factor: how much narrower a map is than the one before.
-        placement: of the next map: the window where the boundary is longest, or a window around
-            a boundary cell drawn at random.
-        neurons: inputs, and hidden neurons, of every condition.
-        window: smallest and largest of both axes of the first map; None takes the condition's.
-        seeds: of data, starting points and random places; the first is the pictures'.
+        points: values along each side of a map.
+        zooms: number of maps after the first.
+        factor: ratio of the widths of a map and the next one, on a logarithmic scale.
+        placement: placement of the next map: in the window with the longest boundary, or around a
+            random boundary cell.
+        neurons: number of inputs and of hidden neurons in every condition.
+        window: smallest and largest value on both axes of the first map; None: the condition's.
+        seeds: seeds of data, starting points and random places; the first is shown in the pictures.
         roughness: e / l^2 of the one-dimensional cases.
-        rates: learning rates of each.
-        rate_range: their smallest and largest.
-        rate_steps: steps of each.
+        rates: number of learning rates of each one-dimensional case.
+        rate_range: smallest and largest learning rate of these cases.
+        rate_steps: steps of each run of these cases.
     """
 
     conditions: tuple[str, ...] = tuple(CONDITIONS)

@@ -4,19 +4,19 @@
     r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)),   z the cost of the minimum
 
 A small digit network with weight decay is trained from many starts on each of several disjoint sets
-of images, and the minima are counted (`minima.census`). Each is then measured: the volume in which
-the cost is at most a level above it, by random directions in whitened coordinates, and the learning
-coefficient at one temperature, by sixteen chains. Both are compared with how many starts ended
-there and how many unseen digits the network reads, by rank correlations within each set, with and
-without the cost held fixed. The mean over sets has a bootstrap interval over sets and over the
-minima within them. All neurons' names are taken out, so that each minimum stands for as many
-copies.
+of images, and the minima are counted (`minima.census`). Then the width of each is measured: the
+volume in which the cost is at most a level above it, by random directions in whitened coordinates,
+and the learning coefficient at one temperature, by sixteen chains. Both are compared with the
+number of starts that ended there and of unseen digits that the network reads, by rank correlations
+within each set, with and without the cost held fixed. The mean over sets has a bootstrap interval
+over sets and over the minima within them. Symmetric arrangements of the neurons are identified, so
+that each minimum represents an equal number of copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 
-Expected: found more often the larger the volume (a mean rank correlation with an interval above 0),
-since a start ends in a basin in proportion to how much room it has; read better the wider
-(published for large networks, and disputed). Refuted by intervals that hold 0 or lie below it.
+Expected: the larger the volume, the more starts (a mean rank correlation with an interval above 0),
+since the probability of a basin is proportional to its volume; the wider, the better the accuracy
+(published for large networks, and disputed). Refuted by intervals that contain 0 or lie below it.
 
 References: Davison and Hinkley 1997, *Bootstrap Methods and their Application*, 3.8 (resampling at
 two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, The American
@@ -40,24 +40,24 @@ class Config:
 
     Args:
         data: name of the data set.
-        sets: disjoint sets of training images, of those that hold every digit.
-        images: training images of each set.
+        sets: number of disjoint sets of training images, among those with every digit.
+        images: number of training images in each set.
         hidden: neurons of the hidden layer.
-        decay: weight decay, of the weights.
-        seeds: starting points for each set.
-        steps: of descent.
-        learning_rate: of descent, with momentum.
-        momentum: heavy-ball momentum.
-        polishing: steps of Newton's method at most.
-        level: by how much the cost may rise within a basin.
-        directions: in which its rim is sought.
-        inverse_temperature: of the chains.
-        localization: of the chains, in the units of the parameters.
-        num_samples: of each chain.
-        num_warmup: samples of each chain before those, in which its step size is chosen.
-        num_integration_steps: of each trajectory.
-        resamples: of the bootstrap.
-        key: of probes, directions and chains.
+        decay: weight decay of the weights, without the biases.
+        seeds: number of starting points for each set.
+        steps: steps of descent.
+        learning_rate: learning rate of descent, with momentum.
+        momentum: coefficient of heavy-ball momentum.
+        polishing: maximum number of steps of Newton's method.
+        level: rise of the cost at the boundary of a basin.
+        directions: number of directions in which the boundary is searched.
+        inverse_temperature: inverse temperature of the chains.
+        localization: localization of the chains, in the units of the parameters.
+        num_samples: samples of each chain.
+        num_warmup: samples of each chain before those, to choose its step size.
+        num_integration_steps: integration steps of each trajectory.
+        resamples: number of bootstrap resamples.
+        key: seed of the probes, directions and chains.
     """
 
     data: str = "mnist5k"

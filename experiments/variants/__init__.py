@@ -1,1 +1,1 @@
-"""What experiments compare, where that is more than a line of their config."""
+"""Variants compared by experiments, if longer than a line of their config."""

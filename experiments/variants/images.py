@@ -13,13 +13,19 @@ SIDE = 10
 
 
 def pooled(images: np.ndarray) -> np.ndarray:
-    """Digits' middle 20x20 pixels, outside which there is little, as 100 means of 2x2."""
+    """Return the middle 20x20 pixels of digits as 100 means of 2x2.
+
+    There is little outside these pixels.
+    """
     middle = images[:, 4:24, 4:24].reshape(-1, SIDE, 2, SIDE, 2)
     return (middle.mean(axis=(2, 4)) / 255).reshape(-1, SIDE * SIDE).astype(np.float32)
 
 
 def shrunk(name: str, learned: int) -> ImageSet:
-    """A set of 28x28 digits as 10x10 ones: the first few to learn from, all others held out."""
+    """Return 28x28 digits as 10x10 ones.
+
+    The first `learned` images are for training, all others for tests.
+    """
     whole = load(name)
     images = np.concatenate([whole.train_images, whole.test_images])
     labels = np.concatenate([whole.train_labels, whole.test_labels])

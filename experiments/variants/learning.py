@@ -1,6 +1,6 @@
-"""The digit network on part of a data set, and what a variant makes of it from many starts.
+"""The digit network on part of a data set, trained as a variant from many starts.
 
-learned from: all but the held-out images,   or all;   measured on: the held-out,   or the test
+training images: all but the held-out ones, or all;   evaluation images: held-out ones, or tests
 """
 
 import dataclasses
@@ -11,12 +11,12 @@ import gdjax as gd
 from gdjax.problems import freshly_distorted
 from variants.training import Variant, towards
 
-KEPT = 12  # times that parameters are kept, about
-RECORDED = 1000  # samples of which records show the cost
+KEPT = 12  # approximate number of stored parameters of a run
+RECORDED = 1000  # samples on which the recorded cost is evaluated
 
 
 class Problems:
-    """The digit network on part of a set; images are distorted once for all who ask for it."""
+    """The digit network on part of a set, with a cache of distorted images."""
 
     def __init__(self, data: str, held_out: int):
         self.set = gd.data.load(data)
@@ -24,7 +24,7 @@ class Problems:
         self.made: dict[Any, gd.Problem] = {}
 
     def learning(self, variant: Variant) -> gd.Problem:
-        """Learns from all but the held-out images, and is measured on those."""
+        """Return training on all but the held-out images, evaluated on those."""
         seen = len(self.set.train_labels) - self.held_out
         problem = self._of(variant, seen)
         rest = self.set.train_images[seen:], self.set.train_labels[seen:]
@@ -35,14 +35,14 @@ class Problems:
         return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
     def whole(self, variant: Variant) -> gd.Problem:
-        """Learns from all training images and is measured on the test images."""
+        """Return training on all training images, evaluated on the test images."""
         return self._of(variant, len(self.set.train_labels))
 
     def _of(self, variant, samples):
         distortion = None if variant.fresh else variant.recipe.distortion
         place = samples, distortion
         if place not in self.made:
-            # Copies of one part of the set are as much as is worth keeping at hand.
+            # Only copies of one part of the set are cached, to bound memory.
             self.made = {k: v for k, v in self.made.items() if k[0] == samples}
             self.made[place] = gd.problems.digits(self.set, samples=samples, distortion=distortion)
         problem = self.made[place]
@@ -56,7 +56,7 @@ class Problems:
 
 
 def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """A sweep over starting points whose parameters are kept about a dozen times."""
+    """Return a sweep over starting points with about a dozen stored parameters each."""
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // KEPT)

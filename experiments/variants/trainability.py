@@ -1,11 +1,11 @@
-"""Small networks whose training works or does not, and the two numbers that decide it.
+"""Small networks that train or fail, depending on two settings.
 
     f(x) = s(g / sqrt(n) (W0 + offset) x) W1 / n,   C = mean (f(x) - y)^2,
     s = tanh or ReLU with g = sqrt(2), or the identity with g = 1
 
 The conditions are those of Sohl-Dickstein 2024, arXiv 2402.06184, with n = 8 instead of 16. Here
-batches take every sample once an epoch, where the public code of the paper draws each batch anew,
-and the offset is added to the starting point alone, where that code adds it again at every step.
+batches take every sample once per epoch, while the public code of the paper draws each batch anew,
+and the offset is added to the starting point alone, while that code adds it again at every step.
 
 >>> list(CONDITIONS)
 ['identity', 'relu', 'one sample', 'batches', 'tanh', 'offset']
@@ -30,7 +30,7 @@ ACTIVATIONS = {
 
 
 def rate_a_layer(input_rate, output_rate) -> optax.GradientTransformation:
-    """Plain descent with one learning rate for each of two layers."""
+    """Return plain descent with one learning rate for each of two layers."""
 
     def update(gradient: Any, _params: Any) -> Any:
         return -input_rate * gradient[0], -output_rate * gradient[1]
@@ -40,17 +40,17 @@ def rate_a_layer(input_rate, output_rate) -> optax.GradientTransformation:
 
 @dataclass(frozen=True)
 class Condition:
-    """What is trained, and which two numbers are mapped.
+    """A training problem, and the two settings to map.
 
     Args:
-        published: dimension of the boundary, as the figure in the paper's repository says.
-        activation: of the hidden neurons.
-        width: inputs, and hidden neurons.
-        samples: random inputs and targets; 72 is as many as parameters.
-        batch: samples a step; None takes all.
-        optimizer: of the axes that are rates.
-        axes: names of the numbers across a map and up.
-        window: smallest and largest of each.
+        published: dimension of the boundary in the figure of the paper's repository.
+        activation: activation of the hidden neurons.
+        width: number of inputs and of hidden neurons.
+        samples: number of random inputs and targets; 72 is the number of parameters.
+        batch: samples per step; None takes all.
+        optimizer: factory of an optimizer that takes the axes that are learning rates.
+        axes: names of the horizontal and the vertical setting of a map.
+        window: smallest and largest value of each setting.
     """
 
     published: float
@@ -65,15 +65,15 @@ class Condition:
     def with_neurons(self, neurons: int) -> "Condition":
         """Return the condition for a network of another width.
 
-        Where there are as many samples as parameters or as inputs, there are as many again.
+        A number of samples that equals that of the parameters or of the inputs changes with it.
         """
         samples = {self.width: neurons, self.width * (self.width + 1): neurons * (neurons + 1)}
         return replace(self, width=neurons, samples=samples.get(self.samples, self.samples))
 
     def problem(self, seed: int) -> gd.Problem:
-        """The network with random data of a seed.
+        """Return the network with random data of a seed.
 
-        Samples stay in the last axis, which makes narrow networks about twice as fast in a sweep.
+        Samples are in the last axis, which makes narrow networks about twice as fast in a sweep.
         """
         key_x, key_y = jax.random.split(gd.streams(seed).probes)
         n = self.width
@@ -93,7 +93,7 @@ class Condition:
         return gd.Problem(init, cost, (x, jax.random.normal(key_y, (self.samples, 1))))
 
 
-# In the order of the published dimensions. Windows hold the boundary of every seed from 1 to 10.
+# Conditions are ordered by published dimension; windows hold the boundary of seeds 1 to 10.
 CONDITIONS = {
     "identity": Condition(
         1.17, activation="identity", samples=8, window=((1.0, 1000.0), (0.1, 100.0))

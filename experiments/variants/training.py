@@ -1,6 +1,6 @@
-"""Ways to train the digit network: a ladder of ingredients, and what else is said to help.
+"""Training variants of the digit network: a ladder, and single changes.
 
-    base | ingredient 1 | ingredients 1 and 2 | ...      and, on top of one rung: one change each
+    base | ingredient 1 | ingredients 1 and 2 | ...      and single changes added to one rung
 
 >>> list(ladder(12))[-2:]
 ['distorted copies', 'longer']
@@ -20,15 +20,15 @@ from gdjax.problems.costs import targets_for
 
 
 class Variant(NamedTuple):
-    """A way to train: a recipe, the rule that takes its rate, and what the outputs are to be.
+    """A training variant: a recipe, an optimizer, and targets of the outputs.
 
     Args:
-        recipe: rate, batches, decay, copies, epochs.
-        rule: of the update.
-        targets: for the outputs of all other digits, and for that of the digit itself.
-        fresh: draw a copy of each image at every step instead of all copies beforehand.
-        against: name of the rung that it is compared with.
-        long: takes so long that it is tried from fewer starts.
+        recipe: recipe: rate, batches, decay, copies, epochs.
+        rule: factory of the optimizer, which takes the learning rate.
+        targets: targets of the outputs for all other digits, and for the digit itself.
+        fresh: whether to draw a copy of each image at every step instead of all copies beforehand.
+        against: name of the rung to compare with.
+        long: whether the run is so long that it is tried from fewer starts.
     """
 
     recipe: Recipe
@@ -40,7 +40,7 @@ class Variant(NamedTuple):
 
 
 def ladder(epochs: int) -> dict[str, Variant]:
-    """Each with one ingredient more than the one before."""
+    """Return variants with one more ingredient each."""
     best = RECIPES["best"]
     distorted = dataclasses.replace(best, epochs=epochs)
     by_layer = dataclasses.replace(distorted, distortion=None)
@@ -61,7 +61,7 @@ def ladder(epochs: int) -> dict[str, Variant]:
 
 
 def tried(epochs: int) -> dict[str, Variant]:
-    """Each with one change to the distorted copies, or to the longer descent."""
+    """Return single changes of the distorted copies, or of the longer descent."""
     best = RECIPES["best"]
     base = dataclasses.replace(best, epochs=epochs)
 
@@ -95,7 +95,7 @@ def _heavy_ball(learning_rate):
 
 
 def towards(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The squared error against `on` for the digit's own output and `off` for all others."""
+    """Return the squared error with target `on` for the digit and `off` for others."""
     return lambda outputs, labels: jnp.sum(
         (outputs - off - (on - off) * targets_for(outputs, labels)) ** 2, axis=-1
     )
