@@ -35,9 +35,9 @@ class Config:
     """Curves, starts and steps.
 
     Args:
+        functions: names of 1-D test functions.
         starts: number of starts, evenly spaced over each domain.
         steps: steps of each start.
-        steps: how many each start takes.
         caution: learning rate as a share of 1 / max |f''| over the domain; at most 1.
     """
 

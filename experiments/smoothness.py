@@ -38,7 +38,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        temperatures: temperatures of training, highest first; scaled starts are exact for powers of 2.
+        temperatures: temperatures of training, highest first; powers of 2 make scaled starts exact.
         learning_rates: learning rates to try at every temperature.
         scaled_rate: learning rate of the scaled starts, in units of temperature squared.
         seeds: number of starting points.

@@ -1,1 +1,1 @@
-"""Numbers of summary.json, a file for each experiment: computed from its dataset alone."""
+"""Numbers of summary.json, one file per experiment, computed from its dataset."""

@@ -1,4 +1,4 @@
-"""Summary of what each change of the recipe gives."""
+"""Summary of the gain of each change of the recipe."""
 
 from itertools import pairwise
 
@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-LEVEL = 0.95  # of intervals
-AVERAGED = "plain"  # rung whose rate is held: there averages of weights should help most
-BINS = 20  # of the histograms of slopes
+LEVEL = 0.95  # confidence level of the intervals
+AVERAGED = "plain"  # rung with a constant rate, for which averages of weights should help most
+BINS = 20  # bins of the histograms of slopes
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -38,7 +38,7 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
 
 
 def by_name(dataset, part, metric):
-    """Return accuracies by variant, of the starts from which it was run."""
+    """Return accuracies by variant, for the starts from which it was run."""
     values = dataset[f"{part}_{metric}"].values
     names = dataset[f"{part}_variant"].values.tolist()
     return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
@@ -90,12 +90,12 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def _saturated(one):
-    """Return the share of sigmoids of each layer with a slope below a tenth of the steepest."""
+    """Return the share of each layer's sigmoids below a tenth of the steepest slope."""
     return one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
 
 
 def _distance(one):
-    """Return the distance from the start to the end of the trajectory that is drawn."""
+    """Return the distance from the start to the end of the trajectory in the picture."""
     end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
     return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
 

@@ -1,4 +1,4 @@
-"""Summary of how sharp costs are at the end of adaptive descents."""
+"""Summary of sharpness at the end of adaptive descents."""
 
 import numpy as np
 import xarray as xr
@@ -15,13 +15,16 @@ def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
 
 
 def late(part: xr.Dataset) -> np.ndarray:
-    """Return rate times preconditioned sharpness, median of the last quarter, [rates, starts]."""
+    """Return median late rate times preconditioned sharpness, [rates, starts].
+
+    The median is over the last quarter of the records.
+    """
     product = part["product"].values
     return np.nanmedian(product[..., -(product.shape[-1] // 4) :], axis=-1)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return where each panel settles at each rate, with intervals over starts."""
+    """Return the late products of each panel and rate, with intervals over starts."""
     found: dict = {}
     for name in dataset.attrs["panels"]:
         part = panel(dataset, name)

@@ -1,4 +1,4 @@
-"""Summary of which starts end in which minimum."""
+"""Summary of the minima in which starts end."""
 
 import numpy as np
 import xarray as xr
@@ -10,7 +10,7 @@ def beyond(found: xr.Dataset) -> np.ndarray:
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return how many starts are held beyond limits, and what larger steps change."""
+    """Return shares of starts beyond limits, and effects of larger steps."""
     result = {}
     for name, node in tree.children.items():
         found = node.to_dataset()

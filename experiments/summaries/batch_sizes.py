@@ -13,7 +13,7 @@ def last_epochs(dataset: xr.Dataset) -> np.ndarray:
 
 
 def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the epoch of comparison of each batch size, at equal epochs and equal time."""
+    """Return the epoch of comparison of each batch size, for equal epochs and times."""
     epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
     time = np.min(epochs * seconds)
     # The tolerance keeps the batch size that sets the time at its own last epoch.
@@ -24,21 +24,21 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def chosen(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
-    """Return the runs of a batch size at the rate with the lowest median cost at an epoch."""
+    """Return a batch size's runs at the rate with the lowest median cost at an epoch."""
     runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
     cost = medians(runs.cost.isel(epoch=end))
     return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
 
 
 def soonest(dataset: xr.Dataset, index: int) -> float:
-    """Return the first epoch with a median cost at half of the baseline, over all rates."""
+    """Return the first epoch with a median cost of half the baseline, over all rates."""
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
     there = np.nonzero(half.any("learning_rate").values)[0]
     return float(dataset.epoch[there[0]]) if len(there) else float("inf")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the price of an epoch, and what each batch size reaches at both budgets."""
+    """Return times per epoch, and the results of each batch size at both budgets."""
     found: dict = {}
     sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
     for index, size in enumerate(sizes):

@@ -1,25 +1,25 @@
-"""Summary of barriers behind changes of one weight."""
+"""Summary of barriers after changes of one weight."""
 
 import xarray as xr
 
 from gdjax.statistics import share
 
-ANOTHER = 0.5  # of the barrier between independent starts
-THRESHOLDS = (0.01, 0.1, 0.25, ANOTHER, 1.0)  # of the same, at which changes are counted
+ANOTHER = 0.5  # threshold, in units of the barrier between independent starts
+THRESHOLDS = (0.01, 0.1, 0.25, ANOTHER, 1.0)  # thresholds of the counts, in the same units
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:
-    """Return barriers over the median one between independent starts of the same kind."""
+    """Return barriers over the median one between starts of the same kind."""
     return dataset.barrier / dataset.independent.median("pair")
 
 
 def in_another_valley(dataset: xr.Dataset) -> xr.DataArray:
-    """Return for each change whether it leads into another valley, as defined above."""
+    """Return for each change whether it leads into another valley."""
     return (relative(dataset) >= ANOTHER) & (dataset.barrier > dataset.floor.max("trunk"))
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return counts of changes into another valley, distributions of barriers, references."""
+    """Return counts of changes into another valley, barriers, and references."""
     told: dict = {
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],

@@ -1,15 +1,15 @@
-"""Summary of up to which learning rates networks land."""
+"""Summary of the largest learning rates at which networks land."""
 
 import numpy as np
 import xarray as xr
 
 from gdjax.statistics import median
 
-DEAD = 1e-3  # of the curvature at the start: the gradient is gone, whatever the output
+DEAD = 1e-3  # share of the initial curvature below which the neurons are inactive, with no gradient
 
 
 def landed(dataset: xr.Dataset) -> xr.DataArray:
-    """Return which runs end below their start although not all relevant neurons are off."""
+    """Return which runs end below their start with active neurons."""
     return (dataset["last"] < 1) & (dataset.flatness > DEAD)
 
 
@@ -22,7 +22,7 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
-    """Return where an oscillation begins: the zero of a line fitted to its square."""
+    """Return the onset of an oscillation: the zero of a line fitted to its square."""
     first = int(np.argmax(swing > low))
     some = np.arange(first, first + int(np.argmax(swing[first:] > high)))
     slope, at_zero = np.polyfit(rates[some], swing[some] ** 2, 1)

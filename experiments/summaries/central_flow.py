@@ -1,4 +1,4 @@
-"""Summary of how far flows are off the average of a descent."""
+"""Summary of the errors of flows as predictions of the average of a descent."""
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
 
 
 def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
-    """Return averages over time, NaN from where a run is no longer finite."""
+    """Return averages over time, NaN from the first record that is not finite."""
     width = dataset.attrs["smoothing"]
     finite = np.where(np.isfinite(values.values), values.values, np.nan)
     return gaussian_filter1d(finite, width, axis=-1, mode="nearest")
@@ -58,9 +58,9 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def at_edge(product: np.ndarray) -> float | None:
-    """Return the largest distance of eta times sharpness from 2 after it was reached.
+    """Return the largest distance of eta times sharpness from 2 after reaching it.
 
-    Until it leaves, if it does: from the last record within 1e-3 of 2.
+    The range ends at the last record within 1e-3 of 2.
     """
     near = np.flatnonzero(np.abs(product - 2) < 1e-3)
     if near.size < 10:

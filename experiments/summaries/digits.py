@@ -1,4 +1,4 @@
-"""Summary of how well networks read digits."""
+"""Summary of the accuracy of networks on digits."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summary of where sharpness settles."""
+"""Summary of the sharpness at the end of descents."""
 
 import numpy as np
 import xarray as xr
@@ -31,7 +31,7 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
 
 
 def settled(part: xr.Dataset) -> dict:
-    """Return for each rate the sharpness at the end, and what the cost does from there on."""
+    """Return for each rate the late sharpness, and the later course of the cost."""
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     cost = part.cost.transpose("learning_rate", "seed", "step").values
     records = ratio.shape[-1]
@@ -40,7 +40,7 @@ def settled(part: xr.Dataset) -> dict:
     found |= {"reached_at_step": [], "cost_left_after_it": [], "records_with_rising_cost": []}
     for index, rate in enumerate(part.learning_rate.values):
         late = median(late_ratios(part)[index])
-        # From the start on it may be above; reached is reached from below, or from above.
+        # The limit can be reached from below or from above, since a start may be above it.
         near = np.abs(ratio[index] - 1) < 0.02
         first = [int(np.argmax(n)) if n.any() else -1 for n in near]
         hit = [seed for seed, at in enumerate(first) if at >= 0]

@@ -1,4 +1,4 @@
-"""Summary of what the entries of a gradient are."""
+"""Summary of the entries of a gradient."""
 
 import numpy as np
 import xarray as xr
@@ -7,21 +7,21 @@ from gdjax.statistics import median
 
 
 def expected_error(stage):
-    """Return the relative error that theory allows for each prediction."""
+    """Return the allowed relative error of each prediction."""
     allowed = (abs(stage.second_order) + stage.rounding).values
     size = np.abs(stage.predicted.values)
     return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)
 
 
 def found_error(stage):
-    """Return the relative error of each prediction; 0 where it predicts 0."""
+    """Return the relative error of each prediction; 0 if the prediction is 0."""
     size = np.abs(stage.predicted.values)
     off = np.abs((stage.actual - stage.predicted).values)
     return np.divide(off, size, out=np.zeros(size.shape), where=size > 0)
 
 
 def holding_half(gradient):
-    """Return how many of the largest entries hold half of the squared norm."""
+    """Return the number of largest entries with half of the squared norm."""
     squares = np.sort(gradient.astype(float) ** 2)[::-1]
     return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
 

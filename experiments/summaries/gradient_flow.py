@@ -1,11 +1,11 @@
-"""Summary of how far descent is from the gradient flow."""
+"""Summary of the distance of descent from the gradient flow."""
 
 import numpy as np
 import xarray as xr
 
 
 def order(dataset: xr.Dataset, prefix: str) -> float:
-    """Return the slope of log distance against log rate, of the smallest rates."""
+    """Return the slope of log distance against log rate, for the smallest rates."""
     fitted = dataset.attrs["fitted"]
     rates = dataset[f"{prefix}_rate"].values[-fitted:]
     largest = dataset[f"{prefix}_distance"].max(f"{prefix}_time").values[-fitted:]
@@ -13,7 +13,7 @@ def order(dataset: xr.Dataset, prefix: str) -> float:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return orders, errors of the flow, and what it conserves."""
+    """Return orders, errors of the flow, and conserved quantities."""
     found: dict = {}
     for prefix in ("equal", "unequal", "digits"):
         largest = dataset[f"{prefix}_distance"].max(f"{prefix}_time").values
@@ -26,7 +26,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         }
     balance = dataset.unequal_flow_balance.values
     a, b = dataset.attrs["unequal"]
-    # A step multiplies it by 1 - eta^2 (s - ab)^2.
+    # A step multiplies a^2 - b^2 by 1 - eta^2 (s - ab)^2.
     lost = 1 - dataset.unequal_balance.values[:, -1] / (a**2 - b**2)
     return found | {
         "equal_flow_error": float(abs(dataset.equal_flow_product - dataset.equal_known).max()),

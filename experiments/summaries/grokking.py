@@ -7,15 +7,15 @@ from gdjax import statistics
 
 
 def reached(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
-    """Return the first step at which an accuracy is reached; +inf where it never is."""
+    """Return the first step at which an accuracy is reached; +inf if it never is."""
     there = accuracy >= known
     return np.where(there.any(-1), step[np.argmax(there, axis=-1)], np.inf)
 
 
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps to knowing the training pairs, and from there the others, [decays, seeds].
+    """Return steps to knowing the training pairs, and delays, [decays, seeds].
 
-    The delay is +inf where the others, or the training pairs, are never known.
+    The delay is +inf if the others, or the training pairs, are never known.
     """
     known = dataset.attrs["known"]
     learnt, understood = (
@@ -26,7 +26,7 @@ def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
-    """Return the slope of log delay against log decay of each seed that got there.
+    """Return the slope of log delay against log decay, for seeds with finite delays.
 
     delay ~ decay^slope
     """
@@ -38,7 +38,7 @@ def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return delays with intervals for each decay, runs that never got there, and the slope."""
+    """Return delays with intervals, numbers of runs without one, and the slope."""
     decay = dataset.weight_decay.values
     learnt, delay = delays(dataset)
     test = dataset.test_accuracy.values

@@ -1,4 +1,4 @@
-"""Summary of what guessed and trained networks read."""
+"""Summary of accuracies of guessed and trained networks."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,7 @@ from gdjax.statistics import Interval, mean, paired
 
 
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
-    """Return accuracies and paired differences over the sets, for each k with guesses."""
+    """Return accuracies and paired differences over sets, for each k with guesses."""
     found: dict[str, dict[int, Interval]] = {
         name: {} for name in ("guessed", "trained", "trained_on", "gain", "gain_on")
     }
@@ -24,7 +24,7 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return how often guesses fit, what both read, and the differences, by k."""
+    """Return shares of guesses that fit, accuracies, and their differences, by k."""
     speeds = dataset.attrs["speed"]
     found: dict = {
         "guesses_of_each_set": dataset.attrs["guesses"],

@@ -1,4 +1,4 @@
-"""Summary of how many eigenvalues stand out."""
+"""Summary of the number of outlying eigenvalues."""
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,9 @@ def branches(tree) -> dict[str, xr.Dataset]:
 
 
 def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
-    """Return the k <= within with the largest ratio of eigenvalue k to the next, and it.
+    """Return the k <= within with the largest ratio of eigenvalue k to the next.
+
+    The second value is this ratio.
 
     Examples:
         >>> widest_gap(np.array([8.0, 7.0, 2.0, 1.5, 0.5]), within=3)
@@ -31,7 +33,7 @@ def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
 def negative(nodes: np.ndarray, weights: np.ndarray, size: int, below: float) -> dict:
     """Return counts of eigenvalues below -below and above it, and the negative sum.
 
-    Means over probes, each with its standard error.
+    All are means over probes, each with its standard error.
     """
     rows = {
         "eigenvalues_below": np.sum(weights * (nodes < -below), axis=1),
@@ -89,7 +91,7 @@ def numbers(tree) -> dict:
 
 
 def gaps(values: np.ndarray, within: int) -> tuple[list[int], list[float]]:
-    """Return the widest gap of each row: how many are above it, and its ratio."""
+    """Return for each row the number of values above its widest gap, and the ratio."""
     found = [widest_gap(row, within) for row in values]
     return [k for k, _ in found], [ratio for _, ratio in found]
 

@@ -1,4 +1,4 @@
-"""Summary of how well networks learn from starts of different scales."""
+"""Summary of learning from starts of different scales."""
 
 import numpy as np
 import xarray as xr
@@ -10,7 +10,7 @@ from summaries.shared import medians
 
 
 def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the runs of every start at the rate with the lowest median training cost."""
+    """Return each start's runs at the rate with the lowest median training cost."""
     cost = medians(dataset.cost.isel(step=-1))
     return dataset.isel(learning_rate=cost.argmin("learning_rate"))
 
@@ -42,7 +42,7 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, plots.Starts]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies before and after, at each initializer's best scale and at the ends."""
+    """Return accuracies before and after, at each best scale and at both extremes."""
     found: dict = {}
     best = at_best_rate(dataset)
     for index, (name, starts) in enumerate(by_initializer(dataset).items()):

@@ -1,4 +1,4 @@
-"""Summary of which learning rates train which starts."""
+"""Summary of the learning rates that train each start."""
 
 import numpy as np
 import xarray as xr
@@ -17,17 +17,19 @@ def alternates(trains: np.ndarray) -> np.ndarray:
     """Return for each seed whether a rate trains above one that fails.
 
     Args:
-        trains: [rates, seeds], rates ascending.
+        trains: whether each run trains, [rates, seeds], with ascending rates.
     """
     return np.any(trains[1:] & ~trains[:-1], axis=0)
 
 
 def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each seed the smallest rate that fails and the largest that trains, or NaN.
+    """Return for each seed the smallest rate that fails and the largest that trains.
+
+    Missing ones are NaN.
 
     Args:
-        rates: ascending.
-        trains: [rates, seeds].
+        rates: learning rates, ascending.
+        trains: whether each run trains, [rates, seeds].
     """
     failure = np.where(trains.all(axis=0), np.nan, rates[np.argmin(trains, axis=0)])
     last = rates[len(rates) - 1 - np.argmax(trains[::-1], axis=0)]
@@ -35,7 +37,7 @@ def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the best rate by training cost, its accuracy, and outcomes at the other rates."""
+    """Return the best rate by training cost, its accuracy, and other outcomes."""
     found: dict = {}
     rates = dataset.learning_rate.values
     for name, runs in by_activation(dataset):

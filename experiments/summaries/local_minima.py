@@ -10,7 +10,7 @@ from gdjax.statistics import median, share
 
 
 def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each census by its title, in an order that storing does not change."""
+    """Return each census by its title, in an order that is independent of the store."""
     found = [node.to_dataset() for node in tree.children.values()]
     return {d.attrs["title"]: d for d in sorted(found, key=lambda d: d.attrs["title"])}
 
@@ -81,5 +81,5 @@ def numbers(tree: xr.DataTree) -> dict:
 
 
 def number(value: Any) -> float | None:
-    """Return a number for summary.json, None where it cannot be estimated."""
+    """Return a number for summary.json, None if it cannot be estimated."""
     return None if np.isnan(value) else float(value)

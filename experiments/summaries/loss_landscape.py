@@ -1,4 +1,4 @@
-"""Summary of what the cost looks like around the ends of descents."""
+"""Summary of the cost around the ends of descents."""
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ VIEWS = {
 
 
 BRANCHES = ("too small", "good", "too large")
-RISE_AT = 5.0  # distance at which the rise of the cost is told
+RISE_AT = 5.0  # distance at which the rise of the cost is reported
 
 
 def seen(tree, branch, name) -> xr.Dataset:

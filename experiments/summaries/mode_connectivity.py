@@ -23,7 +23,7 @@ def kinds_of(dataset, name):
 
 
 def barriers_of(dataset):
-    """Return barriers of one width by kind of path, of all pairs where there are all."""
+    """Return barriers of one width by kind of path, for all pairs if computed."""
     along = kinds_of(dataset, "cost_along")
     every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
     return {

@@ -1,4 +1,4 @@
-"""Summary of how much of test accuracies is luck."""
+"""Summary of the share of luck in test accuracies."""
 
 import numpy as np
 import xarray as xr
@@ -8,12 +8,12 @@ from gdjax.statistics import Interval, mean
 
 
 def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:
-    """Return variance, luck and halves of networks with these weights.
+    """Return variance, luck and correlations of halves of weighted networks.
 
     Args:
-        right: [networks, images].
-        weight: of each network; their sum is what they stand for.
-        half: of each image, whether it is in the first half.
+        right: whether each network reads each image right, [networks, images].
+        weight: weight of each network; the weights sum to the number of networks.
+        half: whether each image is in the first half.
     """
     share = weight / weight.sum()
     networks, images = weight.sum(), right.shape[1]
@@ -48,8 +48,8 @@ def halves(images: int, rng: np.random.Generator) -> np.ndarray:
 def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return `weighted` of all networks, with bootstrap intervals.
 
-    Starts and orders are drawn anew, each with all its networks, and so are the halves. The value
-    is the mean over 50 cuts of the images into halves.
+    Starts and orders are resampled, each with all its networks, and so are the halves. The value is
+    the mean over 50 random halves.
     """
     right = dataset.right.values
     starts, orders, images = right.shape
@@ -75,7 +75,7 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
         accuracy = mean + start + order + remainder,   MS_start / MS_remainder ~ (1 + b theta) F
 
     theta is the start's variance over the remainder's, b the number of orders. Intervals are exact
-    for theta; for the share the other axis's theta is held.
+    for theta; for the share the other axis's theta is held fixed.
 
     Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
     """
@@ -98,14 +98,15 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
 
 
 def apart(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return the share of images that one of two networks reads, by what they share.
+    """Return the share of images that only one of two networks reads.
 
-    With Student's intervals over the starts.
+    Pairs are grouped by a common start, a common order, or neither.
+    The intervals over the starts are Student's.
     """
     x = dataset.right.values.astype(np.float32)
     a, b = x.shape[:2]
     of_start, of_order = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
-    # How many of those that a network is compared with read each image.
+    # For each image, the share of a network's partners that read it right.
     others = {
         "one_start": (of_start - x) / (b - 1),
         "one_order": (of_order - x) / (a - 1),
@@ -124,7 +125,7 @@ def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies, the share of luck in their variance, and what networks share."""
+    """Return accuracies, the share of luck, and pairwise differences."""
     found: dict = {
         "networks": dataset.sizes["start"] * dataset.sizes["order"],
         "images": dataset.sizes["image"],

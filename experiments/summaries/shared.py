@@ -1,4 +1,4 @@
-"""Statistics that the summaries of several experiments take of their runs."""
+"""Statistics of runs for the summaries of several experiments."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,7 @@ from gdjax.plots.sweeps import quantiles
 
 
 def medians(values: xr.DataArray) -> xr.DataArray:
-    """Return medians over the dimension `seed`: the usual ones where they are finite, else +inf."""
+    """Return medians over the dimension `seed`, +inf if they are not finite."""
 
     def over(array, axis):
         return quantiles(np.moveaxis(array, axis, 0)[None], (0.5,))[0, 0]

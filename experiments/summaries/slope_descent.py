@@ -1,4 +1,4 @@
-"""Summary of where descents on curves end."""
+"""Summary of the end points of descents on curves."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ def by_function(dataset):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return what the descents did, beside what is predicted."""
+    """Return the results of the descents, and the predictions."""
     found: dict = {}
     step = dataset.position.diff("step").values
     slope = dataset.slope.values[..., :-1]
@@ -48,7 +48,7 @@ def shrinks_by(curve):
 
 
 def contraction(curve):
-    """Return that ratio as measured, where steps are small but far above rounding."""
+    """Return the measured ratio, from steps that are small but far above rounding."""
     length = np.abs(curve.position.diff("step").values)
     late = np.argmax(length < 1e-8, axis=1)
     rows = np.arange(len(length))

@@ -1,4 +1,4 @@
-"""Summary of what falling temperature does to gradients and accuracy."""
+"""Summary of gradients and accuracy at falling temperature."""
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ def best(dataset):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return where gradients are largest and where they vanish, and accuracies."""
+    """Return the ranges of large and of zero gradients, and accuracies."""
     accuracy, rate = best(dataset)
     scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
     looked_at = dataset.looked_at.values

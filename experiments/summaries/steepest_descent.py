@@ -16,7 +16,10 @@ def by_function(dataset):
 
 
 def steepest(dataset):
-    """Return the steepest measured slope over |grad f|, and its angle to -grad f in degrees."""
+    """Return the steepest measured slope over |grad f|, and its angle to -grad f.
+
+    The angle is in degrees.
+    """
     gradient = dataset.gradient.values.reshape(-1, 2)
     slope = dataset.slope.values.reshape(len(gradient), -1)
     ratio = -np.min(slope, axis=1) / np.linalg.norm(gradient, axis=1)

@@ -7,13 +7,13 @@ from variants.trainability import CONDITIONS
 
 from gdjax.statistics import Interval, median
 
-COARSEST = 10  # side of the smallest boxes of the published way, in cells
+COARSEST = 10  # side of the smallest boxes of the published method, in cells
 
 
 def published_way(maps: np.ndarray) -> float:
     """Return the median of the local slopes of box counts over all maps of one seed.
 
-    As in the public code of the paper, which takes ten sides from 10 cells to the whole map.
+    The public code of the paper takes ten sides, from 10 cells to the whole map.
     """
     slopes = []
     for trains in maps:
@@ -41,7 +41,7 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
-    """Return how many boundary rates each roughness has on the grid."""
+    """Return the number of boundary rates on the grid for each roughness."""
     return np.array([int(box_counting.boundary(row).sum()) for row in dataset.bounded.values])
 
 
@@ -64,7 +64,7 @@ def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return dimensions with intervals, and where the boundary is no single rate."""
+    """Return dimensions with intervals, and roughnesses with several boundary rates."""
     told: dict = {"runs_a_map": int(dataset.trains[0, 0, 0].size), "seeds": dataset.sizes["seed"]}
     for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
         name = condition.replace(" ", "_")

@@ -1,4 +1,4 @@
-"""Summary of how widths of minima go with starts and digits read."""
+"""Summary of correlations of minima's widths with starts and accuracy."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,8 +9,8 @@ from scipy import stats
 
 from gdjax.statistics import Interval
 
-ROUNDING = 1e-12  # of a correlation: below it, nothing is left once another one is held fixed
-FEWEST = 5  # minima of a set: partial correlations of fewer say nothing
+ROUNDING = 1e-12  # smallest denominator of a partial correlation; below it is rounding error
+FEWEST = 5  # minimum number of minima of a set for partial correlations
 WIDTHS = {"volume": "volume_log_volume", "coefficient": "chains_coefficient"}
 ASKED = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
 NAMES = WIDTHS | ASKED
@@ -20,7 +20,7 @@ PAIRS = [(a, b, None) for a in WIDTHS for b in ASKED]
 def rank_correlation(
     x: Float[np.ndarray, "*batch n"], y: Float[np.ndarray, "*batch n"]
 ) -> Float[np.ndarray, "*batch"]:
-    """Return Spearman's rank correlation along the last axis, NaN where one is constant."""
+    """Return Spearman's rank correlation along the last axis, NaN for a constant."""
     x, y = (stats.rankdata(one, axis=-1) for one in (x, y))
     x, y = (one - one.mean(axis=-1, keepdims=True) for one in (x, y))
     scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
@@ -36,7 +36,7 @@ def partial_rank_correlation(
 
         r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))
 
-    It is NaN where x or y has the ranks of z.
+    It is NaN if x or y has the ranks of z.
     """
     xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
     rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
@@ -44,7 +44,7 @@ def partial_rank_correlation(
 
 
 def expanded_tail(count: int) -> float:
-    """Return which tail of a bootstrap distribution of `count` sets stands for 2.5 %."""
+    """Return the tail of a bootstrap over `count` sets that corresponds to 2.5 %."""
     return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
 
 
@@ -58,16 +58,16 @@ def bootstrap(
 
         tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t of S - 1 degrees of freedom
 
-    Each resample draws as many sets as there are, and from each drawn set as many members as it
-    has, both with replacement. The interval leaves out this tail of the means on both sides
-    (Hesterberg's expanded percentile interval: with 2.5 %, few sets are too sure). Statistics that
-    are NaN are left out.
+    Each resample draws the same number of sets, and from each drawn set the same number of members,
+    both with replacement. The interval excludes this tail of the means on both sides (Hesterberg's
+    expanded percentile interval: with 2.5 %, intervals of few sets are too narrow). Statistics that
+    are NaN are excluded.
 
     Args:
-        statistic: takes the variables of a set, arrays whose last axis is the members.
-        sets: the variables of each set.
-        resamples: how often to draw.
-        rng: for the draws.
+        statistic: function of the variables of a set, arrays whose last axis is the members.
+        sets: variables of each set.
+        resamples: number of resamples.
+        rng: generator of the resamples.
     """
     chosen = rng.integers(len(sets), size=(resamples, len(sets)))
     values = np.empty(chosen.shape)
@@ -84,7 +84,7 @@ def bootstrap(
 
 
 def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
-    """Return the variables of each set, of the minima whose width is known."""
+    """Return the variables of each set, for the minima whose width is known."""
     known = np.isfinite(dataset[WIDTHS["coefficient"]].values)
     columns = np.array([dataset[NAMES[name]].values[known] for name in names], float)
     index = dataset["set"].values[known]
@@ -94,8 +94,8 @@ def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
 def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
     """Return mean rank correlations within sets with their intervals, and those of each set.
 
-    Volume and coefficient against starts, accuracy and cost; cost against starts and accuracy;
-    volume and coefficient against starts and accuracy with the cost held fixed.
+    The pairs are volume and coefficient against starts, accuracy and cost; cost against starts and
+    accuracy; and volume and coefficient against starts and accuracy with the cost held fixed.
     """
     rng = np.random.default_rng(0)
     found = {}
@@ -111,9 +111,9 @@ def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
 
 
 def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return of each set the members above the largest gap of its first variable.
+    """Return for each set the members above the largest gap of its first variable.
 
-    Sets with fewer than 5 such members are left out.
+    Sets with fewer than 5 such members are excluded.
     """
     found = []
     for variables in sets:
@@ -157,7 +157,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, (mean, each) in correlations(dataset).items():
         found[name] = mean[:3]
         found[f"{name}_by_set"] = each.tolist()
-    # A correlation over two groups may be that of the groups, and another one within them.
+    # A correlation over two groups may differ from the one within each group.
     narrow = [
         one[1:] for one in narrow_groups(_sets(dataset, ["coefficient", "volume", "accuracy"]))
     ]
