@@ -1,6 +1,6 @@
 """Do Adam and RMSProp train at an edge of stability, too, and where is it?
 
-    P^-1 H, P from the optimizer's state;   on a quadratic with P held stable: RMSProp below
+    P^-1 H, P from the optimizer's state;   stable on a quadratic with constant P: RMSProp below
     2 / eta, Adam below (2 + 2 b1) / ((1 - b1) eta), 38 / eta at b1 = 0.9
 
 Optimizers that divide by the root of squared gradients have a preconditioner P that adapts, and on
@@ -107,7 +107,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw rate times preconditioned sharpness of all starts, one axes per panel."""
+    """Draw rate times preconditioned sharpness of all starts, with a panel for each problem."""
     titles = {
         "chebyshev_adam": "Adam, Chebyshev points",
         "chebyshev_rmsprop": "RMSProp, Chebyshev points",

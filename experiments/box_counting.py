@@ -1,4 +1,4 @@
-"""How ragged a boundary is: its box-counting dimension, with the scales and the misfit of the fit.
+"""Box-counting dimension of a boundary, with the scales and the misfit of its fit.
 
     N(s) ~ s^-D,   D = -slope of log N against log s
 
@@ -99,7 +99,7 @@ def box_counts(
 
 
 def _boxes(places, side, shape):
-    """Return how many boxes of one side the cells are in."""
+    """Return the number of boxes of one side that contain cells."""
     boxes = np.zeros([-(-length // side) for length in shape], bool)
     boxes[tuple(axis // side for axis in places)] = True
     return int(boxes.sum())

@@ -6,18 +6,18 @@
 
 Below 2 / k at the start the cost falls smoothly. Above it the cost grows, and as it grows it lowers
 k, until the cost falls: a catapult (Lewkowycz et al. 2020, arXiv 2003.02218). For linear networks
-that works up to about 4 / k; how far for tanh and ReLU? Rates are swept in units of 1 / k of each
-start, over widths and starts, on one example and on several.
+that works up to about 4 / k; the limit is measured for tanh and ReLU, too. Rates are swept in units
+of 1 / k of each start, over widths and starts, on one example and on several.
 
-The same with one weight per layer, (1 - xy)^2 / 2 from x = y, is x <- x + eta x (1 - x^2): beyond
-eta = 1 it doubles its period repeatedly, and then it is chaotic.
+With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): beyond
+eta = 1 its period doubles repeatedly, and then it is chaotic.
 
     python experiments/catapult.py           (about a minute on two cores)
 
-Expected: the network follows its two numbers to 1e-9 in float64; half of the linear starts land up
-to 4 / k within 10 %, ReLU ones farther (published: about 12 / k, for deeper networks and images);
-the period doubles at 1 and at sqrt(5) - 1. Refuted by an interval of the linear edge that lies
-outside of 3.6 to 4.4.
+Expected: the network follows the recursion to 1e-9 in float64; half of the linear starts land up to
+4 / k within 10 %, ReLU ones farther (published: about 12 / k, for deeper networks and images); the
+period doubles at 1 and at sqrt(5) - 1. Refuted by an interval of the linear edge that lies outside
+of 3.6 to 4.4.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return networks, single weights, and the largest deviation from f and k."""
+    """Return runs of networks and single weights, and the largest error of f and k."""
     flown, single = flights(config), single_weights(config)
     return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
         apart=apart(config, config.widths[0]), **single.attrs

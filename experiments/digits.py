@@ -53,7 +53,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return cost and accuracy along the descent, and all test outputs before and after."""
+    """Return cost and accuracy along the descent, and test outputs before and after."""
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
     start = problem.init(streams.init)
@@ -114,7 +114,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw learning curves, confusion matrices, errors, and the first layer's weights."""
+    """Draw learning curves, confusion matrices, errors, and first-layer weights."""
     return training.pictures(
         epoch=dataset.epoch.values,
         cost=dataset.cost.values,

@@ -1,6 +1,6 @@
 """What does one gradient say about 13,002 parameters, and is it correct?
 
-    sign: in which direction to change a parameter;  size: how much that matters beside the others
+    sign: in which direction to change a parameter;  size: how much it matters
 
 The gradient of the digit network's cost over all training images is examined at a random start and
 after training: how large its entries are, in which layer, which ones are largest, which are exactly

@@ -87,7 +87,7 @@ def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return guessed and trained networks of every set and k, and the rates of guessing."""
+    """Return results of guessing and training for every set and k, and the speed."""
     x, y = images(config)
     chosen, others = cut(config, y)
     sets, rest = ((jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i])) for i in (chosen, others))

@@ -5,8 +5,9 @@
 Networks of 9 to 2,058 parameters are trained by whole-set descent. Their end points are polished in
 float64, certified, brought to a canonical form and counted. Without weight decay a network that can
 fit its data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do not
-decay, so all permutations of the neurons have equal cost; they start at random, since zeros reach
-only some of the minima. Manifolds are counted by the paths that join them: an upper bound.
+decay, so all symmetric arrangements of the neurons have equal cost; they start at random, since
+zeros reach only some of the minima. Manifolds are counted by the paths that join them: an upper
+bound.
 
 The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer lies in
 the span of these images, so the images are given in coordinates of their span (`few_digits`): the

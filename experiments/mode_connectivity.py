@@ -5,8 +5,8 @@
 Digit networks of three widths (784-16-16-10, 784-64-64-10, 784-256-256-10) are trained on mnist5k
 from independent starts and orders, by Adam, which trains all widths at one learning rate. Between
 every two of one width the cost is computed on the straight line, before and after the neurons of
-the first are matched (order and signs) to the second by weights. For some pairs, with no network in
-two of them, there are two more paths: matched by activations, and a quadratic Bezier curve whose
+the first are matched (order and signs) to the second by weights. For some disjoint pairs there are
+two more paths: the straight line after matching by activations, and a quadratic Bezier curve whose
 control point is trained on the mean cost along the curve.
 
     python experiments/mode_connectivity.py           (about 3 min)

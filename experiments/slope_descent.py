@@ -48,7 +48,7 @@ class Config:
 
 
 def descend(f, learning_rate, starts, steps):
-    """Return position, slope and cost of every start at every step, [starts, steps + 1]."""
+    """Return position, slope and cost at every step, [starts, steps + 1]."""
 
     def path(start):
         optimizer = optax.sgd(learning_rate)
@@ -82,7 +82,7 @@ def one(config: Config, name: str) -> xr.Dataset:
             "position": (("start", "step"), np.asarray(position)),
             "slope": (("start", "step"), np.asarray(slope)),
             "cost": (("start", "step"), np.asarray(cost)),
-            # The valley by the nearest minimum must be the one between the maxima.
+            # Index of the minimum nearest to the end, and of the one that the maxima predict.
             "valley": ("start", nearest(position[:, -1], minima)),
             "predicted_valley": ("start", np.searchsorted(maxima, starts)),
             "minimum_x": ("minimum", minima),

@@ -64,7 +64,7 @@ class Config:
 
 
 def trained(config: Config, problem) -> xr.Dataset:
-    """Train networks at every temperature, from the usual starts and from scaled ones."""
+    """Train networks at every temperature, from the usual and from scaled starts."""
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     train = partial(
         gd.sweep, problem, num_steps=steps, batch_size=config.batch_size, record_every=steps

@@ -1,6 +1,6 @@
 """How sharp does a cost become under mini-batch descent, and which sharpness matters?
 
-    batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B;   is it 2 / eta in the end?
+    batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 
 Descent on the whole set increases lambda_max to 2 / eta. With mini-batches the sharpness of the
 whole cost stays below that; it is reported that the curvature of a mini-batch's cost along its own

@@ -5,10 +5,10 @@
 A small network learns random targets, with one learning rate for each of its two layers, for every
 pair of rates on a grid. A pair trains if the mean cost of the last fifth of the steps is below the
 cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a single
-sample; and one rate against an offset of the starting weights, with ten seeds each for data and
-starting points. The window of each map in which the two sides are most entangled is mapped again
-with as many runs, eight times closer, and so on; with random placement, the window surrounds a
-random boundary cell instead. A smooth boundary has box-counting dimension 1.
+sample; and one rate against an offset of the starting weights. Each has ten seeds, with their own
+data and starting points. The window of each map in which the two sides are most entangled is mapped
+again with as many runs, eight times closer, and so on; with random placement, the window surrounds
+a random boundary cell instead. A smooth boundary has box-counting dimension 1.
 
 The simplest case is f(x) = x^2 + e cos(2 pi x / l), with one parameter and one learning rate. Its
 boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of

@@ -1,4 +1,4 @@
-"""How long a first call takes beyond a second one, against the program a user would write by hand.
+"""Overhead of a first call over a second one, against a program written by hand.
 
     ratio = (first - second) of gd.sweep / (first - second) of jit(vmap(scan))
 

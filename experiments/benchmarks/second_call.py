@@ -1,4 +1,4 @@
-"""How long a sweep of somebody else's model takes, against the program a user would write by hand.
+"""Time of sweeps of other libraries' models, against programs written by hand.
 
     ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   both compiled before
 

@@ -1,4 +1,4 @@
-"""What storing costs: runs of a small network, a store of many files, one sweep in three locations.
+"""Cost of storing: many small runs, a store of many files, three locations.
 
     PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 

@@ -1,4 +1,4 @@
-"""Figures of `experiments/gradient_anatomy.py`: sizes, largest entries and check of a gradient.
+"""Figures of `experiments/gradient_anatomy.py`: entries of a gradient and checks.
 
 Each function takes arrays by stage, such as `{"at the start": ..., "after 30 epochs": ...}`, and
 draws the stages side by side.

@@ -1,4 +1,4 @@
-"""Figure of `experiments/basins.py`: shares of the starts against the learning rate."""
+"""Figure of `experiments/basins.py`: shares of the starts by learning rate."""
 
 from collections.abc import Mapping, Sequence
 

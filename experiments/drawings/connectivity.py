@@ -1,4 +1,4 @@
-"""Figures of `experiments/mode_connectivity.py`: profiles and barriers of single paths."""
+"""Figures of `experiments/mode_connectivity.py`: profiles and barriers of paths."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ def profiles(
     baseline: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw cost and accuracy along paths: a column for each network, a color for each kind.
+    """Draw cost and accuracy along paths: a column per network, a color per kind.
 
     The line is the median over pairs; the band spans all pairs.
 

@@ -70,7 +70,7 @@ def from_flow(rows: Sequence[BesideFlow]) -> Figure:
 
 
 def _draw_order(axes, row, colors):
-    """Draw the largest distance of each rate, and the line of slope 1 through the smallest."""
+    """Draw each rate's largest distance, and a line of slope 1 through the smallest."""
     largest = np.max(row.distance, axis=1)
     axes.scatter(row.learning_rate, largest, c=colors, s=60, zorder=3)
     small = np.argmin(row.learning_rate)

@@ -1,4 +1,4 @@
-"""Figure of `experiments/learning_rates.py`: the learning rates that train, for each start."""
+"""Figure of `experiments/learning_rates.py`: rates that train, for each start."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Figures of `experiments/local_minima.py`: numbers of minima, and test accuracies of minima."""
+"""Figures of `experiments/local_minima.py`: numbers and accuracies of minima."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Figures of `experiments/accuracy.py`: gains of ingredients, first layers, errors and paths."""
+"""Figures of `experiments/accuracy.py`: gains, first layers, errors and paths."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Figures of `experiments/steepest_descent.py`: slopes in all directions, and maps of basins."""
+"""Figures of `experiments/steepest_descent.py`: slopes by direction, and basins."""
 
 from collections.abc import Sequence
 

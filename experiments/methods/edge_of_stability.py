@@ -33,7 +33,7 @@ def tangent_outputs(problem: gd.Problem) -> gd.Problem:
 def watched(
     config: "Config", problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
 ) -> xr.Dataset:
-    """Return cost and sharpness of descents at all rates from all starts, as one sweep."""
+    """Return cost and sharpness of descents at all rates from all starts."""
     runs = gd.sweep(
         problem,
         gd.axes(learning_rate=rates, seed=range(seeds)),

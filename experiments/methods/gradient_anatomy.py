@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def one(
     config: "Config", problem: gd.Problem, rule: optax.GradientTransformation, look: Callable
 ) -> xr.Dataset:
-    """Return the gradient of each stage from one start, and the checks of its entries."""
+    """Return the gradient of each stage from one start, and checks of its entries."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
         raise InputError(f"epochs = {config.epochs}, expected whole numbers >= 0 that rise")
     streams = gd.streams(0, seed=config.seed)

@@ -108,7 +108,7 @@ def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
 
 
 def cosine(config: "Config") -> xr.Dataset:
-    """Return at which rates descent on a bowl with a cosine is bounded, by roughness."""
+    """Return whether descent on a bowl with a cosine is bounded, by setting."""
 
     def cost(x, *, roughness):
         return x**2 + roughness * WAVELENGTH**2 * jnp.cos(2 * jnp.pi * x / WAVELENGTH)

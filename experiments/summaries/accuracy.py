@@ -45,7 +45,7 @@ def by_name(dataset, part, metric):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies and gains with intervals, and properties of the tested networks."""
+    """Return accuracies and gains with intervals, and properties of tested networks."""
     summary: dict = {"data_hash": dataset.attrs["data_hash"]}
     summary |= {name: dataset.attrs[name] for name in ("copies_seconds", "fresh_step")}
     for name, values in by_name(dataset, "ladder", "validation_accuracy").items():

@@ -14,7 +14,7 @@ def landed(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def edges(dataset: xr.Dataset) -> xr.DataArray:
-    """Return the rate up to which each start lands, [examples, activation, width, seed]."""
+    """Return the limit rate of each start, [examples, activation, width, seed]."""
     lands = landed(dataset).transpose(..., "share")
     until = np.cumprod(lands.values, axis=-1).sum(axis=-1)
     share = np.r_[0.0, dataset.share.values]

@@ -23,7 +23,7 @@ def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
 
 
 def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return median and largest |prediction / descent - 1| in the middle of the descent."""
+    """Return median and largest |prediction / descent - 1| away from both ends."""
     off = np.abs(smoothed(dataset, part[name]) / smoothed(dataset, part.cost) - 1)
     length = off.shape[-1] - 1
     off = off[..., length // 10 : length - length // 10 + 1]

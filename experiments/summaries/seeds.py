@@ -100,8 +100,8 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
 def apart(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return the share of images that only one of two networks reads.
 
-    Pairs are grouped by a common start, a common order, or neither.
-    The intervals over the starts are Student's.
+    Pairs are grouped by a common start, a common order, or neither. The intervals over the starts
+    are Student's.
     """
     x = dataset.right.values.astype(np.float32)
     a, b = x.shape[:2]

@@ -8,7 +8,7 @@ from summaries.shared import medians
 
 
 def best(dataset):
-    """Return accuracy at each temperature's best rate by training cost, and that rate."""
+    """Return accuracies and rate at each temperature's lowest training cost."""
     cost = medians(dataset.cost.isel(step=-1))
     choice = cost.argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)

@@ -25,7 +25,7 @@ def published_way(maps: np.ndarray) -> float:
 
 
 def fits(dataset: xr.Dataset) -> xr.Dataset:
-    """Return dimension and error of every map, and the published measure of every seed."""
+    """Return dimension and error of each map, and the published measure of each seed."""
 
     def each(function, dims, kept):
         return xr.apply_ufunc(function, dataset.trains, input_core_dims=[dims],

@@ -54,7 +54,7 @@ def bootstrap(
     resamples: int,
     rng: np.random.Generator,
 ) -> Interval:
-    """Return the mean of a statistic over sets, with a bootstrap interval at two levels.
+    """Return a statistic's mean over sets, with a two-level bootstrap interval.
 
         tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t of S - 1 degrees of freedom
 
@@ -92,7 +92,7 @@ def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
-    """Return mean rank correlations within sets with their intervals, and those of each set.
+    """Return rank correlations within sets: means with intervals, and each set's.
 
     The pairs are volume and coefficient against starts, accuracy and cost; cost against starts and
     accuracy; and volume and coefficient against starts and accuracy with the cost held fixed.

@@ -1,4 +1,4 @@
-"""Digits as small images, for experiments that train or guess networks by the thousand.
+"""Digits as small images, for experiments with thousands of small networks.
 
 >>> small = shrunk("mnist5k", learned=1000)
 >>> small.train_images.shape, small.test_images.shape

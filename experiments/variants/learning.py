@@ -24,7 +24,7 @@ class Problems:
         self.made: dict[Any, gd.Problem] = {}
 
     def learning(self, variant: Variant) -> gd.Problem:
-        """Return training on all but the held-out images, evaluated on those."""
+        """Return the problem of training without the held-out images, evaluated on those."""
         seen = len(self.set.train_labels) - self.held_out
         problem = self._of(variant, seen)
         rest = self.set.train_images[seen:], self.set.train_labels[seen:]
@@ -35,7 +35,7 @@ class Problems:
         return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
     def whole(self, variant: Variant) -> gd.Problem:
-        """Return training on all training images, evaluated on the test images."""
+        """Return the problem with all training images, evaluated on the test images."""
         return self._of(variant, len(self.set.train_labels))
 
     def _of(self, variant, samples):
