@@ -107,7 +107,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw rate times preconditioned sharpness of all starts, with a panel for each problem."""
+    """Draw rate times preconditioned sharpness of all starts, one panel per case."""
     titles = {
         "chebyshev_adam": "Adam, Chebyshev points",
         "chebyshev_rmsprop": "RMSProp, Chebyshev points",
