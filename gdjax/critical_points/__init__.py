@@ -1,4 +1,4 @@
-"""Critical points: which kind of point it is, with evidence, and the way to the nearest one."""
+"""Classification of critical points, with evidence, and polishing."""
 
 import lazy_loader
 

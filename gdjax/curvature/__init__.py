@@ -1,4 +1,4 @@
-"""Curvature of the cost: gradients, eigenvalues of the Hessian, sharpness along a descent."""
+"""Curvature of the cost: gradients, Hessian eigenvalues and sharpness."""
 
 import lazy_loader
 

@@ -1,9 +1,10 @@
-"""Sharpness of mini-batches' costs along their own gradients.
+"""Batch sharpness: curvature of mini-batch costs along their own gradients.
 
     batch sharpness = E[g^T H_B g] / E|g|^2,   g and H_B gradient and Hessian of a mini-batch's cost
 
-Stochastic descent settles where this is near 2 / eta, and the whole cost's largest eigenvalue below
-it. With one sample there is one batch, and it is the curvature along the gradient:
+Stochastic gradient descent settles where the batch sharpness is near 2 / eta and the largest
+Hessian eigenvalue of the full cost is smaller. With one sample there is one batch, and the batch
+sharpness is the curvature along the gradient:
 
 >>> line = Problem(
 ...     init=lambda key: jnp.ones(2),
@@ -35,20 +36,20 @@ from gdjax.problems.evaluation import evaluation_of, frozen, with_data, without_
 from gdjax.problems.problem import Metric, Problem, as_problem
 from gdjax.summaries import fields
 
-TAIL = 0.025  # outside each end of the interval
+TAIL = 0.025  # probability outside each end of the interval
 
 
 class BatchSharpness(NamedTuple):
     """Batch sharpness in both conventions, with standard errors and an interval.
 
     Args:
-        value: mean of g^T H_B g over mean of |g|^2, as the paper defines it.
-        error: its standard error by the jackknife. For batches of few samples the value is far from
-            normal: take `low` and `high`.
-        mean_of_ratios: mean of g^T H_B g / |g|^2, as the paper's code measures it.
-        ratios_error: its standard error.
-        low: lower end of a 95 % confidence interval of the value.
-        high: upper end.
+        value: mean of g^T H_B g divided by the mean of |g|^2, as defined in the paper.
+        error: jackknife standard error of `value`. With few samples per batch, `value` is far from
+            normally distributed: use `low` and `high`.
+        mean_of_ratios: mean of g^T H_B g / |g|^2, as computed by the paper's code.
+        ratios_error: standard error of `mean_of_ratios`.
+        low: lower end of a 95 % confidence interval of `value`.
+        high: upper end of this interval.
     """
 
     value: Float[Array, ""]
@@ -70,29 +71,30 @@ def batch_sharpness(
     batches: int = 32,
     data: PyTree = None,
 ) -> BatchSharpness:
-    """Return the curvature of mini-batches' costs along their own gradients.
+    """Return the curvature of mini-batch costs along their own gradients.
 
         value = mean_B g^T H_B g / mean_B |g|^2,   mean_of_ratios = mean_B (g^T H_B g / |g|^2)
 
-    The two differ: in the first, batches with a large gradient count for more. If v_i is the value
-    without batch i and d_i = v_i - mean v, then
+    The two differ because batches with a large gradient have more weight in `value`. If v_i is the
+    value without batch i and d_i = v_i - mean v, then
 
         error^2 = (K - 1)/K sum d_i^2,   low, high = value -+ t error
 
-    with the 97.5 % point t of Student's distribution with (sum d_i^2)^2 / sum d_i^4 - 1 degrees of
-    freedom (at least 1), which are few where a few batches decide the value.
+    Here t is the 97.5 % quantile of Student's t distribution with (sum d_i^2)^2 / sum d_i^4 - 1
+    degrees of freedom (at least 1). They are few if a few batches dominate the value.
 
     Args:
-        problem: with data; or a cost, `cost(params, batch)`. Its deterministic cost is used.
-        params: the point w.
-        key: for which samples are in a batch: drawn without replacement within a batch,
-            independently between batches.
-        batch_size: samples in a batch.
-        batches: K, how many are drawn, at least 2.
-        data: instead of the problem's own.
+        problem: a Problem with data, or a cost `cost(params, batch)`. Its deterministic cost is
+            used.
+        params: parameters w at which to evaluate.
+        key: key that selects the samples, without replacement within a batch and independently
+            between batches.
+        batch_size: number of samples per batch.
+        batches: number K of batches, at least 2.
+        data: data that replaces the problem's own.
 
     Raises:
-        InputError: no data, or numbers of samples or batches that cannot be.
+        InputError: if there is no data, or `batch_size` or `batches` is out of range.
 
     References: Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
@@ -115,7 +117,7 @@ def batch_sharpness(
         dot = optax.tree.vdot(g, bent), optax.tree.vdot(g, g)
         return jax.tree.map(lambda a: a.astype(dtype), dot)
 
-    # Products in full precision: on a GPU the default spoils second derivatives.
+    # Use full precision: the default on a GPU makes second derivatives inaccurate.
     with jax.default_matmul_precision("highest"):
         bend, square = jax.lax.map(of_batch, jax.random.split(key, batches))
     value = jnp.mean(bend) / jnp.mean(square)
@@ -126,7 +128,7 @@ def batch_sharpness(
 
 
 def _jackknife(numerators, denominators):
-    """Return the standard error of a ratio of sums, and a 95 % interval."""
+    """Return the standard error and a 95 % interval of a ratio of sums."""
     count = numerators.size
     top, bottom = jnp.sum(numerators), jnp.sum(denominators)
     value = top / bottom
@@ -145,21 +147,21 @@ def batch_sharpness_metric(
     data: PyTree = None,
     every: int = 1,
 ) -> Metric:
-    """Return batch sharpness as a metric of a descent, with new mini-batches at each record.
+    """Return batch sharpness as a metric, with new mini-batches at each estimate.
 
     Args:
-        problem: as for `batch_sharpness`.
-        batch_size: samples in a batch.
-        batches: how many are drawn each time.
-        data: instead of the problem's own.
-        every: records from one estimate to the next.
+        problem: a Problem with data or a cost, as for `batch_sharpness`.
+        batch_size: number of samples per batch.
+        batches: number of batches per estimate, at least 2.
+        data: data that replaces the problem's own.
+        every: interval between estimates, in records.
 
     Returns:
-        A metric that is an array with the dimension `estimate`: value, error, mean_of_ratios,
-        ratios_error, low and high, in the order of `BatchSharpness`.
+        A metric whose value is an array with the dimension `estimate`: value, error,
+        mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
 
     Raises:
-        InputError: as `batch_sharpness`, when it is first measured.
+        InputError: at the first estimate, if `batch_sharpness` raises it.
     """
     problem = as_problem(problem, data)
     return Metric(
@@ -173,7 +175,10 @@ def batch_sharpness_metric(
 
 @dataclass(frozen=True)
 class _Along:
-    """`(params, data, *, key, **settings) -> six numbers`, with the cost's keywords."""
+    """Metric `(params, data, *, key, **settings) -> six numbers`.
+
+    The settings are the keywords of the cost.
+    """
 
     without_data: Any
     batch_size: int

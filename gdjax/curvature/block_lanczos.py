@@ -2,18 +2,18 @@
 
     basis S of V, A V, A^2 V, ...,   S^T A S y = theta y,   A (S y) = theta S y + residual
 
-The block V starts as two random vectors, so that both copies of a double eigenvalue are found; one
-vector would find one. If equal eigenvalues fill the block and more are requested, a new random
-block finds further copies. Two products together share the samples and the
-activations of a network; wider blocks make one network faster still, but need more products in all,
-and 16 networks in one program slower.
+The block V starts as two random vectors, so that both copies of a double eigenvalue are found. A
+single vector would find only one. If equal eigenvalues fill the block and more are requested, a new
+random block finds further copies. Two products computed together share the samples and the
+activations of a network. Wider blocks are faster still for a single network, but they need more
+products in total and slow down 16 networks in one program.
 
-If the eigenvectors of a similar operator are known, the block starts from them. So the sharpness is
-followed along a descent, with a few products per estimate.
+If the eigenvectors of a similar operator are known, the block starts from them. This is how the
+sharpness is tracked along a descent with a few products per estimate.
 
-The basis is kept orthonormal to rounding, and where the operator maps it into itself (the identity,
-a matrix of low rank) random directions go on. Its images are kept as well: Ritz values come from
-S^T (A S), never from a recurrence, and so do residuals.
+The basis is kept orthonormal to rounding. If the operator maps it into itself (the identity, a
+matrix of low rank), random directions extend it. The images A S are stored as well: Ritz values are
+computed from S^T (A S) and residuals from A S, not from a recurrence.
 """
 
 from collections.abc import Callable
@@ -26,21 +26,21 @@ from jaxtyping import Array, Bool, Float, Int, Key, ScalarLike
 from gdjax.curvature import jacobi_eigh
 
 Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
-# Residuals that are small enough, from the values and the operator's norm.
+# Function from Ritz values and the operator's norm to the largest acceptable residuals.
 Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
 
 BLOCK = 2  # vectors in the block
-ROUND = 20  # products from one restart to the next, at least
-PASSES = 4  # of orthogonalisation, at most
+ROUND = 20  # minimum number of products between restarts
+PASSES = 4  # maximum number of orthogonalization passes
 
 
 class Sizes(NamedTuple):
-    """Numbers of vectors kept at a restart, and of the basis.
+    """Numbers of vectors in the basis and of those kept at a restart.
 
     Args:
-        upper: Ritz vectors kept at the upper end, a multiple of the block.
-        lower: likewise at the lower end.
-        basis: vectors in the basis, a multiple of the block.
+        upper: number of Ritz vectors kept at the upper end, a multiple of the block width.
+        lower: number of Ritz vectors kept at the lower end, a multiple of the block width.
+        basis: number of vectors in the basis, a multiple of the block width.
     """
 
     upper: int
@@ -52,12 +52,13 @@ class Ritz(NamedTuple):
     """Ritz pairs of a Krylov space at the ends of the spectrum.
 
     Args:
-        values: the largest, descending, then the smallest, descending: the last is the smallest.
-        vectors: one per column, of length 1.
-        residuals: |A v - value v|, from these products.
-        norm: largest |eigenvalue| seen, a lower bound of the operator's norm.
-        num_hvps: products that were taken.
-        block: first vectors of those kept, from which a similar operator can start.
+        values: largest Ritz values, descending, then the smallest, descending; the last is the
+            smallest.
+        vectors: Ritz vectors of length 1, one per column.
+        residuals: residual norms |A v - value v|, computed from the images of the basis.
+        norm: largest |Ritz value| of all rounds, a lower bound of the operator's norm.
+        num_hvps: number of products with the operator.
+        block: first kept vectors, a start block for a similar operator.
     """
 
     values: Float[Array, " k"]
@@ -69,7 +70,7 @@ class Ritz(NamedTuple):
 
 
 class _Basis(NamedTuple):
-    """Orthonormal columns, their images, the next block, a key for random vectors."""
+    """Orthonormal columns, their images, the next block and a key for random vectors."""
 
     columns: Float[Array, "n m"]
     images: Float[Array, "n m"]
@@ -78,7 +79,7 @@ class _Basis(NamedTuple):
 
 
 class _RitzPairs(NamedTuple):
-    """Ritz pairs kept: wanted ones are first at the upper end and last at the lower end."""
+    """Kept Ritz pairs: requested ones are first (upper end) and last (lower end)."""
 
     values: Float[Array, " kept"]
     vectors: Float[Array, "n kept"]
@@ -104,7 +105,7 @@ def sizes(largest: int, smallest: int) -> Sizes:
         >>> tuple(sizes(largest=10, smallest=0)), tuple(sizes(largest=1, smallest=1))
         ((12, 0, 40), (4, 4, 28))
     """
-    # A few besides the wanted ones make restarts converge faster.
+    # A few vectors more than requested make restarts converge faster.
     upper, lower = ((-(-k // BLOCK) + 1) * BLOCK if k else 0 for k in (largest, smallest))
     kept = upper + lower
     return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
@@ -122,19 +123,20 @@ def extreme_ritz_pairs(
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
 ) -> Ritz:
-    """Return Ritz pairs at the ends of the spectrum with residuals up to `tolerance * norm`.
+    """Return Ritz pairs at the ends of the spectrum, converged to a tolerance.
 
     Args:
-        product: v -> A v, symmetric; it is mapped over blocks of vectors.
-        mask: 1 at coordinates of the search, 0 at those that A maps to zero and that are left out.
-        key: for the random vectors.
-        largest: eigenvalues wanted at the upper end.
-        smallest: at the lower end.
-        tolerance: relative to the operator's norm; or a function of the values and the norm that
-            says which residuals are small enough.
-        max_steps: restarts, at most; fewer if the tolerance is reached or numbers are not finite.
-        block: first block, such as `Ritz.block` of a similar operator; two random vectors if None.
-        space: other sizes than `sizes(largest, smallest)`, multiples of the block's width.
+        product: symmetric linear function v -> A v, which is mapped over blocks of vectors.
+        mask: 1 at coordinates of the search, 0 at excluded coordinates, which A maps to zero.
+        key: key for the random vectors.
+        largest: number of eigenvalues at the upper end.
+        smallest: number of eigenvalues at the lower end.
+        tolerance: bound on the residuals relative to the operator's norm; or a function of the Ritz
+            values and the norm that returns the bounds.
+        max_steps: maximum number of restarts. Fewer are made if the tolerance is reached or a value
+            is not finite.
+        block: first block, such as `Ritz.block` of a similar operator; None for two random vectors.
+        space: sizes that replace `sizes(largest, smallest)`, multiples of the block's width.
     """
     upper, lower, size = space or sizes(largest, smallest)
     width = BLOCK if block is None else block.shape[1]
@@ -156,7 +158,8 @@ def extreme_ritz_pairs(
             key, key_noise = jax.random.split(basis.key)
             images = products(basis.block)
             columns = _put(basis.columns, basis.block, number * width)
-            # If the image has no new direction, rounding decides it: make it random instead.
+            # If the images contain no new direction, rounding would determine it. Add noise
+            # instead.
             length = jnp.linalg.norm(images) * jnp.finfo(mask.dtype).eps
             noise = random(key_noise) * (jnp.where(length > 0, length, 1) / mask.size**0.5)
             return _Basis(
@@ -169,7 +172,7 @@ def extreme_ritz_pairs(
         return jax.lax.fori_loop(first, size // width, add, basis)
 
     def ritz(basis):
-        """Return Ritz pairs at the ends of the spectrum, with their images and residuals."""
+        """Return Ritz pairs at the ends of the spectrum, with images and residuals."""
         matrix = basis.columns.T @ basis.images
         values, small = jacobi_eigh.eigh((matrix + matrix.T) / 2)
         vectors, images = (a @ small[:, ends] for a in (basis.columns, basis.images))
@@ -180,7 +183,7 @@ def extreme_ritz_pairs(
         return jnp.all(kept.residuals[wanted] <= allowed(kept.values[wanted], norm))
 
     def may_hide_copies(values, norm):
-        """Return whether equal eigenvalues fill a block, so that more copies may be hidden."""
+        """Return whether equal eigenvalues fill a block, which may hide more copies."""
         upper, lower = values[:largest], -values[count - smallest :][::-1]
         gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
         nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
@@ -191,14 +194,14 @@ def extreme_ritz_pairs(
         return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_steps))
 
     def body_fun(state):
-        """Extend the kept vectors, none at first, to a full basis, and keep its Ritz pairs."""
+        """Extend the kept vectors (none at first) to a basis and return its Ritz pairs."""
         basis, kept = state.basis, state.kept
         is_restart = state.rounds > 0
         empty = jnp.zeros_like(basis.columns)
         columns, images = (_put(empty, a, 0) for a in (kept.vectors, kept.images))
         key, key_fresh = jax.random.split(basis.key)
-        # Kept vectors continue along their residuals: two mixtures contain everything that a block
-        # left out. A random block finds directions outside of that.
+        # The residuals of the kept vectors span a space of the width of a block, so random mixtures
+        # of them continue the Krylov space. A random block finds directions outside this space.
         from_random = is_restart & is_converged(kept, state.norm)
         mixture = jax.random.normal(key_fresh, (count, width), mask.dtype)
         left = (kept.images - kept.values[None] * kept.vectors) @ mixture
@@ -242,11 +245,10 @@ def _put(columns, block, at):
 
 
 def _orthonormal(block, columns):
-    """Return the block, orthonormal and orthogonal to the columns (Gram and Schmidt).
+    """Return the block, orthonormal and orthogonal to the columns (Gram-Schmidt).
 
-    The last pass is the one that finds little along the columns, and little of one vector along the
-    others. Two passes are enough, unless only rounding is left. LAPACK's QR took longer than the
-    operator.
+    Passes end when the components that one of them removes are small. Two passes are enough unless
+    only rounding is left. QR by LAPACK took longer than the product with the operator.
     """
     close = jnp.sqrt(jnp.finfo(block.dtype).eps)
 
@@ -271,6 +273,6 @@ def _orthonormal(block, columns):
 
 
 def _unit(vectors):
-    """Return columns of length 1, and their lengths before."""
+    """Return the columns scaled to length 1, and their original lengths."""
     length = jnp.linalg.norm(vectors, axis=0, keepdims=True)
     return vectors / jnp.where(length > 0, length, 1), length

@@ -1,10 +1,10 @@
-"""Derivatives of the cost along directions, of second to fourth order.
+"""Second to fourth derivatives of the cost along directions.
 
     C(w + t n + t^2 y / 2) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 (T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.])
 
-for a unit direction n with H n = 0 and the y = -H^+ T3[n, n, .] that keeps the cost lowest
-(Lyapunov and Schmidt). Without the second term (y - x^2)(y - 2 x^2) would be a minimum: it rises
-along every straight line through 0, and falls along y = 1.5 x^2.
+Here n is a unit vector with H n = 0, and y = -H^+ T3[n, n, .] minimizes the cost (Lyapunov-Schmidt
+reduction). Without the second term, 0 would be classified as a minimum of (y - x^2)(y - 2 x^2),
+which rises along every straight line through 0 but falls along y = 1.5 x^2.
 
 >>> from gdjax.problems.problem import as_problem
 >>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
@@ -25,19 +25,19 @@ from jaxtyping import Array, Float
 from gdjax.curvature.operators import along, averaged
 from gdjax.problems.problem import Problem
 
-ITERATIONS = 30  # of the power method for third derivatives, at most
-SHIFT = 0.5  # of the image's length, added along u: without it the iteration may go in circles
-MIN_GROWTH = 1.01  # from one iteration to the next; below it a value has converged
+ITERATIONS = 30  # maximum number of power iterations for third derivatives
+SHIFT = 0.5  # multiple of the image's length added along u; without it the iteration may cycle
+MIN_GROWTH = 1.01  # growth per iteration below which a value has converged
 
 
 class DirectionalDerivatives(NamedTuple):
-    """Derivatives of a cost as functions of vectors in the order of `ravel_pytree`.
+    """Derivatives of a cost as functions of flat vectors in `ravel_pytree` order.
 
     Args:
-        gradient: `w -> (C, grad C)`.
-        product: `(w, v) -> H v`.
-        third: `(w, u) -> T3[u, u, .]`.
-        fourth: `(w, u) -> (T3[u, u, .], T4[u, u, u, u])`.
+        gradient: function `w -> (C, grad C)`.
+        product: function `(w, v) -> H v`.
+        third: function `(w, u) -> T3[u, u, .]`.
+        fourth: function `(w, u) -> (T3[u, u, .], T4[u, u, u, u])`.
     """
 
     gradient: Callable
@@ -47,11 +47,11 @@ class DirectionalDerivatives(NamedTuple):
 
 
 def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalDerivatives:
-    """Return the derivatives of a problem's deterministic cost, over all its samples.
+    """Return the derivatives of a problem's deterministic cost over all its samples.
 
     Args:
-        problem: whose evaluation, or cost, over all its data.
-        unravel: from a vector to parameters.
+        problem: problem whose deterministic cost is differentiated.
+        unravel: function from a flat vector to parameters.
     """
 
     def gradient_of(cost, w, part):
@@ -98,11 +98,11 @@ def largest_third(
 ) -> tuple[Float[Array, " starts"], Float[Array, "starts n"]]:
     """Return the largest |T3[u, u, u]| near each start by power iteration, and its u.
 
-        u <- t + |t| u / 2, made a unit vector;   t = T3[u, u, .], with the sign of T3[u, u, u]
+        u <- t + |t| u / 2, normalized to length 1;   t = T3[u, u, .], with the sign of T3[u, u, u]
 
-    For a symmetric tensor the largest value on unit vectors is its norm: how fast the Hessian can
-    change (Banach). From a few starts it is a lower bound of that. On the third derivative of xyz
-    the iteration without the shift does not converge:
+    The largest value of a symmetric tensor on unit vectors is its norm (Banach), which bounds how
+    fast the Hessian can change. A few starts yield a lower bound of the norm. On the third
+    derivative of xyz the iteration without the shift does not converge:
 
     >>> from gdjax.problems.problem import as_problem
     >>> at = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
@@ -112,9 +112,10 @@ def largest_third(
 
     Args:
         at: derivatives of the cost.
-        points: one for each start.
-        starts: vectors, of any length.
-        within: `within(vectors) -> vectors` projects each into the space of the search.
+        points: points at which to evaluate T3, one per start.
+        starts: start vectors of any length.
+        within: function `within(vectors) -> vectors` that projects each vector onto the search
+            space.
 
     References: Kolda and Mayo 2011, *Shifted power method for computing tensor eigenpairs*.
     """
@@ -144,12 +145,15 @@ def largest_third(
 
 
 class Reduced(NamedTuple):
-    """Third and fourth derivative along a flat direction n, all others at their minimum.
+    """Reduced third and fourth derivatives along a flat direction n.
+
+    The cost is minimized over all other directions.
 
     Args:
         third: T3[n^3].
         fourth: T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .].
-        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|, of which rounding is a multiple of eps.
+        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|, the scale of the rounding error of
+            `fourth`.
         third_vector: T3[n, n, .].
         response: H^+ T3[n, n, .].
     """
@@ -167,13 +171,13 @@ def reduced(
     n: Float[Array, " n"],
     pseudoinverse: Callable,
 ) -> Reduced:
-    """Return the third and fourth derivative along n, all others at their minimum.
+    """Return the reduced third and fourth derivatives along n.
 
     Args:
         at: derivatives of the cost.
-        w: the point.
-        n: a unit direction in which the Hessian vanishes.
-        pseudoinverse: `v -> H^+ v`, on the directions of nonzero curvature.
+        w: point at which to evaluate.
+        n: unit vector with H n = 0.
+        pseudoinverse: function `v -> H^+ v` on the directions of nonzero curvature.
     """
     third_vector, fourth = at.fourth(w, n)
     response = pseudoinverse(third_vector)

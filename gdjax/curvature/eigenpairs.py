@@ -2,15 +2,16 @@
 
     H v = lambda v + residual,   an eigenvalue of H lies within |residual| of lambda
 
-The largest eigenvalue decides which learning rates can work, the smallest whether a point is a
-minimum. The simplest instance:
+The largest eigenvalue limits the stable learning rates, and the smallest shows whether a critical
+point is a minimum. For a quadratic cost:
 
 >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
 >>> pairs = extreme_eigenpairs(bowl, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
 >>> pairs.values.tolist(), EigenpairsStatus(int(pairs.status)).name
 ([10.0, 1.0], 'CONVERGED')
 
-Up to 512 parameters the whole matrix is taken; above, only products with it (see `block_lanczos`).
+Up to 512 parameters the dense matrix is decomposed. For more, only products with it are computed
+(see `block_lanczos`).
 """
 
 from collections.abc import Callable
@@ -30,13 +31,14 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields_with
 
-DENSE = 512  # parameters up to which the whole matrix is taken
-# Rounding of a product H v, in units of eps |H| |v|: 10 times what was seen at the digit network.
+DENSE = 512  # maximum number of parameters for which the dense matrix is decomposed
+# Rounding error of a product H v in units of eps |H| |v|: 10 times the value measured for the digit
+# network.
 ROUNDING = 8
 
 
 class EigenpairsStatus(IntEnum):
-    """Whether an iteration reached its tolerance."""
+    """Status of the computation of eigenpairs."""
 
     CONVERGED = 0
     TOLERANCE_NOT_REACHED = 1
@@ -44,22 +46,24 @@ class EigenpairsStatus(IntEnum):
 
     @property
     def label(self) -> str:
-        """For tables: "tolerance not reached"."""
+        """Name in words, such as "tolerance not reached"."""
         return self.name.lower().replace("_", " ")
 
 
 class Eigenpairs(NamedTuple):
-    """Eigenvalues from the ends of a spectrum.
+    """Eigenpairs at the ends of a spectrum.
 
     Args:
-        values: the largest, descending, then the smallest, descending: the last is the smallest.
-        vectors: a tree like the parameters with a leading axis of k; each has length 1.
-        residuals: upper bounds of |H v - value v|: from products with H, plus rounding. An
-            eigenvalue lies within it of the value. That no other lies further out is likely, since
-            there are several random starts, but not proven.
-        norm: largest |eigenvalue| found, the operator's norm.
-        status: a `EigenpairsStatus`.
-        num_hvps: products with the operator that were taken.
+        values: largest eigenvalues, descending, then the smallest, descending; the last is the
+            smallest.
+        vectors: eigenvectors of length 1, a tree like the parameters with a leading axis of length
+            k.
+        residuals: upper bounds of |H v - value v|, from products with H plus rounding. An
+            eigenvalue lies within this distance of each value. That no other eigenvalue lies
+            further out is likely, since there are several random starts, but not proven.
+        norm: largest |eigenvalue| found, an estimate of the operator's norm.
+        status: an `EigenpairsStatus`.
+        num_hvps: number of products with the operator.
     """
 
     values: Float[Array, " k"]
@@ -85,28 +89,28 @@ def extreme_eigenpairs(
 ) -> Eigenpairs:
     """Return the largest and smallest eigenvalues, with vectors and residuals.
 
-    Products go on until every residual is at most `rtol` times the operator's norm, for at
-    most `max_steps` restarts. Up to 512 parameters the dense matrix is decomposed instead.
+    The iteration ends when every residual is at most `rtol` times the operator's norm, or after
+    `max_steps` restarts. Up to 512 parameters the dense matrix is decomposed instead.
 
     Args:
-        operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
-            a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
-        params: the point, with a problem. Parameters of fewer than 32 bits are computed with in
-            float32.
-        key: for the random starts.
-        data: instead of the problem's own.
-        largest: how many from the upper end.
-        smallest: how many from the lower end.
-        rtol: tolerance of residuals, relative to the largest |eigenvalue|.
-        max_steps: restarts of the block Lanczos method, a few dozen products each.
+        operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
+            cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
+        params: parameters at which to take the Hessian of a problem. Types of fewer than 32 bits
+            are converted to float32.
+        key: key for the random starts.
+        data: data that replaces the problem's own.
+        largest: number of eigenvalues at the upper end.
+        smallest: number of eigenvalues at the lower end.
+        rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
+        max_steps: maximum number of restarts of block Lanczos, each of a few dozen products.
 
     Returns:
-        The eigenpairs. Failure is in `status`: a tolerance that was not reached, a Hessian that is
+        The eigenpairs. Their `status` reports a tolerance that was not reached or a Hessian that is
         not finite.
 
     Raises:
-        InputError: no eigenvalue requested, or more than the operator has; a tolerance that is not
-            above 0; no steps; no random key.
+        InputError: if no eigenvalue is requested, or more than the operator has; if `rtol` is not
+            above 0, `max_steps` is below 1, or `key` is not a random key.
 
     References: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000,
     *Thick-restart Lanczos method*.
@@ -157,7 +161,7 @@ def extreme_eigenpairs(
 
 
 def with_rounding(residuals: Float[Array, " k"], norm: Float[Array, ""]) -> Float[Array, " k"]:
-    """Return residuals of unit vectors, with what the rounding of products may have hidden."""
+    """Return residuals of unit vectors plus a bound on the rounding of products."""
     return residuals + ROUNDING * jnp.finfo(residuals.dtype).eps * norm
 
 
