@@ -1,4 +1,4 @@
-"""Extreme eigenvalues of a symmetric operator by block Lanczos with thick restarts.
+"""Extreme eigenvalues of a symmetric operator by thick-restart block Lanczos.
 
     basis S of V, A V, A^2 V, ...,   S^T A S y = theta y,   A (S y) = theta S y + residual
 

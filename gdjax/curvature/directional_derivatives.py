@@ -152,8 +152,8 @@ class Reduced(NamedTuple):
     Args:
         third: T3[n^3].
         fourth: T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .].
-        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|, the scale of the rounding error of
-            `fourth`.
+        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|; the rounding error of `fourth` is a
+            small multiple of eps times this.
         third_vector: T3[n, n, .].
         response: H^+ T3[n, n, .].
     """

@@ -1,4 +1,4 @@
-"""Largest and smallest eigenvalues of the Hessian, with eigenvectors and residuals.
+"""Largest and smallest eigenvalues of the Hessian, with vectors and residuals.
 
     H v = lambda v + residual,   an eigenvalue of H lies within |residual| of lambda
 

@@ -2,8 +2,9 @@
 
     C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
 
-The sign of an entry says which way to turn that weight, its size how much it matters next to the
-others. On a bowl the steep direction matters ten times as much as the flat one:
+The sign of an entry is the direction in which its parameter increases the cost, and the size is its
+influence relative to other parameters. On a quadratic cost the entry of the steep direction is ten
+times that of the flat one:
 
 >>> bowl = lambda w: 0.5 * (w["flat"] ** 2 + 10.0 * w["steep"] ** 2)
 >>> parts = gradient_summary(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
@@ -12,7 +13,7 @@ others. On a bowl the steep direction matters ten times as much as the flat one:
 >>> {name: round(float(size), 3) for name, size in parts.relative.items()}
 {'flat': 0.1, 'steep': 1.0}
 
-Everything is a pure function of `(problem, params)` for any pytree of parameters.
+All functions are pure and accept any pytree of parameters.
 """
 
 from collections.abc import Callable
@@ -34,22 +35,25 @@ from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
-BATCH = 8  # displacements evaluated together: memory grows with it, and 8 keep two cores busy
+BATCH = 8  # displacements evaluated together; memory grows with it, and 8 keep two cores busy
 
 
 class GradientSummary(NamedTuple):
-    """Summary of a gradient. Trees have one entry per parameter unless stated otherwise.
+    """Summary of a gradient.
+
+    Trees have one entry per parameter unless stated otherwise.
 
     Args:
-        cost: C at the point.
-        gradient: g.
-        sign: -1, 0 or 1; a descent step moves the other way.
-        relative: |g_i| / max |g|, between 0 and 1; 0 everywhere where the gradient is 0.
+        cost: cost C at the point.
+        gradient: gradient g.
+        sign: signs of the entries: -1, 0 or 1. A descent step has the opposite sign.
+        relative: |g_i| / max |g|, between 0 and 1; 0 everywhere if the gradient is 0.
         norm: Euclidean norm of the whole gradient.
-        leaf_norms: one norm an array of parameters, in the tree of the parameters.
-        layer_norms: one norm a child of the root: a layer, for a network.
-        zeros: how many entries of each array are exactly zero, in the tree of the parameters.
-        zero_share: share of exactly zero entries among all.
+        leaf_norms: norm of each array, in the tree of the parameters.
+        layer_norms: norm of each child of the tree's root; the children of a network are its
+            layers.
+        zeros: number of exactly zero entries of each array, in the tree of the parameters.
+        zero_share: share of exactly zero entries among all entries.
     """
 
     cost: Float[Array, ""]
@@ -69,8 +73,8 @@ class Entries(NamedTuple):
     """Entries of a gradient, largest first.
 
     Args:
-        position: of each entry among all, counted through the leaves in their order.
-        value: of the gradient there, with its sign.
+        position: positions of the entries in the order of `ravel_pytree`.
+        value: signed values of the gradient at these positions.
     """
 
     position: Int[Array, " entries"]
@@ -82,11 +86,11 @@ class ParameterLocation(NamedTuple):
 
     Args:
         leaf: path of its array, such as "params[0].weights".
-        index: within that array.
-        layer: 1 for the first layer behind the inputs; None where no network was given.
-        to_neuron: of that layer, from 0; for the last layer this is the output.
-        from_neuron: of the layer before, from 0; None for a bias.
-        pixel: row and column of the input, for a weight that comes from an image.
+        index: index within that array.
+        layer: number of the layer, 1 for the first after the inputs; None without a network.
+        to_neuron: neuron of that layer, counted from 0; in the last layer this is the output.
+        from_neuron: neuron of the previous layer, counted from 0; None for a bias.
+        pixel: row and column of the input pixel, for a weight that comes from an image.
     """
 
     leaf: str
@@ -108,15 +112,15 @@ class ParameterLocation(NamedTuple):
 
 
 class GradientCheck(NamedTuple):
-    """Predicted and actual change of the cost when one entry alone is displaced.
+    """Predicted and actual changes of the cost when single entries are displaced.
 
     Args:
-        position: of each entry among all.
-        displacement: h, > 0.
-        predicted: g_i h.
-        actual: C(w + h e_i) - C(w).
-        second_order: H_ii h^2 / 2, what the prediction leaves out first.
-        rounding: what rounding may add to `actual`.
+        position: positions of the entries in the order of `ravel_pytree`.
+        displacement: displacement h > 0.
+        predicted: predicted change g_i h.
+        actual: actual change C(w + h e_i) - C(w).
+        second_order: H_ii h^2 / 2, the leading term that the prediction omits.
+        rounding: bound on the rounding error of `actual`.
     """
 
     position: Int[Array, " entries"]
@@ -130,27 +134,27 @@ class GradientCheck(NamedTuple):
 
     @property
     def expected_error(self) -> Float[Array, " entries"]:
-        """Relative error in theory: (|second_order| + rounding) / |predicted|."""
+        """Expected relative error, (|second_order| + rounding) / |predicted|."""
         return (jnp.abs(self.second_order) + self.rounding) / jnp.abs(self.predicted)
 
     @property
     def relative_error(self) -> Float[Array, " entries"]:
-        """Relative error: |actual - predicted| / |predicted|."""
+        """Relative error, |actual - predicted| / |predicted|."""
         return jnp.abs(self.actual - self.predicted) / jnp.abs(self.predicted)
 
 
 def value_and_gradient(
     problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> tuple[Float[Array, ""], PyTree]:
-    """Return the cost and its gradient, over all samples, in microbatches.
+    """Return the cost and its gradient over all samples, computed in microbatches.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point.
-        data: instead of the problem's own.
+        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        params: parameters at which to evaluate.
+        data: data that replaces the problem's own.
 
     Raises:
-        InputError: parameters that are not real floats, or a cost that is not a scalar.
+        InputError: if the parameters are not real floats or the cost is not a scalar.
     """
     check_params(params)
     return averaged(as_problem(problem, data), jax.value_and_grad, params)
@@ -162,12 +166,12 @@ def gradient_summary(
     """Return the gradient with signs, relative sizes, norms and zeros of its entries.
 
     Args:
-        problem: as for `value_and_gradient`.
-        params: the point, any pytree of real arrays.
-        data: instead of the problem's own.
+        problem: a Problem or a cost, as for `value_and_gradient`.
+        params: parameters at which to evaluate, any pytree of real arrays.
+        data: data that replaces the problem's own.
 
     Raises:
-        InputError: as for `value_and_gradient`.
+        InputError: if the parameters are not real floats or the cost is not a scalar.
     """
     value, gradient = value_and_gradient(problem, params, data=data)
     leaves = jax.tree.leaves(gradient)
@@ -191,11 +195,11 @@ def largest_entries(gradient: PyTree, count: int) -> Entries:
     """Return the `count` entries of largest absolute value; of equal ones, the first.
 
     Args:
-        gradient: any tree of arrays.
-        count: how many.
+        gradient: tree of arrays.
+        count: number of entries to return.
 
     Raises:
-        InputError: a count below 1, or more than there are entries.
+        InputError: if `count` is below 1 or exceeds the number of entries.
 
     Examples:
         >>> largest_entries({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
@@ -217,16 +221,17 @@ def locate(
     network: Network | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> list[ParameterLocation]:
-    """Return the locations of entries: array and index; in a network layer, neurons and pixel.
+    """Return the location of each entry: array and index, and neurons in a network.
 
     Args:
-        params: the parameters, or a gradient: any tree with their shapes.
-        position: of the entries, as `largest_entries` gives them.
-        network: the layers that `params` belong to, such as `Problem.network`.
-        image_shape: rows and columns, where the network's inputs are the pixels of an image.
+        params: parameters, or any tree with their shapes, such as a gradient.
+        position: positions of the entries, as returned by `largest_entries`.
+        network: network to which `params` belong, such as `Problem.network`.
+        image_shape: rows and columns of the images whose pixels are the network's inputs.
 
     Raises:
-        InputError: parameters that are not this network's, or an image of another size.
+        InputError: if the parameters are not those of the network, or the number of pixels is not
+            its number of inputs.
 
     Examples:
         >>> params = Network((4, 3)).init(jax.random.key(0))
@@ -245,7 +250,7 @@ def locate(
         leaf = int(np.searchsorted(starts, entry, side="right")) - 1
         index = tuple(int(i) for i in np.unravel_index(entry - starts[leaf], shapes[leaf]))
         place = ParameterLocation("params" + jax.tree_util.keystr(leaves[leaf][0]), index)
-        if network is not None:  # leaves are weights and bias in turn, a layer after the other
+        if network is not None:  # leaves alternate between weights and biases, layer by layer
             layer, origin = leaf // 2 + 1, index[1] if leaf % 2 == 0 else None
             place = place._replace(layer=layer, to_neuron=index[0], from_neuron=origin)
             if image_shape and layer == 1 and origin is not None:
@@ -262,18 +267,19 @@ def check_gradient(
 
         actual = C(w + h e_i) - C(w),   predicted = g_i h,   error = H_ii h^2 / 2 + rounding
 
-    A small displacement is lost in rounding, a large one in curvature. Each entry gets the one at
-    which both are equal, h = sqrt(2 rounding / |H_ii|), but no more than
-    eps^(1/4) max(1, |w_i|). The rounding of a difference of two costs is taken as 4 eps C.
+    Rounding dominates the error of a small displacement, and curvature that of a large one. Each
+    entry is displaced by the h at which both are equal, h = sqrt(2 rounding / |H_ii|), but by at
+    most eps^(1/4) max(1, |w_i|). The rounding error of a difference of two costs is taken as 4 eps
+    |C|.
 
     Args:
-        problem: as for `value_and_gradient`.
-        params: the point w.
-        position: of the entries, as `largest_entries` gives them.
-        data: instead of the problem's own.
+        problem: a Problem or a cost, as for `value_and_gradient`.
+        params: parameters w at which to evaluate.
+        position: positions of the entries, as returned by `largest_entries`.
+        data: data that replaces the problem's own.
 
     Raises:
-        InputError: as for `value_and_gradient`.
+        InputError: if the parameters are not real floats or the cost is not a scalar.
 
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
@@ -294,7 +300,7 @@ def check_gradient(
     most = eps**0.25 * jnp.maximum(1, jnp.abs(w))
     bend = jnp.where(curvature != 0, jnp.abs(curvature), 1)
     best = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / bend), most)
-    # w + h is rounded: the actual displacement is the difference.
+    # w + h is rounded, so the actual displacement is the difference.
     displaced = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
     h = displaced - w
 

@@ -2,8 +2,8 @@
 
     positive: lambda > error_bound,   negative: lambda < -error_bound,   indeterminate: otherwise
 
-The sign of an eigenvalue is known if the eigenvalue is larger than its residual and rounding. An
-indeterminate one may have either sign, or be zero. One of each:
+The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. An
+indeterminate eigenvalue may be positive, negative or zero. An example with one of each:
 
 >>> from gdjax.curvature.operators import FunctionOperator
 >>> H = jnp.diag(jnp.array([2.0, -1.0, 0.0]))
@@ -13,7 +13,8 @@ indeterminate one may have either sign, or be zero. One of each:
 >>> inertia.pseudoinverse(jnp.ones(3)).tolist()
 [0.5, -1.0, 0.0]
 
-Coordinates on which the cost does not depend are masked: they are dead, not indeterminate.
+Coordinates on which the cost does not depend (dead coordinates) are masked and do not count as
+indeterminate.
 """
 
 from collections.abc import Callable
@@ -27,21 +28,21 @@ from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import SymmetricOperator
 
-NUM_EXTREME = 3  # eigenvalues from each end, if not all are computed
+NUM_EXTREME = 3  # eigenvalues computed at each end if not all are computed
 
 
 class Inertia(NamedTuple):
     """Eigenpairs on the live coordinates, their error bounds, and the pseudoinverse H^+.
 
     Args:
-        values: eigenvalues; those that are not `known` mean nothing.
-        vectors: one per column.
-        error_bound: the eigenvalue lies within it.
-        known: whether the pair is an eigenpair.
-        pseudoinverse: `v -> H^+ v` on the directions whose sign is known.
-        form_size: `v -> |v|^T |H| |v|`, of which the rounding of v^T H v is a small multiple of
-            eps; an upper bound if the entries of H are not known.
-        incomplete: whether eigenvalues that were not computed may have another sign.
+        values: eigenvalues, valid only where `known` is true.
+        vectors: eigenvectors, one per column.
+        error_bound: bound on the error of each eigenvalue.
+        known: whether each pair is an eigenpair of the live coordinates.
+        pseudoinverse: function `v -> H^+ v`, restricted to directions whose sign is known.
+        form_size: function `v -> |v|^T |H| |v|`, or an upper bound if the entries of H are not
+            known. The rounding error of v^T H v is a small multiple of eps times this.
+        incomplete: whether eigenvalues that were not computed may have other signs.
     """
 
     values: Float[Array, " m"]
@@ -54,17 +55,17 @@ class Inertia(NamedTuple):
 
     @property
     def positive(self) -> Bool[Array, " m"]:
-        """Whether the eigenvalue is positive beyond its error bound."""
+        """Whether each eigenvalue is positive beyond its error bound."""
         return self.known & (self.values > self.error_bound)
 
     @property
     def negative(self) -> Bool[Array, " m"]:
-        """Whether the eigenvalue is negative beyond its error bound."""
+        """Whether each eigenvalue is negative beyond its error bound."""
         return self.known & (self.values < -self.error_bound)
 
     @property
     def indeterminate(self) -> Bool[Array, " m"]:
-        """Whether the sign of the eigenvalue is not known."""
+        """Whether the sign of each eigenvalue is unknown."""
         return self.known & ~self.positive & ~self.negative
 
     @property
@@ -79,7 +80,7 @@ class Inertia(NamedTuple):
 
     @property
     def least(self) -> Float[Array, ""]:
-        """Smallest |eigenvalue| with a known sign, less its error bound."""
+        """Smallest |eigenvalue| - error bound of the eigenvalues with a known sign."""
         size = jnp.abs(self.values) - self.error_bound
         return jnp.min(jnp.where(self.positive | self.negative, size, jnp.inf))
 
@@ -103,18 +104,19 @@ class Inertia(NamedTuple):
 def dense_inertia(
     operator: SymmetricOperator, mask: Float[Array, " n"], perturbation: ScalarLike
 ) -> Inertia:
-    """Return all eigenpairs, from the matrix, without those of dead coordinates.
+    """Return all eigenpairs of the live coordinates from the dense matrix.
 
     Args:
-        operator: the Hessian, on vectors.
+        operator: Hessian, as an operator on flat vectors.
         mask: 1 at live coordinates, 0 at dead ones.
-        perturbation: change of products if the last digits of the parameters change.
+        perturbation: change of Hessian-vector products when the last digits of the parameters
+            change.
     """
     eps = jnp.finfo(mask.dtype).eps
     matrix = operator.as_matrix() * (mask[:, None] * mask[None])
     finite = jnp.all(jnp.isfinite(matrix))
     safe = jnp.where(finite, matrix, 0)
-    # Eigenvalues of dead coordinates are moved above all others, where they are left out.
+    # Move eigenvalues of dead coordinates above all others, so that they can be excluded.
     above = 1 + 4 * jnp.linalg.norm(safe)
     with jax.default_matmul_precision("highest"):
         values, vectors = jacobi_eigh.eigh(safe + jnp.diag(above * (1 - mask)))
@@ -149,15 +151,16 @@ def extreme_inertia(
     rtol: ScalarLike,
     max_steps: int,
 ) -> Inertia:
-    """Return eigenpairs from both ends of the spectrum, from products alone.
+    """Return eigenpairs at both ends of the spectrum, from products alone.
 
     Args:
-        operator: the Hessian, on vectors.
+        operator: Hessian, as an operator on flat vectors.
         mask: 1 at live coordinates, 0 at dead ones.
-        perturbation: change of products if the last digits of the parameters change.
-        key: for random starts.
-        rtol: of residuals, relative to the largest |eigenvalue|.
-        max_steps: as for `extreme_eigenpairs`.
+        perturbation: change of Hessian-vector products when the last digits of the parameters
+            change.
+        key: key for the random starts.
+        rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
+        max_steps: maximum number of restarts of block Lanczos.
     """
     ritz = block_lanczos.extreme_ritz_pairs(
         operator.flat_mv,
@@ -170,11 +173,11 @@ def extreme_inertia(
     )
     eps = jnp.finfo(mask.dtype).eps
     error_bound = ritz.residuals + ROUNDING * eps * ritz.norm + perturbation
-    # If there are fewer live coordinates than basis vectors, some of these are outside their space.
+    # With fewer live coordinates than basis vectors, some basis vectors lie outside their space.
     enough = jnp.sum(mask) >= block_lanczos.sizes(NUM_EXTREME, NUM_EXTREME).basis
     error_bound = jnp.where(enough, error_bound, jnp.inf)
     signs = jnp.where(jnp.abs(ritz.values) > error_bound, jnp.sign(ritz.values), 0)
-    # Values fall: the third is the last one from above, the fourth the last one from below.
+    # Values descend: the third is the innermost at the upper end, the fourth at the lower end.
     upper, lower = signs[NUM_EXTREME - 1], signs[NUM_EXTREME]
     same = (upper == lower) & (lower != 0)
     sign = jnp.where(upper == 0, lower, upper)
@@ -185,8 +188,8 @@ def extreme_inertia(
         return mask * (v - flat @ (flat.T @ v))
 
     def pseudoinverse(v):
-        # Twice: a flat part, even if it is rounding, never leaves the solver's residual. Of a v
-        # that is flat nothing else is left.
+        # Project twice, since CG never removes a flat component from its residual, not even one of
+        # rounding size. If v itself is flat, only rounding is left, which is set to zero.
         rest = without_flat(without_flat(v))
         rest = jnp.where(jnp.linalg.norm(rest) > 16 * eps * jnp.linalg.norm(v), rest, 0)
         with jax.default_matmul_precision("highest"):

@@ -2,9 +2,9 @@
 
     A <- J^T A J until A is diagonal,   J rotates pairs of coordinates so that A_pq becomes 0
 
-All pairs of a round are rotated at once; rounds follow a tournament in which every pair of
+All pairs of a round are rotated at once. The rounds follow a tournament in which every pair of
 coordinates meets. On CPUs `jnp.linalg.eigh` calls LAPACK, and two devices of one program that call
-it at the same time can wait for each other for ever. This uses JAX's own operations only.
+it at the same time can deadlock. This implementation uses only JAX operations.
 
 >>> values, vectors = eigh(jnp.array([[0.0, 2.0], [2.0, 3.0]]))
 >>> values.tolist()
@@ -18,18 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-SMALL = 16  # rows up to which rotations are taken; for 40 they need ten times LAPACK's time
-SWEEPS = 20  # 6 to 10 are enough up to 100 rows; a loop must have an end
+SMALL = 16  # maximum number of rows for rotations; with 40 they take ten times as long as LAPACK
+SWEEPS = 20  # maximum number of sweeps; 6 to 10 are enough for up to 100 rows
 
 
 def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """Return eigenvalues of a symmetric matrix, ascending, and eigenvectors, one per column.
+    """Return the eigenvalues (ascending) and eigenvectors of a symmetric matrix.
 
-    On CPUs, matrices of up to 16 rows are decomposed without LAPACK; everything else is
-    `jnp.linalg.eigh`.
+    Eigenvectors are the columns of the second result. On CPUs, matrices of up to 16 rows are
+    decomposed without LAPACK; all others by `jnp.linalg.eigh`.
 
     Args:
-        matrix: symmetric.
+        matrix: symmetric matrix.
     """
     if len(matrix) > SMALL:
         return _library(matrix)
@@ -41,11 +41,11 @@ def _library(matrix):
 
 
 def rotated(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """Return what `eigh` does, by rotations, on every kind of device."""
+    """Return the result of `eigh`, computed by rotations on every platform."""
     size = len(matrix)
     scale = jnp.max(jnp.abs(matrix), initial=0)
     scale = jnp.where(scale > 0, scale, 1)
-    # An odd number of rows gets one more, whose eigenvalue lies below all others.
+    # Pad an odd number of rows by one, whose eigenvalue lies below all others.
     even = size + size % 2
     A = jnp.full((even, even), 0, matrix.dtype).at[:size, :size].set(matrix / scale)
     A = A.at[size:, size:].set(-2 * even)
@@ -53,7 +53,8 @@ def rotated(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Arra
     places = _next_round(even)
 
     def rotate(rows, s, tau):
-        # c a - s b with 1 - c = s tau: the smaller the angle, the smaller the rounding.
+        # The result is c a - s b with 1 - c = s tau, in a form whose rounding decreases with the
+        # angle.
         upper, lower = rows[:half], rows[half:]
         moved = (upper - s * (lower + tau * upper), lower + s * (upper - tau * lower))
         return jnp.concatenate(moved)[places]
@@ -87,7 +88,7 @@ def rotated(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Arra
 
 
 def _next_round(even):
-    """Return the order of the next round of a tournament: the first stays, all others move on."""
+    """Return the permutation to the next round: the first stays, all others move on."""
     places = np.arange(even).reshape(2, -1)
     ring = np.r_[places[0, 1:], places[1, ::-1]]
     ring = np.roll(ring, 1)

@@ -1,10 +1,10 @@
-"""Linear operators of curvature: the Hessian, its Gauss-Newton part, the preconditioned Hessian.
+"""Curvature operators: Hessian, Gauss-Newton part, preconditioned Hessian.
 
     H v = d/de grad C(w + e v) at e = 0,   H = J^T L J + sum_i (dl/da_i) grad grad a_i
 
-J is the Jacobian of a model's outputs a, and L is the Hessian of the loss in those outputs. An
+Here J is the Jacobian of a model's outputs a, and L is the Hessian of the loss in those outputs. An
 operator has `mv`, `shape` and `dtype`, and is a pytree, so that it can be an argument of a jitted
-or mapped function. A saddle:
+or mapped function. For a saddle:
 
 >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
 >>> operator = HessianOperator(saddle, jnp.zeros(2))
@@ -13,8 +13,9 @@ or mapped function. A saddle:
 >>> operator.as_matrix().tolist()
 [[2.0, 0.0], [0.0, -2.0]]
 
-A product costs about two gradients and no memory beyond a chunk of samples. All operators are those
-of the problem's deterministic cost (see `gdjax.problems.evaluation_of`), over all its data:
+A product costs about as much as two gradients, with memory for one microbatch of samples. All
+operators are those of the problem's deterministic cost (see `gdjax.problems.evaluation_of`) over
+all its data:
 
 >>> line = Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((w * x) ** 2), data=jnp.arange(3.0))
 >>> matrix = jax.jit(lambda operator: operator.as_matrix())(HessianOperator(line, jnp.zeros(1)))
@@ -45,8 +46,8 @@ from gdjax.problems.validation import (
     first_line,
 )
 
-COLUMNS = 64  # of a matrix, computed together: they share the samples and their activations
-MAX_MATRIX = 4096  # parameters up to which there is a matrix: 64 MiB in float32
+COLUMNS = 64  # columns of a matrix computed together, sharing samples and activations
+MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32
 NO_SECOND_DERIVATIVE = (
     "problem: second derivatives need the forward mode, or the reverse mode twice, and a part of "
     "this cost (a custom_vjp) has neither; give the Problem an evaluation without it (with "
@@ -55,14 +56,14 @@ NO_SECOND_DERIVATIVE = (
 
 
 class SymmetricOperator:
-    """Symmetric linear operator on pytrees of one structure, that of `like`.
+    """Symmetric linear operator on pytrees with the structure of `like`.
 
-    A class derived from it defines `like` and `mv`.
+    Subclasses define `like` and `mv`.
     """
 
     @property
     def like(self) -> PyTree:
-        """A tree with the structure, shapes and types of vectors."""
+        """Tree with the structure, shapes and types of the vectors."""
         raise NotImplementedError
 
     def mv(self, vector: PyTree) -> PyTree:
@@ -77,20 +78,23 @@ class SymmetricOperator:
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Type of vectors in the order of `jax.flatten_util.ravel_pytree`."""
+        """Type of a flat vector in the order of `jax.flatten_util.ravel_pytree`."""
         return jnp.result_type(*jax.tree.leaves(self.like))
 
     def flat_mv(self, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Return the operator times a vector in the order of `ravel_pytree`, in its own type."""
+        """Return the operator times a flat vector, in the type of the vector.
+
+        Flat vectors are in the order of `ravel_pytree`.
+        """
         flat, unravel = ravel_pytree(self.like)
         image = ravel_pytree(self.mv(unravel(vector.astype(flat.dtype))))[0]
         return image.astype(vector.dtype)
 
     def as_matrix(self) -> Float[Array, "n n"]:
-        """Return the matrix, rows and columns in the order of `ravel_pytree`, for small operators.
+        """Return the dense matrix in the order of `ravel_pytree`, for small operators.
 
         Raises:
-            InputError: more than 4,096 rows.
+            InputError: if the operator has more than 4,096 rows.
         """
         size, _ = self.shape
         if size > MAX_MATRIX:
@@ -103,11 +107,11 @@ class SymmetricOperator:
 
 
 class FunctionOperator(SymmetricOperator):
-    """Operator of a symmetric linear function of trees.
+    """Linear operator given by a symmetric linear function of trees.
 
     Args:
-        function: `v -> A v`, a tree like `v`.
-        like: a tree like `v`.
+        function: function `v -> A v` that returns a tree like `v`.
+        like: tree with the structure, shapes and types of `v`.
 
     Examples:
         >>> FunctionOperator(lambda v: 2 * v, jnp.ones(2)).as_matrix().tolist()
@@ -119,7 +123,7 @@ class FunctionOperator(SymmetricOperator):
 
     @property
     def like(self) -> PyTree:
-        """A tree with the structure, shapes and types of vectors."""
+        """Tree with the structure, shapes and types of the vectors."""
         return self._like
 
     def mv(self, vector: PyTree) -> PyTree:
@@ -130,18 +134,18 @@ class FunctionOperator(SymmetricOperator):
 def as_matrix(
     product: Callable[[Float[Array, " n"]], Float[Array, " n"]], like: Float[Array, " n"]
 ) -> Float[Array, "n n"]:
-    """Return the matrix of a symmetric function `v -> A v` of vectors.
+    """Return the dense matrix of a symmetric linear function `v -> A v` of vectors.
 
     Args:
-        product: the function.
-        like: a vector of its size and type.
+        product: function `v -> A v`.
+        like: vector with the size and type of v.
     """
     columns = jax.lax.map(product, jnp.eye(like.size, dtype=like.dtype), batch_size=COLUMNS)
     return (columns + columns.T) / 2
 
 
 class _CostOperator(SymmetricOperator):
-    """An operator of a problem at a point, on all parameters or on those of one layer."""
+    """Operator of a problem at a point, on all parameters or on those of one layer."""
 
     def __init__(
         self,
@@ -186,7 +190,7 @@ class _CostOperator(SymmetricOperator):
         return self.params if self.layer is None else self._children()[self.layer]
 
     def _whole(self, params: PyTree) -> PyTree:
-        """Return all parameters, those of the layer replaced."""
+        """Return all parameters, with those of the layer replaced."""
         if self.layer is None:
             return params
         tree = jax.tree.structure(self.params, is_leaf=lambda a: a is not self.params)
@@ -212,19 +216,20 @@ class HessianOperator(_CostOperator):
 
         H v = d/de grad C(w + e v) at e = 0
 
-    Products are exact, forward over reverse. If a part of the cost has no forward mode (a
-    custom_vjp), they are reverse over reverse.
+    Products are exact, by forward-over-reverse differentiation, or by reverse over reverse if a
+    part of the cost has no forward mode (a custom_vjp).
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point w.
-        data: instead of the problem's own.
-        layer: name of a child of the parameters' root, as `layers()` has it; None for all. The
-            others are constant.
+        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        params: parameters w at which to take the Hessian.
+        data: data that replaces the problem's own.
+        layer: name of a child of the parameters' root, as in `layers()`; the other parameters are
+            constant. None for all parameters.
 
     Raises:
-        InputError: parameters that are not real floats, an unknown layer; `mv` raises it for a cost
-            that is not a scalar, and for a vector whose tree or shapes differ from the parameters'.
+        InputError: if the parameters are not real floats or the layer is unknown. `mv` raises it if
+            the cost is not a scalar or the vector differs from the parameters in structure or
+            shapes.
 
     References: Pearlmutter 1994, *Fast exact multiplication by the Hessian*.
     """
@@ -243,22 +248,23 @@ class HessianOperator(_CostOperator):
 
 @jax.tree_util.register_pytree_node_class
 class GaussNewtonOperator(_CostOperator):
-    """The Gauss-Newton part of the Hessian at a point; needs `problem.predict` and `problem.loss`.
+    """The Gauss-Newton part of the Hessian at a point.
 
         G v = J^T L J v,   J = d predict / dw,   L = Hessian of the loss in the outputs
 
-    G leaves out the curvature of the outputs themselves. It has no negative eigenvalues if the loss
-    is convex in the outputs, and equals H if every sample is fitted.
+    G omits the curvature of the outputs. It has no negative eigenvalues if the loss is convex in
+    the outputs, and equals H if every sample is fitted exactly.
 
     Args:
-        problem: with `predict(params, inputs) -> outputs`, `loss(outputs, targets) -> scalar`, the
-            mean over samples, and data `(inputs, targets)`.
-        params: the point w.
-        data: instead of the problem's own.
-        layer: as for `HessianOperator`.
+        problem: problem with `predict(params, inputs) -> outputs`, `loss(outputs, targets) ->
+            scalar`, the mean over samples, and data `(inputs, targets)`.
+        params: parameters w at which to take the operator.
+        data: data that replaces the problem's own.
+        layer: name of a layer or None, as for `HessianOperator`.
 
     Raises:
-        InputError: a problem without these, or as `HessianOperator`.
+        InputError: if the problem lacks one of these, or for the reasons listed for
+            `HessianOperator`.
 
     Examples:
         >>> line = Problem(
@@ -320,9 +326,10 @@ class GaussNewtonOperator(_CostOperator):
 
 @jax.tree_util.register_pytree_node_class
 class PreconditionedHessian(SymmetricOperator):
-    """The Hessian seen by an optimizer that divides its steps, P^-1/2 H P^-1/2, with diagonal P.
+    """The preconditioned Hessian P^-1/2 H P^-1/2 with diagonal P.
 
-    It has the eigenvalues of P^-1 H. Divided by its own curvatures a bowl is round:
+    It has the eigenvalues of P^-1 H, which limit the steps of an optimizer that divides them by P.
+    If P contains the curvatures of a quadratic cost, it is the identity:
 
     >>> bowl = lambda w: w[0] ** 2 + 50 * w[1] ** 2
     >>> PreconditionedHessian(bowl, jnp.ones(2), jnp.array([2.0, 100.0])).as_matrix().round(3)
@@ -330,14 +337,14 @@ class PreconditionedHessian(SymmetricOperator):
            [0., 1.]], dtype=float32)
 
     Args:
-        problem: as for `HessianOperator`.
-        params: the point w.
-        preconditioner: P, a tree like `params`, its entries above 0: a user's own, or what the
-            function from `preconditioner(optimizer)` reads from an optimizer's state.
-        data: instead of the problem's own.
+        problem: a Problem or a cost, as for `HessianOperator`.
+        params: parameters w at which to take the Hessian.
+        preconditioner: diagonal P, a tree like `params` with entries above 0, such as the result of
+            the function that `preconditioner(optimizer)` returns, applied to an optimizer's state.
+        data: data that replaces the problem's own.
 
     Raises:
-        InputError: a preconditioner whose tree or shapes differ from the parameters'.
+        InputError: if the preconditioner differs from the parameters in structure or shapes.
 
     References: Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of Stability*,
     arXiv 2207.14484.
@@ -377,7 +384,7 @@ class PreconditionedHessian(SymmetricOperator):
         return unravel(self.flat_mv(ravel_pytree(vector)[0].astype(flat.dtype)))
 
     def flat_mv(self, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Return P^-1/2 H P^-1/2 v of a vector in the order of `ravel_pytree`."""
+        """Return P^-1/2 H P^-1/2 v for a vector v in the order of `ravel_pytree`."""
         scale = self.inverse_root
         return (scale * self.hessian.flat_mv(scale * vector)).astype(vector.dtype)
 
@@ -388,7 +395,8 @@ def as_operator(
     """Return an operator unchanged, or the Hessian of a problem at a point.
 
     Raises:
-        InputError: a point besides an operator, or none besides a problem.
+        InputError: if parameters are passed with an operator, or not passed with a problem, or if
+            the operator has a type of fewer than 32 bits.
     """
     if not isinstance(operator, SymmetricOperator):
         if params is None:
@@ -419,15 +427,15 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
 
         f(w),   J v = (u -> J^T u)^T v
 
-    The second form, reverse mode twice, is for functions without forward mode (a custom_vjp).
+    The second form, reverse mode twice, is used for functions without forward mode (a custom_vjp).
 
     Args:
-        f: of parameters.
-        w: the point.
-        v: the direction.
+        f: function of parameters.
+        w: parameters at which to evaluate.
+        v: direction, a tree like w.
 
     Raises:
-        InputError: the function has a derivative in neither mode.
+        InputError: if the function has a derivative in neither mode.
     """
     if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
         return jax.jvp(f, (w,), (v,))
@@ -435,28 +443,29 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
         value, pull_back = jax.vjp(f, w)
         zeros = jax.tree.map(jnp.zeros_like, value)
         return value, jax.vjp(lambda u: pull_back(u)[0], zeros)[1](v)[0]
-    except Exception as error:  # whatever a library raises that has no second derivative
+    except Exception as error:  # libraries raise various types here
         raise InputError(NO_SECOND_DERIVATIVE) from error
 
 
 def along(
     field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree, *, value: bool = False
 ) -> PyTree:
-    """Return the derivative of a gradient field along a direction, in forward mode if it has one.
+    """Return the derivative of a gradient field along a direction.
 
         d/de F(w + e v) at e = 0
 
-    The derivative of a gradient, and of its derivatives along fixed directions, is symmetric. So
-    the product with its transpose, which reverse mode gives, is the same.
+    Forward mode is used if the field has one. Otherwise reverse mode gives the product with the
+    transpose, which is the same: the derivative of a gradient, and of its derivatives along fixed
+    directions, is symmetric.
 
     Args:
-        field: `F(w)`: a gradient, or a derivative of one along fixed directions.
-        w: the point.
-        v: the direction.
+        field: function `F(w)`, a gradient or a derivative of one along fixed directions.
+        w: parameters at which to evaluate.
+        v: direction, a tree like w.
         value: whether to return `(F(w), derivative)`.
 
     Raises:
-        InputError: the field has a derivative in neither mode.
+        InputError: if the field has a derivative in neither mode.
     """
     if not _has_custom_vjp(jax.make_jaxpr(field)(w).jaxpr):
         both = jax.jvp(field, (w,), (v,))
@@ -464,13 +473,13 @@ def along(
         try:
             at, transposed = jax.vjp(field, w)
             both = at, transposed(v)[0]
-        except Exception as error:  # whatever a library raises that has no second derivative
+        except Exception as error:  # libraries raise various types here
             raise InputError(NO_SECOND_DERIVATIVE) from error
     return both if value else both[1]
 
 
 def _has_custom_vjp(jaxpr):
-    """Return whether a program contains, at any depth, a function with a reverse mode alone."""
+    """Return whether a jaxpr contains, at any depth, a function with reverse mode only."""
     return any(
         equation.primitive.name.startswith("custom_vjp_call")
         or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))
@@ -481,18 +490,19 @@ def _has_custom_vjp(jaxpr):
 def averaged(
     problem: Problem, function_of: Callable[[Callable], Callable], point: PyTree
 ) -> PyTree:
-    """Return `function_of(cost)(point, batch)`, a mean over all samples, in full precision.
+    """Return the mean of `function_of(cost)(point, batch)` over all samples.
 
-    It is evaluated in microbatches, so that memory does not grow with the number of samples, unless
-    the cost couples samples. On a GPU the default precision would spoil second derivatives.
+    It is evaluated in full precision, since the default precision of a GPU makes second derivatives
+    inaccurate, and in microbatches, so that memory does not grow with the number of samples, unless
+    the cost couples samples.
 
     Args:
-        problem: whose deterministic cost, over its data.
-        function_of: what is made of the cost `(params, batch) -> scalar`, such as `jax.grad`.
-        point: its first argument.
+        problem: problem whose deterministic cost and data are used.
+        function_of: transformation of the cost `(params, batch) -> scalar`, such as `jax.grad`.
+        point: first argument of the transformed cost.
 
     Raises:
-        InputError: a cost that cannot be derived in forward mode.
+        InputError: if the cost cannot be differentiated at this point, or has no forward mode.
     """
     evaluation = evaluation_of(problem)
 

@@ -1,10 +1,10 @@
-"""Quantiles of Student's distribution for intervals whose degrees of freedom are data.
+"""Quantiles of Student's t distribution with estimated degrees of freedom.
 
-The degrees of freedom of a mean of skewed numbers are those of its sum of squares,
+The effective degrees of freedom of the mean of skewed numbers are those of their sum of squares,
 
-    (sum d_i^2)^2 / sum d_i^4 - 1,   d_i deviations from the mean,
+    (sum d_i^2)^2 / sum d_i^4 - 1,   d_i deviations from the mean.
 
-which are few where a few numbers decide it.
+They are few if a few numbers dominate the sum.
 
 >>> round(float(quantile(0.025, jnp.asarray(8.0))), 2)
 2.31
@@ -15,15 +15,15 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy import stats
 
-INVERSE = np.linspace(0, 1, 101)  # of degrees of freedom
+INVERSE = np.linspace(0, 1, 101)  # inverse degrees of freedom at the nodes of the interpolation
 
 
 def quantile(tail: float, freedom: Float[Array, ""]) -> Float[Array, ""]:
-    """Return the number that is exceeded with a probability, for any degrees of freedom >= 1.
+    """Return the upper quantile of Student's t distribution by interpolation.
 
     Args:
-        tail: that probability; a number, not traced.
-        freedom: degrees of freedom, taken as 1 where they are fewer.
+        tail: probability that the quantile is exceeded, a number that is not traced.
+        freedom: degrees of freedom; values below 1 are replaced by 1.
     """
     known = np.append(stats.norm.isf(tail), stats.t.isf(tail, 1 / INVERSE[1:]))
     return jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE, known).astype(freedom.dtype)
@@ -32,6 +32,6 @@ def quantile(tail: float, freedom: Float[Array, ""]) -> Float[Array, ""]:
 def effective_freedom(deviations: Float[Array, " n"]) -> Float[Array, ""]:
     """Return (sum d_i^2)^2 / sum d_i^4 - 1, which is -1 if all deviations are 0."""
     squares = deviations**2
-    # In units of the largest, since fourth powers underflow.
+    # Divide by the largest square, since fourth powers underflow.
     relative = squares / jnp.maximum(jnp.max(squares), jnp.finfo(squares.dtype).tiny)
     return jnp.sum(relative) ** 2 / jnp.maximum(jnp.sum(relative**2), 1) - 1
