@@ -1,4 +1,4 @@
-"""Summary of the gradient of a cost, entry by entry, and a check by finite differences.
+"""Summary of the gradient of a cost, and a check by finite differences.
 
     C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
 
@@ -263,7 +263,7 @@ def locate(
 def check_gradient(
     problem: Problem | Callable, params: PyTree, position: Positions, *, data: PyTree = None
 ) -> GradientCheck:
-    """Compare the gradient with changes of the cost when single entries are displaced.
+    """Compare the gradient with changes of the cost along single coordinates.
 
         actual = C(w + h e_i) - C(w),   predicted = g_i h,   error = H_ii h^2 / 2 + rounding
 

@@ -32,7 +32,7 @@ NUM_EXTREME = 3  # eigenvalues computed at each end if not all are computed
 
 
 class Inertia(NamedTuple):
-    """Eigenpairs on the live coordinates, their error bounds, and the pseudoinverse H^+.
+    """Eigenpairs on the live coordinates, error bounds and the pseudoinverse H^+.
 
     Args:
         values: eigenvalues, valid only where `known` is true.

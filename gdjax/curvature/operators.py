@@ -197,7 +197,7 @@ class _CostOperator(SymmetricOperator):
         return jax.tree.unflatten(tree, (self._children() | {self.layer: params}).values())
 
     def layers(self) -> "dict[str, _CostOperator]":
-        """Return the diagonal blocks by layer, one for each child of the parameters' root.
+        """Return the diagonal blocks, one for each child of the parameters' root.
 
         Examples:
             >>> cost = lambda w: w["a"] ** 2 + 3 * w["a"] * w["b"] + 5 * w["b"] ** 2
@@ -479,7 +479,7 @@ def along(
 
 
 def _has_custom_vjp(jaxpr):
-    """Return whether a jaxpr contains, at any depth, a function with reverse mode only."""
+    """Return whether a jaxpr contains, at any depth, a function without forward mode."""
     return any(
         equation.primitive.name.startswith("custom_vjp_call")
         or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))

@@ -2,8 +2,8 @@
 
     sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
 
-Limits for other optimizers: `stability_threshold`. The sharpness is the most positive eigenvalue,
-also where a negative one is larger:
+See `stability_threshold` for the limits of other optimizers. The sharpness is the algebraically
+largest eigenvalue, even if a negative one has a larger absolute value:
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
 >>> metric = sharpness(bowl)
@@ -41,21 +41,21 @@ from gdjax.problems.evaluation import frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
 
-# Mostly one round of four powers of the Hessian on two vectors is enough along a descent.
+# Along a descent, one round of four powers of the Hessian on two vectors is usually enough.
 SIZES = block_lanczos.Sizes(upper=block_lanczos.BLOCK, lower=0, basis=8)
 MAX_RESTARTS = 19
 
 
 class SharpnessState(NamedTuple):
-    """State of the metric, from which the next estimate starts.
+    """State of the sharpness metric, from which the next estimate starts.
 
-    Stores of continuable sweeps hold it under these names.
+    Stores of continuable sweeps save the state under these field names.
 
     Args:
-        vectors: approximate eigenvectors of the largest eigenvalues, the largest first; none where
-            the whole Hessian is taken.
-        residual: |H v - sharpness v| of the last estimate, v its eigenvector of length 1.
-        products: products of the Hessian and a vector, all estimates taken together.
+        vectors: approximate eigenvectors of the largest eigenvalues, largest first; no columns if
+            the dense Hessian is decomposed.
+        residual: |H v - sharpness v| of the last estimate, for its eigenvector v of length 1.
+        products: number of Hessian-vector products in all estimates so far.
         drawn: number of times that random directions were drawn.
     """
 
@@ -74,36 +74,37 @@ def sharpness(
     preconditioner: Callable[[PyTree], PyTree] | None = None,
     operator: Callable[..., SymmetricOperator] = HessianOperator,
 ) -> Metric:
-    """Return the largest eigenvalue along a descent as a metric, started from the previous one.
+    """Return the largest eigenvalue of the Hessian as a metric of a descent.
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
-    The most positive eigenvalue is computed by block Lanczos from the last two eigenvectors, the
-    second mixed with a random direction, so that an eigenvector that rises from elsewhere is found,
-    too. Restarts end when |H v - sharpness v| <= rtol |sharpness|, or is rounding. So an eigenvalue
-    lies within that distance, and the error is of the order of its square over the gap to the next
-    one. That no other eigenvalue is larger is likely, not proven. Up to 8 parameters the whole
-    Hessian is decomposed. The result is NaN if 19 restarts are not enough or nothing is finite. On
-    CPUs no LAPACK is called, so that runs on several devices cannot wait for each other in it.
+    The algebraically largest eigenvalue is computed by block Lanczos from the last two
+    eigenvectors. The second is mixed with a random direction, so that an eigenvector that rises
+    from elsewhere is also found. Restarts end when |H v - sharpness v| is at most rtol |sharpness|
+    or within rounding. An eigenvalue then lies within that distance, and the error is of the order
+    of its square over the gap to the next one. That no other eigenvalue is larger is likely, but
+    not proven. Up to 8 parameters the dense Hessian is decomposed. The result is NaN if 19 restarts
+    are not enough or a value is not finite. On CPUs no LAPACK is called, so that runs on several
+    devices cannot deadlock in it.
 
     Args:
-        problem: whose deterministic cost, over its data. Keywords of the cost can be swept;
-            its model state is that of the run at each estimate.
-        data: instead of the problem's own.
-        every: records from one estimate to the next.
-        rtol: of the residual, relative to the sharpness.
-        preconditioner: the diagonal P > 0 from the optimizer's state, a tree like the parameters,
-            such as `gd.curvature.preconditioner(optax.adam)` or another function. The
-            metric is the largest eigenvalue of P^-1 H then, NaN where P is, as at Adam's start.
-        operator: `operator(problem, params)`, whose largest eigenvalue it is; `GaussNewtonOperator`
-            for the Gauss-Newton part of the Hessian. Not used with a preconditioner.
+        problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
+            of the cost can be swept; its model state is that of the run at each estimate.
+        data: data that replaces the problem's own.
+        every: interval between estimates, in records.
+        rtol: tolerance of the residual, relative to the sharpness.
+        preconditioner: function from the optimizer's state to the diagonal P > 0, a tree like the
+            parameters, such as `gd.curvature.preconditioner(optax.adam)`. The metric is then the
+            largest eigenvalue of P^-1 H, and NaN where P is NaN, as at Adam's start.
+        operator: function `operator(problem, params)` that returns the operator whose largest
+            eigenvalue is computed, such as `GaussNewtonOperator`. Not used with a preconditioner.
 
     Returns:
-        A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs
-        8 products of the Hessian and a vector where little has changed, and 6 for each restart.
+        A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs 8
+        Hessian-vector products if little has changed, and 6 more for each restart.
 
     Raises:
-        InputError: a tolerance that is not above 0.
+        InputError: if `rtol` is not above 0.
 
     References: Cohen et al. 2021, arXiv 2103.00065.
     """
@@ -133,27 +134,28 @@ def largest_eigenvalues(
     every: int = 1,
     rtol: float = 1e-3,
 ) -> Metric:
-    """Return the `count` largest eigenvalues along a descent as a metric, descending.
+    """Return the `count` largest eigenvalues of the Hessian as a metric of a descent.
 
         lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
 
-    As `sharpness`, from the two leading eigenvectors found last. Each of them is NaN where its own
-    residual |H v - lambda v| has not come down to rtol |lambda|, or to rounding.
+    They are computed as in `sharpness`, starting from the last two leading eigenvectors. An
+    eigenvalue is NaN if its residual |H v - lambda v| exceeds rtol |lambda| plus rounding.
 
     Args:
-        problem: as for `sharpness`.
-        count: how many, at most as many as there are parameters.
-        data: instead of the problem's own.
-        every: records from one estimate to the next.
-        rtol: of each residual, relative to the eigenvalue.
+        problem: a Problem or a cost, as for `sharpness`.
+        count: number of eigenvalues, at most the number of parameters.
+        data: data that replaces the problem's own.
+        every: interval between estimates, in records.
+        rtol: tolerance of each residual, relative to its eigenvalue.
 
     Returns:
-        A metric that is an array with the dimension `eigenvalue`. For 10 of them an estimate costs
-        20 products of the Hessian and a vector, and 8 for each restart. More than 6 need LAPACK,
-        which on several CPU devices at once is refused: devices=jax.local_devices()[:1].
+        A metric whose value is an array with the dimension `eigenvalue`, descending. With 10
+        eigenvalues an estimate costs 20 Hessian-vector products, and 8 more for each restart. More
+        than 6 eigenvalues need LAPACK, which is refused on several CPU devices at once: pass
+        devices=jax.local_devices()[:1].
 
     Raises:
-        InputError: a count or a tolerance that cannot work.
+        InputError: if `count` is not a whole number above 0, or `rtol` is not above 0.
 
     Examples:
         >>> import gdjax as gd
@@ -186,15 +188,17 @@ def _sizes(count):
 
 @dataclass(frozen=True)
 class _Sharpness:
-    """`(params, data, state, **settings) -> (sharpness, state)`, with the cost's keywords.
+    """Metric `(params, data, state, **settings) -> (sharpness, state)`.
+
+    The settings are the keywords of the cost.
 
     Args:
-        without_data: the problem as a tree without leaves, so that metrics of one problem are one
-            program.
-        rtol: of the residual.
-        count: of an array of the largest eigenvalues; None: the sharpness alone, a number.
-        preconditioner: `opt_state -> P`.
-        operator: `(problem, params) -> operator`.
+        without_data: problem as a tree without leaves, so that metrics of equal problems share a
+            compiled program.
+        rtol: tolerance of the residuals, relative to the eigenvalue.
+        count: number of largest eigenvalues in the result; None for the sharpness alone, a scalar.
+        preconditioner: function `opt_state -> P`, or None.
+        operator: function `(problem, params) -> operator`.
     """
 
     without_data: Any
@@ -222,11 +226,11 @@ class _Sharpness:
 
 
 def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
-    """Return the signature of a metric of the deterministic cost, with the cost's keywords.
+    """Return the signature of a metric, with the keywords of the deterministic cost.
 
     Args:
-        without_data: the problem, from `without_data`.
-        places: names of positional arguments.
+        without_data: problem, as returned by `without_data`.
+        places: names of the positional arguments.
         given: keywords that a descent passes, such as "opt_state" and "key".
     """
     problem = with_data(without_data, None)
@@ -245,10 +249,10 @@ def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Si
 
 @dataclass(frozen=True)
 class _InitialState:
-    """State before the first estimate: random directions.
+    """Initial state, with random directions, before the first estimate.
 
     Args:
-        dense: parameters up to which the whole Hessian is taken.
+        dense: maximum number of parameters for which the dense Hessian is decomposed.
     """
 
     dense: int
@@ -266,29 +270,30 @@ class _InitialState:
 
 
 def _key(drawn):
-    # An eigenvalue that is known to a tolerance does not depend on the random directions, so they
-    # are the same in every run, and the metric needs no key.
+    # A converged eigenvalue depends on the random directions only within its tolerance, so they are
+    # the same in every run, and the metric needs no key.
     return jax.random.fold_in(jax.random.key(0), drawn)
 
 
 def _random(drawn, shape, dtype):
-    """Return directions of length near 1, one per column."""
+    """Return random directions of length near 1, one per column."""
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
 def track_largest(
     operator: SymmetricOperator, state: SharpnessState, *, rtol: float, count: int = 1
 ) -> tuple[Float[Array, " count"], SharpnessState]:
-    """Return the largest eigenvalues, from the eigenvectors of a similar operator.
+    """Return the largest eigenvalues, starting at eigenvectors of a similar operator.
 
     Args:
-        operator: whose largest eigenvalues.
-        state: of the previous estimate.
-        rtol: of each residual, relative to the eigenvalue.
-        count: how many.
+        operator: operator whose largest eigenvalues are computed.
+        state: state after the previous estimate.
+        rtol: tolerance of each residual, relative to its eigenvalue.
+        count: number of eigenvalues.
 
     Returns:
-        The eigenvalues, descending, NaN where not converged; the state for the next operator.
+        The eigenvalues, descending and NaN where not converged, and the state for the next
+        operator.
     """
     sizes = _sizes(count)
     size, dtype = operator.shape[0], state.residual.dtype
@@ -325,7 +330,7 @@ def track_largest(
         block, norm = ritz.block, ritz.norm
     finite = jnp.isfinite(values) & jnp.isfinite(residuals)
     converged = finite & (residuals <= allowed(values, norm))
-    # A run that is not finite must not pass its eigenvector on.
+    # Keep the previous vectors if the largest eigenvalue is not finite.
     block = jnp.where(finite[0], block, state.vectors)
     state = SharpnessState(block, residuals[0], state.products + num_hvps, state.drawn + 2)
     return jnp.where(converged, values, jnp.nan), state

@@ -2,8 +2,8 @@
 
     trace = sum_i lambda_i,   density(x) = 1/n sum_i N(x; lambda_i, width^2)
 
-Both are means over random vectors v, of v^T H v and of v^T N(x; H) v, so they come with standard
-errors. The simplest instance:
+Both are estimated, with standard errors, as means of v^T H v and of v^T N(x; H) v over random
+vectors v. For a quadratic cost:
 
 >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
 >>> float(hessian_trace(bowl, jnp.ones(2), key=jax.random.key(0)).value)
@@ -12,7 +12,7 @@ errors. The simplest instance:
 >>> spread.nodes.tolist(), spread.weights.tolist()
 ([[1.0, 10.0]], [[0.5, 0.5]])
 
-Up to 512 parameters both are exact; above, matfree does the work with products.
+Up to 512 parameters both are exact. For more, matfree estimates them from Hessian-vector products.
 """
 
 from collections.abc import Callable
@@ -31,15 +31,15 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
-POINTS = 1001  # of the grid on which a density is given
+POINTS = 1001  # points of the grid on which the density is evaluated
 
 
 class HessianTrace(NamedTuple):
     """Trace with its standard error.
 
     Args:
-        value: the estimate.
-        error: its standard error, and what rounding may add.
+        value: estimate of the trace.
+        error: standard error plus a bound on the rounding error.
     """
 
     value: Float[Array, ""]
@@ -50,12 +50,12 @@ class SpectralDensity(NamedTuple):
     """Density of the eigenvalues; it integrates to 1.
 
     Args:
-        at: eigenvalues at which it is given, evenly spaced.
-        value: the density there, per unit of an eigenvalue.
-        error: its standard error, from the spread over probes.
-        nodes: eigenvalues of the Krylov spaces, one row a probe.
-        weights: share of the spectrum that each stands for; each row sums to 1.
-        width: standard deviation of the Gaussian that each node is drawn as.
+        at: evenly spaced eigenvalues at which the density is evaluated.
+        value: density at these points, per unit of the eigenvalue.
+        error: standard error of the density, from the spread over probes.
+        nodes: eigenvalues of the Krylov spaces, one row per probe.
+        weights: share of the spectrum that each node represents; each row sums to 1.
+        width: standard deviation of the Gaussian that replaces each node.
     """
 
     at: Float[Array, " points"]
@@ -80,20 +80,20 @@ def hessian_trace(
 
         tr H = tr Q^T H Q + E v^T (I - QQ^T) H (I - QQ^T) v,   v random signs
 
-    Q spans H times a third of the probes: it takes in the large eigenvalues, so that the rest
-    varies little. The error comes from the spread of the last third.
+    Q spans the products of H with a third of the probes. It captures the large eigenvalues, so that
+    the rest has a small variance. The error is estimated from the spread over the last third.
 
     Args:
-        operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
-            a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
-        params: the point, with a problem.
-        key: for the probes.
-        data: instead of the problem's own.
-        probes: Hessian-vector products, at least 6; not used up to 512 parameters, where the trace
-            is exact.
+        operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
+            cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
+        params: parameters at which to take the Hessian of a problem.
+        key: key for the random probes.
+        data: data that replaces the problem's own.
+        probes: number of Hessian-vector products, at least 6; not used up to 512 parameters, where
+            the trace is exact.
 
     Raises:
-        InputError: too few probes.
+        InputError: if `probes` is below 6.
 
     References: Meyer, Musco, Musco and Woodruff 2021, *Hutch++: optimal stochastic trace
     estimation*.
@@ -139,22 +139,24 @@ def spectral_density(
     depth: int = 64,
     width: ScalarLike = 0.01,
 ) -> SpectralDensity:
-    """Return the density of the eigenvalues, by stochastic Lanczos quadrature.
+    """Return the density of the eigenvalues by stochastic Lanczos quadrature.
 
         1/n tr f(H) = E v^T f(H) v / |v|^2 = E sum_j weight_j f(node_j)
 
     Args:
-        operator: a linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or
-            a cost, `cost(params, batch)` with data, `cost(params)` without, for its Hessian.
-        params: the point, with a problem.
-        key: for the probes.
-        data: instead of the problem's own.
-        probes: random vectors, at least 2; not used up to 512 parameters, where nodes are exact.
-        depth: products a probe; nodes at the ends of the spectrum converge first.
-        width: of the Gaussian for each node, relative to the largest |eigenvalue|.
+        operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
+            cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
+        params: parameters at which to take the Hessian of a problem.
+        key: key for the random probes.
+        data: data that replaces the problem's own.
+        probes: number of random vectors, at least 2; not used up to 512 parameters, where nodes are
+            exact.
+        depth: number of products per probe; nodes at the ends of the spectrum converge first.
+        width: standard deviation of the Gaussian at each node, relative to the largest
+            |eigenvalue|.
 
     Raises:
-        InputError: too few probes or products.
+        InputError: if `probes` is below 2, `depth` is below 1, or `width` is not above 0.
 
     References: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
     """
@@ -197,12 +199,12 @@ def smoothed(
 
 
 def _quadrature(product, flat, key, probes, depth):
-    """Return eigenvalues of each probe's Krylov space, and the probe's share in each."""
+    """Return the eigenvalues of each probe's Krylov space and their weights."""
     lanczos = decomp.tridiag_sym(min(depth, flat.size), custom_vjp=False)
 
     def one(probe):
         matrix = lanczos(product, probe).J_small
-        # An exhausted Krylov space continues with NaN or noise: use only what came before.
+        # Beyond an exhausted Krylov space the matrix is NaN or noise. Use only the part before it.
         diagonal, beside = jnp.diagonal(matrix), jnp.diagonal(matrix, 1)
         size = jax.lax.cummax(jnp.abs(diagonal[:-1]))
         more = beside > 100 * jnp.finfo(flat.dtype).eps * size

@@ -1,16 +1,16 @@
-"""The largest curvature at which an optimizer's step is stable, and the optimizer's preconditioner.
+"""Stability limits of optimizers on a quadratic, and their preconditioners.
 
     w_{t+1} = w_t - eta P^-1 m_t,   stable on a quadratic while lambda_max(P^-1 H) is below a limit
 
-P is what the optimizer divides by, 1 for plain descent; it is held fixed. For Adam it is the root
-of the average of squared gradients, in the optimizer's state (see `preconditioner`). On a bowl of
-curvature 4 a rate of 0.49 is just below the limit and one of 0.51 above it:
+The optimizer divides its steps by the diagonal P, which is held fixed. P is 1 for gradient descent;
+for Adam it is the root of the average of squared gradients in the optimizer's state (see
+`preconditioner`). With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
 
 >>> float(stability_threshold(0.5))
 4.0
 
-With a P that is not held fixed an adaptive optimizer stays bounded on a quadratic at any rate: its
-P grows with the gradient.
+If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any learning rate,
+since its P grows with the gradient.
 
 References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
 Stability*, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of
@@ -33,7 +33,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.errors import InputError
 
-# Factories that divide by the root of an average of squared gradients; the others divide by 1.
+# Optimizers that divide by the root of an average of squared gradients; the others divide by 1.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
 KNOWN: Mapping[str, Callable] = MappingProxyType(
     {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}
@@ -43,26 +43,28 @@ KNOWN: Mapping[str, Callable] = MappingProxyType(
 def stability_threshold(
     learning_rate: ArrayLike | Callable, optimizer: Callable = optax.sgd, **settings: Any
 ) -> Float[Array, "..."]:
-    """Return the largest eigenvalue of P^-1 H at which a descent is stable on a quadratic cost.
+    """Return the largest eigenvalue of P^-1 H at which an optimizer is stable.
+
+    On a quadratic cost the limits are
 
         plain, RMSProp 2 / eta;   heavy ball (2 + 2 b) / eta;   Nesterov that over 1 + 2 b;
         Adam (2 + 2 b1) / ((1 - b1) eta);   AdamW (2 - d eta) (1 + b1) / ((1 - b1) eta)
 
-    as Optax steps: heavy ball sums, v <- b v + g, Adam averages, m <- b1 m + (1 - b1) g; AdamW's
-    decay d has a P of 1. For plain descent and momentum P is 1, too, and the limit is one of the
-    sharpness itself.
+    in the conventions of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them, m
+    <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient descent and
+    momentum P is 1 as well, so the limit applies to the sharpness itself.
 
     Args:
-        learning_rate: eta, > 0; any shape. Traced values are not validated.
-        optimizer: factory, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`, `adamw`, or a
-            `functools.partial` of one (`optax.nadam` and `optax.nadamw` are).
-        settings: keywords of the factory that are not its defaults, such as `momentum`,
+        learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
+        optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
+            `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
+        settings: keywords of the factory that differ from its defaults, such as `momentum`,
             `nesterov`, `b1`, `weight_decay`.
 
     Raises:
-        InputError: an optimizer whose limit is not known, settings that it does not take, a
-            schedule, a rate that is not above 0, a momentum or `b1` outside [0, 1), a decay below
-            0 or above 2 / eta.
+        InputError: if the limit of the optimizer is not known, it does not accept a setting, a
+            setting is a schedule, the learning rate is not above 0, a momentum or `b1` is outside
+            [0, 1), or the decay is below 0 or above 2 / eta.
 
     Examples:
         >>> import optax
@@ -79,7 +81,7 @@ def stability_threshold(
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
     rate = _checked("learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
-    # From 1 on past gradients never fade: every curvature is unstable.
+    # With a momentum of 1 or more past gradients never decay, and no curvature is stable.
     momentum = 0.0 if taken[name] is None else taken[name]
     b = _checked(name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
     decay = _checked(
@@ -113,7 +115,7 @@ def _checked(name, value, expected, is_valid):
 
 
 def _check_decay(decay, rate):
-    """Check decay * rate <= 2: above, the decay alone makes parameters grow."""
+    """Check decay * rate <= 2; above that, the decay alone makes parameters grow."""
     if isinstance(decay, Tracer) or isinstance(rate, Tracer):
         return
     product = float(np.max(np.asarray(decay) * np.asarray(rate), initial=0.0))
@@ -125,10 +127,10 @@ def _check_decay(decay, rate):
 
 
 def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, Any]]:
-    """Return which of `KNOWN` a factory is, and its settings, defaults included.
+    """Return the factory in `KNOWN` and its settings, including defaults.
 
     Raises:
-        InputError: it is none of them, or does not take a setting.
+        InputError: if the factory is not in `KNOWN`, or does not accept a setting.
     """
     factory = optimizer
     while isinstance(factory, partial):
@@ -149,20 +151,22 @@ def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, 
 
 
 def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
-    """Return a function from an optimizer's state to the P of the step that led to it.
+    """Return a function from an optimizer's state to the P of its last step.
 
         P = (1 - b1^t) (sqrt(nu / (1 - b2^t) + eps_root) + eps),   RMSProp's P = sqrt(nu + eps)
 
-    nu is the average of squared gradients after t steps. The corrections of both averages are in P,
-    so that the momentum is the plain average m, to which `stability_threshold` applies.
+    Here nu is the average of squared gradients after t steps. P includes the bias corrections of
+    both averages, so that the momentum is the uncorrected average m, to which `stability_threshold`
+    applies.
 
     Args:
-        optimizer: factory, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`, or a
+        optimizer: factory of an optimizer, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`, or a
             `functools.partial` of one.
-        settings: keywords of the factory that are not its defaults.
+        settings: keywords of the factory that differ from its defaults.
 
     Raises:
-        InputError: an optimizer that divides by nothing known, or settings that it does not take.
+        InputError: if the preconditioner of the optimizer is not known, or it does not accept a
+            setting.
 
     Examples:
         >>> rule = optax.adam(0.1)
@@ -187,13 +191,15 @@ def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
 
 @dataclass(frozen=True)
 class Preconditioner:
-    """`opt_state -> P`, what `preconditioner` returns; equal settings are one program.
+    """Function `opt_state -> P`, as returned by `preconditioner`.
+
+    Equal settings share a compiled program.
 
     Args:
-        mean_decay: b1, whose correction 1 - b1^t is in P; 0 for none.
-        square_decay: b2, whose correction 1 - b2^t is in the root; 0 for none.
-        inside: what is added below the root.
-        outside: what is added to the root.
+        mean_decay: b1, whose bias correction 1 - b1^t multiplies P; 0 for no correction.
+        square_decay: b2, whose bias correction 1 - b2^t is under the root; 0 for no correction.
+        inside: constant added under the root.
+        outside: constant added to the root.
     """
 
     mean_decay: Any
@@ -202,10 +208,10 @@ class Preconditioner:
     outside: Any
 
     def __call__(self, opt_state: PyTree) -> PyTree:
-        """Return P, from an optimizer's state with one average of squares.
+        """Return P from an optimizer's state with one average of squared gradients.
 
         Raises:
-            InputError: there is none, or more than one.
+            InputError: if the state has no such average, or more than one.
         """
         averages = [state for state in _states(opt_state) if "nu" in state._fields]
         if len(averages) != 1:
@@ -217,7 +223,7 @@ class Preconditioner:
         mean = square = 1.0
         if "count" in state._fields:
             t = jnp.asarray(state.count, float)
-            # Before the first step nothing is known: 0 / 0.
+            # Before the first step P is NaN, from 0 / 0.
             mean, square = (1 - jnp.power(b, t) for b in (self.mean_decay, self.square_decay))
 
         def of_leaf(nu):
