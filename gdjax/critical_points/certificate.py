@@ -1,9 +1,9 @@
-"""The kind of a point, and the evidence for it.
+"""Kind of a point, with the evidence for it.
 
-    kind = name of a critical point, or why it has none;   certificate = kind + evidence
+    kind = type of critical point, or why none is given;   certificate = kind + evidence
 
-A name is given only where the evidence holds beyond rounding. All other points are undecided, with
-the numbers that would have to be smaller, and `advice` says what would help:
+A type is given only if the evidence for it exceeds rounding. All other points are undecided. Their
+certificate contains the quantities that would have to be smaller, and `advice` suggests a remedy:
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -30,28 +30,28 @@ POLISH = (
 class Kind(IntEnum):
     """Kind of a point.
 
-    A name is that of a critical point at most `distance_tolerance * max(1, |w|)` away.
+    Types of critical points refer to one at most `distance_tolerance * max(1, |w|)` away.
 
     - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
-      on every coordinate, and the gradient is so small that a critical point is near (Newton and
-      Kantorovich).
-    - SADDLE: eigenvalues of both signs.
+      on every coordinate, and the gradient is small enough for a critical point nearby
+      (Newton-Kantorovich theorem).
+    - SADDLE: the Hessian has eigenvalues of both signs.
     - DEGENERATE_MINIMUM, DEGENERATE_MAXIMUM: one eigenvalue is zero, the others have one sign, and
-      the fourth order decides.
-    - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth order has both signs, or
-      a sign opposite to that of the other eigenvalues.
+      the fourth derivative decides.
+    - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth derivative has both
+      signs, or a sign opposite to that of the other eigenvalues.
     - FLOOR: a manifold of minima. The cost rises along all directions of nonzero curvature and
       stays the same along all others, up to
 
           200 eps (|C| + lambda_max max(1, |w|)),
 
-      for a distance of 1, without a slope beyond rounding. In float32 that is said of dead
-      coordinates alone.
-    - FLAT: the cost depends on no parameter, as far as it was probed (`probe_radius`).
-    - NO_DERIVATIVE: the gradient jumps.
-    - NOT_STATIONARY: the gradient is longer than its tolerance, or Newton's step is longer than
-      `distance_tolerance` and its own rounding: `newton_point` is where it leads.
-    - UNDECIDED: none of these can be said at this resolution.
+      for a distance of 1, without a slope beyond rounding. In float32 only dead coordinates can
+      make a floor.
+    - FLAT: the cost depends on no parameter within the probed radius (`probe_radius`).
+    - NO_DERIVATIVE: the gradient is discontinuous at the point.
+    - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
+      `newton_point`, is longer than `distance_tolerance` plus its own rounding.
+    - UNDECIDED: none of these can be established at this resolution.
     """
 
     UNDECIDED = 0
@@ -77,42 +77,46 @@ class Certificate(NamedTuple):
 
     Args:
         kind: a value of `Kind`.
-        cost: at the point.
-        gradient_norm: at the point.
-        gradient_tolerance: that was used: the one given, or the rounding of the gradient, if that
-            is more.
-        smallest: eigenvalue of the Hessian on the live coordinates; NaN if there are none.
-        largest: likewise.
-        smallest_residual: how exact `smallest` is: |H v - smallest v| and rounding.
-        largest_residual: likewise.
-        resolution: eigenvalues within it of zero have no sign: the largest residual of those that
-            were computed, rounding included.
-        negative: eigenvalues below zero for certain; above 2,048 parameters those that were seen.
-        nullity: eigenvalues without a sign, dead coordinates not counted; likewise.
-        dead: coordinates that the cost does not depend on: their gradient is exactly zero here and
-            at random parameters, around this point and around 0.
-        probe_radius: up to which dead coordinates were probed: 0.01 to 10 times the largest
-            parameter (at least 1), and the largest number of the data and its inverse.
-        kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of
-            nonzero curvature, where L bounds how fast the Hessian changes. Below 1/2 there is a
-            critical point nearby with the same signs of curvature. L is the largest third
-            derivative found by power iteration from several starts, here and where Newton's step
-            leads, or the change of the Hessian in the last digits and over twice the step, if that
-            is more: sampled, not proven.
-        distance: how far away that critical point is at most.
-        newton_point: where Newton's step leads, like the parameters.
-        newton_distance: how far away that is.
-        distance_tolerance: that was used: the one given times max(1, |w|), and the rounding of
-            Newton's step.
-        cubic: largest |third derivative| along flat unit directions: those whose eigenvalue has no
-            sign.
-        cubic_resolution: cubics within it count as zero.
-        quartic: the fourth derivative along such a direction that is left when all others follow,
-            T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; of several directions the smallest.
-        quartic_resolution: quartics within it count as zero.
-        floor_length: how far the cost stayed the same to both sides along flat directions, at most
-            1; 0 where it fell, or was not followed: in float32 a floor cannot be distinguished from
-            a bowl of condition 1e8.
+        cost: cost at the point.
+        gradient_norm: gradient norm at the point.
+        gradient_tolerance: gradient norm that counted as zero: the given tolerance, or the rounding
+            error of the gradient if that is larger.
+        smallest: smallest eigenvalue of the Hessian on the live coordinates; NaN if there are none.
+        largest: largest eigenvalue on the live coordinates; NaN if there are none.
+        smallest_residual: error bound of `smallest`: |H v - smallest v| plus rounding.
+        largest_residual: error bound of `largest`.
+        resolution: largest error bound of the computed eigenvalues, rounding included. Eigenvalues
+            closer to zero have no known sign.
+        negative: number of eigenvalues below zero beyond their error bound; above 2,048 parameters,
+            of those that were computed.
+        nullity: number of eigenvalues without a known sign, excluding dead coordinates; above 2,048
+            parameters, of those that were computed.
+        dead: number of coordinates that the cost does not depend on: their gradient is exactly zero
+            here and at random parameters, around this point and around 0.
+        probe_radius: largest radius at which dead coordinates were probed. The radii are 0.01 to 10
+            times the largest |parameter| (at least 1), and the largest |number| of the data and its
+            inverse.
+        kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of nonzero
+            curvature, where L bounds how fast the Hessian changes. Below 1/2 there is a critical
+            point nearby with the same signs of curvature. L is the largest third derivative found
+            by power iteration from several starts, at the point and at `newton_point`, or the
+            measured change of the Hessian in the last digits and over twice the step, if that is
+            larger. L is sampled, not proven.
+        distance: upper bound of the distance to that critical point.
+        newton_point: end point of Newton's step, a tree like the parameters.
+        newton_distance: length of Newton's step.
+        distance_tolerance: distance that was tolerated: the given tolerance times max(1, |w|), plus
+            the rounding of Newton's step.
+        cubic: largest |third derivative| along flat unit directions, whose eigenvalues have no
+            known sign.
+        cubic_resolution: largest `cubic` that counts as zero.
+        quartic: reduced fourth derivative along a flat direction, T4[n^4] - 3 T3[n, n, .] H^+ T3[n,
+            n, .], with the cost minimized over all other directions; the smallest over several flat
+            directions.
+        quartic_resolution: largest |quartic| that counts as zero.
+        floor_length: distance on both sides along flat directions over which the cost stayed
+            constant, at most 1. It is 0 if the cost fell or the directions were not followed: in
+            float32 a floor cannot be distinguished from a bowl of condition number 1e8.
     """
 
     kind: Int[Array, ""]
@@ -148,7 +152,7 @@ class Certificate(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What is missing for a name; "" if the certificate has one.
+        """Suggestion for a point of no certified type; "" for the others.
 
         Examples:
             >>> import jax
@@ -162,7 +166,7 @@ class Certificate(NamedTuple):
             '1 of the eigenvalues are within ... of zero, and neither the third order nor the fourth
              nor a floor decides; float64 resolves more'
         """
-        # As NumPy's numbers: outside of a context JAX would convert float64 to float32, and warn.
+        # Convert to NumPy: outside an x64 context JAX would convert float64 to float32 and warn.
         c = Certificate(*map(np.asarray, self._replace(newton_point=0)))
         kind = Kind(int(c.kind))
         wider = "; float64 resolves more" if c.cost.dtype == np.float32 else ""

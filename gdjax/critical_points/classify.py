@@ -1,19 +1,19 @@
-"""Classify a critical point, with evidence.
+"""Classification of a critical point, with evidence.
 
     strict minimum:   L |H^-1 g| / lambda_min < 1/2,   every eigenvalue of H beyond its own error
 
-The sign of an eigenvalue is known where it is larger than its residual and rounding. Where some
-have no sign, the third and fourth order along their directions decide, or the cost is followed
-along them. The simplest instance:
+The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. If some
+signs are unknown, the third and fourth derivatives along these directions decide, or the cost is
+followed along them. For a saddle:
 
 >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
 >>> certificate = classify(saddle, jnp.zeros(2), key=jax.random.key(0))
 >>> certificate.kind_name, float(certificate.smallest), float(certificate.largest)
 ('saddle', -2.0, 2.0)
 
-Rounding is measured: derivatives are taken again on both sides of the point, a few units in the
-last place of each parameter away. A parameter is taken to be known to a few `eps` times its size,
-and to a few `eps` if it is smaller than 1. So derivatives that jump at the point count as rounding.
+Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
+last place of each parameter away. A parameter w_i is taken to be known to a few `eps` times max(1,
+|w_i|). Derivatives that jump at the point therefore count as rounding.
 """
 
 from collections.abc import Callable
@@ -48,9 +48,9 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import at_least_float32, check_params, ravel_params
 
-DENSE = 2048  # parameters up to which the whole Hessian is decomposed
-NEAREST, FARTHEST = 0.01, 10.0  # probes for dead coordinates; the latter times max(1, |w|)
-PROBES = 15  # radii from one to the other
+DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
+NEAREST, FARTHEST = 0.01, 10.0  # radii of probes for dead coordinates; the latter times max(1, |w|)
+PROBES = 15  # number of radii between these
 
 
 def classify(
@@ -64,27 +64,28 @@ def classify(
     rtol: ScalarLike = 1e-6,
     max_steps: int = 100,
 ) -> Certificate:
-    """Classify a critical point, with evidence: see `Kind` and `Certificate`.
+    """Classify a critical point, and return the kind with its evidence.
 
-    Parameters in float64 are evaluated in float64, whether JAX is set to it or not; the numbers of
-    the certificate are NumPy's then.
+    Parameters in float64 are evaluated in float64 even if x64 mode is disabled in JAX. The
+    certificate then contains NumPy values.
 
     Args:
-        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
-        params: the point, polished (see `polish`).
-        key: for random probes and starts.
-        data: instead of the problem's own.
-        gradient_tolerance: of the gradient's norm, in units of the cost per unit of parameter.
-        distance_tolerance: of the distance to the critical point that is named, in units of
-            max(1, |w|): where Newton's step is longer than this and its rounding, the point is not
+        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        params: parameters of the point, polished (see `polish`).
+        key: key for random probes and starts.
+        data: data that replaces the problem's own.
+        gradient_tolerance: gradient norm that counts as zero, in units of the cost per unit of
+            parameter.
+        distance_tolerance: maximum distance of the critical point that the kind refers to, in units
+            of max(1, |w|). If Newton's step is longer than this plus its rounding, the point is not
             stationary.
-        rtol: of residuals of eigenvalues, relative to the largest |eigenvalue|; above 2,048
-            parameters, where they come from products.
-        max_steps: as for `extreme_eigenpairs`, above 2,048 parameters.
+        rtol: tolerance of eigenvalue residuals, relative to the largest |eigenvalue|; used above
+            2,048 parameters, for which only products are computed.
+        max_steps: maximum number of restarts of block Lanczos, used above 2,048 parameters.
 
     Raises:
-        InputError: parameters that are not real floats, a cost that is not a scalar, a negative
-            tolerance, no random key.
+        InputError: if the parameters are not real floats, the cost is not a scalar, a tolerance is
+            out of range, `max_steps` is below 1, or `key` is not a random key.
 
     Examples:
         >>> found = classify(lambda w: 1e4 * w[0]**2 - 0.4 * w[1]**2, jnp.zeros(2),
@@ -111,7 +112,7 @@ def classify(
     wide = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
     with jax.enable_x64(jax.config.read("jax_enable_x64") or wide):
         certificate = _compiled(problem, params, key, *tolerances, max_steps)
-        # NumPy's float64 can be used where JAX's would be cut to float32.
+        # NumPy keeps float64 where JAX would convert to float32.
         return jax.tree.map(np.asarray, certificate) if wide else certificate
 
 
@@ -129,7 +130,7 @@ _compiled = jax.jit(_traced, static_argnames="max_steps")
 
 
 def _data_scale(data, dtype):
-    """Return the largest |number| of the data; 1 where there is none."""
+    """Return the largest |number| of the data, or 1 if there is none."""
     leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     leaves = [leaf for leaf in leaves if leaf.size]
     if not leaves:
@@ -139,7 +140,7 @@ def _data_scale(data, dtype):
 
 
 def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance, rtol, max_steps):
-    # One draw, since several take longer to compile than everything else.
+    # Draw once, since several draws take longer to compile than everything else.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
     shifts, away, probes, combined = jnp.split(draw, (2, 2 + count, 4 + count))
@@ -150,7 +151,7 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance,
     mask = gradient.live.astype(w.dtype)
     probes = mask[None] * probes
 
-    # How the Hessian changes in the last digits.
+    # Measure how the Hessian changes in the last digits.
     points = jnp.stack([w, gradient.displaced[0], gradient.displaced[2]])
     products = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(points, probes)
     change = jnp.max(lengths(products[1:] - products[:1]))
@@ -217,10 +218,10 @@ def _kind(
     reach,
     finite,
 ):
-    """Return the first of the kinds whose evidence holds."""
+    """Return the first kind whose evidence holds."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     both = any_positive & any_negative
-    # Curvature explains a change of the gradient by its own size times the distance.
+    # Curvature explains a change of the gradient of at most its norm times the distance.
     jumps = gradient.jump > DOMINANT * curvature.norm * gradient.displacement
     newton_distance = lengths(near.step)
     far = newton_distance > reach + near.rounding

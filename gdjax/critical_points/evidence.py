@@ -1,10 +1,10 @@
-"""Evidence for the kind of a critical point: gradients, Newton's step, higher orders.
+"""Evidence for the kind of a critical point: gradient, Newton's step, higher orders.
 
     a critical point is near:  L |H^+ g| / |eigenvalue nearest to zero| < 1/2
     along a flat direction n:  C(w + t n) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 T4[n^4] + ...
 
-Rounding is measured: derivatives are taken again on both sides of the point, a few units in the
-last place of each parameter away. How the kind follows from the evidence: `classify`.
+Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
+last place of each parameter away. `classify` derives the kind from this evidence.
 """
 
 from functools import partial
@@ -19,28 +19,29 @@ from gdjax.curvature.directional_derivatives import DirectionalDerivatives, larg
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.inertia import Inertia
 
-FLAT_DIRECTIONS = 4  # random directions of indeterminate curvature
+FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # units in the last place of a parameter by which the point is displaced
-MAX_FLAT_CURVATURE = 1e-12  # of a flat direction, relative to the largest; decides about float32
-MAX_KANTOROVICH = 0.5  # below it, Newton's method converges
+MAX_FLAT_CURVATURE = 1e-12  # relative curvature that a floor may have; eps of float32 is larger
+MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
 DOMINANT = 4  # factor by which a third or fourth order exceeds other explanations
-FORM_ROUNDING = 2  # units of rounding by which v^T H v is off, of |v|^T |H| |v|
-JUMP = 1000  # units of rounding of a gradient nearby above which a change may be a jump
+FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
+JUMP = 1000  # smallest change that may be a jump, in units of eps times a gradient nearby
 
 
 class GradientEvidence(NamedTuple):
-    """The gradient at a point, and its rounding.
+    """Gradient at a point and its rounding error.
 
     Args:
-        cost: at the point.
-        g: gradient.
-        norm: of the gradient.
-        displaced: the point a few last digits away, along two directions and their opposites.
-        changes: of the gradient there.
-        rounding: of the gradient.
-        live: coordinates that the cost depends on.
-        probe_radius: up to which the others were probed.
-        displacement: length of the longest of these.
+        cost: cost at the point.
+        g: gradient at the point.
+        norm: gradient norm.
+        displaced: points a few units in the last place away, along two directions and their
+            opposites.
+        changes: changes of the gradient at these points.
+        rounding: bound on the rounding error of the gradient.
+        live: whether the cost depends on each coordinate.
+        probe_radius: largest radius at which the other coordinates were probed.
+        displacement: largest distance of the displaced points from w.
         jump: size of the gradient's jump at the point, 0 if its changes are those of a smooth
             function.
     """
@@ -58,18 +59,18 @@ class GradientEvidence(NamedTuple):
 
 
 class KantorovichEvidence(NamedTuple):
-    """Whether a critical point is near, restricted to directions of nonzero curvature.
+    """Evidence that a critical point is near, on directions of nonzero curvature.
 
     Args:
-        step: Newton's, -H^+ g.
-        rounding: of its length.
-        kantorovich: L |H^+ g| / |eigenvalue nearest to zero|, where L |H^+ g| is at least the
-            Hessian's change in the last digits, and half of that over twice the step.
-        digits: the former over |eigenvalue nearest to zero|.
-        distance: to that point, at most.
-        flat: unit directions of indeterminate curvature, and those among them along which the third
-            derivative is largest.
-        third: largest third derivative along them.
+        step: Newton's step, -H^+ g.
+        rounding: rounding error of the length of the step.
+        kantorovich: L |H^+ g| / |eigenvalue nearest to zero|. L |H^+ g| is at least the Hessian's
+            change in the last digits, and at least half of its change over twice the step.
+        digits: the Hessian's change in the last digits, divided by |eigenvalue nearest to zero|.
+        distance: upper bound of the distance to the critical point.
+        flat: unit directions of indeterminate curvature: random ones, and those of the largest
+            third derivative.
+        third: largest third derivative along flat directions.
     """
 
     step: Float[Array, " n"]
@@ -87,24 +88,24 @@ class KantorovichEvidence(NamedTuple):
 
 
 class HigherOrderEvidence(NamedTuple):
-    """Third and fourth order along flat directions, and whether there is a floor.
+    """Third and fourth derivatives along flat directions, and evidence for a floor.
 
-    Signs are those of a cost that curves upwards elsewhere.
+    Signs are normalized such that the cost curves upwards in the other directions.
 
     Args:
-        sign: -1 if the other directions curve downwards.
-        flat_gradient_vanishes: whether the gradient along flat directions is rounding.
+        sign: -1 if the other directions curve downwards, 1 otherwise.
+        flat_gradient_vanishes: whether the gradient along flat directions is 0 within rounding.
         cubic: largest third derivative.
         cubic_rounding: its rounding.
-        cubic_significant: whether it is larger than what could imitate it.
+        cubic_significant: whether `cubic` exceeds other explanations of it.
         quartic: smallest reduced fourth derivative.
         quartic_rounding: its rounding.
-        rises: whether it is above 0 along one direction, beyond what could imitate it.
-        falls: whether it is below 0 along one direction, likewise.
-        vanishes: whether third and fourth derivatives are 0 within rounding.
+        rises: whether the fourth derivative along one direction is significantly above 0.
+        falls: whether the fourth derivative along one direction is significantly below 0.
+        vanishes: whether the third and fourth derivatives are 0 within rounding.
         higher_orders_decide: whether only higher orders can decide.
         may_be_floor: whether nothing contradicts a floor.
-        floor_length: how far it was followed.
+        floor_length: distance over which the floor was followed.
     """
 
     sign: Float[Array, ""]
@@ -123,18 +124,18 @@ class HigherOrderEvidence(NamedTuple):
 
     @property
     def cubic_vanishes(self) -> Bool[Array, ""]:
-        """Whether third derivatives are 0 within rounding."""
+        """Whether the third derivatives are 0 within rounding."""
         return self.cubic <= self.cubic_rounding
 
 
 def gradient_evidence(at: DirectionalDerivatives, w, shifts, radii, away) -> GradientEvidence:
-    """Evaluate gradients at the point, in its last digits, and far away for dead coordinates."""
+    """Evaluate gradients at the point, next to it, and far away for dead coordinates."""
     eps = jnp.finfo(w.dtype).eps
     digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
     size = jnp.abs(shifts)
     shifts = digits[None] * jnp.sign(shifts) * (1 + size) / (2 + size)
     shifts = jnp.concatenate([shifts, -shifts])
-    # Around the point and around 0, to both sides, each coordinate by the radius at least.
+    # Probe on both sides of the point and of 0, each coordinate by at least the radius.
     away = radii[:, None] * jnp.sign(away) * (1 + jnp.abs(away))
     far = jnp.concatenate([w[None] + away, w[None] - away, away, -away])
     points = jnp.concatenate([w[None], w[None] + shifts, w[None] + 2 * shifts, far])
@@ -142,7 +143,7 @@ def gradient_evidence(at: DirectionalDerivatives, w, shifts, radii, away) -> Gra
     g, near, twice, distant = jnp.split(gradients, (1, 5, 9))
     changes = near - g
     norm = lengths(g[0])
-    # A jump has one size at every distance; a smooth change grows in proportion to it.
+    # A jump has the same size at every distance; a smooth change is proportional to the distance.
     across, within = lengths(near[:2] - near[2:]), lengths(near - twice)
     nearby = lengths(distant[0])
     jumps = (across > DOMINANT * (within[:2] + within[2:])) & (across > JUMP * eps * nearby)
@@ -172,8 +173,8 @@ def kantorovich_evidence(
 ) -> KantorovichEvidence:
     """Evaluate Newton's step and, from third derivatives, whether it converges.
 
-    Third derivatives are directions in all directions, here and where the step leads, and in flat
-    directions: one program for all, which takes long to compile.
+    Third derivatives are computed along all directions, at the point and at the end of the step,
+    and along flat directions. One program computes them all, since it takes long to compile.
     """
     step = -curvature.pseudoinverse(gradient.g)
     rounding = jnp.max(lengths(jax.vmap(curvature.pseudoinverse)(gradient.changes)))
@@ -191,8 +192,8 @@ def kantorovich_evidence(
         jnp.concatenate([starts, starts, flat]),
         lambda vectors: jnp.where(among_flat, vectors @ basis @ basis.T, vectors * mask[None]),
     )
-    # Third derivatives do not see kinks: compare products in the last digits, and beyond the
-    # critical point, as far as that is away.
+    # Third derivatives miss kinks. Products with H therefore are compared in the last digits as
+    # well, and at twice the step, beyond the critical point.
     others = jnp.stack([w, gradient.displaced[1], gradient.displaced[3], w + 2 * step])
     directions = jnp.concatenate(
         [jnp.stack([curvature.flattest, curvature.steepest]), _unit(probes)]
@@ -216,9 +217,9 @@ def kantorovich_evidence(
 
 
 def _flat_directions(combined):
-    """Return unit vectors; those of a pair are orthogonal where there is more than one direction.
+    """Return unit vectors in pairs, orthogonal if there is more than one direction.
 
-    Along a pair of orthogonal directions x^4 - y^4 rises and falls, whichever they are.
+    Along any two orthogonal directions, x^4 - y^4 rises in one and falls in the other.
     """
     first, second = (_unit(vectors) for vectors in jnp.split(combined, 2))
     rest = second - jnp.sum(first * second, axis=1, keepdims=True) * first
@@ -232,7 +233,10 @@ def _unit(vectors):
 
 
 def lengths(vectors):
-    """Return lengths along the last axis; squares of 1e-27 would underflow in float32."""
+    """Return lengths along the last axis.
+
+    Vectors are scaled, since squares of 1e-27 would underflow in float32.
+    """
     size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
     scale = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
     return scale[..., 0] * jnp.linalg.norm(vectors / scale, axis=-1)
@@ -248,10 +252,11 @@ def higher_order_evidence(
     resolution,
     distance,
 ) -> HigherOrderEvidence:
-    """Evaluate higher orders along flat directions, where the gradient must vanish first.
+    """Evaluate derivatives of third and fourth order along flat directions.
 
-    A third or fourth order is significant if, at the distance that a name refers to, it is larger
-    than the contribution of an indeterminate eigenvalue:
+    They can decide only if the gradient along flat directions vanishes. A derivative is significant
+    if, at the distance tolerance, it changes the cost by more than an indeterminate eigenvalue
+    does:
 
         |T3| t^3 / 6, |T4| t^4 / 24 > DOMINANT |lambda| t^2 / 2   at t = distance
     """
@@ -269,7 +274,7 @@ def higher_order_evidence(
     orders = _orders(at, w, gradient, near, direction_error, curvature, resolution, sign)
     cubic = jnp.maximum(jnp.max(jnp.abs(orders.third)), near.third)
     cubic_rounding = orders.third_rounding + 64 * eps * cubic
-    # What a quartic looks like at a point close to its critical point.
+    # The third derivative of a quartic at a point close to its critical point.
     indeterminate_size = jnp.max(
         jnp.where(curvature.indeterminate, curvature.error_bound + jnp.abs(curvature.values), 0)
     )
@@ -277,7 +282,7 @@ def higher_order_evidence(
     imitation = jnp.maximum(
         jnp.sqrt(2 * indeterminate_size * steepest), jnp.cbrt(6 * rounding * steepest**2)
     )
-    # In float32, far from 0, last digits span more than the distance that a name refers to.
+    # In float32, far from 0, the last digits span more than the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
     dominates &= jnp.all(
@@ -287,9 +292,9 @@ def higher_order_evidence(
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
     )
-    # Close to its critical point a quartic has a third order, and curvature: T3^2 / 2 T4.
+    # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
     beside = cubic**2 / jnp.where(size > 0, size, 1)
-    # Known curvature that is not that of a quartic within its last digits decides by itself.
+    # Known curvature that a quartic cannot have within the last digits decides by itself.
     agrees = orders.second * jnp.sign(orders.fourth) > 0
     beside = orders.second_rounding + beside
     beside += jnp.where(agrees, size * gradient.displacement**2, 0)
@@ -305,7 +310,7 @@ def higher_order_evidence(
     )
     may_be_floor = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     floor_length = jnp.zeros_like(gradient.cost)
-    if eps < MAX_FLAT_CURVATURE:  # in float32 a floor and a bowl of condition 1e8 are the same
+    if eps < MAX_FLAT_CURVATURE:  # see `floor_length` of `Certificate`
         along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
         followed = partial(
             constant_length,
@@ -337,16 +342,17 @@ def higher_order_evidence(
 
 
 class _Orders(NamedTuple):
-    """Derivatives along flat directions n, and their rounding.
+    """Derivatives along flat directions n, and their rounding errors.
 
     Args:
-        second: n^T H n where Newton's step leads.
-        second_rounding: of n^T H n, from its terms.
-        second_bound: |second| at most, with all that is known of its error.
-        third: T3[n^3].
-        third_rounding: its largest change in the last digits.
-        fourth: the reduced fourth derivative.
-        fourth_rounding: its change in the last digits, rounding, and the error of H^+.
+        second: n^T H n at the end of Newton's step.
+        second_rounding: rounding error of n^T H n, from the size of its terms.
+        second_bound: upper bound of |second|, including all known errors.
+        third: third derivative T3[n^3].
+        third_rounding: largest change of `third` in the last digits.
+        fourth: reduced fourth derivative.
+        fourth_rounding: error of `fourth`: its change in the last digits, rounding, and the error
+            of H^+.
     """
 
     second: Float[Array, " k"]
@@ -370,8 +376,8 @@ def _orders(
 ) -> _Orders:
     """Evaluate derivatives of order 2 to 4 along flat directions.
 
-    They are taken again in the last digits, to both sides of the point, the higher ones with
-    directions as inexact as they are.
+    Those of third and fourth order are evaluated again on both sides of the point in the last
+    digits, along directions displaced by their error.
     """
     eps = jnp.finfo(w.dtype).eps
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
@@ -385,7 +391,8 @@ def _orders(
     forms = jax.vmap(lambda n: n @ at.product(w, n))(near.flat)
     size = jax.vmap(curvature.form_size)(near.flat)
     second = sign * (forms + orders.third_vector[0] @ near.step)
-    # Along an axis of the Hessian nothing is rounded; elsewhere all of its entries are.
+    # If all terms of n^T H n vanish, as along a flat axis, nothing is rounded. Otherwise the
+    # rounding of all entries of H counts.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
     third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))

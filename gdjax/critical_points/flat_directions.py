@@ -1,10 +1,10 @@
-"""Length along a flat direction over which the cost is constant.
+"""Distance along a flat direction over which the cost is constant.
 
     w <- w + step t,   then p with P H P p = -P g,   w <- w + p,   P = I - t t^T
 
-The direction t is followed, and the cost is minimized over all other directions, to where the
-gradient vanishes. On a manifold of minima the cost is constant there; in a valley that rises or
-falls it is not. The minima of (1 - x y)^2 / 2 are the hyperbola x y = 1:
+The path follows the direction t, and the cost is minimized over all other directions until the
+gradient vanishes. On a manifold of minima the cost is constant along the path; in a valley that
+rises or falls it is not. The minima of (1 - x y)^2 / 2 are the hyperbola x y = 1:
 
 >>> from gdjax.curvature.directional_derivatives import directional_derivatives
 >>> from gdjax.problems.problem import as_problem
@@ -21,14 +21,14 @@ from jaxtyping import Array, Bool, Float, ScalarLike
 
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives
 
-MAX_STEPS = 8  # along the direction
-STEP = 0.125  # in the units of the parameters
-CORRECTIONS = 4  # of Newton's method across the direction, per step
-MAX_CG_STEPS = 40  # products for one correction
+MAX_STEPS = 8  # maximum number of steps along the direction
+STEP = 0.125  # length of a step, in units of the parameters
+CORRECTIONS = 4  # number of corrections by Newton's method across the direction, per step
+MAX_CG_STEPS = 40  # maximum number of products for one correction
 ALLOWED_ROUNDING = 200  # units of rounding by which cost and gradient may differ
 DIGITS = 4  # units in the last place of a parameter by which points are displaced
 SIGNIFICANT = 4  # factor by which a slope exceeds its changes in the last digits
-HALVINGS = 12  # of the distance up to which a straight line is followed
+HALVINGS = 12  # halvings of the largest distance along a straight line that give its first step
 
 
 def constant_length(
@@ -41,18 +41,18 @@ def constant_length(
     scale: ScalarLike,
     enabled: Bool[Array, ""] | bool = True,
 ) -> Float[Array, ""]:
-    """Return how far from w the cost is constant, at most 1 in the units of the parameters.
+    """Return the distance from w over which the cost is constant, at most 1.
 
-    It is constant while its change is at most 200 eps (|C| + scale max(1, |w|)) and its slope along
-    the path is not beyond rounding.
+    The distance is in units of the parameters. The cost counts as constant while its change is at
+    most 200 eps (|C| + scale max(1, |w|)) and its slope along the path is within rounding.
 
     Args:
         at: derivatives of the cost.
-        w: start, a critical point.
-        cost: at the start.
-        g: gradient at the start.
-        direction: of length 1; -direction is another one.
-        scale: largest |eigenvalue| of the Hessian at w, of which rounding is a multiple.
+        w: starting point, a critical point.
+        cost: cost at the starting point.
+        g: gradient at the starting point.
+        direction: unit vector; -direction is another direction.
+        scale: largest |eigenvalue| of the Hessian at w; rounding errors are a multiple of it.
         enabled: whether to follow the direction; the result is 0 otherwise.
     """
     eps = jnp.finfo(w.dtype).eps
@@ -65,8 +65,8 @@ def constant_length(
         *_, is_constant, steps, _ = state
         return is_constant & (steps < MAX_STEPS)
 
-    # One gradient per iteration, for corrections and for the check that follows them: written once,
-    # since its compilation takes longest.
+    # Each iteration evaluates one gradient, for a correction or for the check that follows the
+    # corrections. It occurs only once in the program, since its compilation takes longest.
     def body_fun(state):
         point, previous, t, rounding, _, steps, correction = state
         value, gradient, changes = _with_changes(at, point)
@@ -74,7 +74,7 @@ def constant_length(
         displacement = point - previous
         length = jnp.linalg.norm(displacement)
         along = displacement / jnp.where(length > 0, length, 1)
-        # The gradient across the path contributes as far as the path turns.
+        # The gradient across the path contributes in proportion to the turn of the path.
         turn_rounding = jnp.linalg.norm(along - t) * jnp.max(jnp.linalg.norm(changes, axis=1))
         rounding = jnp.maximum(
             rounding, jnp.where(is_check, _slope_rounding(along, changes) + turn_rounding, 0)
@@ -113,15 +113,16 @@ def falls_first(
 ) -> Bool[Array, ""]:
     """Return whether the cost falls along a straight line before it rises.
 
-    A straight line leaves a curved manifold of minima, and the cost rises. If it falls instead,
-    after it seemed constant, the point lies on a plateau: as sigmoid(x) at x = 40, whose derivative
-    is 0 in float64. The line is followed to max(1, |w|), in steps that double.
+    A straight line leaves a curved manifold of minima, so that the cost rises. If it falls instead
+    after it seemed constant, the point lies on a plateau, such as sigmoid(x) at x = 40, whose
+    derivative is 0 in float64. The line is followed up to a distance of max(1, |w|), in steps that
+    double.
 
     Args:
         at: derivatives of the cost.
-        w: start.
-        direction: of length 1.
-        enabled: whether to follow it; the result is False otherwise.
+        w: starting point.
+        direction: unit vector.
+        enabled: whether to follow the line; the result is False otherwise.
     """
     eps = jnp.finfo(w.dtype).eps
     reach = jnp.maximum(1, jnp.linalg.norm(w))
@@ -147,9 +148,9 @@ def falls_first(
 
 def _with_changes(at, point):
     """Return cost and gradient at a point, and the gradient's changes in the last digits."""
-    # A cost that mixes coordinates rounds all of them like the largest one.
+    # If the cost mixes coordinates, the rounding of all of them is that of the largest.
     digits = DIGITS * jnp.finfo(point.dtype).eps * jnp.maximum(1, jnp.max(jnp.abs(point)))
-    # Two irregular patterns of signs, so that a steep direction shows in one of them at least.
+    # Use two irregular patterns of signs, so that at least one of them detects a steep direction.
     signs = jnp.where(jnp.arange(point.size) * 0.6180339887 % 1 < 0.5, 1, -1).astype(point.dtype)
     others = signs * (1 - 2 * (jnp.arange(point.size) % 2)).astype(point.dtype)
     points = jnp.stack([point, point + digits * signs, point + digits * others])
@@ -162,7 +163,7 @@ def _slope_rounding(direction, changes):
 
 
 def _across(product, g, t, min_curvature):
-    """Return the least p with P H P p = -P g, restricted to positive curvature of H."""
+    """Return the shortest p with P H P p = -P g, on directions of positive curvature."""
 
     def projected(v):
         return v - t * (t @ v)

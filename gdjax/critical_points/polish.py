@@ -1,9 +1,9 @@
-"""Polish an end point to the nearest critical point.
+"""Polishing of an end point to the nearest critical point.
 
-    H p = -g within |p| <= radius,   w <- w + p if the cost fell as g and H predict
+    H p = -g within |p| <= radius,   w <- w + p if the cost falls as g and H predict
 
-The gradient of a descent shrinks slowly at the end. Newton's step makes it vanish to rounding. In
-float32 the gradient ends at about 1e-4, which is often too large for a certificate, so pass float64
+Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to rounding.
+In float32 the final norm is about 1e-4, which is often too large for a certificate, so pass float64
 parameters if the kind of the point matters:
 
 >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
@@ -33,17 +33,17 @@ from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields_with
 
-FIRST_RADIUS = 0.1  # of the first step: short, since the critical point nearby is wanted
-MAX_CG_STEPS = 200  # products for one step
-ATOL = {jnp.dtype("float64"): 1e-10}  # gradient norm by type
+FIRST_RADIUS = 0.1  # radius of the first step, short to reach the nearest critical point
+MAX_CG_STEPS = 200  # maximum number of products per step
+ATOL = {jnp.dtype("float64"): 1e-10}  # gradient norm at which polishing ends, by type
 ATOL_OTHERWISE = 1e-6
 
 
 class PolishStatus(IntEnum):
-    """Why polishing ended.
+    """Reason why polishing ended.
 
     - CONVERGED: the gradient norm is at most `atol`.
-    - MAX_STEPS_REACHED: all steps were taken before that.
+    - MAX_STEPS_REACHED: the gradient norm is above `atol` after `max_steps` steps.
     - LIMITED_BY_ROUNDING: no step that parameters of this type can take lowers the cost.
     - NOT_FINITE: the gradient is not finite.
     """
@@ -58,10 +58,10 @@ class Polished(NamedTuple):
     """Result of polishing.
 
     Args:
-        params: the point.
-        cost: at the point.
-        gradient_norm: at the point; above `atol` if it was not reached.
-        num_steps: steps that were tried.
+        params: parameters of the polished point.
+        cost: cost at the point.
+        gradient_norm: gradient norm at the point; above `atol` if polishing did not converge.
+        num_steps: number of steps tried.
         status: a `PolishStatus`.
     """
 
@@ -80,7 +80,7 @@ class Polished(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What would help if polishing did not converge; "" if it did.
+        """Suggestion if polishing did not converge; "" if it did.
 
         Examples:
             >>> polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), max_steps=3).advice
@@ -122,28 +122,29 @@ def polish(
     max_steps: int = 100,
     atol: ScalarLike | None = None,
 ) -> Polished:
-    """Polish an end point to the nearest critical point, downhill.
+    """Polish an end point to the nearest critical point by a trust-region method.
 
     Each step solves H p = -g by conjugate gradients, which stop at the boundary of the trust region
-    and follow a direction of negative curvature up to it. So it leaves saddles, unless it starts on
-    one. The first step is at most 0.1 long. If rounding hides the change of the cost, the change is
-    taken from the gradients at both ends, -(g + g') p / 2.
+    and follow a direction of negative curvature up to it. The iteration therefore leaves saddles,
+    unless it starts on one. The first step is at most 0.1 long. If rounding hides the decrease of
+    the cost, it is computed from the gradients at both ends, -(g + g') p / 2.
 
-    It can be jitted and mapped. Parameters in float64 are evaluated in float64, whether JAX is set
-    to it or not; the result is NumPy's then.
+    The function can be jitted and mapped. Parameters in float64 are evaluated in float64 even if
+    x64 mode is disabled in JAX. The result then contains NumPy values.
 
     Args:
-        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
-        params: where the descent stopped.
-        data: instead of the problem's own.
-        max_steps: each with up to 200 Hessian-vector products.
-        atol: gradient norm at which it ends; None for 1e-10 in float64, 1e-6 otherwise.
+        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        params: parameters at which the descent stopped.
+        data: data that replaces the problem's own.
+        max_steps: maximum number of steps, each with up to 200 Hessian-vector products.
+        atol: gradient norm at which polishing ends; None for 1e-10 in float64, 1e-6 otherwise.
 
     Returns:
-        The point, in the types of `params`.
+        The polished point, in the types of `params`.
 
     Raises:
-        InputError: parameters that are not real floats, or a cost that is not a scalar.
+        InputError: if the parameters are not real floats, the cost is not a scalar, or `max_steps`
+            or `atol` is out of range.
 
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
@@ -160,7 +161,7 @@ def polish(
     wide = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
     with jax.enable_x64(jax.config.read("jax_enable_x64") or wide):
         polished = _compiled(problem, params, **options)
-        # NumPy's float64 can be used where JAX's would be cut to float32.
+        # NumPy keeps float64 where JAX would convert to float32.
         return jax.tree.map(np.asarray, polished) if wide else polished
 
 
@@ -237,22 +238,23 @@ def nearest_critical_point(
     max_steps: int = 100,
     atol: ScalarLike = 1e-6,
 ) -> Polished:
-    """Go to a critical point nearby, be it minimum, maximum or saddle, for small problems.
+    """Find the nearest minimum, maximum or saddle of a small problem.
 
-        (H^2 + damping I) p = -H g,   which makes |g| fall
+        (H^2 + damping I) p = -H g,   which reduces |g|
 
     Args:
-        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)`.
-        params: where to start, at most 512 parameters.
-        data: instead of the problem's own.
-        max_steps: of Newton's method.
-        atol: gradient norm at which it ends.
+        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        params: starting point, with at most 512 parameters.
+        data: data that replaces the problem's own.
+        max_steps: maximum number of steps of Newton's method.
+        atol: gradient norm at which the search ends.
 
     Returns:
-        The point; its gradient norm stays above `atol` where |g| has a minimum that is not zero.
+        The critical point. Its gradient norm stays above `atol` if |g| has a local minimum that is
+        not zero.
 
     Raises:
-        InputError: more parameters than that.
+        InputError: if there are more than 512 parameters.
 
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
@@ -260,7 +262,7 @@ def nearest_critical_point(
         >>> bool(jnp.max(jnp.abs(polished.params)) < 1e-5)
         True
 
-    References: Levenberg 1944, Marquardt 1963, for the equations g(w) = 0.
+    References: Levenberg 1944; Marquardt 1963, applied to the equations g(w) = 0.
     """
     flat, unravel = ravel_params(params)
     if flat.size > DENSE:
@@ -316,7 +318,7 @@ def _steihaug(product, g, radius, precision):
         curvature = d @ image
         length = r @ r / jnp.where(curvature > 0, curvature, 1)
         over = (curvature <= 0) | (jnp.linalg.norm(p + length * d) >= radius)
-        # |p + length d| = radius; p is shorter than that.
+        # Solve |p + length d| = radius for the length; p is shorter than the radius.
         a, b, c = d @ d, p @ d, radius**2 - p @ p
         to_boundary = c / (b + jnp.sqrt(jnp.maximum(b**2 + a * c, 0)))
         length = jnp.where(over, to_boundary, length)

@@ -76,7 +76,7 @@ def hessian_trace(
     data: PyTree = None,
     probes: int = 48,
 ) -> HessianTrace:
-    """Return the trace of the Hessian, or of another operator, with its standard error.
+    """Return the trace of the Hessian or another operator, with standard error.
 
         tr H = tr Q^T H Q + E v^T (I - QQ^T) H (I - QQ^T) v,   v random signs
 
