@@ -2,8 +2,9 @@
 
     kind = type of critical point, or why none is given;   certificate = kind + evidence
 
-A type is given only if the evidence for it exceeds rounding. All other points are undecided. Their
-certificate contains the quantities that would have to be smaller, and `advice` suggests a remedy:
+A type is given only if the evidence for it exceeds rounding. For other points the certificate
+contains the quantities that would have to be smaller, and `advice` suggests a remedy. For a
+degenerate saddle:
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -30,7 +31,7 @@ POLISH = (
 class Kind(IntEnum):
     """Kind of a point.
 
-    Types of critical points refer to one at most `distance_tolerance * max(1, |w|)` away.
+    A critical point of the named type lies within `distance_tolerance * max(1, |w|)`.
 
     - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
       on every coordinate, and the gradient is small enough for a critical point nearby
@@ -110,8 +111,8 @@ class Certificate(NamedTuple):
         cubic: largest |third derivative| along flat unit directions, whose eigenvalues have no
             known sign.
         cubic_resolution: largest `cubic` that counts as zero.
-        quartic: reduced fourth derivative along a flat direction, T4[n^4] - 3 T3[n, n, .] H^+ T3[n,
-            n, .], with the cost minimized over all other directions; the smallest over several flat
+        quartic: reduced fourth derivative along a flat direction with the cost minimized over all
+            others, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest over several flat
             directions.
         quartic_resolution: largest |quartic| that counts as zero.
         floor_length: distance on both sides along flat directions over which the cost stayed
@@ -152,7 +153,7 @@ class Certificate(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Suggestion for a point of no certified type; "" for the others.
+        """Suggestion if no type could be given; "" otherwise.
 
         Examples:
             >>> import jax

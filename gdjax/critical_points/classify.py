@@ -12,8 +12,8 @@ followed along them. For a saddle:
 ('saddle', -2.0, 2.0)
 
 Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
-last place of each parameter away. A parameter w_i is taken to be known to a few `eps` times max(1,
-|w_i|). Derivatives that jump at the point therefore count as rounding.
+last place of each parameter away. A parameter w_i is taken to be known to a few eps max(1, |w_i|).
+Derivatives that jump at the point therefore count as rounding.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Evidence for the kind of a critical point: gradient, Newton's step, higher orders.
+"""Evidence for the kind of a point: gradients, Newton's step, higher orders.
 
     a critical point is near:  L |H^+ g| / |eigenvalue nearest to zero| < 1/2
     along a flat direction n:  C(w + t n) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 T4[n^4] + ...
@@ -96,10 +96,10 @@ class HigherOrderEvidence(NamedTuple):
         sign: -1 if the other directions curve downwards, 1 otherwise.
         flat_gradient_vanishes: whether the gradient along flat directions is 0 within rounding.
         cubic: largest third derivative.
-        cubic_rounding: its rounding.
+        cubic_rounding: rounding error of `cubic`.
         cubic_significant: whether `cubic` exceeds other explanations of it.
         quartic: smallest reduced fourth derivative.
-        quartic_rounding: its rounding.
+        quartic_rounding: rounding error of `quartic`.
         rises: whether the fourth derivative along one direction is significantly above 0.
         falls: whether the fourth derivative along one direction is significantly below 0.
         vanishes: whether the third and fourth derivatives are 0 within rounding.
@@ -274,7 +274,7 @@ def higher_order_evidence(
     orders = _orders(at, w, gradient, near, direction_error, curvature, resolution, sign)
     cubic = jnp.maximum(jnp.max(jnp.abs(orders.third)), near.third)
     cubic_rounding = orders.third_rounding + 64 * eps * cubic
-    # The third derivative of a quartic at a point close to its critical point.
+    # A quartic has a third derivative of this size close to its critical point.
     indeterminate_size = jnp.max(
         jnp.where(curvature.indeterminate, curvature.error_bound + jnp.abs(curvature.values), 0)
     )
@@ -310,7 +310,7 @@ def higher_order_evidence(
     )
     may_be_floor = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     floor_length = jnp.zeros_like(gradient.cost)
-    if eps < MAX_FLAT_CURVATURE:  # see `floor_length` of `Certificate`
+    if eps < MAX_FLAT_CURVATURE:  # in float32 a floor and a bowl of condition 1e8 look the same
         along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
         followed = partial(
             constant_length,

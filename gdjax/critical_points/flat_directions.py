@@ -147,7 +147,7 @@ def falls_first(
 
 
 def _with_changes(at, point):
-    """Return cost and gradient at a point, and the gradient's changes in the last digits."""
+    """Return the cost, the gradient, and its changes in the last digits."""
     # If the cost mixes coordinates, the rounding of all of them is that of the largest.
     digits = DIGITS * jnp.finfo(point.dtype).eps * jnp.maximum(1, jnp.max(jnp.abs(point)))
     # Use two irregular patterns of signs, so that at least one of them detects a steep direction.

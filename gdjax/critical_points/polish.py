@@ -302,9 +302,9 @@ def nearest_critical_point(
 
 
 def _steihaug(product, g, radius, precision):
-    """Solve H p = -g by conjugate gradients, to |H p + g| <= precision or |p| = radius.
+    """Solve H p = -g by conjugate gradients within a trust region.
 
-    Returns p and H p.
+    The result is p and H p, with |H p + g| <= precision or |p| = radius.
     """
     max_steps = min(MAX_CG_STEPS, 2 * g.size + 10)
 

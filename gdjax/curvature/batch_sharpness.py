@@ -157,8 +157,8 @@ def batch_sharpness_metric(
         every: interval between estimates, in records.
 
     Returns:
-        A metric whose value is an array with the dimension `estimate`: value, error,
-        mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
+        A metric whose value is an array with the dimension `estimate`. Its entries are value,
+        error, mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
 
     Raises:
         InputError: at the first estimate, if `batch_sharpness` raises it.

@@ -158,8 +158,7 @@ def extreme_ritz_pairs(
             key, key_noise = jax.random.split(basis.key)
             images = products(basis.block)
             columns = _put(basis.columns, basis.block, number * width)
-            # If the images contain no new direction, rounding would determine it. Add noise
-            # instead.
+            # Rounding would determine an image without a new direction, so add noise to it.
             length = jnp.linalg.norm(images) * jnp.finfo(mask.dtype).eps
             noise = random(key_noise) * (jnp.where(length > 0, length, 1) / mask.size**0.5)
             return _Basis(

@@ -80,7 +80,7 @@ class Inertia(NamedTuple):
 
     @property
     def least(self) -> Float[Array, ""]:
-        """Smallest |eigenvalue| - error bound of the eigenvalues with a known sign."""
+        """Smallest |eigenvalue| with a known sign, minus its error bound."""
         size = jnp.abs(self.values) - self.error_bound
         return jnp.min(jnp.where(self.positive | self.negative, size, jnp.inf))
 

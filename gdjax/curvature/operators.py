@@ -256,8 +256,8 @@ class GaussNewtonOperator(_CostOperator):
     the outputs, and equals H if every sample is fitted exactly.
 
     Args:
-        problem: problem with `predict(params, inputs) -> outputs`, `loss(outputs, targets) ->
-            scalar`, the mean over samples, and data `(inputs, targets)`.
+        problem: problem with data `(inputs, targets)`, `predict(params, inputs) -> outputs`, and
+            the mean loss over samples, `loss(outputs, targets) -> scalar`.
         params: parameters w at which to take the operator.
         data: data that replaces the problem's own.
         layer: name of a layer or None, as for `HessianOperator`.

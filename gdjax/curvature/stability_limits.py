@@ -50,8 +50,8 @@ def stability_threshold(
         plain, RMSProp 2 / eta;   heavy ball (2 + 2 b) / eta;   Nesterov that over 1 + 2 b;
         Adam (2 + 2 b1) / ((1 - b1) eta);   AdamW (2 - d eta) (1 + b1) / ((1 - b1) eta)
 
-    in the conventions of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them, m
-    <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient descent and
+    in the conventions of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them,
+    with m <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient descent and
     momentum P is 1 as well, so the limit applies to the sharpness itself.
 
     Args:
