@@ -1,7 +1,7 @@
-"""See gradient descent: what the step does, where it ends, and what the cost looks like there.
+"""Gradient descent in JAX: the steps, the outcomes and the cost landscape.
 
-Everything public hangs here and is imported when it is first used: `import gdjax` is free, and
-`gdjax.cli` answers without JAX. What there is stands in `__init__.pyi`.
+Public names are listed in `__init__.pyi` and imported on first use, so `import gdjax` is fast and
+`gdjax.cli` starts without JAX.
 """
 
 import lazy_loader

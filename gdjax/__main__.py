@@ -1,10 +1,10 @@
-"""`gdjax` and `python -m gdjax`: Ctrl-C has its meaning before anything long is imported."""
+"""Entry point of `gdjax` and `python -m gdjax`; handles Ctrl-C before any slow import."""
 
 from gdjax import interrupts
 
 
 def main() -> None:
-    """The command line of this process."""
+    """Run the command line of this process."""
     interrupts.own()
     from gdjax import cli
 

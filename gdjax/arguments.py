@@ -1,4 +1,4 @@
-"""Check single arguments: whole numbers, real numbers, truth values, names from a list.
+"""Checks of single arguments: whole numbers, real numbers, booleans, names from a list.
 
 >>> check_whole("width", 0, least=1)
 Traceback (most recent call last):
@@ -19,10 +19,10 @@ from gdjax.errors import InputError
 
 
 def is_whole(value: Any, least: int = 0, most: int | float = math.inf) -> TypeGuard[int]:
-    """Return whether a value is a whole number in a range; truth values are not.
+    """Return whether a value is a whole number in a range; booleans are not.
 
-    NumPy's integers are whole numbers. Floats without a fraction are not, since they may come from
-    a division that was meant to be rounded.
+    NumPy's integers are whole numbers. Floats with an integer value are not, since they may come
+    from a division whose result should have been rounded.
 
     Examples:
         >>> is_whole(3), is_whole(0, 1), is_whole(True), is_whole(3.0)
@@ -33,7 +33,7 @@ def is_whole(value: Any, least: int = 0, most: int | float = math.inf) -> TypeGu
 
 
 def is_traced(value: Any) -> bool:
-    """Return whether JAX traces a value, which has no number then; does not import JAX."""
+    """Return whether a value is a JAX tracer, without importing JAX."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)
 
@@ -44,14 +44,14 @@ def check_whole(
     """Check that an argument is a whole number in a range.
 
     Args:
-        name: of the argument, after that of its function where the message should say it.
-        value: of the argument.
+        name: name of the argument, preceded by that of its function if the message should show it.
+        value: value of the argument.
         least: smallest valid value.
         most: largest valid value.
-        remedy: what else the message says.
+        remedy: text appended to the message.
 
     Raises:
-        InputError: it is not.
+        InputError: if the value is not a whole number in the range.
     """
     if not is_whole(value, least, most):
         valid = f">= {least:,}" if most == math.inf else f"from {least:,} to {most:,}"
@@ -72,17 +72,17 @@ def check_number(
     """Check that an argument is a real number in a range.
 
     Args:
-        name: of the argument, after that of its function where the message should say it.
-        value: of the argument.
-        above: valid values are larger.
-        least: smallest valid value.
-        below: valid values are smaller.
-        most: largest valid value.
-        finite: whether infinity is refused. NaN always is. Traced values are not checked.
-        remedy: what else the message says.
+        name: name of the argument, preceded by that of its function if the message should show it.
+        value: value of the argument. Traced values are not checked.
+        above: exclusive lower bound.
+        least: inclusive lower bound.
+        below: exclusive upper bound.
+        most: inclusive upper bound.
+        finite: whether to reject infinity. NaN is always rejected.
+        remedy: text appended to the message.
 
     Raises:
-        InputError: it is not.
+        InputError: if the value is not a real number in the range.
     """
     if is_traced(value):
         return
@@ -105,7 +105,7 @@ def check_number(
 
 
 def real_array(value: Any) -> np.ndarray | None:
-    """Return numbers as an array of real numbers; None for anything else, truth values included."""
+    """Return real numbers as an array; None for anything else, booleans included."""
     try:
         array = np.asarray(value)
     except Exception:  # lists of different lengths, traced values
@@ -114,20 +114,20 @@ def real_array(value: Any) -> np.ndarray | None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Check that an argument is a truth value.
+    """Check that an argument is a boolean.
 
     Raises:
-        InputError: it is not.
+        InputError: if it is not.
     """
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} = {_short(value)}, expected True or False")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Check that an argument is one of some names.
+    """Check that an argument is one of the given names.
 
     Raises:
-        InputError: it is not.
+        InputError: if it is not.
     """
     known = list(choices)
     if not isinstance(value, str) or value not in known:
@@ -135,15 +135,15 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
 
 
 def check_callable(name: str, value: Any, expected: str = "a function") -> None:
-    """Check that an argument can be called.
+    """Check that an argument is callable.
 
     Raises:
-        InputError: it cannot.
+        InputError: if it is not.
     """
     if not callable(value):
         raise InputError(f"{name} = {_short(value)} is not callable; expected {expected}")
 
 
 def _short(value: Any) -> str:
-    """Return the first line of what a value prints, of at most 80 characters."""
+    """Return the representation of a value on one line of at most 80 characters."""
     return " ".join(f"{value!r:.200}".split())[:80]

@@ -1,9 +1,9 @@
-"""Histories of runs, one by one, for experiment trackers.
+"""Histories of single runs, for experiment trackers.
 
     store or Dataset  ->  RunHistory(at, step, records, outcome, diverged_at), one for each run
 
-gdjax is no tracker: `histories` hands over what MLflow, TensorBoard or W&B log, and each run of a
-sweep becomes one run of theirs.
+`histories` yields the values to log with MLflow, TensorBoard or W&B. Each run of a sweep becomes
+one run of the tracker.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes, sweep
@@ -27,14 +27,14 @@ from gdjax.sweeps.dataset import KNOWN
 
 
 class RunHistory(NamedTuple):
-    """What one run recorded.
+    """Records of one run.
 
     Args:
-        at: its value along each axis, among them axes that vary together.
-        step: the recorded steps.
-        records: the cost, the gradient norm and the metrics, each with a leading axis of steps.
-        outcome: how the run ended.
-        diverged_at: the step at which it diverged; None if it did not.
+        at: value of the run along each axis, including axes that vary together.
+        step: recorded steps.
+        records: cost, gradient norm and metrics, each with a leading axis of steps.
+        outcome: outcome of the run.
+        diverged_at: step at which the run diverged; None if it did not.
     """
 
     at: Mapping[str, float | int | str | bool]
@@ -53,15 +53,16 @@ def histories(
     """Yield the history of each finished run of a sweep, once.
 
     Args:
-        runs: a Dataset of `gd.sweep` or `gd.open_dataset`, or the path or URL of a store, which may
-            be in use.
-        poll_seconds: of a store that is in use: go on until its last run is finished, looking for
-            finished tiles this often. By default the runs that are finished now are yielded.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        runs: Dataset returned by `gd.sweep` or `gd.open_dataset`, or the path or URL of a store,
+            which may be in use.
+        poll_seconds: interval in seconds at which to look for newly finished tiles in a store,
+            until all runs are finished. None yields only the runs that are finished now.
+        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Raises:
-        InputError: `runs` is not a sweep, or has no store that could be polled.
-        StoreError: there is no store, or a tile of it is damaged.
+        InputError: if `runs` is not a sweep, or if `poll_seconds` is not positive or is given for a
+            Dataset.
+        StoreError: if there is no store, or one of its tiles is damaged.
     """
     is_stored = isinstance(runs, str | Path)
     if not is_stored and not (isinstance(runs, xr.Dataset) and "outcome" in runs):

@@ -1,4 +1,4 @@
-"""Statuses as the CF conventions write them: numbers, and in the attributes what they mean.
+"""Statuses in the form of the CF conventions: integers, with their meanings as attributes.
 
 >>> from enum import IntEnum
 >>> class Weather(IntEnum):
@@ -15,16 +15,16 @@ from enum import IntEnum
 from typing import Any
 
 FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
-"""Outcomes as stores and summaries of earlier versions name them, and as they are named now."""
+"""Current name of each outcome that stores and summaries of earlier versions name differently."""
 
 
 def current_names(attrs: Mapping[str, Any]) -> list[str]:
-    """Return the `flag_meanings` of a variable, former names of outcomes replaced."""
+    """Return the `flag_meanings` of a variable, with former names of outcomes replaced."""
     return [FORMER_NAMES.get(name, name) for name in str(attrs.get("flag_meanings", "")).split()]
 
 
 def flags(statuses: type[IntEnum]) -> dict[str, Any]:
-    """`flag_values` and `flag_meanings` of a variable that holds such statuses."""
+    """Return the attributes `flag_values` and `flag_meanings` for an enumeration of statuses."""
     return {
         "flag_values": [int(status) for status in statuses],
         "flag_meanings": " ".join(status.name.lower() for status in statuses),

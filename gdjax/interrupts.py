@@ -1,8 +1,8 @@
-"""Ctrl-C: a flag around work that can end where nothing is lost, the end of a command elsewhere.
+"""Handling of Ctrl-C: a flag during work that can stop safely, otherwise the end of the command.
 
-An exception that a signal's handler raises lands wherever Python happens to be; in a callback of
-JAX's garbage collection it is printed and forgotten, and the work goes on. So the first Ctrl-C sets
-a flag, which the work looks at, and what ends a command's process at once is no exception.
+An exception raised by a signal handler appears wherever Python is executing. In a callback of JAX's
+garbage collection it is printed and ignored, and the work continues. So the first Ctrl-C sets a
+flag, which the work checks, and a command is ended by `os._exit`, not by an exception.
 
 >>> with interruptible() as stop:
 ...     signal.raise_signal(signal.SIGINT)
@@ -21,26 +21,26 @@ from typing import Any
 
 STATUS = 130  # 128 + SIGINT, what a shell reports
 
-# Flags of the `interruptible` that are open, with the handlers that set them.
+# Flags of the active `interruptible` contexts, with the handlers that set them.
 _open: list[tuple[threading.Event, Any]] = []
 _advice = ["run the same command again"]
 
 
 @contextmanager
 def interruptible() -> Generator[threading.Event]:
-    """A flag that Ctrl-C sets, so that work can end where nothing is lost.
+    """Provide a flag that Ctrl-C sets, so that work can stop without loss.
 
-    A second Ctrl-C does what the first does without this: it raises KeyboardInterrupt, or ends the
-    process of a command. Inside another `interruptible` the flag is that other's, so that one
-    Ctrl-C ends all of the work. Outside the main thread, where signals cannot be caught, and in a
-    process that ignores Ctrl-C, the flag is never set. The caller's handler is put back at the end.
+    A second Ctrl-C has the usual effect: it raises KeyboardInterrupt, or ends the process of a
+    command. Nested contexts share the flag of the outermost one, so that one Ctrl-C ends all of the
+    work. The flag is never set outside the main thread, where signals cannot be caught, and in a
+    process that ignores Ctrl-C. The caller's handler is restored on exit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield threading.Event()
         return
     before = signal.getsignal(signal.SIGINT)
     outer = next((flag for flag, handler in _open if handler is before or flag.is_set()), None)
-    if outer is not None or before in (None, signal.SIG_IGN):  # None: Python could not put it back
+    if outer is not None or before in (None, signal.SIG_IGN):  # None: cannot be restored
         yield outer or threading.Event()
         return
     interrupted = threading.Event()
@@ -59,34 +59,34 @@ def interruptible() -> Generator[threading.Event]:
 
 
 def own() -> None:
-    """Let Ctrl-C end this process at once, with one line on how to go on and status 130.
+    """Make Ctrl-C end this process at once, with a line on how to continue and status 130.
 
-    For commands, before they import anything that takes long; never for a library. A process that
-    ignores Ctrl-C goes on ignoring it.
+    Commands call this before any slow import; a library never should. A process that ignores Ctrl-C
+    continues to ignore it.
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _leave)
 
 
 def _leave(_signum, _frame):
-    """Stores and results bear being left at any moment; an exception could be swallowed."""
+    """End the process: stores and results are always consistent; an exception could be lost."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(Exception):  # it may have been printing
+    with contextlib.suppress(Exception):  # the signal may have interrupted a print
         sys.stdout.flush()
     os.write(2, f"\n{message()}\n".encode())
     os._exit(STATUS)
 
 
 def message() -> str:
-    """What an interrupted command says."""
+    """Return the message of an interrupted command."""
     return f"interrupted; {_advice[-1]}"
 
 
 @contextmanager
 def resumable(command: str) -> Generator[None]:
-    """Around work that is kept: an interrupted command advises `command` to go on.
+    """Make an interrupted command advise to continue with `command`, for work that is saved.
 
-    KeyboardInterrupt, which a sweep raises once it has saved its state, becomes status 130.
+    KeyboardInterrupt, which a sweep raises after it has saved its state, becomes status 130.
     """
     _advice.append(f"what was done is kept. Go on with:  {command}")
     try:

@@ -1,7 +1,7 @@
-"""What this process may use of the machine: cores and memory, on Linux, macOS and Windows.
+"""Cores and memory available to this process, on Linux, macOS and Windows.
 
-A container, a batch job or `systemd-run` gives a process less memory than the machine has, by the
-limits of control groups; a process that takes more than its group may is killed.
+Containers, batch jobs and `systemd-run` limit the memory of a process by control groups. A process
+that exceeds the limit of its group is killed.
 """
 
 import os
@@ -11,16 +11,16 @@ import psutil
 
 
 def cores() -> int:
-    """Processor cores that this process may run on."""
+    """Return the number of processor cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def memory(root: Path = Path("/")) -> int:
-    """Bytes that this process may use: the machine's, or the smallest limit of its groups.
+    """Return the bytes of memory available: the machine's, or the smallest limit of a group.
 
     Args:
-        root: of the file system that says what the limits are.
+        root: root of the file system from which to read the limits.
     """
     return min([_physical(), *_limits(root)])
 
@@ -34,10 +34,10 @@ def _physical():
 
 
 def _limits(root):
-    """The limits of this process's control groups and of those that they are in."""
+    """Yield the limits, in bytes, of this process's control groups and of their ancestors."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -48,7 +48,7 @@ def _limits(root):
         else:
             continue
         group = Path(path.lstrip("/"))
-        # A container may see its own group as the root, and not what it is called outside.
+        # In a container its own group may be mounted as the root, so that this path does not exist.
         for ancestor in (group, *group.parents):
             try:
                 yield int((folder / ancestor / file).read_text())

@@ -1,6 +1,6 @@
-"""How far work is: a bar on a terminal and in a notebook, nothing where nobody looks.
+"""Progress bars on a terminal and in a notebook; none elsewhere.
 
-A bar waits for some seconds before it shows, and is gone when its work is done:
+A bar appears after a delay and disappears when the work is done:
 
 >>> with bar(total=3, unit="run") as shown:
 ...     shown.update(3)
@@ -12,17 +12,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-DELAY = 2.0  # seconds: what is done before needs no bar
+DELAY = 2.0  # seconds; shorter work shows no bar
 
 
 def bar(*, total: int, unit: str, delay: float | int = DELAY, **more: Any) -> Any:
-    """A progress bar as tqdm makes them; TQDM_DISABLE=1 keeps it out of a notebook.
+    """Return a tqdm progress bar; TQDM_DISABLE=1 disables it in a notebook.
 
     Args:
-        total: how many units there are.
-        unit: what they are called.
-        delay: seconds before it shows.
-        more: as for tqdm.
+        total: number of units.
+        unit: name of a unit.
+        delay: seconds before the bar appears.
+        more: further keywords of tqdm.
     """
     settings: dict[str, Any] = {
         "total": total,
@@ -34,14 +34,14 @@ def bar(*, total: int, unit: str, delay: float | int = DELAY, **more: Any) -> An
     if not in_notebook():
         return tqdm(disable=None, **settings)  # None: only on a terminal
     if importlib.util.find_spec("ipywidgets") is None:
-        return tqdm(**settings)  # letters that overwrite each other: every notebook shows them
+        return tqdm(**settings)  # a bar of characters, which every notebook can show
     from tqdm.notebook import tqdm as widget
 
     return widget(**settings)
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, which has no terminal but a reader."""
+    """Return whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return type(shell).__name__ == "ZMQInteractiveShell"

@@ -1,11 +1,11 @@
-"""Map a function over runs: slabs of fixed width, devices, memory, donation.
+"""Mapping of a function over runs: slabs of fixed width, devices, memory, donation.
 
     f(run, shared) -> out   becomes   slab(runs, shared) -> outs
 
-The compiled unit is a *slab*: `width` runs on each of some devices, by `vmap`, and by `shard_map`
-around it where there are several devices. The last bits of results depend on the width, so it has
-to be recorded to reproduce a result. Where the matrices of a run do not fill a processor's
-registers, they depend on the run's place in the slab, too. They do not depend on the other runs.
+The compiled unit is a *slab*: `width` runs per device, mapped by `vmap`, inside `shard_map` if
+there are several devices. The last bits of results depend on the width, so it has to be recorded to
+reproduce a result. If the matrices of a run do not fill a processor's registers, these bits also
+depend on the run's position in the slab. They do not depend on the other runs.
 
 >>> import jax, jax.numpy as jnp
 >>> slab = Slab(width=2, devices=tuple(jax.local_devices()[:1]))
@@ -36,10 +36,10 @@ from gdjax.errors import InputError
 
 RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
-# Context managers such as `jax.enable_x64` set these, and programs depend on them.
+# Programs depend on these settings, which context managers such as `jax.enable_x64` change.
 COMPILED_CONFIG = ("jax_enable_x64", "jax_default_matmul_precision")
 
-# Level 1 of 3; at level 0 numbers differ in their last bits.
+# Level 1 of 3; at level 0 the last bits of results differ.
 FAST_COMPILATION = {"xla_backend_optimization_level": 1}
 
 DECOMPOSITIONS = re.compile(r"lapack_[a-z](syevd|heevd|gesdd|gesvd|gees|geev)")
@@ -53,38 +53,38 @@ class Slab(NamedTuple):
 
     @property
     def runs(self) -> int:
-        """Number of runs of one slab, over all its devices."""
+        """Number of runs of a slab, on all of its devices."""
         return self.width * len(self.devices)
 
     @property
     def mesh(self) -> Mesh:
-        """The devices as a mesh with the one axis "runs"."""
+        """Mesh of the devices with the single axis "runs"."""
         return Mesh(np.array(self.devices), ("runs",))
 
     def sharding(self, spec: PartitionSpec) -> Sharding:
-        """Return where arrays are placed: `RUNS` with a leading axis of runs, `SHARED` without."""
+        """Return the sharding of arrays with (`RUNS`) or without (`SHARED`) an axis of runs."""
         if len(self.devices) == 1:
             return SingleDeviceSharding(self.devices[0])
         return NamedSharding(self.mesh, spec)
 
     def place(self, runs: PyTree) -> PyTree:
-        """Return copies of arrays [runs, ...], distributed over the devices."""
+        """Return copies of arrays of shape [runs, ...], distributed over the devices."""
         return jax.device_put(
             jax.tree.map(lambda a: jnp.array(a, copy=True), runs), self.sharding(RUNS)
         )
 
     def filled(self, runs: PyTree, first: int) -> PyTree:
-        """Return the runs from `first` on that fill a slab, the last one repeated if necessary."""
+        """Return a slab of runs, beginning at `first` and padded with copies of the last run."""
         count = jax.tree.leaves(runs)[0].shape[0]
         rows = np.minimum(np.arange(first, first + self.runs), count - 1)
         return self.place(jax.tree.map(lambda a: a[rows], runs))
 
     def share(self, shared: PyTree) -> PyTree:
-        """Return copies on all devices of arrays that every run sees."""
+        """Return copies, on all devices, of arrays that all runs share."""
         return jax.device_put(shared, self.sharding(SHARED))
 
     def shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
-        """Return shapes, types and placement that arrays will have, without memory for them."""
+        """Return shapes, types and sharding of arrays, without allocating memory."""
         sharding = self.sharding(spec)
         return jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(
@@ -95,21 +95,21 @@ class Slab(NamedTuple):
 
 
 def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
-    """Return a function of one run as a function of a slab of runs.
+    """Return a function of a slab of runs from a function of one run.
 
     Args:
-        function: written for one run.
+        function: function of the arguments of one run.
         slab: width and devices.
-        in_axes: 0 for each positional argument with a leading axis of runs, None for each that
-            all runs share.
+        in_axes: 0 for each positional argument with a leading axis of runs, None for each argument
+            that all runs share.
     """
     batched = jax.vmap(function, in_axes=tuple(in_axes))
     if len(slab.devices) == 1:
         return batched
 
     def sharded(*arguments):
-        # Inside `shard_map` arrays have other types than outside, which functions that compare
-        # types refuse (diffrax's adjoints, by Equinox): so each device's share is traced here.
+        # `shard_map` changes the types of arrays, and functions that compare types reject these
+        # (diffrax's adjoints, by Equinox), so each device's share is traced here.
         shares = [
             jax.tree.map(partial(_share, None if axis is None else slab.width), argument)
             for argument, axis in zip(arguments, in_axes, strict=True)
@@ -129,23 +129,23 @@ def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> 
 
 
 def _share(width, array):
-    """Return shape and type of one device's share of an array, of all of it if width is None.
+    """Return shape and type of one device's share of an array, or of the array if width is None.
 
-    Without the placement, which is another one inside `shard_map`.
+    The sharding is left out, since it differs inside `shard_map`.
     """
     shape = array.shape if width is None else (width, *array.shape[1:])
     return jax.ShapeDtypeStruct(shape, array.dtype, weak_type=_is_weak(array))
 
 
 class Bytes(NamedTuple):
-    """Memory of a program on a device: temporary, and in total with arguments and results."""
+    """Bytes that a program needs on a device: temporary, and total with arguments and results."""
 
     scratch: int
     total: int
 
 
 class Compiled(NamedTuple):
-    """An executable, and the hash of the program's text before compilation, 16 hex digits."""
+    """An executable, and the hash of the lowered program's text, 16 hex digits."""
 
     executable: Any
     hash: str
@@ -162,15 +162,15 @@ class Compiled(NamedTuple):
 
 
 class Program:
-    """A function, compiled once for each set of argument shapes, and the seconds that took.
+    """A function, compiled once for each set of argument shapes, and the compilation time.
 
     Args:
-        function: pure function of arrays. On several CPU devices it may not use LAPACK's
-            eigenvalues or singular values, which is an InputError when it is compiled.
+        function: pure function of arrays. On several CPU devices it must not use LAPACK's
+            eigenvalues or singular values; compiling such a function raises an InputError.
         donate: positions of arguments whose memory the results may reuse.
         once: whether to compile with fewer optimizations, for a program that is called once. Random
-            numbers take the longest to compile: a network's normals took 1.4 s of processor time,
-            0.5 s this way, to the same bits.
+            numbers take the longest to compile: the initial weights of a network took 1.4 s of
+            processor time, and take 0.5 s with this option, with bitwise equal results.
     """
 
     def __init__(self, function: Callable, *, donate: tuple[int, ...] = (), once: bool = False):
@@ -180,7 +180,7 @@ class Program:
         self.seconds = 0.0
 
     def compile(self, *arguments: PyTree) -> Compiled:
-        """Return the executable for these arguments (arrays, or shapes); compile it if new."""
+        """Return the executable for these arguments (arrays or shapes); compile it if needed."""
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
@@ -197,7 +197,7 @@ class Program:
         return compiled
 
     def ahead(self, *arguments: PyTree) -> None:
-        """Start to compile for these arguments in a thread; `compile` waits for it.
+        """Start compiling for these arguments in a thread, for which `compile` waits.
 
         The function is traced in the caller's thread, under its settings.
         """
@@ -215,13 +215,13 @@ class Program:
         return lowered.compile(FAST_COMPILATION if self.once and not unoptimized else None)
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        # NaN and infinity are data: what is not recorded, and what has diverged.
+        # NaN and infinity are valid results, of values not recorded and of diverged runs.
         with jax.debug_nans(False), jax.debug_infs(False):
             return self.compile(*arguments).executable(*arguments)
 
 
 def _check_jit():
-    """Check that JAX compiles: with `jax_disable_jit` there are no programs."""
+    """Check that JAX compiles functions, which `jax_disable_jit` prevents."""
     if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
         raise InputError(
             "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
@@ -230,14 +230,14 @@ def _check_jit():
 
 
 def _hash(lowered, arguments):
-    """Return the hash of a program that could not wait forever."""
+    """Return the hash of a program, after checking that it cannot deadlock."""
     text = lowered.as_text()
     _check_decompositions(text, jax.tree.leaves(arguments))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _signature(arguments):
-    """Return everything that a program is compiled for."""
+    """Return everything on which the compiled program depends."""
     leaves, structure = jax.tree.flatten(arguments)
     return (
         *(getattr(jax.config, name) for name in COMPILED_CONFIG),
@@ -247,11 +247,11 @@ def _signature(arguments):
 
 
 def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
-    """Refuse a program that could wait forever.
+    """Reject a program that could deadlock.
 
-    On CPUs LAPACK's eigenvalues and singular values wait for threads of the pool in which they run
-    themselves. If several devices compute them at once, no thread may be left. One device has the
-    whole pool. LAPACK's factorizations (QR, LU, Cholesky) have not been seen to wait.
+    On CPUs, LAPACK's eigenvalue and singular value routines wait for threads of the pool in which
+    they run. If several devices compute them at once, no thread may be left. One device has the
+    whole pool. For LAPACK's factorizations (QR, LU, Cholesky) no deadlock has been observed.
     """
     placed = (getattr(array, "sharding", None) for array in leaves)
     devices = {device for sharding in placed if sharding for device in sharding.device_set}
@@ -267,7 +267,7 @@ def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
 
 
 def shapes(tree: PyTree) -> PyTree:
-    """Return shapes, types and placement of arrays, without memory for them."""
+    """Return shapes, types and sharding of arrays, without allocating memory."""
     return jax.tree.map(
         lambda a: (
             jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding, weak_type=_is_weak(a))
@@ -279,7 +279,7 @@ def shapes(tree: PyTree) -> PyTree:
 
 
 def _is_weak(array):
-    return getattr(array, "weak_type", False)  # keys have none
+    return getattr(array, "weak_type", False)  # keys have no weak type
 
 
 def in_slabs(
@@ -287,18 +287,18 @@ def in_slabs(
 ) -> PyTree:
     """Run the program of a slab on any number of runs, one slab after another.
 
-    The last slab is filled up (see `Slab.filled`). On a terminal, a progress bar appears after two
+    The last slab is padded (see `Slab.filled`). On a terminal, a progress bar appears after two
     seconds.
 
     Args:
-        program: `program(runs, *shared) -> outs`, of a slab of runs.
+        program: program of one slab, `program(runs, *shared) -> outs`.
         slab: width and devices.
-        runs: arrays with a leading axis of runs, at least one.
-        shared: arrays that all runs see, on the slab's devices.
+        runs: arrays with a leading axis of runs, at least one run.
+        shared: arrays that all runs share, on the slab's devices.
         unit: name of a run in the progress bar.
 
     Returns:
-        The results of all runs, as arrays on the host.
+        The results of all runs, as arrays on the host, with a leading axis of runs.
     """
     runs = jax.tree.map(lambda a: a if _is_key(a) else np.asarray(a), runs)
     count = jax.tree.leaves(runs)[0].shape[0]
@@ -316,7 +316,7 @@ def _is_key(array):
 
 
 def memory_limit(device: jax.Device) -> int:
-    """Return the bytes that programs may use on a device: its limit, or that of the host."""
+    """Return the bytes that programs may use on a device: its limit, or else the host's."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"])

@@ -1,4 +1,4 @@
-"""One gradient descent: steps, blocks, the loop over them, and the metrics recorded on the way."""
+"""Single gradient descents: steps, compiled blocks of steps, and the metrics recorded."""
 
 from gdjax.descent.batches import steps_for
 from gdjax.descent.descend import Descent, descend

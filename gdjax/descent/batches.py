@@ -1,10 +1,10 @@
-"""Which samples a step sees, and which a record sees.
+"""Samples of a step, and samples of a record.
 
     stream = permutation_0 ++ permutation_1 ++ ...,   batch_t = stream[t b : (t + 1) b]
 
-A step sees the whole set or a mini-batch of b samples. Every pass shows each sample once. Where b
-does not divide the number of samples, the rest of a pass opens the first batch of the next one:
-nothing is dropped, and a batch is never smaller than b.
+A step uses the whole set or a mini-batch of b samples. Every pass contains each sample once. If b
+does not divide the number of samples, the first batch of a pass begins with the remaining samples
+of the previous pass, so no sample is dropped and every batch has b samples.
 
 >>> order = Order((jax.random.key(0),), samples=5, batch_size=2)
 >>> sorted(order.rows(0, 5).ravel().tolist())  # five batches of 2 are two passes over 5
@@ -14,8 +14,8 @@ A record is the cost over the same samples every time:
 
     cost_t = mean of c(w_t, x_i) over i in S
 
-With mini-batches a record costs as much as many steps, so S may be a part of the training set. A
-cost that couples the samples of a batch (a contrastive loss) has another value for another number
+With mini-batches a record costs as much as many steps, so S may be a subset of the training set.
+The value of a cost that couples the samples of a batch (a contrastive loss) depends on the number
 of samples. With mini-batches its record is the mean over fixed batches of b samples, so that
 records and costs of steps can be compared, and a record needs no more memory than a step.
 """
@@ -34,10 +34,10 @@ from gdjax.problems.problem import Problem
 
 @jax.jit(static_argnums=2)
 def _permutations(keys, passed, samples):
-    """Return one permutation per key: the samples in the order of random 32-bit numbers.
+    """Return one permutation of the samples per key: an argsort of random 32-bit numbers.
 
-    One sort where `jax.random.permutation` sorts twice against ties; a tie (probability 0.4 for
-    60,000 samples) leaves two neighbors in their old order.
+    This sorts once; `jax.random.permutation` sorts twice to break ties. A tie (probability 0.4 for
+    60,000 samples) only leaves two samples in their original order.
     """
     bits = jax.vmap(lambda key: jax.random.bits(jax.random.fold_in(key, passed), (samples,)))(keys)
     return jnp.argsort(bits, axis=-1).astype(jnp.int32)
@@ -48,11 +48,11 @@ class Order:
 
     Args:
         keys: one key per stream, in a list or an array.
-        samples: size of the training set, >= 1.
-        batch_size: samples of a batch, 1 to `samples`.
+        samples: number of samples of the training set, >= 1.
+        batch_size: samples per batch, 1 to `samples`.
 
     Raises:
-        InputError: a batch size outside 1..samples.
+        InputError: if the batch size is not between 1 and `samples`.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Order:
                 f"None takes the whole set at every step"
             )
         keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
-        # A single descent runs on the first device; where there are several, it is not disturbed.
+        # A single descent runs on the first device, so orders are drawn on the last one.
         self.keys = jax.device_put(keys, jax.local_devices()[-1])
         self.samples, self.batch_size = samples, batch_size
         self._passes: dict[int, Any] = {}
 
     def _pass(self, number):
-        # Rows are requested in order, so that only the pass before can still be needed. The next
-        # one is drawn meanwhile, since JAX does not wait for a result that is not read.
+        # Rows are requested in order, so of the earlier passes only the previous one may still be
+        # needed. The next pass is drawn asynchronously, since its result is not read yet.
         self._passes = {n: p for n, p in self._passes.items() if number - 1 <= n <= number + 1}
         for needed in (number, number + 1):
             if needed not in self._passes:
@@ -83,7 +83,7 @@ class Order:
         return self._passes[number]
 
     def rows(self, first: int, count: int) -> Int[np.ndarray, "streams count batch"]:
-        """Return sample numbers of batches `first` to `first + count - 1` of each stream."""
+        """Return the sample numbers of batches `first` to `first + count - 1` of each stream."""
         start, stop = first * self.batch_size, (first + count) * self.batch_size
         passes = range(start // self.samples, -(-stop // self.samples))
         stream = np.concatenate([self._pass(number) for number in passes], axis=1)
@@ -93,9 +93,9 @@ class Order:
 
 
 def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
-    """Return the number of steps in some epochs: epochs * ceil(samples / batch_size).
+    """Return the number of steps of some epochs: epochs * ceil(samples / batch_size).
 
-    Without a batch size an epoch is one step.
+    If the batch size is None, an epoch is one step.
 
     Examples:
         >>> steps_for(10, 60_000, 32)
@@ -105,17 +105,17 @@ def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
 
 
 def records_batches(problem: Problem, batch_size: int | None) -> bool:
-    """Return whether a record is the mean over fixed batches, not over samples."""
+    """Return whether a record is a mean over fixed batches instead of over samples."""
     return batch_size is not None and problem.couples_samples and problem.evaluation is None
 
 
 def recorded_rows(
     problem: Problem, record_samples: int | None, batch_size: int | None
 ) -> Int[np.ndarray, "batches batch"] | None:
-    """Return the samples of each batch of a record; None where it is a mean over samples.
+    """Return the samples of each batch of a record; None if it is a mean over samples.
 
-    The batches are drawn once, always the same ones, and all of the batch size: samples left over
-    at the end are not recorded.
+    The batches are drawn once from a fixed seed. All have the batch size, so the remaining samples
+    are not recorded.
     """
     if not records_batches(problem, batch_size):
         return None
@@ -126,7 +126,7 @@ def recorded_rows(
 
 
 def recorded_samples(problem: Problem, record_samples: int | None) -> PyTree:
-    """Return the samples of a record: all, or a random choice that is always the same.
+    """Return the samples of a record: all of them, or a random subset from a fixed seed.
 
     Examples:
         >>> mean = Problem(init=lambda key: 0.0, cost=lambda w, x: np.mean(x), data=np.arange(9.0))

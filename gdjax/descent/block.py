@@ -1,8 +1,8 @@
-"""A compiled block: several steps of one run with their records.
+"""A compiled block: several steps of one run, with their records.
 
-    block:  evaluate, record if due, update;   again and again
+    block:  evaluate, record if due, update;   repeated for each step
 
-Which steps a block takes, and which of them are recorded, are numbers that the program reads, not
+The numbers of the steps and of the records are inputs of the program and do not determine its
 shapes. So one compilation serves the whole descent and every continuation, and results do not
 depend on where blocks end.
 """
@@ -27,18 +27,18 @@ from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import Program, Slab, over_runs
 
 SNAPSHOTS = "snapshots"
-"""Name of the parameters that are kept along a descent."""
+"""Name of the buffer of parameters that are kept along a descent."""
 
 
 class Carry(NamedTuple):
-    """One run between two blocks.
+    """State of one run between two blocks.
 
     Args:
-        state: parameters, optimizer state, model state.
-        metric_states: by name, of the metrics that have one.
-        batch_cost_sum: sum of the costs of steps since the last record.
+        state: parameters, optimizer state, model state and step of divergence.
+        metric_states: states of the metrics that have one, by name.
+        batch_cost_sum: sum of the costs of the steps since the last record.
         batch_count: number of these steps.
-        stopped: whether it takes no further steps, since it converged.
+        stopped: whether the run takes no further steps because it has converged.
     """
 
     state: State
@@ -49,7 +49,7 @@ class Carry(NamedTuple):
 
 
 class Records(NamedTuple):
-    """Numbers of one run at its records. NaN means not recorded; a diverged run's costs are inf."""
+    """Values of one run at its records: NaN if not recorded, costs inf after divergence."""
 
     cost: Float[Array, "*records"]
     batch_cost: Float[Array, "*records"]
@@ -58,18 +58,19 @@ class Records(NamedTuple):
 
 
 class BlockSchedule(NamedTuple):
-    """The steps of one block, and the records due among them.
+    """Steps of one block, and the records due in it.
 
-    Rows of the arrays are records. Rows after the last record have step -1, which never comes.
+    Each row of the arrays is a record. Rows after the last record have step -1, which matches no
+    step.
 
     Args:
         first: number of the first step.
         count: number of steps.
-        last: the last step of the descent, which is evaluated but does not move.
+        last: last step of the descent, which evaluates the cost without an update.
         step: step of each record.
-        buffer_index: for snapshots and metrics that are arrays, by name, where in its buffer each
-            record is kept. Values that are not recorded go to a last row that nobody reads.
-        is_measured: for each metric, the records at which it is computed.
+        buffer_index: row in its buffer at which each record is kept, for snapshots and array
+            metrics, by name. Values that are not recorded go to a dummy last row.
+        is_measured: whether each metric is computed at each record, by name.
     """
 
     first: Int[np.ndarray, ""]
@@ -84,10 +85,10 @@ class CompiledMetric(NamedTuple):
     """A metric without its data.
 
     Args:
-        name: of the metric.
-        function: see `Metric`.
-        has_state: whether it has a state of its own that it updates.
-        is_array: whether it is kept in a buffer of its own, not among the numbers of a record.
+        name: name of the metric.
+        function: function that computes the metric; see `Metric`.
+        has_state: whether the metric has a state that it updates.
+        is_array: whether the metric is an array, which is kept in a separate buffer.
         dtype: type of an array; None for that of the cost.
     """
 
@@ -104,9 +105,9 @@ def array_shapes(
     """Return shape and type of each metric that is an array.
 
     Args:
-        metrics: by name.
-        shapes: of all of them, from `check_metrics`.
-        params: parameters, whose cost has the type of arrays without a `dtype`.
+        metrics: metrics by name.
+        shapes: shapes of all metrics by name, from `check_metrics`.
+        params: parameters; arrays without a `dtype` have the type of their cost.
     """
     return {
         name: jax.ShapeDtypeStruct(shapes[name], metric.dtype or cost_type(params))
@@ -116,20 +117,20 @@ def array_shapes(
 
 
 class BlockConfig(NamedTuple):
-    """What a block is compiled for: everything about a descent that is not an array.
+    """Static configuration of a block: everything about a descent except arrays.
 
     Args:
         problem: cost and evaluation, without data (see `without_data`).
-        make_optimizer: `make_optimizer(**settings) -> GradientTransformation`.
-        metrics: what is recorded besides the cost.
-        batched: whether a step sees a mini-batch instead of the whole set.
+        make_optimizer: factory `make_optimizer(**settings)` of the optimizer.
+        metrics: metrics to record besides the cost.
+        batched: whether a step uses a mini-batch instead of the whole set.
         divergence_threshold: cost above which a run counts as diverged.
-        buffers: rows of each buffer of a block, by name: `SNAPSHOTS`, and metrics that are arrays.
-        stop_tolerance: a run whose gradient norm is at most this at a record takes no further
-            steps, if every record has the gradient; None never stops a run.
-        eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which
-            records evaluate; None for those of the run.
-        records_part: whether records see other samples than a step on the whole set.
+        buffers: name and number of rows of each buffer: `SNAPSHOTS`, and array metrics.
+        stop_tolerance: gradient norm at or below which a run takes no further steps, if every
+            record has the gradient; None never stops a run.
+        eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
+            parameters at which to record; None uses those of the run.
+        records_part: whether records use a subset of the samples.
     """
 
     problem: Problem
@@ -144,7 +145,7 @@ class BlockConfig(NamedTuple):
 
     @property
     def record_equals_step(self) -> bool:
-        """Whether a record is what its step computes anyway."""
+        """Whether a record has the same value as the cost that its step computes."""
         deterministic = self.problem.evaluation is None and not self.problem.random
         whole = not self.batched and not self.records_part
         return whole and deterministic and self.eval_params_fn is None
@@ -161,7 +162,7 @@ def block_config(
     stop_tolerance: float | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> BlockConfig:
-    """Return what the blocks of a descent are compiled for, its buffers still empty."""
+    """Return the static configuration of the blocks of a descent, without buffers."""
     return BlockConfig(
         problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
         make_optimizer=make_optimizer,
@@ -178,13 +179,14 @@ def block_config(
 
 
 class Shared(NamedTuple):
-    """Arrays that all runs see.
+    """Arrays that all runs share.
 
     Args:
         data: training set.
-        recorded: samples of the records; None where a record needs none of its own.
-        metrics: each metric's own data, by name.
-        rows: sample numbers of the batches of a record, where it is the mean over batches.
+        recorded: samples of the records; None if a record needs no separate samples.
+        metrics: data of each metric, by name.
+        rows: sample numbers of the batches of a record, [batches, batch], if a record is a mean
+            over batches; None otherwise.
     """
 
     data: PyTree
@@ -201,7 +203,7 @@ def shared_arrays(
     batch_size: int | None,
     record_samples: int | None,
 ) -> Shared:
-    """Return the arrays that all runs of a descent see."""
+    """Return the arrays that all runs of a descent share."""
     rows = recorded_rows(problem, record_samples, batch_size)
     recorded = None
     if rows is None and not config.record_equals_step:
@@ -218,7 +220,7 @@ def without_data(cost: Callable, evaluation: Callable | None, couples_samples: b
 
 
 def strip_weak_types(tree: PyTree) -> PyTree:
-    """Return arrays without weak types, for which a program would be compiled a second time."""
+    """Return arrays without weak types, which would cause a second compilation."""
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), tree)
 
 
@@ -230,15 +232,15 @@ def initial_carry(
     metric_inits: Mapping[str, Callable] = MappingProxyType({}),
     metric_data: Mapping[str, PyTree] = MappingProxyType({}),
 ) -> Carry:
-    """Return the carry of a run that has not been evaluated yet.
+    """Return the carry of a run before its first step.
 
     Args:
         make_optimizer: factory of the optimizer.
         params: starting point.
         model_state: initial model state.
-        settings: values of the factory's keywords, under "optimizer".
-        metric_inits: `init` of each metric that has a state.
-        metric_data: data of the metrics.
+        settings: keyword arguments of the factory, under "optimizer".
+        metric_inits: `init` function of each metric that has a state, by name.
+        metric_data: data of the metrics, by name.
     """
     params, model_state = strip_weak_types((params, model_state))
     carry = Carry(
@@ -306,7 +308,8 @@ def _block(
             records = jax.lax.dynamic_update_index_in_dim(records, row, index, 0)
             return jnp.zeros_like(due), carry, records, buffers
 
-        # A loop of one trip or none: a branch would copy what it returns, at every step.
+        # This loop of at most one iteration replaces a branch, which would copy its results at
+        # every step.
         _, carry, records, buffers = jax.lax.while_loop(
             lambda loop: loop[0], record, (due, carry, records, buffers)
         )
@@ -323,7 +326,7 @@ def _block(
     nan = jnp.full((), jnp.nan, dtype)
     numbers = {m.name: nan for m in config.metrics if not m.is_array}
     structure = jax.tree.structure(Records(nan, nan, nan, numbers))
-    # Of the carry, so that `vmap` sees at once what has an axis of runs, and need not trace again.
+    # The NaN is computed from the carry, so that `vmap` finds its axis of runs in the first trace.
     nothing = jnp.nan * carry.batch_cost_sum
     records = jnp.broadcast_to(nothing, (schedule.step.shape[0], structure.num_leaves))
     buffers = _empty_buffers(config, carry, settings, shared)
@@ -358,7 +361,10 @@ def _eval_params(config, state):
 
 
 def _record(config, settings, shared, schedule, index, at, carry, info):
-    """Return the record of one step, between its evaluation and its update, and its arrays."""
+    """Return the carry after a record, the record of one step, and its arrays.
+
+    A record is computed between the evaluation and the update of its step.
+    """
     state, dtype = carry.state, carry.batch_cost_sum.dtype
     point = _eval_params(config, state)
     if config.record_equals_step:
@@ -382,7 +388,7 @@ def _record(config, settings, shared, schedule, index, at, carry, info):
             return value.astype(dtype), jnp.full((), jnp.nan, dtype)
 
         value, norm = jax.lax.cond(at == schedule.last, with_gradient, alone, point)
-        # The whole set may show a divergence that no single mini-batch has shown.
+        # The cost over the whole set may diverge before that of any mini-batch does.
         late = (state.diverged_at < 0) & ~finite(value, state.params, config.divergence_threshold)
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
     diverged = state.diverged_at >= 0
@@ -452,18 +458,18 @@ def _norm(gradient, dtype):
 def block_program(
     config: BlockConfig, slab: Slab | None, own_order: bool, own_noise: bool
 ) -> Program:
-    """Return the compiled block: for one run, or with a slab for many.
+    """Return the compiled block, for one run or for a slab of runs.
 
     Args:
-        config: what is compiled.
+        config: static configuration of the block.
         slab: width and devices; None for a single run on the default device.
         own_order: whether each run has its own order of mini-batches.
         own_noise: whether each run has its own stream of random numbers.
 
     Returns:
-        A program of carries, settings (of `cost` and `optimizer`, and under `probes` a key where a
-        metric declares one), sample numbers, keys of a random cost, arrays that all runs see, and a
-        `BlockSchedule`. It returns carries, records, and buffers by name.
+        A program whose arguments are carries, settings (under `cost` and `optimizer`, and a key
+        under `probes` if a metric declares one), sample numbers, keys of a random cost, arrays that
+        all runs share, and a `BlockSchedule`. It returns carries, records, and buffers by name.
     """
     block: Callable = partial(_block, config)
     if slab is not None:

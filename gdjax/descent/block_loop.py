@@ -1,9 +1,9 @@
-"""The loop over compiled blocks: what a descent and every slab of a sweep run.
+"""The loop over compiled blocks, for a single descent and for each slab of a sweep.
 
     for each block:  carry, records, arrays = block(carry, order, schedule)
 
-A block lasts a fraction of a second, so that progress, Ctrl-C and checkpoints come between blocks.
-Where blocks end changes no bit of the results.
+A block lasts a fraction of a second. Progress, Ctrl-C and checkpoints are handled between blocks.
+Results are bitwise independent of where blocks end.
 """
 
 import math
@@ -20,21 +20,21 @@ from jaxtyping import PyTree
 from gdjax.descent.batches import Order
 from gdjax.descent.block import SNAPSHOTS, BlockSchedule, Carry, Records
 
-MIN_BLOCK_RECORDS = 128  # rows of a block's records at least, whatever the number of records
-MAX_BLOCK_RECORDS = 1024  # rows of a block's records at most
-MAX_SLAB_RECORDS = 2**16  # rows of a block's records times runs of a device, at most
-MAX_BLOCK_BATCHES = 2048  # mini-batches of a block at most
-MAX_BUFFER_BYTES = 2**26  # memory of the snapshots, or of one array metric, of a block
-BLOCK_SECONDS = 0.25  # how long a block should last
+MIN_BLOCK_RECORDS = 128  # minimum rows of a block's records, even if there are fewer records
+MAX_BLOCK_RECORDS = 1024  # maximum rows of a block's records
+MAX_SLAB_RECORDS = 2**16  # maximum rows of a block's records times runs per device
+MAX_BLOCK_BATCHES = 2048  # maximum mini-batches of a block
+MAX_BUFFER_BYTES = 2**26  # memory of a block's snapshots, or of one of its array metrics
+BLOCK_SECONDS = 0.25  # target duration of a block
 
 
 @dataclass
 class BlockLengthController:
-    """Number of steps of a block, adapted to how long blocks take. Results do not depend on it.
+    """Number of steps of a block, adapted to the duration of blocks without effect on results.
 
     Args:
-        num_steps: of the next block, at most.
-        target_seconds: how long a block should last.
+        num_steps: maximum number of steps of the next block.
+        target_seconds: target duration of a block in seconds.
     """
 
     num_steps: int = 16
@@ -49,15 +49,16 @@ class BlockLengthController:
 
 
 class RecordSchedule(NamedTuple):
-    """Which steps of a descent are recorded, and which of its records have arrays.
+    """Recorded steps of a descent, and the records that have snapshots and metrics.
 
     Args:
-        first: number of steps taken before; a continuation begins there.
+        first: number of steps already taken, at which a continuation begins.
         num_steps: number of steps to take.
-        record_every: steps from one record to the next.
-        snapshot_every: steps from one snapshot to the next, a multiple of `record_every`; or None.
-        metric_every: for each metric, records from one computation to the next.
-        first_is_recorded: whether the step `first` was recorded before.
+        record_every: number of steps between records.
+        snapshot_every: number of steps between snapshots, a multiple of `record_every`; None takes
+            no snapshots.
+        metric_every: number of records between computations of each metric, by name.
+        first_is_recorded: whether the step `first` has already been recorded.
     """
 
     first: int
@@ -69,40 +70,43 @@ class RecordSchedule(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The last step, which is evaluated and does not move."""
+        """The last step, which evaluates the cost without an update."""
         return self.first + self.num_steps
 
     def recorded_steps(self) -> np.ndarray:
-        """Return the first step (unless it was recorded before), the multiples, and the last."""
+        """Return the recorded steps: the multiples of `record_every`, and the last step.
+
+        The first step is left out if it has already been recorded.
+        """
         every = self.record_every
         steps = np.arange(-(-self.first // every) * every, self.last + 1, every)
         steps = steps[steps > self.first] if self.first_is_recorded else steps
         return steps if len(steps) and steps[-1] == self.last else np.append(steps, self.last)
 
     def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
-        """Return whether parameters are kept at steps that are recorded."""
+        """Return whether parameters are kept at recorded steps."""
         if self.snapshot_every is None:
             return np.zeros(np.shape(step), bool)
         step = np.asarray(step)
         return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
 
     def is_measured(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether a metric is computed at steps that are recorded."""
+        """Return whether a metric is computed at recorded steps."""
         due = (step % (self.record_every * self.metric_every[name]) == 0) | (step == self.last)
         return np.asarray(due)
 
     def is_kept(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether snapshots, or an array metric, have a value at steps that are recorded."""
+        """Return whether snapshots or an array metric have a value at recorded steps."""
         return self.is_snapshot(step) if name == SNAPSHOTS else self.is_measured(name, step)
 
 
 class BlockCapacity(NamedTuple):
-    """Rows of the arrays of a block, for which it is compiled.
+    """Numbers of rows of the arrays of a block, for which it is compiled.
 
     Args:
-        records: of the records.
-        buffers: of snapshots and of each array metric, by name.
-        batches: of the mini-batches.
+        records: rows for records.
+        buffers: rows for snapshots and for each array metric, by name.
+        batches: rows for mini-batches.
     """
 
     records: int
@@ -111,7 +115,7 @@ class BlockCapacity(NamedTuple):
 
 
 class RecordedArrays(NamedTuple):
-    """Snapshots, or values of an array metric, and the steps that they belong to."""
+    """Snapshots or values of an array metric, with their steps."""
 
     steps: np.ndarray
     values: PyTree
@@ -121,12 +125,13 @@ class BlockResult(NamedTuple):
     """Records of one block, and the carry after it.
 
     Args:
-        carry: from which the descent goes on.
-        num_steps: steps taken so far. The record at this step is still due, unless `is_last`.
-        is_last: whether the descent is done.
+        carry: carry from which the descent continues.
+        num_steps: number of steps taken so far. The record at this step is still due, unless
+            `is_last`.
+        is_last: whether the descent is finished.
         recorded_steps: steps of the records.
-        records: numbers of the records.
-        arrays: snapshots and array metrics, by name; without those that have no new ones.
+        records: values of the records.
+        arrays: new snapshots and values of array metrics, by name; empty ones are left out.
     """
 
     carry: Carry
@@ -153,16 +158,17 @@ def run_blocks(
     """Run a descent block by block, and yield the result of each block.
 
     Args:
-        block: `(carry, order, schedule) -> (carry, records, buffers)`, compiled.
-        carry: of the run, or of the slab of runs, at `schedule.first`.
-        schedule: which steps to take and to record.
-        order: `(first, count) -> sample numbers` of mini-batches, or None for the whole set.
-        capacity: rows of the arrays of a block.
+        block: compiled function `(carry, order, schedule) -> (carry, records, buffers)`.
+        carry: carry of the run, or of the slab of runs, at `schedule.first`.
+        schedule: steps to take and steps to record.
+        order: function `(first, count) -> sample numbers` of mini-batches; None uses the whole set.
+        capacity: numbers of rows of the arrays of a block.
         run_axis: whether arrays have a leading axis of runs.
-        controller: keeps the number of steps of a block from one descent to the next.
-        stops_early: whether the last record stands for those before it once all runs have stopped.
-        pause_at: a step at which a block begins in any case.
-        before_last: called with the carry before the last step is evaluated.
+        controller: controller of the number of steps of a block, to reuse in the next descent.
+        stops_early: whether to evaluate only the last step once all runs have stopped, and repeat
+            its record for the remaining ones.
+        pause_at: step at which a new block begins.
+        before_last: function called with the carry before the last step is evaluated.
     """
     pending = deque(schedule.recorded_steps().tolist())
     step, controller = schedule.first, controller or BlockLengthController()
@@ -202,7 +208,7 @@ def run_blocks(
 
 
 def all_stopped(carry: Carry) -> bool:
-    """Return whether no run will move again, since each has converged or diverged."""
+    """Return whether each run has converged or diverged, so that none is updated again."""
     return bool(np.all((np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.stopped)))
 
 
@@ -224,14 +230,14 @@ def _due_records(pending, schedule, step, limit, capacity):
             kept[name] += bool(schedule.is_kept(name, np.asarray(target)))
         full = any(kept[name] > rows for name, rows in capacity.buffers.items())
         if target - step >= limit or len(due) == capacity.records or full:
-            # The rest is due in a later block.
+            # The remaining records are due in a later block.
             return due, min(limit, target - step)
         due.append(target)
     return due, schedule.last - step + 1
 
 
 def _repeated(schedule, due, records, arrays, axis):
-    """Return records and arrays of runs that have stopped: the last ones, repeated."""
+    """Return the last record and arrays of stopped runs, repeated for all remaining records."""
 
     def repeat(tree, times):
         return jax.tree.map(lambda array: np.repeat(array, times, axis), tree)
@@ -252,13 +258,13 @@ def _repeated(schedule, due, records, arrays, axis):
 def example_inputs(
     schedule: RecordSchedule, order: Callable | None, capacity: BlockCapacity
 ) -> tuple[BlockSchedule, PyTree]:
-    """Return schedule and sample numbers of a block without steps, to compile a program for."""
+    """Return schedule and sample numbers of a block without steps, for compilation."""
     rows = None if order is None else _padded_rows(order, 0, 1, capacity.batches)
     return _block_schedule(schedule, schedule.first, 0, [], capacity), rows
 
 
 def _padded_rows(order, first, count, batches):
-    """Return sample numbers of `count` batches, padded to the number that the program takes."""
+    """Return the sample numbers of `count` batches, padded to `batches` rows."""
     rows = order(first, count)
     spare = [(0, 0)] * (rows.ndim - 2)
     return np.pad(rows, [*spare, (0, batches - count), (0, 0)])
@@ -289,14 +295,14 @@ def _block_schedule(schedule, first, count, due, capacity):
 
 
 def shared_order(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
-    """Return the sample numbers of a single stream, as `run_blocks` takes them."""
+    """Return the function of sample numbers that `run_blocks` expects, for a single stream."""
     return None if order is None else lambda first, count: order.rows(first, count)[0]
 
 
 def record_capacity(schedule: RecordSchedule, runs: int) -> int:
-    """Return the rows of a block's records: as many as there are, and as memory takes.
+    """Return the number of rows for a block's records, limited by memory.
 
-    A power of two, so that a few steps more need no other program.
+    It is a power of two, so that a few more steps need no new compilation.
     """
     records = len(schedule.recorded_steps())
     most = min(MAX_BLOCK_RECORDS, MAX_SLAB_RECORDS // runs, records)
@@ -306,7 +312,7 @@ def record_capacity(schedule: RecordSchedule, runs: int) -> int:
 def buffer_capacity(
     params: PyTree, arrays: Mapping[str, PyTree], *, runs: int, schedule: RecordSchedule
 ) -> dict[str, int]:
-    """Return the rows of a block's buffers: as many as memory takes, and no more than needed."""
+    """Return the number of rows of each of a block's buffers, limited by memory and by need."""
     kept = {SNAPSHOTS: params} if schedule.snapshot_every is not None else {}
     rows = {}
     for name, tree in {**kept, **arrays}.items():

@@ -1,9 +1,10 @@
-"""One descent from a starting point to its end, with its records.
+"""One descent from a starting point, with its records.
 
     w_{t+1} = w_t - learning_rate * grad C(w_t),   t = 0 .. num_steps - 1
 
-Step 0, every `record_every`-th step and the last are recorded. `cost` is the cost over the whole
-training set at a step, before its update. On C = |w|^2 a rate of 0.25 halves the distance to 0:
+Step 0, every `record_every`-th step and the last step are recorded. `cost` is the cost over the
+whole training set at a step, before its update. On C = |w|^2 a learning rate of 0.25 halves the
+distance to 0:
 
 >>> import optax
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
@@ -46,7 +47,7 @@ from gdjax.summaries import short
 
 @dataclass(frozen=True)
 class FixedOptimizer:
-    """A factory without settings that returns one optimizer."""
+    """A factory without settings that returns a given optimizer."""
 
     optimizer: optax.GradientTransformation
 
@@ -56,29 +57,28 @@ class FixedOptimizer:
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """Parameters, records and outcome of a descent, and what a continuation needs.
+    """Parameters, records and outcome of a descent, and the state for a continuation.
 
     Args:
-        params: parameters at the end, or where the descent was frozen if it diverged; what
-            `eval_params_fn` gives for them.
+        params: parameters at the end, or at divergence, after `eval_params_fn` has been applied.
         model_state: model state at the end; None for a cost without one.
-        recorded_steps: steps that were recorded.
-        cost: cost over the whole training set at these steps; inf from divergence on.
-        batch_cost: mean of the costs of the steps since the record before; NaN where a record is
-            what its step computes anyway.
-        gradient_norm: norm of the gradient of the recorded cost; known at the last record only
-            where a record is not what its step computes anyway.
-        metrics: metrics that are numbers, by name; NaN where not computed.
-        arrays: metrics that are arrays, by name: `steps` and `values`.
+        recorded_steps: recorded steps.
+        cost: cost over the whole training set at the recorded steps; inf from divergence on.
+        batch_cost: mean cost of the steps since the previous record; NaN if a record equals the
+            cost of its step.
+        gradient_norm: norm of the gradient of the recorded cost; NaN before the last record, unless
+            a record equals the cost of its step.
+        metrics: scalar metrics by name; NaN where not computed.
+        arrays: `steps` and `values` of each array metric, by name.
         snapshot_step: steps at which parameters were kept.
-        snapshots: these parameters, with a leading axis of snapshots; None without any.
-        outcome: how the descent ended.
-        diverged_at: step at which it diverged, or None.
+        snapshots: these parameters, with a leading axis of snapshots; None if there are none.
+        outcome: outcome of the descent.
+        diverged_at: step at which it diverged; None if it did not.
         interrupted: whether Ctrl-C was pressed.
-        seconds: time for "compile" and for "run".
+        seconds: time in seconds to "compile" and to "run".
         carry: parameters, optimizer state, model state and metric states, for a continuation.
-        num_steps: number of steps taken, those before a continuation included.
-        baseline: cost of the best answer that ignores the input, or None.
+        num_steps: number of steps taken, including those before a continuation.
+        baseline: cost of the best prediction that ignores the input; None if unknown.
     """
 
     params: PyTree
@@ -129,45 +129,46 @@ def descend(
     divergence_threshold: float = 1e12,
     gradient_tolerance: float = 1e-5,
 ) -> Descent:
-    """Minimize a cost from a starting point by gradient descent or any Optax optimizer.
+    """Minimize a cost from a starting point with any Optax optimizer.
 
         w_{t+1} = w_t + u(grad C(w_t)),   t = 0 .. num_steps - 1
 
     The compiled program takes a block of steps at a time. Between blocks a progress bar shows the
     cost (on a terminal or in a notebook, after two seconds). Ctrl-C ends the descent and returns
-    what has been computed.
+    the results so far.
 
     Args:
-        problem: what is minimized: a Problem, or a bare cost, `cost(params) -> scalar`.
+        problem: a Problem, or a cost function of the parameters alone, `cost(params) -> scalar`.
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
-        start: parameters, or a finished `Descent` to continue. It keeps its step count, optimizer
-            state and place in the order of mini-batches if key and batch size are the same.
+        start: parameters, or a finished `Descent` to continue. A continuation keeps the step count
+            and the optimizer state, and with the same key and batch size the position in the order
+            of mini-batches.
         num_steps: number of steps to take, >= 0.
-        key: random key of the order of mini-batches and of a random cost, or the streams of a run
-            of a sweep (`gdjax.streams`). Nothing is drawn from it if nothing is random.
+        key: random key for the order of mini-batches and for a random cost, or the streams of a run
+            of a sweep (`gdjax.streams`). It is unused if nothing is random.
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
-        batch_size: samples of a step; None uses the whole training set.
-        record_every: steps from one record to the next. A record evaluates the whole training set,
-            unless it is what its step computes anyway.
-        record_samples: samples of a record, the same ones at each record; None uses all.
-        snapshot_every: steps from one kept copy of the parameters to the next, a multiple of
+        batch_size: samples per step; None uses the whole training set.
+        record_every: number of steps between records. A record evaluates the whole training set,
+            unless it equals the cost that its step computes.
+        record_samples: number of samples of a record, the same ones at each record; None uses all.
+        snapshot_every: number of steps between kept copies of the parameters, a multiple of
             `record_every`; None keeps none.
-        metrics: what is recorded besides the cost, by name; None records the problem's own metrics.
-        eval_params_fn: `eval_params_fn(opt_state, params) -> params`, the parameters at which to
-            record, for an optimizer that keeps two points. None takes
-            `optax.contrib.schedule_free_eval_params` where the optimizer's state has a
+        metrics: metrics to record besides the cost, by name; None records those of the problem.
+        eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
+            parameters at which to record, for an optimizer that keeps two points. None uses
+            `optax.contrib.schedule_free_eval_params` if the optimizer's state has a
             `ScheduleFreeState`, and otherwise the parameters of the run.
         divergence_threshold: cost above which a run counts as diverged.
-        gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
+        gradient_tolerance: gradient norm at or below which the outcome counts a gradient as zero.
 
     Returns:
         Parameters, records and outcome.
 
     Raises:
-        InputError: an argument of a wrong type or value, or a problem that fails
-            `gdjax.problems.check`. Nothing is raised for a numerical failure: NaN and infinity stop
-            the updates, and their step is recorded.
+        InputError: if an argument has a wrong type or value, or the problem fails
+            `gdjax.problems.check`. A numerical failure raises no error: NaN and infinity stop the
+            updates, and their step is recorded.
     """
     problem = as_problem(problem)
     check_can_run("descend", start, problem.data, key)
@@ -280,7 +281,7 @@ def descend(
 
 
 def _check_memory(needed):
-    """Check that a cost that is never split into chunks fits in memory."""
+    """Check that a cost that cannot be split into microbatches fits in memory."""
     limit = slabs.memory_limit(jax.local_devices()[0])
     if needed > limit:
         raise InputError(
@@ -292,7 +293,7 @@ def _check_memory(needed):
 
 
 def _copied_to_device(carry, shared):
-    """Return copies, since donated buffers die, on the device that holds the caller's arrays."""
+    """Return copies, which may be donated, on the device that holds the caller's arrays."""
     carry = jax.tree.map(lambda a: jnp.array(a, copy=True), carry)
     chosen = {a.sharding for a in jax.tree.leaves((carry, shared)) if a.committed}
     # A carry that moved there with its first step would be compiled for twice.
@@ -301,7 +302,7 @@ def _copied_to_device(carry, shared):
 
 
 def _continued_carry(start, fresh):
-    """Return the carry of a finished descent, with initial states of metrics that are new."""
+    """Return the carry of a finished descent, with initial states of new metrics."""
     carry, initial = start.carry, fresh.metric_states
     same = jax.tree.structure(carry.state) == jax.tree.structure(fresh.state)
     if not same or [a.shape for a in jax.tree.leaves(carry.state)] != [
@@ -326,11 +327,11 @@ def _collect(
     interrupted,
     seconds,
 ):
-    """Return one Descent from the results of its blocks."""
+    """Return the Descent made from the results of its blocks."""
     last = results[-1]
     state, recorded_steps = last.carry.state, np.concatenate([r.recorded_steps for r in results])
     records = jax.tree.map(lambda *a: np.concatenate(a), *(r.records for r in results))
-    # An interrupted descent may end between two records: its gradient is not known.
+    # An interrupted descent may end between two records, where its gradient is unknown.
     is_recorded = last.recorded_steps[-1:].tolist() == [last.num_steps]
     unknown = [] if is_recorded else [np.nan]
     code = classify(
@@ -365,7 +366,7 @@ def _collect(
 
 
 def _joined_arrays(name, results):
-    """Return snapshots or an array metric of all blocks."""
+    """Return the snapshots, or the values of an array metric, of all blocks."""
     arrays = [result.arrays[name] for result in results if name in result.arrays]
     if not arrays:
         return block_loop.RecordedArrays(np.zeros(0, int), None)

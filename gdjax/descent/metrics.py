@@ -1,11 +1,12 @@
-"""Metrics to record along a descent: accuracy by class, which samples are right, gradient noise.
+"""Metrics to record along a descent: accuracy by class, correct samples, gradient noise.
 
     right_i = [argmax_k f(x_i; w)_k = label_i],   accuracy of a class = mean of right_i over it
 
     g = 1/n sum_i g_i,   noise = sum_i |g_i - g|^2 / (n - 1),   E |g_B - g|^2 = noise/B (1 - B/n)
 
 f(x; w) are a model's outputs, g_i is the gradient of one sample's cost, and g_B the mean over B
-samples drawn without replacement. A model that always answers "0" is right where that is the label:
+samples drawn without replacement. A model that always predicts class 0 is correct for the samples
+with that label:
 
 >>> always = Problem(
 ...     init=lambda key: jnp.zeros(()),
@@ -51,20 +52,22 @@ from gdjax.problems.problem import Metric, Problem
 
 
 def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
-    """Return a metric: the accuracy on the samples of each class.
+    """Return a metric for the accuracy on the samples of each class.
 
         accuracy_k = sum_i [label_i = k] right_i / sum_i [label_i = k]
 
     Args:
         problem: a problem with a `predict` that has one output per class.
-        data: `(inputs, labels)`; None uses the samples of its `test_accuracy`, or else its own.
-        every: records from one computation to the next.
+        data: samples `(inputs, labels)`; None uses those of the problem's `test_accuracy` metric,
+            or else its training set.
+        every: number of records between computations.
 
     Returns:
-        An array with the dimension `class`; NaN for a class without samples.
+        A metric whose values are arrays with the dimension `class`; NaN for a class without
+        samples.
 
     Raises:
-        InputError: a problem without `predict`, or data that are not inputs with labels.
+        InputError: if the problem has no `predict`, or the data are not inputs with labels.
     """
     return Metric(
         _OfOutputs(_by_class, _predict("class_accuracy", problem)),
@@ -76,24 +79,25 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
 
 
 def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
-    """Return a metric: which samples are classified correctly, eight to a byte.
+    """Return a metric for which samples are classified correctly, packed as bits.
 
         bit i of the array = right_i,   the first sample in the highest bit of the first byte
 
-    10,000 test images take 1,250 bytes per record; `unpacked` turns them into truth values. In a
-    sweep where it is called `right`, `right_known` is False where a run has diverged or is not
-    finished.
+    10,000 test images take 1,250 bytes per record; `unpacked` converts them to booleans. If the
+    metric has the name `right` in a sweep, `right_known` is False where a run has diverged or is
+    not finished.
 
     Args:
-        problem: as for `class_accuracy`.
-        data: as for `class_accuracy`.
-        every: records from one computation to the next.
+        problem: a problem with a `predict` that has one output per class.
+        data: samples `(inputs, labels)`; None uses those of the problem's `test_accuracy` metric,
+            or else its training set.
+        every: number of records between computations.
 
     Returns:
-        An array of uint8 with the dimension `byte`.
+        A metric whose values are arrays of uint8 with the dimension `byte`.
 
     Raises:
-        InputError: as for `class_accuracy`.
+        InputError: if the problem has no `predict`, or the data are not inputs with labels.
 
     Source: Toneva et al. 2019, arXiv 1812.05159, who count how often a sample is forgotten.
     """
@@ -108,14 +112,14 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
 
 
 def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
-    """Return the truth value of each sample from an array of `right_samples`.
+    """Return a boolean for each sample from an array of `right_samples`.
 
     Args:
-        bits: array whose last axis has eight samples per byte.
+        bits: array [..., bytes] with eight samples per byte.
         samples: number of samples.
 
     Raises:
-        InputError: a last axis that is too short or too long for the samples.
+        InputError: if the length of the last axis does not match the number of samples.
     """
     bits = np.asarray(bits, np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
@@ -166,25 +170,25 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
 def gradient_noise(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """Return a metric: the trace of the covariance of single samples' gradients.
+    """Return a metric for the trace of the covariance of single samples' gradients.
 
         noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
 
-    over K disjoint mini-batches of B samples. It is unbiased for all B and K. Its relative error is
-    about sqrt(2 / ((K - 1) r)), where r is the number of directions of the noise. The mini-batches
-    are drawn once, so that the metric changes with the parameters only.
+    The estimate uses K disjoint mini-batches of B samples, and is unbiased for all B and K. Its
+    relative error is about sqrt(2 / ((K - 1) r)), where r is the number of directions of the noise.
+    The mini-batches are drawn once, so that the metric depends on the parameters only.
 
     Args:
-        problem: what is minimized; it needs data.
+        problem: a problem with data.
         key: random key of the mini-batches.
-        batch_size: B, >= 1.
-        batches: K, >= 2; the problem needs K B samples.
+        batch_size: B, number of samples per mini-batch, >= 1.
+        batches: K, number of mini-batches, >= 2; the problem needs at least K B samples.
 
     Returns:
-        A number; it costs K B gradients of single samples.
+        A scalar metric, which costs K B gradients of single samples.
 
     Raises:
-        InputError: a problem without data, or too few samples.
+        InputError: if the problem has no data, or too few samples.
     """
     return Metric(
         _OfCost(_noise, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
@@ -196,24 +200,26 @@ def gradient_noise(
 def noise_scale(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """Return a metric: the batch size at which noise and gradient are equally large.
+    """Return a metric for the batch size at which noise and gradient are equally large.
 
         B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
 
-    with the noise of `gradient_noise` and the gradient g of the whole training set. The gradient of
-    a much smaller batch is mostly noise; that of a much larger one is hardly more accurate.
+    The noise is that of `gradient_noise`, and g is the gradient over the whole training set. The
+    gradient of a much smaller batch is mostly noise; that of a much larger one is hardly more
+    accurate.
 
     Args:
-        problem: what is minimized; it needs data.
+        problem: a problem with data.
         key: random key of the mini-batches.
-        batch_size: samples of a mini-batch for the noise, >= 1.
-        batches: mini-batches for the noise, >= 2.
+        batch_size: number of samples per mini-batch for the noise, >= 1.
+        batches: number of mini-batches for the noise, >= 2.
 
     Returns:
-        A number of samples; it costs a gradient of the whole training set.
+        A scalar metric in samples, which costs a gradient over the whole training set in addition
+        to `gradient_noise`.
 
     Raises:
-        InputError: a problem without data, or too few samples.
+        InputError: if the problem has no data, or too few samples.
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """
@@ -254,7 +260,7 @@ def _scale(cost, params, data):
 
 
 def _mini_batches(name, problem, key, batch_size, batches):
-    """Return a random choice of samples, with leading axes [batches, batch_size]."""
+    """Return a random subset of the samples, with leading axes [batches, batch_size]."""
     if problem.data is None:
         raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
     if batch_size < 1 or batches < 2 or batches * batch_size > problem.samples:
@@ -289,7 +295,7 @@ class _OfOutputs:
 class _OfCost:
     """A metric `quantity(cost, params, data)` that declares the keywords of a problem's cost.
 
-    The cost is the deterministic one, so that the metric changes with the parameters only.
+    It uses the deterministic cost, so that the metric depends on the parameters only.
     """
 
     quantity: Callable

@@ -1,13 +1,13 @@
-"""Outcomes: how a descent ended.
+"""Outcomes of a descent.
 
     diverged       the cost was not finite, or above the divergence threshold, at some step
     stalled        the cost is not below the baseline, and the gradient vanishes or the cost is flat
     converged      |grad C| <= tolerance, and C is below the baseline, or there is none
     not_converged  none of these: more steps may change it
 
-A sigmoid network at a huge learning rate saturates: its gradient nearly vanishes, and its cost
-stays above that of ignoring the input. It has stalled; the baseline tells this from converged.
-`classify` states the rule.
+The baseline is the cost of the best prediction that ignores the input. It distinguishes convergence
+from stalling: a sigmoid network at a very large learning rate saturates, so that its gradient
+nearly vanishes while its cost stays above the baseline. `classify` states the rule.
 
 >>> import numpy as np
 >>> cost = np.array([[1.0, 0.1, 0.01], [2.0, 1.0, 1.0]])
@@ -26,14 +26,14 @@ Numbers = Float[Array, "*runs"] | Float[np.ndarray, "*runs"]
 Codes = Int[Array, "*runs"] | Int[np.ndarray, "*runs"]
 
 ROUNDING = 16  # units in the last place within which a cost equals the baseline
-LAST_RECORDS = 5  # the fewest that show a plateau
-LAST_SHARE = 0.25  # of all records that show a plateau
-FLATNESS = 1e-3  # the range of the cost on a plateau, relative to the problem
-LEAST_RANGE = 1e-2  # the range of a cost that has moved, relative to the baseline
+LAST_RECORDS = 5  # minimum number of last records in which to detect a plateau
+LAST_SHARE = 0.25  # fraction of all records in which to detect a plateau
+FLATNESS = 1e-3  # maximum range of the cost on a plateau, relative to the baseline and all records
+LEAST_RANGE = 1e-2  # minimum range of a cost that has changed, relative to the baseline
 
 
 class Outcome(IntEnum):
-    """How a descent ended: its name by `.name`, in lower case by `str`."""
+    """Outcome of a descent; `.name` is its name, and `str` gives it in lower case."""
 
     NOT_CONVERGED = 0
     CONVERGED = 1
@@ -41,7 +41,7 @@ class Outcome(IntEnum):
     DIVERGED = 3
 
     def __str__(self) -> str:
-        """Return its name in lower case, as in tables and summaries."""
+        """Return the name in lower case, as used in tables and summaries."""
         return self.name.lower()
 
 
@@ -55,30 +55,31 @@ def classify(
     baseline: ScalarLike | None,
     tolerance: ScalarLike = 1e-5,
 ) -> Int[np.ndarray, "*runs"]:
-    """Return how each run ended, as the number of an `Outcome`.
+    """Return the outcome of each run, as the number of an `Outcome`.
 
     A run that has not diverged has stalled if its last cost is not below the baseline b by more
-    than 16 units in the last place, and one of the following holds.
+    than 16 units in the last place, and one of the following conditions holds.
 
-    1. The gradient vanishes: its norm is at most the tolerance. Saturation ends so.
-    2. The cost has moved, and is flat now. Over all records it ranged over more than |b| / 100.
-       Over the last records, a quarter of them and at least 5, it ranged over less than a
-       thousandth of |b|, and of its range over all records. There are at least 10 records.
+    1. The gradient vanishes: its norm is at most the tolerance. This happens at saturation.
+    2. The cost has changed and is now flat. Over all records its range exceeds |b| / 100. Over the
+       last quarter of the records, at least 5 of them, its range is less than a thousandth of |b|
+       and of its range over all records. There are at least 10 records.
 
-    The second condition compares a run with itself. A run that learns slowly all the time ranges
-    over about a quarter of its whole range in the last quarter, so it is `not_converged`, however
-    slow it is. A run that has not moved is `not_converged`, too, unless its gradient vanishes: its
-    steps may be too small. So is a run whose cost is below the baseline, flat or not. A run that
-    has stalled may still leave its plateau with more steps.
+    The second condition compares a run with itself. In its last quarter a run that learns at a
+    constant rate covers about a quarter of its whole range, so it is `not_converged`, however slow
+    it is. A run whose cost has not changed is also `not_converged`, unless its gradient vanishes,
+    since its steps may be too small. So is a run whose cost is below the baseline and whose
+    gradient does not vanish, even if the cost is flat. A run that has stalled may still leave its
+    plateau with more steps.
 
-    Without a baseline no run stalls: one whose gradient vanishes has converged.
+    Without a baseline no run stalls, and a run whose gradient vanishes has converged.
 
     Args:
-        cost: over the whole training set, at each record; NaN where there is none.
-        gradient_norm: Euclidean norm of the gradient of the last cost; NaN counts as not small.
-        diverged_at: step at which the run was frozen, -1 where it was not.
-        baseline: cost of the best answer that ignores the input; None where there is none.
-        tolerance: gradient norms up to this count as zero.
+        cost: cost over the whole training set at each record, [*runs, records]; NaN if unknown.
+        gradient_norm: Euclidean norm of the gradient of the last cost; NaN counts as nonzero.
+        diverged_at: step of divergence; -1 for a run that has not diverged.
+        baseline: cost of the best prediction that ignores the input; None if unknown.
+        tolerance: gradient norm at or below which a gradient counts as zero.
     """
     eps = float(jnp.finfo(cost.dtype).eps)
     cost, gradient_norm = np.asarray(cost, float), np.asarray(gradient_norm)
@@ -96,7 +97,7 @@ def classify(
 
 
 def _is_flat(cost, scale):
-    """Return whether each cost has moved and is flat over its last records: condition 2."""
+    """Return whether each cost has changed and is flat over its last records (condition 2)."""
     known = np.isfinite(cost)
     count = known.sum(axis=-1)
     last = np.maximum(LAST_RECORDS, np.ceil(LAST_SHARE * count))
@@ -109,7 +110,7 @@ def _is_flat(cost, scale):
 
 
 def _range(cost, where):
-    """Return the largest minus the smallest cost of each run, over some of its records."""
+    """Return the range of the cost of each run over the selected records."""
     high = np.max(cost, axis=-1, where=where, initial=-np.inf)
     return high - np.min(cost, axis=-1, where=where, initial=np.inf)
 

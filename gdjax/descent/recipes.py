@@ -1,9 +1,9 @@
-"""Recipes: the settings of training a digit network, in one table.
+"""Recipes: settings for training a network on digits.
 
-    w <- w - r_t (grad C_B(w) + d_l w),   r_t up a straight line, then down half a cosine
+    w <- w - r_t (grad C_B(w) + d_l w),   r_t: linear warm-up, then half a cosine down to 0
 
-A recipe names neither a data set nor a network. Those of the table were chosen on held-out training
-images; `experiments/accuracy.py` measures the effect of each part.
+A recipe specifies neither a data set nor a network. The recipes in the table were chosen on
+held-out training images; `experiments/accuracy.py` measures the effect of each part.
 
 >>> RECIPES["plain"].epochs, RECIPES["plain"].distortion is None
 (30, True)
@@ -25,20 +25,21 @@ from gdjax.problems.distorted import Distortion
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Settings for training a network.
 
     Args:
-        learning_rate: constant, or the peak of a rate that rises and falls.
-        epochs: passes over the images of the set; with copies an epoch has as many images.
-        batch_size: images per step; None takes all.
-        warmup_steps: steps in which the rate rises before it falls as half a cosine; None keeps
-            it constant.
+        learning_rate: constant learning rate, or its peak if there is a warm-up.
+        epochs: number of passes over the images; with copies an epoch has the same number of
+            images.
+        batch_size: images per step; None uses all.
+        warmup_steps: number of steps in which the learning rate rises before it falls as half a
+            cosine; None keeps it constant.
         decay: weight decay of the first layer, as a multiple of its parameters.
         decay_behind: weight decay of all other layers.
         distortion: shifts and rotations of the copies of the images; None for no copies.
 
     Raises:
-        InputError: a learning rate that is not above 0, or a decay below 0.
+        InputError: if the learning rate is not above 0, or a weight decay is below 0.
     """
 
     learning_rate: float
@@ -60,7 +61,7 @@ class Recipe:
         return 1 if self.distortion is None else self.distortion.copies
 
     def __str__(self) -> str:
-        """Return its settings as text."""
+        """Return the settings as text."""
         rate = f"rate {self.learning_rate:g}"
         if self.warmup_steps is not None:
             rate += f" after {self.warmup_steps} steps, then down half a cosine"
@@ -82,11 +83,12 @@ class Recipe:
     def optimizer(
         self, steps: int, factory: Callable[..., optax.GradientTransformation] = optax.sgd
     ) -> optax.GradientTransformation:
-        """Return the optimizer of a descent; with decay, parameters are a sequence of layers.
+        """Return the optimizer; with weight decay, parameters must be a sequence of layers.
 
         Args:
-            steps: number of steps of the descent, at the end of which the rate is zero.
-            factory: takes the learning rate; plain descent by default.
+            steps: number of steps of the descent, at the end of which a learning rate with warm-up
+                is zero.
+            factory: factory of an optimizer from a learning rate.
         """
         rate: Any = self.learning_rate
         if self.warmup_steps is not None:

@@ -1,14 +1,13 @@
-"""Learning rates that change along a descent, and whose numbers can be swept.
+"""Learning rate schedules whose parameters can be swept.
 
-    up a straight line, then down half a cosine:
+    linear warm-up, then half a cosine:
 
     r_t = start + (peak - start) t / T_w                                  t < T_w
     r_t = end + (peak - end) (1 + cos(pi (t - T_w) / (T - T_w))) / 2      T_w <= t <= T
     r_t = end                                                             t > T
 
-The numbers of Optax's `warmup_cosine_decay_schedule` cannot be traced, since its program depends on
-them.
-The simplest instance, two steps up and four down:
+The parameters of Optax's `warmup_cosine_decay_schedule` cannot be traced, since its control flow
+depends on them. An example with two steps of warm-up and four of decay:
 
 >>> rate = warmup_cosine(1.0, 2, 6)
 >>> [round(float(rate(step)), 3) for step in range(8)]
@@ -28,7 +27,7 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """The schedule that `warmup_cosine` returns; its numbers can be compared and recorded."""
+    """Schedule that `warmup_cosine` returns; its parameters can be compared and recorded."""
 
     learning_rate: ScalarLike
     warmup_steps: ScalarLike
@@ -41,7 +40,7 @@ class WarmupCosine:
         peak, first, last = (jnp.asarray(r) for r in (self.learning_rate, self.start, self.end))
         warmup, total = jnp.asarray(self.warmup_steps), jnp.asarray(self.total_steps)
         step = jnp.asarray(step, jnp.result_type(float))
-        # Divisors of 0 belong to the branch that is not taken.
+        # A divisor of 0 occurs only in the branch that `where` discards.
         risen = step / jnp.maximum(warmup, 1)
         fallen = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
         rising = first + (peak - first) * risen
@@ -57,24 +56,24 @@ def warmup_cosine(
     start: ScalarLike = 0.0,
     end: ScalarLike = 0.0,
 ) -> WarmupCosine:
-    """Return a learning rate that rises in a straight line and falls as half a cosine.
+    """Return a learning rate schedule with linear warm-up and cosine decay.
 
     Args:
-        learning_rate: the peak.
+        learning_rate: learning rate at the peak.
         warmup_steps: T_w, the step of the peak.
         total_steps: T, the step at which `end` is reached; at least `warmup_steps`.
-        start: the rate at step 0.
-        end: the rate from step T on.
+        start: learning rate at step 0.
+        end: learning rate from step T on.
 
     Returns:
         A schedule, `step -> learning rate`, for any Optax optimizer.
 
     Raises:
-        InputError: a rate below zero; step counts below zero or in the wrong order. Traced numbers
-            are not checked.
+        InputError: if the peak is below zero, or the step counts are below zero or in the wrong
+            order. Traced values are not checked.
 
     Examples:
-        As the optimizer of a sweep over its peak:
+        An optimizer factory for a sweep over the peak learning rate:
 
         >>> import optax
         >>> from functools import partial

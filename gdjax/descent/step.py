@@ -1,11 +1,11 @@
-"""One step of gradient descent, as a pure function.
+"""A step of gradient descent as a pure function.
 
     v_t, g_t = value and gradient of C at w_t on batch t,   w_{t+1} = w_t + u(g_t)
 
-A step evaluates first and then moves: the cost at step t is what step t computes anyway, and the
-model state sees each batch once. `State` is what the next step needs, `Info` holds diagnostics.
-Plain descent is u(g) = -learning_rate * g. On C = w^2 / 2 a rate of 0.5 halves the distance to the
-minimum:
+A step evaluates the cost before it updates the parameters, so that the cost at step t needs no
+extra evaluation, and each batch updates the model state once. `State` is the input of the next
+step, and `Info` holds diagnostics. Gradient descent is u(g) = -learning_rate * g. On C = w^2 / 2 a
+learning rate of 0.5 halves the distance to the minimum:
 
 >>> import optax
 >>> bowl = lambda w: 0.5 * jnp.sum(w**2)
@@ -42,7 +42,7 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Cost and gradient at the beginning of a step, and whether the step moved."""
+    """Cost and gradient before the update of a step, and whether it updated the parameters."""
 
     cost: Float[Array, ""]
     gradient: PyTree
@@ -55,9 +55,10 @@ class Objective(NamedTuple):
     """The cost of one step as a function of the parameters alone.
 
     Args:
-        value: `params -> scalar`.
-        gradient: `params -> gradient`.
-        evaluate: `params -> (scalar, gradient, model_state)`, the state after the batch was seen.
+        value: function `params -> scalar`.
+        gradient: function `params -> gradient`.
+        evaluate: function `params -> (scalar, gradient, model_state)`, with the model state after
+            the batch.
     """
 
     value: Callable
@@ -66,7 +67,7 @@ class Objective(NamedTuple):
 
 
 def cost_type(params: PyTree) -> jnp.dtype:
-    """Return the type of costs: that of the parameters, at least float32."""
+    """Return the type of costs: that of the parameters, but at least float32."""
     return jnp.result_type(jnp.float32, *jax.tree.leaves(params))
 
 
@@ -92,16 +93,17 @@ def objective(
     model_state: PyTree = None,
     chunk: int | None = None,
 ) -> Objective:
-    """Return what a step minimizes: a cost with its batch, key, step number and model state fixed.
+    """Return the objective of a step: a cost with fixed batch, key, step and model state.
 
     Args:
-        cost: `cost(params, batch)`, or `cost(params)` where the batch is None. It gets those of
-            `key`, `step` and `model_state` that it declares.
-        batch: samples.
+        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. It receives
+            those of `key`, `step` and `model_state` that it declares.
+        batch: samples of the step.
         key: random key of the step.
         step: number of the step.
         model_state: model state before the step.
-        chunk: samples evaluated together, for a cost that is a mean over samples; None for all.
+        chunk: number of samples evaluated together, for a cost that is a mean over samples; None
+            for all.
     """
     needs = given_to(cost)
     every = {"key": key, "step": jnp.asarray(step, jnp.int32), "model_state": model_state}
@@ -129,9 +131,9 @@ def objective(
 def finite(
     value: Float[Array, ""], gradient: PyTree, divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether a cost is at most the threshold, and it and its gradient are finite."""
-    # A sum is infinite or NaN as soon as one entry is: one pass, no comparison per entry. Half
-    # precision would overflow at a sum of 65,504, and with it most thresholds.
+    """Return whether a cost and its gradient are finite, and the cost is within the threshold."""
+    # A sum is infinite or NaN if one entry is, and needs no comparison per entry. Half precision
+    # would overflow at a sum of 65,504, and so would most thresholds.
     value = value.astype(cost_type(value))
     total = sum(jnp.sum(g, dtype=cost_type(g)) for g in jax.tree.leaves(gradient))
     return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(total)
@@ -144,11 +146,11 @@ def evaluate(
     at: int | Int[Array, ""],
     divergence_threshold: ScalarLike,
 ) -> tuple[State, Info, PyTree]:
-    """Compute cost and gradient at the current parameters: the first half of a step.
+    """Compute cost and gradient at the current parameters, the first half of a step.
 
     Returns:
-        The state, with the step noted at which it diverged; cost and gradient; the model state
-        after this batch.
+        The state, with the step of divergence set if it diverges; cost and gradient; the model
+        state after this batch.
     """
     value, gradient, model_state = minimized.evaluate(state.params)
     diverges = (state.diverged_at < 0) & ~finite(value, gradient, divergence_threshold)
@@ -166,15 +168,15 @@ def move(
     *,
     moves: Bool[Array, ""],
 ) -> State:
-    """Update the state where `moves`, and return it unchanged elsewhere: the second half of a step.
+    """Return the state after the update if `moves`, else unchanged: the second half of a step.
 
     Args:
         optimizer: any Optax transformation.
-        minimized: the cost of this step.
+        minimized: objective of this step.
         state: state at the beginning of the step.
-        info: cost and gradient there.
+        info: cost and gradient at this state.
         model_state: model state after this batch.
-        moves: whether the run moves.
+        moves: whether to update the state.
     """
     updates, opt_state = update(
         optimizer,
@@ -202,21 +204,25 @@ def step(
     divergence_threshold: ScalarLike = 1e12,
     chunk: int | None = None,
 ) -> tuple[State, Info]:
-    """Evaluate the cost at the current parameters, then move once along the gradient.
+    """Evaluate the cost at the current parameters, then update them once.
 
     Args:
-        cost: `cost(params, batch)`, or `cost(params)` where the batch is None. It gets those of the
-            keywords `key`, `step` and `model_state` that it declares; with `model_state` it returns
-            `(scalar, model_state)`.
-        optimizer: any Optax transformation. What a line search evaluates again has the same batch,
+        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. It receives
+            those of the keywords `key`, `step` and `model_state` that it declares; with
+            `model_state` it returns `(scalar, model_state)`.
+        optimizer: any Optax transformation. All evaluations of a line search use the same batch,
             key and model state.
-        state: from `init` or an earlier step.
+        state: state from `init` or an earlier step.
         batch: samples of this step.
         key: random key, for a random cost.
-        at: number of the step, noted if it diverges.
-        divergence_threshold: cost above which a run counts as diverged; it is frozen from then on,
-            as at NaN and infinity.
-        chunk: as for `objective`.
+        at: number of the step, which `diverged_at` holds if the step diverges.
+        divergence_threshold: cost above which a run counts as diverged. NaN and infinity count as
+            diverged, too. A diverged run is not updated again.
+        chunk: number of samples evaluated together, for a cost that is a mean over samples; None
+            for all.
+
+    Returns:
+        The state after the step, and cost and gradient before its update.
     """
     minimized = objective(cost, batch, key=key, step=at, model_state=state.model_state, chunk=chunk)
     state, info, model_state = evaluate(
@@ -225,10 +231,10 @@ def step(
     return move(optimizer, minimized, state, info, model_state, moves=info.moved), info
 
 
-# What Optax's optimizers take besides the gradient. Their signatures do not tell: `chain(clip,
-# sam)` shows `**extra_args` and raises on `value`. The first set with which a call succeeds is
-# taken: everything (most optimizers ignore what they do not use), a line search's, the value alone,
-# SAM's, and nothing.
+# Extra arguments of the updates of Optax's optimizers. Signatures do not list them: `chain(clip,
+# sam)` declares `**extra_args` and raises on `value`. The first set with which a call succeeds is
+# used: all (most optimizers ignore unused arguments), those of a line search, the value alone,
+# that of SAM, and none.
 UPDATE_ARGUMENTS = (
     ("value", "grad", "value_fn", "grad_fn", "obj_fn"),
     ("value", "grad", "value_fn"),
@@ -252,16 +258,16 @@ def update(
 
     Args:
         optimizer: any Optax transformation.
-        gradient: at `params`.
+        gradient: gradient at `params`.
         opt_state: state of the optimizer.
         params: current parameters.
-        value: cost there.
+        value: cost at `params`.
         value_fn: cost of the step, as a function of the parameters alone.
-        grad_fn: its gradient.
+        grad_fn: gradient of `value_fn`.
 
     Raises:
-        InputError: the update raises an error, which is chained, or what it returns has other
-            shapes than what it was given.
+        InputError: if the update raises an error, which is chained, or if the returned updates and
+            state differ in shape from the parameters and the state.
 
     Examples:
         >>> w, sgd = jnp.ones(3), optax.sgd(0.5)
@@ -276,7 +282,7 @@ def update(
         "value": value,
         "grad": gradient,
         "value_fn": value_fn,
-        # SAM passes the number of its inner step, too; all of them see the step's batch.
+        # SAM also passes the number of its inner step; all inner steps use the same batch.
         "grad_fn": lambda params, *_: grad_fn(params),
         "obj_fn": value_fn,
     }
@@ -286,7 +292,7 @@ def update(
         try:
             supplied = {name: extras[name] for name in names}
             updates, ahead = update_fn(gradient, opt_state, params, **supplied)
-        except TypeError as error:  # of an argument that it does not take, or lacks
+        except TypeError as error:  # an argument is unexpected or missing
             refusal = error
             continue
         except Exception as error:
@@ -320,14 +326,15 @@ def _check_shapes(what, made, like_what, like):
 def default_eval_params_fn(
     opt_state: PyTree, params: PyTree
 ) -> Callable[[PyTree, PyTree], PyTree] | None:
-    """Return where an optimizer wants to be evaluated; None for the parameters of the run.
+    """Return the function of an optimizer's evaluation parameters; None if it needs none.
 
     Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
 
         x = (y - (1 - b1) z) / b1
 
     Raises:
-        InputError: several `ScheduleFreeState`s, or one that covers a part of the parameters.
+        InputError: if the state has more than one `ScheduleFreeState`, or one that covers only a
+            part of the parameters.
     """
     found = _schedule_free_states(opt_state)
     if not found:
@@ -346,7 +353,7 @@ def default_eval_params_fn(
 
 
 def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
-    """Return the evaluation parameters of the one `ScheduleFreeState` in an optimizer's state."""
+    """Return the evaluation parameters of the only `ScheduleFreeState` in an optimizer state."""
     (state,) = _schedule_free_states(opt_state)
     return optax.contrib.schedule_free_eval_params(state, params)
 

@@ -1,4 +1,4 @@
-"""Validate the arguments of a descent.
+"""Validation of the arguments of a descent.
 
 >>> check_thresholds(divergence_threshold=1e12, gradient_tolerance=-1.0)
 Traceback (most recent call last):
@@ -17,7 +17,7 @@ from gdjax.keys import Streams, check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_like, first_line
 
-MAX_STEPS = 2**31 - 1  # steps of one run, which are counted in 32 bits
+MAX_STEPS = 2**31 - 1  # steps of a run are counted in 32 bits
 MAX_RECORDS_PER_RUN = 10_000_000
 
 
@@ -36,7 +36,7 @@ def validate_settings(
     """Check the arguments that a descent and a sweep have in common.
 
     Raises:
-        InputError: an argument of a wrong type or value; the message names it.
+        InputError: if an argument has a wrong type or value; the message names it.
     """
     check_counts(problem, num_steps, batch_size, record_every, snapshot_every)
     check_thresholds(divergence_threshold, gradient_tolerance)
@@ -55,11 +55,11 @@ def check_counts(
     record_every: Any,
     snapshot_every: Any,
 ) -> None:
-    """Check the number of steps, and the steps between records and snapshots.
+    """Check the number of steps, the batch size, and the steps between records and snapshots.
 
     Raises:
-        InputError: one that is not a whole number, too small or too large, mini-batches without
-            data, snapshots at steps that are not recorded.
+        InputError: if one of them is not a whole number or is out of range, if there are
+            mini-batches without data, or snapshots at steps that are not recorded.
     """
     whole = (("num_steps", num_steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
@@ -86,10 +86,10 @@ def check_counts(
 
 
 def check_thresholds(divergence_threshold: Any, gradient_tolerance: Any) -> None:
-    """Check the two numbers that decide an outcome.
+    """Check the two thresholds that determine an outcome.
 
     Raises:
-        InputError: one that is not a number above 0, or a tolerance that is not finite.
+        InputError: if one of them is not a number above 0, or the tolerance is not finite.
     """
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
     check_number("gradient_tolerance", gradient_tolerance, above=0)
@@ -99,8 +99,8 @@ def check_record_samples(problem: Problem, record_samples: Any, batch_size: int 
     """Check the number of samples of a record.
 
     Raises:
-        InputError: a number that the problem does not have, or that makes no batch for a cost that
-            couples samples.
+        InputError: if the problem does not have this number of samples, or if it is less than the
+            batch size for a cost that couples samples.
     """
     if record_samples is not None and problem.data is None:
         raise InputError(
@@ -119,10 +119,10 @@ def check_record_samples(problem: Problem, record_samples: Any, batch_size: int 
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Check that an optimizer is a transformation, not a factory of one.
+    """Check that an optimizer is an Optax transformation, not a factory of one.
 
     Raises:
-        InputError: it is a factory, or something else.
+        InputError: if it is not.
     """
     made = not isinstance(optimizer, type) and all(
         callable(getattr(optimizer, name, None)) for name in ("init", "update")
@@ -135,15 +135,15 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> None:
-    """Check that a function of an optimizer's state and parameters gives parameters.
+    """Check that a function of an optimizer's state and parameters returns parameters.
 
     Args:
-        function: `eval_params_fn`; None for the parameters of the run.
-        opt_state: state of the optimizer (arrays, or their shapes).
-        params: parameters, likewise.
+        function: function to check, `eval_params_fn`; None is valid.
+        opt_state: state of the optimizer (arrays or their shapes).
+        params: parameters (arrays or their shapes).
 
     Raises:
-        InputError: it cannot be called, or gives something else.
+        InputError: if it cannot be called with these arguments, or returns something else.
     """
     if function is None:
         return
@@ -158,10 +158,10 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
-    """Return the model state that a descent begins with.
+    """Return the initial model state of a descent, checked.
 
     Raises:
-        InputError: the cost has a state and none is given, or the other way round.
+        InputError: if the cost has a model state and none is given, or vice versa.
     """
     if problem.stateful == (model_state is not None):
         return model_state
@@ -174,7 +174,7 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
 
 
 class Keys(NamedTuple):
-    """Keys of mini-batches, of a random cost, and of random metrics; None for what is not drawn."""
+    """Keys of mini-batches, of a random cost and of random metrics; None for unused ones."""
 
     order: Any
     noise: Any
@@ -182,16 +182,16 @@ class Keys(NamedTuple):
 
 
 def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Keys:
-    """Return the keys of a descent from one key, or from a run's streams.
+    """Return the keys of a descent from one key, or from the streams of a run.
 
     Raises:
-        InputError: something is drawn and the key is not a random key.
+        InputError: if the key is not a random key.
     """
     if isinstance(key, Streams):
         return Keys(key.order, key.noise if random else None, key.probes if probing else None)
     check_key(key)
 
-    # Passes of mini-batches are numbered from 0; no descent reaches these ones.
+    # Passes of mini-batches use the numbers from 0; no descent reaches those at the upper end.
     def stream(number, drawn):
         return jax.random.fold_in(key, 2**32 - number) if drawn else None
 
