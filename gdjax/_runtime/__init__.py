@@ -1,1 +1,1 @@
-"""Files, process and results: what all parts of gdjax, its commands and experiments share."""
+"""Files, process settings and results, shared by the library, its commands and experiments."""

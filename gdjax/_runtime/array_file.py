@@ -1,8 +1,8 @@
-"""Arrays in one file, which is read back exactly or recognized as damaged.
+"""Files of named arrays, which are read back exactly or recognized as damaged.
 
-    file = header (JSON, one line), bytes of the arrays one after another, SHA-256 of all that
+    file = header (JSON, one line), bytes of the arrays in sequence, SHA-256 of header and arrays
 
-Checkpoints of tiles and the cache of decoded images are such files.
+Checkpoints of tiles and the cache of decoded images have this format.
 
 >>> arrays, meta = unpack(pack({"w": np.arange(3)}, {"step": 500}))
 >>> arrays["w"].tolist(), meta
@@ -27,21 +27,21 @@ import numpy as np
 from gdjax.errors import InputError
 
 PARTIAL = ".partial"
-"""Suffix of the name of a file that is still being written."""
+"""Suffix of the name of an unfinished file."""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _KINDS = "biufcV"  # V: short floats that NumPy lacks, such as bfloat16
 
 
 def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
-    """Join named numerical arrays and their metadata.
+    """Serialize named numerical arrays and their metadata.
 
     Args:
-        arrays: by name.
-        meta: JSON: numbers, text, lists and mappings of them.
+        arrays: numerical arrays by name.
+        meta: metadata that JSON can represent: numbers, text, lists and mappings of them.
 
     Raises:
-        InputError: an array does not hold numbers.
+        InputError: if an array does not contain numbers.
     """
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
     for name, values in arrays.items():
@@ -54,7 +54,7 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
 
 
 def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Split what `pack` joined; None where it is damaged."""
+    """Return the arrays and metadata that `pack` serialized; None if the bytes are damaged."""
     view = memoryview(raw)
     body = view[:-_DIGEST_BYTES]
     if len(raw) < _DIGEST_BYTES or hashlib.sha256(body).digest() != view[-_DIGEST_BYTES:]:
@@ -72,16 +72,16 @@ def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
             start += values.nbytes
         return (arrays, dict(header["meta"])) if start == len(body) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # its digest is correct: it is another kind of file
+        return None  # another kind of file, whose digest is correct
 
 
 def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file that appears as a whole or, after a kill, not at all.
+    """Write a file atomically: after a kill it is complete or absent.
 
     Args:
-        path: of the file; its folder exists.
-        data: its bytes.
-        durable: the file survives a loss of power, too.
+        path: path of the file, in an existing folder.
+        data: contents of the file.
+        durable: whether the file must survive a loss of power.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
@@ -98,11 +98,12 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def remove_partial(files: Iterable[Path], older_than: float | int = 0) -> None:
-    """Remove files that killed writers left.
+    """Remove unfinished files of killed writers.
 
     Args:
-        files: candidates; those whose name is not that of an unfinished file stay.
-        older_than: age in seconds from which on nobody writes to it.
+        files: candidates; those whose name is not that of an unfinished file are kept.
+        older_than: minimum age in seconds of the files to remove, as a protection of active
+            writers.
     """
     for file in files:
         name = file.name.removesuffix(PARTIAL).rpartition(".")[2]

@@ -11,11 +11,11 @@ def local_devices() -> tuple[jax.Device, ...]:
     """Return the devices of this process.
 
     Raises:
-        InputError: JAX has none of the platform that it is told to use.
+        InputError: if JAX has no device of the platform in JAX_PLATFORMS.
     """
     try:
         return tuple(jax.local_devices())
-    except Exception as error:  # assertions, too: they differ between platforms
+    except Exception as error:  # the exception depends on the platform; some are assertions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"JAX_PLATFORMS = {os.environ.get('JAX_PLATFORMS')!r}: JAX cannot use it here "

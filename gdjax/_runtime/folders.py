@@ -5,5 +5,5 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for what can be computed again: decoded data, compiled programs."""
+    """Return the user's cache folder, for decoded data and compiled programs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"

@@ -1,4 +1,4 @@
-"""Settings of a process that a command or an experiment makes, and the library never does."""
+"""Process settings made by commands and experiments, but never by the library."""
 
 import os
 
@@ -6,17 +6,17 @@ from gdjax._runtime.folders import cache_folder
 
 
 def own() -> None:
-    """Make each core of the CPU a device, and keep compiled programs for the next start.
+    """Make each core of the CPU a device, and cache compiled programs on disk.
 
-    This must run before JAX is used. Flags that the user has set in the environment win. For small
+    Call this before JAX is used. Environment variables set by the user take precedence. For small
     steps one device per core is faster than one device with threads (see `experiments/speed.py`).
 
     Raises:
-        InputError: JAX has no device of the platform that it is told to use.
+        InputError: if JAX has no device of the platform in JAX_PLATFORMS.
     """
-    # Pictures go to files. A wrong name of a backend would be found only after all work is done.
+    # Figures are saved to files. An invalid backend would cause an error only after all work.
     os.environ["MPLBACKEND"] = "agg"
-    # XLA warns of slow compilations in banners; its errors arrive as exceptions.
+    # XLA prints banners about slow compilations; its errors are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 

@@ -1,8 +1,8 @@
-"""Results of a command or an experiment: summary.json, data and pictures in one folder.
+"""Results of a command or an experiment: summary.json, data and figures in one folder.
 
     results/<name>/<short hash of the config>/
 
-The same config overwrites its own results and no others.
+Repeating a config overwrites its own results only.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ from typing import Any
 
 from gdjax.errors import GdjaxError, InputError
 
-LARGE = 500 * 1024  # bytes of a picture, above which it is written in 256 colors
+LARGE = 500 * 1024  # bytes of a figure file, above which it is reduced to 256 colors
 PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 
 def plain(value: Any) -> Any:
-    """Return a config, array or number as a value of JSON; NaN and infinities become strings."""
+    """Return a config, array or number as a JSON value; NaN and infinities become strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -39,16 +39,16 @@ def plain(value: Any) -> Any:
 
 
 def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
-    """Return a hash of a config, eight hex digits; where results go is not part of it."""
+    """Return a hash of a config, eight hex digits; by default without the output folder."""
     entries = {k: v for k, v in plain(config).items() if k not in leave_out}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def folder(name: str, config: Any, out: Path | None) -> Path:
-    """Return the folder for the results of `config`, by default one of its own; create it.
+    """Create and return the folder for the results of `config`, by default one per config.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: if the folder cannot be created or written.
     """
     path = out if out is not None else Path("results") / name / digest(config)
     try:
@@ -63,10 +63,10 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
 
 
 def page(name: str, config: Any, out: Path | None) -> Path:
-    """Return the HTML file for `config`, by default in a folder of its own; create the folder.
+    """Return the path of the HTML file for `config`, by default in a new folder for the config.
 
     Raises:
-        InputError: `out` is not an HTML file, or its folder does not exist or cannot be written.
+        InputError: if `out` is not an HTML file, or its folder does not exist or cannot be written.
     """
     if out is None:
         return folder(name, config, None) / "page.html"
@@ -90,7 +90,7 @@ def next_command(*words: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages on which results depend."""
+    """Return the versions of Python and of the packages that affect results."""
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
 
 
@@ -98,7 +98,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
     """Write summary.json: name, config, versions, device and numbers.
 
     Raises:
-        GdjaxError: the file could not be written, such as on a full disk.
+        GdjaxError: if the file cannot be written, for example because the disk is full.
     """
     import jax
 
@@ -116,10 +116,10 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
 
 @contextmanager
 def writing(file: Path) -> Generator[None]:
-    """Turn an error of the disk into one that names the file and the remedy.
+    """Convert an `OSError` to an error that names the file and the remedy.
 
     Raises:
-        GdjaxError: `file` could not be written, such as on a full disk.
+        GdjaxError: if `file` cannot be written, for example because the disk is full.
     """
     try:
         yield
@@ -131,10 +131,10 @@ def writing(file: Path) -> Generator[None]:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a text file completely or not at all.
+    """Write a text file atomically.
 
     Raises:
-        GdjaxError: the file could not be written, such as on a full disk.
+        GdjaxError: if the file cannot be written, for example because the disk is full.
     """
     partial = file.with_name(file.name + ".partial")
     with writing(file):
@@ -147,29 +147,29 @@ def write(file: Path, text: str) -> None:
 
 
 def save_data(dataset: Any, store: Path) -> None:
-    """Write a Dataset or DataTree as a Zarr store, in place of an earlier one.
+    """Write a Dataset or DataTree as a Zarr store, replacing an earlier one.
 
     Raises:
-        GdjaxError: the file could not be written, such as on a full disk.
+        GdjaxError: if the store cannot be written, for example because the disk is full.
     """
     with writing(store):
         dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
 def save_figure(figure: Any, file: Path) -> None:
-    """Write a picture at 150 dots per inch, in 256 colors if it would be large.
+    """Write a figure at 150 dots per inch, reduced to 256 colors if the file is large.
 
     Raises:
-        GdjaxError: the file could not be written, such as on a full disk.
+        GdjaxError: if the file cannot be written, for example because the disk is full.
     """
     with writing(file):
         figure.savefig(file, dpi=150)
-        # An animation chooses its own name and format.
+        # Animations have their own file name and format.
         if file.is_file() and file.stat().st_size > LARGE:
             from PIL import Image
 
             with Image.open(file) as image:
-                # This also covers rare colors, such as those of a few markers.
+                # MAXCOVERAGE keeps rare colors, such as those of a few markers.
                 few = image.convert("RGB").quantize(
                     256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
                 )

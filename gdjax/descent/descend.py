@@ -296,7 +296,7 @@ def _copied_to_device(carry, shared):
     """Return copies, which may be donated, on the device that holds the caller's arrays."""
     carry = jax.tree.map(lambda a: jnp.array(a, copy=True), carry)
     chosen = {a.sharding for a in jax.tree.leaves((carry, shared)) if a.committed}
-    # A carry that moved there with its first step would be compiled for twice.
+    # A carry that moved to that device in its first step would need a second compilation.
     one = len(chosen) == 1 and len(next(iter(chosen)).device_set) == 1
     return jax.device_put(carry, *chosen) if one else carry
 

@@ -28,7 +28,7 @@ Codes = Int[Array, "*runs"] | Int[np.ndarray, "*runs"]
 ROUNDING = 16  # units in the last place within which a cost equals the baseline
 LAST_RECORDS = 5  # minimum number of last records in which to detect a plateau
 LAST_SHARE = 0.25  # fraction of all records in which to detect a plateau
-FLATNESS = 1e-3  # maximum range of the cost on a plateau, relative to the baseline and all records
+FLATNESS = 1e-3  # maximum range on a plateau, relative to the baseline and to the whole range
 LEAST_RANGE = 1e-2  # minimum range of a cost that has changed, relative to the baseline
 
 

@@ -1,7 +1,7 @@
-"""A sweep's runs in one Zarr group, in a folder or an object store, checked when it is read.
+"""Zarr stores of sweeps, in a folder or an object store, with checks on reading.
 
-`schema` says what a store consists of, `location` where its files are, `reader` and `writer` read
-and write it. Nothing here imports JAX.
+The module `schema` defines the arrays of a store and `location` the location of its files;
+`reader` and `writer` read and write it. None of them imports JAX.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""Stores of format 2, which are read and not written: those of several parts, joined.
+"""Read-only support for stores of format 2, whose parts are joined.
 
-A store of format 2 that had grown, or whose sweep had static axes, consists of a sweep and of
-further ones in `parts/1`, `parts/2` and so on, each a store of its own:
+A store of format 2 that was extended, or whose sweep had static axes, contains a sweep and further
+ones in `parts/1`, `parts/2` and so on, each of which is a store:
 
     values of a dimension = those of all parts, each once;   v[run] = v of the last part that has it
 
@@ -34,13 +34,13 @@ FORMER_ARRAYS = {
     "carry.batches": "carry.batch_count",
     "carry.settled": "carry.stopped",
 }
-"""First parts of the names of arrays in format 2, and the parts that replace them today."""
+"""Current prefix of array names for each former prefix in format 2."""
 
 _FORMER = re.compile(f"({'|'.join(map(re.escape, FORMER_ARRAYS))})(?=[.]|$)")
 
 
 def current_array_name(name: str) -> str:
-    """Return today's name of an array of format 2.
+    """Return the current name of an array of format 2.
 
     Examples:
         >>> current_array_name("carry.state.memory.0.mu"), current_array_name("statement")
@@ -51,18 +51,19 @@ def current_array_name(name: str) -> str:
 
 
 def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
-    """Return the parts of a store behind the first.
+    """Return the parts of a store after the first.
 
-    A store without the attribute `num_parts` has at least the parts before the last one.
+    Parts are numbered consecutively, so that every number below that of the last part present is
+    expected, also if the attribute `num_parts` is missing.
 
     Args:
-        first: the store's first part, opened.
+        first: first part of the store, opened.
 
     Returns:
-        The parts' locations by key, in order, and the roots of those that are lost.
+        The locations of the parts by key, in order, and the keys of the roots of missing parts.
 
     Raises:
-        StoreError: the store says a number of parts that no store has, or has links for parts.
+        StoreError: if the number of parts is invalid, or a part is a link.
     """
     location, count = first.location, first.attributes.get("num_parts", 1)
     if first.format != 2:
@@ -88,10 +89,10 @@ def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
 
 
 def join_parts(parts: Sequence[Any]) -> Any:
-    """Return one Dataset of the parts of a sweep; the only one as it is.
+    """Return one Dataset of the parts of a sweep; a single part is returned unchanged.
 
     Raises:
-        StoreError: they are not parts of one sweep.
+        StoreError: if they are not parts of one sweep.
     """
     if len(parts) == 1:
         return parts[0]
@@ -126,19 +127,19 @@ def join(
     axes: Mapping[str, Iterable[str]],
     every: Mapping[str, int | None] | None = None,
 ) -> Any:
-    """Return one Dataset of several, with the variables that all of them have, in memory.
+    """Join Datasets in memory, with the variables that all of them have.
 
-    Numbers along a dimension ascend if they do in each part; other values stand in the order in
-    which they first come.
+    Numbers along a dimension are sorted if they are sorted in each part; other values keep the
+    order of their first occurrence.
 
     Args:
-        parts: Datasets; where two have the same run and step, the later one counts.
-        axes: for each dimension of the grid, the coordinates that identify its values.
-        every: for dimensions such as `step`, the distance of the values that are kept; other ones
-            are where a part ended, and are kept if nothing comes after them.
+        parts: Datasets to join; a later one takes precedence for the same run and step.
+        axes: names of the coordinates that identify the values of each dimension of the grid.
+        every: spacing of the values to keep, for dimensions such as `step`. Values between these
+            are the ends of parts, of which only the last one is kept.
 
     Raises:
-        StoreError: the parts do not fit together.
+        StoreError: if the parts do not match.
     """
     import xarray as xr
 
@@ -178,7 +179,7 @@ def join(
         for name, column in zip(names, zip(*values[dim], strict=True), strict=True):
             like = first.coords[name]
             coordinates[name] = (like.dims, np.array(column, like.dtype), like.attrs)
-        if dim in first.coords and dim not in coordinates:  # counts the positions
+        if dim in first.coords and dim not in coordinates:  # an index of positions
             coordinates[dim] = (dim, np.arange(len(values[dim])), first.coords[dim].attrs)
     return xr.Dataset(variables, coordinates, first.attrs)
 
@@ -188,7 +189,7 @@ def _entries(part, names):
 
 
 def _union(entries, *, sort, every):
-    """Return all values, each once."""
+    """Return the values of all parts, without repetitions."""
     union = list(dict.fromkeys(entry for part in entries for entry in part))
     numeric = not any(isinstance(value, str) for entry in union for value in entry)
     if sort or (numeric and all(part == sorted(part) for part in entries)):

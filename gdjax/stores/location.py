@@ -1,9 +1,9 @@
-"""Where the files of a store are: in a folder, or in an object store.
+"""Location of the files of a store: a folder, or an object store.
 
     locate("runs.zarr") -> Folder        locate("s3://bucket/runs.zarr") -> Bucket
 
-Both read, write, list and remove whole files by key, such as `cost/c.0.1`, and nothing outside. A
-file is there as a whole or not at all, whatever ends its writer.
+Both read, write, list and remove whole files by key, such as `cost/c.0.1`, within the store only.
+Writes are atomic: if a writer is interrupted, its file is complete or absent.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as path:
@@ -27,8 +27,8 @@ from gdjax._runtime.array_file import remove_partial, write_file
 from gdjax.errors import InputError, StoreError
 
 MISSING = "missing"
-MAX_FILE_NAME_BYTES = 255  # of one part of a path, on Linux, macOS and Windows
-CONNECTIONS = 32  # requests to an object store at a time
+MAX_FILE_NAME_BYTES = 255  # limit for one component of a path on Linux, macOS and Windows
+CONNECTIONS = 32  # concurrent requests to an object store
 AGAIN = "start its sweep again on this store: what is finished stays finished"
 _REMEDIES = {
     errno.ENOSPC: "free some space",
@@ -38,15 +38,16 @@ _REMEDIES = {
 
 
 def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bucket":
-    """Return the location that a path or a URL names.
+    """Return the location of a store from its path or URL.
 
     Args:
         store: path of a folder, or URL: `s3://bucket/runs.zarr`, `gs://...`, `az://...`. A location
-            is returned as given.
+            is returned unchanged.
         options: keywords of `obstore.store.from_url`, such as `region` or `access_key_id`.
 
     Raises:
-        InputError: it is neither, or obstore is needed and not installed.
+        InputError: if `store` is neither a valid path nor a valid URL, if options are given for a
+            folder, or if obstore is needed and not installed.
     """
     if isinstance(store, Folder | Bucket):
         return store
@@ -69,7 +70,7 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
 
 
 class Folder:
-    """A folder, in which links are never followed."""
+    """A folder in which symbolic links are never followed."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -78,7 +79,7 @@ class Folder:
         return str(self.path)
 
     def at(self, key: str) -> Path:
-        """Return the path of a file; a folder on the way that is a link is an `OSError`."""
+        """Return the path of a file; raise an `OSError` if one of its folders is a link."""
         *folders, name = key.split("/")
         path = self.path
         for folder in folders:
@@ -88,10 +89,10 @@ class Folder:
         return path / name
 
     def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
-        """Read a file of at most so many bytes.
+        """Read a file of at most `at_most` bytes.
 
         Returns:
-            Its bytes, and what is wrong with it, None if nothing is.
+            The contents of the file, and a description of its problem; None without a problem.
         """
         try:
             path = self.at(key)
@@ -109,7 +110,7 @@ class Folder:
             return b"", f"cannot be read ({error.strerror})"
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
-        """Write a file, in place of what is there; a durable one survives a loss of power."""
+        """Write or replace a file; a durable file survives a loss of power."""
         with self.writing():
             path = self.at(key)
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
@@ -120,7 +121,7 @@ class Folder:
             write_file(path, data, durable=durable)
 
     def remove(self, key: str) -> None:
-        """Remove a file, a link or a folder, if there is one."""
+        """Remove a file, a link or a folder if it exists."""
         with self.writing():
             path = self.at(key)
             if path.is_dir() and not path.is_symlink():
@@ -129,7 +130,7 @@ class Folder:
                 path.unlink(missing_ok=True)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Return the size of each file in a folder; -1 for what is not a file."""
+        """Return the size in bytes of each file in a folder; -1 for entries that are not files."""
         try:
             with os.scandir(self.at(f"{folder}/".lstrip("/"))) as entries:
                 statuses = [(e.name, e.stat(follow_symlinks=False)) for e in entries]
@@ -140,7 +141,7 @@ class Folder:
         return {name: s.st_size if stat.S_ISREG(s.st_mode) else -1 for name, s in statuses}
 
     def remove_partial(self, folder: str = "") -> None:
-        """Remove the files that killed writers left in a folder."""
+        """Remove the unfinished files of killed writers from a folder."""
         with self.writing():
             remove_partial(self.at(f"{folder}/".lstrip("/")).glob("*"))
 
@@ -150,7 +151,7 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self) -> Generator[None]:
-        """Turn an error of the file system into one line that says what to do."""
+        """Convert an error of the file system to a `StoreError` with a remedy."""
         try:
             yield
         except OSError as error:
@@ -161,14 +162,14 @@ class Folder:
 
 
 class Bucket:
-    """A part of an object store, by the common prefix of its keys.
+    """The objects of an object store whose keys have a common prefix.
 
     Args:
-        url: such as `s3://bucket/runs.zarr`.
+        url: URL of the prefix, such as `s3://bucket/runs.zarr`.
         options: keywords of `obstore.store.from_url`.
 
     Raises:
-        InputError: obstore is not installed, or knows no such URL or option.
+        InputError: if obstore is not installed, or does not accept the URL or an option.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]):
@@ -190,11 +191,11 @@ class Bucket:
         return self.url
 
     def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
-        """Read an object; as `Folder.read`."""
+        """Read an object, like `Folder.read`."""
         return self.read_version(key, at_most)[:2]
 
     def read_version(self, key: str, at_most: int) -> tuple[bytes, str | None, Any]:
-        """Read an object, as `Folder.read`; return its version, too."""
+        """Read an object, like `Folder.read`, and also return its version."""
         with self._reached():
             try:
                 response = self._obstore.get(self.store, key)
@@ -206,15 +207,15 @@ class Bucket:
             return bytes(response.bytes()), None, _version(meta)
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
-        """Write an object, in place of what is there; object stores are always durable."""
+        """Write or replace an object; object stores are always durable."""
         with self._reached():
             self._obstore.put(self.store, key, data)
 
     def write_if(self, key: str, data: bytes, condition: Any) -> Any:
-        """Write an object if it does not exist ("create"), or still has a version.
+        """Write an object if it does not exist ("create") or still has a given version.
 
         Returns:
-            The new version; None where the condition does not hold.
+            The new version; None if the condition does not hold.
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -225,32 +226,32 @@ class Bucket:
                 return None
 
     def remove(self, key: str) -> None:
-        """Remove an object, if there is one."""
+        """Remove an object if it exists."""
         with self._reached(), contextlib.suppress(FileNotFoundError):
             self._obstore.delete(self.store, key)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Return the size of each object under a prefix; -1 for a longer prefix."""
+        """Return the size in bytes of each object under a prefix; -1 for longer prefixes."""
         with self._reached():
             listed = self._obstore.list_with_delimiter(self.store, folder or None)
         sizes = {name.rpartition("/")[2]: -1 for name in listed["common_prefixes"]}
         return sizes | {o["path"].rpartition("/")[2]: o["size"] for o in listed["objects"]}
 
     def remove_partial(self, folder: str = "") -> None:
-        """Do nothing: an object is there as a whole or not at all."""
+        """Do nothing, since an object is never partially written."""
 
     def map(self, function: Callable, items: Iterable) -> Iterable:
-        """Apply a function that reads or writes objects to each item, several at a time."""
+        """Apply a function that reads or writes objects to each item, concurrently, in order."""
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             yield from pool.map(function, items)
 
     @contextlib.contextmanager
     def _reached(self) -> Generator[None]:
-        """Turn an error of the object store into one line that says what to do."""
+        """Convert an error of the object store to a `StoreError` with a remedy."""
         try:
             yield
         except (FileNotFoundError, self._error) as error:
-            # What is read or removed may be missing: only a missing bucket comes here.
+            # Callers handle a missing object, so this error means a missing bucket.
             if isinstance(error, FileNotFoundError) or "404 Not Found" in str(error):
                 raise StoreError(
                     f"{self}: there is no such bucket or container; create it, or correct the URL"

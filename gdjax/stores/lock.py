@@ -1,8 +1,9 @@
-"""One sweep at a time writes a store: a file that is locked, or a lease in an object store.
+"""Exclusive write access to a store: a locked file, or a lease in an object store.
 
-The kernel frees a locked file when its holder ends, whatever ends it. A lease is an object that is
-created if it is absent, renewed if it is unchanged, and expires; it does not stop a holder that was
-paused, so every holder checks it before a tile, and checksums reveal a tile of two writers.
+The kernel releases a locked file when the process of its holder ends. A lease is an object that is
+created if it is absent, renewed if it is unchanged, and expires. A lease does not stop a holder
+that was paused, so every holder checks it before it writes a tile, and checksums reveal a tile
+written by two writers.
 """
 
 import contextlib
@@ -19,15 +20,15 @@ from gdjax.stores.location import MISSING, Bucket, Folder
 from gdjax.stores.schema import OWN
 
 LOCK = f"{OWN}/lock"
-LEASE_SECONDS = 60.0  # how long a lease lasts after its last renewal
+LEASE_SECONDS = 60.0  # validity of a lease after its last renewal
 _MAX_LEASE_BYTES = 2**16
 
 
 def acquire(location: Folder | Bucket) -> "FileLock | Lease":
-    """Take a store for this process.
+    """Acquire the exclusive right to write a store for this process.
 
     Raises:
-        StoreError: another process has it, or the file system has no locks.
+        StoreError: if another process holds it, or the file system does not support locks.
     """
     return FileLock(location) if isinstance(location, Folder) else Lease(location)
 
@@ -37,7 +38,7 @@ def _holder() -> str:
 
 
 class FileLock:
-    """A locked file in the store, until `close` or the end of this process."""
+    """A file in the store, locked until `close` or the end of this process."""
 
     def __init__(self, folder: Folder):
         from filelock import lock_descriptor
@@ -46,7 +47,7 @@ class FileLock:
             path = folder.at(LOCK)
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink() or path.is_dir():
-                folder.remove(LOCK)  # what is written to it would end up elsewhere
+                folder.remove(LOCK)  # a write would follow the link
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor: int | None = os.open(path, flags, 0o666)
         try:
@@ -57,7 +58,7 @@ class FileLock:
                 f"{folder}: its file system cannot lock files ({error.strerror}); choose a folder "
                 f"of another file system"
             ) from error
-        # Behind the first byte, which is what Windows locks.
+        # The holder is written after the first byte, since Windows locks the first byte.
         os.lseek(self._descriptor, 1, os.SEEK_SET)
         if not taken:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip()
@@ -67,22 +68,22 @@ class FileLock:
                 f"ended, or end it, and start again: what is finished stays finished. To look at "
                 f"the store meanwhile, open it for reading"
             )
-        with contextlib.suppress(OSError):  # only for the message above
+        with contextlib.suppress(OSError):  # the holder is only used in the message above
             os.ftruncate(self._descriptor, 1)
             os.write(self._descriptor, f"{_holder()}\n".encode())
 
     def check(self) -> None:
-        """Do nothing: the kernel keeps a locked file for its holder."""
+        """Do nothing, since a holder cannot lose the lock of a file."""
 
     def close(self) -> None:
-        """Let another sweep have the store."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
 
 
 class Lease:
-    """An object that names the holder of a store and expires unless it is renewed."""
+    """An object that names the writer of a store and expires unless it is renewed."""
 
     def __init__(self, bucket: Bucket):
         self.bucket, self._id, self._lost = bucket, uuid.uuid4().hex, False
@@ -92,16 +93,16 @@ class Lease:
         self._renewer.start()
 
     def _write(self, condition):
-        """Write the lease; return its version, None where another process has it."""
+        """Write the lease and return its version; None if another process holds it."""
         lease = {"holder": _holder(), "until": time.time() + LEASE_SECONDS, "id": self._id}
         version = self.bucket.write_if(LOCK, json.dumps(lease).encode(), condition)
-        if version is None:  # unless a request was sent twice, and the first one succeeded
+        if version is None:  # or the request was sent twice and the first one succeeded
             lease, version = self._read()
             version = version if lease.get("id") == self._id else None
         return version
 
     def _read(self):
-        """Return the lease and its version; what cannot be understood never expires."""
+        """Return the lease and its version; a lease that cannot be parsed never expires."""
         raw, problem, version = self.bucket.read_version(LOCK, _MAX_LEASE_BYTES)
         if problem == MISSING:
             return {"until": 0}, "create"
@@ -111,7 +112,7 @@ class Lease:
         return {}, version
 
     def _take_over(self):
-        """Return the version of a lease that was taken over from a holder that is gone."""
+        """Take over an expired lease and return its new version."""
         lease, version = self._read()
         until = lease.get("until")
         until = until if isinstance(until, int | float) else math.inf
@@ -129,16 +130,16 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._lost and not self._closing.wait(LEASE_SECONDS / 4):
-            with contextlib.suppress(StoreError):  # another attempt comes before it expires
+            with contextlib.suppress(StoreError):  # the next attempt precedes the expiry
                 version = self._write(self._version)
                 self._lost = version is None
                 self._version = version or self._version
 
     def check(self) -> None:
-        """Check that the lease is still held.
+        """Check that this process still holds the lease.
 
         Raises:
-            StoreError: another process has taken over.
+            StoreError: if another process has taken over the lease.
         """
         if self._lost:
             raise StoreError(
@@ -147,7 +148,7 @@ class Lease:
             )
 
     def close(self) -> None:
-        """Release the lease, so that another sweep need not wait until it expires."""
+        """Release the lease, so that another sweep does not wait until it expires."""
         if not self._closing.is_set():
             self._closing.set()
             self._renewer.join()
