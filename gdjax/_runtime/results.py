@@ -63,7 +63,7 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
 
 
 def page(name: str, config: Any, out: Path | None) -> Path:
-    """Return the path of the HTML file for `config`, by default in a new folder for the config.
+    """Return the path of the HTML file for `config`; by default, create a folder for it.
 
     Raises:
         InputError: if `out` is not an HTML file, or its folder does not exist or cannot be written.

@@ -75,7 +75,8 @@ def classify(
     Without a baseline no run stalls, and a run whose gradient vanishes has converged.
 
     Args:
-        cost: cost over the whole training set at each record, [*runs, records]; NaN if unknown.
+        cost: cost over the whole training set at each record, with records on the last axis; NaN if
+            unknown.
         gradient_norm: Euclidean norm of the gradient of the last cost; NaN counts as nonzero.
         diverged_at: step of divergence; -1 for a run that has not diverged.
         baseline: cost of the best prediction that ignores the input; None if unknown.

@@ -136,7 +136,7 @@ def join(
         parts: Datasets to join; a later one takes precedence for the same run and step.
         axes: names of the coordinates that identify the values of each dimension of the grid.
         every: spacing of the values to keep, for dimensions such as `step`. Values between these
-            are the ends of parts, of which only the last one is kept.
+            are the ends of parts, and are kept only at the end of the dimension.
 
     Raises:
         StoreError: if the parts do not match.

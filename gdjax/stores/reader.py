@@ -1,9 +1,9 @@
-"""A store that is opened for reading: metadata are checked first, and a hole is never a number.
+"""Reading of stores, with checks: metadata first, and an error for a missing or wrong chunk.
 
     zarr.json -> checked root -> CheckedStore (metadata, chunks of finished tiles) -> xarray
 
-Plain `xarray.open_zarr(store)` reads a store, too. It shows the fill value where a tile is not
-finished, and cannot notice that a chunk is missing or was exchanged for another one.
+`xarray.open_zarr(store)` also reads a store. It returns the fill value for tiles that are not
+finished, and does not detect that a chunk is missing or was exchanged for another one.
 """
 
 import asyncio
@@ -33,20 +33,20 @@ from gdjax.stores.schema import (
     serialize,
 )
 
-SWEEP = f"{OWN}/sweep"  # digest of the identity: whose tiles these are, if the root is lost
+SWEEP = f"{OWN}/sweep"  # digest of the identity, which identifies the sweep if the root is lost
 
 EXCHANGED = "is another chunk than the one that was written here"
 RESTORE = "Start its sweep again on this store, with the arguments it had: that"
 
 
 class Damage(NamedTuple):
-    """One damaged file of a store.
+    """A damaged file of a store.
 
     Args:
-        file: its key in the store.
-        problem: what is wrong with it.
-        tile: the tile that has to be computed again; None for metadata and coordinates, which are
-            restored when the sweep goes on.
+        file: key of the file in the store.
+        problem: description of the damage.
+        tile: tile that has to be computed again; None for metadata and coordinates, which are
+            restored when the sweep continues.
     """
 
     file: str
@@ -61,36 +61,37 @@ class Damage(NamedTuple):
 def read_attributes(
     store: str | Path, *, storage_options: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """Read what a store says about its sweep; the store may be in use.
+    """Read the attributes of a store, which may be in use.
 
     Args:
         store: path or URL of the store.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        Its attributes: `gdjax_format`, `identity`, `writers` (in format 2 `origins`), and
-        annotations. None where there is no store yet.
+        The attributes `gdjax_format`, `identity`, `writers` (in format 2 `origins`), and
+        annotations; None if there is no store yet.
 
     Raises:
-        StoreError: there is something else, another format, or nothing that can be understood.
+        StoreError: if the location holds something else, a store of another format, or a damaged
+            `zarr.json`.
     """
     root = read_root(locate(store, storage_options))
     return None if root is None else root.document["attributes"]
 
 
 def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> list[Damage]:
-    """Read every file of a store and return those that are damaged; nothing is changed.
+    """Read every file of a store and return the damaged ones, without changing the store.
 
     Args:
-        store: path or URL of the store. It may be in use by a sweep.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        store: path or URL of the store, which may be in use by a sweep.
+        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The damaged files, an empty list if there are none; of a lost part its root. Tiles that are
-        not finished cannot be damaged.
+        The damaged files; an empty list if there are none. For a missing part, its root is listed.
+        Tiles that are not finished are not checked.
 
     Raises:
-        StoreError: there is no store, or its `zarr.json` cannot be understood.
+        StoreError: if there is no store, or its `zarr.json` is damaged or of another format.
     """
     from gdjax.stores.format_2 import find_parts
 
@@ -114,19 +115,19 @@ def open_dataset(
 
     Args:
         store: path or URL of the store.
-        skip_damaged: show damaged tiles as if they were not finished; for that, all chunks are
-            read.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
+        skip_damaged: whether to treat damaged tiles as not finished; this reads all chunks.
+        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The sweep, an `xarray.Dataset`. Arrays are read when they are used; those of a store of
-        format 2 that has several parts are read at once. Runs that are not finished show the fill
-        value: NaN in floating arrays. Attributes are the store's (`identity` and `writers` are
-        JSON text), `tiles` and `tiles_finished`.
+        The sweep as an `xarray.Dataset`. Arrays are read when they are used; those of a store of
+        format 2 with several parts are read on opening. Runs that are not finished have the fill
+        value: NaN in floating arrays. Attributes are those of the store (`identity` and `writers`
+        as JSON text), `tiles` and `tiles_finished`.
 
     Raises:
-        StoreError: there is no store, it has another format, or a part of it is missing or
-            damaged. What is wrong inside a chunk is raised when it is read; `verify` finds it.
+        StoreError: if there is no store, it has another format, or a part of it is missing or
+            damaged. Damage inside a chunk raises this error when the chunk is read; `verify` finds
+            it earlier.
     """
     from gdjax.stores.format_2 import join_parts
 
@@ -137,10 +138,10 @@ def open_dataset(
 def open_parts(
     store: str | Path, storage_options: Mapping[str, Any] | None = None
 ) -> "list[Stored]":
-    """Open a store, each of its parts; stores of format 3 have one.
+    """Open each part of a store; stores of format 3 have one part.
 
     Raises:
-        StoreError: there is no store, or one that cannot be understood.
+        StoreError: if there is no store, its `zarr.json` is damaged, or a part is missing.
     """
     from gdjax.stores.format_2 import find_parts
 
@@ -157,16 +158,16 @@ def open_parts(
 def read_root(
     location: Folder | Bucket, arrays: Collection[str] | None = None, digest: bytes = b""
 ) -> Root | None:
-    """Read the root of a store, checked; None where there is no store.
+    """Read and check the root of a store; return None if there is no store.
 
     Args:
-        location: of the store.
-        arrays: names of the arrays of a sweep that is to be stored there; None for a reader.
-        digest: of the identity of that sweep. Where its own root is damaged, None is returned.
+        location: location of the store.
+        arrays: names of the arrays of a sweep to store there; None for a reader.
+        digest: digest of the identity of that sweep, for which a damaged root is returned as None.
 
     Raises:
-        StoreError: the location holds something else, a store of another format, or one whose root
-            is damaged.
+        StoreError: if the location holds something else, a store of another format, or a store
+            whose root is damaged.
     """
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
         raise StoreError(f"{location} is a file; expected a folder. Choose another store")
@@ -177,7 +178,7 @@ def read_root(
         if not problem:
             return parse_root(raw)
     except OtherFormat as other:
-        if not is_own:  # but damaged
+        if not is_own:  # an own root is damaged
             raise StoreError(f"{location}: {other}") from other
     except InputError as damage:
         error = damage
@@ -204,14 +205,14 @@ class Stored:
     """A store whose metadata have been checked.
 
     Args:
-        store: path or URL of the store, or what `locate` returns.
+        store: path, URL or location of the store.
 
     Raises:
-        StoreError: there is no store, or its `zarr.json` cannot be understood.
+        StoreError: if there is no store, or its `zarr.json` is damaged or of another format.
 
     Attributes:
-        location: where its files are.
-        schema: its arrays.
+        location: location of the files.
+        schema: arrays of the store.
     """
 
     def __init__(self, store: str | Path | Folder | Bucket):
@@ -223,17 +224,17 @@ class Stored:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the store said about its sweep when it was opened."""
+        """Attributes of the store when it was opened."""
         return self.root["attributes"]
 
     @property
     def format(self) -> int:
-        """Version of its format."""
+        """Version of the store's format."""
         return self.attributes["gdjax_format"]
 
     @property
     def writers(self) -> list[dict[str, Any]]:
-        """What computed its tiles; a flag is the number of an entry, counted from 1."""
+        """Descriptions of what computed the tiles; flags are numbers of entries, from 1."""
         return self.attributes["origins" if self.format == 2 else "writers"]
 
     @property
@@ -273,9 +274,9 @@ class Stored:
         """Read the completion flag of every tile.
 
         Returns:
-            The number of the writer of each tile, 0 where there is none or the flag is damaged; and
-            the damaged flags. Only a flag says that its tile is complete, so a tile without it is
-            computed again.
+            The number of the writer of each tile, with the shape of the grid of tiles, 0 if there
+            is none or the flag is damaged; and the damaged flags. A tile is complete only if it has
+            a flag, so a tile without an intact flag is computed again.
         """
         array = self.schema.flags
         flags = np.zeros(self.shape, array.dtype)
@@ -291,28 +292,28 @@ class Stored:
         return flags, damages
 
     def _writer(self, tile, raw):
-        """Return the writer of all runs of a tile, 0 if they have none of this store."""
+        """Return the number of the writer of a tile; 0 if it is invalid or differs between runs."""
         region = self.schema.region(tile)
         values = self.schema.flags.decode(raw)[tuple(slice(s.stop - s.start) for s in region)]
         first = int(values.flat[0])
         return first if first <= len(self.writers) and (values == first).all() else 0
 
     def is_finished(self, tile: tuple[int, ...]) -> bool:
-        """Return whether a tile is complete; one with a damaged flag is not."""
+        """Return whether a tile is complete; a tile with a damaged flag is not."""
         raw, problem = self.chunk(self.schema.flags, tile)
         return not problem and self._writer(tile, raw) > 0
 
     def chunk(self, array: ArraySchema, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
-        """Read a chunk and return what is wrong with it, None if nothing is."""
+        """Read a chunk; return its bytes and a description of its damage, None if intact."""
         raw, problem = self.location.read(array.key(tile), array.nbytes)
         return raw, problem or array.problem(raw)
 
     def tile_chunks(self, tile: tuple[int, ...]) -> tuple[dict[str, bytes], list[Damage]]:
-        """Read the chunks of a finished tile but for its flag.
+        """Read the chunks of a finished tile except its flag.
 
         Returns:
-            The chunks by array, and the damaged ones: those whose own checksum differs, and those
-            that are not the ones that were written here.
+            The chunks by array, and the damaged ones, whose own checksum differs or which have been
+            exchanged for other chunks.
         """
         arrays = [array for array in self.schema.tiled.values() if array.name != FLAGS]
         read = self.location.map(lambda array: self.chunk(array, tile), arrays)
@@ -329,7 +330,7 @@ class Stored:
         return chunks, damages
 
     def holes(self, flags: np.ndarray) -> list[Damage]:
-        """Return which chunks of finished tiles are missing or truncated; none is read."""
+        """Return the missing or truncated chunks of finished tiles, without reading chunks."""
         damages = []
         tiles = [tuple(tile) for tile in np.argwhere(flags > 0).tolist()]
         for array in self.schema.tiled.values() if tiles else ():
@@ -344,18 +345,18 @@ class Stored:
         return damages
 
     def damaged_tiles(self) -> list[Damage]:
-        """Return which chunks of finished tiles are damaged, flags included; all are read."""
+        """Read all chunks of finished tiles and return the damaged ones, flags included."""
         flags, damages = self.flags()
         for tile in map(tuple, np.argwhere(flags > 0).tolist()):
             damages += self.tile_chunks(tile)[1]
         return damages
 
     def is_whole(self) -> bool:
-        """Return whether every tile is finished and nothing is damaged; if so, all are read."""
+        """Return whether every tile is finished and no file is damaged; may read all chunks."""
         return bool((self.flags()[0] > 0).all()) and not self.damaged_frame() + self.damaged_tiles()
 
     def damaged_coordinates(self) -> list[Damage]:
-        """Return which coordinates are damaged, or not those of the sweep."""
+        """Return the coordinates that are damaged or have other values than the sweep."""
         described = self.attributes["identity"]["layout"]["coordinates"]
         arrays = list(self.schema.coordinates.values())
         chunks = self.location.map(self.chunk, arrays)
@@ -370,7 +371,7 @@ class Stored:
         return damages
 
     def damaged_frame(self) -> list[Damage]:
-        """Return which files are damaged that belong to no tile: metadata and coordinates."""
+        """Return the damaged files that belong to no tile: metadata and coordinates."""
         expected = {
             f"{name}/{ROOT}": serialize(a.document()) for name, a in self.schema.arrays.items()
         }
@@ -384,14 +385,14 @@ class Stored:
 
 
 def checked_store(stored: Stored, flags: np.ndarray) -> Any:
-    """Return a zarr store that shows the checked metadata and the chunks of finished tiles."""
+    """Return a Zarr store of the checked metadata and the chunks of finished tiles."""
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
     schema, location = stored.schema, stored.location
 
     class CheckedStore(WrapperStore[MemoryStore]):
-        """Metadata from memory; a chunk that is missing or wrong is an error, not a number."""
+        """Store with metadata in memory that raises an error for a missing or wrong chunk."""
 
         async def get(self, key, prototype, byte_range=None):
             name, _, last = key.partition("/")
@@ -435,7 +436,7 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
 
 
 def with_names(dataset: Any) -> Any:
-    """Return a Dataset whose coordinates that are numbers with `flag_meanings` are names."""
+    """Return a Dataset with integer coordinates replaced by the names in `flag_meanings`."""
     named = {}
     for name, coordinate in dataset.coords.items():
         meanings = str(coordinate.attrs.get("flag_meanings", "")).split()
@@ -444,6 +445,6 @@ def with_names(dataset: Any) -> Any:
             if codes.min() < 0 or codes.max() >= len(meanings):
                 raise StoreError(f"{name}: has numbers without a meaning; the store is damaged")
             attrs = {k: v for k, v in coordinate.attrs.items() if not k.startswith("flag_")}
-            # Zarr has no text of a fixed length.
+            # The dtype is object, since Zarr has no text of fixed length.
             named[name] = (coordinate.dims, np.array(meanings, object)[codes], attrs)
     return dataset.assign_coords(named)

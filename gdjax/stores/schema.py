@@ -1,12 +1,12 @@
-"""The schema of a store: its arrays, their metadata, and what the root says of the sweep.
+"""The schema of a store: its arrays, their metadata, and the description of the sweep.
 
-The grid of runs is cut into tiles. In each array over the grid a chunk is a tile; dimensions other
-than the grid's (the step, those of a parameter) lie whole in one chunk:
+The grid of runs is divided into tiles. In each array over the grid a chunk holds one tile; other
+dimensions (the step, those of a parameter) are not divided:
 
     chunk of variable v for tile (i, j)  =  v[i m : (i+1) m, j n : (j+1) n, ...]  =  v/c.i.j.0
 
-A chunk is uncompressed and ends with the CRC32C of its numbers, so its size is known beforehand.
-Metadata are plain JSON, and are accepted where they equal what this module would write:
+A chunk is uncompressed and ends with the CRC32C of its values, so its size is known in advance.
+Metadata are JSON, and are accepted only if they equal what this module would write:
 
 >>> layout = Layout({"seed": 5}, {"seed": 2}, {"cost": Variable(("seed",), "float32")})
 >>> cost = layout.schema.variables["cost"]
@@ -31,14 +31,14 @@ import numpy as np
 
 from gdjax.errors import InputError
 
-FORMAT = 3  # of the stores that are written; those of format 2 can be read
+FORMAT = 3  # format of new stores; stores of format 2 can be read
 
 ROOT = "zarr.json"  # file with the metadata of the store, and of each array in its folder
-OWN = ".gdjax"  # folder for what is not an array: the lock, checkpoints of unfinished tiles
+OWN = ".gdjax"  # folder for files other than arrays: the lock, checkpoints of unfinished tiles
 FLAGS = "finished"  # array over the grid: number of the writer that computed a run, 0 for none
-CHECKSUMS = "checksums"  # array by tile and variable: CRC32C, which binds a chunk to its place
+CHECKSUMS = "checksums"  # array by tile and variable: CRC32C, which detects exchanged chunks
 
-# Attributes that every store of a format has; others are annotations.
+# Attributes of every store, by format; all other attributes are annotations.
 RESERVED = {
     2: ("gdjax_format", "coordinates", "parts", "identity", "origins", "digest"),
     3: ("gdjax_format", "coordinates", "identity", "writers", "digest"),
@@ -47,7 +47,7 @@ DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
 )
-# Other attributes of arrays could change the numbers that a reader sees (`scale_factor`).
+# Other attributes of arrays could change the values that a reader returns (`scale_factor`).
 ATTRIBUTES = ("long_name", "units", "flag_values", "flag_masks", "flag_meanings", "comment")
 
 MAX_ROOT_BYTES = 2**26
@@ -56,26 +56,26 @@ MAX_TILES = 2**20
 MAX_CHUNK_BYTES = 2**36
 MAX_WRITERS = 2**16 - 1
 
-# Windows takes these for devices, whatever their ending.
+# Windows interprets these names as devices, with any file extension.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10))}
 
-# xarray turns numbers with these units into time spans, with a warning.
+# xarray converts numbers with these units to time spans, with a warning.
 _DECODED_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 
 
 class OtherFormat(InputError):
-    """A store of a format that this module does not know."""
+    """Error for a store of a format that this module cannot read."""
 
 
 def check_name(name: Any, argument: str) -> None:
-    """Check that a name can be a file's, on every system.
+    """Check that a name is a valid file name on every operating system.
 
     Args:
-        name: of an array, a dimension, a problem that is compared.
-        argument: where it was given, for the error.
+        name: name of an array, of a dimension, or of a problem in a comparison.
+        argument: name of the argument that contains it, for the message.
 
     Raises:
-        InputError: it cannot.
+        InputError: if the name is not valid.
 
     Examples:
         >>> check_name("params.0.weights", "variables")
@@ -102,10 +102,10 @@ def check_name(name: Any, argument: str) -> None:
 
 
 def check_distinct(names: Iterable[str], argument: str) -> None:
-    """Check that names are those of different files, also where file names ignore case.
+    """Check that names are distinct file names, also on systems that ignore case.
 
     Raises:
-        InputError: two are not.
+        InputError: if two names are not.
 
     Examples:
         >>> check_distinct(["Cost", "cost"], "metrics")
@@ -123,10 +123,10 @@ def check_distinct(names: Iterable[str], argument: str) -> None:
 
 
 def check_at_most(number: int, limit: int, unit: str, where: str) -> None:
-    """Check a number against one of the limits above.
+    """Check that a number does not exceed a limit.
 
     Raises:
-        InputError: it is larger.
+        InputError: if it exceeds the limit.
     """
     if number > limit:
         raise InputError(f"{where}: {number:,} {unit}, expected at most {limit:,}")
@@ -137,14 +137,14 @@ def check_at_most(number: int, limit: int, unit: str, where: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """One array over the grid of runs.
+    """An array over the grid of runs.
 
     Args:
-        dims: its dimensions: those of the grid, in the grid's order, then its own.
-        dtype: type of its numbers: boolean, integer or floating.
-        attrs: `long_name`, `units`, `flag_values`, `flag_meanings` and the like.
-        fill_value: shown where nothing has been computed yet. None is NaN for floats and False for
-            booleans; an integer variable needs one.
+        dims: dimensions: those of the grid, in the grid's order, then further ones.
+        dtype: data type: boolean, integer or floating.
+        attrs: attributes such as `long_name`, `units`, `flag_values` and `flag_meanings`.
+        fill_value: value of runs that have not been computed yet. None is NaN for floats and False
+            for booleans; integer variables require a value.
     """
 
     dims: tuple[str, ...]
@@ -155,12 +155,13 @@ class Variable:
 
 @dataclass(frozen=True, eq=False)
 class Coordinate:
-    """Values that belong to positions along one dimension or more.
+    """Values that label the positions along one or more dimensions.
 
     Args:
-        dims: its dimensions. A coordinate with the name of its only dimension indexes it.
-        values: numbers; names are given as integers with `flag_values` and `flag_meanings`.
-        attrs: as for `Variable`.
+        dims: dimensions. A coordinate with the name of its only dimension indexes it.
+        values: numbers of the shape of the dimensions; names are represented by integers with
+            `flag_values` and `flag_meanings`.
+        attrs: attributes such as `long_name`, `units`, `flag_values` and `flag_meanings`.
     """
 
     dims: tuple[str, ...]
@@ -169,7 +170,7 @@ class Coordinate:
 
 
 class ArraySchema(NamedTuple):
-    """One array of a store, as its metadata describe it."""
+    """Description of an array of a store, as in its metadata."""
 
     name: str
     dims: tuple[str, ...]
@@ -180,17 +181,17 @@ class ArraySchema(NamedTuple):
     attrs: Mapping[str, Any]
 
     def key(self, tile: tuple[int, ...] = ()) -> str:
-        """Return the key of the chunk of a tile; of the only chunk, for a coordinate."""
+        """Return the key of a tile's chunk, or of the only chunk of a coordinate."""
         index = tile + (0,) * (len(self.shape) - len(tile))
         return "/".join((self.name, ".".join(("c", *map(str, index)))))
 
     @property
     def nbytes(self) -> int:
-        """Size of every chunk: the numbers, uncompressed, and four bytes of CRC32C."""
+        """Size of every chunk in bytes: uncompressed values, and four bytes of CRC32C."""
         return math.prod(self.chunk) * self.dtype.itemsize + 4
 
     def document(self) -> dict[str, Any]:
-        """Return its metadata, as Zarr defines them."""
+        """Return the Zarr metadata of the array."""
         return {
             "shape": list(self.shape),
             "data_type": self.dtype.name,
@@ -200,8 +201,8 @@ class ArraySchema(NamedTuple):
             },
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": self.fill_value,
-            # No compression: zstd at level 1 saves 8 % of float32 noise and makes writing slower
-            # by half.
+            # Chunks are not compressed: zstd at level 1 saves 8 % of float32 noise and makes
+            # writing slower by half.
             "codecs": [
                 {"name": "bytes", "configuration": {"endian": "little"}},
                 {"name": "crc32c"},
@@ -213,10 +214,10 @@ class ArraySchema(NamedTuple):
             "storage_transformers": [],
         }
 
-    # Processor time of a chunk and its file, medians of five turns of 400: 84 bytes take
-    # zarr-python 3.1.6 0.38 ms and this 0.033 ms, 256 KiB take it 0.65 ms and this 0.17 ms.
+    # Processor time to encode and write a chunk, median of five rounds of 400: for 84 bytes,
+    # 0.38 ms with zarr-python 3.1.6 and 0.033 ms here; for 256 KiB, 0.65 ms and 0.17 ms.
     def encode(self, values: np.ndarray) -> bytes:
-        """Return a chunk's bytes; what lies beyond the array's edge is filled up."""
+        """Return the bytes of a chunk, padded with the fill value beyond the array's edge."""
         fill = float(self.fill_value) if self.dtype.kind == "f" else self.fill_value
         whole = np.full(self.chunk, fill, self.dtype.newbyteorder("<"))
         whole[tuple(slice(n) for n in values.shape)] = values
@@ -224,33 +225,33 @@ class ArraySchema(NamedTuple):
         return raw + crc32c(raw).to_bytes(4, "little")
 
     def decode(self, raw: bytes) -> np.ndarray:
-        """Return the numbers of an intact chunk, including those beyond the edge."""
+        """Return the values of an intact chunk, including those beyond the array's edge."""
         dtype = self.dtype.newbyteorder("<")
         return np.frombuffer(raw, dtype, math.prod(self.chunk)).reshape(self.chunk)
 
     def problem(self, raw: bytes) -> str | None:
-        """Return what is wrong with the bytes of a chunk, None if nothing is."""
+        """Return a description of the damage to the bytes of a chunk; None if intact."""
         if len(raw) != self.nbytes:
             return f"{len(raw)} bytes, expected {self.nbytes}"
         return None if crc32c(memoryview(raw)[:-4]) == checksum(raw) else "checksum differs"
 
 
 def crc32c(raw: bytes | memoryview) -> int:
-    """Return the checksum of Zarr's codec of that name."""
+    """Return the checksum of Zarr's codec "crc32c"."""
     import google_crc32c
 
     return google_crc32c.value(np.frombuffer(raw, np.uint8))
 
 
 def checksum(raw: bytes) -> int:
-    """Return the checksum that a chunk ends with."""
+    """Return the checksum at the end of a chunk."""
     return int.from_bytes(raw[-4:], "little")
 
 
 def _array(
     name: str, variable: Variable, sizes: Mapping[str, int], tile: Mapping[str, int]
 ) -> ArraySchema:
-    """Return an array of a store; its chunks are as long as a tile, or whole where it has none."""
+    """Return an array of a store, divided into chunks along the dimensions of a tile."""
     dims, dtype, attrs = tuple(variable.dims), np.dtype(variable.dtype), variable.attrs
     check_name(name, "array")
     if len(set(dims)) < len(dims) or not set(dims) <= set(sizes):
@@ -284,19 +285,19 @@ def _array(
 class Schema(NamedTuple):
     """The arrays of a store."""
 
-    variables: dict[str, ArraySchema]  # results of every run
-    coordinates: dict[str, ArraySchema]  # what is written once
+    variables: dict[str, ArraySchema]  # results of the runs
+    coordinates: dict[str, ArraySchema]  # arrays that are written once
     flags: ArraySchema
     checksums: ArraySchema | None  # None in format 2
 
     @property
     def arrays(self) -> dict[str, ArraySchema]:
-        """All of them, by name."""
+        """All arrays, by name."""
         return {**self.tiled, **self.coordinates}
 
     @property
     def tiled(self) -> dict[str, ArraySchema]:
-        """Those with a chunk for each tile, in the order in which a tile is written."""
+        """Arrays with a chunk for each tile, in the order in which a tile is written."""
         last = [self.flags] if self.checksums is None else [self.checksums, self.flags]
         return {**self.variables, **{array.name: array for array in last}}
 
@@ -306,12 +307,12 @@ class Schema(NamedTuple):
         return tuple(-(-n // m) for n, m in zip(self.flags.shape, self.flags.chunk, strict=True))
 
     def region(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
-        """Return the part of the grid that a tile covers; edge tiles end with the grid."""
+        """Return the part of the grid that a tile covers; edge tiles end at the grid's edge."""
         lengths = zip(tile, self.flags.chunk, self.flags.shape, strict=True)
         return tuple(slice(i * m, min((i + 1) * m, n)) for i, m, n in lengths)
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes the arrays of two sweeps the same, without coordinates' values."""
+        """Return the identity of the arrays, without the values of coordinates."""
         every = (self.flags, *self.variables.values(), *self.coordinates.values())
         return {
             "sizes": {d: n for a in every for d, n in zip(a.dims, a.shape, strict=True)},
@@ -329,7 +330,7 @@ def _schema(
     coordinates: Mapping[str, Variable],
     version: int = FORMAT,
 ) -> Schema:
-    """Return the arrays of a store of this version of the format."""
+    """Return the arrays of a store of the given version of the format."""
     for argument, lengths in (("sizes", sizes), ("tile", tile)):
         for dim, length in lengths.items():
             check_name(dim, argument)
@@ -379,7 +380,7 @@ def _schema(
 
 
 class Root(NamedTuple):
-    """What is known of a store before any of its chunks is read."""
+    """Metadata of a store, known before any chunk is read."""
 
     document: dict[str, Any]  # the group's metadata; attributes `identity` and `writers` are parsed
     schema: Schema
@@ -388,7 +389,7 @@ class Root(NamedTuple):
 def make_root(
     schema: Schema, identity: Mapping[str, Any], writers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the root document of a store of these arrays."""
+    """Return the root document of a store with the given arrays."""
     return {
         "zarr_format": 3,
         "node_type": "group",
@@ -407,17 +408,17 @@ def make_root(
 
 
 def serialize(document: Mapping[str, Any]) -> bytes:
-    """Write metadata: equal documents become equal bytes."""
+    """Return metadata as bytes; equal documents give equal bytes."""
     return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def seal(root: Mapping[str, Any]) -> bytes:
-    """Write a root with its digest: SHA-256 of the file with an empty digest.
+    """Return a root as bytes, with a digest: SHA-256 of the file with an empty digest.
 
     Identity and writers are JSON text within the JSON, so that xarray can write them to netCDF.
 
     Raises:
-        InputError: it is longer than a reader would accept.
+        InputError: if the root is longer than a reader would accept.
     """
     attributes = dict(root["attributes"])
     if attributes["gdjax_format"] != 2:
@@ -430,10 +431,10 @@ def seal(root: Mapping[str, Any]) -> bytes:
 
 
 def parse_root(raw: bytes) -> Root:
-    """Return the root of a store from the bytes of its `zarr.json`, checked.
+    """Parse and check the root of a store from the bytes of its `zarr.json`.
 
     Raises:
-        InputError: what is wrong with it.
+        InputError: if the root is damaged, or its format is unknown (`OtherFormat`).
     """
     try:
         root = _parse(raw)
@@ -445,7 +446,7 @@ def parse_root(raw: bytes) -> Root:
             f"has format {version!r:.20}, this gdjax writes {FORMAT} and reads 2 and 3; open it "
             f"with the gdjax that wrote it, or run its sweep again on a new store"
         )
-    # Without writing the root again, which takes ten times as long.
+    # Replacing bytes avoids serializing the root again, which takes ten times as long.
     digest = str(root["attributes"].get("digest"))
     blank = raw.replace(b'"digest": "%s"' % digest.encode(errors="replace"), b'"digest": ""', 1)
     if hashlib.sha256(blank).hexdigest() != digest:
@@ -462,7 +463,7 @@ def parse_root(raw: bytes) -> Root:
 
 
 def _parse(text):
-    """Parse JSON of unique keys and finite numbers, which all readers read alike."""
+    """Parse JSON with unique keys and finite numbers, which all parsers read in the same way."""
 
     def unique(pairs):
         if len(mapping := dict(pairs)) < len(pairs):
@@ -478,7 +479,7 @@ def _parse(text):
 
 
 def _parse_schema(root, version):
-    """Return the arrays of a root that is one of ours."""
+    """Return the arrays of a root, after checking that gdjax would write the same root."""
     attributes, consolidated = root["attributes"], dict(root["consolidated_metadata"])
     documents = consolidated.pop("metadata")
     group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
@@ -508,7 +509,7 @@ def _parse_schema(root, version):
         version,
     )
     for name, array in schema.arrays.items():
-        # As text: 1, 1.0 and True are equal, and the order of keys is the file's.
+        # Text is compared, since 1, 1.0 and True are equal, and the order of keys matters.
         if json.dumps(array.document()) != json.dumps(documents[name]):
             raise InputError(f"{name}: codecs or other metadata that are not of this format")
     described = {**schema.identity(), "coordinates": layout["coordinates"]}
@@ -523,7 +524,7 @@ def _parse_variable(document):
     return Variable(dims, dtype if dtype in DTYPES else "O", attrs, document["fill_value"])
 
 
-# What a sweep gives
+# The arrays of a sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -533,15 +534,15 @@ class Layout:
     Args:
         sizes: length of every dimension.
         tile: length of a tile along each dimension of the grid, in the grid's order.
-        variables: results of every run, by name; a parameter's name joins its keys by dots
+        variables: results of the runs, by name; the name of a parameter joins its keys by dots
             (`params.0.weights`).
-        coordinates: by name.
+        coordinates: coordinates by name.
 
     Raises:
-        InputError: the arrays do not fit together, or could not be read back without a warning.
+        InputError: if the arrays are inconsistent, or could not be read back without a warning.
 
     Attributes:
-        schema: the arrays of a store of this layout.
+        schema: arrays of a store with this layout.
     """
 
     sizes: Mapping[str, int]
@@ -579,18 +580,18 @@ class Layout:
 
     @property
     def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and type of each variable of one run."""
+        """Shape and type of each variable for one run."""
         grid = len(self.tile)
         return {name: (a.shape[grid:], a.dtype) for name, a in self.schema.variables.items()}
 
     def record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the identity that a store of these arrays has.
+        """Return the identity of a store with these arrays.
 
         Args:
-            identity: what makes a sweep the same sweep, its arrays aside.
+            identity: identity of the sweep, without its arrays.
 
         Raises:
-            InputError: something in it cannot be recorded as JSON.
+            InputError: if a value in `identity` cannot be represented in JSON.
         """
         values = {
             name: describe_values(np.asarray(c.values), c.dims)
@@ -600,27 +601,27 @@ class Layout:
         return {**plain(identity, "identity"), "layout": layout}
 
     def chunks(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the coordinates' chunks, by key."""
+        """Yield the key and the bytes of each coordinate's chunk."""
         for name, array in self.schema.coordinates.items():
             yield array.key(), array.encode(np.asarray(self.coordinates[name].values))
 
 
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
-    """Return type, ends, hash and dimensions of a coordinate's values, as text."""
+    """Return type, first and last value, hash and dimensions of a coordinate, as text."""
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
     ends = f"{values.flat[0]} ... {values.flat[-1]}"
     return f"{values.dtype.name} {ends}, sha256 {digest} ({', '.join(dims)})"
 
 
 def plain(value: Any, where: str = "attributes") -> Any:
-    """Return a value as JSON can hold it; infinities and NaN become text.
+    """Return a value as a JSON value; infinities and NaN become text.
 
     Args:
-        value: anything made of mappings, sequences, NumPy numbers, text, booleans and None.
-        where: name of the value, for the error.
+        value: nested mappings and sequences of NumPy or Python numbers, text, booleans and None.
+        where: name of the value, for the message.
 
     Raises:
-        InputError: something in it has no such form.
+        InputError: if a part of the value cannot be represented in JSON.
 
     Examples:
         >>> plain({"widths": (16, 16), "divergence_threshold": np.float64("inf")})

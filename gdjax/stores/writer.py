@@ -1,9 +1,9 @@
-"""A store that is written tile by tile, and is taken up again after any interruption.
+"""Writing of stores, tile by tile, resumable after any interruption.
 
     write(tile):  the chunk of every variable, their checksums, then the tile's flag
 
-Without its flag a tile does not count. A store is written by one sweep at a time. The simplest
-instance is two runs in two tiles:
+A tile without its flag is not finished. Only one sweep at a time writes a store. An example with
+two runs in two tiles:
 
 >>> import tempfile
 >>> from gdjax.stores.schema import Layout, Variable
@@ -49,7 +49,7 @@ MAX_CHECKPOINT_BYTES = 2**34
 NEWER = ("problem_hash", "flags")  # entries of an identity that older stores of format 2 lack
 
 DERIVED = ("layout", "program_hash", "problem_hash")
-"""Entries of an identity that other entries decide."""
+"""Entries of an identity that are determined by other entries."""
 
 _CHECKPOINTS = f"{OWN}/checkpoints"
 
@@ -57,15 +57,15 @@ _CHECKPOINTS = f"{OWN}/checkpoints"
 class Tiles(Stored):
     """A writer of tiles of an existing store, such as a worker of a cluster.
 
-    It takes no lock: the sweep that handed out the tiles holds it. No two writers may have the
-    same tile.
+    It acquires no lock, since the sweep that assigns the tiles holds the lock. No two writers may
+    write the same tile.
 
     Args:
-        store: path or URL of the store, or what `locate` returns.
+        store: path, URL or location of the store.
         writer: number of the entry of `writers` that describes what computes the tiles.
 
     Raises:
-        StoreError: there is no store, its metadata are damaged, or it is of format 2.
+        StoreError: if there is no store, its metadata are damaged, or it has format 2.
     """
 
     _lock: FileLock | Lease | None = None
@@ -77,24 +77,25 @@ class Tiles(Stored):
             raise read_only(self.location)
 
     def finished(self) -> Bool[np.ndarray, "..."]:
-        """Return which tiles have been written. One whose flag is damaged has not."""
+        """Return whether each tile is finished; a tile with a damaged flag is not."""
         return self.flags()[0] > 0
 
     def write(
         self, tile: tuple[int, ...], arrays: Mapping[str, Any], writer: int | None = None
     ) -> None:
-        """Write all variables of a tile, then its flag; drop its checkpoint.
+        """Write all variables of a tile, then its flag; remove its checkpoint.
 
         Args:
-            tile: its index along each dimension of the grid.
-            arrays: every variable, of the tile's full shape or cropped to the grid. What lies
-                beyond the grid's edge is cut off.
+            tile: index of the tile along each dimension of the grid.
+            arrays: all variables by name, with the full shape of a tile or cropped to the grid.
+                Values beyond the grid's edge are ignored.
             writer: number of the entry of `writers` that describes what computed the tile; None
-                takes the one given to `Tiles` or `Store`.
+                uses that of this object.
 
         Raises:
-            InputError: there is no such tile, or names, shapes or types are not the layout's.
-            StoreError: the tile is finished, or cannot be written. Tiles written before remain.
+            InputError: if there is no such tile, or names, shapes or types differ from the layout.
+            StoreError: if the tile is already finished or cannot be written. Tiles already written
+                are unaffected.
         """
         tile = self._checked(tile)
         variables, region = self.schema.variables, self.schema.region(tile)
@@ -113,10 +114,11 @@ class Tiles(Stored):
         self.write_chunks(tile, chunks, self.writer if writer is None else writer)
 
     def write_chunks(self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writer: int) -> None:
-        """Write a tile whose chunks are given as bytes, such as those of another store.
+        """Write a tile from the bytes of its chunks, such as those of another store.
 
         Raises:
-            StoreError: as for `write`.
+            InputError: if there is no entry with the number `writer`.
+            StoreError: if the tile is already finished or cannot be written.
         """
         if self.is_finished(tile):
             raise StoreError(
@@ -145,15 +147,15 @@ class Tiles(Stored):
     def save_checkpoint(
         self, tile: tuple[int, ...], arrays: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> None:
-        """Save the state of an unfinished tile, in place of an earlier one.
+        """Save the state of an unfinished tile, replacing an earlier checkpoint.
 
         Args:
-            tile: its index along each dimension of the grid.
-            arrays: what its computation continues from.
-            meta: numbers and text that belong to it, such as the step.
+            tile: index of the tile along each dimension of the grid.
+            arrays: arrays from which the computation continues, by name.
+            meta: numbers and text that belong to the checkpoint, such as the step.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: if the checkpoint cannot be written.
         """
         raw = array_file.pack(arrays, plain(meta, "meta"))
         self.location.write(self._checkpoint(tile), raw, durable=True)
@@ -161,7 +163,7 @@ class Tiles(Stored):
     def load_checkpoint(
         self, tile: tuple[int, ...]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Return what `save_checkpoint` saved; None if there is nothing, or it is damaged."""
+        """Return what `save_checkpoint` saved; None if it is missing or damaged."""
         raw, problem = self.location.read(self._checkpoint(tile), MAX_CHECKPOINT_BYTES)
         return None if problem else array_file.unpack(raw)
 
@@ -182,26 +184,26 @@ class Tiles(Stored):
 
 
 class Store(Tiles):
-    """The store of a sweep: created, or taken up again where it holds the same sweep.
+    """The store of a sweep, created or resumed.
 
-    What belongs to no tile (metadata, coordinates) follows from `layout` and `identity`, so it is
-    written again on opening where it is missing or damaged; `repair` does the rest.
+    Files that belong to no tile (metadata, coordinates) are determined by `layout` and `identity`,
+    so they are restored on opening if they are missing or damaged; `repair` handles tiles.
 
     Args:
-        store: path or URL of the store, or what `locate` returns.
-        layout: which arrays the sweep consists of.
-        identity: what makes it the same sweep. Any difference from what is stored is an error.
-        writer: what else explains its numbers: versions, device, slab width, source revision. It
-            becomes an entry of `writers`, if it is a new one, and the flags of tiles carry its
-            number. None where `add_writer` follows.
+        store: path, URL or location of the store.
+        layout: arrays of the sweep.
+        identity: identity of the sweep. Any difference from the stored one is an error.
+        writer: description of what computes the results: versions, device, slab width, source
+            revision. It is added to `writers` unless it is already listed, and the flags of tiles
+            are its number. None if `add_writer` is called later.
 
     Raises:
-        InputError: something in `identity` or `writer` cannot be recorded as JSON.
-        StoreError: the store is in use, holds something else or another sweep, or is damaged
+        InputError: if a value in `identity` or `writer` cannot be represented in JSON.
+        StoreError: if the store is in use, holds something else or another sweep, or is damaged
             beyond repair.
 
     Attributes:
-        restored: the damaged files that have been restored on opening.
+        restored: damaged files that were restored on opening.
     """
 
     def __init__(
@@ -215,8 +217,8 @@ class Store(Tiles):
         self.location = locate(store)
         recorded = layout.record(identity)
         writers = [] if writer is None else [plain(writer, "writer")]
-        seal(make_root(layout.schema, recorded, writers))  # refuses what is too large
-        _read_own_root(self.location, layout, recorded)  # refuses what is not ours, unchanged
+        seal(make_root(layout.schema, recorded, writers))  # raises if the root is too large
+        _read_own_root(self.location, layout, recorded)  # raises before any change
         self._lock = acquire(self.location)
         try:
             self.restored = self._restore(layout, recorded, writers)
@@ -226,14 +228,14 @@ class Store(Tiles):
             raise
 
     def _restore(self, layout, recorded, writers):
-        """Write what belongs to no tile wherever it is not what it should be."""
+        """Restore missing or damaged files that belong to no tile, and return the damage."""
         location, schema = self.location, layout.schema
         root = _read_own_root(location, layout, recorded)
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
         self.root, self.schema = root or Root(make_root(schema, recorded, list(writers)), schema)
-        if root is None and existed:  # what computed the existing tiles is not known any more
+        if root is None and existed:  # the writers of the existing tiles are unknown
             lost = {"lost": f"{ROOT} was damaged"}
-            # flags count only up to the number of writers
+            # Flags above the number of writers are ignored, so first all of them are allowed.
             self.attributes["writers"] = [lost] * MAX_WRITERS
             self.attributes["writers"] = [lost] * int(self.flags()[0].max(initial=0)) + writers
         damages = self.damaged_frame()
@@ -260,16 +262,16 @@ class Store(Tiles):
         self.close()
 
     def close(self) -> None:
-        """Let another sweep have the store."""
+        """Release the lock of the store."""
         if self._lock is not None:
             self._lock.close()
         self._lock = None
 
     def add_writer(self, writer: Mapping[str, Any]) -> int:
-        """Record what computes tiles, such as the device and versions of a cluster's workers.
+        """Add a description of what computes tiles, such as a worker's device and versions.
 
         Returns:
-            The number of its entry in `writers`, counted from 1.
+            The number of the entry in `writers`, counted from 1.
         """
         described = plain(writer, "writer")
         if described not in self.writers:
@@ -278,10 +280,10 @@ class Store(Tiles):
         return self.writers.index(described) + 1
 
     def annotate(self, **attributes: Any) -> None:
-        """Set attributes of the store, such as the seconds that the sweep took.
+        """Set annotations of the store, such as the duration of the sweep in seconds.
 
         Raises:
-            InputError: a name is one of the store's own, or a value is neither a number nor text.
+            InputError: if a name is reserved, or a value cannot be represented in JSON.
         """
         if taken := sorted(set(attributes) & set(RESERVED[3])):
             raise InputError(f"annotate: {taken} are the store's own; choose other names")
@@ -289,16 +291,16 @@ class Store(Tiles):
         self._write_root()
 
     def repair(self) -> list[Damage]:
-        """Verify every finished tile, and count damaged ones as not finished.
+        """Verify every finished tile, and mark damaged ones as not finished.
 
         Returns:
-            The damaged files, those that were restored on opening included. After this,
-            `finished` says which tiles have to be computed.
+            The damaged files, including those that were restored on opening. Afterwards,
+            `finished` returns which tiles need not be computed.
         """
         damages = self.damaged_tiles()
         for damage in damages:
             assert damage.tile is not None
-            # The flag goes first: a kill leaves a tile to compute, not one with a hole.
+            # The flag is removed first, so that after a kill the tile is computed again.
             self.location.remove(self.schema.flags.key(damage.tile))
             self.location.remove(damage.file)
         return self.restored + damages
@@ -309,10 +311,10 @@ class Store(Tiles):
 
 
 def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str, Any]) -> bool:
-    """Return whether a store has all of a sweep and is intact, so nothing has to be written.
+    """Return whether a store holds a whole sweep and is intact.
 
     Raises:
-        StoreError: the store holds something else or another sweep.
+        StoreError: if the store holds something else or another sweep.
     """
     root = _read_own_root(location, layout, layout.record(identity))
     return root is not None and Stored(location).is_whole()
@@ -322,12 +324,12 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
     """Check that two sweeps are the same.
 
     Args:
-        store: which store, for the message.
-        stored: the identity that it has.
-        expected: the identity that it should have.
+        store: name of the store, for the message.
+        stored: identity of the stored sweep.
+        expected: identity of the requested sweep.
 
     Raises:
-        StoreError: they are not; it lists the differences.
+        StoreError: if they differ; the message lists the differences.
     """
     if listed := differences(stored, expected):
         raise StoreError(
@@ -336,9 +338,9 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
 
 
 def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """List in what two identities differ, empty if in nothing.
+    """Return a list of the differences of two identities as text, empty if they are equal.
 
-    Entries of `NEWER` are compared where both have them: older stores of format 2 do not.
+    Entries of `NEWER` are compared only if both have them, since older stores of format 2 do not.
     """
     old, new = dict(_flatten(stored)), dict(_flatten(expected))
     changed = [
@@ -347,7 +349,7 @@ def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
         if (key in old and key in new and old[key] != new[key])
         or ((key in old) != (key in new) and key.partition(".")[0] not in NEWER)
     ]
-    # What follows from other entries is listed only where nothing else explains it.
+    # Derived entries are listed only if no other entry differs.
     causes = [key for key in changed if key.partition(".")[0] not in DERIVED]
     listed = [
         f"{key}: stored {old.get(key, 'nothing')!r:.120}, expected {new.get(key, 'nothing')!r:.120}"
@@ -366,7 +368,7 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def read_only(location: Folder | Bucket) -> StoreError:
-    """Return the error of a store of format 2 that would be written to."""
+    """Return the error for an attempt to write a store of format 2."""
     return StoreError(
         f"{location}: has format 2, which this gdjax reads and does not write; finish it with the "
         f"gdjax that wrote it, or copy it: gd.extend(store, to=new_store)"
@@ -374,7 +376,7 @@ def read_only(location: Folder | Bucket) -> StoreError:
 
 
 def _read_own_root(location, layout, recorded):
-    """Return the root of a sweep's store; None where it has to be written, again or at first."""
+    """Return the root of a sweep's store; None if it is missing, or damaged and restorable."""
     root = read_root(location, layout.schema.arrays, _digest(recorded))
     if root is not None:
         if root.document["attributes"]["gdjax_format"] == 2:
