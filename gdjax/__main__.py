@@ -1,4 +1,4 @@
-"""Entry point of `gdjax` and `python -m gdjax`; handles Ctrl-C before any slow import."""
+"""Entry point of `gdjax`; handles Ctrl-C before any slow import."""
 
 from gdjax import interrupts
 

@@ -1,4 +1,4 @@
-"""Checks of single arguments: whole numbers, real numbers, booleans, names from a list.
+"""Checks of single arguments: whole and real numbers, booleans, names.
 
 >>> check_whole("width", 0, least=1)
 Traceback (most recent call last):

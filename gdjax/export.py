@@ -88,7 +88,7 @@ def histories(
 
 
 def _histories(dataset, positions):
-    """Yield the runs at positions of the grid, reading one position of the first axis at a time."""
+    """Yield the runs at positions of the grid, loading them along the first axis."""
     dims = dataset["outcome"].dims
     names = [
         name

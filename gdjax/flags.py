@@ -1,4 +1,4 @@
-"""Statuses in the form of the CF conventions: integers, with their meanings as attributes.
+"""Statuses by CF conventions: integers, with their meanings as attributes.
 
 >>> from enum import IntEnum
 >>> class Weather(IntEnum):
@@ -19,12 +19,12 @@ FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
 
 
 def current_names(attrs: Mapping[str, Any]) -> list[str]:
-    """Return the `flag_meanings` of a variable, with former names of outcomes replaced."""
+    """Return the `flag_meanings` of a variable, with current names of outcomes."""
     return [FORMER_NAMES.get(name, name) for name in str(attrs.get("flag_meanings", "")).split()]
 
 
 def flags(statuses: type[IntEnum]) -> dict[str, Any]:
-    """Return the attributes `flag_values` and `flag_meanings` for an enumeration of statuses."""
+    """Return the attributes `flag_values` and `flag_meanings` of statuses."""
     return {
         "flag_values": [int(status) for status in statuses],
         "flag_meanings": " ".join(status.name.lower() for status in statuses),

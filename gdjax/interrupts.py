@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C: a flag during work that can stop safely, otherwise the end of the command.
+"""Handling of Ctrl-C by a flag during interruptible work, else by an exit.
 
 An exception raised by a signal handler appears wherever Python is executing. In a callback of JAX's
 garbage collection it is printed and ignored, and the work continues. So the first Ctrl-C sets a
@@ -59,7 +59,7 @@ def interruptible() -> Generator[threading.Event]:
 
 
 def own() -> None:
-    """Make Ctrl-C end this process at once, with a line on how to continue and status 130.
+    """Make Ctrl-C end this process at once, with a message and status 130.
 
     Commands call this before any slow import; a library never should. A process that ignores Ctrl-C
     continues to ignore it.
@@ -69,7 +69,7 @@ def own() -> None:
 
 
 def _leave(_signum, _frame):
-    """End the process: stores and results are always consistent; an exception could be lost."""
+    """End the process, which is safe at any time; an exception could be lost."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(Exception):  # the signal may have interrupted a print
         sys.stdout.flush()
@@ -84,7 +84,7 @@ def message() -> str:
 
 @contextmanager
 def resumable(command: str) -> Generator[None]:
-    """Make an interrupted command advise to continue with `command`, for work that is saved.
+    """Make the message of an interrupted command recommend `command` to continue.
 
     KeyboardInterrupt, which a sweep raises after it has saved its state, becomes status 130.
     """

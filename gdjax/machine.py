@@ -17,7 +17,7 @@ def cores() -> int:
 
 
 def memory(root: Path = Path("/")) -> int:
-    """Return the bytes of memory available: the machine's, or the smallest limit of a group.
+    """Return the available memory in bytes, limited by control groups.
 
     Args:
         root: root of the file system from which to read the limits.
@@ -34,7 +34,7 @@ def _physical():
 
 
 def _limits(root):
-    """Yield the limits, in bytes, of this process's control groups and of their ancestors."""
+    """Yield the limits in bytes of this process's control groups and ancestors."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux

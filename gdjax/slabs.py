@@ -1,4 +1,4 @@
-"""Mapping of a function over runs: slabs of fixed width, devices, memory, donation.
+"""Mapping of a function over runs, in slabs of fixed width, on several devices.
 
     f(run, shared) -> out   becomes   slab(runs, shared) -> outs
 
@@ -62,7 +62,7 @@ class Slab(NamedTuple):
         return Mesh(np.array(self.devices), ("runs",))
 
     def sharding(self, spec: PartitionSpec) -> Sharding:
-        """Return the sharding of arrays with (`RUNS`) or without (`SHARED`) an axis of runs."""
+        """Return the sharding for `RUNS` (with an axis of runs) or `SHARED`."""
         if len(self.devices) == 1:
             return SingleDeviceSharding(self.devices[0])
         return NamedSharding(self.mesh, spec)
@@ -74,7 +74,7 @@ class Slab(NamedTuple):
         )
 
     def filled(self, runs: PyTree, first: int) -> PyTree:
-        """Return a slab of runs, beginning at `first` and padded with copies of the last run."""
+        """Return a slab of runs from `first` on, padded with copies of the last run."""
         count = jax.tree.leaves(runs)[0].shape[0]
         rows = np.minimum(np.arange(first, first + self.runs), count - 1)
         return self.place(jax.tree.map(lambda a: a[rows], runs))
@@ -129,16 +129,17 @@ def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> 
 
 
 def _share(width, array):
-    """Return shape and type of one device's share of an array, or of the array if width is None.
+    """Return shape and type of one device's share of an array.
 
-    The sharding is left out, since it differs inside `shard_map`.
+    If width is None, the share is the whole array. The sharding is left out, since it differs
+    inside `shard_map`.
     """
     shape = array.shape if width is None else (width, *array.shape[1:])
     return jax.ShapeDtypeStruct(shape, array.dtype, weak_type=_is_weak(array))
 
 
 class Bytes(NamedTuple):
-    """Bytes that a program needs on a device: temporary, and total with arguments and results."""
+    """Memory of a program per device in bytes: temporary, and in total."""
 
     scratch: int
     total: int
@@ -162,7 +163,9 @@ class Compiled(NamedTuple):
 
 
 class Program:
-    """A function, compiled once for each set of argument shapes, and the compilation time.
+    """A function, compiled once for each set of argument shapes.
+
+    The attribute `seconds` is the total time of compilation.
 
     Args:
         function: pure function of arrays. On several CPU devices it must not use LAPACK's
@@ -180,7 +183,7 @@ class Program:
         self.seconds = 0.0
 
     def compile(self, *arguments: PyTree) -> Compiled:
-        """Return the executable for these arguments (arrays or shapes); compile it if needed."""
+        """Return the executable for these arguments (arrays or shapes), compiled once."""
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
@@ -316,7 +319,7 @@ def _is_key(array):
 
 
 def memory_limit(device: jax.Device) -> int:
-    """Return the bytes that programs may use on a device: its limit, or else the host's."""
+    """Return the memory limit of a device in bytes, or else that of the host."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"])

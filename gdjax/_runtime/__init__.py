@@ -1,1 +1,1 @@
-"""Files, process settings and results, shared by the library, its commands and experiments."""
+"""Files, process settings and results, for the library and its commands."""

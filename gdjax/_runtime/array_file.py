@@ -54,7 +54,7 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
 
 
 def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Return the arrays and metadata that `pack` serialized; None if the bytes are damaged."""
+    """Return the arrays and metadata of packed bytes; None if they are damaged."""
     view = memoryview(raw)
     body = view[:-_DIGEST_BYTES]
     if len(raw) < _DIGEST_BYTES or hashlib.sha256(body).digest() != view[-_DIGEST_BYTES:]:

@@ -1,4 +1,4 @@
-"""Results of a command or an experiment: summary.json, data and figures in one folder.
+"""Results of a command or an experiment: summary, data and figures in a folder.
 
     results/<name>/<short hash of the config>/
 
@@ -24,7 +24,7 @@ PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 
 def plain(value: Any) -> Any:
-    """Return a config, array or number as a JSON value; NaN and infinities become strings."""
+    """Return a value in JSON form; NaN and infinities become strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -39,13 +39,13 @@ def plain(value: Any) -> Any:
 
 
 def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
-    """Return a hash of a config, eight hex digits; by default without the output folder."""
+    """Return a hash of a config without the entries `leave_out`, eight hex digits."""
     entries = {k: v for k, v in plain(config).items() if k not in leave_out}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def folder(name: str, config: Any, out: Path | None) -> Path:
-    """Create and return the folder for the results of `config`, by default one per config.
+    """Create and return the folder for results, by default one for each config.
 
     Raises:
         InputError: if the folder cannot be created or written.
@@ -63,7 +63,7 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
 
 
 def page(name: str, config: Any, out: Path | None) -> Path:
-    """Return the path of the HTML file for `config`; by default, create a folder for it.
+    """Return the path of the HTML file for a config; by default in a new folder.
 
     Raises:
         InputError: if `out` is not an HTML file, or its folder does not exist or cannot be written.
@@ -157,7 +157,7 @@ def save_data(dataset: Any, store: Path) -> None:
 
 
 def save_figure(figure: Any, file: Path) -> None:
-    """Write a figure at 150 dots per inch, reduced to 256 colors if the file is large.
+    """Write a figure at 150 dots per inch, in 256 colors if the file is large.
 
     Raises:
         GdjaxError: if the file cannot be written, for example because the disk is full.

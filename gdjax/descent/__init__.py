@@ -1,4 +1,4 @@
-"""Single gradient descents: steps, compiled blocks of steps, and the metrics recorded."""
+"""Single gradient descents: steps, compiled blocks of steps, and metrics."""
 
 from gdjax.descent.batches import steps_for
 from gdjax.descent.descend import Descent, descend

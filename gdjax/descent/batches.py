@@ -34,7 +34,7 @@ from gdjax.problems.problem import Problem
 
 @jax.jit(static_argnums=2)
 def _permutations(keys, passed, samples):
-    """Return one permutation of the samples per key: an argsort of random 32-bit numbers.
+    """Return one permutation per key, by an argsort of random 32-bit numbers.
 
     This sorts once; `jax.random.permutation` sorts twice to break ties. A tie (probability 0.4 for
     60,000 samples) only leaves two samples in their original order.
@@ -83,7 +83,7 @@ class Order:
         return self._passes[number]
 
     def rows(self, first: int, count: int) -> Int[np.ndarray, "streams count batch"]:
-        """Return the sample numbers of batches `first` to `first + count - 1` of each stream."""
+        """Return the sample numbers of `count` batches of each stream, from `first` on."""
         start, stop = first * self.batch_size, (first + count) * self.batch_size
         passes = range(start // self.samples, -(-stop // self.samples))
         stream = np.concatenate([self._pass(number) for number in passes], axis=1)
@@ -112,7 +112,7 @@ def records_batches(problem: Problem, batch_size: int | None) -> bool:
 def recorded_rows(
     problem: Problem, record_samples: int | None, batch_size: int | None
 ) -> Int[np.ndarray, "batches batch"] | None:
-    """Return the samples of each batch of a record; None if it is a mean over samples.
+    """Return the samples of a record's batches; None if it averages over samples.
 
     The batches are drawn once from a fixed seed. All have the batch size, so the remaining samples
     are not recorded.
@@ -126,7 +126,7 @@ def recorded_rows(
 
 
 def recorded_samples(problem: Problem, record_samples: int | None) -> PyTree:
-    """Return the samples of a record: all of them, or a random subset from a fixed seed.
+    """Return the samples of a record: all, or a random subset from a fixed seed.
 
     Examples:
         >>> mean = Problem(init=lambda key: 0.0, cost=lambda w, x: np.mean(x), data=np.arange(9.0))

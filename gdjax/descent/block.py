@@ -49,7 +49,7 @@ class Carry(NamedTuple):
 
 
 class Records(NamedTuple):
-    """Values of one run at its records: NaN if not recorded, costs inf after divergence."""
+    """Values of a run at its records: NaN if not recorded, inf after divergence."""
 
     cost: Float[Array, "*records"]
     batch_cost: Float[Array, "*records"]
@@ -213,7 +213,7 @@ def shared_arrays(
 
 @lru_cache(maxsize=64)
 def without_data(cost: Callable, evaluation: Callable | None, couples_samples: bool) -> Problem:
-    """Return the cached static part of a problem, so that equal problems share a compilation."""
+    """Return the static part of a problem, cached so that compilations are shared."""
     return Problem(
         init=without_data, cost=cost, evaluation=evaluation, couples_samples=couples_samples
     )

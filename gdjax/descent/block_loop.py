@@ -1,4 +1,4 @@
-"""The loop over compiled blocks, for a single descent and for each slab of a sweep.
+"""The loop over compiled blocks, for a descent and for each slab of a sweep.
 
     for each block:  carry, records, arrays = block(carry, order, schedule)
 
@@ -30,7 +30,9 @@ BLOCK_SECONDS = 0.25  # target duration of a block
 
 @dataclass
 class BlockLengthController:
-    """Number of steps of a block, adapted to the duration of blocks without effect on results.
+    """Number of steps of a block, adapted to the durations of earlier blocks.
+
+    Results do not depend on it.
 
     Args:
         num_steps: maximum number of steps of the next block.
@@ -208,7 +210,7 @@ def run_blocks(
 
 
 def all_stopped(carry: Carry) -> bool:
-    """Return whether each run has converged or diverged, so that none is updated again."""
+    """Return whether no run will be updated: each has converged or diverged."""
     return bool(np.all((np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.stopped)))
 
 
@@ -237,7 +239,7 @@ def _due_records(pending, schedule, step, limit, capacity):
 
 
 def _repeated(schedule, due, records, arrays, axis):
-    """Return the last record and arrays of stopped runs, repeated for all remaining records."""
+    """Return the last record and arrays, repeated for all remaining records."""
 
     def repeat(tree, times):
         return jax.tree.map(lambda array: np.repeat(array, times, axis), tree)
@@ -295,7 +297,7 @@ def _block_schedule(schedule, first, count, due, capacity):
 
 
 def shared_order(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
-    """Return the function of sample numbers that `run_blocks` expects, for a single stream."""
+    """Return the function `order` of `run_blocks` for a single stream."""
     return None if order is None else lambda first, count: order.rows(first, count)[0]
 
 
@@ -312,7 +314,7 @@ def record_capacity(schedule: RecordSchedule, runs: int) -> int:
 def buffer_capacity(
     params: PyTree, arrays: Mapping[str, PyTree], *, runs: int, schedule: RecordSchedule
 ) -> dict[str, int]:
-    """Return the number of rows of each of a block's buffers, limited by memory and by need."""
+    """Return the number of rows of each buffer of a block, limited by memory."""
     kept = {SNAPSHOTS: params} if schedule.snapshot_every is not None else {}
     rows = {}
     for name, tree in {**kept, **arrays}.items():

@@ -1,4 +1,4 @@
-"""Metrics to record along a descent: accuracy by class, correct samples, gradient noise.
+"""Metrics of a descent: accuracy by class, correct samples, gradient noise.
 
     right_i = [argmax_k f(x_i; w)_k = label_i],   accuracy of a class = mean of right_i over it
 
@@ -200,7 +200,7 @@ def gradient_noise(
 def noise_scale(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """Return a metric for the batch size at which noise and gradient are equally large.
+    """Return a metric for the batch size with equally large noise and gradient.
 
         B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
 
@@ -234,7 +234,7 @@ def noise_scale(
 
 
 def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
-    """Return B/(K - 1) times the sum of squared distances from the mean (Welford 1962)."""
+    """Return B/(K - 1) times the sum of squared deviations (Welford 1962)."""
     count, size = jax.tree.leaves(few)[0].shape[:2]
 
     def add(carry, numbered):
@@ -293,7 +293,7 @@ class _OfOutputs:
 
 @dataclass(frozen=True)
 class _OfCost:
-    """A metric `quantity(cost, params, data)` that declares the keywords of a problem's cost.
+    """A metric `quantity(cost, params, data)` with the keywords of a cost.
 
     It uses the deterministic cost, so that the metric depends on the parameters only.
     """

@@ -98,7 +98,7 @@ def classify(
 
 
 def _is_flat(cost, scale):
-    """Return whether each cost has changed and is flat over its last records (condition 2)."""
+    """Return whether each cost has changed and is now flat (condition 2)."""
     known = np.isfinite(cost)
     count = known.sum(axis=-1)
     last = np.maximum(LAST_RECORDS, np.ceil(LAST_SHARE * count))

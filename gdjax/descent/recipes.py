@@ -83,7 +83,9 @@ class Recipe:
     def optimizer(
         self, steps: int, factory: Callable[..., optax.GradientTransformation] = optax.sgd
     ) -> optax.GradientTransformation:
-        """Return the optimizer; with weight decay, parameters must be a sequence of layers.
+        """Return the optimizer of a descent.
+
+        With weight decay, parameters must be a sequence of layers.
 
         Args:
             steps: number of steps of the descent, at the end of which a learning rate with warm-up
@@ -100,9 +102,11 @@ class Recipe:
 
 
 def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTransformation:
-    """Add weight decay by layer, biases included: the gradient of 1/2 sum_l d_l |w_l|^2.
+    """Add weight decay by layer: the gradient of 1/2 sum_l d_l |w_l|^2.
 
         g_l <- g_l + d_l w_l
+
+    Biases decay, too.
 
     Args:
         first: d of the first layer.

@@ -27,7 +27,7 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Schedule that `warmup_cosine` returns; its parameters can be compared and recorded."""
+    """Schedule with comparable parameters, returned by `warmup_cosine`."""
 
     learning_rate: ScalarLike
     warmup_steps: ScalarLike

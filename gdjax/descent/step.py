@@ -31,7 +31,7 @@ from gdjax.summaries import fields
 
 
 class State(NamedTuple):
-    """Parameters, optimizer state and model state, and the step of divergence (-1 if none)."""
+    """Parameters, optimizer state, model state, and step of divergence or -1."""
 
     params: PyTree
     opt_state: PyTree
@@ -42,7 +42,7 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Cost and gradient before the update of a step, and whether it updated the parameters."""
+    """Cost and gradient before an update, and whether it changed the parameters."""
 
     cost: Float[Array, ""]
     gradient: PyTree
@@ -93,7 +93,7 @@ def objective(
     model_state: PyTree = None,
     chunk: int | None = None,
 ) -> Objective:
-    """Return the objective of a step: a cost with fixed batch, key, step and model state.
+    """Return the objective of a step: a cost with fixed batch and keywords.
 
     Args:
         cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. It receives
@@ -131,7 +131,7 @@ def objective(
 def finite(
     value: Float[Array, ""], gradient: PyTree, divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether a cost and its gradient are finite, and the cost is within the threshold."""
+    """Return whether cost and gradient are finite and the cost is within bounds."""
     # A sum is infinite or NaN if one entry is, and needs no comparison per entry. Half precision
     # would overflow at a sum of 65,504, and so would most thresholds.
     value = value.astype(cost_type(value))
@@ -168,7 +168,7 @@ def move(
     *,
     moves: Bool[Array, ""],
 ) -> State:
-    """Return the state after the update if `moves`, else unchanged: the second half of a step.
+    """Return the state after the update, the second half of a step.
 
     Args:
         optimizer: any Optax transformation.
@@ -254,7 +254,9 @@ def update(
     value_fn: Callable[[PyTree], Array],
     grad_fn: Callable[[PyTree], PyTree],
 ) -> tuple[PyTree, PyTree]:
-    """Return an optimizer's updates and next state, given the arguments that it accepts.
+    """Return an optimizer's updates and next state.
+
+    Its update function is called with those of the extra arguments that it accepts.
 
     Args:
         optimizer: any Optax transformation.
@@ -326,7 +328,7 @@ def _check_shapes(what, made, like_what, like):
 def default_eval_params_fn(
     opt_state: PyTree, params: PyTree
 ) -> Callable[[PyTree, PyTree], PyTree] | None:
-    """Return the function of an optimizer's evaluation parameters; None if it needs none.
+    """Return the function of evaluation parameters; None if none is needed.
 
     Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
 
@@ -353,7 +355,7 @@ def default_eval_params_fn(
 
 
 def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
-    """Return the evaluation parameters of the only `ScheduleFreeState` in an optimizer state."""
+    """Return the evaluation parameters of the only `ScheduleFreeState`."""
     (state,) = _schedule_free_states(opt_state)
     return optax.contrib.schedule_free_eval_params(state, params)
 

@@ -55,7 +55,7 @@ def check_counts(
     record_every: Any,
     snapshot_every: Any,
 ) -> None:
-    """Check the number of steps, the batch size, and the steps between records and snapshots.
+    """Check the number of steps, the batch size, and the recording intervals.
 
     Raises:
         InputError: if one of them is not a whole number or is out of range, if there are
@@ -135,7 +135,7 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> None:
-    """Check that a function of an optimizer's state and parameters returns parameters.
+    """Check that `eval_params_fn` returns parameters.
 
     Args:
         function: function to check, `eval_params_fn`; None is valid.
@@ -174,7 +174,7 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
 
 
 class Keys(NamedTuple):
-    """Keys of mini-batches, of a random cost and of random metrics; None for unused ones."""
+    """Keys of mini-batches, of a random cost and of random metrics; None if unused."""
 
     order: Any
     noise: Any

@@ -89,7 +89,7 @@ def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
 
 
 def join_parts(parts: Sequence[Any]) -> Any:
-    """Return one Dataset of the parts of a sweep; a single part is returned unchanged.
+    """Return one Dataset of the parts of a sweep, unchanged if there is one part.
 
     Raises:
         StoreError: if they are not parts of one sweep.

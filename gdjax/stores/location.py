@@ -130,7 +130,7 @@ class Folder:
                 path.unlink(missing_ok=True)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Return the size in bytes of each file in a folder; -1 for entries that are not files."""
+        """Return the size in bytes of each file in a folder; -1 for other entries."""
         try:
             with os.scandir(self.at(f"{folder}/".lstrip("/"))) as entries:
                 statuses = [(e.name, e.stat(follow_symlinks=False)) for e in entries]
@@ -241,7 +241,7 @@ class Bucket:
         """Do nothing, since an object is never partially written."""
 
     def map(self, function: Callable, items: Iterable) -> Iterable:
-        """Apply a function that reads or writes objects to each item, concurrently, in order."""
+        """Apply a function to each item, concurrently; return the results in order."""
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             yield from pool.map(function, items)
 

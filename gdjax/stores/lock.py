@@ -1,4 +1,4 @@
-"""Exclusive write access to a store: a locked file, or a lease in an object store.
+"""Exclusive write access to a store, by a locked file or a lease.
 
 The kernel releases a locked file when the process of its holder ends. A lease is an object that is
 created if it is absent, renewed if it is unchanged, and expires. A lease does not stop a holder

@@ -1,4 +1,4 @@
-"""Reading of stores, with checks: metadata first, and an error for a missing or wrong chunk.
+"""Reading of stores, with checks of their metadata and chunks.
 
     zarr.json -> checked root -> CheckedStore (metadata, chunks of finished tiles) -> xarray
 
@@ -80,7 +80,9 @@ def read_attributes(
 
 
 def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> list[Damage]:
-    """Read every file of a store and return the damaged ones, without changing the store.
+    """Read every file of a store and return the damaged ones.
+
+    The store is not changed.
 
     Args:
         store: path or URL of the store, which may be in use by a sweep.
@@ -178,7 +180,7 @@ def read_root(
         if not problem:
             return parse_root(raw)
     except OtherFormat as other:
-        if not is_own:  # an own root is damaged
+        if not is_own:  # the root of this sweep can only be damaged
             raise StoreError(f"{location}: {other}") from other
     except InputError as damage:
         error = damage
@@ -292,7 +294,7 @@ class Stored:
         return flags, damages
 
     def _writer(self, tile, raw):
-        """Return the number of the writer of a tile; 0 if it is invalid or differs between runs."""
+        """Return the writer's number of a tile; 0 if invalid or different between runs."""
         region = self.schema.region(tile)
         values = self.schema.flags.decode(raw)[tuple(slice(s.stop - s.start) for s in region)]
         first = int(values.flat[0])
@@ -330,7 +332,7 @@ class Stored:
         return chunks, damages
 
     def holes(self, flags: np.ndarray) -> list[Damage]:
-        """Return the missing or truncated chunks of finished tiles, without reading chunks."""
+        """Return the missing or truncated chunks of finished tiles, by their size."""
         damages = []
         tiles = [tuple(tile) for tile in np.argwhere(flags > 0).tolist()]
         for array in self.schema.tiled.values() if tiles else ():
@@ -352,7 +354,7 @@ class Stored:
         return damages
 
     def is_whole(self) -> bool:
-        """Return whether every tile is finished and no file is damaged; may read all chunks."""
+        """Return whether every tile is finished and no file is damaged."""
         return bool((self.flags()[0] > 0).all()) and not self.damaged_frame() + self.damaged_tiles()
 
     def damaged_coordinates(self) -> list[Damage]:
@@ -392,7 +394,7 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
     schema, location = stored.schema, stored.location
 
     class CheckedStore(WrapperStore[MemoryStore]):
-        """Store with metadata in memory that raises an error for a missing or wrong chunk."""
+        """Store that raises an error for a missing or wrong chunk."""
 
         async def get(self, key, prototype, byte_range=None):
             name, _, last = key.partition("/")
@@ -436,7 +438,7 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
 
 
 def with_names(dataset: Any) -> Any:
-    """Return a Dataset with integer coordinates replaced by the names in `flag_meanings`."""
+    """Return a Dataset with integer coordinates replaced by their meanings."""
     named = {}
     for name, coordinate in dataset.coords.items():
         meanings = str(coordinate.attrs.get("flag_meanings", "")).split()

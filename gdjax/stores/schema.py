@@ -1,4 +1,4 @@
-"""The schema of a store: its arrays, their metadata, and the description of the sweep.
+"""The schema of a store: its arrays, their metadata, and its sweep.
 
 The grid of runs is divided into tiles. In each array over the grid a chunk holds one tile; other
 dimensions (the step, those of a parameter) are not divided:
@@ -217,7 +217,7 @@ class ArraySchema(NamedTuple):
     # Processor time to encode and write a chunk, median of five rounds of 400: for 84 bytes,
     # 0.38 ms with zarr-python 3.1.6 and 0.033 ms here; for 256 KiB, 0.65 ms and 0.17 ms.
     def encode(self, values: np.ndarray) -> bytes:
-        """Return the bytes of a chunk, padded with the fill value beyond the array's edge."""
+        """Return the bytes of a chunk, padded with the fill value."""
         fill = float(self.fill_value) if self.dtype.kind == "f" else self.fill_value
         whole = np.full(self.chunk, fill, self.dtype.newbyteorder("<"))
         whole[tuple(slice(n) for n in values.shape)] = values
@@ -307,7 +307,7 @@ class Schema(NamedTuple):
         return tuple(-(-n // m) for n, m in zip(self.flags.shape, self.flags.chunk, strict=True))
 
     def region(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
-        """Return the part of the grid that a tile covers; edge tiles end at the grid's edge."""
+        """Return the part of the grid that a tile covers, cropped to the grid."""
         lengths = zip(tile, self.flags.chunk, self.flags.shape, strict=True)
         return tuple(slice(i * m, min((i + 1) * m, n)) for i, m, n in lengths)
 
@@ -413,7 +413,7 @@ def serialize(document: Mapping[str, Any]) -> bytes:
 
 
 def seal(root: Mapping[str, Any]) -> bytes:
-    """Return a root as bytes, with a digest: SHA-256 of the file with an empty digest.
+    """Return a root as bytes, with the SHA-256 of the file with an empty digest.
 
     Identity and writers are JSON text within the JSON, so that xarray can write them to netCDF.
 
@@ -463,7 +463,7 @@ def parse_root(raw: bytes) -> Root:
 
 
 def _parse(text):
-    """Parse JSON with unique keys and finite numbers, which all parsers read in the same way."""
+    """Parse JSON with unique keys and finite numbers, which is unambiguous."""
 
     def unique(pairs):
         if len(mapping := dict(pairs)) < len(pairs):
@@ -479,7 +479,7 @@ def _parse(text):
 
 
 def _parse_schema(root, version):
-    """Return the arrays of a root, after checking that gdjax would write the same root."""
+    """Return the arrays of a root, checked against the root gdjax would write."""
     attributes, consolidated = root["attributes"], dict(root["consolidated_metadata"])
     documents = consolidated.pop("metadata")
     group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
@@ -607,7 +607,7 @@ class Layout:
 
 
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
-    """Return type, first and last value, hash and dimensions of a coordinate, as text."""
+    """Return a text of type, ends, hash and dimensions of a coordinate's values."""
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
     ends = f"{values.flat[0]} ... {values.flat[-1]}"
     return f"{values.dtype.name} {ends}, sha256 {digest} ({', '.join(dims)})"

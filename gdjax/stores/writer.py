@@ -268,7 +268,7 @@ class Store(Tiles):
         self._lock = None
 
     def add_writer(self, writer: Mapping[str, Any]) -> int:
-        """Add a description of what computes tiles, such as a worker's device and versions.
+        """Add a description of what computes tiles, such as device and versions.
 
         Returns:
             The number of the entry in `writers`, counted from 1.
@@ -338,7 +338,7 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
 
 
 def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return a list of the differences of two identities as text, empty if they are equal.
+    """Return the differences of two identities as text, empty if they are equal.
 
     Entries of `NEWER` are compared only if both have them, since older stores of format 2 do not.
     """
@@ -376,7 +376,7 @@ def read_only(location: Folder | Bucket) -> StoreError:
 
 
 def _read_own_root(location, layout, recorded):
-    """Return the root of a sweep's store; None if it is missing, or damaged and restorable."""
+    """Return the root of a sweep's store; None if it has to be written."""
     root = read_root(location, layout.schema.arrays, _digest(recorded))
     if root is not None:
         if root.document["attributes"]["gdjax_format"] == 2:
