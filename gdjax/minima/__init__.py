@@ -1,6 +1,6 @@
-"""Minima that many descents found: which are distinct, and what lies between them.
+"""Distinct minima among the end points of many descents, and paths between them.
 
-The modules hold more than the names here, such as `gdjax.minima.symmetry.random_symmetry`.
+The modules contain more than the names here, such as `gdjax.minima.symmetry.random_symmetry`.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Barriers and distances between all pairs of many networks, before and after matching.
+"""Barriers and distances between all pairs of networks, before and after matching.
 
     barrier_ij = barrier of the straight line from network i to network j
 
@@ -9,8 +9,9 @@
 [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 
 The first layer's pre-activations are linear along a straight line: z(t) = (1 - t) z_a + t z_b for
-every image. They are computed once for each network; a symmetry only changes their order and sign.
-So the first layer, 97 % of the digit network's arithmetic, adds nothing along the paths.
+every image. They are computed once for each network, since a symmetry only changes their order and
+sign. The first layer, 97 % of the digit network's arithmetic, is therefore not evaluated again
+along the paths.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,27 +42,27 @@ from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
 
-SLAB_BYTES = {"cpu": 2**20}  # one layer's activations of all pairs of a slab: about a core's cache
-DEFAULT_SLAB_BYTES = 2**28  # of other devices
-CHECK_SAMPLES = 12  # on which a cost is compared with loss(network(inputs), targets)
+SLAB_BYTES = {"cpu": 2**20}  # activations of a layer for all pairs of a slab: about a core's cache
+DEFAULT_SLAB_BYTES = 2**28  # the same limit for other devices
+CHECK_SAMPLES = 12  # samples for the comparison of a cost with loss(network(inputs), targets)
 
 
 class Barriers(NamedTuple):
     """Barriers and distances between all pairs of some networks.
 
     Args:
-        barrier: of the straight line; 0 on the diagonal.
-        matched_barrier: the same after the first network was matched to the second. NaN, like the
-            other matched fields, where the symmetries of the problem are unknown.
-        distance: between the two as given (`coordinates` for networks, else Euclidean).
-        matched_distance: after matching, never more than `distance`.
+        barrier: barrier of the straight line; 0 on the diagonal.
+        matched_barrier: barrier after the first network is matched to the second. This and the
+            other matched fields are NaN if the symmetries of the problem are unknown.
+        distance: distance before matching (between `coordinates` for networks, else Euclidean).
+        matched_distance: distance after matching, never more than `distance`.
         first: index of the network at t = 0, for each pair.
-        second: index of the network at t = 1.
-        t: of the points along each path.
-        cost: along each straight line.
-        matched_cost: along each straight line after matching.
+        second: index of the network at t = 1, for each pair.
+        t: position in [0, 1] of the points along each path.
+        cost: cost along each straight line.
+        matched_cost: cost along each straight line after matching.
         symmetries_known: whether pairs could be matched, that is, whether the problem has a
-            `network`. Another model may have symmetries, too, but gdjax does not know them.
+            `network`. Other models may also have symmetries, but gdjax does not know them.
     """
 
     barrier: Float[np.ndarray, "runs runs"]
@@ -79,7 +80,7 @@ class Barriers(NamedTuple):
 
     @property
     def smallest_distance(self) -> Float[np.ndarray, "runs runs"]:
-        """Distances after matching, or as given where the symmetries are unknown."""
+        """Distances after matching, or before it if the symmetries are unknown."""
         return self.matched_distance if self.symmetries_known else self.distance
 
 
@@ -93,27 +94,30 @@ def barriers(
     restarts: int = RESTARTS,
     devices: Sequence[jax.Device] | None = None,
 ) -> Barriers:
-    """Return barriers and distances between all pairs of many sets of parameters.
+    """Return barriers and distances between all pairs of parameters.
 
-    All pairs go through one program of fixed width. On a terminal, a progress bar shows the paths
-    done after two seconds.
+    All pairs are evaluated by one program of fixed width. On a terminal, a progress bar of the
+    completed paths appears after two seconds.
 
     Args:
-        problem: its deterministic cost is evaluated. If it has a network, every pair is matched by
-            weights; otherwise its symmetries are unknown, and all matched fields are NaN.
-        params: of all runs, with a leading axis. What is not finite gives NaN.
-        key: for the random starts of matching.
-        data: used instead of the problem's own.
-        points: evenly spaced along each path, both end points included, >= 2.
-        restarts: random starts of matching, as for `match`.
-        devices: on which to compute; None takes all local devices.
+        problem: problem whose deterministic cost is evaluated. If it has a network, every pair is
+            matched by weights; otherwise its symmetries are unknown, and all matched fields are
+            NaN.
+        params: parameters of all runs, with a leading axis of runs. Parameters that are not finite
+            give NaN.
+        key: random key for the starts of matching.
+        data: data that replace those of the problem.
+        points: number of evenly spaced points along each path, both end points included, >= 2.
+        restarts: number of random starts of matching, see `match`.
+        devices: devices that compute the paths; None means all local devices.
 
     Returns:
         Matrices over runs, and the costs along each path.
 
     Raises:
-        InputError: parameters without an axis of runs, or of another network; a cost that is not a
-            real scalar, or has a model state (see `path_cost`); too few points.
+        InputError: if the parameters have no axis of runs or belong to another network, if the
+            cost is not a real scalar or has a model state (see `path_cost`), or if there are fewer
+            than two points.
     """
     if points < 2:
         raise InputError(f"points = {points}, expected 2 or more: the two end points of the path")
@@ -191,12 +195,12 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
 
 @lru_cache(maxsize=16)
 def _program(evaluate: Callable, structure: Any, slab: Slab) -> Program:
-    # The structure holds a problem's functions: 16 of them are kept, and no more.
+    # The structure refers to functions of a problem, so the cache is limited to 16 of them.
     return Program(over_runs(evaluate, slab, (0, 0, 0, None, None)))
 
 
 class _PathCost(NamedTuple):
-    """Cost along one path, from all parameters: works for every problem."""
+    """Cost along one path from all parameters, valid for every problem."""
 
     network: Network | None
 
@@ -238,7 +242,7 @@ class _PathCostFromSums(NamedTuple):
 
 @jax.jit
 def _first_sums(weights, inputs, scale):
-    """Return the first layer's sums of weighted inputs, [runs, neurons, samples]."""
+    """Return the weighted sums of inputs of the first layer, [runs, neurons, samples]."""
     runs, neurons, pixels = weights.shape
     x = inputs.astype(weights.dtype) / scale
     flat = jnp.matmul(weights.reshape(-1, pixels), x.T, precision="highest")
@@ -246,7 +250,7 @@ def _first_sums(weights, inputs, scale):
 
 
 def _without_inputs(params):
-    """Return parameters of the same networks with one input, whose weights are 0."""
+    """Return parameters of the same networks with a single input whose weights are 0."""
     (weights, bias), *others = params
     return (Layer(jnp.zeros_like(weights[..., :1]), bias), *others)
 
@@ -254,7 +258,7 @@ def _without_inputs(params):
 def _is_loss_of_outputs(problem):
     """Check on a few samples whether the cost is loss(network(inputs), targets).
 
-    Where it is not (with weight decay, for instance), the problem's own cost is evaluated.
+    Otherwise (with weight decay, for example), the problem's own cost is evaluated.
     """
     network, data = problem.network, problem.data
     has_loss = network is not None and problem.loss is not None and len(network.widths) > 2

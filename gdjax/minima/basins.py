@@ -2,9 +2,10 @@
 
     basin(m) = {x_0 : x_t -> m},   x_{t+1} = x_t - learning_rate grad f(x_t)
 
-Descents start on a grid, as one program for every learning rate and momentum. At small rates the
-basins are those of the gradient flow, separated by the stable manifolds of saddles; larger steps
-jump over boundaries, and above 2 / (largest eigenvalue) no start converges to a minimum any more:
+Descents start on a grid, and one program runs them for every learning rate and momentum. At small
+learning rates, the basins are those of the gradient flow, separated by the stable manifolds of
+saddles. Larger steps cross these boundaries, and above 2 / (largest eigenvalue) no start converges
+to a minimum:
 
 >>> result = basins("quartic", [0.02, 0.12], side=200, num_steps=500)
 >>> result.limit.values.round(3).tolist()
@@ -43,13 +44,13 @@ from gdjax.sweeps.sweep import sweep
 if TYPE_CHECKING:
     import xarray as xr
 
-OTHER_KINDS = (SADDLE, MAXIMUM, DEGENERATE)  # of critical points that are not minima
-RECORDS = 100  # the step of arrival is known to num_steps / RECORDS
-MAX_ISOLATED = 1000  # more points of rest than that are a manifold of minima
+OTHER_KINDS = (SADDLE, MAXIMUM, DEGENERATE)  # kinds of critical points that are not minima
+RECORDS = 100  # the resolution of the step of arrival is num_steps / RECORDS
+MAX_ISOLATED = 1000  # more distinct end points count as a manifold of minima
 
 
 class NoMinimum(IntEnum):
-    """Why a start did not converge to a minimum; others have the number of theirs, from 0."""
+    """Reason why a start did not converge to a minimum, a code below all numbers of minima."""
 
     NOT_ARRIVED = -1
     DIVERGED = -2
@@ -60,8 +61,8 @@ class CriticalPoints(NamedTuple):
     """Critical points, minima first.
 
     Args:
-        position: coordinates.
-        value: of the cost.
+        position: coordinates of each point.
+        value: cost at each point.
         kind: "minimum", "saddle", "maximum" or "degenerate".
     """
 
@@ -83,28 +84,29 @@ def basins(
 ) -> "xr.Dataset":
     """Find the minimum to which each start of a grid descends.
 
-    Starts are the centers of equal cells, so that a share is the part of the domain's area that a
-    basin takes, up to the resolution of the grid. Everything is computed in float64.
+    Starts are the centers of equal cells, so a share is the fraction of the domain's area that a
+    basin covers, up to the resolution of the grid. Everything is computed in float64.
 
     Args:
-        function: name of a registered test function, to whose certified minima the labels refer; or
-            a user's own `f(x) -> scalar`, whose minima are found from the end points.
-        learning_rate: one or more, > 0.
-        momentum: of heavy-ball momentum, in [0, 1).
-        domain: as for `gdjax.problems.function`.
-        side: starts along each coordinate.
-        num_steps: of each descent, at most.
-        gradient_tolerance: a gradient norm up to it counts as zero: the start has arrived.
+        function: name of a registered test function, whose certified minima are the labels, or a
+            user's own `f(x) -> scalar`, whose minima are found from the end points.
+        learning_rate: one or more learning rates, > 0.
+        momentum: one or more coefficients of heavy-ball momentum, in [0, 1).
+        domain: bounds of the starts, see `gdjax.problems.function`.
+        side: number of starts along each coordinate.
+        num_steps: maximum number of steps of each descent.
+        gradient_tolerance: largest gradient norm that counts as zero, so that a start has arrived.
         distance_tolerance: largest distance of an end point from its critical point.
 
     Returns:
         A Dataset over learning_rate, momentum, y (for two parameters) and x: `end`, the number of
-        the minimum or a negative code; `arrived_at`, the step of arrival, -1 where there is none;
+        the minimum or a negative code; `arrived_at`, the step of arrival, or -1 without arrival;
         the `share` of each minimum and code; `limit`, the learning rate above which each minimum is
         unstable; positions of minima and other critical points; and the cost on the grid.
 
     Raises:
-        InputError: an unknown function, a domain of another size, rates or momenta out of range.
+        InputError: if the function is unknown, if the domain has more than two coordinates, or if
+            learning rates, momenta or another argument are out of range.
     """
     for name, value in (("side", side), ("num_steps", num_steps)):
         check_whole(f"basins: {name}", value, 1)
@@ -140,7 +142,8 @@ def basins(
         cost = jax.jit(jax.vmap(problem.cost))(
             _as_params(np.stack([a.ravel() for a in np.meshgrid(*grid)], axis=-1))
         )
-        # Other critical points, whose largest eigenvalue may be negative, are left out later.
+        # Critical points other than minima may have a negative largest eigenvalue and are omitted
+        # from the Dataset.
         limit = np.stack([(2 + 2 * b) / np.asarray(sharpness) for b in momenta])
     end = _label_ends(ends, arrived, outcome, critical, distance_tolerance)
     axes = {"learning_rate": rates, "momentum": momenta, **_coordinate_axes(grid)}
@@ -159,13 +162,16 @@ def basins(
 
 
 def stability_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " minima"]:
-    """Return the learning rate above which each minimum of a test function is unstable.
+    """Return the largest stable learning rate of each minimum of a test function.
 
         (2 + 2 momentum) / (largest eigenvalue of the Hessian there)
 
     Args:
-        name: of a registered function, whose certified minima are ordered by cost.
-        momentum: of heavy-ball momentum.
+        name: name of a registered function; its certified minima are ordered by cost.
+        momentum: coefficient of heavy-ball momentum.
+
+    Returns:
+        The learning rate above which each minimum is unstable, [minima].
 
     Examples:
         >>> stability_limits("quartic").round(3).tolist()
@@ -187,7 +193,7 @@ def _check_numbers(name, values):
 
 
 def _as_params(position):
-    """Return points [..., coordinates] as parameters: scalars where there is one coordinate."""
+    """Return points [..., coordinates] as parameters, scalars if there is one coordinate."""
     return jnp.asarray(position[..., 0] if position.shape[-1] == 1 else position)
 
 
@@ -199,8 +205,8 @@ def _coordinate_axes(grid):
 def _descend(cost, grid, rates, momenta, num_steps, gradient_tolerance):
     """Return end points, outcomes and steps of arrival of all starts.
 
-    Each setting is a sweep over starting points, compiled once, that stops when all of them have
-    converged.
+    Each pair of learning rate and momentum is a sweep over starting points, which is compiled once
+    and stops when all of them have converged.
     """
     if len(grid) == 1:
 
@@ -248,7 +254,7 @@ def _registered_points(function):
 
 
 def _certified_points(cost, ends, distance_tolerance):
-    """Return the points at which descents converged, each certified by its Hessian."""
+    """Return the points to which descents converged, each certified by its Hessian."""
     size = ends.shape[-1]
     rounded = np.unique(np.round(ends / distance_tolerance), axis=0) * distance_tolerance
     if len(rounded) > MAX_ISOLATED:
@@ -263,7 +269,7 @@ def _certified_points(cost, ends, distance_tolerance):
     position = ends[nearest]
     value = np.asarray(jax.jit(jax.vmap(cost))(_as_params(position)))
     values = _eigenvalues(cost, position)
-    # Rounding of a Hessian's entries; a smaller eigenvalue is zero.
+    # An eigenvalue within the rounding error of the Hessian's entries counts as zero.
     zero = np.abs(values).max(axis=1) * 1e-8
     lowest, highest = values[:, 0], values[:, -1]
     kind = np.select(
@@ -283,7 +289,7 @@ def _eigenvalues(cost, position):
 
 
 def _label_ends(ends, arrived, outcome, critical, distance_tolerance):
-    """Return the number of the minimum at which each start arrived, or why there is none."""
+    """Return the number of the minimum at which each start arrived, or a code of `NoMinimum`."""
     minima = critical.position[critical.kind == MINIMUM]
     end = np.full(arrived.shape, NoMinimum.NOT_ARRIVED, np.int16)
     end[outcome == Outcome.DIVERGED] = NoMinimum.DIVERGED

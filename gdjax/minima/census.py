@@ -1,10 +1,10 @@
-"""Censuses: the distinct minima among the end points of many descents.
+"""Censuses of the distinct minima among the end points of many descents.
 
     end points -> polished -> certified -> in canonical form -> clusters -> Dataset of minima
 
-Only certified minima are counted. Runs that diverged, stopped short of a critical point, or ended
-at a saddle or where the cost has no derivative, are reported by kind. Forty starts on a function
-with four minima:
+Only certified minima are counted. Other end points are reported by kind: divergence, no critical
+point, a saddle, or a point at which the cost has no derivative. The example has forty starts on a
+function with four minima:
 
 >>> from gdjax.minima import count_end_points
 >>> from gdjax.problems import function
@@ -15,13 +15,13 @@ with four minima:
 (4, {'strict minimum': 40})
 
 Two end points are the same minimum if a chain of end points leads from one to the other with no
-step longer than a tolerance (`cluster`). For networks, coordinates on which no cost depends are
-first set to 0, networks are brought to their canonical form, and distances are those of
-`coordinates`: then networks that differ only by a symmetry are one minimum.
+step longer than a tolerance (`cluster`). Networks are first brought to their canonical form, with
+coordinates on which no cost depends set to 0, and are compared by their distances in `coordinates`,
+so networks that differ only by a symmetry are one minimum.
 
-Where minima form manifolds, every run has its own point of a manifold. Manifolds have a dimension
-of their own in the Dataset: those that a path of equal cost connects are one (`cluster_manifolds`).
-No number about minima includes them.
+If minima form manifolds, the runs end at different points of them. Manifolds have a separate
+dimension in the Dataset, and points that a path of equal cost connects are on one manifold
+(`cluster_manifolds`). Statistics of minima do not include manifolds.
 """
 
 from collections.abc import Mapping
@@ -57,8 +57,8 @@ from gdjax.sweeps.stored import open_sweep
 if TYPE_CHECKING:
     import xarray as xr
 
-MAX_COMPARED = 64  # lowest minima, between all pairs of which barriers are computed
-OUTPUT_SAMPLES = 1000  # on which outputs are compared
+MAX_COMPARED = 64  # number of lowest minima between all pairs of which barriers are computed
+OUTPUT_SAMPLES = 1000  # samples for the comparison of outputs
 
 
 def census(
@@ -74,16 +74,17 @@ def census(
     """Find the distinct minima among the end points of many runs.
 
     Args:
-        problem: its cost over all its data was descended. If it has a network, minima are compared
-            up to its symmetries; if it has `predict`, also by their outputs.
-        params: where the runs stopped, with a leading axis of runs; NaN for a run that diverged.
-        key: for probes, and for the starts of matching.
+        problem: problem whose cost over all its data was descended. If it has a network, minima are
+            compared up to its symmetries; if it has `predict`, also by their outputs.
+        params: parameters at which the runs stopped, with a leading axis of runs; NaN for runs that
+            diverged.
+        key: random key for probes and for the starts of matching.
         distance_tolerance: longest step within a cluster, in the units of the parameters; also the
             largest uncertainty of the position of a minimum.
-        output_tolerance: longest step within a cluster of minima with equal outputs: root mean
-            square of the difference.
-        gradient_tolerance: as for `certify`.
-        max_steps: of polishing, as for `certify`.
+        output_tolerance: longest step within a cluster of minima with equal outputs, as the root
+            mean square of the difference.
+        gradient_tolerance: largest gradient norm that counts as zero, see `certify`.
+        max_steps: maximum number of steps of polishing, see `certify`.
 
     Returns:
         A Dataset.
@@ -94,22 +95,23 @@ def census(
         - For each `minimum`, lowest first: `count`, `share` with an interval (`share_low`,
           `share_high`), cost, smallest and largest eigenvalue, nullity, `width` of its cluster, the
           problem's metrics, `same_outputs` (equal for minima with equal outputs), and parameters.
-          These are those of the run `first`, in the form in which it was given: flips of sigmoids
+          These values are those of the run `first` in its original form, since flips of sigmoids
           change eigenvalues.
         - For each `manifold` of minima, lowest first: `manifold_count`, `manifold_share` with an
           interval, `manifold_cost`, `manifold_nullity`, `manifold_sharpness`, `manifold_first` and
           `manifold_same_outputs`.
-        - `unseen_*`: estimates about minima that were not found (`estimate_unseen`), and
-          `unseen_manifold_*` about manifolds.
+        - `unseen_*`: estimates of minima that were not found (`estimate_unseen`), and
+          `unseen_manifold_*` of manifolds.
         - `clusters` and `output_clusters` at other tolerances; `gap` is the smallest distance
-          between two minima, `stable_from` and `stable_to` the tolerances between which the number
-          of clusters is the same.
+          between two minima; `stable_from` and `stable_to` are the tolerances between which the
+          number of clusters is the same.
         - For the lowest 64 minima: `barrier`, `matched_barrier`, `distance` and `matched_distance`
-          between all pairs, and an embedding of these distances in the plane. What is matched is
-          NaN where the problem has no network, since its symmetries are unknown then.
+          between all pairs, and an embedding of these distances in the plane. The matched variables
+          are NaN if the problem has no network, since its symmetries are then unknown.
 
     Raises:
-        InputError: as for `certify`; a cost that changes under the symmetries of the network.
+        InputError: if `certify` does not accept the arguments, or if the cost changes under the
+            symmetries of the network.
     """
     check_problem(problem)
     check_key(key)
@@ -164,28 +166,28 @@ def census_of(
 ) -> "xr.Dataset":
     """Find the distinct minima among the end points of a stored sweep.
 
-    Runs that are not finished are left out. Random probes come from the root seed of the sweep, so
-    that equal stores have equal censuses.
+    Unfinished runs are omitted. Random probes are derived from the root seed of the sweep, so equal
+    stores have equal censuses.
 
     Args:
-        store: path or URL of the store; it may be in use.
-        at: only the runs with these values, by axis; all along the other axes.
-        problem: that of the sweep, if it is a user's own.
-        skip_damaged: leave out the runs of damaged tiles, like those that are not finished.
-        nearest: take the nearest numbers of the grid. Seeds and names must be those of the grid.
-        storage_options: of a URL: keywords of `obstore.store.from_url`.
-        distance_tolerance: as for `census`.
-        output_tolerance: as for `census`.
-        gradient_tolerance: as for `census`.
-        max_steps: as for `census`.
+        store: path or URL of the store; a sweep may still be writing to it.
+        at: values of some axes, by name, to which the runs are restricted.
+        problem: problem of the sweep, required if it is a user's own.
+        skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
+        nearest: whether to use the nearest numbers of the grid. Seeds and names must be exact.
+        storage_options: keywords of `obstore.store.from_url` for a URL.
+        distance_tolerance: longest step within a cluster, see `census`.
+        output_tolerance: longest step within a cluster of equal outputs, see `census`.
+        gradient_tolerance: largest gradient norm that counts as zero, see `census`.
+        max_steps: maximum number of steps of polishing, see `census`.
 
     Returns:
-        As `census`; each run has the values of its axes as coordinates.
+        The Dataset of `census`, in which each run has the values of its axes as coordinates.
 
     Raises:
-        InputError: a value for something that is not an axis; a cost that differs between runs.
-        StoreError: no store, a damaged tile, no finished run, or a user's own problem that is
-            missing or not that of the sweep.
+        InputError: if a name in `at` is not an axis, or if the cost differs between runs.
+        StoreError: if there is no store, a tile is damaged, no run is finished, or a user's own
+            problem is missing or differs from that of the sweep.
 
     Examples:
         >>> import tempfile
@@ -218,7 +220,7 @@ def census_of(
     )
     problem = with_settings(problem, _cost_settings(problem, grid, values))
     like = jax.eval_shape(problem.init, jax.random.key(0))
-    # Where a diverged run was frozen says nothing about minima.
+    # The point at which a diverged run was stopped is unrelated to minima.
     diverged = dataset["diverged_at"].values[indices] >= 0
     arrays = {name: dataset[name].values[indices] for name in named_leaves("params", like)}
     params = jax.tree.map(
@@ -241,7 +243,7 @@ def census_of(
 
 
 def _cost_settings(problem, grid, values):
-    """Return keywords of the cost that were axes; a census needs one cost for all its runs."""
+    """Return the keywords of the cost that were axes, and check that all runs have one cost."""
     settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
@@ -253,12 +255,12 @@ def _cost_settings(problem, grid, values):
 
 
 def _check_symmetric(problem, key):
-    """Refuse a cost that changes under the symmetries of its network, as with decay of biases."""
+    """Check that the cost does not change under symmetries, as it would with decay of biases."""
     if problem.network is None:
         return
     key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))
     params = problem.init(key_init)
-    # Biases often start at 0, where most differences vanish.
+    # Biases are often initialized to 0, at which most differences vanish.
     params = tuple(
         layer._replace(bias=layer.bias + jax.random.normal(k, layer.bias.shape))
         for layer, k in zip(params, keys, strict=False)
@@ -275,9 +277,9 @@ def _check_symmetric(problem, key):
 
 
 def _canonical_points(problem, ends):
-    """Return parameters in canonical form, and the points between which distances are measured.
+    """Return parameters in canonical form, and the points that are used for distances.
 
-    Coordinates on which no run's cost depends are set to 0: they never left their random start.
+    Coordinates on which no run's cost depends are set to 0, since they keep their random start.
     """
     finite = ends.kind != EndPointKind.DIVERGED
     used = ends.live[finite].any(axis=0) if finite.any() else np.ones(ends.live.shape[1], bool)
@@ -318,11 +320,11 @@ def _cluster_manifolds(problem, ends, canonical, key):
 
 
 def _number_by_cost(ends, runs, labels):
-    """Number clusters in the order of their costs; return the numbers and representative runs."""
+    """Number clusters in the order of their costs; return numbers and representative runs."""
     by_gradient = runs[np.lexsort((runs, ends.gradient_norm[runs]))]
     label_of = dict(zip(runs.tolist(), labels.tolist(), strict=True))
     first = {label_of[run]: run for run in reversed(by_gradient.tolist())}
-    # The order of costs that differ only by rounding means nothing: then the first run decides.
+    # The order of costs that differ only by rounding is arbitrary, so the first run decides.
     scale = 1e-9 * max(1.0, float(np.abs(ends.cost[runs]).max()))
     order = sorted(first, key=lambda c: (round(ends.cost[first[c]] / scale), first[c]))
     number = {c: i for i, c in enumerate(order)}
@@ -332,11 +334,11 @@ def _number_by_cost(ends, runs, labels):
 
 
 def _merge_matched(ends, minima, distance, tolerance):
-    """Merge minima that matching brings together: a tie had given them different forms."""
+    """Merge minima that matching makes equal; ties can give them different canonical forms."""
     near = connected_components(distance <= tolerance)[1]
     runs = np.flatnonzero(minima.labels >= 0)
     labels = minima.labels[runs]
-    # Minima beyond those compared are left unchanged.
+    # Minima that were not compared are left unchanged.
     labels = np.where(
         labels < len(near), near[np.minimum(labels, len(near) - 1)], labels + len(near)
     )
@@ -352,7 +354,7 @@ def _barriers_between(problem, params, minima, key):
 
 
 def _metrics(problem, params, count):
-    """Return the problem's metrics at each minimum, those that are functions of the parameters."""
+    """Return the metrics at each minimum that are functions of the parameters."""
     metrics = {}
     for name, metric in problem.metrics.items():
         if metric.is_of_a_point:

@@ -1,6 +1,6 @@
-"""The Dataset of a census: runs, minima, manifolds of minima, and what lies between minima.
+"""The Dataset of a census: runs, minima, manifolds of minima, and barriers.
 
-Where a tolerance decides, the numbers for other tolerances are given, too.
+The numbers of clusters are also given for other tolerances.
 
 >>> attributes("cost")
 {'long_name': 'cost', 'units': '1'}
@@ -22,16 +22,16 @@ from gdjax.sweeps.dataset import named_leaves
 if TYPE_CHECKING:
     import xarray as xr
 
-TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # at which clusters are counted
+TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # tolerances for which clusters are counted
 
 
 class Minima(NamedTuple):
     """Clusters of certified minima, lowest cost first.
 
     Args:
-        labels: for each run the number of its minimum, -1 for runs that ended in none.
-        first: for each minimum its representative: the run with the smallest gradient.
-        clusters: of all runs that ended in a minimum; None without any.
+        labels: number of the minimum of each run, -1 for runs that ended at no minimum.
+        first: representative of each minimum, the run with the smallest gradient.
+        clusters: clusters of all runs that ended at a minimum; None if there are no such runs.
     """
 
     labels: Int[np.ndarray, " runs"]
@@ -43,8 +43,8 @@ class Manifolds(NamedTuple):
     """Connected manifolds of certified minima, lowest cost first.
 
     Args:
-        labels: for each run the number of its manifold, -1 for runs that ended on none.
-        first: for each manifold its representative: the run with the smallest gradient.
+        labels: number of the manifold of each run, -1 for runs that ended on no manifold.
+        first: representative of each manifold, the run with the smallest gradient.
     """
 
     labels: Int[np.ndarray, " runs"]
@@ -68,9 +68,9 @@ def build_dataset(
         minima: clusters of isolated minima.
         manifolds: connected manifolds of minima.
         pairs: barriers and distances between the lowest minima; None with fewer than two.
-        params: of the representatives of minima.
-        metrics: for each metric its values there, a long name and units.
-        outputs: of minima, then manifolds; None where they are unknown.
+        params: parameters of the representatives of minima.
+        metrics: values at the representatives, long name and units of each metric.
+        outputs: outputs of minima, then of manifolds; None if they are unknown.
         output_tolerance: longest step within a cluster of equal outputs.
     """
     import xarray as xr
@@ -220,7 +220,7 @@ def _unseen(count):
 
 
 def _widths(minima):
-    """Return the width of each minimum's cluster; the largest of those that were merged."""
+    """Return the width of each minimum's cluster, for merged clusters the largest width."""
     if minima.clusters is None:
         return np.zeros(0)
     labels = minima.labels[minima.labels >= 0]
