@@ -1,11 +1,11 @@
-"""Clusters of end points: which are the same minimum, and which lie on one manifold of minima.
+"""Clusters of end points that are the same minimum or lie on one manifold of minima.
 
     a ~ b   if a chain of points leads from a to b with no step longer than the tolerance
 
 This is single linkage: two points of different clusters are always farther apart than the
-tolerance, so that no minimum is counted twice. A chain may be long, so each cluster comes with its
-width: where the widest cluster is narrower than the smallest gap, every other linkage gives the
-same clusters.
+tolerance, so no minimum is counted twice. Since a chain may be long, the width of each cluster is
+also returned. If the widest cluster is narrower than the smallest gap, every other linkage gives
+the same clusters.
 
 >>> result = cluster(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
 >>> result.labels.tolist(), result.widths.tolist(), round(result.gap, 3)
@@ -13,12 +13,13 @@ same clusters.
 >>> cluster_counts(result.heights, [1e-9, 1e-3, 10.0]).tolist()
 [3, 2, 1]
 
-End points on a manifold of minima are all different points of it; they are clustered by paths of
+End points on a manifold of minima are different points of it, so they are clustered by paths of
 equal cost:
 
     a ~ b   if the straight line from a to b, all its points polished, is a path of equal cost
 
-Two points of one branch of the hyperbola x y = 1 are on one manifold, the other branch is another:
+Points of one branch of the hyperbola x y = 1 are on one manifold, and the other branch is a second
+manifold:
 
 >>> from gdjax.problems.problem import Problem
 >>> valley = Problem(init=lambda key: jnp.ones(2), cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2)
@@ -55,13 +56,13 @@ from gdjax.problems.problem import Problem
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
 from gdjax.summaries import fields
 
-PATH_POINTS = 32  # between two end points
-POLISH_STEPS = 60  # from each of them
-NEAREST_PATHS = 16  # between a manifold and those nearest to it
+PATH_POINTS = 32  # inner points of a path between two end points
+POLISH_STEPS = 60  # maximum number of steps of polishing each point of a path
+NEAREST_PATHS = 16  # paths between a manifold and its nearest neighbors
 PATHS_WIDTH = 16  # paths in a slab
 MAX_STRETCH = 4  # longest segment of the polished path, in segments of the straight line
 MAX_SAG = 0.02  # a chord of length h may rise by MAX_SAG * sharpness * h^2
-EQUAL_COST = 1e-9  # largest difference of costs of a manifold, absolute or relative
+EQUAL_COST = 1e-9  # largest difference of costs on a manifold, absolute or relative
 
 
 class Clusters(NamedTuple):
@@ -70,10 +71,10 @@ class Clusters(NamedTuple):
     Args:
         labels: number of each point's cluster; clusters are numbered by their first point.
         widths: largest distance between two points of each cluster.
-        gap: smallest distance between points of different clusters; inf where there is one.
+        gap: smallest distance between points of different clusters; inf for a single cluster.
         heights: distances at which clusters join as the tolerance grows, ascending.
         stable_from: smallest tolerance that gives these clusters.
-        stable_to: smallest tolerance that gives fewer; inf where there is one cluster.
+        stable_to: smallest tolerance that gives fewer clusters; inf for a single cluster.
     """
 
     labels: Int[np.ndarray, " points"]
@@ -90,11 +91,11 @@ def cluster(points: Float[np.ndarray, "points coordinates"], tolerance: float) -
     """Cluster points so that different clusters are farther apart than a tolerance.
 
     Args:
-        points: a row for each, at least one, finite.
+        points: finite coordinates, one row per point, at least one row.
         tolerance: longest step within a cluster, in the units of the points, >= 0.
 
     Raises:
-        InputError: no points, points that are not finite, or a negative tolerance.
+        InputError: if there are no points, points are not finite, or the tolerance is negative.
     """
     points = np.asarray(points)
     if points.ndim != 2 or len(points) == 0 or not np.isfinite(points).all():
@@ -105,7 +106,7 @@ def cluster(points: Float[np.ndarray, "points coordinates"], tolerance: float) -
     check_number("cluster: tolerance", tolerance, least=0)
     if len(points) == 1:
         return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0, np.inf)
-    # Only rounding in differences of large coordinates separates equal points.
+    # pdist subtracts coordinates, so distances are exact except for the rounding of differences.
     distances = pdist(points)
     tree = hierarchy.linkage(distances, method="single")
     labels = _number_by_first(hierarchy.fcluster(tree, tolerance, criterion="distance"))
@@ -137,8 +138,8 @@ def cluster_counts(
     """Return the number of clusters at other tolerances.
 
     Args:
-        heights: as in `Clusters`.
-        tolerances: in the units of the points.
+        heights: distances at which clusters join, see `Clusters`.
+        tolerances: longest steps within a cluster, in the units of the points.
     """
     return len(heights) + 1 - np.searchsorted(heights, np.asarray(tolerances), side="right")
 
@@ -153,11 +154,12 @@ def classical_mds(
     Euclidean distances of points in a plane come out exact.
 
     Args:
-        distances: symmetric, zero on the diagonal; they need not be Euclidean.
+        distances: symmetric matrix with zeros on the diagonal; it need not be Euclidean.
 
     Returns:
-        Centered positions, and the share of the two eigenvalues in the sum of all absolute ones: 1
-        where the map is exact or all distances are 0, small where it shows little.
+        Centered positions, [points, 2], and the share of the two eigenvalues in the sum of the
+        absolute values of all eigenvalues. The share is 1 if the embedding is exact or all
+        distances are 0, and small if the embedding represents the distances poorly.
 
     Examples:
         >>> position, share = classical_mds(np.array([[0.0, 2.0], [2.0, 0.0]]))
@@ -170,7 +172,7 @@ def classical_mds(
     n = len(distances)
     J = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(-J @ np.asarray(distances, float) ** 2 @ J / 2)
-    # The sign of an eigenvector is arbitrary: its largest entry is made positive.
+    # The sign of an eigenvector is arbitrary, so its largest entry is made positive.
     largest = np.argmax(np.abs(vectors), axis=0)
     vectors = vectors * np.where(vectors[largest, np.arange(n)] < 0, -1, 1)
     position = np.zeros((n, 2))
@@ -194,18 +196,19 @@ def cluster_manifolds(
 ) -> Int[np.ndarray, " points"]:
     """Return the number of the manifold of minima on which each point lies.
 
-    Manifolds are numbered by their first point. A path shows that two points are connected; that no
-    path was found does not show that they are not, so the number of manifolds is an upper bound. A
-    point is compared with the first point of each manifold, and manifolds with those nearest to
-    them, at their nearest points: a strongly curved manifold may contain no polished straight line.
+    Manifolds are numbered by their first point. A path proves that two points are connected, but
+    its absence does not prove the opposite, so the number of manifolds is an upper bound. Each
+    point is compared with the first point of each manifold, and manifolds are compared with their
+    nearest neighbors at the nearest points, since a strongly curved manifold may contain no
+    polished straight line between distant points.
 
     Args:
-        problem: its deterministic cost is evaluated. With a network, the second point of a path is
-            first matched to the first.
+        problem: problem whose deterministic cost is evaluated. With a network, the second point of
+            a path is first matched to the first.
         params: polished points on manifolds of minima, with a leading axis, in float64.
-        costs: at the points.
-        sharpness: the Hessian's largest eigenvalue at the points.
-        key: for matching.
+        costs: cost at each point.
+        sharpness: largest eigenvalue of the Hessian at each point.
+        key: random key for matching.
     """
     labels = np.full(len(costs), -1)
     with jax.enable_x64(True):
@@ -247,7 +250,7 @@ def _nearest_pairs(params, costs, labels):
 
 
 def _connected(problem, params, costs, sharpness, key, first, second):
-    """Return for many pairs of points whether a path of equal cost connects them."""
+    """Return whether a path of equal cost connects each pair of points, [pairs]."""
     if not len(first):
         return np.zeros(0, bool)
     a, b = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], params) for rows in (first, second))
@@ -266,7 +269,7 @@ def _apply_symmetries(network, params, symmetries):
 
 
 class _IsConnected(NamedTuple):
-    """Whether a path of equal cost connects two points; equal records share a program."""
+    """Test for a path of equal cost between two points; equal instances share a program."""
 
     def __call__(self, run, problem):
         a, b, cost, sharpness = run

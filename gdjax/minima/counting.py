@@ -1,20 +1,20 @@
-"""Shares of the basins of minima, and estimates of the minima that no run ended in.
+"""Shares of the basins of minima, and estimates of the minima at which no run ended.
 
     mass of the unseen     about     f1 / n                                      (Good and Turing)
     number of the unseen   at least  (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))        (Chao), on average
 
-Here n runs ended in some minimum, and f1 and f2 minima were found once and twice. If every minimum
-was found many times, few are left; minima found once mean that the next run may well find another.
-Five runs that found three minima, two of them once:
+Here n runs ended at minima, of which f1 were found once and f2 twice. If every minimum was found
+many times, few are missing; if many were found only once, the next run is likely to find another.
+In the example, five runs found three minima, two of them once:
 
 >>> unseen = estimate_unseen([3, 1, 1])
 >>> unseen.mass, unseen.number, unseen.number_low
 (0.4, 0.8, 0)
 
-Both take the runs as independent draws from the same unknown shares, which random starts are and a
-grid of starts is not. Nothing is assumed about the shares. That is why the number is bounded only
-from below: basins too small to be hit leave no trace, and an upper bound that holds for equal
-shares held for 0 to 90 % of the unequal ones that were tried.
+Both estimates assume that the runs are independent draws from the same unknown shares, which holds
+for random starts but not for a grid of starts. The shares are arbitrary, so the number is bounded
+only from below: the data contain no information on basins too small to be found, and an upper bound
+that is valid for equal shares covered only 0 to 90 % of the unequal shares in our tests.
 """
 
 import math
@@ -32,21 +32,22 @@ LEVEL = 0.95
 
 
 class Unseen(NamedTuple):
-    """Estimates about the minima that no run ended in.
+    """Estimates of the minima at which no run ended.
 
     Args:
-        draws: runs that ended in some minimum, n.
-        seen: different minima among their end points.
-        once: number of these that one run found, f1.
-        twice: number of these that two runs found, f2.
-        mass: estimated probability that the next run ends in a minimum not seen yet.
-        mass_low: lower end of its confidence interval, whose coverage is approximate.
-        mass_high: upper end of its confidence interval.
-        number: estimated number of minima not seen, the smallest that explains f1 and f2; its
-            expectation is about the truth where shares are equal and below it elsewhere. NaN where
-            all end points differ: then it would be (n - 1)^2 / 2, whatever the truth.
+        draws: number of runs that ended at a minimum, n.
+        seen: number of different minima among their end points.
+        once: number of minima that one run found, f1.
+        twice: number of minima that two runs found, f2.
+        mass: estimated probability that the next run ends at a new minimum.
+        mass_low: lower end of the confidence interval of the mass, whose coverage is approximate.
+        mass_high: upper end of the confidence interval of the mass.
+        number: estimated number of unseen minima, the smallest that is consistent with f1 and f2.
+            Its expectation is approximately the true number if all shares are equal, and less
+            otherwise. NaN if all end points differ, since it would then be (n - 1)^2 / 2 for any
+            true number.
         number_low: lower confidence bound of the number, a whole number.
-        level: confidence of the interval of the mass, and of the bound on the number.
+        level: confidence level of the interval of the mass, and of the bound on the number.
     """
 
     draws: int
@@ -65,10 +66,10 @@ class BasinShares(NamedTuple):
     """Share of each basin among all starts, with simultaneous confidence intervals.
 
     Args:
-        share: runs that ended there over all runs.
-        low: lower ends of confidence intervals that hold for all basins at once.
+        share: fraction of all runs that ended in each basin.
+        low: lower ends of confidence intervals that hold simultaneously for all basins.
         high: upper ends of these intervals.
-        unseen_high: upper end for each basin that no run ended in; its lower end is 0.
+        unseen_high: upper end for each basin in which no run ended; its lower end is 0.
     """
 
     share: Float[np.ndarray, " minima"]
@@ -78,33 +79,33 @@ class BasinShares(NamedTuple):
 
 
 def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
-    """Estimate the probability and the number of the minima that no run ended in.
+    """Estimate the probability and the number of the minima at which no run ended.
 
         mass = f1 / n,   |f1 - n mass|^2 <= z^2 (n mass (1 - mass) + 2 F2)
         number = (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))
 
-    The mass is a nearly unbiased estimate whatever the shares are: its bias is below f1/n^2 or so.
-    The interval holds all masses that satisfy the inequality on the right, in which Esty's variance
-    is taken at the mass in question and F2 = f2 + 1 + z sqrt(f2 + 1) is an upper bound of the
-    expectation of f2. The exact binomial interval for f1 of n is joined to it. The number is Chao's
-    bias-corrected one with the lower end of its log-normal interval, rounded down. Where all ends
-    differ, the bound is that of `birthday_lower_bound`.
+    The estimate of the mass is nearly unbiased for any shares: its bias is at most about f1/n^2.
+    Its interval contains all masses that satisfy the inequality on the right, in which Esty's
+    variance is evaluated at each mass, and F2 = f2 + 1 + z sqrt(f2 + 1) is an upper bound of the
+    expectation of f2. The result is the union with the exact binomial interval for f1 of n. The
+    number is Chao's bias-corrected estimate, and its lower bound is the lower end of his log-normal
+    interval, rounded down. If all end points differ, the bound is that of `birthday_lower_bound`.
 
     Args:
-        counts: number of runs that ended in each minimum, >= 1.
-        level: confidence.
+        counts: number of runs that ended at each minimum, >= 1.
+        level: confidence level.
 
     Raises:
-        InputError: counts that are not whole numbers >= 1, or none at all.
+        InputError: if counts are not whole numbers >= 1, or are empty.
 
     Examples:
-        After a hundred runs that found ten minima ten times each, another one is unlikely:
+        After a hundred runs that found ten minima ten times each, another minimum is unlikely:
 
         >>> unseen = estimate_unseen([10] * 10)
         >>> unseen.mass, round(unseen.mass_high, 3), unseen.number
         (0.0, 0.069, 0.0)
 
-        After 63 runs that found 63 minima, there are 674 or more, and nothing else is known:
+        After 63 runs that found 63 minima, there are at least 674, and no estimate exists:
 
         >>> unseen = estimate_unseen([1] * 63)
         >>> unseen.number, unseen.number_low + unseen.seen
@@ -163,15 +164,16 @@ def _chao(n, once, twice, z):
 
 
 def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
-    """Return the smallest number of minima if n runs ended in n different ones.
+    """Return a lower bound of the number of minima if n runs ended at n different ones.
 
         the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
 
-    With equal shares it is most likely that all differ, so the bound holds for any shares.
+    The probability that all runs differ is largest for equal shares, so the bound is valid for any
+    shares.
 
     Args:
-        draws: n, at least 1.
-        level: confidence.
+        draws: number n of runs, at least 1.
+        level: confidence level.
 
     Examples:
         >>> birthday_lower_bound(63), birthday_lower_bound(23, level=0.5)
@@ -202,18 +204,18 @@ def basin_shares(
         the interval holds every p with  P(K >= k) > alpha p / 2  and  P(K <= k) > alpha p / 2,
         K binomial (runs, p),   alpha = 1 - level
 
-    A basin of share p is tested at the level alpha p. The levels of all basins sum to at most
-    alpha, so with at least the probability `level` the intervals hold the true shares of all
-    basins, those that no run ended in included, however many there are.
+    A basin of share p is tested at the level alpha p. Since the levels of all basins sum to at most
+    alpha, the intervals contain the true shares of all basins with a probability of at least
+    `level`, for any number of basins and including those in which no run ended.
 
     Args:
-        counts: number of runs that ended in each minimum, >= 1.
-        runs: number of all runs, those that ended in no minimum included; None takes the sum of
+        counts: number of runs that ended at each minimum, >= 1.
+        runs: number of all runs, including those that ended at no minimum; None means the sum of
             the counts.
-        level: confidence.
+        level: confidence level.
 
     Raises:
-        InputError: counts that are not whole numbers >= 1, or more of them than runs.
+        InputError: if counts are not whole numbers >= 1, or if they sum to more than `runs`.
 
     Examples:
         >>> shares = basin_shares([30, 10], 50)
@@ -238,8 +240,8 @@ def _simultaneous_intervals(counts, runs, alpha):
     upper = _bisect(
         lambda p: stats.binom.cdf(counts, runs, p) > alpha * p / 2, counts / runs, np.ones(1)
     )
-    # P(K >= 1) / p falls from `runs` to 1, so a count of 0 or 1 excludes no small share. A larger
-    # count has P(K >= k) / p <= runs^2 p / 2, which is below alpha / 2 for p < alpha / runs^2.
+    # P(K >= 1) / p decreases from `runs` to 1, so a count of 0 or 1 excludes no small share. Larger
+    # counts have P(K >= k) / p <= runs^2 p / 2, which is below alpha / 2 for p < alpha / runs^2.
     lower = _bisect(
         lambda p: stats.binom.sf(counts - 1, runs, p) > alpha * p / 2,
         counts / runs,
@@ -249,7 +251,7 @@ def _simultaneous_intervals(counts, runs, alpha):
 
 
 def _bisect(condition, inside, outside):
-    """Return the limit of where a condition is true, between a point inside and one outside."""
+    """Return the boundary of a condition, by bisection between a true and a false point."""
     smallest = np.finfo(float).tiny
     inside, outside = (np.log(np.maximum(p, smallest)) for p in (inside, outside))
     for _ in range(64):

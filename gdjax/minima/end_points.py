@@ -2,13 +2,13 @@
 
     end point -> Newton's method to |g| <= gradient_tolerance, and on to rounding -> certificate
 
-Where a cost falls for ever, as towards the infinite weights with which sigmoids return exactly 0 or
-1, gradient and curvature both vanish, and a point far out looks like a minimum. Further polishing
-shows the difference: a minimum stays where it is, such a point slides away. Where a cost has no
-derivative at its lowest point, no gradient becomes small, but the cost rises in proportion to the
-distance in all directions.
+If a cost decreases towards infinity, as for sigmoids whose outputs approach 0 or 1, both gradient
+and curvature vanish, and a distant point resembles a minimum. Further polishing distinguishes the
+two: a minimum does not move, but such a point slides away. If a cost has no derivative at its
+lowest point, no gradient becomes small, but the cost rises in proportion to the distance in all
+directions.
 
-Everything is computed in float64, many runs in one program. Ten starting points on a bowl:
+Many runs are polished by one program, in float64. The example has ten starting points on a bowl:
 
 >>> from gdjax.problems import bowl
 >>> problem = bowl([1.0, 10.0])
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 
 class EndPointKind(IntEnum):
-    """Kind of critical point at which a run ended (see `gdjax.critical_points.Kind`), or none.
+    """Kind of point at which a run ended, an extension of `gdjax.critical_points.Kind`.
 
-    - SLIDING: polishing does not end; the lowest point is at infinity or far away.
+    - SLIDING: polishing does not end, since the lowest point is at infinity or far away.
     - DIVERGED: the run's parameters are not finite.
-    - NO_DERIVATIVE: the gradient jumps there, or the cost rises in proportion to the distance in
-      all directions that were probed.
-    - STRICT_MINIMUM: strict in the coordinates on which the cost depends. Where others are dead,
-      `classify` returns a manifold of minima; minima that differ only in dead coordinates count as
-      one.
+    - NO_DERIVATIVE: the gradient is discontinuous at the end point, or the cost rises in proportion
+      to the distance in all directions that were probed.
+    - STRICT_MINIMUM: the minimum is strict in the coordinates on which the cost depends. If other
+      coordinates are dead, `classify` returns a manifold of minima, but here minima that differ
+      only in dead coordinates count as one.
     """
 
     UNDECIDED = Kind.UNDECIDED
@@ -72,7 +72,7 @@ class EndPointKind(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name in words."""
+        """The name in lower case, with spaces."""
         return self.name.lower().replace("_", " ")
 
 
@@ -81,13 +81,13 @@ CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.FLOOR, EndPointKind.UNDECIDED)
 CAN_BE_TIPS = (EndPointKind.NOT_STATIONARY, EndPointKind.UNDECIDED)
 
 GRADIENT_TOLERANCE = 1e-8
-MAX_STEPS = 200  # of polishing
+MAX_STEPS = 200  # maximum number of steps of polishing
 DISTANCE_TOLERANCE = 1e-3
-TIP_DIRECTIONS = 16  # with their opposites, in which the cost around a tip is probed
-TIP_DISTANCES = (1e-4, 1e-6)  # at which it is probed
-SLOPE_POINTS = 48  # down the slope, from 1e-9 to 0.1 away
-SLOPE_ROUNDS = 16  # of moving to the lowest of them
-MAX_HESSIAN_ENTRIES = 2**20  # that a device holds at a time
+TIP_DIRECTIONS = 16  # directions of probes around a tip of the cost, besides their opposites
+TIP_DISTANCES = (1e-4, 1e-6)  # distances of these probes from the tip
+SLOPE_POINTS = 48  # points down the slope, at distances from 1e-9 to 0.1
+SLOPE_ROUNDS = 16  # number of moves to the lowest of these points
+MAX_HESSIAN_ENTRIES = 2**20  # entries of Hessians that a device stores at a time
 
 
 class EndPoints(NamedTuple):
@@ -95,24 +95,25 @@ class EndPoints(NamedTuple):
 
     Args:
         kind: values of `EndPointKind`.
-        params: where polishing ended; zeros for runs that diverged.
-        live: parameters on which the cost depends at all, flat.
-        cost_before: where the run stopped; +inf, like all costs, for runs that diverged.
-        cost: after polishing.
-        gradient_norm_before: where the run stopped.
-        gradient_norm: after polishing.
-        moved: distance that polishing moved, in the units of the parameters. A run that has nearly
-            converged is not moved far; one that is may have changed its valley.
-        slid: distance from there to where rounding ends polishing. Within the distance tolerance,
-            the point is taken from there.
-        smallest: eigenvalue of the Hessian on the live coordinates.
-        largest: eigenvalue of the Hessian on the live coordinates: the sharpness.
+        params: parameters after polishing; zeros for runs that diverged.
+        live: mask of the flat parameters on which the cost depends.
+        cost_before: cost before polishing; this and `cost` are +inf for runs that diverged.
+        cost: cost after polishing.
+        gradient_norm_before: norm of the gradient before polishing; +inf for runs that diverged.
+        gradient_norm: norm of the gradient after polishing; +inf for runs that diverged.
+        moved: distance between end point and polished point, in the units of the parameters. It is
+            small for a run that has nearly converged; if it is large, polishing may have reached
+            another valley.
+        slid: distance between the points at which polishing reaches the gradient tolerance and the
+            limit of rounding. The latter is used if the distance is within the distance tolerance.
+        smallest: smallest eigenvalue of the Hessian on the live coordinates.
+        largest: largest eigenvalue of the Hessian on the live coordinates, the sharpness.
         dead: number of coordinates on which the cost does not depend.
         nullity: number of indeterminate eigenvalues on the live coordinates.
-        resolution: eigenvalues within it of zero are indeterminate.
-        kantorovich: as in `gdjax.critical_points.Certificate`.
-        floor_length: as in `gdjax.critical_points.Certificate`.
-        slope: least rise per distance where the cost has no derivative; 0 elsewhere.
+        resolution: largest absolute value of an indeterminate eigenvalue.
+        kantorovich: Kantorovich number, see `gdjax.critical_points.Certificate`.
+        floor_length: length of flat directions, see `gdjax.critical_points.Certificate`.
+        slope: smallest rise per distance if the cost has no derivative; 0 otherwise.
     """
 
     kind: Int[np.ndarray, " runs"]
@@ -148,17 +149,19 @@ def certify(
     """Polish and certify the end points of many runs.
 
     Args:
-        problem: its cost over all its data is evaluated.
-        params: where the runs stopped, with a leading axis of runs. Runs whose parameters are not
-            finite diverged.
-        key: for the certificates' random probes.
-        distance_tolerance: a minimum whose position is less certain is called "sliding".
-        gradient_tolerance: a gradient norm up to it counts as zero.
-        max_steps: of polishing. A slow descent that stopped far from a critical point needs more.
+        problem: problem whose cost over all its data is evaluated.
+        params: end points of the runs, with a leading axis of runs. Runs whose parameters are not
+            finite count as diverged.
+        key: random key for the probes of the certificates.
+        distance_tolerance: largest uncertainty of the position of a minimum; points above it are
+            called "sliding".
+        gradient_tolerance: largest gradient norm that counts as zero.
+        max_steps: maximum number of steps of polishing. A slow descent that stopped far from a
+            critical point requires more.
 
     Raises:
-        InputError: params without a leading axis of runs; a cost that cannot be descended; a
-            tolerance that is not a finite number above 0, or max_steps below 0.
+        InputError: if params have no leading axis of runs, if the cost cannot be differentiated, if
+            a tolerance is not a finite number above 0, or if max_steps is below 0.
     """
     tolerances = {
         "distance_tolerance": distance_tolerance,
@@ -185,7 +188,7 @@ def certify(
     polished, live, before, after, moved, slid, slope, tips, certificate = results
     only_dead_flat = (certificate.kind == Kind.FLOOR) & (certificate.nullity == 0)
     kind = np.where(only_dead_flat, Kind.STRICT_MINIMUM, certificate.kind)
-    # Towards infinity the gradient vanishes, and Newton's steps do not end.
+    # Towards infinity the gradient vanishes, but Newton's method does not converge.
     small_gradient = certificate.gradient_norm <= certificate.gradient_tolerance
     can_slide = np.isin(kind, CAN_SLIDE) | ((kind == Kind.NOT_STATIONARY) & small_gradient)
     kind = np.where(can_slide & ~(slid <= distance_tolerance), EndPointKind.SLIDING, kind)
@@ -217,7 +220,7 @@ def certify(
 
 
 class _Certify(NamedTuple):
-    """Polish and certify one run; equal records share a program."""
+    """Polish and certify one run; equal instances share a program."""
 
     gradient_tolerance: float
     distance_tolerance: float
@@ -232,14 +235,14 @@ class _Certify(NamedTuple):
             polished = polish(problem, start, max_steps=self.max_steps, atol=atol)
             return polished.params, polished
 
-        # Two rounds in one scan: polishing is most of what has to be compiled.
+        # A scan over both rounds compiles polishing, the largest part of the program, only once.
         tolerances = self.gradient_tolerance / 10 * jnp.array([1.0, 0.0], flat.dtype)
         rounds = jax.lax.scan(polish_from, params, tolerances)[1]
         first, last = (
             ravel_pytree(jax.tree.map(lambda a, k=k: a[k], rounds.params))[0] for k in range(2)
         )
         slid = jnp.linalg.norm(last - first)
-        # Polishing to rounding leaves saddles: points that it moves far are certified before it.
+        # Polishing to rounding can leave a saddle, so points that move far are certified before it.
         w = jnp.where(slid <= self.distance_tolerance, last, first)
         certificate = classify(
             problem, unravel(w), key=key, gradient_tolerance=self.gradient_tolerance
@@ -260,10 +263,11 @@ class _Certify(NamedTuple):
 
 
 def _tip(at, w, lowest, probes, unravel):
-    """Return the least slope around a tip of the cost and the tip; the slope is 0 at other points.
+    """Return the smallest slope around a tip of the cost, and the tip.
 
-    Newton's method does not find the tip of a cone. Moving repeatedly to the lowest of many points
-    down the slope does; the costs there and around it decide whether it is one.
+    The slope is 0 if the point is not a tip. Newton's method does not converge to the tip of a
+    cone, but repeated moves to the lowest of many points down the slope do. The costs at probes
+    around this point determine whether it is a tip.
     """
     reach = jnp.geomspace(1e-9, 0.1, SLOPE_POINTS, dtype=w.dtype)
 
@@ -289,12 +293,12 @@ def _tip(at, w, lowest, probes, unravel):
 
 
 def _map_runs(task, params, keys, problem):
-    """Apply a function of one run to all of them, in slabs of one width; results on the host."""
+    """Apply a function of one run to all runs in slabs of one width; return arrays on the host."""
     size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     devices = tuple(jax.local_devices())
     if devices[0].platform == "cpu":
-        # LAPACK's calls wait for threads of the pool in which they run themselves. With one device
-        # for each core none is left: two devices on two cores deadlocked.
+        # LAPACK's calls wait for threads of the same pool that runs them. With one device per core
+        # no thread is free, and two devices on two cores deadlocked.
         devices = devices[:1]
     width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
     slab = Slab(min(width, -(-len(keys) // len(devices))), devices)
@@ -307,10 +311,10 @@ def _program(task: _Certify, slab: Slab) -> Program:
 
 
 def count_end_points(dataset: "xr.Dataset") -> dict[str, int]:
-    """Return how many runs of a census ended at each kind of point, kinds without runs left out.
+    """Return the number of runs of a census at each kind of point, without empty kinds.
 
     Args:
-        dataset: of a census.
+        dataset: Dataset that `census` or `census_of` returned.
     """
     return {
         kind.label: int(np.sum(dataset["kind"].values == kind))

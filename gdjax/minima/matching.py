@@ -1,12 +1,12 @@
-"""Match one network to another: the equivalent form with the smallest distance.
+"""Matching of networks: the equivalent form of one with the smallest distance to another.
 
     min over symmetries g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
 
-S_ij is the inner product of all weights in and out of neuron i of b and neuron j of a. The best
-order of one layer, the others fixed, solves an assignment problem exactly; the best signs are those
-of S. Coordinate ascent over the layers ends when no layer changes, and is repeated from several
-starts. With one hidden layer the result is optimal; with more it need not be, since the problem is
-NP-hard.
+S_ij is the inner product of all weights in and out of neuron i of b and neuron j of a. With the
+other layers fixed, the best order of one layer is the exact solution of an assignment problem, and
+the best signs are those of S. Coordinate ascent over the layers ends when no layer changes, and is
+repeated from several starts. With one hidden layer the result is optimal; with more it need not be,
+since the problem is NP-hard.
 
 >>> from gdjax.minima.symmetry import random_symmetry
 >>> network = Network((3, 4, 4, 2))
@@ -16,11 +16,11 @@ NP-hard.
 >>> result.distance > 1, result.matched_distance < 1e-5
 (True, True)
 
-Distances are those of `coordinates`, the same for all equivalent forms, so matching never raises
-them. Everything is computed on the host, in float64.
+Distances are those of `coordinates`, in which symmetries are rotations, and matching never
+increases them. Everything is computed on the host, in float64.
 
 References:
-    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (the signs are ours).
+    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (without signs).
 """
 
 import dataclasses
@@ -50,17 +50,17 @@ from gdjax.summaries import fields
 
 RESTARTS = 2
 MAX_GATHERED = 2**24  # weights gathered at a time
-MAX_ROUNDS = 100  # every round raises the sum, so the loop ends long before
+MAX_ROUNDS = 100  # safeguard: every round increases the sum, so the loop ends much earlier
 
 
 class Matches(NamedTuple):
-    """Matches of many pairs of networks. Entries have the shape of the pairs.
+    """Matches of many pairs of networks, with leading axes of pairs.
 
     Args:
-        symmetry: for `apply_symmetry`, one entry for each hidden layer; the identity for parameters
-            that are not finite.
-        distance: between the networks as given; NaN for parameters that are not finite.
-        matched_distance: after matching, never more than `distance`.
+        symmetry: argument for `apply_symmetry`, one entry for each hidden layer; the identity for
+            parameters that are not finite.
+        distance: distance before matching; NaN for parameters that are not finite.
+        matched_distance: distance after matching, never more than `distance`.
     """
 
     symmetry: tuple[NeuronSymmetry, ...]
@@ -74,10 +74,10 @@ class Match(NamedTuple):
     """Match of one network to another.
 
     Args:
-        params: the equivalent form of the first network that is nearest to the other.
-        symmetry: that was applied, one entry for each hidden layer.
-        distance: between the networks as given; NaN for parameters that are not finite.
-        matched_distance: after matching, never more than `distance`.
+        params: equivalent form of the first network that is nearest to the other.
+        symmetry: symmetry that was applied, one entry for each hidden layer.
+        distance: distance before matching; NaN for parameters that are not finite.
+        matched_distance: distance after matching, never more than `distance`.
     """
 
     params: Params
@@ -99,16 +99,16 @@ def match(
     """Find the equivalent form of a network whose weights are nearest to another's.
 
     Args:
-        network: the layers of both.
-        params: of the network whose neurons are permuted, flipped and scaled.
-        reference: parameters of the other network. The result has its scales: the straight line
-            between the two is that between the networks without scales.
-        key: for random starts.
-        restarts: random starts besides two others: the network as given, and layer by layer from
-            the inputs. None is needed with one hidden layer.
+        network: layers of both networks.
+        params: parameters of the network whose neurons are permuted, flipped and scaled.
+        reference: parameters of the other network. The result has the same scales, so the straight
+            line between the two is that between the networks without scales.
+        key: random key for the starts.
+        restarts: number of random starts besides the original network and a first round layer by
+            layer from the inputs. With one hidden layer, no random starts are used.
 
     Raises:
-        InputError: parameters of another network; restarts below 0.
+        InputError: if parameters belong to another network, or if restarts are below 0.
     """
     stacked = jax.tree.map(
         lambda *a: jnp.stack(a), *_check_two("match", network, params, reference)
@@ -128,18 +128,18 @@ def match_pairs(
     key: Key[Array, ""],
     restarts: int = RESTARTS,
 ) -> Matches:
-    """Match many pairs of networks; the result of a pair does not depend on the others.
+    """Match many pairs of networks, each independently of the others.
 
     Args:
-        network: the layers of all.
-        params: of all networks, with a leading axis.
+        network: layers of all networks.
+        params: parameters of all networks, with a leading axis of networks.
         first: indices of the networks that are permuted, flipped and scaled.
-        second: indices of those to which they are matched.
-        key: for random starts, the same for all pairs.
-        restarts: as for `match`.
+        second: indices of the networks to which they are matched.
+        key: random key for the starts, which are the same for all pairs.
+        restarts: number of random starts, see `match`.
 
     Raises:
-        InputError: parameters of another network; restarts below 0.
+        InputError: if parameters belong to another network, or if restarts are below 0.
     """
     if restarts < 0:
         raise InputError(f"match: restarts = {restarts}, expected 0 or more")
@@ -177,20 +177,20 @@ def match_activations(
 
         min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 
-    Activations that can be flipped are counted from their middle, and those that can be scaled have
-    mean square 1. Layers do not depend on each other, and each is solved exactly.
+    Activations that can be flipped are measured from their center, and those that can be scaled are
+    normalized to mean square 1. The layers are independent, and each is solved exactly.
 
     Args:
-        network: the layers of both.
-        params: of the network whose neurons are permuted, flipped and scaled.
+        network: layers of both networks.
+        params: parameters of the network whose neurons are permuted, flipped and scaled.
         reference: parameters of the other network.
-        inputs: of the networks, such as those of the problem's data.
+        inputs: inputs of the networks, such as those of the problem's data.
 
     Returns:
-        The match; its two distances are those of activations, square roots of the sum above.
+        The match. Its two distances are those of activations, square roots of the sum above.
 
     Raises:
-        InputError: parameters or inputs of another network.
+        InputError: if parameters or inputs belong to another network.
     """
     if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:
         raise InputError(
@@ -236,7 +236,7 @@ def _normal_form(network, params):
 
 
 def _host_coordinates(network, params):
-    """Return weights and bias of each layer in one array, in `coordinates`, and their scales."""
+    """Return the `coordinates` of each layer, weights and bias in one array, and their scales."""
     layers, scales = _normal_form(network, params)
     rows = [
         np.concatenate([np.asarray(w, float), np.asarray(b, float)[..., None]], axis=-1)
@@ -266,9 +266,9 @@ class _Aligned(NamedTuple):
     """Networks with permuted and flipped neurons, and their inner products with the references.
 
     Args:
-        order: of each hidden layer's neurons.
-        sign: of each hidden layer's neurons.
-        first: inner products of the rows of the first layers: reference, then network.
+        order: order of the neurons of each hidden layer.
+        sign: signs of the neurons of each hidden layer.
+        first: inner products of the rows of the first layers; axes: reference, then network.
         others: weights and bias of the other layers.
     """
 
@@ -279,11 +279,11 @@ class _Aligned(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """Where coordinate ascent starts.
+    """Start of coordinate ascent.
 
     Args:
-        layers: order and sign of each hidden layer; none for the network as given.
-        forward: whether the first round looks only at the weights into each layer.
+        layers: order and sign of each hidden layer; empty for the original network.
+        forward: whether the first round uses only the weights into each layer.
     """
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
@@ -291,7 +291,7 @@ class _Start(NamedTuple):
 
 
 def _starts(network, key, restarts):
-    """Return the starts; with one hidden layer all lead to the same optimum."""
+    """Return the starts, a single one with one hidden layer, where all lead to one optimum."""
     if len(network.widths) <= 3:
         return [_Start()]
     drawn = [
@@ -311,7 +311,7 @@ def _match_rows(network, rows, i, j, starts):
     finite = np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in rows], axis=0)
     rows = [np.where(finite[:, None, None], layer, 0) for layer in rows]
     square = sum(np.sum(layer**2, axis=(1, 2)) for layer in rows)
-    # The inputs of the first layer are never permuted, so its inner products are computed once.
+    # The inputs of the first layer are not permuted, so its inner products are computed once.
     first = np.array([rows[0][m] @ rows[0][k].T for k, m in zip(i, j, strict=True)])
     reference = tuple(layer[j] for layer in rows[1:])
     widths = network.widths[1:-1]
@@ -345,7 +345,7 @@ def _match_rows(network, rows, i, j, starts):
 
 
 def _select(condition, a, b):
-    """Take `a` for the pairs where a condition holds, else `b`."""
+    """Return `a` for pairs that satisfy a condition, else `b`."""
     return jax.tree.map(
         lambda x, y: np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b
     )
@@ -377,20 +377,20 @@ def _rearrange_layer(aligned, number, order, sign):
 
 
 def _incoming(aligned, reference, number):
-    """Return inner products of the weights into neuron i of b and neuron j of a."""
+    """Return the inner products of the weights into neuron i of b and neuron j of a."""
     if number == 0:
         return aligned.first
     return reference[number - 1] @ aligned.others[number - 1].swapaxes(1, 2)
 
 
 def _outgoing(aligned, reference, number):
-    """Return the same for the weights out of them; the bias of the next layer has no part in it."""
+    """Return the inner products of the weights out of neurons, without the next layer's bias."""
     ours, theirs = aligned.others[number], reference[number]
     return theirs[..., :-1].swapaxes(1, 2) @ ours[..., :-1]
 
 
 def _ascend(aligned, reference, *, flips, forward):
-    """Improve one layer after the other until nothing changes."""
+    """Improve the layers in turn until no layer changes."""
     active = np.arange(len(aligned.first))
     for turn in range(MAX_ROUNDS):
         part, target = jax.tree.map(lambda a, rows=active: a[rows], (aligned, reference))
@@ -400,7 +400,7 @@ def _ascend(aligned, reference, *, flips, forward):
             if not (forward and turn == 0):
                 S = S + _outgoing(part, target, number)
             order, sign, total = solve_assignment(S, flips)
-            # More than rounding: two equal alignments must not alternate for ever.
+            # An improvement within rounding is ignored, so equal alignments cannot alternate.
             size = np.max(np.abs(S), axis=(1, 2)) * S.shape[1]
             better = total > np.trace(S, axis1=1, axis2=2) + 1e-12 * size
             part = _select(better, _rearrange_layer(part, number, order, sign), part)
@@ -424,11 +424,11 @@ def solve_assignment(
 ) -> tuple[Int[np.ndarray, "pairs n"], Float[np.ndarray, "pairs n"], Float[np.ndarray, " pairs"]]:
     """Return the order and signs with the largest sum of products, and this sum.
 
-        max_P sum_i |S_{i P(i)}|   (without signs: of S_{i P(i)})
+        max_P sum_i |S_{i P(i)}|   (max_P sum_i S_{i P(i)} without signs)
 
     Args:
-        S: inner products for neuron i of one network and neuron j of the other.
-        flips: whether signs can be chosen.
+        S: inner products of neuron i of one network and neuron j of the other.
+        flips: whether the activation allows sign flips.
 
     Examples:
         >>> S = np.array([[[0.0, -3.0], [2.0, 0.0]]])

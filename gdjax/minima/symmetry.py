@@ -2,9 +2,10 @@
 
     W_l[i] -> sign_i scale_i W_l[order_i],   W_{l+1}[:, i] -> sign_i / scale_i W_{l+1}[:, order_i]
 
-Biases change likewise. Every activation allows permutations; those with s(-z) = c - s(z) allow sign
-flips (c is 1 for sigmoid and 0 for tanh; the next layer's bias compensates for it), and those with
-s(a z) = a s(z) allow scales > 0. The outputs of the network do not change:
+Biases are transformed like the incoming weights. Every activation allows permutations. Activations
+with s(-z) = c - s(z) allow sign flips (c is 1 for sigmoid and 0 for tanh; the next layer's bias
+compensates for it), and those with s(a z) = a s(z) allow scales > 0. The outputs of the network do
+not change:
 
 >>> network = Network((2, 3, 1))
 >>> params = network.init(jax.random.key(0))
@@ -15,8 +16,8 @@ True
 
 A layer of 16 sigmoid neurons has 16! 2^16 = 1.4e18 equivalent forms.
 
-Flips and permutations are rotations of the parameters if biases are counted from the middle of a
-sigmoid (`coordinates`): distances there are the same for all equivalent forms.
+Flips and permutations are rotations of the parameters if biases are measured from the center of a
+sigmoid (`coordinates`), so a symmetry applied to both networks leaves their distance unchanged.
 """
 
 import math
@@ -33,14 +34,14 @@ from gdjax.errors import InputError
 from gdjax.problems.networks import Layer, Network
 from gdjax.summaries import fields
 
-# c in s(-z) = c - s(z); it holds at every temperature of a sigmoid.
+# The constant c in s(-z) = c - s(z), which is the same at every temperature of a sigmoid.
 FLIPS: Mapping[str, float] = MappingProxyType({"sigmoid": 1.0, "tanh": 0.0, "identity": 0.0})
-# s(a z) = a s(z) for a > 0.
+# Activations with s(a z) = a s(z) for a > 0.
 SCALES = ("relu", "identity")
 
 Params = tuple[Layer, ...]
 
-# Called alone, each of these is one program instead of dozens.
+# When called outside of jit, each of these functions is one program instead of dozens.
 _jit_of_network = partial(jax.jit, static_argnums=0)
 
 
@@ -62,7 +63,7 @@ class NeuronSymmetry(NamedTuple):
 
 
 def count_symmetries(network: Network) -> int:
-    """Return the number of equivalent forms of a network, scales not counted.
+    """Return the number of equivalent forms of a network, not counting scales.
 
         prod over hidden layers of n! (2^n n! with sign flips)
 
@@ -80,17 +81,17 @@ def apply_symmetry(
 ) -> Params:
     """Return an equivalent form of a network.
 
-    The outputs do not change beyond rounding. Order and sign of weights are exact; the biases
-    behind flipped sigmoids, and everything that is scaled, are rounded.
+    The outputs do not change beyond rounding. Permutations and signs of weights are exact; biases
+    of layers after flipped sigmoids, and all scaled parameters, are rounded.
 
     Args:
-        network: decides by its activation which symmetries exist.
+        network: the network, whose activation determines which symmetries exist.
         params: parameters of one network.
         symmetry: one entry for each hidden layer, first layer first. Signs and scales are ignored
-            where the activation does not allow them.
+            if the activation does not allow them.
 
     Raises:
-        InputError: parameters or a symmetry of another network.
+        InputError: if parameters or symmetry belong to another network.
     """
     layers = check_layers("apply_symmetry", network, params)
     if len(symmetry) != len(params) - 1:
@@ -109,7 +110,7 @@ def apply_symmetry(
 
 @_jit_of_network
 def random_symmetry(network: Network, key: Key[Array, ""]) -> tuple[NeuronSymmetry, ...]:
-    """Draw order and signs uniformly, and scales in (1/e, e)."""
+    """Draw a random symmetry: order and signs uniformly, and scales in (1/e, e)."""
     symmetries = []
     for width, layer_key in zip(
         network.widths[1:-1], jax.random.split(key, max(1, len(network.widths) - 2)), strict=False
@@ -126,7 +127,7 @@ def random_symmetry(network: Network, key: Key[Array, ""]) -> tuple[NeuronSymmet
 
 
 def identity_symmetry(width: int) -> NeuronSymmetry:
-    """Return the symmetry of a layer that changes nothing."""
+    """Return the identity symmetry of a layer."""
     return NeuronSymmetry(jnp.arange(width), jnp.ones(width), jnp.ones(width))
 
 
@@ -134,19 +135,19 @@ def identity_symmetry(width: int) -> NeuronSymmetry:
 def canonicalize(network: Network, params: Params) -> Params:
     """Return the canonical form of a network, the same for all equivalent forms.
 
-    Signs: a fixed random linear form of each neuron's weights and bias is made positive. Order:
-    ascending in the sum of this form and the norm of the outgoing weights; both are the same for
-    all equivalent forms. Scales: the incoming weights and bias of each neuron have norm 1.
+    Signs are chosen so that a fixed random linear form of each neuron's weights and bias is
+    positive. The order of neurons is ascending in the sum of this form and the norm of the outgoing
+    weights, which are the same for all equivalent forms. Scales give the incoming weights and bias
+    of each neuron the norm 1.
 
-    Nothing is rounded to a grid: the result is an equivalent form of `params`, so different
-    networks never become equal, and are never nearer than after `match`. Ties are not resolved:
-    where two sums, or a form and 0, differ by no more than rounding, two equivalent forms may get
-    different canonical forms (`canonical_symmetry` returns the margin). Neurons that are equal in
-    all respects tie, which does not matter. The activation "identity" has more symmetries than
-    these.
+    The result is an equivalent form of `params` and is not rounded to a grid, so different networks
+    never become equal, and are never nearer than after `match`. Ties are not resolved: if two sums,
+    or a form and 0, differ only by rounding, two equivalent forms may have different canonical
+    forms (`canonical_symmetry` returns the margin). Ties of identical neurons have no effect. The
+    activation "identity" has more symmetries than these.
 
     Raises:
-        InputError: parameters of another network.
+        InputError: if the parameters belong to another network.
     """
     return apply_symmetry(network, params, canonical_symmetry(network, params)[0])
 
@@ -159,19 +160,19 @@ def canonical_symmetry(
 
     Returns:
         The symmetry, and the margin: the smallest distance of a form to 0 (for signs) or of a sum
-        to the next one (for order), relative to the largest of its layer. Equivalent forms have
-        the same canonical form if it is well above rounding, such as 1e-5 in float32; it is
-        infinite where nothing had to be decided.
+        to the next one (for order), relative to the largest absolute value in its layer. Equivalent
+        forms have the same canonical form if the margin is well above rounding, such as 1e-5 in
+        float32. The margin is infinite if there was no decision.
 
     Raises:
-        InputError: parameters of another network.
+        InputError: if the parameters belong to another network.
     """
     layers, scales = normalize_scales(network, check_layers("canonicalize", network, params))
     symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
     for number, (width, scale) in enumerate(zip(network.widths[1:-1], scales, strict=True)):
         row = jnp.concatenate([layers[number].weights, layers[number].bias[:, None]], axis=1)
         probe = jax.random.normal(jax.random.key(number), row.shape[1:], row.dtype)
-        # A sum for each row: equal rows have equal sums.
+        # Each row is summed separately, so that equal rows have equal sums.
         form = jnp.sum(row * probe[None], axis=1)
         sign = jnp.ones(width, row.dtype)
         if network.activation in FLIPS:
@@ -179,7 +180,7 @@ def canonical_symmetry(
             margins.append(_relative_minimum(jnp.abs(form), form))
             form = jnp.abs(form)
             layers[number : number + 2] = _flip(network, *layers[number : number + 2], sign)
-        # Neurons that differ only in their outgoing weights would tie without this norm.
+        # Without this norm, neurons that differ only in their outgoing weights would tie.
         form = form + jnp.linalg.norm(layers[number + 1].weights, axis=0)
         order = jnp.argsort(form)
         margins.append(_relative_minimum(jnp.diff(form[order]), form))
@@ -190,19 +191,19 @@ def canonical_symmetry(
 
 @_jit_of_network
 def coordinates(network: Network, params: Params) -> Params:
-    """Return parameters in which order and signs are rotations and scales are removed.
+    """Return coordinates in which order and signs are rotations, without scales.
 
         c_l = b_l + c/2 sum_j W_l[:, j]   (s(-z) = c - s(z)),   |(W_l[i], b_l[i])| = 1 (relu)
 
-    Euclidean distances between them are the same for all equivalent forms of two networks; without
-    the shift a flip of sigmoids moves the next layer's biases. Only the scales are lost: straight
-    lines stay straight for sigmoid and tanh.
+    A symmetry applied to two networks does not change the Euclidean distance between their
+    coordinates; without the shift, a flip of sigmoids would move the next layer's biases. Only the
+    scales are lost, so straight lines remain straight for sigmoid and tanh.
 
     Returns:
         A tree like `params`.
 
     Raises:
-        InputError: parameters of another network.
+        InputError: if the parameters belong to another network.
     """
     (first, *others), _ = normalize_scales(network, check_layers("coordinates", network, params))
     shift = FLIPS.get(network.activation, 0.0) / 2
@@ -212,9 +213,9 @@ def coordinates(network: Network, params: Params) -> Params:
 def normalize_scales(
     network: Network, layers: list[Layer]
 ) -> tuple[list[Layer], list[Float[Array, " neurons"]]]:
-    """Scale every hidden neuron's incoming weights and bias to norm 1; return the scales, too.
+    """Scale every hidden neuron's incoming weights and bias to norm 1; also return the scales.
 
-    Neurons whose weights are all zero, and activations without scales, are left unchanged.
+    Neurons whose weights and bias are all zero, and activations without scales, are left unchanged.
     """
     layers, scales = list(layers), []
     for number, width in enumerate(network.widths[1:-1]):
@@ -235,7 +236,7 @@ def _permute(layer, next_layer, order):
 
 
 def _flip(network, layer, next_layer, sign):
-    """Apply w s(z) = w c - w s(-z): the constant goes to the bias of the next layer."""
+    """Apply w s(z) = w c - w s(-z); the constant is added to the bias of the next layer."""
     sign = sign.astype(layer.bias.dtype)
     constant = FLIPS[network.activation] * jnp.sum(
         jnp.where(sign < 0, next_layer.weights, 0), axis=1
@@ -262,10 +263,10 @@ def _relative_minimum(distances, form):
 
 
 def check_layers(caller: str, network: Network, params: Params) -> list[Layer]:
-    """Return the layers of parameters that belong to a network.
+    """Return the layers of parameters, after a check that they belong to a network.
 
     Raises:
-        InputError: other layers or shapes.
+        InputError: if `network` is not a Network, or if layers or shapes differ from its own.
     """
     if not isinstance(network, Network):
         raise InputError(
