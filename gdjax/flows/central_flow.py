@@ -1,10 +1,10 @@
-"""The central flow: the average of gradient descent at the edge of stability.
+"""The central flow, the time average of gradient descent at the edge of stability.
 
     dw/dt = -grad [C(w) + <Sigma, H(w)> / 2],   Sigma >= 0,   H <= 2/eta,   <Sigma, 2/eta - H> = 0
 
-At the edge of stability descent swings across the valley along the sharpest directions; it swings
-with a covariance Sigma, which drives the curvature down exactly as much as the gradient drives it
-up. Away from the edge Sigma is 0 and this is the gradient flow:
+At the edge of stability, descent oscillates across the valley along the sharpest directions. The
+covariance Sigma of these oscillations decreases the curvature exactly as much as the gradient
+increases it. Away from the edge, Sigma is 0 and the central flow is the gradient flow:
 
 >>> bowl = lambda w: 3 * w[0] ** 2 + w[1] ** 2
 >>> flow = central_flow(bowl, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=10)
@@ -37,20 +37,20 @@ from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
 
 CLOSE = 1e-3  # residual of an eigenvector, relative to the largest eigenvalue
-RESTARTS = 60  # of the eigenvectors: a few from the last ones, some dozen from random ones
+RESTARTS = 60  # maximum number of restarts for eigenvectors; random starts need some dozen
 
 
 class CentralFlow(NamedTuple):
-    """The central flow at equally spaced times, 0 and the last among them.
+    """The central flow at equally spaced times, including 0 and the last time.
 
     Args:
-        time: eta * steps of descent.
+        time: time since the start, eta times steps of descent.
         params: the center w, a tree like the start with a leading axis of times.
-        cost: C at the center.
-        mean_cost: C + <Sigma, H> / 2, what the cost of descent is on average over its swings.
-        eigenvalues: the largest of the Hessian at the center, falling.
-        covariance: of descent around the center, in the coordinates of their eigenvectors.
-        residual: of the complementarity problem, see `ComplementaritySolution`.
+        cost: cost C at the center.
+        mean_cost: C + <Sigma, H> / 2, the cost of descent averaged over its oscillations.
+        eigenvalues: largest eigenvalues of the Hessian at the center, descending.
+        covariance: covariance of descent around the center, in the basis of the eigenvectors.
+        residual: residual of the complementarity problem, see `ComplementaritySolution`.
         status: a `FlowStatus`.
     """
 
@@ -67,7 +67,7 @@ class CentralFlow(NamedTuple):
 
 
 class _Edge(NamedTuple):
-    """Largest eigenvalues, their vectors as columns, the block that the next search starts from."""
+    """Largest eigenvalues, eigenvectors as columns, and a start block for the next search."""
 
     values: Float[Array, " k"]
     vectors: Float[Array, "n k"]
@@ -87,32 +87,34 @@ def central_flow(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> CentralFlow:
-    """Follow the average of gradient descent through the edge of stability.
+    """Solve the central flow, the average of descent at the edge of stability.
 
         dw/dt = -grad C - 1/2 sum_ij X_ij grad (u_i^T H u_j),   Sigma = U X U^T
 
-    Time is cut into intervals. At the beginning of each the eigenvectors U of the k largest
-    eigenvalues are found from those before, and X >= 0 is the smallest that keeps U^T H U <= 2/eta
-    to the end of it: a complementarity problem of k (k + 1) / 2 numbers. Over the interval the
-    second term is held and the flow solved like `gradient_flow`; so without anything at the edge
-    this is `gradient_flow`, and its error is of first order in the intervals with it. Everything
-    is one program and can be mapped over rates and starts.
+    Time is divided into intervals. At the start of each interval, the eigenvectors U of the k
+    largest eigenvalues are computed from the previous ones, and X >= 0 is the smallest matrix that
+    keeps U^T H U <= 2/eta until its end, the solution of a complementarity problem of k (k + 1) / 2
+    unknowns. During the interval, the second term is constant and the flow is solved like
+    `gradient_flow`. If no direction is at the edge, the result is that of `gradient_flow`;
+    otherwise the error is of first order in the length of intervals. The function is one program
+    and can be mapped over learning rates and starts.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the start w_0, any pytree of real arrays.
-        learning_rate: eta of the descent that is followed, > 0; it may be traced.
-        time: until when, eta * steps of descent, > 0; it may be traced.
-        data: instead of the problem's own.
-        eigenvectors: k, how many directions can be at the edge. Enough where the last of the
-            `eigenvalues` stays below 2 / eta.
-        intervals: how many; one to four steps of descent each, 50 to 200 % of 2 eta, are enough.
-        rtol: of the solver, as for `gradient_flow`.
-        atol: likewise.
+        learning_rate: learning rate eta of descent, > 0; it may be traced.
+        time: last time, eta times steps of descent, > 0; it may be traced.
+        data: data that replace those of the problem.
+        eigenvectors: largest number k of directions at the edge. It is sufficient if the last of
+            the `eigenvalues` stays below 2 / eta.
+        intervals: number of intervals. A length of one to four steps of descent, 50 to 200 % of
+            2 eta, is short enough.
+        rtol: relative tolerance of the solver, see `gradient_flow`.
+        atol: absolute tolerance of the solver, see `gradient_flow`.
 
     Raises:
-        InputError: a rate or a time that is not above 0; numbers of eigenvectors or intervals that
-            cannot be.
+        InputError: if the learning rate or the time is not above 0, or if the number of
+            eigenvectors or intervals is out of range.
 
     References: Cohen et al. 2024, arXiv 2410.24206.
     """
@@ -144,7 +146,7 @@ def central_flow(
         return (solution.ys[0], edge.block, converged, completed), record
 
     block = jax.random.normal(jax.random.key(0), (flat.size, eigenvectors + 1), dtype)
-    # The last interval begins where the flow ends: it only says what is there.
+    # An additional interval starts at the end of the flow and records the values there.
     state = flat, block, jnp.array(True), jnp.array(True)
     (_, _, converged, completed), records = jax.lax.scan(body_fun, state, length=intervals + 1)
     w, value, mean, values, X, residual = records
@@ -169,7 +171,7 @@ def central_flow(
 
 
 def _edge(problem, unravel, w, block):
-    """Return the largest eigenvalues and their vectors, from vectors of a point nearby."""
+    """Return the largest eigenpairs, starting from eigenvectors of a nearby point."""
     operator, k = HessianOperator(problem, unravel(w)), block.shape[1] - 1
     if len(w) <= 2 * (k + 1):
         values, vectors = jacobi_eigh.eigh(operator.as_matrix())
@@ -190,7 +192,7 @@ def _edge(problem, unravel, w, block):
         space=block_lanczos.Sizes(upper=k + 1, lower=0, basis=2 * (k + 1)),
     )
     converged = jnp.max(ritz.residuals) <= allowed(ritz.values, ritz.norm)
-    # Where the numbers were left, nothing is there to go on from.
+    # A block that is not finite cannot start the next search, so the previous one is used.
     block = jnp.where(jnp.isfinite(ritz.block), ritz.block, block)
     return _Edge(ritz.values, ritz.vectors, block, converged)
 
@@ -198,8 +200,9 @@ def _edge(problem, unravel, w, block):
 def _balance(at, w, g, edge, limit, interval):
     """Return X, and the gradients of the entries of U^T H U in the coordinates of its basis.
 
-    Along an eigenvector with value c a force moves w by (1 - e^(-c t)) / c in a time t, elsewhere
-    by t: at the edge an interval is longer than w takes to come to rest there.
+    In a time t, a unit force moves w by (1 - e^(-c t)) / c along an eigenvector with eigenvalue c,
+    and by t in other directions. The first expression is necessary since, at the edge, an interval
+    is longer than the time in which w comes to rest along the eigenvector.
     """
     k = len(edge.values)
     slopes = _slopes(at, w, edge.vectors)
@@ -208,7 +211,7 @@ def _balance(at, w, g, edge, limit, interval):
     moved = jnp.where(small, 1 - bend / 2, -jnp.expm1(-bend) / jnp.where(small, 1, bend))
 
     def reach(forces):
-        """Return how far forces move w, one per row."""
+        """Return the displacements of w by forces, one per row."""
         along = forces @ edge.vectors
         return interval * (forces + (along * (moved - 1)[None]) @ edge.vectors.T)
 
@@ -222,9 +225,10 @@ def _balance(at, w, g, edge, limit, interval):
 
 
 def _slopes(at, w, vectors):
-    """Return grad (u_i^T H u_j) for all i <= j, a row each; i < j times sqrt(2).
+    """Return grad (u_i^T H u_j) for i <= j as rows, multiplied by sqrt(2) for i < j.
 
-    From squares alone, T3[u, u, .] of u_i and of (u_i + u_j) / sqrt(2): one direction costs less.
+    Only T3[u, u, .] of u_i and of (u_i + u_j) / sqrt(2) is evaluated, since third derivatives along
+    a single direction are cheaper than mixed ones.
     """
     k = vectors.shape[1]
     rows, columns = np.triu_indices(k)

@@ -1,15 +1,15 @@
-"""Gradient flow, the limit of descent with small steps, and the distance of descent from it.
+"""Gradient flow, the limit of descent with small steps, and its distance from descent.
 
     dw/dt = -grad C(w),   w(0) = w_0;   descent with rate eta after t / eta steps is w(t) + O(eta)
 
-On the bowl w^2 / 2 the flow is e^-t:
+On the bowl w^2 / 2 with w_0 = 1, the flow is e^-t:
 
 >>> flow = gradient_flow(lambda w: w**2 / 2, jnp.array(1.0), times=jnp.array([0.0, 1.0]))
 >>> [round(float(w), 4) for w in flow.params]
 [1.0, 0.3679]
 
-The flow has no learning rate: what it does is the cost's doing alone. What descent does otherwise
-(oscillate, diverge, stay where it is flat) is the doing of its steps.
+The flow has no learning rate and depends only on the cost. If descent behaves differently, such as
+by oscillation, divergence or a preference for flat regions, its finite steps are the reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,12 +32,12 @@ MAX_STEPS = 1_000_000
 
 
 class FlowStatus(IntEnum):
-    """Whether a flow was followed to the last time.
+    """Status of the solution of a flow.
 
     - COMPLETED: the last time was reached within the tolerance.
-    - NOT_COMPLETED: the solver used up its steps, or they became too small: the flow diverges, or
-      the tolerance is too strict.
-    - EIGENVECTORS_NOT_CONVERGED: of a central flow, an eigenvector did not reach its tolerance.
+    - NOT_COMPLETED: the number of steps exceeded its limit, or the steps became too small, since
+      the flow diverges or the tolerance is too strict.
+    - EIGENVECTORS_NOT_CONVERGED: an eigenvector of a central flow did not reach its tolerance.
     """
 
     COMPLETED = 0
@@ -46,14 +46,15 @@ class FlowStatus(IntEnum):
 
 
 class Flow(NamedTuple):
-    """The gradient flow at some times.
+    """The gradient flow at given times.
 
     Args:
-        params: a tree like the start, with a leading axis of times; infinite where not reached.
-        cost: C at each time.
-        num_steps: of the solver, rejected ones included.
+        params: a tree like the start, with a leading axis of times; infinite at times that were not
+            reached.
+        cost: cost C at each time.
+        num_steps: number of steps of the solver, including rejected ones.
         status: a `FlowStatus`.
-        time: since the start, learning rate times steps of descent.
+        time: time since the start, in units of learning rate times steps of descent.
     """
 
     params: PyTree
@@ -69,12 +70,13 @@ class FlowDistance(NamedTuple):
     """Distance of descent from the flow, at equal times eta * steps.
 
     Args:
-        learning_rate: of each descent.
-        time: since the start.
-        distance: Euclidean length of descent's parameters minus the flow's.
-        cost: of descent.
-        params: of descent, a tree like the start with leading axes of rates and times.
-        flow: that it is measured from.
+        learning_rate: learning rate of each descent.
+        time: time since the start.
+        distance: Euclidean distance between the parameters of descent and flow.
+        cost: cost of descent.
+        params: parameters of descent, a tree like the start with leading axes of learning rates and
+            times.
+        flow: the gradient flow.
     """
 
     learning_rate: Float[Array, " rates"]
@@ -101,24 +103,25 @@ def gradient_flow(
 
         dw/dt = -grad C(w),   |error of a step| <= atol + rtol |w|, root mean square
 
-    Tsitouras' method of order 5 by diffrax. Its step cannot exceed about 3.3 / sharpness, whatever
-    the tolerance: a time T takes at least sharpness T / 3.3 steps of 6 gradients.
+    The solver is Tsitouras' method of order 5 from diffrax. Its steps cannot exceed about
+    3.3 / sharpness for any tolerance, so a time T requires at least sharpness T / 3.3 steps of 6
+    gradients.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the start w_0, any pytree of real arrays.
-        data: instead of the problem's own.
-        times: at which the flow is wanted, ascending, >= 0.
-        rtol: relative tolerance of one step; None takes eps^(2/3): 2e-5 in float32, 4e-11 in
+        data: data that replace those of the problem.
+        times: times at which the flow is returned, ascending, >= 0.
+        rtol: relative tolerance of one step; None means eps^(2/3), 2e-5 in float32 and 4e-11 in
             float64.
-        atol: absolute tolerance of one step; None takes `rtol`.
-        max_steps: of the solver.
+        atol: absolute tolerance of one step; None means `rtol`.
+        max_steps: maximum number of steps of the solver.
 
     Returns:
-        The flow at those times.
+        The flow at the given times.
 
     Raises:
-        InputError: times that are no ascending list of numbers from 0 on; a tolerance that is not
+        InputError: if times are not an ascending list of numbers >= 0, or if a tolerance is not
             above 0.
 
     References: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
@@ -147,7 +150,7 @@ def gradient_flow(
 
 
 class Solution(NamedTuple):
-    """Solution of an ODE: values at the times, number of steps, a `FlowStatus`."""
+    """Solution of an ODE: values at given times, number of steps, and a `FlowStatus`."""
 
     ys: PyTree
     num_steps: Int[Array, ""]
@@ -157,7 +160,7 @@ class Solution(NamedTuple):
 def tolerances(
     dtype: jnp.dtype, rtol: float | None, atol: float | None = None
 ) -> tuple[float, float]:
-    """Return both tolerances; by default eps^(2/3), 2e-5 in float32 and 4e-11 in float64."""
+    """Return both tolerances, by default eps^(2/3): 2e-5 in float32, 4e-11 in float64."""
     rtol = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else rtol
     return rtol, rtol if atol is None else atol
 
@@ -173,17 +176,17 @@ def solve_ode(
     max_steps: int = MAX_STEPS,
     first: ArrayLike | None = None,
 ) -> Solution:
-    """Solve dy/dt = velocity(time, y, args) from a start at time 0, to ascending times.
+    """Solve dy/dt = velocity(time, y, args) from time 0 to ascending times.
 
     Args:
-        velocity: dy/dt.
-        start: y at 0, a pytree of real arrays.
-        args: of the velocity.
-        times: at which y is wanted.
+        velocity: function that returns dy/dt.
+        start: y at time 0, a pytree of real arrays.
+        args: last argument of `velocity`.
+        times: times at which y is returned, ascending.
         rtol: relative tolerance of one step.
         atol: absolute tolerance of one step.
-        max_steps: of the solver.
-        first: length of the step that is tried first; None takes it from the velocity.
+        max_steps: maximum number of steps of the solver.
+        first: length of the first step; None means that it is derived from the velocity.
     """
     import diffrax  # takes two seconds to import
 
@@ -196,9 +199,9 @@ def solve_ode(
         y0=start,
         args=args,
         saveat=diffrax.SaveAt(ts=times),
-        # Steps end at the times: interpolated between steps, the error would not be controlled.
+        # Steps end at the times, since the error of interpolation would not be controlled.
         stepsize_controller=diffrax.ClipStepSizeController(
-            # Where the flow runs off to infinity steps shrink without end.
+            # The smallest step ends diverging flows, whose steps would otherwise shrink forever.
             diffrax.PIDController(
                 rtol=rtol, atol=atol, dtmin=jnp.finfo(times.dtype).eps * times[-1]
             ),
@@ -225,24 +228,24 @@ def distance_from_flow(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> FlowDistance:
-    """Return the distance of plain gradient descent from the flow, for several learning rates.
+    """Return the distance of gradient descent from the flow at several learning rates.
 
         |w_k - w(k eta)|,   w_{k+1} = w_k - eta grad C(w_k)
 
-    It is proportional to eta where eta is small: half the rate, twice the steps, half the distance.
+    The distance is proportional to eta if eta is small.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: where both start.
-        data: instead of the problem's own.
-        learning_rates: eta of each descent, > 0.
-        times: at which they are compared, ascending; whole multiples of every learning rate.
-        rtol: of the flow, as for `gradient_flow`.
-        atol: likewise.
+        params: the start of both.
+        data: data that replace those of the problem.
+        learning_rates: learning rate eta of each descent, > 0.
+        times: times of the comparison, ascending; whole multiples of every learning rate.
+        rtol: relative tolerance of the flow, see `gradient_flow`.
+        atol: absolute tolerance of the flow, see `gradient_flow`.
 
     Raises:
-        InputError: times that are not ascending, or at which a descent does not arrive with a
-            whole number of steps.
+        InputError: if learning rates are not above 0, or if times are not ascending or are not
+            whole multiples of every learning rate.
     """
     counts = _counts(learning_rates, times)
     problem = as_problem(problem, data)
@@ -276,7 +279,7 @@ def _strip_weak_types(params):
 
 
 def _check_times(what, times):
-    """Check that times ascend from 0 on; traced times are not validated."""
+    """Check that times are ascending and >= 0; traced times are not validated."""
     if isinstance(times, Tracer):
         return
     try:
@@ -298,7 +301,7 @@ def _check_tolerances(**values):
 
 
 def _counts(learning_rates, times):
-    """Return the numbers of steps from each time to the next, for each rate."""
+    """Return the numbers of steps between successive times, [rates, times]."""
     _check_times("distance_from_flow", times)
     rates, ends = np.asarray(learning_rates, float), np.asarray(times, float)
     if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):

@@ -1,15 +1,16 @@
-"""Complementarity problem over symmetric matrices, by an interior-point method.
+"""Complementarity problems over symmetric matrices, by an interior-point method.
 
     find X >= 0 with S = M X + Q >= 0 and <X, S> = 0,   M symmetric and monotone, >= 0 as matrices
 
-It is the minimum of <X, M X> / 2 + <Q, X> over positive semidefinite X. One row is max(0, -q / m):
+X is the minimum of <X, M X> / 2 + <Q, X> over positive semidefinite matrices. For k = 1, it is
+max(0, -q / m):
 
 >>> X = solve(jnp.array([[2.0]]), jnp.array([[-3.0]])).X
 >>> X.round(4).tolist()
 [[1.5]]
 
-Interior points: X and S start as multiples of 1, and X S = mu 1 is followed by Newton's method as
-mu falls. Nothing calls LAPACK's eigenvalues, so that runs can be computed on several devices.
+X and S start as multiples of the identity, and Newton's method follows X S = mu 1 as mu decreases.
+LAPACK's eigenvalue routines are not called, so that runs can be computed on several devices.
 
 References: Alizadeh, Haeberly and Overton 1998, *Primal-dual interior-point methods for
 semidefinite programming* (their direction); Kojima, Shindoh and Hara 1997 (for complementarity
@@ -26,20 +27,20 @@ from jaxtyping import Array, Float, Int
 from gdjax.curvature import jacobi_eigh
 from gdjax.summaries import fields
 
-ITERATIONS = 60  # 10 to 25 are enough; a loop must have an end
-ROUNDING = 30  # in units of eps: nearer to a solution the type does not lead
-CENTERING = 0.15  # what is left of mu after a whole step
-BACK = 0.97  # of the way to the boundary
+ITERATIONS = 60  # maximum number of iterations; 10 to 25 are usually enough
+ROUNDING = 30  # smallest gap, in units of eps, that rounding allows
+CENTERING = 0.15  # factor of mu after a full step
+BACK = 0.97  # fraction of the distance to the boundary that a step takes
 
 
 class ComplementaritySolution(NamedTuple):
     """Solution of a complementarity problem.
 
     Args:
-        X: symmetric, no eigenvalue below 0; exactly 0 where Q is positive definite.
-        residual: |X - (X - S)_+| / (1 + |X| + |S|), entries scaled as the problem was; 0 where it
-            is solved, with S = M X + Q.
-        iterations: of Newton's method.
+        X: positive semidefinite matrix; exactly 0 if Q is positive definite.
+        residual: |X - (X - S)_+| / (1 + |X| + |S|) with S = M X + Q, where the problem is scaled so
+            that the largest entries of Q and M are 1; 0 for an exact solution.
+        iterations: number of iterations of Newton's method.
     """
 
     X: Float[Array, "k k"]
@@ -50,9 +51,10 @@ class ComplementaritySolution(NamedTuple):
 
 
 def basis(size: int) -> Float[np.ndarray, "m k k"]:
-    """Return an orthonormal basis of the symmetric matrices, of m = k (k + 1) / 2 elements.
+    """Return an orthonormal basis of the symmetric matrices.
 
-    In the order of the upper triangle's rows: B_ii has one 1, B_ij has sqrt(1/2) twice.
+    The m = k (k + 1) / 2 elements are in the order of the upper triangle's rows. B_ii has one entry
+    1, and B_ij has two entries sqrt(1/2).
     """
     rows, columns = np.triu_indices(size)
     found = np.zeros((len(rows), size, size))
@@ -67,22 +69,22 @@ def coordinates(A: Float[Array, "k k"]) -> Float[Array, " m"]:
 
 
 def matrix(a: Float[Array, " m"]) -> Float[Array, "k k"]:
-    """Return the symmetric matrix that has these coordinates."""
+    """Return the symmetric matrix with given coordinates in `basis`."""
     size = int(np.sqrt(2 * len(a)))  # k (k + 1) / 2 lies between k^2 / 2 and (k + 1)^2 / 2
     return jnp.einsum("m,mij->ij", a, jnp.asarray(basis(size), a.dtype))
 
 
 def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolution:
-    """Solve one problem, as exactly as its type allows.
+    """Solve one complementarity problem to the precision of its dtype.
 
     Args:
-        M: in the coordinates of `basis(k)`, symmetric positive semidefinite.
-        Q: symmetric.
+        M: symmetric positive semidefinite matrix in the coordinates of `basis(k)`.
+        Q: symmetric matrix.
     """
     k, dtype = len(Q), Q.dtype
     B = jnp.asarray(basis(k), dtype)
     one, eps = jnp.eye(k, dtype=dtype), jnp.finfo(dtype).eps
-    # In units in which Q and M are near 1.
+    # The problem is scaled so that the largest entries of Q and M are 1.
     size_Q = jnp.max(jnp.abs(Q))
     size_Q = jnp.where(size_Q > 0, size_Q, 1)
     size_M = jnp.max(jnp.abs(M))
@@ -105,7 +107,7 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
         mu = jnp.vdot(X, S) / k
         rest = coordinates(matrix(M @ coordinates(X)) + Q - S)
         target = CENTERING * mu * one - (X @ S + S @ X) / 2
-        # S' dX + X' dS with dS = M dX + rest.
+        # The linear system is S' dX + X' dS = target with dS = M dX + rest.
         of_X, of_S = product(X), product(S)
         system = of_S + of_X @ M
         move = jnp.linalg.solve(system, coordinates(target) - of_X @ rest)
@@ -131,9 +133,10 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
 
 
 def _max_step(A, step):
-    """Return a t up to which A + t step is positive definite: the largest of 1, 0.8, 0.64, ...
+    """Return a step length t for which A + t step is positive definite.
 
-    `A` is positive definite; pivots of an elimination say whether a matrix is.
+    t is BACK times the largest of 1, 0.8, 0.64, ... for which the pivots of an elimination show that
+    the matrix is positive definite. A itself is positive definite.
     """
     tried = jnp.asarray(BACK * 0.8 ** np.arange(40), A.dtype)
     lowest = jax.vmap(lambda t: _lowest_pivot(A + t / BACK * step))(tried)
@@ -141,7 +144,7 @@ def _max_step(A, step):
 
 
 def _lowest_pivot(A):
-    """Return the lowest pivot of Gauss's elimination, above 0 exactly if A is positive definite."""
+    """Return the lowest pivot of Gaussian elimination, above 0 if A is positive definite."""
     pivots = []
     for _ in range(len(A)):
         pivot = A[0, 0]

@@ -1,4 +1,4 @@
-"""Lines and planes through the cost, and descents on them."""
+"""Lines and planes through the cost, and projections of descents to them."""
 
 import lazy_loader
 

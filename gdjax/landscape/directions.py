@@ -4,15 +4,15 @@
 
 A direction is a tree like the parameters: a `random_direction`, scaled to the weights by
 `filter_normalize` or `layer_normalize`; the gradient; the difference to another network; a
-principal component of a descent; or an eigenvector. Slices take them by name:
+principal component of a descent; or an eigenvector. Slices take a dict of directions by name:
 
 >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
 >>> d = filter_normalize(random_direction(w, key=jax.random.key(0)), w)
 >>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
 [5.0, 1.0, 2.0]
 
-`orthogonalize`, `by_name` and `plane_directions` return directions by name; all others are pure
-functions of arrays that can be jitted and mapped.
+`orthogonalize`, `by_name`, `plane_directions` and `component_directions` return directions by name;
+all others are pure functions of arrays that can be jitted and mapped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,14 +38,14 @@ KINDS = ("random", "neuron", "layer", "eigenvectors", "gradient")
 
 
 class Components(NamedTuple):
-    """Principal components of points: the directions in which they spread most.
+    """Principal components of points, the directions of largest spread.
 
     Args:
-        center: the point from which the spread is counted.
-        directions: of length 1 and at right angles, a tree like `center` with a leading axis of
-            components, largest spread first.
-        explained: share of the sum of squared distances from the center that lies along each.
-        coordinates: of each point along each direction.
+        center: point from which distances are measured.
+        directions: orthonormal directions, a tree like `center` with a leading axis of components,
+            largest spread first.
+        explained: share of the sum of squared distances from the center along each direction.
+        coordinates: coordinates of each point along each direction.
     """
 
     center: PyTree
@@ -60,8 +60,8 @@ class Projection(NamedTuple):
     """Projections of points to a line or a plane.
 
     Args:
-        coordinates: of the nearest point in the slice, in multiples of its directions.
-        distance: from the slice, in the space of all parameters.
+        coordinates: coordinates of the nearest point in the slice, in multiples of its directions.
+        distance: Euclidean distance of each point from the slice.
     """
 
     coordinates: Float[Array, "points directions"]
@@ -77,10 +77,10 @@ def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
 
     Args:
         params: the point, any pytree of real arrays.
-        key: which direction.
+        key: random key of the direction.
 
     Raises:
-        InputError: parameters that are not real floats.
+        InputError: if the parameters are not real floats.
     """
     check_params(params)
     check_key(key)
@@ -92,19 +92,20 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
 
         d_j <- d_j |w_j| / |d_j|,   j a neuron, w_j its incoming weights
 
-    The function of a network does not change if a layer of relus is scaled up and the next one
-    down. Plain random directions then give another picture, these give the same one. In arrays of
-    two or more dimensions, position j along `axis` is a neuron (or a filter): the leading axis for
-    weights stored [to, from]. Arrays of fewer dimensions, such as biases, are scaled as a whole to
-    their own length; Li et al. leave biases out instead. The direction is zero where `params` is.
+    The function of a network does not change if a layer of relus is scaled up and the next layer is
+    scaled down. This changes slices along plain random directions, but not along normalized ones.
+    In arrays of two or more dimensions, position j along `axis` is a neuron (or a filter), so the
+    leading axis is correct for weights stored [to, from]. Arrays of fewer dimensions, such as
+    biases, are scaled as a whole to their own length, whereas Li et al. omit biases. The direction
+    is zero where `params` is zero.
 
     Args:
         direction: a tree like `params`.
         params: the point.
-        axis: of the neurons: 0, or -1 for weights stored [from, to], as Flax does.
+        axis: axis of the neurons: 0, or -1 for weights stored [from, to], as in Flax.
 
     Raises:
-        InputError: a direction whose tree or shapes are not those of `params`.
+        InputError: if the tree or the shapes of the direction differ from those of `params`.
 
     References: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
     """
@@ -127,7 +128,7 @@ def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
         params: the point.
 
     Raises:
-        InputError: a direction whose tree or shapes are not those of `params`.
+        InputError: if the tree or the shapes of the direction differ from those of `params`.
     """
     check_like("layer_normalize: direction", direction, params)
     return jax.tree.map(lambda d, w: _rescaled(d, w, None), *_arrays(direction, params))
@@ -139,7 +140,7 @@ def _arrays(*trees):
 
 @partial(jax.jit, static_argnums=2)
 def _rescaled(d, w, within):
-    """Return d with the norms of w over the axes `within`; zero where d or w is."""
+    """Return d with the norms of w over the axes `within`; zero where d or w is zero."""
     length = jnp.sqrt(jnp.sum(d**2, axis=within, keepdims=True))
     wanted = jnp.sqrt(jnp.sum(w**2, axis=within, keepdims=True))
     factor = jnp.where(length > 0, wanted / jnp.where(length > 0, length, 1), 0)
@@ -149,17 +150,19 @@ def _rescaled(d, w, within):
 def gradient_direction(
     problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> PyTree:
-    """Return the direction of steepest ascent, of length 1; zero where the gradient is.
+    """Return the direction of steepest ascent, of length 1.
 
         g / |g|,   g = grad C
+
+    The direction is zero if the gradient is zero.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: instead of the problem's own.
+        data: data that replace those of the problem.
 
     Raises:
-        InputError: parameters that are not real floats, or a cost that is not a scalar.
+        InputError: if the parameters are not real floats, or the cost is not a scalar.
     """
     gradient = value_and_gradient(problem, params, data=data)[1]
     length = optax.tree.norm(gradient)
@@ -167,37 +170,38 @@ def gradient_direction(
 
 
 def direction_to(params: PyTree, other: PyTree) -> PyTree:
-    """Return the direction from one parameter set to another, at 0 and 1 along it.
+    """Return the direction from one set of parameters, at 0, to another, at 1.
 
     Args:
         params: the point.
         other: a tree like `params`.
 
     Raises:
-        InputError: trees or shapes that differ.
+        InputError: if trees or shapes differ.
     """
     check_like("direction_to: other", other, params)
     return optax.tree.sub(*_arrays(other, params))
 
 
 def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
-    """Orthogonalize directions: from each, subtract its projections on those before it.
+    """Orthogonalize directions by subtraction of projections on previous ones.
 
         d_i <- |d_i| u / |u|,   u = d_i - sum_(j < i) d_j (d_j . d_i) / |d_j|^2
 
-    The first is unchanged, all keep their lengths, and the names of the others say so.
+    The first direction is unchanged. All directions keep their lengths, and ", orthogonalized" is
+    appended to the names of all but the first.
 
     Args:
-        directions: by name.
+        directions: directions by name.
 
     Raises:
-        InputError: one that lies along those before it, so that nothing is left, or is zero.
+        InputError: if a direction is zero or a linear combination of previous ones.
 
     Examples:
         >>> list(orthogonalize({"a": jnp.array([1.0, 0.0]), "b": jnp.array([1.0, 1.0])}))
         ['a', 'b, orthogonalized']
 
-    References: Gram and Schmidt's process, every sweep done twice against rounding.
+    References: Gram-Schmidt process, in which every projection is repeated to reduce rounding.
     """
     turned, units = {}, []
     for name, direction in directions.items():
@@ -221,10 +225,10 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
-    """Return directions by name, from a tree with a leading axis, as eigenvectors have.
+    """Return directions by name from a tree with a leading axis, such as eigenvectors.
 
     Raises:
-        InputError: more names than the leading axis is long.
+        InputError: if there are more names than directions.
 
     Examples:
         >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
@@ -246,25 +250,26 @@ def plane_directions(
     key: Key[Array, ""],
     data: PyTree = None,
 ) -> dict[str, PyTree]:
-    """Return two directions of length 1 by name: a usual plane through a point.
+    """Return two directions of length 1, by name, for a plane through a point.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point, of at least two parameters.
-        kind: "random": two draws of N(0, 1); "neuron": the same draws, each neuron's scaled to its
-            weights (see `filter_normalize`); "layer": the same, each array's; "eigenvectors": of
-            the Hessian's two largest eigenvalues; "gradient": the gradient, and a random direction
-            at a right angle to it.
-        key: for what is random.
-        data: instead of the problem's own.
+        params: the point, with at least two parameters.
+        kind: "random": two draws of N(0, 1); "neuron": the same draws, scaled for each neuron (see
+            `filter_normalize`); "layer": the same draws, scaled for each array (see
+            `layer_normalize`); "eigenvectors": eigenvectors of the two largest eigenvalues of the
+            Hessian; "gradient": the gradient and a random direction orthogonal to it.
+        key: random key for directions and for the search of eigenvectors.
+        data: data that replace those of the problem.
 
     Returns:
-        Both by name, for `plane`. One that is zero, such as the gradient where it vanishes, stays.
-        Eigenvalues that did not converge are named with their residual, "λ = 20 ± 0.3".
+        Both directions by name, as an argument of `plane`. Directions that are zero, such as a
+        vanishing gradient, remain zero. Names of eigenvectors that did not converge contain the
+        residual of the eigenvalue, "λ = 20 ± 0.3".
 
     Raises:
-        InputError: an unknown kind, a single parameter, or eigenvectors of a Hessian that is not
-            finite.
+        InputError: if the kind is unknown, if there is a single parameter, or if the Hessian is not
+            finite and its eigenvectors are requested.
 
     Examples:
         >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
@@ -322,21 +327,21 @@ def _unit(direction):
 def principal_components(
     snapshots: PyTree, count: int = 2, *, center: PyTree | None = None
 ) -> Components:
-    """Return the directions in which points, such as snapshots of a descent, spread most.
+    """Return the principal components of points, such as snapshots of a descent.
 
         X = U diag(s) V^T,   X_t = w_t - center;   directions are rows of V^T, explained s^2/sum s^2
 
-    With the mean as center these are the principal components in the usual sense. With a point of
-    the trajectory as center, such as its end, that point lies in the plane exactly. The first
-    snapshot has no negative coordinate, so that signs do not depend on the machine.
+    If the center is the mean, these are principal components in the usual sense. If the center is a
+    point of the trajectory, such as its end, this point lies exactly in the plane. Signs are chosen
+    so that the first snapshot has no negative coordinate, and do not depend on the machine.
 
     Args:
         snapshots: a pytree of arrays with a leading axis of points.
-        count: how many components, at most as many as points and as parameters.
-        center: a tree like one point; the mean if None.
+        count: number of components, at most the number of points and of parameters.
+        center: a tree like one point; None means the mean.
 
     Raises:
-        InputError: a count that cannot be, or a center that is not like a point.
+        InputError: if the count is out of range, or the center is not like a point.
 
     References: Li et al. 2018, arXiv 1712.09913, section 7.
     """
@@ -370,17 +375,17 @@ def _components(points, center, count):
 
 
 def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) -> Projection:
-    """Project points to a slice, and return their distances from it.
+    """Project points to a slice; return coordinates and distances from it.
 
         coordinates = argmin_c |w - w_0 - sum_i c_i d_i|,   distance = the minimum
 
     Args:
         points: a pytree of arrays with a leading axis of points.
-        params: w_0, the slice's origin.
-        directions: d_i by name; they need not be orthogonal, but must be independent.
+        params: origin w_0 of the slice.
+        directions: directions d_i by name, linearly independent but not necessarily orthogonal.
 
     Raises:
-        InputError: points or directions that are not like the origin.
+        InputError: if points or directions are not like the origin.
     """
     check_points("project: points", points, params)
     for name, direction in directions.items():
@@ -396,18 +401,18 @@ def _projected(points, params, directions):
         q, r = jnp.linalg.qr(spanning.astype(offsets.dtype).T)
         along = offsets @ q
         coordinates = jax.scipy.linalg.solve_triangular(r, along.T).T
-        # Twice: what the first pass leaves along the slice is rounding, and may be all there is.
+        # The projection is repeated, since rounding of the first pass can dominate small distances.
         off = offsets - along @ q.T
         off = off - (off @ q) @ q.T
     return Projection(coordinates, jnp.linalg.norm(off, axis=1))
 
 
 def component_directions(components: Components, count: int) -> dict[str, PyTree]:
-    """Return the first principal components by name, the name with their share.
+    """Return the first principal components by name, with their shares in the names.
 
     Args:
-        components: such as `principal_components` gives them.
-        count: how many.
+        components: result of `principal_components`.
+        count: number of components.
     """
     names = [
         f"principal component {i} ({share:.1%})"
@@ -426,7 +431,7 @@ def check_points(what: str, points: PyTree, one: PyTree = None) -> None:
     """Check that a tree has a common leading axis of points, each like another point.
 
     Raises:
-        InputError: it does not.
+        InputError: if axes, trees or shapes differ.
     """
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
     if len(lengths) != 1 or lengths == {()}:

@@ -1,11 +1,11 @@
-"""A slice of a network's cost as a slice of a smaller network's.
+"""Reduction of a slice of a network's cost to a slice of a smaller network's cost.
 
     (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
 
-The first layer is linear in its weights, so its products with the data are needed once a direction
-and not once a point. What is left is a network whose inputs are these products: 48 of them in place
-of 784 pixels for 16 neurons and two directions. Its parameters and directions are trees like the
-network's own, and the same coordinates give the same cost:
+The first layer is linear in its weights, so its products with the data are computed once per
+direction rather than once per point. The products are the inputs of a smaller network: 48 instead
+of 784 pixels for 16 neurons and two directions. Its parameters and directions are trees like those
+of the network, and equal coordinates give equal costs:
 
 >>> from gdjax.problems import digits
 >>> problem = digits("mnist5k", samples=20)
@@ -36,17 +36,17 @@ from gdjax.problems.validation import check_like
 
 BATCH = 1000  # samples whose products are computed at a time
 
-# Problems whose cost is known to depend on its inputs through the first layer only.
+# Problems whose cost passed the check that it uses inputs only through the first layer.
 _LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
 
 
 class Reduced(NamedTuple):
-    """A slice of a network's cost as the same slice of a smaller network's.
+    """A slice of a network's cost as a slice of a smaller network's cost.
 
     Args:
-        problem: the smaller network, on the products.
-        params: the slice's origin.
-        directions: those of the slice, by name.
+        problem: problem of the smaller network, whose inputs are the products.
+        params: origin of the slice, as parameters of the smaller network.
+        directions: directions of the slice by name, for the smaller network.
     """
 
     problem: Problem
@@ -62,37 +62,38 @@ def at_coordinates(
     """Return the parameters at a point of a slice: w_0 + sum_i c_i d_i.
 
     Args:
-        params: w_0.
-        directions: d_i by name.
-        coordinates: c, one per direction.
+        params: origin w_0.
+        directions: directions d_i by name.
+        coordinates: coordinates c, one per direction.
     """
     return moved(params, tuple(directions.values()), jnp.asarray(coordinates))
 
 
 @jax.jit
 def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
-    """Return what `at_coordinates` does, without names: jit sorts the keys of a dict."""
+    """Return the result of `at_coordinates` for a tuple, since jit sorts the keys of a dict."""
     for c, direction in zip(coordinates, directions, strict=True):
         params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
     return params
 
 
 def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) -> Reduced:
-    """Return the slice of a smaller network; needs `problem.network` and data (inputs, ...).
+    """Return a slice of a network's cost as a slice of a smaller network's cost.
 
-        z = [1 a b] [W x; D_1 x; D_2 x] + bias,   all else as it was
+        z = [1 a b] [W x; D_1 x; D_2 x] + bias,   the other layers unchanged
 
-    Inputs may be scaled before the first layer, as `Network.input_scale` does, but not shifted; and
-    the cost may depend on it in no other way (no weight decay). A few samples are tried.
+    Inputs may be scaled before the first layer, as by `Network.input_scale`, but not shifted. The
+    cost must not depend on the first layer in another way, such as weight decay. This is checked on
+    a few samples.
 
     Args:
-        problem: with a network whose parameters are its layers.
-        params: the slice's origin.
-        directions: by name.
+        problem: problem with a `network`, and with data that are a tuple (inputs, ...).
+        params: origin of the slice, the layers of the network.
+        directions: directions of the slice by name.
 
     Raises:
-        InputError: a problem without a network, with other parameters or other data, or whose cost
-            on the smaller network is another one.
+        InputError: if the problem has no network, if parameters or data do not belong to it, or if
+            the smaller network has a different cost.
     """
     remedy = "take the slice of problem.cost and problem.data instead, which works for any cost"
     network, data = problem.network, problem.data
@@ -110,7 +111,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
     count, width = len(trees), network.widths[1]
 
     def smaller(number):
-        # Its neurons take their own product with `number`, and nothing of the others.
+        # The weights select the products of one tree: each neuron takes its own product.
         tree, dtype = trees[number], weights.dtype
         share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
         return (tree[0]._replace(weights=share), *tree[1:])
@@ -132,7 +133,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
 
 
 def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
-    """Return whether a problem has a network that is smaller on a slice."""
+    """Return whether a problem has a network and the reduced network has fewer inputs."""
     widths = getattr(problem.network, "widths", None)
     return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
 
@@ -144,7 +145,7 @@ def _products(inputs, weights):
 
 
 def _check_same(problem, params, directions, small, remedy):
-    """Compare costs of a few samples at the origin, one step along each direction, and all."""
+    """Compare costs at the origin, one step along each direction, and one step along all."""
     if problem in _LINEAR:
         return
     few, few_products = (

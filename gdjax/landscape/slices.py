@@ -2,9 +2,10 @@
 
     C(a, b) = C(w_0 + a d_1 + b d_2)
 
-The grid is evaluated in slabs of points that share the data, so that their first layers become one
-matrix product; for a network it is known once a direction (see `gdjax.landscape.reduction`). What
-comes back is an `xarray.Dataset`: save it with `to_zarr`, draw it again with `gdjax.plots`.
+The grid is evaluated in slabs of points that share the data, so their first layers become one
+matrix product. For a network, the first layer is computed only once per direction (see
+`gdjax.landscape.reduction`). The result is an `xarray.Dataset`, which `to_zarr` saves and
+`gdjax.plots` draws.
 
 >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
 >>> flat, steep = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
@@ -12,10 +13,11 @@ comes back is an `xarray.Dataset`: save it with `to_zarr`, draw it again with `g
 >>> drawn.cost.values.tolist()
 [[0.0, 40.0], [1.0, 41.0]]
 
-The functions here compile and run their own programs: call them, do not jit them. A cost that is
-NaN or infinite somewhere is data. A cost with a model state is refused, since running statistics
-differ between points: `gdjax.problems.frozen(problem, model_state=...)` takes those of one point
-for all, an `evaluation` that computes statistics of its batch takes each point's own.
+The functions of this module compile and run their own programs and must not be jitted. The cost may
+be NaN or infinite at some points. A cost with a model state raises an error, since running
+statistics differ between points. `gdjax.problems.frozen(problem, model_state=...)` uses those of
+one point for all points, and an `evaluation` that computes statistics of its batch uses those of
+each point.
 """
 
 import math
@@ -46,12 +48,12 @@ from gdjax.problems.validation import check, check_like, check_metrics
 if TYPE_CHECKING:
     import xarray as xr
 
-# Points a device at a time: 16 to 128 are equally fast on a CPU, within what can be measured.
+# Points per device at a time; on a CPU, 16 to 128 are equally fast within measurement errors.
 WIDTH = 64
 
-MAX_POINTS = 10_000_000  # of a grid
-PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as the same
-# Dimensions of a grid, one per direction.
+MAX_POINTS = 10_000_000  # largest size of a grid
+PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as parallel
+# Names of the dimensions of a grid, one per direction.
 DIMENSIONS = string.ascii_lowercase
 
 
@@ -68,10 +70,10 @@ def line(
     """Return the cost along a line, C(w_0 + a d).
 
     Args:
-        direction: `{name: d}`, the name saying what it is.
-        a: where on the line, in multiples of d.
+        direction: dict `{name: d}` with a descriptive name.
+        a: coordinates along the line, in multiples of d.
 
-    All else, what comes back and what is raised as in `grid`.
+    The other arguments, the result and the errors are those of `grid`.
     """
     return grid(problem, params, direction, (a,), data=data, metrics=metrics, width=width)
 
@@ -90,11 +92,11 @@ def plane(
     """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
     Args:
-        directions: `{name: d_1, other name: d_2}`, the names saying what they are.
-        a: where along the first, in multiples of d_1.
-        b: where along the second.
+        directions: dict `{name: d_1, other name: d_2}` with descriptive names.
+        a: coordinates along the first direction, in multiples of d_1.
+        b: coordinates along the second direction, in multiples of d_2.
 
-    All else, what comes back and what is raised as in `grid`.
+    The other arguments, the result and the errors are those of `grid`.
     """
     return grid(problem, params, directions, (a, b), data=data, metrics=metrics, width=width)
 
@@ -109,29 +111,30 @@ def grid(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Return the cost, and other metrics, on a grid of points along any directions.
+    """Return the cost, and other metrics, on a grid of points along directions.
 
         C(c) = C(w_0 + sum_i c_i d_i)
 
     Args:
-        problem: a Problem, which is evaluated as a smaller one if it has a network and that is the
-            same; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: w_0, where all coordinates are 0.
-        directions: d_i by name; say in the name what it is, since axes are labelled with it.
-        coordinates: one vector a direction, in multiples of it.
-        data: instead of the problem's own.
-        metrics: what to evaluate besides, such as `problem.metrics` or `gradient_norm(problem)`.
-        width: points a device at a time; 64 if None, fewer if memory is short. Results do not
-            depend on it beyond rounding.
+        problem: a Problem, which is evaluated as a smaller network if it has a network and their
+            costs are equal; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: origin w_0 of the grid.
+        directions: directions d_i by name; axes are labeled with the names.
+        coordinates: one vector of coordinates per direction, in multiples of the direction.
+        data: data that replace those of the problem.
+        metrics: further functions to evaluate, such as `problem.metrics` or
+            `gradient_norm(problem)`.
+        width: number of points per device at a time; None means 64, or fewer if memory is short.
+            Results do not depend on it beyond rounding.
 
     Returns:
-        A Dataset with dimensions a, b, ..., one per direction: `cost` and each metric. The
-        coordinates have the name and the length of their direction; attributes say how the
-        directions stand to each other (`cosines`, of each pair) and how it was evaluated.
+        A Dataset with `cost` and each metric, over dimensions a, b, ..., one per direction. The
+        coordinates have the name and the length of their direction as attributes. Attributes of the
+        Dataset contain the `cosines` of each pair of directions and the method of evaluation.
 
     Raises:
-        InputError: directions or coordinates that cannot work, a problem that fails `check` or
-            carries a state, a metric that carries a memory.
+        InputError: if directions or coordinates are not valid, if the problem fails `check` or has
+            a model state, or if a metric is not a function of the parameters alone.
     """
     import xarray as xr
 
@@ -177,11 +180,13 @@ def grid(
 
 
 def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric:
-    """Return |grad C| over all data as a metric for a grid; it costs three evaluations.
+    """Return |grad C| over all data as a metric for a grid.
+
+    Its evaluation takes about as long as three evaluations of the cost.
 
     Args:
-        problem: as for `grid`.
-        data: instead of the problem's own.
+        problem: a Problem or a cost, see `grid`.
+        data: data that replace those of the problem.
     """
     problem = as_problem(problem, data)
     function = partial(_gradient_norm, without_data(problem))
@@ -213,13 +218,13 @@ def _measured(function, coordinates, shared):
 
 @lru_cache(maxsize=32)
 def _program(function, structure, slab):
-    # The structure holds the problem's functions: 32 of them are kept, and no more.
+    # The structure refers to functions of the problem, so the cache is limited to 32 of them.
     return slabs.Program(slabs.over_runs(function, slab, (0, None)))
 
 
 def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
-    """Return `function(row, shared)` of each row, a slab of rows at a time."""
-    rows = jax.tree.map(np.asarray, rows)  # slabs are cut out without a program of their own
+    """Return `function(row, shared)` of each row, one slab of rows at a time."""
+    rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = tuple(jax.local_devices())
     wide = width or min(WIDTH, -(-count // len(devices)))
@@ -239,9 +244,10 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
 def on_slice(
     problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
 ) -> tuple[Callable[..., np.ndarray], bool]:
-    """Return the cost as a function of coordinates, and whether a smaller network has it.
+    """Return the cost as a function of coordinates, and whether a smaller network is used.
 
-    A network whose cost sees more of the first layer than its products is evaluated directly.
+    If the cost depends on the first layer not only through its products, the network is evaluated
+    directly.
     """
     small = None
     if saves(problem, directions):
@@ -265,7 +271,7 @@ def _numbers(points):
 
 
 def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
-    """Return a Problem whose deterministic cost can be evaluated at these parameters."""
+    """Return a Problem whose deterministic cost can be evaluated at the parameters."""
     problem = as_problem(problem, data)
     check(problem, params)
     return problem
@@ -274,7 +280,7 @@ def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -
 def check_directions(
     params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[list[float], list[float]]:
-    """Return the lengths of directions, and the cosines of every pair of them."""
+    """Return the lengths of directions, and the cosine of each pair."""
     most = len(DIMENSIONS)
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
     if not is_named or not 1 <= len(directions) <= most:
@@ -295,10 +301,10 @@ def check_directions(
 def check_independent(
     directions: Mapping[str, PyTree], lengths: Sequence[float], cosines: Sequence[float]
 ) -> None:
-    """Check that no direction is zero, and that no two of them are the same.
+    """Check that no direction is zero, and that no two directions are parallel.
 
     Raises:
-        InputError: one is.
+        InputError: if a direction is zero, or two directions are parallel.
     """
     for name, length in zip(directions, lengths, strict=True):
         if not length > 0:

@@ -1,10 +1,10 @@
-"""A descent projected to a line or a plane, and the plane that shows most of it.
+"""Projections of descents to lines and planes, and the plane of largest motion.
 
     path_t = argmin_c |w_t - w(c)|,   w(c) = w_0 + sum_i c_i d_i,   off_t = the minimum
 
-A descent of many parameters does not lie in a plane: how far off it is, and how much the cost at
-the nearest point in the plane differs from its own, belongs to the picture. Where it does lie in
-the plane, nothing differs:
+A descent of many parameters does not lie in a plane, so the Dataset contains its distance from the
+plane and its cost besides the cost of the nearest point in the plane. If the descent lies in the
+plane, the costs are equal:
 
 >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2 + w[2] ** 2
 >>> shots = jnp.array([[4.0, 1.0, 0.0], [3.0, 0.1, 0.0], [2.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
@@ -47,7 +47,7 @@ from gdjax.problems.problem import Metric, Problem, as_problem
 if TYPE_CHECKING:
     import xarray as xr
 
-# A plane's shorter side over its longer one, at least: there should be some landscape to see.
+# Smallest ratio of the sides of a plane, so that it shows the landscape beside a straight descent.
 SQUARE = 0.6
 
 
@@ -61,27 +61,27 @@ def descent_on_slice(
     step: Sequence | ArrayLike | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Project a descent to a slice: coordinates, distances, and the costs of both points.
+    """Project a descent to a slice, with distances and the costs of both points.
 
-    A picture shows the cost of the nearest point in the slice, which is not the cost of the point
-    itself unless that lies in the slice. Here both stand side by side.
+    A figure shows the cost of the nearest point in the slice, which differs from the cost of the
+    snapshot unless the snapshot lies in the slice. The Dataset contains both costs.
 
     Args:
-        problem: as for `grid`.
-        params: the slice's origin.
-        directions: its directions by name.
-        snapshots: the descent's parameters, with a leading axis.
-        data: instead of the problem's own.
-        step: of each snapshot; their numbers if None.
-        width: as for `grid`.
+        problem: a Problem or a cost, see `grid`.
+        params: origin of the slice.
+        directions: directions of the slice by name.
+        snapshots: parameters of the descent, with a leading axis of snapshots.
+        data: data that replace those of the problem.
+        step: step of each snapshot; None means 0, 1, 2, ...
+        width: number of points per device at a time, see `grid`.
 
     Returns:
-        A Dataset over `snapshot_step`: `path_a`, `path_b`, ... where it is on the slice,
-        `path_off` its distance from it, `path_cost` its own cost, and `path_cost_in_slice` that of
-        the nearest point in the slice.
+        A Dataset over `snapshot_step`: `path_a`, `path_b`, ... are the coordinates of the nearest
+        point in the slice, `path_off` is the distance from it, `path_cost` the cost of the
+        snapshot, and `path_cost_in_slice` the cost of the nearest point.
 
     Raises:
-        InputError: snapshots that are not like the origin, or as many steps as there are not.
+        InputError: if snapshots are not like the origin, or if there is not one step per snapshot.
     """
     import xarray as xr
 
@@ -126,28 +126,28 @@ def trajectory_plane(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Return the plane in which a descent moves most, through its end, with the descent.
+    """Return the plane through the end of a descent in which it moves most.
 
     Args:
-        problem: as for `grid`.
-        snapshots: the descent's parameters, with a leading axis; those that are not finite are
-            left out.
-        data: instead of the problem's own.
-        step: of each snapshot; their numbers if None.
-        points: along each side.
-        margin: how far the plane reaches beyond the descent, as a share of its extent. The shorter
-            side is at least 0.6 of the longer one.
-        metrics: as for `grid`.
-        width: as for `grid`.
+        problem: a Problem or a cost, see `grid`.
+        snapshots: parameters of the descent, with a leading axis of snapshots; snapshots that are
+            not finite are omitted.
+        data: data that replace those of the problem.
+        step: step of each snapshot; None means 0, 1, 2, ...
+        points: number of points along each side.
+        margin: margin of the plane around the descent, as a fraction of its extent. The shorter
+            side is at least 0.6 times the longer one.
+        metrics: further functions to evaluate, see `grid`.
+        width: number of points per device at a time, see `grid`.
 
     Returns:
-        What `plane` and `descent_on_slice` return, in one Dataset, and `explained`, the share of
-        the squared distance from the end that lies along each principal component, of as many
-        components as there are, but ten at most. The plane's origin is the end.
+        A Dataset that combines the results of `plane` and `descent_on_slice`, and `explained`, the
+        share of the squared distance from the end along each of at most ten principal components.
+        The origin of the plane is the end of the descent.
 
     Raises:
-        InputError: fewer than three finite snapshots, snapshots that do not move, or arguments
-            that cannot work.
+        InputError: if fewer than three snapshots are finite, if the snapshots are all equal, or if
+            another argument is not valid.
     """
     import xarray as xr
 
@@ -201,6 +201,6 @@ def _steps(what, step, count):
 
 
 def _span(values):
-    """Return the middle and the length of the range of values."""
+    """Return the center and the length of the range of values."""
     low, high = float(values.min()), float(values.max())
     return (low + high) / 2, high - low

@@ -1,4 +1,4 @@
-"""How wide a minimum is: volumes within a level of the cost, and learning coefficients."""
+"""Volumes of basins within a level of the cost, and local learning coefficients."""
 
 import lazy_loader
 
