@@ -135,8 +135,8 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
 def _max_step(A, step):
     """Return a step length t for which A + t step is positive definite.
 
-    t is BACK times the largest of 1, 0.8, 0.64, ... for which the pivots of an elimination show that
-    the matrix is positive definite. A itself is positive definite.
+    t is BACK times the largest of 1, 0.8, 0.64, ... for which the matrix is positive definite, as
+    shown by the pivots of an elimination. A itself is positive definite.
     """
     tried = jnp.asarray(BACK * 0.8 ** np.arange(40), A.dtype)
     lowest = jax.vmap(lambda t: _lowest_pivot(A + t / BACK * step))(tried)

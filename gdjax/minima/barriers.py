@@ -1,4 +1,4 @@
-"""Barriers and distances between all pairs of networks, before and after matching.
+"""Barriers and distances between all pairs of networks, with and without matching.
 
     barrier_ij = barrier of the straight line from network i to network j
 
@@ -213,7 +213,7 @@ class _PathCost(NamedTuple):
 
 
 class _PathCostFromSums(NamedTuple):
-    """Cost along one path, from the first layer's pre-activations and the other layers."""
+    """Cost along one path, from pre-activations of the first layer and other layers."""
 
     loss: Callable
     network: Network
@@ -242,7 +242,7 @@ class _PathCostFromSums(NamedTuple):
 
 @jax.jit
 def _first_sums(weights, inputs, scale):
-    """Return the weighted sums of inputs of the first layer, [runs, neurons, samples]."""
+    """Return the first layer's weighted sums of inputs, [runs, neurons, samples]."""
     runs, neurons, pixels = weights.shape
     x = inputs.astype(weights.dtype) / scale
     flat = jnp.matmul(weights.reshape(-1, pixels), x.T, precision="highest")

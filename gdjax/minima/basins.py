@@ -50,7 +50,7 @@ MAX_ISOLATED = 1000  # more distinct end points count as a manifold of minima
 
 
 class NoMinimum(IntEnum):
-    """Reason why a start did not converge to a minimum, a code below all numbers of minima."""
+    """Negative codes of starts that did not converge to a minimum."""
 
     NOT_ARRIVED = -1
     DIVERGED = -2
@@ -193,7 +193,7 @@ def _check_numbers(name, values):
 
 
 def _as_params(position):
-    """Return points [..., coordinates] as parameters, scalars if there is one coordinate."""
+    """Return points [..., coordinates] as parameters, scalars for one coordinate."""
     return jnp.asarray(position[..., 0] if position.shape[-1] == 1 else position)
 
 
@@ -289,7 +289,7 @@ def _eigenvalues(cost, position):
 
 
 def _label_ends(ends, arrived, outcome, critical, distance_tolerance):
-    """Return the number of the minimum at which each start arrived, or a code of `NoMinimum`."""
+    """Return the number of each start's minimum, or a code of `NoMinimum`."""
     minima = critical.position[critical.kind == MINIMUM]
     end = np.full(arrived.shape, NoMinimum.NOT_ARRIVED, np.int16)
     end[outcome == Outcome.DIVERGED] = NoMinimum.DIVERGED

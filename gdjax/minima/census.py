@@ -243,7 +243,7 @@ def census_of(
 
 
 def _cost_settings(problem, grid, values):
-    """Return the keywords of the cost that were axes, and check that all runs have one cost."""
+    """Return the keywords of the cost that were axes; refuse several costs."""
     settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
@@ -255,7 +255,7 @@ def _cost_settings(problem, grid, values):
 
 
 def _check_symmetric(problem, key):
-    """Check that the cost does not change under symmetries, as it would with decay of biases."""
+    """Check that symmetries do not change the cost, as with decay of biases."""
     if problem.network is None:
         return
     key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))
@@ -277,7 +277,7 @@ def _check_symmetric(problem, key):
 
 
 def _canonical_points(problem, ends):
-    """Return parameters in canonical form, and the points that are used for distances.
+    """Return parameters in canonical form, and the points for distances.
 
     Coordinates on which no run's cost depends are set to 0, since they keep their random start.
     """
@@ -320,7 +320,7 @@ def _cluster_manifolds(problem, ends, canonical, key):
 
 
 def _number_by_cost(ends, runs, labels):
-    """Number clusters in the order of their costs; return numbers and representative runs."""
+    """Number clusters by ascending cost; return numbers and representative runs."""
     by_gradient = runs[np.lexsort((runs, ends.gradient_norm[runs]))]
     label_of = dict(zip(runs.tolist(), labels.tolist(), strict=True))
     first = {label_of[run]: run for run in reversed(by_gradient.tolist())}
@@ -334,7 +334,7 @@ def _number_by_cost(ends, runs, labels):
 
 
 def _merge_matched(ends, minima, distance, tolerance):
-    """Merge minima that matching makes equal; ties can give them different canonical forms."""
+    """Merge minima that matching makes equal, although ties gave them different forms."""
     near = connected_components(distance <= tolerance)[1]
     runs = np.flatnonzero(minima.labels >= 0)
     labels = minima.labels[runs]
@@ -346,7 +346,7 @@ def _merge_matched(ends, minima, distance, tolerance):
 
 
 def _barriers_between(problem, params, minima, key):
-    """Return barriers and distances between the lowest minima; None with fewer than two."""
+    """Return barriers between the lowest minima; None with fewer than two."""
     if len(minima.first) < 2:
         return None
     lowest = jax.tree.map(lambda leaf: leaf[minima.first[:MAX_COMPARED]], params)

@@ -220,7 +220,7 @@ def _unseen(count):
 
 
 def _widths(minima):
-    """Return the width of each minimum's cluster, for merged clusters the largest width."""
+    """Return the width of each minimum's cluster, the largest of merged clusters."""
     if minima.clusters is None:
         return np.zeros(0)
     labels = minima.labels[minima.labels >= 0]

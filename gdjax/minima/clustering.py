@@ -1,4 +1,4 @@
-"""Clusters of end points that are the same minimum or lie on one manifold of minima.
+"""Clusters of end points at the same minimum or on the same manifold of minima.
 
     a ~ b   if a chain of points leads from a to b with no step longer than the tolerance
 
@@ -234,7 +234,7 @@ def _equal_cost(costs, cost):
 
 
 def _nearest_pairs(params, costs, labels):
-    """Return pairs of points at which manifolds of equal cost are nearest to each other."""
+    """Return the nearest pairs of points of manifolds of equal cost."""
     flat = [np.asarray(leaf).reshape(len(costs), -1) for leaf in jax.tree.leaves(params)]
     distance = squareform(pdist(np.concatenate(flat, axis=1)))
     distance[(labels[:, None] == labels) | ~_equal_cost(costs[:, None], costs)] = np.inf
@@ -269,7 +269,7 @@ def _apply_symmetries(network, params, symmetries):
 
 
 class _IsConnected(NamedTuple):
-    """Test for a path of equal cost between two points; equal instances share a program."""
+    """Test for a path of equal cost; equal instances share a program."""
 
     def __call__(self, run, problem):
         a, b, cost, sharpness = run

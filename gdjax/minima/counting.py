@@ -1,4 +1,4 @@
-"""Shares of the basins of minima, and estimates of the minima at which no run ended.
+"""Shares of the basins of minima, and estimates of minima at which no run ended.
 
     mass of the unseen     about     f1 / n                                      (Good and Turing)
     number of the unseen   at least  (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))        (Chao), on average
@@ -150,7 +150,7 @@ def _missing_mass(n, once, twice, z):
 
 
 def _chao(n, once, twice, z):
-    """Return Chao's bias-corrected estimate of the number of the unseen, and a lower bound."""
+    """Return Chao's bias-corrected number of unseen minima, and a lower bound."""
     k = (n - 1) / n
     number = k * once * (once - 1) / (2 * (twice + 1))
     if not number > 0:
@@ -164,7 +164,7 @@ def _chao(n, once, twice, z):
 
 
 def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
-    """Return a lower bound of the number of minima if n runs ended at n different ones.
+    """Return a lower bound of the number of minima if n runs found n different ones.
 
         the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
 
@@ -251,7 +251,7 @@ def _simultaneous_intervals(counts, runs, alpha):
 
 
 def _bisect(condition, inside, outside):
-    """Return the boundary of a condition, by bisection between a true and a false point."""
+    """Return the boundary of a condition by bisection between two points."""
     smallest = np.finfo(float).tiny
     inside, outside = (np.log(np.maximum(p, smallest)) for p in (inside, outside))
     for _ in range(64):

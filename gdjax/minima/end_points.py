@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class EndPointKind(IntEnum):
-    """Kind of point at which a run ended, an extension of `gdjax.critical_points.Kind`.
+    """Kind of point at which a run ended; extends `gdjax.critical_points.Kind`.
 
     - SLIDING: polishing does not end, since the lowest point is at infinity or far away.
     - DIVERGED: the run's parameters are not finite.
@@ -112,7 +112,8 @@ class EndPoints(NamedTuple):
         nullity: number of indeterminate eigenvalues on the live coordinates.
         resolution: largest absolute value of an indeterminate eigenvalue.
         kantorovich: Kantorovich number, see `gdjax.critical_points.Certificate`.
-        floor_length: length of flat directions, see `gdjax.critical_points.Certificate`.
+        floor_length: distance along flat directions over which the cost is constant, see
+            `gdjax.critical_points.Certificate`.
         slope: smallest rise per distance if the cost has no derivative; 0 otherwise.
     """
 
@@ -160,8 +161,8 @@ def certify(
             critical point requires more.
 
     Raises:
-        InputError: if params have no leading axis of runs, if the cost cannot be differentiated, if
-            a tolerance is not a finite number above 0, or if max_steps is below 0.
+        InputError: if params have no leading axis of runs, if the problem cannot be minimized, if a
+            tolerance is not a finite number above 0, or if max_steps is below 0.
     """
     tolerances = {
         "distance_tolerance": distance_tolerance,
@@ -293,7 +294,7 @@ def _tip(at, w, lowest, probes, unravel):
 
 
 def _map_runs(task, params, keys, problem):
-    """Apply a function of one run to all runs in slabs of one width; return arrays on the host."""
+    """Apply a function of one run to all runs, in slabs; return arrays on the host."""
     size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     devices = tuple(jax.local_devices())
     if devices[0].platform == "cpu":
@@ -311,7 +312,7 @@ def _program(task: _Certify, slab: Slab) -> Program:
 
 
 def count_end_points(dataset: "xr.Dataset") -> dict[str, int]:
-    """Return the number of runs of a census at each kind of point, without empty kinds.
+    """Return the number of runs of a census at each kind of point that occurs.
 
     Args:
         dataset: Dataset that `census` or `census_of` returned.

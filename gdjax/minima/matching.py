@@ -1,4 +1,4 @@
-"""Matching of networks: the equivalent form of one with the smallest distance to another.
+"""Matching of networks: equivalent forms with the smallest distance to another network.
 
     min over symmetries g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
 
@@ -96,7 +96,7 @@ def match(
     key: Key[Array, ""],
     restarts: int = RESTARTS,
 ) -> Match:
-    """Find the equivalent form of a network whose weights are nearest to another's.
+    """Find the equivalent form of a network with weights nearest to another's.
 
     Args:
         network: layers of both networks.
@@ -173,7 +173,7 @@ def match_activations(
     reference: Params,
     inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
 ) -> Match:
-    """Find the equivalent form of a network whose activations are nearest to another's.
+    """Find the equivalent form of a network with activations nearest to another's.
 
         min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 
@@ -236,7 +236,7 @@ def _normal_form(network, params):
 
 
 def _host_coordinates(network, params):
-    """Return the `coordinates` of each layer, weights and bias in one array, and their scales."""
+    """Return `coordinates` of each layer, with the bias as last column, and scales."""
     layers, scales = _normal_form(network, params)
     rows = [
         np.concatenate([np.asarray(w, float), np.asarray(b, float)[..., None]], axis=-1)
@@ -246,7 +246,7 @@ def _host_coordinates(network, params):
 
 
 def _activations(network, params, inputs, number):
-    """Return [neurons, samples] / sqrt(samples), so that sums of squares are means over samples."""
+    """Return activations / sqrt(samples), [neurons, samples]; squares sum to means."""
     widths = network.widths[: number + 2]
     part = dataclasses.replace(network, widths=widths, output_activation=None)
     with jax.default_matmul_precision("highest"):
@@ -263,7 +263,7 @@ def _activations(network, params, inputs, number):
 
 
 class _Aligned(NamedTuple):
-    """Networks with permuted and flipped neurons, and their inner products with the references.
+    """Networks with permuted and flipped neurons, and inner products with references.
 
     Args:
         order: order of the neurons of each hidden layer.
@@ -291,7 +291,7 @@ class _Start(NamedTuple):
 
 
 def _starts(network, key, restarts):
-    """Return the starts, a single one with one hidden layer, where all lead to one optimum."""
+    """Return the starts, only one with one hidden layer, where all are equivalent."""
     if len(network.widths) <= 3:
         return [_Start()]
     drawn = [
@@ -384,7 +384,7 @@ def _incoming(aligned, reference, number):
 
 
 def _outgoing(aligned, reference, number):
-    """Return the inner products of the weights out of neurons, without the next layer's bias."""
+    """Return the inner products of the weights out of neurons, without biases."""
     ours, theirs = aligned.others[number], reference[number]
     return theirs[..., :-1].swapaxes(1, 2) @ ours[..., :-1]
 

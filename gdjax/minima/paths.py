@@ -56,7 +56,7 @@ def bezier(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
 
 
 def polyline(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
-    """Return the weights of control points on the straight segments between neighbors.
+    """Return the weights of control points on straight segments between neighbors.
 
         weight_k = max(0, 1 - |(count - 1) t - k|)
 
@@ -128,7 +128,7 @@ def linear_path_cost(
     data: PyTree = None,
     points: int = POINTS,
 ) -> PyTree:
-    """Return the cost, or another mean over samples, along the straight line from a to b.
+    """Return the cost, or another mean over samples, along the line from a to b.
 
     Args:
         problem: a Problem or a function, see `path_cost`.
@@ -198,7 +198,7 @@ def path_cost(
 def barrier(
     cost: Float[Array, "*paths points"] | Float[np.ndarray, "*paths points"],
 ) -> Float[Array, "*paths"]:
-    """Return the largest rise of a cost above the straight line between its end points.
+    """Return the largest rise of a cost above the line between its end points.
 
         max over t of C(t) - ((1 - t) C(0) + t C(1)),   at least 0
 
@@ -310,7 +310,7 @@ def curve(
 
 @dataclass(frozen=True)
 class _MeanCost:
-    """Mean cost along a path, without its end points, so that other paths share a program.
+    """Mean cost along a path; paths with equal fields share a program.
 
     Args:
         without_data: the problem as a tree without leaves.

@@ -156,7 +156,7 @@ def canonicalize(network: Network, params: Params) -> Params:
 def canonical_symmetry(
     network: Network, params: Params
 ) -> tuple[tuple[NeuronSymmetry, ...], Float[Array, ""]]:
-    """Return the symmetry that `canonicalize` applies, and the margin of its decisions.
+    """Return the symmetry that `canonicalize` applies, and its margin.
 
     Returns:
         The symmetry, and the margin: the smallest distance of a form to 0 (for signs) or of a sum
@@ -213,7 +213,7 @@ def coordinates(network: Network, params: Params) -> Params:
 def normalize_scales(
     network: Network, layers: list[Layer]
 ) -> tuple[list[Layer], list[Float[Array, " neurons"]]]:
-    """Scale every hidden neuron's incoming weights and bias to norm 1; also return the scales.
+    """Scale incoming weights and bias of hidden neurons to norm 1; return scales, too.
 
     Neurons whose weights and bias are all zero, and activations without scales, are left unchanged.
     """
@@ -236,7 +236,7 @@ def _permute(layer, next_layer, order):
 
 
 def _flip(network, layer, next_layer, sign):
-    """Apply w s(z) = w c - w s(-z); the constant is added to the bias of the next layer."""
+    """Apply w s(z) = w c - w s(-z), with the constant in the next layer's bias."""
     sign = sign.astype(layer.bias.dtype)
     constant = FLIPS[network.activation] * jnp.sum(
         jnp.where(sign < 0, next_layer.weights, 0), axis=1

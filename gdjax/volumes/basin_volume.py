@@ -1,23 +1,23 @@
-"""How large a basin is, seen from its minimum: the volume within a level of the cost.
+"""Volume of the basin around a minimum, within a level of the cost.
 
     V = V_n |det A| E[r(u)^n],   u uniform on the sphere,   V_n = pi^(n/2) / Gamma(n/2 + 1)
 
 r(u) is the distance from w* along A u, in units of |A u|, at which the cost has risen by the level.
-The volume is that of the star around w*: the points that a straight line reaches without leaving
-the basin. A curved valley holds more than its star, so that the volume of the star is only a lower
-bound of it. A random walk within the level tells whether there are such points. A is the
-preconditioner. If A u follows the basin's shape, all r are alike and a few directions are enough.
-The simplest instance is a ball:
+The volume is that of the star around w*, the set of points that a straight line from w* reaches
+without leaving the basin. A curved valley is larger than its star, whose volume is then only a
+lower bound. A random walk within the level tests whether there are points outside of the star. A is
+the preconditioner. If A u follows the shape of the basin, all r are similar and a few directions
+are enough. The simplest instance is a ball:
 
 >>> bowl = lambda w: w @ w
 >>> found = basin_volume(bowl, jnp.zeros(3), key=jax.random.key(0), level=1.0, directions=16)
 >>> bool(abs(found.log_volume - jnp.log(4 / 3 * jnp.pi)) < 1e-4), bool(found.lower_bound)
 (True, False)
 
-In n dimensions r^n differs by e^100 between directions, and a mean over some of them lies far below
-the mean over all, because rare directions decide it that have not been drawn. Then the number is
-called a lower bound. By Markov's inequality a mean of positive numbers is at most 20 times too
-large with 95 %.
+In many dimensions, r^n can differ by a factor of e^100 between directions. The mean over a sample
+of directions is then far below the expectation, which is dominated by rare directions that were not
+drawn, and the result is only a lower bound. By Markov's inequality, the mean of a sample of
+positive numbers is at most 20 times the expectation with a probability of 95 %.
 
 References: Scherlis and Belrose 2025, *Estimating the probability of sampling a trained neural
 network at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed importance sampling*.
@@ -44,32 +44,32 @@ from gdjax.volumes.whitening import Whitening
 
 DIRECTIONS = 1000
 TOGETHER = 64  # directions whose costs are computed together
-GROWTH = math.sqrt(2)  # of the distance while looking for the rim
-TURNS = 64  # of growing, and of shrinking before that: beyond, a basin counts as open
+GROWTH = math.sqrt(2)  # factor of the distance per step of the search for the rim
+TURNS = 64  # maximum number of steps of this search; basins that are larger count as open
 FEW = 30  # effective directions below which a volume is a lower bound
-ROUND = 0.999  # share of directions that tell: above it only rounding is left, which has no tail
-HEAVY = 0.7  # Pareto index of r^n above which a mean over directions cannot be trusted
-DOUBT = math.log(20)  # nats that a mean may be above the truth, with 95 %
-# Of Student's distribution, outside the ends of the interval. The upper tail is smaller, since a
-# mean without its rare large terms looks surer than it is.
+ROUND = 0.999  # share of effective directions above which radii differ only by rounding
+HEAVY = 0.7  # Pareto index of r^n above which a mean over directions is unreliable
+DOUBT = math.log(20)  # largest excess of a mean over its expectation, in nats, with 95 % confidence
+# Tail probabilities of Student's distribution beyond the ends of the interval. The upper one is
+# smaller, since the standard error is too small if rare large terms are missing.
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
 MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
-ALIKE = 1e4  # units of rounding within which numbers are the same
-WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks within the level; STRIDES steps between checks
-TRIES = 30  # points of a line at most, for one step
-BEGIN = 0.9  # of the distance to the rim, where walks begin
-SEGMENTS = 8  # of a straight line to a point of a walk, at whose ends it is checked
+ALIKE = 1e4  # difference, in units of rounding, within which numbers count as equal
+WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks, checks per walk, steps between checks
+TRIES = 30  # maximum number of points on a line for one step of a walk
+BEGIN = 0.9  # start of a walk, as a fraction of the distance to the rim
+SEGMENTS = 8  # segments of the line from the minimum to a point of a walk; their ends are checked
 
 
 class VolumeStatus(IntEnum):
-    """Whether the interval of a volume holds, or why the volume is a lower bound.
+    """Whether a volume is an estimate, or the reason why it is a lower bound.
 
-    - ESTIMATE: the interval holds.
-    - FEW_DIRECTIONS: fewer than 30 effective directions, or a tail above 0.7 where directions
-      differ by more than rounding.
+    - ESTIMATE: the volume is an estimate with a valid interval.
+    - FEW_DIRECTIONS: there are fewer than 30 effective directions, or the tail is above 0.7 and
+      directions differ by more than rounding.
     - CURVED: a random walk within the level reached points that no straight line from the minimum
       reaches. The volume is that of the star.
-    - OPEN: along a direction the cost never rose by the level.
+    - OPEN: along some direction, the cost never rose by the level.
     """
 
     ESTIMATE = 0
@@ -79,22 +79,23 @@ class VolumeStatus(IntEnum):
 
 
 class BasinVolume(NamedTuple):
-    """A volume within a level of the cost, in nats, and how much of it to believe.
+    """Logarithm of the volume within a level of the cost, with its uncertainty.
 
     Args:
-        log_volume: log of the volume, in the units of the parameters; +inf where a direction
-            never left.
+        log_volume: logarithm of the volume in the units of the parameters, in nats; +inf if a
+            direction is open.
         low: lower end of a 95 % confidence interval.
-        high: upper end; +inf for a lower bound.
-        standard_error: of log_volume, from the directions that were drawn.
-        effective_directions: so many equal ones would tell as much: (sum r^n)^2 / sum r^(2n).
-        tail: Pareto index k of r^n: its moments beyond 1/k are infinite for all that was seen.
-        lower_bound: whether it is no more than that.
-        status: why, a value of `VolumeStatus`.
-        hidden: share of the points of a random walk within the level that no straight line from
-            the minimum reaches. 0 does not prove that there are none: the walk is short.
-        open_directions: how many never rose by the level.
-        radii: distances to the rim in the parameters' units, one for each direction.
+        high: upper end of this interval; +inf for a lower bound.
+        standard_error: standard error of log_volume, estimated from the directions.
+        effective_directions: (sum r^n)^2 / sum r^(2n), the number of directions with equal r^n that
+            have the same relative error.
+        tail: Pareto index k of r^n; moments of order above 1/k of the fitted tail are infinite.
+        lower_bound: whether the volume is only a lower bound.
+        status: a value of `VolumeStatus`.
+        hidden: share of the points of random walks within the level that no straight line from the
+            minimum reaches. A value of 0 does not prove that there are none, since walks are short.
+        open_directions: number of directions along which the cost never rose by the level.
+        radii: distances to the rim in the units of the parameters, one for each direction.
     """
 
     log_volume: Float[Array, ""]
@@ -126,22 +127,22 @@ def basin_volume(
 
         log V = log V_n + log |det A| + log mean r^n
 
-    It can be jitted and mapped over minima by `jax.vmap`.
+    The function can be jitted and mapped over minima by `jax.vmap`.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the minimum w*.
-        key: for the directions.
-        level: by how much the cost may rise, above 0.
-        data: instead of the problem's own.
-        preconditioner: coordinates in which the basin is round, see `whitened`. The volume does not
-            depend on them, the accuracy of its estimate does. None takes the Hessian's eigenvectors
-            and the basin's own extent along each of them up to 500 parameters, and the parameters'
-            own coordinates above.
-        directions: at least 100, if the tail is to be judged; at least 2.
+        key: random key for directions and walks.
+        level: largest rise of the cost within the basin, above 0.
+        data: data that replace those of the problem.
+        preconditioner: coordinates in which the basin is round, see `whitened`. They affect only
+            the accuracy of the estimate. None means the eigenvectors of the Hessian and the extent
+            of the basin along each of them for up to 500 parameters, and the original coordinates
+            for more parameters.
+        directions: number of random directions, at least 2; at least 100 for a reliable `tail`.
 
     Raises:
-        InputError: a level that is not above 0, or fewer than 2 directions.
+        InputError: if the level is not above 0, or if there are fewer than 2 directions.
     """
     basin = basin_of("basin_volume", problem, params, level, data, preconditioner)
     check_whole("basin_volume: directions", directions, 2)
@@ -162,11 +163,11 @@ def basin_volume(
 
 
 class Basin(NamedTuple):
-    """What lies within a level of the cost around a minimum, and coordinates to measure it in.
+    """Region within a level of the cost around a minimum, with its coordinates.
 
     Args:
         center: the minimum w*, as a vector.
-        inside: `w -> C(w) <= C(w*) + level`.
+        inside: function `w -> C(w) <= C(w*) + level`.
         scale: the preconditioner A.
     """
 
@@ -175,21 +176,21 @@ class Basin(NamedTuple):
     scale: Whitening
 
     def reach(self, u: Float[Array, " n"]):
-        """Return the distance to the rim along A u, in units of |A u| and in the parameters'."""
+        """Return the distance to the rim along A u, in units of |A u| and of the parameters."""
         along = self.scale.apply(u)
         dtype = self.center.dtype
         r = _radius(lambda r: self.inside(self.center + r * along), dtype)
         return r, r * jnp.linalg.norm(along)
 
     def volume(self, found: BasinVolume, radii, u, reached, key: Key[Array, ""]) -> BasinVolume:
-        """Return the volume from an estimate of the log of the mean of r^n.
+        """Return the volume from an estimate of the logarithm of the mean of r^n.
 
         Args:
-            found: that estimate.
-            radii: distances to the rim.
-            u: directions in which random walks begin.
-            reached: distances to the rim along these, in units of |A u|.
-            key: for the walks.
+            found: estimate of the logarithm of the mean of r^n.
+            radii: distances to the rim, in the units of the parameters.
+            u: directions of the starts of random walks.
+            reached: distances to the rim along these directions, in units of |A u|.
+            key: random key for the walks.
         """
         half = self.center.size / 2
         ball = half * math.log(math.pi) - jax.lax.lgamma(jnp.asarray(half + 1.0))
@@ -212,10 +213,10 @@ class Basin(NamedTuple):
         n, dtype = self.center.size, self.center.dtype
 
         def step(w, key, size):
-            """Draw a point of a line through w, uniform within the level (Neal's slice sampler)."""
+            """Draw a uniform point within the level on a line through w, by slice sampling."""
             key_line, key_axis, key_low, key = jax.random.split(key, 4)
             line = jax.random.normal(key_line, (n,), dtype)
-            # Along every other line one coordinate changes: a valley may follow it.
+            # Half of the lines are parallel to a coordinate axis, since valleys may be, too.
             axis = jax.random.randint(key_axis, (), 0, 2 * n)
             line = jnp.where(axis < n, jnp.arange(n) == axis, line / jnp.linalg.norm(line))
             along = self.scale.apply(line)
@@ -250,15 +251,15 @@ class Basin(NamedTuple):
 
 
 def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
-    """Return indices of the longest distances, where what a curved valley hides is near."""
+    """Return indices of the largest distances, near which hidden points are most likely."""
     return jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))[1]
 
 
 def basin_of(function: str, problem, params, level, data, preconditioner) -> Basin:
-    """Return what lies within a level around a minimum; arguments as those of `volume`.
+    """Return the basin within a level around a minimum; see `basin_volume`.
 
     Raises:
-        InputError: a level that is not above 0, in the name of `function`.
+        InputError: if the level is not above 0; the message starts with the name `function`.
     """
     problem = as_problem(problem, data)
     check_number(f"{function}: level", level, above=0)
@@ -277,7 +278,10 @@ def basin_of(function: str, problem, params, level, data, preconditioner) -> Bas
 
 
 def _extent(problem, params, inside):
-    """Eigenvectors of the Hessian, and the geometric mean of both distances to the rim on each."""
+    """Return a preconditioner of the Hessian's eigenvectors and the extent along each.
+
+    The extent is the geometric mean of the distances to the rim in both directions.
+    """
     flat, _ = ravel_params(params)
     matrix = HessianOperator(problem, params).as_matrix()
     finite = jnp.all(jnp.isfinite(matrix))
@@ -291,22 +295,23 @@ def _extent(problem, params, inside):
 
     extent = jax.lax.map(both, axes.T, batch_size=TOGETHER)
     longest = jnp.max(extent, where=jnp.isfinite(extent), initial=0)
-    # An open direction, which never leaves the basin, is taken to be as long as the others.
+    # The extent of an open direction, which never leaves the basin, is set to the largest of all.
     extent = jnp.where(jnp.isfinite(extent), extent, jnp.where(longest > 0, longest, 1))
     return Whitening(extent, axes)
 
 
 def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
-    """Return the log of a mean of e^logs, with an interval or a lower bound; see `BasinVolume`.
+    """Return the logarithm of a mean of e^logs, with an interval or a lower bound.
 
         low, high = value - t_0.025 error, value + t_0.0025 error
 
-    with Student's quantiles t for (sum d^2)^2 / sum d^4 - 1 degrees of freedom, d being the
-    deviations of the numbers from their mean.
+    The quantiles t of Student's distribution are those for (sum d^2)^2 / sum d^4 - 1 degrees of
+    freedom, where d are the deviations of the numbers from their mean. See `BasinVolume` for the
+    fields of the result.
 
     Examples:
-        Numbers that are all alike are their own mean; of e^(10 z), z normal, most is in what is
-        rare:
+        Equal numbers are their own mean. The mean of e^(10 z), z normal, is dominated by rare large
+        numbers:
 
         >>> found = log_mean(jnp.zeros(100))
         >>> float(found.log_volume), bool(found.lower_bound)
@@ -347,7 +352,7 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
 
 
 def _radius(inside, dtype):
-    """How far it is to the rim: shrink until inside, grow until outside, then halve between."""
+    """Return the distance to the rim: shrink until inside, grow until outside, bisect."""
 
     def shrink(state):
         r, turn = state
@@ -378,15 +383,15 @@ def _radius(inside, dtype):
 
 
 def pareto_index(values: Float[Array, " n"]) -> Float[Array, ""]:
-    """The index k of a generalised Pareto distribution that fits the largest of some numbers.
+    """Return the index k of a generalized Pareto distribution fitted to a tail.
 
         P(x > t) ~ t^(-1/k),   the largest min(n / 5, 3 sqrt(n)) numbers above the next one
 
     Args:
-        values: at least 0, at least 25 of them for a fit.
+        values: numbers >= 0; a fit requires at least 25.
 
     Returns:
-        k; -inf where too few, or no larger than the others.
+        The index k; -inf if there are too few numbers or the largest ones are equal to the next.
 
     Source: Zhang and Stephens 2009, Technometrics 51, 316, with the prior of Vehtari et al. 2024.
     """

@@ -5,9 +5,9 @@
     coefficient(b) = -d log Z / d log b = b E[C(w) - C(w*)] ~ llc - (m - 1) / (log b + a)
 
 b is the inverse temperature, n / log n for a cost that is a mean over n samples. The multiplicity m
-is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and whatever is flatter has less:
-w^4 has 1/4. The coefficient at one temperature approaches llc slowly where m > 1, so that
-`learning_coefficient` extrapolates from several. In two dimensions:
+is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and flatter minima have a smaller
+llc, such as 1/4 for w^4. If m > 1, the coefficient at one temperature converges slowly to llc, so
+`learning_coefficient` extrapolates from several temperatures. For a bowl in two dimensions:
 
 >>> bowl = lambda w: w @ w / 2
 >>> found = finite_temperature_coefficient(
@@ -18,10 +18,10 @@ w^4 has 1/4. The coefficient at one temperature approaches llc slowly where m > 
 >>> bool(abs(found.coefficient - 1) < 4 * found.standard_error)
 True
 
-Samples are drawn by Hamiltonian Monte Carlo: trajectories with the gradient, accepted or refused
-by Metropolis' rule, so that no step size biases the mean, as it does for Langevin dynamics without
-that rule. Chains begin at distances between 0 and that of the prior. If they disagree, the result
-is NaN.
+Samples are drawn by Hamiltonian Monte Carlo. Trajectories that follow the gradient are accepted or
+rejected by the Metropolis rule, so the step size does not bias the mean, in contrast to Langevin
+dynamics without this rule. Chains start at distances between 0 and that of the prior. If they
+disagree, the result is NaN.
 
 References: Watanabe 2009, *Algebraic Geometry and Statistical Learning Theory*; Lau et al. 2023,
 *The local learning coefficient*, arXiv 2308.12108; Neal 2011, *MCMC using Hamiltonian dynamics*.
@@ -52,11 +52,11 @@ NUM_CHAINS = 16
 NUM_SAMPLES = 1000
 NUM_WARMUP = 500
 NUM_INTEGRATION_STEPS = 64
-MAX_RHAT = 1.05  # of the cost
-# Distances from w* are sampled more slowly than costs in a valley that is curved, without harm to
-# the mean of the cost; in wells apart their R-hat is well above this.
+MAX_RHAT = 1.05  # largest R-hat of the cost for chains that agree
+# In a curved valley, distances from w* mix more slowly than costs, which does not bias the mean of
+# the cost. The R-hat of chains in separate wells is well above this limit.
 MAX_DISTANCE_RHAT = 1.2
-MIN_SAMPLE_SIZE = 100  # effective samples below which nothing is said
+MIN_SAMPLE_SIZE = 100  # effective samples below which the coefficient is NaN
 MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
 
 TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
@@ -66,17 +66,17 @@ MULTIPLICITY_PRIOR = (0.5, 0.25, 0.15, 0.1)
 POWERS = (0.2, 0.5, 1.0)
 OFFSETS = np.geomspace(0.5, 16, 40)
 POWER_SIZE = 0.5  # standard deviation of a power's size, in units of the mean coefficient
-MODEL_ERROR = 0.01  # relative to the coefficient: no formula holds more exactly at finite b
+MODEL_ERROR = 0.01  # error of the formulas at finite b, relative to the coefficient
 
 
 class SamplingStatus(IntEnum):
-    """Whether chains of samples agree on one answer.
+    """Whether chains of samples agree.
 
-    - DISAGREED: the chains are in different places, or have not mixed: take more samples, more
+    - DISAGREED: the chains are in different regions, or have not mixed. Use more samples, more
       integration steps or a stronger localization; see
       `FiniteTemperatureCoefficient.chain_coefficients`.
-    - TOO_FEW: the chains agree, but are worth fewer than 100 independent samples.
-    - NOT_FINITE: the cost at w* is not finite, or no trajectory was ever accepted.
+    - TOO_FEW: the chains agree, but their effective sample size is below 100.
+    - NOT_FINITE: the cost at w* is not finite, or no trajectory was accepted.
     """
 
     AGREED = 0
@@ -86,7 +86,7 @@ class SamplingStatus(IntEnum):
 
     @property
     def label(self) -> str:
-        """For tables: "too few"."""
+        """The name in lower case with spaces, such as "too few"."""
         return self.name.lower().replace("_", " ")
 
 
@@ -95,14 +95,15 @@ class FiniteTemperatureCoefficient(NamedTuple):
 
     Args:
         coefficient: b E[C(w) - C(w*)]; NaN unless `status` is AGREED.
-        standard_error: of the coefficient, from the effective sample size; NaN likewise.
+        standard_error: standard error of the coefficient, from the effective sample size; NaN
+            unless `status` is AGREED.
         chain_coefficients: the same mean over each chain alone.
-        effective_sample_size: of the cost, all chains together.
-        rhat: of the cost, 1 if the chains agree.
-        distance_rhat: of the distance from w*.
-        acceptance_rate: share of trajectories that Metropolis' rule accepted.
+        effective_sample_size: effective sample size of the cost over all chains.
+        rhat: R-hat of the cost, 1 if the chains agree.
+        distance_rhat: R-hat of the squared distance from w*.
+        acceptance_rate: share of trajectories that the Metropolis rule accepted.
         step_size: length of an integration step, in whitened coordinates.
-        lowest: least C(w) - C(w*) of all samples. If it is clearly below 0, w* is not the lowest
+        lowest: smallest C(w) - C(w*) of all samples. If it is clearly below 0, w* is not the lowest
             point of the valley that was sampled.
         distance: root mean square of |w - w*|.
         status: a `SamplingStatus`.
@@ -127,14 +128,14 @@ class LocalLearningCoefficient(NamedTuple):
     """The local learning coefficient, extrapolated from several temperatures.
 
     Args:
-        llc: the estimate of the limit of zero temperature; NaN if fewer than three temperatures
-            have chains that agree.
-        standard_error: of the estimate: sampling, and what the temperatures leave open about the
-            multiplicity and the size of the correction.
-        multiplicity_probabilities: of m = 1, 2, 3 and 4.
-        inverse_temperatures: at which samples were drawn.
-        at_temperatures: the coefficient at each, with a leading axis of temperatures; None from
-            `extrapolate`.
+        llc: estimate of the limit of zero temperature; NaN if the chains agree at fewer than three
+            temperatures.
+        standard_error: standard error of the estimate, from sampling and from the uncertainty of
+            the multiplicity and the size of the correction.
+        multiplicity_probabilities: probabilities of m = 1, 2, 3 and 4.
+        inverse_temperatures: inverse temperatures at which samples were drawn.
+        at_temperatures: coefficients at the temperatures, with a leading axis of temperatures; None
+            from `extrapolate`.
     """
 
     llc: Float[Array, ""]
@@ -160,31 +161,32 @@ def learning_coefficient(
     num_warmup: int = NUM_WARMUP,
     num_integration_steps: int = NUM_INTEGRATION_STEPS,
 ) -> LocalLearningCoefficient:
-    """Estimate the local learning coefficient at a minimum, in the limit of zero temperature.
+    """Estimate the local learning coefficient at a minimum.
 
         coefficient(b) = llc - (m - 1) / (log b + a),   m = 1, 2, 3, 4
 
-    Samples are drawn at several temperatures as one program, and `extrapolate` takes the limit. It
-    can be jitted and mapped over minima by `jax.vmap`.
+    One program draws samples at several temperatures, and `extrapolate` estimates the limit of zero
+    temperature. The function can be jitted and mapped over minima by `jax.vmap`.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the minimum w*.
-        key: for starts, momenta and acceptance.
-        data: instead of the problem's own.
-        inverse_temperatures: at least three, ascending, over two factors of ten or more; None takes
-            0.1, 0.316, 1, 3.16 and 10 times n / log n for n samples. The hottest must be so cold
-            that the cost confines the samples much more than the localization does.
-        localization: as for `finite_temperature_coefficient`, like the other options.
-        whitening: likewise.
-        num_chains: likewise.
-        num_samples: likewise.
-        num_warmup: likewise.
-        num_integration_steps: likewise.
+        key: random key for starts, momenta and acceptance.
+        data: data that replace those of the problem.
+        inverse_temperatures: at least three inverse temperatures, ascending, over two or more
+            orders of magnitude; None means 0.1, 0.316, 1, 3.16 and 10 times n / log n for n
+            samples. The smallest must be so large that the cost confines the samples much more than
+            the localization does.
+        localization: precision of the prior, see `finite_temperature_coefficient`.
+        whitening: coordinates of the chains, see `finite_temperature_coefficient`.
+        num_chains: number of chains, at least 2.
+        num_samples: number of samples per chain after warmup, at least 8.
+        num_warmup: number of trajectories of warmup.
+        num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Raises:
-        InputError: as `finite_temperature_coefficient`; fewer than three temperatures, or
-            temperatures that do not ascend.
+        InputError: if `finite_temperature_coefficient` does not accept the arguments, or if the
+            temperatures are fewer than three or not ascending.
 
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
@@ -225,23 +227,23 @@ def extrapolate(
     coefficients: Float[ArrayLike, " temperatures"],
     standard_errors: Float[ArrayLike, " temperatures"],
 ) -> LocalLearningCoefficient:
-    """Extrapolate coefficients at several temperatures to the local learning coefficient.
+    """Extrapolate coefficients at several temperatures to zero temperature.
 
         coefficient(b) = llc - (m - 1) / (log b + a)   for m = 2, 3, 4
         coefficient(b) = llc + c b^-p                  for m = 1, p = 1/5, 1/2, 1
 
-    The estimate is the mean over these formulas and over a and c, each weighted by its likelihood
-    and by a prior in which a higher multiplicity is less likely (1/2, 1/4, 3/20, 1/10); the
-    standard error contains their spread. One per cent of each coefficient counts as error of the
-    formulas, and all errors are enlarged if no formula fits.
+    The estimate is the mean over these formulas and over a and c, weighted by their likelihood and
+    by a prior in which higher multiplicities are less likely (1/2, 1/4, 3/20, 1/10); the standard
+    error includes their spread. The formulas have an assumed error of one per cent of each
+    coefficient, and all errors are increased if no formula fits.
 
     Args:
-        inverse_temperatures: b, above 0.
-        coefficients: b E[C(w) - C(w*)] at each; NaN where it is not known.
-        standard_errors: of the coefficients.
+        inverse_temperatures: inverse temperatures b, above 0.
+        coefficients: b E[C(w) - C(w*)] at each temperature; NaN if unknown.
+        standard_errors: standard errors of the coefficients.
 
     Examples:
-        Without noise, m = 2:
+        Coefficients without noise for m = 2:
 
         >>> b = jnp.geomspace(1e2, 1e6, 5)
         >>> found = extrapolate(b, 3.5 - 1 / (jnp.log(b) - 0.75), jnp.full(5, 0.01))
@@ -254,12 +256,12 @@ def extrapolate(
     precision = known / (error**2 + (MODEL_ERROR * y) ** 2)
     logs = jnp.log(b / jnp.min(b))
     center = jnp.sum(precision * y) / jnp.maximum(jnp.sum(precision), 1e-30)
-    y = jnp.where(known, y - center, 0)  # of small numbers, for the sake of rounding
+    y = jnp.where(known, y - center, 0)  # smaller numbers reduce rounding
     multiplicity, prior, fixed, free = _formulas(logs)
     size = POWER_SIZE * jnp.abs(center)
 
     def fit(precision):
-        """Return mean and variance of llc, log evidence and chi squared, for each formula."""
+        """Return mean and variance of llc, log evidence and chi squared of each formula."""
         z = y[None] + fixed
         total, square, first = jnp.sum(precision), free**2 @ precision, free @ precision
         shrink = size**2 / (1 + size**2 * square)  # the size of c is integrated out
@@ -287,7 +289,7 @@ def extrapolate(
 
 
 def _formulas(logs):
-    """Return multiplicity, prior, known and free correction of each formula."""
+    """Return multiplicity, prior, and fixed and free correction of each formula."""
     powers, offsets = jnp.asarray(POWERS, logs.dtype), jnp.asarray(OFFSETS, logs.dtype)
     free = jnp.exp(-jnp.outer(powers, logs))
     fixed = [(m - 1) / (logs[None] + offsets[:, None]) for m in (2, 3, 4)]
@@ -313,36 +315,37 @@ def finite_temperature_coefficient(
     num_warmup: int = NUM_WARMUP,
     num_integration_steps: int = NUM_INTEGRATION_STEPS,
 ) -> FiniteTemperatureCoefficient:
-    """Estimate the learning coefficient at one temperature, from many chains as one program.
+    """Estimate the learning coefficient at one temperature, from many chains.
 
         b E[C(w) - C(w*)],   w ~ exp(-b C(w) - localization |w - w*|^2 / 2)
 
-    This is what is often reported as the local learning coefficient. The two differ by about
-    (m - 1) / log b if the multiplicity m is above 1. It can be jitted and mapped over minima by
-    `jax.vmap`.
+    This coefficient is often reported as the local learning coefficient, from which it differs by
+    about (m - 1) / log b if the multiplicity m is above 1. The function can be jitted and mapped
+    over minima by `jax.vmap`.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the minimum w*.
-        key: for starts, momenta and acceptance.
-        data: instead of the problem's own.
-        inverse_temperature: b; None takes n / log n for n samples.
+        key: random key for starts, momenta and acceptance.
+        data: data that replace those of the problem.
+        inverse_temperature: inverse temperature b; None means n / log n for n samples.
         localization: precision of the Gaussian prior around w*, in the units of the parameters. It
-            decides how far away still counts as this valley.
-        whitening: coordinates in which the valley is round; they change how fast chains mix and not
-            what they sample. None takes the mean curvature of the points where chains begin
-            (`whitened_on_average`) up to 500 parameters, and those of the parameters above.
-        num_chains: at least 2.
-        num_samples: of each chain, after the warmup; at least 8.
-        num_warmup: trajectories in which the step size is tuned, and which are discarded.
-        num_integration_steps: of a trajectory, each a gradient.
+            determines the size of the region that is sampled.
+        whitening: coordinates in which the valley is round. They affect how fast chains mix, but
+            not the distribution of samples. None means those of the mean curvature at the starts of
+            the chains (`whitened_on_average`) for up to 500 parameters, and the original
+            coordinates for more parameters.
+        num_chains: number of chains, at least 2.
+        num_samples: number of samples per chain after warmup, at least 8.
+        num_warmup: number of trajectories in which the step size is tuned; they are discarded.
+        num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
-        The coefficient, with status: if chains disagree it is NaN.
+        The coefficient with diagnostics; it is NaN if the chains disagree.
 
     Raises:
-        InputError: no data to take the temperature from; a temperature or localization that is not
-            above 0; too few chains, samples or steps.
+        InputError: if the temperature is None and there are no data, if temperature or localization
+            is not above 0, or if there are too few chains, samples or steps.
 
     References: Lau et al. 2023, arXiv 2308.12108.
     """
@@ -360,7 +363,7 @@ def finite_temperature_coefficient(
     at = directional_derivatives(problem, unravel)
     lowest, _ = at.gradient(flat)
     key_start, key_chains = jax.random.split(key)
-    # From w* itself to where the prior would be: chains that agree have come from far and near.
+    # Starts range from w* to the width of the prior, so that chains agree only if they have mixed.
     far = jnp.linspace(0, 1, num_chains, dtype=flat.dtype)[:, None]
     normal = jax.random.normal(key_start, (num_chains, flat.size), flat.dtype)
     starts = far * normal / jnp.sqrt(localization)

@@ -1,10 +1,10 @@
-"""Hamiltonian Monte Carlo, and convergence of Markov chains: R-hat and effective sample size.
+"""Hamiltonian Monte Carlo, and convergence diagnostics of Markov chains.
 
-    R-hat = sqrt(variance of all samples / mean variance within a chain),   1 where chains agree
+    R-hat = sqrt(variance of all samples / mean variance within a chain),   1 if the chains agree
     effective sample size = samples / (1 + 2 sum of autocorrelations)
 
-Each chain is cut into halves, so that a chain that has not mixed disagrees with itself. Four chains
-of independent samples, and the same with one of them elsewhere:
+Each chain is split into halves, which disagree if the chain has not mixed. The example has four
+chains of independent samples, and the same chains after one of them is shifted:
 
 >>> draws = jax.random.normal(jax.random.key(0), (4, 1000))
 >>> away = draws.at[0].add(3.0)
@@ -28,16 +28,17 @@ TARGET_ACCEPTANCE = 0.8
 
 
 def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
-    """Return the rank-normalized split R-hat: 1 if chains agree, above 1.01 if not quite.
+    """Return the rank-normalized split R-hat, 1 if the chains agree.
 
-    Samples are replaced by normal scores of their ranks, so that heavy tails do no harm, and of
-    their distances from the median, so that it responds to chains which differ in width, too.
+    R-hat is computed from normal scores of the ranks of samples, so that heavy tails have no
+    influence, and from those of their distances from the median, so that it also detects chains of
+    different widths. Values above 1.01 indicate that the chains have not converged.
 
     Args:
-        draws: one number per sample, at least 4 of each chain.
+        draws: one number per sample, at least 4 samples per chain.
 
     Returns:
-        The larger of both; +inf if the samples never change.
+        The larger of both values; +inf if all samples are equal.
     """
     halves = _halves(draws)
     folded = jnp.abs(halves - jnp.median(halves))
@@ -48,11 +49,12 @@ def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
 def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
     """Return the number of independent samples whose mean has the same standard error.
 
-    Autocorrelations are summed up to where the sums of neighboring pairs, which fall for a
-    reversible chain, are lost in noise. Differences between chains count as correlation.
+    Autocorrelations are summed until the sum of a pair of neighbors is not positive; these sums
+    decrease for a reversible chain, so later ones are noise. Differences between chains count as
+    correlation.
 
     Args:
-        draws: one number per sample, at least 4 of each chain.
+        draws: one number per sample, at least 4 samples per chain.
 
     References: Geyer 1992, *Practical Markov chain Monte Carlo*.
     """
@@ -67,7 +69,7 @@ def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, "
     pairs = jnp.sum(correlation[: n // 2 * 2].reshape(-1, 2), axis=1)
     pairs = jnp.where(jnp.cumprod(pairs > 0), pairs, 0)
     time = 2 * jnp.sum(jax.lax.cummin(pairs)) - 1
-    # Antithetic chains can be worth more than their draws, by no more than this.
+    # The effective size of antithetic chains can exceed the number of draws, up to this limit.
     draws_at_all = chains * n
     return jnp.minimum(draws_at_all / time, draws_at_all * jnp.log10(draws_at_all))
 
@@ -78,7 +80,7 @@ def _halves(draws):
 
 
 def _normal_scores(draws):
-    """Return normal quantiles of ranks; equal draws share their middle rank."""
+    """Return normal quantiles of ranks; equal draws have their mean rank."""
     flat = draws.ravel()
     ordered = jnp.sort(flat)
     first, behind = (jnp.searchsorted(ordered, flat, side=side) for side in ("left", "right"))
@@ -95,12 +97,12 @@ def _ratio(draws):
 
 
 class ChainState(NamedTuple):
-    """State of a chain in whitened coordinates, as the potential returns it.
+    """State of a chain in whitened coordinates, as returned by the potential.
 
     Args:
         z: whitened coordinates.
-        energy: the potential.
-        slope: its gradient.
+        energy: potential energy.
+        slope: gradient of the potential energy.
         excess: C(w) - C(w*).
         squared: |w - w*|^2.
     """
@@ -134,18 +136,18 @@ def hamiltonian_monte_carlo(
     Float[Array, ""],
     Float[Array, ""],
 ]:
-    """Draw samples of exp(-potential) by several chains with one tuned step size.
+    """Draw samples of exp(-potential) with several chains and one tuned step size.
 
     Args:
-        potential: from whitened coordinates to the state there.
-        starts: whitened coordinates where chains begin.
-        key: for momenta, step sizes and acceptance.
-        num_warmup: trajectories in which the step size is tuned.
-        num_samples: trajectories after that, each a sample.
-        num_integration_steps: of a trajectory, each a gradient.
+        potential: function that maps whitened coordinates to the state of a chain.
+        starts: whitened coordinates of the starts of chains.
+        key: random key for momenta, step sizes and acceptance.
+        num_warmup: number of trajectories in which the step size is tuned.
+        num_samples: number of trajectories after warmup, each of which gives one sample per chain.
+        num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
-        `excess` and `squared` of all samples, the acceptance rate, the step size.
+        `excess` and `squared` of all samples, the acceptance rate, and the step size.
     """
     states = jax.vmap(potential)(starts)
 
@@ -179,7 +181,7 @@ def _trajectories(potential, states, key, step_size, num_integration_steps):
 
 
 def _trajectory(potential, state, key, step_size, num_integration_steps):
-    """Run one trajectory by leapfrog, with a random step size: a fixed one can be periodic."""
+    """Run one leapfrog trajectory, with a random step size to avoid periodic orbits."""
     key_momentum, key_length, key_accept = jax.random.split(key, 3)
     dtype = state.z.dtype
     step = step_size * jax.random.uniform(key_length, (), dtype, 0.3, 1.0)
@@ -196,7 +198,7 @@ def _trajectory(potential, state, key, step_size, num_integration_steps):
     change = state.energy - proposed.energy + (momentum @ momentum - p @ p) / 2
     probability = jnp.where(jnp.isnan(change), 0, jnp.exp(jnp.minimum(change, 0)))
     accept = jax.random.uniform(key_accept, (), dtype) < probability
-    # A chain that began where the cost is not finite accepts any finite cost.
+    # A chain whose cost is not finite accepts any finite cost.
     accept |= ~jnp.isfinite(state.energy) & jnp.isfinite(proposed.energy)
     return jax.tree.map(lambda new, old: jnp.where(accept, new, old), proposed, state), probability
 
@@ -204,7 +206,7 @@ def _trajectory(potential, state, key, step_size, num_integration_steps):
 def _update_tuning(tuning, accepted):
     """Update the step size by one step of dual averaging.
 
-    The harmonic mean gives weight to a chain that is stuck.
+    The harmonic mean over chains is small if one of the chains is stuck.
 
     References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
     """

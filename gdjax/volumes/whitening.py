@@ -2,7 +2,7 @@
 
     w = w* + A z,   A^T (|H| + floor) A = 1
 
-The simplest instance, a bowl that is 100 times as steep one way as the other:
+The simplest instance is a bowl whose axes differ by a factor of 100:
 
 >>> bowl = lambda w: (w[0] ** 2 + 1e4 * w[1] ** 2) / 2
 >>> scale = whitened(bowl, jnp.zeros(2), floor=0.0)
@@ -26,11 +26,11 @@ from gdjax.summaries import fields
 
 
 class Whitening(NamedTuple):
-    """A linear map w = A z of flat parameters, A = Q diag(scale); Q is the identity where None.
+    """A linear map w = A z of flat parameters, A = Q diag(scale).
 
     Args:
         scale: lengths of the new axes, above 0.
-        axes: their directions, orthonormal columns.
+        axes: directions Q of the new axes, orthonormal columns; None means the identity.
     """
 
     scale: Float[Array, " n"]
@@ -52,27 +52,28 @@ class Whitening(NamedTuple):
 
     @property
     def log_determinant(self) -> Float[Array, ""]:
-        """log |det A|, in nats."""
+        """The logarithm log |det A|, in nats."""
         return jnp.sum(jnp.log(self.scale))
 
 
 def whitened(
     problem: Problem | Callable, params: PyTree, *, floor: ScalarLike, data: PyTree = None
 ) -> Whitening:
-    """Return coordinates in which the curvature at a point is that of the unit ball.
+    """Return coordinates in which |H| + floor at a point is the identity.
 
         A = Q diag((|lambda| + floor)^(-1/2)),   H = Q diag(lambda) Q^T
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point, of at most a few thousand parameters: the whole Hessian is decomposed.
-        floor: curvature that the flattest direction is taken to have. For chains of draws,
-            localization / inverse temperature; for a volume, 2 level / R^2 if the basin reaches
-            about as far as R.
-        data: instead of the problem's own.
+        params: the point, with at most a few thousand parameters, since the full Hessian is
+            decomposed.
+        floor: curvature added to all directions. For Markov chains, use
+            localization / inverse temperature; for a volume, use 2 level / R^2 if R is the
+            approximate extent of the basin.
+        data: data that replace those of the problem.
 
     Raises:
-        InputError: parameters that are not real floats, a cost that is not a scalar.
+        InputError: if the parameters are not real floats, or the cost is not a scalar.
     """
     values, axes = eigh(HessianOperator(problem, params, data=data).as_matrix())
     return Whitening((jnp.abs(values) + floor) ** -0.5, axes)
@@ -85,18 +86,18 @@ def whitened_on_average(
     *,
     floor: ScalarLike,
 ) -> Whitening:
-    """Return coordinates in which the mean curvature over several points is that of the unit ball.
+    """Return coordinates in which the mean of |H| + floor is the identity.
 
         A = Q diag((h + floor)^(-1/2)),   mean of |H(w)| over points = Q diag(h) Q^T
 
-    |H| has the absolute eigenvalues of H. In a valley that is curved, directions that are flat at
-    one point are steep at another, so that coordinates of a single point would let chains take
-    steps there that are too long. Points whose Hessian is not finite are left out.
+    |H| has the absolute values of the eigenvalues of H. In a curved valley, directions that are
+    flat at one point are steep at another, so coordinates from a single point would make the steps
+    of chains too long at other points. Points whose Hessian is not finite are omitted.
 
     Args:
         problem: a Problem.
-        unravel: from a vector to parameters.
-        points: vectors of parameters.
+        unravel: function that converts a vector to parameters.
+        points: parameters as vectors, one per row.
         floor: curvature added to all directions.
     """
 
