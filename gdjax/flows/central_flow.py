@@ -1,4 +1,4 @@
-"""The central flow, the time average of gradient descent at the edge of stability.
+"""The central flow, the average of gradient descent at the edge of stability.
 
     dw/dt = -grad [C(w) + <Sigma, H(w)> / 2],   Sigma >= 0,   H <= 2/eta,   <Sigma, 2/eta - H> = 0
 
@@ -67,7 +67,7 @@ class CentralFlow(NamedTuple):
 
 
 class _Edge(NamedTuple):
-    """Largest eigenvalues, eigenvectors as columns, and a start block for the next search."""
+    """Largest eigenvalues, eigenvectors as columns, and a block for the next search."""
 
     values: Float[Array, " k"]
     vectors: Float[Array, "n k"]
@@ -198,7 +198,7 @@ def _edge(problem, unravel, w, block):
 
 
 def _balance(at, w, g, edge, limit, interval):
-    """Return X, and the gradients of the entries of U^T H U in the coordinates of its basis.
+    """Return X, and the gradients of the coordinates of U^T H U.
 
     In a time t, a unit force moves w by (1 - e^(-c t)) / c along an eigenvector with eigenvalue c,
     and by t in other directions. The first expression is necessary since, at the edge, an interval

@@ -1,4 +1,4 @@
-"""Gradient flow, the limit of descent with small steps, and its distance from descent.
+"""Gradient flow, the limit of descent with small steps, and distances from it.
 
     dw/dt = -grad C(w),   w(0) = w_0;   descent with rate eta after t / eta steps is w(t) + O(eta)
 
@@ -160,7 +160,7 @@ class Solution(NamedTuple):
 def tolerances(
     dtype: jnp.dtype, rtol: float | None, atol: float | None = None
 ) -> tuple[float, float]:
-    """Return both tolerances, by default eps^(2/3): 2e-5 in float32, 4e-11 in float64."""
+    """Return both tolerances; the default is eps^(2/3), such as 2e-5 in float32."""
     rtol = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else rtol
     return rtol, rtol if atol is None else atol
 
@@ -228,7 +228,7 @@ def distance_from_flow(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> FlowDistance:
-    """Return the distance of gradient descent from the flow at several learning rates.
+    """Return the distance of descent from the flow at several learning rates.
 
         |w_k - w(k eta)|,   w_{k+1} = w_k - eta grad C(w_k)
 

@@ -92,7 +92,7 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
     Q, M = Q / size_Q, M / size_M
 
     def product(a):
-        """Return the matrix of the symmetrized product with a; rows are images of the basis."""
+        """Return the symmetrized product with a; rows are images of the basis."""
         return images((B @ a + a @ B) / 2)
 
     def images(A):
@@ -144,7 +144,7 @@ def _max_step(A, step):
 
 
 def _lowest_pivot(A):
-    """Return the lowest pivot of Gaussian elimination, above 0 if A is positive definite."""
+    """Return the lowest pivot of an elimination, above 0 iff A is positive definite."""
     pivots = []
     for _ in range(len(A)):
         pivot = A[0, 0]

@@ -225,7 +225,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
-    """Return directions by name from a tree with a leading axis, such as eigenvectors.
+    """Return directions by name from a tree with a leading axis of directions.
 
     Raises:
         InputError: if there are more names than directions.

@@ -1,4 +1,4 @@
-"""Reduction of a slice of a network's cost to a slice of a smaller network's cost.
+"""Reduction of a slice of a network's cost to a slice of a smaller network.
 
     (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
 
@@ -71,7 +71,7 @@ def at_coordinates(
 
 @jax.jit
 def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
-    """Return the result of `at_coordinates` for a tuple, since jit sorts the keys of a dict."""
+    """Return the result of `at_coordinates` for a tuple; jit sorts keys of a dict."""
     for c, direction in zip(coordinates, directions, strict=True):
         params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
     return params
@@ -133,7 +133,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
 
 
 def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
-    """Return whether a problem has a network and the reduced network has fewer inputs."""
+    """Return whether a problem has a network, and its reduction has fewer inputs."""
     widths = getattr(problem.network, "widths", None)
     return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
 
@@ -145,7 +145,7 @@ def _products(inputs, weights):
 
 
 def _check_same(problem, params, directions, small, remedy):
-    """Compare costs at the origin, one step along each direction, and one step along all."""
+    """Compare costs at the origin, one step along each direction, and along all."""
     if problem in _LINEAR:
         return
     few, few_products = (

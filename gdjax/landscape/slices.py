@@ -244,9 +244,9 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
 def on_slice(
     problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
 ) -> tuple[Callable[..., np.ndarray], bool]:
-    """Return the cost as a function of coordinates, and whether a smaller network is used.
+    """Return the cost on a slice, and whether a smaller network is used.
 
-    If the cost depends on the first layer not only through its products, the network is evaluated
+    The cost is a function of coordinates, [points, directions]. If it depends on the first layer not only through its products, the network is evaluated
     directly.
     """
     small = None

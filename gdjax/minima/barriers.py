@@ -1,4 +1,4 @@
-"""Barriers and distances between all pairs of networks, with and without matching.
+"""Barriers and distances between pairs of networks, before and after matching.
 
     barrier_ij = barrier of the straight line from network i to network j
 

@@ -334,7 +334,7 @@ def _number_by_cost(ends, runs, labels):
 
 
 def _merge_matched(ends, minima, distance, tolerance):
-    """Merge minima that matching makes equal, although ties gave them different forms."""
+    """Merge minima that matching makes equal; ties had given them different forms."""
     near = connected_components(distance <= tolerance)[1]
     runs = np.flatnonzero(minima.labels >= 0)
     labels = minima.labels[runs]
@@ -366,7 +366,7 @@ def _metrics(problem, params, count):
 
 
 def _outputs(problem, params, count):
-    """Return the outputs of each minimum, scaled so that distances are root mean squares."""
+    """Return the outputs of each minimum, scaled to root mean square distances."""
     if problem.predict is None or problem.data is None or not count:
         return None
     test = problem.metrics.get("test_accuracy")

@@ -230,7 +230,7 @@ def _widths(minima):
 
 
 def _tolerance_numbers(minima, pairs, same):
-    """Return the gaps between clusters and the tolerances that give the same clusters."""
+    """Return gaps between clusters, and tolerances that give the same clusters."""
     numbers = {}
     if minima.clusters is not None:
         gap = minima.clusters.gap

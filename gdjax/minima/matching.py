@@ -1,4 +1,4 @@
-"""Matching of networks: equivalent forms with the smallest distance to another network.
+"""Matching of networks: equivalent forms with the smallest distance to another.
 
     min over symmetries g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
 

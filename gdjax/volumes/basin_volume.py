@@ -176,7 +176,7 @@ class Basin(NamedTuple):
     scale: Whitening
 
     def reach(self, u: Float[Array, " n"]):
-        """Return the distance to the rim along A u, in units of |A u| and of the parameters."""
+        """Return the distance to the rim along A u, in units of |A u| and of params."""
         along = self.scale.apply(u)
         dtype = self.center.dtype
         r = _radius(lambda r: self.inside(self.center + r * along), dtype)
@@ -208,7 +208,7 @@ class Basin(NamedTuple):
         )
 
     def _hidden(self, u, reached, key):
-        """Return the share of points of random walks that no straight line from w* reaches."""
+        """Return the share of points of walks that no straight line from w* reaches."""
         shares = jnp.arange(1, SEGMENTS, dtype=self.center.dtype) / SEGMENTS
         n, dtype = self.center.size, self.center.dtype
 
@@ -251,7 +251,7 @@ class Basin(NamedTuple):
 
 
 def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
-    """Return indices of the largest distances, near which hidden points are most likely."""
+    """Return indices of the largest distances, near which hidden points are likely."""
     return jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))[1]
 
 
@@ -278,7 +278,7 @@ def basin_of(function: str, problem, params, level, data, preconditioner) -> Bas
 
 
 def _extent(problem, params, inside):
-    """Return a preconditioner of the Hessian's eigenvectors and the extent along each.
+    """Return a preconditioner of the Hessian's eigenvectors and extents along them.
 
     The extent is the geometric mean of the distances to the rim in both directions.
     """
@@ -352,7 +352,7 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
 
 
 def _radius(inside, dtype):
-    """Return the distance to the rim: shrink until inside, grow until outside, bisect."""
+    """Return the distance to the rim by geometric search, then bisection."""
 
     def shrink(state):
         r, turn = state

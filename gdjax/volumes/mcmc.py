@@ -47,7 +47,7 @@ def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
 
 
 def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
-    """Return the number of independent samples whose mean has the same standard error.
+    """Return the number of independent samples with an equal standard error.
 
     Autocorrelations are summed until the sum of a pair of neighbors is not positive; these sums
     decrease for a reversible chain, so later ones are noise. Differences between chains count as
@@ -173,7 +173,7 @@ def hamiltonian_monte_carlo(
 
 
 def _trajectories(potential, states, key, step_size, num_integration_steps):
-    """Return the state of each chain after one trajectory, and its acceptance probability."""
+    """Return states after one trajectory per chain, and acceptance probabilities."""
     keys = jax.random.split(key, len(states.energy))
     return jax.vmap(
         lambda state, key: _trajectory(potential, state, key, step_size, num_integration_steps)
