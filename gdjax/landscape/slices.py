@@ -246,8 +246,8 @@ def on_slice(
 ) -> tuple[Callable[..., np.ndarray], bool]:
     """Return the cost on a slice, and whether a smaller network is used.
 
-    The cost is a function of coordinates, [points, directions]. If it depends on the first layer not only through its products, the network is evaluated
-    directly.
+    The cost is a function of coordinates, [points, directions]. If it depends on the first layer in
+    other ways than through its products, the network is evaluated directly.
     """
     small = None
     if saves(problem, directions):

@@ -298,7 +298,7 @@ def curve(
             return linear_path(*ends, bends=bends)
 
     x, q = np.polynomial.legendre.leggauss(nodes)
-    evaluation_of(problem)  # refuses a cost with a model state
+    evaluation_of(problem)  # raises an error for a cost with a model state
     return Problem(
         init=init,
         cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
