@@ -20,7 +20,7 @@ Distances are those of `coordinates`, in which symmetries are rotations, and mat
 increases them. Everything is computed on the host, in float64.
 
 References:
-    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3 (without signs).
+    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3, extended here by signs.
 """
 
 import dataclasses
@@ -104,8 +104,9 @@ def match(
         reference: parameters of the other network. The result has the same scales, so the straight
             line between the two is that between the networks without scales.
         key: random key for the starts.
-        restarts: number of random starts besides the original network and a first round layer by
-            layer from the inputs. With one hidden layer, no random starts are used.
+        restarts: number of random starts. Two further starts are at the original network, one of
+            them with a first round that uses only the weights into each layer. With one hidden
+            layer, no random starts are used.
 
     Raises:
         InputError: if parameters belong to another network, or if restarts are below 0.

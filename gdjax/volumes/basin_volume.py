@@ -87,8 +87,7 @@ class BasinVolume(NamedTuple):
         low: lower end of a 95 % confidence interval.
         high: upper end of this interval; +inf for a lower bound.
         standard_error: standard error of log_volume, estimated from the directions.
-        effective_directions: (sum r^n)^2 / sum r^(2n), the number of directions with equal r^n that
-            have the same relative error.
+        effective_directions: effective number of directions, (sum r^n)^2 / sum r^(2n).
         tail: Pareto index k of r^n; moments of order above 1/k of the fitted tail are infinite.
         lower_bound: whether the volume is only a lower bound.
         status: a value of `VolumeStatus`.

@@ -30,8 +30,8 @@ TARGET_ACCEPTANCE = 0.8
 def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
     """Return the rank-normalized split R-hat, 1 if the chains agree.
 
-    R-hat is computed from normal scores of the ranks of samples, so that heavy tails have no
-    influence, and from those of their distances from the median, so that it also detects chains of
+    R-hat is computed from normal scores of the ranks of samples, so that it is robust to heavy
+    tails, and from those of their distances from the median, so that it also detects chains of
     different widths. Values above 1.01 indicate that the chains have not converged.
 
     Args:
