@@ -10,7 +10,7 @@ from typing import Any
 class GdjaxError(Exception):
     """Base class of all errors that gdjax raises.
 
-    The command line prints the message and exits with status 2.
+    The `gdjax` command prints the message and exits with status 2.
     """
 
 

@@ -164,7 +164,7 @@ def save_figure(figure: Any, file: Path) -> None:
     """
     with writing(file):
         figure.savefig(file, dpi=150)
-        # Animations have their own file name and format.
+        # An animation is saved as .webp instead, so `file` may not exist.
         if file.is_file() and file.stat().st_size > LARGE:
             from PIL import Image
 

@@ -274,7 +274,8 @@ def higher_order_evidence(
     orders = _orders(at, w, gradient, near, direction_error, curvature, resolution, sign)
     cubic = jnp.maximum(jnp.max(jnp.abs(orders.third)), near.third)
     cubic_rounding = orders.third_rounding + 64 * eps * cubic
-    # A quartic has a third derivative of this size close to its critical point.
+    # `imitation` is the third derivative that a quartic alone can have this close to its critical
+    # point; a cubic term must exceed it.
     indeterminate_size = jnp.max(
         jnp.where(curvature.indeterminate, curvature.error_bound + jnp.abs(curvature.values), 0)
     )

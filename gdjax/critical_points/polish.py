@@ -1,10 +1,10 @@
-"""Polishing of an end point to the nearest critical point.
+"""Polishing of an end point to a nearby critical point, usually a minimum.
 
     H p = -g within |p| <= radius,   w <- w + p if the cost falls as g and H predict
 
-Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to rounding.
-In float32 the final norm is about 1e-4, which is often too large for a certificate, so pass float64
-parameters if the kind of the point matters:
+Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to the
+level of rounding error. In float32 the final norm is about 1e-4, which is often too large for a
+certificate, so pass float64 parameters if the kind of the point matters:
 
 >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
 >>> polished = polish(valley, np.array([0.05, 0.001]))

@@ -192,7 +192,7 @@ def gradient_summary(
 
 
 def largest_entries(gradient: PyTree, count: int) -> Entries:
-    """Return the `count` entries of largest absolute value; of equal ones, the first.
+    """Return the `count` entries of largest absolute value; ties are broken by position.
 
     Args:
         gradient: tree of arrays.

@@ -48,7 +48,7 @@ class Source(NamedTuple):
     contents: Mapping[str, str]
 
 
-# TFDS's builders contain the URLs, and the checksums of the files as packed by their authors. The
+# TFDS builders contain the URLs and checksums of the compressed files of the authors. The
 # hashes of contents are computed from TFDS's prepared set in the order of the files (MNIST), and
 # from Debian's copy, which matches TFDS's checksums when packed as by the authors (Fashion-MNIST).
 # No hashes of contents are known for KMNIST, so only files as packed by the authors are accepted.

@@ -90,7 +90,7 @@ class Recipe:
         Args:
             steps: number of steps of the descent, at the end of which a learning rate with warm-up
                 is zero.
-            factory: factory of an optimizer from a learning rate.
+            factory: function that takes a learning rate and returns an optimizer.
         """
         rate: Any = self.learning_rate
         if self.warmup_steps is not None:

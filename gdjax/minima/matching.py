@@ -96,7 +96,7 @@ def match(
     key: Key[Array, ""],
     restarts: int = RESTARTS,
 ) -> Match:
-    """Find the equivalent form of a network with weights nearest to another's.
+    """Find the equivalent form of a network whose weights are nearest to another network's.
 
     Args:
         network: layers of both networks.
@@ -174,7 +174,7 @@ def match_activations(
     reference: Params,
     inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
 ) -> Match:
-    """Find the equivalent form of a network with activations nearest to another's.
+    """Find the equivalent form of a network whose activations are nearest to another network's.
 
         min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 

@@ -162,7 +162,7 @@ def canonical_symmetry(
         The symmetry, and the margin: the smallest distance of a form to 0 (for signs) or of a sum
         to the next one (for order), relative to the largest absolute value in its layer. Equivalent
         forms have the same canonical form if the margin is well above rounding, such as 1e-5 in
-        float32. The margin is infinite if there was no decision.
+        float32. The margin is infinite if no sign or order had to be chosen.
 
     Raises:
         InputError: if the parameters belong to another network.

@@ -31,7 +31,7 @@ def flow_cost(
         time: time since the start.
         cost: cost at each time; not finite where the flow was not computed.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         _plot_cost(axes, time, cost, BLUE, "gradient flow")
@@ -55,7 +55,7 @@ def flow_distances(
         learning_rate: learning rate of each descent.
         distance: distance between the parameters of descent and flow at equal times.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         for number, (rate, values) in enumerate(zip(learning_rate, distance, strict=True)):

@@ -25,7 +25,7 @@ def gradient_norms(
         norm: Euclidean norm of the gradient for each array.
         zero_share: share of exact zeros in the gradient for each array, in [0, 1].
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 1.6 + 0.45 * len(names))) as axes:
         row = np.arange(len(names))

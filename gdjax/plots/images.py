@@ -56,7 +56,7 @@ def signed(
         images: one image per neuron.
         title: figure title.
         label: label of the color bar, with the unit.
-        names: titles of the images; None takes "neuron 0", "neuron 1" and so on.
+        names: titles of the images; None means "neuron 0", "neuron 1" and so on.
     """
     names = [f"neuron {number}" for number in range(len(images))] if names is None else names
     columns = min(COLUMNS, len(images))

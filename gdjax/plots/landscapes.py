@@ -71,7 +71,7 @@ def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None
     Args:
         dataset: Dataset of a plane.
         norm: color scale; None computes it from this plane.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     norm = cost_scale([dataset]) if norm is None else norm
     with styled_axes(ax, (6.4, 5.6)) as axes:
@@ -105,7 +105,7 @@ def descent_path(dataset: Any, *, ax: Axes, farthest: float | None = None) -> An
     Args:
         dataset: Dataset of a plane with a descent.
         ax: axes of the plane.
-        farthest: distance at the end of the color scale; None takes the maximum of this descent.
+        farthest: distance at the end of the color scale; None means the maximum of this descent.
 
     Returns:
         The colored points, as an argument for a color bar.
@@ -270,7 +270,7 @@ def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
     Args:
         dataset: Dataset of a plane, with or without a descent.
         title: figure title.
-        ax: three-dimensional axes to draw into; None makes a new figure.
+        ax: three-dimensional axes to draw into; None creates a new figure.
     """
     norm: Any = cost_scale([dataset])
     raised = np.log10 if isinstance(norm, LogNorm) else np.asarray
@@ -341,7 +341,7 @@ def lines(
         curves: Datasets by name, as returned by `line`.
         parabolas: curvatures by name of a curve; each is drawn as a parabola.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     curvatures = parabolas or {}
     with styled_axes(ax, (9, 5.4)) as axes:

@@ -30,7 +30,7 @@ def frequencies(
         others: shares of the runs that did not end in a minimum, by kind of end point.
         title: axes title.
         max_bars: maximum number of minima drawn; the axis label states how many are omitted.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     shown = slice(0, max_bars)
     count = len(share[shown])
@@ -82,7 +82,7 @@ def embedding(
         cost: cost, or another value, of each minimum; shown by color.
         label: name of this value.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 6.6)) as axes:
         # Rare minima are drawn last, so that larger points do not hide them.

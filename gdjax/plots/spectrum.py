@@ -246,7 +246,7 @@ def eigenvalues(
         value: eigenvalues, descending.
         residual: for each value, the distance within which an eigenvalue lies.
         title: axes title; by default, it states the smallest and the largest eigenvalue.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     known = np.isfinite(value) & np.isfinite(residual)
     with styled_axes(ax, (8, 4.5)) as axes:

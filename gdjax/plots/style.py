@@ -106,7 +106,7 @@ def styled_axes(ax: Axes | None, size: tuple[int | float, int | float]) -> Gener
     """Yield axes to draw into, within the style context.
 
     Args:
-        ax: axes of the caller; None makes a new figure.
+        ax: axes of the caller; None creates a new figure.
         size: width and height of a new figure, in inches.
 
     Examples:

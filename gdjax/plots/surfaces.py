@@ -91,7 +91,7 @@ def paths(
         ends: number of the minimum in which each start ends; negative if there is none.
         field_at: positions of the arrows.
         field: negative gradient at these positions; only its direction is drawn.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (9, height(surface, 8.3) + 1.5)) as axes:
         contours(surface, ax=axes)

@@ -224,7 +224,7 @@ def curves(
         baseline: cost of the best constant prediction.
         label: name of what differs between the runs.
         title: axes title; by default, it states the range of final costs.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     median = quantiles(cost.T)[1]
     with styled_axes(ax, (8, 4.8)) as axes:
@@ -284,7 +284,7 @@ def map_by_settings(
         stalled: whether each run stalled; a circle marks cells in which at least half stalled.
         baseline: cost of the best constant prediction, drawn as a line in the color bar.
         title: axes title; by default, it names the settings with the lowest cost.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
     finite = half[np.isfinite(half)]
@@ -345,7 +345,7 @@ def compared(
         rows: for the name of each problem, the swept setting (or None) and the final cost of each
             run.
         title: axes title; by default, it names the problem with the lowest median.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     best = min(rows, key=lambda name: float(np.min(quantiles(np.atleast_2d(rows[name][1]))[1])))
     with styled_axes(ax, (8, 5)) as axes:
@@ -393,7 +393,7 @@ def curves_by_setting(
         value_label: label of the value axis.
         setting_label: name of the setting.
         log: whether the axis of values is logarithmic.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 5)) as axes:
         positive = np.all(setting > 0) and len(setting) > 1

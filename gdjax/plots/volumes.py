@@ -20,7 +20,7 @@ def radii(
         radius: distance in each random direction; not finite in open directions.
         open_directions: number of directions in which no boundary was found.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     finite = radius[np.isfinite(radius) & (radius > 0)]
     with styled_axes(ax, (8, 4.5)) as axes:
@@ -52,7 +52,7 @@ def chain_coefficients(
         standard_error: standard error of this coefficient.
         chains: learning coefficient of each chain.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         number = np.arange(1, len(chains) + 1)
@@ -86,7 +86,7 @@ def learning_coefficient(
         llc: local learning coefficient, extrapolated to zero temperature; NaN if unknown.
         llc_error: standard error of `llc`.
         title: axes title.
-        ax: axes to draw into; None makes a new figure.
+        ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
         if np.isfinite(llc):

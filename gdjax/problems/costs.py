@@ -1,4 +1,4 @@
-"""Losses of one sample, whose mean over samples is the cost.
+"""Per-sample losses; the cost is their mean over samples.
 
     C = 1/n sum_i c(a_i, y_i)
 

@@ -143,7 +143,8 @@ class Variable:
         dims: dimensions: those of the grid, in the grid's order, then further ones.
         dtype: data type: boolean, integer or floating.
         attrs: attributes such as `long_name`, `units`, `flag_values` and `flag_meanings`.
-        fill_value: value of runs that have not been computed yet. None is NaN for floats and False
+        fill_value: value of runs that have not been computed yet. None means NaN for floats and
+            False
             for booleans; integer variables require a value.
     """
 
@@ -413,7 +414,7 @@ def serialize(document: Mapping[str, Any]) -> bytes:
 
 
 def seal(root: Mapping[str, Any]) -> bytes:
-    """Return a root as bytes, with the SHA-256 of the file with an empty digest.
+    """Return a root as bytes; its digest is the SHA-256 of the same bytes with an empty one.
 
     Identity and writers are JSON text within the JSON, so that xarray can write them to netCDF.
 

@@ -82,7 +82,7 @@ def _perturb_runs(how: str) -> Callable:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BranchSpec(SweepSpec):
-    """Specification of a sweep whose runs leave a stored run at a given step.
+    """Specification of a sweep whose runs branch off from a stored run at a given step.
 
     Args:
         trunk: value of each axis for the run that branches share up to their `branch_step`.
