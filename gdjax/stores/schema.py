@@ -144,8 +144,7 @@ class Variable:
         dtype: data type: boolean, integer or floating.
         attrs: attributes such as `long_name`, `units`, `flag_values` and `flag_meanings`.
         fill_value: value of runs that have not been computed yet. None means NaN for floats and
-            False
-            for booleans; integer variables require a value.
+            False for booleans; integer variables require a value.
     """
 
     dims: tuple[str, ...]

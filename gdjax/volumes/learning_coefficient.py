@@ -4,10 +4,11 @@
          ~ b^-llc (log b)^(m - 1)
     coefficient(b) = -d log Z / d log b = b E[C(w) - C(w*)] ~ llc - (m - 1) / (log b + a)
 
-Here b is the inverse temperature, by default n / log n for a cost that is a mean over n samples. The
-multiplicity m is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and flatter minima have a smaller
-llc, such as 1/4 for w^4. If m > 1, the coefficient at one temperature converges slowly to llc, so
-`learning_coefficient` extrapolates from several temperatures. For a bowl in two dimensions:
+Here b is the inverse temperature, by default n / log n for a cost that is a mean over n samples.
+The multiplicity m is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and flatter
+minima have a smaller llc, such as 1/4 for w^4. If m > 1, the coefficient at one temperature
+converges slowly to llc, so `learning_coefficient` extrapolates from several temperatures. For a
+bowl in two dimensions:
 
 >>> bowl = lambda w: w @ w / 2
 >>> found = finite_temperature_coefficient(

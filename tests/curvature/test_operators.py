@@ -369,7 +369,7 @@ def test_a_function_is_an_operator():
     pairs = extreme_eigenpairs(
         FunctionOperator(lambda v: {"a": 3 * v["a"]}, {"a": jnp.ones(600)}), key=jax.random.key(0)
     )
-    assert float(pairs.values[0]) == pytest.approx(3)
+    assert float(pairs.values[0]) == pytest.approx(3, rel=1e-5)
     assert pairs.vectors["a"].shape == (1, 600)
 
 
