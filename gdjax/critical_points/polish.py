@@ -122,7 +122,7 @@ def polish(
     max_steps: int = 100,
     atol: ScalarLike | None = None,
 ) -> Polished:
-    """Polish an end point to the nearest critical point by a trust-region method.
+    """Polish an end point to a nearby critical point by a trust-region method.
 
     Each step solves H p = -g by conjugate gradients, which stop at the boundary of the trust region
     and follow a direction of negative curvature up to it. The iteration therefore leaves saddles,

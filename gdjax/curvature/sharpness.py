@@ -29,7 +29,6 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.curvature import block_lanczos, jacobi_eigh
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import (
-    GaussNewtonOperator,
     HessianOperator,
     PreconditionedHessian,
     SymmetricOperator,
@@ -110,16 +109,14 @@ def sharpness(
     """
     check_number("sharpness: rtol", rtol, above=0)
     problem = as_problem(problem, data)
+    static = without_data(problem, model=operator is not HessianOperator)
     return Metric(
-        _Sharpness(
-            without_data(problem, model=operator is GaussNewtonOperator),
-            float(rtol),
-            preconditioner=preconditioner,
-            operator=operator,
-        ),
+        _Sharpness(static, float(rtol), preconditioner=preconditioner, operator=operator),
         data=problem.data,
         every=every,
-        init=_InitialState(SIZES.basis),
+        init=_InitialState(
+            SIZES.basis, static, operator if preconditioner is None else HessianOperator
+        ),
         long_name="sharpness, the Hessian's largest eigenvalue"
         if preconditioner is None
         else "preconditioned sharpness, the largest eigenvalue of P^-1 H",
@@ -253,12 +250,19 @@ class _InitialState:
 
     Args:
         dense: maximum number of parameters for which the dense Hessian is decomposed.
+        without_data: problem, as returned by `without_data`.
+        operator: function `(problem, params) -> operator`, which may be of a single layer.
     """
 
     dense: int
+    without_data: Any = None
+    operator: Callable = HessianOperator
 
     def __call__(self, params: PyTree, data: Any) -> SharpnessState:
-        size = ravel_pytree(params)[0].size
+        if self.operator is HessianOperator:
+            size = ravel_pytree(params)[0].size
+        else:
+            size, _ = self.operator(with_data(self.without_data, data), params).shape
         dtype = cost_type(params)
         count = block_lanczos.BLOCK if size > self.dense else 0
         return SharpnessState(

@@ -365,6 +365,16 @@ def test_sharpness_along_a_descent_takes_an_operator(fitted):
     assert float(value) == pytest.approx(np.linalg.eigvalsh(matrices["Gauss-Newton"])[-1], rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", [HessianOperator, GaussNewtonOperator])
+def test_sharpness_of_a_single_layer(fitted, kind):
+    problem, params, _ = fitted
+    block = kind(problem, params, layer="0")
+    dense = np.asarray(block.as_matrix())
+    metric = sharpness(problem, operator=lambda problem, w: kind(problem, w, layer="0"))
+    value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))
+    assert float(value) == pytest.approx(np.linalg.eigvalsh(dense)[-1], rel=1e-3)
+
+
 def test_a_function_is_an_operator():
     pairs = extreme_eigenpairs(
         FunctionOperator(lambda v: {"a": 3 * v["a"]}, {"a": jnp.ones(600)}), key=jax.random.key(0)
