@@ -203,7 +203,7 @@ def test_every_argument_is_in_the_signature_and_in_the_docstring():
         assert "__signature__" not in vars(unwrapped)
         assert signature.return_annotation is not inspect.Signature.empty
         assert signature.return_annotation is not Any
-        documented = re.findall(r"^        (\w+): ", unwrapped.__doc__, re.MULTILINE)
+        documented = re.findall(r"^    (\w+): ", inspect.getdoc(unwrapped), re.MULTILINE)
         assert list(signature.parameters) == documented[: len(signature.parameters)], function
         for parameter in signature.parameters.values():
             assert parameter.kind is not inspect.Parameter.VAR_KEYWORD
