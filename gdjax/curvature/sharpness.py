@@ -206,15 +206,14 @@ class _Sharpness:
 
     def __call__(self, params, data, metric_state, *, opt_state=None, **settings):
         problem = frozen(with_data(self.without_data, data), **settings)
-        if self.count is not None:
-            hessian = HessianOperator(problem, params)
-            return track_largest(hessian, metric_state, rtol=self.rtol, count=self.count)
         if self.preconditioner is None:
             operator = self.operator(problem, params)
         else:
             operator = PreconditionedHessian(problem, params, self.preconditioner(opt_state))
-        values, metric_state = track_largest(operator, metric_state, rtol=self.rtol)
-        return values[0], metric_state
+        values, metric_state = track_largest(
+            operator, metric_state, rtol=self.rtol, count=self.count or 1
+        )
+        return (values[0] if self.count is None else values), metric_state
 
     @property
     def __signature__(self):
