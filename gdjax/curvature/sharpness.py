@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.arguments import check_number, check_whole
@@ -167,11 +166,12 @@ def largest_eigenvalues(
     check_whole("largest_eigenvalues: count", count, 1)
     check_number("largest_eigenvalues: rtol", rtol, above=0)
     problem = as_problem(problem, data)
+    static = without_data(problem)
     return Metric(
-        _Sharpness(without_data(problem), float(rtol), count),
+        _Sharpness(static, float(rtol), count),
         data=problem.data,
         every=every,
-        init=_InitialState(_sizes(count).basis),
+        init=_InitialState(_sizes(count).basis, static),
         long_name="the Hessian's largest eigenvalues",
         dims=("eigenvalue",),
     )
@@ -254,14 +254,11 @@ class _InitialState:
     """
 
     dense: int
-    without_data: Any = None
+    without_data: Any
     operator: Callable = HessianOperator
 
     def __call__(self, params: PyTree, data: Any) -> SharpnessState:
-        if self.operator is HessianOperator:
-            size = ravel_pytree(params)[0].size
-        else:
-            size, _ = self.operator(with_data(self.without_data, data), params).shape
+        size, _ = self.operator(with_data(self.without_data, data), params).shape
         dtype = cost_type(params)
         count = block_lanczos.BLOCK if size > self.dense else 0
         return SharpnessState(
