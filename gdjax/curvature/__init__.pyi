@@ -4,6 +4,12 @@ from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
 from .eigenpairs import Eigenpairs as Eigenpairs
 from .eigenpairs import EigenpairsStatus as EigenpairsStatus
 from .eigenpairs import extreme_eigenpairs as extreme_eigenpairs
+from .generalized_sharpness import GeneralizedSharpness as GeneralizedSharpness
+from .generalized_sharpness import GeneralizedSharpnessStatus as GeneralizedSharpnessStatus
+from .generalized_sharpness import dual_gradient_norm as dual_gradient_norm
+from .generalized_sharpness import generalized_sharpness as generalized_sharpness
+from .generalized_sharpness import generalized_sharpness_metric as generalized_sharpness_metric
+from .generalized_sharpness import step_curvature as step_curvature
 from .gradient_summary import GradientCheck as GradientCheck
 from .gradient_summary import GradientSummary as GradientSummary
 from .gradient_summary import ParameterLocation as ParameterLocation

@@ -28,15 +28,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from gdjax.descent.norms import non_euclidean_descent
 from gdjax.errors import InputError
 
 # Optimizers that divide by the root of an average of squared gradients; the others divide by 1.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
 KNOWN: Mapping[str, Callable] = MappingProxyType(
     {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}
+)
+
+# Optimizers whose steps have the length of the learning rate in a norm.
+FIXED_LENGTH = (
+    (optax.contrib.muon, "spectral"),
+    (optax.sign_sgd, "linf"),
+    (optax.signum, "linf"),
+    (optax.lion, "linf"),
 )
 
 
@@ -52,7 +62,9 @@ def stability_threshold(
 
     in the conventions of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them,
     with m <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient descent and
-    momentum P is 1 as well, so the limit applies to the sharpness itself.
+    momentum P is 1 as well, so the limit applies to the sharpness itself. For
+    `gdjax.descent.non_euclidean_descent` the limit is 2 / eta and applies to the generalized
+    sharpness in its norm (see `generalized_sharpness`).
 
     Args:
         learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
@@ -77,6 +89,8 @@ def stability_threshold(
 
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
+    if _factory(optimizer) is non_euclidean_descent:
+        return _generalized_limit(learning_rate, optimizer, settings)
     factory, taken = known(optimizer, **settings)
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
@@ -92,6 +106,25 @@ def stability_threshold(
     if averaged:
         limit = limit / (1 - b)
     return limit / (1 + 2 * b) if taken["nesterov"] else limit
+
+
+def _generalized_limit(learning_rate, optimizer, settings):
+    """Return 2 / eta for steps that are scaled by the dual norm of the gradient."""
+    defaults = {n: p.default for n, p in inspect.signature(optimizer).parameters.items()}
+    if not (defaults | settings)["scaled"]:
+        raise InputError(
+            "stability_threshold: scaled = False, expected True; the limit of steps of fixed "
+            "length, 2 |g|_* / learning_rate, depends on the gradient: call "
+            "gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
+        )
+    return 2 / _checked("learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
+
+
+def _factory(optimizer):
+    """Return the function under all `functools.partial`."""
+    while isinstance(optimizer, partial):
+        optimizer = optimizer.func
+    return optimizer
 
 
 def _checked(name, value, expected, is_valid):
@@ -132,14 +165,12 @@ def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, 
     Raises:
         InputError: if the factory is not in `KNOWN`, or does not accept a setting.
     """
-    factory = optimizer
-    while isinstance(factory, partial):
-        factory = factory.func
+    factory = _factory(optimizer)
     names = [name for name, each in KNOWN.items() if each is factory]
     if not names:
         raise InputError(
             f"optimizer = {optimizer!r:.80}, whose limit of stability is not known; expected one "
-            f"of optax's {', '.join(KNOWN)}, or functools.partial of one"
+            f"of optax's {', '.join(KNOWN)}, or functools.partial of one{_hint(factory)}"
         )
     parameters = inspect.signature(optimizer).parameters
     unknown = sorted(settings.keys() - parameters.keys())
@@ -148,6 +179,18 @@ def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, 
             f"{names[0]} takes no {', '.join(unknown)}; its keywords are {', '.join(parameters)}"
         )
     return factory, {name: p.default for name, p in parameters.items()} | settings
+
+
+def _hint(factory):
+    """Return how to find the limit of an optimizer whose steps have a fixed length in a norm."""
+    norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
+    if norm is None:
+        return ""
+    return (
+        f"; without momentum its limit is 2 |g|_* / learning_rate for the generalized sharpness: "
+        f"gd.curvature.generalized_sharpness(problem, params, {norm!r}, key=key)"
+        f".limit(learning_rate, scaled=False)"
+    )
 
 
 def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":

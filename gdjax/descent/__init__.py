@@ -9,12 +9,14 @@ from gdjax.descent.metrics import (
     right_samples,
     unpacked,
 )
+from gdjax.descent.norms import NORMS, dual_norm, non_euclidean_descent, steepest_direction
 from gdjax.descent.outcome import OUTCOMES, Outcome
 from gdjax.descent.recipes import RECIPES, Recipe
 from gdjax.descent.schedules import warmup_cosine
 from gdjax.descent.step import Info, State, init, step
 
 __all__ = [
+    "NORMS",
     "OUTCOMES",
     "RECIPES",
     "Descent",
@@ -24,10 +26,13 @@ __all__ = [
     "State",
     "class_accuracy",
     "descend",
+    "dual_norm",
     "gradient_noise",
     "init",
     "noise_scale",
+    "non_euclidean_descent",
     "right_samples",
+    "steepest_direction",
     "step",
     "steps_for",
     "unpacked",

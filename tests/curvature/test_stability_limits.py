@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from gdjax.curvature.stability_limits import known, stability_threshold
+from gdjax.descent import non_euclidean_descent
 from gdjax.errors import InputError
 
 # A P that is held: 1 for RMSProp; for Adam eps, against which no gradient counts.
@@ -119,6 +120,16 @@ def test_what_has_no_known_threshold_is_named():
         stability_threshold(0.1, optax.lion)
     with pytest.raises(InputError, match="adam takes no momentum"):
         stability_threshold(0.1, optax.adam, momentum=0.9)
+
+
+def test_steps_in_another_norm_have_the_limit_of_the_generalized_sharpness():
+    muon = partial(non_euclidean_descent, norm="spectral")
+    assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
+    with pytest.raises(InputError, match=r"scaled = False, expected True; .*generalized_sharpness"):
+        stability_threshold(0.1, muon, scaled=False)
+    for rule, norm in ((optax.contrib.muon, "spectral"), (optax.sign_sgd, "linf")):
+        with pytest.raises(InputError, match=f"generalized_sharpness.*{norm}.*scaled=False"):
+            stability_threshold(0.1, rule)
 
 
 def test_settings_of_partials_and_defaults_are_known():

@@ -841,6 +841,37 @@ CALLS = (
     ("gd.flows.central_flow(bowl, w, -0.1, 1.0)", "learning_rate", "expected one number above 0"),
     ("gd.curvature.stability_threshold(-1.0)", "learning_rate", "expected a number above 0"),
     (
+        "gd.curvature.stability_threshold(0.1, optax.contrib.muon)",
+        "optimizer",
+        "whose limit of stability is not known",
+    ),
+    (
+        "gd.curvature.generalized_sharpness(bowl, w, 'l3', key=key)",
+        "norm",
+        "choose one of linf, l1, l2, spectral, block",
+    ),
+    (
+        "gd.curvature.generalized_sharpness(bowl, w, 'linf', key=key, starts=-1)",
+        "starts",
+        "expected a whole number >= 0",
+    ),
+    (
+        "gd.curvature.generalized_sharpness(bowl, w, 'linf', key=0)",
+        "key",
+        "expected a random key",
+    ),
+    (
+        "gd.curvature.generalized_sharpness_metric(bowl, 'linf', max_steps=0)",
+        "max_steps",
+        "expected a whole number >= 1",
+    ),
+    ("gd.curvature.step_curvature(bowl, 2)", "norm", "choose one of linf, l1, l2, spectral, block"),
+    (
+        "gd.descent.non_euclidean_descent(0.1, 'max')",
+        "norm",
+        "choose one of linf, l1, l2, spectral, block",
+    ),
+    (
         "gd.curvature.stability_threshold(0.1, optax.sgd, momentum=2.0)",
         "momentum",
         "expected a number >= 0 and below 1",

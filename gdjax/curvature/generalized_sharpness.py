@@ -1,0 +1,473 @@
+"""Sharpness in other norms than the Euclidean one, with bounds.
+
+    S = max over |d| <= 1 of d^T H d;   cost falls on a quadratic while S < 2 / eta
+
+This is the limit of the steps w - eta |g|_* d of `gdjax.descent.non_euclidean_descent`, since
+
+    C(w - eta |g|_* d) <= C(w) - eta |g|_*^2 (1 - eta S / 2)
+
+For the steps w - eta d of sign descent and Muon without momentum, replace 2 / eta by
+2 |g|_* / eta. In the 2-norm S is the largest eigenvalue of H. In the maximum norm it is NP-hard to
+compute, and `generalized_sharpness` returns a lower and an upper bound. For a diagonal H >= 0 both
+are the trace:
+
+>>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+>>> result = generalized_sharpness(bowl, jnp.array([1.0, 1.0]), "linf", key=jax.random.key(0))
+>>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
+(11.0, 11.0, 20.0)
+
+References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of Stability*,
+arXiv 2603.05002.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key, PyTree, ScalarLike
+
+from gdjax.arguments import check_choice, check_number, check_whole
+from gdjax.curvature import norm_bounds
+from gdjax.curvature.operators import HessianOperator, averaged
+from gdjax.curvature.sharpness import signature
+from gdjax.descent.norms import NORMS
+from gdjax.descent.step import cost_type
+from gdjax.keys import check_key
+from gdjax.problems.evaluation import frozen, with_data, without_data
+from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.validation import at_least_float32
+from gdjax.summaries import fields_with
+
+MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
+ROUNDINGS = 64  # random directions from the relaxation that are compared
+
+
+class GeneralizedSharpnessStatus(IntEnum):
+    """Status of a generalized sharpness.
+
+    BOUNDED: both bounds are known. LOWER_BOUND_ONLY: the Hessian is too large for an upper bound,
+    which is +inf. NOT_FINITE: the gradient or the Hessian has entries that are not finite, and all
+    values are NaN.
+    """
+
+    BOUNDED = 0
+    LOWER_BOUND_ONLY = 1
+    NOT_FINITE = 2
+
+
+class GeneralizedSharpness(NamedTuple):
+    """Bounds of the generalized sharpness S, and the curvature along the step.
+
+    Args:
+        low: d^T H d of the best direction found, a lower bound of S; 0 for d = 0.
+        high: an upper bound of S.
+        direction: the direction with d^T H d = low, a tree like the parameters.
+        step_curvature: d^T H d along the direction d of the step, of norm 1. It is at most S.
+        dual_norm: |g|_*, the slope along that direction.
+        status: a `GeneralizedSharpnessStatus`.
+    """
+
+    low: float
+    high: float
+    direction: PyTree
+    step_curvature: float
+    dual_norm: float
+    status: int
+
+    __repr__ = fields_with(status=GeneralizedSharpnessStatus)
+
+    def limit(self, learning_rate: ScalarLike, *, scaled: bool = True) -> float:
+        """Return the generalized sharpness below which a step lowers a quadratic cost.
+
+            2 / eta,   or 2 |g|_* / eta for steps that are not scaled by the dual norm
+
+        Args:
+            learning_rate: learning rate eta.
+            scaled: whether steps are scaled by the dual norm, as in `non_euclidean_descent`.
+
+        Raises:
+            InputError: if the learning rate is not above 0.
+        """
+        check_number("limit: learning_rate", learning_rate, above=0)
+        return 2 * (1.0 if scaled else self.dual_norm) / float(learning_rate)
+
+
+def generalized_sharpness(
+    problem: Problem | Callable,
+    params: PyTree,
+    norm: str,
+    *,
+    key: Key[Array, ""],
+    data: PyTree = None,
+    starts: int = 8,
+    max_steps: int = 200,
+    rtol: float = 1e-4,
+) -> GeneralizedSharpness:
+    """Return bounds of the generalized sharpness at a point.
+
+        low <= max over |d| <= 1 of d^T H d <= high
+
+    The lower bound comes from a local search: Frank-Wolfe steps with exact line search, from the
+    direction of the optimizer's step, from random ones, and in the maximum norm also from rounded
+    solutions of the semidefinite relaxation, followed by changes of single signs. The upper bound
+    is the best of several (see `norm_bounds`): dual solutions of a semidefinite relaxation for
+    "linf" and "spectral", and entries of the positive part of H for "l1" and "block". For "l2" both
+    are the largest eigenvalue, or 0 if that is negative. Both hold up to rounding of H.
+
+    Args:
+        problem: a Problem or a cost, whose deterministic cost over all its data is used.
+        params: parameters at which to take the Hessian H and the gradient g.
+        norm: norm of d, as for `gdjax.descent.steepest_direction`: "linf", "l1", "l2", "spectral"
+            or "block".
+        key: random key of the starts.
+        data: data that replaces the problem's own.
+        starts: number of random starts of the search.
+        max_steps: maximum number of steps of each search.
+        rtol: relative duality gap at which a search ends.
+
+    Returns:
+        Bounds with a status. Above 2,048 parameters, where the dense Hessian would be too large,
+        the search uses Hessian-vector products and the upper bound is +inf.
+
+    Raises:
+        InputError: if the norm is unknown, or another argument has an invalid type or value.
+
+    Examples:
+        >>> square = lambda w: jnp.sum(w**2) / 2
+        >>> key = jax.random.key(0)
+        >>> result = generalized_sharpness(square, jnp.ones((2, 3)), "spectral", key=key)
+        >>> round(result.low, 3), round(result.high, 3)
+        (2.0, 2.0)
+
+    References: Islamov et al. 2026, arXiv 2603.05002.
+    """
+    check_choice("generalized_sharpness: norm", norm, NORMS)
+    check_key(key)
+    check_whole("generalized_sharpness: starts", starts, 0)
+    check_whole("generalized_sharpness: max_steps", max_steps, 1)
+    check_number("generalized_sharpness: rtol", rtol, least=0)
+    params = at_least_float32(params)
+    operator = HessianOperator(problem, params, data=data)
+    flat, unravel = ravel_pytree(params)
+    gradient = ravel_pytree(jax.jit(_gradient)(operator))[0]
+    steepest = partial(_steepest, norm=norm, unravel=unravel)
+    step = steepest(gradient)
+    is_dense = len(flat) <= MAX_DENSE
+    H = np.asarray(jax.jit(lambda o: o.as_matrix())(operator), float) if is_dense else None
+    image = jax.jit(lambda o, v: o.flat_mv(v))(operator, step)
+    finite = np.all(np.isfinite(gradient)) and np.all(np.isfinite(image))
+    if not finite or (H is not None and not np.all(np.isfinite(H))):
+        nothing = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), params)
+        status = GeneralizedSharpnessStatus.NOT_FINITE
+        return GeneralizedSharpness(np.nan, np.nan, nothing, np.nan, np.nan, int(status))
+    high, more = np.inf, np.zeros((0, len(flat)))
+    if H is not None:
+        H = (H + H.T) / 2
+        high, more = _upper_bound(H, norm, params)
+    random = jax.vmap(steepest)(jax.random.normal(key, (starts, len(flat)), flat.dtype))
+    begin = jnp.concatenate([step[None], random, jnp.asarray(more, flat.dtype)])
+    ascent = partial(_ascent, norm=norm, unravel=unravel)
+    search = partial(_search, ascent=ascent, max_steps=max_steps, rtol=rtol)
+    if H is None:
+        searched = jax.jit(jax.vmap(lambda o, d: search(o.flat_mv, d), (None, 0)))
+        directions, values = searched(operator, begin)
+    else:
+        searched = jax.jit(jax.vmap(lambda A, d: search(lambda v: A @ v, d), (None, 0)))
+        directions, _ = searched(jnp.asarray(H, flat.dtype), begin)
+        directions = np.asarray(directions, float)
+        if norm == "linf":
+            directions = np.stack([_change_signs(H, d) for d in directions])
+        values = np.sum(directions * (directions @ H), axis=1)
+    best = int(np.argmax(values))
+    low, direction = float(values[best]), directions[best]
+    if low < 0:
+        low, direction = 0.0, np.zeros(len(flat))
+    status = GeneralizedSharpnessStatus.BOUNDED
+    if H is None:
+        status = GeneralizedSharpnessStatus.LOWER_BOUND_ONLY
+    return GeneralizedSharpness(
+        low,
+        # Rounding of a bound that is attained
+        max(float(high), low),
+        unravel(jnp.asarray(direction, flat.dtype)),
+        float(np.asarray(step, float) @ np.asarray(image, float)),
+        float(np.asarray(gradient, float) @ np.asarray(step, float)),
+        int(status),
+    )
+
+
+def _gradient(operator):
+    return averaged(operator.problem, jax.grad, operator.params)
+
+
+def _steepest(flat, *, norm, unravel):
+    return ravel_pytree(NORMS[norm](unravel(flat)))[0]
+
+
+def _ascent(flat, direction, *, norm, unravel):
+    """Return the steepest direction; signs of entries that are 0 remain those of `direction`."""
+    steepest = _steepest(flat, norm=norm, unravel=unravel)
+    return jnp.where(flat == 0, direction, steepest) if norm == "linf" else steepest
+
+
+def _search(product, direction, *, ascent, max_steps, rtol):
+    """Return a stationary direction of d^T H d in the unit ball, and its value.
+
+    Each step goes to the maximum on the segment from d to v = ascent(H d, d), which maximizes
+    v . H d over |v| <= 1.
+    """
+
+    def unfinished(state):
+        steps, _, _, gap, value = state
+        return (steps < max_steps) & (gap > rtol * jnp.abs(value))
+
+    def move(state):
+        steps, d, image, _, value = state
+        v = ascent(image, d)
+        target = product(v)
+        slope, bend = jnp.vdot(v - d, image), jnp.vdot(v - d, target - image)
+        t = jnp.where(bend < -slope, -slope / jnp.where(bend < 0, bend, 1), 1)
+        t = jnp.where(slope > 0, t, 0).astype(d.dtype)
+        grown = value + t * (2 * slope + t * bend)
+        return steps + 1, d + t * (v - d), image + t * (target - image), slope, grown
+
+    image = product(direction)
+    value = jnp.vdot(direction, image)
+    first = (jnp.zeros((), int), direction, image, jnp.full_like(value, jnp.inf), value)
+    _, direction, image, _, _ = jax.lax.while_loop(unfinished, move, first)
+    return direction, jnp.vdot(direction, image)
+
+
+def _change_signs(H, direction):
+    """Return a direction that no change of one entry, to 1 or -1, improves."""
+    d = np.where(direction == 0, 1.0, np.sign(direction))
+    if d @ H @ d < direction @ H @ direction:
+        return direction
+    image = H @ d
+    for _ in range(10 * len(d)):
+        gain = np.diag(H) - d * image  # of d_i -> -d_i, over 4
+        i = int(np.argmax(gain))
+        if gain[i] <= 1e-9 * np.abs(H).max():
+            break
+        image -= 2 * d[i] * H[i]
+        d[i] = -d[i]
+    return d
+
+
+def _upper_bound(H, norm, params):
+    """Return an upper bound of d^T H d, and directions from which to search."""
+    size = len(H)
+    if norm == "l2":
+        values, vectors = scipy.linalg.eigh(H, subset_by_index=[size - 1, size - 1])
+        return max(values[0], 0.0), vectors.T
+    if norm in ("linf", "spectral"):
+        groups, radii = (
+            (np.arange(size), np.ones(size)) if norm == "linf" else _matrix_groups(params)
+        )
+        high, V = norm_bounds.upper_bound(H, groups, radii)
+        if norm == "spectral":
+            return high, V.T
+        random = np.random.default_rng(0).normal(size=(V.shape[1], ROUNDINGS))
+        return high, np.where(V @ random >= 0, 1.0, -1.0).T
+    values, vectors = scipy.linalg.eigh(H)
+    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    largest = max(values[-1], 0.0)
+    if norm == "l1":
+        # d^T H d <= d^T H_+ d, which is convex and has its maximum at a corner.
+        bounds = [np.abs(H).max(), np.diag(positive).max(), largest]
+        return min(bounds), np.eye(size)[[np.argmax(np.diag(H))]]
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    ends = np.cumsum(sizes)
+    blocks = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    bounds = [norm_bounds.largest_eigenvalue(positive[b, b]) for b in blocks if b.start < b.stop]
+    return min(max(bounds), largest), _top_of_blocks(H, blocks)
+
+
+def _top_of_blocks(H, blocks):
+    """Return the top eigenvector of each diagonal block."""
+    directions = np.zeros((len(blocks), len(H)))
+    for direction, block in zip(directions, blocks, strict=True):
+        direction[block] = scipy.linalg.eigh(H[block, block])[1][:, -1]
+    return directions
+
+
+def _matrix_groups(params):
+    """Return the rows or columns of all matrices, whichever are fewer, as groups of radius 1."""
+    groups, count = [], 0
+    for leaf in jax.tree.leaves(params):
+        if leaf.ndim < 2:
+            groups.append(np.full(leaf.size, count))
+            count += 1
+            continue
+        rows, columns = leaf.shape[-2:]
+        matrices = leaf.size // (rows * columns)
+        line = np.indices((matrices, rows, columns))
+        number = line[0] * min(rows, columns) + line[1 if rows <= columns else 2]
+        groups.append(count + number.ravel())
+        count += matrices * min(rows, columns)
+    return np.concatenate(groups), np.ones(count)
+
+
+def generalized_sharpness_metric(
+    problem: Problem | Callable,
+    norm: str,
+    *,
+    data: PyTree = None,
+    every: int = 1,
+    max_steps: int = 20,
+) -> Metric:
+    """Return a lower bound of the generalized sharpness as a metric of a descent.
+
+        low = d^T H d <= max over |d| <= 1 of d^T H d
+
+    The search starts from the direction found at the last record and from that of the optimizer's
+    step, so that the bound is at least the curvature along the step. Bounds from above need the
+    dense Hessian: see `generalized_sharpness`.
+
+    Args:
+        problem: a Problem or a cost, whose deterministic cost over all its data is used.
+        norm: norm of d, as for `generalized_sharpness`. For "l2" take `sharpness`.
+        data: data that replaces the problem's own.
+        every: interval between estimates, in records.
+        max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
+            product each.
+
+    Raises:
+        InputError: if the norm is unknown, or `max_steps` is not a positive whole number.
+
+    References: Islamov et al. 2026, arXiv 2603.05002.
+    """
+    check_choice("generalized_sharpness_metric: norm", norm, NORMS)
+    check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)
+    problem = as_problem(problem, data)
+    return Metric(
+        _LowerBound(without_data(problem), norm, max_steps),
+        data=problem.data,
+        every=every,
+        init=_RandomDirection(norm),
+        long_name=f"generalized sharpness in the norm {norm}, lower bound",
+    )
+
+
+def step_curvature(
+    problem: Problem | Callable, norm: str, *, data: PyTree = None, every: int = 1
+) -> Metric:
+    """Return the curvature along the steepest direction in a norm as a metric of a descent.
+
+        d^T H d,   d = argmax over |d| <= 1 of g . d
+
+    Args:
+        problem: a Problem or a cost, whose deterministic cost over all its data is used.
+        norm: norm of d, as for `generalized_sharpness`.
+        data: data that replaces the problem's own.
+        every: interval between values, in records.
+
+    Raises:
+        InputError: if the norm is unknown.
+    """
+    check_choice("step_curvature: norm", norm, NORMS)
+    problem = as_problem(problem, data)
+    return Metric(
+        _AlongStep(without_data(problem), norm, curvature=True),
+        data=problem.data,
+        every=every,
+        long_name=f"curvature along the step in the norm {norm}",
+    )
+
+
+def dual_gradient_norm(
+    problem: Problem | Callable, norm: str, *, data: PyTree = None, every: int = 1
+) -> Metric:
+    """Return the dual norm of the gradient as a metric of a descent.
+
+        |g|_* = max over |d| <= 1 of g . d
+
+    The limit of steps that are not scaled by it is 2 |g|_* / eta.
+
+    Args:
+        problem: a Problem or a cost, whose deterministic cost over all its data is used.
+        norm: norm of d, as for `generalized_sharpness`.
+        data: data that replaces the problem's own.
+        every: interval between values, in records.
+
+    Raises:
+        InputError: if the norm is unknown.
+    """
+    check_choice("dual_gradient_norm: norm", norm, NORMS)
+    problem = as_problem(problem, data)
+    return Metric(
+        _AlongStep(without_data(problem), norm, curvature=False),
+        data=problem.data,
+        every=every,
+        long_name=f"dual norm of the gradient to the norm {norm}",
+    )
+
+
+@dataclass(frozen=True)
+class _AlongStep:
+    """Metric `(params, data, **settings) -> d^T H d`, or `g . d`."""
+
+    without_data: Any
+    norm: str
+    curvature: bool
+
+    def __call__(self, params, data, **settings):
+        operator = HessianOperator(frozen(with_data(self.without_data, data), **settings), params)
+        gradient = ravel_pytree(_gradient(operator))[0]
+        step = _steepest(gradient, norm=self.norm, unravel=ravel_pytree(params)[1])
+        other = operator.flat_mv(step) if self.curvature else gradient
+        return jnp.vdot(step, other).astype(cost_type(params))
+
+    @property
+    def __signature__(self):
+        return signature(self.without_data, ("params", "data"))
+
+
+@dataclass(frozen=True)
+class _LowerBound:
+    """Metric `(params, data, direction, **settings) -> (low, direction)`."""
+
+    without_data: Any
+    norm: str
+    max_steps: int
+
+    def __call__(self, params, data, metric_state, **settings):
+        operator = HessianOperator(frozen(with_data(self.without_data, data), **settings), params)
+        unravel = ravel_pytree(params)[1]
+        ascent = partial(_ascent, norm=self.norm, unravel=unravel)
+        gradient = ravel_pytree(_gradient(operator))[0]
+        step = _steepest(gradient, norm=self.norm, unravel=unravel)
+        directions, values = jax.vmap(
+            lambda d: _search(
+                operator.flat_mv, d, ascent=ascent, max_steps=self.max_steps, rtol=1e-3
+            )
+        )(jnp.stack([step, metric_state]))
+        best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
+        # After a step from which nothing is finite, the search goes on from the last direction.
+        found = jnp.all(jnp.isfinite(directions[best]))
+        kept = jnp.where(found, directions[best], metric_state)
+        low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))
+        return low.astype(cost_type(params)), kept
+
+    @property
+    def __signature__(self):
+        return signature(self.without_data, ("params", "data", "metric_state"))
+
+
+@dataclass(frozen=True)
+class _RandomDirection:
+    """Initial state: a random direction of norm 1."""
+
+    norm: str
+
+    def __call__(self, params: PyTree, data: Any) -> Float[Array, " n"]:
+        flat, unravel = ravel_pytree(params)
+        normal = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+        return _steepest(normal, norm=self.norm, unravel=unravel)

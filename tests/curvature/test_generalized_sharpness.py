@@ -1,0 +1,202 @@
+"""Generalized sharpness against closed forms and enumeration, and its metrics along a descent."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.linalg
+
+import gdjax as gd
+from gdjax.curvature import (
+    GeneralizedSharpnessStatus,
+    dual_gradient_norm,
+    generalized_sharpness,
+    generalized_sharpness_metric,
+    norm_bounds,
+    step_curvature,
+)
+from gdjax.descent import dual_norm, non_euclidean_descent, steepest_direction
+
+KEY = jax.random.key(0)
+
+
+def quadratic(H):
+    H = jnp.asarray(H)
+    return lambda w: w @ H @ w / 2
+
+
+def symmetric(n, seed, shift=0.0):
+    A = np.random.default_rng(seed).normal(size=(n, n))
+    return (A + A.T) / 2 + shift * np.eye(n)
+
+
+def test_a_diagonal_hessian_in_the_maximum_norm_gives_its_trace():
+    h = np.array([0.5, 3.0, 0.0, 2.0])
+    result = generalized_sharpness(
+        lambda w: w**2 @ jnp.asarray(h) / 2, jnp.ones(4), "linf", key=KEY
+    )
+    np.testing.assert_allclose([result.low, result.high], h.sum(), rtol=1e-5)
+    np.testing.assert_allclose(result.step_curvature, h.sum(), rtol=1e-5)
+    assert result.status == GeneralizedSharpnessStatus.BOUNDED
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3)])
+def test_the_identity_in_the_spectral_norm_gives_the_smaller_dimension(shape):
+    params = {"matrix": jnp.zeros(shape).at[0, 0].set(1.0), "bias": jnp.zeros(2)}
+    result = generalized_sharpness(
+        lambda w: sum(jnp.sum(x**2) for x in w.values()) / 2, params, "spectral", key=KEY
+    )
+    np.testing.assert_allclose([result.low, result.high], 3 + 1, rtol=1e-4)
+    singular = np.linalg.svd(result.direction["matrix"], compute_uv=False)
+    np.testing.assert_allclose(singular, 1, atol=1e-3)
+
+
+def test_bounds_in_the_maximum_norm_contain_the_maximum_over_all_corners():
+    corners = np.array(list(itertools.product([-1.0, 1.0], repeat=10)))
+    start = jnp.arange(10.0) - 4.5
+    for seed, shift in ((0, 0.0), (1, 5.0), (2, 5.0)):
+        H = symmetric(10, seed, shift)
+        best = np.einsum("ij,jk,ik->i", corners, H, corners).max()
+        result = generalized_sharpness(quadratic(H), start, "linf", key=KEY)
+        assert result.low <= best * (1 + 1e-5) or shift == 0
+        assert result.high >= best * (1 - 1e-5)
+        np.testing.assert_allclose(result.low, best, rtol=1e-4 if shift else 0.2)
+        if shift:  # no negative eigenvalue: Nesterov's pi / 2
+            assert np.linalg.eigvalsh(H)[0] > 0
+            assert result.high <= np.pi / 2 * best
+
+
+def test_a_hessian_without_negative_eigenvalues_has_its_corner_in_the_1_norm():
+    H = symmetric(6, 3, 4.0)
+    assert np.linalg.eigvalsh(H)[0] > 0
+    result = generalized_sharpness(quadratic(H), jnp.ones(6), "l1", key=KEY)
+    np.testing.assert_allclose([result.low, result.high], np.diag(H).max(), rtol=1e-5)
+
+
+def test_an_off_diagonal_hessian_in_the_1_norm_has_its_maximum_between_corners():
+    H = np.array([[0.0, 1.0], [1.0, 0.0]])
+    result = generalized_sharpness(quadratic(H), jnp.ones(2), "l1", key=KEY)
+    assert result.low <= 0.5 <= result.high  # d = (1/2, 1/2)
+    assert result.high <= 1
+
+
+def test_the_2_norm_gives_the_largest_eigenvalue_or_0():
+    H = symmetric(7, 4)
+    result = generalized_sharpness(quadratic(H), jnp.ones(7), "l2", key=KEY)
+    np.testing.assert_allclose([result.low, result.high], np.linalg.eigvalsh(H)[-1], rtol=1e-4)
+    concave = generalized_sharpness(quadratic(-np.eye(2)), jnp.ones(2), "l2", key=KEY)
+    assert (concave.low, concave.high) == (0, 0)
+
+
+def test_blocks_give_the_largest_eigenvalue_of_a_block():
+    H = np.diag([1.0, 2.0, 5.0, 3.0])
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    result = generalized_sharpness(
+        lambda w: quadratic(H)(jnp.concatenate([w["a"], w["b"]])), params, "block", key=KEY
+    )
+    np.testing.assert_allclose([result.low, result.high], 5, rtol=1e-4)
+
+
+def test_the_upper_bound_holds_in_the_spectral_norm():
+    H = symmetric(6, 5, 2.0)
+    params = jnp.ones((2, 3))
+    result = generalized_sharpness(lambda w: quadratic(H)(w.ravel()), params, "spectral", key=KEY)
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(4000, 2, 3))
+    left, _, right = np.linalg.svd(drawn, full_matrices=False)
+    d = (left @ right).reshape(-1, 6)
+    values = np.einsum("ij,jk,ik->i", d, H, d)
+    assert values.max() <= result.low * (1 + 1e-3) <= result.high * (1 + 1e-3)
+    assert result.high <= 2 * np.linalg.eigvalsh(H)[-1] * (1 + 1e-5)
+
+
+def test_upper_bounds_are_certified_by_their_own_inequality():
+    H = symmetric(8, 6)
+    high, V = norm_bounds.upper_bound(H, np.repeat([0, 1], 4), np.array([1.0, 2.0]))
+    sizes = [np.sum(V[:4] ** 2), np.sum(V[4:] ** 2)]
+    np.testing.assert_allclose(sizes, [1, 2])
+    assert np.sum(V * (H @ V)) <= high  # V V^T is feasible
+
+
+def test_what_is_not_finite_gives_a_status_and_no_number():
+    result = generalized_sharpness(lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(2), "linf", key=KEY)
+    assert result.status == GeneralizedSharpnessStatus.NOT_FINITE
+    assert np.isnan([result.low, result.high, result.step_curvature, result.dual_norm]).all()
+    assert "not finite" in repr(result)
+
+
+def test_many_parameters_have_a_lower_bound_only():
+    h = jnp.linspace(0.0, 1.0, 2049)
+    bowl = lambda w: jnp.sum(h * w**2) / 2  # noqa: E731
+    result = generalized_sharpness(bowl, jnp.ones(2049), "linf", key=KEY, starts=1)
+    np.testing.assert_allclose(result.low, 2049 / 2, rtol=1e-5)
+    assert result.high == np.inf
+    assert result.status == GeneralizedSharpnessStatus.LOWER_BOUND_ONLY
+
+
+def test_a_step_below_the_limit_lowers_a_quadratic_cost():
+    H = symmetric(6, 7, 5.0)
+    cost, w = quadratic(H), jnp.arange(6.0) - 2
+    for norm in ("linf", "l1", "l2"):
+        result = generalized_sharpness(cost, w, norm, key=KEY)
+        g = jnp.asarray(H, jnp.float32) @ w
+        d = steepest_direction(g, norm)
+        for scaled, size in ((True, dual_norm(g, norm)), (False, 1.0)):
+            # At eta S = 2 exactly along the step the cost returns to its value.
+            rate = result.limit(1.0, scaled=scaled) / result.step_curvature
+            np.testing.assert_allclose(cost(w - rate * size * d), cost(w), rtol=1e-4)
+            assert cost(w - 0.9 * rate * size * d) < cost(w)
+        assert result.step_curvature <= result.high
+
+
+def test_sign_descent_diverges_above_two_over_the_trace_of_the_identity():
+    bowl = gd.problems.bowl([1.0, 1.0, 1.0])
+    ones = gd.Problem(init=lambda key: jnp.ones(3), cost=bowl.cost)
+    rates = gd.axes(learning_rate=[0.9 * 2 / 3, 1.1 * 2 / 3])
+    runs = gd.sweep(
+        ones,
+        rates,
+        20,
+        make_optimizer=non_euclidean_descent,
+        metrics={
+            "low": generalized_sharpness_metric(ones, "linf"),
+            "along": step_curvature(ones, "linf"),
+            "dual": dual_gradient_norm(ones, "linf"),
+        },
+    )
+    below, above = runs.cost.values
+    assert np.all(np.diff(below) < 0)
+    assert np.all(np.diff(above) > 0)
+    np.testing.assert_allclose(runs.low, 3, rtol=1e-5)
+    np.testing.assert_allclose(runs.along, 3, rtol=1e-5)
+    np.testing.assert_allclose(runs.dual[0], 3 * np.sqrt(2 * below / 3), rtol=1e-4)
+
+
+def test_steepest_directions_are_those_of_linear_algebra():
+    g = np.random.default_rng(0).normal(size=(5, 3))
+    np.testing.assert_allclose(
+        steepest_direction(jnp.asarray(g), "spectral"), scipy.linalg.polar(g)[0], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        dual_norm(jnp.asarray(g), "spectral"), np.linalg.norm(g, "nuc"), rtol=1e-5
+    )
+    tree = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([[0.0, -4.5]])}
+    assert float(dual_norm(tree, "block")) == pytest.approx(5)
+    assert float(dual_norm(tree, "l1")) == pytest.approx(4.5)
+    assert float(dual_norm(tree, "l2")) == pytest.approx(np.sqrt(25 + 4.5**2))
+    assert float(dual_norm(tree, "linf")) == pytest.approx(11.5)
+    assert float(dual_norm(tree, "spectral")) == pytest.approx(9.5)
+    zeros = jax.tree.map(jnp.zeros_like, tree)
+    for norm in ("linf", "l1", "l2", "spectral", "block"):
+        assert not any(np.any(x) for x in jax.tree.leaves(steepest_direction(zeros, norm)))
+
+
+def test_unscaled_steps_are_those_of_sign_descent():
+    g = jnp.array([3.0, -0.1, 0.0])
+    own, theirs = non_euclidean_descent(0.1, scaled=False), optax.sign_sgd(0.1)
+    np.testing.assert_array_equal(
+        own.update(g, own.init(g))[0], theirs.update(g, theirs.init(g))[0]
+    )
