@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key, PyTree, ScalarLike
+from jaxtyping import Array, Float, Key, PyTree
 
 from gdjax.arguments import check_choice, check_number, check_whole
 from gdjax.curvature import norm_bounds
@@ -83,7 +83,7 @@ class GeneralizedSharpness(NamedTuple):
 
     __repr__ = fields_with(status=GeneralizedSharpnessStatus)
 
-    def limit(self, learning_rate: ScalarLike, *, scaled: bool = True) -> float:
+    def limit(self, learning_rate: float, *, scaled: bool = True) -> float:
         """Return the generalized sharpness below which a step lowers a quadratic cost.
 
             2 / eta,   or 2 |g|_* / eta for steps that are not scaled by the dual norm
@@ -96,7 +96,7 @@ class GeneralizedSharpness(NamedTuple):
             InputError: if the learning rate is not above 0.
         """
         check_number("limit: learning_rate", learning_rate, above=0)
-        return 2 * (1.0 if scaled else self.dual_norm) / float(learning_rate)
+        return 2 * (1.0 if scaled else self.dual_norm) / learning_rate
 
 
 def generalized_sharpness(

@@ -18,12 +18,13 @@ arXiv 2603.05002; Bernstein and Newhouse 2024, *Old Optimizer, New Norm*, arXiv 
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree, ScalarLike
+from jaxtyping import Array, Float, PyTree
 
 from gdjax.arguments import check_choice, check_flag
 
@@ -132,11 +133,11 @@ def dual_norm(gradient: PyTree, norm: str) -> Float[Array, ""]:
     Raises:
         InputError: if the norm is unknown.
     """
-    return optax.tree.vdot(gradient, steepest_direction(gradient, norm))
+    return jnp.asarray(optax.tree.vdot(gradient, steepest_direction(gradient, norm)))
 
 
 def non_euclidean_descent(
-    learning_rate: ScalarLike | optax.Schedule, norm: str = "linf", *, scaled: bool = True
+    learning_rate: Any, norm: str = "linf", *, scaled: bool = True
 ) -> optax.GradientTransformation:
     """Return the optimizer that takes steps of steepest descent in a norm.
 
@@ -163,11 +164,11 @@ def non_euclidean_descent(
     check_choice("non_euclidean_descent: norm", norm, NORMS)
     check_flag("non_euclidean_descent: scaled", scaled)
 
-    def update(gradient, state, params=None):
-        direction = NORMS[norm](gradient)
+    def update(updates, state, params=None):
+        direction = NORMS[norm](updates)
         if not scaled:
             return direction, state
-        size = optax.tree.vdot(gradient, direction)
+        size = optax.tree.vdot(updates, direction)
         return jax.tree.map(lambda d: (size * d).astype(d.dtype), direction), state
 
     return optax.chain(
