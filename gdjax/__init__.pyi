@@ -12,6 +12,7 @@ from . import minima as minima
 from . import pages as pages
 from . import plots as plots
 from . import problems as problems
+from . import search as search
 from . import slabs as slabs
 from . import stores as stores
 from . import sweeps as sweeps

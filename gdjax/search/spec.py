@@ -1,0 +1,120 @@
+"""Specification of a search: a sweep whose runs end at rungs.
+
+    rung r:  of the n runs of a bracket, the best n / reduction_factor^(r - b + 1) go on
+
+Successive halving has one bracket, with b = 0. In Hyperband bracket b compares its runs for the
+first time at rung b.
+
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes
+>>> grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4])
+>>> spec = SearchSpec(problems.bowl([1.0, 9.0]), grid, 40, rungs=(10, 40), reduction_factor=2)
+>>> spec.num_survivors(4, rung=0)
+2
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gdjax.arguments import check_choice, check_flag, check_whole
+from gdjax.errors import InputError
+from gdjax.sweeps.spec import SweepSpec, validate_spec
+
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SearchSpec(SweepSpec):
+    """Specification of a search.
+
+    Args:
+        rungs: numbers of steps after which runs are compared; the last one is `num_steps`.
+        reduction_factor: runs of a bracket at a rung, divided by those that go on.
+        metric: "cost" or a recorded metric, by which runs are compared.
+        direction: "minimize" or "maximize".
+        num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.
+        keep_slots: whether runs keep their lane (see `packing`).
+
+    Raises:
+        InputError: as in `SweepSpec`; if rungs do not increase or are not recorded, or the metric
+            is not a recorded number.
+    """
+
+    rungs: tuple[int, ...]
+    reduction_factor: int = 4
+    metric: str = "cost"
+    direction: str = "minimize"
+    num_brackets: int = 1
+    keep_slots: bool = True
+
+    def __post_init__(self):
+        check_whole("reduction_factor", self.reduction_factor, 2)
+        check_choice("direction", self.direction, DIRECTIONS)
+        check_flag("keep_slots", self.keep_slots)
+        validate_spec(self)
+        _check_metric(self)
+
+    def bracket_of_runs(self) -> Int[np.ndarray, " runs"]:
+        """Return the bracket of each run.
+
+        The sizes of brackets have the ratios of Hyperband, n_b ~ reduction_factor^s / (s + 1) with
+        s = the number of rungs after rung b, and runs are assigned at random.
+        """
+        after = len(self.rungs) - 1 - np.arange(self.num_brackets)
+        sizes = float(self.reduction_factor) ** after / (after + 1)
+        ends = np.round(np.cumsum(sizes) / sizes.sum() * self.axes.runs)
+        order = np.random.default_rng(self.root_seed).permutation(self.axes.runs)
+        brackets = np.empty(self.axes.runs, int)
+        brackets[order] = np.searchsorted(ends, np.arange(self.axes.runs), side="right")
+        return brackets
+
+    def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:
+        """Return how many of the runs of a bracket go on after a rung, at least one."""
+        return max(1, runs // self.reduction_factor ** (rung - bracket + 1))
+
+
+def check_rungs(rungs: Any) -> tuple[int, ...]:
+    """Return rungs as a tuple, checked.
+
+    Raises:
+        InputError: if they are not increasing whole numbers of at least 1.
+    """
+    if isinstance(rungs, str) or not isinstance(rungs, Sequence | np.ndarray) or not len(rungs):
+        raise InputError(
+            f"rungs = {rungs!r:.80}, expected increasing numbers of steps, such as [100, 400, 1600]"
+        )
+    for rung in rungs:
+        check_whole("rungs: an entry", rung, 1)
+    for one, other in itertools.pairwise(rungs):
+        if other <= one:
+            raise InputError(
+                f"rungs = {list(rungs)!r:.80}, expected increasing numbers of steps, and {other} "
+                f"follows {one}; sort them, and give each once"
+            )
+    return tuple(int(rung) for rung in rungs)
+
+
+def _check_metric(spec):
+    """Check that the metric is a number that is recorded at each rung."""
+    metrics = spec.recorded_metrics
+    names = ["cost", *(name for name in metrics if not metrics[name].is_array)]
+    if not isinstance(spec.metric, str) or spec.metric not in names:
+        raise InputError(
+            f"metric = {spec.metric!r:.80}, expected the name of a recorded number: one of "
+            f"{', '.join(names)}; add others with metrics=..."
+        )
+    every = spec.record_every
+    if spec.metric in metrics:
+        every *= metrics[spec.metric].every
+    for rung in spec.rungs[:-1]:
+        if rung % every:
+            raise InputError(
+                f"rungs: {spec.metric} is recorded every {every} steps, and {rung} is not a "
+                f"multiple of it; give multiples, such as {-(-rung // every) * every}, or a "
+                f"smaller record_every"
+            )

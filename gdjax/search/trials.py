@@ -1,0 +1,519 @@
+"""Trials of an Optuna study, run in batches as slabs of one program.
+
+    ask a batch  ->  run it to a rung  ->  report records, prune, pack the others  ->  tell
+
+Optuna proposes the settings and decides which trials to prune. gdjax runs the trials of a batch
+together, which one trial at a time cannot: the program is compiled once, for all batches.
+
+>>> import optuna
+>>> from gdjax import problems
+>>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+>>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+>>> space = {"learning_rate": optuna.distributions.FloatDistribution(1e-3, 0.3, log=True)}
+>>> optimize(problems.bowl([1.0, 9.0]), space, study, 16, rungs=[10, 40], batch=8)
+>>> len(study.trials), study.best_value < 1e-3
+(16, True)
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import PyTree
+
+from gdjax import progress
+from gdjax.arguments import check_choice, check_whole
+from gdjax.descent.outcome import Outcome
+from gdjax.errors import InputError
+from gdjax.export import RunHistory, histories
+from gdjax.interrupts import interruptible
+from gdjax.problems.problem import Metric, Problem
+from gdjax.search.spec import DIRECTIONS, SearchSpec, check_rungs
+from gdjax.stores import open_dataset
+from gdjax.sweeps.axes import SEEDS, Axes, axes, is_static, zip_axes
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
+from gdjax.sweeps.preflight import CheckedSweep, Target, check, fit
+from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.slab_runner import slab_variables, start_blocks
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+DIVERGED = ("inf", "fail")
+RETRY_OF = "retry_of"  # user attribute of a trial: the number of the interrupted one
+OUTCOME = "outcome"  # user attribute of a finished trial: how its run ended
+SLABS_PER_BATCH = 4  # slabs of a batch with several rungs, so that pruned runs free whole slabs
+LOG_RANGE = 20.0  # ratio of the values of an axis from which its distribution is logarithmic
+
+
+def optimize(
+    problem: Problem,
+    space: Mapping[str, "BaseDistribution"],
+    study: "Study",
+    num_trials: int,
+    *,
+    rungs: Sequence[int],
+    batch: int = 64,
+    metric: str = "cost",
+    direction: str = "minimize",
+    diverged: str = "inf",
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
+    batch_size: int | None = None,
+    record_every: int | None = None,
+    record_samples: int | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+    root_seed: int = 0,
+    divergence_threshold: float = 1e12,
+    width: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> None:
+    """Run the trials of an Optuna study in batches, each batch as one program.
+
+    Results are in the study. The value of a trial is the metric at its last record, and its
+    intermediate values are those at all records. Its user attribute `outcome` names the outcome of
+    its run. Equal settings are computed once, since they give equal runs.
+
+    A call continues its study until `num_trials` trials are finished. After an interruption, or the
+    end of the process, repeat the call: trials of an unfinished batch are marked as failed, and
+    their settings are enqueued again, with the user attribute `retry_of`. Only one process at a
+    time may run the trials of a study.
+
+    Args:
+        problem: problem to minimize.
+        space: Optuna distribution by axis name. The names are those of the axes of a sweep. For
+            batch sizes, truth values and names, one program is compiled per value.
+        study: Optuna study, with any sampler, pruner and storage.
+        num_trials: number of finished trials at which to stop, earlier calls included.
+        rungs: increasing numbers of steps. The last one is the number of steps of a trial. After
+            each of the others, the pruner of the study decides which trials continue; these are
+            packed into as few slabs as possible.
+        batch: number of trials to ask for at a time. A sampler that learns sees results after each
+            batch.
+        metric: "cost" or a recorded metric.
+        direction: "minimize" or "maximize", the direction of the study.
+        diverged: how to tell a trial that diverged: "inf" as the worst value, which samplers learn
+            from, or "fail" as a failed trial, which they ignore. Neither continues after a rung.
+        make_optimizer: optimizer factory, as in `sweep`.
+        batch_size: samples per step; None for the whole training set.
+        record_every: steps between records; None for the largest number that divides all rungs.
+        record_samples: samples per record; None for all.
+        metrics: metrics to record besides the cost; None for those of the problem.
+        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
+        root_seed: seed of the whole study, in [0, 2^32).
+        divergence_threshold: cost above which a run counts as diverged.
+        width: runs computed together per device; None divides the batch by the number of
+            combinations of static values, and by 4 if there are several rungs.
+        devices: devices to compute on; None for all local devices.
+
+    Raises:
+        InputError: if an argument has an invalid type or value, Optuna is not installed, the study
+            has another direction, or the space is not one of axes of the problem. All checks
+            precede the first trial.
+        KeyboardInterrupt: on Ctrl-C. Trials of the unfinished batch are computed by the next call.
+
+    References: Akiba et al. 2019, *Optuna: a next-generation hyperparameter optimization
+    framework*.
+    """
+    _check_space(space)
+    _check_study(study, metric, direction)
+    check_choice("diverged", diverged, DIVERGED)
+    check_whole("num_trials", num_trials, 1)
+    check_whole("batch", batch, 1)
+    steps = check_rungs(rungs)
+    target = Target(width=width, devices=devices)  # raises if a value is invalid
+    used = tuple(jax.local_devices() if devices is None else devices)
+    settings: dict[str, Any] = {
+        "problem": problem,
+        "num_steps": steps[-1],
+        "make_optimizer": make_optimizer,
+        "batch_size": batch_size,
+        "record_every": math.gcd(*steps) if record_every is None else record_every,
+        "record_samples": record_samples,
+        "metrics": metrics,
+        "eval_params_fn": eval_params_fn,
+        "root_seed": root_seed,
+        "divergence_threshold": divergence_threshold,
+        "rungs": steps,
+        "metric": metric,
+        "direction": direction,
+    }
+    corners = SearchSpec(axes=_corners(space), **settings)
+    check(corners, used)
+    if width is None:
+        slabs = len(corners.programs()) * (SLABS_PER_BATCH if len(steps) > 1 else 1)
+        width = max(1, batch // (slabs * len(used)))
+    target = Target(width=width, devices=used)
+    worst = math.inf if direction == "minimize" else -math.inf
+    _enqueue_interrupted(study, space)
+    with (
+        interruptible() as stop,
+        progress.bar(total=num_trials, unit="trial", delay=1) as bar,
+    ):
+        while (missing := num_trials - _num_finished(study, space)) > 0:
+            bar.update(num_trials - missing - bar.n)
+            trials = [study.ask(dict(space)) for _ in range(min(batch, missing))]
+            groups = _groups(trials, corners.axes, settings, target)
+            for rung in steps:
+                for group in groups:
+                    group.advance(rung, metric, stop.is_set)
+                _tell(groups, study, rung, diverged, worst)
+        bar.update(max(0, num_trials - bar.n))
+
+
+def to_study(
+    store: str | Path | xr.Dataset,
+    metric: str = "cost",
+    *,
+    direction: str = "minimize",
+    diverged: str = "inf",
+    study: "Study | None" = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> "Study":
+    """Return the finished runs of a sweep as trials of an Optuna study.
+
+    The study then has the importances and plots of Optuna, and `optimize` can continue it. Each
+    axis with numbers becomes a distribution from its smallest to its largest value, logarithmic if
+    they are positive and differ by a factor of 20 or more, and each axis of names or truth values a
+    categorical one. Seeds are no parameters: they, the outcome and the step of divergence are user
+    attributes.
+
+    Args:
+        store: path or URL of a store, which may be in use, or the Dataset of a sweep.
+        metric: name of the recorded number to optimize.
+        direction: "minimize" or "maximize".
+        diverged: how to tell a run that diverged: "inf" as the worst value, or "fail".
+        study: study to which to add the trials; None creates one in memory.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+
+    Raises:
+        InputError: if an argument is invalid, the metric was not recorded, the study has another
+            direction, or Optuna is not installed.
+        StoreError: if there is no store, or one of its tiles is damaged.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> grid = axes(learning_rate=[0.01, 0.1, 0.2], seed=range(2))
+        >>> study = to_study(sweep(problems.bowl([1.0, 9.0]), grid, 20))
+        >>> len(study.trials), study.best_params
+        (6, {'learning_rate': 0.1})
+    """
+    optuna = _optuna()
+    check_choice("direction", direction, DIRECTIONS)
+    check_choice("diverged", diverged, DIVERGED)
+    if study is not None:
+        _check_study(study, metric, direction)
+    runs: Any = store  # checked by `histories`
+    if isinstance(store, str | Path):
+        runs = open_dataset(store, storage_options=storage_options)
+    finished = list(histories(runs))
+    names = sorted(finished[0].records) if finished else [metric]
+    if metric not in names:
+        raise InputError(
+            f"metric = {metric!r:.80}, expected the name of a recorded number: one of "
+            f"{', '.join(names)}"
+        )
+    space = {
+        name: _distribution(runs[name].values.tolist())
+        for name in _axis_names(runs)
+        if name.split(".")[-1] not in SEEDS
+    }
+    if study is None:
+        study = optuna.create_study(direction=direction)
+    worst = math.inf if direction == "minimize" else -math.inf
+    study.add_trials(_finished_trial(run, space, metric, diverged, worst) for run in finished)
+    return study
+
+
+def _optuna():
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError("study: Optuna is not installed: pip install gdjax[search]") from error
+    return optuna
+
+
+# -- checks
+
+
+def _check_study(study, metric, direction):
+    optuna = _optuna()
+    check_choice("direction", direction, DIRECTIONS)
+    if not isinstance(study, optuna.Study):
+        raise InputError(f"study = {study!r:.80}, expected a study of optuna.create_study()")
+    directions = [one.name.lower() for one in study.directions]
+    if directions != [direction]:
+        raise InputError(
+            f"study: its direction is {' and '.join(directions)}, and {metric} is to be "
+            f"{direction}d; create it with optuna.create_study(direction={direction!r}), or give "
+            f"another direction"
+        )
+
+
+def _check_space(space):
+    optuna = _optuna()
+    kind = optuna.distributions.BaseDistribution
+    if not isinstance(space, Mapping) or not space:
+        raise InputError(
+            f"space = {space!r:.80}, expected distributions by name, such as {{'learning_rate': "
+            f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)}}"
+        )
+    for name, distribution in space.items():
+        if not isinstance(distribution, kind):
+            raise InputError(
+                f"space: {name} = {distribution!r:.80}, expected a distribution, such as "
+                f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)"
+            )
+
+
+def _corners(space):
+    """Return axes with the ends of each distribution, or its choices, to be checked."""
+    static, numeric = {}, {}
+    for name, distribution in space.items():
+        choices = getattr(distribution, "choices", None)
+        ends = (distribution.low, distribution.high) if choices is None else choices
+        ends = list(dict.fromkeys(ends))
+        (static if is_static(name, np.asarray(ends)) else numeric)[name] = ends
+    if not numeric:
+        return axes(**static)
+    length = max(map(len, numeric.values()))
+    rows = {name: [ends[i % len(ends)] for i in range(length)] for name, ends in numeric.items()}
+    return axes(**static, trial=zip_axes(**rows))
+
+
+# -- runs of a batch
+
+
+@dataclass
+class _Group:
+    """Runs of the trials of a batch with equal static settings.
+
+    Args:
+        program: slab program of these runs.
+        trials: unfinished trials by the position of their run in the axes of the program. Trials
+            with equal settings have one run.
+        state: state of the runs at the last rung, in the order of `trials`; None at the start.
+        values: the metric at each record so far, in the order of `trials`.
+        diverged: whether each run has diverged.
+        outcome: outcome of each run; None before the last rung.
+    """
+
+    program: SlabProgram
+    trials: dict[int, list[Any]]
+    state: SlabCheckpoint | None = None
+    values: np.ndarray | None = None
+    diverged: np.ndarray | None = None
+    outcome: np.ndarray | None = None
+
+    def advance(self, rung: int, metric: str, should_stop: Callable[[], bool]) -> None:
+        """Run the runs to a rung, in as few slabs as possible.
+
+        Raises:
+            KeyboardInterrupt: if `should_stop` returns True.
+        """
+        runs = self.program.slab.runs
+        slabs = [
+            self._advance_slab(first, rung, metric, should_stop)
+            for first in range(0, len(self.trials), runs)
+        ]
+        if slabs:
+            states, *numbers = zip(*slabs, strict=True)
+            self.state = _joined(states)
+            self.values, self.diverged, self.outcome = map(np.concatenate, numbers)
+
+    def _advance_slab(self, first, rung, metric, should_stop):
+        program, state, positions = self.program, self.state, np.array(list(self.trials))
+        rows = np.arange(first, first + program.slab.runs)
+        own = np.arange(np.sum(rows < len(positions)))
+        rows = np.minimum(rows, len(positions) - 1)  # a slab is padded with copies of the last run
+        records = SlabRecords(None if state is None else _rows(state, rows))
+        values = program.spec.axes.values((positions[rows],))
+        last = program.spec.schedule.last
+        # The record at a rung is made by the block that takes the next step.
+        pause_at = rung + 1 if rung < last else None
+        start = None if state is None else _rows(state, rows)
+        for result in start_blocks(program, values, start, pause_at=pause_at):
+            records.add(result)
+            if should_stop():
+                raise KeyboardInterrupt
+            if result.num_steps == pause_at and not result.is_last:
+                break
+        numbers = records.records if rung < last else slab_variables(program.spec, records)
+        diverged = np.asarray(records.carry.state.diverged_at) >= 0
+        outcome = numbers.get("outcome", np.full(len(rows), -1))
+        reached = _rows(records.checkpoint(), own)
+        return reached, numbers[metric][own], diverged[own], outcome[own]
+
+    def keep(self, trials: dict[int, list[Any]]) -> None:
+        """Keep the runs of unfinished trials."""
+        rows = [row for row, position in enumerate(self.trials) if position in trials]
+        self.trials = trials
+        self.state = None if self.state is None else _rows(self.state, np.array(rows, int))
+
+
+def _rows(state, rows):
+    parts = (state.carry, state.records, state.arrays)
+    return SlabCheckpoint(state.step, *jax.tree.map(lambda a: a[rows], parts))
+
+
+def _joined(states):
+    parts = [(state.carry, state.records, state.arrays) for state in states]
+    return SlabCheckpoint(
+        states[0].step, *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    )
+
+
+def _groups(trials, grid: Axes, settings, target):
+    """Return the trials of a batch by static settings, fitted to the devices."""
+    by_static: dict[tuple, dict[tuple, list]] = {}
+    for trial in trials:
+        static = tuple(trial.params[name] for name in grid.static)
+        equal = by_static.setdefault(static, {})
+        equal.setdefault(tuple(trial.params[name] for name in grid.names), []).append(trial)
+    groups = []
+    for members in by_static.values():
+        columns = {
+            # Numbers have the type of the whole axis, for which the program is compiled.
+            name: np.asarray(column, None if values.dtype.kind == "U" else values.dtype)
+            for (name, values), column in zip(
+                grid.by_name.items(), zip(*members, strict=True), strict=True
+            )
+        }
+        spec = SearchSpec(axes=axes(trial=zip_axes(**columns)), **settings)
+        (program,) = fit(CheckedSweep(spec), target.devices, target.width).programs
+        groups.append(_Group(program, dict(enumerate(members.values()))))
+    return groups
+
+
+# -- trials of the study
+
+
+def _num_finished(study, space):
+    """Return the number of finished trials that were not enqueued again."""
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    return sum(
+        trial.state.is_finished() and trial.number not in again and set(space) <= set(trial.params)
+        for trial in trials
+    )
+
+
+def _enqueue_interrupted(study, space):
+    """Mark trials of an interrupted call as failed, and enqueue their settings again."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            # The process may end between the two calls: no settings are lost or enqueued twice.
+            if set(trial.params) == set(space) and trial.number not in again:
+                study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+            study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _tell(groups, study, rung, diverged, worst):
+    """Report the records up to a rung, and finish the trials that end there.
+
+    Trials are compared in the order of their numbers, since a pruner sees those reported before.
+    """
+    rows = [
+        (trial, group, row, position)
+        for group in groups
+        for row, (position, trials) in enumerate(group.trials.items())
+        for trial in trials
+    ]
+    kept: list[dict[int, list]] = [{} for _ in groups]
+    numbers = {id(group): number for number, group in enumerate(groups)}
+    for trial, group, row, position in sorted(rows, key=lambda entry: entry[0].number):
+        if _continues(trial, group, row, rung, study, diverged, worst):
+            kept[numbers[id(group)]].setdefault(position, []).append(trial)
+    for group, trials in zip(groups, kept, strict=True):
+        group.keep({position: trials[position] for position in group.trials if position in trials})
+
+
+def _continues(trial, group, row, rung, study, diverged, worst):
+    """Report one trial, and tell it if it ends at this rung; return whether it continues."""
+    from optuna.trial import TrialState
+
+    schedule, values = group.program.spec.schedule, group.values[row]
+    reported = [r for r in group.program.spec.sweep.rungs if r < rung]
+    known = zip(schedule.recorded_steps().tolist(), values.tolist(), strict=False)
+    for step, value in known:
+        if step > max(reported, default=-1) and not math.isnan(value):
+            trial.report(value, step)
+    if group.diverged[row]:
+        trial.set_user_attr(OUTCOME, Outcome.DIVERGED.name)
+        fails = diverged == "fail"
+        study.tell(trial, None if fails else worst, TrialState.FAIL if fails else None)
+        return False
+    if rung < schedule.last:
+        if trial.should_prune():
+            study.tell(trial, state=TrialState.PRUNED)
+            return False
+        return True
+    trial.set_user_attr(OUTCOME, Outcome(int(group.outcome[row])).name)
+    if math.isnan(values[-1]):
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, float(values[-1]))
+    return False
+
+
+# -- runs of a sweep as trials
+
+
+def _axis_names(runs):
+    """Return the names of the axes, without the numbers of runs of zipped axes."""
+    identity = runs.attrs.get("identity", "{}")
+    recorded = json.loads(identity) if isinstance(identity, str) else identity
+    dims = recorded.get("axes", {dim: {dim: ()} for dim in runs["outcome"].dims})
+    return [name for along in dims.values() for name in along]
+
+
+def _distribution(values):
+    """Return a distribution that contains the values of an axis."""
+    from optuna import distributions
+
+    values = sorted(set(np.ravel(values).tolist()))
+    if isinstance(values[0], bool | str):
+        return distributions.CategoricalDistribution(values)
+    low, high = values[0], values[-1]
+    log = low > 0 and high / low >= LOG_RANGE
+    if isinstance(low, int):
+        return distributions.IntDistribution(low, high, log=log)
+    return distributions.FloatDistribution(low, high, log=log)
+
+
+def _finished_trial(run: RunHistory, space, metric, diverged, worst):
+    """Return a run as a frozen trial."""
+    from optuna.trial import TrialState, create_trial
+
+    values = run.records[metric]
+    known = {int(s): float(v) for s, v in zip(run.step, values, strict=True) if not np.isnan(v)}
+    state, value = TrialState.COMPLETE, float(values[-1])
+    if run.outcome is Outcome.DIVERGED:
+        state, value = (TrialState.FAIL, None) if diverged == "fail" else (state, worst)
+    elif math.isnan(value):  # a search ended the run before the last step
+        state, value = (TrialState.PRUNED, known[max(known)]) if known else (TrialState.FAIL, None)
+    seeds = {name: value for name, value in run.at.items() if name.split(".")[-1] in SEEDS}
+    attrs = {OUTCOME: run.outcome.name, **seeds}
+    if run.diverged_at is not None:
+        attrs["diverged_at"] = run.diverged_at
+    return create_trial(
+        state=state,
+        value=value,
+        params={name: run.at[name] for name in space},
+        distributions=space,
+        user_attrs=attrs,
+        intermediate_values=known,
+    )

@@ -1,0 +1,278 @@
+"""Trials of a study are the runs of a sweep, and an interrupted study goes on."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.descent.block import block_program
+
+optuna = pytest.importorskip("optuna")
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+BOWL = gd.problems.bowl([1.0, 9.0])
+FLOAT, INT = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution
+CHOICE = optuna.distributions.CategoricalDistribution
+RATES = {"learning_rate": FLOAT(1e-3, 1.0, log=True)}
+STATES = optuna.trial.TrialState
+
+
+def new_study(pruner=None, **settings):
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    return optuna.create_study(sampler=sampler, pruner=pruner, **settings)
+
+
+def sgd(learning_rate, momentum):
+    return optax.sgd(learning_rate, momentum)
+
+
+@pytest.fixture(scope="module")
+def searched():
+    """A study of 21 trials in batches of 8, the last one of 5."""
+    study = new_study(optuna.pruners.NopPruner())
+    gd.search.optimize(
+        BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 21, rungs=[10, 40], batch=8,
+        make_optimizer=sgd, width=2,
+    )  # fmt: skip
+    return study
+
+
+def test_values_and_intermediate_values_are_those_of_a_sweep(searched):
+    trials = searched.trials
+    assert [trial.number for trial in trials] == list(range(21))
+    pairs = gd.zip_axes(
+        **{name: [t.params[name] for t in trials] for name in ("learning_rate", "momentum")}
+    )
+    runs = gd.sweep(BOWL, gd.axes(trial=pairs), 40, record_every=10, make_optimizer=sgd, width=2)
+    cost = runs.cost.values
+    for trial, one, outcome in zip(trials, cost, runs.outcome.values, strict=True):
+        assert trial.state == STATES.COMPLETE
+        assert trial.user_attrs["outcome"] == gd.descent.Outcome(int(outcome)).name
+        np.testing.assert_allclose(list(trial.intermediate_values.values())[:2], one[:2], rtol=1e-5)
+        np.testing.assert_allclose(trial.value, one[-1], rtol=1e-4)
+    diverged = {t.number for t in trials if t.user_attrs["outcome"] == "DIVERGED"}
+    assert len(diverged) >= 3
+    assert {t.number for t in trials if t.value == math.inf} == diverged
+
+
+def test_a_run_is_closed_form():
+    study = new_study()
+    gd.search.optimize(gd.problems.bowl([2.0]), RATES, study, 5, rungs=[3, 7], batch=4)
+    start = 2 * study.trials[0].intermediate_values[0]
+    for trial in study.trials:
+        contraction = (1 - 2.0 * trial.params["learning_rate"]) ** 2
+        assert trial.value == pytest.approx(start / 2 * contraction**7, rel=1e-4)
+        assert list(trial.intermediate_values) == list(range(8))
+
+
+def test_pruned_trials_end_at_a_rung_and_the_others_are_unchanged(searched):
+    class WorstHalf(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            value = trial.intermediate_values[trial.last_step]
+            return trial.last_step == 10 and value > median
+
+    at_rung = [trial.intermediate_values[10] for trial in searched.trials[:8]]
+    median = float(np.median(at_rung))
+    study = new_study(WorstHalf())
+    gd.search.optimize(
+        BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 8, rungs=[10, 40], batch=8,
+        make_optimizer=sgd, width=2,
+    )  # fmt: skip
+    for trial, full in zip(study.trials, searched.trials, strict=False):
+        assert trial.params == full.params
+        if full.intermediate_values[10] <= median:
+            assert trial.state == STATES.COMPLETE
+            assert trial.value == pytest.approx(full.value, rel=1e-4)
+        elif full.intermediate_values[10] < math.inf:
+            assert trial.state == STATES.PRUNED
+            assert set(trial.intermediate_values) == {0, 10}
+            assert trial.value == pytest.approx(full.intermediate_values[10], rel=1e-5)
+    assert {trial.state for trial in study.trials} >= {STATES.COMPLETE, STATES.PRUNED}
+
+
+@pytest.mark.parametrize(("diverged", "state"), [("inf", STATES.COMPLETE), ("fail", STATES.FAIL)])
+def test_a_diverged_trial_is_told_as_asked(diverged, state):
+    study = new_study()
+    study.enqueue_trial({"learning_rate": 100.0})
+    space = {"learning_rate": FLOAT(0.1, 100.0)}
+    gd.search.optimize(BOWL, space, study, 1, rungs=[20, 40], batch=4, diverged=diverged)
+    (trial,) = study.trials
+    assert (trial.state, trial.user_attrs["outcome"]) == (state, "DIVERGED")
+    assert trial.value == (math.inf if diverged == "inf" else None)
+
+
+def test_batch_sizes_are_programs_of_their_own_and_equal_settings_one_run():
+    x = np.linspace(-1, 1, 16, dtype=np.float32)
+    traced = []
+
+    def cost(w, x):
+        traced.append(x.shape)
+        return ((w * x - 2 * x) ** 2).mean()
+
+    line = gd.Problem(init=lambda key: np.float32(0), cost=cost, data=x)
+    space = {"batch_size": CHOICE([4, 8]), "learning_rate": CHOICE([0.1, 1])}
+    study = new_study()
+    gd.search.optimize(line, space, study, 8, rungs=[6], batch=8)
+    compiled = block_program.cache_info().misses
+    assert {shape[0] for shape in traced} >= {4, 8}
+    gd.search.optimize(line, space, study, 16, rungs=[6], batch=8)
+    assert block_program.cache_info().misses == compiled
+    values = {}
+    for trial in study.trials:
+        values.setdefault(tuple(trial.params.values()), set()).add(trial.value)
+    assert len(values) == 4
+    assert {len(equal) for equal in values.values()} == {1}
+
+
+def test_a_metric_is_maximized():
+    sizes = {"size": gd.Metric(lambda w, data: (w**2).sum())}
+    study = new_study(direction="maximize")
+    gd.search.optimize(
+        BOWL, {"learning_rate": FLOAT(0.01, 0.2)}, study, 6, rungs=[5], metric="size",
+        direction="maximize", metrics=sizes, batch=6,
+    )  # fmt: skip
+    assert study.best_params["learning_rate"] == min(
+        trial.params["learning_rate"] for trial in study.trials
+    )
+
+
+def test_trials_of_an_interrupted_batch_are_run_again():
+    study = new_study()
+    asked = [study.ask(dict(RATES)) for _ in range(3)]
+    study.ask()  # its process ended before it had all settings
+    gd.search.optimize(BOWL, RATES, study, 5, rungs=[4], batch=2)
+    again = {trial.user_attrs.get("retry_of"): trial for trial in study.trials}
+    for trial in asked:
+        assert again[trial.number].params == trial.params
+        assert again[trial.number].state == STATES.COMPLETE
+    states = [trial.state for trial in study.trials]
+    assert states.count(STATES.COMPLETE) == 5
+    assert states[:4] == [STATES.FAIL] * 4
+
+
+PROGRAM = """
+import sys, optuna, gdjax as gd
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+storage = optuna.storages.RDBStorage(f"sqlite:///{sys.argv[1]}")
+pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=100, reduction_factor=2)
+study = optuna.create_study(storage=storage, study_name="bowl", load_if_exists=True, pruner=pruner,
+                            sampler=optuna.samplers.TPESampler(seed=0))
+space = {"learning_rate": optuna.distributions.FloatDistribution(1e-4, 0.3, log=True)}
+print("begins", flush=True)
+gd.search.optimize(gd.problems.bowl([1.0, 9.0]), space, study, 48, rungs=[100, 200, 400], batch=12)
+"""
+
+
+@pytest.mark.long
+def test_a_killed_study_in_sqlite_goes_on(tmp_path):
+    file = tmp_path / "study.db"
+    command = [sys.executable, "-c", PROGRAM, str(file)]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE)
+    started.stdout.readline()
+
+    def finished():
+        study = optuna.load_study(study_name="bowl", storage=f"sqlite:///{file}")
+        trials = study.get_trials(deepcopy=False)
+        return study, sum(trial.state.is_finished() for trial in trials), trials
+
+    while finished()[1] < 5:
+        assert started.poll() is None
+        time.sleep(0.01)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    study, before, trials = finished()
+    told = {trial.number: trial for trial in trials if trial.state.is_finished()}
+    assert 5 <= before < 48
+    subprocess.run(command, check=True, capture_output=True)
+    study, _, trials = finished()
+    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    counted = [t for t in trials if t.params and t.number not in retried]
+    assert len(counted) == 48
+    assert {trial.state for trial in counted} == {STATES.COMPLETE, STATES.PRUNED}
+    for number, trial in told.items():
+        assert trials[number].value == trial.value
+    for trial in counted:
+        costs = list(trial.intermediate_values.values())
+        if trial.state == STATES.COMPLETE and math.isfinite(trial.value):
+            assert trial.last_step == 400
+        else:
+            assert trial.last_step in (100, 200, 400)
+        assert trial.value == costs[-1]
+    assert study.best_value < 1e-6
+
+
+def test_a_sweep_becomes_a_study_with_importances(tmp_path):
+    pairs = gd.zip_axes(momentum=[0.0, 0.5], nesterov=[False, True])
+    grid = gd.axes(learning_rate=[0.001, 0.1, 0.3], pair=pairs, seed=[0, 1])
+
+    def make_optimizer(learning_rate, momentum, nesterov):
+        return optax.sgd(learning_rate, momentum, nesterov)
+
+    runs = gd.sweep(
+        BOWL, grid, 40, record_every=20, store=tmp_path / "s", make_optimizer=make_optimizer
+    )
+    study = gd.search.to_study(tmp_path / "s")
+    assert len(study.trials) == 12
+    for trial in study.trials:
+        assert set(trial.params) == {"learning_rate", "momentum", "nesterov"}
+        at = {name: trial.params[name] for name in ("learning_rate",)}
+        number = int(trial.params["nesterov"])
+        run = runs.sel(at | {"seed": trial.user_attrs["seed"]}).isel(pair=number)
+        assert list(trial.intermediate_values) == [0, 20, 40]
+        assert trial.value == float(run.cost[-1])
+        assert trial.params["momentum"] == float(run.momentum)
+    rates = study.trials[0].distributions["learning_rate"]
+    assert (rates.low, rates.high, rates.log) == (0.001, 0.3, True)
+    importances = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+    )
+    assert max(importances, key=importances.get) == "learning_rate"
+    failed = gd.search.to_study(runs, diverged="fail")
+    finite = gd.search.to_study(runs)
+    ends = [trial.user_attrs["outcome"] == "DIVERGED" for trial in failed.trials]
+    assert ends == [trial.state == STATES.FAIL for trial in failed.trials]
+    assert ends == [trial.value == math.inf for trial in finite.trials]
+
+
+def test_a_study_of_stored_runs_is_continued():
+    runs = gd.sweep(BOWL, gd.axes(learning_rate=[0.01, 0.1]), 20)
+    study = gd.search.to_study(runs, study=new_study())
+    space = study.trials[0].distributions
+    gd.search.optimize(BOWL, space, study, 6, rungs=[20], batch=4)
+    assert len(study.trials) == 6
+
+
+def refused(expected, **changes):
+    settings = {"problem": BOWL, "space": RATES, "study": new_study(), "num_trials": 4}
+    settings |= {"rungs": [4]} | changes
+    with pytest.raises(gd.errors.InputError, match=expected):
+        gd.search.optimize(**settings)
+    study = settings["study"]
+    assert not isinstance(study, optuna.Study) or study.trials == []
+
+
+def test_bad_input_is_refused_before_any_trial():
+    refused("study: its direction is maximize", study=new_study(direction="maximize"))
+    refused("study: its direction is minimize", direction="maximize")
+    refused(
+        "its direction is minimize and max", study=new_study(directions=["minimize", "maximize"])
+    )
+    refused("study = 3, expected a study", study=3)
+    refused("metric = 'accuracy', expected", metric="accuracy")
+    refused("follows 20", rungs=[20, 20])
+    refused("rungs = ", rungs=[])
+    refused("space = ", space={})
+    refused("space: learning_rate = 0.1, expected a distribution", space={"learning_rate": 0.1})
+    refused("momentums", space={**RATES, "momentums": FLOAT(0, 1)})
+    refused("learning_rate = 0.0, expected", space={"learning_rate": FLOAT(0, 1)})
+    refused("num_trials = 0", num_trials=0)
+    refused("batch = 0", batch=0)
+    refused("width = 0", width=0)
+    refused("diverged = 'nan'", diverged="nan")
