@@ -88,6 +88,21 @@ CALLS = (
         "expected a list of finite numbers, such as [0.1, 1.0]",
     ),
     ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "given on two dimensions"),
+    # Trials of a study
+    (
+        "gd.search.optimize(bowl, {}, 3, 4, rungs=[4])",
+        "space",
+        "expected distributions by name, such as",
+    ),
+    (
+        "gd.search.optimize(bowl, {'learning_rate': 0.1}, 3, 4, rungs=[4])",
+        "learning_rate",
+        "expected a distribution, such as",
+    ),
+    ("gd.search.to_study(runs, 'accuracy')", "metric", "expected the name of a recorded number"),
+    ("gd.search.to_study(runs, direction='up')", "direction", "choose one of minimize, maximize"),
+    ("gd.search.to_study(runs, diverged='nan')", "diverged", "choose one of inf, fail"),
+    ("gd.search.to_study(runs, study=3)", "study", "expected a study of optuna.create_study()"),
     # Problems
     ("gd.Problem(init=None, cost=lambda w: w)", "init", "expected a function"),
     ("gd.Problem(init=lambda key: 0.0, cost=3)", "cost", "expected a function"),
