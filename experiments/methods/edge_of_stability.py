@@ -10,7 +10,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax.curvature import sharpness, stability_threshold
-from gdjax.problems.costs import quadratic
+from gdjax.problems.losses import quadratic
 
 if TYPE_CHECKING:
     from edge_of_stability import Config

@@ -16,7 +16,7 @@ import optax
 
 from gdjax.descent.recipes import RECIPES, Recipe
 from gdjax.problems import Distortion
-from gdjax.problems.costs import targets_for
+from gdjax.problems.losses import targets_for
 
 
 class Variant(NamedTuple):

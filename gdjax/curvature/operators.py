@@ -35,8 +35,8 @@ from jaxtyping import Array, Float, PyTree
 
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.chunks import in_chunks
-from gdjax.problems.evaluation import evaluation_chunk, evaluation_of, restricted
+from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, restricted
+from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import (
     at_least_float32,
@@ -511,7 +511,7 @@ def averaged(
         check_value(value)
         return value
 
-    mean = in_chunks(function_of(cost), evaluation_chunk(problem))
+    mean = in_microbatches(function_of(cost), evaluation_microbatch(problem))
     try:
         with jax.default_matmul_precision("highest"):
             return mean(point, jax.tree.map(jnp.asarray, problem.data))

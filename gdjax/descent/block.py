@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
-from gdjax.problems.chunks import in_chunks, over_batches
-from gdjax.problems.evaluation import cost_chunk, evaluation_chunk, evaluation_of
+from gdjax.problems.evaluation import cost_microbatch, evaluation_microbatch, evaluation_of
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.microbatches import in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import Program, Slab, over_runs
 
@@ -282,7 +282,7 @@ def _block(
             key=None if noise is None else jax.random.fold_in(noise, at),
             step=at,
             model_state=carry.state.model_state,
-            chunk=None if config.batched else cost_chunk(problem),
+            microbatch=None if config.batched else cost_microbatch(problem),
         )
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
@@ -374,7 +374,7 @@ def _record(config, settings, shared, schedule, index, at, carry, info):
             config.problem, model_state=state.model_state, step=at, **settings["cost"]
         )
         if shared.rows is None:
-            mean = partial(in_chunks, chunk=evaluation_chunk(config.problem))
+            mean = partial(in_microbatches, microbatch=evaluation_microbatch(config.problem))
             samples = shared.recorded
         else:
             mean, samples = partial(over_batches, rows=shared.rows), shared.data

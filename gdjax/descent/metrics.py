@@ -45,9 +45,9 @@ from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 from gdjax.descent.block import without_data
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.chunks import in_chunks
 from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Metric, Problem
 
 
@@ -255,7 +255,7 @@ def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
 
 def _scale(cost, params, data):
     few, whole = data
-    gradient = in_chunks(jax.grad(cost))(params, whole)
+    gradient = in_microbatches(jax.grad(cost))(params, whole)
     return _noise(cost, params, few) / optax.tree.norm(gradient, squared=True)
 
 

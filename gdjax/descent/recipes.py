@@ -20,7 +20,7 @@ from jaxtyping import PyTree, ScalarLike
 
 from gdjax.arguments import check_number
 from gdjax.descent.schedules import warmup_cosine
-from gdjax.problems.distorted import Distortion
+from gdjax.problems.augmentation import Distortion
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ import optax.contrib
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.problems.chunks import in_chunks
 from gdjax.problems.keywords import given_to
+from gdjax.problems.microbatches import in_microbatches
 from gdjax.summaries import fields
 
 
@@ -91,7 +91,7 @@ def objective(
     key: Key[Array, ""] | None = None,
     step: int | Int[Array, ""] = 0,
     model_state: PyTree = None,
-    chunk: int | None = None,
+    microbatch: int | None = None,
 ) -> Objective:
     """Return the objective of a step: a cost with fixed batch and keywords.
 
@@ -102,8 +102,8 @@ def objective(
         key: random key of the step.
         step: number of the step.
         model_state: model state before the step.
-        chunk: number of samples evaluated together, for a cost that is a mean over samples; None
-            for all.
+        microbatch: number of samples evaluated together, for a cost that is a mean over samples;
+            None for all.
     """
     needs = given_to(cost)
     every = {"key": key, "step": jnp.asarray(step, jnp.int32), "model_state": model_state}
@@ -117,13 +117,15 @@ def objective(
 
     def evaluate(params):
         if not stateful:
-            return *in_chunks(jax.value_and_grad(value), chunk)(params, batch), model_state
+            return *in_microbatches(jax.value_and_grad(value), microbatch)(
+                params, batch
+            ), model_state
         (found, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
         return found, gradient, state
 
     return Objective(
-        value=lambda params: in_chunks(value, chunk)(params, batch),
-        gradient=lambda params: in_chunks(jax.grad(value), chunk)(params, batch),
+        value=lambda params: in_microbatches(value, microbatch)(params, batch),
+        gradient=lambda params: in_microbatches(jax.grad(value), microbatch)(params, batch),
         evaluate=evaluate,
     )
 
@@ -202,7 +204,7 @@ def step(
     key: Key[Array, ""] | None = None,
     at: int | Int[Array, ""] = 0,
     divergence_threshold: ScalarLike = 1e12,
-    chunk: int | None = None,
+    microbatch: int | None = None,
 ) -> tuple[State, Info]:
     """Evaluate the cost at the current parameters, then update them once.
 
@@ -218,13 +220,15 @@ def step(
         at: number of the step, which `diverged_at` holds if the step diverges.
         divergence_threshold: cost above which a run counts as diverged. NaN and infinity count as
             diverged, too. A diverged run is not updated again.
-        chunk: number of samples evaluated together, for a cost that is a mean over samples; None
-            for all.
+        microbatch: number of samples evaluated together, for a cost that is a mean over samples;
+            None for all.
 
     Returns:
         The state after the step, and cost and gradient before its update.
     """
-    minimized = objective(cost, batch, key=key, step=at, model_state=state.model_state, chunk=chunk)
+    minimized = objective(
+        cost, batch, key=key, step=at, model_state=state.model_state, microbatch=microbatch
+    )
     state, info, model_state = evaluate(
         minimized, state, at=at, divergence_threshold=divergence_threshold
     )

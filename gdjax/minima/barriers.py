@@ -34,8 +34,8 @@ from gdjax.minima.symmetry import (
     check_layers,
     identity_symmetry,
 )
-from gdjax.problems.chunks import chunk_length
 from gdjax.problems.evaluation import evaluation_of, evaluation_part
+from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_runs
@@ -165,7 +165,7 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
     dtype = jnp.result_type(*jax.tree.leaves(params))
     t = jnp.linspace(0, 1, points, dtype=dtype)
     splits, data, samples = _is_loss_of_outputs(problem), problem.data, problem.samples
-    length = chunk_length(samples) if samples else 0
+    length = microbatch_size(samples) if samples else 0
     pairs = jax.tree.map(np.asarray, (first, second, symmetry))
     total = np.zeros((len(first), points))
     begins = range(0, samples, length) if splits else [0]

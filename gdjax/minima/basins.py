@@ -35,7 +35,7 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.flags import flags
 from gdjax.minima.clustering import cluster
-from gdjax.problems import functions
+from gdjax.problems import test_functions
 from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import axes
@@ -122,8 +122,8 @@ def basins(
             f"rates above 0 and momenta in [0, 1)"
         )
     with jax.enable_x64(True):
-        problem = functions.function(function, domain)
-        known = functions.find(function) if isinstance(function, str) else None
+        problem = test_functions.function(function, domain)
+        known = test_functions.find(function) if isinstance(function, str) else None
         box = known.domain if known is not None and domain is None else domain
         bounds = np.atleast_2d(np.asarray(box, float))
         if len(bounds) > 2:
@@ -177,7 +177,7 @@ def stability_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarr
         >>> stability_limits("quartic").round(3).tolist()
         [0.111, 0.145]
     """
-    known = functions.find(name)
+    known = test_functions.find(name)
     minima = np.array([np.atleast_1d(point.x) for point in known.minima])
     if not len(minima):  # a test function whose minima are a manifold
         return np.zeros(0)

@@ -24,8 +24,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.chunks import in_chunks
-from gdjax.problems.evaluation import evaluation_chunk, evaluation_of, with_data, without_data
+from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, with_data, without_data
+from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem, as_problem
 
 POINTS = 25
@@ -183,7 +183,7 @@ def path_cost(
         raise InputError(f"points = {points}, expected 2 or more: the two end points of the path")
     problem = as_problem(problem, data)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
-    mean = in_chunks(evaluation_of(problem), evaluation_chunk(problem))
+    mean = in_microbatches(evaluation_of(problem), evaluation_microbatch(problem))
     leaves = jax.tree.leaves(control)
     count, dtype = len(leaves[0]), jnp.result_type(*leaves)
 
@@ -303,7 +303,7 @@ def curve(
         init=init,
         cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
         data=problem.data,
-        couples_samples=evaluation_chunk(problem) is None,
+        couples_samples=evaluation_microbatch(problem) is None,
         baseline=problem.baseline,
     )
 

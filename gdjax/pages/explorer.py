@@ -293,7 +293,7 @@ def _finite(value):
 
 
 def _functions():
-    from gdjax.problems.functions import FUNCTIONS
+    from gdjax.problems.test_functions import FUNCTIONS
 
     return {
         known.name: {

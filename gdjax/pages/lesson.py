@@ -17,8 +17,8 @@ from gdjax import __version__
 from gdjax.errors import InputError
 from gdjax.pages.page import Page, build, deflated, read
 from gdjax.pages.quantization import quantize
-from gdjax.problems.functions import FUNCTIONS
 from gdjax.problems.networks import Layer
+from gdjax.problems.test_functions import FUNCTIONS
 
 MAX_TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000  # maximum number in the page

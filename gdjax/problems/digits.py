@@ -19,8 +19,8 @@ from jaxtyping import Array
 from gdjax.arguments import check_whole, is_whole
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
-from gdjax.problems.costs import COSTS, check_labels, quadratic
-from gdjax.problems.distorted import Distortion, distorted
+from gdjax.problems.augmentation import Distortion, distorted
+from gdjax.problems.losses import COSTS, check_labels, quadratic
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 from gdjax.problems.supervised import supervised

@@ -24,8 +24,8 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.problems.chunks import CHUNK, in_chunks
 from gdjax.problems.keywords import accepted, bind, given_to
+from gdjax.problems.microbatches import MICROBATCH_SIZE, in_microbatches
 from gdjax.problems.problem import Problem, as_problem
 
 KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
@@ -84,19 +84,22 @@ def evaluation_of(
     return mean_over_keys
 
 
-def evaluation_chunk(problem: Problem) -> int | None:
-    """Return the chunk size of the deterministic cost; None if it couples samples."""
+def evaluation_microbatch(problem: Problem) -> int | None:
+    """Return the microbatch size of the deterministic cost; None if it couples samples."""
     if problem.evaluation is not None:
-        return CHUNK
-    return cost_chunk(problem)
+        return MICROBATCH_SIZE
+    return cost_microbatch(problem)
 
 
-def cost_chunk(problem: Problem) -> int | None:
-    """Return the chunk size of the cost; None for no chunks.
+def cost_microbatch(problem: Problem) -> int | None:
+    """Return the microbatch size of the cost; None for no microbatches.
 
-    A cost that couples samples, draws random numbers or has a model state is not split into chunks.
+    A cost that couples samples, draws random numbers or has a model state is not split into
+    microbatches.
     """
-    return None if problem.couples_samples or problem.random or problem.stateful else CHUNK
+    return (
+        None if problem.couples_samples or problem.random or problem.stateful else MICROBATCH_SIZE
+    )
 
 
 def evaluate(
@@ -123,7 +126,7 @@ def evaluate(
     """
     cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
     data = problem.data if data is None else data
-    return in_chunks(cost, evaluation_chunk(problem))(params, data)
+    return in_microbatches(cost, evaluation_microbatch(problem))(params, data)
 
 
 def frozen(
@@ -173,7 +176,7 @@ def frozen(
         init=init,
         cost=cost if problem.data is not None else lambda params: cost(params, None),
         evaluation=None,
-        couples_samples=evaluation_chunk(problem) is None,
+        couples_samples=evaluation_microbatch(problem) is None,
         metrics={
             name: dataclasses.replace(metric, function=fixed(metric.function))
             for name, metric in problem.metrics.items()
@@ -224,5 +227,5 @@ def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
     def cost(params, batch=None):
         return evaluation(whole(params), batch)
 
-    couples = evaluation_chunk(problem) is None
+    couples = evaluation_microbatch(problem) is None
     return Problem(init=problem.init, cost=cost, data=problem.data, couples_samples=couples)

@@ -153,9 +153,9 @@ class Problem:
             dropout, no augmentation). It may declare `step` and `model_state`, but returns no
             state. None for the cost itself, or for its mean over fixed keys if it is random.
         couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
-            losses, batch statistics). A batch is then never split into chunks. With mini-batches
-            and without an `evaluation`, records are the mean over fixed batches of the batch size,
-            since the cost depends on the number of samples.
+            losses, batch statistics). A batch is then never split into microbatches. With
+            mini-batches and without an `evaluation`, records are the mean over fixed batches of the
+            batch size, since the cost depends on the number of samples.
         metrics: quantities to record along a descent, by name.
         baseline: cost of the best prediction that ignores the input, or None. A run that stops
             above it is classified as stalled, not as converged.

@@ -31,8 +31,8 @@ from jaxtyping import Array, PyTree
 
 from gdjax.arguments import check_callable
 from gdjax.errors import InputError
-from gdjax.problems.costs import accuracy
 from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.losses import accuracy
 from gdjax.problems.problem import Metric, Problem
 
 
@@ -60,7 +60,7 @@ def supervised(
         test: pair of held-out data, recorded as the metric `test_cost`, and as `test_accuracy` if
             targets are labels and outputs have one number per class; None for no metrics.
         couples_samples: whether the outputs of a sample in training depend on the other samples of
-            its batch (batch statistics). A batch is then never split into chunks.
+            its batch (batch statistics). A batch is then never split into microbatches.
 
     Raises:
         InputError: if `data` or `test` is not a pair, or if `init`, `apply` or `loss` is not

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, PyTree
 from gdjax._runtime.devices import local_devices
 from gdjax.errors import InputError
 from gdjax.keys import streams
-from gdjax.problems.evaluation import cost_chunk
+from gdjax.problems.evaluation import cost_microbatch
 from gdjax.problems.keywords import GIVEN, GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.problem import Metric, Problem, is_array
 from gdjax.slabs import Program
@@ -53,8 +53,8 @@ def check(
     Raises:
         InputError: if parameters are not real floating-point arrays; if the cost cannot be called,
             does not return a real floating-point scalar, or changes the shape of its model state;
-            or if a cost or an evaluation is not the weighted mean of its values on chunks and the
-            problem does not set `couples_samples`.
+            or if a cost or an evaluation is not the weighted mean of its values on microbatches and
+            the problem does not set `couples_samples`.
     """
     checking(problem, params, settings, model_state=model_state)()
 
@@ -96,7 +96,7 @@ def checking(
         if role == "cost" and problem.stateful:
             value = _without_state(value, model_state)
         check_value(value, role)
-        whole = role == "cost" and cost_chunk(problem) is None
+        whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
             pending += _mean_checks(role, function, problem, params, fixed, given)
 
@@ -253,7 +253,7 @@ def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> b
     settings = dict(settings or {})
     evaluation = problem.evaluation
     return problem.data is None or (
-        (cost_chunk(problem) is None or _seen(problem.cost, settings))
+        (cost_microbatch(problem) is None or _seen(problem.cost, settings))
         and (evaluation is None or _seen(evaluation, accepted(evaluation, settings)))
     )
 
@@ -425,7 +425,7 @@ def check_params(params: PyTree, source: str = "") -> None:
 
 
 def _mean_checks(role, function, problem, params, settings, given):
-    """Return functions that compare the cost of a few samples with the mean over two chunks.
+    """Return functions that compare the cost of a few samples with the mean over two microbatches.
 
     The list is empty if the cost is known to be a mean, or if values are traced.
     """
@@ -473,14 +473,15 @@ def _is_mean(role, found, count, cut):
         return False
     if abs(whole - mean) > max(1e-3, rounding) * size:
         remedy = (
-            "if it couples samples on purpose, say so: Problem(..., couples_samples=True)"
+            "if it couples samples on purpose, pass Problem(..., couples_samples=True)"
             if role == "cost"
             else "an evaluation cannot couple samples; leave it out to record the cost itself"
         )
         raise InputError(
-            f"{role}: on {count} samples it is {whole:.6g}, but the weighted mean over chunks of "
-            f"{cut} and {count - cut} of them is {mean:.6g}; expected a mean over the batch, so "
-            f"that chunks can be combined: use jnp.mean over samples instead of jnp.sum; {remedy}"
+            f"{role}: on {count} samples it is {whole:.6g}, but the weighted mean over "
+            f"microbatches of {cut} and {count - cut} of them is {mean:.6g}; expected a mean over "
+            f"the batch, so that microbatches can be combined: use jnp.mean over samples instead "
+            f"of jnp.sum; {remedy}"
         )
     return True
 

@@ -29,14 +29,14 @@ from gdjax.arguments import is_whole
 from gdjax.data import sets
 from gdjax.descent.schedules import WarmupCosine, warmup_cosine
 from gdjax.errors import GdjaxError, InputError, StoreError
+from gdjax.problems.augmentation import Distortion
 from gdjax.problems.bowl import bowl
-from gdjax.problems.costs import COSTS
-from gdjax.problems.decayed import few_digits
 from gdjax.problems.digits import digits
-from gdjax.problems.distorted import Distortion
-from gdjax.problems.functions import FUNCTIONS, function
+from gdjax.problems.losses import COSTS
 from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
+from gdjax.problems.test_functions import FUNCTIONS, function
+from gdjax.problems.weight_decay import few_digits
 from gdjax.stores.schema import plain
 from gdjax.sweeps.binding import factory_arguments
 

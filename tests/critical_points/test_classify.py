@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 import gdjax as gd
 from gdjax.critical_points import classify
 from gdjax.critical_points.certificate import Kind
-from gdjax.problems.functions import FUNCTIONS
+from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)
 TRACES = []  # one entry for each time that the cost of `at_zero` is traced

@@ -11,7 +11,7 @@ from curved_problems import pooled_digits, quadratic, regression
 from gdjax.critical_points import PolishStatus, classify, nearest_critical_point, polish
 from gdjax.critical_points.certificate import Kind
 from gdjax.errors import InputError
-from gdjax.problems.functions import FUNCTIONS
+from gdjax.problems.test_functions import FUNCTIONS
 
 NAMES = ("quartic", "rosenbrock", "himmelblau", "beale", "goldstein_price")
 NEAR = 0.02  # away from a critical point

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from gdjax.curvature import HessianOperator, eigenpairs, extreme_eigenpairs
 from gdjax.errors import InputError
-from gdjax.problems.functions import FUNCTIONS
+from gdjax.problems.test_functions import FUNCTIONS
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_data_are_the_problems_unless_they_are_given(name):
 
 
 def batch_normalized(w, x):
-    """It mixes samples: the mean over chunks is another number."""
+    """It mixes samples: the mean over microbatches is another number."""
     z = x @ w
     return jnp.mean((z - jnp.mean(z)) ** 4) / jnp.var(z) ** 2
 

@@ -96,8 +96,8 @@ def test_no_steps_is_a_look_at_the_start():
         assert_same_bits(run.params, START)
 
 
-def test_chunks_of_unequal_length_make_one_mean():
-    """2,003 is a prime: chunks of 1,000, 1,000 and 3 samples."""
+def test_microbatches_of_unequal_length_make_one_mean():
+    """2,003 is a prime: microbatches of 1,000, 1,000 and 3 samples."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2003, 4)), rng.normal(size=2003)
     with jax.enable_x64(True):
@@ -108,7 +108,7 @@ def test_chunks_of_unequal_length_make_one_mean():
 
 
 @pytest.mark.long
-def test_a_line_search_asks_about_all_samples_chunk_by_chunk():
+def test_a_line_search_asks_about_all_samples_microbatch_by_microbatch():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2003, 4)) * np.array([1, 2, 5, 9]), rng.normal(size=2003)
     search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
@@ -121,7 +121,7 @@ def test_a_line_search_asks_about_all_samples_chunk_by_chunk():
 
     with jax.enable_x64(True):
         w = jnp.zeros(4)
-        asked = objective(cost, (x, y), chunk=1000)
+        asked = objective(cost, (x, y), microbatch=1000)
         np.testing.assert_allclose(asked.value(w), np.mean(y**2), rtol=1e-12)
         np.testing.assert_allclose(asked.gradient(w), -2 * x.T @ y / 2003, rtol=1e-11)
         assert set(seen) == {1000, 3}

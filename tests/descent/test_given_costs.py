@@ -190,7 +190,7 @@ def test_records_on_a_part_of_the_samples(batch_size):
 
 
 def test_a_cost_that_couples_samples_is_never_split():
-    """2,500 samples would be three chunks, and a variance is no mean of theirs."""
+    """2,500 samples would be three microbatches, and a variance is no mean of theirs."""
     x = jnp.sin(jnp.arange(2500.0) ** 2)
     spread = gd.Problem(
         init=lambda key: START,

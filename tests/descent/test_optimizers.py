@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.problems.functions import FUNCTIONS
+from gdjax.problems.test_functions import FUNCTIONS
 
 STEPS = 10_000
 STARTS = 4

@@ -16,9 +16,9 @@ from gdjax.minima.clustering import (
     cluster_manifolds,
 )
 from gdjax.minima.symmetry import NeuronSymmetry, apply_symmetry
-from gdjax.problems.decayed import decayed
 from gdjax.problems.networks import Layer, Network
 from gdjax.problems.problem import Problem
+from gdjax.problems.weight_decay import decayed
 
 KEY = jax.random.key(0)
 

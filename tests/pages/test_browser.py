@@ -15,7 +15,7 @@ from PIL import Image
 
 import gdjax as gd
 from gdjax.cli.store import parse_at
-from gdjax.problems.functions import FUNCTIONS
+from gdjax.problems.test_functions import FUNCTIONS
 
 
 @pytest.fixture(scope="module")

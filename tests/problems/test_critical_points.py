@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.problems.functions import FUNCTIONS, find
+from gdjax.problems.test_functions import FUNCTIONS, find
 
 NAMES = tuple(FUNCTIONS)
 SURFACES = tuple(name for name in NAMES if len(FUNCTIONS[name].domain) == 2)

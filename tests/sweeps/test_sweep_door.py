@@ -221,7 +221,7 @@ def test_defaults_are_those_of_the_values():
 def test_a_cost_is_traced_a_few_calls_below_sweep():
     """At most 12 frames of the library are between a user's call and a user's cost.
 
-    Those of a step by mini-batches are in five files; a record adds the mean over chunks.
+    Those of a step by mini-batches are in five files; a record adds the mean over microbatches.
     """
     stacks = []
 

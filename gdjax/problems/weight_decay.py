@@ -23,8 +23,8 @@ from jaxtyping import Array, PyTree
 from gdjax.arguments import check_number, check_whole
 from gdjax.data.sets import load
 from gdjax.errors import InputError
-from gdjax.problems.costs import check_labels, quadratic
 from gdjax.problems.digits import flat
+from gdjax.problems.losses import check_labels, quadratic
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 from gdjax.problems.supervised import supervised

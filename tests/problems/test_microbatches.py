@@ -1,4 +1,4 @@
-"""A mean in chunks against the same mean at once, in float64 numpy, for every way to cut it."""
+"""The mean over microbatches equals that over all samples in float64, however they are split."""
 
 import jax
 import jax.numpy as jnp
@@ -7,26 +7,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdjax.problems.chunks import chunk_length, in_chunks
+from gdjax.problems.microbatches import in_microbatches, microbatch_size
 
-CUTS = [1, 3, 4, 5, 7, 8, 9, 10, 11, 23, 24]  # below, at, and beyond a chunk of 4; even and uneven
+# Numbers of samples below, at and beyond a microbatch of 4, divisible by it and not.
+CUTS = [1, 3, 4, 5, 7, 8, 9, 10, 11, 23, 24]
 
 
 @settings(deadline=None)
-@given(samples=st.integers(1, 5000), chunk=st.integers(1, 1200))
-def test_a_chunk_is_the_largest_divisor_that_is_not_too_small(samples, chunk):
-    length = chunk_length(samples, chunk)
-    assert 1 <= length <= chunk
-    if samples <= chunk:
+@given(samples=st.integers(1, 5000), microbatch=st.integers(1, 1200))
+def test_a_microbatch_is_the_largest_divisor_that_is_not_too_small(samples, microbatch):
+    length = microbatch_size(samples, microbatch)
+    assert 1 <= length <= microbatch
+    if samples <= microbatch:
         assert length == samples
         return
-    divisors = [b for b in range(chunk // 2 + 1, chunk + 1) if samples % b == 0]
-    assert length == (max(divisors) if divisors else chunk)
+    divisors = [b for b in range(microbatch // 2 + 1, microbatch + 1) if samples % b == 0]
+    assert length == (max(divisors) if divisors else microbatch)
 
 
 @pytest.mark.parametrize("samples", CUTS)
 def test_every_sample_counts_once(samples):
-    share = in_chunks(lambda _, rows: jnp.mean(jax.nn.one_hot(rows, samples), axis=0), chunk=4)
+    share = in_microbatches(
+        lambda _, rows: jnp.mean(jax.nn.one_hot(rows, samples), axis=0), microbatch=4
+    )
     np.testing.assert_allclose(jax.jit(share)(None, np.arange(samples)), 1 / samples, rtol=1e-6)
 
 
@@ -35,11 +38,11 @@ def test_value_and_gradient_of_a_regression(samples):
     rng = np.random.default_rng(samples)
     x, y, w = rng.normal(size=(samples, 3)), rng.normal(size=samples), rng.normal(size=3)
     with jax.enable_x64(True):
-        chunked = in_chunks(
+        split = in_microbatches(
             jax.value_and_grad(lambda p, xy: jnp.mean((xy["x"] @ p["w"] + p["b"] - xy["y"]) ** 2)),
-            chunk=4,
+            microbatch=4,
         )
-        value, gradient = jax.jit(chunked)({"w": w, "b": 0.5}, {"x": x, "y": y})
+        value, gradient = jax.jit(split)({"w": w, "b": 0.5}, {"x": x, "y": y})
         r = x @ w + 0.5 - y
         np.testing.assert_allclose(value, np.mean(r**2), rtol=1e-12)
         np.testing.assert_allclose(gradient["w"], 2 * x.T @ r / samples, rtol=1e-12)
@@ -47,15 +50,15 @@ def test_value_and_gradient_of_a_regression(samples):
 
 
 @settings(max_examples=12, deadline=None)
-@given(samples=st.integers(1, 40), chunk=st.integers(1, 12))
-def test_any_cut_gives_the_mean(samples, chunk):
+@given(samples=st.integers(1, 40), microbatch=st.integers(1, 12))
+def test_any_cut_gives_the_mean(samples, microbatch):
     x = np.arange(samples, dtype=np.float32) ** 2
-    mean = in_chunks(lambda _, rows: jnp.mean(rows), chunk=chunk)
+    mean = in_microbatches(lambda _, rows: jnp.mean(rows), microbatch=microbatch)
     np.testing.assert_allclose(jax.jit(mean)(None, x), np.mean(x, dtype=np.float64), rtol=1e-6)
 
 
 def test_without_data_the_function_is_called_as_it_is():
-    assert in_chunks(lambda p, data: (p, data))(3.0, None) == (3.0, None)
+    assert in_microbatches(lambda p, data: (p, data))(3.0, None) == (3.0, None)
 
 
 def test_memory_does_not_grow_with_the_data():
@@ -68,6 +71,8 @@ def test_memory_does_not_grow_with_the_data():
         return program.memory_analysis().temp_size_in_bytes
 
     gradient = jax.value_and_grad(wide)
-    chunked = [bytes_for(in_chunks(gradient, chunk=50), samples) for samples in (200, 2000)]
-    assert chunked[1] < 1.5 * chunked[0]
-    assert bytes_for(gradient, 2000) > 5 * chunked[1]
+    split = [
+        bytes_for(in_microbatches(gradient, microbatch=50), samples) for samples in (200, 2000)
+    ]
+    assert split[1] < 1.5 * split[0]
+    assert bytes_for(gradient, 2000) > 5 * split[1]

@@ -1,11 +1,12 @@
-"""Means over the whole training set, evaluated in chunks to bound memory.
+"""Means over the whole training set, evaluated in microbatches to bound memory.
 
-    C = sum_c (n_c / n) C_c,   C_c the mean over chunk c
+    C = sum_c (n_c / n) C_c,   C_c the mean over microbatch c
 
 This holds for every cost that is a mean over samples, which `gdjax.problems.validation.check` tests
-once. Chunks of about a thousand samples also keep a network's activations in the processor's cache.
+once. Microbatches of about a thousand samples also keep a network's activations in the processor's
+cache.
 
->>> value = in_chunks(lambda w, x: jnp.mean(w * x), chunk=4)
+>>> value = in_microbatches(lambda w, x: jnp.mean(w * x), microbatch=4)
 >>> float(value(jnp.array(2.0), jnp.arange(10.0)))
 9.0
 """
@@ -16,21 +17,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-CHUNK = 1000
+MICROBATCH_SIZE = 1000
 
 
-def chunk_length(samples: int, chunk: int = CHUNK) -> int:
-    """Return the number of samples per chunk.
+def microbatch_size(samples: int, microbatch: int = MICROBATCH_SIZE) -> int:
+    """Return the number of samples per microbatch.
 
-    It is the largest divisor of `samples` in (chunk / 2, chunk], or `chunk` if there is none.
+    It is the largest divisor of `samples` in (microbatch / 2, microbatch], or `microbatch` if there
+    is none.
 
     Examples:
-        >>> chunk_length(60_000), chunk_length(4_096), chunk_length(2_003), chunk_length(300)
-        (1000, 512, 1000, 300)
+        >>> [microbatch_size(n) for n in (60_000, 4_096, 2_003, 300)]
+        [1000, 512, 1000, 300]
     """
-    if samples <= chunk:
+    if samples <= microbatch:
         return samples
-    return next((c for c in range(chunk, chunk // 2, -1) if samples % c == 0), chunk)
+    return next(
+        (size for size in range(microbatch, microbatch // 2, -1) if samples % size == 0), microbatch
+    )
 
 
 def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Callable:
@@ -67,25 +71,26 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
     return mean
 
 
-def in_chunks(function: Callable, chunk: int | None = CHUNK) -> Callable:
-    """Return a function that evaluates a mean over samples in chunks.
+def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE) -> Callable:
+    """Return a function that evaluates a mean over samples in microbatches.
 
     Args:
         function: function `(params, data) -> pytree` that is a mean over the leading axis of
             `data`, such as a cost or its gradient.
-        chunk: number of samples per chunk; None for no chunks, if the function couples samples.
+        microbatch: number of samples per microbatch; None not to split, if the function
+            couples samples.
 
     Returns:
         A function `(params, data) -> pytree`, equal to `function` up to rounding. If data are None
-        or no longer than a chunk, it calls `function` directly.
+        or no longer than a microbatch, it calls `function` directly.
     """
-    if chunk is None:
+    if microbatch is None:
         return function
 
     def mean(params: PyTree, data: PyTree) -> PyTree:
         leaves = jax.tree.leaves(data)
         samples = leaves[0].shape[0] if leaves else 0
-        length = chunk_length(samples, chunk)
+        length = microbatch_size(samples, microbatch)
         if length == samples:
             return function(params, data)
         count = samples // length

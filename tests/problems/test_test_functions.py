@@ -9,8 +9,8 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 
 from gdjax.errors import InputError
-from gdjax.problems.functions import FUNCTIONS, find, function
 from gdjax.problems.keywords import declared
+from gdjax.problems.test_functions import FUNCTIONS, find, function
 from gdjax.problems.validation import check
 
 NAMES = tuple(FUNCTIONS)

@@ -11,7 +11,7 @@ import gdjax as gd
 from gdjax.data import ImageSet
 from gdjax.errors import InputError
 from gdjax.problems import Distortion, digits, distorted
-from gdjax.problems.distorted import freshly_distorted, warped
+from gdjax.problems.augmentation import freshly_distorted, warped
 
 RANDOM = np.random.default_rng(0)
 

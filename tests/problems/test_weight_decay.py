@@ -6,8 +6,8 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.problems.decayed import decayed, few_digits
 from gdjax.problems.networks import Network
+from gdjax.problems.weight_decay import decayed, few_digits
 from gdjax.sweeps.factories import problem_from
 
 KEY = jax.random.key(0)

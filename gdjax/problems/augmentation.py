@@ -26,8 +26,8 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 
-MOST = 100  # copies per image: 5 GB for 60,000 images
-CHUNK = 4096  # images warped at once: about 100 MB of coordinates
+MAX_COPIES = 100  # copies per image: 5 GB for 60,000 images
+IMAGES_PER_CALL = 4096  # images warped at once: about 100 MB of coordinates
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Distortion:
     seed: int = 0
 
     def __post_init__(self):
-        for name, lowest, highest in (("copies", 1, MOST), ("seed", 0, 2**32 - 1)):
+        for name, lowest, highest in (("copies", 1, MAX_COPIES), ("seed", 0, 2**32 - 1)):
             check_whole(f"Distortion: {name}", getattr(self, name), lowest, highest)
         for name in ("shift", "turn"):
             check_number(f"Distortion: {name}", getattr(self, name), least=0)
@@ -74,8 +74,8 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
         draws = jax.random.uniform(
             jax.random.fold_in(key, copy), (len(images), 3), minval=-1.0, maxval=1.0
         )
-        for first in range(0, len(images), CHUNK):
-            part = slice(first, first + CHUNK)
+        for first in range(0, len(images), IMAGES_PER_CALL):
+            part = slice(first, first + IMAGES_PER_CALL)
             shift, turn = draws[part, :2] * distortion.shift, draws[part, 2] * distortion.turn
             made[copy, part] = warped(images[part], shift, turn)
     return made.reshape(-1, *images.shape[1:])

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from gdjax.data import load
 from gdjax.errors import InputError
 from gdjax.problems import Network, decayed, digits
-from gdjax.problems.costs import (
+from gdjax.problems.losses import (
     COSTS,
     accuracy,
     check_labels,
