@@ -200,7 +200,7 @@ def test_a_killed_study_in_sqlite_goes_on(tmp_path):
     assert study.best_value < 1e-6
 
 
-def test_a_sweep_becomes_a_study_with_importances(tmp_path):
+def test_a_sweep_becomes_a_study(tmp_path):
     pairs = gd.zip_axes(momentum=[0.0, 0.5], nesterov=[False, True])
     grid = gd.axes(learning_rate=[0.001, 0.1, 0.3], pair=pairs, seed=[0, 1])
 
@@ -222,15 +222,21 @@ def test_a_sweep_becomes_a_study_with_importances(tmp_path):
         assert trial.params["momentum"] == float(run.momentum)
     rates = study.trials[0].distributions["learning_rate"]
     assert (rates.low, rates.high, rates.log) == (0.001, 0.3, True)
-    importances = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-    )
-    assert max(importances, key=importances.get) == "learning_rate"
     failed = gd.search.to_study(runs, diverged="fail")
     finite = gd.search.to_study(runs)
     ends = [trial.user_attrs["outcome"] == "DIVERGED" for trial in failed.trials]
     assert ends == [trial.state == STATES.FAIL for trial in failed.trials]
     assert ends == [trial.value == math.inf for trial in finite.trials]
+
+
+@pytest.mark.long  # the importances import scikit-learn
+def test_a_sweep_has_the_importances_of_optuna():
+    grid = gd.axes(learning_rate=[0.001, 0.01, 0.1], momentum=[0.0, 0.1, 0.2])
+    study = gd.search.to_study(gd.sweep(BOWL, grid, 40, make_optimizer=sgd))
+    importances = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+    )
+    assert max(importances, key=importances.get) == "learning_rate"
 
 
 def test_a_study_of_stored_runs_is_continued():
