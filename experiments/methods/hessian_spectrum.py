@@ -60,7 +60,7 @@ def ends_of(config: "Config"):
 
 def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
     """Return the ends of both spectra with one cost, for every start and epoch."""
-    problem = gd.problems.digits(config.data, cost=cost, samples=config.samples)
+    problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
     placed = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)

@@ -51,7 +51,7 @@ class Problems:
             return freshly_distorted(problem, shape, variant.recipe.distortion)
         if variant.targets == (0.0, 1.0):
             return problem
-        other = gd.problems.digits(self.set, cost=towards(*variant.targets), samples=samples)
+        other = gd.problems.digits(self.set, loss=towards(*variant.targets), samples=samples)
         return dataclasses.replace(other, data=problem.data)
 
 

@@ -20,7 +20,7 @@ from gdjax.arguments import check_whole, is_whole
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
 from gdjax.problems.augmentation import Distortion, distorted
-from gdjax.problems.losses import COSTS, check_labels, quadratic
+from gdjax.problems.losses import LOSSES, check_labels, cross_entropy, quadratic
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 from gdjax.problems.supervised import supervised
@@ -32,7 +32,7 @@ def digits(
     widths: Sequence[int] = (16, 16),
     activation: str = "sigmoid",
     initializer: str = "fan_in",
-    cost: str | Callable[[Array, Array], Array] = "quadratic",
+    loss: str | Callable[[Array, Array], Array] = "quadratic",
     samples: int | None = None,
     distortion: Distortion | Mapping[str, Any] | None = None,
     data_dir: str | None = None,
@@ -47,8 +47,8 @@ def digits(
         widths: number of neurons in each hidden layer.
         activation: activation of the hidden neurons, and of the outputs unless they are logits.
         initializer: distribution of the initial weights (see `Network`).
-        cost: "quadratic", "cross_entropy" (then the outputs are logits), or a function
-            `(outputs, labels)` that returns one number per sample.
+        loss: "quadratic", "cross_entropy" (then the outputs are logits), or a function
+            `(outputs, labels)` that returns one number per sample. The cost is its mean.
         samples: number of training images, from the start of the set; None for all.
         distortion: a `Distortion`, or a mapping of its fields. The network then learns from shifted
             and rotated copies instead of the training images. Test images are not changed.
@@ -60,13 +60,13 @@ def digits(
         `test_accuracy` is the share of test images whose label is the index of the largest output.
 
     Raises:
-        InputError: if the cost or a network setting is unknown, if the set has fewer images than
+        InputError: if the loss or a network setting is unknown, if the set has fewer images than
             `samples`, if the distortion is invalid, or if a label has no output.
         DataError: if the data set is unavailable.
     """
-    if not callable(cost) and (not isinstance(cost, str) or cost not in COSTS):
+    if not callable(loss) and (not isinstance(loss, str) or loss not in LOSSES):
         raise InputError(
-            f"digits: cost = {cost!r:.80} is unknown; choose one of {', '.join(COSTS)}, or give a "
+            f"digits: loss = {loss!r:.80} is unknown; choose one of {', '.join(LOSSES)}, or pass a "
             f"function of (outputs, labels)"
         )
     if not isinstance(name, str | ImageSet):
@@ -86,8 +86,8 @@ def digits(
             f"digits: distortion = {distortion!r:.80}, expected a Distortion or its fields: "
             f"{', '.join(field.name for field in dataclasses.fields(Distortion))}"
         )
-    per_sample = COSTS[cost] if isinstance(cost, str) else cost
-    cost = next((name for name, known in COSTS.items() if known is per_sample), cost)
+    per_sample = LOSSES[loss] if isinstance(loss, str) else loss
+    loss = next((name for name, known in LOSSES.items() if known is per_sample), loss)
     dataset = load(name, data_dir=data_dir) if isinstance(name, str) else name
     available = len(dataset.train_labels)
     if samples is not None:
@@ -102,7 +102,7 @@ def digits(
     network = Network(
         (images.shape[1], *widths, dataset.classes),
         activation=activation,
-        output_activation="identity" if cost == "cross_entropy" else None,
+        output_activation="identity" if loss == "cross_entropy" else None,
         initializer=initializer,
         input_scale=255,
     )
@@ -124,16 +124,16 @@ def digits(
         "widths": list(network.widths[1:-1]),
         "activation": activation,
         "initializer": initializer,
-        "cost": cost,
+        "cost": loss,  # the key that stores have always used
         "samples": samples,
         **({} if distortion is None else {"distortion": dataclasses.asdict(distortion)}),
     }
     return dataclasses.replace(
         problem,
         metrics={"test_accuracy": problem.metrics["test_accuracy"]},
-        baseline=_baseline(per_sample, labels, dataset.classes, cost),
+        baseline=_baseline(per_sample, labels, dataset.classes),
         network=network,
-        provenance=provenance if isinstance(cost, str) else None,
+        provenance=provenance if isinstance(loss, str) else None,
     )
 
 
@@ -142,11 +142,11 @@ def flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1)
 
 
-def _baseline(per_sample, labels, classes, cost):
+def _baseline(loss, labels, classes):
     """Return the cost of predicting the class frequencies p: 1 - sum p^2, or their entropy."""
     p = np.bincount(labels, minlength=classes) / len(labels)
-    if per_sample is quadratic:
+    if loss is quadratic:
         return float(1 - np.sum(p**2))
-    if cost == "cross_entropy":
+    if loss is cross_entropy:
         return float(-np.sum(p[p > 0] * np.log(p[p > 0])))
     return None

@@ -9,7 +9,7 @@ The default loss is the sum over outputs of (output - target)^2, *without* a fac
 2.5
 
 A custom loss is any function of `(outputs, targets)` that returns one number per sample. It is
-passed as `digits(..., cost=loss)`.
+passed as `digits(..., loss=loss)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,13 +34,13 @@ def targets_for(
     return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
 
 
-def check_labels(targets: Any, outputs: int, what: str) -> None:
+def check_labels(targets: Any, outputs: int, argument: str) -> None:
     """Check that every label has an output; one-hot encoding ignores other labels.
 
     Args:
         targets: one label or one target vector per sample.
         outputs: number of outputs.
-        what: name of the argument, for the error message.
+        argument: name of the argument, for the error message.
 
     Raises:
         InputError: if a label is not an integer from 0 to `outputs` - 1, or target vectors do not
@@ -50,8 +50,8 @@ def check_labels(targets: Any, outputs: int, what: str) -> None:
     if targets.ndim > 1:
         if targets.shape[1:] != (outputs,):
             raise InputError(
-                f"{what}: targets of shape {targets.shape}, expected {outputs} numbers a sample, "
-                f"one an output"
+                f"{argument}: targets of shape {targets.shape}, expected {outputs} numbers per "
+                f"sample, one for each output"
             )
         return
     numbers = targets.dtype.kind in "iuf"
@@ -59,8 +59,8 @@ def check_labels(targets: Any, outputs: int, what: str) -> None:
     if wrong is None or wrong.any():
         at = 0 if wrong is None else int(wrong.argmax())
         raise InputError(
-            f"{what}: the label of sample {at} is {targets[at]!s:.40}, expected whole numbers from "
-            f"0 to {outputs - 1}, one for each output"
+            f"{argument}: the label of sample {at} is {targets[at]!s:.40}, expected whole numbers "
+            f"from 0 to {outputs - 1}, one for each output"
         )
 
 
@@ -101,6 +101,6 @@ def accuracy(
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)
 
 
-COSTS: Mapping[str, Callable[..., Shaped[Array, " samples"]]] = MappingProxyType(
+LOSSES: Mapping[str, Callable[..., Shaped[Array, " samples"]]] = MappingProxyType(
     {"quadratic": quadratic, "cross_entropy": cross_entropy}
 )

@@ -32,7 +32,7 @@ from gdjax.errors import GdjaxError, InputError, StoreError
 from gdjax.problems.augmentation import Distortion
 from gdjax.problems.bowl import bowl
 from gdjax.problems.digits import digits
-from gdjax.problems.losses import COSTS
+from gdjax.problems.losses import LOSSES
 from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
 from gdjax.problems.test_functions import FUNCTIONS, function
@@ -207,7 +207,7 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
                     "widths": _are_widths,
                     "activation": _one_of(ACTIVATIONS),
                     "initializer": _one_of(INITIALIZERS),
-                    "cost": _one_of(COSTS),
+                    "cost": _one_of(LOSSES),
                     "samples": lambda value: value is None or _is_count(value),
                     "distortion": _is_distortion,
                 },
@@ -256,6 +256,8 @@ def problem_from(described: Any, where: Any) -> Problem:
                 f"{where}: its problem {kind} has the argument {name!r:.80} = {value!r:.80}, which "
                 f"it does not take; {remedy}"
             )
+    if "cost" in arguments:  # the recorded name of the loss
+        arguments["loss"] = arguments.pop("cost")
     try:
         problem = make(**arguments)
     except (GdjaxError, TypeError) as error:

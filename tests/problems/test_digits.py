@@ -1,4 +1,4 @@
-"""The network that reads digits: what is known of it before, and after, it has learned."""
+"""Known values of the digit classification problem, before and after learning."""
 
 import dataclasses
 import inspect
@@ -15,6 +15,7 @@ import gdjax as gd
 from gdjax.data import load
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
+from gdjax.sweeps.factories import problem_from
 
 KEY = jax.random.key(0)
 BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
@@ -135,9 +136,9 @@ def test_temperature_is_a_setting_of_sigmoids_only(mnist5k):
         assert set(gd.problems.declared(problem.cost)) == names
 
 
-@pytest.mark.parametrize("cost", ["cross_entropy", gd.problems.cross_entropy])
-def test_cross_entropy_takes_logits_and_its_baseline_is_an_entropy(mnist5k, cost):
-    problem = digits(mnist5k, cost=cost)
+@pytest.mark.parametrize("loss", ["cross_entropy", gd.problems.cross_entropy])
+def test_cross_entropy_takes_logits_and_its_baseline_is_an_entropy(mnist5k, loss):
+    problem = digits(mnist5k, loss=loss)
     assert problem.network.activations == ("sigmoid", "sigmoid", "identity")
     assert problem.cost(zeros(problem), problem.data) == pytest.approx(np.log(10), rel=1e-6)
     p = np.bincount(mnist5k.train_labels, minlength=10) / len(mnist5k.train_labels)
@@ -145,32 +146,33 @@ def test_cross_entropy_takes_logits_and_its_baseline_is_an_entropy(mnist5k, cost
     assert problem.provenance["cost"] == "cross_entropy"
 
 
-def test_a_cost_of_ones_own(mnist5k):
+def test_the_loss_can_be_a_function(mnist5k):
     def absolute(outputs, labels):
         return jnp.sum(jnp.abs(outputs - jax.nn.one_hot(labels, 10)), axis=-1)
 
-    problem = digits(mnist5k, cost=absolute, samples=20)
+    problem = digits(mnist5k, loss=absolute, samples=20)
     assert problem.cost(zeros(problem), problem.data) == 5  # ten times |1/2 - 0 or 1|
     assert problem.baseline is None
     assert problem.provenance is None
 
 
-def test_a_record_says_how_to_build_the_problem_again(mnist5k):
-    made = digits(mnist5k, widths=(8,), activation="tanh", initializer="he", samples=30)
-    record = dict(made.provenance)
-    assert (record.pop("problem"), record.pop("hash")) == ("digits", mnist5k.hash)
-    again = digits(**record)
-    for a, b in zip(*map(jax.tree.leaves, (made.init(KEY), again.init(KEY))), strict=True):
+def test_the_problem_is_rebuilt_from_its_provenance(mnist5k):
+    problem = digits(mnist5k, widths=(8,), activation="tanh", initializer="he", samples=30)
+    assert problem.provenance["hash"] == mnist5k.hash
+    rebuilt = problem_from(problem.provenance, "here")
+    for a, b in zip(*map(jax.tree.leaves, (problem.init(KEY), rebuilt.init(KEY))), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert made.cost(made.init(KEY), made.data) == again.cost(again.init(KEY), again.data)
+    assert problem.cost(problem.init(KEY), problem.data) == rebuilt.cost(
+        rebuilt.init(KEY), rebuilt.data
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
-            {"cost": "quadric"},
-            "cost = 'quadric' is unknown; choose one of quadratic, cross_entropy",
+            {"loss": "quadric"},
+            "loss = 'quadric' is unknown; choose one of quadratic, cross_entropy",
         ),
         ({"samples": 0}, "samples = 0, expected a whole number from 1 to 4,000"),
         ({"samples": 4001}, "samples = 4001, expected a whole number from 1 to 4,000"),
@@ -179,7 +181,7 @@ def test_a_record_says_how_to_build_the_problem_again(mnist5k):
         ({"widths": (16, 0)}, r"widths = \(16, 0\), expected the neurons of each hidden layer"),
     ],
 )
-def test_what_cannot_be_built_is_named(mnist5k, arguments, message):
+def test_invalid_arguments_raise_input_error(mnist5k, arguments, message):
     with pytest.raises(InputError, match=message):
         digits(mnist5k, **arguments)
 
@@ -187,7 +189,7 @@ def test_what_cannot_be_built_is_named(mnist5k, arguments, message):
 # -- learning
 
 
-def test_a_huge_learning_rate_kills_the_network_and_does_not_blow_it_up(mnist5k):
+def test_a_huge_learning_rate_makes_the_network_stall_instead_of_diverging(mnist5k):
     problem = digits(mnist5k, samples=500)
     run = gd.descend(problem, optax.sgd(100.0), problem.init(KEY), 100, key=KEY, record_every=50)
     assert run.outcome == Outcome.STALLED
@@ -212,13 +214,13 @@ def test_ten_epochs_reach_the_known_accuracy(mnist):
     """94.66 +- 0.09 % over seeds: batch 32, learning rate 1, weights N(0, 1/fan-in)."""
     steps = gd.descent.steps_for(10, mnist.samples, 32)
     optimizer = optax.sgd(1.0)
-    found = []
+    accuracies = []
     for seed in range(3):
         stream = gd.streams(0, seed, seed)
         start = mnist.init(stream.init)
         run = gd.descend(
             mnist, optimizer, start, steps, key=stream.order, batch_size=32, record_every=steps
         )
-        found.append(run.metrics["test_accuracy"][-1])
-    assert np.mean(found) >= 0.943
-    assert np.mean(found) == pytest.approx(0.9466, abs=0.003)
+        accuracies.append(run.metrics["test_accuracy"][-1])
+    assert np.mean(accuracies) >= 0.943
+    assert np.mean(accuracies) == pytest.approx(0.9466, abs=0.003)

@@ -12,7 +12,7 @@ from gdjax.data import load
 from gdjax.errors import InputError
 from gdjax.problems import Network, decayed, digits
 from gdjax.problems.losses import (
-    COSTS,
+    LOSSES,
     accuracy,
     check_labels,
     cross_entropy,
@@ -56,10 +56,10 @@ def test_cross_entropy_against_scipy_and_unmoved_by_a_shift():
     np.testing.assert_allclose(cross_entropy(OUTPUTS + 100, LABELS), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
-def test_labels_are_the_same_as_their_vectors(cost):
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_labels_are_the_same_as_their_vectors(loss):
     vectors = jnp.eye(10)[LABELS]
-    np.testing.assert_array_equal(cost(OUTPUTS, LABELS), cost(OUTPUTS, vectors))
+    np.testing.assert_array_equal(loss(OUTPUTS, LABELS), loss(OUTPUTS, vectors))
     np.testing.assert_array_equal(targets_for(OUTPUTS, LABELS), vectors)
 
 
@@ -90,7 +90,7 @@ def test_accuracy(outputs, labels, share):
         ([0.5, 1.0], "data: the label of sample 0 is 0.5"),
         ([np.nan], "data: the label of sample 0 is nan"),
         (["a"], "data: the label of sample 0 is a"),
-        (np.zeros((4, 2)), r"data: targets of shape \(4, 2\), expected 3 numbers a sample"),
+        (np.zeros((4, 2)), r"data: targets of shape \(4, 2\), expected 3 numbers per sample"),
     ],
 )
 def test_labels_that_no_output_stands_for(targets, message):
