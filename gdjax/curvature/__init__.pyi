@@ -1,6 +1,11 @@
 from .batch_sharpness import BatchSharpness as BatchSharpness
 from .batch_sharpness import batch_sharpness as batch_sharpness
 from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
+from .critical_sharpness import CriticalSharpness as CriticalSharpness
+from .critical_sharpness import CriticalSharpnessStatus as CriticalSharpnessStatus
+from .critical_sharpness import critical_sharpness as critical_sharpness
+from .critical_sharpness import critical_sharpness_metric as critical_sharpness_metric
+from .critical_sharpness import update_direction as update_direction
 from .eigenpairs import Eigenpairs as Eigenpairs
 from .eigenpairs import EigenpairsStatus as EigenpairsStatus
 from .eigenpairs import extreme_eigenpairs as extreme_eigenpairs

@@ -880,6 +880,31 @@ CALLS = (
         "max_steps",
         "expected a whole number >= 1",
     ),
+    (
+        "gd.curvature.critical_sharpness(bowl, w, w, rtol=0.0)",
+        "rtol",
+        "expected a number above 0 and below 1",
+    ),
+    (
+        "gd.curvature.critical_sharpness(bowl, w, w, guess=0.0)",
+        "guess",
+        "expected a number above 0",
+    ),
+    (
+        "gd.curvature.critical_sharpness(bowl, w, w[:1])",
+        "direction",
+        "expected the tree of the parameters",
+    ),
+    (
+        "gd.curvature.critical_sharpness_metric(bowl, max_evaluations=0)",
+        "max_evaluations",
+        "expected a whole number >= 1",
+    ),
+    (
+        "gd.curvature.update_direction(optax.identity, bowl, w)",
+        "make_optimizer",
+        "expected a factory such as optax.adam",
+    ),
     ("gd.curvature.step_curvature(bowl, 2)", "norm", "choose one of linf, l1, l2, spectral, block"),
     (
         "gd.descent.non_euclidean_descent(0.1, 'max')",

@@ -1,0 +1,197 @@
+"""Critical sharpness: closed forms on quadratics, statuses, warm starts along a descent."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.curvature.critical_sharpness import (
+    CriticalSharpnessStatus,
+    critical_sharpness,
+    critical_sharpness_metric,
+    update_direction,
+)
+from gdjax.errors import InputError
+from gdjax.problems import bowl, digits
+
+H = jnp.array([1.0, 10.0, 100.0])
+
+
+def quadratic(w):
+    return jnp.sum(H * w**2) / 2
+
+
+@pytest.mark.parametrize("guess", [None, 1e6, 1e-9])
+def test_on_a_quadratic_it_is_the_curvature_over_the_slope(guess):
+    w, direction = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, -3.0, 1.0])
+    slope, curvature = np.sum(H * w * direction), np.sum(H * direction**2)
+    result = critical_sharpness(quadratic, w, direction, guess=guess)
+    assert result.status == CriticalSharpnessStatus.FOUND
+    np.testing.assert_allclose(result.slope, slope, rtol=1e-6)
+    np.testing.assert_allclose(result.curvature, curvature, rtol=1e-6)
+    np.testing.assert_allclose(result.learning_rate, 2 * slope / curvature, rtol=1e-4)
+    np.testing.assert_allclose(result.sharpness, curvature / slope, rtol=1e-4)
+    np.testing.assert_allclose(result.quadratic_minimizer, slope / curvature, rtol=1e-6)
+    np.testing.assert_allclose(result.line_minimizer, slope / curvature, rtol=1e-4)
+    assert result.low <= result.learning_rate * (1 + 1e-4)
+    assert result.learning_rate <= result.high * (1 + 1e-4)
+    assert result.high - result.low <= 0.01 * result.high
+    assert result.num_evaluations <= (3 if guess is None else 20)
+
+
+def test_where_the_direction_curves_down_the_critical_sharpness_is_0():
+    result = critical_sharpness(lambda w: -quadratic(w), H, -(H**2))
+    assert result.status == CriticalSharpnessStatus.NO_CROSSING
+    assert (result.sharpness, result.learning_rate, result.high) == (0, np.inf, np.inf)
+    assert result.quadratic_minimizer == np.inf
+    assert result.line_minimizer == np.inf
+    flat = critical_sharpness(lambda w: w[0] + 0 * w[1], jnp.ones(2), jnp.array([1.0, 0.0]))
+    assert (flat.status, flat.sharpness) == (CriticalSharpnessStatus.NO_CROSSING, 0)
+
+
+@pytest.mark.parametrize(
+    ("cost", "direction", "status"),
+    [
+        (quadratic, -H, CriticalSharpnessStatus.NOT_A_DESCENT_DIRECTION),
+        (quadratic, 0 * H, CriticalSharpnessStatus.NOT_A_DESCENT_DIRECTION),
+        (quadratic, H * jnp.nan, CriticalSharpnessStatus.NOT_FINITE),
+        (lambda w: jnp.sum(jnp.sqrt(w - 2)), H, CriticalSharpnessStatus.NOT_FINITE),
+    ],
+)
+def test_without_a_descent_direction_there_is_a_status_and_no_number(cost, direction, status):
+    result = critical_sharpness(cost, jnp.ones(3), direction)
+    assert result.status == status
+    numbers = (result.learning_rate, result.sharpness, result.low, result.high)
+    assert np.isnan([*numbers, result.quadratic_minimizer, result.line_minimizer]).all()
+    assert status.name.lower().replace("_", " ") in repr(result)
+
+
+def test_an_interval_that_is_still_wide_is_not_resolved():
+    result = critical_sharpness(quadratic, H, H**2, guess=1e6, max_evaluations=3)
+    assert result.status == CriticalSharpnessStatus.NOT_RESOLVED
+    assert np.isnan(result.sharpness)
+    assert result.low < 0.02 < result.high
+    assert result.num_evaluations == 3
+
+
+def test_a_cost_that_is_not_finite_beyond_a_point_counts_as_a_rise():
+    """The cost -log(1 - w^2) - 5 w is negative up to its root near 0.997, and NaN above 1."""
+    cost = lambda w: -jnp.log(1 - w**2) - 5 * w  # noqa: E731
+    result = critical_sharpness(cost, jnp.array(0.0), jnp.array(-1.0), guess=100.0)
+    assert result.status == CriticalSharpnessStatus.FOUND
+    np.testing.assert_allclose(result.learning_rate, 0.997, atol=0.01)
+
+
+@pytest.mark.long
+def test_saturated_digit_networks_have_no_crossing():
+    """A long step makes all outputs 0, where the cost is 1; it begins above 2."""
+    problem = digits("mnist5k", samples=200)
+    params = problem.init(jax.random.key(0))
+    direction = update_direction(optax.sgd, problem, params)
+    result = critical_sharpness(problem, params, direction)
+    assert result.status == CriticalSharpnessStatus.NO_CROSSING
+    assert result.sharpness == 0
+    assert 0.1 < result.quadratic_minimizer < 10
+    assert 0.1 < result.line_minimizer < 10
+
+
+def test_under_jit_and_vmap_the_results_are_those_of_a_loop():
+    points = jax.random.normal(jax.random.key(1), (4, 3))
+    directions = points * H[None] * jnp.array([1.0, 1.0, -1.0, 1.0])[:, None]
+    batched = jax.jit(jax.vmap(lambda w, d: critical_sharpness(quadratic, w, d)))
+    results = batched(points, directions)
+    assert "3 found, 1 not a descent direction" in repr(results)
+    for i in range(4):
+        single = critical_sharpness(quadratic, points[i], directions[i])
+        for one, all_of_them in zip(single, results, strict=True):
+            np.testing.assert_allclose(one, all_of_them[i], rtol=1e-5)
+
+
+def test_in_double_precision_the_crossing_of_a_quadratic_is_exact_to_rounding():
+    with jax.enable_x64(True):
+        w = np.array([1.0, -2.0, 0.5])
+        g = np.asarray(H, float) * w
+        result = critical_sharpness(quadratic, jnp.asarray(w), jnp.asarray(g))
+        expected = np.sum(np.asarray(H, float) * g**2) / np.sum(g**2)
+        np.testing.assert_allclose(result.sharpness, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam, optax.lion])
+def test_the_direction_is_minus_the_update_per_learning_rate(make_optimizer):
+    w = jnp.array([1.0, -2.0, 0.5])
+    updates, _ = make_optimizer(0.1).update(H * w, make_optimizer(0.1).init(w), w)
+    expected = -updates / 0.1
+    direction = update_direction(make_optimizer, quadratic, w)
+    np.testing.assert_allclose(direction, expected, rtol=1e-5)
+
+
+@pytest.mark.long
+def test_as_a_metric_it_is_that_of_each_step_with_few_evaluations():
+    problem = bowl([1.0, 10.0, 100.0])
+    metric = critical_sharpness_metric(problem, rtol=0.02)
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=[0.012], seed=range(2)),
+        30,
+        snapshot_every=1,
+        metrics={"critical": metric},
+        continuable=True,
+    )
+    name = next(name for name in runs if str(name).startswith("snapshots"))
+    w = np.asarray(runs[name].values, float)
+    h = np.array([1.0, 10.0, 100.0])
+    expected = np.sum(h**3 * w**2, -1) / np.sum(h**2 * w**2, -1)
+    np.testing.assert_allclose(runs.critical.values, expected, rtol=0.01)
+    counts = [v for n, v in runs.items() if str(n).endswith("num_evaluations")]
+    assert np.max(counts[0].values) <= 10 + 9 * 30
+
+
+@pytest.mark.long
+def test_the_metric_follows_the_state_of_the_optimizer_and_the_rise_of_another_cost():
+    first, second = bowl([1.0, 1.0]), bowl([5.0, 5.0])
+    metrics = {
+        "own": critical_sharpness_metric(first, optax.adam),
+        "relative": critical_sharpness_metric(first, optax.adam, other=second),
+    }
+    runs = gd.sweep(
+        first, gd.axes(learning_rate=[0.01]), 5, make_optimizer=optax.adam, metrics=metrics
+    )
+    np.testing.assert_allclose(runs.relative, runs.own, rtol=0.05)
+    assert np.all(runs.own > 0)
+
+
+def test_a_metric_of_another_optimizer_is_refused():
+    metrics = {"critical": critical_sharpness_metric(bowl([1.0, 2.0]))}
+    grid = gd.axes(learning_rate=[0.01])
+    with pytest.raises(InputError, match="opt_state has another structure"):
+        gd.sweep(bowl([1.0, 2.0]), grid, 2, make_optimizer=optax.adam, metrics=metrics)
+    metrics = {
+        "critical": critical_sharpness_metric(bowl([1.0, 2.0]), optax.contrib.schedule_free_sgd)
+    }
+    with pytest.raises(InputError, match="schedule-free"):
+        gd.sweep(
+            bowl([1.0, 2.0]),
+            grid,
+            2,
+            make_optimizer=optax.contrib.schedule_free_sgd,
+            metrics=metrics,
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rtol": 0.0}, "rtol = 0.0, expected a number above 0 and below 1"),
+        ({"max_evaluations": 0}, "max_evaluations = 0, expected a whole number >= 1"),
+        ({"guess": -1.0}, "guess = -1.0, expected a number above 0"),
+    ],
+)
+def test_invalid_arguments_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        critical_sharpness(quadratic, H, H, **options)
+    with pytest.raises(InputError, match="direction has"):
+        critical_sharpness(quadratic, H, H[:2])
+    with pytest.raises(InputError, match="takes no learning_rate"):
+        update_direction(optax.identity, quadratic, H)
