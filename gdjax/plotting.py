@@ -59,8 +59,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
 
     Args:
         result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
-            of `compare`; the Dataset of `line`, `plane`, `trajectory_plane`, `census` or `basins`,
-            or a DataTree of planes; or the return value of `extreme_eigenpairs`,
+            of `compare`; the Dataset of `concat`, `line`, `plane`, `trajectory_plane`, `census` or
+            `basins`, or a DataTree of planes; or the return value of `extreme_eigenpairs`,
             `spectral_density`, `gradient_summary`, `gradient_flow`, `distance_from_flow`,
             `central_flow`, `barriers`, `basin_volume`, `learning_coefficient` or `advise`.
         title: figure title; by default, it summarizes the data.
@@ -79,7 +79,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     if draw is None:
         raise InputError(
             f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
-            f"store, or what compare, line, plane, trajectory_plane, census, basins, "
+            f"store, or what compare, concat, line, plane, trajectory_plane, census, basins, "
             f"extreme_eigenpairs, spectral_density, gradient_summary, gradient_flow, "
             f"distance_from_flow, central_flow, barriers, basin_volume, learning_coefficient or "
             f"advise return"
@@ -287,6 +287,8 @@ def _final_records(runs, compared, repeats):
 
 
 def _baseline(runs):
+    if "identity" not in runs.attrs:  # joined by concat
+        return runs.attrs.get("baseline")
     identity = runs.attrs["identity"]
     return (json.loads(identity) if isinstance(identity, str) else identity).get("baseline")
 
@@ -428,6 +430,7 @@ BY_TYPE: dict[type, Callable[[Any, str], Any]] = {
 }
 BY_ATTRIBUTE: dict[Any, Callable[[Any, str], Any]] = {
     "sweep": _sweep,
+    "comparison": _sweep,
     "slice": _slice,
     "trajectory_plane": _trajectory,
     "census": _census,

@@ -6,6 +6,7 @@ from .axes import zip_axes as zip_axes
 from .branch import branch as branch
 from .branch_spec import BranchSpec as BranchSpec
 from .compare_stores import compare_stores as compare_stores
+from .concat import concat as concat
 from .extend import extend as extend
 from .replay import Replay as Replay
 from .replay import replay as replay

@@ -1,0 +1,66 @@
+"""Comparisons as one Dataset: records and metrics in common, parameters left out."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import gdjax as gd
+
+GRID = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
+
+
+def sized(n, baseline=3.0):
+    return gd.Problem(
+        init=lambda key: gd.problems.bowl([1.0] * n).init(key),
+        cost=lambda w: jnp.mean(w**2),
+        metrics={
+            "largest": gd.Metric(lambda w, data: jnp.max(w)),
+            "pair": gd.Metric(lambda w, data: w[:2], dims=("coordinate",)),
+            "all_of_it": gd.Metric(lambda w, data: w, dims=("entry",), every=2),
+        },
+        baseline=baseline,
+    )
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return gd.compare({"2": sized(2), "3": sized(3)}, GRID, 4, snapshot_every=2)
+
+
+def test_records_and_metrics_of_each_problem_are_unchanged(tree):
+    joined = gd.concat(tree, "width")
+    assert joined.cost.dims == ("width", "learning_rate", "seed", "step")
+    assert joined.width.values.tolist() == [2, 3]
+    for width in (2, 3):
+        alone = tree[str(width)].to_dataset()
+        for name in ("cost", "gradient_norm", "outcome", "diverged_at", "largest", "pair"):
+            assert joined[name].sel(width=width, drop=True).identical(alone[name]), name
+
+
+def test_what_differs_in_shape_is_left_out_and_named(tree):
+    joined = gd.concat(tree, "width")
+    assert joined.attrs["left_out"] == "params, snapshots, all_of_it"
+    assert not {"params", "snapshots", "all_of_it", "snapshot_step"} & {*joined.variables}
+
+
+def test_names_that_are_not_all_numbers_stay_text(tree):
+    named = xr.DataTree.from_dict({"2": tree["2"].to_dataset(), "wide": tree["3"].to_dataset()})
+    assert gd.concat(named, "kind").kind.values.tolist() == ["2", "wide"]
+    halves = xr.DataTree.from_dict({"2": tree["2"].to_dataset(), "2.5": tree["3"].to_dataset()})
+    assert gd.concat(halves, "width").width.values.tolist() == [2.0, 2.5]
+
+
+def test_a_joined_comparison_is_drawn_and_tabulated(tree):
+    joined = gd.concat(tree, "width")
+    frame = gd.table(joined)
+    assert frame.width.tolist() == [2] * 4 + [3] * 4
+    np.testing.assert_array_equal(frame.cost, joined.cost.isel(step=-1).values.ravel())
+    assert joined.attrs["baseline"] == 3.0
+    assert len(gd.plot(joined).axes) > 0
+
+
+def test_a_baseline_that_differs_is_left_out():
+    problems = {"2": sized(2), "3": sized(3, baseline=4.0)}
+    joined = gd.concat(gd.compare(problems, GRID, 1), "width")
+    assert "baseline" not in joined.attrs
