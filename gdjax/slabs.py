@@ -239,11 +239,16 @@ def _hash(lowered, arguments):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def compiled_config() -> tuple[Any, ...]:
+    """Return the settings of JAX on which a compiled program depends."""
+    return tuple(getattr(jax.config, name) for name in COMPILED_CONFIG)
+
+
 def _signature(arguments):
     """Return everything on which the compiled program depends."""
     leaves, structure = jax.tree.flatten(arguments)
     return (
-        *(getattr(jax.config, name) for name in COMPILED_CONFIG),
+        compiled_config(),
         structure,
         tuple((a.shape, a.dtype, _is_weak(a), getattr(a, "sharding", None)) for a in leaves),
     )

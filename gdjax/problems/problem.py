@@ -27,6 +27,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -238,6 +239,15 @@ class Problem:
         told += [f"metrics {', '.join(self.metrics)}"] if self.metrics else []
         told += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []
         return f"Problem({', '.join(told)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields alone, since `_known_shapes` is of no use in another process."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @cached_property
+    def _known_shapes(self) -> dict[Any, Any]:
+        """Shapes of the programs of earlier sweeps, which need not be traced and checked again."""
+        return {}
 
     @property
     def samples(self) -> int:

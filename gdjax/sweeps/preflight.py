@@ -16,6 +16,7 @@ import dataclasses
 import math
 import shutil
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -42,7 +43,7 @@ from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.dataset import PREFIXES, nbytes
 from gdjax.sweeps.slab_program import SlabProgram
-from gdjax.sweeps.spec import ProgramSpec, SweepSpec
+from gdjax.sweeps.spec import ProgramSpec, RunShapes, SweepSpec
 from gdjax.sweeps.stored import identity_of
 
 MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache size
@@ -53,6 +54,10 @@ FIRST_WIDTH = 32  # initial trial of runs per device; increased if scratch memor
 MAX_STORE_FILES = 5_000_000
 MAX_PARAM_BYTES = 2**30  # size of parameters kept in memory without a store
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
+
+# Shapes of the programs whose functions passed all checks. Half of the fixed time of a sweep was
+# spent on tracing the same functions at each call.
+_CHECKED: weakref.WeakSet[RunShapes] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,11 +247,22 @@ def check(spec: SweepSpec, devices: Sequence[jax.Device]) -> None:
 
 
 def _check_program(program: ProgramSpec, limit: int) -> None:
-    problem, grid, roles, shapes = program.problem, program.axes, program.roles, program.shapes
-    root_seed = program.sweep.root_seed
+    shapes = program.shapes
     check_effect(shapes.start.idle, "init")
-    params, model_state = shapes.params, shapes.model_state
-    check_params(params, limit)
+    check_params(shapes.params, limit)
+    if shapes not in _CHECKED:
+        _check_functions(program)
+        _CHECKED.add(shapes)
+    if shapes.nbytes > limit:
+        raise InputError(
+            f"optimizer: with its state a run needs {size(shapes.nbytes)}, and a device has "
+            f"{size(limit)}; choose an optimizer that keeps less"
+        )
+
+
+def _check_functions(program: ProgramSpec) -> None:
+    problem, grid, roles, shapes = program.problem, program.axes, program.roles, program.shapes
+    params, model_state, root_seed = shapes.params, shapes.model_state, program.sweep.root_seed
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
     settings = shapes.settings
@@ -271,11 +287,6 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
     check_factory(program.make_optimizer, roles, grid, params)
     check_eval_params_fn(program.eval_params_fn, shapes.carry.state.opt_state, params)
     shapes.array_metrics  # noqa: B018 (raises if a metric is invalid)
-    if shapes.nbytes > limit:
-        raise InputError(
-            f"optimizer: with its state a run needs {size(shapes.nbytes)}, and a device has "
-            f"{size(limit)}; choose an optimizer that keeps less"
-        )
     check_mean()
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
@@ -437,10 +448,10 @@ def _with_tiles(program, shape):
     run_bytes = nbytes(layout, layout.variables) // program.spec.axes.runs
     fewest = max(1, MAX_GATHERED_FILES // (len(layout.variables) + 2))
     most = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
-    program = dataclasses.replace(
-        program, tile_shape=gather(shape, program.tile_shape, fewest, most)
-    )
-    grid, tile = program.spec.axes, program.tile_shape
+    tile = gather(shape, program.tile_shape, fewest, most)
+    if tile != program.tile_shape:  # otherwise the program keeps its examples
+        program = dataclasses.replace(program, tile_shape=tile)
+    grid = program.spec.axes
     tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
     if tiles > MAX_TILES:
         raise InputError(

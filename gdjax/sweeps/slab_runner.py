@@ -58,11 +58,11 @@ class TileMonitor:
     def load(self, program: SlabProgram) -> SlabCheckpoint | None:
         """Load the finished slabs of a checkpoint, and return the state of the next slab."""
         self.slabs = program.slabs_per_tile
+        stored = self.sink.load_checkpoint(self.tile)
+        if stored is None:
+            return None
         checkpoint = TileCheckpoint.from_stored(
-            self.sink.load_checkpoint(self.tile),
-            program.run_shapes,
-            program.slab.runs,
-            self.slabs,
+            stored, program.run_shapes, program.slab.runs, self.slabs
         )
         self.done = checkpoint.done
         return checkpoint.slab

@@ -24,6 +24,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from gdjax import slabs
 from gdjax.arguments import check_flag, check_whole
 from gdjax.descent import block
 from gdjax.descent.block_loop import RecordSchedule
@@ -46,6 +47,8 @@ from gdjax.sweeps.binding import (
     trace_axes,
     with_settings,
 )
+
+MAX_KNOWN_SHAPES = 64  # number of programs of a problem whose shapes are kept between sweeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +200,26 @@ class ProgramSpec:
 
     @cached_property
     def shapes(self) -> "RunShapes":
-        """Shapes of the arrays of one run."""
-        return RunShapes(self)
+        """Shapes of the arrays of one run; the same object for equal programs of a problem."""
+        sweep = self.sweep
+        key = (
+            tuple(self.roles.items()),
+            tuple((axis, v.dtype, v[0].item()) for axis, v in self.axes.by_name.items()),
+            None if sweep.metrics is None else tuple(sweep.metrics.items()),
+            (self.make_optimizer, sweep.eval_params_fn),
+            (self.batch_size, sweep.root_seed),
+            slabs.compiled_config(),
+        )
+        known = sweep.problem._known_shapes
+        try:
+            shapes = known.get(key)
+        except TypeError:  # something in the key is not hashable
+            return RunShapes(self)
+        if shapes is None:
+            if len(known) >= MAX_KNOWN_SHAPES:
+                known.clear()
+            shapes = known[key] = RunShapes(self)
+        return shapes
 
     @cached_property
     def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:

@@ -4,9 +4,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from small_problems import network
 
+import gdjax as gd
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import SweepSpec, axes, preflight
 from gdjax.sweeps.preflight import cut, fit_program
@@ -82,3 +84,38 @@ def test_nothing_large_is_allocated_to_find_out_whether_it_fits():
     grid = axes(learning_rate=[0.1], seed=range(2**18))
     with pytest.raises(ValueError, match=r"width = 65536: a slab needs \d\d\d,\d\d\d MiB"):
         fitted(problem, grid, 2**16)
+
+
+def test_the_same_sweep_again_traces_no_function():
+    """The checks of a sweep trace its functions; those of an equal sweep have been checked."""
+    calls = []
+
+    def init(key):
+        calls.append("init")
+        return jnp.ones(2)
+
+    def cost(w, *, scale=1.0):
+        calls.append("cost")
+        return scale * jnp.sum(w**2)
+
+    def norm(w, data):
+        calls.append("norm")
+        return jnp.sum(w**2)
+
+    problem = gd.Problem(init=init, cost=cost, metrics={"norm": gd.Metric(norm)})
+    first = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)
+    assert set(calls) == {"init", "cost", "norm"}
+    calls.clear()
+    again = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)
+    assert calls == []
+    np.testing.assert_array_equal(again.cost, first.cost)
+
+
+def test_another_axis_of_a_checked_problem_is_checked():
+    problem = gd.Problem(
+        init=lambda key, *, width=1.0: jnp.ones(2),
+        cost=lambda w, *, scale=1.0: jnp.sum(w**2) * scale,
+    )
+    gd.sweep(problem, gd.axes(learning_rate=[0.1], scale=[1.0]), 1)
+    with pytest.raises(gd.errors.InputError, match="width has no effect on what init computes"):
+        gd.sweep(problem, gd.axes(learning_rate=[0.1], width=[1.0]), 1)

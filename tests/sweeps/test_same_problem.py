@@ -1,7 +1,6 @@
 """Another problem or optimizer than a stored sweep's is refused, and the same one never is."""
 
 import dataclasses
-import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from gdjax.cli.point import Origin
 from gdjax.cli.problem_file import load
 from gdjax.errors import StoreError
 from gdjax.stores.schema import seal
-from gdjax.sweeps import problem_of, run_of
+from gdjax.sweeps import identity, problem_of, run_of
 
 AT = {"learning_rate": 0.1, "seed": 1}
 BRANCHES = gd.axes(branch_step=[2])
@@ -63,9 +62,9 @@ def readers(path, problem):
 
 def another_version(monkeypatch, package="jax"):
     """From here on a package seems to have another version."""
-    version = importlib.metadata.version
+    version = identity._version
     monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: "0.0" if name == package else version(name)
+        identity, "_version", lambda name: "0.0" if name == package else version(name)
     )
 
 
