@@ -123,8 +123,9 @@ def open_dataset(
     Returns:
         The sweep as an `xarray.Dataset`. Arrays are read when they are used; those of a store of
         format 2 with several parts are read on opening. Runs that are not finished have the fill
-        value: NaN in floating arrays. Attributes are those of the store (`identity` and `writers`
-        as JSON text), `tiles` and `tiles_finished`.
+        value: NaN in floating arrays. The state from which `extend` continues runs is left out.
+        Attributes are those of the store (`identity` and `writers` as JSON text), `tiles` and
+        `tiles_finished`.
 
     Raises:
         StoreError: if there is no store, it has another format, or a part of it is missing or
@@ -134,7 +135,12 @@ def open_dataset(
     from gdjax.stores.format_2 import join_parts
 
     parts = open_parts(store, storage_options)
-    return join_parts([part.dataset(skip_damaged=skip_damaged) for part in parts])
+    return without_carry(join_parts([part.dataset(skip_damaged=skip_damaged) for part in parts]))
+
+
+def without_carry(dataset: Any) -> Any:
+    """Return the Dataset of a store without the state from which runs can continue."""
+    return dataset.drop_vars([n for n in dataset.data_vars if str(n).startswith("carry.")])
 
 
 def open_parts(

@@ -136,7 +136,7 @@ class Plugin(WorkerPlugin):
                 )
                 for spec, width in zip(checked.spec.programs(), chosen.widths, strict=True)
             ]
-            self._plan = make_plan(checked.spec, programs)
+            self._plan = make_plan(checked.spec, programs, checked.stored)
         return self._plan
 
     def compare(self, tiles: Tiles, plan: Plan) -> None:

@@ -60,8 +60,8 @@ def extend(
     """Compute a larger sweep in a new store, reusing the runs of a stored sweep.
 
     Finished tiles with the same runs and steps are copied. For more steps, runs continue from their
-    kept state (`continuable=True`), or else start again. After an interruption, repeat the call to
-    continue.
+    kept state (see `continuable` of `sweep`), or else start again. After an interruption, repeat
+    the call to continue.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -110,7 +110,7 @@ def extend(
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warnings.warn(
-            f"{store}: its runs have not kept what more steps need (continuable=True), so that "
+            f"{store}: its runs have not kept what more steps need (continuable = False), so that "
             f"they are run again from their start: {spec.num_steps * spec.axes.runs:,} run-steps "
             f"more",
             stacklevel=2,
@@ -199,6 +199,15 @@ class EarlierRuns:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
             runs = stored.isel(index)
+            # Arrays of the carry that equal final ones are stored once (see `make_plan`).
+            final = () if spec.eval_params_fn else ("params",)
+            final = tuple(f"carry.state.{name}" for name in (*final, "model_state"))
+            carry_names = [
+                name.removeprefix("carry.state.")
+                if name not in runs and f"{name}.".startswith(tuple(f"{f}." for f in final))
+                else name
+                for name in carry_names
+            ]
             if not (runs["finished"] > 0).all() or not set(carry_names) <= set(runs):
                 return None
 

@@ -173,9 +173,28 @@ class Plan:
         return [identity.writer(program) for program in self.programs]
 
 
-def make_plan(spec: SweepSpec, programs: Sequence[SlabProgram]) -> Plan:
-    """Return the plan of a sweep from its slab programs."""
-    return Plan(spec, tuple(programs), _common_layout(spec, programs))
+def make_plan(
+    spec: SweepSpec, programs: Sequence[SlabProgram], stored: Mapping[str, Any] | None = None
+) -> Plan:
+    """Return the plan of a sweep from its slab programs.
+
+    Args:
+        spec: specification of the sweep.
+        programs: slab program for each of `spec.programs()`.
+        stored: identity of the store whose arrays are kept; None for a new store.
+    """
+    layout = _common_layout(spec, programs)
+    kept = ((stored or {}).get("layout") or {}).get("variables", ())
+    # The carry before the last evaluation has the final parameters and the final model state.
+    repeated = ["carry.state.model_state"]
+    if programs[0].spec.eval_params_fn is None:
+        repeated.append("carry.state.params")
+    names = [
+        name
+        for name in layout.variables
+        if name in kept or not any(f"{name}.".startswith(f"{prefix}.") for prefix in repeated)
+    ]
+    return Plan(spec, tuple(programs), _restrict(layout, names))
 
 
 def preflight(
@@ -213,6 +232,8 @@ def preflight(
     check(spec, devices)
     if stored is None and target.store is not None:
         stored = _stored_identity(target)
+    if spec.continuable is None:
+        spec = dataclasses.replace(spec, continuable=_keeps_carry(spec, target, stored))
     checked = CheckedSweep(spec, stored, initial_carry or spec.initial_carry(), target.store)
     if target.client is not None:
         return checked
@@ -222,6 +243,15 @@ def preflight(
     if stored is None and isinstance(target.location, Folder):
         check_disk(target.location.path, plan.layout)
     return plan
+
+
+def _keeps_carry(spec, target, stored):
+    """Return whether a sweep with `continuable=None` keeps what further steps need."""
+    if target.store is None:  # only a store can be extended
+        return False
+    if stored is not None:
+        return stored.get("continuable") is True
+    return all(program.shapes.is_carry_small for program in spec.programs())
 
 
 def _stored_identity(target):
@@ -360,7 +390,7 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
             fit_one(program.spec, width=min(program.slab.width, most), tile_shape=smallest)
             for program in programs
         ]
-    plan = make_plan(checked.spec, programs)
+    plan = make_plan(checked.spec, programs, checked.stored)
     _check_static_axes(programs)
     return plan
 

@@ -25,13 +25,13 @@ import numpy as np
 import xarray as xr
 
 from gdjax.problems.problem import Problem
-from gdjax.stores.reader import open_dataset
+from gdjax.stores.reader import open_dataset, without_carry
 from gdjax.stores.writer import require_same
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, preflight
+from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, make_plan, preflight
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.slab_runner import run_slab
 from gdjax.sweeps.stored import RunSetting, StoredSweep, open_sweep
@@ -134,7 +134,7 @@ def replay(
         ),
         first_step=first,
         changed=changed,
-        dataset=again,
+        dataset=without_carry(again),
     )
 
 
@@ -188,7 +188,8 @@ def require_recorded(
     changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
     changed |= identity.flags_changed(stored.identity.get("flags"))
     whole = setting.sweep
-    expected = program.layout(whole.axes).record(identity.identity(whole, [program]))
+    layout = make_plan(whole, [program], stored.identity).layout
+    expected = layout.record(identity.identity(whole, [program]))
     slab = program.slab
     programs = [
         {"program_hash": setting.program_hash, "slab": (setting.width, setting.devices)},

@@ -28,7 +28,7 @@ from gdjax import slabs
 from gdjax.arguments import check_flag, check_whole
 from gdjax.descent import block
 from gdjax.descent.block_loop import RecordSchedule
-from gdjax.descent.step import default_eval_params_fn
+from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import streams
@@ -75,7 +75,7 @@ class SweepSpec:
     divergence_threshold: float = 1e12
     gradient_tolerance: float = 1e-5
     stop_when_converged: bool = False
-    continuable: bool = False
+    continuable: bool | None = None
 
     def __post_init__(self):
         validate_spec(self)
@@ -129,8 +129,9 @@ def validate_spec(spec: SweepSpec) -> None:
         gradient_tolerance=spec.gradient_tolerance,
     )
     check_whole("root_seed", spec.root_seed, 0, 2**32 - 1)
-    for name in ("stop_when_converged", "continuable"):
-        check_flag(name, getattr(spec, name))
+    check_flag("stop_when_converged", spec.stop_when_converged)
+    if spec.continuable is not None:
+        check_flag("continuable", spec.continuable)
     if spec.metrics is not None:
         check_metric_names("metrics", spec.metrics)
     if type(spec) is SweepSpec and (own := sorted(BRANCH_AXES & set(spec.axes.names))):
@@ -336,8 +337,26 @@ class RunShapes:
     @property
     def nbytes(self) -> int:
         """Size of parameters, gradient, optimizer state and model state, in bytes."""
-        leaves = jax.tree.leaves((self.carry, self.params))  # the gradient has the size of params
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        return _nbytes((self.carry, self.params))  # the gradient has the size of params
+
+    @property
+    def is_carry_small(self) -> bool:
+        """Whether optimizer and metric states are at most as large as parameters and records."""
+        metrics, schedule = self.program.metrics, self.program.schedule
+        states = [
+            jax.eval_shape(metric.init, self.params, metric.data)
+            for metric in metrics.values()
+            if metric.init
+        ]
+        numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
+        record = numbers * np.dtype(cost_type(self.params)).itemsize
+        results = _nbytes(self.params) + record * len(schedule.recorded_steps())
+        return _nbytes((self.carry.state.opt_state, states)) <= results
+
+
+def _nbytes(tree: PyTree) -> int:
+    """Return the size of the arrays of a pytree of shapes, in bytes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _check_batches(spec):

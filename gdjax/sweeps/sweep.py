@@ -50,7 +50,7 @@ def sweep(
     divergence_threshold: float = 1e12,
     gradient_tolerance: float = 1e-5,
     stop_when_converged: bool = False,
-    continuable: bool = False,
+    continuable: bool | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     width: int | None = None,
@@ -86,8 +86,13 @@ def sweep(
         stop_when_converged: whether a full-batch run stops at a record where its gradient counts as
             zero, and the sweep stops once every run has stopped or diverged. Later records repeat
             the last one.
-        continuable: whether to keep the full state of each run (such as the optimizer state), as
-            `carry.*`, so that `extend` can continue it. Otherwise `extend` restarts runs.
+        continuable: whether the store keeps the full state of each run (such as the optimizer
+            state), so that `extend` can continue it; otherwise `extend` restarts runs. None keeps
+            it if the states of the optimizer and of the metrics have at most as many bytes as
+            the parameters and the recorded numbers of a run: always for plain gradient descent
+            and for momentum, but for Adam, whose state has twice the size of the parameters, only
+            if the records are larger than the parameters. For an existing store, None is the value
+            of that store.
         store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). Finished
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
@@ -146,7 +151,7 @@ def compare(
     divergence_threshold: float = 1e12,
     gradient_tolerance: float = 1e-5,
     stop_when_converged: bool = False,
-    continuable: bool = False,
+    continuable: bool | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     width: int | None = None,

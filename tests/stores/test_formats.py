@@ -95,7 +95,8 @@ def test_a_store_of_format_2_is_verified_and_read_with_its_bits(copy_of, name):
     path = copy_of(f"2/{name}")
     before = stamps(path)
     assert gd.verify(path) == []
-    assert bits_of(path) == {current_array_name(n): bits for n, bits in BITS[name].items()}
+    named = {current_array_name(n): bits for n, bits in BITS[name].items()}
+    assert bits_of(path) == {n: bits for n, bits in named.items() if not n.startswith("carry.")}
     assert stamps(path) == before
 
 
@@ -103,7 +104,7 @@ def test_a_store_of_format_2_is_verified_and_read_with_its_bits(copy_of, name):
 def test_xarray_reads_a_store_of_format_2_of_one_part(copy_of, name):
     path = copy_of(f"2/{name}")
     with xarray.open_zarr(path) as plain, gd.open_dataset(path) as dataset:
-        for variable in BITS[name]:
+        for variable in (n for n in BITS[name] if not n.startswith("carry.")):
             name_here = current_array_name(variable)
             np.testing.assert_array_equal(plain[variable], dataset[name_here])
 

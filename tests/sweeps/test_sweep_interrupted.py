@@ -46,7 +46,8 @@ def states(path):
 
 def stored(path):
     with xr.open_zarr(path, chunks=None) as dataset:
-        return dataset.drop_vars(["finished", "checksums"]).load()
+        carry = [name for name in dataset if str(name).startswith("carry.")]
+        return dataset.drop_vars(["finished", "checksums", *carry]).load()
 
 
 # Killed

@@ -1,0 +1,114 @@
+"""Which stores keep what further steps need: the default, its size, and stores with other defaults.
+
+continuable=None:  bytes(optimizer and metric states) <= bytes(parameters and records)
+"""
+
+import json
+from functools import partial
+
+import jax.numpy as jnp
+import optax
+import pytest
+import xarray as xr
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.sweeps import preflight
+from gdjax.sweeps.stored import open_sweep
+
+PARAMS = 30
+BOWL = gd.Problem(
+    init=lambda key: jnp.linspace(0.5, 1.5, PARAMS), cost=lambda w: jnp.mean(w**2), data=None
+)
+RATES = gd.axes(learning_rate=[0.1, 0.4])
+MOMENTUM = partial(optax.sgd, momentum=0.5)
+
+
+def swept(path, steps, make_optimizer, problem=BOWL, **settings):
+    """Return the Dataset, and whether its runs can continue."""
+    dataset = gd.sweep(problem, RATES, steps, make_optimizer=make_optimizer, store=path, **settings)
+    return dataset, json.loads(dataset.attrs["identity"])["continuable"]
+
+
+def arrays(store):
+    """Return the arrays of a store that are not coordinates, as plain xarray reads them."""
+    return dict(xr.open_zarr(store, chunks=None).data_vars)
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "steps", "kept"),
+    [
+        (optax.sgd, 2, True),
+        (MOMENTUM, 2, True),
+        (optax.adam, 2, False),  # 2 * 30 + 1 numbers against 30 parameters and 3 records of 2
+        (optax.adam, 14, False),  # 61 against 30 + 15 * 2 = 60
+        (optax.adam, 15, True),  # 61 against 30 + 16 * 2 = 62
+    ],
+)
+def test_the_default_depends_on_the_size_of_the_optimizer_state(
+    tmp_path, make_optimizer, steps, kept
+):
+    assert swept(tmp_path / "s", steps, make_optimizer)[1] is kept
+    assert kept == any(name.startswith("carry.") for name in arrays(tmp_path / "s"))
+
+
+def test_a_metric_with_a_large_state_is_not_kept(tmp_path):
+    metric = gd.Metric(
+        lambda w, data, state: (jnp.sum(w), state), init=lambda w, data: jnp.zeros((3, PARAMS))
+    )
+    assert not swept(tmp_path / "s", 2, optax.sgd, metrics={"large": metric})[1]
+
+
+def test_a_sweep_in_memory_keeps_nothing_more():
+    assert not swept(None, 2, optax.sgd)[1]
+
+
+def test_parameters_are_stored_once(tmp_path):
+    runs, _ = swept(tmp_path / "s", 2, MOMENTUM)
+    stored = arrays(tmp_path / "s")
+    large = {name for name, array in stored.items() if array.shape == (2, PARAMS)}
+    assert large == {"params", "carry.state.opt_state.0.trace"}
+    assert set(runs) == {n for n in stored if not n.startswith(("carry.", "checksums"))}
+
+
+@pytest.mark.parametrize("continuable", [True, False])
+@pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam])
+def test_an_existing_store_decides(tmp_path, continuable, make_optimizer):
+    made, _ = swept(tmp_path / "s", 3, make_optimizer, continuable=continuable)
+    again, kept = swept(tmp_path / "s", 3, make_optimizer)
+    assert again.equals(made)
+    assert kept is continuable
+    with pytest.raises(gd.errors.StoreError, match="continuable: stored"):
+        swept(tmp_path / "s", 3, make_optimizer, continuable=not continuable)
+
+
+def test_a_run_continues_by_default(tmp_path, recwarn):
+    swept(tmp_path / "s", 3, MOMENTUM, width=1)
+    more = gd.extend(
+        tmp_path / "s", num_steps=7, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM
+    )
+    assert not [w for w in recwarn if "from their start" in str(w.message)]
+    whole, _ = swept(None, 7, MOMENTUM, width=1)
+    assert same_bits(more.cost, whole.cost)
+    assert same_bits(more.params, whole.params)
+    assert json.loads(more.attrs["identity"])["continuable"] is True
+
+
+def test_a_store_with_the_parameters_twice_is_that_sweep(tmp_path, monkeypatch):
+    plan = preflight.make_plan
+
+    def with_all(spec, programs, stored=None):
+        layout = preflight._common_layout(spec, programs)
+        return plan(spec, programs, {"layout": {"variables": layout.variables}})
+
+    monkeypatch.setattr(preflight, "make_plan", with_all)
+    made, _ = swept(tmp_path / "s", 3, MOMENTUM, width=1)
+    monkeypatch.undo()
+    assert "carry.state.params" in arrays(tmp_path / "s")
+    assert swept(tmp_path / "s", 3, MOMENTUM, width=1)[0].equals(made)
+    assert gd.resume(tmp_path / "s", problem=BOWL, make_optimizer=MOMENTUM).equals(made)
+    wide = gd.axes(learning_rate=[0.1, 0.4, 0.2])
+    more = gd.extend(tmp_path / "s", wide, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM)
+    assert more.cost.shape == (3, 4)
+    assert "carry.state.params" in arrays(tmp_path / "m")
+    assert open_sweep(tmp_path / "m").identity["continuable"] is True
