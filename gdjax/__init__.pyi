@@ -33,6 +33,7 @@ from .sweeps import branch as branch
 from .sweeps import compare as compare
 from .sweeps import compare_stores as compare_stores
 from .sweeps import concat as concat
+from .sweeps import coordinate_check as coordinate_check
 from .sweeps import extend as extend
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay

@@ -36,6 +36,7 @@ from gdjax.flows.gradient_flow import Flow, FlowDistance
 from gdjax.minima.barriers import Barriers
 from gdjax.minima.end_points import ISOLATED_MINIMA, count_end_points
 from gdjax.plots.style import figure_of
+from gdjax.statistics import medians
 from gdjax.stores import open_dataset
 from gdjax.sweeps import Advice
 from gdjax.sweeps.axes import SEEDS
@@ -58,11 +59,12 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     """Draw the default figure of a result.
 
     Args:
-        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
-            of `compare`; the Dataset of `concat`, `line`, `plane`, `trajectory_plane`, `census` or
-            `basins`, or a DataTree of planes; or the return value of `extreme_eigenpairs`,
-            `spectral_density`, `gradient_summary`, `gradient_flow`, `distance_from_flow`,
-            `central_flow`, `barriers`, `basin_volume`, `learning_coefficient` or `advise`.
+        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the
+            DataTree of `compare`; the Dataset of `concat`, `coordinate_check`, `line`, `plane`,
+            `trajectory_plane`, `census` or `basins`, or a DataTree of planes; or the return value
+            of `extreme_eigenpairs`, `spectral_density`, `gradient_summary`, `gradient_flow`,
+            `distance_from_flow`, `central_flow`, `barriers`, `basin_volume`, `learning_coefficient`
+            or `advise`.
         title: figure title; by default, it summarizes the data.
 
     Returns:
@@ -79,7 +81,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     if draw is None:
         raise InputError(
             f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
-            f"store, or what compare, concat, line, plane, trajectory_plane, census, basins, "
+            f"store, or what compare, concat, coordinate_check, line, plane, "
+            f"trajectory_plane, census, basins, "
             f"extreme_eigenpairs, spectral_density, gradient_summary, gradient_flow, "
             f"distance_from_flow, central_flow, barriers, basin_volume, learning_coefficient or "
             f"advise return"
@@ -352,6 +355,22 @@ def _compared(tree, title):
     return sweeps.compared(rows, title=title)
 
 
+def _coordinate_check(result, title):
+    from gdjax.plots import coordinates
+
+    change, low, high = medians(result.change.transpose("layer", "step", "width", "seed").values)
+    return coordinates.coordinate_check(
+        result.width.values,
+        change,
+        low=low,
+        high=high,
+        slope=result.slope.transpose("layer", "step").values,
+        layers=result.layer.values.tolist(),
+        steps=result.step.values,
+        title=title,
+    )
+
+
 # -- landscapes and minima
 
 
@@ -431,6 +450,7 @@ BY_TYPE: dict[type, Callable[[Any, str], Any]] = {
 BY_ATTRIBUTE: dict[Any, Callable[[Any, str], Any]] = {
     "sweep": _sweep,
     "comparison": _sweep,
+    "coordinate_check": _coordinate_check,
     "slice": _slice,
     "trajectory_plane": _trajectory,
     "census": _census,

@@ -1,6 +1,7 @@
 from . import animations as animations
 from . import barriers as barriers
 from . import basin_maps as basin_maps
+from . import coordinates as coordinates
 from . import flows as flows
 from . import gradients as gradients
 from . import images as images

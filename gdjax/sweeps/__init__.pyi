@@ -7,6 +7,7 @@ from .branch import branch as branch
 from .branch_spec import BranchSpec as BranchSpec
 from .compare_stores import compare_stores as compare_stores
 from .concat import concat as concat
+from .coordinate_check import coordinate_check as coordinate_check
 from .extend import extend as extend
 from .replay import Replay as Replay
 from .replay import replay as replay

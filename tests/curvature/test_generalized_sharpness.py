@@ -152,6 +152,7 @@ def test_a_step_below_the_limit_lowers_a_quadratic_cost():
         assert result.step_curvature <= result.high
 
 
+@pytest.mark.long
 def test_sign_descent_diverges_above_two_over_the_trace_of_the_identity():
     bowl = gd.problems.bowl([1.0, 1.0, 1.0])
     ones = gd.Problem(init=lambda key: jnp.ones(3), cost=bowl.cost)

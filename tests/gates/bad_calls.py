@@ -573,6 +573,48 @@ CALLS = (
         "step",
         "expected the same axes and recorded steps for all problems",
     ),
+    (
+        "gd.coordinate_check({'2': bowl}, lambda w, b: w, learning_rate=0.1)",
+        "problems",
+        "expected problems by at least two widths",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, 'wide': bowl}, lambda w, b: w, learning_rate=0.1)",
+        "problems",
+        "expected problems by at least two widths",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, '3': 3}, lambda w, b: w, learning_rate=0.1)",
+        "3",
+        "expected a gdjax.Problem",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, '3': bowl}, 3, learning_rate=0.1)",
+        "activations",
+        "expected activations(params, batch)",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, '3': bowl}, lambda w, b: {}, learning_rate=0.1)",
+        "activations",
+        "expected one array per layer",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, '3': bowl}, lambda w, b: w, learning_rate=nan)",
+        "learning_rate",
+        "expected a finite number",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, '3': bowl}, lambda w, b: w, learning_rate=0.1, "
+        "steps=(10, 1))",
+        "steps",
+        "expected whole numbers >= 1, ascending",
+    ),
+    (
+        "gd.coordinate_check({'2': bowl, '3': bowl}, lambda w, b: w, learning_rate=0.1, "
+        "num_seeds=1)",
+        "num_seeds",
+        "expected a whole number >= 2",
+    ),
     ("gd.advise(None)", "problem", "expected a gdjax.Problem"),
     ("gd.advise(bowl, num_steps=0)", "num_steps", "expected a whole number >= 1"),
     ("gd.advise(bowl, num_seeds=0)", "num_seeds", "expected a whole number >= 1"),

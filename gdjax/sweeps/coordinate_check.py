@@ -1,0 +1,193 @@
+"""Coordinate check: how far activations move in the first steps, against the width.
+
+    change_l(n, t) = rms over samples and neurons of h_l(w_t) - h_l(w_0),   width n
+    slope_l(t)     = d log change_l / d log n
+
+In a parametrization whose best learning rate is the same at all widths, the change of each layer
+does not depend on the width: the slope is 0. A positive slope says that wide networks will be
+unstable at a rate that suits narrow ones, a negative one that a layer stops learning.
+
+One step of sign descent moves the first layer of a linear network by eta |x|_1 at every width:
+
+>>> import jax, jax.numpy as jnp, optax
+>>> def linear(n):
+...     init = lambda key: [jax.random.normal(key, (n, 2)), jnp.ones((1, n)) / n]
+...     def cost(w, batch):
+...         return jnp.mean((batch[0] @ w[0].T @ w[1].T - batch[1]) ** 2)
+...     return Problem(init=init, cost=cost, data=(jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))))
+>>> result = coordinate_check(
+...     {"8": linear(8), "16": linear(16)},
+...     lambda w, batch: {"hidden": batch[0] @ w[0].T},
+...     learning_rate=0.1, make_optimizer=optax.sign_sgd, steps=(1,), num_seeds=2)
+>>> result.change.sel(layer="hidden", step=1).values.round(6).tolist()
+[[0.3, 0.3], [0.3, 0.3]]
+>>> abs(round(float(result.slope.sel(layer="hidden", step=1)), 4))
+0.0
+
+References: Yang et al. 2022, *Tensor Programs V*, arXiv 2203.03466, appendix D.1.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import Float, PyTree
+from scipy import stats
+
+from gdjax.arguments import check_callable, check_number, check_whole, is_whole
+from gdjax.errors import InputError
+from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.statistics import LEVEL
+from gdjax.sweeps.axes import axes
+from gdjax.sweeps.concat import concat
+from gdjax.sweeps.dataset import named_leaves
+from gdjax.sweeps.sweep import compare
+
+CHANGE = "change"
+
+
+def coordinate_check(
+    problems: Mapping[str, Problem | tuple[Problem, Mapping[str, Any]]],
+    activations: Callable[[PyTree, PyTree], PyTree],
+    *,
+    learning_rate: float,
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
+    batch_size: int | None = None,
+    steps: Sequence[int] = (1, 10, 100),
+    num_samples: int = 64,
+    num_seeds: int = 8,
+    root_seed: int = 0,
+) -> xr.Dataset:
+    """Return the change of the activations of each layer in the first steps, against the width.
+
+    Args:
+        problems: problems by width, at least two: `{"16": problem(16), "64": problem(64)}`. As in
+            `compare`, a value may be `(Problem, {keyword of sweep: value})`, such as a
+            `make_optimizer` with learning rates per layer.
+        activations: function `activations(params, batch)` that returns the activations of the
+            layers for the rows of a batch, such as a dict of arrays [samples, neurons] by name. All
+            widths have the same layers.
+        learning_rate: learning rate, the same for all widths.
+        make_optimizer: optimizer factory, as in `sweep`.
+        batch_size: samples per step; None for the whole training set.
+        steps: steps after which to measure the change, ascending.
+        num_samples: number of samples at which activations are taken, the first ones of the data.
+        num_seeds: number of starting points, at least 2.
+        root_seed: seed of the whole study.
+
+    Returns:
+        Dataset with `change` (layer, step, width, seed), and `slope`, `slope_low` and `slope_high`
+        (layer, step): the mean over seeds of the slope of log change against log width, with its
+        95 % interval (Student's). The slope is NaN if a change is 0 or a run diverged.
+
+    Raises:
+        InputError: if an argument has an invalid type or value, if a name is not a width, or if the
+            layers differ between widths.
+
+    References: Yang et al. 2022, arXiv 2203.03466, appendix D.1.
+    """
+    widths = _check_widths(problems)
+    check_callable("coordinate_check: activations", activations, "activations(params, batch)")
+    check_number("coordinate_check: learning_rate", learning_rate)
+    listed = list(steps) if isinstance(steps, Sequence | np.ndarray) else []
+    if not listed or not all(is_whole(step, 1) for step in listed) or listed != sorted({*listed}):
+        raise InputError(
+            f"coordinate_check: steps = {steps!r:.80}, expected whole numbers >= 1, ascending, "
+            f"such as (1, 10, 100)"
+        )
+    check_whole("coordinate_check: num_samples", num_samples, 1)
+    check_whole("coordinate_check: num_seeds", num_seeds, 2)
+    measured, layers = {}, {}
+    for name, value in problems.items():
+        problem, own = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+        check_problem(problem, f"problems[{name!r}]")
+        batch = jax.tree.map(lambda a: a[:num_samples], problem.data)
+        layers[name] = _layers(problem, activations, batch, name)
+        metric = Metric(_change(activations), batch, init=activations, dims=("layer",))
+        measured[name] = problem, {**own, "metrics": {CHANGE: metric}}
+    first = next(iter(layers.values()))
+    for name, here in layers.items():
+        if here != first:
+            raise InputError(
+                f"coordinate_check: activations returned {here!r:.80} for {name!r}, expected the "
+                f"layers of the first width, {first!r:.80}"
+            )
+    tree = compare(
+        measured,
+        axes(learning_rate=[learning_rate], seed=range(num_seeds)),
+        listed[-1],
+        make_optimizer=make_optimizer,
+        batch_size=batch_size,
+        record_every=math.gcd(*listed),
+        root_seed=root_seed,
+    )
+    runs = concat(tree, "width").isel(learning_rate=0, drop=True).sel(step=listed)
+    # A metric of a diverged run is that of its last finite parameters.
+    change = runs[CHANGE].where(np.isfinite(runs["cost"]))
+    change = change.transpose("layer", "step", "width", "seed").assign_coords(layer=first)
+    change.attrs = {"long_name": "change of the activations, root mean square", "units": "1"}
+    result = xr.Dataset({CHANGE: change}, attrs={"result": "coordinate_check"})
+    for name, values in _slopes(np.array(widths, float), change.values).items():
+        result[name] = (("layer", "step"), values)
+    return result
+
+
+def _check_widths(problems):
+    """Return the widths that name the problems."""
+    names = list(problems) if isinstance(problems, Mapping) else []
+    widths = [int(n) for n in names if isinstance(n, str) and n.isdecimal() and int(n) > 0]
+    if len(names) < 2 or len({*widths}) < len(names):
+        raise InputError(
+            f"coordinate_check: problems = {names or problems!r:.80}, expected problems by at "
+            f"least two widths, such as {{'16': problem(16), '64': problem(64)}}"
+        )
+    return widths
+
+
+def _layers(problem, activations, batch, width):
+    """Return the names of the layers of a problem."""
+
+    def start(key, batch):
+        return activations(problem.begin(key)[0], batch)
+
+    made = named_leaves("", jax.eval_shape(start, jax.random.key(0), batch))
+    if not made or not all(getattr(array, "size", 0) for array in made.values()):
+        raise InputError(
+            f"coordinate_check: activations returned {made!r:.80} for {width!r}, expected one "
+            f"array per layer, such as a dict of arrays [samples, neurons]"
+        )
+    return list(made)
+
+
+def _change(activations):
+    """Return the metric `(params, batch, start) -> (change of each layer, start)`."""
+
+    def change(params, batch, start):
+        return jnp.stack(
+            [
+                jnp.sqrt(jnp.mean(jnp.square(now - then)))
+                for now, then in zip(
+                    jax.tree.leaves(activations(params, batch)), jax.tree.leaves(start), strict=True
+                )
+            ]
+        ), start
+
+    return change
+
+
+def _slopes(
+    widths: Float[np.ndarray, " widths"], change: Float[np.ndarray, "layers steps widths seeds"]
+) -> dict[str, Float[np.ndarray, "layers steps"]]:
+    """Return the mean slope of log change against log width over seeds, with its interval."""
+    x = np.log(widths) - np.mean(np.log(widths))
+    y = np.log(np.where(change > 0, change, np.nan))
+    slope = np.einsum("w,lswi->lsi", x, y) / np.sum(x**2)
+    count = slope.shape[-1]
+    mean = slope.mean(-1)
+    reach = stats.t.isf((1 - LEVEL) / 2, count - 1) * slope.std(-1, ddof=1) / math.sqrt(count)
+    return {"slope": mean, "slope_low": mean - reach, "slope_high": mean + reach}
