@@ -16,16 +16,19 @@ first time at rung b.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from gdjax.arguments import check_choice, check_flag, check_whole
 from gdjax.errors import InputError
 from gdjax.sweeps.spec import SweepSpec, validate_spec
 
 DIRECTIONS = ("minimize", "maximize")
+SEARCH_VARIABLES = ("ended_at", "rung", "bracket")
+"""Names of the variables of a search that a sweep does not have."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,12 +56,27 @@ class SearchSpec(SweepSpec):
     keep_slots: bool = True
 
     def __post_init__(self):
+        check_rungs(self.rungs)
         check_whole("reduction_factor", self.reduction_factor, 2)
+        check_whole("num_brackets", self.num_brackets, 1, len(self.rungs))
         check_choice("direction", self.direction, DIRECTIONS)
         check_flag("keep_slots", self.keep_slots)
         validate_spec(self)
         _check_metric(self)
 
+    def max_width(self, num_devices: int) -> int:
+        """Return the largest number of runs per device to choose.
+
+        With a small width, the runs of the last rung need few slabs, although slots coincide.
+        """
+        last = self.expected_runs(len(self.rungs) - 1)
+        return max(1, last // (2 * num_devices * len(self.programs())))
+
+    def steps_to(self, rung: int) -> tuple[int, int]:
+        """Return the step of the rung before, 0 for the first one, and that of a rung."""
+        return (0, *self.rungs)[rung], self.rungs[rung]
+
+    @cached_property
     def bracket_of_runs(self) -> Int[np.ndarray, " runs"]:
         """Return the bracket of each run.
 
@@ -76,6 +94,39 @@ class SearchSpec(SweepSpec):
     def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:
         """Return how many of the runs of a bracket go on after a rung, at least one."""
         return max(1, runs // self.reduction_factor ** (rung - bracket + 1))
+
+    def expected_runs(self, rung: int) -> int:
+        """Return how many runs reach a rung if none diverges or stalls."""
+        sizes = np.bincount(self.bracket_of_runs, minlength=self.num_brackets).tolist()
+        return sum(
+            size if rung <= bracket else min(size, self.num_survivors(size, rung - 1, bracket))
+            for bracket, size in enumerate(sizes)
+        )
+
+    def survivors(
+        self,
+        values: Float[np.ndarray, " runs"],
+        candidates: Bool[np.ndarray, " runs"],
+        rung: int,
+    ) -> Bool[np.ndarray, " runs"]:
+        """Return which runs go on after a rung.
+
+        Runs with equal values are ordered by their position in the grid.
+
+        Args:
+            values: metric of each run at the rung.
+            candidates: runs that may go on.
+            rung: number of the rung.
+        """
+        brackets = self.bracket_of_runs
+        survive = candidates & (brackets > rung)
+        for bracket in range(min(rung + 1, self.num_brackets)):
+            members = brackets == bracket
+            runs = np.flatnonzero(members & candidates)
+            sign = 1 if self.direction == "minimize" else -1
+            order = np.argsort(sign * values[runs], kind="stable")
+            survive[runs[order[: self.num_survivors(int(members.sum()), rung, bracket)]]] = True
+        return survive
 
 
 def check_rungs(rungs: Any) -> tuple[int, ...]:

@@ -31,6 +31,8 @@ def execute(
     plan: Plan | CheckedSweep,
     target: Target,
     prepare: Callable[[Store], None] | None = None,
+    *,
+    compute_tiles: "Callable[[Plan, Store | Memory], int] | None" = None,
 ) -> xr.Dataset:
     """Compute the missing tiles of a sweep and return its Dataset.
 
@@ -38,15 +40,17 @@ def execute(
         plan: result of `preflight`.
         target: devices or client, and store.
         prepare: function called with the opened store before tiles are computed.
+        compute_tiles: function that computes the missing tiles of a store or of memory and returns
+            their number; None for `run_tiles`.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     if target.store is None:
         assert isinstance(plan, Plan)  # a client requires a store
-        return compute_in_memory(plan)
+        return compute_in_memory(plan, compute_tiles or run_tiles)
     if isinstance(plan, Plan):
-        compute = partial(run_tiles, plan)
+        compute = partial(compute_tiles or run_tiles, plan)
         complete_store(target, plan.layout, plan.identity, compute, prepare)
     else:
         from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
@@ -56,11 +60,11 @@ def execute(
     return open_dataset(target.store, storage_options=target.storage_options)
 
 
-def compute_in_memory(plan: Plan) -> xr.Dataset:
+def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]") -> xr.Dataset:
     """Compute a sweep in memory and return a Dataset with the attributes of a store."""
     started = time.perf_counter()
     memory = Memory(plan.layout)
-    run_tiles(plan, memory)
+    compute_tiles(plan, memory)
     variables, coordinates = plan.layout.variables, plan.layout.coordinates
     dataset = xr.Dataset(
         {n: (v.dims, memory.arrays[n], dict(v.attrs)) for n, v in variables.items()},
@@ -160,7 +164,7 @@ class Memory:
         self.arrays = {
             name: np.full(
                 [layout.sizes[d] for d in v.dims],
-                np.nan if v.fill_value is None else v.fill_value,
+                _fill_value(v),
                 v.dtype,
             )
             for name, v in layout.variables.items()
@@ -188,3 +192,10 @@ class Memory:
         cropped = tuple(slice(s.stop - s.start) for s in region)
         for name, whole in self.arrays.items():
             whole[region] = arrays[name][cropped]
+
+
+def _fill_value(variable):
+    """Return the value of a variable before it is computed."""
+    if variable.fill_value is not None:
+        return variable.fill_value
+    return False if np.dtype(variable.dtype).kind == "b" else np.nan

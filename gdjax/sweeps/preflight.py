@@ -434,7 +434,7 @@ def fit_program(
             f"its states alone, and a device has {limit / 2**20:,.0f}; choose a smaller width"
         )
     fitting = 2 ** int(np.log2(max(budget // run_bytes, 1)))
-    most = width or min(fitting, MAX_WIDTH)
+    most = width or min(fitting, spec.sweep.max_width(len(devices)) or MAX_WIDTH)
     target = min(most, FIRST_WIDTH) if width is None else width
     is_final = width is not None
     while True:

@@ -150,6 +150,7 @@ def start_blocks(
     values: Mapping[str, np.ndarray],
     state: SlabCheckpoint | None = None,
     *,
+    last: int | None = None,
     pause_at: int | None = None,
     before_last: Callable[[PyTree], None] | None = None,
 ) -> Iterator[block_loop.BlockResult]:
@@ -159,10 +160,13 @@ def start_blocks(
         program: slab program.
         values: values of the runs, by axis name.
         state: checkpoint from which the runs continue; None for their initial state.
+        last: last step, which is evaluated without an update; None for that of the sweep.
         pause_at: step at which a block must begin; None for no such step.
         before_last: function called with the carry before the last step is evaluated.
     """
     schedule, noise = program.spec.schedule, program.noise(values)
+    if last is not None:
+        schedule = schedule._replace(num_steps=last)
     keys, settings = program.starts(values)
     carry = program.start_program(keys, settings, program.shared)
     if state is not None:
@@ -202,8 +206,17 @@ def carry_at(program: SlabProgram, positions: Positions, step: int) -> list[np.n
     return [to_host(leaf) for leaf in jax.tree.leaves(carry)]
 
 
-def slab_variables(spec: ProgramSpec, records: SlabRecords) -> dict[str, np.ndarray]:
-    """Return all variables of a completed slab of runs, [runs, ...]."""
+def slab_variables(
+    spec: ProgramSpec, records: SlabRecords, schedule: block_loop.RecordSchedule | None = None
+) -> dict[str, np.ndarray]:
+    """Return all variables of a completed slab of runs, [runs, ...].
+
+    Args:
+        spec: specification of the program.
+        records: records of the slab.
+        schedule: schedule of these records; None for that of the sweep.
+    """
+    schedule = spec.schedule if schedule is None else schedule
     state, numbers, metrics = records.carry.state, records.records, spec.shapes.array_metrics
     diverged_at = np.asarray(state.diverged_at, np.int32)
     codes = outcome.classify(
@@ -227,7 +240,7 @@ def slab_variables(spec: ProgramSpec, records: SlabRecords) -> dict[str, np.ndar
     return {
         **{name: numbers[name] for name in names},
         **{name: records.arrays(name, value) for name, value in metrics.items()},
-        **dataset.known_masks(metrics, spec.schedule, diverged_at, spec.first_record),
+        **dataset.known_masks(metrics, schedule, diverged_at, spec.first_record),
         "outcome": np.asarray(codes, np.int8),
         "diverged_at": diverged_at,
         **{

@@ -88,6 +88,10 @@ class SweepSpec:
         """Return a function that replaces initial carries (see `SlabProgram`), or None."""
         return None
 
+    def max_width(self, num_devices: int) -> int | None:
+        """Return the largest number of runs per device to choose; None for no limit."""
+        return None
+
     @cached_property
     def recorded_metrics(self) -> Mapping[str, Metric]:
         """Metrics by name: the given ones, or those of the problem."""

@@ -88,6 +88,48 @@ CALLS = (
         "expected a list of finite numbers, such as [0.1, 1.0]",
     ),
     ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "given on two dimensions"),
+    # Searches
+    ("gd.search.successive_halving(3, ax)", "problem", "expected a gdjax.Problem"),
+    ("gd.search.successive_halving(bowl, 3)", "axes", "expected gd.axes(learning_rate=[0.1, 1])"),
+    ("gd.search.successive_halving(bowl, ax, rungs=4)", "rungs", "expected increasing numbers"),
+    ("gd.search.successive_halving(bowl, ax, rungs=[])", "rungs", "expected increasing numbers"),
+    ("gd.search.successive_halving(bowl, ax, rungs='12')", "rungs", "expected increasing numbers"),
+    (
+        "gd.search.successive_halving(bowl, ax, rungs=[4, 1])",
+        "rungs",
+        "sort them, and give each once",
+    ),
+    (
+        "gd.search.successive_halving(bowl, ax, rungs=[4, 8.0])",
+        "rungs",
+        "expected a whole number >= 1",
+    ),
+    (
+        "gd.search.successive_halving(bowl, ax, reduction_factor=1)",
+        "reduction_factor",
+        "expected a whole number >= 2",
+    ),
+    (
+        "gd.search.successive_halving(bowl, ax, reduction_factor=2.5)",
+        "reduction_factor",
+        "expected a whole number >= 2",
+    ),
+    (
+        "gd.search.successive_halving(bowl, ax, metric='accuracy')",
+        "metric",
+        "expected the name of a recorded number: one of cost",
+    ),
+    (
+        "gd.search.successive_halving(bowl, ax, direction='up')",
+        "direction",
+        "choose one of minimize, maximize",
+    ),
+    (
+        "gd.search.successive_halving(bowl, ax, keep_slots=1)",
+        "keep_slots",
+        "expected True or False",
+    ),
+    ("gd.search.successive_halving(bowl, ax, width=0)", "width", "expected a whole number >= 1"),
     # Trials of a study
     (
         "gd.search.optimize(bowl, {}, 3, 4, rungs=[4])",

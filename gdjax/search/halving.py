@@ -1,0 +1,162 @@
+"""Successive halving and Hyperband: searches of a grid that end poor runs early.
+
+    successive halving:  n runs to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
+
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes
+>>> rates = axes(learning_rate=[0.01 * i for i in range(1, 17)], seed=range(2))
+>>> runs = successive_halving(problems.bowl([1.0, 9.0]), rates, rungs=(4, 16, 64))
+>>> [int((runs.ended_at == steps).sum()) for steps in (4, 16, 64)]
+[24, 6, 2]
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import PyTree
+
+from gdjax.errors import InputError
+from gdjax.problems.problem import Metric, Problem
+from gdjax.search.rungs import run_rungs
+from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec, check_rungs
+from gdjax.stores.schema import Variable
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.executor import execute
+from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Plan, Target, preflight
+
+
+def successive_halving(
+    problem: Problem,
+    axes: Axes,
+    *,
+    rungs: Sequence[int] = (100, 400, 1600),
+    reduction_factor: int = 4,
+    metric: str = "cost",
+    direction: str = "minimize",
+    keep_slots: bool = True,
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
+    batch_size: int | None = None,
+    record_every: int | None = None,
+    record_samples: int | None = None,
+    snapshot_every: int | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+    root_seed: int = 0,
+    divergence_threshold: float = 1e12,
+    gradient_tolerance: float = 1e-5,
+    width: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    max_param_bytes: int = MAX_PARAM_BYTES,
+) -> xr.Dataset:
+    """Run a grid of settings, and after each rung continue only the best runs.
+
+        n runs to rungs[0],   n / k to rungs[1],   n / k^2 to rungs[2], ...
+
+    with k = reduction_factor. After a rung, the runs that continue are packed into as few slabs as
+    possible, of the same width, and continue from their state. Runs that have diverged or stalled,
+    or whose metric is NaN, do not continue. Of runs with equal values the first in the grid
+    continues.
+
+    The last bits of a run depend on the width of its slab and on its slot there. So runs keep their
+    slot, and are bitwise equal to the same runs of `sweep` with the same width, `num_steps` and
+    `record_every`. Two runs that continue and have the same slot are in different slabs: a rung
+    takes as many slabs as the largest number of such runs. With `keep_slots=False`, slabs have no
+    empty slots, and runs equal those of `sweep` up to rounding only.
+
+    Args:
+        problem: problem to minimize.
+        axes: grid of runs, as in `sweep`.
+        rungs: increasing numbers of steps after which runs are compared. The last one is the number
+            of steps of the runs that are never ended.
+        reduction_factor: number of runs at a rung, divided by that of those that continue.
+        metric: "cost" or a recorded metric, by which runs are compared.
+        direction: "minimize" or "maximize".
+        keep_slots: whether runs keep their slot.
+        make_optimizer: optimizer factory, as in `sweep`.
+        batch_size: samples per step; None for the whole training set.
+        record_every: steps between records, of which each rung is a multiple; None for the largest
+            such number.
+        record_samples: samples per record; None for all.
+        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        metrics: metrics to record besides the cost; None for those of the problem.
+        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
+        root_seed: seed of the whole study, in [0, 2^32).
+        divergence_threshold: cost above which a run counts as diverged.
+        gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
+        width: runs computed together per device; None for half the runs that reach the last rung,
+            or fewer by memory.
+        devices: devices to compute on; None for all local devices.
+        max_param_bytes: maximum bytes of parameters to keep in memory, as in `sweep`.
+
+    Returns:
+        Dataset as of `sweep`, with `num_steps = rungs[-1]`. Records after the end of a run are NaN,
+        and its parameters and outcome are those at its end. Further variables are `ended_at`, the
+        step at which each run ended, and `rung`, the number of that rung, from 0.
+
+    Raises:
+        InputError: as in `sweep`; if rungs do not increase, the reduction factor is less than 2, or
+            the metric is not a recorded number. All checks precede any computation.
+        KeyboardInterrupt: on Ctrl-C.
+
+    References: Jamieson and Talwalkar 2016, *Non-stochastic best arm identification and
+    hyperparameter optimization*.
+    """
+    rungs = check_rungs(rungs)
+    spec = SearchSpec(
+        problem,
+        axes,
+        rungs[-1],
+        make_optimizer=make_optimizer,
+        batch_size=batch_size,
+        record_every=math.gcd(*rungs) if record_every is None else record_every,
+        record_samples=record_samples,
+        snapshot_every=snapshot_every,
+        metrics=metrics,
+        eval_params_fn=eval_params_fn,
+        root_seed=root_seed,
+        divergence_threshold=divergence_threshold,
+        gradient_tolerance=gradient_tolerance,
+        rungs=rungs,
+        reduction_factor=reduction_factor,
+        metric=metric,
+        direction=direction,
+        keep_slots=keep_slots,
+    )
+    return _search(spec, Target(None, None, width, devices, max_param_bytes))
+
+
+def _search(spec: SearchSpec, target: Target) -> xr.Dataset:
+    """Run a search and return its Dataset."""
+    taken = {*spec.axes.names, *spec.axes.dimensions, *spec.recorded_metrics}
+    for name in SEARCH_VARIABLES:
+        if name in taken:
+            argument = "metrics" if name in spec.recorded_metrics else "axes"
+            raise InputError(
+                f"{argument}: {name} is a name that the Dataset of a search has for itself; give "
+                f"it another name"
+            )
+    plan = preflight(spec, target)
+    assert isinstance(plan, Plan)  # a search has no client
+    return execute(_with_search_variables(plan), target, compute_tiles=run_rungs)
+
+
+def _with_search_variables(plan: Plan) -> Plan:
+    """Return a plan with the variables of a search."""
+    dims = tuple(plan.layout.tile)
+    names = {
+        "ended_at": (np.int32, "step at which the run ended"),
+        "rung": (np.int16, "number of the rung at which the run ended, from 0"),
+    }
+    if isinstance(plan.spec, SearchSpec) and plan.spec.num_brackets > 1:
+        names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
+    own = {
+        name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)
+        for name, (dtype, long_name) in names.items()
+    }
+    layout = dataclasses.replace(plan.layout, variables={**plan.layout.variables, **own})
+    return dataclasses.replace(plan, layout=layout)

@@ -1,0 +1,283 @@
+"""Execution of a search, rung by rung.
+
+    for each rung:  pack the runs in play into slabs, run each slab to the rung,
+                    select the runs that go on;  the others end
+
+A run goes on from its carry before the record at the rung, so that its numbers are those of a run
+without rungs. Runs that diverged or stalled do not go on.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int
+
+from gdjax import progress
+from gdjax.descent import outcome
+from gdjax.descent.block import SNAPSHOTS
+from gdjax.descent.block_loop import RecordSchedule
+from gdjax.descent.outcome import Outcome
+from gdjax.interrupts import interruptible
+from gdjax.search.packing import pack, pack_densely
+from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
+from gdjax.stores.writer import Store
+from gdjax.sweeps import dataset
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, to_host
+from gdjax.sweeps.executor import Memory
+from gdjax.sweeps.preflight import Plan
+from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.slab_runner import slab_variables, start_blocks
+
+Runs = Int[np.ndarray, " runs"]
+"""Runs of a search, as positions in the flattened grid."""
+
+Carries = tuple[Runs, list[np.ndarray]]
+"""Runs, and leaves of their carries, [runs, ...]."""
+
+
+class RungResult(NamedTuple):
+    """Runs that have reached a rung.
+
+    Args:
+        rung: number of the rung.
+        runs: the runs.
+        carry: leaves of their carries at the rung, before its record, [runs, ...].
+        variables: variables of the runs by name, [runs, ...]. Those with a step have the steps from
+            the rung before to this one.
+    """
+
+    rung: int
+    runs: Runs
+    carry: list[np.ndarray]
+    variables: dict[str, np.ndarray]
+
+
+def run_rungs(plan: Plan, sink: Store | Memory) -> int:
+    """Run a search into a store or into memory, and return the number of tiles written."""
+    search = _Search(plan, sink)
+    spec: SearchSpec = search.spec
+    steps = np.diff(spec.rungs, prepend=0)
+    expected = [spec.expected_runs(rung) for rung in range(len(steps))]
+    total = sum(int(count * n) for count, n in zip(expected, steps, strict=True))
+    with (
+        interruptible() as stop,
+        progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
+    ):
+        for rung in range(len(spec.rungs)):
+            for number, program in enumerate(plan.programs):
+                for slab in search.slabs(rung, number):
+                    result = search.compute(program, slab, rung, stop.is_set)
+                    search.add(result)
+                    bar.update(len(result.runs) * int(steps[rung]))
+                program.release()
+            search.end_rung(rung)
+    return search.num_written
+
+
+class _Search:
+    """State of a search.
+
+    Args:
+        plan: plan of the search.
+        sink: store or memory that takes the finished tiles.
+
+    Attributes:
+        in_play: whether each run takes part in the next rung.
+        reached: number of the last rung that each run has reached, -1 for none.
+        values: the metric of each run at each rung, NaN if unknown, [rungs, runs].
+        live: whether each run had neither diverged nor stalled at each rung, [rungs, runs].
+        carries: runs in play of each program, sorted, and leaves of their carries.
+        waiting: runs of each program that have reached the rung and may go on, in parts.
+        num_written: number of tiles written.
+    """
+
+    def __init__(self, plan: Plan, sink: Store | Memory):
+        assert isinstance(plan.spec, SearchSpec)
+        self.plan, self.sink, self.spec = plan, sink, plan.spec
+        self.memory = sink if isinstance(sink, Memory) else Memory(plan.layout)
+        grid = self.spec.axes
+        self.arrays = {
+            name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
+            for name, array in self.memory.arrays.items()
+        }
+        self.in_play = np.ones(grid.runs, bool)
+        self.reached = np.full(grid.runs, -1)
+        self.values = np.full((len(self.spec.rungs), grid.runs), np.nan)
+        self.live = np.zeros((len(self.spec.rungs), grid.runs), bool)
+        self.carries: dict[int, Carries] = {}
+        self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(plan.programs))}
+        self.num_written = 0
+        if "bracket" in self.arrays:
+            self.arrays["bracket"][:] = self.spec.bracket_of_runs
+
+    # Slots
+
+    @cached_property
+    def positions(self) -> tuple[np.ndarray, ...]:
+        """Position of each run along each dimension of the grid."""
+        shape = self.spec.axes.shape
+        return np.unravel_index(np.arange(self.spec.axes.runs), shape)
+
+    @cached_property
+    def tiles(self) -> Runs:
+        """Number of the tile of each run."""
+        at = [p // n for p, n in zip(self.positions, self.plan.tile_shape, strict=True)]
+        return np.ravel_multi_index(at, self.plan.layout.schema.tiles)
+
+    @cached_property
+    def programs(self) -> Runs:
+        """Number of the program of each run."""
+        tiles = np.ndindex(self.plan.layout.schema.tiles)
+        return np.array([self.plan.program_of(tile)[0] for tile in tiles])[self.tiles]
+
+    @cached_property
+    def slots(self) -> Runs:
+        """Slot of each run in its slab, as in a sweep."""
+        shape = self.plan.tile_shape
+        at = [p % n for p, n in zip(self.positions, shape, strict=True)]
+        widths = np.array([program.slab.runs for program in self.plan.programs])
+        return np.ravel_multi_index(at, shape) % widths[self.programs]
+
+    def slabs(self, rung: int, program: int) -> list[Runs]:
+        """Return the runs of each slab that has to be computed to reach a rung, -1 for no run."""
+        due = self.in_play & (self.reached < rung) & (self.programs == program)
+        runs, width = np.flatnonzero(due), self.plan.programs[program].slab.runs
+        if self.spec.keep_slots:
+            table = pack(self.slots[runs], width)
+        else:
+            table = pack_densely(len(runs), width)
+        return [np.where(rows < 0, -1, runs[rows]) for rows in table]
+
+    # Results
+
+    def compute(
+        self, program: SlabProgram, slab: Runs, rung: int, should_stop: Callable[[], bool]
+    ) -> RungResult:
+        """Run a slab from the rung before to a rung.
+
+        Args:
+            program: slab program.
+            slab: run in each slot, -1 for an empty slot.
+            rung: number of the rung.
+            should_stop: function that returns whether to stop as soon as possible.
+
+        Raises:
+            KeyboardInterrupt: if `should_stop` returns True.
+        """
+        own = np.flatnonzero(slab >= 0)
+        runs = np.where(slab < 0, slab[own[0]], slab)  # empty slots compute a copy of a run
+        values = self.spec.axes.values(np.unravel_index(runs, self.spec.axes.shape))
+        first, last = self.spec.steps_to(rung)
+        start = None
+        if rung:
+            known, leaves = self.carries[self.programs[runs[0]]]
+            rows = np.searchsorted(known, runs)
+            start = SlabCheckpoint(first, [leaf[rows] for leaf in leaves], {}, {})
+        records, carry = SlabRecords(start), []
+
+        def keep(before_last):
+            carry.extend(to_host(leaf)[own] for leaf in jax.tree.leaves(before_last))
+
+        goes_on = rung + 1 < len(self.spec.rungs)
+        blocks = start_blocks(
+            program, values, start, last=last, before_last=keep if goes_on else None
+        )
+        for result in blocks:
+            records.add(result)
+            if should_stop():
+                raise KeyboardInterrupt
+        schedule = program.spec.schedule._replace(first=first, num_steps=last - first)
+        variables = slab_variables(program.spec, records, schedule)
+        kept = {
+            name: self._on_steps(variables[name], name, schedule)[own]
+            for name in self.plan.layout.variables
+            if name not in SEARCH_VARIABLES
+        }
+        return RungResult(rung, runs[own], carry, kept)
+
+    def _times(self, name):
+        """Return the steps of a variable in the layout; None if it has one value per run."""
+        layout = self.plan.layout
+        own = layout.variables[name].dims[len(layout.tile) :]
+        has_steps = bool(own) and own[0] in layout.coordinates
+        return np.asarray(layout.coordinates[own[0]].values) if has_steps else None
+
+    def _on_steps(self, values, name, schedule: RecordSchedule):
+        """Return values at the steps of the layout, which lacks some that are kept at rungs."""
+        times = self._times(name)
+        if times is None:
+            return values
+        steps = schedule.recorded_steps()
+        kind = name.removesuffix(dataset.KNOWN)
+        kind = SNAPSHOTS if name.startswith(f"{SNAPSHOTS}.") else kind
+        if values.shape[1] != len(steps):
+            steps = steps[schedule.is_kept(kind, steps)]
+        return values[:, np.isin(steps, times)]
+
+    def add(self, result: RungResult) -> None:
+        """Add runs that have reached a rung."""
+        rung, runs = result.rung, result.runs
+        first, last = self.spec.steps_to(rung)
+        for name, values in result.variables.items():
+            times = self._times(name)
+            if times is None:
+                self.arrays[name][runs] = values
+            else:
+                at = np.flatnonzero((times >= first) & (times <= last))
+                self.arrays[name][np.ix_(runs, at)] = values
+        self._classify(runs, last)
+        self.reached[runs] = rung
+        at = self._times(self.spec.metric) == last
+        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, at][:, 0]
+        ended = np.isin(self.arrays["outcome"][runs], (Outcome.DIVERGED, Outcome.STALLED))
+        self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
+        if result.carry:
+            self.waiting[self.programs[runs[0]]].append((runs, result.carry))
+            self._drop(self._survivors(rung))
+
+    def _classify(self, runs, last):
+        """Set the outcome of runs at a step, from all of their records."""
+        program = self.plan.programs[self.programs[runs[0]]].spec
+        records = int(np.sum(self._times("cost") <= last))
+        self.arrays["outcome"][runs] = outcome.classify(
+            self.arrays["cost"][runs][:, :records],
+            self.arrays["gradient_norm"][runs, records - 1],
+            self.arrays["diverged_at"][runs],
+            program.problem.baseline,
+            self.spec.gradient_tolerance,
+        )
+
+    def _survivors(self, rung) -> Bool[np.ndarray, " runs"]:
+        """Return which runs go on, as far as runs have reached the rung."""
+        candidates = self.in_play & (self.reached == rung) & self.live[rung]
+        return self.spec.survivors(self.values[rung], candidates, rung)
+
+    def _drop(self, survive):
+        """Drop the carries of runs that do not go on."""
+        for parts in self.waiting.values():
+            kept = [survive[runs] for runs, _ in parts]
+            parts[:] = [
+                part if rows.all() else (part[0][rows], [leaf[rows] for leaf in part[1]])
+                for part, rows in zip(parts, kept, strict=True)
+                if rows.any()
+            ]
+
+    def end_rung(self, rung: int) -> None:
+        """End the runs that do not go on, and write the tiles without a run in play."""
+        goes_on = rung + 1 < len(self.spec.rungs)
+        survive = self._survivors(rung) if goes_on else np.zeros(self.spec.axes.runs, bool)
+        ended = np.flatnonzero(self.in_play & ~survive)
+        self.arrays["ended_at"][ended] = self.spec.rungs[rung]
+        self.arrays["rung"][ended] = rung
+        self.in_play = survive
+        for number, parts in self.waiting.items():
+            if parts:
+                runs, carry = zip(*parts, strict=True)
+                joined = np.concatenate(runs)
+                order = np.argsort(joined)
+                leaves = [np.concatenate(leaf)[order] for leaf in zip(*carry, strict=True)]
+                self.carries[number] = joined[order], leaves
+            parts.clear()
