@@ -28,7 +28,7 @@ from summaries.adaptive_edge import numbers, panel
 from variants.regressions import chebyshev
 
 import gdjax as gd
-from gdjax.curvature import sharpness, stability_threshold
+from gdjax.curvature import sharpness_metric, stability_threshold
 from gdjax.curvature.stability_limits import preconditioner
 
 
@@ -69,7 +69,7 @@ def watched(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
     """Return cost and eta times preconditioned sharpness of descents at all rates."""
-    metric = sharpness(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
+    metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
     runs = gd.sweep(
         problem,
         gd.axes(learning_rate=rates, seed=range(config.starts)),

@@ -23,7 +23,7 @@ import xarray as xr
 from drawings.basin_shares import shares_by_rate
 from summaries.basins import numbers
 
-from gdjax.minima.basins import basins, stability_limits
+from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
 from gdjax.plots.basin_maps import basin_maps
 
 SHOWN = {"not_arrived": "not arrived", "diverged": "diverged", "at_no_minimum": "at no minimum"}
@@ -57,8 +57,10 @@ class Config:
 
 def one(config: Config, name: str) -> xr.Dataset:
     """Return the map of end points of one surface for all rates and momenta."""
-    rates = stability_limits(name).min() * np.array(config.rates)
-    found = basins(name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps)
+    rates = learning_rate_limits(name).min() * np.array(config.rates)
+    found = basins_of_attraction(
+        name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
+    )
     return found.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
 
 

@@ -29,7 +29,7 @@ from drawings.minima import accuracies, counts_by_tolerance
 from methods.local_minima import cases, one
 from summaries.local_minima import by_case, numbers
 
-from gdjax.minima import count_end_points
+from gdjax.minima import count_kinds
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
 
@@ -108,7 +108,7 @@ def plot(tree: xr.DataTree) -> dict:
         file = name.replace(" ", "_").replace(",", "")
         share = dataset.share.values
         if dataset.sizes["minimum"] <= 30 and "decay" in name:
-            rest = {k: n / dataset.sizes["run"] for k, n in count_end_points(dataset).items()}
+            rest = {k: n / dataset.sizes["run"] for k, n in count_kinds(dataset).items()}
             for point in ("strict minimum", "degenerate minimum"):
                 rest.pop(point, None)
             figures[f"frequencies_{file}"] = minima.frequencies(

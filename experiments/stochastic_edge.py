@@ -25,7 +25,7 @@ from drawings import edges as plots
 from variants.regressions import random_targets
 
 import gdjax as gd
-from gdjax.curvature import sharpness
+from gdjax.curvature import sharpness_metric
 from gdjax.curvature.batch_sharpness import batch_sharpness_metric
 from gdjax.statistics import median
 
@@ -68,7 +68,7 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
         batch_size=size,
         record_every=config.steps // config.records,
         metrics={
-            "sharpness": sharpness(problem, rtol=config.tolerance),
+            "sharpness": sharpness_metric(problem, rtol=config.tolerance),
             "batch": batch_sharpness_metric(problem, batch_size=size, batches=config.batches),
         },
     )

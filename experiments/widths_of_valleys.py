@@ -4,13 +4,13 @@
     r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)),   z the cost of the minimum
 
 A small digit network with weight decay is trained from many starts on each of several disjoint sets
-of images, and the minima are counted (`minima.census`). Then the width of each is measured: the
-volume in which the cost is at most a level above it, by random directions in whitened coordinates,
-and the learning coefficient at one temperature, by sixteen chains. Both are compared with the
-number of starts that ended there and of unseen digits that the network reads, by rank correlations
-within each set, with and without the cost held fixed. The mean over sets has a bootstrap interval
-over sets and over the minima within them. Symmetric arrangements of the neurons are identified, so
-that each minimum represents an equal number of copies.
+of images, and the minima are counted (`minima.count_minima`). Then the width of each is measured:
+the volume in which the cost is at most a level above it, by random directions in whitened
+coordinates, and the learning coefficient at one temperature, by sixteen chains. Both are compared
+with the number of starts that ended there and of unseen digits that the network reads, by rank
+correlations within each set, with and without the cost held fixed. The mean over sets has a
+bootstrap interval over sets and over the minima within them. Symmetric arrangements of the neurons
+are identified, so that each minimum represents an equal number of copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 

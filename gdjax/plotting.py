@@ -33,8 +33,8 @@ from gdjax.errors import InputError
 from gdjax.flags import current_names
 from gdjax.flows.central_flow import CentralFlow
 from gdjax.flows.gradient_flow import Flow, FlowDistance
-from gdjax.minima.barriers import Barriers
-from gdjax.minima.end_points import ISOLATED_MINIMA, count_end_points
+from gdjax.minima.barriers import PairwiseBarriers
+from gdjax.minima.end_points import ISOLATED_MINIMA, count_kinds
 from gdjax.plots.style import figure_of
 from gdjax.statistics import medians
 from gdjax.stores import open_dataset
@@ -59,12 +59,12 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     """Draw the default figure of a result.
 
     Args:
-        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the
-            DataTree of `compare`; the Dataset of `concat`, `coordinate_check`, `line`, `plane`,
-            `trajectory_plane`, `census` or `basins`, or a DataTree of planes; or the return value
-            of `extreme_eigenpairs`, `spectral_density`, `gradient_summary`, `gradient_flow`,
-            `distance_from_flow`, `central_flow`, `barriers`, `basin_volume`, `learning_coefficient`
-            or `advise`.
+        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
+            of `compare`; the Dataset of `concat`, `coordinate_check`, `line`, `plane`,
+            `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of planes;
+            or the return value of `extreme_eigenpairs`, `spectral_density`, `gradient_summary`,
+            `gradient_flow`, `distance_from_flow`, `central_flow`, `pairwise_barriers`,
+            `basin_volume`, `local_learning_coefficient` or `advise`.
         title: figure title; by default, it summarizes the data.
 
     Returns:
@@ -82,10 +82,10 @@ def plot(result: Any, *, title: str = "") -> "Figure":
         raise InputError(
             f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
             f"store, or what compare, concat, coordinate_check, line, plane, "
-            f"trajectory_plane, census, basins, "
-            f"extreme_eigenpairs, spectral_density, gradient_summary, gradient_flow, "
-            f"distance_from_flow, central_flow, barriers, basin_volume, learning_coefficient or "
-            f"advise return"
+            f"trajectory_plane, count_minima, basins_of_attraction, extreme_eigenpairs, "
+            f"spectral_density, gradient_summary, gradient_flow, "
+            f"distance_from_flow, central_flow, pairwise_barriers, basin_volume, "
+            f"local_learning_coefficient or advise return"
         )
     drawn = draw(result, title)
     return figure_of(drawn) if isinstance(drawn, Axes) else drawn
@@ -413,7 +413,7 @@ def _census(dataset, title):
         dataset.share_low.values,
         dataset.share_high.values,
         dataset.minimum_cost.values,
-        others={k: n / runs for k, n in count_end_points(dataset).items() if k not in isolated},
+        others={k: n / runs for k, n in count_kinds(dataset).items() if k not in isolated},
         title=title or f"{runs} runs found {count} minim{'um' if count == 1 else 'a'}",
     )
 
@@ -445,7 +445,7 @@ BY_TYPE: dict[type, Callable[[Any, str], Any]] = {
     BasinVolume: _volume,
     FiniteTemperatureCoefficient: _chains,
     LocalLearningCoefficient: _learning_coefficient,
-    Barriers: _barriers,
+    PairwiseBarriers: _barriers,
 }
 BY_ATTRIBUTE: dict[Any, Callable[[Any, str], Any]] = {
     "sweep": _sweep,

@@ -108,6 +108,6 @@ def paths(clock, config, dataset):
     keys = jax.random.split(jax.random.key(0), many)
     params = jax.jit(jax.vmap(problem.init))(keys)
     seconds, _ = clock.best(
-        lambda: gd.minima.barriers(problem, params, key=keys[0], points=25).matched_barrier
+        lambda: gd.minima.pairwise_barriers(problem, params, key=keys[0], points=25).matched_barrier
     )
     return {"barriers_networks": many, "barriers_seconds": seconds}

@@ -91,7 +91,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config"
     images = images.reshape(len(images), -1)
     few = gd.problems.digits(problems.set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
-    metric = gd.curvature.sharpness(few)
+    metric = gd.curvature.sharpness_metric(few)
     sharpness, begin = metric.function, metric.init
     assert begin is not None  # this metric always has a state
 

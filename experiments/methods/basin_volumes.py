@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.volumes.basin_volume import basin_volume
-from gdjax.volumes.whitening import Whitening, whitened
+from gdjax.volumes.whitening import Whitening, hessian_whitening
 
 if TYPE_CHECKING:
     from basin_volumes import Config
@@ -59,7 +59,7 @@ def coordinates(config: "Config", problem: gd.Problem, w, name: str) -> Whitenin
     flat, unravel = ravel_pytree(w)
     floor = 2 * config.decay
     if name == "Hessian":
-        return whitened(problem, w, floor=floor)
+        return hessian_whitening(problem, w, damping=floor)
     if name == "layers":
         sizes = jax.tree.map(lambda a: jnp.full_like(a, jnp.sqrt(jnp.mean(a**2))), w)
         return Whitening(ravel_pytree(sizes)[0])

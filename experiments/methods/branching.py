@@ -194,7 +194,7 @@ def barrier_between(
             arranged = minima.apply_symmetry(problem.network, a, how)
             lines = (minima.linear_path(start, b) for start in (a, arranged))
             costs = (minima.path_cost(problem, line, points=points) for line in lines)
-            return jnp.minimum(*map(minima.barrier, costs))
+            return jnp.minimum(*map(minima.path_barrier, costs))
 
         return jax.lax.map(one, (a, b, how))
 

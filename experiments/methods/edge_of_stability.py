@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from gdjax.curvature import sharpness, stability_threshold
+from gdjax.curvature import sharpness_metric, stability_threshold
 from gdjax.problems.losses import quadratic
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def watched(
         gd.axes(learning_rate=rates, seed=range(seeds)),
         steps,
         record_every=max(1, steps // config.records),
-        metrics={"sharpness": sharpness(problem, rtol=config.tolerance)},
+        metrics={"sharpness": sharpness_metric(problem, rtol=config.tolerance)},
         make_optimizer=optimizer,
     )
     threshold = stability_threshold(runs.learning_rate.values, optimizer)

@@ -11,7 +11,7 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate
+from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
 from gdjax.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def one(
     gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
     side = math.isqrt(problem.network.widths[0])
     places = [
-        locate(params, top, network=problem.network, image_shape=(side, side))
+        locate_entries(params, top, network=problem.network, image_shape=(side, side))
         for top in nudges.position
     ]
     layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])

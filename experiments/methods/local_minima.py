@@ -12,7 +12,7 @@ import xarray as xr
 from variants.images import pooled
 
 import gdjax as gd
-from gdjax.minima import census
+from gdjax.minima import count_minima
 
 if TYPE_CHECKING:
     from local_minima import Config
@@ -97,5 +97,7 @@ def one(config: "Config", case: Case) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = [gd.params_of(runs, like, {"seed": seed}) for seed in range(case.seeds)]
     together = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
-    found = census(problem, together, key=jax.random.key(config.key), max_steps=case.polishing)
+    found = count_minima(
+        problem, together, key=jax.random.key(config.key), max_steps=case.polishing
+    )
     return found.assign_coords(seed=("run", runs.seed.values))

@@ -20,7 +20,7 @@ def of_width(config: "Config", width: int, count: int) -> xr.Dataset:
     """Return networks of one width and the paths between them."""
     problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
     trained, ends = train(config, problem, count)
-    between = minima.barriers(problem, ends, key=jax.random.key(1), points=config.points)
+    between = minima.pairwise_barriers(problem, ends, key=jax.random.key(1), points=config.points)
     first, second = np.arange(0, count - 1, 2), np.arange(1, count, 2)
     cost, accuracy = single(config, problem, ends, first, second)
     pairs = ("run", "other")

@@ -9,7 +9,7 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from gdjax.minima.basins import NoMinimum, basins, stability_limits
+from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 
 if TYPE_CHECKING:
     from steepest_descent import Config
@@ -62,8 +62,8 @@ def one(config: "Config", name: str) -> xr.Dataset:
         kind: np.array([p.x for p in known.critical_points if p.kind == kind]).reshape(-1, 2)
         for kind in ("saddle", "maximum")
     }
-    rates = stability_limits(name).min() * np.array(config.rates)
-    held = basins(
+    rates = learning_rate_limits(name).min() * np.array(config.rates)
+    held = basins_of_attraction(
         name,
         rates,
         side=config.side,

@@ -13,11 +13,11 @@ from summaries.widths_of_valleys import FEWEST
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima import census, count_end_points
+from gdjax.minima import count_kinds, count_minima
 from gdjax.problems.problem import NOTHING
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
-from gdjax.volumes.whitening import whitened
+from gdjax.volumes.whitening import hessian_whitening
 
 if TYPE_CHECKING:
     from widths_of_valleys import Config
@@ -78,7 +78,7 @@ def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
     ends = gd.params_of(runs, like, {})
-    found = census(alike, ends, key=key_census, max_steps=config.polishing)
+    found = count_minima(alike, ends, key=key_census, max_steps=config.polishing)
     count = found.sizes["minimum"]
     if count < FEWEST:
         raise InputError(
@@ -95,7 +95,7 @@ def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
     return xr.Dataset(
         {name: ("minimum", value) for name, value in columns.items()},
         coords={"set": ("minimum", np.full(count, index))},
-        attrs={"kinds": count_end_points(found), "parameters": problem.network.parameter_count},
+        attrs={"kinds": count_kinds(found), "parameters": problem.network.parameter_count},
     )
 
 
@@ -125,7 +125,7 @@ def _measure(config, problem, minima, keys):
         key_volume, key_chains = jax.random.split(key)
         # A basin ends at its level; the region of the chains ends with their prior.
         decay = 2 * config.decay
-        basin = whitened(problem, w, floor=decay)
+        basin = hessian_whitening(problem, w, damping=decay)
         floor = config.localization / config.inverse_temperature
         prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
         room = basin_volume(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gdjax.minima import count_end_points
+from gdjax.minima import count_kinds
 from gdjax.statistics import median, share
 
 
@@ -25,8 +25,7 @@ def numbers(tree: xr.DataTree) -> dict:
     result = {}
     for name, found in by_case(tree).items():
         told: dict[str, Any] = {
-            f"runs_{kind.replace(' ', '_')}": count
-            for kind, count in count_end_points(found).items()
+            f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(found).items()
         }
         told["minima"], told["manifolds_at_most"] = found.sizes["minimum"], found.sizes["manifold"]
         for prefix in ("unseen", "unseen_manifold"):

@@ -27,7 +27,7 @@ def barriers_of(dataset):
     along = kinds_of(dataset, "cost_along")
     every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
     return {
-        kind: every[kind] if kind in every else np.asarray(minima.barrier(along[kind]))
+        kind: every[kind] if kind in every else np.asarray(minima.path_barrier(along[kind]))
         for kind in KINDS
     }
 

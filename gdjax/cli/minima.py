@@ -24,7 +24,7 @@ OF_LIMIT = 0.2  # share of the stability limit at the sharpest minimum of a func
 NO_LIMIT = 0.5  # limit assumed for a function without isolated minima
 ROWS = 20  # maximum number of printed rows per table
 POINTS = ("strict minimum", "degenerate minimum")
-MANIFOLD = "floor"  # kind of an end point on a manifold of minima
+MANIFOLD = "manifold of minima"  # kind of an end point on a manifold of minima
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class Minima:
         from gdjax._runtime import process, results
 
         process.own()
-        from gdjax.minima import census_of
+        from gdjax.minima import count_stored_minima
 
         folder = results.folder("minima", self, self.out)
         with interrupts.resumable(f"gdjax minima with --out {folder} and these settings"):
             store = self.store or self._swept(folder / "runs.zarr")
-            found = census_of(
+            found = count_stored_minima(
                 store,
                 parse_at(self.at),
                 problem=problem_file.load(self.problem),
@@ -171,15 +171,15 @@ class Minima:
         return store
 
     def _rate(self, name: str) -> float:
-        from gdjax.minima import stability_limits
+        from gdjax.minima import learning_rate_limits
 
         if self.learning_rate is not None:
             return self.learning_rate
-        return OF_LIMIT * float(stability_limits(name).min(initial=NO_LIMIT))
+        return OF_LIMIT * float(learning_rate_limits(name).min(initial=NO_LIMIT))
 
     def _write(self, folder: Path, found: Any) -> None:
         from gdjax._runtime import results
-        from gdjax.minima import basins, count_end_points
+        from gdjax.minima import basins_of_attraction, count_kinds
         from gdjax.plots import minima
         from gdjax.plots.barriers import barrier_matrix
         from gdjax.plots.basin_maps import basin_maps
@@ -192,9 +192,7 @@ class Minima:
         share = found.share.values
         if len(rows) and found["count"].max() > 1:
             rest = {
-                k: n / found.sizes["run"]
-                for k, n in count_end_points(found).items()
-                if k not in POINTS
+                k: n / found.sizes["run"] for k, n in count_kinds(found).items() if k not in POINTS
             }
             figures["shares"] = minima.frequencies(
                 share,
@@ -221,7 +219,7 @@ class Minima:
                 barriers, unit="minimum", label="barrier in cost", title=title + lowest
             )
         if self.function is not None and _coordinates(found) == 2:
-            seen = basins(self.function, found.learning_rate.values[:1])
+            seen = basins_of_attraction(self.function, found.learning_rate.values[:1])
             results.save_data(seen, folder / "basins.zarr")
             figures["basins"] = basin_maps(
                 seen, title=f"{seen.attrs['formula']}: where a start ends"
@@ -274,9 +272,9 @@ def _coordinates(found):
 
 def numbers(found: Any) -> dict[str, Any]:
     """Return the summary of a census without its table."""
-    from gdjax.minima import count_end_points
+    from gdjax.minima import count_kinds
 
-    told: dict[str, Any] = {"runs": found.sizes["run"], "ended": count_end_points(found)}
+    told: dict[str, Any] = {"runs": found.sizes["run"], "ended": count_kinds(found)}
     for name in found.data_vars:
         if str(name).startswith("unseen_") or name in (
             "gap",

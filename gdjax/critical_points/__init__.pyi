@@ -3,5 +3,5 @@ from .certificate import Kind as Kind
 from .classify import classify as classify
 from .polish import Polished as Polished
 from .polish import PolishStatus as PolishStatus
-from .polish import nearest_critical_point as nearest_critical_point
+from .polish import find_critical_point as find_critical_point
 from .polish import polish as polish

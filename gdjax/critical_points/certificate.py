@@ -41,13 +41,13 @@ class Kind(IntEnum):
       the fourth derivative decides.
     - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth derivative has both
       signs, or a sign opposite to that of the other eigenvalues.
-    - FLOOR: a manifold of minima. The cost rises along all directions of nonzero curvature and
-      stays the same along all others, up to
+    - MANIFOLD_OF_MINIMA: the cost rises along all directions of nonzero curvature and stays the
+      same along all others, up to
 
           200 eps (|C| + lambda_max max(1, |w|)),
 
       for a distance of 1, without a slope beyond rounding. In float32 only dead coordinates can
-      make a floor.
+      make a manifold of minima.
     - FLAT: the cost depends on no parameter within the probed radius (`probe_radius`).
     - NO_DERIVATIVE: the gradient is discontinuous at the point.
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
@@ -63,7 +63,7 @@ class Kind(IntEnum):
     DEGENERATE_MINIMUM = 5
     DEGENERATE_MAXIMUM = 6
     DEGENERATE_SADDLE = 7
-    FLOOR = 8
+    MANIFOLD_OF_MINIMA = 8
     FLAT = 9
     NO_DERIVATIVE = 10
 
@@ -115,9 +115,10 @@ class Certificate(NamedTuple):
             others, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest over several flat
             directions.
         quartic_resolution: largest |quartic| that counts as zero.
-        floor_length: distance on both sides along flat directions over which the cost stayed
+        flat_length: distance on both sides along flat directions over which the cost stayed
             constant, at most 1. It is 0 if the cost fell or the directions were not followed: in
-            float32 a floor cannot be distinguished from a bowl of condition number 1e8.
+            float32 a manifold of minima cannot be distinguished from a bowl of condition number
+            1e8.
     """
 
     kind: Int[Array, ""]
@@ -142,7 +143,7 @@ class Certificate(NamedTuple):
     cubic_resolution: Float[Array, ""]
     quartic: Float[Array, ""]
     quartic_resolution: Float[Array, ""]
-    floor_length: Float[Array, ""]
+    flat_length: Float[Array, ""]
 
     __repr__ = fields_with(kind=Kind)
 
@@ -164,8 +165,8 @@ class Certificate(NamedTuple):
             >>> certificate.kind_name
             'undecided'
             >>> certificate.advice
-            '1 of the eigenvalues are within ... of zero, and neither the third order nor the fourth
-             nor a floor decides; float64 resolves more'
+            '1 of the eigenvalues are within ... of zero, and neither the third derivative nor the
+             fourth nor a walk along them decides; float64 resolves more'
         """
         # Convert to NumPy: outside an x64 context JAX would convert float64 to float32 and warn.
         c = Certificate(*map(np.asarray, self._replace(newton_point=0)))
@@ -194,5 +195,5 @@ class Certificate(NamedTuple):
             )
         return (
             f"{int(c.nullity)} of the eigenvalues are within {c.resolution:.2g} of zero, and "
-            f"neither the third order nor the fourth nor a floor decides{wider}"
+            f"neither the third derivative nor the fourth nor a walk along them decides{wider}"
         )

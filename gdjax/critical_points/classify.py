@@ -181,7 +181,7 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance,
     has_curvature = jnp.any(gradient.live) & finite
     is_flat = curvature.nullity > 0
     dead = jnp.sum(~gradient.live).astype(jnp.int32)
-    is_floor_of_dead = (kind == Kind.FLOOR) & ~is_flat
+    only_dead_are_flat = (kind == Kind.MANIFOLD_OF_MINIMA) & ~is_flat
     return Certificate(
         kind=kind,
         cost=gradient.cost,
@@ -205,7 +205,7 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance,
         cubic_resolution=jnp.where(is_flat, higher.cubic_rounding, jnp.nan),
         quartic=jnp.where(is_flat, higher.sign * higher.quartic, jnp.nan),
         quartic_resolution=jnp.where(is_flat, higher.quartic_rounding, jnp.nan),
-        floor_length=jnp.where(is_floor_of_dead, jnp.ones_like(w[0]), higher.floor_length),
+        flat_length=jnp.where(only_dead_are_flat, jnp.ones_like(w[0]), higher.flat_length),
     )
 
 
@@ -240,14 +240,14 @@ def _kind(
         (both, Kind.UNDECIDED),
         (isolated & any_positive, Kind.STRICT_MINIMUM),
         (isolated & any_negative, Kind.STRICT_MAXIMUM),
-        (all_signs & any_positive, Kind.FLOOR),
+        (all_signs & any_positive, Kind.MANIFOLD_OF_MINIMA),
         (~higher.higher_orders_decide, Kind.UNDECIDED),
         (higher.cubic_significant, Kind.DEGENERATE_SADDLE),
         (~higher.cubic_vanishes, Kind.UNDECIDED),
         (falls & (any_positive | any_negative | rises), Kind.DEGENERATE_SADDLE),
         (one & rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
         (one & (rises | falls), Kind.DEGENERATE_MAXIMUM),
-        (higher.may_be_floor & (higher.floor_length >= 1), Kind.FLOOR),
+        (higher.may_be_manifold & (higher.flat_length >= 1), Kind.MANIFOLD_OF_MINIMA),
     ]
     conditions, kinds = zip(*cases, strict=True)
     kind = jnp.select(conditions, [int(kind) for kind in kinds], int(Kind.UNDECIDED))

@@ -21,7 +21,7 @@ from gdjax.curvature.inertia import Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # units in the last place of a parameter by which the point is displaced
-MAX_FLAT_CURVATURE = 1e-12  # relative curvature that a floor may have; eps of float32 is larger
+MAX_FLAT_CURVATURE = 1e-12  # relative curvature of flat directions; eps of float32 is larger
 MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
 DOMINANT = 4  # factor by which a third or fourth order exceeds other explanations
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
@@ -88,7 +88,7 @@ class KantorovichEvidence(NamedTuple):
 
 
 class HigherOrderEvidence(NamedTuple):
-    """Third and fourth derivatives along flat directions, and evidence for a floor.
+    """Third and fourth derivatives along flat directions, and evidence for a manifold of minima.
 
     Signs are normalized such that the cost curves upwards in the other directions.
 
@@ -104,8 +104,8 @@ class HigherOrderEvidence(NamedTuple):
         falls: whether the fourth derivative along one direction is significantly below 0.
         vanishes: whether the third and fourth derivatives are 0 within rounding.
         higher_orders_decide: whether only higher orders can decide.
-        may_be_floor: whether nothing contradicts a floor.
-        floor_length: distance over which the floor was followed.
+        may_be_manifold: whether nothing contradicts a manifold of minima.
+        flat_length: distance over which the manifold of minima was followed.
     """
 
     sign: Float[Array, ""]
@@ -119,8 +119,8 @@ class HigherOrderEvidence(NamedTuple):
     falls: Bool[Array, ""]
     vanishes: Bool[Array, ""]
     higher_orders_decide: Bool[Array, ""]
-    may_be_floor: Bool[Array, ""]
-    floor_length: Float[Array, ""]
+    may_be_manifold: Bool[Array, ""]
+    flat_length: Float[Array, ""]
 
     @property
     def cubic_vanishes(self) -> Bool[Array, ""]:
@@ -309,9 +309,9 @@ def higher_order_evidence(
         & flat_gradient_vanishes
         & near.is_near
     )
-    may_be_floor = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
-    floor_length = jnp.zeros_like(gradient.cost)
-    if eps < MAX_FLAT_CURVATURE:  # in float32 a floor and a bowl of condition 1e8 look the same
+    may_be_manifold = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
+    flat_length = jnp.zeros_like(gradient.cost)
+    if eps < MAX_FLAT_CURVATURE:  # float32 cannot tell flat from 1e-8
         along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
         followed = partial(
             constant_length,
@@ -320,11 +320,11 @@ def higher_order_evidence(
             gradient.cost,
             gradient.g,
             scale=curvature.norm,
-            enabled=may_be_floor,
+            enabled=may_be_manifold,
         )
         length = jnp.min(jax.vmap(followed)(along))
-        falling = partial(falls_first, at, w + near.step, enabled=may_be_floor & (length >= 1))
-        floor_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
+        falling = partial(falls_first, at, w + near.step, enabled=may_be_manifold & (length >= 1))
+        flat_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
     return HigherOrderEvidence(
         sign=sign,
         flat_gradient_vanishes=flat_gradient_vanishes,
@@ -337,8 +337,8 @@ def higher_order_evidence(
         falls=falls,
         vanishes=vanishes,
         higher_orders_decide=higher_orders_decide,
-        may_be_floor=may_be_floor,
-        floor_length=floor_length,
+        may_be_manifold=may_be_manifold,
+        flat_length=flat_length,
     )
 
 

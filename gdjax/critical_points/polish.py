@@ -230,7 +230,7 @@ def _polished(params, cost, g, num_steps, max_steps, atol):
     return Polished(params, cost, size, num_steps, status.astype(jnp.int32))
 
 
-def nearest_critical_point(
+def find_critical_point(
     problem: Problem | Callable,
     params: PyTree,
     *,
@@ -258,7 +258,7 @@ def nearest_critical_point(
 
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
-        >>> polished = nearest_critical_point(saddle, jnp.array([0.1, -0.1]))
+        >>> polished = find_critical_point(saddle, jnp.array([0.1, -0.1]))
         >>> bool(jnp.max(jnp.abs(polished.params)) < 1e-5)
         True
 
@@ -267,7 +267,7 @@ def nearest_critical_point(
     flat, unravel = ravel_params(params)
     if flat.size > DENSE:
         raise InputError(
-            f"nearest_critical_point: {flat.size} parameters, expected at most {DENSE}; `polish` "
+            f"find_critical_point: {flat.size} parameters, expected at most {DENSE}; `polish` "
             f"goes downhill from any number of them"
         )
     at = directional_derivatives(as_problem(problem, data), unravel)

@@ -333,7 +333,7 @@ def generalized_sharpness_metric(
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`. For "l2" take `sharpness`.
+        norm: norm of d, as for `generalized_sharpness`. For "l2" take `sharpness_metric`.
         data: data that replaces the problem's own.
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector

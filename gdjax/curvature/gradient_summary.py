@@ -214,7 +214,7 @@ def largest_entries(gradient: PyTree, count: int) -> Entries:
     return Entries(position, flat[position])
 
 
-def locate(
+def locate_entries(
     params: PyTree,
     position: Positions,
     *,
@@ -235,9 +235,10 @@ def locate(
 
     Examples:
         >>> params = Network((4, 3)).init(jax.random.key(0))
-        >>> locate(params, jnp.array([6]), network=Network((4, 3)), image_shape=(2, 2))[0].label
+        >>> network, position = Network((4, 3)), jnp.array([6])
+        >>> locate_entries(params, position, network=network, image_shape=(2, 2))[0].label
         'layer 1: pixel (1, 0) to 1'
-        >>> locate({"slope": jnp.zeros(3)}, jnp.array([1]))[0].label
+        >>> locate_entries({"slope": jnp.zeros(3)}, jnp.array([1]))[0].label
         "params['slope'][1]"
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
@@ -330,11 +331,11 @@ def _check_network(network: Network, params: Any, image_shape: tuple[int, int] |
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
     if shapes != wanted:
         raise InputError(
-            f"locate: params have shapes {shapes}, expected {wanted}, those of a network with "
-            f"widths {network.widths}; leave network out for parameters of another kind"
+            f"locate_entries: params have shapes {shapes}, expected {wanted}, those of a network "
+            f"with widths {network.widths}; leave network out for parameters of another kind"
         )
     if image_shape and image_shape[0] * image_shape[1] != network.widths[0]:
         raise InputError(
-            f"locate: image_shape = {image_shape} has {image_shape[0] * image_shape[1]} pixels, "
-            f"expected {network.widths[0]}, the network's inputs"
+            f"locate_entries: image_shape = {image_shape} has {image_shape[0] * image_shape[1]} "
+            f"pixels, expected {network.widths[0]}, the network's inputs"
         )

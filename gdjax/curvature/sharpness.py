@@ -6,7 +6,7 @@ See `stability_threshold` for the limits of other optimizers. The sharpness is t
 largest eigenvalue, even if a negative one has a larger absolute value:
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
->>> metric = sharpness(bowl)
+>>> metric = sharpness_metric(bowl)
 >>> value, state = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
 >>> float(value)
 4.0
@@ -63,7 +63,7 @@ class SharpnessState(NamedTuple):
     drawn: Int[Array, ""]
 
 
-def sharpness(
+def sharpness_metric(
     problem: Problem | Callable,
     *,
     data: PyTree = None,
@@ -106,7 +106,7 @@ def sharpness(
 
     References: Cohen et al. 2021, arXiv 2103.00065.
     """
-    check_number("sharpness: rtol", rtol, above=0)
+    check_number("sharpness_metric: rtol", rtol, above=0)
     problem = as_problem(problem, data)
     static = without_data(problem, model=operator is not HessianOperator)
     return Metric(
@@ -122,7 +122,7 @@ def sharpness(
     )
 
 
-def largest_eigenvalues(
+def largest_eigenvalues_metric(
     problem: Problem | Callable,
     count: int,
     *,
@@ -134,11 +134,11 @@ def largest_eigenvalues(
 
         lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
 
-    They are computed as in `sharpness`, starting from the last two leading eigenvectors. An
+    They are computed as in `sharpness_metric`, starting from the last two leading eigenvectors. An
     eigenvalue is NaN if its residual |H v - lambda v| exceeds rtol |lambda| plus rounding.
 
     Args:
-        problem: a Problem or a cost, as for `sharpness`.
+        problem: a Problem or a cost, as for `sharpness_metric`.
         count: number of eigenvalues, at most the number of parameters.
         data: data that replaces the problem's own.
         every: interval between estimates, in records.
@@ -156,15 +156,15 @@ def largest_eigenvalues(
     Examples:
         >>> import gdjax as gd
         >>> bowl = gd.problems.bowl([1.0, 3.0, 2.0])
-        >>> top = {"top": largest_eigenvalues(bowl, 2)}
+        >>> top = {"top": largest_eigenvalues_metric(bowl, 2)}
         >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, metrics=top)
         >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
         [3.0, 2.0]
 
     References: Sagun et al. 2017, arXiv 1706.04454.
     """
-    check_whole("largest_eigenvalues: count", count, 1)
-    check_number("largest_eigenvalues: rtol", rtol, above=0)
+    check_whole("largest_eigenvalues_metric: count", count, 1)
+    check_number("largest_eigenvalues_metric: rtol", rtol, above=0)
     problem = as_problem(problem, data)
     static = without_data(problem)
     return Metric(
@@ -303,8 +303,8 @@ def track_largest(
 
     if count > size:
         raise InputError(
-            f"largest_eigenvalues: count = {count}, and there are {size} parameters; take at "
-            f"most as many"
+            f"largest_eigenvalues_metric: count = {count}, expected at most {size}, the number of "
+            f"parameters"
         )
     if size <= sizes.basis:
         matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))

@@ -221,7 +221,7 @@ def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
     if factory not in ADAPTIVE:
         raise InputError(
             f"preconditioner: optimizer = {optimizer!r:.80} divides by nothing; for it take "
-            f"`sharpness`"
+            f"`sharpness_metric`"
         )
     if taken.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")

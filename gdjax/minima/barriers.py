@@ -4,7 +4,7 @@
 
 >>> from gdjax.problems.problem import Problem
 >>> well = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: (x**2 - 1) ** 2)
->>> result = barriers(well, jnp.array([-1.0, 1.0, 1.0]), key=jax.random.key(0))
+>>> result = pairwise_barriers(well, jnp.array([-1.0, 1.0, 1.0]), key=jax.random.key(0))
 >>> result.barrier.tolist()
 [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from gdjax import progress
 from gdjax.errors import InputError
 from gdjax.minima.matching import RESTARTS, match_pairs
-from gdjax.minima.paths import POINTS, barrier, linear_path, path_cost
+from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
 from gdjax.minima.symmetry import (
     FLIPS,
     SCALES,
@@ -47,7 +47,7 @@ DEFAULT_SLAB_BYTES = 2**28  # the same limit for other devices
 CHECK_SAMPLES = 12  # samples for the comparison of a cost with loss(network(inputs), targets)
 
 
-class Barriers(NamedTuple):
+class PairwiseBarriers(NamedTuple):
     """Barriers and distances between all pairs of some networks.
 
     Args:
@@ -84,7 +84,7 @@ class Barriers(NamedTuple):
         return self.matched_distance if self.symmetries_known else self.distance
 
 
-def barriers(
+def pairwise_barriers(
     problem: Problem,
     params: PyTree,
     *,
@@ -93,7 +93,7 @@ def barriers(
     points: int = POINTS,
     restarts: int = RESTARTS,
     devices: Sequence[jax.Device] | None = None,
-) -> Barriers:
+) -> PairwiseBarriers:
     """Return barriers and distances between all pairs of parameters.
 
     All pairs are evaluated by one program of fixed width. On a terminal, a progress bar of the
@@ -127,7 +127,7 @@ def barriers(
     local = tuple(jax.local_devices() if devices is None else devices)
     network = problem.network
     if network is not None:
-        check_layers("barriers", network, jax.tree.map(lambda a: a[0], params))
+        check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
     identity = None if network is None else _identity_symmetries(network, len(first))
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
@@ -145,9 +145,9 @@ def barriers(
     full_matched = (
         full if network is not None else partial(_matrix, runs, first, second, diagonal=np.nan)
     )
-    return Barriers(
-        barrier=full(np.asarray(barrier(cost))),
-        matched_barrier=full_matched(np.asarray(barrier(matched_cost))),
+    return PairwiseBarriers(
+        barrier=full(np.asarray(path_barrier(cost))),
+        matched_barrier=full_matched(np.asarray(path_barrier(matched_cost))),
         distance=full(distance),
         matched_distance=full_matched(matched_distance),
         first=first,

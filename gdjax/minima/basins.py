@@ -7,7 +7,7 @@ learning rates, the basins are those of the gradient flow, separated by the stab
 saddles. Larger steps cross these boundaries, and above 2 / (largest eigenvalue) no start converges
 to a minimum:
 
->>> result = basins("quartic", [0.02, 0.12], side=200, num_steps=500)
+>>> result = basins_of_attraction("quartic", [0.02, 0.12], side=200, num_steps=500)
 >>> result.limit.values.round(3).tolist()
 [[0.111, 0.145]]
 >>> result.share.isel(momentum=0, learning_rate=0).values.tolist()
@@ -34,7 +34,7 @@ from gdjax.arguments import check_number, check_whole, real_array
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.flags import flags
-from gdjax.minima.clustering import cluster
+from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
 from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE
 from gdjax.problems.problem import Problem
@@ -71,7 +71,7 @@ class CriticalPoints(NamedTuple):
     kind: np.ndarray
 
 
-def basins(
+def basins_of_attraction(
     function: str | Callable[..., Scalar],
     learning_rate: Sequence | ArrayLike,
     *,
@@ -109,17 +109,17 @@ def basins(
             learning rates, momenta or another argument are out of range.
     """
     for name, value in (("side", side), ("num_steps", num_steps)):
-        check_whole(f"basins: {name}", value, 1)
-    check_number("basins: gradient_tolerance", gradient_tolerance, above=0)
-    check_number("basins: distance_tolerance", distance_tolerance, above=0)
+        check_whole(f"basins_of_attraction: {name}", value, 1)
+    check_number("basins_of_attraction: gradient_tolerance", gradient_tolerance, above=0)
+    check_number("basins_of_attraction: distance_tolerance", distance_tolerance, above=0)
     rates, momenta = (
         _check_numbers("learning_rate", learning_rate),
         _check_numbers("momentum", momentum),
     )
     if not (rates > 0).all() or not ((momenta >= 0) & (momenta < 1)).all():
         raise InputError(
-            f"basins: learning_rate = {rates.tolist()} and momentum = {momenta.tolist()}, expected "
-            f"rates above 0 and momenta in [0, 1)"
+            f"basins_of_attraction: learning_rate = {rates.tolist()} and momentum = "
+            f"{momenta.tolist()}, expected rates above 0 and momenta in [0, 1)"
         )
     with jax.enable_x64(True):
         problem = test_functions.function(function, domain)
@@ -127,7 +127,9 @@ def basins(
         box = known.domain if known is not None and domain is None else domain
         bounds = np.atleast_2d(np.asarray(box, float))
         if len(bounds) > 2:
-            raise InputError(f"basins: domain = {domain!r:.80}, expected one or two coordinates")
+            raise InputError(
+                f"basins_of_attraction: domain = {domain!r:.80}, expected one or two coordinates"
+            )
         grid = [lo + (hi - lo) * (np.arange(side) + 0.5) / side for lo, hi in bounds]
         ends, outcome, arrived_at = _descend(
             problem.cost, grid, rates, momenta, num_steps, gradient_tolerance
@@ -161,7 +163,7 @@ def basins(
     )
 
 
-def stability_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " minima"]:
+def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " minima"]:
     """Return the largest stable learning rate of each minimum of a test function.
 
         (2 + 2 momentum) / (largest eigenvalue of the Hessian there)
@@ -174,7 +176,7 @@ def stability_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarr
         The learning rate above which each minimum is unstable, [minima].
 
     Examples:
-        >>> stability_limits("quartic").round(3).tolist()
+        >>> learning_rate_limits("quartic").round(3).tolist()
         [0.111, 0.145]
     """
     known = test_functions.find(name)
@@ -188,7 +190,7 @@ def stability_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarr
 def _check_numbers(name, values):
     array = real_array(values)
     if array is None or array.ndim > 1 or not array.size or not np.isfinite(array).all():
-        raise InputError(f"basins: {name} = {values!r:.80}, expected finite numbers")
+        raise InputError(f"basins_of_attraction: {name} = {values!r:.80}, expected finite numbers")
     return np.atleast_1d(array).astype(float)
 
 
@@ -259,12 +261,12 @@ def _certified_points(cost, ends, distance_tolerance):
     rounded = np.unique(np.round(ends / distance_tolerance), axis=0) * distance_tolerance
     if len(rounded) > MAX_ISOLATED:
         raise InputError(
-            f"basins: descents converged to {len(rounded)} different points, so the minima are not "
-            f"isolated; expected a function with at most {MAX_ISOLATED} minima"
+            f"basins_of_attraction: descents converged to {len(rounded)} different points, so the "
+            f"minima are not isolated; expected a function with at most {MAX_ISOLATED} minima"
         )
     if not len(rounded):
         return CriticalPoints(np.zeros((0, size)), np.zeros(0), np.zeros(0, "<U10"))
-    first = np.unique(cluster(rounded, 2 * distance_tolerance).labels, return_index=True)[1]
+    first = np.unique(cluster_points(rounded, 2 * distance_tolerance).labels, return_index=True)[1]
     nearest = np.argmin(np.linalg.norm(ends[None] - rounded[first, None], axis=-1), axis=1)
     position = ends[nearest]
     value = np.asarray(jax.jit(jax.vmap(cost))(_as_params(position)))

@@ -6,18 +6,18 @@ Only certified minima are counted. Other end points are reported by kind: diverg
 point, a saddle, or a point at which the cost has no derivative. The example has forty starts on a
 function with four minima:
 
->>> from gdjax.minima import count_end_points
+>>> from gdjax.minima import count_kinds
 >>> from gdjax.problems import function
 >>> problem = function("himmelblau")
 >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 40))
->>> result = census(problem, starts, key=jax.random.key(1))
->>> result.sizes["minimum"], count_end_points(result)
+>>> result = count_minima(problem, starts, key=jax.random.key(1))
+>>> result.sizes["minimum"], count_kinds(result)
 (4, {'strict minimum': 40})
 
 Two end points are the same minimum if a chain of end points leads from one to the other with no
-step longer than a tolerance (`cluster`). Networks are first brought to their canonical form, with
-coordinates on which no cost depends set to 0, and are compared by their distances in `coordinates`,
-so networks that differ only by a symmetry are one minimum.
+step longer than a tolerance (`cluster_points`). Networks are first brought to their canonical form,
+with coordinates on which no cost depends set to 0, and are compared by their distances in
+`coordinates`, so networks that differ only by a symmetry are one minimum.
 
 If minima form manifolds, the runs end at different points of them. Manifolds have a separate
 dimension in the Dataset, and points that a path of equal cost connects are on one manifold
@@ -36,9 +36,9 @@ from scipy.sparse.csgraph import connected_components
 
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key, streams
-from gdjax.minima.barriers import barriers
+from gdjax.minima.barriers import pairwise_barriers
 from gdjax.minima.census_dataset import Manifolds, Minima, build_dataset
-from gdjax.minima.clustering import cluster, cluster_manifolds
+from gdjax.minima.clustering import cluster_manifolds, cluster_points
 from gdjax.minima.end_points import (
     DISTANCE_TOLERANCE,
     GRADIENT_TOLERANCE,
@@ -61,7 +61,7 @@ MAX_COMPARED = 64  # number of lowest minima between all pairs of which barriers
 OUTPUT_SAMPLES = 1000  # samples for the comparison of outputs
 
 
-def census(
+def count_minima(
     problem: Problem,
     params: PyTree,
     *,
@@ -151,7 +151,7 @@ def census(
     ).assign_attrs(attributes)
 
 
-def census_of(
+def count_stored_minima(
     store: str | Path,
     at: Mapping[str, AxisValue] | None = None,
     *,
@@ -176,13 +176,13 @@ def census_of(
         skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
         nearest: whether to use the nearest numbers of the grid. Seeds and names must be exact.
         storage_options: keywords of `obstore.store.from_url` for a URL.
-        distance_tolerance: longest step within a cluster, see `census`.
-        output_tolerance: longest step within a cluster of equal outputs, see `census`.
-        gradient_tolerance: largest gradient norm that counts as zero, see `census`.
-        max_steps: maximum number of steps of polishing, see `census`.
+        distance_tolerance: longest step within a cluster, see `count_minima`.
+        output_tolerance: longest step within a cluster of equal outputs, see `count_minima`.
+        gradient_tolerance: largest gradient norm that counts as zero, see `count_minima`.
+        max_steps: maximum number of steps of polishing, see `count_minima`.
 
     Returns:
-        The Dataset of `census`, in which each run has the values of its axes as coordinates.
+        The Dataset of `count_minima`, in which each run has the values of its axes as coordinates.
 
     Raises:
         InputError: if a name in `at` is not an axis, or if the cost differs between runs.
@@ -200,7 +200,7 @@ def census_of(
         ...         100,
         ...         store=f"{folder}/s",
         ...     )
-        ...     result = census_of(f"{folder}/s")
+        ...     result = count_stored_minima(f"{folder}/s")
         >>> result.sizes["run"], result.sizes["minimum"], sorted(result.coords)
         (20, 2, ['learning_rate', 'seed', 'tolerance'])
     """
@@ -227,7 +227,7 @@ def census_of(
         lambda a: np.where(diverged.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a),
         from_named("params", like, arrays),
     )
-    result = census(
+    result = count_minima(
         problem,
         params,
         key=streams(identity["root_seed"]).probes,
@@ -248,8 +248,8 @@ def _cost_settings(problem, grid, values):
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
             raise InputError(
-                f"census: the cost differs between runs with {axis}, so that their minima cannot "
-                f"be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
+                f"count_minima: the cost differs between runs with {axis}, so that their minima "
+                f"cannot be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
             )
     return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
 
@@ -270,7 +270,7 @@ def _check_symmetric(problem, key):
     before, after = (float(cost(p, *data)) for p in (params, canonicalize(problem.network, params)))
     if not abs(after - before) <= 1e-4 * max(abs(before), 1e-30):
         raise InputError(
-            f"census: the cost of a network is {before:.6g} and that of its canonical form "
+            f"count_minima: the cost of a network is {before:.6g} and that of its canonical form "
             f"{after:.6g}, expected the same (decay of biases is a common reason). Leave biases "
             f"out of it, or use dataclasses.replace(problem, network=None)"
         )
@@ -303,13 +303,13 @@ def _cluster_minima(ends, points, tolerance):
     runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
     if not len(runs):
         return Minima(np.full(len(ends.kind), -1), np.zeros(0, int), None)
-    clusters = cluster(points[runs], tolerance)
+    clusters = cluster_points(points[runs], tolerance)
     return Minima(*_number_by_cost(ends, runs, clusters.labels), clusters)
 
 
 def _cluster_manifolds(problem, ends, canonical, key):
     """Return the connected manifolds of certified minima."""
-    runs = np.flatnonzero(ends.kind == EndPointKind.FLOOR)
+    runs = np.flatnonzero(ends.kind == EndPointKind.MANIFOLD_OF_MINIMA)
     if not len(runs):
         return Manifolds(np.full(len(ends.kind), -1), np.zeros(0, int))
     points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canonical)
@@ -350,7 +350,7 @@ def _barriers_between(problem, params, minima, key):
     if len(minima.first) < 2:
         return None
     lowest = jax.tree.map(lambda leaf: leaf[minima.first[:MAX_COMPARED]], params)
-    return barriers(problem, lowest, key=key)
+    return pairwise_barriers(problem, lowest, key=key)
 
 
 def _metrics(problem, params, count):

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from gdjax.flags import flags
-from gdjax.minima.barriers import Barriers
-from gdjax.minima.clustering import Clusters, classical_mds, cluster, cluster_counts
+from gdjax.minima.barriers import PairwiseBarriers
+from gdjax.minima.clustering import Clusters, classical_mds, cluster_counts, cluster_points
 from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
 from gdjax.minima.end_points import EndPointKind, EndPoints
 from gdjax.sweeps.dataset import named_leaves
@@ -55,13 +55,13 @@ def build_dataset(
     ends: EndPoints,
     minima: Minima,
     manifolds: Manifolds,
-    pairs: Barriers | None,
+    pairs: PairwiseBarriers | None,
     params: PyTree,
     metrics: Mapping[str, tuple],
     outputs: Float[np.ndarray, "points outputs"] | None,
     output_tolerance: float,
 ) -> "xr.Dataset":
-    """Return the Dataset of a census, described in `gdjax.minima.census`.
+    """Return the Dataset of a census, described in `gdjax.minima.count_minima`.
 
     Args:
         ends: end points of all runs.
@@ -78,7 +78,7 @@ def build_dataset(
     first, runs = minima.first, len(ends.kind)
     count = np.bincount(minima.labels[minima.labels >= 0], minlength=len(first))
     share = _shares(count, runs)
-    same = cluster(outputs, output_tolerance) if outputs is not None else None
+    same = cluster_points(outputs, output_tolerance) if outputs is not None else None
     on_manifold = manifolds.labels[manifolds.labels >= 0]
     manifold_count = np.bincount(on_manifold, minlength=len(manifolds.first))
     manifold_share = _shares(manifold_count, runs)
@@ -127,9 +127,9 @@ def build_dataset(
             ends.kantorovich,
             attributes("below 1/2 a critical point is nearby"),
         ),
-        "floor_length": (
+        "flat_length": (
             "run",
-            ends.floor_length,
+            ends.flat_length,
             attributes("distance along which the cost is constant"),
         ),
         "slope": ("run", ends.slope, attributes("slope where the cost has no derivative")),
@@ -251,7 +251,7 @@ def _tolerance_numbers(minima, pairs, same):
     return {name: ((), value, attributes(text)) for name, (value, text) in numbers.items()}
 
 
-def _pair_variables(pairs: Barriers) -> dict[str, Any]:
+def _pair_variables(pairs: PairwiseBarriers) -> dict[str, Any]:
     """Return matrices between minima, and a planar embedding of their distances."""
     position, share = classical_mds(pairs.smallest_distance)
     unknown = "" if pairs.symmetries_known else " (NaN: symmetries unknown without a network)"

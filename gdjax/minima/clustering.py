@@ -7,7 +7,7 @@ tolerance, so no minimum is counted twice. Since a chain may be long, the width 
 also returned. If the widest cluster is narrower than the smallest gap, every other linkage gives
 the same clusters.
 
->>> result = cluster(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
+>>> result = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
 >>> result.labels.tolist(), result.widths.tolist(), round(result.gap, 3)
 ([0, 0, 1], [1e-06, 0.0], 1.0)
 >>> cluster_counts(result.heights, [1e-9, 1e-3, 10.0]).tolist()
@@ -87,7 +87,7 @@ class Clusters(NamedTuple):
     __repr__ = fields
 
 
-def cluster(points: Float[np.ndarray, "points coordinates"], tolerance: float) -> Clusters:
+def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: float) -> Clusters:
     """Cluster points so that different clusters are farther apart than a tolerance.
 
     Args:

@@ -64,7 +64,7 @@ class EndPointKind(IntEnum):
     DEGENERATE_MINIMUM = Kind.DEGENERATE_MINIMUM
     DEGENERATE_MAXIMUM = Kind.DEGENERATE_MAXIMUM
     DEGENERATE_SADDLE = Kind.DEGENERATE_SADDLE
-    FLOOR = Kind.FLOOR
+    MANIFOLD_OF_MINIMA = Kind.MANIFOLD_OF_MINIMA
     FLAT = Kind.FLAT
     NO_DERIVATIVE = Kind.NO_DERIVATIVE
     SLIDING = 11
@@ -77,7 +77,7 @@ class EndPointKind(IntEnum):
 
 
 ISOLATED_MINIMA = (EndPointKind.STRICT_MINIMUM, EndPointKind.DEGENERATE_MINIMUM)
-CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.FLOOR, EndPointKind.UNDECIDED)
+CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.MANIFOLD_OF_MINIMA, EndPointKind.UNDECIDED)
 CAN_BE_TIPS = (EndPointKind.NOT_STATIONARY, EndPointKind.UNDECIDED)
 
 GRADIENT_TOLERANCE = 1e-8
@@ -112,7 +112,7 @@ class EndPoints(NamedTuple):
         nullity: number of indeterminate eigenvalues on the live coordinates.
         resolution: largest absolute value of an indeterminate eigenvalue.
         kantorovich: Kantorovich number, see `gdjax.critical_points.Certificate`.
-        floor_length: distance along flat directions over which the cost is constant, see
+        flat_length: distance along flat directions over which the cost is constant, see
             `gdjax.critical_points.Certificate`.
         slope: smallest rise per distance if the cost has no derivative; 0 otherwise.
     """
@@ -132,7 +132,7 @@ class EndPoints(NamedTuple):
     nullity: Int[np.ndarray, " runs"]
     resolution: Float[np.ndarray, " runs"]
     kantorovich: Float[np.ndarray, " runs"]
-    floor_length: Float[np.ndarray, " runs"]
+    flat_length: Float[np.ndarray, " runs"]
     slope: Float[np.ndarray, " runs"]
 
     __repr__ = fields_with(kind=EndPointKind)
@@ -187,7 +187,7 @@ def certify(
         task = _Certify(float(gradient_tolerance), float(distance_tolerance), int(max_steps))
         results = _map_runs(task, params, jax.random.split(key, runs), problem)
     polished, live, before, after, moved, slid, slope, tips, certificate = results
-    only_dead_flat = (certificate.kind == Kind.FLOOR) & (certificate.nullity == 0)
+    only_dead_flat = (certificate.kind == Kind.MANIFOLD_OF_MINIMA) & (certificate.nullity == 0)
     kind = np.where(only_dead_flat, Kind.STRICT_MINIMUM, certificate.kind)
     # Towards infinity the gradient vanishes, but Newton's method does not converge.
     small_gradient = certificate.gradient_norm <= certificate.gradient_tolerance
@@ -215,7 +215,7 @@ def certify(
         nullity=certificate.nullity,
         resolution=certificate.resolution,
         kantorovich=certificate.kantorovich,
-        floor_length=certificate.floor_length,
+        flat_length=certificate.flat_length,
         slope=slope,
     )
 
@@ -311,11 +311,11 @@ def _program(task: _Certify, slab: Slab) -> Program:
     return Program(over_runs(task, slab, (0, None)))
 
 
-def count_end_points(dataset: "xr.Dataset") -> dict[str, int]:
+def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
     """Return the number of runs of a census at each kind of point that occurs.
 
     Args:
-        dataset: Dataset that `census` or `census_of` returned.
+        dataset: Dataset that `count_minima` or `count_stored_minima` returned.
     """
     return {
         kind.label: int(np.sum(dataset["kind"].values == kind))

@@ -7,7 +7,7 @@ point at t. Two points define a straight line, and more define a Bezier curve or
 barrier between the minima -1 and 1 of the double well is 1:
 
 >>> well = lambda x: (x**2 - 1) ** 2
->>> float(barrier(linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0))))
+>>> float(path_barrier(linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0))))
 1.0
 
 `curve` returns a Problem with the mean cost along a path, so that any optimizer can bend the path.
@@ -195,7 +195,7 @@ def path_cost(
 
 
 @jax.jit
-def barrier(
+def path_barrier(
     cost: Float[Array, "*paths points"] | Float[np.ndarray, "*paths points"],
 ) -> Float[Array, "*paths"]:
     """Return the largest rise of a cost above the line between its end points.
@@ -210,7 +210,7 @@ def barrier(
         The barrier of each path.
 
     Examples:
-        >>> float(barrier(jnp.array([1.0, 2.0, 0.0])))
+        >>> float(path_barrier(jnp.array([1.0, 2.0, 0.0])))
         1.5
 
     References:

@@ -55,7 +55,7 @@ def explore(
         runs: Dataset of a sweep, from `sweep` or `open_dataset`; None omits it.
         planes: Datasets from `landscape.plane` or `landscape.trajectory_plane` by title, or one
             such Dataset; a descent on a plane is animated.
-        minima: Dataset of a census, from `minima.census`.
+        minima: Dataset of a census, from `minima.count_minima`.
         name: name of the sweep, for the title.
         numbers: maximum number of values in all curves together; the page states what is left
             out.
@@ -261,7 +261,7 @@ def _plane(title, seen):
 def _census(found):
     """Return the minima of a census, their positions, barriers and distances."""
     if "minimum_cost" not in getattr(found, "variables", ()):
-        raise InputError("explore: minima is no census; give what minima.census makes")
+        raise InputError("explore: minima is no census; give what minima.count_minima makes")
     columns = {
         "runs": "count",
         "share": "share",

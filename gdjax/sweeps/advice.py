@@ -24,7 +24,7 @@ import optax
 from jaxtyping import Bool, Float
 
 from gdjax.arguments import check_whole, real_array
-from gdjax.curvature.sharpness import sharpness
+from gdjax.curvature.sharpness import sharpness_metric
 from gdjax.curvature.stability_limits import (
     ADAPTIVE,
     Preconditioner,
@@ -144,7 +144,7 @@ def advise(
     product = 2.0 if limit is None else limit
     record_every = max(1, num_steps // COST_RECORDS)
     every = max(1, num_steps // record_every // SHARPNESS_ESTIMATES)
-    metric = sharpness(
+    metric = sharpness_metric(
         _subsampled(problem, samples, root_seed),
         every=every,
         rtol=SHARPNESS_RTOL,

@@ -241,7 +241,7 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
     """Return the final parameters of a sweep, or the minima of a census, as a pytree.
 
     Args:
-        dataset: result of `sweep` or `minima.census`.
+        dataset: result of `sweep` or `minima.count_minima`.
         like: pytree of arrays, or of their shapes, with the structure of the parameters, such as
             `problem.init(key)`.
         at: values by axis name, equal to those of the grid within rounding. Dimensions without a

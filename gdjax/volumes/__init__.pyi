@@ -6,8 +6,8 @@ from .learning_coefficient import LocalLearningCoefficient as LocalLearningCoeff
 from .learning_coefficient import SamplingStatus as SamplingStatus
 from .learning_coefficient import extrapolate as extrapolate
 from .learning_coefficient import finite_temperature_coefficient as finite_temperature_coefficient
-from .learning_coefficient import learning_coefficient as learning_coefficient
+from .learning_coefficient import local_learning_coefficient as local_learning_coefficient
 from .mcmc import effective_sample_size as effective_sample_size
 from .mcmc import rhat as rhat
 from .whitening import Whitening as Whitening
-from .whitening import whitened as whitened
+from .whitening import hessian_whitening as hessian_whitening

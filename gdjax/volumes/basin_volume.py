@@ -134,10 +134,10 @@ def basin_volume(
         key: random key for directions and walks.
         level: largest rise of the cost within the basin, above 0.
         data: data that replace those of the problem.
-        preconditioner: coordinates in which the basin is round, see `whitened`. They affect only
-            the accuracy of the estimate. None means the eigenvectors of the Hessian and the extent
-            of the basin along each of them for up to 500 parameters, and the original coordinates
-            for more parameters.
+        preconditioner: coordinates in which the basin is round, see `hessian_whitening`. They
+            affect only the accuracy of the estimate. None means the eigenvectors of the Hessian and
+            the extent of the basin along each of them for up to 500 parameters, and the original
+            coordinates for more parameters.
         directions: number of random directions, at least 2; at least 100 for a reliable `tail`.
 
     Raises:

@@ -7,8 +7,8 @@
 Here b is the inverse temperature, by default n / log n for a cost that is a mean over n samples.
 The multiplicity m is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and flatter
 minima have a smaller llc, such as 1/4 for w^4. If m > 1, the coefficient at one temperature
-converges slowly to llc, so `learning_coefficient` extrapolates from several temperatures. For a
-bowl in two dimensions:
+converges slowly to llc, so `local_learning_coefficient` extrapolates from several temperatures. For
+a bowl in two dimensions:
 
 >>> bowl = lambda w: w @ w / 2
 >>> found = finite_temperature_coefficient(
@@ -47,7 +47,7 @@ from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import ChainState, effective_sample_size, hamiltonian_monte_carlo, rhat
-from gdjax.volumes.whitening import Whitening, whitened_on_average
+from gdjax.volumes.whitening import Whitening, mean_hessian_whitening
 
 NUM_CHAINS = 16
 NUM_SAMPLES = 1000
@@ -148,7 +148,7 @@ class LocalLearningCoefficient(NamedTuple):
     __repr__ = fields
 
 
-def learning_coefficient(
+def local_learning_coefficient(
     problem: Problem | Callable,
     params: PyTree,
     *,
@@ -198,7 +198,7 @@ def learning_coefficient(
     numbers = np.ravel(inverse_temperatures).tolist()
     if len(numbers) < 3 or not all(0 < a < b < math.inf for a, b in pairwise(numbers)):
         raise InputError(
-            f"learning_coefficient: inverse_temperatures = {inverse_temperatures!r:.80}, "
+            f"local_learning_coefficient: inverse_temperatures = {inverse_temperatures!r:.80}, "
             f"expected at least three ascending numbers above 0"
         )
     temperatures = jnp.asarray(numbers, ravel_params(params)[0].dtype)
@@ -334,7 +334,7 @@ def finite_temperature_coefficient(
             determines the size of the region that is sampled.
         whitening: coordinates in which the valley is round. They affect how fast chains mix, but
             not the distribution of samples. None means those of the mean curvature at the starts of
-            the chains (`whitened_on_average`) for up to 500 parameters, and the original
+            the chains (`mean_hessian_whitening`) for up to 500 parameters, and the original
             coordinates for more parameters.
         num_chains: number of chains, at least 2.
         num_samples: number of samples per chain after warmup, at least 8.
@@ -370,7 +370,9 @@ def finite_temperature_coefficient(
     starts = far * normal / jnp.sqrt(localization)
     scale = whitening
     if scale is None and flat.size <= MAX_WHITENED:
-        scale = whitened_on_average(problem, unravel, flat[None] + starts, floor=localization / b)
+        scale = mean_hessian_whitening(
+            problem, unravel, flat[None] + starts, damping=localization / b
+        )
         scale = scale._replace(scale=scale.scale / jnp.sqrt(b))
     elif scale is None:
         scale = Whitening(jnp.broadcast_to(localization**-0.5, flat.shape))

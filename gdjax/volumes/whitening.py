@@ -1,11 +1,11 @@
 """Coordinates in which a basin is round, for volumes and for Markov chains.
 
-    w = w* + A z,   A^T (|H| + floor) A = 1
+    w = w* + A z,   A^T (|H| + damping) A = 1
 
 The simplest instance is a bowl whose axes differ by a factor of 100:
 
 >>> bowl = lambda w: (w[0] ** 2 + 1e4 * w[1] ** 2) / 2
->>> scale = whitened(bowl, jnp.zeros(2), floor=0.0)
+>>> scale = hessian_whitening(bowl, jnp.zeros(2), damping=0.0)
 >>> jnp.sort(jnp.abs(scale.apply(jnp.ones(2)))).round(3).tolist()
 [0.01, 1.0]
 >>> round(float(scale.log_determinant), 3)
@@ -56,18 +56,18 @@ class Whitening(NamedTuple):
         return jnp.sum(jnp.log(self.scale))
 
 
-def whitened(
-    problem: Problem | Callable, params: PyTree, *, floor: ScalarLike, data: PyTree = None
+def hessian_whitening(
+    problem: Problem | Callable, params: PyTree, *, damping: ScalarLike, data: PyTree = None
 ) -> Whitening:
-    """Return coordinates in which |H| + floor at a point is the identity.
+    """Return coordinates in which |H| + damping at a point is the identity.
 
-        A = Q diag((|lambda| + floor)^(-1/2)),   H = Q diag(lambda) Q^T
+        A = Q diag((|lambda| + damping)^(-1/2)),   H = Q diag(lambda) Q^T
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point, with at most a few thousand parameters, since the full Hessian is
             decomposed.
-        floor: curvature added to all directions. For Markov chains, use
+        damping: curvature added to all directions. For Markov chains, use
             localization / inverse temperature; for a volume, use 2 level / R^2 if R is the
             approximate extent of the basin.
         data: data that replace those of the problem.
@@ -76,19 +76,19 @@ def whitened(
         InputError: if the parameters are not real floats, or the cost is not a scalar.
     """
     values, axes = eigh(HessianOperator(problem, params, data=data).as_matrix())
-    return Whitening((jnp.abs(values) + floor) ** -0.5, axes)
+    return Whitening((jnp.abs(values) + damping) ** -0.5, axes)
 
 
-def whitened_on_average(
+def mean_hessian_whitening(
     problem: Problem,
     unravel: Callable[[Float[Array, " n"]], PyTree],
     points: Float[Array, "points n"],
     *,
-    floor: ScalarLike,
+    damping: ScalarLike,
 ) -> Whitening:
-    """Return coordinates in which the mean of |H| + floor is the identity.
+    """Return coordinates in which the mean of |H| + damping is the identity.
 
-        A = Q diag((h + floor)^(-1/2)),   mean of |H(w)| over points = Q diag(h) Q^T
+        A = Q diag((h + damping)^(-1/2)),   mean of |H(w)| over points = Q diag(h) Q^T
 
     |H| has the absolute values of the eigenvalues of H. In a curved valley, directions that are
     flat at one point are steep at another, so coordinates from a single point would make the steps
@@ -98,7 +98,7 @@ def whitened_on_average(
         problem: a Problem.
         unravel: function that converts a vector to parameters.
         points: parameters as vectors, one per row.
-        floor: curvature added to all directions.
+        damping: curvature added to all directions.
     """
 
     def absolute(point):
@@ -109,4 +109,4 @@ def whitened_on_average(
 
     matrices, finite = jax.lax.map(absolute, points)
     values, axes = eigh(jnp.sum(matrices, axis=0) / jnp.maximum(jnp.sum(finite), 1))
-    return Whitening((jnp.maximum(values, 0) + floor) ** -0.5, axes)
+    return Whitening((jnp.maximum(values, 0) + damping) ** -0.5, axes)

@@ -101,7 +101,7 @@ def _flat(degree, sign):
     return Known({(degree, 0): 1, (0, degree): sign}, {kind})
 
 
-MINIMUM, SADDLE, FLOOR = {K.STRICT_MINIMUM}, {K.SADDLE}, {K.FLOOR}
+MINIMUM, SADDLE, MANIFOLD_OF_MINIMA = {K.STRICT_MINIMUM}, {K.SADDLE}, {K.MANIFOLD_OF_MINIMA}
 BENT_SADDLE, BENT_MINIMUM = {K.DEGENERATE_SADDLE}, {K.DEGENERATE_MINIMUM}
 SIZES = (1e-6, 1e-3, 1.0, 1e3, 1e6)
 ROSENBROCK = ((1, {(0, 0): 1, (1, 0): -1}), (100, {(0, 1): 1, (2, 0): -1}))
@@ -144,17 +144,19 @@ TABLE = {
     "x^4 - y^4": _flat(4, -1),
     "x^6 + y^6": _flat(6, 1),
     "x^6 - y^6": _flat(6, -1),
-    "x^2 y^2": Known({(2, 2): 1}, {K.DEGENERATE_MINIMUM, K.FLOOR}),
-    "x^2 y^2 at (1, 0)": Known({(2, 2): 1}, FLOOR, at=(1.0, 0.0)),
+    "x^2 y^2": Known({(2, 2): 1}, {K.DEGENERATE_MINIMUM, K.MANIFOLD_OF_MINIMA}),
+    "x^2 y^2 at (1, 0)": Known({(2, 2): 1}, MANIFOLD_OF_MINIMA, at=(1.0, 0.0)),
     "monkey": Known({(3, 0): 1, (1, 2): -3}, BENT_SADDLE),
     # y^2 without x: the first coordinate is dead, or flat where it is reflected.
-    "y^2": Known({(0, 2): 1}, FLOOR),
+    "y^2": Known({(0, 2): 1}, MANIFOLD_OF_MINIMA),
     "-y^2": Known({(0, 2): -1}, set()),
-    "(1 + x^2) y^2": Known({(0, 2): 1, (2, 2): 1}, FLOOR),
-    "(y - x^2)^2": Known({}, FLOOR, PARABOLA),
-    "(y - x^2)^2 at (1, 1)": Known({}, FLOOR, PARABOLA, at=(1.0, 1.0)),
+    "(1 + x^2) y^2": Known({(0, 2): 1, (2, 2): 1}, MANIFOLD_OF_MINIMA),
+    "(y - x^2)^2": Known({}, MANIFOLD_OF_MINIMA, PARABOLA),
+    "(y - x^2)^2 at (1, 1)": Known({}, MANIFOLD_OF_MINIMA, PARABOLA, at=(1.0, 1.0)),
     **{
-        f"(x y - 1)^2 at ({x:g}, {1 / x:g})": Known({}, FLOOR, HYPERBOLA, at=(x, 1 / x))
+        f"(x y - 1)^2 at ({x:g}, {1 / x:g})": Known(
+            {}, MANIFOLD_OF_MINIMA, HYPERBOLA, at=(x, 1 / x)
+        )
         for x in (1.0, 2.0, -0.5, 8.0, 128.0)
     },
     "(x y - 1)^2 at 0": Known({}, SADDLE, HYPERBOLA),
@@ -177,8 +179,8 @@ TABLE = {
         )
         for x in (0.0, 10.0, 20.0, 40.0)
     },
-    "y^2 - relu(x - 1.5)^3": Known({(0, 2): 1}, FLOOR, kinks={"relu(x - 1.5)^3": -1}),
-    "y^2 + relu(|x| - 2)^2": Known({(0, 2): 1}, FLOOR, kinks={"relu(|x| - 2)^2": 1}),
+    "y^2 - relu(x - 1.5)^3": Known({(0, 2): 1}, MANIFOLD_OF_MINIMA, kinks={"relu(x - 1.5)^3": -1}),
+    "y^2 + relu(|x| - 2)^2": Known({(0, 2): 1}, MANIFOLD_OF_MINIMA, kinks={"relu(|x| - 2)^2": 1}),
     "y^2 + 1e-8 x^2 at (100, 0)": Known({(2, 0): 1e-8, (0, 2): 1}, set(), at=(100.0, 0.0)),
     "1e-12 (x^2 + y^2) at (1e3, 1e3)": Known({(2, 0): 1e-12, (0, 2): 1e-12}, set(), at=(1e3, 1e3)),
     "1e8 y^2 - 1e-6 x^6": Known({(0, 2): 1e8, (6, 0): -1e-6}, BENT_SADDLE),
@@ -200,7 +202,7 @@ TABLE = {
     "x^2 + y^4 - z^4": Known({(2, 0, 0): 1, (0, 4, 0): 1, (0, 0, 4): -1}, BENT_SADDLE, at=(0,) * 3),
     "x^2 + y^4, z dead": Known({(2, 0, 0): 1, (0, 4, 0): 1}, BENT_MINIMUM, at=(0,) * 3),
     "x^2 - y^2, z dead": Known({(2, 0, 0): 1, (0, 2, 0): -1}, SADDLE, at=(0,) * 3),
-    "x^2 + y^2, z dead": Known({(2, 0, 0): 1, (0, 2, 0): 1}, FLOOR, at=(0,) * 3),
+    "x^2 + y^2, z dead": Known({(2, 0, 0): 1, (0, 2, 0): 1}, MANIFOLD_OF_MINIMA, at=(0,) * 3),
 }
 
 

@@ -62,8 +62,8 @@ POLYNOMIALS = {
     "-x2 + y3": Point({(2, 0): -1, (0, 3): 1}, K.DEGENERATE_SADDLE, -1),
     "(y - x2)(y - 2 x2)": Point({(0, 2): 1, (2, 1): -3, (4, 0): 2}, K.DEGENERATE_SADDLE),
     "(y - x2)(y - x2) + x4": Point({(0, 2): 1, (2, 1): -2, (4, 0): 2}, K.DEGENERATE_MINIMUM),
-    "(y - x2)2": Point({(0, 2): 1, (2, 1): -2, (4, 0): 1}, K.FLOOR),
-    "y2": Point({(0, 2): 1}, K.FLOOR),  # x is dead in two dimensions
+    "(y - x2)2": Point({(0, 2): 1, (2, 1): -2, (4, 0): 1}, K.MANIFOLD_OF_MINIMA),
+    "y2": Point({(0, 2): 1}, K.MANIFOLD_OF_MINIMA),  # x is dead in two dimensions
     "monkey": Point({(3, 0): 1, (1, 2): -3}, K.DEGENERATE_SADDLE, certain=False),
     "x4 + y4": Point({(4, 0): 1, (0, 4): 1}, K.DEGENERATE_MINIMUM, certain=False),
     "x4 - y4": Point({(4, 0): 1, (0, 4): -1}, K.DEGENERATE_SADDLE, certain=False),
@@ -71,8 +71,10 @@ POLYNOMIALS = {
     "x2 - y6": Point({(2, 0): 1, (0, 6): -1}, K.DEGENERATE_SADDLE, certain=False),
     "x2 + y5": Point({(2, 0): 1, (0, 5): 1}, K.DEGENERATE_SADDLE, certain=False),
     "x2 + y8": Point({(2, 0): 1, (0, 8): 1}, K.DEGENERATE_MINIMUM, certain=False),
-    "y2 + 4 x y2": Point({(0, 2): 1, (1, 2): 4}, K.FLOOR, certain=False),  # until x = -1/4
-    "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.FLOOR),
+    "y2 + 4 x y2": Point(
+        {(0, 2): 1, (1, 2): 4}, K.MANIFOLD_OF_MINIMA, certain=False
+    ),  # until x = -1/4
+    "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.MANIFOLD_OF_MINIMA),
 }
 
 
@@ -158,19 +160,24 @@ ROOT = np.diag([3**0.5, 1.0])
 # Which product, its target, the layers (or u in the first row of the first), and the kind.
 PRODUCTS = {
     "u u, definite, 0": (0, DEFINITE, (NONE,), K.UNDECIDED),  # a maximum, with dead coordinates
-    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.FLOOR),
+    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.MANIFOLD_OF_MINIMA),
     "u u, definite, second": (0, DEFINITE, (np.array([[0.0, 1.0], [0, 0]]),), K.SADDLE),
     "u u, singular, 0": (0, SINGULAR, (NONE,), K.DEGENERATE_SADDLE),
     "u u, mixed, 0": (0, MIXED, (NONE,), K.SADDLE),
-    "u u, equal, lowest": (0, IDENTITY, (UPPER,), K.FLOOR),
+    "u u, equal, lowest": (0, IDENTITY, (UPPER,), K.MANIFOLD_OF_MINIMA),
     "two layers, 0": (1, DEFINITE, (NONE, NONE), K.SADDLE),
-    "two layers, fitted": (1, DEFINITE, (ROOT, ROOT), K.FLOOR),
+    "two layers, fitted": (1, DEFINITE, (ROOT, ROOT), K.MANIFOLD_OF_MINIMA),
     "two layers, rank 1": (1, DEFINITE, (3**0.5 * UPPER, 3**0.5 * UPPER), K.SADDLE),
     "two layers, least direction": (1, DEFINITE, (LOWER, LOWER), K.SADDLE),
     "three layers, 0": (2, DEFINITE, (NONE,) * 3, K.DEGENERATE_SADDLE),
-    "three layers, fitted": (2, DEFINITE, (IDENTITY, DEFINITE, IDENTITY), K.FLOOR),
+    "three layers, fitted": (2, DEFINITE, (IDENTITY, DEFINITE, IDENTITY), K.MANIFOLD_OF_MINIMA),
     "four layers, 0": (3, DEFINITE, (NONE,) * 4, K.DEGENERATE_SADDLE),
-    "four layers, fitted": (3, DEFINITE, (IDENTITY, DEFINITE, IDENTITY, IDENTITY), K.FLOOR),
+    "four layers, fitted": (
+        3,
+        DEFINITE,
+        (IDENTITY, DEFINITE, IDENTITY, IDENTITY),
+        K.MANIFOLD_OF_MINIMA,
+    ),
 }
 # Of nullity 4 and 8. A path in the floor turns so sharply that steps of an eighth leave it: these
 # may stay undecided.

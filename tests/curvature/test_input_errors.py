@@ -26,7 +26,7 @@ ASKED = {
     "spectral_density": partial(curvature.spectral_density, key=KEY),
     "classify": partial(critical_points.classify, key=KEY),
     "polish": critical_points.polish,
-    "nearest_critical_point": critical_points.nearest_critical_point,
+    "find_critical_point": critical_points.find_critical_point,
     "plane_directions": lambda cost, w: landscape.plane_directions(cost, w, "random", key=KEY),
 }
 
@@ -164,7 +164,7 @@ CARRIES = Problem(
         lambda p, w: landscape.line(p, w, {"d": w}, [0.0]),
         lambda p, w: minima.linear_path_cost(p, w, w),
         lambda p, w: minima.curve(p, w, w),
-        lambda p, w: minima.barriers(p, jnp.stack([w, w]), key=KEY),
+        lambda p, w: minima.pairwise_barriers(p, jnp.stack([w, w]), key=KEY),
     ],
 )
 def test_a_cost_that_carries_a_state_is_refused_unless_frozen_at_one(look):

@@ -65,7 +65,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import jax.numpy as jnp
 import gdjax as gd
-from gdjax.curvature import sharpness
+from gdjax.curvature import sharpness_metric
 
 problem = gd.Problem(
     init=lambda key: jax.random.normal(key, (20,)),
@@ -77,7 +77,7 @@ runs = gd.sweep(
     50,
     make_optimizer=lambda: __import__("optax").sgd(0.01),
     record_every=1,
-    metrics={"sharpness": sharpness(problem)},
+    metrics={"sharpness": sharpness_metric(problem)},
 )
 assert len(jax.local_devices()) == 2
 print(float(runs.sharpness.min()) > 0)

@@ -7,7 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature.sharpness import largest_eigenvalues
+from gdjax.curvature.sharpness import largest_eigenvalues_metric
 from gdjax.errors import InputError
 
 X = np.random.default_rng(2).normal(size=(12, 4)).astype(np.float32)
@@ -35,7 +35,7 @@ def test_they_are_those_of_the_dense_hessian():
         gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),
         8,
         snapshot_every=4,
-        metrics={"top": largest_eigenvalues(PROBLEM, COUNT, every=4, rtol=1e-4)},
+        metrics={"top": largest_eigenvalues_metric(PROBLEM, COUNT, every=4, rtol=1e-4)},
         devices=jax.local_devices()[:2],
     )
     assert runs.top.dims == ("learning_rate", "seed", "top_step", "eigenvalue")
@@ -52,7 +52,7 @@ def test_they_are_those_of_the_dense_hessian():
 
 def test_of_few_parameters_the_whole_hessian_is_taken():
     bowl = gd.problems.bowl([3.0, -1.0, 2.0])
-    metric = largest_eigenvalues(bowl, 3)
+    metric = largest_eigenvalues_metric(bowl, 3)
     w = jnp.ones(3)
     assert metric.init is not None
     memory = jax.jit(metric.init)(w, metric.data)
@@ -70,10 +70,10 @@ def test_of_few_parameters_the_whole_hessian_is_taken():
 )
 def test_what_cannot_be_is_refused(count, settings, message):
     with pytest.raises(InputError, match=message):
-        largest_eigenvalues(PROBLEM, count, **settings)
+        largest_eigenvalues_metric(PROBLEM, count, **settings)
 
 
 def test_no_more_than_there_are():
-    top = {"top": largest_eigenvalues(PROBLEM, 31)}
-    with pytest.raises(InputError, match="count = 31, and there are 30 parameters"):
+    top = {"top": largest_eigenvalues_metric(PROBLEM, 31)}
+    with pytest.raises(InputError, match="count = 31, expected at most 30"):
         gd.sweep(PROBLEM, gd.axes(learning_rate=[0.1]), 0, metrics=top)

@@ -17,7 +17,7 @@ from gdjax.curvature import (
     PreconditionedHessian,
     extreme_eigenpairs,
     hessian_trace,
-    sharpness,
+    sharpness_metric,
     spectral_density,
 )
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -360,7 +360,7 @@ def test_a_layer_is_a_diagonal_block(fitted, name):
 
 def test_sharpness_along_a_descent_takes_an_operator(fitted):
     problem, params, matrices = fitted
-    metric = sharpness(problem, operator=GaussNewtonOperator)
+    metric = sharpness_metric(problem, operator=GaussNewtonOperator)
     value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))
     assert float(value) == pytest.approx(np.linalg.eigvalsh(matrices["Gauss-Newton"])[-1], rel=1e-3)
 
@@ -370,7 +370,7 @@ def test_sharpness_of_a_single_layer(fitted, kind):
     problem, params, _ = fitted
     block = kind(problem, params, layer="0")
     dense = np.asarray(block.as_matrix())
-    metric = sharpness(problem, operator=lambda problem, w: kind(problem, w, layer="0"))
+    metric = sharpness_metric(problem, operator=lambda problem, w: kind(problem, w, layer="0"))
     value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))
     assert float(value) == pytest.approx(np.linalg.eigvalsh(dense)[-1], rel=1e-3)
 

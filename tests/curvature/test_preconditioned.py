@@ -11,7 +11,12 @@ from curved_problems import dense_reference, in_float64, regression
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature import EigenpairsStatus, PreconditionedHessian, extreme_eigenpairs, sharpness
+from gdjax.curvature import (
+    EigenpairsStatus,
+    PreconditionedHessian,
+    extreme_eigenpairs,
+    sharpness_metric,
+)
 from gdjax.curvature.stability_limits import preconditioner
 from gdjax.errors import InputError
 
@@ -88,7 +93,7 @@ def test_before_the_first_step_it_is_not_known():
 
 
 def test_what_divides_by_nothing_known_is_named():
-    with pytest.raises(InputError, match="divides by nothing; for it take `sharpness`"):
+    with pytest.raises(InputError, match="divides by nothing; for it take `sharpness_metric`"):
         preconditioner(optax.sgd)
     with pytest.raises(InputError, match="expected RMSProp that is not centered"):
         preconditioner(optax.rmsprop, centered=True)
@@ -114,8 +119,8 @@ def test_along_a_descent_it_is_read_from_the_optimisers_memory():
     found = {}
     for name, rule in {"held": held, "adam": adam}.items():
         metrics = {
-            "plain": sharpness(problem),
-            "read": sharpness(problem, preconditioner=preconditioner(rule)),
+            "plain": sharpness_metric(problem),
+            "read": sharpness_metric(problem, preconditioner=preconditioner(rule)),
         }
         found[name] = gd.sweep(
             problem,

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 import gdjax as gd
 from gdjax.curvature import HessianOperator
-from gdjax.curvature.sharpness import MAX_RESTARTS, sharpness, track_largest
+from gdjax.curvature.sharpness import MAX_RESTARTS, sharpness_metric, track_largest
 from gdjax.curvature.stability_limits import stability_threshold
 from gdjax.errors import InputError
 from gdjax.problems import bowl, digits
@@ -41,7 +41,7 @@ def cold(metric, params):
 
 @cache
 def compiled(problem, options):
-    metric = sharpness(problem, **dict(options))
+    metric = sharpness_metric(problem, **dict(options))
     return metric, jax.jit(metric.function)
 
 
@@ -219,7 +219,7 @@ def test_where_nothing_is_finite_the_start_of_the_next_one_is_kept(bad):
     params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)
     gone = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
-    metric = sharpness(problem)
+    metric = sharpness_metric(problem)
     value, kept = jax.jit(metric.function)(gone, metric.data, memory)
     assert np.isnan(float(value))
     np.testing.assert_array_equal(kept.vectors, memory.vectors)
@@ -245,7 +245,9 @@ def snapshots_of(problem, rate, steps, every, **options):
 @pytest.mark.long
 def test_along_a_descent_it_is_the_dense_one_at_every_record():
     problem = regression()
-    run = snapshots_of(problem, 0.1, 60, 5, metrics={"sharpness": sharpness(problem, every=2)})
+    run = snapshots_of(
+        problem, 0.1, 60, 5, metrics={"sharpness": sharpness_metric(problem, every=2)}
+    )
     found = run.metrics["sharpness"]
     assert np.isnan(found[1::2]).all()
     for t in range(0, 13, 2):
@@ -259,7 +261,7 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
     )
-    metrics = {"sharpness": sharpness(problem)}
+    metrics = {"sharpness": sharpness_metric(problem)}
     rates = [0.01, 0.02, 5.0]
     options: dict = {"record_every": 4, "metrics": metrics, "divergence_threshold": np.inf}
     runs = gd.sweep(problem, gd.axes(learning_rate=rates), 24, **options)
@@ -280,7 +282,7 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
 @pytest.mark.long
 def test_a_continuation_goes_on_from_the_last_eigenvector():
     problem = regression()
-    watch = {"sharpness": sharpness(problem)}
+    watch = {"sharpness": sharpness_metric(problem)}
     whole = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
     first = snapshots_of(problem, 0.05, 20, 4, metrics=watch)
     rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, metrics=watch)
@@ -295,11 +297,15 @@ def test_a_continuation_goes_on_from_the_last_eigenvector():
 def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
     problem = regression()
     grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
-    options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness(problem)}}
+    options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness_metric(problem)}}
     kept = gd.sweep(problem, grid, 10, store=tmp_path / "runs.zarr", **options)
     np.testing.assert_array_equal(kept.sharpness, gd.sweep(problem, grid, 10, **options).sharpness)
     assert np.all(kept.sharpness > 0)
     assert gd.verify(tmp_path / "runs.zarr") == []
+    # The function may be renamed, as it was: a store does not depend on its name.
+    record = str(kept.attrs["identity"])
+    assert "'sharpness'" in record.replace('"', "'")
+    assert "curvature" not in record
 
 
 @pytest.mark.long
@@ -319,7 +325,7 @@ def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
         values, memory = track_largest(HessianOperator(problem, jnp.ones(40)), memory, rtol=1e-3)
         return values[0], memory
 
-    memory = cold(sharpness(bowl(sinking)), jnp.ones(40))
+    memory = cold(sharpness_metric(bowl(sinking)), jnp.ones(40))
     for share in np.linspace(0, 1, 41):
         value, memory = next_one(share, memory)
         known = np.max((1 - share) * sinking + share * rising)
@@ -330,7 +336,7 @@ def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
 def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()
-    metric = sharpness(problem)
+    metric = sharpness_metric(problem)
     assert declared(metric.function) == {"decay": 0.0}
     check_metrics({"sharpness": metric}, jax.jit(problem.init)(KEY), {"decay": 0.1})
     runs = gd.sweep(
@@ -347,8 +353,8 @@ def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
 def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
     problem = regression()
     params = jax.jit(problem.init)(KEY)
-    metric = sharpness(problem.cost, data=problem.data)
-    assert metric.function == sharpness(problem).function
+    metric = sharpness_metric(problem.cost, data=problem.data)
+    assert metric.function == sharpness_metric(problem).function
     value, _ = jax.jit(metric.function)(params, metric.data, cold(metric, params))
     assert float(value) == pytest.approx(dense(problem, params)[-1], rel=1e-3)
 
@@ -364,7 +370,7 @@ def test_it_is_the_deterministic_cost_that_is_followed():
         ),
         evaluation=lambda w, *, model_state: model_state * jnp.sum(w**2) / 2,
     )
-    metric = sharpness(problem)
+    metric = sharpness_metric(problem)
     params = jnp.ones(12)
     for level in (2.0, 5.0):
         value, _ = metric.function(params, None, cold(metric, params), model_state=jnp.array(level))
@@ -373,7 +379,7 @@ def test_it_is_the_deterministic_cost_that_is_followed():
 
 def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it():
     problem = regression()
-    metric = sharpness(problem)
+    metric = sharpness_metric(problem)
     params = jax.jit(problem.init)(KEY)
     arguments = params, metric.data, cold(metric, params)
     text = jax.jit(metric.function).lower(*arguments).as_text()
@@ -384,11 +390,11 @@ def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it()
 
 def test_two_metrics_of_one_problem_are_one_program():
     problem = regression()
-    assert sharpness(problem).function == sharpness(problem, every=3).function
-    assert sharpness(problem).function != sharpness(problem, rtol=0.1).function
+    assert sharpness_metric(problem).function == sharpness_metric(problem, every=3).function
+    assert sharpness_metric(problem).function != sharpness_metric(problem, rtol=0.1).function
 
 
 @pytest.mark.parametrize("rtol", [0.0, -1.0, np.nan])
 def test_a_tolerance_that_cannot_be_is_named(rtol):
-    with pytest.raises(InputError, match=r"sharpness: rtol = .*expected a number above 0"):
-        sharpness(regression(), rtol=rtol)
+    with pytest.raises(InputError, match=r"sharpness_metric: rtol = .*expected a number above 0"):
+        sharpness_metric(regression(), rtol=rtol)

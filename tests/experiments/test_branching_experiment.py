@@ -63,7 +63,7 @@ def test_a_barrier_that_rearranging_neurons_removes_is_none():
         start[1]._replace(weights=start[1].weights[:, order]),
     )
     ends = jax.tree.map(lambda *a: np.stack(a), start, renamed, network.init(key_other))
-    straight = minima.barrier(
+    straight = minima.path_barrier(
         minima.path_cost(problem, minima.linear_path(start, renamed), points=9)
     )
     pairs = np.array([0, 0]), np.array([1, 2])
@@ -73,7 +73,7 @@ def test_a_barrier_that_rearranging_neurons_removes_is_none():
     matched = minima.match(network, start, jax.tree.map(lambda a: a[2], ends), key=key).params
     lines = (minima.linear_path(a, jax.tree.map(lambda a: a[2], ends)) for a in (start, matched))
     costs = [minima.path_cost(problem, line, points=9) for line in lines]
-    assert other == pytest.approx(float(min(map(minima.barrier, costs))), abs=1e-6)
+    assert other == pytest.approx(float(min(map(minima.path_barrier, costs))), abs=1e-6)
 
 
 def test_another_valley_is_behind_half_the_barrier_between_independent_starts():

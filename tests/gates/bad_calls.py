@@ -1027,24 +1027,24 @@ CALLS = (
         "expected the tree of the parameters, PyTreeDef(*) with",
     ),
     # Minima, pictures, pages
-    ("gd.minima.census(None, w, key=key)", "problem", "expected a gdjax.Problem"),
+    ("gd.minima.count_minima(None, w, key=key)", "problem", "expected a gdjax.Problem"),
     (
-        "gd.minima.census(lambda w: w[0], w[None], key=key)",
+        "gd.minima.count_minima(lambda w: w[0], w[None], key=key)",
         "problem",
         "expected a Problem: gd.Problem(init=..., cost=...)",
     ),
     (
-        "gd.minima.census(bowl, w[None], key=key, distance_tolerance=-1.0)",
+        "gd.minima.count_minima(bowl, w[None], key=key, distance_tolerance=-1.0)",
         "tolerance",
         "expected a number above 0",
     ),
     (
-        "gd.minima.census_of(folder)",
+        "gd.minima.count_stored_minima(folder)",
         "there is no store",
         "empty: there is no store here; check the path",
     ),
     (
-        "gd.minima.census_of(store, {'seeds': 1})",
+        "gd.minima.count_stored_minima(store, {'seeds': 1})",
         "seeds",
         "expected a number for an axis of learning_rate: 0.1, 0.2",
     ),
@@ -1054,7 +1054,7 @@ CALLS = (
         "expected a gdjax.problems.Network, such as",
     ),
     (
-        "gd.minima.barriers(bowl, w, key=key)",
+        "gd.minima.pairwise_barriers(bowl, w, key=key)",
         "params",
         "expected a leading axis of at least one run before",
     ),
@@ -1069,14 +1069,18 @@ CALLS = (
         "expected 2 or more: the two end points of the path",
     ),
     ("gd.minima.curve(bowl, w, w, bends=-1)", "bends", "expected 1 or more"),
-    ("gd.minima.basins('himmelblau', 0.01, side=0)", "side", "expected a whole number >= 1"),
     (
-        "gd.minima.basins('himmelblau', -0.01, side=3, num_steps=3)",
+        "gd.minima.basins_of_attraction('himmelblau', 0.01, side=0)",
+        "side",
+        "expected a whole number >= 1",
+    ),
+    (
+        "gd.minima.basins_of_attraction('himmelblau', -0.01, side=3, num_steps=3)",
         "learning_rate",
         "expected rates above 0 and momenta in [0, 1)",
     ),
     (
-        "gd.minima.cluster(zeros(3), 0.1)",
+        "gd.minima.cluster_points(zeros(3), 0.1)",
         "points",
         "expected one point per row, at least one, all of them",
     ),
@@ -1174,12 +1178,16 @@ CALLS = (
         "expected a random key, such as jax.random.key(0)",
     ),
     (
-        "gd.volumes.learning_coefficient(bowl, w, key=3, inverse_temperatures=[1.0, 2.0, 3.0])",
+        "gd.volumes.local_learning_coefficient(bowl, w, key=3, inverse_temperatures=[1.0, 2.0])",
         "key",
         "expected a random key, such as jax.random.key(0)",
     ),
-    ("gd.minima.basins('himmelblau', 'x')", "learning_rate", "expected finite numbers"),
-    ("gd.explore(runs, minima=3)", "minima", "give what minima.census makes"),
+    (
+        "gd.minima.basins_of_attraction('himmelblau', 'x')",
+        "learning_rate",
+        "expected finite numbers",
+    ),
+    ("gd.explore(runs, minima=3)", "minima", "give what minima.count_minima makes"),
     ("gd.data.prepare(3)", "name", "expected mnist, fashion_mnist or kmnist"),
     ("gd.descent.warmup_cosine(0.1, 1, 'x')", "total_steps", "expected a finite number"),
 )

@@ -327,7 +327,7 @@ def metrics_with_memory(_):
 @case
 def sharpness(_):
     problem = network()
-    metrics = {"sharpness": gd().curvature.sharpness(problem)}
+    metrics = {"sharpness": gd().curvature.sharpness_metric(problem)}
     return sweep(problem, {"learning_rate": [0.05, 0.2]}, 20, metrics=metrics, record_every=5)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.barriers import _is_loss_of_outputs, barriers
+from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
@@ -88,7 +88,7 @@ def directly(problem, a, b, points):
 def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
-    found = barriers(problem, runs, key=KEY, points=9)
+    found = pairwise_barriers(problem, runs, key=KEY, points=9)
     # Without a hidden layer there is nothing to save.
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
@@ -123,7 +123,7 @@ def test_copies_have_no_barrier_once_they_are_matched():
             lambda key: apply_symmetry(problem.network, one, random_symmetry(problem.network, key))
         )
     )(keys)
-    found = barriers(problem, copies, key=KEY)
+    found = pairwise_barriers(problem, copies, key=KEY)
     off = ~np.eye(6, dtype=bool)
     assert found.barrier[off].min() > 1e-3
     assert found.distance[off].min() > 1
@@ -135,13 +135,13 @@ def test_copies_have_no_barrier_once_they_are_matched():
 def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
     problem = some_problem(samples=2100)  # three blocks, one shorter
     runs = some_runs(problem, 4)
-    wanted = barriers(problem, runs, key=KEY, points=5)
+    wanted = pairwise_barriers(problem, runs, key=KEY, points=5)
     k = 2
     a, b = of_run(runs, wanted.first[k]), of_run(runs, wanted.second[k])
     np.testing.assert_allclose(wanted.cost[k], directly(problem, a, b, 5), rtol=2e-5)
     module = importlib.import_module("gdjax.minima.barriers")  # the package has the function
     monkeypatch.setattr(module, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
-    one = barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
+    one = pairwise_barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
     np.testing.assert_allclose(one.cost, wanted.cost, rtol=1e-5)
     np.testing.assert_allclose(one.matched_cost, wanted.matched_cost, rtol=1e-5)
 
@@ -152,7 +152,7 @@ def test_any_problem_has_barriers():
         cost=lambda p: (p["x"] ** 2 - 1) ** 2 + jnp.sum(p["y"] ** 2),
     )
     runs = {"x": jnp.array([-1.0, 1.0, 1.0]), "y": jnp.zeros((3, 2)).at[2, 0].set(4.0)}
-    found = barriers(well, runs, key=KEY)
+    found = pairwise_barriers(well, runs, key=KEY)
     np.testing.assert_allclose(found.barrier, [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
     np.testing.assert_allclose(
         found.distance, [[0, 2, np.sqrt(20)], [2, 0, 4], [np.sqrt(20), 4, 0]], rtol=1e-6
@@ -170,7 +170,7 @@ def test_a_model_of_unknown_symmetries_is_not_called_matched():
     problem = some_problem()
     unknown = dataclasses.replace(problem, network=None)
     runs = some_runs(problem, 2)
-    known, found = (barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
+    known, found = (pairwise_barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
     assert known.symmetries_known
     assert np.isfinite(known.matched_barrier).all()
     np.testing.assert_allclose(found.barrier, known.barrier, rtol=1e-4)
@@ -183,7 +183,7 @@ def test_digits_take_the_short_way_and_other_data_can_be_asked():
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
     assert _is_loss_of_outputs(problem)
-    found = barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
+    found = pairwise_barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
     a, b = of_run(runs, 0), of_run(runs, 2)
     middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)
     k = int(np.argmax((found.first == 0) & (found.second == 2)))
@@ -196,7 +196,7 @@ def test_a_run_that_blew_up_has_no_barriers():
     runs = some_runs(problem, 3)
     spoiled = np.array([0, np.nan, 0], np.float32)
     runs = jax.tree.map(lambda a: a + np.expand_dims(spoiled, tuple(range(1, a.ndim))), runs)
-    found = barriers(problem, runs, key=KEY, points=5)
+    found = pairwise_barriers(problem, runs, key=KEY, points=5)
     bad = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
     for matrix in (found.barrier, found.matched_barrier, found.distance, found.matched_distance):
         assert np.array_equal(np.isnan(matrix), bad)
@@ -206,10 +206,10 @@ def test_a_run_that_blew_up_has_no_barriers():
 def test_what_cannot_be_compared_is_refused():
     problem = some_problem()
     with pytest.raises(InputError, match="points = 1"):
-        barriers(problem, some_runs(problem, 2), key=KEY, points=1)
+        pairwise_barriers(problem, some_runs(problem, 2), key=KEY, points=1)
     other = some_problem(widths=(7, 4, 3))
     with pytest.raises(InputError, match="leading axis of at least one run before"):
-        barriers(problem, some_runs(other, 2), key=KEY)
+        pairwise_barriers(problem, some_runs(other, 2), key=KEY)
     whole = jax.tree.map(lambda a: a.astype(int), some_runs(problem, 2))
     with pytest.raises(InputError, match="expected a real float"):
-        barriers(problem, whole, key=KEY)
+        pairwise_barriers(problem, whole, key=KEY)

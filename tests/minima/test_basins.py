@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.basins import NoMinimum, basins, stability_limits
+from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 
 # Rastrigin's ripples are parted by its maxima (TRUTHS: certified in problems/critical_points.py).
 HILLS = sorted(
@@ -25,7 +25,7 @@ def himmelblau_gradient(_time, w):
 
 @pytest.fixture(scope="module")
 def himmelblau():
-    return basins("himmelblau", [0.001, 0.014], side=60, num_steps=3000)
+    return basins_of_attraction("himmelblau", [0.001, 0.014], side=60, num_steps=3000)
 
 
 @pytest.mark.long
@@ -50,11 +50,11 @@ def test_the_four_minima_and_their_limits(himmelblau):
     # Largest eigenvalues as in TRUTHS, in the order of the registry.
     np.testing.assert_allclose(himmelblau.sharpness, [82.284, 105.419, 80.550, 133.786], atol=5e-4)
     np.testing.assert_allclose(himmelblau.limit[0], 2 / himmelblau.sharpness.values)
-    np.testing.assert_allclose(stability_limits("himmelblau"), himmelblau.limit[0], rtol=1e-12)
+    np.testing.assert_allclose(learning_rate_limits("himmelblau"), himmelblau.limit[0], rtol=1e-12)
     np.testing.assert_allclose(
-        stability_limits("himmelblau", momentum=0.9), 1.9 * himmelblau.limit[0]
+        learning_rate_limits("himmelblau", momentum=0.9), 1.9 * himmelblau.limit[0]
     )
-    assert len(stability_limits("monkey_saddle")) == 0
+    assert len(learning_rate_limits("monkey_saddle")) == 0
     # 0.014 is below the limit of all four: all are still found, but not from the same starts.
     assert np.all(himmelblau.share.sel(learning_rate=0.014) > 0)
 
@@ -62,7 +62,9 @@ def test_the_four_minima_and_their_limits(himmelblau):
 @pytest.mark.long
 def test_no_start_stays_in_a_minimum_beyond_its_limit():
     # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is gone.
-    found = basins("himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000).isel(momentum=0)
+    found = basins_of_attraction("himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000).isel(
+        momentum=0
+    )
     held = found.share.values > 0
     assert held.tolist() == [
         [True, True, True, True],
@@ -72,7 +74,9 @@ def test_no_start_stays_in_a_minimum_beyond_its_limit():
 
 
 def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
-    found = basins("himmelblau", [0.016], momentum=[0.0, 0.5], side=30, num_steps=2000)
+    found = basins_of_attraction(
+        "himmelblau", [0.016], momentum=[0.0, 0.5], side=30, num_steps=2000
+    )
     np.testing.assert_allclose(found.limit[1], 1.5 * found.limit[0])
     held = found.share.isel(learning_rate=0, minimum=3)
     assert float(held.sel(momentum=0.0)) == 0
@@ -82,7 +86,9 @@ def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
 @pytest.mark.long
 def test_rastrigin_shares_are_the_areas_between_its_hills():
     """Below 1 / (largest curvature) steps of each coordinate are monotone: no hill is crossed."""
-    found = basins("rastrigin", [0.002], side=64, num_steps=400).isel(momentum=0, learning_rate=0)
+    found = basins_of_attraction("rastrigin", [0.002], side=64, num_steps=400).isel(
+        momentum=0, learning_rate=0
+    )
     edges = np.array([-5.12, *HILLS, 5.12])
     x = np.clip(np.digitize(found.x, edges) - 1, 0, 10)
     minima = np.sort(np.unique(found.position.values[:, 0]))
@@ -96,11 +102,11 @@ def test_rastrigin_shares_are_the_areas_between_its_hills():
 def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
     # The quartic: rate 1 blows up from afar; 3 steps are too few; its hill at 0.126 holds a start
     # that stands on it to the last bit.
-    far = basins("quartic", [1.0], side=10, num_steps=50)
+    far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)
     assert np.all(far.end.values[0, 0][[0, -1]] == NoMinimum.DIVERGED)
-    early = basins("quartic", [0.01], side=10, num_steps=3)
+    early = basins_of_attraction("quartic", [0.01], side=10, num_steps=3)
     assert np.all(early.end.values == NoMinimum.NOT_ARRIVED)
-    hill = basins(lambda x: -(x**2), [0.1], domain=(-1.0, 1.0), side=1, num_steps=5)
+    hill = basins_of_attraction(lambda x: -(x**2), [0.1], domain=(-1.0, 1.0), side=1, num_steps=5)
     assert hill.end.values.ravel().tolist() == [NoMinimum.AT_NO_MINIMUM]
     assert hill.sizes["minimum"] == 0
     others = sum(
@@ -114,7 +120,7 @@ def test_minima_of_a_function_of_ones_own_are_found_and_certified():
     def wells(w):
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
 
-    found = basins(wells, [0.05], domain=((-2, 2), (-1, 1)), side=21, num_steps=1000)
+    found = basins_of_attraction(wells, [0.05], domain=((-2, 2), (-1, 1)), side=21, num_steps=1000)
     roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # of the derivative in x
     np.testing.assert_allclose(found.position.values, [[roots[0], 0], [roots[2], 0]], atol=1e-6)
     np.testing.assert_allclose(
@@ -126,7 +132,7 @@ def test_minima_of_a_function_of_ones_own_are_found_and_certified():
 
 def test_arrival_is_the_step_at_which_the_gradient_is_gone():
     """On x^2 / 2 the gradient after t steps is (1 - rate)^t x_0."""
-    found = basins(
+    found = basins_of_attraction(
         lambda x: x**2 / 2, [0.1], domain=(0.5, 1.5), side=3, num_steps=200, gradient_tolerance=1e-3
     )
     expected = np.ceil(np.log(1e-3 / found.x.values) / np.log(0.9))
@@ -145,15 +151,15 @@ def test_arrival_is_the_step_at_which_the_gradient_is_gone():
 )
 def test_input_that_cannot_work(arguments, message):
     with pytest.raises(InputError, match=message):
-        basins(*arguments)
+        basins_of_attraction(*arguments)
 
 
 @pytest.mark.long
 def test_a_valley_floor_is_no_minimum():
     """On x^2 of (x, y) every point of the line x = 0 is at rest, and none is isolated."""
     box = {"domain": ((-1, 1), (-1, 1)), "num_steps": 100}
-    found = basins(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
+    found = basins_of_attraction(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
     assert found.sizes["minimum"] == 0
     assert np.all(found.end == NoMinimum.AT_NO_MINIMUM)
     with pytest.raises(InputError, match="isolated"):
-        basins(lambda w: 0 * w[0], [0.4], side=40, **box)
+        basins_of_attraction(lambda w: 0 * w[0], [0.4], side=40, **box)

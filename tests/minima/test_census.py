@@ -11,9 +11,9 @@ from some_networks import named, xor
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima.census import census
+from gdjax.minima.census import count_minima
 from gdjax.minima.counting import estimate_unseen
-from gdjax.minima.end_points import count_end_points
+from gdjax.minima.end_points import count_kinds
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Layer
 from gdjax.problems.problem import Problem
@@ -31,7 +31,7 @@ def starts(problem, count, scale=1.0):
 def found():
     """Two dozen XOR networks, polished from their random starts."""
     problem = xor()
-    return problem, census(problem, starts(problem, 24, 3.0), key=KEY)
+    return problem, count_minima(problem, starts(problem, 24, 3.0), key=KEY)
 
 
 def stack(*trees):
@@ -64,11 +64,11 @@ def test_planted_points_are_what_they_are():
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
-    found = census(problem, planted, key=KEY)
+    found = count_minima(problem, planted, key=KEY)
     words = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
     expected = [words[p.kind] for p in known.critical_points] + ["diverged"]
     assert named(found.kind.values) == expected
-    assert count_end_points(found) == {
+    assert count_kinds(found) == {
         "strict minimum": 4,
         "strict maximum": 1,
         "saddle": 4,
@@ -83,12 +83,23 @@ def test_planted_points_are_what_they_are():
     np.testing.assert_allclose(found.share, 0.1)
 
 
+def test_a_census_with_former_names_is_still_counted_and_drawn():
+    """Variables and meanings as earlier versions stored them."""
+    wells = Problem(init=lambda key: jnp.zeros(1), cost=lambda w: (w[0] ** 2 - 1) ** 2)
+    found = count_minima(wells, jnp.array([[-1.0], [1.0]]), key=KEY)
+    former = found.rename(flat_length="floor_length")
+    meanings = former.kind.attrs["flag_meanings"].replace("manifold_of_minima", "floor")
+    former["kind"] = former.kind.assign_attrs(flag_meanings=meanings)
+    assert count_kinds(former) == {"strict minimum": 2}
+    assert gd.plot(former).axes
+
+
 @pytest.mark.long
 def test_the_lowest_point_of_ackley_is_counted_apart():
     """A cone has no derivative at its tip, and no certificate; other minima have theirs."""
     problem = gd.problems.function("ackley")
     starts = np.array([(0.01, -0.004), (-0.003, 0.002), (0.96, 0.01), (0.0, -0.94)])
-    found = census(problem, starts, key=KEY)
+    found = count_minima(problem, starts, key=KEY)
     assert named(found.kind.values) == ["no derivative"] * 2 + ["strict minimum"] * 2
     assert found.sizes["minimum"] == 2
     # The cone's slope: 4 / sqrt(2) in every direction.
@@ -100,8 +111,8 @@ def test_floors_are_counted_by_the_paths_that_join_them():
     """Two branches of a b = 1: two floors of one dimension, and no minimum in any number."""
     problem = gd.problems.function("two_factors")
     starts = np.random.default_rng(0).uniform(0.5, 2, size=(12, 2)) * np.repeat([[1], [-1]], 6, 0)
-    found = census(problem, starts, key=KEY)
-    assert count_end_points(found) == {"floor": 12}
+    found = count_minima(problem, starts, key=KEY)
+    assert count_kinds(found) == {"manifold of minima": 12}
     assert found.sizes["minimum"] == 0
     assert found.manifold_count.values.tolist() == [6, 6]
     assert found.manifold_nullity.values.tolist() == [1, 1]
@@ -117,7 +128,7 @@ def test_xor_with_decay_has_six_strict_minima_and_floors():
     rng = np.random.default_rng(0)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 3 * rng.normal(size=(XOR_STARTS, *a.shape)), like)
-    found = census(problem, random, key=KEY, max_steps=400)
+    found = count_minima(problem, random, key=KEY, max_steps=400)
     costs = found.minimum_cost.values
     assert np.sum(np.abs(costs - 0.0138) < 1e-4) == 2
     assert np.sum(np.abs(costs - 0.0929) < 1e-4) == 4
@@ -140,7 +151,7 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
     rng = np.random.default_rng(1)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 2 * rng.normal(size=(400, *a.shape)), like)
-    found = census(problem, random, key=KEY, max_steps=400)
+    found = count_minima(problem, random, key=KEY, max_steps=400)
     on_floors = int(found.manifold_count.sum())
     functions = len(np.unique(found.manifold_same_outputs))
     assert on_floors >= 12
@@ -164,7 +175,7 @@ def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
 def test_a_run_that_stopped_short_is_reported_and_not_counted():
     """One step of polishing, at most 0.1 long, from 2 away."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
-    found = census(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
+    found = count_minima(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
     assert named(found.kind.values) == ["not stationary", "strict minimum"]
     assert found["count"].values.tolist() == [1]
     np.testing.assert_allclose(found.gradient_norm_before, [4.0, 0.0])
@@ -184,7 +195,7 @@ def test_equivalents_of_one_network_are_one_minimum(found):
                 )
             )
         )(keys)
-    again = census(problem, equivalents, key=KEY)
+    again = count_minima(problem, equivalents, key=KEY)
     assert again["count"].values.tolist() == [20]
     assert float(again.minimum_cost[0]) == pytest.approx(float(first.minimum_cost[0]))
     assert float(again.width[0]) < 1e-6
@@ -262,7 +273,7 @@ def test_group_counts_over_decades(found):
 def test_zero_error_minima_are_floors_that_compute_the_same():
     """2-3-1 without decay: 13 parameters, 4 equations, so floors of 9 dimensions."""
     problem = xor(hidden=3, decay=0.0)
-    found = census(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
+    found = count_minima(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
     zero = found.manifold_cost.values < 1e-12
     assert found.manifold_count.values[zero].sum() >= 3
     assert np.all(found.manifold_nullity.values[zero] == 9)
@@ -294,8 +305,8 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
     )
     rng = np.random.default_rng(0)
     runs = {name: 3 * rng.normal(size=(60, *shape)) for name, shape in shapes.items()}
-    found = census(problem, runs, key=KEY, max_steps=400)
-    assert count_end_points(found)["floor"] >= 55
+    found = count_minima(problem, runs, key=KEY, max_steps=400)
+    assert count_kinds(found)["manifold of minima"] >= 55
     level = found.manifold_of.values >= 0
     assert found.cost.values[level].max() < 1e-12
     assert np.all(found.nullity.values[level] == 3)
@@ -314,7 +325,7 @@ def test_dead_weights_do_not_tell_networks_apart(found):
             (Layer(jnp.concatenate([params[0].weights, d], 1), params[0].bias), params[1])
             for d in dark
         ]
-        found = census(problem, stack(*many), key=KEY)
+        found = count_minima(problem, stack(*many), key=KEY)
     assert found.dead.values.tolist() == [2] * 6
     assert found["count"].values.tolist() == [6]
 
@@ -329,21 +340,21 @@ def with_decayed_biases(problem):
 def test_a_cost_that_its_symmetries_change_is_refused():
     biased = with_decayed_biases(xor())
     with pytest.raises(InputError, match="decay of biases"):
-        census(biased, starts(biased, 2), key=KEY)
+        count_minima(biased, starts(biased, 2), key=KEY)
 
 
 @pytest.mark.long
 def test_without_a_network_its_symmetries_do_not_matter():
     biased = with_decayed_biases(xor())
     plain = dataclasses.replace(biased, network=None)
-    assert census(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
+    assert count_minima(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
 
 
 def test_params_without_runs_are_refused():
     problem = gd.problems.function("himmelblau")
     for params in (jnp.zeros(2), jnp.zeros((0, 2))):
         with pytest.raises(InputError, match="leading axis of at least one run"):
-            census(problem, params, key=KEY)
+            count_minima(problem, params, key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -356,22 +367,22 @@ def test_params_without_runs_are_refused():
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        census(gd.problems.function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings)
+        count_minima(gd.problems.function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings)
 
 
 def test_costs_that_cannot_be_descended_are_refused():
     vector = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: w**2)
     with pytest.raises(InputError, match="expected one scalar"):
-        census(vector, jnp.zeros((3, 2)), key=KEY)
+        count_minima(vector, jnp.zeros((3, 2)), key=KEY)
     whole = Problem(init=lambda key: jnp.zeros(2, int), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match="expected a real float"):
-        census(whole, jnp.zeros((3, 2), int), key=KEY)
+        count_minima(whole, jnp.zeros((3, 2), int), key=KEY)
 
 
 @pytest.mark.long
 def test_a_cost_that_is_no_number_decides_nothing():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)
-    assert count_end_points(census(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
+    assert count_kinds(count_minima(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
 
 
 @pytest.mark.long
@@ -389,8 +400,8 @@ def test_rastrigin_from_random_starts():
         found = estimate_unseen(count[count > 0])
         covered.append(found.number_low <= np.sum(count == 0))
     assert sum(covered) >= 19
-    found = census(problem, ends[:2000], key=KEY)
-    assert count_end_points(found) == {"strict minimum": 2000}
+    found = count_minima(problem, ends[:2000], key=KEY)
+    assert count_kinds(found) == {"strict minimum": 2000}
     places = found["params"].values
     nearest = np.linalg.norm(places[:, None] - minima, axis=-1)
     assert nearest.min(axis=1).max() < 1e-7

@@ -11,9 +11,9 @@ from gdjax.critical_points.polish import polish
 from gdjax.errors import InputError
 from gdjax.minima.clustering import (
     classical_mds,
-    cluster,
     cluster_counts,
     cluster_manifolds,
+    cluster_points,
 )
 from gdjax.minima.symmetry import NeuronSymmetry, apply_symmetry
 from gdjax.problems.networks import Layer, Network
@@ -42,7 +42,7 @@ def components(points, tolerance):
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.01, 2.0))
 def test_clusters_are_what_chains_of_near_points_connect(seed, count, tolerance):
     points = np.random.default_rng(seed).normal(size=(count, 2))
-    found = cluster(points, tolerance)
+    found = cluster_points(points, tolerance)
     assert found.labels.tolist() == components(points, tolerance).tolist()
     assert found.gap > tolerance
     distance = np.linalg.norm(points[:, None] - points, axis=-1)
@@ -54,20 +54,20 @@ def test_clusters_are_what_chains_of_near_points_connect(seed, count, tolerance)
 def test_counts_agree_with_clustering_at_every_tolerance():
     points = np.random.default_rng(1).normal(size=(30, 3))
     tolerances = np.geomspace(1e-3, 10, 50)
-    heights = cluster(points, 0.1).heights
-    again = [cluster(points, t).labels.max() + 1 for t in tolerances]
+    heights = cluster_points(points, 0.1).heights
+    again = [cluster_points(points, t).labels.max() + 1 for t in tolerances]
     assert cluster_counts(heights, tolerances).tolist() == again
 
 
 def test_the_range_of_tolerances_that_give_the_same_clusters():
-    found = cluster(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
+    found = cluster_points(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
     assert found.labels.tolist() == [0, 0, 1, 1, 2]
     assert (found.stable_from, found.stable_to) == pytest.approx((0.1, 0.9))
     assert found.gap == pytest.approx(0.9)
 
 
 def test_one_point_is_one_cluster():
-    found = cluster(np.zeros((1, 3)), 0.0)
+    found = cluster_points(np.zeros((1, 3)), 0.0)
     assert found.labels.tolist() == [0]
     assert cluster_counts(found.heights, [1.0]).tolist() == [1]
 
@@ -78,7 +78,7 @@ def test_one_point_is_one_cluster():
 )
 def test_input_that_cannot_work(points, tolerance):
     with pytest.raises(InputError, match="cluster"):
-        cluster(points, tolerance)
+        cluster_points(points, tolerance)
 
 
 def test_distances_in_a_plane_come_out_exact():

@@ -19,7 +19,11 @@ def named(codes):
 
 
 ENDS = (
-    (lambda x: 0 * x, 1.0, "floor"),  # constant nearby: costs of other numbers are not far
+    (
+        lambda x: 0 * x,
+        1.0,
+        "manifold of minima",
+    ),  # constant nearby: costs of other numbers are not far
     (lambda x: x**3, 0.0, "degenerate saddle"),
     (lambda x: jnp.exp(-100 * x), 0.1, "sliding"),  # curvature 100 times the gradient
     (lambda x: jnp.exp(-x), 0.0, "sliding"),

@@ -11,12 +11,12 @@ import pytest
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.minima.paths import (
-    barrier,
     bezier,
     curve,
     evaluate_path,
     linear_path,
     linear_path_cost,
+    path_barrier,
     path_cost,
     polyline,
 )
@@ -82,31 +82,31 @@ class TestShapes:
 class TestBarrier:
     def test_of_the_double_well_is_the_hill(self):
         cost = linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0), points=101)
-        assert float(barrier(cost)) == 1
+        assert float(path_barrier(cost)) == 1
 
     def test_of_a_bowl_is_nothing(self):
         for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
             cost = linear_path_cost(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
-            assert float(barrier(cost)) == 0
+            assert float(path_barrier(cost)) == 0
 
     def test_of_uneven_ends_is_above_the_line_between_them(self):
         """The line from 0 to 2 is 1 + x, just what was added."""
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
-        np.testing.assert_allclose(barrier(cost), 1, atol=1e-6)
+        np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
 
     def test_finds_more_with_more_points_only(self):
         a, b = jnp.array(-1.2), jnp.array(0.9)
-        coarse, fine = (barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
+        coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)
 
     def test_is_taken_of_every_path(self):
         costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
-        assert barrier(costs).tolist() == [[1, 0], [0, 2]]
+        assert path_barrier(costs).tolist() == [[1, 0], [0, 2]]
 
     def test_of_what_is_not_finite_is_not_a_number(self):
-        assert np.isnan(float(barrier(jnp.array([0.0, jnp.nan, 0.0]))))
-        assert np.isinf(float(barrier(jnp.array([0.0, jnp.inf, 0.0]))))
+        assert np.isnan(float(path_barrier(jnp.array([0.0, jnp.nan, 0.0]))))
+        assert np.isinf(float(path_barrier(jnp.array([0.0, jnp.inf, 0.0]))))
 
 
 class TestStraight:
@@ -176,8 +176,8 @@ class TestCurve:
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
-        before = barrier(path_cost(hills, start, points=101, shape=shape))
-        after = barrier(path_cost(hills, run.params, points=101, shape=shape))
+        before = path_barrier(path_cost(hills, start, points=101, shape=shape))
+        after = path_barrier(path_cost(hills, run.params, points=101, shape=shape))
         np.testing.assert_allclose(before, hills(jnp.zeros(2)) - 0.04, atol=1e-3)
         assert float(after) < 0.1 * float(before)
         assert run.cost[-1] < 0.5 * run.cost[0]
@@ -242,7 +242,9 @@ class TestCurve:
         path = curve(problem, *ends)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.02), start, 300, key=KEY, batch_size=50)
-        before, after = (barrier(path_cost(problem, control)) for control in (start, run.params))
+        before, after = (
+            path_barrier(path_cost(problem, control)) for control in (start, run.params)
+        )
         assert float(before) > 0.01
         assert float(after) < 0.5 * float(before)
 

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from some_networks import some_params
 
 from gdjax.errors import InputError
-from gdjax.minima.clustering import cluster
+from gdjax.minima.clustering import cluster_points
 from gdjax.minima.symmetry import (
     NeuronSymmetry,
     apply_symmetry,
@@ -106,7 +106,7 @@ def test_a_thousand_equivalents_come_to_one_form(activation):
     for leaf in map(np.asarray, jax.tree.leaves(found)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
     points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(found)
-    assert len(cluster(np.asarray(points), 1e-3).widths) == 1
+    assert len(cluster_points(np.asarray(points), 1e-3).widths) == 1
     # They were different before: no two of the thousand have the same first weights.
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 

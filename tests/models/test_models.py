@@ -224,9 +224,9 @@ def test_what_is_no_end_is_certified_as_none(swept, dense):
 def test_barriers_are_those_of_the_line(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
-            gd.minima.barriers(swept.model.problem, swept.ends, key=KEY)
+            gd.minima.pairwise_barriers(swept.model.problem, swept.ends, key=KEY)
         return
-    found = gd.minima.barriers(swept.problem, swept.ends, key=KEY, points=5)
+    found = gd.minima.pairwise_barriers(swept.problem, swept.ends, key=KEY, points=5)
     between = lambda t: jax.tree.map(lambda a: (1 - t) * a[0] + t * a[1], swept.ends)  # noqa: E731
     line = [float(cost(between(t))) for t in np.linspace(0, 1, 5)]
     rise = np.max(np.array(line) - np.linspace(line[0], line[-1], 5))

@@ -17,7 +17,7 @@ from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.curvature.spectral_density import spectral_density
 from gdjax.descent import descend
 from gdjax.errors import InputError, StoreError
-from gdjax.minima.barriers import Barriers
+from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots.sweeps import Setting
 from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
@@ -362,7 +362,7 @@ def test_barriers_are_matrices_before_and_after_matching():
     matrix = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.2], [0.5, 0.2, 0.0]])
     pairs = np.triu_indices(3, 1)
     cost = np.zeros((3, 2))
-    found = Barriers(
+    found = PairwiseBarriers(
         matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost, True
     )
     figure = drawn(found)

@@ -40,7 +40,7 @@ def test_all_functions_take_a_url(server, tmp_path):
     assert gd.replay(url, AT, **given).equal
     assert run_of(url, AT, **given).step.tolist() == [8]
     assert problem_of(url, **given).provenance["eigenvalues"] == [1.0, 10.0]
-    assert gd.minima.census_of(url, **given).sizes["run"] == 4
+    assert gd.minima.count_stored_minima(url, **given).sizes["run"] == 4
     there = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)
     assert same_bits(there.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
     grid = gd.axes(learning_rate=[*RATES, 0.15], seed=range(2))

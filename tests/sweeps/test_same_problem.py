@@ -53,7 +53,7 @@ def readers(path, problem):
     return {
         "problem_of": partial(problem_of, path, problem),
         "run_of": partial(run_of, path, AT, problem),
-        "census_of": partial(gd.minima.census_of, path, problem=problem),
+        "count_stored_minima": partial(gd.minima.count_stored_minima, path, problem=problem),
         "branch": partial(gd.branch, path, AT, BRANCHES, problem=problem),
         "replay": partial(gd.replay, path, AT, problem=problem),
         "resume": partial(gd.resume, path, problem=problem),
@@ -82,7 +82,7 @@ def users(tmp_path_factory):
     return folder / "s"
 
 
-NAMES = ["problem_of", "run_of", "census_of", "branch", "replay", "resume"]
+NAMES = ["problem_of", "run_of", "count_stored_minima", "branch", "replay", "resume"]
 
 
 @pytest.mark.parametrize("name", NAMES)

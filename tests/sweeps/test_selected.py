@@ -48,8 +48,8 @@ def test_a_hole_is_an_error_unless_asked_for(tmp_path):
         with pytest.raises(StoreError, match="this run is not finished"):
             read(tmp_path, damaged, skip_damaged=True)
     with pytest.raises(StoreError, match=r"tile \(1, 0\) is damaged"):
-        gd.minima.census_of(tmp_path)
-    assert gd.minima.census_of(tmp_path, skip_damaged=True).sizes["run"] == 2
+        gd.minima.count_stored_minima(tmp_path)
+    assert gd.minima.count_stored_minima(tmp_path, skip_damaged=True).sizes["run"] == 2
 
 
 def test_an_outcome_that_no_run_has_is_an_error(tmp_path):
@@ -196,7 +196,7 @@ def test_functions_of_a_store_take_the_nearest_run_only_if_asked(tmp_path):
             name: gd.branch(tmp_path, at, branches, **near)[name].item() for name in whole
         },
         lambda at, **near: {
-            name: gd.minima.census_of(tmp_path, at, **near)[name].item() for name in whole
+            name: gd.minima.count_stored_minima(tmp_path, at, **near)[name].item() for name in whole
         },
     ):
         with pytest.raises(InputError, match=r"the nearest values are 0\.5, 0\.05"):

@@ -116,7 +116,7 @@ PROBLEMS = [
 @pytest.mark.parametrize("said", PROBLEMS, ids=str)
 def test_a_problem_is_one_of_the_table_or_has_to_be_given(path, says, said):
     says(problem=said)
-    for call in (gd.replay, run_of, lambda store, at: gd.minima.census_of(store)):
+    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
         with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:
             call(path, AT)
         assert "\n" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
     with pytest.raises(StoreError, match=r"digits had hash = '0+', .* the data set has changed"):
         factories.problem_from({**said, "hash": "0" * 16}, "s")
     says(data_hash="0" * 16)
-    for call in (gd.replay, run_of, lambda store, at: gd.minima.census_of(store)):
+    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
         with pytest.raises(StoreError, match="its sweep had other data than this problem"):
             call(path, AT)
 

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from gdjax.errors import InputError
 from gdjax.volumes.basin_volume import VolumeStatus, basin_volume, log_mean, pareto_index
-from gdjax.volumes.whitening import Whitening, whitened
+from gdjax.volumes.whitening import Whitening, hessian_whitening
 
 
 def ball(d, radius=1.0):
@@ -53,7 +53,7 @@ def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
                 return (v - w) @ (H @ (v - w)) / 2
 
             ask = {"key": key, "level": 0.5, "directions": 100}
-            own = whitened(bowl, w, floor=0.0)
+            own = hessian_whitening(bowl, w, damping=0.0)
             plain = Whitening(jnp.ones(d))
             return tuple(basin_volume(bowl, w, preconditioner=A, **ask) for A in (own, plain, None))
 
@@ -274,7 +274,7 @@ def test_whitening_goes_and_comes_back():
 
     @jax.jit
     def both_ways(w, v, units):
-        scale = whitened(saddle, w, floor=0.1)
+        scale = hessian_whitening(saddle, w, damping=0.1)
         there = jax.vmap(scale.apply)(units), jax.vmap(scale.transposed)(units)
         return scale.apply(scale.solve(v)), *there, scale.log_determinant
 

@@ -18,9 +18,9 @@ from gdjax.volumes.learning_coefficient import (
     _inverse_temperature,
     extrapolate,
     finite_temperature_coefficient,
-    learning_coefficient,
+    local_learning_coefficient,
 )
-from gdjax.volumes.whitening import Whitening, whitened
+from gdjax.volumes.whitening import Whitening, hessian_whitening
 
 KEYS = 4
 
@@ -320,7 +320,7 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
 
         b = np.geomspace(1e1, 1e4, 5)
         run = jax.jit(
-            lambda key: learning_coefficient(cost, layers, key=key, inverse_temperatures=b)
+            lambda key: local_learning_coefficient(cost, layers, key=key, inverse_temperatures=b)
         )
         found = jax.tree.map(np.asarray, run(jax.random.key(0)))
     at = found.at_temperatures
@@ -369,7 +369,7 @@ def test_coordinates_by_default_are_good_in_curved_and_in_narrow_valleys():
             (
                 regression,
                 (first, second),
-                lambda: whitened(regression, (first, second), floor=1e-3),
+                lambda: hessian_whitening(regression, (first, second), damping=1e-3),
             ),
             (bowl, np.zeros(6), lambda: Whitening(jnp.ones(6))),
         ):
@@ -449,7 +449,7 @@ def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
         )
 
     exact = float(jnp.sum(10 * h / (10 * h + 1)) / 2)
-    both = whitened(bowl, jnp.zeros(6), floor=0.1), Whitening(jnp.ones(6), jnp.eye(6))
+    both = hessian_whitening(bowl, jnp.zeros(6), damping=0.1), Whitening(jnp.ones(6), jnp.eye(6))
     found = jax.jit(jax.vmap(one))(jax.tree.map(lambda *a: jnp.stack(a), *both))
     assert found.status[0] == SamplingStatus.AGREED
     assert abs(found.coefficient[0] - exact) < 4 * found.standard_error[0]
@@ -484,7 +484,7 @@ def test_the_temperature_is_that_of_the_samples():
 @pytest.mark.parametrize("b", [[1e2, 1e3], [1e3, 1e2, 1e4], [0.0, 1e2, 1e3]])
 def test_temperatures_to_extrapolate_from(b):
     with pytest.raises(InputError, match="expected at least three ascending numbers above 0"):
-        learning_coefficient(
+        local_learning_coefficient(
             lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), inverse_temperatures=b
         )
 

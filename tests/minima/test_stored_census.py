@@ -6,8 +6,8 @@ from some_networks import named
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
-from gdjax.minima import census_of
-from gdjax.minima.end_points import count_end_points
+from gdjax.minima import count_stored_minima
+from gdjax.minima.end_points import count_kinds
 
 
 @pytest.mark.long
@@ -15,13 +15,13 @@ def test_a_dimension_named_run_and_a_part_of_it(tmp_path):
     along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
     problem = gd.problems.function("quartic")
     gd.sweep(problem, gd.axes(run=along, momentum=[0.0]), 50, store=tmp_path / "s")
-    whole = census_of(tmp_path / "s")
+    whole = count_stored_minima(tmp_path / "s")
     assert (whole.sizes["run"], sorted(set(whole.coords) & {"learning_rate", "seed"})) == (
         4,
         ["learning_rate", "seed"],
     )
     np.testing.assert_array_equal(whole.learning_rate, [0.01, 0.02, 0.03, 0.04])
-    part = census_of(tmp_path / "s", {"learning_rate": 0.03})
+    part = count_stored_minima(tmp_path / "s", {"learning_rate": 0.03})
     assert (part.seed.values.tolist(), part.momentum.values.tolist()) == ([2], [0.0])
 
 
@@ -39,10 +39,10 @@ def store(tmp_path_factory):
 
 @pytest.mark.long
 def test_the_same_from_the_store_alone_twice(store):
-    first, second = census_of(store), census_of(store)
+    first, second = count_stored_minima(store), count_stored_minima(store)
     assert first.identical(second)
     # At rate 3 everything blows up.
-    assert count_end_points(first) == {"strict minimum": 8, "diverged": 8}
+    assert count_kinds(first) == {"strict minimum": 8, "diverged": 8}
     assert named(first.kind.sel(run=first.learning_rate == 3.0).values) == ["diverged"] * 8
     minima = [p.x for p in gd.problems.find("quartic").minima]
     np.testing.assert_allclose(first["params"], minima, atol=1e-7)
@@ -50,11 +50,11 @@ def test_the_same_from_the_store_alone_twice(store):
 
 @pytest.mark.long
 def test_some_runs_of_a_store(store):
-    found = census_of(store, {"learning_rate": 0.02})
+    found = count_stored_minima(store, {"learning_rate": 0.02})
     assert found.sizes["run"] == 8
     assert found.seed.values.tolist() == list(range(8))
     with pytest.raises(InputError, match="expected a number for an axis of learning_rate"):
-        census_of(store, {"rate": 1.0})
+        count_stored_minima(store, {"rate": 1.0})
 
 
 @pytest.mark.long
@@ -63,12 +63,12 @@ def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
     gd.sweep(problem, grid, 5, store=tmp_path / "s")
     with pytest.raises(InputError, match="the cost differs between runs with target"):
-        census_of(tmp_path / "s")
-    found = census_of(tmp_path / "s", {"target": 2.0})
+        count_stored_minima(tmp_path / "s")
+    found = count_stored_minima(tmp_path / "s", {"target": 2.0})
     a, b = found["params"].values.T
     np.testing.assert_allclose(a * b, 2.0, atol=1e-6)
 
 
 def test_no_store(tmp_path):
     with pytest.raises(StoreError, match="no store"):
-        census_of(tmp_path / "nothing")
+        count_stored_minima(tmp_path / "nothing")
