@@ -13,6 +13,8 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,14 +22,16 @@ import optax
 import xarray as xr
 from jaxtyping import PyTree
 
+from gdjax import machine
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.search.rungs import run_rungs
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec, check_rungs
 from gdjax.stores.schema import Variable
 from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Plan, Target, preflight
+from gdjax.sweeps.preflight import FEWER, MAX_PARAM_BYTES, Plan, Target, preflight, size
 
 
 def successive_halving(
@@ -49,6 +53,8 @@ def successive_halving(
     root_seed: int = 0,
     divergence_threshold: float = 1e12,
     gradient_tolerance: float = 1e-5,
+    store: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
@@ -88,10 +94,16 @@ def successive_halving(
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        width: runs computed together per device; None for half the runs that reach the last rung,
-            or fewer by memory.
+        store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
+            interruption, or the end of the process, repeat the call: finished slabs are not
+            recomputed. A tile is written when all of its runs have ended, and until then kept in
+            memory.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+        width: runs computed together per device; None for that of the store, or for half the runs
+            that reach the last rung, or fewer by memory.
         devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum bytes of parameters to keep in memory, as in `sweep`.
+        max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
+            `sweep`.
 
     Returns:
         Dataset as of `sweep`, with `num_steps = rungs[-1]`. Records after the end of a run are NaN,
@@ -101,6 +113,7 @@ def successive_halving(
     Raises:
         InputError: as in `sweep`; if rungs do not increase, the reduction factor is less than 2, or
             the metric is not a recorded number. All checks precede any computation.
+        StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C.
 
     References: Jamieson and Talwalkar 2016, *Non-stochastic best arm identification and
@@ -121,13 +134,15 @@ def successive_halving(
         root_seed=root_seed,
         divergence_threshold=divergence_threshold,
         gradient_tolerance=gradient_tolerance,
+        continuable=False,
         rungs=rungs,
         reduction_factor=reduction_factor,
         metric=metric,
         direction=direction,
         keep_slots=keep_slots,
     )
-    return _search(spec, Target(None, None, width, devices, max_param_bytes))
+    target = Target(store, storage_options, width, devices, max_param_bytes)
+    return _search(spec, target)
 
 
 def _search(spec: SearchSpec, target: Target) -> xr.Dataset:
@@ -142,7 +157,14 @@ def _search(spec: SearchSpec, target: Target) -> xr.Dataset:
             )
     plan = preflight(spec, target)
     assert isinstance(plan, Plan)  # a search has no client
-    return execute(_with_search_variables(plan), target, compute_tiles=run_rungs)
+    plan = _with_search_variables(plan)
+    need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
+    if need > limit:
+        raise InputError(
+            f"axes: a search keeps the arrays of its {spec.axes.runs:,} runs in memory: "
+            f"{size(need)}, of {size(limit)}; {FEWER}"
+        )
+    return execute(plan, target, compute_tiles=run_rungs)
 
 
 def _with_search_variables(plan: Plan) -> Plan:

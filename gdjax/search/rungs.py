@@ -8,7 +8,7 @@ without rungs. Runs that diverged or stalled do not go on.
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from gdjax import progress
+from gdjax._runtime import array_file
 from gdjax.descent import outcome
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
@@ -23,9 +24,9 @@ from gdjax.descent.outcome import Outcome
 from gdjax.interrupts import interruptible
 from gdjax.search.packing import pack, pack_densely
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
-from gdjax.stores.writer import Store
+from gdjax.stores.writer import CHECKPOINTS, MAX_CHECKPOINT_BYTES, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, to_host
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, as_numbers, to_host
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.preflight import Plan
 from gdjax.sweeps.slab_program import SlabProgram
@@ -36,6 +37,8 @@ Runs = Int[np.ndarray, " runs"]
 
 Carries = tuple[Runs, list[np.ndarray]]
 """Runs, and leaves of their carries, [runs, ...]."""
+
+_SAVED = "rung."  # prefix of the names of files with saved runs
 
 
 class RungResult(NamedTuple):
@@ -54,6 +57,31 @@ class RungResult(NamedTuple):
     carry: list[np.ndarray]
     variables: dict[str, np.ndarray]
 
+    def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
+        """Return some of the runs."""
+        variables = {name: values[rows] for name, values in self.variables.items()}
+        carry = [leaf[rows] for leaf in self.carry]
+        return RungResult(self.rung, self.runs[rows], carry, variables)
+
+    def to_bytes(self) -> bytes:
+        """Return the contents of a file."""
+        arrays = {"runs": self.runs}
+        arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(self.carry)}
+        arrays |= {f"variables.{name}": values for name, values in self.variables.items()}
+        return array_file.pack(arrays, {"rung": self.rung})
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, rung: int) -> "RungResult | None":
+        """Return the runs in a file; None if it is damaged or that of another rung."""
+        arrays, meta = array_file.unpack(raw) or ({}, {})
+        leaves = [name for name in arrays if name.startswith("carry.")]
+        carry = [arrays[name] for i in range(len(leaves)) if (name := f"carry.{i}") in arrays]
+        if meta.get("rung") != rung or "runs" not in arrays:
+            return None
+        prefix = "variables."
+        variables = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+        return cls(rung, arrays["runs"], carry, variables)
+
 
 def run_rungs(plan: Plan, sink: Store | Memory) -> int:
     """Run a search into a store or into memory, and return the number of tiles written."""
@@ -67,13 +95,16 @@ def run_rungs(plan: Plan, sink: Store | Memory) -> int:
         progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
     ):
         for rung in range(len(spec.rungs)):
+            search.load(rung)
             for number, program in enumerate(plan.programs):
                 for slab in search.slabs(rung, number):
                     result = search.compute(program, slab, rung, stop.is_set)
+                    search.save(result)
                     search.add(result)
                     bar.update(len(result.runs) * int(steps[rung]))
                 program.release()
             search.end_rung(rung)
+    search.remove_saved()
     return search.num_written
 
 
@@ -110,6 +141,9 @@ class _Search:
         self.carries: dict[int, Carries] = {}
         self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(plan.programs))}
         self.num_written = 0
+        self.finished = sink.finished().ravel()
+        if isinstance(sink, Store) and self.finished.any():
+            self._read_finished(sink)
         if "bracket" in self.arrays:
             self.arrays["bracket"][:] = self.spec.bracket_of_runs
 
@@ -152,6 +186,17 @@ class _Search:
         return [np.where(rows < 0, -1, runs[rows]) for rows in table]
 
     # Results
+
+    def _read_finished(self, store):
+        """Read at which rung the runs of finished tiles ended, and their metric at each rung."""
+        known = np.flatnonzero(self.finished[self.tiles])
+        runs = store.dataset()
+        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[known])
+        at = np.isin(self._times(self.spec.metric), self.spec.rungs)
+        values = runs[self.spec.metric].values[..., at].reshape(-1, len(self.spec.rungs))
+        self.values[:, known] = values[known].T
+        self.live[:, known] = np.arange(len(self.spec.rungs))[:, None] < ended
+        self.reached[known] = len(self.spec.rungs)
 
     def compute(
         self, program: SlabProgram, slab: Runs, rung: int, should_stop: Callable[[], bool]
@@ -252,7 +297,7 @@ class _Search:
 
     def _survivors(self, rung) -> Bool[np.ndarray, " runs"]:
         """Return which runs go on, as far as runs have reached the rung."""
-        candidates = self.in_play & (self.reached == rung) & self.live[rung]
+        candidates = self.in_play & (self.reached >= rung) & self.live[rung]
         return self.spec.survivors(self.values[rung], candidates, rung)
 
     def _drop(self, survive):
@@ -281,3 +326,75 @@ class _Search:
                 leaves = [np.concatenate(leaf)[order] for leaf in zip(*carry, strict=True)]
                 self.carries[number] = joined[order], leaves
             parts.clear()
+        if isinstance(self.sink, Store):
+            self._write_tiles(self.sink)
+
+    # Store
+
+    def _write_tiles(self, store):
+        """Write the tiles whose runs have all ended."""
+        due = ~self.finished
+        due[self.tiles[self.in_play]] = False
+        for number in np.flatnonzero(due):
+            tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
+            region = store.schema.region(tile)
+            variables = {name: array[region] for name, array in self.memory.arrays.items()}
+            writer = self.plan.writers[self.plan.program_of(tile)[0]]
+            store.write(tile, variables, store.add_writer(writer))
+            self.finished[number] = True
+            self.num_written += 1
+
+    def save(self, result: RungResult) -> None:
+        """Save runs that have reached a rung, from which an interrupted search continues."""
+        if isinstance(self.sink, Store):
+            key = f"{CHECKPOINTS}/{_SAVED}{result.rung}.{result.runs[0]}"
+            self.sink.location.write(key, result.to_bytes(), durable=True)
+
+    def load(self, rung: int) -> None:
+        """Add the saved runs that have reached a rung."""
+        if not isinstance(self.sink, Store):
+            return
+        location, prefix = self.sink.location, f"{_SAVED}{rung}."
+        for name in sorted(location.sizes(CHECKPOINTS)):
+            if name.startswith(prefix):
+                raw, _ = location.read(f"{CHECKPOINTS}/{name}", MAX_CHECKPOINT_BYTES)
+                result = RungResult.from_bytes(raw, rung)
+                if result is not None and self._fits(result):
+                    due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
+                    if due.any():
+                        self.add(result.take(due))
+
+    def _fits(self, result: RungResult) -> bool:
+        """Return whether a result, as untrusted input, is that of runs of this search."""
+        rung, runs, grid = result.rung, result.runs, self.spec.axes
+        if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
+            return False
+        if runs.min() < 0 or runs.max() >= grid.runs or len(np.unique(runs)) < len(runs):
+            return False
+        programs = np.unique(self.programs[runs])
+        first, last = self.spec.steps_to(rung)
+        expected = {}
+        for name, variable in self.plan.layout.variables.items():
+            if name not in SEARCH_VARIABLES:
+                shape, times = list(self.arrays[name].shape), self._times(name)
+                shape[0] = len(runs)
+                if times is not None:
+                    shape[1] = int(np.sum((times >= first) & (times <= last)))
+                expected[name] = tuple(shape), np.dtype(variable.dtype)
+        carry = []
+        if rung + 1 < len(self.spec.rungs):
+            shapes = self.plan.programs[programs[0]].carry_shapes
+            leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), shapes))
+            carry = [((len(runs), *leaf.shape), np.dtype(leaf.dtype)) for leaf in leaves]
+        return (
+            len(programs) == 1
+            and {name: (v.shape, v.dtype) for name, v in result.variables.items()} == expected
+            and [(leaf.shape, leaf.dtype) for leaf in result.carry] == carry
+        )
+
+    def remove_saved(self) -> None:
+        """Remove the saved runs of a finished search."""
+        if isinstance(self.sink, Store):
+            for name in self.sink.location.sizes(CHECKPOINTS):
+                if name.startswith(_SAVED):
+                    self.sink.location.remove(f"{CHECKPOINTS}/{name}")

@@ -51,7 +51,7 @@ NEWER = ("problem_hash", "flags")  # entries of an identity that older stores of
 DERIVED = ("layout", "program_hash", "problem_hash")
 """Entries of an identity that are determined by other entries."""
 
-_CHECKPOINTS = f"{OWN}/checkpoints"
+CHECKPOINTS = f"{OWN}/checkpoints"  # folder for states of unfinished tiles and searches
 
 
 class Tiles(Stored):
@@ -168,7 +168,7 @@ class Tiles(Stored):
         return None if problem else array_file.unpack(raw)
 
     def _checkpoint(self, tile):
-        return f"{_CHECKPOINTS}/{'.'.join(map(str, self._checked(tile)))}"
+        return f"{CHECKPOINTS}/{'.'.join(map(str, self._checked(tile)))}"
 
     def _checked(self, tile):
         tile = tuple(int(i) for i in tile)
@@ -248,7 +248,7 @@ class Store(Tiles):
         digest = _digest(recorded)
         if location.read(SWEEP, len(digest))[0] != digest:
             location.write(SWEEP, digest)
-        for name in ("", OWN, _CHECKPOINTS, *self.schema.arrays):
+        for name in ("", OWN, CHECKPOINTS, *self.schema.arrays):
             location.remove_partial(name)
         if root is None:
             self._write_root()

@@ -289,6 +289,11 @@ class StoredSweep:
                 that of the sweep, or if the record is invalid.
         """
         identity, where = self.identity, self.location
+        if "rungs" in identity:
+            raise StoreError(
+                f"{where}: holds a search, whose runs end at rungs; repeat the call that began it, "
+                f"such as gd.search.successive_halving(..., store=...), to complete it"
+            )
         problem, _ = self._compared(problem)  # callers that run it compare the whole program
         read: dict[str, Any] = {
             "problem": problem,

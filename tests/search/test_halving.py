@@ -1,6 +1,10 @@
 """A search ends the runs that it should, and the others have the bits of a full sweep."""
 
+import signal
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +14,10 @@ import pytest
 from small_problems import network, same_bits
 
 import gdjax as gd
+from gdjax._runtime import array_file
 from gdjax.descent import Outcome
-from gdjax.errors import InputError
+from gdjax.errors import InputError, StoreError
+from gdjax.search.rungs import _Search
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
@@ -201,3 +207,157 @@ def test_a_metric_that_is_an_array_cannot_be_compared():
             network(watched=True), gd.axes(learning_rate=[0.1, 0.2]), rungs=(6, 12),
             metric="positive",
         )  # fmt: skip
+
+
+GRID = gd.axes(learning_rate=np.geomspace(0.02, 1, 6), seed=range(4))
+SETTINGS = {
+    "problem": network(watched=True), "axes": GRID, "rungs": (6, 24, 48), "record_every": 2,
+    "snapshot_every": 12, "make_optimizer": partial(optax.sgd, momentum=0.5), "width": 4,
+    "reduction_factor": 2, "devices": ONE,
+}  # fmt: skip
+
+
+def assert_equal_datasets(one, other):
+    assert set(one.variables) - {"finished"} == set(other.variables) - {"finished"}
+    for name in other.data_vars:
+        if name != "finished":
+            assert same_bits(one[name], other[name]), name
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def in_memory():
+    return gd.search.successive_halving(**SETTINGS)
+
+
+def interrupt(monkeypatch, store, after):
+    """Run a search until a number of results were saved; return how many were computed."""
+    computed = []
+    compute = _Search.compute
+
+    def counted(self, *args):
+        if len(computed) == after:
+            raise Stop
+        computed.append(args)
+        return compute(self, *args)
+
+    monkeypatch.setattr(_Search, "compute", counted)
+    try:
+        gd.search.successive_halving(**SETTINGS, store=store).close()
+    except Stop:
+        pass
+    finally:
+        monkeypatch.setattr(_Search, "compute", compute)
+    return len(computed)
+
+
+def test_a_store_has_the_bits_and_an_interrupted_search_computes_the_rest(
+    tmp_path, monkeypatch, in_memory
+):
+    store = tmp_path / "s.zarr"
+    counts = [interrupt(monkeypatch, store, after) for after in (3, 4, 2, 100)]
+    slabs = interrupt(monkeypatch, tmp_path / "whole.zarr", 100)
+    assert counts[:3] == [3, 4, 2]
+    assert sum(counts) == slabs
+    with gd.open_dataset(store) as runs:
+        assert_equal_datasets(runs, in_memory)
+    assert not list((store / ".gdjax" / "checkpoints").iterdir())
+    assert interrupt(monkeypatch, store, 0) == 0
+
+
+def test_a_damaged_tile_is_computed_again_without_the_others(tmp_path, monkeypatch, in_memory):
+    store = tmp_path / "s.zarr"
+    slabs = interrupt(monkeypatch, store, 100)
+    with gd.open_dataset(store) as runs:
+        tile = int(runs.rung.argmax(...)["learning_rate"]) // runs.cost.encoding["chunks"][0]
+    chunk = store / "cost" / f"c.{tile}.0.0"
+    raw = bytearray(chunk.read_bytes())
+    raw[5] ^= 1
+    chunk.write_bytes(raw)
+    with pytest.warns(UserWarning, match="was damaged"):
+        again = interrupt(monkeypatch, store, 100)
+    assert 0 < again < slabs
+    with gd.open_dataset(store) as runs:
+        assert_equal_datasets(runs, in_memory)
+
+
+def test_hostile_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
+    store = tmp_path / "s.zarr"
+    interrupt(monkeypatch, store, 3)
+    folder = store / ".gdjax" / "checkpoints"
+    saved = sorted(folder.iterdir())
+    assert len(saved) == 3
+    arrays, meta = array_file.unpack(saved[0].read_bytes())
+    bad = [
+        {**arrays, "runs": arrays["runs"] + 10**6},
+        {**arrays, "runs": arrays["runs"] * 0},
+        {name: array for name, array in arrays.items() if name != "carry.0"},
+        {**arrays, "variables.cost": arrays["variables.cost"][:, :1]},
+        {**arrays, "variables.other": arrays["variables.cost"]},
+        {**arrays, "carry.0": arrays["carry.0"].astype(np.float64)},
+    ]
+    for number, changed in enumerate(bad):
+        (folder / f"rung.0.{100 + number}").write_bytes(array_file.pack(changed, meta))
+    saved[0].unlink()
+    saved[1].write_bytes(b"damaged")
+    (folder / "rung.0.x").mkdir()
+    interrupt(monkeypatch, store, 100)
+    with gd.open_dataset(store) as runs:
+        assert_equal_datasets(runs, in_memory)
+
+
+def test_another_search_and_what_needs_a_sweep_are_refused(tmp_path):
+    store = tmp_path / "s.zarr"
+    rates = gd.axes(learning_rate=[0.1, 0.2])
+    settings = {"rungs": (2, 4), "reduction_factor": 2, "store": store}
+    gd.search.successive_halving(BOWL, rates, **settings).close()
+    with pytest.raises(StoreError, match="holds another sweep: reduction_factor: stored 2, exp"):
+        gd.search.successive_halving(BOWL, rates, **{**settings, "reduction_factor": 3})
+    with pytest.raises(StoreError, match="holds another sweep: rungs: stored"):
+        gd.sweep(BOWL, rates, 4, store=store, record_every=2)
+    for function in (gd.resume, lambda store: gd.replay(store, {"learning_rate": 0.1})):
+        with pytest.raises(StoreError, match="holds a search, whose runs end at rungs"):
+            function(store)
+    with gd.open_dataset(store) as runs:
+        assert [len(run.step) for run in gd.export.histories(runs)] == [3, 3]
+
+
+CHILD = """
+import os, signal, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+sys.path[:0] = {path!r}
+from gdjax.search.rungs import _Search
+save, saved = _Search.save, []
+def save_and_die(self, result):
+    save(self, result)
+    saved.append(result)
+    if len(saved) == {after}:
+        os.kill(os.getpid(), signal.SIGKILL)
+_Search.save = save_and_die
+import gdjax as gd
+from test_halving import SETTINGS
+gd.search.successive_halving(**SETTINGS, store={store!r})
+"""
+
+
+@pytest.mark.long
+def test_a_killed_search_goes_on_at_any_rung(tmp_path, monkeypatch, in_memory):
+    store = tmp_path / "s.zarr"
+    whole = interrupt(monkeypatch, tmp_path / "whole.zarr", 100)
+    for after in (2, 6, 3):
+        code = CHILD.format(
+            path=[str(Path(__file__).parent), *sys.path], after=after, store=str(store)
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, timeout=120, check=False
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
+    rungs = {name.name.split(".")[1] for name in (store / ".gdjax/checkpoints").iterdir()}
+    assert rungs == {"0", "1", "2"}
+    assert interrupt(monkeypatch, store, 100) == whole - 11
+    with gd.open_dataset(store) as runs:
+        assert_equal_datasets(runs, in_memory)
