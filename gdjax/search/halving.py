@@ -119,34 +119,123 @@ def successive_halving(
     References: Jamieson and Talwalkar 2016, *Non-stochastic best arm identification and
     hyperparameter optimization*.
     """
+    return _search(num_brackets=1, **locals())
+
+
+def hyperband(
+    problem: Problem,
+    axes: Axes,
+    *,
+    rungs: Sequence[int] = (100, 400, 1600),
+    reduction_factor: int = 4,
+    num_brackets: int | None = None,
+    metric: str = "cost",
+    direction: str = "minimize",
+    keep_slots: bool = True,
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
+    batch_size: int | None = None,
+    record_every: int | None = None,
+    record_samples: int | None = None,
+    snapshot_every: int | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+    root_seed: int = 0,
+    divergence_threshold: float = 1e12,
+    gradient_tolerance: float = 1e-5,
+    store: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    width: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    max_param_bytes: int = MAX_PARAM_BYTES,
+) -> xr.Dataset:
+    """Run a grid of settings by Hyperband: successive halving with several first rungs.
+
+        bracket b:  n_b runs to rungs[b],   n_b / k to rungs[b + 1],   ...
+
+    Successive halving ends a run that is poor at the first rung and would be good at the last. Here
+    the runs are divided into brackets at random, and those of bracket b, n_b ~ k^s / (s + 1) with
+    k = reduction_factor and s rungs after rung b, are compared for the first time at rung b. The
+    brackets run together: their runs share slabs, and bits are as in `successive_halving`.
+
+    Args:
+        problem: problem to minimize.
+        axes: grid of runs, as in `sweep`.
+        rungs: increasing numbers of steps after which runs are compared. The last one is the number
+            of steps of the runs that are never ended.
+        reduction_factor: number of runs at a rung, divided by that of those that continue.
+        num_brackets: number of brackets; None for that of rungs, so that the runs of the last
+            bracket are never ended.
+        metric: "cost" or a recorded metric, by which runs are compared.
+        direction: "minimize" or "maximize".
+        keep_slots: whether runs keep their slot.
+        make_optimizer: optimizer factory, as in `sweep`.
+        batch_size: samples per step; None for the whole training set.
+        record_every: steps between records, of which each rung is a multiple; None for the largest
+            such number.
+        record_samples: samples per record; None for all.
+        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        metrics: metrics to record besides the cost; None for those of the problem.
+        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
+        root_seed: seed of the whole study, in [0, 2^32).
+        divergence_threshold: cost above which a run counts as diverged.
+        gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
+        store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
+            interruption, or the end of the process, repeat the call: finished slabs are not
+            recomputed. A tile is written when all of its runs have ended, and until then kept in
+            memory.
+        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+        width: runs computed together per device; None for that of the store, or for half the runs
+            that reach the last rung, or fewer by memory.
+        devices: devices to compute on; None for all local devices.
+        max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
+            `sweep`.
+
+    Returns:
+        Dataset as of `successive_halving`. If there are several brackets, a further variable is
+        `bracket`, the number of the rung at which each run is first compared.
+
+    Raises:
+        InputError: as in `successive_halving`, or if there are more brackets than rungs.
+        StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
+        KeyboardInterrupt: on Ctrl-C.
+
+    References: Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar 2018, *Hyperband: a novel
+    bandit-based approach to hyperparameter optimization*.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes
+        >>> rates = axes(learning_rate=[0.01 * i for i in range(1, 25)], seed=range(2))
+        >>> runs = hyperband(problems.bowl([1.0, 9.0]), rates, rungs=(4, 16, 64))
+        >>> [int((runs.bracket == b).sum()) for b in range(3)]
+        [31, 11, 6]
+    """
+    return _search(**locals())
+
+
+def _search(
+    *,
+    rungs,
+    num_brackets,
+    record_every,
+    store,
+    storage_options,
+    width,
+    devices,
+    max_param_bytes,
+    **settings,
+) -> xr.Dataset:
+    """Run a search and return its Dataset."""
     rungs = check_rungs(rungs)
     spec = SearchSpec(
-        problem,
-        axes,
-        rungs[-1],
-        make_optimizer=make_optimizer,
-        batch_size=batch_size,
-        record_every=math.gcd(*rungs) if record_every is None else record_every,
-        record_samples=record_samples,
-        snapshot_every=snapshot_every,
-        metrics=metrics,
-        eval_params_fn=eval_params_fn,
-        root_seed=root_seed,
-        divergence_threshold=divergence_threshold,
-        gradient_tolerance=gradient_tolerance,
-        continuable=False,
+        num_steps=rungs[-1],
         rungs=rungs,
-        reduction_factor=reduction_factor,
-        metric=metric,
-        direction=direction,
-        keep_slots=keep_slots,
+        num_brackets=len(rungs) if num_brackets is None else num_brackets,
+        record_every=math.gcd(*rungs) if record_every is None else record_every,
+        continuable=False,
+        **settings,
     )
     target = Target(store, storage_options, width, devices, max_param_bytes)
-    return _search(spec, target)
-
-
-def _search(spec: SearchSpec, target: Target) -> xr.Dataset:
-    """Run a search and return its Dataset."""
     taken = {*spec.axes.names, *spec.axes.dimensions, *spec.recorded_metrics}
     for name in SEARCH_VARIABLES:
         if name in taken:

@@ -130,6 +130,10 @@ CALLS = (
         "expected True or False",
     ),
     ("gd.search.successive_halving(bowl, ax, width=0)", "width", "expected a whole number >= 1"),
+    ("gd.search.successive_halving(bowl, ax, store=3)", "store", "expected the path of a folder"),
+    ("gd.search.hyperband(bowl, ax, num_brackets=4)", "num_brackets", "whole number from 1 to 3"),
+    ("gd.search.hyperband(bowl, ax, num_brackets=0)", "num_brackets", "whole number from 1 to 3"),
+    ("gd.search.hyperband(bowl, ax, rungs=[4, 4])", "rungs", "sort them, and give each once"),
     # Trials of a study
     (
         "gd.search.optimize(bowl, {}, 3, 4, rungs=[4])",

@@ -176,6 +176,24 @@ def test_static_axes_are_compared_with_each_other():
     assert set(best.tolist()) == set(runs.cost.sel(step=4).values[runs.rung.values == 1].tolist())
 
 
+def test_hyperband_compares_each_bracket_from_its_rung_on():
+    rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
+    settings = {"width": 7, "devices": ONE}
+    runs = gd.search.hyperband(BOWL, rates, rungs=(4, 16, 64), **settings)
+    full = gd.sweep(BOWL, rates, 64, record_every=4, **settings)
+    assert_same_runs(runs, full)
+    bracket, rung = runs.bracket.values.ravel(), runs.rung.values.ravel()
+    ended = [np.bincount(rung[bracket == b], minlength=3).tolist() for b in range(3)]
+    assert ended == [[24, 6, 1], [0, 9, 2], [0, 0, 6]]
+    cost = full.cost.values.reshape(48, -1)
+    for b, r, step in ((0, 0, 1), (0, 1, 4), (1, 1, 4)):
+        members = (bracket == b) & (rung >= r)
+        assert cost[members & (rung > r), step].max() <= cost[members & (rung == r), step].min()
+    again = gd.search.hyperband(BOWL, rates, rungs=(4, 16, 64), num_brackets=1, **settings)
+    assert "bracket" not in again
+    assert np.bincount(again.rung.values.ravel()).tolist() == [36, 9, 3]
+
+
 BAD = {
     "and 10 follows 40": {"rungs": [40, 10]},
     "and 10 follows 10": {"rungs": [10, 10]},
