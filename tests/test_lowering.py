@@ -1,5 +1,7 @@
 """What is compiled for CPUs here can be compiled for accelerators: nothing calls the host."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -63,4 +65,35 @@ def test_programs_for_accelerators_call_no_host(make, platform):
     text = exported.mlir_module()
     assert exported.platforms == (platform,)
     assert "stablehlo" in text
+    assert [name for name in HOST if name in text] == []
+
+
+def digits_block(runs, batch_size, own_orders):
+    """Return the text of a block of digit networks, lowered for an accelerator."""
+    seeds = {"data_seed" if own_orders else "seed": range(runs)}
+    settings = {"batch_size": batch_size, "record_every": 10, "snapshot_every": 20}
+    problem = gd.problems.digits("mnist5k")
+    (spec,) = SweepSpec(problem, gd.axes(learning_rate=[0.1], **seeds), 20, **settings).programs()
+    program = SlabProgram(spec, Slab(runs, tuple(jax.local_devices())[:1]), (1, runs))
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), program.block_example)
+    return jax.export.export(program.block_program.jitted, platforms=["cuda"])(
+        *shapes
+    ).mlir_module()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("batch_size", "own_orders"), [(None, False), (32, False), (32, True)])
+def test_an_accelerator_computes_all_runs_of_a_block_together(batch_size, own_orders):
+    runs, more = 6, 7
+    text, wider = (digits_block(n, batch_size, own_orders) for n in (runs, more))
+    # A loop over runs would be one more loop, or have products without an axis of runs.
+    assert text.count("stablehlo.while") == wider.count("stablehlo.while")
+    products = re.findall(r"stablehlo.dot_general.*-> tensor<([\dx]+)xf32>", text)
+    assert len(products) > 5
+    assert [shape for shape in products if not shape.startswith(f"{runs}x")] == []
+    # A scatter that adds is a sum over samples or classes, which a product computes faster. Those
+    # that replace write one row of the records and snapshots.
+    scatters = re.findall(r'"stablehlo.scatter".*?\}\) :', text, flags=re.DOTALL)
+    assert scatters
+    assert [scatter for scatter in scatters if "stablehlo.add" in scatter] == []
     assert [name for name in HOST if name in text] == []
