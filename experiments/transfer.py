@@ -1,0 +1,142 @@
+"""Does the best learning rate of a narrow network suit a wide one?
+
+    standard: one rate for all layers;   ntp: W = w / sqrt(inputs);   mup: Tensor Programs V
+
+Digit networks with two hidden layers of tanh and identity outputs are trained at widths from 16 to
+256, with plain descent and with Adam, in three parametrizations that are the same at width 16
+(`methods/parametrizations.py` has their table). At each width the interval of good rates is found,
+and the regret of the rate that is best at width 16: the cost that it reaches over the lowest one.
+The coordinate check says why: how the change of each layer in the first step depends on the width.
+
+    python experiments/transfer.py                (about 4 min of processor time)
+
+Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
+from width 16 to 256, and stays within a factor of 2 in mup. Refuted by an interval on the other
+side. With plain descent the published drift is smaller, and nothing is expected of 250 steps.
+"""
+
+from dataclasses import dataclass
+
+import common
+import numpy as np
+import xarray as xr
+from drawings import transfer as plots
+from methods import parametrizations
+from summaries.transfer import numbers
+
+import gdjax as gd
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, rates and starts.
+
+    Args:
+        data: name of the data set.
+        widths: neurons of each hidden layer; the first is the base width.
+        hidden_layers: number of hidden layers.
+        descent_rates: smallest and largest learning rate of plain descent.
+        adam_rates: smallest and largest learning rate of Adam.
+        rates: number of learning rates, evenly spaced by ratio.
+        seeds: number of starting points.
+        steps: steps of each run.
+        batch_size: images per step.
+        record_samples: images of a recorded cost.
+        checked_widths: widths of the coordinate check.
+        checked_steps: steps after which the change of each layer is measured.
+        descent_checked: learning rate of the coordinate check of plain descent.
+        adam_checked: learning rate of the coordinate check of Adam.
+    """
+
+    data: str = "mnist5k"
+    widths: tuple[int, ...] = (16, 64, 256)
+    hidden_layers: int = 2
+    descent_rates: tuple[float, float] = (0.03125, 8.0)
+    adam_rates: tuple[float, float] = (0.000244140625, 0.0625)
+    rates: int = 9
+    seeds: int = 8
+    steps: int = 250
+    batch_size: int = 32
+    record_samples: int = 1000
+    checked_widths: tuple[int, ...] = (32, 256)
+    checked_steps: tuple[int, ...] = (1, 10)
+    descent_checked: float = 0.05
+    adam_checked: float = 0.001
+
+
+def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
+    """Return problems by width, each with its optimizer."""
+    made = {}
+    for width in widths:
+        digits = gd.problems.digits(
+            config.data,
+            widths=(width,) * config.hidden_layers,
+            activation="tanh",
+            loss="cross_entropy",
+        )
+        base = {"base_width": config.widths[0]}
+        layers = {"layers": config.hidden_layers + 1}
+        made[str(width)] = (
+            parametrizations.parametrized(digits, parametrization, **base),
+            {
+                "make_optimizer": parametrizations.make_optimizer(
+                    parametrization, optimizer, width, **base, **layers
+                )
+            },
+        )
+    return made
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return final costs and coordinate checks, each name prefixed with its optimizer."""
+    found = {}
+    for optimizer in parametrizations.OPTIMIZERS:
+        ends, checked = config.descent_rates, config.descent_checked
+        if optimizer == "adam":
+            ends, checked = config.adam_rates, config.adam_checked
+        grid = gd.axes(learning_rate=np.geomspace(*ends, config.rates), seed=range(config.seeds))
+        costs, checks = [], []
+        for name in parametrizations.PARAMETRIZATIONS:
+            print(f"{optimizer}, {name} ...", flush=True)
+            tree = gd.compare(
+                problems(config, name, optimizer, config.widths),
+                grid,
+                config.steps,
+                batch_size=config.batch_size,
+                record_every=config.steps,
+                record_samples=config.record_samples,
+                metrics={},
+            )
+            costs.append(gd.concat(tree, "width").cost.isel(step=-1, drop=True))
+            family = problems(config, name, optimizer, config.checked_widths)
+            checks.append(
+                gd.coordinate_check(
+                    family,
+                    parametrizations.preactivations(next(iter(family.values()))[0]),
+                    learning_rate=checked,
+                    batch_size=config.batch_size,
+                    steps=config.checked_steps,
+                    num_seeds=config.seeds,
+                ).rename(width="checked_width")
+            )
+        joined = xr.merge(
+            [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
+            join="exact",
+            compat="no_conflicts",
+            combine_attrs="drop",
+        )
+        names = ("learning_rate", *joined.data_vars)
+        found[optimizer] = joined.rename({str(n): f"{optimizer}.{n}" for n in names})
+    dataset = xr.merge(found.values(), join="exact", compat="no_conflicts", combine_attrs="drop")
+    return dataset.drop_attrs().assign_attrs(
+        parametrizations=list(parametrizations.PARAMETRIZATIONS), optimizers=list(found)
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw final cost against the rate at each width, and the coordinate checks."""
+    return {"transfer": plots.costs(dataset), "coordinates": plots.changes(dataset)}
+
+
+if __name__ == "__main__":
+    common.main("transfer", Config, run, plot, numbers)

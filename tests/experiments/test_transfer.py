@@ -1,0 +1,82 @@
+"""Parametrizations, best rates and regrets that were built in, and a small run."""
+
+import jax
+import numpy as np
+import pytest
+import summaries.transfer as summary
+import transfer
+import xarray as xr
+from methods import parametrizations
+from transfer import Config
+
+RATES = 2.0 ** np.arange(-4, 5)
+
+
+def parabola(best):
+    """Costs of four starts whose logarithm is a parabola around the best rate."""
+    log = np.log(RATES[:, None] / best)
+    return np.exp(0.3 * log**2) * np.array([1.0, 1.1, 1.2, 1.3])
+
+
+def test_best_and_good_rates_are_those_that_were_built_in():
+    cost = np.median(parabola(1.3), axis=1)
+    assert summary.best_rate(RATES, cost) == pytest.approx(1.3)
+    low, high = summary.good_rates(RATES, cost)
+    assert low < 1.3 < high
+    assert summary.good_rates(RATES, np.arange(1.0, 10.0))[0] == RATES[0]
+    assert summary.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
+
+
+def test_a_shift_and_a_regret_are_those_that_were_built_in():
+    narrow, wide = parabola(2.0), parabola(0.5)
+    np.testing.assert_allclose(summary.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
+    expected = np.exp(0.3 * np.log(4) ** 2)
+    np.testing.assert_allclose(summary.regrets(narrow, wide), expected)
+    np.testing.assert_allclose(summary.regrets(wide, wide), 1)
+
+
+def test_all_parametrizations_are_the_same_at_the_base_width():
+    base = {"base_width": 16, "layers": 3}
+    for name in parametrizations.PARAMETRIZATIONS:
+        for optimizer in parametrizations.OPTIMIZERS:
+            factors = parametrizations.rate_factors(name, optimizer, 16, **base)
+            assert factors == ((1.0, 1.0),) * 3
+
+
+def test_updates_and_starting_weights_have_the_factors_of_the_table():
+    problem = transfer.gd.problems.digits("mnist5k", widths=(64, 64), activation="tanh", samples=20)
+    wide = parametrizations.parametrized(problem, "mup", base_width=16)
+    params, plain = (p.init(jax.random.key(0)) for p in (wide, problem))
+    np.testing.assert_allclose(params[-1].weights, plain[-1].weights / 2, rtol=1e-6)
+    np.testing.assert_array_equal(params[1].weights, plain[1].weights)
+    factory = parametrizations.make_optimizer("mup", "descent", 64, base_width=16, layers=3)
+    ones = jax.tree.map(lambda a: 0 * a + 1, params)
+    rule = factory(0.5)
+    steps, _ = rule.update(ones, rule.init(params), params)
+    moved = [(float(layer.weights[0, 0]), float(layer.bias[0])) for layer in steps]
+    assert moved == [(-2.0, -2.0), (-0.5, -2.0), (-0.125, -0.5)]
+
+
+@pytest.mark.long
+def test_a_small_run_has_all_numbers_and_pictures(tmp_path):
+    config = Config(
+        widths=(4, 8),
+        rates=3,
+        seeds=2,
+        steps=4,
+        record_samples=20,
+        checked_widths=(4, 8),
+        checked_steps=(1,),
+    )
+    dataset = transfer.run(config)
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    dataset = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    found = transfer.numbers(dataset)
+    assert len(found["adam_mup_regret"]) == 1
+    assert np.shape(found["descent_ntp_slopes_1"]) == (3, 3)
+    costs = dataset["adam.cost"].sel(width=4)
+    np.testing.assert_array_equal(costs[0], costs[2])  # the base width
+    pictures = transfer.plot(dataset)
+    assert set(pictures) == {"transfer", "coordinates"}
+    for figure in pictures.values():
+        figure.canvas.draw()
