@@ -14,6 +14,7 @@ from . import plots as plots
 from . import problems as problems
 from . import search as search
 from . import slabs as slabs
+from . import statistics as statistics
 from . import stores as stores
 from . import sweeps as sweeps
 from . import volumes as volumes
@@ -25,6 +26,7 @@ from .pages import lesson as lesson
 from .plotting import plot as plot
 from .problems import Metric as Metric
 from .problems import Problem as Problem
+from .search import tuning_curve as tuning_curve
 from .stores import open_dataset as open_dataset
 from .stores import verify as verify
 from .sweeps import advise as advise

@@ -15,6 +15,7 @@ A result is identified by its type, and a Dataset by its attribute `result` (swe
 `gdjax.plots` has figures with more options.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -60,11 +61,11 @@ def plot(result: Any, *, title: str = "") -> "Figure":
 
     Args:
         result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
-            of `compare`; the Dataset of `concat`, `coordinate_check`, `line`, `plane`,
-            `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of planes;
-            or the return value of `extreme_eigenpairs`, `spectral_density`, `gradient_summary`,
-            `gradient_flow`, `distance_from_flow`, `central_flow`, `pairwise_barriers`,
-            `basin_volume`, `local_learning_coefficient` or `advise`.
+            of `compare`; the Dataset of `concat`, `tuning_curve`, `coordinate_check`, `line`,
+            `plane`, `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of
+            planes; or the return value of `extreme_eigenpairs`, `spectral_density`,
+            `gradient_summary`, `gradient_flow`, `distance_from_flow`, `central_flow`,
+            `pairwise_barriers`, `basin_volume`, `local_learning_coefficient` or `advise`.
         title: figure title; by default, it summarizes the data.
 
     Returns:
@@ -81,7 +82,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     if draw is None:
         raise InputError(
             f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
-            f"store, or what compare, concat, coordinate_check, line, plane, "
+            f"store, or what compare, concat, tuning_curve, coordinate_check, line, plane, "
             f"trajectory_plane, count_minima, basins_of_attraction, extreme_eigenpairs, "
             f"spectral_density, gradient_summary, gradient_flow, "
             f"distance_from_flow, central_flow, pairwise_barriers, basin_volume, "
@@ -338,6 +339,25 @@ def _sweep(runs, title):
     return drawn
 
 
+def _tuning_curve(curve, title):
+    from gdjax.plots import sweeps
+
+    *by, _ = curve.expected_best.dims
+    statistic = "expected" if np.isfinite(curve.expected_best).all() else "median"
+    names = [f"{statistic}_best{suffix}" for suffix in ("", "_low", "_high")]
+    values = np.stack([curve[name].values.reshape(-1, curve.sizes["trials"]) for name in names], 1)
+    points = itertools.product(*(curve[name].values.tolist() for name in by))
+    labels = [", ".join(map(str, point)) or curve.metric for point in points]
+    metric = curve.attrs["metric"].replace("_", " ")
+    return sweeps.tuning_curves(
+        curve.trials.values,
+        dict(zip(labels, map(tuple, values), strict=True)),
+        value_label=f"{statistic} best {metric}",
+        direction=curve.attrs["direction"],
+        title=title,
+    )
+
+
 def _compared(tree, title):
     from gdjax.plots import sweeps
 
@@ -455,4 +475,5 @@ BY_ATTRIBUTE: dict[Any, Callable[[Any, str], Any]] = {
     "trajectory_plane": _trajectory,
     "census": _census,
     "basins": _basins,
+    "tuning_curve": _tuning_curve,
 }

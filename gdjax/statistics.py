@@ -22,9 +22,11 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
+from gdjax.arguments import check_number
 from gdjax.errors import InputError
 
 LEVEL = 0.95
+MAX_SEEDS = 10**9
 
 
 class Interval(NamedTuple):
@@ -148,6 +150,58 @@ def paired(
     left_out = int(np.sum(~finite))
     of = f"{left_out} pairs are not finite and left out" if left_out else ""
     return Interval(mean, mean - reach, mean + reach, level, n, of)
+
+
+def seeds_needed(
+    difference: float, standard_deviation: float, *, power: float = 0.8, level: float = LEVEL
+) -> int:
+    """Return the number of paired runs at which a difference is seen with a probability `power`.
+
+        P(|T| > t) >= power,   T noncentral t (n - 1, sqrt(n) difference / standard_deviation)
+
+    A difference is seen if the interval of `paired` excludes 0. For many runs n is about
+    (z_{(1 - level) / 2} + z_{1 - power})^2 (standard_deviation / difference)^2, which is 7.8 times
+    the squared ratio for the defaults.
+
+    Args:
+        difference: true mean of second - first, not 0.
+        standard_deviation: standard deviation of second - first over seeds, from a few runs. For
+            runs that are not paired, it is sqrt(2) times that of one run.
+        power: probability with which the difference is seen.
+        level: level of the interval of `paired`.
+
+    Returns:
+        Number of seeds, at least 2.
+
+    Raises:
+        InputError: if a number is out of range, or more than 10^9 seeds are needed.
+
+    Examples:
+        >>> seeds_needed(1.0, 1.0), seeds_needed(0.1, 1.0)
+        (10, 787)
+
+    References: Cohen 1988, *Statistical power analysis for the behavioral sciences*, 2.3.
+    """
+    check_number("standard_deviation", standard_deviation, above=0)
+    check_number("power", power, above=0, below=1)
+    check_number("level", level, above=0, below=1)
+    check_number("difference", difference)
+    ratio = abs(difference) / standard_deviation
+    quantiles = stats.norm.isf((1 - level) / 2) + stats.norm.isf(1 - power)
+    if not ratio > 0 or quantiles > ratio * math.sqrt(MAX_SEEDS):
+        raise InputError(
+            f"difference = {difference!r:.80}, expected a number other than 0, large enough to be "
+            f"seen with {MAX_SEEDS:,} seeds; take a larger difference or a lower power"
+        )
+
+    def power_of(n):
+        t, center = stats.t.isf((1 - level) / 2, n - 1), math.sqrt(n) * ratio
+        return stats.nct.sf(t, n - 1, center) + stats.nct.cdf(-t, n - 1, center)
+
+    n = max(2, math.floor((quantiles / ratio) ** 2))  # a lower bound, since t has heavier tails
+    while power_of(n) < power:
+        n += 1
+    return n
 
 
 def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from gdjax.errors import InputError
-from gdjax.statistics import mean, median, medians, paired, share
+from gdjax.statistics import mean, median, medians, paired, seeds_needed, share
 
 
 def test_the_usual_median_where_it_is_finite():
@@ -64,6 +64,36 @@ def test_differences_from_the_same_starts_are_sharper_than_of_means():
     assert found.high - found.low < 0.2
     assert mean(second - start)[:3] == pytest.approx(found[:3])
     assert "1 pairs" in paired([1.0, 2.0, 3.0], [1.0, 2.5, np.inf]).of
+
+
+@pytest.mark.parametrize(("ratio", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_numbers_of_seeds_are_those_of_published_tables(ratio, n):
+    assert seeds_needed(ratio, 1.0) == seeds_needed(-2 * ratio, 2.0) == n
+
+
+def test_many_seeds_are_those_of_the_normal_distribution():
+    quantiles = stats.norm.isf(0.005) + stats.norm.isf(0.1)
+    exact = (quantiles / 0.01) ** 2
+    assert abs(seeds_needed(0.01, 1.0, power=0.9, level=0.99) - exact) < quantiles**2
+
+
+def test_a_difference_is_seen_as_often_as_the_number_of_seeds_says():
+    n = seeds_needed(0.7, 1.0, power=0.9)
+    draws = np.random.default_rng(0).normal(0.7, 1.0, size=(4000, n))
+    for size, least, most in ((n, 0.9, 0.93), (n - 1, 0.87, 0.9)):
+        t = stats.ttest_1samp(draws[:, :size], 0, axis=1)
+        assert least - 0.01 < np.mean(t.pvalue < 0.05) < most + 0.01
+    found = paired(np.zeros(n), draws[0])
+    assert (found.low > 0 or found.high < 0) == (t.pvalue[0] < 0.05)
+
+
+def test_a_difference_that_no_number_of_seeds_shows():
+    for difference in (0.0, 1e-9, np.nan):
+        with pytest.raises(InputError, match="difference = "):
+            seeds_needed(difference, 1.0)
+    for settings in ({"standard_deviation": 0.0}, {"power": 1.0}, {"level": 0.0}):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            seeds_needed(1.0, **{"standard_deviation": 1.0} | settings)
 
 
 def test_rows_of_medians():

@@ -417,3 +417,62 @@ def curves_by_setting(
         bar.set_label(setting_label)
         bar.ax.minorticks_off()
     return axes
+
+
+def tuning_curves(
+    trials: Int[np.ndarray, " trials"],
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    value_label: str = "expected best cost",
+    direction: str = "minimize",
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the best of k random settings against k, with one curve per optimizer.
+
+    Args:
+        trials: numbers k of settings.
+        curves: for the name of each optimizer, the value at each k and the lower and upper ends of
+            its interval. Infinite values are not drawn, and a band with an infinite end covers the
+            rest of the axes.
+        value_label: label of the value axis.
+        direction: "minimize" or "maximize".
+        title: axes title; by default, it names the optimizer that is better than all others at the
+            largest k, if the intervals do not overlap.
+        ax: axes to draw into; None creates a new figure.
+    """
+    drawn = np.concatenate([np.ravel(curve) for curve in curves.values()])
+    drawn = drawn[np.isfinite(drawn)]
+    reach = 10 * np.abs(drawn).max() if drawn.size else 1.0
+    positive = drawn[drawn > 0]
+    log = bool(np.all(drawn >= 0) and positive.size and positive.max() > 10 * positive.min())
+    with styled_axes(ax, (8, 5)) as axes:
+        for (name, (value, low, high)), color in zip(curves.items(), cycle(CYCLE), strict=False):
+            axes.plot(trials, _finite(value), "o-", color=color, label=name)
+            band = (np.nan_to_num(end, posinf=reach, neginf=-reach) for end in (low, high))
+            axes.fill_between(trials, *band, where=np.isfinite(value), color=color, alpha=0.2)
+        if log:
+            axes.set_yscale("log")
+            axes.set_ylim(positive.min() / 1.2, positive.max() * 1.2)
+        elif drawn.size:
+            margin = 0.05 * (np.ptp(drawn) or 1)
+            axes.set_ylim(drawn.min() - margin, drawn.max() + margin)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(trials, [f"{k:,}" for k in trials])
+        axes.minorticks_off()
+        axes.set_xlabel("number of random settings")
+        axes.set_ylabel(value_label)
+        if len(curves) > 1:
+            axes.legend()
+            title = title or f"Best of {trials[-1]:,}: {_clear_best(curves, direction)}"
+        axes.set_title(title)
+    return axes
+
+
+def _clear_best(curves, direction):
+    """Return the name of the curve whose last interval is better than all others."""
+    sign = 1 if direction == "minimize" else -1
+    last = {name: sorted(sign * end[-1] for end in ends) for name, (_, *ends) in curves.items()}
+    best, second, *_ = sorted(last, key=lambda name: last[name][1])
+    others = min(last[name][0] for name in last if name != best)
+    return best if last[best][1] < others else f"intervals of {best} and {second} overlap"

@@ -1,0 +1,270 @@
+"""Tuning curves: the best of k random settings, for a fair comparison of optimizers.
+
+    E min(x_1, ..., x_k) = sum_j x_(j) C(n - j, k - 1) / C(n, k)
+
+Here x_(1) <= ... <= x_(n) are the results of n settings. The sum is the mean over all subsets of k
+settings, so it is unbiased. If an optimizer has more settings to tune, its best result improves
+with each additional trial, and optimizers are to be compared at equal numbers of trials.
+
+>>> from gdjax import problems
+>>> from gdjax.sweeps import axes, sweep
+>>> grid = axes(learning_rate=[0.01, 0.02, 0.05, 0.1, 0.15, 0.2], seed=range(3))
+>>> curve = tuning_curve(sweep(problems.bowl([1.0, 9.0]), grid, 30), trials=[1, 2, 6])
+>>> curve.expected_best.values.round(3).tolist()
+[0.062, 0.011, 0.0]
+
+References: Dodge et al. 2019, *Show your work: improved reporting of experimental results*; Tang et
+al. 2020, *Showing your work doesn't always work*, arXiv 2004.13705, for the bias of the estimate
+with replacement.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from scipy.special import gammaln
+
+from gdjax.arguments import check_choice, check_number, check_whole, is_whole
+from gdjax.errors import InputError
+from gdjax.search.spec import DIRECTIONS
+from gdjax.statistics import LEVEL
+from gdjax.stores import open_dataset
+from gdjax.sweeps.axes import SEEDS
+
+OPTIMIZER = "optimizer"  # axis with one curve per value, unless others are named
+HALF = 1e-9  # rounding error of a cumulative probability of 1/2
+
+
+def tuning_curve(
+    runs: xr.Dataset | str | Path,
+    metric: str = "cost",
+    *,
+    trials: Sequence[int] | np.ndarray | None = None,
+    by: Sequence[str] | None = None,
+    direction: str = "minimize",
+    worst_value: float | None = None,
+    level: float = LEVEL,
+    num_resamples: int = 1000,
+    root_seed: int = 0,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return the best of k random settings of a sweep, as a function of k.
+
+    The k settings are drawn without replacement from those of the sweep and run with one random
+    seed, and the best of them is chosen by its last record. Its own result is lower than what
+    it reaches with other seeds, since it was chosen partly by luck. The curve `fresh` therefore
+    has the results of the chosen setting with the other seeds.
+
+    Intervals are those of a two-way bootstrap, over settings and over seeds. They describe how the
+    curve would differ for other random settings and seeds, so the settings should be random draws
+    from the space, and many more than k. With one seed they do not include its effect.
+
+    Args:
+        runs: Dataset of a sweep, or the path or URL of its store. All runs must be finished.
+        metric: "cost" or a recorded metric.
+        trials: increasing numbers k of settings; None for the powers of 2 up to half of the
+            settings.
+        by: axes with one curve per value; None for "optimizer", if there is such an axis. Seed axes
+            are combined into one, and all other axes into settings.
+        direction: "minimize" or "maximize".
+        worst_value: result of a diverged run; None for the worst of all, +inf or -inf. The expected
+            best of k settings is then infinite if k settings can all diverge.
+        level: nominal coverage of the intervals.
+        num_resamples: number of bootstrap samples.
+        root_seed: seed of the bootstrap.
+        storage_options: keywords of `obstore.store.from_url`, if `runs` is a URL.
+
+    Returns:
+        Dataset over the axes `by` and `trials`, with `expected_best` and `median_best`: mean and
+        median over subsets of settings and over seeds. With two or more seeds, `expected_fresh` and
+        `median_fresh`: the same for the other seeds. Each has an interval, such as
+        `expected_best_low` and `expected_best_high`.
+
+    Raises:
+        InputError: if an argument is invalid, the metric was not recorded, or a run is not
+            finished.
+        StoreError: if there is no store, or one of its tiles is damaged.
+
+    Examples:
+        A curve per optimizer:
+
+        >>> import optax
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> def make_optimizer(optimizer, learning_rate):
+        ...     return getattr(optax, optimizer)(learning_rate)
+        >>> grid = axes(optimizer=["sgd", "adam"], learning_rate=[0.01, 0.1, 0.2, 0.3], seed=[0, 1])
+        >>> runs = sweep(problems.bowl([1.0, 9.0]), grid, 30, make_optimizer=make_optimizer)
+        >>> dict(tuning_curve(runs).median_fresh.sizes)
+        {'optimizer': 2, 'trials': 2}
+    """
+    check_choice("direction", direction, DIRECTIONS)
+    check_number("level", level, above=0, below=1)
+    check_whole("num_resamples", num_resamples, 1)
+    check_whole("root_seed", root_seed, 0, 2**32 - 1)
+    if worst_value is not None:
+        check_number("worst_value", worst_value)
+    if isinstance(runs, str | Path):
+        runs = open_dataset(runs, storage_options=storage_options)
+    sign = 1.0 if direction == "minimize" else -1.0
+    values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
+    num_settings, num_seeds = values.shape[-2:]
+    steps = _check_trials(trials, num_settings)
+    shares = _shares(steps, num_settings)
+    random = np.random.default_rng(root_seed)
+    resamples = [
+        (_counts(random, num_settings), _counts(random, num_seeds)) for _ in range(num_resamples)
+    ]
+    curves = [
+        _curve(sign * values[index], shares, resamples, level)
+        for index in np.ndindex(values.shape[:-2])
+    ]
+    dims = (*by, "trials")
+    variables = {}
+    for name, ends in curves[0].items():
+        order = ("", "_low", "_high") if direction == "minimize" else ("", "_high", "_low")
+        for number, suffix in enumerate(order[: len(ends)]):
+            array = np.stack([sign * curve[name][number] for curve in curves])
+            variables[name + suffix] = dims, array.reshape(*values.shape[:-2], len(steps))
+    coords = {
+        name: coordinate
+        for name, coordinate in runs.coords.items()
+        if coordinate.ndim and set(coordinate.dims) <= set(by)
+    }
+    attrs = {
+        "result": "tuning_curve",
+        "metric": metric,
+        "direction": direction,
+        "level": level,
+        "num_settings": num_settings,
+        "num_seeds": num_seeds,
+    }
+    return xr.Dataset(variables, {**coords, "trials": list(steps)}, attrs)
+
+
+def _values(runs, metric, by, worst_value):
+    """Return last records over axes `by`, settings and seeds, and the names of `by`."""
+    if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
+        raise InputError(
+            f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
+            f"the path or URL of a store"
+        )
+    dims = runs["outcome"].dims
+    names = [name for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]
+    if metric not in names:
+        raise InputError(
+            f"metric = {metric!r:.80}, expected the name of a recorded number: one of "
+            f"{', '.join(map(str, names))}; add others with metrics=..."
+        )
+    if by is None:
+        by = [name for name in dims if name == OPTIMIZER]
+    is_list = isinstance(by, Sequence) and not isinstance(by, str)
+    if not is_list or any(name not in dims for name in by) or len(set(by)) < len(by):
+        raise InputError(
+            f"by = {by!r:.80}, expected names of axes, each once, such as ['optimizer']; the axes "
+            f"are {', '.join(map(str, dims))}"
+        )
+    seeds = [name for name in dims if name in SEEDS and name not in by]
+    settings = [name for name in dims if name not in (*by, *seeds)]
+    outcome = runs["outcome"]
+    if unfinished := int((outcome < 0).sum()):
+        raise InputError(
+            f"runs: {unfinished} of {outcome.size} runs are not finished; finish them with "
+            f"gd.resume, or select finished runs"
+        )
+    diverged = outcome == outcome.attrs["flag_meanings"].split().index("diverged")
+    last = runs[metric].isel(step=-1).where(~diverged, worst_value)
+    if missing := int(last.isnull().sum()):
+        raise InputError(
+            f"metric: the last record of {metric} is NaN in {missing} of {outcome.size} runs, "
+            f"expected a number in all; take a metric that is recorded at the last step, and runs "
+            f"that no search ended before it"
+        )
+    array = last.transpose(*by, *settings, *seeds).values.astype(float)
+    shape = [math.prod(runs.sizes[name] for name in names) for names in (settings, seeds)]
+    return array.reshape(*array.shape[: len(by)], *shape), tuple(by)
+
+
+def _check_trials(trials, num_settings):
+    """Return numbers of trials, checked."""
+    if trials is None:
+        return tuple(2**power for power in range(max(1, (num_settings // 2).bit_length())))
+    valid = not isinstance(trials, str) and isinstance(trials, Sequence | np.ndarray | range)
+    numbers = list(trials) if valid else []
+    whole = bool(numbers) and all(is_whole(k, 1, num_settings) for k in numbers)
+    if not whole or any(a >= b for a, b in itertools.pairwise(numbers)):
+        raise InputError(
+            f"trials = {trials!r:.80}, expected increasing whole numbers from 1 to the number of "
+            f"settings, {num_settings}"
+        )
+    return tuple(int(k) for k in numbers)
+
+
+def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:
+    """Return the share C(m, k) / C(n, k) of subsets of k within m of n settings, m = 0, ..., n."""
+    m, k = np.arange(n + 1), np.asarray(trials)[:, None]
+    below = np.maximum(m - k, 0)
+    logs = gammaln(m + 1) - gammaln(below + 1) - gammaln(n + 1) + gammaln(n - k + 1)
+    return np.where(m >= k, np.exp(logs), 0.0)
+
+
+def _counts(random, n) -> Int[np.ndarray, " n"]:
+    """Return how often each of n things is in a bootstrap sample; two differ if there are two."""
+    while True:
+        counts = random.multinomial(n, np.full(n, 1 / n))
+        if n == 1 or np.count_nonzero(counts) > 1:
+            return counts
+
+
+def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
+    """Return value, low and high of each curve of one optimizer, for results to minimize."""
+    order = np.argsort(x, axis=0)
+    ranked = np.take_along_axis(x, order, axis=0)
+    first, behind = (
+        np.stack(
+            [np.searchsorted(*columns, side) for columns in zip(ranked.T, x.T, strict=True)], 1
+        )
+        for side in ("left", "right")
+    )
+    flat = np.argsort(x, axis=None)
+
+    def estimate(settings, seeds):
+        """Return means and medians, for numbers of copies of settings and seeds."""
+        below = np.concatenate([np.zeros((1, x.shape[1]), int), np.cumsum(settings[order], axis=0)])
+        lower, upper = (np.take_along_axis(below, at, axis=0) for at in (first, behind))
+        chosen = shares[:, len(x) - lower] - shares[:, len(x) - upper]
+        # Equal results are chosen with equal probability.
+        chosen *= settings[:, None] / np.maximum(upper - lower, 1)
+        weighted, total = chosen * seeds, seeds.sum()
+        weights = {"best": weighted / total}
+        if np.count_nonzero(seeds) > 1:
+            others = weighted.sum(axis=-1, keepdims=True) - weighted
+            weights["fresh"] = others * seeds / (total**2 - np.sum(seeds**2))
+        result = {}
+        for name, w in weights.items():
+            result[f"expected_{name}"] = np.sum(w * np.where(w > 0, x, 0), axis=(1, 2))
+            below = np.cumsum(w.reshape(len(w), -1)[:, flat], axis=1)
+            middle = [np.sum(below < 0.5 - HALF, axis=1), np.sum(below <= 0.5 + HALF, axis=1)]
+            result[f"median_{name}"] = x.ravel()[flat[middle]].mean(axis=0)
+        return result
+
+    value = estimate(*(np.ones(size, int) for size in x.shape))
+    samples = [estimate(*counts) for counts in resamples]
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    result = {}
+    for name, center in value.items():
+        drawn = np.stack([sample[name] for sample in samples])
+        low, high = np.quantile(drawn, tails, axis=0, method="inverted_cdf")
+        if name.startswith("expected"):
+            # Settings drawn twice make the mean of the best lower, which is known and subtracted.
+            with np.errstate(invalid="ignore"):
+                shift = center - drawn.mean(axis=0)
+            shift = np.where(np.isfinite(shift), shift, 0)
+            low, high = np.clip([low + shift, high + shift], x.min(), x.max())
+        result[name] = center, low, high
+    return result

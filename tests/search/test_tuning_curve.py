@@ -1,0 +1,230 @@
+"""The best of k random settings is the mean over all subsets, and its intervals cover the truth."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.colors import to_rgba
+
+import gdjax as gd
+
+INF = math.inf
+
+
+def swept(values, *dims, **coordinates):
+    """Return what a sweep returns, with these final costs; infinite ones diverged."""
+    values = np.asarray(values, float)
+    dims = dims or ("setting", "seed")
+    attrs = {"flag_meanings": "not_converged converged stalled diverged"}
+    outcome = np.where(np.isinf(values), 3, 0).astype(np.int8)
+    cost = np.stack([np.ones_like(values), values], axis=-1)
+    return xr.Dataset(
+        {"cost": ((*dims, "step"), cost), "outcome": (dims, outcome, attrs)},
+        {"step": [0, 10], **coordinates},
+    )
+
+
+def tuned(values, trials=None, **settings):
+    """Return the curves without the bootstrap, which most tests do not look at."""
+    return gd.tuning_curve(swept(values), trials=trials, num_resamples=1, **settings)
+
+
+def over_subsets(x, k):
+    """Return mean and median of the best of k settings, and of the chosen one with other seeds."""
+    best, fresh = [], []
+    for seed, subset in itertools.product(
+        range(x.shape[1]), itertools.combinations(range(len(x)), k)
+    ):
+        lowest = x[list(subset), seed].min()
+        chosen = [s for s in subset if x[s, seed] == lowest]
+        best += [lowest] * 12  # 12 can be divided by the number of equal ones
+        others = [r for r in range(x.shape[1]) if r != seed]
+        fresh += [x[s, r] for s in chosen for r in others for _ in range(12 // len(chosen))]
+    return np.mean(best), np.median(best), np.mean(fresh), np.median(fresh)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.random.default_rng(0).normal(size=(6, 3)),
+        np.random.default_rng(1).integers(0, 3, size=(6, 3)).astype(float),
+        [[1, 2], [3, 1], [2, 2], [5, 7], [4, 4]],
+    ],
+    ids=["different", "equal", "two_seeds"],
+)
+def test_curves_are_those_over_all_subsets(x):
+    x = np.asarray(x, float)
+    trials = range(1, len(x) + 1)
+    curve = tuned(x, trials)
+    names = ("expected_best", "median_best", "expected_fresh", "median_fresh")
+    for k in trials:
+        at = curve.sel(trials=k)
+        found = [at[name].item() for name in names]
+        np.testing.assert_allclose(found, over_subsets(x, k), rtol=1e-12, atol=1e-12)
+
+
+def test_the_best_of_k_of_evenly_spaced_values_is_closed_form():
+    n = 200
+    x = np.random.default_rng(0).permutation(np.arange(1, n + 1) / (n + 1))[:, None]
+    curve = tuned(x, [1, 2, 5, 50, 200])
+    np.testing.assert_allclose(curve.expected_best, 1 / (curve.trials + 1), rtol=1e-10)
+    highest = tuned(x, [1, 2, 5, 50, 200], direction="maximize")
+    np.testing.assert_allclose(highest.expected_best, 1 - 1 / (curve.trials + 1), rtol=1e-10)
+
+
+def test_the_estimate_is_unbiased_and_that_with_replacement_is_not():
+    n, k = 10, 8
+    draws = np.random.default_rng(0).uniform(size=(400, n))
+    runs = swept(draws[..., None], "optimizer", "setting", "seed")
+    curves = gd.tuning_curve(runs, trials=[k], num_resamples=1)
+    found = curves.expected_best.mean().item()
+    j = np.arange(1, n + 1)
+    with_replacement = ((n - j + 1) ** k - (n - j) ** k) / n**k
+    biased = np.mean(np.sort(draws) @ with_replacement)
+    error = 1 / k / math.sqrt(len(draws))  # more than the standard error of the mean of minima
+    assert abs(found - 1 / (k + 1)) < 2 * error
+    assert biased - 1 / (k + 1) > 4 * error
+
+
+def test_a_diverged_run_counts_as_the_worst():
+    x = np.array([[1.0, INF], [2.0, 3.0], [INF, INF], [4.0, INF]])
+    curve = tuned(x, [1, 2, 3, 4])
+    np.testing.assert_allclose(curve.expected_best, [INF, INF, INF, 2])
+    np.testing.assert_allclose(curve.median_best, [INF, 3, 2.5, 2])
+    finite = tuned(x, [1, 2, 3, 4], worst_value=9.0)
+    one, two = over_subsets(np.where(np.isinf(x), 9, x), 1), finite.sel(trials=1)
+    np.testing.assert_allclose(one[0], two.expected_best)
+    lowest = tuned(x, [2], direction="maximize")
+    assert lowest.expected_best.item() == -INF
+
+
+def test_only_the_chosen_setting_counts_with_fresh_seeds():
+    x = np.random.default_rng(0).normal(size=(100, 2))  # no setting is better than another
+    curve = tuned(x, [50])
+    assert curve.expected_best.item() < -1.5
+    assert abs(curve.expected_fresh.item()) < 0.5
+    assert "expected_fresh" not in tuned(x[:, :1])
+
+
+def test_axes_and_seeds_of_a_sweep():
+    rng = np.random.default_rng(0)
+    dims = ("learning_rate", "optimizer", "seed", "momentum", "data_seed")
+    runs = swept(rng.normal(size=(4, 2, 3, 2, 2)), *dims, optimizer=["sgd", "adam"])
+    curve = gd.tuning_curve(runs, num_resamples=20)
+    assert curve.expected_best.dims == ("optimizer", "trials")
+    assert curve.trials.values.tolist() == [1, 2, 4]
+    assert (curve.attrs["num_settings"], curve.attrs["num_seeds"]) == (8, 6)
+    alone = gd.tuning_curve(runs.sel(optimizer="adam"), num_resamples=20)
+    xr.testing.assert_allclose(curve.sel(optimizer="adam", drop=True), alone)
+    by = gd.tuning_curve(runs, by=["momentum", "optimizer"], num_resamples=20)
+    assert by.median_fresh_high.dims == ("momentum", "optimizer", "trials")
+    assert by.attrs["num_settings"] == 4
+
+
+def test_intervals_contain_the_value_and_turn_with_the_direction():
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    lowest = gd.tuning_curve(swept(x), num_resamples=50)
+    highest = gd.tuning_curve(swept(-x), num_resamples=50, direction="maximize")
+    for name in ("expected_best", "median_best", "expected_fresh", "median_fresh"):
+        assert (lowest[f"{name}_low"] <= lowest[name]).all()
+        assert (lowest[name] <= lowest[f"{name}_high"]).all()
+        np.testing.assert_allclose(highest[name], -lowest[name])
+        np.testing.assert_allclose(highest[f"{name}_low"], -lowest[f"{name}_high"])
+
+
+@pytest.mark.long
+def test_intervals_cover_the_truth_for_random_settings_and_seeds():
+    """Half of the variance is that of settings, the rest of seeds, common to all or not."""
+    random, trials, num_settings, num_seeds = np.random.default_rng(0), [1, 4, 8], 48, 8
+
+    def results(*shape):
+        setting = random.normal(size=(*shape[:-1], 1))
+        common = random.normal(scale=0.2, size=(*shape[:-2], 1, shape[-1]))
+        return setting + common + random.normal(scale=0.5, size=shape)
+
+    truth = {}
+    for k in trials:
+        x = results(100_000, k, 2)
+        chosen = np.argmin(x[..., 0], axis=1)
+        fresh = x[np.arange(len(x)), chosen, 1]
+        truth[k] = {
+            "expected_best": x[..., 0].min(axis=1).mean(),
+            "median_best": np.median(x[..., 0].min(axis=1)),
+            "expected_fresh": fresh.mean(),
+            "median_fresh": np.median(fresh),
+        }
+    covered = []
+    for number in range(150):
+        curve = gd.tuning_curve(
+            swept(results(num_settings, num_seeds)),
+            trials=trials,
+            num_resamples=100,
+            root_seed=number,
+        )
+        covered.append(
+            [
+                curve[f"{name}_low"].sel(trials=k) <= value <= curve[f"{name}_high"].sel(trials=k)
+                for k in trials
+                for name, value in truth[k].items()
+            ]
+        )
+    share = np.mean(covered, axis=0)
+    assert share.min() >= 0.85
+    assert share.mean() >= 0.90
+
+
+def test_a_curve_per_optimizer_is_drawn():
+    x = np.random.default_rng(0).uniform(1, 2, size=(2, 32, 3)) * [[[1]], [[100]]]
+    runs = swept(x, "optimizer", "setting", "seed", optimizer=["sgd", "adam"])
+    curve = gd.tuning_curve(runs, num_resamples=50)
+    (axes,) = gd.plot(curve).axes
+    assert axes.get_title(loc="left") == "Best of 16: sgd"
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("expected best cost", "log")
+    for line, name in zip(axes.lines, ("sgd", "adam"), strict=True):
+        assert line.get_label() == name
+        np.testing.assert_array_equal(line.get_ydata(), curve.expected_best.sel(optimizer=name))
+    assert to_rgba(axes.lines[0].get_color()) != to_rgba(axes.lines[1].get_color())
+    x[:, 0] = INF
+    curve = gd.tuning_curve(swept(x, *runs.outcome.dims), num_resamples=20)
+    assert gd.plot(curve).axes[0].get_ylabel() == "median best cost"
+    same = gd.tuning_curve(swept(x[[0, 0]], *runs.outcome.dims), num_resamples=20)
+    assert "intervals of 0 and 1 overlap" in gd.plot(same).axes[0].get_title(loc="left")
+    (axes,) = gd.plot(gd.tuning_curve(swept(x[0]), num_resamples=20)).axes
+    assert axes.get_legend() is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"metric": "accuracy"}, "metric = 'accuracy', expected the name of a recorded number"),
+        ({"trials": [2, 1]}, "trials = .* increasing whole numbers from 1 to .* 2"),
+        ({"trials": [1, 3]}, "trials = "),
+        ({"trials": []}, "trials = "),
+        ({"trials": [0, 1]}, "trials = "),
+        ({"by": ["width"]}, "by = .*the axes are setting, seed"),
+        ({"by": "seed"}, "by = 'seed', expected names"),
+        ({"direction": "up"}, "direction = 'up'"),
+        ({"worst_value": math.nan}, "worst_value = nan, expected a finite number"),
+        ({"level": 1.0}, "level = 1.0, expected a number above 0 and below 1"),
+        ({"num_resamples": 0}, "num_resamples = 0"),
+        ({"root_seed": -1}, "root_seed = -1"),
+    ],
+)
+def test_bad_arguments_are_named(settings, expected):
+    with pytest.raises(gd.errors.InputError, match=expected):
+        gd.tuning_curve(swept([[1.0, 2.0], [3.0, 4.0]]), **settings)
+
+
+def test_runs_without_a_result_are_refused(tmp_path):
+    runs = swept([[1.0, np.nan]])
+    with pytest.raises(gd.errors.InputError, match="NaN in 1 of 2 runs"):
+        gd.tuning_curve(runs)
+    runs.outcome[0, 0] = -1
+    with pytest.raises(gd.errors.InputError, match="1 of 2 runs are not finished"):
+        gd.tuning_curve(runs)
+    with pytest.raises(gd.errors.InputError, match="runs = Dataset, expected a Dataset"):
+        gd.tuning_curve(xr.Dataset())
+    with pytest.raises(gd.errors.StoreError):
+        gd.tuning_curve(tmp_path / "none.zarr")
