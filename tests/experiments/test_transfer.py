@@ -4,10 +4,9 @@ import jax
 import numpy as np
 import pytest
 import summaries.transfer as summary
-import transfer
 import xarray as xr
-from methods import parametrizations
-from transfer import Config
+from methods import parametrizations, transfer
+from methods.transfer import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
 

@@ -21,10 +21,10 @@ import common
 import numpy as np
 import xarray as xr
 from drawings import transfer as plots
-from methods import parametrizations
 from summaries.transfer import numbers
 
 import gdjax as gd
+from methods import parametrizations
 
 
 @dataclass(frozen=True)
