@@ -116,7 +116,7 @@ def test_a_negative_eigenvalue_among_2100_is_not_overlooked(precision):
     """Above the dense limit: a saddle is never a minimum, and one that can be seen is named.
 
     The negative eigenvalue belongs to one coordinate, or to a reflected one, at offsets up to 1e4;
-    the others lie between 1e-3 and 1.
+    the others lie between 1e-3 and 1. Each case takes seconds, so not all are combined.
     """
     n = 2100
     rng = np.random.default_rng(0)
@@ -130,7 +130,9 @@ def test_a_negative_eigenvalue_among_2100_is_not_overlooked(precision):
         return curvature @ z**2 / 2
 
     shown = [
-        (name, turned, offset) for name in HIDDEN for turned in (0, 1) for offset in (0.0, 1e4)
+        (name, turned, offset)
+        for name, (_, seen) in HIDDEN.items()
+        for turned, offset in ([(0, 0.0), (1, 0.0), (1, 1e4)] if seen else [(1, 0.0), (0, 1e4)])
     ]
     with jax.enable_x64(precision == "float64"):
 

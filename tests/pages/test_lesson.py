@@ -627,6 +627,7 @@ def test_the_lesson_bears_inspection(trained):
     assert trained.violations() == []
 
 
+@pytest.mark.long
 def test_on_a_phone_nothing_sticks_out(opened):
     visit = opened("#step=0", PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]

@@ -230,7 +230,8 @@ main()
 """
 
 
-@pytest.mark.parametrize("kind", ["s3", pytest.param("az", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["s3", "az"])
 def test_workers_with_nothing_in_common_but_a_bucket(tmp_path, kind):
     """Two workers in folders of their own, one of which is killed: the bits of a local sweep."""
     if reason := servers.missing(kind):
