@@ -95,9 +95,8 @@ def successive_halving(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
-            interruption, or the end of the process, repeat the call: finished slabs are not
-            recomputed. A tile is written when all of its runs have ended, and until then kept in
-            memory.
+            interruption, or the end of the process, repeat the call to continue. A tile is written
+            when all of its runs have ended, and until then kept in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: runs computed together per device; None for that of the store, or for half the runs
             that reach the last rung, or fewer by memory.
@@ -114,7 +113,7 @@ def successive_halving(
         InputError: as in `sweep`; if rungs do not increase, the reduction factor is less than 2, or
             the metric is not a recorded number. All checks precede any computation.
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
-        KeyboardInterrupt: on Ctrl-C.
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
 
     References: Jamieson and Talwalkar 2016, *Non-stochastic best arm identification and
     hyperparameter optimization*.
@@ -180,9 +179,8 @@ def hyperband(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
-            interruption, or the end of the process, repeat the call: finished slabs are not
-            recomputed. A tile is written when all of its runs have ended, and until then kept in
-            memory.
+            interruption, or the end of the process, repeat the call to continue. A tile is written
+            when all of its runs have ended, and until then kept in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: runs computed together per device; None for that of the store, or for half the runs
             that reach the last rung, or fewer by memory.
@@ -197,7 +195,7 @@ def hyperband(
     Raises:
         InputError: as in `successive_halving`, or if there are more brackets than rungs.
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
-        KeyboardInterrupt: on Ctrl-C.
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
 
     References: Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar 2018, *Hyperband: a novel
     bandit-based approach to hyperparameter optimization*.

@@ -7,6 +7,7 @@ A run goes on from its carry before the record at the rung, so that its numbers 
 without rungs. Runs that diverged or stalled do not go on.
 """
 
+import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -26,11 +27,17 @@ from gdjax.search.packing import pack, pack_densely
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
 from gdjax.stores.writer import CHECKPOINTS, MAX_CHECKPOINT_BYTES, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, as_numbers, to_host
+from gdjax.sweeps.checkpoint import (
+    SlabCheckpoint,
+    SlabRecords,
+    TileCheckpoint,
+    as_numbers,
+    to_host,
+)
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.preflight import Plan
 from gdjax.sweeps.slab_program import SlabProgram
-from gdjax.sweeps.slab_runner import slab_variables, start_blocks
+from gdjax.sweeps.slab_runner import CHECKPOINT_SECONDS, slab_variables, start_blocks
 
 Runs = Int[np.ndarray, " runs"]
 """Runs of a search, as positions in the flattened grid."""
@@ -39,6 +46,7 @@ Carries = tuple[Runs, list[np.ndarray]]
 """Runs, and leaves of their carries, [runs, ...]."""
 
 _SAVED = "rung."  # prefix of the names of files with saved runs
+_UNFINISHED = f"{CHECKPOINTS}/{_SAVED}unfinished"  # file with the state of the current slab
 
 
 class RungResult(NamedTuple):
@@ -101,6 +109,8 @@ def run_rungs(plan: Plan, sink: Store | Memory) -> int:
                     result = search.compute(program, slab, rung, stop.is_set)
                     search.save(result)
                     search.add(result)
+                    if stop.is_set():
+                        raise KeyboardInterrupt
                     bar.update(len(result.runs) * int(steps[rung]))
                 program.release()
             search.end_rung(rung)
@@ -210,7 +220,7 @@ class _Search:
             should_stop: function that returns whether to stop as soon as possible.
 
         Raises:
-            KeyboardInterrupt: if `should_stop` returns True.
+            KeyboardInterrupt: if `should_stop` returns True, after the state has been saved.
         """
         own = np.flatnonzero(slab >= 0)
         runs = np.where(slab < 0, slab[own[0]], slab)  # empty slots compute a copy of a run
@@ -221,6 +231,7 @@ class _Search:
             known, leaves = self.carries[self.programs[runs[0]]]
             rows = np.searchsorted(known, runs)
             start = SlabCheckpoint(first, [leaf[rows] for leaf in leaves], {}, {})
+        start = self._load_unfinished(program, slab, rung) or start
         records, carry = SlabRecords(start), []
 
         def keep(before_last):
@@ -230,10 +241,15 @@ class _Search:
         blocks = start_blocks(
             program, values, start, last=last, before_last=keep if goes_on else None
         )
+        saved_at = time.monotonic()
         for result in blocks:
             records.add(result)
-            if should_stop():
-                raise KeyboardInterrupt
+            is_due = time.monotonic() - saved_at > CHECKPOINT_SECONDS
+            if not result.is_last and (is_due or should_stop()):
+                self._save_unfinished(slab, rung, records)
+                saved_at = time.monotonic()
+                if should_stop():
+                    raise KeyboardInterrupt
         schedule = program.spec.schedule._replace(first=first, num_steps=last - first)
         variables = slab_variables(program.spec, records, schedule)
         kept = {
@@ -391,6 +407,26 @@ class _Search:
             and {name: (v.shape, v.dtype) for name, v in result.variables.items()} == expected
             and [(leaf.shape, leaf.dtype) for leaf in result.carry] == carry
         )
+
+    def _save_unfinished(self, slab, rung, records):
+        """Save the state of a slab on the way to a rung."""
+        if isinstance(self.sink, Store):
+            arrays, meta = TileCheckpoint([], records.checkpoint()).to_stored()
+            raw = array_file.pack({**arrays, "slab": slab}, {**meta, "rung": rung})
+            self.sink.location.write(_UNFINISHED, raw, durable=True)
+
+    def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
+        """Return the saved state of a slab on the way to a rung; None if there is none."""
+        if not isinstance(self.sink, Store):
+            return None
+        raw, _ = self.sink.location.read(_UNFINISHED, MAX_CHECKPOINT_BYTES)
+        arrays, meta = array_file.unpack(raw) or ({}, {})
+        if meta.get("rung") != rung or not np.array_equal(arrays.pop("slab", []), slab):
+            return None
+        state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
+        first, last = self.spec.steps_to(rung)
+        is_between = state is not None and first <= state.step < last
+        return state if is_between and program.fits(state, first) else None
 
     def remove_saved(self) -> None:
         """Remove the saved runs of a finished search."""

@@ -226,11 +226,17 @@ class SlabProgram:
         """Shape and type of each variable of one run."""
         return self.layout().run_shapes
 
-    def fits(self, state: SlabCheckpoint) -> bool:
-        """Return whether a checkpoint, as untrusted input, matches this program."""
+    def fits(self, state: SlabCheckpoint, first_record: int | None = None) -> bool:
+        """Return whether a checkpoint, as untrusted input, matches this program.
+
+        Args:
+            state: checkpoint.
+            first_record: first step of its records; None for that of the program.
+        """
         _, records, arrays = jax.eval_shape(self.block_program.jitted, *self.block_example)
         schedule, carry = self.spec.schedule, self.block_example[0]
-        return checkpoint.fits(state, schedule, carry, records, arrays, self.spec.first_record)
+        first = self.spec.first_record if first_record is None else first_record
+        return checkpoint.fits(state, schedule, carry, records, arrays, first)
 
     def layout(self, axes: Axes | None = None) -> Layout:
         """Return the arrays of the sweep, with their names, units and coordinates.

@@ -17,6 +17,7 @@ import gdjax as gd
 from gdjax._runtime import array_file
 from gdjax.descent import Outcome
 from gdjax.errors import InputError, StoreError
+from gdjax.search import rungs as rungs_module
 from gdjax.search.rungs import _Search
 
 ONE = jax.local_devices()[:1]
@@ -141,6 +142,7 @@ def test_equal_values_are_ordered_by_position():
         assert runs.rung.values.ravel().tolist() == [1, 1, 0, 0, 0, 0]
 
 
+@pytest.mark.long
 def test_dense_slabs_give_the_numbers_up_to_rounding(monkeypatch):
     slabs = []
 
@@ -148,11 +150,9 @@ def test_dense_slabs_give_the_numbers_up_to_rounding(monkeypatch):
         slabs.append(len(table))
         return table
 
-    from gdjax.search import rungs as module
-
     for name in ("pack", "pack_densely"):
-        packs = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *args, packs=packs: count(packs(*args)))
+        packs = getattr(rungs_module, name)
+        monkeypatch.setattr(rungs_module, name, lambda *args, packs=packs: count(packs(*args)))
     grid = gd.axes(learning_rate=np.geomspace(0.01, 0.1, 8), seed=range(4))
     settings = {"rungs": (5, 20), "width": 4, "devices": ONE}
     kept = gd.search.successive_halving(small_network(), grid, **settings)
@@ -272,6 +272,7 @@ def interrupt(monkeypatch, store, after):
     return len(computed)
 
 
+@pytest.mark.long
 def test_a_store_has_the_bits_and_an_interrupted_search_computes_the_rest(
     tmp_path, monkeypatch, in_memory
 ):
@@ -286,6 +287,7 @@ def test_a_store_has_the_bits_and_an_interrupted_search_computes_the_rest(
     assert interrupt(monkeypatch, store, 0) == 0
 
 
+@pytest.mark.long
 def test_a_damaged_tile_is_computed_again_without_the_others(tmp_path, monkeypatch, in_memory):
     store = tmp_path / "s.zarr"
     slabs = interrupt(monkeypatch, store, 100)
@@ -341,6 +343,35 @@ def test_another_search_and_what_needs_a_sweep_are_refused(tmp_path):
             function(store)
     with gd.open_dataset(store) as runs:
         assert [len(run.step) for run in gd.export.histories(runs)] == [3, 3]
+
+
+@pytest.mark.parametrize("rung", [0, 2])
+def test_an_interrupted_slab_goes_on_at_its_step(tmp_path, monkeypatch, in_memory, rung):
+    store, begins = tmp_path / "s.zarr", []
+    start, compute = rungs_module.start_blocks, _Search.compute
+
+    def stop_at_a_block(self, program, slab, number, should_stop):
+        if number == rung:
+            program.controller.num_steps = 3  # several blocks on the way to the rung
+            return compute(self, program, slab, number, lambda: True)
+        return compute(self, program, slab, number, should_stop)
+
+    def begin(program, values, state=None, **settings):
+        begins.append(0 if state is None else state.step)
+        return start(program, values, state, **settings)
+
+    monkeypatch.setattr(rungs_module, "start_blocks", begin)
+    monkeypatch.setattr(_Search, "compute", stop_at_a_block)
+    with pytest.raises(KeyboardInterrupt):
+        gd.search.successive_halving(**SETTINGS, store=store)
+    assert (store / ".gdjax" / "checkpoints" / "rung.unfinished").exists()
+    monkeypatch.setattr(_Search, "compute", compute)
+    begins.clear()
+    gd.search.successive_halving(**SETTINGS, store=store).close()
+    assert (0, 6, 24)[rung] < begins[0] < (6, 24, 48)[rung]
+    with gd.open_dataset(store) as runs:
+        assert_equal_datasets(runs, in_memory)
+    assert gd.verify(store) == []
 
 
 CHILD = """
