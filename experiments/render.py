@@ -42,6 +42,7 @@ GROUPS = {
         "hessian_spectrum",
         "edge_of_stability",
         "adaptive_edge",
+        "non_euclidean_edge",
         "stochastic_edge",
         "central_flow",
     ),

@@ -1,0 +1,137 @@
+"""Do sign descent and Muon train at an edge of stability, too?
+
+    S = max over |d| <= 1 of d^T H d,   w <- w - eta |g|_* d,   g . d = |g|_*
+
+Steps of steepest descent in another norm than the Euclidean one lower a quadratic cost while the
+generalized sharpness S is below 2 / eta, or below 2 |g|_* / eta if they are not scaled by the dual
+norm |g|_* of the gradient. In training S is reported to rise to this limit and to stay at or above
+it (arXiv 2603.05002). A swish network (8-16-16-1) that memorizes 128 random numbers is trained with
+all samples at each step in the maximum norm (sign descent) and in the spectral norm (Muon without
+momentum), with both kinds of steps, at several rates from several starts. S is NP-hard to compute
+in the maximum norm; recorded is a lower bound from a local search, which is at least the curvature
+along the step.
+
+    python experiments/non_euclidean_edge.py      (about 80 s of processor time)
+
+Expected: at the larger rates the lower bound of S settles within 15 % of the limit in all four
+cases (medians over the last quarter and over starts). Refuted by an interval outside of this range.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import common
+import numpy as np
+import xarray as xr
+from drawings import edges as plots
+from summaries.non_euclidean_edge import numbers, panel
+from variants.regressions import random_targets
+
+import gdjax as gd
+from gdjax.curvature import dual_gradient_norm, generalized_sharpness_metric, step_curvature
+from gdjax.descent import non_euclidean_descent
+
+CASES = {
+    "sign_scaled": ("linf", True),
+    "sign_plain": ("linf", False),
+    "muon_scaled": ("spectral", True),
+    "muon_plain": ("spectral", False),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents whose generalized sharpness is recorded.
+
+    Args:
+        sign_scaled_rates: learning rates of sign descent, with steps scaled by the dual norm.
+        sign_plain_rates: learning rates of sign descent, with steps of this length.
+        muon_scaled_rates: learning rates of Muon without momentum, with scaled steps.
+        muon_plain_rates: learning rates of Muon without momentum, with steps of this length.
+        width: neurons of each hidden layer.
+        samples: number of samples.
+        steps: steps of each descent.
+        records: records of each descent.
+        starts: number of starting points.
+    """
+
+    sign_scaled_rates: tuple[float, ...] = (0.0003, 0.0005, 0.001)
+    sign_plain_rates: tuple[float, ...] = (0.001, 0.003, 0.01)
+    muon_scaled_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
+    muon_plain_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
+    width: int = 16
+    samples: int = 128
+    steps: int = 1600
+    records: int = 80
+    starts: int = 8
+
+
+def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Dataset:
+    """Return cost, sharpness and curvature along the step, in units of the limit."""
+    norm, scaled = CASES[case]
+    metrics: dict[str, Callable] = {
+        "sharpness": generalized_sharpness_metric,
+        "step_curvature": step_curvature,
+        "dual_norm": dual_gradient_norm,
+    }
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        config.steps,
+        make_optimizer=partial(non_euclidean_descent, norm=norm, scaled=scaled),
+        record_every=config.steps // config.records,
+        metrics={name: metric(problem, norm) for name, metric in metrics.items()},
+    ).drop_attrs()
+    limit = 2 / runs.learning_rate * (1 if scaled else runs.dual_norm)
+    result = xr.Dataset(
+        {
+            "cost": runs.cost,
+            "sharpness": runs.sharpness / limit,
+            "step_curvature": runs.step_curvature / limit,
+        }
+    )
+    return result.where(np.isfinite(runs.cost)).transpose("learning_rate", "seed", "step")
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the records of all cases, each name prefixed with its case."""
+    problem = random_targets(config.width, config.samples)
+    parts = []
+    for case in CASES:
+        print(f"{case} ...", flush=True)
+        part = recorded(config, problem, case, getattr(config, f"{case}_rates"))
+        names = {str(n) for n in {*part.variables, *part.dims}}
+        parts.append(part.rename({name: f"{case}.{name}" for name in names}))
+    joined = xr.merge(parts, join="exact", compat="no_conflicts")
+    return joined.assign_attrs(cases=list(CASES))
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the generalized sharpness of all starts in units of the limit, one panel per case."""
+    titles = {
+        "sign_scaled": "Sign descent, scaled steps",
+        "sign_plain": "Sign descent, steps of one length",
+        "muon_scaled": "Muon without momentum, scaled steps",
+        "muon_plain": "Muon without momentum, steps of one length",
+    }
+    parts = {case: panel(dataset, case) for case in dataset.attrs["cases"]}
+    return {
+        "edges": plots.climbs(
+            [
+                plots.Climb(
+                    title=titles[case],
+                    step=part.step.values,
+                    learning_rate=part.learning_rate.values,
+                    product=part.sharpness.values,
+                    limit=1.0,
+                )
+                for case, part in parts.items()
+            ],
+            label="generalized sharpness,\nin units of the limit",
+        )
+    }
+
+
+if __name__ == "__main__":
+    common.main("non_euclidean_edge", Config, run, plot, numbers)

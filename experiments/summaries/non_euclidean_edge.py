@@ -1,0 +1,29 @@
+"""Summary of generalized sharpness at the end of descents."""
+
+import numpy as np
+import xarray as xr
+
+from gdjax.statistics import median
+from summaries.adaptive_edge import panel
+
+__all__ = ["numbers", "panel"]
+
+
+def late(values: np.ndarray) -> np.ndarray:
+    """Return medians over the last quarter of the records, [rates, starts]."""
+    return np.median(values[..., -(values.shape[-1] // 4) :], axis=-1)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return late sharpness and curvature along the step of each case and rate, in limits."""
+    found: dict = {}
+    for case in dataset.attrs["cases"]:
+        part = panel(dataset, case)
+        found[f"{case}_rates"] = part.learning_rate.values.tolist()
+        for name in ("sharpness", "step_curvature"):
+            settled = late(part[name].values)
+            found[f"{case}_{name}"] = [list(median(row)[:3]) for row in settled]
+        found[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
+        found[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+        found[f"{case}_runs_diverged"] = int(np.isnan(part.cost.values[..., -1]).sum())
+    return found

@@ -1,0 +1,39 @@
+"""Generalized sharpness in units of its limit: a summary of known values, and a small run."""
+
+import non_euclidean_edge
+import numpy as np
+import pytest
+import summaries.non_euclidean_edge as summary
+import xarray as xr
+from non_euclidean_edge import CASES, Config
+from variants.regressions import random_targets
+
+
+def test_late_values_are_medians_of_the_last_quarter():
+    values = np.broadcast_to(np.arange(8.0), (2, 3, 8))
+    np.testing.assert_array_equal(summary.late(values), np.full((2, 3), 6.5))
+
+
+def test_the_summary_and_the_figure_show_the_records():
+    variables, coordinates = {}, {}
+    for case in CASES:
+        dims = tuple(f"{case}.{dim}" for dim in ("learning_rate", "seed", "step"))
+        for name in ("cost", "sharpness", "step_curvature"):
+            values = np.linspace(0.1, 1.0, 8) + np.zeros((1, 6, 8))
+            variables[f"{case}.{name}"] = (dims, values)
+        coordinates |= {dims[0]: [0.01], dims[2]: np.arange(8)}
+    dataset = xr.Dataset(variables, coordinates, {"cases": list(CASES)})
+    found = non_euclidean_edge.numbers(dataset)
+    np.testing.assert_allclose(found["muon_plain_sharpness"], [[np.mean([6.1, 7]) / 7] * 3], 0.02)
+    assert found["sign_scaled_at_start"] == [0.1]
+    figure = non_euclidean_edge.plot(dataset)["edges"]
+    assert len(figure.axes) == len(CASES)
+
+
+@pytest.mark.long
+def test_curvature_along_a_step_of_one_length_is_at_most_the_sharpness():
+    config = Config(width=3, samples=6, steps=20, records=5, starts=2)
+    found = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))
+    assert found.cost.dims == ("learning_rate", "seed", "step")
+    assert np.all(found.step_curvature <= found.sharpness * (1 + 1e-3) + 1e-6)
+    assert np.all(found.sharpness > 0)
