@@ -34,5 +34,6 @@ from .spectral_density import HessianTrace as HessianTrace
 from .spectral_density import SpectralDensity as SpectralDensity
 from .spectral_density import hessian_trace as hessian_trace
 from .spectral_density import spectral_density as spectral_density
+from .stability_limits import largest_stable_learning_rate as largest_stable_learning_rate
 from .stability_limits import preconditioner as preconditioner
 from .stability_limits import stability_threshold as stability_threshold

@@ -89,17 +89,67 @@ def stability_threshold(
 
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
+    return _limit("stability_threshold", learning_rate, optimizer, settings)
+
+
+def largest_stable_learning_rate(
+    sharpness: ArrayLike, optimizer: Callable = optax.sgd, **settings: Any
+) -> Float[Array, "..."]:
+    """Return the learning rate up to which an optimizer is stable at a sharpness.
+
+    It is the inverse of `stability_threshold`, the learning rate whose threshold is the sharpness
+    lambda. On a quadratic cost it is
+
+        plain, RMSProp 2 / lambda;   heavy ball (2 + 2 b) / lambda;   Nesterov that over 1 + 2 b;
+        Adam k / lambda;   AdamW k / (lambda + d k / 2);   k = (2 + 2 b1) / (1 - b1)
+
+    Args:
+        sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for
+            RMSProp, Adam and AdamW (see `preconditioner`); for `non_euclidean_descent` the
+            generalized sharpness in its norm. Traced values are not validated.
+        optimizer: factory of an optimizer, as for `stability_threshold`.
+        settings: keywords of the factory that differ from its defaults.
+
+    Returns:
+        The learning rate, of the shape of the sharpness; infinite at a sharpness of 0 without
+        weight decay.
+
+    Raises:
+        InputError: if the sharpness is below 0 or not finite, or as for `stability_threshold`.
+
+    Examples:
+        >>> import optax
+        >>> float(largest_stable_learning_rate(4.0))
+        0.5
+        >>> float(largest_stable_learning_rate(4.0, momentum=0.5, nesterov=True))
+        0.375
+
+    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
+    """
+    caller = "largest_stable_learning_rate"
+    curvature = _checked(caller, "sharpness", sharpness, "a number >= 0", lambda x: x >= 0)
+    decay = jnp.zeros(())
+    if _factory(optimizer) is optax.adamw:
+        decay = known(optimizer, **settings)[1]["weight_decay"]
+        decay = _checked(caller, "weight_decay", decay, "a number >= 0", lambda x: x >= 0)
+        settings = {**settings, "weight_decay": 0.0}
+    limit = _limit(caller, 1.0, optimizer, settings)  # rate times sharpness, without decay
+    return limit / (curvature + decay * limit / 2)
+
+
+def _limit(caller, learning_rate, optimizer, settings):
+    """Return the largest stable eigenvalue; errors name the calling function."""
     if _factory(optimizer) is non_euclidean_descent:
-        return _generalized_limit(learning_rate, optimizer, settings)
+        return _generalized_limit(caller, learning_rate, optimizer, settings)
     factory, taken = known(optimizer, **settings)
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
-    rate = _checked("learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
+    rate = _checked(caller, "learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
     # With a momentum of 1 or more past gradients never decay, and no curvature is stable.
     momentum = 0.0 if taken[name] is None else taken[name]
-    b = _checked(name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
+    b = _checked(caller, name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
     decay = _checked(
-        "weight_decay", taken.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
+        caller, "weight_decay", taken.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
     )
     _check_decay(decay, rate)
     limit = (2 - decay * rate) * (1 + b) / rate
@@ -108,16 +158,17 @@ def stability_threshold(
     return limit / (1 + 2 * b) if taken["nesterov"] else limit
 
 
-def _generalized_limit(learning_rate, optimizer, settings):
+def _generalized_limit(caller, learning_rate, optimizer, settings):
     """Return 2 / eta for steps that are scaled by the dual norm of the gradient."""
     defaults = {n: p.default for n, p in inspect.signature(optimizer).parameters.items()}
     if not (defaults | settings)["scaled"]:
         raise InputError(
-            "stability_threshold: scaled = False, expected True; the limit of steps of fixed "
+            f"{caller}: scaled = False, expected True; the limit of steps of fixed "
             "length, 2 |g|_* / learning_rate, depends on the gradient: call "
             "gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
         )
-    return 2 / _checked("learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
+    rate = _checked(caller, "learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
+    return 2 / rate
 
 
 def _factory(optimizer):
@@ -127,11 +178,11 @@ def _factory(optimizer):
     return optimizer
 
 
-def _checked(name, value, expected, is_valid):
+def _checked(caller, name, value, expected, is_valid):
     """Return a setting as an array of floats; traced values are not validated."""
     if callable(value):
         raise InputError(
-            f"stability_threshold: {name} = {value!r:.80} is a schedule, expected {expected}; pass "
+            f"{caller}: {name} = {value!r:.80} is a schedule, expected {expected}; pass "
             f"its value at a step, such as schedule(step)"
         )
     if not isinstance(value, Tracer):
@@ -141,8 +192,8 @@ def _checked(name, value, expected, is_valid):
             array = np.array(np.nan)
         if not np.all(np.isfinite(array) & is_valid(array)):
             raise InputError(
-                f"stability_threshold: {name} = {value!r:.80}, expected {expected}; elsewhere no "
-                f"curvature is stable, so leave such values out"
+                f"{caller}: {name} = {value!r:.80}, expected {expected}; elsewhere no step is "
+                f"stable, so leave such values out"
             )
     return jnp.asarray(value, float)
 

@@ -8,7 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.curvature.stability_limits import known, stability_threshold
+from gdjax.curvature.stability_limits import (
+    known,
+    largest_stable_learning_rate,
+    stability_threshold,
+)
 from gdjax.descent import non_euclidean_descent
 from gdjax.errors import InputError
 
@@ -86,6 +90,43 @@ def test_thresholds_are_the_published_formulas():
     np.testing.assert_allclose(stability_threshold(eta, optax.rmsprop), [200, 4], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, optax.adam), [3800, 76], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, optax.adam, b1=0), [200, 4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_largest_stable_learning_rate_inverts_the_threshold(name):
+    optimizer, _ = OPTIMISERS[name]
+    rates = np.geomspace(1e-3, 0.5, 7)
+    found = largest_stable_learning_rate(stability_threshold(rates, optimizer), optimizer)
+    np.testing.assert_allclose(found, rates, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["plain", "heavy ball", "Nesterov", "RMSProp", "Adam", "AdamW"])
+def test_a_quadratic_converges_just_below_the_largest_stable_rate_and_diverges_above(name):
+    optimizer, scale = OPTIMISERS[name]
+    sharpness = 3.0
+
+    def end(rate):
+        rule = optimizer(learning_rate=rate)
+
+        def step(carry, _):
+            w, state = carry
+            updates, state = rule.update(scale * sharpness * w, state, w)
+            return (w + updates, state), None
+
+        start = jnp.asarray(1e-60)
+        return jnp.abs(jax.lax.scan(step, (start, rule.init(start)), length=2000)[0][0])
+
+    with jax.enable_x64(True):
+        largest = largest_stable_learning_rate(sharpness, optimizer)
+        below, above = map(float, jax.jit(jax.vmap(end))(largest * jnp.array([0.98, 1.02])))
+    assert below < 1e-60 < above
+
+
+def test_largest_stable_learning_rate_at_zero_sharpness():
+    assert np.isinf(float(largest_stable_learning_rate(0.0)))
+    assert float(largest_stable_learning_rate(0.0, optax.adamw, weight_decay=4.0)) == 0.5
+    with pytest.raises(InputError, match=r"largest_stable_learning_rate: sharpness = -1.0, exp"):
+        largest_stable_learning_rate(-1.0)
 
 
 def test_many_rates_and_momenta_are_one_program():

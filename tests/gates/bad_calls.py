@@ -970,6 +970,12 @@ CALLS = (
     ),
     ("gd.flows.central_flow(bowl, w, -0.1, 1.0)", "learning_rate", "expected one number above 0"),
     ("gd.curvature.stability_threshold(-1.0)", "learning_rate", "expected a number above 0"),
+    ("gd.curvature.largest_stable_learning_rate(-1.0)", "sharpness", "expected a number >= 0"),
+    (
+        "gd.curvature.largest_stable_learning_rate(2.0, optax.sgd, momentum=2.0)",
+        "momentum",
+        "expected a number >= 0 and below 1",
+    ),
     (
         "gd.curvature.stability_threshold(0.1, optax.contrib.muon)",
         "optimizer",
