@@ -26,7 +26,7 @@ from variants.regressions import random_targets
 
 import gdjax as gd
 from gdjax.curvature import sharpness_metric
-from gdjax.curvature.batch_sharpness import batch_sharpness_metric
+from gdjax.curvature.sharpness import batch_sharpness_metric
 from gdjax.statistics import median
 
 

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import pytest
 
-from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import Kind
 from gdjax.descent.outcome import Outcome
 from gdjax.flags import flags
 from gdjax.minima.end_points import EndPointKind

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.volumes.basin_volume import basin_volume
-from gdjax.volumes.whitening import Whitening, hessian_whitening
+from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 if TYPE_CHECKING:
     from basin_volumes import Config

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from gdjax.curvature import jacobi_eigh
+from gdjax.curvature import eigensolvers
 from gdjax.problems import Metric
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def curvature(activation, params, inputs):
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
     kernel = activation(z).T @ activation(z)
     kernel = kernel + (v[:, None] * slope).T @ (v[:, None] * slope) * (inputs @ inputs.T)
-    return jacobi_eigh.eigh(kernel / (v.size * len(inputs)))[0][-1]
+    return eigensolvers.eigh(kernel / (v.size * len(inputs)))[0][-1]
 
 
 def network(activation, width: int, examples: int) -> gd.Problem:

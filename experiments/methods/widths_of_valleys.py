@@ -17,7 +17,7 @@ from gdjax.minima import count_kinds, count_minima
 from gdjax.problems.problem import NOTHING
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
-from gdjax.volumes.whitening import hessian_whitening
+from gdjax.volumes.mcmc import hessian_whitening
 
 if TYPE_CHECKING:
     from widths_of_valleys import Config

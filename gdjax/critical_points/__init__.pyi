@@ -1,5 +1,5 @@
-from .certificate import Certificate as Certificate
-from .certificate import Kind as Kind
+from .classify import Certificate as Certificate
+from .classify import Kind as Kind
 from .classify import classify as classify
 from .polish import Polished as Polished
 from .polish import PolishStatus as PolishStatus

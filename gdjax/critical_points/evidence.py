@@ -16,8 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from gdjax.critical_points.flat_directions import constant_length, falls_first
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
-from gdjax.curvature.eigenpairs import ROUNDING
-from gdjax.curvature.inertia import Inertia
+from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # units in the last place of a parameter by which the point is displaced

@@ -24,7 +24,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from gdjax.arguments import check_number, check_whole
-from gdjax.curvature import jacobi_eigh
+from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
@@ -282,7 +282,7 @@ def find_critical_point(
         w, cost, g, damping, num_steps = state
         hessian = FunctionOperator(partial(at.product, w), w)
         with jax.default_matmul_precision("highest"):
-            values, vectors = jacobi_eigh.eigh(hessian.as_matrix())
+            values, vectors = eigensolvers.eigh(hessian.as_matrix())
             damped = values**2 + damping * jnp.max(values**2)
             p = -vectors @ (values / jnp.where(damped > 0, damped, 1) * (vectors.T @ g))
         cost_next, g_next = at.gradient(w + p)

@@ -1,6 +1,3 @@
-from .batch_sharpness import BatchSharpness as BatchSharpness
-from .batch_sharpness import batch_sharpness as batch_sharpness
-from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
 from .critical_sharpness import CriticalSharpness as CriticalSharpness
 from .critical_sharpness import CriticalSharpnessStatus as CriticalSharpnessStatus
 from .critical_sharpness import critical_sharpness as critical_sharpness
@@ -28,6 +25,9 @@ from .operators import GaussNewtonOperator as GaussNewtonOperator
 from .operators import HessianOperator as HessianOperator
 from .operators import PreconditionedHessian as PreconditionedHessian
 from .operators import SymmetricOperator as SymmetricOperator
+from .sharpness import BatchSharpness as BatchSharpness
+from .sharpness import batch_sharpness as batch_sharpness
+from .sharpness import batch_sharpness_metric as batch_sharpness_metric
 from .sharpness import largest_eigenvalues_metric as largest_eigenvalues_metric
 from .sharpness import sharpness_metric as sharpness_metric
 from .spectral_density import HessianTrace as HessianTrace

@@ -31,7 +31,8 @@ import optax.contrib
 from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.arguments import check_callable, check_number, check_whole
-from gdjax.curvature.operators import HessianOperator, averaged
+from gdjax.curvature.directional_derivatives import averaged
+from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.sharpness import signature
 from gdjax.descent.step import cost_type, update
 from gdjax.errors import InputError

@@ -35,7 +35,8 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from gdjax.arguments import check_choice, check_number, check_whole
 from gdjax.curvature import norm_bounds
-from gdjax.curvature.operators import HessianOperator, averaged
+from gdjax.curvature.directional_derivatives import averaged
+from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.sharpness import signature
 from gdjax.descent.norms import NORMS
 from gdjax.descent.step import cost_type

@@ -26,7 +26,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.curvature.operators import HessianOperator, averaged
+from gdjax.curvature.directional_derivatives import averaged
+from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem, as_problem

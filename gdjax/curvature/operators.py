@@ -29,30 +29,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from gdjax.curvature.directional_derivatives import along, averaged, with_derivative
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, restricted
-from gdjax.problems.microbatches import in_microbatches
+from gdjax.problems.evaluation import restricted
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import (
     at_least_float32,
     check_like,
     check_params,
-    check_value,
-    first_line,
 )
 
 COLUMNS = 64  # columns of a matrix computed together, sharing samples and activations
 MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32
-NO_SECOND_DERIVATIVE = (
-    "problem: second derivatives need the forward mode, or the reverse mode twice, and a part of "
-    "this cost (a custom_vjp) has neither; give the Problem an evaluation without it (with "
-    "diffrax, a solve with adjoint=diffrax.DirectAdjoint())"
-)
 
 
 class SymmetricOperator:
@@ -420,105 +412,3 @@ def as_operator(
 
 def _tangent(vector, params):
     return jax.tree.map(lambda v, w: jnp.asarray(v, jnp.result_type(w)), vector, params)
-
-
-def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tuple[PyTree, PyTree]:
-    """Return a function's value and its derivative along a direction.
-
-        f(w),   J v = (u -> J^T u)^T v
-
-    The second form, reverse mode twice, is used for functions without forward mode (a custom_vjp).
-
-    Args:
-        f: function of parameters.
-        w: parameters at which to evaluate.
-        v: direction, a tree like w.
-
-    Raises:
-        InputError: if the function has a derivative in neither mode.
-    """
-    if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
-        return jax.jvp(f, (w,), (v,))
-    try:
-        value, pull_back = jax.vjp(f, w)
-        zeros = jax.tree.map(jnp.zeros_like, value)
-        return value, jax.vjp(lambda u: pull_back(u)[0], zeros)[1](v)[0]
-    except Exception as error:  # libraries raise various types here
-        raise InputError(NO_SECOND_DERIVATIVE) from error
-
-
-def along(
-    field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree, *, value: bool = False
-) -> PyTree:
-    """Return the derivative of a gradient field along a direction.
-
-        d/de F(w + e v) at e = 0
-
-    Forward mode is used if the field has one. Otherwise reverse mode gives the product with the
-    transpose, which is the same: the derivative of a gradient, and of its derivatives along fixed
-    directions, is symmetric.
-
-    Args:
-        field: function `F(w)`, a gradient or a derivative of one along fixed directions.
-        w: parameters at which to evaluate.
-        v: direction, a tree like w.
-        value: whether to return `(F(w), derivative)`.
-
-    Raises:
-        InputError: if the field has a derivative in neither mode.
-    """
-    if not _has_custom_vjp(jax.make_jaxpr(field)(w).jaxpr):
-        both = jax.jvp(field, (w,), (v,))
-    else:
-        try:
-            at, transposed = jax.vjp(field, w)
-            both = at, transposed(v)[0]
-        except Exception as error:  # libraries raise various types here
-            raise InputError(NO_SECOND_DERIVATIVE) from error
-    return both if value else both[1]
-
-
-def _has_custom_vjp(jaxpr):
-    """Return whether a jaxpr contains, at any depth, a function without forward mode."""
-    return any(
-        equation.primitive.name.startswith("custom_vjp_call")
-        or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))
-        for equation in jaxpr.eqns
-    )
-
-
-def averaged(
-    problem: Problem, function_of: Callable[[Callable], Callable], point: PyTree
-) -> PyTree:
-    """Return the mean of `function_of(cost)(point, batch)` over all samples.
-
-    It is evaluated in full precision, since the default precision of a GPU makes second derivatives
-    inaccurate, and in microbatches, so that memory does not grow with the number of samples, unless
-    the cost couples samples.
-
-    Args:
-        problem: problem whose deterministic cost and data are used.
-        function_of: transformation of the cost `(params, batch) -> scalar`, such as `jax.grad`.
-        point: first argument of the transformed cost.
-
-    Raises:
-        InputError: if the cost cannot be differentiated at this point, or has no forward mode.
-    """
-    evaluation = evaluation_of(problem)
-
-    def cost(params, batch):
-        value = evaluation(params, batch)
-        check_value(value)
-        return value
-
-    mean = in_microbatches(function_of(cost), evaluation_microbatch(problem))
-    try:
-        with jax.default_matmul_precision("highest"):
-            return mean(point, jax.tree.map(jnp.asarray, problem.data))
-    except TypeError as error:
-        if "forward-mode" in str(error):
-            raise InputError(NO_SECOND_DERIVATIVE) from error
-        raise InputError(
-            f"problem: its cost cannot be differentiated at these params: {first_line(error)}; "
-            f"expected params with the shapes of the problem's init"
-        ) from error

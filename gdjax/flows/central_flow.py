@@ -25,7 +25,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gdjax.arguments import is_whole
-from gdjax.curvature import block_lanczos, jacobi_eigh
+from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
@@ -174,13 +174,13 @@ def _edge(problem, unravel, w, block):
     """Return the largest eigenpairs, starting from eigenvectors of a nearby point."""
     operator, k = HessianOperator(problem, unravel(w)), block.shape[1] - 1
     if len(w) <= 2 * (k + 1):
-        values, vectors = jacobi_eigh.eigh(operator.as_matrix())
+        values, vectors = eigensolvers.eigh(operator.as_matrix())
         return _Edge(values[::-1][:k], vectors[:, ::-1][:, :k], block, jnp.isfinite(values[0]))
 
     def allowed(values, norm):
         return CLOSE * jnp.max(jnp.abs(values)) + 8 * jnp.finfo(w.dtype).eps * norm
 
-    ritz = block_lanczos.extreme_ritz_pairs(
+    ritz = eigensolvers.extreme_ritz_pairs(
         operator.flat_mv,
         jnp.ones_like(w),
         jax.random.key(1),
@@ -189,7 +189,7 @@ def _edge(problem, unravel, w, block):
         tolerance=allowed,
         max_steps=RESTARTS,
         block=block,
-        space=block_lanczos.Sizes(upper=k + 1, lower=0, basis=2 * (k + 1)),
+        space=eigensolvers.Sizes(upper=k + 1, lower=0, basis=2 * (k + 1)),
     )
     converged = jnp.max(ritz.residuals) <= allowed(ritz.values, ritz.norm)
     # A block that is not finite cannot start the next search, so the previous one is used.

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gdjax.curvature import jacobi_eigh
+from gdjax.curvature import eigensolvers
 from gdjax.summaries import fields
 
 ITERATIONS = 60  # maximum number of iterations; 10 to 25 are usually enough
@@ -123,7 +123,7 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
     with jax.default_matmul_precision("highest"):
         X, _, _, taken = jax.lax.while_loop(cond_fun, body_fun, start)
         S = matrix(M @ coordinates(X)) + Q
-        values, vectors = jacobi_eigh.eigh(X - S)
+        values, vectors = eigensolvers.eigh(X - S)
         nearest = vectors @ (jnp.maximum(values, 0)[:, None] * vectors.T)
     distance = jnp.linalg.norm(X - nearest)
     residual = distance / (1 + jnp.linalg.norm(X) + jnp.linalg.norm(S))

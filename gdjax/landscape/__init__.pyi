@@ -9,7 +9,7 @@ from .directions import plane_directions as plane_directions
 from .directions import principal_components as principal_components
 from .directions import project as project
 from .directions import random_direction as random_direction
-from .reduction import at_coordinates as at_coordinates
+from .slices import at_coordinates as at_coordinates
 from .slices import gradient_norm as gradient_norm
 from .slices import grid as grid
 from .slices import line as line

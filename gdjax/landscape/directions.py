@@ -15,8 +15,10 @@ principal component of a descent; or an eigenvector. Slices take a dict of direc
 all others are pure functions of arrays that can be jitted and mapped.
 """
 
+import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 import jax
@@ -34,6 +36,9 @@ from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_like, check_params
 from gdjax.summaries import fields
 
+PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as parallel
+# Names of the dimensions of a grid, one per direction.
+DIMENSIONS = string.ascii_lowercase
 KINDS = ("random", "neuron", "layer", "eigenvectors", "gradient")
 
 
@@ -441,3 +446,46 @@ def check_points(what: str, points: PyTree, one: PyTree = None) -> None:
     if one is not None:
         each = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), points)
         check_like(f"{what}, each", each, one)
+
+
+def check_directions(
+    params: PyTree, directions: Mapping[str, PyTree]
+) -> tuple[list[float], list[float]]:
+    """Return the lengths of directions, and the cosine of each pair."""
+    most = len(DIMENSIONS)
+    is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
+    if not is_named or not 1 <= len(directions) <= most:
+        raise InputError(
+            f"directions = {directions!r:.80}, expected a dict of one tree a direction, by name"
+        )
+    for name, direction in directions.items():
+        check_like(f"direction {name!r}", direction, params)
+    flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
+    lengths = [float(np.linalg.norm(d)) for d in flat]
+    cosines = [
+        float(flat[i] @ flat[j] / (lengths[i] * lengths[j])) if lengths[i] * lengths[j] else 0.0
+        for i, j in combinations(range(len(flat)), 2)
+    ]
+    return lengths, cosines
+
+
+def check_independent(
+    directions: Mapping[str, PyTree], lengths: Sequence[float], cosines: Sequence[float]
+) -> None:
+    """Check that no direction is zero, and that no two directions are parallel.
+
+    Raises:
+        InputError: if a direction is zero, or two directions are parallel.
+    """
+    for name, length in zip(directions, lengths, strict=True):
+        if not length > 0:
+            raise InputError(
+                f"directions: {name!r} has length {length:g}, expected a direction that moves; "
+                f"give another, such as gd.landscape.random_direction(params, key=key)"
+            )
+    for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):
+        if abs(cosine) > 1 - PARALLEL:
+            raise InputError(
+                f"directions: {a!r} and {b!r} are parallel (cosine {cosine:.6g}), expected "
+                f"directions that span a plane; leave one out, or give another"
+            )

@@ -3,8 +3,7 @@
     C(a, b) = C(w_0 + a d_1 + b d_2)
 
 The grid is evaluated in slabs of points that share the data, so their first layers become one
-matrix product. For a network, the first layer is computed only once per direction (see
-`gdjax.landscape.reduction`). The result is an `xarray.Dataset`, which `to_zarr` saves and
+matrix product. The result is an `xarray.Dataset`, which `to_zarr` saves and
 `gdjax.plots` draws.
 
 >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
@@ -13,35 +12,54 @@ matrix product. For a network, the first layer is computed only once per directi
 >>> drawn.cost.values.tolist()
 [[0.0, 40.0], [1.0, 41.0]]
 
-The functions of this module compile and run their own programs and must not be jitted. The cost may
-be NaN or infinite at some points. A cost with a model state raises an error, since running
+A slice of a network's cost is a slice of a smaller network's cost (`reduced`), since the first
+layer is linear in its weights:
+
+    (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
+
+The products are computed once per direction rather than once per point, and are the inputs of the
+smaller network: 48 instead of 784 pixels for 16 neurons and two directions. Its parameters and
+directions are trees like those of the network, and equal coordinates give equal costs:
+
+>>> from gdjax.problems import digits
+>>> problem = digits("mnist5k", samples=20)
+>>> w, d = (problem.init(jax.random.key(seed)) for seed in (0, 1))
+>>> small = reduced(problem, w, {"random": d})
+>>> small.problem.network.widths
+(32, 16, 16, 10)
+>>> whole = at_coordinates(w, {"random": d}, [0.5])
+>>> part = at_coordinates(small.params, small.directions, [0.5])
+>>> float(problem.cost(whole, problem.data)), float(small.problem.cost(part, small.problem.data))
+(2.597, 2.597)
+
+The functions that return a Dataset compile and run their own programs and must not be jitted. The
+cost may be NaN or infinite at some points. A cost with a model state raises an error, since running
 statistics differ between points. `gdjax.problems.frozen(problem, model_state=...)` uses those of
 one point for all points, and an `evaluation` that computes statistics of its batch uses those of
 each point.
 """
 
+import dataclasses
 import math
-import string
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
-from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
 from gdjax.arguments import check_whole, real_array
+from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
-from gdjax.curvature.operators import averaged
 from gdjax.errors import InputError
-from gdjax.landscape.reduction import moved, reduced, saves
-from gdjax.problems.evaluation import evaluation_part, with_data, without_data
+from gdjax.landscape.directions import DIMENSIONS, check_directions, check_independent
+from gdjax.problems.evaluation import evaluation_of, evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.validation import check, check_like, check_metrics
 
@@ -52,9 +70,10 @@ if TYPE_CHECKING:
 WIDTH = 64
 
 MAX_POINTS = 10_000_000  # largest size of a grid
-PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as parallel
-# Names of the dimensions of a grid, one per direction.
-DIMENSIONS = string.ascii_lowercase
+BATCH = 1000  # samples whose products are computed at a time
+
+# Problems whose cost passed the check that it uses inputs only through the first layer.
+_LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
 
 
 def line(
@@ -267,6 +286,138 @@ def _numbers(points):
     return np.asarray(points, jnp.zeros(()).dtype)
 
 
+# -- reduction to a smaller network
+
+
+class Reduced(NamedTuple):
+    """A slice of a network's cost as a slice of a smaller network's cost.
+
+    Args:
+        problem: problem of the smaller network, whose inputs are the products.
+        params: origin of the slice, as parameters of the smaller network.
+        directions: directions of the slice by name, for the smaller network.
+    """
+
+    problem: Problem
+    params: PyTree
+    directions: dict[str, PyTree]
+
+
+def at_coordinates(
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    coordinates: ArrayLike | Sequence,
+) -> PyTree:
+    """Return the parameters at a point of a slice: w_0 + sum_i c_i d_i.
+
+    Args:
+        params: origin w_0.
+        directions: directions d_i by name.
+        coordinates: coordinates c, one per direction.
+    """
+    return moved(params, tuple(directions.values()), jnp.asarray(coordinates))
+
+
+@jax.jit
+def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
+    """Return the result of `at_coordinates` for a tuple; jit sorts keys of a dict."""
+    for c, direction in zip(coordinates, directions, strict=True):
+        params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
+    return params
+
+
+def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) -> Reduced:
+    """Return a slice of a network's cost as a slice of a smaller network's cost.
+
+        z = [1 a b] [W x; D_1 x; D_2 x] + bias,   the other layers unchanged
+
+    Inputs may be scaled before the first layer, as by `Network.input_scale`, but not shifted. The
+    cost must not depend on the first layer in another way, such as weight decay. This is checked on
+    a few samples.
+
+    Args:
+        problem: problem with a `network`, and with data that are a tuple (inputs, ...).
+        params: origin of the slice, the layers of the network.
+        directions: directions of the slice by name.
+
+    Raises:
+        InputError: if the problem has no network, if parameters or data do not belong to it, or if
+            the smaller network has a different cost.
+    """
+    remedy = "take the slice of problem.cost and problem.data instead, which works for any cost"
+    network, data = problem.network, problem.data
+    if network is None:
+        raise InputError(f"reduced: the problem has no network; {remedy}")
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    check_like("reduced: params", params, shapes)
+    for name, direction in directions.items():
+        check_like(f"reduced: direction {name!r}", direction, params)
+    wanted = (problem.samples, network.widths[0])
+    if not isinstance(data, tuple) or jnp.shape(data[0]) != wanted:
+        raise InputError(f"reduced: the problem's data are not (inputs {wanted}, ...); {remedy}")
+    trees = (params, *directions.values())
+    weights = jnp.concatenate([tree[0].weights for tree in trees])
+    count, width = len(trees), network.widths[1]
+
+    def smaller(number):
+        # The weights select the products of one tree: each neuron takes its own product.
+        tree, dtype = trees[number], weights.dtype
+        share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
+        return (tree[0]._replace(weights=share), *tree[1:])
+
+    small = Reduced(
+        dataclasses.replace(
+            problem,
+            init=lambda key: smaller(0),
+            data=(_products(data[0], weights), *data[1:]),
+            metrics={},
+            network=dataclasses.replace(network, widths=(count * width, *network.widths[1:])),
+            provenance=None,
+        ),
+        smaller(0),
+        {name: smaller(number) for number, name in enumerate(directions, start=1)},
+    )
+    _check_same(problem, params, directions, small, remedy)
+    return small
+
+
+def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
+    """Return whether a problem has a network, and its reduction has fewer inputs."""
+    widths = getattr(problem.network, "widths", None)
+    return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
+
+
+@jax.jit
+def _products(inputs, weights):
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(lambda x: weights @ x.astype(weights.dtype), inputs, batch_size=BATCH)
+
+
+def _check_same(problem, params, directions, small, remedy):
+    """Compare costs at the origin, one step along each direction, and along all."""
+    if problem in _LINEAR:
+        return
+    few, few_products = (
+        jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
+        for data in (problem.data, small.problem.data)
+    )
+    cost = evaluation_of(problem)
+    count = len(directions)
+    corners = np.concatenate([np.zeros((1, count)), np.eye(count), np.ones((1, count))])
+    with jax.default_matmul_precision("highest"):
+        for corner in corners:
+            own = float(cost(at_coordinates(params, directions, corner), few))
+            point = at_coordinates(small.params, small.directions, corner)
+            other = float(cost(point, few_products))
+            if not np.isclose(own, other, rtol=1e-3, atol=1e-9, equal_nan=True):
+                raise InputError(
+                    f"reduced: at coordinates {corner.tolist()} the cost is {own:.6g}, but that of "
+                    f"the smaller network {other:.6g}; expected inputs that are at most scaled "
+                    f"before the first layer, and a cost of the outputs alone; {remedy}"
+                )
+    _LINEAR.add(problem)
+
+
 # -- validation
 
 
@@ -275,49 +426,6 @@ def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -
     problem = as_problem(problem, data)
     check(problem, params)
     return problem
-
-
-def check_directions(
-    params: PyTree, directions: Mapping[str, PyTree]
-) -> tuple[list[float], list[float]]:
-    """Return the lengths of directions, and the cosine of each pair."""
-    most = len(DIMENSIONS)
-    is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
-    if not is_named or not 1 <= len(directions) <= most:
-        raise InputError(
-            f"directions = {directions!r:.80}, expected a dict of one tree a direction, by name"
-        )
-    for name, direction in directions.items():
-        check_like(f"direction {name!r}", direction, params)
-    flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
-    lengths = [float(np.linalg.norm(d)) for d in flat]
-    cosines = [
-        float(flat[i] @ flat[j] / (lengths[i] * lengths[j])) if lengths[i] * lengths[j] else 0.0
-        for i, j in combinations(range(len(flat)), 2)
-    ]
-    return lengths, cosines
-
-
-def check_independent(
-    directions: Mapping[str, PyTree], lengths: Sequence[float], cosines: Sequence[float]
-) -> None:
-    """Check that no direction is zero, and that no two directions are parallel.
-
-    Raises:
-        InputError: if a direction is zero, or two directions are parallel.
-    """
-    for name, length in zip(directions, lengths, strict=True):
-        if not length > 0:
-            raise InputError(
-                f"directions: {name!r} has length {length:g}, expected a direction that moves; "
-                f"give another, such as gd.landscape.random_direction(params, key=key)"
-            )
-    for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):
-        if abs(cosine) > 1 - PARALLEL:
-            raise InputError(
-                f"directions: {a!r} and {b!r} are parallel (cosine {cosine:.6g}), expected "
-                f"directions that span a plane; leave one out, or give another"
-            )
 
 
 def _check_axes(directions, coordinates):

@@ -26,14 +26,14 @@ from jaxtyping import ArrayLike, PyTree
 
 from gdjax.errors import InputError
 from gdjax.landscape.directions import (
+    DIMENSIONS,
+    check_directions,
     check_points,
     component_directions,
     principal_components,
     project,
 )
 from gdjax.landscape.slices import (
-    DIMENSIONS,
-    check_directions,
     check_width,
     checked_problem,
     cost_of,

@@ -30,8 +30,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from gdjax.critical_points.certificate import Kind
-from gdjax.critical_points.classify import classify
+from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError

@@ -7,7 +7,7 @@ from .learning_coefficient import SamplingStatus as SamplingStatus
 from .learning_coefficient import extrapolate as extrapolate
 from .learning_coefficient import finite_temperature_coefficient as finite_temperature_coefficient
 from .learning_coefficient import local_learning_coefficient as local_learning_coefficient
+from .mcmc import Whitening as Whitening
 from .mcmc import effective_sample_size as effective_sample_size
+from .mcmc import hessian_whitening as hessian_whitening
 from .mcmc import rhat as rhat
-from .whitening import Whitening as Whitening
-from .whitening import hessian_whitening as hessian_whitening

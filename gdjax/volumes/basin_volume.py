@@ -34,13 +34,13 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.curvature import student_t
-from gdjax.curvature.jacobi_eigh import eigh
+from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
-from gdjax.volumes.whitening import Whitening
+from gdjax.volumes.mcmc import Whitening
 
 DIRECTIONS = 1000
 TOGETHER = 64  # directions whose costs are computed together

@@ -46,8 +46,14 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields, fields_with
-from gdjax.volumes.mcmc import ChainState, effective_sample_size, hamiltonian_monte_carlo, rhat
-from gdjax.volumes.whitening import Whitening, mean_hessian_whitening
+from gdjax.volumes.mcmc import (
+    ChainState,
+    Whitening,
+    effective_sample_size,
+    hamiltonian_monte_carlo,
+    mean_hessian_whitening,
+    rhat,
+)
 
 NUM_CHAINS = 16
 NUM_SAMPLES = 1000

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.critical_points.certificate import Kind
-from gdjax.critical_points.classify import classify
+from gdjax.critical_points.classify import Kind, classify
 
 K = Kind
 DEGREE = 8

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdjax.critical_points.certificate import Certificate, Kind
+from gdjax.critical_points.classify import Certificate, Kind
 
 NAMED = set(Kind) - {Kind.UNDECIDED, Kind.NOT_STATIONARY, Kind.NO_DERIVATIVE}
 

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.critical_points import classify
-from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import Kind
 from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.critical_points.certificate import Kind
-from gdjax.critical_points.classify import classify
+from gdjax.critical_points.classify import Kind, classify
 
 K = Kind
 DEGREE = 8

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, certificates, size_of
 
-from gdjax.critical_points.certificate import Kind
-from gdjax.critical_points.classify import classify
+from gdjax.critical_points.classify import Kind, classify
 
 K = Kind
 REQUIRED = json.loads((Path(__file__).parent / "points_named_before.json").read_text())

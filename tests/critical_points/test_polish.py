@@ -9,7 +9,7 @@ import pytest
 from curved_problems import pooled_digits, quadratic, regression
 
 from gdjax.critical_points import PolishStatus, classify, find_critical_point, polish
-from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import Kind
 from gdjax.errors import InputError
 from gdjax.problems.test_functions import FUNCTIONS
 

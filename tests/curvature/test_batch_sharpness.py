@@ -10,7 +10,7 @@ from curved_problems import in_float64, regression
 from scipy import stats
 
 import gdjax as gd
-from gdjax.curvature.batch_sharpness import batch_sharpness, batch_sharpness_metric
+from gdjax.curvature.sharpness import batch_sharpness, batch_sharpness_metric
 from gdjax.errors import InputError
 
 RUNS = 16

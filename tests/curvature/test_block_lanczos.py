@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.curvature import block_lanczos
+from gdjax.curvature import eigensolvers
 
 N = 600
 RNG = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def matrix(spectrum):
 
 def solve(A, key, largest, smallest, tolerance=1e-3, max_steps=200, start=None):
     start = jnp.ones(len(A), A.dtype) if start is None else start
-    return block_lanczos.extreme_ritz_pairs(
+    return eigensolvers.extreme_ritz_pairs(
         lambda v: jnp.matmul(A, v, precision="highest"),
         start,
         key,
@@ -97,7 +97,7 @@ def test_a_small_tolerance_is_reached_in_float64():
 def test_restarts_that_are_used_up_leave_large_residuals():
     A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
     found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_steps=1)
-    upper, lower, size = block_lanczos.sizes(0, 1)
+    upper, lower, size = eigensolvers.sizes(0, 1)
     assert found.residuals[0] > 1e-6 * found.norm
     assert int(found.num_hvps) == size + (size - upper - lower)
 
@@ -107,7 +107,7 @@ def test_nothing_goes_on_where_numbers_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
     found = solved(A, jax.random.key(0), largest=1, smallest=1)
     assert np.all(np.isnan(found.values))
-    assert int(found.num_hvps) == block_lanczos.sizes(1, 1)[2]
+    assert int(found.num_hvps) == eigensolvers.sizes(1, 1)[2]
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from gdjax.errors import InputError
 from gdjax.landscape import directions as ways
-from gdjax.landscape.reduction import at_coordinates
+from gdjax.landscape.slices import at_coordinates
 from gdjax.problems import Layer, Network
 
 

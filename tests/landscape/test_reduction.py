@@ -10,7 +10,7 @@ import pytest
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.landscape import slices
-from gdjax.landscape.reduction import at_coordinates, reduced, saves
+from gdjax.landscape.slices import at_coordinates, reduced, saves
 from gdjax.problems import Problem, digits
 
 AT = ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-0.7, 2.3])

@@ -14,7 +14,7 @@ from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.landscape import directions as ways
 from gdjax.landscape import slices
-from gdjax.landscape.reduction import at_coordinates
+from gdjax.landscape.slices import at_coordinates
 from gdjax.problems import Layer, Metric, Network, Problem, digits
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.critical_points.certificate import Kind
+from gdjax.critical_points.classify import Kind
 from gdjax.errors import InputError
 from gdjax.minima.end_points import EndPointKind, certify
 from gdjax.problems import bowl

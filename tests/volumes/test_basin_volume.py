@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from gdjax.errors import InputError
 from gdjax.volumes.basin_volume import VolumeStatus, basin_volume, log_mean, pareto_index
-from gdjax.volumes.whitening import Whitening, hessian_whitening
+from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 
 def ball(d, radius=1.0):

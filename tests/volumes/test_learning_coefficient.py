@@ -20,7 +20,7 @@ from gdjax.volumes.learning_coefficient import (
     finite_temperature_coefficient,
     local_learning_coefficient,
 )
-from gdjax.volumes.whitening import Whitening, hessian_whitening
+from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 KEYS = 4
 
