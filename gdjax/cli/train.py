@@ -179,7 +179,7 @@ class Train:
         )
         images, labels = problem.metrics["test_accuracy"].data
         predict = jax.jit(problem.predict)
-        pictures = training.pictures(
+        pictures = training.training_figures(
             epoch=run.recorded_steps / epoch,
             cost=run.cost,
             accuracy=accuracy,

@@ -114,8 +114,8 @@ class Certificate(NamedTuple):
         kind: a value of `Kind`.
         cost: cost at the point.
         gradient_norm: gradient norm at the point.
-        gradient_tolerance: gradient norm that counted as zero: the given tolerance, or the rounding
-            error of the gradient if that is larger.
+        gradient_tolerance: gradient norm that counted as zero: `gradient_tolerance` of `classify`,
+            or the rounding error of the gradient if that is larger.
         smallest: smallest eigenvalue of the Hessian on the live coordinates; NaN if there are none.
         largest: largest eigenvalue on the live coordinates; NaN if there are none.
         smallest_residual: error bound of `smallest`: |H v - smallest v| plus rounding.
@@ -140,8 +140,8 @@ class Certificate(NamedTuple):
         distance: upper bound of the distance to that critical point.
         newton_point: end point of Newton's step, a tree like the parameters.
         newton_distance: length of Newton's step.
-        distance_tolerance: distance that was tolerated: the given tolerance times max(1, |w|), plus
-            the rounding of Newton's step.
+        distance_tolerance: largest distance that counts as zero: `distance_tolerance` of `classify`
+            times max(1, |w|), plus the rounding of Newton's step.
         cubic: largest |third derivative| along flat unit directions, whose eigenvalues have no
             known sign.
         cubic_resolution: largest `cubic` that counts as zero.
@@ -216,7 +216,7 @@ class Certificate(NamedTuple):
                 f"{c.gradient_tolerance:.2g}: {POLISH}"
             )
         if kind == Kind.NO_DERIVATIVE:
-            return "the gradient jumps here: what is a minimum has to be seen from the cost itself"
+            return "the gradient is discontinuous here; compare the cost at nearby points instead"
         if kind != Kind.UNDECIDED:
             return ""
         if not np.isfinite(c.gradient_norm) or np.isnan(c.largest):
@@ -267,9 +267,8 @@ def classify(
             out of range, `max_steps` is below 1, or `key` is not a random key.
 
     Examples:
-        >>> found = classify(lambda w: 1e4 * w[0]**2 - 0.4 * w[1]**2, jnp.zeros(2),
-        ...                  key=jax.random.key(0))
-        >>> found.kind_name
+        >>> saddle = lambda w: 1e4 * w[0] ** 2 - 0.4 * w[1] ** 2
+        >>> classify(saddle, jnp.zeros(2), key=jax.random.key(0)).kind_name
         'saddle'
 
     References:

@@ -302,9 +302,9 @@ def _ray(problem, params, direction):
     rounding = ROUNDING * jnp.finfo(dtype).eps * jnp.abs(value)
 
     def rise(eta):
-        moved = averaged(problem, lambda cost: cost, _move(params, direction, eta)).astype(dtype)
-        is_rounding = (moved > value) & (moved <= value + rounding)
-        return jnp.where(is_rounding, 0, (moved - value) / eta)
+        stepped = averaged(problem, lambda cost: cost, _move(params, direction, eta)).astype(dtype)
+        is_rounding = (stepped > value) & (stepped <= value + rounding)
+        return jnp.where(is_rounding, 0, (stepped - value) / eta)
 
     length = optax.tree.norm(direction).astype(dtype)
     scale = jnp.maximum(optax.tree.norm(params).astype(dtype), 1)

@@ -81,14 +81,14 @@ def jacobi_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[
     A = jnp.full((even, even), 0, matrix.dtype).at[:size, :size].set(matrix / scale)
     A = A.at[size:, size:].set(-2 * even)
     half, eps = even // 2, jnp.finfo(matrix.dtype).eps
-    places = _next_round(even)
+    next_round = _next_round(even)
 
     def rotate(rows, s, tau):
         # The result is c a - s b with 1 - c = s tau, in a form whose rounding decreases with the
         # angle.
         upper, lower = rows[:half], rows[half:]
-        moved = (upper - s * (lower + tau * upper), lower + s * (upper - tau * lower))
-        return jnp.concatenate(moved)[places]
+        rotated = (upper - s * (lower + tau * upper), lower + s * (upper - tau * lower))
+        return jnp.concatenate(rotated)[next_round]
 
     def rotate_round(_, state):
         A, V = state
@@ -185,7 +185,7 @@ class _State(NamedTuple):
     """State of the iteration; the first round is the start, all others are restarts."""
 
     basis: _Basis
-    kept: _RitzPairs
+    pairs: _RitzPairs
     norm: Float[Array, ""]
     rounds: Int[Array, ""]
     done: Bool[Array, ""]
@@ -235,7 +235,7 @@ def extreme_ritz_pairs(
     width = BLOCK if block is None else block.shape[1]
     count = upper + lower
     ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
-    wanted = jnp.array([*range(largest), *range(count - smallest, count)])
+    requested = jnp.array([*range(largest), *range(count - smallest, count)])
     products = jax.vmap(product, in_axes=1, out_axes=1)
 
     def allowed(values, norm):
@@ -271,42 +271,42 @@ def extreme_ritz_pairs(
         residuals = jnp.linalg.norm(images - values[ends][None] * vectors, axis=0)
         return _RitzPairs(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
 
-    def is_converged(kept, norm):
-        return jnp.all(kept.residuals[wanted] <= allowed(kept.values[wanted], norm))
+    def is_converged(pairs, norm):
+        return jnp.all(pairs.residuals[requested] <= allowed(pairs.values[requested], norm))
 
     def may_hide_copies(values, norm):
         """Return whether equal eigenvalues fill a block, which may hide more copies."""
         upper, lower = values[:largest], -values[count - smallest :][::-1]
         gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
         nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
-        return nearest <= jnp.max(allowed(values[wanted], norm))
+        return nearest <= jnp.max(allowed(values[requested], norm))
 
     def cond_fun(state):
-        finite = jnp.isfinite(jnp.max(state.kept.residuals)) & jnp.isfinite(state.norm)
+        finite = jnp.isfinite(jnp.max(state.pairs.residuals)) & jnp.isfinite(state.norm)
         return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_steps))
 
     def body_fun(state):
         """Extend the kept vectors (none at first) to a basis and return its Ritz pairs."""
-        basis, kept = state.basis, state.kept
+        basis, pairs = state.basis, state.pairs
         is_restart = state.rounds > 0
         empty = jnp.zeros_like(basis.columns)
-        columns, images = (_put(empty, a, 0) for a in (kept.vectors, kept.images))
+        columns, images = (_put(empty, a, 0) for a in (pairs.vectors, pairs.images))
         key, key_fresh = jax.random.split(basis.key)
         # The residuals of the kept vectors span a space of the width of a block, so random mixtures
         # of them continue the Krylov space. A random block finds directions outside this space.
-        from_random = is_restart & is_converged(kept, state.norm)
+        from_random = is_restart & is_converged(pairs, state.norm)
         mixture = jax.random.normal(key_fresh, (count, width), mask.dtype)
-        left = (kept.images - kept.values[None] * kept.vectors) @ mixture
+        left = (pairs.images - pairs.values[None] * pairs.vectors) @ mixture
         block = jnp.where(from_random, random(key_fresh), jnp.where(is_restart, left, basis.block))
         block = _orthonormal(block, columns)
         basis = _Basis(columns, images, block, jnp.where(is_restart, key, basis.key))
         basis = expand(basis, jnp.where(is_restart, count // width, 0))
-        kept = ritz(basis)
-        norm = jnp.maximum(state.norm, kept.norm)
-        moved = jnp.abs(kept.values - state.kept.values)[wanted]
-        same = from_random & jnp.all(moved <= allowed(kept.values[wanted], norm))
-        done = is_converged(kept, norm) & (same | ~may_hide_copies(kept.values, norm))
-        return _State(basis, kept, norm, state.rounds + 1, done)
+        pairs = ritz(basis)
+        norm = jnp.maximum(state.norm, pairs.norm)
+        change = jnp.abs(pairs.values - state.pairs.values)[requested]
+        same = from_random & jnp.all(change <= allowed(pairs.values[requested], norm))
+        done = is_converged(pairs, norm) & (same | ~may_hide_copies(pairs.values, norm))
+        return _State(basis, pairs, norm, state.rounds + 1, done)
 
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
@@ -321,14 +321,14 @@ def extreme_ritz_pairs(
             rounds=jnp.zeros((), jnp.int32),
             done=jnp.array(False),
         )
-        _, kept, norm, rounds, _ = jax.lax.while_loop(cond_fun, body_fun, state)
+        _, pairs, norm, rounds, _ = jax.lax.while_loop(cond_fun, body_fun, state)
     return Ritz(
-        kept.values[wanted],
-        kept.vectors[:, wanted],
-        kept.residuals[wanted],
+        pairs.values[requested],
+        pairs.vectors[:, requested],
+        pairs.residuals[requested],
         norm,
         size + (rounds - 1) * (size - count),
-        kept.vectors[:, :width],
+        pairs.vectors[:, :width],
     )
 
 

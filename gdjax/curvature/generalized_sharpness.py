@@ -452,10 +452,10 @@ class _LowerBound:
         )(jnp.stack([step, metric_state]))
         best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
         # After a step from which nothing is finite, the search goes on from the last direction.
-        found = jnp.all(jnp.isfinite(directions[best]))
-        kept = jnp.where(found, directions[best], metric_state)
+        is_finite = jnp.all(jnp.isfinite(directions[best]))
+        direction = jnp.where(is_finite, directions[best], metric_state)
         low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))
-        return low.astype(cost_type(params)), kept
+        return low.astype(cost_type(params)), direction
 
     @property
     def __signature__(self):

@@ -238,27 +238,27 @@ class _Sharpness:
 
     @property
     def __signature__(self):
-        given = () if self.preconditioner is None else ("opt_state",)
-        return signature(self.without_data, ("params", "data", "metric_state"), given)
+        keywords = () if self.preconditioner is None else ("opt_state",)
+        return signature(self.without_data, ("params", "data", "metric_state"), keywords)
 
 
-def signature(without_data: Any, places: tuple, given: tuple = ()) -> inspect.Signature:
+def signature(without_data: Any, arguments: tuple, keywords: tuple = ()) -> inspect.Signature:
     """Return the signature of a metric, with the keywords of the deterministic cost.
 
     Args:
         without_data: problem, as returned by `without_data`.
-        places: names of the positional arguments.
-        given: keywords that a descent passes, such as "opt_state" and "key".
+        arguments: names of the positional arguments.
+        keywords: keywords that a descent passes, such as "opt_state" and "key".
     """
     problem = with_data(without_data, None)
     cost = problem.cost if problem.evaluation is None else problem.evaluation
-    place, keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    defaults = declared(problem.cost) | dict.fromkeys(given)
+    positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    defaults = declared(problem.cost) | dict.fromkeys(keywords)
     if "model_state" in given_to(cost):
         defaults["model_state"] = None
     return inspect.Signature(
         [
-            *(inspect.Parameter(name, place) for name in places),
+            *(inspect.Parameter(name, positional) for name in arguments),
             *(inspect.Parameter(name, keyword, default=v) for name, v in defaults.items()),
         ]
     )
@@ -431,16 +431,16 @@ def batch_sharpness(
         batch = jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data)
         gradient = jax.grad(lambda w: cost(w, batch))
         g = gradient(params)
-        bent = along(gradient, params, g)
-        dot = optax.tree.vdot(g, bent), optax.tree.vdot(g, g)
-        return jax.tree.map(lambda a: a.astype(dtype), dot)
+        H_g = along(gradient, params, g)
+        products = optax.tree.vdot(g, H_g), optax.tree.vdot(g, g)
+        return jax.tree.map(lambda a: a.astype(dtype), products)
 
     # Use full precision: the default on a GPU makes second derivatives inaccurate.
     with jax.default_matmul_precision("highest"):
-        bend, square = jax.lax.map(of_batch, jax.random.split(key, batches))
-    value = jnp.mean(bend) / jnp.mean(square)
-    ratios = bend / square
-    error, low, high = _jackknife(bend, square)
+        curvatures, squares = jax.lax.map(of_batch, jax.random.split(key, batches))
+    value = jnp.mean(curvatures) / jnp.mean(squares)
+    ratios = curvatures / squares
+    error, low, high = _jackknife(curvatures, squares)
     ratios_error = jnp.std(ratios, ddof=1) / jnp.sqrt(jnp.asarray(batches, dtype))
     return BatchSharpness(value, error, jnp.mean(ratios), ratios_error, low, high)
 

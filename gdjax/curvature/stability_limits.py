@@ -271,8 +271,8 @@ def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
     factory, taken = known(optimizer, **settings)
     if factory not in ADAPTIVE:
         raise InputError(
-            f"preconditioner: optimizer = {optimizer!r:.80} divides by nothing; for it take "
-            f"`sharpness_metric`"
+            f"preconditioner: optimizer = {optimizer!r:.80} does not divide its steps; use "
+            f"`sharpness_metric` without a preconditioner"
         )
     if taken.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")

@@ -206,14 +206,16 @@ def _balance(at, w, g, edge, limit, interval):
     """
     k = len(edge.values)
     slopes = _slopes(at, w, edge.vectors)
-    bend = edge.values * interval
-    small = jnp.abs(bend) < 1e-4
-    moved = jnp.where(small, 1 - bend / 2, -jnp.expm1(-bend) / jnp.where(small, 1, bend))
+    exponent = edge.values * interval
+    small = jnp.abs(exponent) < 1e-4
+    decay = jnp.where(
+        small, 1 - exponent / 2, -jnp.expm1(-exponent) / jnp.where(small, 1, exponent)
+    )
 
     def reach(forces):
         """Return the displacements of w by forces, one per row."""
         along = forces @ edge.vectors
-        return interval * (forces + (along * (moved - 1)[None]) @ edge.vectors.T)
+        return interval * (forces + (along * (decay - 1)[None]) @ edge.vectors.T)
 
     with jax.default_matmul_precision("highest"):
         ahead = reach(jnp.concatenate([slopes, g[None]])) @ slopes.T

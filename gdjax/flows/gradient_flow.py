@@ -269,8 +269,8 @@ def distance_from_flow(
 
         return jax.lax.scan(record, params, (counts, flow.params))[1]
 
-    apart, values, kept = jax.lax.map(lambda one: along(*one), (rates, jnp.asarray(counts)))
-    return FlowDistance(rates, jnp.asarray(times, dtype), apart, values, kept, flow)
+    distances, costs, points = jax.lax.map(lambda one: along(*one), (rates, jnp.asarray(counts)))
+    return FlowDistance(rates, jnp.asarray(times, dtype), distances, costs, points, flow)
 
 
 def _strip_weak_types(params):
@@ -278,7 +278,7 @@ def _strip_weak_types(params):
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), params)
 
 
-def _check_times(what, times):
+def _check_times(caller, times):
     """Check that times are ascending and >= 0; traced times are not validated."""
     if isinstance(times, Tracer):
         return
@@ -289,7 +289,7 @@ def _check_times(what, times):
     rising = np.all(np.diff(ends, prepend=0) >= 0) if ends.ndim == 1 and ends.size else False
     if not (rising and np.isfinite(ends).all()):
         raise InputError(
-            f"{what}: times = {times!r:.80}, expected an ascending list of numbers from 0 on"
+            f"{caller}: times = {times!r:.80}, expected an ascending list of numbers from 0 on"
         )
 
 

@@ -57,10 +57,10 @@ def basis(size: int) -> Float[np.ndarray, "m k k"]:
     1, and B_ij has two entries sqrt(1/2).
     """
     rows, columns = np.triu_indices(size)
-    found = np.zeros((len(rows), size, size))
-    for matrix, row, column in zip(found, rows, columns, strict=True):
+    matrices = np.zeros((len(rows), size, size))
+    for matrix, row, column in zip(matrices, rows, columns, strict=True):
         matrix[row, column] = matrix[column, row] = 1 if row == column else np.sqrt(0.5)
-    return found
+    return matrices
 
 
 def coordinates(A: Float[Array, "k k"]) -> Float[Array, " m"]:

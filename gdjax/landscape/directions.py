@@ -428,11 +428,11 @@ def component_directions(components: Components, count: int) -> dict[str, PyTree
 
 def _offsets(points, center):
     """Return points as rows, relative to the center."""
-    moved = jax.tree.map(lambda a, c: a - c[None], points, center)
-    return jax.vmap(lambda point: ravel_pytree(point)[0])(moved)
+    offsets = jax.tree.map(lambda a, c: a - c[None], points, center)
+    return jax.vmap(lambda offset: ravel_pytree(offset)[0])(offsets)
 
 
-def check_points(what: str, points: PyTree, one: PyTree = None) -> None:
+def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
     """Check that a tree has a common leading axis of points, each like another point.
 
     Raises:
@@ -441,22 +441,23 @@ def check_points(what: str, points: PyTree, one: PyTree = None) -> None:
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
     if len(lengths) != 1 or lengths == {()}:
         raise InputError(
-            f"{what}: leading axes {sorted(lengths)}, expected one axis of points in every array"
+            f"{argument}: leading axes {sorted(lengths)}, expected one axis of points in every "
+            f"array"
         )
     if one is not None:
         each = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), points)
-        check_like(f"{what}, each", each, one)
+        check_like(f"{argument}, each", each, one)
 
 
 def check_directions(
     params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[list[float], list[float]]:
     """Return the lengths of directions, and the cosine of each pair."""
-    most = len(DIMENSIONS)
+    max_directions = len(DIMENSIONS)
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
-    if not is_named or not 1 <= len(directions) <= most:
+    if not is_named or not 1 <= len(directions) <= max_directions:
         raise InputError(
-            f"directions = {directions!r:.80}, expected a dict of one tree a direction, by name"
+            f"directions = {directions!r:.80}, expected a dict with one tree per direction, by name"
         )
     for name, direction in directions.items():
         check_like(f"direction {name!r}", direction, params)
@@ -480,7 +481,7 @@ def check_independent(
     for name, length in zip(directions, lengths, strict=True):
         if not length > 0:
             raise InputError(
-                f"directions: {name!r} has length {length:g}, expected a direction that moves; "
+                f"directions: {name!r} has length {length:g}, expected a nonzero direction; "
                 f"give another, such as gd.landscape.random_direction(params, key=key)"
             )
     for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):

@@ -226,13 +226,13 @@ def cost_of(params: PyTree, problem: Problem) -> Array:
 
 def _sliced(coordinates, shared):
     origin, problem = shared
-    return cost_of(moved(*origin, coordinates), problem)
+    return cost_of(displaced(*origin, coordinates), problem)
 
 
 def _measured(function, coordinates, shared):
     origin, data = shared
     with jax.default_matmul_precision("highest"):
-        return function(moved(*origin, coordinates), data)
+        return function(displaced(*origin, coordinates), data)
 
 
 @lru_cache(maxsize=32)
@@ -252,12 +252,12 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
     while True:
         slab = slabs.Slab(wide, devices)
         program = _program(function, jax.tree.structure(shared), slab)
-        placed = slab.share(shared)
-        need = program.compile(slab.filled(rows, 0), placed).executable.memory_analysis()
+        on_devices = slab.share(shared)
+        need = program.compile(slab.filled(rows, 0), on_devices).executable.memory_analysis()
         if width or wide == 1 or need.temp_size_in_bytes <= limit:
             break
         wide //= 2
-    return slabs.in_slabs(program, slab, rows, (placed,), unit="point")
+    return slabs.in_slabs(program, slab, rows, (on_devices,), unit="point")
 
 
 def on_slice(
@@ -269,7 +269,7 @@ def on_slice(
     other ways than through its products, the network is evaluated directly.
     """
     small = None
-    if saves(problem, directions):
+    if reduces_inputs(problem, directions):
         with suppress(InputError):
             small = reduced(problem, params, directions)
     shared = (params, tuple(directions.values())), evaluation_part(problem)
@@ -315,11 +315,11 @@ def at_coordinates(
         directions: directions d_i by name.
         coordinates: coordinates c, one per direction.
     """
-    return moved(params, tuple(directions.values()), jnp.asarray(coordinates))
+    return displaced(params, tuple(directions.values()), jnp.asarray(coordinates))
 
 
 @jax.jit
-def moved(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
+def displaced(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
     """Return the result of `at_coordinates` for a tuple; jit sorts keys of a dict."""
     for c, direction in zip(coordinates, directions, strict=True):
         params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
@@ -381,7 +381,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
     return small
 
 
-def saves(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
+def reduces_inputs(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
     """Return whether a problem has a network, and its reduction has fewer inputs."""
     widths = getattr(problem.network, "widths", None)
     return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
@@ -435,12 +435,12 @@ def _check_axes(directions, coordinates):
             f"one each"
         )
     axes = []
-    for name, given in zip(directions, coordinates, strict=True):
-        axis = real_array(given)
+    for name, values in zip(directions, coordinates, strict=True):
+        axis = real_array(values)
         if axis is None or axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
             raise InputError(
-                f"coordinates along {name!r} = {given!r:.80}, expected a vector of finite numbers, "
-                f"such as numpy.linspace(-1, 1, 51)"
+                f"coordinates along {name!r} = {values!r:.80}, expected a vector of finite "
+                f"numbers, such as numpy.linspace(-1, 1, 51)"
             )
         axes.append(axis.astype(float))
     return axes

@@ -191,11 +191,11 @@ def trajectory_plane(
     )
 
 
-def _steps(what, step, count):
+def _steps(caller, step, count):
     steps = np.arange(count) if step is None else np.asarray(step)
     if steps.shape != (count,):
         raise InputError(
-            f"{what}: step has shape {steps.shape}, expected ({count},), one per snapshot"
+            f"{caller}: step has shape {steps.shape}, expected ({count},), one per snapshot"
         )
     return steps
 

@@ -36,7 +36,7 @@ class Unseen(NamedTuple):
 
     Args:
         draws: number of runs that ended at a minimum, n.
-        seen: number of different minima among their end points.
+        observed: number of different minima among their end points.
         once: number of minima that one run found, f1.
         twice: number of minima that two runs found, f2.
         mass: estimated probability that the next run ends at a new minimum.
@@ -51,7 +51,7 @@ class Unseen(NamedTuple):
     """
 
     draws: int
-    seen: int
+    observed: int
     once: int
     twice: int
     mass: float
@@ -108,7 +108,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         After 63 runs that found 63 minima, there are at least 674, and no estimate exists:
 
         >>> unseen = estimate_unseen([1] * 63)
-        >>> unseen.number, unseen.number_low + unseen.seen
+        >>> unseen.number, unseen.number_low + unseen.observed
         (nan, 674)
 
     References:
@@ -117,7 +117,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         Sciences 12, 7907.
     """
     counts = _check_counts(counts)
-    n, seen = int(counts.sum()), len(counts)
+    n, observed = int(counts.sum()), len(counts)
     once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
     z = float(stats.norm.isf((1 - level) / 2))
     mass = once / n
@@ -129,7 +129,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         number, low = _chao(n, once, twice, float(stats.norm.isf(1 - level)))
     return Unseen(
         draws=n,
-        seen=seen,
+        observed=observed,
         once=once,
         twice=twice,
         mass=mass,

@@ -316,16 +316,16 @@ def _match_rows(network, rows, i, j, starts):
     first = np.array([rows[0][m] @ rows[0][k].T for k, m in zip(i, j, strict=True)])
     reference = tuple(layer[j] for layer in rows[1:])
     widths = network.widths[1:-1]
-    given = _Aligned(
+    unmatched = _Aligned(
         tuple(np.tile(np.arange(n), (len(i), 1)) for n in widths),
         tuple(np.ones((len(i), n)) for n in widths),
         first,
         tuple(layer[i] for layer in rows[1:]),
     )
-    best, product = given, _inner_product(given, reference)
-    given_product = product
+    best, product = unmatched, _inner_product(unmatched, reference)
+    unmatched_product = product
     for start in starts:
-        aligned = given
+        aligned = unmatched
         for number, (order, sign) in enumerate(start.layers):
             shape = (len(i), len(order))
             aligned = _rearrange_layer(
@@ -340,7 +340,7 @@ def _match_rows(network, rows, i, j, starts):
     nan = np.where(finite[i] & finite[j], 0, np.nan)
     before, after = (
         np.sqrt(np.maximum(square[i] + square[j] - 2 * inner, 0)) + nan
-        for inner in (given_product, product)
+        for inner in (unmatched_product, product)
     )
     return best, before, after
 

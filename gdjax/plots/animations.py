@@ -115,8 +115,8 @@ def _frame_indices(dataset, frames):
     """Return the indices of snapshots at equal increments of distance plus time."""
     a, b = dataset.path_a.values, dataset.path_b.values
     count = len(a)
-    moved = np.concatenate([[0], np.cumsum(np.hypot(np.diff(a), np.diff(b)))])
+    path_length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(a), np.diff(b)))])
     time = np.arange(count) / max(count - 1, 1)
-    progress = (moved / moved[-1] if moved[-1] > 0 else time) + time
+    progress = (path_length / path_length[-1] if path_length[-1] > 0 else time) + time
     targets = np.linspace(0, progress[-1], min(frames, count))
     return np.unique(np.abs(progress[None] - targets[:, None]).argmin(axis=1))

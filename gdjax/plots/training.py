@@ -1,6 +1,6 @@
 """Costs, accuracies, confusion matrices and errors of a trained classifier.
 
-`pictures` returns all figures of one training.
+`training_figures` returns all figures of one training.
 """
 
 import math
@@ -27,7 +27,7 @@ from gdjax.plots.style import (
 MAX_EXAMPLES = 24  # maximum number of misclassified images in a figure
 
 
-def pictures(
+def training_figures(
     *,
     epoch: Float[np.ndarray, " records"],
     cost: Float[np.ndarray, " records"],

@@ -10,8 +10,8 @@ the preconditioner. If A u follows the shape of the basin, all r are similar and
 are enough. The simplest instance is a ball:
 
 >>> bowl = lambda w: w @ w
->>> found = basin_volume(bowl, jnp.zeros(3), key=jax.random.key(0), level=1.0, directions=16)
->>> bool(abs(found.log_volume - jnp.log(4 / 3 * jnp.pi)) < 1e-4), bool(found.lower_bound)
+>>> estimate = basin_volume(bowl, jnp.zeros(3), key=jax.random.key(0), level=1.0, directions=16)
+>>> bool(abs(estimate.log_volume - jnp.log(4 / 3 * jnp.pi)) < 1e-4), bool(estimate.lower_bound)
 (True, False)
 
 In many dimensions, r^n can differ by a factor of e^100 between directions. The mean over a sample
@@ -155,10 +155,10 @@ def basin_volume(
 
     keys = jax.random.split(key, directions)
     reached, radii = jax.lax.map(reach, keys, batch_size=TOGETHER)
-    found = log_mean(basin.center.size * jnp.log(reached))
+    estimate = log_mean(basin.center.size * jnp.log(reached))
     far = farthest(radii)
     key_walk = jax.random.fold_in(key, directions)
-    return basin.volume(found, radii, jax.vmap(direction)(keys[far]), reached[far], key_walk)
+    return basin.volume(estimate, radii, jax.vmap(direction)(keys[far]), reached[far], key_walk)
 
 
 class Basin(NamedTuple):
@@ -181,11 +181,11 @@ class Basin(NamedTuple):
         r = _radius(lambda r: self.inside(self.center + r * along), dtype)
         return r, r * jnp.linalg.norm(along)
 
-    def volume(self, found: BasinVolume, radii, u, reached, key: Key[Array, ""]) -> BasinVolume:
+    def volume(self, estimate: BasinVolume, radii, u, reached, key: Key[Array, ""]) -> BasinVolume:
         """Return the volume from an estimate of the logarithm of the mean of r^n.
 
         Args:
-            found: estimate of the logarithm of the mean of r^n.
+            estimate: estimate of the logarithm of the mean of r^n.
             radii: distances to the rim, in the units of the parameters.
             u: directions of the starts of random walks.
             reached: distances to the rim along these directions, in units of |A u|.
@@ -195,13 +195,13 @@ class Basin(NamedTuple):
         ball = half * math.log(math.pi) - jax.lax.lgamma(jnp.asarray(half + 1.0))
         shift = (ball + self.scale.log_determinant).astype(self.center.dtype)
         hidden = self._hidden(u, jnp.where(jnp.isfinite(reached), reached, 1), key)
-        curved = (found.status == VolumeStatus.ESTIMATE) & (hidden > 0)
-        return found._replace(
-            log_volume=found.log_volume + shift,
-            low=found.low + shift,
-            high=jnp.where(curved, jnp.inf, found.high + shift),
-            lower_bound=found.lower_bound | curved,
-            status=jnp.where(curved, VolumeStatus.CURVED, found.status),
+        curved = (estimate.status == VolumeStatus.ESTIMATE) & (hidden > 0)
+        return estimate._replace(
+            log_volume=estimate.log_volume + shift,
+            low=estimate.low + shift,
+            high=jnp.where(curved, jnp.inf, estimate.high + shift),
+            lower_bound=estimate.lower_bound | curved,
+            status=jnp.where(curved, VolumeStatus.CURVED, estimate.status),
             hidden=hidden,
             radii=radii,
         )
@@ -312,8 +312,8 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
         Equal numbers are their own mean. The mean of e^(10 z), z normal, is dominated by rare large
         numbers:
 
-        >>> found = log_mean(jnp.zeros(100))
-        >>> float(found.log_volume), bool(found.lower_bound)
+        >>> estimate = log_mean(jnp.zeros(100))
+        >>> float(estimate.log_volume), bool(estimate.lower_bound)
         (0.0, False)
         >>> bool(log_mean(10 * jax.random.normal(jax.random.key(0), (1000,))).lower_bound)
         True

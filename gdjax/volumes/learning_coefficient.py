@@ -11,12 +11,12 @@ converges slowly to llc, so `local_learning_coefficient` extrapolates from sever
 a bowl in two dimensions:
 
 >>> bowl = lambda w: w @ w / 2
->>> found = finite_temperature_coefficient(
+>>> estimate = finite_temperature_coefficient(
 ...     bowl, jnp.zeros(2), key=jax.random.key(0), inverse_temperature=1e4, num_samples=500
 ... )
->>> SamplingStatus(int(found.status)).name
+>>> SamplingStatus(int(estimate.status)).name
 'AGREED'
->>> bool(abs(found.coefficient - 1) < 4 * found.standard_error)
+>>> bool(abs(estimate.coefficient - 1) < 4 * estimate.standard_error)
 True
 
 Samples are drawn by Hamiltonian Monte Carlo. Trajectories that follow the gradient are accepted or
@@ -224,9 +224,9 @@ def local_learning_coefficient(
         )
 
     check_key(key)
-    found = jax.vmap(one)(temperatures, jax.random.split(key, len(numbers)))
-    limit = extrapolate(temperatures, found.coefficient, found.standard_error)
-    return limit._replace(at_temperatures=found)
+    estimates = jax.vmap(one)(temperatures, jax.random.split(key, len(numbers)))
+    limit = extrapolate(temperatures, estimates.coefficient, estimates.standard_error)
+    return limit._replace(at_temperatures=estimates)
 
 
 def extrapolate(
@@ -253,8 +253,8 @@ def extrapolate(
         Coefficients without noise for m = 2:
 
         >>> b = jnp.geomspace(1e2, 1e6, 5)
-        >>> found = extrapolate(b, 3.5 - 1 / (jnp.log(b) - 0.75), jnp.full(5, 0.01))
-        >>> bool(abs(found.llc - 3.5) < 0.03), int(jnp.argmax(found.multiplicity_probabilities)) + 1
+        >>> limit = extrapolate(b, 3.5 - 1 / (jnp.log(b) - 0.75), jnp.full(5, 0.01))
+        >>> bool(abs(limit.llc - 3.5) < 0.03), int(jnp.argmax(limit.multiplicity_probabilities)) + 1
         (True, 2)
     """
     b, y, error = map(jnp.asarray, (inverse_temperatures, coefficients, standard_errors))
@@ -432,16 +432,16 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
     )
 
 
-def _inverse_temperature(problem, given):
-    if given is None:
+def _inverse_temperature(problem, inverse_temperature):
+    if inverse_temperature is None:
         if problem.samples < 3:
             raise InputError(
                 "finite_temperature_coefficient: inverse_temperature = None takes n / log n, but "
                 f"the problem has {problem.samples} samples; give inverse_temperature"
             )
         return problem.samples / math.log(problem.samples)
-    _check(inverse_temperature=given)
-    return given
+    _check(inverse_temperature=inverse_temperature)
+    return inverse_temperature
 
 
 LEAST = {"num_chains": 2, "num_samples": 8, "num_integration_steps": 1, "num_warmup": 1}

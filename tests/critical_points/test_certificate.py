@@ -1,4 +1,4 @@
-"""A certificate in words: a name for every kind, and what would help where there is none."""
+"""Labels of kinds, and the advice of certificates without a kind."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def certificate(kind, dtype=np.float64, **numbers):
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
-def test_every_kind_has_a_name_and_what_is_named_needs_no_advice(kind):
+def test_every_kind_has_a_label_and_known_kinds_have_no_advice(kind):
     one = certificate(kind, largest=1.0)
     assert one.kind_name == kind.name.lower().replace("_", " ")
     assert (one.advice == "") == (kind in NAMED)
@@ -32,11 +32,11 @@ def test_every_kind_has_a_name_and_what_is_named_needs_no_advice(kind):
         ({"nullity": 2, "resolution": 3e-9}, "2 of the eigenvalues are within 3e-09 of zero"),
     ],
 )
-def test_what_is_undecided_says_by_which_number(numbers, words):
+def test_advice_for_an_undecided_point_names_the_deciding_number(numbers, words):
     assert words in certificate(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
 
 
-def test_a_slope_is_told_with_its_tolerance():
+def test_advice_for_a_slope_names_its_tolerance():
     one = certificate(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
     assert one.advice.startswith(
         "the gradient is 0.25, expected at most 1e-05: gd.critical_points.polish(problem, params), "
@@ -47,7 +47,7 @@ def test_a_slope_is_told_with_its_tolerance():
     assert "gd.critical_points.polish(problem, params), or `gdjax minima" in near.advice
 
 
-def test_only_in_float32_float64_would_help():
+def test_advice_recommends_float64_only_in_float32():
     for dtype in (np.float32, np.float64):
         text = certificate(Kind.UNDECIDED, dtype, largest=1.0, kantorovich=2.0).advice
         assert ("float64" in text) == (dtype is np.float32)

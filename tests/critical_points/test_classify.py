@@ -1,4 +1,4 @@
-"""Kinds of critical points against what is known, and certificates against dense Hessians."""
+"""Kinds of critical points against known ones, and certificates against dense Hessians."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def at_points(function, points):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
-def test_critical_points_of_functions_are_told_apart(name):
+def test_critical_points_of_test_functions_are_classified(name):
     """Ackley's lowest point is the tip of a cone: a gradient that jumps has no certificate."""
     function = FUNCTIONS[name]
     points = np.array([point.x for point in function.critical_points])
@@ -52,7 +52,7 @@ def test_critical_points_of_functions_are_told_apart(name):
 
 
 @pytest.mark.long
-def test_in_float32_points_are_as_stationary_as_they_can_be():
+def test_float32_points_count_as_stationary_within_rounding():
     """Their coordinates are rounded, so their gradients are not 0, and may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]
     points = np.array([point.x for point in function.critical_points])
@@ -72,7 +72,7 @@ def cubic_valley(w):
 
 @pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
-def test_a_small_gradient_and_positive_eigenvalues_are_no_minimum(height):
+def test_small_gradient_and_positive_eigenvalues_do_not_make_a_minimum(height):
     """x^2 + y^3 has none; Newton and Kantorovich give exactly 1/2 at every height."""
     with jax.enable_x64(True):
         found = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
@@ -84,7 +84,7 @@ def test_a_small_gradient_and_positive_eigenvalues_are_no_minimum(height):
 
 
 @pytest.mark.long
-def test_where_a_minimum_is_near_its_distance_is_bounded():
+def test_distance_to_a_nearby_minimum_is_bounded():
     """x^2 + y^2 + y^3 at y = 1e-6: the minimum is 1e-6 away."""
     with jax.enable_x64(True):
         found = classify(lambda w: cubic_valley(w) + w[1] ** 2, jnp.array([0.0, 1e-6]), key=KEY)
@@ -93,14 +93,14 @@ def test_where_a_minimum_is_near_its_distance_is_bounded():
 
 
 @pytest.mark.long
-def test_a_slope_where_nothing_bends_is_no_saddle():
+def test_linear_cost_is_not_a_saddle():
     with jax.enable_x64(True):
         found = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
     assert kinds(found) == ["undecided"]
 
 
 @pytest.mark.long
-def test_float64_parameters_are_looked_at_in_float64():
+def test_float64_parameters_are_classified_in_float64():
     with jax.enable_x64(True):
         w = jnp.array([0.0, 0.0])
     found = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, w, key=KEY)

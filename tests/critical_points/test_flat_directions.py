@@ -1,4 +1,4 @@
-"""How far a cost stays the same: floors that are bent, valleys that rise, and everything across."""
+"""Distances along which a cost is constant: curved manifolds, rising valleys and other shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ VALLEYS = {
 
 
 @pytest.mark.long
-def test_a_floor_is_followed_as_far_as_it_goes():
+def test_constant_cost_is_followed_to_its_end():
     def cost(w, which):
         return jnp.select([which == i for i in range(len(VALLEYS))], [f(w[0], w[1]) for f, *_ in
                           VALLEYS.values()])  # fmt: skip

@@ -1,7 +1,7 @@
-"""A gallery of critical points whose kinds are known: no wrong name, and named where it must be.
+"""Critical points of known kinds: none is misclassified, and required ones are classified.
 
 Polynomials of two rotated and shifted coordinates, with other directions that bend by known amounts
-beside them; products of matrices, whose fibres are floors. Each family is one program.
+beside them; products of matrices, whose fibers are manifolds of minima. Each family is one program.
 """
 
 import sys
@@ -125,14 +125,14 @@ def judged(n, chosen, shifted, sides=None, certain=True):
 
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
 @pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
-def test_in_float64_every_polynomial_is_named(n, shifted):
+def test_every_polynomial_is_classified_in_float64(n, shifted):
     with jax.enable_x64(True):
         judged(n, tuple(POLYNOMIALS), shifted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
-def test_in_float32_no_polynomial_is_misnamed(shifted):
+def test_no_polynomial_is_misclassified_in_float32(shifted):
     judged(2, tuple(POLYNOMIALS), shifted, certain=False)
 
 
@@ -178,16 +178,16 @@ PRODUCTS = {
         K.MANIFOLD_OF_MINIMA,
     ),
 }
-# Of nullity 4 and 8. A path in the floor turns so sharply that steps of an eighth leave it: these
-# may stay undecided.
+# Of nullity 4 and 8. A path in the manifold turns so sharply that steps of an eighth leave it:
+# these may stay undecided.
 LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
-def test_products_of_matrices_are_named(x64):
+def test_products_of_matrices_are_classified(x64):
     """Layers that a cost does not have are dead. Every minimum of a deep linear network is global
-    and on a floor, every other critical point a saddle (Kawaguchi 2016)."""
+    and on a manifold of minima, every other critical point a saddle (Kawaguchi 2016)."""
     points, chosen, targets = [], [], []
     for which, target, layers, _ in PRODUCTS.values():
         points.append(np.concatenate([*map(np.ravel, layers), np.zeros(4 * (4 - len(layers)))]))
@@ -218,7 +218,7 @@ def test_two_thousand_dimensions_of_condition_1e8():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4", "y2 + 4 x y2"])
-def test_above_the_dense_limit_products_say_the_same(name, monkeypatch):
+def test_products_give_the_same_kinds_above_the_dense_limit(name, monkeypatch):
     monkeypatch.setattr(sys.modules["gdjax.critical_points.classify"], "DENSE", 30)
     point = POLYNOMIALS[name]
     with jax.enable_x64(True):

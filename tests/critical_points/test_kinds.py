@@ -1,4 +1,4 @@
-"""No wrong name: points of known kind, plain, reflected, shifted and with a constant added.
+"""Points of known kind, plain, reflected, shifted and with a constant added.
 
 A refusal is allowed where a name is not required. `points_named_before.json` has what must be
 named: for each function the numbers of the `VARIANTS` that were named rightly before a name needed
@@ -38,7 +38,7 @@ def shown(n):
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_no_point_has_a_wrong_name(n, precision):
+def test_no_point_is_misclassified(n, precision):
     """Everything at once: one program for 900 points."""
     pairs, variants = shown(n), list(VARIANTS.values())
     with jax.enable_x64(precision == "float64"):
@@ -74,7 +74,7 @@ TWINS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
-def test_names_that_float32_lost_cannot_be_given_without_a_wrong_one(n):
+def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
     """39 points, each beside one of another kind whose float32 certificate has the same numbers.
 
     Curvature along the flat direction of 2e-15 decides the kind of the second, and is lost in the
@@ -111,7 +111,7 @@ HIDDEN = {  # the one eigenvalue that differs, and whether float32 must see it
 
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_a_negative_eigenvalue_among_2100_is_not_overlooked(precision):
+def test_one_negative_eigenvalue_among_2100_is_detected(precision):
     """Above the dense limit: a saddle is never a minimum, and one that can be seen is named.
 
     The negative eigenvalue belongs to one coordinate, or to a reflected one, at offsets up to 1e4;
@@ -152,7 +152,7 @@ def test_a_negative_eigenvalue_among_2100_is_not_overlooked(precision):
 
 
 @pytest.mark.long
-def test_a_point_with_a_dead_coordinate_is_a_floor_as_far_as_it_was_probed():
+def test_dead_coordinate_makes_a_manifold_of_minima_within_the_probed_radius():
     found = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
     assert K(int(found.kind)) == K.MANIFOLD_OF_MINIMA
     assert (int(found.dead), int(found.nullity)) == (1, 0)
@@ -160,7 +160,7 @@ def test_a_point_with_a_dead_coordinate_is_a_floor_as_far_as_it_was_probed():
 
 
 @pytest.mark.long
-def test_data_set_the_radius_to_which_dead_coordinates_are_probed():
+def test_probe_radius_of_dead_coordinates_depends_on_the_data():
     """A neuron that inputs of 1e-3 switch on at a weight of 1,000 is not dead."""
 
     def cost(w, x):

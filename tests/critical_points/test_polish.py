@@ -1,4 +1,4 @@
-"""Polishing reaches the critical point beside it, to rounding, and never pretends to have."""
+"""Polishing reaches the nearest critical point to rounding, and reports failures."""
 
 from functools import cache
 
@@ -89,7 +89,7 @@ def test_in_float32_the_gradient_is_what_the_parameters_last_bit_makes_it(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "goldstein_price"])
-def test_saddles_and_maxima_are_left_downhill(name):
+def test_polish_leaves_saddles_and_maxima(name):
     other = points_of(name, "saddle", "maximum")
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
@@ -102,13 +102,13 @@ def test_saddles_and_maxima_are_left_downhill(name):
     assert apart.max() < 1e-6
 
 
-def test_exactly_on_a_saddle_it_stays():
+def test_polish_stays_exactly_on_a_saddle():
     found = polish(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
     assert int(found.num_steps) == 0
     assert found.params.tolist() == [0, 0]
 
 
-def test_steps_that_run_out_are_said_by_the_gradient():
+def test_status_reports_that_steps_ran_out():
     valley = FUNCTIONS["rosenbrock"].f
     start = jnp.array([-1.2, 1.0])
     found = jax.jit(lambda w: polish(valley, w, max_steps=3))(start)
@@ -119,7 +119,7 @@ def test_steps_that_run_out_are_said_by_the_gradient():
     assert np.linalg.norm(found.params - start) <= 0.1 + 0.2 + 0.4
 
 
-def test_a_cost_without_a_minimum_ends_without_one():
+def test_polish_ends_on_a_cost_without_a_minimum():
     """Down for ever: in float32 until the next step would not be a number."""
     found = jax.jit(lambda w: polish(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
     assert found.params > 5
@@ -129,7 +129,7 @@ def test_a_cost_without_a_minimum_ends_without_one():
     assert found.gradient_norm > 1
 
 
-def test_steps_into_what_is_no_number_are_not_taken():
+def test_steps_to_costs_that_are_not_finite_are_rejected():
     """x - log x has its minimum at 1 and is NaN from 0 down; the first step would lead there."""
     found = jax.jit(lambda w: polish(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
     assert float(found.params) == pytest.approx(0.02, rel=1e-5)
@@ -137,7 +137,7 @@ def test_steps_into_what_is_no_number_are_not_taken():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_start_that_is_not_finite_comes_back_as_it_was(value):
+def test_start_that_is_not_finite_is_returned_unchanged(value):
     found = polish(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
     assert int(found.num_steps) == 0
     assert not np.isfinite(found.gradient_norm)
@@ -171,7 +171,7 @@ def test_a_network_is_polished_to_a_small_gradient():
 
 
 @pytest.mark.long
-def test_mapped_over_runs_is_each_alone_and_a_diverged_run_spoils_none():
+def test_mapped_polish_equals_single_ones_beside_a_diverged_run():
     traces = []
     cost, _, data = regression(20)
 
@@ -261,7 +261,7 @@ def test_types_of_parameters_are_kept(dtype):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
+def test_find_critical_point_converges_to_every_kind(name):
     points = points_of(name, "minimum", "saddle", "maximum")
     f = FUNCTIONS[name].f
     with jax.enable_x64(True):
@@ -273,7 +273,7 @@ def test_the_nearest_critical_point_is_found_whatever_its_kind(name):
     assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))
 
 
-def test_where_no_slope_vanishes_the_gradient_says_so():
+def test_find_critical_point_without_a_critical_point_returns_its_gradient():
     """|f'| of x + x^3 is smallest at 0, where it is 1; of one that is NaN nothing is known."""
     search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
     found = search(jnp.array([0.5, jnp.nan]))
@@ -282,6 +282,6 @@ def test_where_no_slope_vanishes_the_gradient_says_so():
     assert np.isnan(found.gradient_norm[1])
 
 
-def test_more_parameters_than_can_be_dense_are_refused():
+def test_find_critical_point_refuses_too_many_parameters():
     with pytest.raises(InputError, match="513 parameters, expected at most 512"):
         find_critical_point(lambda w: jnp.sum(w**2), jnp.ones(513))

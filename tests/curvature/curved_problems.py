@@ -1,4 +1,4 @@
-"""Costs whose Hessian is known: a small digit network, a regression, and quadratics."""
+"""Costs with known Hessians: a small digit network, a regression, and quadratics."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Batch sharpness against every batch there is, and its standard errors against repetition."""
+"""Batch sharpness against the mean over all batches, and its standard errors against repetition."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def every_batch(cost, params, data, batches):
 
 
 @pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
-def test_it_is_the_mean_over_all_batches_within_its_error(x64):
+def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
     """16 keys, 28 batches of 2 of 8 samples: deviations are as large as the errors say."""
     cost, params, data = regression(8)
     with jax.enable_x64(x64):
@@ -60,7 +60,7 @@ def test_it_is_the_mean_over_all_batches_within_its_error(x64):
 @pytest.mark.long
 @pytest.mark.parametrize("size", [1, 8, 64])
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_intervals_hold_the_truth_in_2000_repetitions(size, scale):
+def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
     """24 batches. The delta method's errors, taken twice, held .73 to .83 at batches of one."""
     cost, params, data = regression(128)
     params = jax.tree.map(lambda a: scale * a, params)
@@ -119,7 +119,7 @@ def test_the_whole_set_as_a_batch_is_the_curvature_along_the_gradient():
     assert float(found.error) < 1e-4 * float(found.value)
 
 
-def test_batches_that_cannot_be_are_named():
+def test_invalid_batches_are_refused():
     cost, params, data = regression(8)
     for options in ({"batch_size": 9}, {"batch_size": 0}, {"batch_size": 2, "batches": 1}):
         with pytest.raises(InputError, match="expected at least 2 of 1 to 8 samples"):
@@ -129,7 +129,7 @@ def test_batches_that_cannot_be_are_named():
 
 
 @pytest.mark.long
-def test_along_a_descent_it_is_measured_with_a_key_of_its_own():
+def test_metric_uses_its_own_key_along_a_descent():
     """Batches of the whole set leave no chance: at every record it is the curvature along g."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)

@@ -1,4 +1,4 @@
-"""Block Lanczos against spectra that are known: multiple, clustered, of low rank, indefinite."""
+"""Block Lanczos against known spectra: multiple, clustered, of low rank, indefinite."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_steps"))
 
 
 @pytest.mark.long
-def test_no_start_is_stuck():
+def test_lanczos_converges_from_every_start():
     """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
@@ -103,7 +103,7 @@ def test_restarts_that_are_used_up_leave_large_residuals():
 
 
 @pytest.mark.long
-def test_nothing_goes_on_where_numbers_are_not_finite():
+def test_lanczos_stops_if_values_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
     found = solved(A, jax.random.key(0), largest=1, smallest=1)
     assert np.all(np.isnan(found.values))
@@ -111,7 +111,7 @@ def test_nothing_goes_on_where_numbers_are_not_finite():
 
 
 @pytest.mark.long
-def test_coordinates_that_are_left_out_stay_out():
+def test_lanczos_keeps_masked_coordinates_at_zero():
     spectrum = 2 + BULK  # without the mask, 0 would be the smallest
     dead = np.arange(N) % 3 == 0
     A = matrix(spectrum)
@@ -130,7 +130,7 @@ def test_coordinates_that_are_left_out_stay_out():
 
 
 @pytest.mark.long
-def test_mapped_over_runs_is_each_alone():
+def test_mapped_results_equal_single_ones():
     names = ["outliers", "indefinite", "identity"]
     A = jnp.stack([jnp.array(matrix(SPECTRA[name]), jnp.float32) for name in names])
     keys = jax.random.split(jax.random.key(0), 3)

@@ -43,7 +43,7 @@ def test_derivatives_over_all_samples_are_those_of_the_mean():
     np.testing.assert_allclose(twice, found[2], rtol=1e-6)
 
 
-def test_the_norm_of_a_cubic_is_found():
+def test_largest_third_derivative_of_a_cubic():
     """x y z: 6 u1 u2 u3 is largest on the diagonal, 2 / sqrt 3; a x^3 + b y^3: max 6 |a|, 6 |b|."""
     product = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
     apart = directional_derivatives(
@@ -64,7 +64,7 @@ def test_the_norm_of_a_cubic_is_found():
     assert abs(float(first.max()) - 6) < 1e-3
 
 
-def test_reduction_is_the_fourth_derivative_of_the_lowest_way():
+def test_reduced_fourth_derivative_equals_that_along_the_curve_of_lowest_cost():
     """a y^2 / 2 + b x^2 y + c x^4 is lowest at y = -b x^2 / a: (c - b^2 / 2a) x^4."""
     rng = np.random.default_rng(2)
     a, b, c = rng.uniform(0.5, 2, 6), rng.normal(size=6), rng.normal(size=6)

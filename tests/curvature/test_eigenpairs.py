@@ -1,4 +1,4 @@
-"""Extreme eigenvalues of Hessians against dense float64 ones; residuals are true."""
+"""Extreme eigenvalues and residuals of Hessians against dense ones in float64."""
 
 from functools import partial
 
@@ -111,7 +111,7 @@ def test_quadratics_below_and_above_the_dense_limit(n, name):
 
 
 @pytest.mark.long
-def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
+def test_status_reports_a_tolerance_below_rounding(network):
     cost, params, data, _ = network
     found = jax.jit(
         lambda w, data, key: extreme_eigenpairs(
@@ -124,13 +124,13 @@ def test_a_tolerance_below_rounding_is_not_said_to_be_reached(network):
 
 @pytest.mark.long
 @pytest.mark.parametrize("hidden", [3, 300])
-def test_what_is_not_finite_is_said(hidden):
+def test_status_reports_a_hessian_that_is_not_finite(hidden):
     w = jnp.ones(2 * hidden).at[0].set(jnp.inf)
     found = extreme_eigenpairs(lambda w: jnp.sum(w**4), w, key=jax.random.key(0))
     assert int(found.status) == eigenpairs.EigenpairsStatus.NOT_FINITE
 
 
-def test_mapped_over_runs_is_each_alone_in_one_compilation():
+def test_eigenpairs_mapped_over_runs_equal_single_ones_in_one_compilation():
     traces = []
     cost, _, data = regression(20)
 
@@ -158,7 +158,7 @@ def test_mapped_over_runs_is_each_alone_in_one_compilation():
 
 
 @pytest.mark.parametrize("ends", [(0, 0), (2, 2), (-1, 1)])
-def test_ends_that_are_not_there_are_named(ends):
+def test_more_eigenpairs_than_parameters_are_refused(ends):
     with pytest.raises(InputError, match=rf"largest = {ends[0]} .* expected 1 to 3"):
         extreme_eigenpairs(
             lambda w: jnp.sum(w**2),

@@ -1,4 +1,4 @@
-"""The gradient against hand-written backpropagation, and what must be true of its entries."""
+"""The gradient against hand-written backpropagation, and properties of its entries."""
 
 import os
 from pathlib import Path
@@ -147,7 +147,7 @@ def test_full_mnist_has_1072_entries_that_are_always_zero():
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "step"])
-def test_all_that_feeds_a_step_neuron_has_gradient_exactly_zero(problem, output):
+def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
     network = Network((784, 16, 16, 10), activation="step", output_activation=output)
 
     def cost(params, batch):
@@ -163,7 +163,7 @@ def test_all_that_feeds_a_step_neuron_has_gradient_exactly_zero(problem, output)
 # -- anatomy of any tree
 
 
-def test_a_linear_cost_shows_its_coefficients():
+def test_gradient_summary_of_a_linear_cost_has_its_coefficients():
     slopes = {"a": jnp.array([3.0, 0.0, -4.0]), "b": {"c": jnp.array([[0.0], [12.0]])}}
 
     def cost(w):
@@ -182,7 +182,7 @@ def test_a_linear_cost_shows_its_coefficients():
     assert float(found.zero_share) == pytest.approx(2 / 5)
 
 
-def test_at_a_minimum_nothing_has_a_size():
+def test_gradient_summary_at_a_minimum_is_zero():
     found = gradient_summary(lambda w: jnp.sum(w**2), jnp.zeros(3))
     assert found.relative.tolist() == [0, 0, 0]
     assert (float(found.zero_share), float(found.norm), float(found.layer_norms)) == (1, 0, 0)
@@ -195,7 +195,7 @@ def test_largest_takes_the_first_of_equals_and_keeps_signs():
 
 
 @pytest.mark.parametrize("count", [0, 4])
-def test_largest_names_a_count_that_cannot_be(count):
+def test_largest_entries_refuses_invalid_counts(count):
     with pytest.raises(InputError, match=f"count = {count}, expected 1 to 3"):
         largest_entries(jnp.ones(3), count)
 
@@ -203,7 +203,7 @@ def test_largest_names_a_count_that_cannot_be(count):
 # -- places
 
 
-def test_every_place_holds_the_entry_of_its_position():
+def test_locations_hold_the_entries_at_their_positions():
     network = Network((6, 4, 3))
     params = random_params(network)
     flat, _ = ravel_pytree(params)
@@ -221,7 +221,7 @@ def test_every_place_holds_the_entry_of_its_position():
             assert place.pixel is None
 
 
-def test_labels_say_layer_neurons_and_pixel():
+def test_labels_name_layer_neurons_and_pixel():
     network = Network((784, 16, 16, 10))
     params = jax.jit(network.init)(jax.random.key(0))
     # The last of 12,544 weights, the first bias behind them, the second output's first weight.
@@ -236,7 +236,7 @@ def test_labels_say_layer_neurons_and_pixel():
     assert locate_entries(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
 
 
-def test_places_refuse_another_network_and_another_image():
+def test_locate_entries_refuses_another_network_or_image_shape():
     params = Network((4, 3)).init(jax.random.key(0))
     with pytest.raises(InputError, match=r"widths \(4, 2\)"):
         locate_entries(params, jnp.array([0]), network=Network((4, 2)))
@@ -263,7 +263,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     np.testing.assert_allclose(np.abs(found.second_order), found.rounding, rtol=1e-6)
 
 
-def test_without_curvature_the_nudge_is_the_largest_allowed():
+def test_change_has_the_largest_allowed_size_without_curvature():
     w = np.array([0.5, -4.0], np.float32)
     found = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25
@@ -315,7 +315,7 @@ def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
 
 
 @pytest.mark.long
-def test_the_proof_finds_a_wrong_gradient():
+def test_check_gradient_detects_a_wrong_gradient():
     @jax.custom_jvp
     def wrong(w):
         return jnp.sum(w**2)

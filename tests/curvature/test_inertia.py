@@ -61,7 +61,7 @@ def test_perturbed_products_make_signs_indeterminate():
     assert int(found["negative"].sum()) == 1
 
 
-def test_products_show_both_ends_of_a_spectrum_and_say_that_more_lies_between():
+def test_extreme_inertia_has_both_ends_and_is_incomplete():
     values, H, mask = planted(60)
     H = jnp.array(H, jnp.float32)
     mask = jnp.array(mask, jnp.float32)
@@ -80,7 +80,7 @@ def test_products_show_both_ends_of_a_spectrum_and_say_that_more_lies_between():
     assert int(inertia.negative.sum()) == 2
 
 
-def test_nearly_along_a_flat_direction_the_pseudoinverse_is_that_of_the_rest():
+def test_pseudoinverse_omits_flat_directions():
     """Rounding along it stayed in the solver's residual, which became NaN or infinite at times."""
     _, H, mask = planted(60)
     values, vectors = np.linalg.eigh(H[:60, :60])

@@ -1,4 +1,4 @@
-"""What cannot be differentiated is refused with its value, whatever is asked about it."""
+"""Input errors of functions that differentiate a cost."""
 
 import types
 from functools import partial
@@ -42,7 +42,7 @@ def test_whole_numbers_are_refused_as_parameters(name):
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_is_no_array_is_refused_as_parameter(name):
+def test_parameters_that_are_not_arrays_are_refused(name):
     with pytest.raises(InputError, match=r"params\['a'\] = 'relu' is not an array"):
         ASKED[name](bowl, {"a": "relu", "b": np.ones(2)})
 
@@ -79,7 +79,7 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_jitting_a_function_of_a_problem_bakes_no_data_in(name):
+def test_jitted_functions_take_data_as_an_argument(name):
     data = jnp.array(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
     lowered = jax.jit(LOOKS[name]).lower(line(data), jnp.ones(3))
     # Written out they would take twice as many characters as bytes.
@@ -88,7 +88,7 @@ def test_jitting_a_function_of_a_problem_bakes_no_data_in(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", LOOKS)
-def test_data_are_the_problems_unless_they_are_given(name):
+def test_data_argument_replaces_the_data_of_the_problem(name):
     own, other = jnp.eye(3), 2 * jnp.eye(3)
     if name == "along":
         looks = [
@@ -116,7 +116,7 @@ def batch_normalized(w, x):
 
 
 @pytest.mark.long
-def test_a_cost_that_mixes_samples_is_never_cut():
+def test_cost_that_couples_samples_is_evaluated_on_all_samples_at_once():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2100, 2)) * np.where(np.arange(2100) < 1000, 1, 5)[:, None]
     x, w = jnp.array(x, np.float32), jnp.array([1.0, 2.0])
@@ -139,7 +139,7 @@ NOISY = Problem(
 )
 
 
-def test_a_random_cost_is_looked_at_by_its_evaluation():
+def test_curvature_of_a_random_cost_is_that_of_its_evaluation():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
     assert landscape.line(NOISY, w, {"d": w}, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
@@ -167,13 +167,13 @@ CARRIES = Problem(
         lambda p, w: minima.pairwise_barriers(p, jnp.stack([w, w]), key=KEY),
     ],
 )
-def test_a_cost_that_carries_a_state_is_refused_unless_frozen_at_one(look):
+def test_cost_with_model_state_must_be_frozen(look):
     with pytest.raises(InputError, match="state"):
         look(CARRIES, jnp.ones(2))
     look(frozen(CARRIES, model_state=jnp.ones(())), jnp.ones(2))
 
 
-def test_frozen_at_a_state_the_cost_is_that_of_this_state_everywhere():
+def test_frozen_costs_use_one_model_state():
     problem, w = frozen(CARRIES, model_state=jnp.array(3.0)), jnp.ones(2)
     assert float(value_and_gradient(problem, w)[0]) == 8
     assert landscape.line(problem, w, {"d": w}, [0.0, 2.0]).cost.values.tolist() == [8, 0]

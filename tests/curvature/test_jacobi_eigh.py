@@ -1,4 +1,4 @@
-"""Rotations against numpy's eigenvalues; and against a deadlock of two devices."""
+"""Jacobi rotations against eigenvalues of NumPy, and a sweep on two devices without a deadlock."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ rotated = jax.jit(eigensolvers.jacobi_eigh)
 
 @pytest.mark.parametrize("name", MATRICES)
 @pytest.mark.parametrize("x64", [False, True])
-def test_eigenpairs_are_numpys(name, x64):
+def test_jacobi_eigenpairs_equal_those_of_numpy(name, x64):
     with jax.enable_x64(x64):
         A = np.asarray(jnp.array(MATRICES[name], float))
         values, vectors = (np.asarray(a, float) for a in rotated(A))
@@ -42,7 +42,7 @@ def test_eigenpairs_are_numpys(name, x64):
         np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(A)), atol=20 * eps)
 
 
-def test_small_eigenvalues_of_a_graded_matrix_are_exact_relative_to_themselves():
+def test_small_eigenvalues_of_a_graded_matrix_have_small_relative_errors():
     """What sets rotations apart from LAPACK: diag(1, 0.1, ...) with small couplings."""
     d = 10.0 ** -np.arange(7)
     A = np.float32(np.sqrt(d[:, None] * d) * (np.eye(7) + 0.1))
@@ -50,12 +50,12 @@ def test_small_eigenvalues_of_a_graded_matrix_are_exact_relative_to_themselves()
     np.testing.assert_allclose(np.asarray(rotated(A)[0]), exact, rtol=1e-5)
 
 
-def test_what_is_not_finite_stays_so_and_ends():
+def test_jacobi_rotations_end_on_matrices_that_are_not_finite():
     values, _ = rotated(jnp.eye(7).at[0, 0].set(jnp.nan))
     assert np.isnan(np.asarray(values)).any()
 
 
-def test_large_matrices_are_the_librarys():
+def test_large_matrices_are_decomposed_by_jax():
     assert "custom_call" in jax.jit(eigensolvers.eigh).lower(jnp.eye(40)).as_text()
     assert "custom_call" not in jax.jit(eigensolvers.eigh).lower(jnp.eye(8)).as_text()
 
@@ -85,7 +85,7 @@ print(float(runs.sharpness.min()) > 0)
 
 
 @pytest.mark.long
-def test_a_sweep_over_two_devices_that_records_its_sharpness_comes_to_an_end():
+def test_sweep_with_sharpness_on_two_devices_does_not_deadlock():
     done = subprocess.run(
         [sys.executable, "-c", SWEEP], capture_output=True, text=True, timeout=240, check=True
     )

@@ -1,4 +1,4 @@
-"""The largest eigenvalues along a descent are those of the dense Hessian."""
+"""The largest eigenvalues along a descent against those of the dense Hessian."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ PROBLEM = gd.Problem(init=init, cost=cost, data=X)
 
 
 @pytest.mark.long
-def test_they_are_those_of_the_dense_hessian():
+def test_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
     """30 parameters are more than a Krylov space has; 16 runs on two devices."""
     runs = gd.sweep(
         PROBLEM,
@@ -50,7 +50,7 @@ def test_they_are_those_of_the_dense_hessian():
     np.testing.assert_allclose(runs.top, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_of_few_parameters_the_whole_hessian_is_taken():
+def test_dense_hessian_is_used_for_few_parameters():
     bowl = gd.problems.bowl([3.0, -1.0, 2.0])
     metric = largest_eigenvalues_metric(bowl, 3)
     w = jnp.ones(3)
@@ -68,12 +68,12 @@ def test_of_few_parameters_the_whole_hessian_is_taken():
         (2, {"rtol": 0.0}, "rtol = 0.0, expected a number above 0"),
     ],
 )
-def test_what_cannot_be_is_refused(count, settings, message):
+def test_invalid_counts_and_tolerances_are_refused(count, settings, message):
     with pytest.raises(InputError, match=message):
         largest_eigenvalues_metric(PROBLEM, count, **settings)
 
 
-def test_no_more_than_there_are():
+def test_more_eigenvalues_than_parameters_are_refused():
     top = {"top": largest_eigenvalues_metric(PROBLEM, 31)}
     with pytest.raises(InputError, match="count = 31, expected at most 30"):
         gd.sweep(PROBLEM, gd.axes(learning_rate=[0.1]), 0, metrics=top)

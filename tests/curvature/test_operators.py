@@ -87,7 +87,7 @@ def test_matrix_products_are_in_full_precision_and_only_there(samples):
     assert jax.config.jax_default_matmul_precision is None
 
 
-def test_a_vector_of_another_tree_is_named():
+def test_vector_with_another_tree_structure_is_refused():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match="vector has"):
         HessianOperator(cost, params, data=data).mv(params[0])
@@ -255,7 +255,7 @@ def test_third_and_fourth_derivatives_without_forward_mode():
 
 
 @pytest.mark.long
-def test_a_cost_without_second_derivatives_says_what_helps():
+def test_cost_without_second_derivatives_raises_an_error_with_a_remedy():
     """The default adjoint of diffrax has neither a forward mode nor a reverse mode twice.
 
     Only a whole solver shows it, and tracing one takes seconds.
@@ -310,7 +310,7 @@ def fitted():
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_every_function_of_a_spectrum_takes_every_operator(fitted, name):
+def test_spectral_functions_accept_every_operator(fitted, name):
     problem, params, matrices = fitted
     A, key = matrices[name], jax.random.key(0)
     size = np.abs(A).max()

@@ -1,4 +1,4 @@
-"""P against the steps that Optax takes; preconditioned sharpness against dense eigenvalues."""
+"""Preconditioners against steps of Optax; preconditioned sharpness against dense eigenvalues."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_step_that_optax_takes_is_the_momentum_over_p(name):
+def test_steps_of_optax_equal_the_momentum_over_the_preconditioner(name):
     """Three steps along random gradients, 16 runs together; the last update is -0.1 m / P."""
     rule = RULES[name](learning_rate=0.1)
     gradients = jax.random.normal(jax.random.key(0), (3, RUNS, 5))
@@ -52,7 +52,7 @@ def test_the_step_that_optax_takes_is_the_momentum_over_p(name):
 @pytest.mark.parametrize(
     ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-5)]
 )
-def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
+def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_adam(x64, error):
     cost, params, data = regression(20)
     with jax.enable_x64(x64):
         params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
@@ -82,7 +82,7 @@ def test_it_is_the_dense_largest_eigenvalue_after_adams_steps(x64, error):
 
 
 @pytest.mark.long
-def test_before_the_first_step_it_is_not_known():
+def test_preconditioned_sharpness_is_nan_before_the_first_step():
     cost, params, data = regression(20)
     memory = optax.adam(0.1).init(params)
     P = preconditioner(optax.adam)(memory)
@@ -92,8 +92,8 @@ def test_before_the_first_step_it_is_not_known():
     assert pairs.status == EigenpairsStatus.NOT_FINITE
 
 
-def test_what_divides_by_nothing_known_is_named():
-    with pytest.raises(InputError, match="divides by nothing; for it take `sharpness_metric`"):
+def test_optimizers_without_a_preconditioner_are_refused():
+    with pytest.raises(InputError, match="does not divide its steps; use `sharpness_metric`"):
         preconditioner(optax.sgd)
     with pytest.raises(InputError, match="expected RMSProp that is not centered"):
         preconditioner(optax.rmsprop, centered=True)
@@ -103,14 +103,14 @@ def test_what_divides_by_nothing_known_is_named():
         PreconditionedHessian(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))
 
 
-def test_equal_settings_are_one_program():
+def test_preconditioners_with_equal_settings_share_a_program():
     assert preconditioner(optax.adam) == preconditioner(optax.adamw)
     assert hash(preconditioner(optax.adam)) == hash(preconditioner(partial(optax.adam, b1=0.9)))
     assert preconditioner(optax.adam, b2=0.99) != preconditioner(optax.adam)
 
 
 @pytest.mark.long
-def test_along_a_descent_it_is_read_from_the_optimisers_memory():
+def test_metric_reads_the_preconditioner_from_the_optimizer_state():
     """P held at 2: half of the sharpness, from the first record on; Adam's is not known there."""
     cost, params, data = regression(20)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)

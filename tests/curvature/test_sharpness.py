@@ -115,7 +115,7 @@ SPECTRA = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SPECTRA)
-def test_the_most_positive_eigenvalue_of_a_quadratic_is_found(name, float64):
+def test_sharpness_of_an_indefinite_quadratic_is_its_largest_eigenvalue(name, float64):
     spectrum = SPECTRA[name]
     problem = bowl(spectrum, basis=rotation(spectrum.size))
     value, memory = at(problem, jnp.ones(spectrum.size))
@@ -131,7 +131,7 @@ def test_without_curvature_the_sharpness_is_zero(n):
 
 
 @pytest.mark.long
-def test_along_axes_that_nothing_mixes():
+def test_sharpness_of_diagonal_quadratics():
     """A diagonal Hessian: no product ever leaves the axes that a direction lies on."""
     spectrum = np.linspace(-20, 3, 50)
     value, _ = at(bowl(spectrum), jnp.ones(50))
@@ -141,7 +141,7 @@ def test_along_axes_that_nothing_mixes():
 @pytest.mark.long
 @pytest.mark.parametrize("samples", [40, 2500])
 @pytest.mark.parametrize("x64", [False, True])
-def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
+def test_sharpness_of_a_network_equals_that_of_its_dense_hessian(samples, x64):
     with jax.enable_x64(x64):
         problem = regression(samples)
         start = jax.jit(partial(problem.init, init_scale=2.0))
@@ -159,7 +159,7 @@ def test_the_sharpness_of_a_network_is_its_dense_hessians(samples, x64):
 
 
 @pytest.mark.long
-def test_the_stated_residual_is_true():
+def test_residual_in_the_state_equals_a_direct_evaluation():
     problem = regression()
     params = jax.jit(problem.init)(jax.random.key(1))
     value, memory = at(problem, params, rtol=1e-2)
@@ -190,7 +190,7 @@ class Products(LinearOperator):
 
 
 @pytest.mark.long
-def test_the_digit_network_against_arpack():
+def test_sharpness_of_the_digit_network_agrees_with_arpack():
     problem = digits("mnist5k", samples=300)
     params = jax.jit(problem.init)(jax.random.key(0))
     value, _ = at(problem, params)
@@ -204,7 +204,7 @@ def test_the_digit_network_against_arpack():
 
 
 @pytest.mark.long
-def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
+def test_sharpness_is_nan_if_restarts_are_used_up(float64):
     spectrum = np.linspace(0, 1, 3000)
     value, memory = at(bowl(spectrum), jnp.ones(3000), rtol=1e-11)
     assert np.isnan(float(value))
@@ -214,7 +214,7 @@ def test_what_rounds_are_too_few_for_is_nan_not_a_guess(float64):
 
 @pytest.mark.long
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_where_nothing_is_finite_the_start_of_the_next_one_is_kept(bad):
+def test_vectors_are_kept_if_the_hessian_is_not_finite(bad):
     problem = regression()
     params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)
@@ -243,7 +243,7 @@ def snapshots_of(problem, rate, steps, every, **options):
 
 
 @pytest.mark.long
-def test_along_a_descent_it_is_the_dense_one_at_every_record():
+def test_metric_equals_the_dense_sharpness_at_every_record():
     problem = regression()
     run = snapshots_of(
         problem, 0.1, 60, 5, metrics={"sharpness": sharpness_metric(problem, every=2)}
@@ -256,7 +256,7 @@ def test_along_a_descent_it_is_the_dense_one_at_every_record():
 
 
 @pytest.mark.long
-def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
+def test_metric_of_a_sweep_is_unaffected_by_diverged_runs():
     """Batched equals alone; a quartic's Hessian is infinite where a run has left the numbers."""
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
@@ -280,7 +280,7 @@ def test_every_run_of_a_sweep_has_its_own_and_diverged_ones_do_no_harm():
 
 
 @pytest.mark.long
-def test_a_continuation_goes_on_from_the_last_eigenvector():
+def test_continued_descents_start_from_the_last_eigenvector():
     problem = regression()
     watch = {"sharpness": sharpness_metric(problem)}
     whole = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
@@ -294,7 +294,7 @@ def test_a_continuation_goes_on_from_the_last_eigenvector():
 
 
 @pytest.mark.long
-def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
+def test_stores_record_the_sharpness_of_every_run(tmp_path):
     problem = regression()
     grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
     options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness_metric(problem)}}
@@ -309,7 +309,7 @@ def test_a_store_holds_the_sharpness_of_every_run(tmp_path):
 
 
 @pytest.mark.long
-def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
+def test_metric_switches_to_an_eigenvector_that_becomes_the_largest(float64):
     """Axis 0 sinks from 10 to 1 while axis 29 rises from 1 to 10, and no product mixes them."""
     sinking, rising = np.ones(40), np.ones(40)
     sinking[0] = rising[29] = 10
@@ -333,7 +333,7 @@ def test_an_eigenvector_that_rises_from_elsewhere_is_seen(float64):
 
 
 @pytest.mark.long
-def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
+def test_swept_keywords_of_the_cost_reach_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()
     metric = sharpness_metric(problem)
@@ -350,7 +350,7 @@ def test_keywords_of_the_cost_are_swept_and_reach_the_hessian():
     np.testing.assert_allclose(found - found[0], [0, 1, 6], atol=2e-3 * found[-1])
 
 
-def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
+def test_cost_with_data_gives_the_metric_of_the_problem():
     problem = regression()
     params = jax.jit(problem.init)(KEY)
     metric = sharpness_metric(problem.cost, data=problem.data)
@@ -360,7 +360,7 @@ def test_a_bare_cost_with_its_data_is_taken_like_a_problem():
 
 
 @pytest.mark.long
-def test_it_is_the_deterministic_cost_that_is_followed():
+def test_sharpness_is_that_of_the_deterministic_cost():
     """Noise in the cost, a decay in the evaluation; a state is the run's own."""
     problem = gd.Problem(
         init=lambda key: (jnp.ones(12), jnp.array(2.0)),
@@ -377,7 +377,7 @@ def test_it_is_the_deterministic_cost_that_is_followed():
         assert float(value) == pytest.approx(level, rel=1e-5)
 
 
-def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it():
+def test_metric_calls_no_lapack_on_cpus():
     problem = regression()
     metric = sharpness_metric(problem)
     params = jax.jit(problem.init)(KEY)
@@ -388,13 +388,13 @@ def test_nothing_calls_lapack_so_that_devices_cannot_wait_for_each_other_in_it()
     assert "eigh" not in text.lower()
 
 
-def test_two_metrics_of_one_problem_are_one_program():
+def test_equal_metrics_share_a_program():
     problem = regression()
     assert sharpness_metric(problem).function == sharpness_metric(problem, every=3).function
     assert sharpness_metric(problem).function != sharpness_metric(problem, rtol=0.1).function
 
 
 @pytest.mark.parametrize("rtol", [0.0, -1.0, np.nan])
-def test_a_tolerance_that_cannot_be_is_named(rtol):
+def test_invalid_tolerances_are_refused(rtol):
     with pytest.raises(InputError, match=r"sharpness_metric: rtol = .*expected a number above 0"):
         sharpness_metric(regression(), rtol=rtol)

@@ -136,13 +136,13 @@ def test_a_spectrum_of_one_value_is_one_bell(level):
 
 
 @pytest.mark.long
-def test_what_is_not_finite_stays_so():
+def test_density_and_trace_are_nan_if_the_hessian_is_not_finite():
     w = jnp.ones(600).at[0].set(jnp.inf)
     found = spectral_density(lambda w: jnp.sum(w**4), w, key=jax.random.key(0), depth=3)
     assert np.all(np.isnan(found.value))
 
 
-def test_too_few_probes_are_named():
+def test_too_few_probes_are_refused():
     with pytest.raises(InputError, match="probes = 5, expected a whole number >= 6"):
         hessian_trace(jnp.sum, jnp.ones(3), key=jax.random.key(0), probes=5)
     with pytest.raises(InputError, match="probes = 1, expected a whole number >= 2"):

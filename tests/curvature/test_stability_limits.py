@@ -1,4 +1,4 @@
-"""Thresholds against published formulas, and found again by bisection with the optimizer itself."""
+"""Stability thresholds against published formulas and against runs of the optimizers."""
 
 from functools import partial
 
@@ -64,7 +64,7 @@ QUICK = ("Nesterov", "RMSProp", "Adam")
     "name",
     [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in OPTIMISERS],
 )
-def test_bisection_with_the_optimiser_itself_finds_the_threshold(name):
+def test_bisection_of_runs_of_the_optimizer_gives_the_threshold(name):
     optimizer, scale = OPTIMISERS[name]
     with jax.enable_x64(True):
         predicted = float(stability_threshold(RATE, optimizer))
@@ -80,7 +80,7 @@ def test_bisection_with_the_optimiser_itself_finds_the_threshold(name):
     np.testing.assert_allclose((low + high) / 2, predicted, rtol=1e-4)
 
 
-def test_thresholds_are_the_published_formulas():
+def test_thresholds_equal_the_published_formulas():
     eta = np.array([0.01, 0.5])
     np.testing.assert_allclose(stability_threshold(eta), [200, 4], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, momentum=0.9), [380, 7.6], rtol=1e-6)
@@ -129,13 +129,13 @@ def test_largest_stable_learning_rate_at_zero_sharpness():
         largest_stable_learning_rate(-1.0)
 
 
-def test_many_rates_and_momenta_are_one_program():
+def test_thresholds_can_be_mapped_over_rates_and_momenta():
     rates, momenta = np.linspace(0.01, 1, 16), np.linspace(0, 0.9, 16)
     found = jax.jit(jax.vmap(lambda r, b: stability_threshold(r, momentum=b)))(rates, momenta)
     np.testing.assert_allclose(found, (2 + 2 * momenta) / rates, rtol=1e-6)
 
 
-def test_free_rmsprop_stays_bounded_at_any_rate_and_settles_at_half_of_it():
+def test_rmsprop_stays_bounded_and_oscillates_with_half_the_learning_rate():
     """w changes sign at every step: |g| is constant, so the step is the rate itself."""
     with jax.enable_x64(True):
         rates = jnp.geomspace(1e-2, 10, 16)
@@ -156,7 +156,7 @@ def test_free_rmsprop_stays_bounded_at_any_rate_and_settles_at_half_of_it():
     assert np.all(along[:, -1] * along[:, -2] < 0)
 
 
-def test_what_has_no_known_threshold_is_named():
+def test_optimizers_without_a_known_threshold_are_refused():
     with pytest.raises(InputError, match=r"limit of stability is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
     with pytest.raises(InputError, match="adam takes no momentum"):
@@ -173,7 +173,7 @@ def test_steps_in_another_norm_have_the_limit_of_the_generalized_sharpness():
             stability_threshold(0.1, rule)
 
 
-def test_settings_of_partials_and_defaults_are_known():
+def test_known_returns_settings_of_partials_and_defaults():
     factory, taken = known(partial(partial(optax.adam, b1=0.5), b2=0.99), eps=1.0)
     assert factory is optax.adam
     assert (taken["b1"], taken["b2"], taken["eps"], taken["nesterov"]) == (0.5, 0.99, 1.0, False)
@@ -204,10 +204,10 @@ def test_settings_of_partials_and_defaults_are_known():
         ),
     ],
 )
-def test_settings_without_a_threshold_are_refused(learning_rate, optimizer, settings, message):
+def test_invalid_settings_of_a_threshold_are_refused(learning_rate, optimizer, settings, message):
     with pytest.raises(InputError, match=f"stability_threshold: {message}"):
         stability_threshold(learning_rate, optimizer, **settings)
 
 
-def test_decay_leaves_no_curvature_at_two_over_the_rate():
+def test_threshold_is_zero_at_decay_two_over_the_rate():
     assert float(stability_threshold(0.5, optax.adamw, weight_decay=4.0)) == 0.0

@@ -58,7 +58,7 @@ def test_where_a_valley_narrows_the_swing_holds_back_the_slope(x64, error):
 
 
 @pytest.mark.long
-def test_away_from_the_edge_it_is_the_gradient_flow():
+def test_central_flow_equals_the_gradient_flow_below_the_edge():
     with jax.enable_x64(True):
         starts = jax.random.normal(jax.random.key(0), (RUNS, 2))
 
@@ -115,7 +115,7 @@ def network(samples=128, widths=(8, 16, 16, 1)):
 
 
 @pytest.mark.long
-def test_it_predicts_the_smoothed_descent_of_a_network_and_stays_at_the_edge():
+def test_central_flow_predicts_the_smoothed_descent_of_a_network():
     """Only a long descent at the edge shows that it is right; results/central_flow has more."""
     from scipy.ndimage import gaussian_filter1d
 
@@ -161,7 +161,7 @@ def test_it_predicts_the_smoothed_descent_of_a_network_and_stays_at_the_edge():
         ({"intervals": 0}, "intervals = 0, expected a whole number >= 1"),
     ],
 )
-def test_what_cannot_be_followed_is_named(wrong, message):
+def test_invalid_arguments_are_refused(wrong, message):
     given = {"learning_rate": 0.1, "time": 1.0, "eigenvectors": 1, "intervals": 5} | wrong
     with pytest.raises(InputError, match=message):
         central_flow(lambda w: jnp.sum(w**2), jnp.ones(2), **given)

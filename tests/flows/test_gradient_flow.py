@@ -92,7 +92,7 @@ def test_the_cost_never_rises_along_the_flow_of_a_network():
 
 
 @pytest.mark.long
-def test_a_flow_that_leaves_the_numbers_says_so(float64):
+def test_status_reports_a_flow_that_diverges(float64):
     """dw/dt = 4 w^3 from 1 is infinite at t = 1/8."""
     found = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
     assert int(found.status) == FlowStatus.NOT_COMPLETED
@@ -101,7 +101,7 @@ def test_a_flow_that_leaves_the_numbers_says_so(float64):
 
 
 @pytest.mark.long
-def test_many_starts_at_once_are_as_each_alone(float64):
+def test_mapped_flows_equal_single_ones(float64):
     starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))
 
     def one(w):
@@ -203,7 +203,7 @@ def test_the_descent_beside_the_flow_is_descend():
         ([0.1, 0.3], [0.5], "time 0.5 is 1.66667 steps of learning rate 0.3, expected a whole"),
     ],
 )
-def test_times_that_no_step_arrives_at_are_named(rates, times, message):
+def test_times_between_steps_are_refused(rates, times, message):
     with pytest.raises(InputError, match=message):
         distance_from_flow(factors, jnp.ones(2), learning_rates=rates, times=times)
 
@@ -211,14 +211,14 @@ def test_times_that_no_step_arrives_at_are_named(rates, times, message):
 @pytest.mark.parametrize(
     "times", [[-1.0], [], [2.0, 1.0], [np.nan], [np.inf], 1.0, [[1.0]], "soon"]
 )
-def test_times_that_no_flow_can_be_wanted_at_are_named(times):
+def test_invalid_times_are_refused(times):
     with pytest.raises(InputError, match=r"gradient_flow: times = .* ascending .* from 0 on"):
         gradient_flow(factors, jnp.ones(2), times=times)
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
 @pytest.mark.parametrize("value", [0.0, -1e-3, np.nan, np.inf])
-def test_a_tolerance_that_no_step_can_keep_is_named(name, value):
+def test_invalid_tolerances_are_refused(name, value):
     with pytest.raises(InputError, match=rf"gradient_flow: {name} = .* above 0"):
         gradient_flow(factors, jnp.ones(2), times=[1.0], **{name: value})
 

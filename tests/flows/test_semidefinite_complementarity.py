@@ -65,7 +65,7 @@ LONG = pytest.mark.long
     ("k", "rank"),
     [pytest.param(2, None, marks=LONG), (3, 2), pytest.param(5, None, marks=LONG), (5, 4)],
 )
-def test_a_slow_solver_finds_the_same(k, rank):
+def test_solutions_agree_with_a_slow_reference(k, rank):
     M, Q = random_problems(k, 16, rank)
     with jax.enable_x64(True):
         found = jax.tree.map(np.asarray, many(jnp.array(M), jnp.array(Q)))
@@ -82,7 +82,7 @@ def test_a_slow_solver_finds_the_same(k, rank):
 
 
 @pytest.mark.long
-def test_float32_and_other_units_find_the_same():
+def test_solutions_agree_in_float32_and_other_units():
     M, Q = random_problems(4, 16)
     with jax.enable_x64(True):
         known = np.asarray(many(jnp.array(M), jnp.array(Q)).X)

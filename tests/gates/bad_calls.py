@@ -926,12 +926,12 @@ CALLS = (
     (
         "gd.landscape.line(bowl, w, flat, [0.0, 1.0])",
         "direction",
-        "expected a dict of one tree a direction, by name",
+        "expected a dict with one tree per direction, by name",
     ),
     (
         "gd.landscape.line(bowl, w, {'flat': zeros(2)}, [0.0, 1.0])",
         "flat",
-        "expected a direction that moves",
+        "expected a nonzero direction",
     ),
     (
         "gd.landscape.line(bowl, w, {'flat': flat}, [])",
@@ -1198,7 +1198,7 @@ CALLS = (
     (
         "gd.landscape.line(bowl, w, {1: flat}, [0.0])",
         "directions",
-        "expected a dict of one tree a direction, by name",
+        "expected a dict with one tree per direction, by name",
     ),
     (
         "gd.landscape.random_direction(w, key=3)",

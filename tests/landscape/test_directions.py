@@ -1,4 +1,4 @@
-"""Directions have the lengths they claim, and components are those of numpy's SVD."""
+"""Lengths of directions, and principal components against the SVD of NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -117,9 +117,7 @@ def test_neurons_rescaled_together_with_their_direction_keep_it():
         (lambda d, w: d, False),
     ],
 )
-def test_two_networks_of_relus_that_compute_the_same_show_the_same_picture(
-    float64, normalise, same
-):
+def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
     """relu(c z) = c relu(z): c times one layer, 1/c times the next, is the same function."""
     network = Network((4, 6, 5, 2), activation="relu", output_activation="identity")
     first, second, third = random_params(network)
@@ -153,7 +151,7 @@ def test_layers_have_the_length_of_their_arrays():
         assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
 
 
-def test_what_is_zero_gets_no_direction_and_no_direction_stays_none():
+def test_zero_weights_get_zero_directions():
     params = {"w": jnp.array([[0.0, 0.0], [3.0, 4.0]]), "b": jnp.zeros(2), "c": jnp.array(-2.0)}
     ones = jax.tree.map(jnp.ones_like, params)
     found = ways.filter_normalize(ones, params)
@@ -189,12 +187,12 @@ def test_the_gradient_direction_is_the_gradient_over_its_length():
     np.testing.assert_allclose(found["a"], [0.6, -0.8], rtol=1e-6)
 
 
-def test_at_a_minimum_there_is_no_steepest_direction():
+def test_gradient_direction_is_zero_at_a_minimum():
     found = ways.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
     assert found.tolist() == [0, 0, 0]
 
 
-def test_between_two_networks_one_is_the_other():
+def test_direction_to_leads_from_one_network_to_the_other():
     one, other = random_params(Network((3, 4, 2)), 0), random_params(Network((3, 4, 2)), 1)
     there = at_coordinates(one, {"to the other": ways.direction_to(one, other)}, [1.0])
     assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
@@ -216,7 +214,7 @@ def test_orthogonalized_directions_keep_lengths_and_say_so():
 @pytest.mark.parametrize(
     ("second", "message"), [([2.0, 2.0], "'b' lies along a"), ([0.0, 0.0], "'b' is zero")]
 )
-def test_a_direction_that_leaves_nothing_is_named(second, message):
+def test_dependent_directions_are_refused(second, message):
     with pytest.raises(InputError, match=message):
         ways.orthogonalize({"a": jnp.array([1.0, 1.0]), "b": jnp.array(second)})
 
@@ -264,13 +262,13 @@ def test_all_components_explain_everything_and_rebuild_the_points(float64):
     np.testing.assert_allclose(rebuilt, rows, atol=1e-12)
 
 
-def test_points_that_do_not_spread_explain_nothing():
+def test_equal_points_have_no_explained_variance():
     found = ways.principal_components(jnp.ones((4, 3)), 2)
     assert found.explained.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("count", [0, 5])
-def test_a_count_of_components_that_cannot_be_is_named(count):
+def test_invalid_counts_of_components_are_refused(count):
     with pytest.raises(InputError, match=f"count = {count}, expected 1 to 4, for 4 points of 10"):
         ways.principal_components(snapshots(4)[0], count)
 
@@ -278,7 +276,7 @@ def test_a_count_of_components_that_cannot_be_is_named(count):
 # -- projection
 
 
-def test_points_stand_where_they_were_put(float64):
+def test_projections_recover_planted_coordinates(float64):
     """Directions at 60 degrees and of lengths 1 and 2, points lifted off by a third one."""
     origin = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
     flat = np.array([[1, 0, 0, 0], [1, np.sqrt(3), 0, 0], [0, 0, 0.6, 0.8]])
@@ -306,6 +304,6 @@ def test_points_stand_where_they_were_put(float64):
         (lambda w: ways.principal_components((jnp.ones((2, 3)), 1.0)), "leading axes"),
     ],
 )
-def test_trees_that_do_not_fit_are_named(call, message):
+def test_trees_of_other_shapes_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call((jnp.ones((2, 3)), jnp.ones((2, 1))))

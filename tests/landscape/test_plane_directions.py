@@ -1,4 +1,4 @@
-"""Pairs of directions are what their kind says, of length 1, and named with what they are."""
+"""Pairs of directions of every kind: their lengths and names."""
 
 from functools import partial
 
@@ -33,7 +33,7 @@ W = {"weights": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([2.0, 0.1]
 
 
 @pytest.mark.parametrize("kind", directions.KINDS)
-def test_every_kind_is_two_directions_of_length_one(float64, kind):
+def test_plane_directions_have_length_one(float64, kind):
     found = directions.plane_directions(bent, W, kind, key=KEY)
     assert len(found) == 2
     for direction in found.values():
@@ -69,14 +69,14 @@ def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(f
         np.testing.assert_allclose(np.abs(ravel_pytree(direction)[0]), expected, atol=1e-8)
 
 
-def test_a_hessian_that_is_not_finite_has_no_eigenvectors():
+def test_plane_directions_refuse_a_hessian_that_is_not_finite():
     with pytest.raises(InputError, match="the Hessian is not finite at params"):
         directions.plane_directions(
             lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), "eigenvectors", key=KEY
         )
 
 
-def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypatch):
+def test_plane_directions_refuse_eigenvalues_that_did_not_converge(monkeypatch):
     monkeypatch.setattr(
         directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_steps=1, rtol=1e-9)
     )
@@ -90,7 +90,7 @@ def test_an_eigenvalue_that_did_not_converge_is_named_with_its_residual(monkeypa
         assert 0 < float(residual) < 0.1
 
 
-def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
+def test_gradient_and_random_direction_are_orthogonal(float64):
     found = directions.plane_directions(bent, W, "gradient", key=KEY)
     assert list(found) == ["gradient", "random direction, orthogonalized"]
     steepest, other = (ravel_pytree(d)[0] for d in found.values())
@@ -99,7 +99,7 @@ def test_the_gradient_stands_at_a_right_angle_to_what_is_random(float64):
     assert abs(float(steepest @ other)) < 1e-12
 
 
-def test_where_the_gradient_vanishes_it_is_no_direction():
+def test_zero_gradient_is_refused_as_a_direction():
     found = directions.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
     assert found["gradient"].tolist() == [0, 0, 0]
 
@@ -115,7 +115,7 @@ def test_the_slope_along_the_gradient_is_its_length():
     assert (curve[1] - curve[0]) / (2 * e) == pytest.approx(norm, rel=1e-3)
 
 
-def test_what_cannot_work_is_named():
+def test_invalid_arguments_are_refused():
     with pytest.raises(InputError, match="kind = 'sideways' is unknown; choose one of random, ne"):
         directions.plane_directions(bent, W, "sideways", key=KEY)
     with pytest.raises(InputError, match="1 parameter has no plane"):

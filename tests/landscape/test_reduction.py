@@ -1,4 +1,4 @@
-"""The smaller network of a slice has the same cost, or says why there is none."""
+"""The smaller network of a slice has equal costs, or an error explains why there is none."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import pytest
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.landscape import slices
-from gdjax.landscape.slices import at_coordinates, reduced, saves
+from gdjax.landscape.slices import at_coordinates, reduced, reduces_inputs
 from gdjax.problems import Problem, digits
 
 AT = ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-0.7, 2.3])
@@ -41,7 +41,7 @@ def drawn(problem, scale=1.0):
         {"activation": "relu", "cost": "cross_entropy", "widths": (9, 5, 4)},
     ],
 )
-def test_it_has_the_same_cost_everywhere_on_the_slice(float64, settings):
+def test_reduced_problem_has_equal_costs_on_the_slice(float64, settings):
     problem = digits("mnist5k", samples=300, **settings)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
@@ -58,7 +58,7 @@ def test_it_has_the_same_cost_everywhere_on_the_slice(float64, settings):
 
 
 @pytest.mark.long
-def test_settings_of_the_cost_and_predictions_are_the_same_too(float64):
+def test_reduced_problem_has_equal_settings_and_predictions(float64):
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
@@ -78,7 +78,7 @@ def test_settings_of_the_cost_and_predictions_are_the_same_too(float64):
 
 
 @pytest.mark.long
-def test_in_float32_it_is_equal_to_rounding():
+def test_reduced_problem_equals_the_network_to_rounding_in_float32():
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem, scale=5.0)
     small = reduced(problem, w, ds)
@@ -89,7 +89,7 @@ def test_in_float32_it_is_equal_to_rounding():
         assert float(cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-5)
 
 
-def test_it_starts_and_goes_down_like_any_problem():
+def test_init_of_a_reduced_problem_returns_its_origin():
     problem = digits("mnist5k", samples=100)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
@@ -102,10 +102,10 @@ def test_it_starts_and_goes_down_like_any_problem():
 @pytest.mark.parametrize(
     ("widths", "directions", "less"), [((16,), 2, True), ((16,), 48, False), ((300,), 2, False)]
 )
-def test_it_is_only_smaller_while_products_are_fewer_than_inputs(widths, directions, less):
+def test_reduction_pays_only_if_products_are_fewer_than_inputs(widths, directions, less):
     problem = digits("mnist5k", samples=20, widths=widths)
-    assert saves(problem, dict.fromkeys(map(str, range(directions)))) == less
-    assert not saves(gd.problems.function("himmelblau"), {"d": None})
+    assert reduces_inputs(problem, dict.fromkeys(map(str, range(directions)))) == less
+    assert not reduces_inputs(gd.problems.function("himmelblau"), {"d": None})
 
 
 def shifted(problem):
@@ -127,7 +127,7 @@ def decayed(problem):
 
 @pytest.mark.long
 @pytest.mark.parametrize("other", [shifted, decayed])
-def test_a_cost_that_sees_more_of_the_first_layer_is_refused_and_evaluated_directly(other):
+def test_cost_of_first_layer_weights_is_not_reduced(other):
     problem = other(digits("mnist5k", samples=50))
     w, ds = drawn(problem)
     with pytest.raises(
@@ -141,7 +141,7 @@ def test_a_cost_that_sees_more_of_the_first_layer_is_refused_and_evaluated_direc
 
 
 @pytest.mark.long
-def test_what_has_no_network_or_not_this_one_is_named():
+def test_reduction_refuses_other_or_missing_networks():
     problem = digits("mnist5k", samples=20)
     w, ds = drawn(problem)
     with pytest.raises(InputError, match="has no network; take the slice"):

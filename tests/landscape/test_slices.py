@@ -1,4 +1,4 @@
-"""Slices show the cost that is there: closed forms, direct evaluation, eigenvectors."""
+"""Slices against closed forms, direct evaluation and eigenvectors."""
 
 from functools import partial
 
@@ -123,7 +123,7 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
 
 
 @pytest.mark.long
-def test_metrics_stand_beside_the_cost(problem):
+def test_slices_record_metrics_beside_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
     found = slices.line(problem, w, {"d": d}, [0.0, 0.5], metrics=metrics)
@@ -152,7 +152,7 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
 
 @pytest.mark.long
 @pytest.mark.parametrize("width", [1, 3, 50])
-def test_the_width_of_slabs_changes_nothing_beyond_rounding(problem, width):
+def test_slab_width_changes_only_rounding(problem, width):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 23)
     seen = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
@@ -206,7 +206,7 @@ def test_matrix_products_are_in_full_precision(problem):
         assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
 
 
-def test_the_same_seed_gives_the_same_picture(problem):
+def test_equal_keys_give_equal_slices(problem):
     def look(seed):
         w = jax.jit(problem.init)(jax.random.key(0))
         d = ways.filter_normalize(ways.random_direction(w, key=jax.random.key(seed)), w)
@@ -224,19 +224,19 @@ def test_a_scalar_is_a_parameter():
     np.testing.assert_allclose(found.cost, [0, 0], atol=1e-7)
 
 
-def test_a_tree_of_dicts_and_float16_moves_as_a_whole(float64):
+def test_slices_accept_dicts_and_float16(float64):
     tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
     cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731
     found = slices.line(cost, tree, {"d": tree}, [0.0, 2.0])
     assert found.cost.values.tolist() == [3.0, 9.0]
 
 
-def test_where_the_cost_is_no_number_that_is_data():
+def test_costs_that_are_not_finite_are_recorded():
     found = slices.line(jnp.log, jnp.array(0.0), {"x": 1.0}, [-1.0, 0.0, 1.0])
     np.testing.assert_array_equal(found.cost, [np.nan, -np.inf, 0.0])
 
 
-def test_integer_data_are_samples():
+def test_integer_data_are_accepted():
     data = np.arange(10, dtype=np.uint8)
     found = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data=data)
     assert found.cost.values.tolist() == [9.0]
@@ -283,12 +283,12 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
         ),
     ],
 )
-def test_what_cannot_work_is_named_with_its_remedy(call, message):
+def test_invalid_arguments_are_refused_with_a_remedy(call, message):
     with pytest.raises(InputError, match=message):
         call()
 
 
-def test_layers_of_another_network_are_named():
+def test_layers_of_another_network_are_refused():
     params = Network((4, 3, 2)).init(jax.random.key(0))
     other = (params[0], Layer(jnp.ones((2, 4)), jnp.ones(2)))
     with pytest.raises(InputError, match="direction 'd' has"):
@@ -298,12 +298,12 @@ def test_layers_of_another_network_are_named():
 @pytest.mark.parametrize(
     ("directions", "message"),
     [
-        ({"none": jnp.zeros(2)}, "'none' has length 0, expected a direction that moves"),
+        ({"none": jnp.zeros(2)}, "'none' has length 0, expected a nonzero direction"),
         ({"nan": jnp.full(2, jnp.nan)}, "'nan' has length nan"),
         ({"a": jnp.ones(2), "b": -2 * jnp.ones(2)}, r"'a' and 'b' are parallel \(cosine -1\)"),
     ],
 )
-def test_directions_that_span_nothing(directions, message):
+def test_zero_and_parallel_directions_are_refused(directions, message):
     grid = [np.linspace(-1, 1, 3)] * len(directions)
     with pytest.raises(InputError, match=message):
         slices.grid(jnp.sum, jnp.ones(2), directions, grid)

@@ -1,4 +1,4 @@
-"""What a plane hides of a descent: nothing where it lies in the plane, and how much elsewhere."""
+"""Descents projected on planes, and their distances from the plane."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def on_a_plane(lift=0.0):
     return {"w": 0.3 + c @ basis}, {"x": {"w": basis[0]}, "y": {"w": basis[1]}}, c
 
 
-def test_a_descent_in_a_plane_hides_nothing(float64):
+def test_descent_in_a_plane_has_zero_distance_from_it(float64):
     points, _, _ = on_a_plane()
     found = trajectories.trajectory_plane(bowl, points, points=5)
     assert float(found.path_off.max()) < 1e-12
@@ -45,7 +45,7 @@ def test_a_descent_in_a_plane_hides_nothing(float64):
     assert float(found.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
 
 
-def test_a_descent_off_the_plane_is_as_far_off_as_it_was_lifted(float64):
+def test_distance_from_the_plane_equals_the_planted_offset(float64):
     points, directions, c = on_a_plane(lift=0.7)
     origin = jax.tree.map(lambda a: a[-1], points)
     found = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))
@@ -76,7 +76,7 @@ def descent():
 
 
 @pytest.mark.long
-def test_a_networks_descent_comes_with_what_its_plane_hides(descent):
+def test_trajectory_plane_records_distances_from_the_plane(descent):
     _, run, seen = descent
     rows = np.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(run.snapshots)], axis=1)
     offsets = np.asarray(rows, float) - rows[-1]
@@ -110,13 +110,13 @@ def test_the_plane_reaches_beyond_the_descent(descent):
     assert seen.test_accuracy.dims == ("a", "b")
 
 
-def test_it_survives_its_store(descent, tmp_path):
+def test_trajectory_plane_can_be_stored(descent, tmp_path):
     _, _, seen = descent
     seen.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
     xr.testing.assert_identical(xr.open_zarr(tmp_path / "plane.zarr", consolidated=False), seen)
 
 
-def test_of_a_descent_that_blew_up_the_finite_part_is_seen(float64):
+def test_trajectory_plane_keeps_the_finite_part_of_a_diverged_descent(float64):
     points, _, _ = on_a_plane(lift=0.1)
     blown = {"w": np.concatenate([points["w"], np.full((2, 8), np.nan), np.full((1, 8), np.inf)])}
     found = trajectories.trajectory_plane(bowl, blown, points=3, step=np.arange(13))
@@ -171,6 +171,6 @@ ONE = {"w": POINTS["w"][0]}
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_work_is_named(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()

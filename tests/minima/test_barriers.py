@@ -1,4 +1,4 @@
-"""The matrix of barriers is what every pair says for itself."""
+"""Matrices of barriers against barriers of single pairs."""
 
 import dataclasses
 import importlib
@@ -85,7 +85,7 @@ def directly(problem, a, b, points):
         ("softplus", "quadratic", (7, 3), 1),
     ],
 )
-def test_matrices_are_what_each_pair_says_for_itself(activation, cost, widths, scale):
+def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
     found = pairwise_barriers(problem, runs, key=KEY, points=9)
@@ -178,7 +178,7 @@ def test_a_model_of_unknown_symmetries_is_not_called_matched():
 
 
 @pytest.mark.long
-def test_digits_take_the_short_way_and_other_data_can_be_asked():
+def test_barriers_of_digits_with_other_data():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
@@ -191,7 +191,7 @@ def test_digits_take_the_short_way_and_other_data_can_be_asked():
     np.testing.assert_allclose(found.cost[k], wanted, rtol=1e-5)
 
 
-def test_a_run_that_blew_up_has_no_barriers():
+def test_runs_that_are_not_finite_have_nan_barriers():
     problem = some_problem()
     runs = some_runs(problem, 3)
     spoiled = np.array([0, np.nan, 0], np.float32)
@@ -203,7 +203,7 @@ def test_a_run_that_blew_up_has_no_barriers():
 
 
 @pytest.mark.long
-def test_what_cannot_be_compared_is_refused():
+def test_invalid_arguments_are_refused():
     problem = some_problem()
     with pytest.raises(InputError, match="points = 1"):
         pairwise_barriers(problem, some_runs(problem, 2), key=KEY, points=1)

@@ -1,4 +1,4 @@
-"""Basins: shares against an independent integration, stability limits, and codes of their own."""
+"""Basins of attraction: shares against an independent integration, stability limits, and codes."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -99,7 +99,7 @@ def test_rastrigin_shares_are_the_areas_between_its_hills():
 
 
 @pytest.mark.long
-def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
+def test_starts_without_a_minimum_have_codes():
     # The quartic: rate 1 blows up from afar; 3 steps are too few; its hill at 0.126 holds a start
     # that stands on it to the last bit.
     far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)
@@ -116,7 +116,7 @@ def test_what_did_not_end_in_a_minimum_has_a_code_of_its_own():
 
 
 @pytest.mark.long
-def test_minima_of_a_function_of_ones_own_are_found_and_certified():
+def test_minima_of_a_users_function_are_certified():
     def wells(w):
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
 
@@ -130,7 +130,7 @@ def test_minima_of_a_function_of_ones_own_are_found_and_certified():
     assert int((found.end == NoMinimum.AT_NO_MINIMUM).sum()) == 0
 
 
-def test_arrival_is_the_step_at_which_the_gradient_is_gone():
+def test_arrived_at_is_the_first_step_with_a_small_gradient():
     """On x^2 / 2 the gradient after t steps is (1 - rate)^t x_0."""
     found = basins_of_attraction(
         lambda x: x**2 / 2, [0.1], domain=(0.5, 1.5), side=3, num_steps=200, gradient_tolerance=1e-3
@@ -149,13 +149,13 @@ def test_arrival_is_the_step_at_which_the_gradient_is_gone():
         ((lambda x: x**2, [0.1]), "domain"),
     ],
 )
-def test_input_that_cannot_work(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         basins_of_attraction(*arguments)
 
 
 @pytest.mark.long
-def test_a_valley_floor_is_no_minimum():
+def test_points_of_a_flat_valley_are_not_minima():
     """On x^2 of (x, y) every point of the line x = 0 is at rest, and none is isolated."""
     box = {"domain": ((-1, 1), (-1, 1)), "num_steps": 100}
     found = basins_of_attraction(lambda w: jnp.square(w[0]), [0.4], side=10, **box)

@@ -1,4 +1,4 @@
-"""Censuses: only minima are counted, none twice, equivalents are one."""
+"""Censuses count every minimum once, up to symmetries."""
 
 import dataclasses
 
@@ -59,7 +59,7 @@ def test_params_of_a_census_are_its_minima(found):
 
 
 @pytest.mark.long
-def test_planted_points_are_what_they_are():
+def test_planted_critical_points_have_their_kinds():
     """Saddles and maxima to the last bit, and points where descents have to move first."""
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
@@ -107,8 +107,8 @@ def test_the_lowest_point_of_ackley_is_counted_apart():
 
 
 @pytest.mark.long
-def test_floors_are_counted_by_the_paths_that_join_them():
-    """Two branches of a b = 1: two floors of one dimension, and no minimum in any number."""
+def test_manifolds_of_minima_are_counted_by_connecting_paths():
+    """Two branches of a b = 1: two manifolds of dimension one, and no isolated minimum."""
     problem = gd.problems.function("two_factors")
     starts = np.random.default_rng(0).uniform(0.5, 2, size=(12, 2)) * np.repeat([[1], [-1]], 6, 0)
     found = count_minima(problem, starts, key=KEY)
@@ -122,7 +122,7 @@ def test_floors_are_counted_by_the_paths_that_join_them():
 
 
 @pytest.mark.long
-def test_xor_with_decay_has_six_strict_minima_and_floors():
+def test_xor_with_decay_has_six_strict_minima_and_manifolds():
     """2-2-1, decay of weights alone, from random biases: two at 0.0138, four at 0.0929."""
     problem = xor(decay=1e-4)
     rng = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_xor_with_decay_has_six_strict_minima_and_floors():
     assert np.sum(np.abs(costs - 0.0929) < 1e-4) == 4
     assert len(costs) == 6
     assert np.all(found.least_curvature > 0)
-    # Beside them floors: most near 0.116, and without any weights at 0.16.
+    # In addition there are manifolds of minima: most near 0.116, and without any weights at 0.16.
     near = np.abs(found.manifold_cost - 0.116) < 1e-3
     assert near.sum() >= 1
     assert np.all(near | (np.abs(found.manifold_cost - 0.16) < 1e-6))
@@ -142,20 +142,20 @@ def test_xor_with_decay_has_six_strict_minima_and_floors():
 
 
 @pytest.mark.long
-def test_no_number_about_minima_of_tanh_xor_holds_its_floors():
-    """Points of floors are as many as there are runs; counted among minima they made 2,552 unseen.
+def test_counts_of_minima_exclude_manifolds_of_minima():
+    """Points of manifolds of minima, counted as minima, gave an estimate of 2,552 unseen minima.
 
-    A floor: one neuron switched off, its bias free. Told by their outputs there are few of them.
+    Here a manifold has one neuron switched off and its bias free. Few have distinct outputs.
     """
     problem = xor(decay=1e-4, activation="tanh")
     rng = np.random.default_rng(1)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 2 * rng.normal(size=(400, *a.shape)), like)
     found = count_minima(problem, random, key=KEY, max_steps=400)
-    on_floors = int(found.manifold_count.sum())
+    on_manifolds = int(found.manifold_count.sum())
     functions = len(np.unique(found.manifold_same_outputs))
-    assert on_floors >= 12
-    assert functions <= found.sizes["manifold"] <= on_floors / 2
+    assert on_manifolds >= 12
+    assert functions <= found.sizes["manifold"] <= on_manifolds / 2
     assert np.all(found.manifold_nullity > 0)
     assert found.sizes["minimum"] >= 2
     assert np.all(found.least_curvature > 0)
@@ -205,15 +205,15 @@ def test_equivalents_of_one_network_are_one_minimum(found):
 def test_different_minima_stay_different_and_have_barriers(found):
     _, first = found
     assert first.sizes["minimum"] > 2
-    on_floors = int(first.manifold_count.sum())
-    assert int(first["count"].sum()) + on_floors == 24
+    on_manifolds = int(first.manifold_count.sum())
+    assert int(first["count"].sum()) + on_manifolds == 24
     # Far from any doubt: ends of one minimum agree to 1e-6, minima differ by more than 0.01.
     assert float(first.width.max()) < 1e-5
     assert float(first.gap) > 1e-2
     assert float(first.stable_from) < 1e-5 < 1e-2 < float(first.stable_to)
     assert np.all(np.diff(first.minimum_cost) > -1e-9)
     assert np.all(first.least_curvature > 1e-5)
-    # Without weights the hidden biases are free: that is a floor, and one.
+    # Without weights the hidden biases are free: they form one manifold of minima.
     np.testing.assert_allclose(first.manifold_cost.values, 0.16, atol=1e-6)
     assert first.sizes["manifold"] <= 1
     away = ~np.eye(first.sizes["compared"], dtype=bool)
@@ -222,7 +222,7 @@ def test_different_minima_stay_different_and_have_barriers(found):
 
 
 @pytest.mark.long
-def test_what_is_said_about_a_minimum_is_so(found):
+def test_variables_of_a_minimum_agree_with_direct_evaluation(found):
     """Cost, accuracy and eigenvalues against dense float64 at the stored parameters."""
     problem, first = found
     with jax.enable_x64(True):
@@ -258,7 +258,7 @@ def test_estimates_are_those_of_the_counts(found):
 
 
 @pytest.mark.long
-def test_group_counts_over_decades(found):
+def test_cluster_counts_over_decades(found):
     _, first = found
     assert int(first.clusters[0]) <= int(first["count"].sum())
     assert np.all(np.diff(first.clusters) <= 0)
@@ -270,8 +270,8 @@ def test_group_counts_over_decades(found):
 
 
 @pytest.mark.long
-def test_zero_error_minima_are_floors_that_compute_the_same():
-    """2-3-1 without decay: 13 parameters, 4 equations, so floors of 9 dimensions."""
+def test_zero_error_minima_form_manifolds_with_equal_outputs():
+    """2-3-1 without decay: 13 parameters, 4 equations, so manifolds of 9 dimensions."""
     problem = xor(hidden=3, decay=0.0)
     found = count_minima(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
     zero = found.manifold_cost.values < 1e-12
@@ -282,7 +282,7 @@ def test_zero_error_minima_are_floors_that_compute_the_same():
 
 @pytest.mark.long
 def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
-    """One hidden neuron, a user's own cost on a dict: 7 parameters, 4 equations, floors of 3.
+    """One hidden neuron, a user's cost on a dict: 7 parameters, 4 equations, manifolds of 3.
 
     Sprinkhuizen-Kuyper and Boers 1996, Neural Computation 8, 1301.
     """
@@ -314,7 +314,7 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
 
 
 @pytest.mark.long
-def test_dead_weights_do_not_tell_networks_apart(found):
+def test_networks_that_differ_only_in_dead_weights_are_one_minimum(found):
     """Weights of an input that is always 0 stay where they started, at random."""
     _, first = found
     problem = xor(dark=1)
@@ -380,7 +380,7 @@ def test_costs_that_cannot_be_descended_are_refused():
 
 
 @pytest.mark.long
-def test_a_cost_that_is_no_number_decides_nothing():
+def test_points_with_nan_costs_are_undecided():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)
     assert count_kinds(count_minima(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
 

@@ -109,10 +109,10 @@ def test_chao_by_hand():
     variance = 1.9 + (0.95 * 4 * 7 / 6) ** 2 + 0.95**2 * 16 * 2 * 9 / (4 * 81)
     factor = math.exp(stats.norm.ppf(0.95) * math.sqrt(math.log(1 + variance / 1.9**2)))
     assert found.number_low == math.floor(1.9 / factor)
-    assert (found.draws, found.seen, found.once, found.twice) == (20, 7, 4, 2)
+    assert (found.draws, found.observed, found.once, found.twice) == (20, 7, 4, 2)
 
 
-def test_one_run_says_nothing_about_the_number():
+def test_one_run_gives_no_estimate_of_the_number():
     found = estimate_unseen([1])
     assert found.mass == 1
     assert found.number_low == 0
@@ -174,11 +174,11 @@ def test_intervals_hold_their_estimates(counts):
 
 
 @pytest.mark.parametrize("counts", [[], [0, 1], [1.5], [[1]], [-1]])
-def test_counts_that_are_none(counts):
+def test_invalid_counts_are_refused(counts):
     with pytest.raises(InputError, match="whole numbers >= 1"):
         estimate_unseen(counts)
 
 
-def test_more_ends_than_runs():
+def test_more_end_points_than_runs_are_refused():
     with pytest.raises(InputError, match=r"runs = 3, .* expected runs >= 4"):
         basin_shares([2, 2], 3)

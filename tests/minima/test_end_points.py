@@ -1,4 +1,4 @@
-"""Where a descent ended is told for what it is: by polishing, a certificate, and a look around."""
+"""Kinds of the end points of descents."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ ENDS = (
 
 
 @pytest.mark.long
-def test_what_is_no_strict_minimum_is_not_called_one():
+def test_points_that_are_not_strict_minima_are_not_certified_as_such():
     """Costs of one number; a second one, on which nothing depends smoothly, says which."""
 
     def cost(w):
@@ -61,7 +61,7 @@ def test_what_is_no_strict_minimum_is_not_called_one():
     assert ends.cost_before[-2] == np.inf
 
 
-def test_ends_are_kinds_of_points_and_two_more():
+def test_end_point_kinds_extend_kinds_of_critical_points():
     assert {kind.name for kind in EndPointKind} == {kind.name for kind in Kind} | {
         "SLIDING",
         "DIVERGED",
@@ -77,6 +77,6 @@ def test_ends_are_kinds_of_points_and_two_more():
         ({"max_steps": -1}, "max_steps = -1, expected 0 or more"),
     ],
 )
-def test_tolerances_that_cannot_work(wrong, message):
+def test_invalid_tolerances_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         certify(bowl([1.0]), np.zeros((1, 1)), key=KEY, **wrong)

@@ -1,4 +1,4 @@
-"""Matching finds what brute force finds, and never makes a distance larger."""
+"""Matching against brute force; it never increases a distance."""
 
 from itertools import permutations, product
 
@@ -75,7 +75,7 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
 
 @pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
-def test_both_ways_find_the_equivalent_itself(activation):
+def test_both_matchings_recover_an_equivalent_network(activation):
     network = Network((6, 5, 4, 3), activation=activation)
     params = some_params(network, 0)
     other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
@@ -90,7 +90,7 @@ def test_both_ways_find_the_equivalent_itself(activation):
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus"])
-def test_one_hidden_layer_is_matched_as_well_as_can_be(activation):
+def test_matching_of_one_hidden_layer_is_optimal(activation):
     network = Network((3, 4, 2), activation=activation)
     for seed in range(5):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
@@ -103,7 +103,7 @@ def test_one_hidden_layer_is_matched_as_well_as_can_be(activation):
 
 
 @pytest.mark.long
-def test_two_hidden_layers_are_matched_as_well_as_can_be_with_restarts():
+def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
     """Layer by layer is a local search; among 2,304 arrangements a few starts find the best."""
     network = Network((2, 3, 3, 1))
     found, without, best = [], [], []
@@ -171,7 +171,7 @@ def test_lines_between_matched_networks_are_those_without_scales():
     np.testing.assert_allclose(halfway(found, b), without, rtol=1e-4, atol=1e-4)
 
 
-def test_activations_are_matched_as_well_as_can_be():
+def test_matching_of_activations_is_optimal():
     network = Network((3, 4, 2))
     a, b = some_params(network, 0), some_params(network, 1)
     x = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
@@ -204,7 +204,7 @@ def test_a_pair_does_not_depend_on_its_neighbours():
             assert np.array_equal(ours.sign, theirs.sign[k])
 
 
-def test_networks_that_blew_up_are_left_as_they_are():
+def test_networks_that_are_not_finite_are_not_rearranged():
     network = Network((3, 4, 4, 2))
     runs = [some_params(network, seed) for seed in range(3)]
     runs[1] = (Layer(runs[1][0].weights.at[0, 0].set(jnp.nan), runs[1][0].bias), *runs[1][1:])
@@ -217,7 +217,7 @@ def test_networks_that_blew_up_are_left_as_they_are():
     np.testing.assert_allclose(found.matched_distance[1], alone.matched_distance, rtol=1e-9)
 
 
-def test_what_cannot_be_matched_is_refused():
+def test_networks_that_cannot_be_matched_are_refused():
     network = Network((3, 4, 2))
     params = some_params(network, 0)
     with pytest.raises(InputError, match="restarts = -1"):

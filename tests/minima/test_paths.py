@@ -1,4 +1,4 @@
-"""Barriers of closed form; curves that go round what straight lines cross."""
+"""Barriers in closed form, and curves around barriers of straight lines."""
 
 from math import comb
 
@@ -52,7 +52,7 @@ class TestShapes:
                 np.testing.assert_allclose(found["a"], weights @ control["a"], atol=1e-6)
                 np.testing.assert_allclose(found["b"], weights @ control["b"], atol=1e-6)
 
-    def test_chain_is_numpys_interpolation(self):
+    def test_polyline_equals_numpy_interpolation(self):
         values = np.array([0.0, 2.0, -1.0, 4.0])
         for t in np.linspace(0, 1, 11):
             wanted = np.interp(t, np.linspace(0, 1, 4), values)
@@ -65,7 +65,7 @@ class TestShapes:
             assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
             assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
 
-    def test_many_places_are_one_after_the_other(self):
+    def test_many_positions_equal_single_ones(self):
         control = jax.random.normal(KEY, (4, 7))
         t = jnp.linspace(0, 1, 5)
         together = evaluate_path(control, jax.vmap(lambda t: bezier(4, t))(t))
@@ -95,7 +95,7 @@ class TestBarrier:
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
 
-    def test_finds_more_with_more_points_only(self):
+    def test_barrier_can_only_increase_with_more_points(self):
         a, b = jnp.array(-1.2), jnp.array(0.9)
         coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)
@@ -146,7 +146,7 @@ class TestStraight:
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 
-    def test_refuses_what_is_no_path(self):
+    def test_invalid_paths_are_refused(self):
         with pytest.raises(InputError, match="points = 1"):
             linear_path_cost(well, jnp.zeros(()), jnp.ones(()), points=1)
         with pytest.raises(InputError, match="a has shapes"):
@@ -224,7 +224,7 @@ class TestCurve:
         assert counts[2] - counts[1] < counts[0]
 
     @pytest.mark.long
-    def test_bends_of_a_network_lower_the_cost_between_two_of_them(self):
+    def test_curve_between_two_networks_lowers_the_cost(self):
         network = Network((2, 6, 1), output_activation="identity")
         x = np.random.default_rng(0).uniform(-2, 2, (200, 2)).astype(np.float32)
         y = np.sin(2 * x[:, :1]) * x[:, 1:]

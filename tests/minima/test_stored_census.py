@@ -1,4 +1,4 @@
-"""The census of a stored sweep: always the same, of some runs, whatever dimensions are called."""
+"""The census of a stored sweep: reproducibility, selection of runs, names of dimensions."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_the_same_from_the_store_alone_twice(store):
+def test_census_of_a_store_is_reproducible(store):
     first, second = count_stored_minima(store), count_stored_minima(store)
     assert first.identical(second)
     # At rate 3 everything blows up.
@@ -69,6 +69,6 @@ def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
     np.testing.assert_allclose(a * b, 2.0, atol=1e-6)
 
 
-def test_no_store(tmp_path):
+def test_missing_stores_are_refused(tmp_path):
     with pytest.raises(StoreError, match="no store"):
         count_stored_minima(tmp_path / "nothing")

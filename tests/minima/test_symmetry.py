@@ -1,4 +1,4 @@
-"""Equivalent networks compute the same and come to one form; different ones stay different."""
+"""Equivalent networks have equal outputs and one canonical form; different networks do not."""
 
 import math
 from itertools import permutations, product
@@ -61,7 +61,7 @@ def all_symmetries(network):
     st.sampled_from([None, "identity"]),
     st.integers(0, 2**31),
 )
-def test_arranging_changes_parameters_and_not_outputs(widths, activation, output, seed):
+def test_symmetries_change_parameters_but_not_outputs(widths, activation, output, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation, output_activation=output)
         params = some_params(network, seed)

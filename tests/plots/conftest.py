@@ -1,4 +1,4 @@
-"""No picture changes anything global: checked around every test of this folder."""
+"""Check around every test of this folder that no plot changes a global setting."""
 
 import matplotlib
 import pytest

@@ -1,4 +1,4 @@
-"""A plane as `gdjax.landscape.plane` returns it, made without computing anything."""
+"""A Dataset like that of `gdjax.landscape.plane`, made without evaluating a cost."""
 
 import numpy as np
 import xarray as xr

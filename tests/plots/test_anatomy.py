@@ -1,4 +1,4 @@
-"""Pictures of a gradient: what they show is what they were given."""
+"""Figures of a gradient: the drawn values are the arguments."""
 
 import matplotlib
 import numpy as np
@@ -85,7 +85,7 @@ def test_proof_shows_changes_in_one_unit_and_errors_against_what_is_allowed():
     np.testing.assert_allclose(second.get_xydata(), [[0.1, 0.05]])
 
 
-def test_a_gradient_that_is_dead_can_be_drawn():
+def test_zero_gradients_can_be_drawn():
     nothing = np.zeros(3)
     anatomy.relative_sizes({"dead": {"layer 1": nothing}}).draw_without_rendering()
     anatomy.top_entries({"dead": anatomy.Bars(nothing, list("abc"))}).draw_without_rendering()

@@ -1,4 +1,4 @@
-"""Animations: only the ball moves, and a notebook can play them."""
+"""Animations: only the ball moves, and notebooks can play them."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Pictures of a boundary: both sides in their own colours, ranks over all of them."""
+"""Figures of a boundary: colors of both sides, and ranks over all points."""
 
 import numpy as np
 import pytest

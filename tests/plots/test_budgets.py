@@ -1,4 +1,4 @@
-"""Pictures of what is reached for what is spent."""
+"""Figures of costs against time."""
 
 import numpy as np
 from drawings import budgets

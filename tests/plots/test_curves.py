@@ -1,4 +1,4 @@
-"""Pictures of costs of one parameter: arrays in, Figure out, nothing global changed."""
+"""Figures of costs of one parameter."""
 
 import matplotlib
 import numpy as np
@@ -42,7 +42,7 @@ def test_the_lowest_minimum_is_named():
     assert texts == {"lowest\n50%": -1.0, "50%": 1.0}
 
 
-def test_paths_are_shown_until_nothing_moves():
+def test_paths_end_where_the_parameters_stop_changing():
     below = curves.valleys([CURVE]).axes[1]
     # 0.5 * 0.5^t falls under 0.4 % of the width 4 at t = 5.
     assert below.get_ylim()[0] in (5, 6)

@@ -31,7 +31,7 @@ def test_each_neuron_has_its_image_on_one_scale_centred_on_zero():
     assert figure.axes[-1].get_xlabel() == "slope (1)"
 
 
-def test_images_have_the_names_that_are_given():
+def test_images_have_their_names():
     pair = np.ones((2, 2, 2))
     figure = images.signed(pair, title="", label="", names=["plain, 0", "best, 0"])
     assert [axes.get_title() for axes in figure.axes[:2]] == ["plain, 0", "best, 0"]
@@ -50,7 +50,7 @@ def test_red_is_above_zero_blue_below_and_grey_exactly_zero():
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_images_without_any_number_are_grey(value):
+def test_images_of_nan_are_gray(value):
     (image,) = drawn(images.signed(np.full((1, 2, 2), value), title="", label=""))
     assert tuple(color(image, 0, 0)) == to_rgba(images.ZERO)
 
@@ -63,7 +63,7 @@ def test_rows_of_pixels_become_images_and_back():
     assert images.square_images(np.zeros((3, 30))) is None
 
 
-def test_nothing_global_changes():
+def test_no_global_setting_changes():
     before = dict(matplotlib.rcParams)
     figure = images.signed(np.ones((1, 2, 2)), title="", label="")
     figure.draw_without_rendering()

@@ -42,7 +42,7 @@ def test_distances_are_to_scale_and_long_directions_say_so():
     assert figure.axes[0].get_title(loc="left") == "bowl"
 
 
-def test_where_the_cost_is_no_number_the_ground_is_grey():
+def test_cells_with_nan_costs_are_gray():
     cost = plane().cost.values.copy()
     cost[:, :5] = np.nan
     cost[0, 8] = np.inf

@@ -1,4 +1,4 @@
-"""The pictures are reachable from the top, each module when it is first used."""
+"""Modules of plots are attributes of `gd.plots`, imported at their first use."""
 
 import gdjax as gd
 

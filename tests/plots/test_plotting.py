@@ -210,7 +210,7 @@ def test_an_axis_of_one_value_is_left_out_and_named_in_the_title():
     assert drawn(single).axes[0].get_title(loc="left") == "1 run ends at a cost of 1, a 1, b 0.5"
 
 
-def test_a_picture_in_which_every_run_diverged_says_so():
+def test_figure_of_diverged_runs_says_so():
     for values in (
         {"seed": np.arange(3)},
         {"learning_rate": RATES, "seed": np.arange(3)},
@@ -307,7 +307,7 @@ def test_a_notebook_shows_a_figure_that_pyplot_never_saw():
         (plane().expand_dims(c=2), "the cost is over c, a, b"),
     ],
 )
-def test_what_cannot_be_drawn_is_told(result, told):
+def test_results_that_cannot_be_drawn_are_refused(result, told):
     with pytest.raises(InputError, match=told):
         plot(result)
 

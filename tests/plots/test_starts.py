@@ -1,4 +1,4 @@
-"""Pictures of starts: arrays in, Figure out."""
+"""Figures of starting points."""
 
 import numpy as np
 from drawings import starts as pictures

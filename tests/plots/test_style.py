@@ -1,4 +1,4 @@
-"""The style is a context, and its colours can be told apart."""
+"""The style is a context, and its colors are distinguishable."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Picture of cooled sigmoids: zero has a place on both axes, nothing global changed."""
+"""Figure of cooled sigmoids, with zero on both axes."""
 
 import matplotlib
 import numpy as np

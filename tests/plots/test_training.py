@@ -32,9 +32,9 @@ def given(pixels=49, **changes):
     }
 
 
-def test_all_pictures_are_there_named_and_nothing_global_changed():
+def test_all_figures_are_returned_and_no_global_setting_changes():
     before = dict(matplotlib.rcParams)
-    found = training.pictures(**given())
+    found = training.training_figures(**given())
     assert list(found) == ["learning", "confusion", "wrong", "weights"]
     for figure in found.values():
         assert isinstance(figure, Figure)
@@ -83,7 +83,7 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
 )
 def test_any_outcome_can_be_drawn(changes):
     data = given(**changes)
-    figures = training.pictures(**data)
+    figures = training.training_figures(**data)
     for figure in figures.values():
         figure.draw_without_rendering()
     drawn = figures["learning"].axes[0].lines[0].get_ydata()
@@ -100,7 +100,7 @@ def test_confusion_counts_rows_as_shown_and_columns_as_said():
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.5, 0, 0.5], [0, 1, 0], [0, 1, 0]])
 
 
-def test_wrong_examples_come_surest_first_with_what_they_show_and_what_was_said():
+def test_wrong_examples_are_sorted_by_confidence_with_labels_and_answers():
     images = np.arange(4)[:, None, None] * np.ones((4, 2, 2))
     outputs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0, 0.8], [0, 0, 1.0]])
     figure = training.misclassified(images, np.array([0, 1, 0, 2]), outputs)
@@ -119,13 +119,13 @@ def test_with_more_errors_than_places_the_title_says_so():
     assert f"the {training.MAX_EXAMPLES} with the largest margin" in figure.get_suptitle()
 
 
-def test_pictures_of_images_are_left_out_where_inputs_are_none():
-    assert list(training.pictures(**given(pixels=30))) == ["learning", "confusion"]
+def test_image_figures_are_omitted_without_images():
+    assert list(training.training_figures(**given(pixels=30))) == ["learning", "confusion"]
 
 
 def test_color_images_are_shown_in_color_and_weights_as_their_mean():
     data = given(pixels=48)
-    found = training.pictures(**data)
+    found = training.training_figures(**data)
     assert found["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
     first = found["weights"].axes[0].images[0].get_array()
     np.testing.assert_allclose(first, data["weights"][0].reshape(4, 4, 3).mean(axis=-1))

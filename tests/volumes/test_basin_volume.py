@@ -1,4 +1,4 @@
-"""Volumes of balls, ellipsoids and boxes, exact or called a lower bound."""
+"""Volumes of balls, ellipsoids and boxes, exact or reported as lower bounds."""
 
 import math
 
@@ -99,7 +99,7 @@ def test_a_box_in_100_dimensions_is_a_lower_bound_and_says_so():
 
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
-def test_what_is_not_called_a_lower_bound_holds_the_truth(directions):
+def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
     held = []
     for d in (5, 10, 15, 20, 25, 30, 40, 60):
         found, exact = boxes(d, 40, directions, seed=d)
@@ -268,7 +268,7 @@ def test_the_tail_of_a_pareto_distribution():
     assert float(indices(np.ones((1, 100), np.float32))[0]) == -np.inf
 
 
-def test_whitening_goes_and_comes_back():
+def test_whitening_and_its_inverse_cancel():
     def saddle(w):
         return w[0] ** 2 + 3 * w[0] * w[1] - 5 * w[2] ** 2
 

@@ -26,7 +26,7 @@ KEYS = 4
 
 
 def cost(w, kind):
-    """c0 w0^2k + c1 w1^2m + c2 (w0 w1)^2: bowls, flatter valleys, a cross of two floors."""
+    """c0 w0^2k + c1 w1^2m + c2 (w0 w1)^2: bowls, flatter valleys, a cross of two flat lines."""
     c, k, m = kind
     return jnp.mean(c[:, 0] * (w[0] ** 2) ** k + c[:, 1] * (w[1] ** 2) ** m) + jnp.mean(
         c[:, 2] * (w[0] * w[1]) ** 2
@@ -88,7 +88,7 @@ def found():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
-def test_it_is_the_derivative_of_log_z(found, name):
+def test_coefficient_equals_the_derivative_of_the_log_partition_function(found, name):
     row = list(KINDS).index(name)
     exact = quadrature(name)
     agreed = found.status[row] == SamplingStatus.AGREED
@@ -218,7 +218,7 @@ CURVES = {
 @pytest.mark.long
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("samples", [1_500, 15_000])
-def test_extrapolations_hold_the_limit_in_2000_repetitions(name, samples):
+def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, samples):
     """From coefficients at 1e1 to 1e4, exact up to noise as of so many independent samples."""
     llc, multiplicity, curve = CURVES[name]
     b = np.geomspace(1e1, 1e4, 5)
@@ -429,7 +429,7 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
 
 
 @pytest.mark.long
-def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
+def test_whitening_does_not_change_the_coefficient():
     """Curvatures from 1 to 1e6, of which plain coordinates see the steep ones only."""
     h = jnp.geomspace(1, 1e6, 6)
 
@@ -457,7 +457,7 @@ def test_a_whitening_changes_how_fast_it_goes_and_nothing_else():
 
 
 @pytest.mark.long
-def test_what_cannot_be_sampled_is_told():
+def test_status_reports_what_cannot_be_sampled():
     def one(scale):
         return finite_temperature_coefficient(
             lambda p: scale * (p["a"] ** 2 + p["b"] @ p["b"]),

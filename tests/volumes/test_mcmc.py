@@ -1,4 +1,4 @@
-"""Chains of draws: autoregressions with known correlation times, and chains that disagree."""
+"""Autoregressive chains with known correlation times, and chains that disagree."""
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ apart = jax.jit(mcmc.rhat)
 
 
 @pytest.mark.parametrize("correlation", [-0.3, 0.0, 0.5, 0.9])
-def test_an_autoregression_is_worth_its_closed_form(correlation):
+def test_effective_sample_size_of_an_autoregression_equals_its_closed_form(correlation):
     """(1 - correlation) / (1 + correlation) of its draws."""
     draws = autoregressions(correlation)
     expected = draws.size * (1 - correlation) / (1 + correlation)
@@ -55,10 +55,10 @@ AMONG = {
 
 
 @pytest.mark.parametrize("what", AMONG)
-def test_chains_that_differ_are_seen(what):
+def test_rhat_detects_chains_that_differ(what):
     assert float(apart(AMONG[what].astype(np.float32))) > 1.05
 
 
-def test_chains_that_differ_are_worth_few_draws():
+def test_chains_that_differ_have_a_small_effective_sample_size():
     assert float(effective(AMONG["one elsewhere"].astype(np.float32))) < 50
     assert float(effective(AMONG["on their way"].astype(np.float32))) < 100
