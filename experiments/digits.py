@@ -115,7 +115,7 @@ def run(config: Config) -> xr.Dataset:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw learning curves, confusion matrices, errors, and first-layer weights."""
-    return training.pictures(
+    return training.training_figures(
         epoch=dataset.epoch.values,
         cost=dataset.cost.values,
         accuracy=dataset.test_accuracy.values,
