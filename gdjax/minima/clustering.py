@@ -100,8 +100,8 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
     points = np.asarray(points)
     if points.ndim != 2 or len(points) == 0 or not np.isfinite(points).all():
         raise InputError(
-            f"cluster: points of shape {points.shape}, expected one point per row, at least one, "
-            f"all of them finite"
+            f"cluster_points: points of shape {points.shape}, expected at least one point, one per "
+            f"row, all of them finite"
         )
     check_number("cluster: tolerance", tolerance, least=0)
     if len(points) == 1:

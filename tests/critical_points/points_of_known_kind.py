@@ -36,7 +36,7 @@ KINKS = {
 
 
 class Known(NamedTuple):
-    """A function, one of its points, and the names that the point may be given.
+    """A function, one of its points, and the kinds that are correct for it.
 
     Args:
         terms: P_0 as {exponents: coefficient}.
@@ -57,7 +57,7 @@ class Known(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """How a function is shown: reflected, shifted along the diagonal, with a constant added."""
+    """Transformation of a function: reflection, shift along the diagonal, added constant."""
 
     reflected: bool = False
     offset: float = 0.0
@@ -261,7 +261,7 @@ def program(n):
 
 
 def certificates(n, cases):
-    """Certificates of cases as `case` makes them, in the type that is on."""
+    """Certificates of cases as `case` makes them, in the default type."""
     stacked = jax.tree.map(
         lambda *leaves: jnp.asarray(
             np.stack(leaves), int if np.issubdtype(leaves[0].dtype, np.integer) else float

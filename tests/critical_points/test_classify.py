@@ -24,7 +24,7 @@ def kinds(certificates):
 
 
 def at_points(function, points):
-    """Certificates at many points, in the type that is on."""
+    """Certificates at many points, in the default type."""
     program = jax.jit(jax.vmap(lambda x: classify(function.f, x, key=KEY)))
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
@@ -32,7 +32,7 @@ def at_points(function, points):
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
 def test_critical_points_of_test_functions_are_classified(name):
-    """Ackley's lowest point is the tip of a cone: a gradient that jumps has no certificate."""
+    """The lowest point of Ackley's function is the tip of a cone without a derivative."""
     function = FUNCTIONS[name]
     points = np.array([point.x for point in function.critical_points])
     with jax.enable_x64(True):
@@ -53,7 +53,7 @@ def test_critical_points_of_test_functions_are_classified(name):
 
 @pytest.mark.long
 def test_float32_points_count_as_stationary_within_rounding():
-    """Their coordinates are rounded, so their gradients are not 0, and may exceed the tolerance."""
+    """Rounded coordinates have nonzero gradients, which may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]
     points = np.array([point.x for point in function.critical_points])
     found = at_points(function, np.concatenate([points, points + 0.01]))
@@ -137,7 +137,7 @@ def at_zero():
 
 @pytest.mark.long
 def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
-    """Signs, residuals, a level direction, a slope, a constant, and what is not finite."""
+    """Signs, residuals, a flat direction, a slope, a constant, and values that are not finite."""
     n = 40
     bulk = np.random.default_rng(0).uniform(size=n)
     spectra = [f(bulk) for f in SPECTRA.values()]
@@ -164,7 +164,7 @@ def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
 
 
 def planted_saddle(cost, params, data):
-    """A certificate where the slope of a cost is taken away, and the dense Hessian's eigenvalues.
+    """A certificate of a cost without its slope, and the dense Hessian's eigenvalues.
 
     In float64; coordinates without any second derivative are left out of the Hessian.
     """

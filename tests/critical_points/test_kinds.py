@@ -26,7 +26,7 @@ DIRECTION = np.random.default_rng(0).normal(size=3)
 
 
 def shown(n):
-    """Names of functions of n variables, and numbers of the ways in which they are shown."""
+    """Names of functions of n variables, and numbers of their transformations."""
     return [
         (name, way)
         for name, known in TABLE.items()
@@ -39,7 +39,7 @@ def shown(n):
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_no_point_is_misclassified(n, precision):
-    """Everything at once: one program for 900 points."""
+    """Classify 900 points in one program."""
     pairs, variants = shown(n), list(VARIANTS.values())
     with jax.enable_x64(precision == "float64"):
         found = certificates(n, [case(TABLE[k], variants[way], DIRECTION) for k, way in pairs])
@@ -112,7 +112,7 @@ HIDDEN = {  # the one eigenvalue that differs, and whether float32 must see it
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):
-    """Above the dense limit: a saddle is never a minimum, and one that can be seen is named.
+    """Above the dense limit, no saddle is called a minimum, and steep saddles are detected.
 
     The negative eigenvalue belongs to one coordinate, or to a reflected one, at offsets up to 1e4;
     the others lie between 1e-3 and 1. Each case takes seconds, so not all are combined.

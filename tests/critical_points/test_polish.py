@@ -34,12 +34,12 @@ def points_of(name, *kinds):
 
 
 def shaped(name, points):
-    """As the function takes them: scalars in 1-D."""
+    """Points in the form of the function's argument: scalars in 1-D."""
     return points[:, 0] if len(FUNCTIONS[name].domain) == 1 else points
 
 
 def beside(points, seed=0):
-    """Each moved a little, in some direction."""
+    """Points displaced a little in random directions."""
     away = np.random.default_rng(seed).normal(size=points.shape)
     return points + NEAR * away / np.linalg.norm(away, axis=1, keepdims=True)
 
@@ -58,7 +58,7 @@ def curvature(name, points):
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_minima_of_functions_are_reached_to_rounding(name):
-    """Asked for more than there is, it ends where parameters have no more digits."""
+    """With a tolerance below rounding, polishing ends at the resolution of the parameters."""
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
         found = polished(name, shaped(name, beside(minima)), 0.0)
@@ -120,7 +120,7 @@ def test_status_reports_that_steps_ran_out():
 
 
 def test_polish_ends_on_a_cost_without_a_minimum():
-    """Down for ever: in float32 until the next step would not be a number."""
+    """The cost has no minimum: descent continues until the next step would overflow in float32."""
     found = jax.jit(lambda w: polish(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
     assert found.params > 5
     assert found.cost < 1e-2
@@ -274,7 +274,7 @@ def test_find_critical_point_converges_to_every_kind(name):
 
 
 def test_find_critical_point_without_a_critical_point_returns_its_gradient():
-    """|f'| of x + x^3 is smallest at 0, where it is 1; of one that is NaN nothing is known."""
+    """|f'| of x + x^3 is smallest at 0, where it is 1; for a NaN cost there is no result."""
     search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
     found = search(jnp.array([0.5, jnp.nan]))
     assert found.gradient_norm[0] >= 1

@@ -46,7 +46,7 @@ def pooled_digits(samples=60, dark=4, seed=0):
 
 
 def in_float64(tree):
-    """The same numbers with room for more digits."""
+    """The same numbers in float64."""
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 

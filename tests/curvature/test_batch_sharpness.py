@@ -61,7 +61,7 @@ def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
 @pytest.mark.parametrize("size", [1, 8, 64])
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
-    """24 batches. The delta method's errors, taken twice, held .73 to .83 at batches of one."""
+    """24 batches. Two standard errors of the delta method covered .73 to .83 at batches of one."""
     cost, params, data = regression(128)
     params = jax.tree.map(lambda a: scale * a, params)
     batches = np.array([np.random.default_rng(i).permutation(128)[:size] for i in range(20_000)])
@@ -130,7 +130,7 @@ def test_invalid_batches_are_refused():
 
 @pytest.mark.long
 def test_metric_uses_its_own_key_along_a_descent():
-    """Batches of the whole set leave no chance: at every record it is the curvature along g."""
+    """With batches of the whole set, the value is the curvature along g at every record."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     metrics = {

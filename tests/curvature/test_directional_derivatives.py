@@ -11,7 +11,7 @@ from gdjax.problems.problem import Problem, as_problem
 
 @pytest.mark.long
 def test_derivatives_over_all_samples_are_those_of_the_mean():
-    """More samples than are taken at a time, against dense tensors of the whole mean."""
+    """More samples than one microbatch, against dense tensors of the whole mean."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(2_500, 3))
 

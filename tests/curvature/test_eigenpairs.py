@@ -22,7 +22,7 @@ def network():
 
 
 def rows(vectors):
-    """Eigenvectors, one a row, in float64."""
+    """Eigenvectors, one per row, in float64."""
     return np.asarray(jax.vmap(lambda v: ravel_pytree(v)[0])(vectors), np.float64)
 
 
@@ -70,7 +70,7 @@ def test_residuals_are_true_in_float64(network, found):
 @pytest.mark.long
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda f: f.name)
 def test_curvature_at_critical_points_of_functions(function):
-    """Largest and smallest eigenvalue, the dense way, in float64."""
+    """Largest and smallest eigenvalue of the dense Hessian in float64."""
     with jax.enable_x64(True):
         points = jnp.array([point.x for point in function.critical_points], float)
         n = max(1, points[0].size)

@@ -37,7 +37,7 @@ def problem():
 
 
 def anatomy_of(problem):
-    """The anatomy of a problem's gradient, compiled, as a function of parameters and data."""
+    """Compiled `gradient_summary` of a problem, as a function of parameters and data."""
     return jax.jit(lambda params, data: gradient_summary(problem, params, data=data))
 
 
@@ -248,7 +248,7 @@ def test_locate_entries_refuses_another_network_or_image_shape():
 
 
 def nudged_by(cost):
-    """The proof for a cost, compiled, as a function of parameters and positions."""
+    """Compiled `check_gradient` of a cost, as a function of parameters and positions."""
     return jax.jit(lambda w, at: check_gradient(cost, w, at))
 
 

@@ -132,7 +132,7 @@ def test_without_curvature_the_sharpness_is_zero(n):
 
 @pytest.mark.long
 def test_sharpness_of_diagonal_quadratics():
-    """A diagonal Hessian: no product ever leaves the axes that a direction lies on."""
+    """Products with a diagonal Hessian stay in the coordinates of a direction."""
     spectrum = np.linspace(-20, 3, 50)
     value, _ = at(bowl(spectrum), jnp.ones(50))
     assert float(value) == pytest.approx(3, rel=1e-3)
@@ -179,7 +179,7 @@ def test_residual_in_the_state_equals_a_direct_evaluation():
 
 
 class Products(LinearOperator):
-    """A matrix that is known by its products, for scipy."""
+    """A matrix as a linear operator of SciPy."""
 
     def __init__(self, size, product):
         super().__init__(np.dtype(float), (size, size))
@@ -257,7 +257,7 @@ def test_metric_equals_the_dense_sharpness_at_every_record():
 
 @pytest.mark.long
 def test_metric_of_a_sweep_is_unaffected_by_diverged_runs():
-    """Batched equals alone; a quartic's Hessian is infinite where a run has left the numbers."""
+    """Batched runs equal single ones; a diverged run of the quartic has an infinite Hessian."""
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
     )

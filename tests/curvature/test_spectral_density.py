@@ -124,7 +124,7 @@ def test_small_problems_have_exact_nodes():
 @pytest.mark.long
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
 def test_a_spectrum_of_one_value_is_one_bell(level):
-    """A Krylov space of one vector: Lanczos goes on with NaN or noise, the density does not."""
+    """The Krylov space has one vector, after which Lanczos would continue with NaN or noise."""
     found = jax.jit(
         lambda w, key: spectral_density(lambda w: level * jnp.sum(w**2) / 2, w, key=key)
     )(jnp.ones(600), jax.random.key(0))

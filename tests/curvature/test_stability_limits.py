@@ -38,7 +38,7 @@ STARTS = 16
 
 
 def growth(optimizer, scale):
-    """`curvature -> log of how much larger runs are later on`, for many starts at once."""
+    """Function `curvature -> log of the growth of runs`, for many starts at once."""
 
     def of_start(start, top):
         held = optimizer(learning_rate=RATE)

@@ -93,7 +93,7 @@ def test_how_the_edge_moves_with_the_point_is_the_third_derivative():
 
 
 def network(samples=128, widths=(8, 16, 16, 1)):
-    """The case that is published with the central flow's own code: swish, random data."""
+    """The case published with the code of the central flow: swish, random data."""
     key_x, key_y = jax.random.split(jax.random.key(0))
     data = jax.random.normal(key_x, (samples, 8)), jax.random.normal(key_y, (samples, 1))
 
@@ -116,7 +116,7 @@ def network(samples=128, widths=(8, 16, 16, 1)):
 
 @pytest.mark.long
 def test_central_flow_predicts_the_smoothed_descent_of_a_network():
-    """Only a long descent at the edge shows that it is right; results/central_flow has more."""
+    """A long descent at the edge of stability; results/central_flow has more cases."""
     from scipy.ndimage import gaussian_filter1d
 
     problem, rate, steps = network(), 0.1, 1000

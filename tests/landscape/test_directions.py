@@ -96,7 +96,7 @@ def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
 
 
 def test_neurons_rescaled_together_with_their_direction_keep_it():
-    """d and w times a number a neuron: the normalized direction is that number times the old."""
+    """Scaling d and w of each neuron by a number scales the normalized direction by that number."""
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
     scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
@@ -230,7 +230,7 @@ def test_stacked_directions_get_names():
 
 
 def snapshots(count=12, seed=0):
-    """Points of a tree with very different spreads, and their rows in the order of `ravel`."""
+    """Points as trees with very different variances, and their rows in the order of `ravel`."""
     rng = np.random.default_rng(seed)
     tree = {"a": rng.normal(size=(count, 3, 2)) * [[3.0, 1.0]], "b": rng.normal(size=(count, 4))}
     return tree, np.concatenate([tree["a"].reshape(count, -1), tree["b"]], axis=1)

@@ -23,7 +23,7 @@ def float64():
 
 
 def drawn(problem, scale=1.0):
-    """An origin and two directions, named against the alphabet, biases not zero."""
+    """An origin and two directions, not in alphabetical order, with nonzero biases."""
     trees = []
     for seed in range(3):
         w = jax.jit(problem.init)(jax.random.key(seed), init_scale=scale)
@@ -109,7 +109,7 @@ def test_reduction_pays_only_if_products_are_fewer_than_inputs(widths, direction
 
 
 def shifted(problem):
-    """Pixels from -1/2 to 1/2: the first layer sees more than its products with the pixels."""
+    """Pixels shifted to [-1/2, 1/2], so that products with them do not determine the cost."""
 
     def cost(params, batch):
         pixels = jnp.array(batch[0]).astype(jnp.float32) - 255 / 2

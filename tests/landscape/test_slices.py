@@ -264,7 +264,7 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
     ("call", "message"),
     [
         (lambda: slices.line(weighted, W, {"d": jnp.ones(2)}, [0]), r"'d' has .*\(2,\).*\(3,\)"),
-        (lambda: slices.line(weighted, W, {}, [0]), "expected a dict of one tree"),
+        (lambda: slices.line(weighted, W, {}, [0]), "expected a dict with one tree"),
         (lambda: slices.plane(weighted, W, D, [0], [0]), "2 vectors for 1 directions"),
         (lambda: slices.line(weighted, W, D, [[0]]), "along 'd' .*expected a vector"),
         (lambda: slices.line(weighted, W, D, []), "along 'd' .*expected a vector"),

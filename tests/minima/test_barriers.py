@@ -112,7 +112,7 @@ def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
 
 @pytest.mark.long
 def test_copies_have_no_barrier_once_they_are_matched():
-    """Each of them says exactly what is wanted; what lies between them does not."""
+    """Both networks have the target outputs; networks between them do not."""
     problem = some_problem()
     one = of_run(some_runs(problem, 1), 0)
     x = problem.data[0]

@@ -17,7 +17,7 @@ HILLS = sorted(
 
 
 def himmelblau_gradient(_time, w):
-    """By hand, for many points at once: w is [2 n], all x first."""
+    """Hand-written, for many points at once: w is [2 n], all x first."""
     x, y = w.reshape(2, -1)
     a, b = x**2 + y - 11, x + y**2 - 7
     return -np.concatenate([4 * x * a + 2 * b, 2 * a + 4 * y * b])

@@ -60,7 +60,7 @@ def test_params_of_a_census_are_its_minima(found):
 
 @pytest.mark.long
 def test_planted_critical_points_have_their_kinds():
-    """Saddles and maxima to the last bit, and points where descents have to move first."""
+    """Exact saddles and maxima, and points that polishing has to move."""
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
@@ -173,7 +173,7 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
 
 @pytest.mark.long
 def test_a_run_that_stopped_short_is_reported_and_not_counted():
-    """One step of polishing, at most 0.1 long, from 2 away."""
+    """One step of polishing, at most 0.1 long, from a distance of 2."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
     found = count_minima(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
     assert named(found.kind.values) == ["not stationary", "strict minimum"]
@@ -315,7 +315,7 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
 
 @pytest.mark.long
 def test_networks_that_differ_only_in_dead_weights_are_one_minimum(found):
-    """Weights of an input that is always 0 stay where they started, at random."""
+    """Weights of an input that is always 0 keep their random starting values."""
     _, first = found
     problem = xor(dark=1)
     params = params_at(first, 0)

@@ -24,7 +24,7 @@ KEY = jax.random.key(0)
 
 
 def components(points, tolerance):
-    """Independent: flood fill over all pairs that are near enough."""
+    """Independent clustering by flood fill over all pairs within the tolerance."""
     near = np.linalg.norm(points[:, None] - points, axis=-1) <= tolerance
     label = np.full(len(points), -1)
     for start in range(len(points)):
@@ -92,7 +92,7 @@ def test_distances_in_a_plane_come_out_exact():
 
 
 def test_a_regular_simplex_does_not_fit_into_a_plane():
-    """n points all at one distance: n - 1 equal eigenvalues, of which a plane shows two."""
+    """n points at equal distances have n - 1 equal eigenvalues, of which a plane shows two."""
     position, share = classical_mds(1 - np.eye(6))
     assert share == pytest.approx(2 / 5)
     assert position.shape == (6, 2)
@@ -127,7 +127,7 @@ def test_a_ring_is_one_manifold_though_no_straight_line_stays_on_it():
 
 @pytest.mark.long
 def test_a_manifold_contains_the_equivalent_forms_of_its_network():
-    """XOR with one neuron without weights, whose bias is free: permuted and flipped it is the same.
+    """XOR with one neuron without weights, whose bias is free, and its permutations and flips.
 
     A network that separates another corner of the square is on another manifold of equal cost.
     """

@@ -14,7 +14,7 @@ from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_u
 
 
 def rastrigin_shares():
-    """Exact: the areas between the hills, which part each coordinate of [-5.12, 5.12]."""
+    """Exact areas between the hills, which divide each coordinate of [-5.12, 5.12]."""
     known = gd.problems.find("rastrigin").critical_points
     hills = sorted({p.x[0] for p in known if p.kind == "maximum"})
     width = np.diff([-5.12, *hills, 5.12]) / 10.24
@@ -75,7 +75,7 @@ BASINS = {
 @pytest.mark.parametrize("basins", BASINS)
 @pytest.mark.parametrize("size", [10, 60, 700, 3000])
 def test_the_lower_bound_holds_whatever_the_shares(basins, size):
-    """As often as it says, from few draws and many; an upper bound could not (see `counting`)."""
+    """The bound has its nominal coverage for few draws and many (see `counting`)."""
     p = BASINS[basins](size) / np.sum(BASINS[basins](size))
     for n in (30, 63, 200):
         held = [e.number_low <= k for e, _, k in simulated(p, n, 200)]
@@ -145,7 +145,7 @@ CELLS = {
 @pytest.mark.long
 @pytest.mark.parametrize("name", CELLS)
 def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
-    """Found or not. Bonferroni over those found held 0.34 of the first, and 0.62 of the third."""
+    """Bonferroni over observed cells covered 0.34 of the first case and 0.62 of the third."""
     weight, n = CELLS[name]
     p = weight / weight.sum()
     each = [basin_shares([k], n) for k in range(1, n + 1)]

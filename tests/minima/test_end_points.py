@@ -37,7 +37,7 @@ ENDS = (
 
 @pytest.mark.long
 def test_points_that_are_not_strict_minima_are_not_certified_as_such():
-    """Costs of one number; a second one, on which nothing depends smoothly, says which."""
+    """Costs of one parameter, selected by a second one, in which the cost is constant."""
 
     def cost(w):
         return jnp.select([w[1] < i + 0.5 for i in range(len(ENDS))], [f(w[0]) for f, *_ in ENDS])

@@ -35,7 +35,7 @@ def signed_orders(width, flips):
 
 
 def least_distance(network, a, b):
-    """The smallest distance over all arrangements, by trying them: plain numpy, float64."""
+    """Smallest distance over all symmetries by enumeration in NumPy, float64."""
     a, b = (
         [(np.asarray(w, float), np.asarray(c, float)) for w, c in coordinates(network, one)]
         for one in (a, b)
@@ -104,7 +104,7 @@ def test_matching_of_one_hidden_layer_is_optimal(activation):
 
 @pytest.mark.long
 def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
-    """Layer by layer is a local search; among 2,304 arrangements a few starts find the best."""
+    """Alternating over layers is a local search; a few starts find the best of 2,304 symmetries."""
     network = Network((2, 3, 3, 1))
     found, without, best = [], [], []
     for seed in range(8):
@@ -158,7 +158,7 @@ def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
 
 @pytest.mark.long
 def test_lines_between_matched_networks_are_those_without_scales():
-    """Scales of the reference, put on both ends, change no output anywhere on the line."""
+    """Applying the scales of the reference to both ends changes no output on the line."""
     network = Network((4, 5, 3, 2), activation="relu")
     a, b = some_params(network, 0), some_params(network, 1)
     found = match(network, a, b, key=KEY).params

@@ -90,7 +90,7 @@ class TestBarrier:
             assert float(path_barrier(cost)) == 0
 
     def test_of_uneven_ends_is_above_the_line_between_them(self):
-        """The line from 0 to 2 is 1 + x, just what was added."""
+        """The line from 0 to 2 is 1 + x, the term that was added."""
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
@@ -142,7 +142,7 @@ class TestStraight:
         np.testing.assert_allclose(found, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
     def test_numpys_float64_is_taken_without_a_warning(self):
-        """Outside float64 it is rounded, as everywhere in JAX; warnings are errors here."""
+        """Float64 arguments are rounded without a warning; warnings are errors here."""
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 

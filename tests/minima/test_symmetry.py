@@ -40,7 +40,7 @@ def apart(a, b):
 
 
 def all_symmetries(network):
-    """All orders and signs of all hidden layers."""
+    """All permutations and signs of all hidden layers."""
     signs = (1.0, -1.0) if network.activation in ("sigmoid", "tanh") else (1.0,)
     layers = [
         [
@@ -139,7 +139,7 @@ def test_the_form_is_an_equivalent_and_its_own_form(widths, activation, seed):
 
 
 def near_twins(gap):
-    """A tanh network whose two neurons are nearly alike but in what they send on."""
+    """A tanh network whose two neurons differ little except in their outgoing weights."""
     w = np.array([[0.7, -0.4], [0.7 + gap, -0.4]])
     first = Layer(jnp.array(w), jnp.array([0.3, 0.3]))
     return (first, Layer(jnp.array([[1.0, -0.8]]), jnp.zeros(1)))
@@ -147,7 +147,7 @@ def near_twins(gap):
 
 @pytest.mark.parametrize("gap", [1e-1, 1e-3, 1e-6, 1e-9, 0.0])
 def test_near_ties_never_make_different_networks_the_same(gap):
-    """Forms are equivalents of what they came from, so they are never nearer than these can be."""
+    """Forms are equivalent to their networks, so their distance bounds the matched one."""
     with jax.enable_x64(True):
         network = Network((2, 2, 1), activation="tanh")
         ours = near_twins(gap)
@@ -176,7 +176,7 @@ def test_the_margin_says_how_near_a_tie_is(gap):
 
 @pytest.mark.long
 def test_neurons_that_are_alike_may_tie():
-    """Trained from equal starts, all neurons stay alike: any order of them is the same network."""
+    """Neurons trained from equal starts stay equal, so every permutation is the same network."""
     for activation in ("sigmoid", "relu"):
         network = Network((3, 4, 2), activation=activation)
         params = (
@@ -192,7 +192,7 @@ def test_neurons_that_are_alike_may_tie():
 
 @pytest.mark.long
 def test_silent_neurons_are_left_alone():
-    """Nothing comes in: no sign and no scale to choose, and no NaN."""
+    """Neurons without incoming weights have no sign or scale to choose, and give no NaN."""
     for activation in ACTIVATIONS:
         network = Network((3, 4, 2), activation=activation)
         params = jax.tree.map(jnp.zeros_like, jax.jit(network.init)(jax.random.key(0)))

@@ -27,7 +27,7 @@ def test_an_animation_follows_the_descent_and_is_small(tmp_path):
 
 
 def test_moments_pass_over_where_a_descent_rests():
-    """100 snapshots of which the last 80 stand still: half of the frames show the first 20."""
+    """100 snapshots, the last 80 equal: half of the frames show the first 20."""
     way = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
     seen = xr.Dataset({"path_a": ("t", way), "path_b": ("t", way)})
     shown = animations._frame_indices(seen, 21)

@@ -43,7 +43,7 @@ def test_a_map_has_places_sizes_colours_and_the_lowest():
 
 
 def test_minima_that_cost_the_same_have_no_lowest():
-    """Differences of rounding are none."""
+    """Costs that differ only by rounding count as equal."""
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     axes = minima.embedding(position, 1.0, SHARE, np.array([7e-31, 2e-24, 0.0]))
     assert axes.figure.axes == [axes]

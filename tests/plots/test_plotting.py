@@ -27,7 +27,7 @@ RATES = np.geomspace(0.01, 1, 4)
 
 
 def swept(**values):
-    """What a sweep returns, with costs that tell which run they are of."""
+    """A Dataset like that of a sweep, in which every run has its own costs."""
     shape = tuple(len(v) for v in values.values())
     cost = 1.0 + np.arange(np.prod(shape) * 3, dtype=float).reshape(*shape, 3)[..., ::-1]
     outcome = xr.Variable(
@@ -76,7 +76,7 @@ def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_place():
 
 
 def bar_extents(axes):
-    """Left and right edges of the bars in pixels, and the pixel of each of their centers."""
+    """Left and right edges and centers of the bars, in pixels."""
     extents = np.array(
         [[bar.get_window_extent().x0, bar.get_window_extent().x1] for bar in axes.patches]
     )
@@ -100,7 +100,7 @@ def pixels(axes, places):
     ],
 )
 def test_bars_stand_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
-    """On each axis bars are centered at the values, equally wide, as the picture is drawn."""
+    """Bars are centered at the values, and equally wide in pixels."""
     figure = drawn(swept(learning_rate=np.array(values), seed=np.arange(2)))
     top, bottom = figure.axes
     assert bottom.get_xscale() == scale
@@ -240,7 +240,7 @@ def test_cells_that_have_not_been_run_are_neither_black_nor_lowest():
 
 @pytest.mark.long
 def test_branches_of_a_stored_run_are_drawn(tmp_path):
-    """The axes of a real branch: only a whole command shows that `plot` takes what it returns."""
+    """The axes of a computed branch, as `gd.branch` returns them."""
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     sweep(bowl, axes(learning_rate=[0.05, 0.5], seed=[0, 1]), 4, store=tmp_path / "runs")
     grid = axes(branch_step=[1, 3], perturbation=[0.0, 0.1])

@@ -15,7 +15,7 @@ def one_hot_like(answers, surety=1.0):
 
 
 def given(pixels=49, **changes):
-    """Forty test images, all taken for 3 before, and read rightly but for two of them after."""
+    """Forty test images, all classified as 3 before, and all but two correctly afterwards."""
     labels = np.arange(40) % 10
     answers = np.where(np.arange(40) < 2, 9, labels)
     return {

@@ -42,7 +42,7 @@ def rotated(h):
 @pytest.mark.long
 @pytest.mark.parametrize("condition", [1e2, 1e6])
 def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
-    """Exact to rounding; without it, a lower bound that says so."""
+    """Exact to rounding; without the preconditioner, reported as a lower bound."""
     d = 12
     h = np.geomspace(1 / math.sqrt(condition), math.sqrt(condition), d)
     with jax.enable_x64(True):
@@ -88,7 +88,7 @@ def test_boxes_to_20_dimensions(d):
 
 
 def test_a_box_in_100_dimensions_is_a_lower_bound_and_says_so():
-    """The standard error sees nothing of what is missing: it is below 1 nat."""
+    """The standard error, below 1 nat, does not include the missing volume."""
     found, exact = boxes(100, 16, 4_000)
     assert found.lower_bound.all()
     assert np.isinf(found.high).all()
@@ -121,7 +121,7 @@ def ellipsoid(n, condition):
 
 
 def norm_ball(n, p):
-    """The same of the unit ball of the p-norm."""
+    """n log r of the unit ball of the p-norm at directions z, and the log of its mean."""
     exact = n * math.log(2 * math.gamma(1 + 1 / p)) - gammaln(1 + n / p) - ball(n)
 
     def logs(z):
@@ -145,7 +145,7 @@ BODIES = {
 @pytest.mark.parametrize("directions", [200, 1000])
 @pytest.mark.parametrize("name", BODIES)
 def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions):
-    """Normal ones held .53 to .94 where they were no lower bounds, and .79 of the L4 ball."""
+    """Normal intervals covered .53 to .94 unless they were lower bounds, and .79 of the L4 ball."""
     n, logs, exact = BODIES[name]
     rng = np.random.default_rng(0)
     times = 2000 if n * directions < 1e5 else 400
@@ -166,7 +166,7 @@ def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["bowl", "quartic"])
 def test_forty_parameters_by_default_are_no_lower_bound(shape):
-    """Curvatures from 1 to 1e4, of which the parameters' own coordinates see a few directions."""
+    """Curvatures from 1 to 1e4; in the original coordinates few directions contribute."""
     h = np.geomspace(1, 1e4, 40)
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0]
 

@@ -121,7 +121,7 @@ def cross(b):
 
 
 def test_the_limit_of_a_cross_is_far():
-    """1/2, but 0.41 at 1e4 and 0.45 at 1e8: the logarithm of a multiplicity dies slowly."""
+    """The limit is 1/2, with 0.41 at 1e4 and 0.45 at 1e8: logarithmic terms decay slowly."""
     assert cross(1e4) == pytest.approx(0.412, abs=0.002)
     assert cross(1e8) == pytest.approx(0.452, abs=0.001)
     assert cross(1e20) == pytest.approx(0.479, abs=0.001)
@@ -159,7 +159,7 @@ def test_powers_have_the_inverse_of_their_exponent(k):
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
 def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
-    """Its arms are 1e-4 wide and 1 long: at 1e8 some chains do not come round, and are refused."""
+    """The arms are 1e-4 wide and 1 long; at 1e8 some chains do not mix, and are rejected."""
 
     def one(key):
         return finite_temperature_coefficient(
@@ -219,7 +219,7 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("samples", [1_500, 15_000])
 def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, samples):
-    """From coefficients at 1e1 to 1e4, exact up to noise as of so many independent samples."""
+    """From coefficients at 1e1 to 1e4 with noise as of that number of independent samples."""
     llc, multiplicity, curve = CURVES[name]
     b = np.geomspace(1e1, 1e4, 5)
     exact = np.array([curve(one) for one in b])
@@ -354,7 +354,7 @@ def test_a_coefficient_at_one_temperature_is_that_of_gibbs_sampling(b, gibbs):
 
 @pytest.mark.long
 def test_coordinates_by_default_are_good_in_curved_and_in_narrow_valleys():
-    """Those of w* alone are refused in a regression, those of the parameters in a narrow bowl."""
+    """Coordinates from w* alone fail in a regression, the original ones in a narrow bowl."""
     first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
     h = np.geomspace(1, 1e6, 6)
 
@@ -398,7 +398,7 @@ def wells(w, tilt):
 
 @pytest.mark.long
 def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
-    """Where both wells cost the same, too, which the cost alone does not show."""
+    """Chains in two wells are also rejected if both have equal costs."""
 
     def one(localization, tilt):
         return finite_temperature_coefficient(
@@ -430,7 +430,7 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
 
 @pytest.mark.long
 def test_whitening_does_not_change_the_coefficient():
-    """Curvatures from 1 to 1e6, of which plain coordinates see the steep ones only."""
+    """Curvatures from 1 to 1e6, of which plain coordinates resolve the steep ones only."""
     h = jnp.geomspace(1, 1e6, 6)
 
     def bowl(w):
