@@ -1,6 +1,7 @@
-"""Histories of single runs, for experiment trackers.
+"""Results in the form of other tools: histories for trackers, Markov chains for ArviZ.
 
     store or Dataset  ->  RunHistory(at, step, records, outcome, diverged_at), one for each run
+    chains of a learning coefficient  ->  DataTree with groups posterior and sample_stats
 
 `histories` yields the values to log with MLflow, TensorBoard or W&B. Each run of a sweep becomes
 one run of the tracker.
@@ -12,6 +13,8 @@ one run of the tracker.
 [({'learning_rate': 0.1, 'seed': 0}, 'CONVERGED'), ({'learning_rate': 9.0, 'seed': 0}, 'DIVERGED')]
 """
 
+import datetime
+import importlib.metadata
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +27,7 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.stores import open_dataset
 from gdjax.sweeps.dataset import KNOWN
+from gdjax.volumes import FiniteTemperatureCoefficient, LocalLearningCoefficient, SamplingStatus
 
 
 class RunHistory(NamedTuple):
@@ -108,3 +112,85 @@ def _histories(dataset, positions):
                 outcome=Outcome(int(run["outcome"])),
                 diverged_at=diverged_at if diverged_at >= 0 else None,
             )
+
+
+def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr.DataTree:
+    """Return the Markov chains of a learning coefficient in the form of ArviZ 1.
+
+    The functions of ArviZ take the tree, for example `arviz_stats.rhat(tree)` and
+    `arviz_plots.plot_trace(tree)`. ArviZ is not needed to make it.
+
+    Args:
+        result: result of `finite_temperature_coefficient` or `local_learning_coefficient` at one
+            minimum.
+
+    Returns:
+        DataTree with two groups over `chain` and `draw`, and over `inverse_temperature` if there
+        are several. `posterior` has the samples: `coefficient` is b (C(w) - C(w*)), whose mean is
+        the learning coefficient, and `squared_distance` is |w - w*|^2. `sample_stats` has the
+        acceptance rate, the step size and the status of the chains.
+
+    Raises:
+        InputError: if the result has no samples, or has those of several minima.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from gdjax.volumes import finite_temperature_coefficient
+        >>> result = finite_temperature_coefficient(
+        ...     lambda w: w @ w / 2, jnp.zeros(2), key=jax.random.key(0), inverse_temperature=1e4,
+        ...     num_samples=100,
+        ... )
+        >>> dict(arviz(result).posterior.sizes)
+        {'chain': 16, 'draw': 100}
+    """
+    names, temperatures = (), {}
+    single = result
+    if isinstance(result, LocalLearningCoefficient):
+        single, names = result.at_temperatures, ("inverse_temperature",)
+        temperatures = {"inverse_temperature": np.asarray(result.inverse_temperatures)}
+    samples = getattr(single, "samples", None)
+    if (
+        not isinstance(single, FiniteTemperatureCoefficient)
+        or samples is None
+        or np.ndim(samples) != 2 + len(names)
+    ):
+        shape = f" with samples of shape {np.shape(samples)}" if samples is not None else ""
+        raise InputError(
+            f"result = {type(result).__name__}{shape}, expected what "
+            f"finite_temperature_coefficient or local_learning_coefficient returned at one "
+            f"minimum; of several minima select one: jax.tree.map(lambda array: array[0], result)"
+        )
+    dims = ("chain", "draw", *names)
+    statuses = [SamplingStatus(int(status)).name for status in np.ravel(single.status)]
+    groups = {
+        "posterior": {
+            "coefficient": (dims, _chains_first(samples)),
+            "squared_distance": (dims, _chains_first(single.squared_distances)),
+        },
+        "sample_stats": {
+            "acceptance_rate": (names, np.asarray(single.acceptance_rate)),
+            "step_size": (names, np.asarray(single.step_size)),
+            "status": (names, np.reshape(statuses, np.shape(single.status))),
+        },
+    }
+    chains, draws = np.shape(samples)[-2:]
+    coordinates = {"chain": np.arange(chains), "draw": np.arange(draws), **temperatures}
+    version = importlib.metadata.version("gdjax")
+    attributes = {
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(),
+        "creation_library": "gdjax",
+        "creation_library_version": version,
+        "creation_library_language": "Python",
+        "inference_library": "gdjax",
+        "inference_library_version": version,
+        "sample_dims": ["chain", "draw"],
+    }
+    return xr.DataTree.from_dict(
+        {name: xr.Dataset(group, coordinates, attributes) for name, group in groups.items()}
+    )
+
+
+def _chains_first(samples):
+    """Return samples with the axis of temperatures behind those of chains and draws."""
+    array = np.asarray(samples)
+    return np.moveaxis(array, 0, -1) if array.ndim == 3 else array

@@ -1,8 +1,10 @@
-"""Histories of runs are those of the Dataset, each once, whatever the sweep looks like."""
+"""Histories of runs are those of the Dataset, each once, and chains are those of ArviZ."""
 
 import threading
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -67,3 +69,69 @@ def test_a_store_in_use_is_followed_until_its_last_run(tmp_path):
 def test_bad_arguments_are_named(runs, poll, expected):
     with pytest.raises(gd.errors.InputError, match=expected):
         list(gd.export.histories(runs, poll_seconds=poll))
+
+
+def sampled(key):
+    return gd.volumes.finite_temperature_coefficient(
+        lambda w: w @ w / 2,
+        jnp.zeros(2),
+        key=key,
+        inverse_temperature=1e4,
+        whitening=gd.volumes.Whitening(jnp.full(2, 0.01)),
+        num_samples=200,
+        num_warmup=50,
+        num_integration_steps=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def chains():
+    """Two results, mapped over keys."""
+    return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
+
+
+def test_chains_have_the_groups_of_arviz(chains):
+    one = jax.tree.map(lambda array: array[0], chains)
+    tree = gd.export.arviz(one)
+    assert set(tree.children) == {"posterior", "sample_stats"}
+    for group in tree.children.values():
+        assert group.attrs["sample_dims"] == ["chain", "draw"]
+        assert group.attrs["inference_library"] == "gdjax"
+    posterior = tree["posterior"]
+    assert posterior["coefficient"].dims == ("chain", "draw")
+    assert dict(posterior.sizes) == {"chain": 16, "draw": 200}
+    per_chain = posterior["coefficient"].mean("draw")
+    np.testing.assert_allclose(per_chain, one.chain_coefficients, rtol=1e-5)
+    distance = np.sqrt(posterior["squared_distance"].mean())
+    np.testing.assert_allclose(distance, one.distance, rtol=1e-5)
+    assert tree["sample_stats/status"].item() == "AGREED"
+    np.testing.assert_allclose(tree["sample_stats/step_size"], one.step_size)
+
+
+def test_several_temperatures_are_the_last_dimension(chains):
+    several = gd.volumes.LocalLearningCoefficient(
+        *jnp.ones(2), jnp.ones(4) / 4, jnp.array([1e3, 1e4]), chains
+    )
+    posterior = gd.export.arviz(several)["posterior"]
+    assert posterior["coefficient"].dims == ("chain", "draw", "inverse_temperature")
+    np.testing.assert_array_equal(
+        posterior["coefficient"].sel(inverse_temperature=1e4), chains.samples[1]
+    )
+
+
+def test_arviz_computes_the_same_diagnostics(chains):
+    az = pytest.importorskip("arviz_stats", reason="ArviZ 1 is not installed")
+    one = jax.tree.map(lambda array: array[0], chains)
+    tree = gd.export.arviz(one)
+    found = az.rhat(tree)
+    assert found["coefficient"].item() == pytest.approx(float(one.rhat), abs=1e-4)
+    assert found["squared_distance"].item() == pytest.approx(float(one.distance_rhat), abs=1e-4)
+    size = az.ess(tree, method="mean")["coefficient"].item()
+    assert size == pytest.approx(float(one.effective_sample_size), rel=0.01)
+
+
+def test_results_without_chains_are_refused(chains):
+    limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
+    for result in (limit, chains, chains._replace(samples=None)):
+        with pytest.raises(gd.errors.InputError, match="of several minima select one"):
+            gd.export.arviz(result)

@@ -114,6 +114,8 @@ class FiniteTemperatureCoefficient(NamedTuple):
             point of the valley that was sampled.
         distance: root mean square of |w - w*|.
         status: a `SamplingStatus`.
+        samples: b (C(w) - C(w*)) of each sample, whose mean is the coefficient.
+        squared_distances: |w - w*|^2 of each sample.
     """
 
     coefficient: Float[Array, ""]
@@ -127,6 +129,8 @@ class FiniteTemperatureCoefficient(NamedTuple):
     lowest: Float[Array, ""]
     distance: Float[Array, ""]
     status: Int[Array, ""]
+    samples: Float[Array, "chains samples"] | None = None
+    squared_distances: Float[Array, "chains samples"] | None = None
 
     __repr__ = fields_with(status=SamplingStatus)
 
@@ -429,6 +433,8 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
         lowest=jnp.min(values) / b,
         distance=jnp.sqrt(jnp.mean(squared)),
         status=status,
+        samples=values,
+        squared_distances=squared,
     )
 
 

@@ -149,6 +149,7 @@ CALLS = (
     ("gd.search.to_study(runs, direction='up')", "direction", "choose one of minimize, maximize"),
     ("gd.search.to_study(runs, diverged='nan')", "diverged", "choose one of inf, fail"),
     ("gd.search.to_study(runs, study=3)", "study", "expected a study of optuna.create_study()"),
+    ("gd.export.arviz(3)", "result", "expected what finite_temperature_coefficient"),
     # Tuning curves and numbers of seeds
     ("gd.tuning_curve(3)", "runs", "expected a Dataset of gd.sweep or gd.open_dataset"),
     ("gd.tuning_curve(damaged)", "cost", "damaged"),
