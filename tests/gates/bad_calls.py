@@ -1111,7 +1111,7 @@ CALLS = (
     (
         "gd.minima.cluster_points(zeros(3), 0.1)",
         "points",
-        "expected one point per row, at least one, all of them",
+        "expected at least one point, one per row, all of them finite",
     ),
     ("gd.plot(3)", "result", "expected a Descent, the Dataset of a sweep, its store"),
     ("gd.plot(bowl)", "result", "expected a Descent, the Dataset of a sweep, its store"),
@@ -1207,7 +1207,7 @@ CALLS = (
         "expected a random key, such as jax.random.key(0)",
     ),
     (
-        "gd.volumes.local_learning_coefficient(bowl, w, key=3, inverse_temperatures=[1.0, 2.0])",
+        "gd.volumes.local_learning_coefficient(bowl, w, key=3, inverse_temperatures=[1, 2, 9])",
         "key",
         "expected a random key, such as jax.random.key(0)",
     ),
