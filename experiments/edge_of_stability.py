@@ -9,7 +9,6 @@ code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh netwo
 PyTorch's layers do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a factor
 1/2, so their learning rate is twice ours. The second case is the digit network (784-16-16-10,
 sigmoids, quadratic cost), with the sigmoids of its last layer and with their tangent, 1/2 + z/4.
-Last, the recommendation of `gd.advise` is evaluated.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 
@@ -24,16 +23,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import common
-import numpy as np
 import optax
 import xarray as xr
 from drawings import edge_of_stability as plots
-from methods.edge_of_stability import advised, tangent_outputs, watched
+from methods.edge_of_stability import tangent_outputs, watched
 from summaries.edge_of_stability import names, numbers, panel
 from variants.regressions import chebyshev
 
 import gdjax as gd
-from gdjax.plots import stability
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,6 @@ class Config:
         records: approximate number of records of each descent; full-batch descent on the digits
             oscillates with period 2, which an odd number of steps between records shows better.
         tolerance: relative tolerance of the sharpness.
-        batch_size: images per step for the advice.
-        advice_steps: steps of the descents on which the advice is based.
-        advice_seeds: number of starting points of these descents.
     """
 
     rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
@@ -75,9 +69,6 @@ class Config:
     digit_seeds: int = 8
     records: int = 100
     tolerance: float = 0.01
-    batch_size: int = 32
-    advice_steps: int = 250
-    advice_seeds: int = 4
 
 
 def run(config: Config) -> xr.Dataset:
@@ -94,19 +85,17 @@ def run(config: Config) -> xr.Dataset:
         ),
         "digits": watched(config, digits, *of_digits),
         "tangent": watched(config, tangent_outputs(digits), *of_digits),
-        "advice": advised(config, digits),
     }
-    reason = parts["advice"].attrs["reason"]
     return xr.merge(
         [
             part.drop_attrs().rename({name: f"{prefix}_{name}" for name in names(part)})
             for prefix, part in parts.items()
         ]
-    ).assign_attrs(reason=reason, momentum=config.momentum)
+    ).assign_attrs(momentum=config.momentum)
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the panels of the regression, the digits, and the advice."""
+    """Draw the panels of the regression and of the digits."""
     beta = dataset.attrs["momentum"]
     titles = {
         "plain": "Plain descent: limit 2/η",
@@ -127,22 +116,9 @@ def plot(dataset: xr.Dataset) -> dict:
             cost=part.cost.transpose("learning_rate", "step").values,
         )
 
-    advice = panel(dataset, "advice")
-    recommended = float(advice.recommended)
     return {
         "chebyshev": plots.edge([first("plain"), first("heavy"), first("nesterov")]),
         "digits": plots.edge([first("digits"), first("tangent")]),
-        "advice": stability.learning_rates(
-            advice.learning_rate.values,
-            diverged=advice.diverged.values,
-            stalled=advice.stalled.values,
-            cost=advice.cost.transpose("learning_rate", "seed").values,
-            sharpness=advice.along.transpose("learning_rate", "seed").values,
-            limit=float(advice.limit),
-            bound_at_start=float(advice.bound_at_start),
-            recommended=None if np.isnan(recommended) else recommended,
-            title="Which learning rate for the digits, and why",
-        ),
     }
 
 

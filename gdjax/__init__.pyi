@@ -29,7 +29,6 @@ from .problems import Problem as Problem
 from .search import tuning_curve as tuning_curve
 from .stores import open_dataset as open_dataset
 from .stores import verify as verify
-from .sweeps import advise as advise
 from .sweeps import axes as axes
 from .sweeps import branch as branch
 from .sweeps import compare as compare
@@ -37,6 +36,7 @@ from .sweeps import compare_stores as compare_stores
 from .sweeps import concat as concat
 from .sweeps import coordinate_check as coordinate_check
 from .sweeps import extend as extend
+from .sweeps import find_learning_rate as find_learning_rate
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay
 from .sweeps import resume as resume

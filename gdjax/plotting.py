@@ -39,8 +39,8 @@ from gdjax.minima.end_points import ISOLATED_MINIMA, count_kinds
 from gdjax.plots.style import figure_of
 from gdjax.statistics import medians
 from gdjax.stores import open_dataset
-from gdjax.sweeps import Advice
 from gdjax.sweeps.axes import SEEDS
+from gdjax.sweeps.learning_rate import LearningRateResult
 from gdjax.volumes.basin_volume import BasinVolume
 from gdjax.volumes.learning_coefficient import (
     FiniteTemperatureCoefficient,
@@ -65,7 +65,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             `plane`, `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of
             planes; or the return value of `extreme_eigenpairs`, `spectral_density`,
             `gradient_summary`, `gradient_flow`, `distance_from_flow`, `central_flow`,
-            `pairwise_barriers`, `basin_volume`, `local_learning_coefficient` or `advise`.
+            `pairwise_barriers`, `basin_volume`, `local_learning_coefficient` or
+            `find_learning_rate`.
         title: figure title; by default, it summarizes the data.
 
     Returns:
@@ -86,7 +87,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             f"trajectory_plane, count_minima, basins_of_attraction, extreme_eigenpairs, "
             f"spectral_density, gradient_summary, gradient_flow, "
             f"distance_from_flow, central_flow, pairwise_barriers, basin_volume, "
-            f"local_learning_coefficient or advise return"
+            f"local_learning_coefficient or find_learning_rate return"
         )
     drawn = draw(result, title)
     return figure_of(drawn) if isinstance(drawn, Axes) else drawn
@@ -131,20 +132,22 @@ def _descent(run, title):
     )
 
 
-def _advice(advice, title):
+def _learning_rate(result, title):
     from gdjax.plots import stability
 
-    runs = advice.runs.transpose("learning_rate", "seed", ...)
-    sharpness = runs.sharpness.isel(step=slice(1, None)).max("step", skipna=True)
+    if not result.runs:
+        raise InputError(
+            f"plot: result = a search without descents ({result.status.name}), which has no "
+            f"figure; print(result) shows the reason"
+        )
     return stability.learning_rates(
-        advice.learning_rates,
-        diverged=advice.diverged,
-        stalled=advice.stalled,
-        cost=runs.cost.isel(step=-1).values,
-        sharpness=sharpness.values,
-        limit=advice.limit,
-        bound_at_start=advice.bound_at_start,
-        recommended=advice.learning_rate,
+        result.learning_rates,
+        diverged=result.diverged,
+        stalled=result.stalled,
+        cost=result.runs[-1].cost.isel(step=-1).values,
+        recommended=None if np.isnan(result.learning_rate) else result.learning_rate,
+        interval=(result.low, result.high),
+        critical_rate=result.critical_rate,
         title=title or "Which learning rates work",
     )
 
@@ -455,7 +458,7 @@ def _basins(dataset, title):
 
 BY_TYPE: dict[type, Callable[[Any, str], Any]] = {
     Descent: _descent,
-    Advice: _advice,
+    LearningRateResult: _learning_rate,
     SpectralDensity: _density,
     Eigenpairs: _eigenpairs,
     GradientSummary: _gradient,

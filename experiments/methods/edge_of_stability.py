@@ -46,30 +46,3 @@ def watched(
     return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
         threshold=("learning_rate", np.asarray(threshold))
     )
-
-
-def advised(config: "Config", problem: gd.Problem) -> xr.Dataset:
-    """Return the advice of `gd.advise` for the digits, with its evidence."""
-    found = gd.advise(
-        problem,
-        num_steps=config.advice_steps,
-        batch_size=config.batch_size,
-        seeds=config.advice_seeds,
-    )
-    runs = found.runs
-    return xr.Dataset(
-        {
-            "cost": (("learning_rate", "seed"), runs.cost.values[..., -1]),
-            "along": (
-                ("learning_rate", "seed"),
-                runs.sharpness.isel(step=slice(1, None)).max("step").values,
-            ),
-            "diverged": ("learning_rate", found.diverged),
-            "stalled": ("learning_rate", found.stalled),
-            "limit": found.limit,
-            "bound_at_start": found.bound_at_start,
-            "recommended": np.nan if found.learning_rate is None else found.learning_rate,
-        },
-        {"learning_rate": found.learning_rates, "seed": runs.seed.values},
-        {"reason": found.reason},
-    )

@@ -62,7 +62,7 @@ def settled(part: xr.Dataset) -> dict:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return sharpness over its limit in every panel, and the advice."""
+    """Return sharpness over its limit in every panel."""
     found: dict = {}
     for prefix in PANELS:
         part = panel(dataset, prefix)
@@ -79,8 +79,4 @@ def numbers(dataset: xr.Dataset) -> dict:
         paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None
         for a, b in zip(bounded, free, strict=True)
     ]
-    return found | {
-        "advice": dataset.attrs["reason"],
-        "advice_learning_rate": float(dataset.advice_recommended),
-        "advice_bound_at_start": float(dataset.advice_bound_at_start),
-    }
+    return found

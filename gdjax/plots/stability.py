@@ -1,4 +1,4 @@
-"""Failures, final costs and sharpness of descents against the learning rate."""
+"""Failures and final costs of descents against the learning rate."""
 
 import numpy as np
 from jaxtyping import Float
@@ -23,53 +23,40 @@ def learning_rates(
     diverged: Float[np.ndarray, " rates"],
     stalled: Float[np.ndarray, " rates"],
     cost: Float[np.ndarray, "rates seeds"],
-    sharpness: Float[np.ndarray, "rates seeds"],
-    limit: float,
-    bound_at_start: float,
     recommended: float | None,
+    interval: tuple[float, float],
+    critical_rate: float,
     title: str,
 ) -> Figure:
-    """Draw failures, final costs and largest sharpness against the learning rate.
+    """Draw failures and final costs against the learning rate.
 
     Args:
         learning_rate: learning rates, ascending.
         diverged: share of starts that diverged at each rate.
         stalled: share of starts that stalled at each rate.
         cost: final cost for each start.
-        sharpness: largest sharpness after step 0 for each start.
-        limit: largest stable learning rate times sharpness on a quadratic cost.
-        bound_at_start: limit / sharpness at the start, median over starts; NaN if unknown.
         recommended: the recommended learning rate; None if there is none.
+        interval: smallest and largest good rate, if one is recommended.
+        critical_rate: rate above which the first step raises the cost; infinite if it does not.
         title: figure title.
     """
     with style():
-        figure = Figure(figsize=(9, 9.6))
-        failed, costs, sharp = figure.subplots(
-            3, 1, sharex=True, gridspec_kw={"height_ratios": [1.2, 2, 2]}
-        )
+        figure = Figure(figsize=(9, 6.6))
+        failed, costs = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1.2, 2]})
         _shares(failed, learning_rate, diverged, stalled)
         _dots(costs, learning_rate, cost, "each start")
         costs.set_yscale("log")
         costs.set_ylabel("cost at the end")
-        _dots(sharp, learning_rate, sharpness, "largest after step 0")
-        line = f"{limit:.3g} / learning rate"
-        sharp.plot(learning_rate, limit / learning_rate, "--", color=BLACK, label=line)
-        sharp.set_yscale("log")
-        large = sharpness[np.isfinite(sharpness) & (sharpness > 1e-3 * np.nanmax(sharpness))]
-        sharp.set_ylim(np.min(large) / 3, np.max(large) * 5)
-        sharp.set_ylabel("sharpness")
-        sharp.set_xlabel("learning rate")
-        for axes in (costs, sharp):
-            label_log_axis(axes.yaxis)
-        for axes in (failed, costs, sharp):
+        costs.set_xlabel("learning rate")
+        label_log_axis(costs.yaxis)
+        for axes in (failed, costs):
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
-            if np.isfinite(bound_at_start):
-                axes.axvline(bound_at_start, color=GREY, linestyle=":")
+            if np.isfinite(critical_rate):
+                axes.axvline(critical_rate, color=GREY, linestyle=":")
             if recommended is not None:
-                axes.axvspan(
-                    recommended / 1.15, recommended * 1.15, color=BLUE, alpha=0.15, linewidth=0
-                )
+                low, high = interval
+                axes.axvspan(low / 1.1, high * 1.1, color=BLUE, alpha=0.15, linewidth=0)
         if recommended is not None:
             costs.plot(
                 recommended,
@@ -81,11 +68,11 @@ def learning_rates(
                 zorder=4,
                 label=f"recommended: {recommended:.3g}",
             )
-        if not np.isnan(bound_at_start):
-            start = f"{limit:.3g} / sharpness at the start: {bound_at_start:.3g}"
-            costs.plot([], [], ":", color=GREY, label=start)
+            costs.fill_between([], [], color=BLUE, alpha=0.15, linewidth=0, label="good rates")
+        if np.isfinite(critical_rate):
+            label = f"the first step raises the cost above {critical_rate:.3g}"
+            costs.plot([], [], ":", color=GREY, label=label)
         costs.legend(loc="best")
-        sharp.legend(loc="best")
         failed.set_title(title)
     return figure
 

@@ -1,5 +1,3 @@
-from .advice import Advice as Advice
-from .advice import advise as advise
 from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import zip_axes as zip_axes
@@ -9,6 +7,9 @@ from .compare_stores import compare_stores as compare_stores
 from .concat import concat as concat
 from .coordinate_check import coordinate_check as coordinate_check
 from .extend import extend as extend
+from .learning_rate import LearningRateResult as LearningRateResult
+from .learning_rate import LearningRateStatus as LearningRateStatus
+from .learning_rate import find_learning_rate as find_learning_rate
 from .replay import Replay as Replay
 from .replay import replay as replay
 from .replay import resume as resume

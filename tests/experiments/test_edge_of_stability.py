@@ -23,8 +23,6 @@ SMALL = Config(
     digit_seeds=2,
     records=100,
     samples=200,
-    advice_steps=20,
-    advice_seeds=1,
 )
 
 
@@ -97,15 +95,10 @@ def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
     )
 
 
-def test_advice_is_given(found):
-    assert found["advice"].startswith("Learning rate ")
-    assert found["advice_learning_rate"] > 0
-
-
 def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = edge_of_stability.plot(read)
-    assert list(figures) == ["chebyshev", "digits", "advice"]
+    assert list(figures) == ["chebyshev", "digits"]
     for figure in figures.values():
         figure.canvas.draw()

@@ -234,7 +234,8 @@ def test_barriers_are_those_of_the_line(swept, cost):
 
 
 @pytest.mark.long
-def test_advice_is_a_rate_at_which_costs_fall(swept):
-    rates = swept.model.rate * np.array([0.1, 1.0])
-    found = gd.advise(swept.model.problem, num_steps=4, seeds=2, learning_rates=rates)
-    assert found.learning_rate in rates
+def test_the_recommended_rate_is_one_at_which_costs_fall(swept):
+    result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)
+    assert result.status == gd.sweeps.LearningRateStatus.FOUND
+    assert result.low <= result.learning_rate <= result.high
+    assert result.works[result.learning_rates == result.learning_rate].all()

@@ -87,22 +87,21 @@ def test_distances_of_zero_are_not_drawn():
 TRIED = 2.0 ** np.arange(-3, 4)
 
 
-def advised(**changes):
+def drawn_rates(**changes):
     given = {
         "diverged": np.array([0, 0, 0, 0, 0, 0.25, 1.0]),
         "stalled": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
         "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
-        "sharpness": np.linspace(1, 3, 7)[:, None] * np.array([1, 1.1, 1.2, np.nan]),
-        "limit": 2.0,
-        "bound_at_start": 1.5,
         "recommended": 0.5,
+        "interval": (0.25, 1.0),
+        "critical_rate": 1.5,
     }
     return stability.learning_rates(TRIED, **{**given, **changes}, title="which rate")
 
 
-def test_advice_shows_failures_costs_and_sharpness():
-    figure = advised()
-    failed, costs, sharp = figure.axes
+def test_learning_rates_show_failures_costs_and_the_recommendation():
+    figure = drawn_rates()
+    failed, costs = figure.axes
     stalled, diverged = failed.containers
     np.testing.assert_allclose([bar.get_height() for bar in stalled], [0, 0, 0, 0, 0.5, 0.25, 0])
     np.testing.assert_allclose([bar.get_y() for bar in diverged], [0, 0, 0, 0, 0.5, 0.25, 0])
@@ -110,15 +109,14 @@ def test_advice_shows_failures_costs_and_sharpness():
     star = next(line for line in costs.lines if line.get_marker() == "*")
     assert star.get_xdata()[0] == 0.5
     assert star.get_ydata()[0] == pytest.approx(0.7 * 1.15)  # of four starts the mean of two
-    limit = next(line for line in sharp.lines if line.get_linestyle() == "--")
-    np.testing.assert_allclose(limit.get_ydata() * limit.get_xdata(), 2)
-    assert "2 / sharpness at the start: 1.5" in [t.get_text() for t in costs.get_legend().texts]
+    labels = [t.get_text() for t in costs.get_legend().texts]
+    assert "the first step raises the cost above 1.5" in labels
     figure.canvas.draw()
 
 
-def test_advice_without_a_recommendation_or_a_bound_can_be_drawn():
+def test_learning_rates_without_a_recommendation_can_be_drawn():
     cost = np.full((7, 4), np.inf)
     cost[0] = 1.0
-    figure = advised(recommended=None, bound_at_start=np.inf, cost=cost)
+    figure = drawn_rates(recommended=None, critical_rate=np.inf, cost=cost)
     figure.canvas.draw()
     assert not [line for line in figure.axes[1].lines if line.get_marker() == "*"]

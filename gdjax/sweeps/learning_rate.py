@@ -1,0 +1,496 @@
+"""Recommendation of a learning rate for any optimizer, from short descents.
+
+    center = rate at which the optimizer's first step reaches the lowest cost along its direction
+    rates around it -> short descents -> rates around the best one -> longer descents -> recommended
+
+Each rate is tested from several starting points, and with mini-batches in as many orders. On a
+quadratic cost with curvatures 1 and 10, the best rate of gradient descent is 2 / (1 + 10):
+
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
+>>> result = find_learning_rate(bowl, optax.sgd, horizon=100)
+>>> result.status.name, 0.5 < result.learning_rate / (2 / 11) < 2
+('FOUND', True)
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float
+
+from gdjax.arguments import check_whole
+from gdjax.curvature.critical_sharpness import (
+    CriticalSharpness,
+    CriticalSharpnessStatus,
+    critical_sharpness,
+    update_direction,
+)
+from gdjax.descent.outcome import Outcome
+from gdjax.descent.validation import check_counts
+from gdjax.errors import InputError
+from gdjax.keys import streams
+from gdjax.problems.evaluation import evaluate, frozen
+from gdjax.problems.keywords import same_for_equal
+from gdjax.problems.problem import Problem, check_problem
+from gdjax.sweeps.axes import axes, zip_axes
+from gdjax.sweeps.binding import factory_arguments
+from gdjax.sweeps.sweep import sweep
+
+NUM_RATES = 7  # rates per round
+COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
+BELOW = 4  # rates of a round below its center; longer descents usually need lower rates
+SHORT, LONG = 16, 2  # the horizon over the numbers of steps of the first and the last round
+MIN_STEPS = 4  # least number of steps of a round
+MAX_SHIFTS = 4  # sweeps of a round, which is repeated while its best rate is at an end
+MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
+GRADIENT, HESSIAN_PRODUCT = 3, 6  # costs in evaluations of the cost
+
+
+class LearningRateStatus(IntEnum):
+    """Status of a recommended learning rate.
+
+    FOUND: a rate is recommended. NO_WORKING_RATE: at each rate, a start diverged, stalled or did
+    not lower its cost. NO_MINIMUM: the cost falls the further the larger the rate, so that no rate
+    is best. NOT_A_DESCENT_DIRECTION: the optimizer's first step goes uphill at most of the starts.
+    COST_NOT_FINITE: cost or gradient is not finite at a start. UPDATE_NOT_FINITE: the optimizer's
+    update is not finite there.
+    """
+
+    FOUND = 0
+    NO_WORKING_RATE = 1
+    NO_MINIMUM = 2
+    NOT_A_DESCENT_DIRECTION = 3
+    COST_NOT_FINITE = 4
+    UPDATE_NOT_FINITE = 5
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRateResult:
+    """Recommended learning rate with the measurements that support it.
+
+    Args:
+        learning_rate: recommended rate; NaN unless the status is FOUND.
+        low: smallest good rate. A rate is good if it works, its median final cost is at most the
+            highest final cost over starts at the recommended rate, and so it is for all tested
+            rates between the two.
+        high: largest good rate.
+        status: a `LearningRateStatus`.
+        reason: explanation of the recommendation or the status, as text.
+        best_by_start: rate with the lowest final cost from each start.
+        critical_rate: median over starts of the rate above which the first step raises the cost;
+            infinite if it does not.
+        num_steps: number of steps of the longest descents; 0 if there were none.
+        num_evaluations: cost of the search, in evaluations of the cost of a batch; a gradient
+            counts as 3.
+        learning_rates: rates of the last round, ascending; empty if there was none.
+        works: whether every start lowered its cost and none diverged or stalled, per rate.
+        diverged: fraction of starts that diverged, per rate.
+        stalled: fraction of starts that stalled, per rate.
+        cost: median final cost over starts, per rate.
+        runs: Datasets of the sweeps, one per round.
+    """
+
+    learning_rate: float
+    low: float
+    high: float
+    status: LearningRateStatus
+    reason: str
+    best_by_start: Float[np.ndarray, " starts"]
+    critical_rate: float
+    num_steps: int
+    num_evaluations: int
+    learning_rates: Float[np.ndarray, " rates"]
+    works: Bool[np.ndarray, " rates"]
+    diverged: Float[np.ndarray, " rates"]
+    stalled: Float[np.ndarray, " rates"]
+    cost: Float[np.ndarray, " rates"]
+    runs: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def find_learning_rate(
+    problem: Problem,
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
+    *,
+    root_seed: int = 0,
+    num_starts: int = 4,
+    horizon: int = 256,
+    batch_size: int | None = None,
+) -> LearningRateResult:
+    """Recommend a learning rate for any optimizer, from short descents at several rates.
+
+    The search is centered at the rate at which the optimizer's first step reaches the lowest cost
+    along its direction (`critical_sharpness`), median over starts. The first round takes 1/16 of
+    the horizon at 7 rates with ratio 4, the last round half of the horizon at 7 rates with ratio 2
+    around the best one. A round is repeated at other rates if the best is at the end of its rates.
+    The recommended rate has the lowest median final cost among those at which every start lowered
+    its cost and none diverged or stalled.
+
+    The search does not know how long the training will be: the best rate of long descents may
+    differ, and for optimizers whose steps do not shrink with the gradient (Lion, Muon, sign
+    descent) it usually falls with their length. More starts may fail where these did not.
+
+    Args:
+        problem: problem to minimize.
+        make_optimizer: factory that accepts a `learning_rate`, as in `sweep`.
+        root_seed: seed of the starts and of the orders of mini-batches.
+        num_starts: number of starting points, each with another order of mini-batches, >= 1.
+        horizon: number of steps of the training for which the rate is meant, >= 1.
+        batch_size: samples per step; None for the whole training set.
+
+    Returns:
+        The recommendation with a status; `print` shows its reason, and `gd.plot` its evidence.
+
+    Raises:
+        InputError: if an argument has an invalid type or value.
+    """
+    check_problem(problem)
+    check_whole("find_learning_rate: num_starts", num_starts, 1)
+    check_whole("find_learning_rate: horizon", horizon, 1)
+    check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
+    check_counts(problem, horizon, batch_size, 1, None)
+    if "learning_rate" not in factory_arguments(make_optimizer):
+        raise InputError(
+            f"find_learning_rate: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "
+            f"expected a factory such as optax.adam"
+        )
+    first = _first_steps(problem, make_optimizer, root_seed, num_starts)
+    search = _Search(problem, make_optimizer, root_seed, num_starts, batch_size)
+    search.num_evaluations = _evaluations(first, problem, batch_size)
+    rate = first.sharpness.learning_rate
+    critical_rate = float(np.median(np.where(np.isnan(rate), np.inf, rate)))
+    refusal = _refusal(first)
+    if refusal is not None:
+        return _result(search, critical_rate, refusal, first)
+    is_inside = _search_rates(search, _center(first), horizon)
+    status = LearningRateStatus.FOUND
+    if not search.rounds[-1].works.any():
+        status = LearningRateStatus.NO_WORKING_RATE
+    is_endless = not is_inside or search.rounds[-1].falls_endlessly
+    if is_endless and np.all(np.isinf(first.sharpness.line_minimizer)):
+        status = LearningRateStatus.NO_MINIMUM
+    return _result(search, critical_rate, status, first)
+
+
+def _search_rates(search, center, horizon):
+    """Run the rounds of a search; return whether a working rate is below the end of all rates."""
+    for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, LONG)):
+        last = _round_around(search, center, ratio, max(MIN_STEPS, -(-horizon // share)))
+        center = last.rates[last.best]
+    return last.works.any() and last.best < NUM_RATES - 1
+
+
+def _round_around(search, center, ratio, num_steps):
+    """Run a round around a rate, and shift it while the best rate is at its end."""
+    rates = center * ratio ** (np.arange(NUM_RATES) - float(BELOW))
+    limits = np.finfo(np.float32)
+    for _ in range(MAX_SHIFTS):
+        last = search.round(rates, num_steps)
+        if 0 < last.best < NUM_RATES - 1:
+            break
+        shifted = rates * ratio ** (NUM_RATES - 2 if last.best else 2 - NUM_RATES)
+        if shifted[0] < limits.tiny or shifted[-1] > limits.max:
+            break
+        rates = shifted
+    return last
+
+
+@dataclass
+class _Search:
+    """Sweeps of a search, with their cost so far.
+
+    Arguments are those of `find_learning_rate`.
+    """
+
+    problem: Problem
+    make_optimizer: Callable
+    root_seed: int
+    num_starts: int
+    batch_size: int | None
+    num_evaluations: int = 0
+    rounds: tuple["_Round", ...] = ()
+
+    def round(self, rates: np.ndarray, num_steps: int) -> "_Round":
+        """Run descents from all starts at each rate, and keep their records."""
+        seeds = list(range(self.num_starts))
+        grid = axes(learning_rate=rates, seed=seeds)
+        if self.batch_size is not None:
+            grid = axes(learning_rate=rates, start=zip_axes(seed=seeds, data_seed=seeds))
+        runs = sweep(
+            self.problem,
+            grid,
+            num_steps,
+            batch_size=self.batch_size,
+            make_optimizer=self.make_optimizer,
+            record_every=max(1, num_steps // 2),
+            metrics={},
+            root_seed=self.root_seed,
+        )
+        runs = runs.transpose("learning_rate", ..., "step")
+        self.num_evaluations += GRADIENT * len(rates) * self.num_starts * num_steps
+        this = _Round(rates, num_steps, runs)
+        self.rounds = (*self.rounds, this)
+        return this
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """Records of one round of descents."""
+
+    rates: np.ndarray
+    num_steps: int
+    runs: Any
+
+    @property
+    def cost(self) -> np.ndarray:
+        """Final cost for each rate and start; infinite after divergence."""
+        cost = self.runs.cost.values[..., -1]
+        return np.where(np.isnan(cost), np.inf, cost)
+
+    def share(self, outcome: Outcome) -> np.ndarray:
+        """Return the fraction of starts with an outcome, per rate."""
+        return np.mean(self.runs.outcome.values == outcome, axis=1)
+
+    @property
+    def works(self) -> np.ndarray:
+        """Whether every start lowered its cost and none diverged or stalled, per rate."""
+        failed = self.share(Outcome.DIVERGED) + self.share(Outcome.STALLED)
+        return np.all(self.cost < self.runs.cost.values[..., 0], axis=1) & (failed == 0)
+
+    @property
+    def best(self) -> int:
+        """Index of the working rate with the lowest median cost.
+
+        If none works, it is that of the lowest median cost, and of the largest rate among equals.
+        """
+        median = np.median(self.cost, axis=1)
+        if self.works.any():
+            return int(np.argmin(np.where(self.works, median, np.inf)))
+        return 0 if np.all(np.isinf(median)) else len(median) - 1 - int(np.argmin(median[::-1]))
+
+    @property
+    def falls_endlessly(self) -> bool:
+        """Whether the cost at the best rate fell by 10 |C(w_0)|, and no slower in the second half.
+
+        A cost with the lower bound 0 does not fall by more than C(w_0).
+        """
+        costs = self.runs.cost.values[self.best]
+        first, middle, last = costs[:, 0], costs[:, costs.shape[-1] // 2], costs[:, -1]
+        falls = (first - last > 10 * np.abs(first)) & (middle - last >= 0.99 * (first - middle))
+        return bool(np.all(falls))
+
+
+class _FirstSteps(NamedTuple):
+    """The optimizer's first step at each start.
+
+    Args:
+        sharpness: critical sharpness along the step, or along the gradient if the step is 0.
+        cost_is_finite: whether cost and gradient are finite.
+        step_is_finite: whether the step is finite.
+    """
+
+    sharpness: CriticalSharpness
+    cost_is_finite: Bool[Array, "*starts"]
+    step_is_finite: Bool[Array, "*starts"]
+
+
+def _first_steps(problem, make_optimizer, root_seed, num_starts) -> _FirstSteps:
+    keys = streams(root_seed, np.arange(num_starts)).init
+    steps = _steps_of(_subsampled(problem, root_seed), same_for_equal(make_optimizer), keys)
+    return jax.tree.map(np.asarray, steps)
+
+
+@partial(jax.jit, static_argnums=1)
+def _steps_of(problem, make_optimizer, keys):
+    def of_start(key):
+        params, model_state = problem.begin(key)
+        at = frozen(problem, model_state=model_state, step=0)
+        step = update_direction(make_optimizer, at, params)
+        gradient = update_direction(optax.sgd, at, params)
+        cost = evaluate(at, params)
+        # An optimizer that warms up takes no first step.
+        is_zero = optax.tree.norm(step) == 0
+        direction = jax.tree.map(lambda a, b: jnp.where(is_zero, b, a), step, gradient)
+        return _FirstSteps(
+            critical_sharpness(at, params, direction),
+            cost_is_finite=jnp.isfinite(cost) & jnp.isfinite(optax.tree.norm(gradient)),
+            step_is_finite=jnp.isfinite(optax.tree.norm(step)),
+        )
+
+    return jax.vmap(of_start)(keys)
+
+
+def _subsampled(problem, root_seed):
+    """Return the problem with at most `MAX_SAMPLES` randomly chosen samples."""
+    if problem.data is None or problem.samples <= MAX_SAMPLES:
+        return problem
+    chosen = jax.random.permutation(streams(root_seed).probes, problem.samples)[:MAX_SAMPLES]
+    return dataclasses.replace(
+        problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data)
+    )
+
+
+def _evaluations(first, problem, batch_size):
+    """Return the cost of the first steps, in evaluations of the cost of a batch."""
+    per_start = 3 * GRADIENT + HESSIAN_PRODUCT + (1 + GRADIENT) * first.sharpness.num_evaluations
+    samples = min(problem.samples, MAX_SAMPLES)
+    return math.ceil(np.sum(per_start) * (samples / batch_size if batch_size else 1))
+
+
+def _refusal(first):
+    """Return the status if no descents are needed to see that no rate works, or None."""
+    at_start = first.sharpness.status
+    if not np.all(first.cost_is_finite):
+        return LearningRateStatus.COST_NOT_FINITE
+    if not np.all(first.step_is_finite):
+        return LearningRateStatus.UPDATE_NOT_FINITE
+    uphill = at_start == CriticalSharpnessStatus.NOT_A_DESCENT_DIRECTION
+    return LearningRateStatus.NOT_A_DESCENT_DIRECTION if np.mean(uphill) > 0.5 else None
+
+
+def _center(first):
+    """Return the median rate of the lowest cost along the first step."""
+    rates = np.stack([first.sharpness.line_minimizer, first.sharpness.quadratic_minimizer])
+    usable = np.where(np.isfinite(rates) & (rates > 0), rates, np.nan)
+    rates = np.where(np.isnan(usable[0]), usable[1], usable[0])
+    known = rates[np.isfinite(rates)]
+    return float(np.exp(np.median(np.log(known)))) if known.size else 1.0
+
+
+def _result(search, critical_rate, status, first):
+    """Return the result of a search that ended with a status."""
+    if not search.rounds:
+        none = np.zeros(0)
+        return LearningRateResult(
+            *(np.nan, np.nan, np.nan, status, _reason_without_rounds(status, first, search)),
+            *(np.full(search.num_starts, np.nan), critical_rate, 0, search.num_evaluations),
+            *(none, none.astype(bool), none, none, none, ()),
+        )
+    last = search.rounds[-1]
+    is_found = status == LearningRateStatus.FOUND
+    rate, low, high = float(last.rates[last.best]), *_good(last)
+    return LearningRateResult(
+        learning_rate=rate if is_found else np.nan,
+        low=low if is_found else np.nan,
+        high=high if is_found else np.nan,
+        status=status,
+        reason=_reason(search, critical_rate, status),
+        best_by_start=last.rates[np.argmin(last.cost, axis=0)],
+        critical_rate=critical_rate,
+        num_steps=last.num_steps,
+        num_evaluations=search.num_evaluations,
+        learning_rates=last.rates,
+        works=last.works,
+        diverged=last.share(Outcome.DIVERGED),
+        stalled=last.share(Outcome.STALLED),
+        cost=np.median(last.cost, axis=1),
+        runs=tuple(r.runs for r in search.rounds),
+    )
+
+
+def _good(last):
+    """Return the smallest and largest good rate of a round."""
+    is_good = last.works & (np.median(last.cost, axis=1) <= np.max(last.cost[last.best]))
+    bad = np.flatnonzero(~is_good)
+    below, above = bad[bad < last.best], bad[bad > last.best]
+    first = below[-1] + 1 if below.size else 0
+    final = above[0] - 1 if above.size else len(last.rates) - 1
+    return float(last.rates[first]), float(last.rates[final])
+
+
+def _reason_without_rounds(status, first, search):
+    starts = search.num_starts
+    if status == LearningRateStatus.COST_NOT_FINITE:
+        count = int(np.sum(~first.cost_is_finite))
+        return f"Cost or gradient is not finite at {count} of {starts} starts. Look at the problem."
+    if status == LearningRateStatus.UPDATE_NOT_FINITE:
+        count = int(np.sum(~first.step_is_finite))
+        return (
+            f"The first update of the optimizer is not finite at {count} of {starts} starts, where "
+            f"cost and gradient are. Look at the optimizer."
+        )
+    slopes = first.sharpness.slope
+    return (
+        f"The first step of the optimizer does not go downhill at {int(np.sum(slopes <= 0))} of "
+        f"{starts} starts. Look at the sign of its updates: it must add minus the learning rate "
+        f"times the gradient. A start may also be a critical point."
+    )
+
+
+def _reason(search, critical_rate, status):
+    """Return the explanation of a recommendation, or of a status after descents."""
+    last = search.rounds[-1]
+    rates, cost, best = last.rates, last.cost, last.best
+    starts = search.num_starts
+    batches = search.batch_size
+    how = "whole training set" if batches is None else f"mini-batches of {batches}"
+    tested = np.concatenate([r.rates for r in search.rounds])
+    tried = f"{len(tested)} rates from {tested.min():.3g} to {tested.max():.3g}"
+    if status == LearningRateStatus.NO_WORKING_RATE:
+        return (
+            f"None of {tried} works for all of {starts} starts in {last.num_steps} steps ({how}): "
+            f"{_failures(last, 0)} at {rates[0]:.3g}."
+        )
+    if status == LearningRateStatus.NO_MINIMUM:
+        return (
+            f"No rate is recommended: from no start does the cost have a minimum along the first "
+            f"step, and of {tried} none is best: {_failures(last, best)} at {rates[best]:.3g}. The "
+            f"cost seems to have no minimum."
+        )
+    low, high = _good(last)
+    sentences = [
+        f"Learning rate {rates[best]:.3g}: of {tried}, the lowest median cost after "
+        f"{last.num_steps} steps ({np.median(cost[best]):.3g}; {cost[best].min():.3g} to "
+        f"{cost[best].max():.3g} over {starts} starts, {how}). No start diverged or stalled.",
+        f"Rates from {low:.3g} to {high:.3g} are as good within the spread over starts.",
+    ]
+    own = rates[np.argmin(cost, axis=0)]
+    if starts > 1:
+        sentences.append(f"The best rate of a single start is {own.min():.3g} to {own.max():.3g}.")
+    if best + 1 < len(rates):
+        sentences.append(f"At {rates[best + 1]:.3g}, the next one up, {_failures(last, best + 1)}.")
+    if np.isfinite(critical_rate):
+        sentences.append(f"The first step raises the cost above {critical_rate:.3g}.")
+    else:
+        sentences.append("The first step lowers the cost at any rate.")
+    return " ".join([*sentences, _trend(last)])
+
+
+def _trend(last):
+    """Return a description of the best rate after half of the steps, and of what is unknown."""
+    unknown = "for training that lasts much longer, the best rate may differ."
+    records = last.runs.cost.values
+    if records.shape[-1] < 3:
+        return unknown.capitalize()
+    middle = np.where(
+        last.works, np.median(np.nan_to_num(records[..., 1], nan=np.inf), axis=1), np.inf
+    )
+    half, full = last.rates[int(np.argmin(middle))], last.rates[last.best]
+    course = "the same" if half == full else f"{half:.3g}"
+    return f"After half of the steps the best rate was {course}: {unknown}"
+
+
+def _failures(last, index):
+    """Return a description of the failures at one rate."""
+    cost, starts = last.cost[index], last.cost.shape[1]
+    counts = {
+        str(outcome): round(last.share(outcome)[index] * starts)
+        for outcome in (Outcome.DIVERGED, Outcome.STALLED)
+    }
+    parts = [f"{count} of {starts} {outcome}" for outcome, count in counts.items() if count]
+    if parts:
+        return " and ".join(parts)
+    above = int(np.sum(~(cost < last.runs.cost.values[index, :, 0])))
+    if above:
+        return f"{above} of {starts} ended no lower than it began"
+    return f"the median is {np.median(cost):.3g}"

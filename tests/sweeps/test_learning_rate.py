@@ -1,0 +1,146 @@
+"""Recommended learning rates on quadratic costs, where the best is known, and statuses."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+from gdjax.problems import bowl, digits
+from gdjax.sweeps.learning_rate import LearningRateStatus, find_learning_rate
+
+BOWL = bowl([1.0, 4.0, 10.0])
+
+
+@pytest.fixture(scope="module")
+def result():
+    return find_learning_rate(BOWL, optax.sgd, num_starts=3, horizon=200)
+
+
+def test_on_a_quadratic_the_rate_is_within_a_factor_2_of_the_best_fixed_step(result):
+    """The best fixed step is 2 / (1 + 10), and steps above 2 / 10 diverge."""
+    assert result.status == LearningRateStatus.FOUND
+    assert 1 / 11 <= result.learning_rate <= 2 / 10
+    assert result.low <= result.learning_rate <= result.high < 2 / 10
+    assert np.all(result.works == (result.learning_rates < 2 / 10))
+    assert np.all(result.diverged[result.learning_rates > 0.22] == 1)
+    assert 2 / 10 < result.critical_rate < 2
+
+
+def test_the_reason_states_the_evidence_and_what_is_unknown(result):
+    assert str(result) == result.reason
+    assert result.reason.startswith(f"Learning rate {result.learning_rate:.3g}: of ")
+    assert "No start diverged or stalled" in result.reason
+    assert "the next one up, 3 of 3 " in result.reason
+    assert "training that lasts much longer" in result.reason
+    assert result.best_by_start.shape == (3,)
+
+
+def test_the_cost_of_the_search_counts_each_gradient_as_three(result):
+    steps = sum(r.sizes["learning_rate"] * 3 * int(r.step[-1]) for r in result.runs)
+    first_steps = result.num_evaluations - 3 * steps
+    assert 3 * 15 < first_steps < 3 * 100
+    assert result.num_steps == 100
+    np.testing.assert_allclose(
+        np.median(result.runs[-1].cost.values[..., -1], axis=1)[result.works],
+        result.cost[result.works],
+    )
+
+
+def test_the_same_seed_gives_the_same_rate(result):
+    again = find_learning_rate(BOWL, optax.sgd, num_starts=3, horizon=200)
+    assert str(again) == str(result)
+
+
+def matrix_problem():
+    def init(key):
+        return {"w": jax.random.normal(key, (4, 3))}
+
+    return gd.Problem(init=init, cost=lambda params: jnp.mean((params["w"] - 1) ** 2))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        partial(optax.sgd, momentum=0.9),
+        optax.adam,
+        optax.lion,
+        optax.contrib.muon,
+        optax.contrib.sophia,
+        optax.contrib.schedule_free_sgd,
+        lambda learning_rate: optax.adam(optax.linear_schedule(0.0, learning_rate, 10)),
+    ],
+)
+def test_any_optimizer_gets_a_rate_at_which_the_cost_falls_tenfold(make_optimizer):
+    problem = matrix_problem()
+    result = find_learning_rate(problem, make_optimizer, num_starts=2, horizon=200)
+    assert result.status == LearningRateStatus.FOUND
+    grid = gd.axes(learning_rate=[result.learning_rate], seed=range(2))
+    runs = gd.sweep(problem, grid, 200, make_optimizer=make_optimizer, record_every=200)
+    assert np.all(runs.cost[..., -1] < 0.1 * runs.cost[..., 0])
+
+
+@pytest.mark.long
+def test_with_mini_batches_each_start_has_another_order():
+    problem = digits("mnist5k", samples=200)
+    result = find_learning_rate(problem, optax.sgd, batch_size=20, num_starts=2, horizon=64)
+    assert result.status == LearningRateStatus.FOUND
+    assert 0.5 < result.learning_rate < 20
+    assert "mini-batches of 20" in result.reason
+    assert result.runs[-1].data_seed.values.tolist() == [0, 1]
+
+
+def test_a_step_uphill_is_not_recommended():
+    result = find_learning_rate(BOWL, lambda learning_rate: optax.sgd(-learning_rate))
+    assert result.status == LearningRateStatus.NOT_A_DESCENT_DIRECTION
+    assert np.isnan([result.learning_rate, result.low, result.high]).all()
+    assert "does not go downhill at 4 of 4 starts" in result.reason
+    assert result.runs == ()
+    with pytest.raises(gd.errors.InputError, match="without descents"):
+        gd.plot(result)
+
+
+def test_an_optimizer_that_returns_nan_is_named():
+    result = find_learning_rate(
+        BOWL, lambda learning_rate: optax.chain(optax.sgd(learning_rate), optax.scale(jnp.nan))
+    )
+    assert result.status == LearningRateStatus.UPDATE_NOT_FINITE
+    assert "first update of the optimizer is not finite" in result.reason
+
+
+def test_a_cost_that_is_not_finite_is_named():
+    """The root of w - 2 at 1 is NaN, and so are its derivatives."""
+    nowhere = gd.Problem(init=lambda key: jnp.ones(3), cost=lambda w: jnp.sum(jnp.sqrt(w - 2)))
+    result = find_learning_rate(nowhere)
+    assert result.status == LearningRateStatus.COST_NOT_FINITE
+    assert np.isnan(result.learning_rate)
+
+
+@pytest.mark.parametrize("cost", [jnp.sum, lambda w: -jnp.sum(w**2)])
+def test_a_cost_without_a_minimum_has_no_best_rate(cost):
+    problem = gd.Problem(init=lambda key: jax.random.normal(key, (2,)), cost=cost)
+    result = find_learning_rate(problem, num_starts=2, horizon=64)
+    assert result.status == LearningRateStatus.NO_MINIMUM
+    assert np.isnan(result.learning_rate)
+    assert "no minimum" in result.reason
+
+
+@pytest.mark.long
+def test_an_optimizer_that_fails_after_its_first_step_has_no_working_rate():
+    def make_optimizer(learning_rate):
+        return optax.sgd(lambda step: jnp.where(step == 0, learning_rate, jnp.nan))
+
+    result = find_learning_rate(BOWL, make_optimizer, num_starts=2, horizon=16)
+    assert result.status == LearningRateStatus.NO_WORKING_RATE
+    assert "2 of 2 diverged" in result.reason
+
+
+@pytest.mark.long
+def test_the_figure_shows_the_recommended_rate(result):
+    _, costs = gd.plot(result).axes
+    star = next(line for line in costs.lines if line.get_marker() == "*")
+    assert star.get_xdata()[0] == result.learning_rate
