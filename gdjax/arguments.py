@@ -123,6 +123,16 @@ def check_flag(name: str, value: Any) -> None:
         raise InputError(f"{name} = {_short(value)}, expected True or False")
 
 
+def check_text(name: str, value: Any) -> None:
+    """Check that an argument is text.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name} = {_short(value)}, expected text")
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Check that an argument is one of the given names.
 

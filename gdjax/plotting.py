@@ -26,6 +26,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from gdjax.arguments import check_text
 from gdjax.curvature.eigenpairs import Eigenpairs
 from gdjax.curvature.gradient_summary import GradientSummary
 from gdjax.curvature.spectral_density import SpectralDensity
@@ -77,6 +78,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             settings.
         StoreError: if the path contains no store.
     """
+    check_text("plot: title", title)
     if isinstance(result, str | Path):
         result = open_dataset(result)
     draw = _function_for(result)

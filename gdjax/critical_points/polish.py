@@ -264,6 +264,8 @@ def find_critical_point(
 
     References: Levenberg 1944; Marquardt 1963, applied to the equations g(w) = 0.
     """
+    check_whole("find_critical_point: max_steps", max_steps)
+    check_number("find_critical_point: atol", atol, least=0)
     flat, unravel = ravel_params(params)
     if flat.size > DENSE:
         raise InputError(

@@ -26,12 +26,13 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
+from gdjax.arguments import check_whole
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_params
+from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
@@ -206,11 +207,9 @@ def largest_entries(gradient: PyTree, count: int) -> Entries:
         >>> largest_entries({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
         Entries(position=Array([1, 2], dtype=int32), value=Array([-3.,  2.], dtype=float32))
     """
-    flat, _ = ravel_pytree(gradient)
-    if not 1 <= count <= flat.size:
-        raise InputError(
-            f"largest_entries: count = {count}, expected 1 to {flat.size}, all entries"
-        )
+    flat, _ = ravel_params(gradient, "largest_entries: gradient: ")
+    remedy = ", the number of entries"
+    check_whole("largest_entries: count", count, 1, flat.size, remedy=remedy)
     _, position = jax.lax.top_k(jnp.abs(flat), count)
     return Entries(position, flat[position])
 

@@ -149,7 +149,7 @@ class _CostOperator(SymmetricOperator):
     ):
         check_params(params)
         self.problem, self.params, self.layer = as_problem(problem, data), params, layer
-        if layer is not None and layer not in self._children():
+        if layer is not None and not (isinstance(layer, str) and layer in self._children()):
             raise InputError(
                 f"{type(self).__name__}: layer = {layer!r}, expected None or one of "
                 f"{', '.join(map(repr, self._children()))}"

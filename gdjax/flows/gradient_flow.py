@@ -22,10 +22,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
+from gdjax.arguments import check_number, check_whole, real_array
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params
 from gdjax.summaries import fields, fields_with
 
 MAX_STEPS = 1_000_000
@@ -128,6 +130,8 @@ def gradient_flow(
     """
     _check_times("gradient_flow", times)
     _check_tolerances(rtol=rtol, atol=atol)
+    check_whole("gradient_flow: max_steps", max_steps, 1, 2**31 - 1)
+    check_params(params)
     problem, params = as_problem(problem, data), _strip_weak_types(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
@@ -248,6 +252,7 @@ def distance_from_flow(
             whole multiples of every learning rate.
     """
     counts = _counts(learning_rates, times)
+    check_params(params)
     problem = as_problem(problem, data)
     times = np.asarray(times, float)
     flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
@@ -295,16 +300,19 @@ def _check_times(caller, times):
 
 def _check_tolerances(**values):
     for name, value in values.items():
-        number = isinstance(value, int | float | np.number)
-        if value is not None and not (number and 0 < value < np.inf):
-            raise InputError(f"gradient_flow: {name} = {value!r:.80}, expected a number above 0")
+        if value is not None:
+            check_number(f"gradient_flow: {name}", value, above=0, below=1)
 
 
 def _counts(learning_rates, times):
     """Return the numbers of steps between successive times, [rates, times]."""
     _check_times("distance_from_flow", times)
-    rates, ends = np.asarray(learning_rates, float), np.asarray(times, float)
-    if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates) & (rates > 0)):
+    rates, ends = real_array(learning_rates), np.asarray(times, float)
+    if (
+        rates is None
+        or rates.ndim != 1
+        or not (rates.size and np.isfinite(rates).all() and np.all(rates > 0))
+    ):
         raise InputError(
             f"distance_from_flow: learning_rates = {learning_rates!r:.80}, expected a list of "
             f"numbers above 0"

@@ -28,6 +28,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
+from gdjax.arguments import check_choice, check_whole
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
@@ -281,10 +282,9 @@ def plane_directions(
         >>> list(plane_directions(bowl, jnp.ones(2), "eigenvectors", key=jax.random.key(0)))
         ['eigenvector 1, λ = 20', 'eigenvector 2, λ = 2']
     """
-    if kind not in KINDS:
-        raise InputError(
-            f"plane_directions: kind = {kind!r} is unknown; choose one of {', '.join(KINDS)}"
-        )
+    check_choice("plane_directions: kind", kind, KINDS)
+    check_key(key)
+    check_params(params)
     count = optax.tree.size(params)
     if count < 2:
         raise InputError(f"plane_directions: {count} parameter has no plane; take `line`")
@@ -350,16 +350,13 @@ def principal_components(
 
     References: Li et al. 2018, arXiv 1712.09913, section 7.
     """
+    check_points("principal_components: snapshots", snapshots, center)
     points = jax.tree.map(jnp.asarray, snapshots)
-    check_points("principal_components: snapshots", points, center)
     if center is None:
         center = jax.tree.map(lambda a: jnp.mean(a, axis=0), points)
     number, size = len(jax.tree.leaves(points)[0]), optax.tree.size(center)
-    if not 1 <= count <= min(number, size):
-        raise InputError(
-            f"principal_components: count = {count}, expected 1 to {min(number, size)}, for "
-            f"{number} points of {size} parameters"
-        )
+    remedy = f", for {number} points of {size} parameters"
+    check_whole("principal_components: count", count, 1, min(number, size), remedy=remedy)
     return _components(points, jax.tree.map(jnp.asarray, center), count)
 
 
@@ -438,6 +435,7 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
     Raises:
         InputError: if axes, trees or shapes differ.
     """
+    check_params(points, f"{argument}: ")
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
     if len(lengths) != 1 or lengths == {()}:
         raise InputError(
@@ -445,7 +443,7 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
             f"array"
         )
     if one is not None:
-        each = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), points)
+        each = jax.tree.map(lambda a: np.zeros(np.shape(a)[1:]), points)
         check_like(f"{argument}, each", each, one)
 
 

@@ -54,14 +54,14 @@ import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
-from gdjax.arguments import check_whole, real_array
+from gdjax.arguments import check_whole, is_traced, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_independent
 from gdjax.problems.evaluation import evaluation_of, evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
-from gdjax.problems.validation import check, check_like, check_metrics
+from gdjax.problems.validation import check, check_like, check_metrics, check_params
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -314,7 +314,23 @@ def at_coordinates(
         params: origin w_0.
         directions: directions d_i by name.
         coordinates: coordinates c, one per direction.
+
+    Raises:
+        InputError: if a direction is not like the parameters, or the number of coordinates differs.
     """
+    check_params(params)
+    if not isinstance(directions, Mapping):
+        raise InputError(
+            f"directions = {directions!r:.80}, expected a dict with one tree per direction, by name"
+        )
+    for name, direction in directions.items():
+        check_like(f"direction {name!r}", direction, params)
+    values = real_array(coordinates)
+    if not is_traced(coordinates) and (values is None or values.shape != (len(directions),)):
+        raise InputError(
+            f"coordinates = {coordinates!r:.80}, expected one number per direction, "
+            f"{len(directions)}"
+        )
     return displaced(params, tuple(directions.values()), jnp.asarray(coordinates))
 
 

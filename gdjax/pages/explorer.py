@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gdjax import __version__
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_text, check_whole
 from gdjax.errors import InputError, printable
 from gdjax.flags import current_names
 from gdjax.pages.page import Page, build
@@ -75,6 +75,7 @@ def explore(
         >>> explore(runs, name="a small sweep").html[:15]
         '<!doctype html>'
     """
+    check_text("explore: name", name)
     check_whole("explore: numbers", numbers, 1)
     return build(
         f"{name or 'gdjax'}: explore",

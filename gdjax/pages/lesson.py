@@ -86,7 +86,13 @@ def _image_set(images, labels):
 
 
 def _many(problem, networks):
-    layers = [(np.asarray(weights), np.asarray(bias)) for weights, bias in networks]
+    try:
+        layers = [(np.asarray(weights), np.asarray(bias)) for weights, bias in networks]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"lesson: networks = {networks!r:.80}, expected the layers (weights, bias) of several "
+            f"networks, with a leading axis of networks"
+        ) from error
     fans = itertools.pairwise(problem.network.widths)
     count = len(layers[0][0])
     wanted = [((count, n_out, n_in), (count, n_out)) for n_in, n_out in fans]

@@ -15,7 +15,9 @@ images (experiment `accuracy`).
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,9 @@ from jaxtyping import Array, Float, UInt8
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.supervised import check_pair
+from gdjax.summaries import short
 
 MAX_COPIES = 100  # copies per image: 5 GB for 60,000 images
 IMAGES_PER_CALL = 4096  # images warped at once: about 100 MB of coordinates
@@ -57,6 +61,22 @@ class Distortion:
             check_number(f"Distortion: {name}", getattr(self, name), least=0)
 
 
+def as_distortion(name: str, distortion: Any) -> Distortion:
+    """Return a `Distortion` from one or from its fields by name.
+
+    Raises:
+        InputError: if it is something else.
+    """
+    if isinstance(distortion, Mapping) and distortion.keys() <= set(Distortion.__match_args__):
+        distortion = Distortion(**distortion)
+    if not isinstance(distortion, Distortion):
+        raise InputError(
+            f"{name}: distortion = {distortion!r:.80}, expected a Distortion or its fields: "
+            f"{', '.join(Distortion.__match_args__)}"
+        )
+    return distortion
+
+
 def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion: Distortion):
     """Return copies of images, each shifted and rotated at random.
 
@@ -67,7 +87,15 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
     Returns:
         Copies [copies * n, height, width, ...], uint8, with the first copies of all images before
         the second.
+
+    Raises:
+        InputError: if `images` are not arrays of bytes, or `distortion` has another type.
     """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim < 3:
+        raise InputError(
+            f"distorted: images = {short(images)}, expected a uint8 array [n, height, width, ...]"
+        )
+    distortion = as_distortion("distorted", distortion)
     key = jax.random.key(distortion.seed)
     made = np.empty((distortion.copies, *images.shape), np.uint8)
     for copy in range(distortion.copies):
@@ -108,6 +136,9 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
         >>> float(fresh.cost(1.0, fresh.data, key=jax.random.key(0)))
         0.0
     """
+    check_problem(problem)
+    check_pair("freshly_distorted: data of the problem", problem.data)
+    distortion = as_distortion("freshly_distorted", distortion)
     pixels = np.shape(problem.data[0])[1:]
     if pixels != (math.prod(shape),):
         raise InputError(

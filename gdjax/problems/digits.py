@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from gdjax.arguments import check_whole, is_whole
+from gdjax.arguments import check_whole
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
-from gdjax.problems.augmentation import Distortion, distorted
+from gdjax.problems.augmentation import Distortion, as_distortion, distorted
 from gdjax.problems.losses import LOSSES, check_labels, cross_entropy, quadratic
-from gdjax.problems.networks import Network
+from gdjax.problems.networks import Network, check_widths
 from gdjax.problems.problem import Problem
 from gdjax.problems.supervised import supervised
 
@@ -74,18 +74,9 @@ def digits(
             f"digits: name = {name!r:.80}, expected the name of an image set, such as 'mnist5k', "
             f"or what gdjax.data.load returns"
         )
-    if not isinstance(widths, tuple | list) or not all(is_whole(width, 1) for width in widths):
-        raise InputError(
-            f"digits: widths = {widths!r:.80}, expected the neurons of each hidden layer, whole "
-            f"numbers >= 1, such as (16, 16)"
-        )
-    if isinstance(distortion, Mapping) and distortion.keys() <= set(Distortion.__match_args__):
-        distortion = Distortion(**distortion)
-    if distortion is not None and not isinstance(distortion, Distortion):
-        raise InputError(
-            f"digits: distortion = {distortion!r:.80}, expected a Distortion or its fields: "
-            f"{', '.join(field.name for field in dataclasses.fields(Distortion))}"
-        )
+    check_widths("digits: widths", widths)
+    if distortion is not None:
+        distortion = as_distortion("digits", distortion)
     per_sample = LOSSES[loss] if isinstance(loss, str) else loss
     loss = next((name for name, known in LOSSES.items() if known is per_sample), loss)
     dataset = load(name, data_dir=data_dir) if isinstance(name, str) else name

@@ -26,7 +26,7 @@ from jaxtyping import Array, PyTree, ScalarLike
 from gdjax.errors import InputError
 from gdjax.problems.keywords import accepted, bind, given_to
 from gdjax.problems.microbatches import MICROBATCH_SIZE, in_microbatches
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem, as_problem, check_problem
 
 KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
 
@@ -51,6 +51,7 @@ def evaluation_of(
     Raises:
         InputError: if the cost depends on a model state or a step that is not given.
     """
+    check_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
     given = dict(settings) if problem.evaluation is None else accepted(function, settings)
@@ -124,9 +125,10 @@ def evaluate(
     Raises:
         InputError: if the cost depends on a model state or a step that is not given.
     """
+    check_problem(problem)
+    problem = problem if data is None else as_problem(problem, data)
     cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
-    data = problem.data if data is None else data
-    return in_microbatches(cost, evaluation_microbatch(problem))(params, data)
+    return in_microbatches(cost, evaluation_microbatch(problem))(params, problem.data)
 
 
 def frozen(

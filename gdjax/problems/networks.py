@@ -17,7 +17,7 @@ and 52 % instead of 35 % for batches of 32.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Key, Num, ScalarLike
 
 from gdjax.arguments import check_choice, check_number, is_whole
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 
 
 class Layer(NamedTuple):
@@ -147,6 +148,8 @@ class Network:
 
         They have the default float type of JAX.
         """
+        check_key(key)
+        check_number("init_scale", init_scale)
         draw = INITIALIZERS[self.initializer]
         dtype = jnp.zeros(()).dtype
         keys = jax.random.split(key, len(self.widths) - 1)
@@ -173,3 +176,16 @@ class Network:
             z = layer.weights @ a + layer.bias[:, None]
             a = _sigmoid(z, temperature) if name == "sigmoid" else ACTIVATIONS[name](z)
         return a.T
+
+
+def check_widths(name: str, widths: Any) -> None:
+    """Check that an argument lists the neurons of each hidden layer.
+
+    Raises:
+        InputError: if it does not.
+    """
+    if not isinstance(widths, tuple | list) or not all(is_whole(width, 1) for width in widths):
+        raise InputError(
+            f"{name} = {widths!r:.80}, expected the neurons of each hidden layer, whole numbers "
+            f">= 1, such as (16, 16)"
+        )

@@ -35,9 +35,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
-from gdjax.arguments import check_callable, check_flag, check_number, check_whole
+from gdjax.arguments import check_callable, check_flag, check_number, check_text, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
+from gdjax.problems.networks import Network
 from gdjax.summaries import short
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems compare by identity
@@ -109,6 +110,8 @@ class Metric:
         if self.dtype is not None:
             object.__setattr__(self, "dtype", _own_type(self.dtype))
         check_whole("Metric: every", self.every, 1)
+        check_text("Metric: long_name", self.long_name)
+        check_text("Metric: units", self.units)
 
     @property
     def is_array(self) -> bool:
@@ -210,6 +213,11 @@ class Problem:
                 check_callable(f"Problem: {name}", getattr(self, name))
         check_flag("Problem: couples_samples", self.couples_samples)
         check_metric_names("Problem: metrics", self.metrics)
+        if self.network is not None and not isinstance(self.network, Network):
+            raise InputError(
+                f"Problem: network = {self.network!r:.80}, expected a gdjax.problems.Network, such "
+                f"as Network((784, 16, 10)), or None"
+            )
         if self.provenance is not None and not isinstance(self.provenance, Mapping):
             raise InputError(
                 f"Problem: provenance = {self.provenance!r:.80}, expected a mapping such as "
@@ -234,7 +242,7 @@ class Problem:
         name = made.pop("problem", None)
         told = [f"{name} {short(made)}" if name else f"cost={short(self.cost)}"]
         told += [f"{self.samples:,} samples"] if self.samples else []
-        if self.network is not None and hasattr(self.network, "widths"):
+        if self.network is not None:
             told.append("network " + "-".join(map(str, self.network.widths)))
         told += [f"metrics {', '.join(self.metrics)}"] if self.metrics else []
         told += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []

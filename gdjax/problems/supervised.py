@@ -85,12 +85,8 @@ def supervised(
     for name, function in (("init", init), ("apply", apply), ("loss", loss)):
         check_callable(f"supervised: {name}", function)
     for name, pair in (("data", data), ("test", test)):
-        is_absent = name == "test" and pair is None
-        if not is_absent and not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise InputError(
-                f"supervised: {name} is of type {type(pair).__name__}, expected the pair "
-                f"(inputs, targets)"
-            )
+        if name == "data" or pair is not None:
+            check_pair(f"supervised: {name}", pair)
     settings, given = declared(apply), given_to(apply)
     trained = "train" in settings
     settings.pop("train", None)
@@ -167,3 +163,15 @@ def _classifies(init, predict, stateful, test):
     found = jax.eval_shape(start, jax.random.key(0), inputs)
     shape = tuple(getattr(found, "shape", ()))
     return len(shape) == labels.ndim + 1 and shape[:-1] == labels.shape and shape[-1] > 1
+
+
+def check_pair(name: str, pair: Any) -> None:
+    """Check that an argument is a pair.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InputError(
+            f"{name} is of type {type(pair).__name__}, expected the pair (inputs, targets)"
+        )

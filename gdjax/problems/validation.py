@@ -422,6 +422,8 @@ def check_params(params: PyTree, source: str = "") -> None:
                 f"{source}{name} has type {dtype}, expected a real float; gradient descent needs "
                 f"numbers that can change a little: {remedy}"
             )
+    if all(0 in jnp.shape(leaf) for _, leaf in leaves):
+        raise InputError(f"{source}params: arrays without numbers; expected at least one number")
 
 
 def _mean_checks(role, function, problem, params, settings, given):
@@ -502,9 +504,9 @@ def at_least_float32(params: PyTree) -> PyTree:
     return jax.tree.map(widened, params)
 
 
-def ravel_params(params: PyTree) -> tuple[Float[Array, " n"], Callable]:
+def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], Callable]:
     """Check parameters and return them as one vector, with the inverse function."""
-    check_params(params)
+    check_params(params, source)
     return ravel_pytree(params)
 
 

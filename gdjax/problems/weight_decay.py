@@ -25,9 +25,9 @@ from gdjax.data.sets import load
 from gdjax.errors import InputError
 from gdjax.problems.digits import flat
 from gdjax.problems.losses import check_labels, quadratic
-from gdjax.problems.networks import Network
+from gdjax.problems.networks import Network, check_widths
 from gdjax.problems.problem import Problem
-from gdjax.problems.supervised import supervised
+from gdjax.problems.supervised import check_pair, supervised
 
 
 def decayed(
@@ -60,7 +60,8 @@ def decayed(
         )
     check_number("decayed: decay", decay, least=0)
     for what, given in (("data", data), ("test", test)):
-        if given is not None:
+        if given is not None or what == "data":
+            check_pair(f"decayed: {what}", given)
             check_labels(given[1], network.widths[-1], f"decayed: {what}")
 
     def apply(params, inputs):
@@ -106,6 +107,7 @@ def few_digits(
             not finite.
         DataError: if the data set is unavailable.
     """
+    check_widths("few_digits: widths", widths)
     data = load(name)
     available = len(data.train_labels)
     remedy = f", the training images of {data.name}"

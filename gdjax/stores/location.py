@@ -53,6 +53,11 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
         return store
     if not isinstance(store, str | os.PathLike) or "\0" in str(store):
         raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError(
+            f"storage_options = {options!r:.80}, expected a mapping of names to values, such as "
+            f"{{'region': 'eu-central-1'}}"
+        )
     if "://" in str(store):
         return Bucket(str(store), options or {})
     if options:

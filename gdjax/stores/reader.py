@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gdjax.arguments import check_flag
 from gdjax.errors import InputError, StoreError
 from gdjax.flags import current_names
 from gdjax.stores.location import MISSING, Bucket, Folder, locate
@@ -134,6 +135,7 @@ def open_dataset(
     """
     from gdjax.stores.format_2 import join_parts
 
+    check_flag("skip_damaged", skip_damaged)
     parts = open_parts(store, storage_options)
     return without_carry(join_parts([part.dataset(skip_damaged=skip_damaged) for part in parts]))
 

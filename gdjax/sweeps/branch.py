@@ -27,6 +27,7 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from gdjax import slabs
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps.axes import Axes, AxisValue, position
@@ -128,6 +129,8 @@ def branch(
     """
     if not isinstance(axes, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")
+    if num_steps is not None:
+        check_whole("num_steps", num_steps)
     stored = open_sweep(store, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)

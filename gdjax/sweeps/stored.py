@@ -37,7 +37,7 @@ import optax.contrib
 import xarray as xr
 from jaxtyping import Int, PyTree
 
-from gdjax.arguments import check_flag, is_whole
+from gdjax.arguments import check_callable, check_flag, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Metric, Problem, check_problem
@@ -294,11 +294,15 @@ class StoredSweep:
                 f"{where}: holds a search, whose runs end at rungs; repeat the call that began it, "
                 f"such as gd.search.successive_halving(..., store=...), to complete it"
             )
+        if make_optimizer is not None:
+            check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
         problem, _ = self._compared(problem)  # callers that run it compare the whole program
+        if make_optimizer is None:
+            make_optimizer = optimizer_from(identity["make_optimizer"], where)
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(identity, where),
-            "make_optimizer": make_optimizer or optimizer_from(identity["make_optimizer"], where),
+            "make_optimizer": make_optimizer,
             "metrics": _metrics(identity.get("metrics", {}), problem, where),
             "eval_params_fn": _eval_params_fn(identity.get("eval_params_fn"), where),
         }

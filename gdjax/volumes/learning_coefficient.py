@@ -44,7 +44,7 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import ravel_params
+from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import (
     ChainState,
@@ -362,6 +362,8 @@ def finite_temperature_coefficient(
     """
     problem = as_problem(problem, data)
     b = _inverse_temperature(problem, inverse_temperature)
+    check_key(key)
+    check_params(params)
     _check(
         localization=localization,
         num_chains=num_chains,

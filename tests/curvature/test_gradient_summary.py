@@ -196,7 +196,7 @@ def test_largest_takes_the_first_of_equals_and_keeps_signs():
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_largest_entries_refuses_invalid_counts(count):
-    with pytest.raises(InputError, match=f"count = {count}, expected 1 to 3"):
+    with pytest.raises(InputError, match=f"count = {count}, expected a whole number from 1 to 3"):
         largest_entries(jnp.ones(3), count)
 
 

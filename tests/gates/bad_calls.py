@@ -1129,6 +1129,155 @@ CALLS = (
     ),
     ("gd.explore(runs, numbers=-5)", "numbers", "expected a whole number >= 1"),
     ("gd.lesson(bowl, 3)", "problem", "lesson: problem = a problem that does not read square"),
+    # What a substitution of each argument by values of other types came upon
+    (
+        "gd.problems.Network((2, 1)).init(key, init_scale=['a'])",
+        "init_scale",
+        "expected a finite number",
+    ),
+    (
+        "gd.problems.Network((2, 1)).init(3)",
+        "key",
+        "expected a random key, such as jax.random.key(0)",
+    ),
+    (
+        "gd.Problem(init=lambda key: 0.0, cost=lambda w: w, network=3)",
+        "network",
+        "expected a gdjax.problems.Network",
+    ),
+    ("gd.Metric(lambda w, d: w, units=3)", "units", "expected text"),
+    ("gd.Metric(lambda w, d: w, long_name=['a'])", "long_name", "expected text"),
+    ("gd.explore(runs, name=3)", "name", "explore: name = 3, expected text"),
+    ("gd.plot(runs, title=3)", "title", "plot: title = 3, expected text"),
+    (
+        "gd.lesson(gd.problems.digits(widths=(2,), samples=10), 3)",
+        "networks",
+        "expected the layers (weights, bias)",
+    ),
+    (
+        "gd.problems.distorted('x', gd.problems.Distortion())",
+        "images",
+        "expected a uint8 array [n, height, width, ...]",
+    ),
+    (
+        "gd.problems.distorted(zeros((1, 2, 2)), 3)",
+        "images",
+        "expected a uint8 array [n, height, width, ...]",
+    ),
+    (
+        "gd.problems.freshly_distorted(net, (2,), 3)",
+        "distortion",
+        "expected a Distortion or its fields",
+    ),
+    (
+        "gd.problems.decayed(gd.problems.Network((2, 1)), 3, 0.1)",
+        "data",
+        "expected the pair (inputs, targets)",
+    ),
+    (
+        "gd.problems.decayed(gd.problems.Network((2, 1)), data, 0.1, test=[1])",
+        "test",
+        "expected the pair (inputs, targets)",
+    ),
+    ("gd.problems.few_digits(widths=3)", "widths", "expected the neurons of each hidden layer"),
+    ("gd.problems.evaluate(3, w)", "problem", "expected a gdjax.Problem"),
+    ("gd.problems.frozen(None)", "problem", "expected a gdjax.Problem"),
+    ("gd.problems.evaluate(net, v, data=3)", "data", "expected an array of numbers"),
+    (
+        "gd.open_dataset(store, storage_options=3)",
+        "storage_options",
+        "expected a mapping of names to values",
+    ),
+    (
+        "gd.verify(store, storage_options=[1])",
+        "storage_options",
+        "expected a mapping of names to values",
+    ),
+    ("gd.open_dataset(store, skip_damaged='yes')", "skip_damaged", "expected True or False"),
+    (
+        "gd.resume(store, make_optimizer=0)",
+        "make_optimizer",
+        "expected a factory, such as optax.adam",
+    ),
+    (
+        "gd.replay(store, {'learning_rate': 0.1, 'seed': 0}, make_optimizer=zeros(3))",
+        "make_optimizer",
+        "expected a factory, such as optax.adam",
+    ),
+    (
+        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1]), 'ten')",
+        "num_steps",
+        "expected a whole number >= 0",
+    ),
+    ("gd.sweep(bowl, ax, 5, continuable='yes')", "continuable", "expected True or False"),
+    (
+        "gd.curvature.largest_entries('x', 1)",
+        "gradient",
+        "is not an array",
+    ),
+    (
+        "gd.curvature.largest_entries(w, 1.5)",
+        "count",
+        "expected a whole number from 1 to 2, the number of entries",
+    ),
+    (
+        "gd.curvature.gradient_summary(bowl, zeros((0, 2)))",
+        "params",
+        "expected at least one number",
+    ),
+    (
+        "gd.curvature.GaussNewtonOperator(net, v, layer=[])",
+        "layer",
+        "expected None or one of",
+    ),
+    (
+        "gd.critical_points.find_critical_point(bowl, w, max_steps='x')",
+        "max_steps",
+        "expected a whole number >= 0",
+    ),
+    (
+        "gd.critical_points.find_critical_point(bowl, w, atol=nan)",
+        "atol",
+        "expected a number >= 0",
+    ),
+    (
+        "gd.landscape.principal_components('x')",
+        "snapshots",
+        "is not an array",
+    ),
+    (
+        "gd.landscape.principal_components(jnp.eye(3), 1.5)",
+        "count",
+        "expected a whole number from 1 to 3",
+    ),
+    (
+        "gd.landscape.plane_directions(bowl, w, 'random', key=3)",
+        "key",
+        "expected a random key, such as jax.random.key(0)",
+    ),
+    (
+        "gd.landscape.at_coordinates(w, {'flat': flat}, [0.0, 1.0])",
+        "coordinates",
+        "expected one number per direction",
+    ),
+    ("gd.landscape.at_coordinates(w, 3, [0.0])", "directions", "expected a dict with one tree"),
+    (
+        "gd.flows.gradient_flow(bowl, w, times=[1.0], max_steps='x')",
+        "max_steps",
+        "expected a whole number from 1",
+    ),
+    ("gd.flows.gradient_flow(bowl, w, times=[1.0], rtol=10**30)", "rtol", "expected a number"),
+    ("gd.flows.gradient_flow(bowl, 'x', times=[1.0])", "params", "is not an array"),
+    (
+        "gd.flows.distance_from_flow(bowl, w, learning_rates=['a'], times=[1.0])",
+        "learning_rates",
+        "expected a list of numbers above 0",
+    ),
+    (
+        "gd.volumes.finite_temperature_coefficient(net, v, key=3)",
+        "key",
+        "expected a random key, such as jax.random.key(0)",
+    ),
     # Found by trying
     (
         "gd.sweep(bowl, ax, 5, eval_params_fn=lambda: 3)",

@@ -269,7 +269,10 @@ def test_equal_points_have_no_explained_variance():
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_invalid_counts_of_components_are_refused(count):
-    with pytest.raises(InputError, match=f"count = {count}, expected 1 to 4, for 4 points of 10"):
+    with pytest.raises(
+        InputError,
+        match=f"count = {count}, expected a whole number from 1 to 4, for 4 points of 10",
+    ):
         ways.principal_components(snapshots(4)[0], count)
 
 
