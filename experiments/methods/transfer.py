@@ -33,6 +33,7 @@ class Config:
 
     Args:
         data: name of the data set.
+        pixel_stride: interval between the pixels that are used, in both directions.
         widths: neurons of each hidden layer; the first is the base width.
         hidden_layers: number of hidden layers.
         descent_rates: smallest and largest learning rate of plain descent.
@@ -49,11 +50,12 @@ class Config:
     """
 
     data: str = "mnist5k"
+    pixel_stride: int = 2
     widths: tuple[int, ...] = (16, 64, 256)
     hidden_layers: int = 2
-    descent_rates: tuple[float, float] = (0.03125, 8.0)
-    adam_rates: tuple[float, float] = (0.000244140625, 0.0625)
-    rates: int = 9
+    descent_rates: tuple[float, float] = (0.0625, 4.0)
+    adam_rates: tuple[float, float] = (0.00048828125, 0.03125)
+    rates: int = 7
     seeds: int = 8
     steps: int = 250
     batch_size: int = 32
@@ -66,10 +68,15 @@ class Config:
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
     """Return problems by width, each with its optimizer."""
+    full = gd.data.load(config.data)
+    few = {
+        name: getattr(full, name)[:, :: config.pixel_stride, :: config.pixel_stride]
+        for name in ("train_images", "test_images")
+    }
     made = {}
     for width in widths:
         digits = gd.problems.digits(
-            config.data,
+            full._replace(**few),
             widths=(width,) * config.hidden_layers,
             activation="tanh",
             loss="cross_entropy",
@@ -87,49 +94,52 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
     return made
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return final costs and coordinate checks, each name prefixed with its optimizer."""
-    found = {}
-    for optimizer in parametrizations.OPTIMIZERS:
-        ends, checked = config.descent_rates, config.descent_checked
-        if optimizer == "adam":
-            ends, checked = config.adam_rates, config.adam_checked
-        grid = gd.axes(learning_rate=np.geomspace(*ends, config.rates), seed=range(config.seeds))
-        costs, checks = [], []
-        for name in parametrizations.PARAMETRIZATIONS:
-            print(f"{optimizer}, {name} ...", flush=True)
-            tree = gd.compare(
-                problems(config, name, optimizer, config.widths),
-                grid,
-                config.steps,
-                batch_size=config.batch_size,
-                record_every=config.steps,
-                record_samples=config.record_samples,
-                metrics={},
-            )
-            costs.append(gd.concat(tree, "width").cost.isel(step=-1, drop=True))
-            family = problems(config, name, optimizer, config.checked_widths)
-            checks.append(
-                gd.coordinate_check(
-                    family,
-                    parametrizations.preactivations(next(iter(family.values()))[0]),
-                    learning_rate=checked,
-                    batch_size=config.batch_size,
-                    steps=config.checked_steps,
-                    num_seeds=config.seeds,
-                ).rename(width="checked_width")
-            )
-        joined = xr.merge(
-            [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
-            join="exact",
-            compat="no_conflicts",
-            combine_attrs="drop",
+def recorded(config: Config, optimizer: str) -> xr.Dataset:
+    """Return final costs and coordinate checks of an optimizer, each name prefixed with it."""
+    ends, checked = config.descent_rates, config.descent_checked
+    if optimizer == "adam":
+        ends, checked = config.adam_rates, config.adam_checked
+    grid = gd.axes(learning_rate=np.geomspace(*ends, config.rates), seed=range(config.seeds))
+    costs, checks = [], []
+    for name in parametrizations.PARAMETRIZATIONS:
+        print(f"{optimizer}, {name} ...", flush=True)
+        tree = gd.compare(
+            problems(config, name, optimizer, config.widths),
+            grid,
+            config.steps,
+            batch_size=config.batch_size,
+            record_every=config.steps,
+            record_samples=config.record_samples,
+            metrics={},
         )
-        names = ("learning_rate", *joined.data_vars)
-        found[optimizer] = joined.rename({str(n): f"{optimizer}.{n}" for n in names})
-    dataset = xr.merge(found.values(), join="exact", compat="no_conflicts", combine_attrs="drop")
-    return dataset.drop_attrs().assign_attrs(
-        parametrizations=list(parametrizations.PARAMETRIZATIONS), optimizers=list(found)
+        costs.append(gd.concat(tree, "width").cost.isel(step=-1, drop=True))
+        family = problems(config, name, optimizer, config.checked_widths)
+        checks.append(
+            gd.coordinate_check(
+                family,
+                parametrizations.preactivations(next(iter(family.values()))[0]),
+                learning_rate=checked,
+                batch_size=config.batch_size,
+                steps=config.checked_steps,
+                num_seeds=config.seeds,
+            ).rename(width="checked_width")
+        )
+    joined = xr.merge(
+        [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
+        join="exact",
+        compat="no_conflicts",
+        combine_attrs="drop",
+    ).drop_attrs()
+    names = ("learning_rate", *joined.data_vars)
+    return joined.rename({str(name): f"{optimizer}.{name}" for name in names})
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the results of both optimizers."""
+    parts = [recorded(config, optimizer) for optimizer in parametrizations.OPTIMIZERS]
+    return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
+        parametrizations=list(parametrizations.PARAMETRIZATIONS),
+        optimizers=list(parametrizations.OPTIMIZERS),
     )
 
 

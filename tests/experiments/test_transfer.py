@@ -60,6 +60,7 @@ def test_updates_and_starting_weights_have_the_factors_of_the_table():
 def test_a_small_run_has_all_numbers_and_pictures(tmp_path):
     config = Config(
         widths=(4, 8),
+        pixel_stride=7,
         rates=3,
         seeds=2,
         steps=4,
