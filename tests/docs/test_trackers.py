@@ -1,0 +1,79 @@
+"""Each tracker gets one run for each run of a sweep, with its settings and its history."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "trackers.md"
+BLOCK = 32768  # bytes of a block of a log in LevelDB's format
+RUN = """
+import doctest, sys
+test = doctest.DocTestParser().get_doctest(sys.argv[1], {}, "trackers", None, 0)
+runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+runner.run(test, clear_globs=False)
+print(test.globs["folder"])
+sys.exit(runner.summarize().failed)
+"""
+
+
+def run_section(title, tmp_path):
+    """Run the examples before the first section and those of one; returns their folder."""
+    first, *sections = PAGE.read_text("utf8").split("\n## ")
+    (section,) = (text for text in sections if text.startswith(f"{title}\n"))
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, first + section],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("title", "package"), [("MLflow", "mlflow"), ("TensorBoard", "tensorboard")]
+)
+def test_histories_are_logged_and_read_back(title, package, tmp_path):
+    pytest.importorskip(package, reason=f"{title} is not installed")
+    run_section(title, tmp_path)
+
+
+def records(file):
+    """Yield the records of a log in LevelDB's format, behind a header of 7 bytes."""
+    raw, at, record = file.read_bytes(), 7, b""
+    while at + 7 <= len(raw):
+        if BLOCK - at % BLOCK < 7:
+            at += BLOCK - at % BLOCK
+            continue
+        _, length, kind = struct.unpack("<IHB", raw[at : at + 7])
+        record += raw[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # the whole record, or its last part
+            yield record
+            record = b""
+
+
+@pytest.mark.long
+def test_files_of_an_offline_mode_have_each_run(tmp_path):
+    messages = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="W&B is not installed")
+    folder = run_section("W&B", tmp_path)
+    settings = set()
+    for file in folder.glob("wandb/offline-run-*/*.wandb"):
+        config, steps, costs = {}, [], []
+        for raw in records(file):
+            record = messages.Record.FromString(raw)
+            for item in record.run.config.update:
+                config[item.key] = item.value_json
+            for item in record.history.item:
+                if "cost" in (item.key, *item.nested_key):
+                    costs.append(float(item.value_json))
+            if record.HasField("history"):
+                steps.append(record.history.step.num)
+        assert steps == [0, 10, 20]
+        assert costs[0] > costs[1] > costs[2] > 0
+        settings.add((config["learning_rate"], config["seed"]))
+    assert settings == {(rate, seed) for rate in ("0.01", "0.1") for seed in ("0", "1")}
