@@ -1,0 +1,49 @@
+"""Figure of `methods/finders.py`: success against cost, and ratios to the best rate."""
+
+import numpy as np
+import xarray as xr
+from summaries.finders import METHODS, bootstrap, judged
+
+from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, style
+
+COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
+
+
+def shares_and_costs(dataset: xr.Dataset) -> Figure:
+    """Draw the share of good rates against the cost of each finder, and the ratios to the best.
+
+    Args:
+        dataset: result of `finders.run`.
+    """
+    results = judged(dataset)
+    with style():
+        figure = Figure(figsize=(13, 5.2))
+        left, right = figure.subplots(1, 2)
+        edges = np.arange(-8.25, 8.5, 0.5)
+        for color, (method, label) in zip(COLORS, METHODS.items(), strict=True):
+            mine = results.sel(finder=method)
+            share, low, high = bootstrap(mine.success)
+            cost = float(dataset.evaluations.sel(finder=method).median())
+            left.errorbar(
+                cost,
+                share,
+                [[share - low], [high - share]],
+                fmt="o",
+                color=color,
+                capsize=4,
+                label=label,
+            )
+            ratios = np.clip(mine.ratio.values[np.isfinite(mine.ratio.values)], -8, 8)
+            counts, _ = np.histogram(ratios, edges)
+            right.stairs(np.cumsum(counts) / mine.ratio.size, edges, color=color, label=label)
+        left.set_xscale("log")
+        left.set_ylim(0, 1)
+        left.set_xlabel("cost of the search, in evaluations of the cost")
+        left.set_ylabel("share within a factor 2 of the best rate")
+        left.legend(loc="best")
+        right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
+        right.set_ylim(0, 1)
+        right.set_xlabel("log2 of the recommended over the best rate")
+        right.set_ylabel("share of recommendations below")
+        figure.suptitle("Recommended learning rates")
+    return figure

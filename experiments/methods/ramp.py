@@ -1,0 +1,115 @@
+"""The classical learning-rate finder: an exponential ramp of the rate during one run.
+
+    eta_i = low (high / low)^(i / (n - 1)),   smoothed_i = b smoothed_{i-1} + (1 - b) C_i
+
+As in fastai and Lightning: 100 steps, b = 0.98 with correction of the bias, and the ramp ends where
+the smoothed cost exceeds 4 times its minimum. Two rates are suggested: that of the smallest
+smoothed cost over 10, and that of its steepest descent, without the first tenth and the last five.
+
+References: Smith 2017, arXiv 1506.01186; fastai's `lr_find`; Lightning's `LearningRateFinder`.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from variants.small_problems import Case
+
+import gdjax as gd
+
+LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
+WIDTH = 55  # runs computed together
+
+
+@lru_cache  # so that truth and ramp share a program
+def scheduled(make_optimizer: Callable) -> Callable:
+    """Return a factory of an optimizer with the rate eta growth^t min(1, (t + 1) / warmup)."""
+
+    def make(learning_rate, growth=1.0, warmup=1.0):
+        def rate(step):
+            return learning_rate * growth**step * jnp.minimum(1.0, (step + 1) / warmup)
+
+        return make_optimizer(learning_rate=rate)
+
+    return make
+
+
+def swept(
+    case: Case,
+    make_optimizer: Callable,
+    *,
+    learning_rate: np.ndarray,
+    warmup: np.ndarray,
+    steps: int,
+    seeds: int,
+    growth: float = 1.0,
+    record_every: int = 1,
+    root_seed: int = 0,
+) -> xr.Dataset:
+    """Return descents at several rates from several starts, each with its order of batches."""
+    starts = {"seed": range(seeds)}
+    if case.batch_size is not None:
+        starts["data_seed"] = range(seeds)
+    schedule = gd.zip_axes(
+        learning_rate=learning_rate,
+        warmup=np.asarray(warmup, float),
+        growth=np.full(len(learning_rate), growth),
+    )
+    runs = gd.sweep(
+        case.problem,
+        gd.axes(schedule=schedule, start=gd.zip_axes(**starts)),
+        steps,
+        make_optimizer=scheduled(make_optimizer),
+        batch_size=case.batch_size,
+        record_every=record_every,
+        metrics={},
+        root_seed=root_seed,
+        width=WIDTH,
+    )
+    return runs.transpose("schedule", "start", ...)
+
+
+def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int) -> np.ndarray:
+    """Return the cost of each step of a ramp, [seeds, steps]; that of the batch with batches."""
+    runs = swept(
+        case,
+        make_optimizer,
+        learning_rate=np.array([LOW]),
+        warmup=np.ones(1),
+        growth=(HIGH / LOW) ** (1 / (STEPS - 1)),
+        steps=STEPS,
+        seeds=seeds,
+        root_seed=root_seed,
+    ).isel(schedule=0)
+    if case.batch_size is None:
+        return runs.cost.values[:, :STEPS]
+    return runs.batch_cost.values[:, 1:]
+
+
+def suggestions(costs: np.ndarray) -> tuple[float, float]:
+    """Return the rate of the minimum over 10, and that of the steepest descent.
+
+    Args:
+        costs: cost of each step of one ramp.
+
+    Examples:
+        >>> costs = 1 + (np.linspace(-1, 0.5, STEPS) - 0.2) ** 2
+        >>> low, steep = suggestions(costs)
+        >>> steep < 10 * low
+        True
+    """
+    rates = LOW * (HIGH / LOW) ** (np.arange(len(costs)) / (STEPS - 1))
+    average, smoothed = 0.0, []
+    for i, cost in enumerate(costs):
+        average = SMOOTHING * average + (1 - SMOOTHING) * cost
+        smoothed.append(average / (1 - SMOOTHING ** (i + 1)))
+        if not np.isfinite(average) or smoothed[-1] > STOP * min(smoothed):
+            smoothed = smoothed[: i + 1 if np.isfinite(average) else i]
+            break
+    kept = np.array(smoothed)[STEPS // 10 : -5]
+    if len(kept) < 2:
+        return float("nan"), float("nan")
+    rates = rates[STEPS // 10 : STEPS // 10 + len(kept)]
+    return float(rates[np.argmin(kept)]) / 10, float(rates[np.argmin(np.diff(kept))])

@@ -1,0 +1,77 @@
+"""Summary of the comparison of learning-rate finders."""
+
+import numpy as np
+import xarray as xr
+
+METHODS = {
+    "search": "gd.find_learning_rate",
+    "short_search": "gd.find_learning_rate, short",
+    "ramp_minimum": "ramp, minimum / 10",
+    "ramp_steepest": "ramp, steepest",
+}
+DRAWS = 2000  # bootstrap samples of the problems
+
+
+def judged(dataset: xr.Dataset) -> xr.Dataset:
+    """Return for each recommendation its ratio to the best rate, its regret and its success.
+
+    A recommendation outside the grid of the truth, or none, does not succeed and has regret 1.
+    """
+    rates = dataset.learning_rate.values
+    logs = np.log2(rates)
+    cost = dataset.cost.where(dataset.trains, np.inf)
+    place = cost.argmin("learning_rate")
+    best_cost = cost.min("learning_rate")
+    best = xr.DataArray(rates[place.values], place.coords, place.dims)
+    ratio = np.log2(dataset.rate / best)
+    at = np.log2(dataset.rate)
+    nearest = np.abs(at.fillna(0).values[..., None] - logs).argmin(-1)
+    nearest = xr.DataArray(nearest, at.coords, at.dims)
+    known = at.notnull() & (at > logs[0] - 0.5) & (at < logs[-1] + 0.5)
+    trains = dataset.trains.isel(learning_rate=nearest) & known
+    final = dataset.cost.where(np.isfinite(dataset.cost), np.inf).isel(learning_rate=nearest)
+    regret = (final - best_cost) / (dataset.start_cost - best_cost)
+    regret = regret.where(trains, 1.0).clip(0, 1)
+    success = trains & (np.abs(ratio) <= 1)
+    return xr.Dataset(
+        {
+            "ratio": ratio,
+            "regret": regret,
+            "success": success,
+            "trains": trains,
+            "at_end": (place == 0) | (place == len(rates) - 1),
+        }
+    ).drop_vars("learning_rate", errors="ignore")
+
+
+def bootstrap(values: xr.DataArray) -> list[float]:
+    """Return the mean, and a 95 % interval over bootstrap samples of the problems."""
+    by_problem = values.astype(float).mean([d for d in values.dims if d != "problem"]).values
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(by_problem), size=(DRAWS, len(by_problem)))
+    low, high = np.quantile(by_problem[draws].mean(axis=1), (0.025, 0.975))
+    return [float(by_problem.mean()), float(low), float(high)]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return share of success, regret and cost of each method, with and without warm-up."""
+    results = judged(dataset)
+    found: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
+    for method in METHODS:
+        mine = results.sel(finder=method)
+        found[f"{method}_evaluations"] = float(dataset.evaluations.sel(finder=method).median())
+        found[f"{method}_share"] = bootstrap(mine.success)
+        found[f"{method}_trains"] = bootstrap(mine.trains)
+        found[f"{method}_regret"] = bootstrap(mine.regret)
+        found[f"{method}_median_regret"] = float(mine.regret.median())
+        for optimizer in dataset.optimizer.values:
+            share = mine.success.sel(optimizer=optimizer)
+            found[f"{method}_share_{optimizer}"] = float(share.mean())
+        for place, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
+            found[f"{method}_share_{name}"] = bootstrap(mine.success.isel(warmup=place))
+    for method in ("search", "short_search"):
+        for other in ("ramp_minimum", "ramp_steepest"):
+            pair = (results.success.sel(finder=m, drop=True).astype(float) for m in (method, other))
+            mine, theirs = pair
+            found[f"{method}_minus_{other}"] = bootstrap(mine - theirs)
+    return found

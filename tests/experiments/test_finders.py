@@ -1,0 +1,71 @@
+"""The comparison of learning-rate finders: suggestions of a ramp, and what counts as success."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from methods import finders, ramp
+from summaries.finders import METHODS, judged, numbers
+from variants.small_problems import PROBLEMS
+
+
+def test_a_ramp_suggests_a_tenth_of_the_rate_of_its_minimum():
+    """Without smoothing the minimum would be at step 60; the average lags behind it."""
+    steps = np.arange(ramp.STEPS)
+    low, steep = ramp.suggestions(1 + ((steps - 60) / 60) ** 2)
+    rates = ramp.LOW * (ramp.HIGH / ramp.LOW) ** (steps / (ramp.STEPS - 1))
+    assert rates[60] / 10 < low < rates[94] / 10
+    assert rates[10] <= steep < rates[60]
+
+
+def test_a_ramp_ends_where_its_cost_is_not_finite():
+    costs = np.where(np.arange(ramp.STEPS) < 50, 1 - np.arange(ramp.STEPS) / 100, np.inf)
+    low, _ = ramp.suggestions(costs)
+    assert np.isfinite(low)
+    assert np.isnan(ramp.suggestions(np.full(ramp.STEPS, np.nan))).all()
+
+
+def dataset(rates_found):
+    rates = 2.0 ** np.arange(-4, 5)
+    cost = 1 + np.abs(np.log2(rates))  # the best rate is 1
+    cost[-1] = np.inf
+    case = xr.Dataset(
+        {
+            "cost": (("warmup", "learning_rate"), cost[None]),
+            "trains": (("warmup", "learning_rate"), np.isfinite(cost)[None]),
+            "start_cost": 9.0,
+            "rate": (("finder", "finder_seed"), rates_found),
+            "evaluations": (("finder", "finder_seed"), np.full(rates_found.shape, 300.0)),
+        },
+        {"learning_rate": rates, "warmup": [1], "finder": list(METHODS)},
+    )
+    return case.expand_dims(problem=["a", "b"], optimizer=["sgd"])
+
+
+def test_success_is_a_rate_within_a_factor_2_that_trains():
+    found = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
+    results = judged(dataset(found)).isel(problem=0, optimizer=0, warmup=0)
+    success = results.success.transpose("finder", "finder_seed")
+    assert success.values.tolist() == [[True, True], [True, False], [False, False], [False, False]]
+    regret = results.regret.transpose("finder", "finder_seed")
+    np.testing.assert_allclose(regret, [[0, 1 / 8], [1 / 8, 2 / 8], [1, 1], [1, 3 / 8]])
+
+
+def test_the_summary_has_an_interval_for_each_difference():
+    summary = numbers(dataset(np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])))
+    assert summary["search_share"] == [1, 1, 1]
+    assert summary["search_minus_ramp_minimum"] == [1, 1, 1]
+    assert summary["short_search_share"][0] == 0.5
+
+
+@pytest.mark.long
+def test_one_case_can_be_compared():
+    config = finders.Config(
+        problems=("parity",), optimizers=("sgd",), horizon=16, rates=12, starts=2, seeds=1
+    )
+    result = finders.run(config)
+    assert np.isfinite(result.rate.sel(finder="search")).all()
+    assert len(finders.plot(result)["finders"].axes) == 2
+
+
+def test_no_problem_is_used_twice():
+    assert len(PROBLEMS) == 12
