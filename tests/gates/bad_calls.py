@@ -287,7 +287,7 @@ CALLS = (
     (
         "gd.problems.digits(loss='hinge')",
         "loss",
-        "choose one of quadratic, cross_entropy, or give a",
+        "choose one of quadratic, cross_entropy, or pass a",
     ),
     (
         "gd.problems.digits(samples=0)",
@@ -613,7 +613,7 @@ CALLS = (
         "gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w, b: jnp.sum(w) * jnp.sum(b), "
         "data=jnp.arange(4.0)), ax, 5, batch_size=2)",
         "cost",
-        "expected a mean over the batch, so that microbatches can be",
+        "expected a mean over the batch",
     ),
     ("gd.compare({}, ax, 5)", "problems", "expected a mapping of names to problems, such as"),
     ("gd.compare([bowl], ax, 5)", "problems", "expected a mapping of names to problems, such as"),
