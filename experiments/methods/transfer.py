@@ -124,12 +124,16 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
                 num_seeds=config.seeds,
             ).rename(width="checked_width")
         )
-    joined = xr.merge(
-        [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
-        join="exact",
-        compat="no_conflicts",
-        combine_attrs="drop",
-    ).drop_attrs()
+    joined = (
+        xr.merge(
+            [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
+            join="exact",
+            compat="no_conflicts",
+            combine_attrs="drop",
+        )
+        .drop_attrs()
+        .drop_vars("layer")
+    )  # text is not stable in Zarr
     names = ("learning_rate", *joined.data_vars)
     return joined.rename({str(name): f"{optimizer}.{name}" for name in names})
 
