@@ -36,19 +36,19 @@ def test_critical_points_of_test_functions_are_classified(name):
     function = FUNCTIONS[name]
     points = np.array([point.x for point in function.critical_points])
     with jax.enable_x64(True):
-        found = at_points(function, points)
+        result = at_points(function, points)
         H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(jnp.array(points)))
     words = {"minimum": "strict minimum", "maximum": "strict maximum"}
     expected = [words.get(p.kind, p.kind) for p in function.critical_points]
     tip = np.array([name == "ackley" and not any(p.x) for p in function.critical_points])
     assert tip.sum() == (name == "ackley")
-    assert kinds(found) == [
+    assert kinds(result) == [
         "no derivative" if jumps else kind for kind, jumps in zip(expected, tip, strict=True)
     ]
     exact = np.linalg.eigvalsh(H)
-    np.testing.assert_allclose(found.smallest[~tip], exact[~tip, 0], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(found.largest[~tip], exact[~tip, -1], rtol=1e-9, atol=1e-9)
-    assert np.all(found.nullity[~tip] == 0)
+    np.testing.assert_allclose(result.smallest[~tip], exact[~tip, 0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(result.largest[~tip], exact[~tip, -1], rtol=1e-9, atol=1e-9)
+    assert np.all(result.nullity[~tip] == 0)
 
 
 @pytest.mark.long
@@ -56,11 +56,11 @@ def test_float32_points_count_as_stationary_within_rounding():
     """Rounded coordinates have nonzero gradients, which may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]
     points = np.array([point.x for point in function.critical_points])
-    found = at_points(function, np.concatenate([points, points + 0.01]))
-    assert found.gradient_norm.dtype == np.float32
+    result = at_points(function, np.concatenate([points, points + 0.01]))
+    assert result.gradient_norm.dtype == np.float32
     expected = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
-    assert kinds(found)[: len(points)] == [expected[p.kind] for p in function.critical_points]
-    assert set(kinds(found)[len(points) :]) == {"not stationary"}
+    assert kinds(result)[: len(points)] == [expected[p.kind] for p in function.critical_points]
+    assert set(kinds(result)[len(points) :]) == {"not stationary"}
 
 
 # -- what a name needs
@@ -75,37 +75,37 @@ def cubic_valley(w):
 def test_small_gradient_and_positive_eigenvalues_do_not_make_a_minimum(height):
     """x^2 + y^3 has none; Newton and Kantorovich give exactly 1/2 at every height."""
     with jax.enable_x64(True):
-        found = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
-    assert found.smallest > 0
-    assert found.gradient_norm < 1e-5
-    assert float(found.kantorovich) == pytest.approx(0.5, rel=1e-6)
-    assert kinds(found) == ["undecided"]
-    assert "polish" in found.advice
+        result = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
+    assert result.smallest > 0
+    assert result.gradient_norm < 1e-5
+    assert float(result.kantorovich) == pytest.approx(0.5, rel=1e-6)
+    assert kinds(result) == ["undecided"]
+    assert "polish" in result.advice
 
 
 @pytest.mark.long
 def test_distance_to_a_nearby_minimum_is_bounded():
     """x^2 + y^2 + y^3 at y = 1e-6: the minimum is 1e-6 away."""
     with jax.enable_x64(True):
-        found = classify(lambda w: cubic_valley(w) + w[1] ** 2, jnp.array([0.0, 1e-6]), key=KEY)
-    assert kinds(found) == ["strict minimum"]
-    assert 1e-6 <= float(found.distance) * (1 + 1e-6) <= 1.1e-6
+        result = classify(lambda w: cubic_valley(w) + w[1] ** 2, jnp.array([0.0, 1e-6]), key=KEY)
+    assert kinds(result) == ["strict minimum"]
+    assert 1e-6 <= float(result.distance) * (1 + 1e-6) <= 1.1e-6
 
 
 @pytest.mark.long
 def test_linear_cost_is_not_a_saddle():
     with jax.enable_x64(True):
-        found = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
-    assert kinds(found) == ["undecided"]
+        result = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
+    assert kinds(result) == ["undecided"]
 
 
 @pytest.mark.long
 def test_float64_parameters_are_classified_in_float64():
     with jax.enable_x64(True):
         w = jnp.array([0.0, 0.0])
-    found = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, w, key=KEY)
-    assert found.cost.dtype == np.float64
-    assert kinds(found) == ["strict minimum"]
+    result = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, w, key=KEY)
+    assert result.cost.dtype == np.float64
+    assert kinds(result) == ["strict minimum"]
     single = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, jnp.zeros(2), key=KEY)
     assert kinds(single) == ["undecided"]
     assert "float64 resolves more" in single.advice
@@ -145,19 +145,19 @@ def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
     A = jnp.stack([jnp.array(quadratic(values)[2][0]) for values in spectra])
     w = jnp.zeros((len(A), n)).at[4, 0].set(1e-3).at[6].set(jnp.nan)
     keys = jax.random.split(KEY, len(A))
-    found = jax.tree.map(np.asarray, at_zero(A, w, keys))
-    assert kinds(found) == [*SPECTRA, "undecided", "not stationary", "flat", "undecided"]
-    assert found.nullity[:4].tolist() == [0, 0, 0, 1]
+    result = jax.tree.map(np.asarray, at_zero(A, w, keys))
+    assert kinds(result) == [*SPECTRA, "undecided", "not stationary", "flat", "undecided"]
+    assert result.nullity[:4].tolist() == [0, 0, 0, 1]
     for i, values in enumerate(spectra[:4]):
-        np.testing.assert_allclose(found.smallest[i], values.min(), atol=1e-6)
-        np.testing.assert_allclose(found.largest[i], values.max(), atol=1e-6)
-        assert found.smallest_residual[i] < 1e-5
-    assert found.dead[5] == n
-    assert np.isnan(found.smallest[5])
+        np.testing.assert_allclose(result.smallest[i], values.min(), atol=1e-6)
+        np.testing.assert_allclose(result.largest[i], values.max(), atol=1e-6)
+        assert result.smallest_residual[i] < 1e-5
+    assert result.dead[5] == n
+    assert np.isnan(result.smallest[5])
     before = len(TRACES)
     again = at_zero(A[::-1], w[::-1], keys[::-1])
     assert len(TRACES) == before
-    assert kinds(again)[::-1] == kinds(found)
+    assert kinds(again)[::-1] == kinds(result)
 
 
 # -- networks
@@ -180,8 +180,8 @@ def planted_saddle(cost, params, data):
             return cost(w, batch) - slope @ (ravel_pytree(w)[0] - flat)
 
         problem = gd.Problem(init=lambda key: params, cost=tilted, data=data)
-        found = classify(problem, params, key=KEY)
-    return found, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
+        result = classify(problem, params, key=KEY)
+    return result, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
 
 
 @pytest.mark.long
@@ -195,17 +195,17 @@ def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian(
     def cost(params, batch):
         return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
 
-    found, dead, exact = planted_saddle(cost, jax.jit(network.init)(KEY), data)
-    assert int(found.dead) == dead == 2 * 4
-    np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-12)
-    assert int(found.negative) == np.sum(exact < 0)
-    assert kinds(found) == ["saddle"]
+    result, dead, exact = planted_saddle(cost, jax.jit(network.init)(KEY), data)
+    assert int(result.dead) == dead == 2 * 4
+    np.testing.assert_allclose([result.smallest, result.largest], exact[[0, -1]], atol=1e-12)
+    assert int(result.negative) == np.sum(exact < 0)
+    assert kinds(result) == ["saddle"]
 
 
 @pytest.mark.long
 def test_above_the_dense_limit_dead_coordinates_are_counted_too():
     """The 100-16-16-10 network with five dark pixels, 2,058 parameters."""
-    found, dead, exact = planted_saddle(*pooled_digits(dark=5))
-    assert int(found.dead) == dead == 5 * 16
-    np.testing.assert_allclose([found.smallest, found.largest], exact[[0, -1]], atol=1e-9)
-    assert kinds(found) == ["saddle"]
+    result, dead, exact = planted_saddle(*pooled_digits(dark=5))
+    assert int(result.dead) == dead == 5 * 16
+    np.testing.assert_allclose([result.smallest, result.largest], exact[[0, -1]], atol=1e-9)
+    assert kinds(result) == ["saddle"]

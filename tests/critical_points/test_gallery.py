@@ -100,7 +100,7 @@ def program(n):
 def cases(n, chosen, shifted, sides):
     """Arguments of the program: points, and what is mapped."""
     rng = np.random.default_rng(n)
-    found = []
+    result = []
     for name in chosen:
         point = POLYNOMIALS[name]
         terms = np.zeros((DEGREE + 1, DEGREE + 1))
@@ -110,14 +110,14 @@ def cases(n, chosen, shifted, sides):
         turned = turned / max(np.linalg.norm(turned), 1)
         w = rng.normal(size=n) * (1.0 if shifted else 0.0)
         offset = w - 2 * turned * (turned @ w)
-        found.append((w, (terms, point.sides * sides, turned, offset)))
-    return jax.tree.map(lambda *a: jnp.array(np.stack(a), float), *found)
+        result.append((w, (terms, point.sides * sides, turned, offset)))
+    return jax.tree.map(lambda *a: jnp.array(np.stack(a), float), *result)
 
 
 def judged(n, chosen, shifted, sides=None, certain=True):
     sides = np.geomspace(1e-2, 10, n - 2) if sides is None else sides
-    found = program(n)(*cases(n, chosen, shifted, sides))
-    for name, code in zip(chosen, found.kind.tolist(), strict=True):
+    result = program(n)(*cases(n, chosen, shifted, sides))
+    for name, code in zip(chosen, result.kind.tolist(), strict=True):
         point = POLYNOMIALS[name]
         allowed = {point.kind} if certain and point.certain else {point.kind, K.UNDECIDED}
         assert K(code) in allowed, (name, K(code).label)
@@ -195,13 +195,13 @@ def test_products_of_matrices_are_classified(x64):
         targets.append(target)
     with jax.enable_x64(x64):
         arguments = [jnp.array(np.stack(a), float) for a in (points, chosen, targets)]
-        found = jax.jit(
+        result = jax.jit(
             jax.vmap(
                 lambda w, *case: classify(lambda w: products(w, case), w, key=jax.random.key(0))
             )
         )(*arguments)
     for (name, (which, *_, kind)), code, dead in zip(
-        PRODUCTS.items(), found.kind.tolist(), found.dead.tolist(), strict=True
+        PRODUCTS.items(), result.kind.tolist(), result.dead.tolist(), strict=True
     ):
         assert dead == (14, 8, 4, 0)[which], name
         allowed = {kind} if x64 and name not in LEVEL_MANY else {kind, K.UNDECIDED}

@@ -42,9 +42,9 @@ def test_no_point_is_misclassified(n, precision):
     """Classify 900 points in one program."""
     pairs, variants = shown(n), list(VARIANTS.values())
     with jax.enable_x64(precision == "float64"):
-        found = certificates(n, [case(TABLE[k], variants[way], DIRECTION) for k, way in pairs])
+        result = certificates(n, [case(TABLE[k], variants[way], DIRECTION) for k, way in pairs])
     wrong, refused = [], []
-    for (name, way), code in zip(pairs, found.kind.tolist(), strict=True):
+    for (name, way), code in zip(pairs, result.kind.tolist(), strict=True):
         names = TABLE[name].names
         if K(code) not in names | REFUSALS:
             wrong.append((name, variants[way], K(code).label))
@@ -92,13 +92,13 @@ def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
                 twin = known._replace(terms=known.terms | added)
                 twins.append(case(twin, variant, DIRECTION))
     assert len(points) == {2: 31, 3: 8}[n]
-    found = certificates(n, points + twins)
-    for field, numbers in found._asdict().items():
+    result = certificates(n, points + twins)
+    for field, numbers in result._asdict().items():
         first, second = np.split(numbers, 2)
         # Where the offset is 100, the gradient is one of rounding alone.
         lost = 1e-14 if field in ("gradient_norm", "newton_distance") else 0
         np.testing.assert_allclose(first, second, rtol=0, atol=lost, err_msg=field)
-    assert set(found.kind.tolist()) <= REFUSALS
+    assert set(result.kind.tolist()) <= REFUSALS
 
 
 HIDDEN = {  # the one eigenvalue that differs, and whether float32 must see it
@@ -153,10 +153,10 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
 
 @pytest.mark.long
 def test_dead_coordinate_makes_a_manifold_of_minima_within_the_probed_radius():
-    found = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
-    assert K(int(found.kind)) == K.MANIFOLD_OF_MINIMA
-    assert (int(found.dead), int(found.nullity)) == (1, 0)
-    np.testing.assert_allclose(found.probe_radius, 300)
+    result = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
+    assert K(int(result.kind)) == K.MANIFOLD_OF_MINIMA
+    assert (int(result.dead), int(result.nullity)) == (1, 0)
+    np.testing.assert_allclose(result.probe_radius, 300)
 
 
 @pytest.mark.long
@@ -166,22 +166,22 @@ def test_probe_radius_of_dead_coordinates_depends_on_the_data():
     def cost(w, x):
         return (w[0] - 1) ** 2 + jax.nn.relu(w[1] * x[0] - 1)
 
-    found = classify(cost, np.array([1.0, 0.0]), data=np.array([1e-3]), key=jax.random.key(0))
-    np.testing.assert_allclose(found.probe_radius, 1e3)
-    assert int(found.dead) == 0
-    assert K(int(found.kind)) != K.STRICT_MINIMUM
+    result = classify(cost, np.array([1.0, 0.0]), data=np.array([1e-3]), key=jax.random.key(0))
+    np.testing.assert_allclose(result.probe_radius, 1e3)
+    assert int(result.dead) == 0
+    assert K(int(result.kind)) != K.STRICT_MINIMUM
 
 
 @pytest.mark.long
 def test_a_small_gradient_far_from_the_minimum_is_not_stationary():
     """y^2 + 1e-8 x^2 at (100, 0): the gradient is 2e-6, and the minimum 100 away."""
     w = np.array([100.0, 0.0])
-    found = classify(lambda w: w[1] ** 2 + 1e-8 * w[0] ** 2, w, key=jax.random.key(0))
-    assert found.gradient_norm < found.gradient_tolerance
-    assert K(int(found.kind)) == K.NOT_STATIONARY
-    np.testing.assert_allclose(found.newton_point, [0, 0], atol=1e-5)
-    np.testing.assert_allclose(found.newton_distance, 100, rtol=1e-6)
-    assert "a critical point seems to be 1e+02 away" in found.advice
+    result = classify(lambda w: w[1] ** 2 + 1e-8 * w[0] ** 2, w, key=jax.random.key(0))
+    assert result.gradient_norm < result.gradient_tolerance
+    assert K(int(result.kind)) == K.NOT_STATIONARY
+    np.testing.assert_allclose(result.newton_point, [0, 0], atol=1e-5)
+    np.testing.assert_allclose(result.newton_distance, 100, rtol=1e-6)
+    assert "a critical point seems to be 1e+02 away" in result.advice
     near = classify(
         lambda w: w[1] ** 2 + 1e-8 * w[0] ** 2, w, key=jax.random.key(0), distance_tolerance=2.0
     )

@@ -61,30 +61,30 @@ def test_minima_of_functions_are_reached_to_rounding(name):
     """With a tolerance below rounding, polishing ends at the resolution of the parameters."""
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
-        found = polished(name, shaped(name, beside(minima)), 0.0)
+        result = polished(name, shaped(name, beside(minima)), 0.0)
         steep = curvature(name, minima)
         level = np.abs(np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(shaped(name, minima)))))
-    places = found.params.reshape(minima.shape)
+    places = result.params.reshape(minima.shape)
     # Gradients of polynomials round by their terms, which are larger than what is left of them.
-    assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(minima, axis=1)))
+    assert np.all(result.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(minima, axis=1)))
     np.testing.assert_allclose(places, minima, atol=1e-9)
     np.testing.assert_allclose(
-        found.cost, [p.value for p in FUNCTIONS[name].critical_points if p.kind == "minimum"],
+        result.cost, [p.value for p in FUNCTIONS[name].critical_points if p.kind == "minimum"],
         atol=1e-12 * (1 + level.max()),
     )  # fmt: skip
-    assert found.num_steps.max() < 200
+    assert result.num_steps.max() < 200
 
 
 @pytest.mark.parametrize("name", ["quartic", "himmelblau"])
 def test_in_float32_the_gradient_is_what_the_parameters_last_bit_makes_it(name):
     minima = points_of(name, "minimum")
-    found = polished(name, shaped(name, beside(minima)), 0.0)
-    assert found.gradient_norm.dtype == np.float32
+    result = polished(name, shaped(name, beside(minima)), 0.0)
+    assert result.gradient_norm.dtype == np.float32
     with jax.enable_x64(True):
         steep = curvature(name, minima)
     size = 1 + np.linalg.norm(minima, axis=1)
-    assert np.all(found.gradient_norm <= 4 * np.finfo(np.float32).eps * steep * size)
-    np.testing.assert_allclose(found.params.reshape(minima.shape), minima, atol=1e-5)
+    assert np.all(result.gradient_norm <= 4 * np.finfo(np.float32).eps * steep * size)
+    np.testing.assert_allclose(result.params.reshape(minima.shape), minima, atol=1e-5)
 
 
 @pytest.mark.long
@@ -95,63 +95,63 @@ def test_polish_leaves_saddles_and_maxima(name):
     with jax.enable_x64(True):
         start = beside(other)
         before = np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(start)))
-        found = polished(name, start, 1e-8)
-    assert np.all(found.gradient_norm <= 1e-8)
-    assert np.all(found.cost < before)
-    apart = np.linalg.norm(found.params[:, None] - minima, axis=2).min(axis=1)
+        result = polished(name, start, 1e-8)
+    assert np.all(result.gradient_norm <= 1e-8)
+    assert np.all(result.cost < before)
+    apart = np.linalg.norm(result.params[:, None] - minima, axis=2).min(axis=1)
     assert apart.max() < 1e-6
 
 
 def test_polish_stays_exactly_on_a_saddle():
-    found = polish(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
-    assert int(found.num_steps) == 0
-    assert found.params.tolist() == [0, 0]
+    result = polish(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
+    assert int(result.num_steps) == 0
+    assert result.params.tolist() == [0, 0]
 
 
 def test_status_reports_that_steps_ran_out():
     valley = FUNCTIONS["rosenbrock"].f
     start = jnp.array([-1.2, 1.0])
-    found = jax.jit(lambda w: polish(valley, w, max_steps=3))(start)
-    assert int(found.num_steps) == 3
-    assert found.gradient_norm > 1e-3
-    assert found.cost < valley(start)
+    result = jax.jit(lambda w: polish(valley, w, max_steps=3))(start)
+    assert int(result.num_steps) == 3
+    assert result.gradient_norm > 1e-3
+    assert result.cost < valley(start)
     # The first step is at most 0.1 long, and it doubles.
-    assert np.linalg.norm(found.params - start) <= 0.1 + 0.2 + 0.4
+    assert np.linalg.norm(result.params - start) <= 0.1 + 0.2 + 0.4
 
 
 def test_polish_ends_on_a_cost_without_a_minimum():
     """The cost has no minimum: descent continues until the next step would overflow in float32."""
-    found = jax.jit(lambda w: polish(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
-    assert found.params > 5
-    assert found.cost < 1e-2
-    found = jax.jit(lambda w: polish(lambda w: -(w**3), w, max_steps=200))(jnp.array(1.0))
-    assert np.isfinite(found.params)
-    assert found.gradient_norm > 1
+    result = jax.jit(lambda w: polish(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
+    assert result.params > 5
+    assert result.cost < 1e-2
+    result = jax.jit(lambda w: polish(lambda w: -(w**3), w, max_steps=200))(jnp.array(1.0))
+    assert np.isfinite(result.params)
+    assert result.gradient_norm > 1
 
 
 def test_steps_to_costs_that_are_not_finite_are_rejected():
     """x - log x has its minimum at 1 and is NaN from 0 down; the first step would lead there."""
-    found = jax.jit(lambda w: polish(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
-    assert float(found.params) == pytest.approx(0.02, rel=1e-5)
-    assert found.gradient_norm < 1e-3
+    result = jax.jit(lambda w: polish(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
+    assert float(result.params) == pytest.approx(0.02, rel=1e-5)
+    assert result.gradient_norm < 1e-3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_start_that_is_not_finite_is_returned_unchanged(value):
-    found = polish(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
-    assert int(found.num_steps) == 0
-    assert not np.isfinite(found.gradient_norm)
-    np.testing.assert_array_equal(found.params, [1, value])
+    result = polish(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
+    assert int(result.num_steps) == 0
+    assert not np.isfinite(result.gradient_norm)
+    np.testing.assert_array_equal(result.params, [1, value])
 
 
 @pytest.mark.long
 def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
     eigenvalues = np.geomspace(1e-2, 1, 600)
     cost, w, data = quadratic(eigenvalues)
-    found = jax.jit(lambda w, data: polish(cost, w, data=data, atol=1e-5))(w, jnp.array(data))
-    assert found.gradient_norm <= 1e-5
-    assert np.linalg.norm(found.params) <= 1e-5 / 1e-2
-    assert int(found.num_steps) < 40
+    result = jax.jit(lambda w, data: polish(cost, w, data=data, atol=1e-5))(w, jnp.array(data))
+    assert result.gradient_norm <= 1e-5
+    assert np.linalg.norm(result.params) <= 1e-5 / 1e-2
+    assert int(result.num_steps) < 40
 
 
 @pytest.mark.long
@@ -162,12 +162,12 @@ def test_a_network_is_polished_to_a_small_gradient():
     def decayed(params, batch):
         return cost(params, batch) + 1e-2 * sum(jnp.sum(a**2) for a in jax.tree.leaves(params))
 
-    found = jax.jit(lambda w, data: polish(decayed, w, data=data, atol=3e-6))(params, data)
-    assert found.gradient_norm <= 3e-6
-    assert found.cost < jax.jit(decayed)(params, data)
-    slope = jax.jit(jax.grad(decayed))(found.params, data)
+    result = jax.jit(lambda w, data: polish(decayed, w, data=data, atol=3e-6))(params, data)
+    assert result.gradient_norm <= 3e-6
+    assert result.cost < jax.jit(decayed)(params, data)
+    slope = jax.jit(jax.grad(decayed))(result.params, data)
     norm = np.sqrt(sum(float(jnp.sum(a**2)) for a in jax.tree.leaves(slope)))
-    assert norm == pytest.approx(float(found.gradient_norm), abs=2e-6)
+    assert norm == pytest.approx(float(result.gradient_norm), abs=2e-6)
 
 
 @pytest.mark.long
@@ -189,7 +189,7 @@ def test_mapped_polish_equals_single_ones_beside_a_diverged_run():
         many = jax.tree.map(lambda a: jnp.array(a, float), many)
         together = jax.jit(jax.vmap(one, (0, None)))
         stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
-        found = together(stacked, data)
+        result = together(stacked, data)
         before = len(traces)
         together(jax.tree.map(lambda a: 2 * a, stacked), data)
         assert len(traces) == before
@@ -197,14 +197,14 @@ def test_mapped_polish_equals_single_ones_beside_a_diverged_run():
         for i in (0, 2, 3):
             expected = alone(many[i], data)
             assert expected.gradient_norm <= 1e-10
-            assert found.gradient_norm[i] <= 1e-10
-            np.testing.assert_allclose(found.cost[i], expected.cost, rtol=1e-12)
+            assert result.gradient_norm[i] <= 1e-10
+            np.testing.assert_allclose(result.cost[i], expected.cost, rtol=1e-12)
             for a, b in zip(
-                jax.tree.leaves(found.params), jax.tree.leaves(expected.params), strict=True
+                jax.tree.leaves(result.params), jax.tree.leaves(expected.params), strict=True
             ):
                 np.testing.assert_allclose(a[i], b, atol=1e-7)
-        assert np.isnan(found.gradient_norm[1])
-        assert int(found.num_steps[1]) == 0
+        assert np.isnan(result.gradient_norm[1])
+        assert int(result.num_steps[1]) == 0
 
 
 # -- in float64, whatever is on
@@ -232,19 +232,19 @@ def test_cross_entropy_arrives_in_float64_where_float32_does_not():
         PolishStatus.MAX_STEPS_REACHED,
     )
     assert single.advice != ""
-    found = polish(cost, np.float64(w), data=data)
-    assert found.cost.dtype == np.float64
-    assert PolishStatus(int(found.status)) == PolishStatus.CONVERGED
-    assert found.gradient_norm <= 1e-10
-    assert found.advice == ""
+    result = polish(cost, np.float64(w), data=data)
+    assert result.cost.dtype == np.float64
+    assert PolishStatus(int(result.status)) == PolishStatus.CONVERGED
+    assert result.gradient_norm <= 1e-10
+    assert result.advice == ""
     assert not jax.config.read("jax_enable_x64")
 
 
 @pytest.mark.long
 def test_where_cross_entropy_arrives_is_a_strict_minimum():
     cost, w, data = regression_of_labels()
-    found = polish(cost, np.float64(w), data=data)
-    certificate = classify(cost, found.params, data=data, key=jax.random.key(0))
+    result = polish(cost, np.float64(w), data=data)
+    certificate = classify(cost, result.params, data=data, key=jax.random.key(0))
     assert certificate.kind == Kind.STRICT_MINIMUM
 
 
@@ -267,19 +267,19 @@ def test_find_critical_point_converges_to_every_kind(name):
     with jax.enable_x64(True):
         steep = curvature(name, points)
         search = jax.vmap(lambda x: find_critical_point(f, x, atol=0.0))
-        found = jax.jit(search)(jnp.array(shaped(name, beside(points))))
-        found = jax.tree.map(np.asarray, found)
-    np.testing.assert_allclose(found.params.reshape(points.shape), points, atol=1e-9)
-    assert np.all(found.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))
+        result = jax.jit(search)(jnp.array(shaped(name, beside(points))))
+        result = jax.tree.map(np.asarray, result)
+    np.testing.assert_allclose(result.params.reshape(points.shape), points, atol=1e-9)
+    assert np.all(result.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))
 
 
 def test_find_critical_point_without_a_critical_point_returns_its_gradient():
     """|f'| of x + x^3 is smallest at 0, where it is 1; for a NaN cost there is no result."""
     search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
-    found = search(jnp.array([0.5, jnp.nan]))
-    assert found.gradient_norm[0] >= 1
-    assert float(found.params[0]) == pytest.approx(0, abs=0.05)
-    assert np.isnan(found.gradient_norm[1])
+    result = search(jnp.array([0.5, jnp.nan]))
+    assert result.gradient_norm[0] >= 1
+    assert float(result.params[0]) == pytest.approx(0, abs=0.05)
+    assert np.isnan(result.gradient_norm[1])
 
 
 def test_find_critical_point_refuses_too_many_parameters():

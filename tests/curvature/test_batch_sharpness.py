@@ -44,17 +44,17 @@ def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
         def one(key):
             return batch_sharpness(cost, params, key=key, batch_size=2, batches=400, data=data)
 
-        found = jax.tree.map(
+        result = jax.tree.map(
             np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), RUNS))
         )
     for value, error, known in (
-        (found.value, found.error, bend.mean() / square.mean()),
-        (found.mean_of_ratios, found.ratios_error, np.mean(bend / square)),
+        (result.value, result.error, bend.mean() / square.mean()),
+        (result.mean_of_ratios, result.ratios_error, np.mean(bend / square)),
     ):
         score = (value - known) / error
         assert abs(score.mean()) < 4 / np.sqrt(RUNS)
         assert 0.5 < np.sqrt(np.mean(score**2)) < 1.6
-    assert np.all(found.value != found.mean_of_ratios)
+    assert np.all(result.value != result.mean_of_ratios)
 
 
 @pytest.mark.long
@@ -73,11 +73,11 @@ def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
     def one(key):
         return batch_sharpness(cost, params, key=key, batch_size=size, batches=24, data=data)
 
-    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
-    held = (found.low <= known) & (known <= found.high)
+    result = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
+    held = (result.low <= known) & (known <= result.high)
     assert np.mean(held) > 0.95 - 0.02
-    assert np.all((found.low < found.value) & (found.value < found.high))
-    ratio = np.median(found.error) / np.std(found.value)
+    assert np.all((result.low < result.value) & (result.value < result.high))
+    ratio = np.median(result.error) / np.std(result.value)
     assert 0.7 < ratio < 1.2
 
 
@@ -98,25 +98,27 @@ def test_the_error_is_the_jackknife_and_the_interval_student():
 
     both = jax.jit(jax.vmap(one))(np.array([1.0, -1.0], np.float32))
     for i, sign in enumerate((1, -1)):
-        found = jax.tree.map(lambda a, i=i: a[i], both)
+        result = jax.tree.map(lambda a, i=i: a[i], both)
         a, b = sign * x[drawn].astype(float) ** 5, x[drawn].astype(float) ** 2
         without = (a.sum() - a) / (b.sum() - b)
         squares = (without - without.mean()) ** 2
         error = np.sqrt(5 / 6 * squares.sum())
-        assert float(found.error) == pytest.approx(error, rel=1e-4)
+        assert float(result.error) == pytest.approx(error, rel=1e-4)
         freedom = max(squares.sum() ** 2 / np.sum(squares**2) - 1, 1)
         half = stats.t.isf(0.025, freedom) * error
         value = a.sum() / b.sum()
         expected = value - half, value + half
-        assert (float(found.low), float(found.high)) == pytest.approx(expected, rel=2e-3)
+        assert (float(result.low), float(result.high)) == pytest.approx(expected, rel=2e-3)
 
 
 def test_the_whole_set_as_a_batch_is_the_curvature_along_the_gradient():
     cost, params, data = regression(8)
     known = every_batch(cost, params, data, all_batches(8, 8))
-    found = batch_sharpness(cost, params, key=jax.random.key(0), batch_size=8, batches=2, data=data)
-    assert float(found.value) == pytest.approx(float(known[0][0] / known[1][0]), rel=1e-4)
-    assert float(found.error) < 1e-4 * float(found.value)
+    result = batch_sharpness(
+        cost, params, key=jax.random.key(0), batch_size=8, batches=2, data=data
+    )
+    assert float(result.value) == pytest.approx(float(known[0][0] / known[1][0]), rel=1e-4)
+    assert float(result.error) < 1e-4 * float(result.value)
 
 
 def test_invalid_batches_are_refused():

@@ -54,8 +54,8 @@ def test_lanczos_converges_from_every_start():
     """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
-    found = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_steps=60)))(keys)
-    assert found.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
+    result = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_steps=60)))(keys)
+    assert result.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
 
 
 @pytest.mark.long
@@ -64,50 +64,50 @@ def test_lanczos_converges_from_every_start():
 def test_ends_of_a_known_spectrum(name, largest, smallest):
     spectrum = SPECTRA[name]
     A = matrix(spectrum)
-    found = solved(jnp.array(A, jnp.float32), jax.random.key(0), largest, smallest)
+    result = solved(jnp.array(A, jnp.float32), jax.random.key(0), largest, smallest)
     falling = np.sort(spectrum)[::-1]
     size = np.abs(spectrum).max()
     exact = np.r_[falling[:largest], falling[N - smallest :]]
-    V, values = np.asarray(found.vectors, float), np.asarray(found.values, float)
+    V, values = np.asarray(result.vectors, float), np.asarray(result.values, float)
     residuals = np.linalg.norm(A @ V - values * V, axis=0)
     # Residuals are what they say they are, to float32's rounding, and within the tolerance.
-    np.testing.assert_allclose(found.residuals, residuals, atol=2e-6 * size)
-    assert found.residuals.max() <= 1e-3 * size
+    np.testing.assert_allclose(result.residuals, residuals, atol=2e-6 * size)
+    assert result.residuals.max() <= 1e-3 * size
     # An eigenvalue lies within each residual; beyond the tolerance no eigenvalue was missed.
     np.testing.assert_allclose(values, exact, atol=2e-3 * size)
     np.testing.assert_allclose(V.T @ V, np.eye(largest + smallest), atol=1e-5)
-    assert 0.98 * size <= found.norm <= 1.00001 * size
+    assert 0.98 * size <= result.norm <= 1.00001 * size
 
 
 @pytest.mark.long
 def test_a_small_tolerance_is_reached_in_float64():
     spectrum = SPECTRA["indefinite"]
     with jax.enable_x64(True):
-        found = solved(
+        result = solved(
             jnp.array(matrix(spectrum)), jax.random.key(0), largest=2, smallest=2, tolerance=1e-10
         )
-        found = jax.tree.map(np.asarray, found)
+        result = jax.tree.map(np.asarray, result)
     exact = np.sort(spectrum)[[-1, -2, 1, 0]]
-    assert found.residuals.max() <= 1e-10
+    assert result.residuals.max() <= 1e-10
     # The error of an eigenvalue is of the order of its residual squared.
-    np.testing.assert_allclose(found.values, exact, atol=1e-13)
+    np.testing.assert_allclose(result.values, exact, atol=1e-13)
 
 
 @pytest.mark.long
 def test_restarts_that_are_used_up_leave_large_residuals():
     A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
-    found = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_steps=1)
+    result = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_steps=1)
     upper, lower, size = eigensolvers.sizes(0, 1)
-    assert found.residuals[0] > 1e-6 * found.norm
-    assert int(found.num_hvps) == size + (size - upper - lower)
+    assert result.residuals[0] > 1e-6 * result.norm
+    assert int(result.num_hvps) == size + (size - upper - lower)
 
 
 @pytest.mark.long
 def test_lanczos_stops_if_values_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
-    found = solved(A, jax.random.key(0), largest=1, smallest=1)
-    assert np.all(np.isnan(found.values))
-    assert int(found.num_hvps) == eigensolvers.sizes(1, 1)[2]
+    result = solved(A, jax.random.key(0), largest=1, smallest=1)
+    assert np.all(np.isnan(result.values))
+    assert int(result.num_hvps) == eigensolvers.sizes(1, 1)[2]
 
 
 @pytest.mark.long
@@ -118,15 +118,15 @@ def test_lanczos_keeps_masked_coordinates_at_zero():
     A[dead] = 0
     A[:, dead] = 0
     exact = np.linalg.eigvalsh(A[~dead][:, ~dead])
-    found = solved(
+    result = solved(
         jnp.array(A, jnp.float32),
         jax.random.key(0),
         largest=1,
         smallest=2,
         start=jnp.array(~dead, jnp.float32),
     )
-    np.testing.assert_allclose(found.values, exact[[-1, 1, 0]], atol=5e-3)
-    assert np.all(np.asarray(found.vectors)[dead] == 0)
+    np.testing.assert_allclose(result.values, exact[[-1, 1, 0]], atol=5e-3)
+    assert np.all(np.asarray(result.vectors)[dead] == 0)
 
 
 @pytest.mark.long

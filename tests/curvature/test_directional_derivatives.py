@@ -37,10 +37,10 @@ def test_derivatives_over_all_samples_are_those_of_the_mean():
         twice, fourth = at.fourth(w, u)
         return expected, (at.gradient(w), at.product(w, u), at.third(w, u), fourth), twice
 
-    expected, found, twice = both(w, u)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    expected, result, twice = both(w, u)
+    for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
-    np.testing.assert_allclose(twice, found[2], rtol=1e-6)
+    np.testing.assert_allclose(twice, result[2], rtol=1e-6)
 
 
 def test_largest_third_derivative_of_a_cubic():
@@ -51,11 +51,11 @@ def test_largest_third_derivative_of_a_cubic():
     )
     starts = jnp.array(np.random.default_rng(1).normal(size=(8, 3)), jnp.float32)
     points = jnp.ones((8, 3))
-    found, where = jax.jit(lambda: largest_third(product, points, starts, lambda v: v))()
+    result, where = jax.jit(lambda: largest_third(product, points, starts, lambda v: v))()
     # A lower bound from every start, and from some of them a good one.
-    assert np.all(found <= 2 / 3**0.5 + 1e-5)
-    assert float(found.max()) > 0.99 * 2 / 3**0.5
-    np.testing.assert_allclose(jnp.abs(6 * jnp.prod(where, axis=1)), found, rtol=1e-4, atol=1e-6)
+    assert np.all(result <= 2 / 3**0.5 + 1e-5)
+    assert float(result.max()) > 0.99 * 2 / 3**0.5
+    np.testing.assert_allclose(jnp.abs(6 * jnp.prod(where, axis=1)), result, rtol=1e-4, atol=1e-6)
     both = jax.jit(lambda: largest_third(apart, points, starts, lambda v: v)[0])()
     assert abs(float(both.max()) - 12) < 1e-3
     # Kept off the second axis, the first is what is left.

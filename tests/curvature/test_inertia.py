@@ -39,26 +39,26 @@ def looked(H, mask, perturbation, v):
 def test_signs_and_the_inverse_are_those_of_the_matrix():
     _, H, mask = planted(12)
     with jax.enable_x64(True):
-        found = jax.tree.map(np.asarray, looked(H, mask, 0.0, np.ones(14)))
-    assert [found[name].sum() for name in SIGNS] == [
+        result = jax.tree.map(np.asarray, looked(H, mask, 0.0, np.ones(14)))
+    assert [result[name].sum() for name in SIGNS] == [
         12,
         9,
         2,
         1,
     ]
-    assert found["nullity"] == 1
-    np.testing.assert_allclose([found["norm"], found["least"]], [3, 0.3], atol=1e-9)
-    np.testing.assert_allclose(H @ found["flattest"], 0.3 * found["flattest"], atol=1e-9)
+    assert result["nullity"] == 1
+    np.testing.assert_allclose([result["norm"], result["least"]], [3, 0.3], atol=1e-9)
+    np.testing.assert_allclose(H @ result["flattest"], 0.3 * result["flattest"], atol=1e-9)
     inverse = np.linalg.pinv(H, rcond=1e-9) @ np.ones(14)
-    np.testing.assert_allclose(found["inverse"], inverse, atol=1e-9)
+    np.testing.assert_allclose(result["inverse"], inverse, atol=1e-9)
 
 
 def test_perturbed_products_make_signs_indeterminate():
     values, H, mask = planted(12)
     with jax.enable_x64(True):
-        found = looked(H, mask, 0.6, np.ones(14))
-    assert int(found["nullity"]) == np.sum(np.abs(values) <= 0.6) == 3
-    assert int(found["negative"].sum()) == 1
+        result = looked(H, mask, 0.6, np.ones(14))
+    assert int(result["nullity"]) == np.sum(np.abs(values) <= 0.6) == 3
+    assert int(result["negative"].sum()) == 1
 
 
 def test_extreme_inertia_has_both_ends_and_is_incomplete():
@@ -96,6 +96,6 @@ def test_pseudoinverse_omits_flat_directions():
 
     with jax.enable_x64(True):
         for share in (0, 1e-12, 1e-11, 1e-6, 1.0):
-            found = inverse(H, level + share * steep)
+            result = inverse(H, level + share * steep)
             known = share * steep / values[-1]
-            np.testing.assert_allclose(found, known, atol=1e-12 + 1e-5 * share)
+            np.testing.assert_allclose(result, known, atol=1e-12 + 1e-5 * share)

@@ -43,15 +43,15 @@ def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, 
     product = jax.jit(lambda v: HessianOperator(cost, params, data=data).mv(v))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
-        found = ravel_pytree(product(unravel(jnp.array(v))))[0]
-        np.testing.assert_allclose(found, H @ v, rtol=1e-10, atol=1e-12)
+        result = ravel_pytree(product(unravel(jnp.array(v))))[0]
+        np.testing.assert_allclose(result, H @ v, rtol=1e-10, atol=1e-12)
 
 
 def test_product_with_a_bowl_is_its_matrix_times_the_vector(float64):
     problem = gd.problems.function("rosenbrock")
-    found = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
+    result = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
     # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
-    np.testing.assert_allclose(found, [2.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(result, [2.0, 0.0], atol=1e-12)
 
 
 @pytest.mark.long
@@ -74,14 +74,14 @@ def test_product_mapped_over_runs_is_that_of_each(float64):
 def test_matrix_products_are_in_full_precision_and_only_there(samples):
     cost, params, data = regression(samples)
     problem = regression_problem(data)
-    found = jax.make_jaxpr(
+    result = jax.make_jaxpr(
         lambda w, data: (
             HessianOperator(cost, w, data=data).mv(w),
             GaussNewtonOperator(problem, w, data=data).mv(w),
             HessianOperator(cost, w, data=data).as_matrix(),
         )
     )(params, data)
-    matrices = str(found).split("dot_general[")[1:]
+    matrices = str(result).split("dot_general[")[1:]
     assert len(matrices) > 10
     assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in matrices)
     assert jax.config.jax_default_matmul_precision is None
@@ -109,24 +109,24 @@ def test_gauss_newton_of_a_bare_cost_is_refused():
 @pytest.mark.parametrize("samples", [7, 1_511])
 def test_hessian_is_that_of_nested_differentiation(float64, samples):
     cost, params, data = regression(samples)
-    found = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
-    np.testing.assert_allclose(found, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
+    result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
+    np.testing.assert_allclose(result, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.long
 def test_hessian_of_a_network_in_float32_is_that_of_float64_to_rounding():
     cost, params, data = pooled_digits()
-    found = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
+    result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
-    assert np.array_equal(found, found.T)
+    assert np.array_equal(result, result.T)
     size = np.abs(np.linalg.eigvalsh(exact)).max()  # a third of what singular values take
-    assert np.abs(np.linalg.eigvalsh(found - exact)).max() < 1e-5 * size
+    assert np.abs(np.linalg.eigvalsh(result - exact)).max() < 1e-5 * size
 
 
 def test_hessian_of_two_groups_follows_the_order_of_the_flat_parameters(float64):
     # d2/da2, d2/dadb, d2/db2 of a^2 b at (2, 3): 2b, 2a, 0.
-    found = HessianOperator(lambda w: w["a"] ** 2 * w["b"], {"b": 3.0, "a": 2.0}).as_matrix()
-    np.testing.assert_allclose(found, [[6, 4], [4, 0]])
+    result = HessianOperator(lambda w: w["a"] ** 2 * w["b"], {"b": 3.0, "a": 2.0}).as_matrix()
+    np.testing.assert_allclose(result, [[6, 4], [4, 0]])
 
 
 def test_hessian_of_too_many_parameters_names_the_remedy():
@@ -168,8 +168,8 @@ def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
     product = jax.jit(lambda v: GaussNewtonOperator(problem, params).mv(v))
     for seed in range(3):
         v = np.random.default_rng(seed).normal(size=flat.size)
-        found = ravel_pytree(product(unravel(jnp.array(v))))[0]
-        np.testing.assert_allclose(found, G @ v, rtol=1e-10, atol=1e-12)
+        result = ravel_pytree(product(unravel(jnp.array(v))))[0]
+        np.testing.assert_allclose(result, G @ v, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.long
@@ -350,8 +350,8 @@ def test_a_layer_is_a_diagonal_block(fitted, name):
     at = 0
     for block in layers.values():
         rows = slice(at, at + block.shape[0])
-        found = jax.jit(lambda block: block.as_matrix())(block)
-        np.testing.assert_allclose(found, matrices[name][rows, rows], atol=1e-5)
+        result = jax.jit(lambda block: block.as_matrix())(block)
+        np.testing.assert_allclose(result, matrices[name][rows, rows], atol=1e-5)
         at += block.shape[0]
     assert at == len(matrices[name])
     with pytest.raises(InputError, match=r"layer = '2', expected None or one of '0', '1'"):

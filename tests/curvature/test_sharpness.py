@@ -248,11 +248,11 @@ def test_metric_equals_the_dense_sharpness_at_every_record():
     run = snapshots_of(
         problem, 0.1, 60, 5, metrics={"sharpness": sharpness_metric(problem, every=2)}
     )
-    found = run.metrics["sharpness"]
-    assert np.isnan(found[1::2]).all()
+    result = run.metrics["sharpness"]
+    assert np.isnan(result[1::2]).all()
     for t in range(0, 13, 2):
         params = jax.tree.map(lambda a, t=t: a[t], run.snapshots)
-        assert found[t] == pytest.approx(dense(problem, params)[-1], rel=1e-3)
+        assert result[t] == pytest.approx(dense(problem, params)[-1], rel=1e-3)
 
 
 @pytest.mark.long
@@ -267,16 +267,16 @@ def test_metric_of_a_sweep_is_unaffected_by_diverged_runs():
     runs = gd.sweep(problem, gd.axes(learning_rate=rates), 24, **options)
     assert runs.diverged_at.values.tolist()[2] > 0
     assert np.isnan(runs.sharpness.values[2, -1])
-    for rate, found in zip(rates[:2], runs.sharpness.values, strict=False):
+    for rate, result in zip(rates[:2], runs.sharpness.values, strict=False):
         w = np.linspace(0.5, 1.5, 12)
         for t in range(25):
             if t % 4 == 0:
-                assert found[t // 4] == pytest.approx(np.max(12 * w**2 + 2), rel=1e-3)
+                assert result[t // 4] == pytest.approx(np.max(12 * w**2 + 2), rel=1e-3)
             w = w - rate * (4 * w**3 + 2 * w)
         alone = gd.descend(
             problem, optax.sgd(rate), jax.jit(problem.init)(KEY), 24, key=KEY, **options
         )
-        np.testing.assert_allclose(alone.metrics["sharpness"], found, rtol=1e-3)
+        np.testing.assert_allclose(alone.metrics["sharpness"], result, rtol=1e-3)
 
 
 @pytest.mark.long
@@ -346,8 +346,8 @@ def test_swept_keywords_of_the_cost_reach_the_hessian():
         make_optimizer=partial(optax.sgd, learning_rate=0.1),
         metrics={"sharpness": metric},
     )
-    found = runs.sharpness.values[:, 0, 0]
-    np.testing.assert_allclose(found - found[0], [0, 1, 6], atol=2e-3 * found[-1])
+    result = runs.sharpness.values[:, 0, 0]
+    np.testing.assert_allclose(result - result[0], [0, 1, 6], atol=2e-3 * result[-1])
 
 
 def test_cost_with_data_gives_the_metric_of_the_problem():

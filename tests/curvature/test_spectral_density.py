@@ -36,13 +36,13 @@ def test_trace_of_a_network_is_within_three_standard_errors(network):
             (None, None, 0),
         )
     )
-    found = traces(params, data, jax.random.split(jax.random.key(0), 20))
-    sigmas = np.abs(found.value - exact) / found.error
+    result = traces(params, data, jax.random.split(jax.random.key(0), 20))
+    sigmas = np.abs(result.value - exact) / result.error
     assert np.all(sigmas < 3)
     # Errors are neither too small nor too large: about two in three lie within one.
     assert 5 <= np.sum(sigmas < 1) <= 19
     # A plain Hutchinson estimate from as many probes has the error sqrt(2 / 90) |H|_F.
-    assert np.all(found.error < np.sqrt(2 / 90 * np.sum(eigenvalues**2)))
+    assert np.all(result.error < np.sqrt(2 / 90 * np.sum(eigenvalues**2)))
 
 
 @pytest.mark.long
@@ -57,12 +57,12 @@ def test_trace_of_quadratics(n, name):
         "low rank": np.r_[5, -2, 1, np.zeros(n - 3)],
     }[name]
     cost, w, data = quadratic(spectrum)
-    found = jax.jit(lambda w, data, key: hessian_trace(cost, w, data=data, key=key))(
+    result = jax.jit(lambda w, data, key: hessian_trace(cost, w, data=data, key=key))(
         w, jnp.array(data), jax.random.key(3)
     )
-    assert abs(float(found.value) - spectrum.sum()) <= 3 * float(found.error)
+    assert abs(float(result.value) - spectrum.sum()) <= 3 * float(result.error)
     exact = n <= 512 or name in ("zero", "low rank")
-    assert float(found.error) <= (1e-4 if exact else 0.5) * (1 + np.linalg.norm(spectrum))
+    assert float(result.error) <= (1e-4 if exact else 0.5) * (1 + np.linalg.norm(spectrum))
 
 
 # -- density
@@ -71,29 +71,29 @@ def test_trace_of_quadratics(n, name):
 @pytest.mark.long
 def test_density_of_a_network_is_that_of_its_eigenvalues(network):
     cost, params, data, eigenvalues = network
-    found = jax.jit(
+    result = jax.jit(
         lambda w, data, key: spectral_density(
             cost, w, data=data, key=key, probes=16, depth=80, width=0.02
         )
     )(params, data, jax.random.key(0))
-    at, value = (np.asarray(a, float) for a in (found.at, found.value))
+    at, value = (np.asarray(a, float) for a in (result.at, result.value))
     np.testing.assert_allclose(np.trapezoid(value, at), 1, rtol=1e-3)
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(result.weights.sum(axis=1), 1, rtol=1e-4)
     size = np.abs(eigenvalues).max()
-    np.testing.assert_allclose(found.width, 0.02 * size, rtol=1e-3)
+    np.testing.assert_allclose(result.width, 0.02 * size, rtol=1e-3)
     assert at[0] < eigenvalues[0]
     assert at[-1] > eigenvalues[-1]
-    exact = mean_density(at, eigenvalues, float(found.width))
+    exact = mean_density(at, eigenvalues, float(result.width))
     # Total variation: half the area between both curves, against the stated standard error.
     apart = np.trapezoid(np.abs(value - exact), at) / 2
-    stated = np.trapezoid(np.asarray(found.error, float), at) / 2
+    stated = np.trapezoid(np.asarray(result.error, float), at) / 2
     assert apart < 3 * stated < 0.2
 
 
 @pytest.mark.long
 def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
     cost, params, data, eigenvalues = network
-    found = jax.jit(
+    result = jax.jit(
         lambda w, data, key: spectral_density(cost, w, data=data, key=key, probes=32, depth=60)
     )(params, data, jax.random.key(1))
     size = np.abs(eigenvalues).max()
@@ -102,7 +102,7 @@ def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
     single = np.array(
         [
             np.histogram(nodes, edges, weights=weights)[0]
-            for nodes, weights in zip(found.nodes, found.weights, strict=True)
+            for nodes, weights in zip(result.nodes, result.weights, strict=True)
         ]
     )
     error = single.std(axis=0, ddof=1) / np.sqrt(len(single))
@@ -111,35 +111,35 @@ def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
 
 def test_small_problems_have_exact_nodes():
     cost, params, data = regression(20)
-    found = jax.jit(lambda w, data, key: spectral_density(cost, w, data=data, key=key, width=0.1))(
+    result = jax.jit(lambda w, data, key: spectral_density(cost, w, data=data, key=key, width=0.1))(
         params, data, jax.random.key(0)
     )
     eigenvalues = np.linalg.eigvalsh(dense_reference(cost, params, data))
-    np.testing.assert_allclose(found.nodes[0], eigenvalues, atol=1e-5 * eigenvalues.max())
-    exact = mean_density(np.asarray(found.at, float), eigenvalues, float(found.width))
-    np.testing.assert_allclose(found.value, exact, atol=1e-3 * exact.max())
-    assert np.all(found.error == 0)
+    np.testing.assert_allclose(result.nodes[0], eigenvalues, atol=1e-5 * eigenvalues.max())
+    exact = mean_density(np.asarray(result.at, float), eigenvalues, float(result.width))
+    np.testing.assert_allclose(result.value, exact, atol=1e-3 * exact.max())
+    assert np.all(result.error == 0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
 def test_a_spectrum_of_one_value_is_one_bell(level):
     """The Krylov space has one vector, after which Lanczos would continue with NaN or noise."""
-    found = jax.jit(
+    result = jax.jit(
         lambda w, key: spectral_density(lambda w: level * jnp.sum(w**2) / 2, w, key=key)
     )(jnp.ones(600), jax.random.key(0))
-    assert np.all(np.isfinite(found.value))
-    width = float(found.width)
-    exact = mean_density(np.asarray(found.at, float), np.array([level]), width)
-    np.testing.assert_allclose(found.value, exact, atol=1e-3 * exact.max())
+    assert np.all(np.isfinite(result.value))
+    width = float(result.width)
+    exact = mean_density(np.asarray(result.at, float), np.array([level]), width)
+    np.testing.assert_allclose(result.value, exact, atol=1e-3 * exact.max())
     assert width == pytest.approx(0.01 * (abs(level) or 1), rel=1e-5)
 
 
 @pytest.mark.long
 def test_density_and_trace_are_nan_if_the_hessian_is_not_finite():
     w = jnp.ones(600).at[0].set(jnp.inf)
-    found = spectral_density(lambda w: jnp.sum(w**4), w, key=jax.random.key(0), depth=3)
-    assert np.all(np.isnan(found.value))
+    result = spectral_density(lambda w: jnp.sum(w**4), w, key=jax.random.key(0), depth=3)
+    assert np.all(np.isnan(result.value))
 
 
 def test_too_few_probes_are_refused():

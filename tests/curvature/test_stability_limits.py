@@ -96,8 +96,8 @@ def test_thresholds_equal_the_published_formulas():
 def test_largest_stable_learning_rate_inverts_the_threshold(name):
     optimizer, _ = OPTIMISERS[name]
     rates = np.geomspace(1e-3, 0.5, 7)
-    found = largest_stable_learning_rate(stability_threshold(rates, optimizer), optimizer)
-    np.testing.assert_allclose(found, rates, rtol=1e-5)
+    result = largest_stable_learning_rate(stability_threshold(rates, optimizer), optimizer)
+    np.testing.assert_allclose(result, rates, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["plain", "heavy ball", "Nesterov", "RMSProp", "Adam", "AdamW"])
@@ -131,8 +131,8 @@ def test_largest_stable_learning_rate_at_zero_sharpness():
 
 def test_thresholds_can_be_mapped_over_rates_and_momenta():
     rates, momenta = np.linspace(0.01, 1, 16), np.linspace(0, 0.9, 16)
-    found = jax.jit(jax.vmap(lambda r, b: stability_threshold(r, momentum=b)))(rates, momenta)
-    np.testing.assert_allclose(found, (2 + 2 * momenta) / rates, rtol=1e-6)
+    result = jax.jit(jax.vmap(lambda r, b: stability_threshold(r, momentum=b)))(rates, momenta)
+    np.testing.assert_allclose(result, (2 + 2 * momenta) / rates, rtol=1e-6)
 
 
 def test_rmsprop_stays_bounded_and_oscillates_with_half_the_learning_rate():

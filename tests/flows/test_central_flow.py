@@ -39,22 +39,22 @@ def test_where_a_valley_narrows_the_swing_holds_back_the_slope(x64, error):
             cost = as_problem(lambda w: slope(w, force))
             return central_flow(cost, start, rate, 4 / force, eigenvectors=1, intervals=40)
 
-        found = jax.jit(jax.vmap(one))(forces, rates)
-        assert found.params.dtype == jnp.zeros(()).dtype
-        found, f, eta = jax.tree.map(np.asarray, (found, forces[:, None], rates[:, None]))
-    y = np.minimum(0.2 + f * found.time, 2 / eta - 1)
-    np.testing.assert_allclose(found.params[..., 1], y, atol=error * 4)
-    np.testing.assert_allclose(found.eigenvalues[..., 0], 1 + y, atol=error * 4)
+        result = jax.jit(jax.vmap(one))(forces, rates)
+        assert result.params.dtype == jnp.zeros(()).dtype
+        result, f, eta = jax.tree.map(np.asarray, (result, forces[:, None], rates[:, None]))
+    y = np.minimum(0.2 + f * result.time, 2 / eta - 1)
+    np.testing.assert_allclose(result.params[..., 1], y, atol=error * 4)
+    np.testing.assert_allclose(result.eigenvalues[..., 0], 1 + y, atol=error * 4)
     settled = y[:, :-2] >= 2 / eta - 1
-    X = found.covariance[:, 2:, 0, 0]
+    X = result.covariance[:, 2:, 0, 0]
     np.testing.assert_allclose(X[settled], (2 * f + 0 * y[:, 2:])[settled], rtol=error * 20)
     mean = -f * y + (2 * f / eta) * (y >= 2 / eta - 1)
     np.testing.assert_allclose(
-        found.mean_cost[:, 2:][settled], mean[:, 2:][settled], rtol=error * 20
+        result.mean_cost[:, 2:][settled], mean[:, 2:][settled], rtol=error * 20
     )
     assert np.all(settled[:, -1])
-    assert np.all(found.status == FlowStatus.COMPLETED)
-    assert np.max(found.residual) < 30 * error
+    assert np.all(result.status == FlowStatus.COMPLETED)
+    assert np.max(result.residual) < 30 * error
 
 
 @pytest.mark.long
@@ -83,12 +83,12 @@ def test_how_the_edge_moves_with_the_point_is_the_third_derivative():
         w, U = jnp.array(rng.normal(size=5)), jnp.array(rng.normal(size=(5, 3)))
         A = jnp.array(rng.normal(size=(7, 5)))
         problem = as_problem(lambda w: jnp.sum(jnp.tanh(A @ w) ** 2))
-        found = jax.jit(lambda w, U: _slopes(directional_derivatives(problem, lambda a: a), w, U))(
+        result = jax.jit(lambda w, U: _slopes(directional_derivatives(problem, lambda a: a), w, U))(
             w, U
         )
         third = jax.jit(jax.jacfwd(jax.hessian(problem.cost)))(w)
         known = np.einsum("ijl,ia,jb->lab", third, U, U)
-        for of_coordinate, row in zip(known, found.T, strict=True):
+        for of_coordinate, row in zip(known, result.T, strict=True):
             np.testing.assert_allclose(matrix(row), of_coordinate, rtol=1e-9, atol=1e-9)
 
 
@@ -139,8 +139,8 @@ def test_central_flow_predicts_the_smoothed_descent_of_a_network():
         )
     )(starts, problem)
     known = gaussian_filter1d(costs, 50, axis=1, mode="nearest")[:, ::2]
-    told = gaussian_filter1d(np.asarray(flows.mean_cost), 25, axis=1, mode="nearest")
-    off = np.abs(told / known - 1)[:, 50:451]
+    reported = gaussian_filter1d(np.asarray(flows.mean_cost), 25, axis=1, mode="nearest")
+    off = np.abs(reported / known - 1)[:, 50:451]
     assert np.median(off) < 0.02
     assert np.max(off) < 0.06
     assert np.all(flows.status == FlowStatus.COMPLETED)
@@ -162,6 +162,6 @@ def test_central_flow_predicts_the_smoothed_descent_of_a_network():
     ],
 )
 def test_invalid_arguments_are_refused(wrong, message):
-    given = {"learning_rate": 0.1, "time": 1.0, "eigenvectors": 1, "intervals": 5} | wrong
+    arguments = {"learning_rate": 0.1, "time": 1.0, "eigenvectors": 1, "intervals": 5} | wrong
     with pytest.raises(InputError, match=message):
-        central_flow(lambda w: jnp.sum(w**2), jnp.ones(2), **given)
+        central_flow(lambda w: jnp.sum(w**2), jnp.ones(2), **arguments)

@@ -44,24 +44,24 @@ def test_on_a_bowl_the_flow_is_an_exponential(x64, error):
     known = [q @ (np.exp(-rates * t) * (q.T @ start)) for t in times]
     with jax.enable_x64(x64):
         h = jnp.array(q * rates @ q.T)
-        found = jax.jit(lambda w: gradient_flow(quadratic(h), w, times=times))(jnp.array(start))
-        assert found.params.dtype == jnp.zeros(()).dtype
-        np.testing.assert_allclose(found.params, known, atol=error)
+        result = jax.jit(lambda w: gradient_flow(quadratic(h), w, times=times))(jnp.array(start))
+        assert result.params.dtype == jnp.zeros(()).dtype
+        np.testing.assert_allclose(result.params, known, atol=error)
         np.testing.assert_allclose(
-            found.cost, [w @ (q * rates @ q.T) @ w / 2 for w in known], atol=20 * error
+            result.cost, [w @ (q * rates @ q.T) @ w / 2 for w in known], atol=20 * error
         )
-        assert int(found.status) == FlowStatus.COMPLETED
+        assert int(result.status) == FlowStatus.COMPLETED
         # Stability alone asks for that many steps, accuracy for more.
-        assert int(found.num_steps) >= 20 * 4 / 3.4
+        assert int(result.num_steps) >= 20 * 4 / 3.4
 
 
 @pytest.mark.long
 def test_the_stated_tolerance_decides_the_error(float64):
     errors = []
     for tolerance in (1e-4, 1e-6, 1e-8):
-        found = gradient_flow(factors, jnp.full(2, 0.1), times=[1.0, 2.0], rtol=tolerance)
+        result = gradient_flow(factors, jnp.full(2, 0.1), times=[1.0, 2.0], rtol=tolerance)
         known = product_along(np.array([1.0, 2.0]), 0.01)
-        errors.append(np.max(np.abs(np.prod(found.params, axis=1) - known)))
+        errors.append(np.max(np.abs(np.prod(result.params, axis=1) - known)))
         assert errors[-1] < 100 * tolerance  # what is wrong early grows by e^(2st)
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
@@ -69,35 +69,37 @@ def test_the_stated_tolerance_decides_the_error(float64):
 @pytest.mark.long
 def test_two_factors_from_equal_ones_are_a_logistic_curve(float64):
     times = np.linspace(0, 4, 33)
-    found = gradient_flow(factors, jnp.full(2, np.sqrt(0.01)), times=times)
-    np.testing.assert_allclose(np.prod(found.params, axis=1), product_along(times, 0.01), rtol=1e-7)
+    result = gradient_flow(factors, jnp.full(2, np.sqrt(0.01)), times=times)
+    np.testing.assert_allclose(
+        np.prod(result.params, axis=1), product_along(times, 0.01), rtol=1e-7
+    )
 
 
 @pytest.mark.long
 def test_the_flow_keeps_what_is_conserved(float64):
-    found = gradient_flow(factors, jnp.array([0.3, 1.7]), times=np.linspace(0, 5, 20))
-    balance = found.params[:, 0] ** 2 - found.params[:, 1] ** 2
+    result = gradient_flow(factors, jnp.array([0.3, 1.7]), times=np.linspace(0, 5, 20))
+    balance = result.params[:, 0] ** 2 - result.params[:, 1] ** 2
     np.testing.assert_allclose(balance, 0.3**2 - 1.7**2, rtol=1e-8)
-    assert np.prod(found.params[-1]) == pytest.approx(2, abs=1e-4)
+    assert np.prod(result.params[-1]) == pytest.approx(2, abs=1e-4)
 
 
 @pytest.mark.long
 def test_the_cost_never_rises_along_the_flow_of_a_network():
     problem, start = network()
-    found = jax.jit(
+    result = jax.jit(
         lambda w, data: gradient_flow(problem, w, data=data, times=np.linspace(0, 10, 40))
     )(start, problem.data)
-    assert np.all(np.diff(found.cost) < 0)
-    np.testing.assert_allclose(found.cost[0], problem.cost(start, problem.data), rtol=1e-5)
+    assert np.all(np.diff(result.cost) < 0)
+    np.testing.assert_allclose(result.cost[0], problem.cost(start, problem.data), rtol=1e-5)
 
 
 @pytest.mark.long
 def test_status_reports_a_flow_that_diverges(float64):
     """dw/dt = 4 w^3 from 1 is infinite at t = 1/8."""
-    found = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
-    assert int(found.status) == FlowStatus.NOT_COMPLETED
-    assert float(found.params[0]) == pytest.approx(1 / np.sqrt(1 - 8 * 0.1), rel=1e-6)
-    assert not np.isfinite(found.params[1])
+    result = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
+    assert int(result.status) == FlowStatus.NOT_COMPLETED
+    assert float(result.params[0]) == pytest.approx(1 / np.sqrt(1 - 8 * 0.1), rel=1e-6)
+    assert not np.isfinite(result.params[1])
 
 
 @pytest.mark.long
@@ -132,32 +134,32 @@ def network(samples=30):
 def test_on_a_bowl_the_distance_is_known(float64):
     rates, curvature = np.array([0.1, 0.05, 0.025]), np.array([1.0, 3.0])
     start, times = np.array([1.0, -2.0]), np.array([0.1, 0.5, 1.0])
-    found = distance_from_flow(
+    result = distance_from_flow(
         quadratic(jnp.diag(curvature)), jnp.array(start), learning_rates=rates, times=times
     )
     for i, rate in enumerate(rates):
         for j, time in enumerate(times):
             descent = (1 - rate * curvature) ** round(time / rate)
             apart = np.linalg.norm(start * (descent - np.exp(-curvature * time)))
-            assert found.distance[i, j] == pytest.approx(apart, rel=1e-6, abs=1e-9)
+            assert result.distance[i, j] == pytest.approx(apart, rel=1e-6, abs=1e-9)
             value = np.sum(curvature * (start * descent) ** 2) / 2
-            assert found.cost[i, j] == pytest.approx(value, rel=1e-9)
+            assert result.cost[i, j] == pytest.approx(value, rel=1e-9)
 
 
-def order(found):
-    return np.polyfit(np.log(found.learning_rate), np.log(found.distance.max(axis=1)), 1)[0]
+def order(result):
+    return np.polyfit(np.log(result.learning_rate), np.log(result.distance.max(axis=1)), 1)[0]
 
 
 @pytest.mark.long
 def test_the_distance_is_of_first_order_for_two_factors(float64):
-    found = distance_from_flow(
+    result = distance_from_flow(
         factors,
         jnp.array([0.1, 0.5]),
         learning_rates=0.04 / 2.0 ** np.arange(5),
         times=0.04 * np.arange(1, 101),
     )
-    assert order(found) == pytest.approx(1, abs=0.1)
-    largest = found.distance.max(axis=1)
+    assert order(result) == pytest.approx(1, abs=0.1)
+    largest = result.distance.max(axis=1)
     np.testing.assert_allclose(largest[:-1] / largest[1:], 2, rtol=0.05)
 
 
@@ -165,32 +167,32 @@ def test_the_distance_is_of_first_order_for_two_factors(float64):
 def test_the_distance_is_of_first_order_for_a_network(float64):
     problem, start = network()
     rates = 0.1 / 2.0 ** np.arange(4)
-    found = jax.jit(
+    result = jax.jit(
         lambda w, data: distance_from_flow(
             problem, w, data=data, learning_rates=rates, times=0.5 * np.arange(1, 9)
         )
     )(start, problem.data)
-    assert order(found) == pytest.approx(1, abs=0.1)
-    assert int(found.flow.status) == FlowStatus.COMPLETED
+    assert order(result) == pytest.approx(1, abs=0.1)
+    assert int(result.flow.status) == FlowStatus.COMPLETED
 
 
 @pytest.mark.long
 def test_the_descent_beside_the_flow_is_descend():
     problem, start = network()
-    found = distance_from_flow(problem, start, learning_rates=[0.1], times=[0.0, 0.5, 2.0])
+    result = distance_from_flow(problem, start, learning_rates=[0.1], times=[0.0, 0.5, 2.0])
     run = gd.descend(problem, optax.sgd(0.1), start, 20, key=KEY, record_every=5, snapshot_every=5)
-    np.testing.assert_allclose(found.cost[0], run.cost[[0, 1, 4]], rtol=1e-5)
-    there = [np.concatenate([a.ravel() for a in jax.tree.leaves(found.flow.params)]) for _ in (0,)]
+    np.testing.assert_allclose(result.cost[0], run.cost[[0, 1, 4]], rtol=1e-5)
+    there = [np.concatenate([a.ravel() for a in jax.tree.leaves(result.flow.params)]) for _ in (0,)]
     assert there[0].size == 3 * sum(a.size for a in jax.tree.leaves(start))
     for j, k in ((0, 0), (1, 1), (2, 4)):
         squares = jax.tree.map(
             lambda a, b, j=j, k=k: np.sum((np.asarray(a[j]) - b[k]) ** 2),
-            found.flow.params,
+            result.flow.params,
             run.snapshots,
         )
         apart = np.sqrt(sum(jax.tree.leaves(squares)))
-        assert found.distance[0, j] == pytest.approx(apart, rel=1e-3, abs=1e-6)
-    assert found.distance[0, 0] == 0
+        assert result.distance[0, j] == pytest.approx(apart, rel=1e-3, abs=1e-6)
+    assert result.distance[0, 0] == 0
 
 
 @pytest.mark.parametrize(
@@ -225,8 +227,8 @@ def test_invalid_tolerances_are_refused(name, value):
 
 @pytest.mark.long
 def test_at_time_zero_the_flow_is_its_start():
-    found = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
-    np.testing.assert_array_equal(found.params[:2], np.ones((2, 2)))
+    result = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(result.params[:2], np.ones((2, 2)))
 
 
 @pytest.mark.parametrize("condition", [10, 40, 160])

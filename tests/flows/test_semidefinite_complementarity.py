@@ -53,9 +53,9 @@ def test_the_basis_is_orthonormal_and_spans_the_symmetric_matrices():
 def test_one_row_is_a_maximum_with_zero(x64, error):
     with jax.enable_x64(x64):
         q = jnp.linspace(-3, 3, 16)[:, None, None]
-        found = many(jnp.full((16, 1, 1), 2.0), q)
+        result = many(jnp.full((16, 1, 1), 2.0), q)
         known = np.maximum(0, -np.asarray(q) / 2)
-        np.testing.assert_allclose(found.X, known, atol=error)
+        np.testing.assert_allclose(result.X, known, atol=error)
 
 
 LONG = pytest.mark.long
@@ -68,8 +68,8 @@ LONG = pytest.mark.long
 def test_solutions_agree_with_a_slow_reference(k, rank):
     M, Q = random_problems(k, 16, rank)
     with jax.enable_x64(True):
-        found = jax.tree.map(np.asarray, many(jnp.array(M), jnp.array(Q)))
-    for one, X, residual in zip(zip(M, Q, strict=True), found.X, found.residual, strict=True):
+        result = jax.tree.map(np.asarray, many(jnp.array(M), jnp.array(Q)))
+    for one, X, residual in zip(zip(M, Q, strict=True), result.X, result.residual, strict=True):
         known = slow(*one)
         S = np.einsum("m,mij->ij", one[0] @ np.einsum("mij,ij->m", basis(k), X), basis(k)) + one[1]
         scale = 1 + np.max(np.abs(known))
@@ -78,7 +78,7 @@ def test_solutions_agree_with_a_slow_reference(k, rank):
         assert np.linalg.eigvalsh(S)[0] > -1e-6
         assert abs(np.sum(X * S)) < 1e-6 * scale
         assert float(residual) < 1e-6
-    assert np.max(found.iterations) < 40
+    assert np.max(result.iterations) < 40
 
 
 @pytest.mark.long

@@ -37,8 +37,8 @@ def row_norms(a):
 
 def test_random_entries_are_standard_normal_and_independent_between_arrays():
     params = {"a": jnp.zeros((200, 100)), "b": jnp.zeros((200, 100))}
-    found = ways.random_direction(params, key=jax.random.key(3))
-    a, b = (np.asarray(found[n]).ravel() for n in "ab")
+    result = ways.random_direction(params, key=jax.random.key(3))
+    a, b = (np.asarray(result[n]).ravel() for n in "ab")
     for entries in (a, b):
         assert abs(entries.mean()) < 4 / np.sqrt(entries.size)
         assert abs(entries.var() - 1) < 4 * np.sqrt(2 / entries.size)
@@ -55,11 +55,11 @@ def test_the_key_decides_the_direction():
 
 def test_directions_have_the_type_of_the_parameters(float64):
     params = {"single": jnp.zeros(2, jnp.float32), "double": jnp.zeros((2, 2))}
-    found = ways.random_direction(params, key=jax.random.key(0))
+    result = ways.random_direction(params, key=jax.random.key(0))
     for tree in (
-        found,
-        ways.filter_normalize(found, params),
-        ways.layer_normalize(found, params),
+        result,
+        ways.filter_normalize(result, params),
+        ways.layer_normalize(result, params),
     ):
         assert {n: a.dtype.name for n, a in tree.items()} == {
             "single": "float32",
@@ -72,8 +72,8 @@ def test_directions_have_the_type_of_the_parameters(float64):
 
 def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
     params = random_params(Network((7, 5, 3)))
-    found = ways.filter_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
-    for layer, direction in zip(params, found, strict=True):
+    result = ways.filter_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
+    for layer, direction in zip(params, result, strict=True):
         np.testing.assert_allclose(
             row_norms(direction.weights), row_norms(layer.weights), rtol=1e-5
         )
@@ -83,8 +83,8 @@ def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
 def test_a_filter_is_a_neuron_of_more_dimensions():
     rng = np.random.default_rng(0)
     filters, direction = (jnp.array(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
-    found = ways.filter_normalize(direction, filters)
-    np.testing.assert_allclose(row_norms(found), row_norms(filters), rtol=1e-5)
+    result = ways.filter_normalize(direction, filters)
+    np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
 
 
 def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
@@ -146,18 +146,18 @@ def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
 
 def test_layers_have_the_length_of_their_arrays():
     params = random_params(Network((7, 5, 3)))
-    found = ways.layer_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
-    for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(found), strict=True):
+    result = ways.layer_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
+    for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(result), strict=True):
         assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
 
 
 def test_zero_weights_get_zero_directions():
     params = {"w": jnp.array([[0.0, 0.0], [3.0, 4.0]]), "b": jnp.zeros(2), "c": jnp.array(-2.0)}
     ones = jax.tree.map(jnp.ones_like, params)
-    found = ways.filter_normalize(ones, params)
-    np.testing.assert_allclose(found["w"], [[0, 0], [5 / 2**0.5, 5 / 2**0.5]], rtol=1e-6)
-    assert found["b"].tolist() == [0, 0]
-    assert float(found["c"]) == 2
+    result = ways.filter_normalize(ones, params)
+    np.testing.assert_allclose(result["w"], [[0, 0], [5 / 2**0.5, 5 / 2**0.5]], rtol=1e-6)
+    assert result["b"].tolist() == [0, 0]
+    assert float(result["c"]) == 2
     zeros = jax.tree.map(jnp.zeros_like, params)
     for normalise in (ways.filter_normalize, ways.layer_normalize):
         assert all(not a.any() for a in jax.tree.leaves(normalise(zeros, params)))
@@ -183,13 +183,13 @@ def test_directions_map_over_keys():
 
 def test_the_gradient_direction_is_the_gradient_over_its_length():
     cost = lambda w: jnp.sum(jnp.array([3.0, -4.0]) * w["a"])  # noqa: E731
-    found = ways.gradient_direction(cost, {"a": jnp.zeros(2)})
-    np.testing.assert_allclose(found["a"], [0.6, -0.8], rtol=1e-6)
+    result = ways.gradient_direction(cost, {"a": jnp.zeros(2)})
+    np.testing.assert_allclose(result["a"], [0.6, -0.8], rtol=1e-6)
 
 
 def test_gradient_direction_is_zero_at_a_minimum():
-    found = ways.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
-    assert found.tolist() == [0, 0, 0]
+    result = ways.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
+    assert result.tolist() == [0, 0, 0]
 
 
 def test_direction_to_leads_from_one_network_to_the_other():
@@ -201,9 +201,9 @@ def test_direction_to_leads_from_one_network_to_the_other():
 def test_orthogonalized_directions_keep_lengths_and_say_so():
     rng = np.random.default_rng(0)
     trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
-    found = ways.orthogonalize(trees)
-    assert list(found) == ["x", "y, orthogonalized", "z, orthogonalized"]
-    before, after = (np.stack([ravel_pytree(d)[0] for d in ds.values()]) for ds in (trees, found))
+    result = ways.orthogonalize(trees)
+    assert list(result) == ["x", "y, orthogonalized", "z, orthogonalized"]
+    before, after = (np.stack([ravel_pytree(d)[0] for d in ds.values()]) for ds in (trees, result))
     np.testing.assert_array_equal(after[0], before[0])
     lengths = np.linalg.norm(before, axis=1)
     np.testing.assert_allclose(after @ after.T, np.diag(lengths**2), atol=1e-4)
@@ -220,8 +220,8 @@ def test_dependent_directions_are_refused(second, message):
 
 
 def test_stacked_directions_get_names():
-    found = ways.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
-    assert {n: d[0].tolist() for n, d in found.items()} == {"one": [0, 1], "two": [2, 3]}
+    result = ways.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
+    assert {n: d[0].tolist() for n, d in result.items()} == {"one": [0, 1], "two": [2, 3]}
     with pytest.raises(InputError, match="3 names, but the leading axis has 2"):
         ways.by_name("abc", jnp.eye(2))
 
@@ -240,31 +240,31 @@ def snapshots(count=12, seed=0):
 def test_components_are_those_of_numpy(float64, end):
     tree, rows = snapshots()
     center = rows[-1] if end else rows.mean(axis=0)
-    given = jax.tree.map(lambda a: a[-1], tree) if end else None
-    found = jax.jit(lambda tree, c: ways.principal_components(tree, 4, center=c))(tree, given)
+    arguments = jax.tree.map(lambda a: a[-1], tree) if end else None
+    result = jax.jit(lambda tree, c: ways.principal_components(tree, 4, center=c))(tree, arguments)
     u, s, v = np.linalg.svd(rows - center, full_matrices=False)
-    np.testing.assert_allclose(found.explained, (s**2 / np.sum(s**2))[:4], rtol=1e-10)
-    np.testing.assert_allclose(ravel_pytree(found.center)[0], center, rtol=1e-12)
-    ours = jax.vmap(lambda d: ravel_pytree(d)[0])(found.directions)
+    np.testing.assert_allclose(result.explained, (s**2 / np.sum(s**2))[:4], rtol=1e-10)
+    np.testing.assert_allclose(ravel_pytree(result.center)[0], center, rtol=1e-12)
+    ours = jax.vmap(lambda d: ravel_pytree(d)[0])(result.directions)
     signs = np.sign((u * s)[0, :4])
     np.testing.assert_allclose(ours, v[:4] * signs[:, None], atol=1e-10)
-    np.testing.assert_allclose(found.coordinates, (u * s)[:, :4] * signs, atol=1e-10)
-    assert np.all(found.coordinates[0] >= 0)
+    np.testing.assert_allclose(result.coordinates, (u * s)[:, :4] * signs, atol=1e-10)
+    assert np.all(result.coordinates[0] >= 0)
 
 
 def test_all_components_explain_everything_and_rebuild_the_points(float64):
     tree, rows = snapshots(7)
-    found = ways.principal_components(tree, 7)
-    assert float(found.explained.sum()) == pytest.approx(1, abs=1e-12)
-    assert np.all(np.diff(found.explained) <= 0)
-    directions = jax.vmap(lambda d: ravel_pytree(d)[0])(found.directions)
-    rebuilt = ravel_pytree(found.center)[0][None] + found.coordinates @ directions
+    result = ways.principal_components(tree, 7)
+    assert float(result.explained.sum()) == pytest.approx(1, abs=1e-12)
+    assert np.all(np.diff(result.explained) <= 0)
+    directions = jax.vmap(lambda d: ravel_pytree(d)[0])(result.directions)
+    rebuilt = ravel_pytree(result.center)[0][None] + result.coordinates @ directions
     np.testing.assert_allclose(rebuilt, rows, atol=1e-12)
 
 
 def test_equal_points_have_no_explained_variance():
-    found = ways.principal_components(jnp.ones((4, 3)), 2)
-    assert found.explained.tolist() == [0, 0]
+    result = ways.principal_components(jnp.ones((4, 3)), 2)
+    assert result.explained.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("count", [0, 5])
@@ -290,9 +290,9 @@ def test_projections_recover_planted_coordinates(float64):
         n: origin[n] + c[:, :1] * d_1[n] + c[:, 1:] * d_2[n] + lift[:, None] * off[n] for n in "ab"
     }
     # Named against the order of the alphabet: the order is that of the dict.
-    found = ways.project(points, origin, {"z": d_1, "a": d_2})
-    np.testing.assert_allclose(found.coordinates, c, atol=1e-12)
-    np.testing.assert_allclose(found.distance, np.abs(lift), atol=1e-12)
+    result = ways.project(points, origin, {"z": d_1, "a": d_2})
+    np.testing.assert_allclose(result.coordinates, c, atol=1e-12)
+    np.testing.assert_allclose(result.distance, np.abs(lift), atol=1e-12)
 
 
 @pytest.mark.parametrize(

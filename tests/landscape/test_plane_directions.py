@@ -34,9 +34,9 @@ W = {"weights": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([2.0, 0.1]
 
 @pytest.mark.parametrize("kind", directions.KINDS)
 def test_plane_directions_have_length_one(float64, kind):
-    found = directions.plane_directions(bent, W, kind, key=KEY)
-    assert len(found) == 2
-    for direction in found.values():
+    result = directions.plane_directions(bent, W, kind, key=KEY)
+    assert len(result) == 2
+    for direction in result.values():
         assert float(optax.tree.norm(direction)) == pytest.approx(1, rel=1e-12)
         assert jax.tree.structure(direction) == jax.tree.structure(W)
 
@@ -49,22 +49,22 @@ def test_random_kinds_are_the_same_draws_differently_scaled(float64):
         plain.items(), neuron.values(), layer.values(), strict=True
     ):
         assert name.startswith("random direction")
-        for found, rescaled in (
+        for result, rescaled in (
             (scaled, directions.filter_normalize(d, W)),
             (whole, directions.layer_normalize(d, W)),
         ):
             expected = ravel_pytree(rescaled)[0]
             np.testing.assert_allclose(
-                ravel_pytree(found)[0], expected / jnp.linalg.norm(expected), rtol=1e-10
+                ravel_pytree(result)[0], expected / jnp.linalg.norm(expected), rtol=1e-10
             )
     other = directions.plane_directions(bent, W, "random", key=jax.random.key(5))
     assert not np.allclose(*(ravel_pytree(next(iter(v.values())))[0] for v in (plain, other)))
 
 
 def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(float64):
-    found = directions.plane_directions(bent, W, "eigenvectors", key=KEY)
-    assert list(found) == ["eigenvector 1, λ = 6", "eigenvector 2, λ = 5"]
-    for direction, entry in zip(found.values(), (5, 4), strict=True):
+    result = directions.plane_directions(bent, W, "eigenvectors", key=KEY)
+    assert list(result) == ["eigenvector 1, λ = 6", "eigenvector 2, λ = 5"]
+    for direction, entry in zip(result.values(), (5, 4), strict=True):
         expected = np.eye(6)[entry]
         np.testing.assert_allclose(np.abs(ravel_pytree(direction)[0]), expected, atol=1e-8)
 
@@ -81,35 +81,35 @@ def test_plane_directions_refuse_eigenvalues_that_did_not_converge(monkeypatch):
         directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_steps=1, rtol=1e-9)
     )
     scale = jnp.linspace(0.9, 1.0, 800)
-    found = directions.plane_directions(
+    result = directions.plane_directions(
         lambda w: jnp.sum(scale * w**2), jnp.ones(800), "eigenvectors", key=KEY
     )
-    for name in found:
+    for name in result:
         value, residual = name.partition("λ = ")[2].split(" ± ")
         assert 1.9 < float(value) <= 2.001
         assert 0 < float(residual) < 0.1
 
 
 def test_gradient_and_random_direction_are_orthogonal(float64):
-    found = directions.plane_directions(bent, W, "gradient", key=KEY)
-    assert list(found) == ["gradient", "random direction, orthogonalized"]
-    steepest, other = (ravel_pytree(d)[0] for d in found.values())
+    result = directions.plane_directions(bent, W, "gradient", key=KEY)
+    assert list(result) == ["gradient", "random direction, orthogonalized"]
+    steepest, other = (ravel_pytree(d)[0] for d in result.values())
     g = ravel_pytree(jax.grad(bent)(W))[0]
     np.testing.assert_allclose(steepest, g / jnp.linalg.norm(g), rtol=1e-12)
     assert abs(float(steepest @ other)) < 1e-12
 
 
 def test_zero_gradient_is_refused_as_a_direction():
-    found = directions.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
-    assert found["gradient"].tolist() == [0, 0, 0]
+    result = directions.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
+    assert result["gradient"].tolist() == [0, 0, 0]
 
 
 def test_the_slope_along_the_gradient_is_its_length():
     problem = gd.problems.digits("mnist5k", samples=100)
     w = jax.jit(problem.init)(jax.random.key(0))
-    found = directions.plane_directions(problem, w, "gradient", key=KEY)
+    result = directions.plane_directions(problem, w, "gradient", key=KEY)
     e = 1e-2
-    first = {"gradient": found["gradient"]}
+    first = {"gradient": result["gradient"]}
     curve = gd.landscape.line(problem, w, first, [-e, e]).cost.values
     norm = float(optax.tree.norm(jax.jit(jax.grad(problem.cost))(w, problem.data)))
     assert (curve[1] - curve[0]) / (2 * e) == pytest.approx(norm, rel=1e-3)

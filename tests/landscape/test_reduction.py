@@ -134,10 +134,10 @@ def test_cost_of_first_layer_weights_is_not_reduced(other):
         InputError, match=r"at coordinates .* at most scaled before the first layer"
     ):
         reduced(problem, w, ds)
-    found = slices.plane(problem, w, ds, [0.5], [-1.0, 1.0])
-    assert found.attrs["evaluated"] == "directly"
+    result = slices.plane(problem, w, ds, [0.5], [-1.0, 1.0])
+    assert result.attrs["evaluated"] == "directly"
     direct = float(problem.cost(at_coordinates(w, ds, [0.5, 1.0]), problem.data))
-    assert float(found.cost[0, 1]) == pytest.approx(direct, rel=1e-5)
+    assert float(result.cost[0, 1]) == pytest.approx(direct, rel=1e-5)
 
 
 @pytest.mark.long

@@ -41,26 +41,26 @@ def test_a_plane_through_a_quadratic_is_exact(float64):
     w, d, e = (np.array(v, float) for v in ([1, 1, 1], [1, 2, -1], [0.5, 0, 3]))
     a, b = np.linspace(-2, 1, 7), np.linspace(-1, 3, 5)
     # Against the order of the alphabet: compiled programs sort the names of a dict.
-    found = slices.plane(weighted, w, {"z": d, "b": e}, a, b)
+    result = slices.plane(weighted, w, {"z": d, "b": e}, a, b)
     x, y, z = (w[i] + a[:, None] * d[i] + b[None, :] * e[i] for i in range(3))
-    np.testing.assert_allclose(found.cost, x**2 - 2 * x + 10 * (y + 2) ** 2 + z**2, rtol=1e-13)
-    assert found.cost.dims == ("a", "b")
-    np.testing.assert_array_equal(found.a, a)
-    assert (found.a.attrs["long_name"], found.b.attrs["long_name"]) == ("z", "b")
-    assert found.a.attrs["length"] == pytest.approx(6**0.5)
-    assert found.attrs["cosines"] == [pytest.approx(d @ e / 6**0.5 / 9.25**0.5)]
-    assert found.attrs["directions"] == ["z", "b"]
+    np.testing.assert_allclose(result.cost, x**2 - 2 * x + 10 * (y + 2) ** 2 + z**2, rtol=1e-13)
+    assert result.cost.dims == ("a", "b")
+    np.testing.assert_array_equal(result.a, a)
+    assert (result.a.attrs["long_name"], result.b.attrs["long_name"]) == ("z", "b")
+    assert result.a.attrs["length"] == pytest.approx(6**0.5)
+    assert result.attrs["cosines"] == [pytest.approx(d @ e / 6**0.5 / 9.25**0.5)]
+    assert result.attrs["directions"] == ["z", "b"]
 
 
 def test_a_grid_has_as_many_dimensions_as_directions(float64):
     axes = [np.array([0.0, 1.0]), np.array([2.0]), np.array([-1.0, 0.0, 1.0])]
     units = dict(zip(("i", "h", "g"), np.eye(3), strict=True))
-    found = slices.grid(weighted, np.zeros(3), units, axes)
-    assert dict(found.sizes) == {"a": 2, "b": 1, "c": 3}
-    assert len(found.attrs["cosines"]) == 3
+    result = slices.grid(weighted, np.zeros(3), units, axes)
+    assert dict(result.sizes) == {"a": 2, "b": 1, "c": 3}
+    assert len(result.attrs["cosines"]) == 3
     for where in np.ndindex(2, 1, 3):
         at = jnp.array([axis[i] for axis, i in zip(axes, where, strict=True)])
-        assert float(found.cost[where]) == pytest.approx(float(weighted(at)), rel=1e-13)
+        assert float(result.cost[where]) == pytest.approx(float(weighted(at)), rel=1e-13)
 
 
 @pytest.mark.parametrize("name", ["himmelblau", "beale", "rosenbrock"])
@@ -99,15 +99,15 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
     ds = dict(zip(("y", "x"), ds, strict=True))
     a, b = np.linspace(-2, 2, 9), np.linspace(-1, 0.5, 4)
     if whole:
-        found = slices.plane(problem, w, ds, a, b)
+        result = slices.plane(problem, w, ds, a, b)
     else:
-        found = slices.plane(problem.cost, w, ds, a, b, data=problem.data)
-    assert found.attrs["evaluated"] == ("as a smaller network" if whole else "directly")
-    assert found.attrs["samples"] == 1500
+        result = slices.plane(problem.cost, w, ds, a, b, data=problem.data)
+    assert result.attrs["evaluated"] == ("as a smaller network" if whole else "directly")
+    assert result.attrs["samples"] == 1500
     cost = jax.jit(problem.cost)
     for i, j in ((0, 0), (8, 3), (3, 1), (6, 2)):
         direct = float(cost(at_coordinates(w, ds, [a[i], b[j]]), problem.data))
-        assert float(found.cost[i, j]) == pytest.approx(direct, rel=2e-6)
+        assert float(result.cost[i, j]) == pytest.approx(direct, rel=2e-6)
 
 
 def test_three_networks_on_a_plane_have_their_exact_costs(problem):
@@ -115,36 +115,36 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
         jax.jit(problem.init)(jax.random.key(seed), init_scale=3.0) for seed in range(3)
     )
     ds = {"to 2": ways.direction_to(one, two), "to 3": ways.direction_to(one, three)}
-    found = slices.plane(problem, one, ds, [0, 1], [0, 1])
+    result = slices.plane(problem, one, ds, [0, 1], [0, 1])
     cost = jax.jit(problem.cost)
     for at, w in (((0, 0), one), ((1, 0), two), ((0, 1), three)):
         exact = float(cost(w, problem.data))
-        assert float(found.cost[at]) == pytest.approx(exact, rel=2e-6)
+        assert float(result.cost[at]) == pytest.approx(exact, rel=2e-6)
 
 
 @pytest.mark.long
 def test_slices_record_metrics_beside_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
-    found = slices.line(problem, w, {"d": d}, [0.0, 0.5], metrics=metrics)
+    result = slices.line(problem, w, {"d": d}, [0.0, 0.5], metrics=metrics)
     there = at_coordinates(w, {"d": d}, [0.5])
     metric = problem.metrics["test_accuracy"]
-    assert float(found.test_accuracy[1]) == pytest.approx(
+    assert float(result.test_accuracy[1]) == pytest.approx(
         float(jax.jit(metric.function)(there, metric.data)), abs=1e-6
     )
     norm = optax.tree.norm(jax.jit(jax.grad(problem.cost))(there, problem.data))
-    assert float(found.slope[1]) == pytest.approx(float(norm), rel=1e-4)
-    assert found.test_accuracy.attrs == {"long_name": "test accuracy", "units": "1"}
+    assert float(result.slope[1]) == pytest.approx(float(norm), rel=1e-4)
+    assert result.test_accuracy.attrs == {"long_name": "test accuracy", "units": "1"}
 
 
 def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
     bowl = gd.problems.bowl([1.0, 10.0])
-    found = slices.plane(
+    result = slices.plane(
         bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0]), "y": jnp.array([0, 1.0])},
         [-1, 0, 2], [0, 3], metrics={"slope": slices.gradient_norm(bowl)},
     )  # fmt: skip
     x, y = np.meshgrid([-1, 0, 2], [0, 3], indexing="ij")
-    np.testing.assert_allclose(found.slope, np.hypot(x, 10 * y), rtol=1e-13)
+    np.testing.assert_allclose(result.slope, np.hypot(x, 10 * y), rtol=1e-13)
 
 
 # -- how it is computed
@@ -155,8 +155,8 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
 def test_slab_width_changes_only_rounding(problem, width):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 23)
-    seen = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
-    np.testing.assert_allclose(seen(width=width).cost, seen().cost, rtol=1e-5)
+    observed = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
+    np.testing.assert_allclose(observed(width=width).cost, observed().cost, rtol=1e-5)
 
 
 def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
@@ -220,35 +220,35 @@ def test_equal_keys_give_equal_slices(problem):
 
 
 def test_a_scalar_is_a_parameter():
-    found = slices.line(lambda x: x**4 - x, 0.5, {"x": 1.0}, [-0.5, 0.5])
-    np.testing.assert_allclose(found.cost, [0, 0], atol=1e-7)
+    result = slices.line(lambda x: x**4 - x, 0.5, {"x": 1.0}, [-0.5, 0.5])
+    np.testing.assert_allclose(result.cost, [0, 0], atol=1e-7)
 
 
 def test_slices_accept_dicts_and_float16(float64):
     tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
     cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731
-    found = slices.line(cost, tree, {"d": tree}, [0.0, 2.0])
-    assert found.cost.values.tolist() == [3.0, 9.0]
+    result = slices.line(cost, tree, {"d": tree}, [0.0, 2.0])
+    assert result.cost.values.tolist() == [3.0, 9.0]
 
 
 def test_costs_that_are_not_finite_are_recorded():
-    found = slices.line(jnp.log, jnp.array(0.0), {"x": 1.0}, [-1.0, 0.0, 1.0])
-    np.testing.assert_array_equal(found.cost, [np.nan, -np.inf, 0.0])
+    result = slices.line(jnp.log, jnp.array(0.0), {"x": 1.0}, [-1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(result.cost, [np.nan, -np.inf, 0.0])
 
 
 def test_integer_data_are_accepted():
     data = np.arange(10, dtype=np.uint8)
-    found = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data=data)
-    assert found.cost.values.tolist() == [9.0]
-    assert found.attrs["samples"] == 10
+    result = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data=data)
+    assert result.cost.values.tolist() == [9.0]
+    assert result.attrs["samples"] == 10
 
 
 def test_a_dataset_survives_its_store(tmp_path):
     units = {"x, seed 3": jnp.array([1.0, 0, 0]), "y": jnp.array([0, 1.0, 0])}
-    found = slices.plane(weighted, jnp.zeros(3), units, [0, 1], [0, 1, 2])
-    found.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
+    result = slices.plane(weighted, jnp.zeros(3), units, [0, 1], [0, 1, 2])
+    result.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
     again = xr.open_zarr(tmp_path / "plane.zarr", consolidated=False).load()
-    xr.testing.assert_identical(again, found)
+    xr.testing.assert_identical(again, result)
 
 
 # -- the door

@@ -37,29 +37,29 @@ def on_a_plane(lift=0.0):
 
 def test_descent_in_a_plane_has_zero_distance_from_it(float64):
     points, _, _ = on_a_plane()
-    found = trajectories.trajectory_plane(bowl, points, points=5)
-    assert float(found.path_off.max()) < 1e-12
-    np.testing.assert_allclose(found.path_cost, found.path_cost_in_slice, rtol=1e-12)
+    result = trajectories.trajectory_plane(bowl, points, points=5)
+    assert float(result.path_off.max()) < 1e-12
+    np.testing.assert_allclose(result.path_cost, result.path_cost_in_slice, rtol=1e-12)
     w = points["w"]
-    np.testing.assert_allclose(found.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
-    assert float(found.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(result.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
+    assert float(result.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
 
 
 def test_distance_from_the_plane_equals_the_planted_offset(float64):
     points, directions, c = on_a_plane(lift=0.7)
     origin = jax.tree.map(lambda a: a[-1], points)
-    found = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))
-    np.testing.assert_allclose(found.path_a, c[:, 0], atol=1e-12)
-    np.testing.assert_allclose(found.path_b, c[:, 1], atol=1e-12)
-    np.testing.assert_allclose(found.path_off, np.abs(c[:, 2]), atol=1e-12)
-    assert found.snapshot_step.values.tolist() == list(range(0, 100, 10))
+    result = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))
+    np.testing.assert_allclose(result.path_a, c[:, 0], atol=1e-12)
+    np.testing.assert_allclose(result.path_b, c[:, 1], atol=1e-12)
+    np.testing.assert_allclose(result.path_off, np.abs(c[:, 2]), atol=1e-12)
+    assert result.snapshot_step.values.tolist() == list(range(0, 100, 10))
     w = points["w"]
-    np.testing.assert_allclose(found.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(result.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
     inside = origin["w"] + c[:, :1] * directions["x"]["w"] + c[:, 1:2] * directions["y"]["w"]
     np.testing.assert_allclose(
-        found.path_cost_in_slice, (np.arange(1, 9) * inside**2).sum(1), rtol=1e-12
+        result.path_cost_in_slice, (np.arange(1, 9) * inside**2).sum(1), rtol=1e-12
     )
-    assert np.abs(found.path_cost - found.path_cost_in_slice).max() > 0.1
+    assert np.abs(result.path_cost - result.path_cost_in_slice).max() > 0.1
 
 
 @pytest.fixture(scope="module")
@@ -119,26 +119,26 @@ def test_trajectory_plane_can_be_stored(descent, tmp_path):
 def test_trajectory_plane_keeps_the_finite_part_of_a_diverged_descent(float64):
     points, _, _ = on_a_plane(lift=0.1)
     blown = {"w": np.concatenate([points["w"], np.full((2, 8), np.nan), np.full((1, 8), np.inf)])}
-    found = trajectories.trajectory_plane(bowl, blown, points=3, step=np.arange(13))
+    result = trajectories.trajectory_plane(bowl, blown, points=3, step=np.arange(13))
     whole = trajectories.trajectory_plane(bowl, points, points=3)
-    assert found.attrs["snapshots_left_out"] == 3
-    np.testing.assert_array_equal(found.cost, whole.cost)
-    assert found.snapshot_step.values.tolist() == list(range(10))
+    assert result.attrs["snapshots_left_out"] == 3
+    np.testing.assert_array_equal(result.cost, whole.cost)
+    assert result.snapshot_step.values.tolist() == list(range(10))
 
 
 def test_a_straight_descent_gets_a_plane_of_some_height(float64):
     line = {"w": np.linspace(1, 0, 5)[:, None] * np.ones(8)}
-    found = trajectories.trajectory_plane(bowl, line, points=5)
-    assert float(found.explained[0]) == pytest.approx(1)
-    assert np.all(np.diff(found.b) > 0)
-    assert np.isfinite(found.cost).all()
+    result = trajectories.trajectory_plane(bowl, line, points=5)
+    assert float(result.explained[0]) == pytest.approx(1)
+    assert np.all(np.diff(result.b) > 0)
+    assert np.isfinite(result.cost).all()
 
 
 def test_components_of_a_descent_are_named_with_their_share():
-    found = principal_components(
+    result = principal_components(
         jnp.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), 2, center=jnp.zeros(2)
     )
-    assert list(component_directions(found, 2)) == [
+    assert list(component_directions(result, 2)) == [
         "principal component 1 (64.0%)",
         "principal component 2 (36.0%)",
     ]

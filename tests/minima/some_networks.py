@@ -37,9 +37,9 @@ def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
         return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))
 
     def cost(params, batch):
-        seen = [params[0].weights[:, :2], *(layer.weights for layer in params[1:])]
+        observed = [params[0].weights[:, :2], *(layer.weights for layer in params[1:])]
         return loss(network.apply(params, batch[0]), batch[1]) + decay * sum(
-            jnp.sum(w**2) for w in seen
+            jnp.sum(w**2) for w in observed
         )
 
     def right(params, batch):

@@ -135,15 +135,15 @@ def test_copies_have_no_barrier_once_they_are_matched():
 def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
     problem = some_problem(samples=2100)  # three blocks, one shorter
     runs = some_runs(problem, 4)
-    wanted = pairwise_barriers(problem, runs, key=KEY, points=5)
+    expected = pairwise_barriers(problem, runs, key=KEY, points=5)
     k = 2
-    a, b = of_run(runs, wanted.first[k]), of_run(runs, wanted.second[k])
-    np.testing.assert_allclose(wanted.cost[k], directly(problem, a, b, 5), rtol=2e-5)
+    a, b = of_run(runs, expected.first[k]), of_run(runs, expected.second[k])
+    np.testing.assert_allclose(expected.cost[k], directly(problem, a, b, 5), rtol=2e-5)
     module = importlib.import_module("gdjax.minima.barriers")  # the package has the function
     monkeypatch.setattr(module, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = pairwise_barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
-    np.testing.assert_allclose(one.cost, wanted.cost, rtol=1e-5)
-    np.testing.assert_allclose(one.matched_cost, wanted.matched_cost, rtol=1e-5)
+    np.testing.assert_allclose(one.cost, expected.cost, rtol=1e-5)
+    np.testing.assert_allclose(one.matched_cost, expected.matched_cost, rtol=1e-5)
 
 
 def test_any_problem_has_barriers():
@@ -187,8 +187,8 @@ def test_barriers_of_digits_with_other_data():
     a, b = of_run(runs, 0), of_run(runs, 2)
     middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)
     k = int(np.argmax((found.first == 0) & (found.second == 2)))
-    wanted = [problem.cost(p, (images[:50], labels[:50])) for p in (a, middle, b)]
-    np.testing.assert_allclose(found.cost[k], wanted, rtol=1e-5)
+    expected = [problem.cost(p, (images[:50], labels[:50])) for p in (a, middle, b)]
+    np.testing.assert_allclose(found.cost[k], expected, rtol=1e-5)
 
 
 def test_runs_that_are_not_finite_have_nan_barriers():

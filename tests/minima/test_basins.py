@@ -42,8 +42,8 @@ def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
     small = himmelblau.end.sel(learning_rate=0.001).isel(momentum=0).values
     assert np.mean(small[settled] == number[settled]) > 0.99
     shares = np.bincount(number[settled], minlength=4) / settled.sum()
-    found = himmelblau.share.sel(learning_rate=0.001).isel(momentum=0).values
-    np.testing.assert_allclose(found, shares, atol=0.01)
+    result = himmelblau.share.sel(learning_rate=0.001).isel(momentum=0).values
+    np.testing.assert_allclose(result, shares, atol=0.01)
 
 
 def test_the_four_minima_and_their_limits(himmelblau):
@@ -62,10 +62,10 @@ def test_the_four_minima_and_their_limits(himmelblau):
 @pytest.mark.long
 def test_no_start_stays_in_a_minimum_beyond_its_limit():
     # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is gone.
-    found = basins_of_attraction("himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000).isel(
-        momentum=0
-    )
-    held = found.share.values > 0
+    result = basins_of_attraction(
+        "himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000
+    ).isel(momentum=0)
+    held = result.share.values > 0
     assert held.tolist() == [
         [True, True, True, True],
         [True, True, True, False],
@@ -74,11 +74,11 @@ def test_no_start_stays_in_a_minimum_beyond_its_limit():
 
 
 def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
-    found = basins_of_attraction(
+    result = basins_of_attraction(
         "himmelblau", [0.016], momentum=[0.0, 0.5], side=30, num_steps=2000
     )
-    np.testing.assert_allclose(found.limit[1], 1.5 * found.limit[0])
-    held = found.share.isel(learning_rate=0, minimum=3)
+    np.testing.assert_allclose(result.limit[1], 1.5 * result.limit[0])
+    held = result.share.isel(learning_rate=0, minimum=3)
     assert float(held.sel(momentum=0.0)) == 0
     assert float(held.sel(momentum=0.5)) > 0
 
@@ -86,16 +86,16 @@ def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
 @pytest.mark.long
 def test_rastrigin_shares_are_the_areas_between_its_hills():
     """Below 1 / (largest curvature) steps of each coordinate are monotone: no hill is crossed."""
-    found = basins_of_attraction("rastrigin", [0.002], side=64, num_steps=400).isel(
+    result = basins_of_attraction("rastrigin", [0.002], side=64, num_steps=400).isel(
         momentum=0, learning_rate=0
     )
     edges = np.array([-5.12, *HILLS, 5.12])
-    x = np.clip(np.digitize(found.x, edges) - 1, 0, 10)
-    minima = np.sort(np.unique(found.position.values[:, 0]))
+    x = np.clip(np.digitize(result.x, edges) - 1, 0, 10)
+    minima = np.sort(np.unique(result.position.values[:, 0]))
     expected = np.stack(
         [np.broadcast_to(minima[x], (64, 64)), np.broadcast_to(minima[x][:, None], (64, 64))], -1
     )
-    np.testing.assert_allclose(found.position.values[found.end.values], expected, atol=1e-12)
+    np.testing.assert_allclose(result.position.values[result.end.values], expected, atol=1e-12)
 
 
 @pytest.mark.long
@@ -120,23 +120,23 @@ def test_minima_of_a_users_function_are_certified():
     def wells(w):
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
 
-    found = basins_of_attraction(wells, [0.05], domain=((-2, 2), (-1, 1)), side=21, num_steps=1000)
+    result = basins_of_attraction(wells, [0.05], domain=((-2, 2), (-1, 1)), side=21, num_steps=1000)
     roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # of the derivative in x
-    np.testing.assert_allclose(found.position.values, [[roots[0], 0], [roots[2], 0]], atol=1e-6)
+    np.testing.assert_allclose(result.position.values, [[roots[0], 0], [roots[2], 0]], atol=1e-6)
     np.testing.assert_allclose(
-        found.sharpness, np.maximum(12 * roots[[0, 2]] ** 2 - 4, 2), rtol=1e-5
+        result.sharpness, np.maximum(12 * roots[[0, 2]] ** 2 - 4, 2), rtol=1e-5
     )
-    assert found.minimum_cost[0] < found.minimum_cost[1]
-    assert int((found.end == NoMinimum.AT_NO_MINIMUM).sum()) == 0
+    assert result.minimum_cost[0] < result.minimum_cost[1]
+    assert int((result.end == NoMinimum.AT_NO_MINIMUM).sum()) == 0
 
 
 def test_arrived_at_is_the_first_step_with_a_small_gradient():
     """On x^2 / 2 the gradient after t steps is (1 - rate)^t x_0."""
-    found = basins_of_attraction(
+    result = basins_of_attraction(
         lambda x: x**2 / 2, [0.1], domain=(0.5, 1.5), side=3, num_steps=200, gradient_tolerance=1e-3
     )
-    expected = np.ceil(np.log(1e-3 / found.x.values) / np.log(0.9))
-    arrived = found.arrived_at.values[0, 0]
+    expected = np.ceil(np.log(1e-3 / result.x.values) / np.log(0.9))
+    arrived = result.arrived_at.values[0, 0]
     assert np.all((arrived >= expected) & (arrived < expected + 2))  # recorded every second step
 
 
@@ -158,8 +158,8 @@ def test_invalid_arguments_are_refused(arguments, message):
 def test_points_of_a_flat_valley_are_not_minima():
     """On x^2 of (x, y) every point of the line x = 0 is at rest, and none is isolated."""
     box = {"domain": ((-1, 1), (-1, 1)), "num_steps": 100}
-    found = basins_of_attraction(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
-    assert found.sizes["minimum"] == 0
-    assert np.all(found.end == NoMinimum.AT_NO_MINIMUM)
+    result = basins_of_attraction(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
+    assert result.sizes["minimum"] == 0
+    assert np.all(result.end == NoMinimum.AT_NO_MINIMUM)
     with pytest.raises(InputError, match="isolated"):
         basins_of_attraction(lambda w: 0 * w[0], [0.4], side=40, **box)

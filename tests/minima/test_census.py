@@ -406,5 +406,5 @@ def test_rastrigin_from_random_starts():
     nearest = np.linalg.norm(places[:, None] - minima, axis=-1)
     assert nearest.min(axis=1).max() < 1e-7
     assert len(np.unique(nearest.argmin(axis=1))) == found.sizes["minimum"]
-    seen = len(np.unique(distance.argmin(axis=1)[:2000]))
-    assert found.sizes["minimum"] == seen
+    observed = len(np.unique(distance.argmin(axis=1)[:2000]))
+    assert found.sizes["minimum"] == observed

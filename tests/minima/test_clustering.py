@@ -42,12 +42,12 @@ def components(points, tolerance):
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.01, 2.0))
 def test_clusters_are_what_chains_of_near_points_connect(seed, count, tolerance):
     points = np.random.default_rng(seed).normal(size=(count, 2))
-    found = cluster_points(points, tolerance)
-    assert found.labels.tolist() == components(points, tolerance).tolist()
-    assert found.gap > tolerance
+    result = cluster_points(points, tolerance)
+    assert result.labels.tolist() == components(points, tolerance).tolist()
+    assert result.gap > tolerance
     distance = np.linalg.norm(points[:, None] - points, axis=-1)
-    for number, width in enumerate(found.widths):
-        mine = found.labels == number
+    for number, width in enumerate(result.widths):
+        mine = result.labels == number
         assert width == pytest.approx(distance[np.ix_(mine, mine)].max(), abs=1e-12)
 
 
@@ -60,16 +60,16 @@ def test_counts_agree_with_clustering_at_every_tolerance():
 
 
 def test_the_range_of_tolerances_that_give_the_same_clusters():
-    found = cluster_points(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
-    assert found.labels.tolist() == [0, 0, 1, 1, 2]
-    assert (found.stable_from, found.stable_to) == pytest.approx((0.1, 0.9))
-    assert found.gap == pytest.approx(0.9)
+    result = cluster_points(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
+    assert result.labels.tolist() == [0, 0, 1, 1, 2]
+    assert (result.stable_from, result.stable_to) == pytest.approx((0.1, 0.9))
+    assert result.gap == pytest.approx(0.9)
 
 
 def test_one_point_is_one_cluster():
-    found = cluster_points(np.zeros((1, 3)), 0.0)
-    assert found.labels.tolist() == [0]
-    assert cluster_counts(found.heights, [1.0]).tolist() == [1]
+    result = cluster_points(np.zeros((1, 3)), 0.0)
+    assert result.labels.tolist() == [0]
+    assert cluster_counts(result.heights, [1.0]).tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_ring_is_one_manifold_though_no_straight_line_stays_on_it():
     angle = np.pi * np.arange(8) / 4
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     points = np.concatenate([ring, ring + np.array([6.0, 0.0])])
-    found = cluster_manifolds(problem, points, np.zeros(16), sharpness=np.full(16, 100.0), key=KEY)
-    assert found.tolist() == [0] * 8 + [1] * 8
+    result = cluster_manifolds(problem, points, np.zeros(16), sharpness=np.full(16, 100.0), key=KEY)
+    assert result.tolist() == [0] * 8 + [1] * 8
 
 
 @pytest.mark.long
@@ -157,6 +157,6 @@ def test_a_manifold_contains_the_equivalent_forms_of_its_network():
         many = jax.tree.map(lambda *a: np.stack(a), one, two, third)
     problem = decayed(network, (inputs, targets), 1e-4)
     costs, sharp = np.full(3, float(end.cost)), np.full(3, 1.0)
-    found = cluster_manifolds(problem, many, costs, sharpness=sharp, key=KEY)
+    result = cluster_manifolds(problem, many, costs, sharpness=sharp, key=KEY)
     assert abs(float(end.cost) - 0.116) < 1e-3
-    assert found.tolist() == [0, 0, 1]
+    assert result.tolist() == [0, 0, 1]

@@ -35,9 +35,9 @@ def simulated(p, n, times=250):
 def test_mass_has_the_expectation_that_good_derived(p):
     """E f1 / n = sum p (1 - p)^(n - 1): the mass missed by n - 1 draws."""
     n = 100
-    found = np.array([estimate.mass for estimate, _, _ in simulated(p, n)])
+    result = np.array([estimate.mass for estimate, _, _ in simulated(p, n)])
     exact = np.sum(p * (1 - p) ** (n - 1))
-    assert abs(found.mean() - exact) < 4 * found.std() / math.sqrt(len(found))
+    assert abs(result.mean() - exact) < 4 * result.std() / math.sqrt(len(result))
 
 
 @pytest.mark.parametrize("n", [64, 250, 2000])
@@ -60,8 +60,10 @@ def test_mass_is_covered_in_2000_repetitions(kind, size, n):
     held = np.zeros(2000, bool)
     for pair in set(zip(once.tolist(), twice.tolist(), strict=True)):
         rows = (once == pair[0]) & (twice == pair[1])
-        found = estimate_unseen(counts[np.argmax(rows)][counts[np.argmax(rows)] > 0])
-        held[rows] = (found.mass_low <= missing[rows]) & (missing[rows] <= found.mass_high + 1e-12)
+        result = estimate_unseen(counts[np.argmax(rows)][counts[np.argmax(rows)] > 0])
+        held[rows] = (result.mass_low <= missing[rows]) & (
+            missing[rows] <= result.mass_high + 1e-12
+        )
     assert held.mean() > 0.95 - 2 * math.sqrt(0.95 * 0.05 / 2000)
 
 
@@ -84,8 +86,8 @@ def test_the_lower_bound_holds_whatever_the_shares(basins, size):
 
 @pytest.mark.parametrize("p", [GEOMETRIC, ZIPF], ids=["g", "z"])
 def test_the_estimate_is_low_where_shares_differ(p):
-    found = list(simulated(p, 200))
-    assert np.mean([e.number for e, _, _ in found]) < np.mean([k for _, _, k in found])
+    result = list(simulated(p, 200))
+    assert np.mean([e.number for e, _, _ in result]) < np.mean([k for _, _, k in result])
 
 
 @pytest.mark.parametrize("n", [2, 5, 23, 63])
@@ -93,42 +95,42 @@ def test_all_different_is_the_birthday_bound(n):
     def chance(total):
         return math.prod(1 - i / total for i in range(1, n))
 
-    found = birthday_lower_bound(n)
-    assert chance(found) >= 0.05
-    assert found == n or chance(found - 1) < 0.05
+    result = birthday_lower_bound(n)
+    assert chance(result) >= 0.05
+    assert result == n or chance(result - 1) < 0.05
     assert birthday_lower_bound(63) == 674
     estimate = estimate_unseen([1] * n)
     assert math.isnan(estimate.number)
-    assert estimate.number_low == found - n
+    assert estimate.number_low == result - n
 
 
 def test_chao_by_hand():
     # n = 20, f1 = 4, f2 = 2: 19/20 * 4 * 3 / (2 * 3) = 1.9.
-    found = estimate_unseen([1, 1, 1, 1, 2, 2, 12])
-    assert found.number == pytest.approx(1.9)
+    result = estimate_unseen([1, 1, 1, 1, 2, 2, 12])
+    assert result.number == pytest.approx(1.9)
     variance = 1.9 + (0.95 * 4 * 7 / 6) ** 2 + 0.95**2 * 16 * 2 * 9 / (4 * 81)
     factor = math.exp(stats.norm.ppf(0.95) * math.sqrt(math.log(1 + variance / 1.9**2)))
-    assert found.number_low == math.floor(1.9 / factor)
-    assert (found.draws, found.observed, found.once, found.twice) == (20, 7, 4, 2)
+    assert result.number_low == math.floor(1.9 / factor)
+    assert (result.draws, result.observed, result.once, result.twice) == (20, 7, 4, 2)
 
 
 def test_one_run_gives_no_estimate_of_the_number():
-    found = estimate_unseen([1])
-    assert found.mass == 1
-    assert found.number_low == 0
-    assert math.isnan(found.number)
+    result = estimate_unseen([1])
+    assert result.mass == 1
+    assert result.number_low == 0
+    assert math.isnan(result.number)
 
 
 def test_shares_are_where_the_test_at_level_alpha_p_rejects():
     """At each end one tail of the binomial distribution is alpha p / 2."""
-    found = basin_shares([7, 2, 1], 12)
-    assert found.share.tolist() == [7 / 12, 2 / 12, 1 / 12]
-    for count, low, high in zip([7, 2, 1], found.low, found.high, strict=True):
+    result = basin_shares([7, 2, 1], 12)
+    assert result.share.tolist() == [7 / 12, 2 / 12, 1 / 12]
+    for count, low, high in zip([7, 2, 1], result.low, result.high, strict=True):
         assert stats.binom.cdf(count, 12, high) == pytest.approx(0.05 * high / 2)
         if count > 1:
             assert stats.binom.sf(count - 1, 12, low) == pytest.approx(0.05 * low / 2)
-    assert found.low[2] == 0  # P(K >= 1) / p >= 1 for every p
-    assert (1 - found.unseen_high) ** 12 == pytest.approx(0.05 * found.unseen_high / 2)
+    assert result.low[2] == 0  # P(K >= 1) / p >= 1 for every p
+    assert (1 - result.unseen_high) ** 12 == pytest.approx(0.05 * result.unseen_high / 2)
     many = basin_shares([10**6 - 2, 2])
     assert stats.binom.sf(1, 10**6, many.low[1]) == pytest.approx(0.05 * many.low[1] / 2)
 
@@ -149,26 +151,26 @@ def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
     weight, n = CELLS[name]
     p = weight / weight.sum()
     each = [basin_shares([k], n) for k in range(1, n + 1)]
-    low = np.array([0.0, *(found.low[0] for found in each)])
-    high = np.array([each[0].unseen_high, *(found.high[0] for found in each)])
+    low = np.array([0.0, *(result.low[0] for result in each)])
+    high = np.array([each[0].unseen_high, *(result.high[0] for result in each)])
     counts = np.random.default_rng(1).multinomial(n, p, 2000)
     held = np.all((low[counts] <= p) & (p <= high[counts]), axis=1)
     assert held.mean() > 0.95
 
 
 def test_a_basin_of_everything():
-    found = basin_shares([5])
-    assert found.high.tolist() == [1.0]
-    assert found.low[0] ** 5 == pytest.approx(0.025 * found.low[0])
+    result = basin_shares([5])
+    assert result.high.tolist() == [1.0]
+    assert result.low[0] ** 5 == pytest.approx(0.025 * result.low[0])
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30))
 def test_intervals_hold_their_estimates(counts):
-    found = estimate_unseen(counts)
-    assert 0 <= found.mass_low <= found.mass <= found.mass_high <= 1
-    assert found.number_low >= 0
-    assert math.isnan(found.number) or found.number_low <= found.number
+    result = estimate_unseen(counts)
+    assert 0 <= result.mass_low <= result.mass <= result.mass_high <= 1
+    assert result.number_low >= 0
+    assert math.isnan(result.number) or result.number_low <= result.number
     part = basin_shares(counts, sum(counts) + 3)
     assert np.all((part.low <= part.share) & (part.share <= part.high))
 

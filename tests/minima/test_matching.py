@@ -67,10 +67,10 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
 
     stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, written_anew(keys))
     first, second = np.arange(1, 1001), np.zeros(1000, int)
-    found = match_pairs(network, stack, first, second, key=KEY, restarts=0)
+    result = match_pairs(network, stack, first, second, key=KEY, restarts=0)
     size = np.linalg.norm(flat(coordinates(network, params)))
-    assert found.distance.min() > 0.1 * size
-    assert found.matched_distance.max() < 1e-6 * size
+    assert result.distance.min() > 0.1 * size
+    assert result.matched_distance.max() < 1e-6 * size
 
 
 @pytest.mark.long
@@ -82,10 +82,10 @@ def test_both_matchings_recover_an_equivalent_network(activation):
     x = jnp.array(np.random.default_rng(2).normal(size=(50, 6)), jnp.float32)
     by_activations = match_activations(network, other, params, x)
     assert by_activations.distance > 0.1 > 1e-3 > by_activations.matched_distance
-    for found in (match(network, other, params, key=KEY), by_activations):
-        np.testing.assert_allclose(flat(found.params), flat(params), atol=2e-5)
-        assert flat(apply_symmetry(network, other, found.symmetry)).tolist() == (
-            flat(found.params).tolist()
+    for result in (match(network, other, params, key=KEY), by_activations):
+        np.testing.assert_allclose(flat(result.params), flat(params), atol=2e-5)
+        assert flat(apply_symmetry(network, other, result.symmetry)).tolist() == (
+            flat(result.params).tolist()
         )
 
 
@@ -94,11 +94,13 @@ def test_matching_of_one_hidden_layer_is_optimal(activation):
     network = Network((3, 4, 2), activation=activation)
     for seed in range(5):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
-        found = match(network, a, b, key=KEY, restarts=0)
-        np.testing.assert_allclose(found.matched_distance, least_distance(network, a, b), rtol=1e-5)
-        np.testing.assert_allclose(found.distance, apart(network, a, b), rtol=1e-5)
+        result = match(network, a, b, key=KEY, restarts=0)
         np.testing.assert_allclose(
-            found.matched_distance, apart(network, found.params, b), rtol=1e-5
+            result.matched_distance, least_distance(network, a, b), rtol=1e-5
+        )
+        np.testing.assert_allclose(result.distance, apart(network, a, b), rtol=1e-5)
+        np.testing.assert_allclose(
+            result.matched_distance, apart(network, result.params, b), rtol=1e-5
         )
 
 
@@ -106,13 +108,13 @@ def test_matching_of_one_hidden_layer_is_optimal(activation):
 def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
     """Alternating over layers is a local search; a few starts find the best of 2,304 symmetries."""
     network = Network((2, 3, 3, 1))
-    found, without, best = [], [], []
+    result, without, best = [], [], []
     for seed in range(8):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
-        found.append(match(network, a, b, key=KEY, restarts=20).matched_distance)
+        result.append(match(network, a, b, key=KEY, restarts=20).matched_distance)
         without.append(match(network, a, b, key=KEY, restarts=0).matched_distance)
         best.append(least_distance(network, a, b))
-    np.testing.assert_allclose(found, best, rtol=1e-5)
+    np.testing.assert_allclose(result, best, rtol=1e-5)
     assert np.all(np.array(without) >= np.array(best) * (1 - 1e-6))
     assert np.mean(np.array(without) / np.array(best)) < 1.1
 
@@ -128,15 +130,15 @@ def test_matching_never_raises_the_distance(widths, activation, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
-        found = match(network, a, b, key=KEY, restarts=1)
-        assert found.matched_distance <= found.distance
-        np.testing.assert_allclose(found.distance, apart(network, a, b), rtol=1e-7)
+        result = match(network, a, b, key=KEY, restarts=1)
+        assert result.matched_distance <= result.distance
+        np.testing.assert_allclose(result.distance, apart(network, a, b), rtol=1e-7)
         np.testing.assert_allclose(
-            found.matched_distance, apart(network, found.params, b), rtol=1e-7
+            result.matched_distance, apart(network, result.params, b), rtol=1e-7
         )
         x = jnp.array(np.random.default_rng(seed).normal(size=(9, widths[0])))
         np.testing.assert_allclose(
-            network.apply(found.params, x), network.apply(a, x), rtol=1e-9, atol=1e-9
+            network.apply(result.params, x), network.apply(a, x), rtol=1e-9, atol=1e-9
         )
         active = match_activations(network, a, b, x)
         assert active.matched_distance <= active.distance + 1e-12
@@ -145,15 +147,15 @@ def test_matching_never_raises_the_distance(widths, activation, seed):
 def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
     network = Network((4, 5, 3))
     a, b = some_params(network, 0), some_params(network, 1)
-    wanted = match(network, a, b, key=KEY).matched_distance
+    expected = match(network, a, b, key=KEY).matched_distance
     for seed in range(5):
         key_a, key_b = jax.random.split(jax.random.key(seed))
         other = apply_symmetry(network, a, random_symmetry(network, key_a))
         reference = apply_symmetry(network, b, random_symmetry(network, key_b))
         np.testing.assert_allclose(
-            match(network, other, reference, key=KEY).matched_distance, wanted, rtol=1e-5
+            match(network, other, reference, key=KEY).matched_distance, expected, rtol=1e-5
         )
-    np.testing.assert_allclose(match(network, b, a, key=KEY).matched_distance, wanted, rtol=1e-5)
+    np.testing.assert_allclose(match(network, b, a, key=KEY).matched_distance, expected, rtol=1e-5)
 
 
 @pytest.mark.long
@@ -161,21 +163,21 @@ def test_lines_between_matched_networks_are_those_without_scales():
     """Applying the scales of the reference to both ends changes no output on the line."""
     network = Network((4, 5, 3, 2), activation="relu")
     a, b = some_params(network, 0), some_params(network, 1)
-    found = match(network, a, b, key=KEY).params
+    result = match(network, a, b, key=KEY).params
     x = jnp.array(np.random.default_rng(2).normal(size=(30, 4)), jnp.float32)
 
     def halfway(a, b):
         return network.apply(jax.tree.map(lambda v, w: (v + w) / 2, a, b), x)
 
-    without = halfway(coordinates(network, found), coordinates(network, b))
-    np.testing.assert_allclose(halfway(found, b), without, rtol=1e-4, atol=1e-4)
+    without = halfway(coordinates(network, result), coordinates(network, b))
+    np.testing.assert_allclose(halfway(result, b), without, rtol=1e-4, atol=1e-4)
 
 
 def test_matching_of_activations_is_optimal():
     network = Network((3, 4, 2))
     a, b = some_params(network, 0), some_params(network, 1)
     x = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
-    found = match_activations(network, a, b, jnp.array(x))
+    result = match_activations(network, a, b, jnp.array(x))
 
     def activity(params):
         (w, c), _ = params
@@ -186,8 +188,8 @@ def test_matching_of_activations_is_optimal():
         np.sqrt(np.mean(np.sum((ours[:, order] * sign - theirs) ** 2, axis=1)))
         for order, sign in signed_orders(4, True)
     ]
-    np.testing.assert_allclose(found.matched_distance, min(trials), rtol=1e-5)
-    np.testing.assert_allclose(found.distance, trials[0], rtol=1e-5)
+    np.testing.assert_allclose(result.matched_distance, min(trials), rtol=1e-5)
+    np.testing.assert_allclose(result.distance, trials[0], rtol=1e-5)
 
 
 def test_a_pair_does_not_depend_on_its_neighbours():
@@ -195,11 +197,11 @@ def test_a_pair_does_not_depend_on_its_neighbours():
     runs = [some_params(network, seed) for seed in range(6)]
     stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
     first, second = np.triu_indices(6, 1)
-    found = match_pairs(network, stack, first, second, key=KEY)
+    result = match_pairs(network, stack, first, second, key=KEY)
     for k in (0, 7, 14):
         alone = match(network, runs[first[k]], runs[second[k]], key=KEY)
-        np.testing.assert_allclose(alone.matched_distance, found.matched_distance[k], rtol=1e-9)
-        for ours, theirs in zip(alone.symmetry, found.symmetry, strict=True):
+        np.testing.assert_allclose(alone.matched_distance, result.matched_distance[k], rtol=1e-9)
+        for ours, theirs in zip(alone.symmetry, result.symmetry, strict=True):
             assert np.array_equal(ours.order, theirs.order[k])
             assert np.array_equal(ours.sign, theirs.sign[k])
 
@@ -209,12 +211,12 @@ def test_networks_that_are_not_finite_are_not_rearranged():
     runs = [some_params(network, seed) for seed in range(3)]
     runs[1] = (Layer(runs[1][0].weights.at[0, 0].set(jnp.nan), runs[1][0].bias), *runs[1][1:])
     stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
-    found = match_pairs(network, stack, np.array([0, 0]), np.array([1, 2]), key=KEY)
-    assert np.isnan(found.matched_distance).tolist() == [True, False]
-    assert np.isnan(found.distance).tolist() == [True, False]
-    assert np.array_equal(found.symmetry[0].order[0], np.arange(4))
+    result = match_pairs(network, stack, np.array([0, 0]), np.array([1, 2]), key=KEY)
+    assert np.isnan(result.matched_distance).tolist() == [True, False]
+    assert np.isnan(result.distance).tolist() == [True, False]
+    assert np.array_equal(result.symmetry[0].order[0], np.arange(4))
     alone = match(network, runs[0], runs[2], key=KEY)
-    np.testing.assert_allclose(found.matched_distance[1], alone.matched_distance, rtol=1e-9)
+    np.testing.assert_allclose(result.matched_distance[1], alone.matched_distance, rtol=1e-9)
 
 
 def test_networks_that_cannot_be_matched_are_refused():

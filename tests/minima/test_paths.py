@@ -48,16 +48,16 @@ class TestShapes:
             for t in (0.0, 0.3, 1.0):
                 weights = np.array([comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)])
                 np.testing.assert_allclose(bezier(n + 1, t), weights, atol=1e-6)
-                found = evaluate_path(jax.tree.map(jnp.asarray, control), bezier(n + 1, t))
-                np.testing.assert_allclose(found["a"], weights @ control["a"], atol=1e-6)
-                np.testing.assert_allclose(found["b"], weights @ control["b"], atol=1e-6)
+                result = evaluate_path(jax.tree.map(jnp.asarray, control), bezier(n + 1, t))
+                np.testing.assert_allclose(result["a"], weights @ control["a"], atol=1e-6)
+                np.testing.assert_allclose(result["b"], weights @ control["b"], atol=1e-6)
 
     def test_polyline_equals_numpy_interpolation(self):
         values = np.array([0.0, 2.0, -1.0, 4.0])
         for t in np.linspace(0, 1, 11):
-            wanted = np.interp(t, np.linspace(0, 1, 4), values)
-            found = evaluate_path(jnp.array(values), polyline(4, t))
-            np.testing.assert_allclose(found, wanted, atol=1e-6)
+            expected = np.interp(t, np.linspace(0, 1, 4), values)
+            result = evaluate_path(jnp.array(values), polyline(4, t))
+            np.testing.assert_allclose(result, expected, atol=1e-6)
 
     def test_ends_are_on_the_path_exactly(self):
         control = jax.random.normal(KEY, (4, 7))
@@ -123,7 +123,7 @@ class TestStraight:
                 "accuracy": gd.problems.accuracy(outputs, batch[1]),
             }
 
-        found = jax.jit(lambda *ends: linear_path_cost(look, *ends, data=data, points=5))(a, b)
+        result = jax.jit(lambda *ends: linear_path_cost(look, *ends, data=data, points=5))(a, b)
         sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
         for k, t in enumerate((0, 0.25, 0.5, 0.75, 1)):
             w, b1, v, b2 = (
@@ -132,14 +132,14 @@ class TestStraight:
             )
             outputs = sigmoid(sigmoid(data[0] @ w.T + b1) @ v.T + b2)
             cost = np.mean(np.sum((outputs - np.eye(2)[data[1]]) ** 2, axis=1))
-            np.testing.assert_allclose(found["cost"][k], cost, rtol=1e-5)
+            np.testing.assert_allclose(result["cost"][k], cost, rtol=1e-5)
             right = np.mean(np.argmax(outputs, axis=1) == data[1])
-            np.testing.assert_allclose(found["accuracy"][k], right, atol=1.01 / 2300)
+            np.testing.assert_allclose(result["accuracy"][k], right, atol=1.01 / 2300)
 
     def test_can_be_mapped_over_pairs(self):
         a, b = jnp.array([-1.0, 0.0]), jnp.array([1.0, 1.0])
-        found = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
-        np.testing.assert_allclose(found, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
+        result = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
+        np.testing.assert_allclose(result, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
     def test_numpys_float64_is_taken_without_a_warning(self):
         """Float64 arguments are rounded without a warning; warnings are errors here."""
@@ -204,8 +204,8 @@ class TestCurve:
             one = curve(self.land, a[k], b[k])
             run = gd.descend(one, optax.sgd(0.5), one.init(KEY), 10, key=KEY)
             np.testing.assert_allclose(runs.cost[k, 0], run.cost, rtol=1e-5)
-            found = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0.5})
-            np.testing.assert_allclose(found, run.params, atol=1e-5)
+            result = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0.5})
+            np.testing.assert_allclose(result, run.params, atol=1e-5)
 
     def test_other_ends_need_no_other_program(self):
         traced = []

@@ -50,9 +50,9 @@ def test_census_of_a_store_is_reproducible(store):
 
 @pytest.mark.long
 def test_some_runs_of_a_store(store):
-    found = count_stored_minima(store, {"learning_rate": 0.02})
-    assert found.sizes["run"] == 8
-    assert found.seed.values.tolist() == list(range(8))
+    result = count_stored_minima(store, {"learning_rate": 0.02})
+    assert result.sizes["run"] == 8
+    assert result.seed.values.tolist() == list(range(8))
     with pytest.raises(InputError, match="expected a number for an axis of learning_rate"):
         count_stored_minima(store, {"rate": 1.0})
 
@@ -64,8 +64,8 @@ def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
     gd.sweep(problem, grid, 5, store=tmp_path / "s")
     with pytest.raises(InputError, match="the cost differs between runs with target"):
         count_stored_minima(tmp_path / "s")
-    found = count_stored_minima(tmp_path / "s", {"target": 2.0})
-    a, b = found["params"].values.T
+    result = count_stored_minima(tmp_path / "s", {"target": 2.0})
+    a, b = result["params"].values.T
     np.testing.assert_allclose(a * b, 2.0, atol=1e-6)
 
 

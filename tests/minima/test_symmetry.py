@@ -76,9 +76,9 @@ def test_symmetries_change_parameters_but_not_outputs(widths, activation, output
             return arrangement, other, [network.apply(one, x, **temperature) for one in each]
 
         arrangement, other, outputs = equivalents(params, x, jax.random.key(seed + 2))
-        wanted, *found = outputs
+        expected, *found = outputs
         for output in found:
-            np.testing.assert_allclose(output, wanted, rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(output, expected, rtol=1e-10, atol=1e-10)
         moved = any(
             np.any(a.order != np.arange(len(a.order))) or np.any(a.sign < 0) or np.any(a.scale != 1)
             for a in arrangement

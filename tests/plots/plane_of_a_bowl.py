@@ -9,7 +9,7 @@ SIDE = np.linspace(-2, 2, 9)
 def plane(cost=None, *, length=(1.0, 1.0), path=False):
     """A bowl on a plane; with a path that floats half a unit above it in the middle."""
     a, b = np.meshgrid(SIDE, SIDE / 2, indexing="ij")
-    seen = xr.Dataset(
+    observed = xr.Dataset(
         {"cost": (("a", "b"), a**2 + b**2 + 0.01 if cost is None else cost)},
         {
             "a": ("a", SIDE, {"long_name": "first way", "units": "1", "length": length[0]}),
@@ -20,7 +20,7 @@ def plane(cost=None, *, length=(1.0, 1.0), path=False):
     if path:
         x, y = np.linspace(1.5, 0, 6), np.linspace(0.8, 0, 6)
         inside = x**2 + y**2 + 0.01
-        seen = seen.assign(
+        observed = observed.assign(
             path_a=("snapshot_step", x),
             path_b=("snapshot_step", y),
             path_off=("snapshot_step", np.linspace(0.5, 0, 6)),
@@ -28,4 +28,4 @@ def plane(cost=None, *, length=(1.0, 1.0), path=False):
             path_cost_in_slice=("snapshot_step", inside),
             explained=("component", np.array([0.75, 0.2, 0.05])),
         ).assign_coords(snapshot_step=("snapshot_step", 10 * np.arange(6)))
-    return seen
+    return observed

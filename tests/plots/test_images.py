@@ -19,13 +19,13 @@ def color(image, row, column):
 def test_each_neuron_has_its_image_on_one_scale_centred_on_zero():
     values = np.random.default_rng(0).normal(size=(16, 5, 7))
     figure = images.signed(values, title="pull", label="slope (1)")
-    found = drawn(figure)
-    assert len(found) == 16
-    limits = {image.get_clim() for image in found}
+    result = drawn(figure)
+    assert len(result) == 16
+    limits = {image.get_clim() for image in result}
     assert len(limits) == 1
     low, high = limits.pop()
     assert low == -high < 0
-    for image, value in zip(found, values, strict=True):
+    for image, value in zip(result, values, strict=True):
         np.testing.assert_array_equal(image.get_array(), value)
     assert figure.get_suptitle() == "pull"
     assert figure.axes[-1].get_xlabel() == "slope (1)"

@@ -34,8 +34,8 @@ def test_planes_share_one_scale_and_say_how_high_they_reach():
 
 
 def test_distances_are_to_scale_and_long_directions_say_so():
-    seen = plane(length=(4.0, 2.0))
-    figure = landscapes.planes({"": {"bowl": seen}})
+    observed = plane(length=(4.0, 2.0))
+    figure = landscapes.planes({"": {"bowl": observed}})
     figure.canvas.draw()
     assert figure.axes[0].get_xlabel() == "first way\n(1 is a distance of 4)"
     assert figure.axes[0].get_aspect() == pytest.approx(0.5)
@@ -83,18 +83,20 @@ def test_a_plane_is_drawn_into_the_axes_of_the_caller_without_a_color_bar():
 
 
 def test_a_descent_shows_how_far_off_it_is_and_both_costs():
-    seen = plane(path=True)
-    figure = landscapes.descents({"rate 1": seen, "rate 2": seen})
+    observed = plane(path=True)
+    figure = landscapes.descents({"rate 1": observed, "rate 2": observed})
     figure.canvas.draw()
     ground, side = figure.axes[0], figure.axes[1]
     points = ground.collections[-1]
-    np.testing.assert_allclose(points.get_array(), seen.path_off)
+    np.testing.assert_allclose(points.get_array(), observed.path_off)
     assert (points.norm.vmin, points.norm.vmax) == (0, 0.5)
-    np.testing.assert_allclose(points.get_offsets(), np.stack([seen.path_a, seen.path_b], 1))
+    np.testing.assert_allclose(
+        points.get_offsets(), np.stack([observed.path_a, observed.path_b], 1)
+    )
     assert side.get_title(loc="left") == "explained by the plane: 95.0%"
     own, inside = side.lines
-    np.testing.assert_allclose(own.get_ydata(), seen.path_cost)
-    np.testing.assert_allclose(inside.get_ydata(), seen.path_cost_in_slice)
+    np.testing.assert_allclose(own.get_ydata(), observed.path_cost)
+    np.testing.assert_allclose(inside.get_ydata(), observed.path_cost_in_slice)
     assert [t.get_text() for t in side.get_legend().get_texts()] == [
         "of the descent",
         "of its projection",
@@ -103,14 +105,14 @@ def test_a_descent_shows_how_far_off_it_is_and_both_costs():
 
 
 def test_on_a_surface_the_descent_floats_at_its_own_cost():
-    seen = plane(path=True)
-    figure = landscapes.surface(seen, title="a bowl").figure
+    observed = plane(path=True)
+    figure = landscapes.surface(observed, title="a bowl").figure
     figure.canvas.draw()
     named = {line.get_label(): line for line in figure.axes[0].lines}
     height = np.asarray(named["descent, at its own cost"].get_data_3d()[2])
-    np.testing.assert_allclose(10**height, seen.path_cost)
+    np.testing.assert_allclose(10**height, observed.path_cost)
     shadow = np.asarray(named["its projection to the plane"].get_data_3d()[2])
-    np.testing.assert_allclose(10**shadow, seen.path_cost_in_slice)
+    np.testing.assert_allclose(10**shadow, observed.path_cost_in_slice)
     assert figure.axes[0].get_zticklabels()[0].get_text() == "0.01"
 
 
@@ -143,7 +145,7 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "reported"),
     [
         ({"x": plane()}, r"rows\['x'\] is of type Dataset, expected a dict of planes by title"),
         (plane(), r"rows\['cost'\] is of type DataArray"),
@@ -151,6 +153,6 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
         ({"x": {"y": plane().isel(b=0)}}, "over a and b"),
     ],
 )
-def test_planes_say_what_they_expect(rows, told):
-    with pytest.raises(ValueError, match=told):
+def test_planes_say_what_they_expect(rows, reported):
+    with pytest.raises(ValueError, match=reported):
         inspect.unwrap(landscapes.planes)(rows)  # the types are what is wrong

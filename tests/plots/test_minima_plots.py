@@ -68,8 +68,8 @@ def test_counts_fall_as_the_tolerance_grows():
 @pytest.mark.parametrize("networks", [1, 2])
 def test_accuracies_mark_the_lowest(networks):
     cost, right = np.array([0.3, 0.2, 0.4]), np.array([0.9, 0.8, 0.7])
-    found = {f"network {k}": (cost, right, np.array([1, 2, 3])) for k in range(networks)}
-    figure = accuracies(found)
+    result = {f"network {k}": (cost, right, np.array([1, 2, 3])) for k in range(networks)}
+    figure = accuracies(result)
     assert len(figure.axes) == networks
     points, star = figure.axes[0].collections
     np.testing.assert_allclose(points.get_offsets(), np.stack([cost, right], 1))

@@ -293,13 +293,13 @@ def test_a_spectrum_is_drawn_with_all_its_signs():
 
 
 def test_a_notebook_shows_a_figure_that_pyplot_never_saw():
-    picture, size = drawn(plane())._repr_png_()
-    assert picture.startswith(b"\x89PNG")
+    image, size = drawn(plane())._repr_png_()
+    assert image.startswith(b"\x89PNG")
     assert size["width"] < 600
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "reported"),
     [
         ({"x": 1}, "of type dict"),
         (xr.Dataset({"weight": 1}), "a Dataset of weight without attribute 'result'"),
@@ -307,8 +307,8 @@ def test_a_notebook_shows_a_figure_that_pyplot_never_saw():
         (plane().expand_dims(c=2), "the cost is over c, a, b"),
     ],
 )
-def test_results_that_cannot_be_drawn_are_refused(result, told):
-    with pytest.raises(InputError, match=told):
+def test_results_that_cannot_be_drawn_are_refused(result, reported):
+    with pytest.raises(InputError, match=reported):
         plot(result)
 
 
@@ -341,10 +341,10 @@ def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
     (line,) = drawn(flow).axes[0].lines
     np.testing.assert_allclose(line.get_xdata(), times)
     np.testing.assert_allclose(line.get_ydata(), np.exp(-4 * times), rtol=1e-3)
-    found = flows.distance_from_flow(
+    distances = flows.distance_from_flow(
         quadratic, jnp.array([0.0, 1.0]), learning_rates=[0.25, 0.5], times=[0.5, 1.0]
     )
-    first, second = drawn(found).axes[0].lines
+    first, second = drawn(distances).axes[0].lines
     np.testing.assert_allclose(second.get_ydata(), [np.exp(-1.0), np.exp(-2.0)], rtol=1e-3)
     assert [first.get_label(), second.get_label()] == ["0.25", "0.5"]
 
@@ -362,14 +362,14 @@ def test_barriers_are_matrices_before_and_after_matching():
     matrix = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.2], [0.5, 0.2, 0.0]])
     pairs = np.triu_indices(3, 1)
     cost = np.zeros((3, 2))
-    found = PairwiseBarriers(
+    pairwise = PairwiseBarriers(
         matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost, True
     )
-    figure = drawn(found)
+    figure = drawn(pairwise)
     before, after = (axes.images[0].get_array() for axes in figure.axes[:2])
     np.testing.assert_allclose(np.sort(np.ravel(before)), np.sort(np.ravel(matrix)))
     np.testing.assert_allclose(after, before / 2)
-    unknown = found._replace(matched_barrier=np.full((3, 3), np.nan), symmetries_known=False)
+    unknown = pairwise._replace(matched_barrier=np.full((3, 3), np.nan), symmetries_known=False)
     assert [axes.get_title(loc="left") for axes in drawn(unknown).axes[:1]] == [
         "straight\nmedian 0.5"
     ]
@@ -407,10 +407,10 @@ def test_learning_coefficients_show_temperatures_chains_and_the_extrapolation():
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [0.48, 0.52])
     assert axes.get_title(loc="left") == "Chains: agreed"
     several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), single)
-    found = volumes.LocalLearningCoefficient(
+    coefficient = volumes.LocalLearningCoefficient(
         jnp.array(0.6), jnp.array(0.1), jnp.ones(4) / 4, jnp.array([10.0, 100.0]), several
     )
-    axes = drawn(found).axes[0]
+    axes = drawn(coefficient).axes[0]
     (marks, _, _) = axes.containers[0]
     np.testing.assert_allclose(marks.get_xydata(), [[10, 0.5], [100, 1.0]], rtol=1e-6)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]

@@ -15,13 +15,15 @@ def bell(width):
 
 
 def spread(title="now", width=0.05, **changes):
-    given = {
+    arguments = {
         "density": bell(width),
         "error": 0.1 * bell(width),
         "ends": ENDS,
         "residuals": RESIDUALS,
     }
-    return spectrum.DensityPanel(title=title, at=AT, width=width, size=1000, **{**given, **changes})
+    return spectrum.DensityPanel(
+        title=title, at=AT, width=width, size=1000, **{**arguments, **changes}
+    )
 
 
 def by_label(axes):
@@ -44,14 +46,14 @@ def test_densities_share_axes_and_say_where_they_are_linear():
 
 def test_the_density_and_what_it_would_be_without_a_bulk():
     (axes,) = spectrum.densities([spread()]).axes
-    found = by_label(axes)
-    alone = found["a single eigenvalue"].get_ydata()[0]
+    result = by_label(axes)
+    alone = result["a single eigenvalue"].get_ydata()[0]
     assert alone == pytest.approx(bell(0.05).max() / 1000, rel=1e-2)
-    density = found["density"].get_ydata()
+    density = result["density"].get_ydata()
     high = bell(0.05) > alone
     np.testing.assert_allclose(density[high], bell(0.05)[high])
     # All eigenvalues of this one are 0, so the dashed line lies on it.
-    np.testing.assert_allclose(found["if all were 0"].get_ydata(), bell(0.05), atol=1e-300)
+    np.testing.assert_allclose(result["if all were 0"].get_ydata(), bell(0.05), atol=1e-300)
 
 
 def test_ends_are_marked_above_with_their_residuals():
@@ -104,11 +106,11 @@ def test_each_matrix_has_a_color_and_a_shape_that_every_panel_keeps():
 @pytest.mark.parametrize("limit", [2.0, 1e4])
 def test_a_limit_far_above_does_not_press_the_rest_down(limit):
     (axes,) = spectrum.ranks({"now": [RANKED]}, limit=limit, after=2, after_label="classes").axes
-    found = by_label(axes)
-    assert found["classes"].get_xdata()[0] == 2.5
-    assert ("2 / learning rate = 2" in found) == (limit == 2.0)
+    result = by_label(axes)
+    assert result["classes"].get_xdata()[0] == 2.5
+    assert ("2 / learning rate = 2" in result) == (limit == 2.0)
     if limit == 2.0:
-        assert found["2 / learning rate = 2"].get_ydata()[0] == 2.0
+        assert result["2 / learning rate = 2"].get_ydata()[0] == 2.0
     assert axes.get_ylim()[1] < 4
 
 
@@ -116,6 +118,6 @@ def test_a_matrix_of_zeros_has_no_marks_but_the_limit():
     zeros = spectrum.RankedEigenvalues("flat", np.zeros(3), np.zeros(3))
     figure = spectrum.ranks({"": [zeros]}, limit=2.0)
     figure.canvas.draw()
-    found = by_label(figure.axes[0])
-    assert len(found["flat"][0].get_xdata()) == 0
-    assert found["2 / learning rate = 2"].get_ydata()[0] == 2.0
+    result = by_label(figure.axes[0])
+    assert len(result["flat"][0].get_xdata()) == 0
+    assert result["2 / learning rate = 2"].get_ydata()[0] == 2.0

@@ -34,22 +34,22 @@ def given(pixels=49, **changes):
 
 def test_all_figures_are_returned_and_no_global_setting_changes():
     before = dict(matplotlib.rcParams)
-    found = training.training_figures(**given())
-    assert list(found) == ["learning", "confusion", "wrong", "weights"]
-    for figure in found.values():
+    result = training.training_figures(**given())
+    assert list(result) == ["learning", "confusion", "wrong", "weights"]
+    for figure in result.values():
         assert isinstance(figure, Figure)
         figure.draw_without_rendering()
     assert dict(matplotlib.rcParams) == before
     import matplotlib.pyplot as plt
 
     assert plt.get_fignums() == []
-    top, bottom = found["learning"].axes
+    top, bottom = result["learning"].axes
     assert (top.get_ylabel(), bottom.get_ylabel()) == (
         "cost, mean over images",
         "test accuracy",
     )
     assert bottom.get_xlabel().startswith("epoch")
-    for axes in found["confusion"].axes:
+    for axes in result["confusion"].axes:
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
@@ -125,7 +125,7 @@ def test_image_figures_are_omitted_without_images():
 
 def test_color_images_are_shown_in_color_and_weights_as_their_mean():
     data = given(pixels=48)
-    found = training.training_figures(**data)
-    assert found["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
-    first = found["weights"].axes[0].images[0].get_array()
+    result = training.training_figures(**data)
+    assert result["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
+    first = result["weights"].axes[0].images[0].get_array()
     np.testing.assert_allclose(first, data["weights"][0].reshape(4, 4, 3).mean(axis=-1))

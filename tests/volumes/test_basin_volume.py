@@ -25,13 +25,13 @@ def below(level, h):
 
 @pytest.mark.parametrize("d", [2, 30, 5000])
 def test_balls(d):
-    found = jax.jit(
+    result = jax.jit(
         lambda w, key: basin_volume(lambda w: w @ w / 2, w, key=key, level=3.0, directions=16)
     )(np.zeros(d, np.float32), jax.random.key(0))
-    assert float(found.log_volume) == pytest.approx(ball(d, 6**0.5), abs=1e-6 * d + 1e-5)
-    assert not found.lower_bound
-    assert (int(found.status), float(found.hidden)) == (VolumeStatus.ESTIMATE, 0)
-    np.testing.assert_allclose(found.radii, 6**0.5, rtol=1e-6)
+    assert float(result.log_volume) == pytest.approx(ball(d, 6**0.5), abs=1e-6 * d + 1e-5)
+    assert not result.lower_bound
+    assert (int(result.status), float(result.hidden)) == (VolumeStatus.ESTIMATE, 0)
+    np.testing.assert_allclose(result.radii, 6**0.5, rtol=1e-6)
 
 
 def rotated(h):
@@ -60,9 +60,9 @@ def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
         keys = jax.random.split(jax.random.key(0), 16)
         places = jnp.array(np.random.default_rng(1).normal(size=(16, d)))
         own, plain, default = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(keys, places))
-    for found in (own, default):
-        np.testing.assert_allclose(found.log_volume, below(0.5, h), atol=1e-6)
-        assert not found.lower_bound.any()
+    for result in (own, default):
+        np.testing.assert_allclose(result.log_volume, below(0.5, h), atol=1e-6)
+        assert not result.lower_bound.any()
     if condition == 1e6:
         assert plain.lower_bound.all()
         assert (plain.low <= below(0.5, h)).all()
@@ -74,27 +74,27 @@ def boxes(d, runs, directions=10_000, seed=0):
     z = np.random.default_rng(seed).normal(size=(runs, directions, d)).astype(np.float32)
     r = np.linalg.norm(z, axis=-1) / np.abs(z).max(axis=-1)
     exact = d * math.log(2) - ball(d)
-    found = jax.jit(jax.vmap(log_mean))(d * np.log(r))
-    return jax.tree.map(np.asarray, found), exact
+    result = jax.jit(jax.vmap(log_mean))(d * np.log(r))
+    return jax.tree.map(np.asarray, result), exact
 
 
 @pytest.mark.parametrize("d", [2, 10, 20])
 def test_boxes_to_20_dimensions(d):
-    found, exact = boxes(d, 16)
-    assert found.lower_bound.sum() <= 2
-    assert np.abs(np.mean(found.log_volume) - exact) < 0.1
-    held = (found.low <= exact) & (exact <= found.high)
+    result, exact = boxes(d, 16)
+    assert result.lower_bound.sum() <= 2
+    assert np.abs(np.mean(result.log_volume) - exact) < 0.1
+    held = (result.low <= exact) & (exact <= result.high)
     assert held.sum() >= 13  # of 16 at 95 %: fewer happens once in 3,000
 
 
 def test_a_box_in_100_dimensions_is_a_lower_bound_and_says_so():
     """The standard error, below 1 nat, does not include the missing volume."""
-    found, exact = boxes(100, 16, 4_000)
-    assert found.lower_bound.all()
-    assert np.isinf(found.high).all()
-    assert exact - np.mean(found.log_volume) > 2
-    assert np.median(found.standard_error) < 1
-    assert (found.low <= exact).all()
+    result, exact = boxes(100, 16, 4_000)
+    assert result.lower_bound.all()
+    assert np.isinf(result.high).all()
+    assert exact - np.mean(result.log_volume) > 2
+    assert np.median(result.standard_error) < 1
+    assert (result.low <= exact).all()
 
 
 @pytest.mark.long
@@ -102,10 +102,10 @@ def test_a_box_in_100_dimensions_is_a_lower_bound_and_says_so():
 def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
     held = []
     for d in (5, 10, 15, 20, 25, 30, 40, 60):
-        found, exact = boxes(d, 40, directions, seed=d)
-        trusted = ~np.asarray(found.lower_bound)
-        held += [((found.low <= exact) & (exact <= found.high))[trusted]]
-        assert np.mean(found.low <= exact) > 0.85  # 0.95, less three standard errors of 40
+        result, exact = boxes(d, 40, directions, seed=d)
+        trusted = ~np.asarray(result.lower_bound)
+        held += [((result.low <= exact) & (exact <= result.high))[trusted]]
+        assert np.mean(result.low <= exact) > 0.85  # 0.95, less three standard errors of 40
     assert np.mean(np.concatenate(held)) > 0.88
     assert trusted.sum() == 0  # in 60 dimensions
 
@@ -152,15 +152,15 @@ def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions
     values = np.stack(
         [logs(rng.normal(size=(directions, n)).astype(np.float32)) for _ in range(times)]
     )
-    found = jax.tree.map(np.asarray, jax.jit(jax.vmap(log_mean))(values))
-    held = (found.low <= exact) & (exact <= found.high)
+    result = jax.tree.map(np.asarray, jax.jit(jax.vmap(log_mean))(values))
+    held = (result.low <= exact) & (exact <= result.high)
     assert held.mean() > 0.95
-    trusted = ~found.lower_bound
+    trusted = ~result.lower_bound
     assert trusted.mean() > 0.1
     assert held[trusted].mean() > 0.88
     if trusted.mean() > 0.5:
         assert held[trusted].mean() > 0.95
-        assert np.median((found.high - found.low)[trusted]) < 1.2
+        assert np.median((result.high - result.low)[trusted]) < 1.2
 
 
 @pytest.mark.long
@@ -197,27 +197,27 @@ def test_a_box_through_its_cost():
     def box(w):
         return jnp.max(jnp.abs(w))
 
-    found = basin_volume(box, jnp.zeros(4), key=jax.random.key(0), level=0.5, directions=500)
-    assert abs(float(found.log_volume)) < 4 * float(found.standard_error)
-    assert float(found.radii.min()) >= 0.5 - 1e-6
-    assert float(found.radii.max()) <= 1 + 1e-6
+    result = basin_volume(box, jnp.zeros(4), key=jax.random.key(0), level=0.5, directions=500)
+    assert abs(float(result.log_volume)) < 4 * float(result.standard_error)
+    assert float(result.radii.min()) >= 0.5 - 1e-6
+    assert float(result.radii.max()) <= 1 + 1e-6
 
 
 def test_open_valleys_have_no_volume():
     def valley(p, x):
         return jnp.mean(jax.nn.relu(p["a"] * x))
 
-    found = jax.jit(
+    result = jax.jit(
         lambda p, x, key: basin_volume(valley, p, data=x, key=key, level=1.0, directions=40)
     )(
         {"a": np.zeros((), np.float32), "b": np.zeros((), np.float32)},
         np.ones(3, np.float32),
         jax.random.key(0),
     )
-    assert int(found.open_directions) == np.isinf(found.radii).sum() > 5
-    assert np.isinf(found.log_volume)
-    assert found.lower_bound
-    assert found.status == VolumeStatus.OPEN
+    assert int(result.open_directions) == np.isinf(result.radii).sum() > 5
+    assert np.isinf(result.log_volume)
+    assert result.lower_bound
+    assert result.status == VolumeStatus.OPEN
 
 
 @pytest.mark.parametrize("bend", [0.0, 1.0])
@@ -227,18 +227,18 @@ def test_a_curved_valley_is_a_lower_bound_and_says_so(bend):
     def valley(w):
         return 100 * (w[1] - bend * w[0] ** 2) ** 2 + w[0] ** 2 / 100
 
-    found = jax.jit(lambda w, key: basin_volume(valley, w, key=key, level=1.0, directions=200))(
+    result = jax.jit(lambda w, key: basin_volume(valley, w, key=key, level=1.0, directions=200))(
         np.zeros(2, np.float32), jax.random.key(0)
     )
-    assert found.effective_directions > 30
+    assert result.effective_directions > 30
     if bend:
-        assert found.status == VolumeStatus.CURVED
-        assert found.hidden > 0.1
-        assert found.low < math.log(math.pi) < found.high == math.inf
-        assert found.log_volume < math.log(math.pi) - 1
+        assert result.status == VolumeStatus.CURVED
+        assert result.hidden > 0.1
+        assert result.low < math.log(math.pi) < result.high == math.inf
+        assert result.log_volume < math.log(math.pi) - 1
     else:
-        assert (int(found.status), float(found.hidden)) == (VolumeStatus.ESTIMATE, 0)
-        assert float(found.log_volume) == pytest.approx(math.log(math.pi), abs=1e-4)
+        assert (int(result.status), float(result.hidden)) == (VolumeStatus.ESTIMATE, 0)
+        assert float(result.log_volume) == pytest.approx(math.log(math.pi), abs=1e-4)
 
 
 @pytest.mark.long
@@ -248,7 +248,7 @@ def test_a_diagonal_preconditioner_counts_its_determinant():
     def bowl(w):
         return w @ (h * w) / 2
 
-    found = basin_volume(
+    result = basin_volume(
         bowl,
         jnp.zeros(2),
         key=jax.random.key(0),
@@ -256,15 +256,15 @@ def test_a_diagonal_preconditioner_counts_its_determinant():
         directions=16,
         preconditioner=Whitening(h**-0.5),
     )
-    assert float(found.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
+    assert float(result.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
 
 
 def test_the_tail_of_a_pareto_distribution():
     indices = jax.jit(jax.vmap(pareto_index))
     for k in (0.2, 0.5, 1.0):
         u = np.random.default_rng(0).uniform(size=(16, 4000))
-        found = indices((u**-k).astype(np.float32))
-        assert np.mean(found) == pytest.approx(k, abs=0.1)
+        result = indices((u**-k).astype(np.float32))
+        assert np.mean(result) == pytest.approx(k, abs=0.1)
     assert float(indices(np.ones((1, 100), np.float32))[0]) == -np.inf
 
 

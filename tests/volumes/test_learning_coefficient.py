@@ -490,7 +490,7 @@ def test_temperatures_to_extrapolate_from(b):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({}, "0 samples; give inverse_temperature"),
         ({"inverse_temperature": 0.0}, "inverse_temperature = 0.0"),
@@ -506,10 +506,10 @@ def test_temperatures_to_extrapolate_from(b):
         ({"inverse_temperature": 1.0, "num_integration_steps": 0}, "num_integration_steps = 0"),
     ],
 )
-def test_the_door(given, message):
+def test_the_door(arguments, message):
     with pytest.raises(InputError, match=message):
         finite_temperature_coefficient(
-            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **given
+            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **arguments
         )
 
 
