@@ -251,7 +251,7 @@ def _keeps_carry(spec, target, stored):
         return False
     if stored is not None:
         return stored.get("continuable") is True
-    return all(program.shapes.is_carry_small for program in spec.programs())
+    return all(program.is_carry_small for program in spec.programs())
 
 
 def _stored_identity(target):

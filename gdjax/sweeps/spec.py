@@ -260,6 +260,20 @@ class ProgramSpec:
         )
 
     @property
+    def is_carry_small(self) -> bool:
+        """Whether optimizer and metric states are at most as large as parameters and records."""
+        metrics, shapes = self.metrics, self.shapes
+        states = [
+            jax.eval_shape(metric.init, shapes.params, metric.data)
+            for metric in metrics.values()
+            if metric.init
+        ]
+        numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
+        record = numbers * np.dtype(cost_type(shapes.params)).itemsize
+        results = _nbytes(shapes.params) + record * len(self.schedule.recorded_steps())
+        return _nbytes((shapes.carry.state.opt_state, states)) <= results
+
+    @property
     def first_record(self) -> int:
         """First recorded step."""
         return self.sweep.first_record(self.axes)
@@ -342,20 +356,6 @@ class RunShapes:
     def nbytes(self) -> int:
         """Size of parameters, gradient, optimizer state and model state, in bytes."""
         return _nbytes((self.carry, self.params))  # the gradient has the size of params
-
-    @property
-    def is_carry_small(self) -> bool:
-        """Whether optimizer and metric states are at most as large as parameters and records."""
-        metrics, schedule = self.program.metrics, self.program.schedule
-        states = [
-            jax.eval_shape(metric.init, self.params, metric.data)
-            for metric in metrics.values()
-            if metric.init
-        ]
-        numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
-        record = numbers * np.dtype(cost_type(self.params)).itemsize
-        results = _nbytes(self.params) + record * len(schedule.recorded_steps())
-        return _nbytes((self.carry.state.opt_state, states)) <= results
 
 
 def _nbytes(tree: PyTree) -> int:
