@@ -8,7 +8,7 @@ Digit networks with two hidden layers of tanh and identity outputs are trained a
 and the regret of the rate that is best at width 16: the cost that it reaches over the lowest one.
 The coordinate check says why: how the change of each layer in the first step depends on the width.
 
-    python experiments/transfer.py                (about 4 min of processor time)
+    python experiments/transfer.py                (about 7 min of processor time)
 
 Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
 from width 16 to 256, and stays within a factor of 2 in mup. Refuted by an interval on the other
@@ -21,10 +21,10 @@ import common
 import numpy as np
 import xarray as xr
 from drawings import transfer as plots
+from methods import parametrizations
 from summaries.transfer import numbers
 
 import gdjax as gd
-from methods import parametrizations
 
 
 @dataclass(frozen=True)
