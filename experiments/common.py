@@ -40,7 +40,7 @@ def main(
 ) -> None:
     """Run the command line of an experiment: the fields of its config, and --out."""
     config, out = parse(name, config_type)
-    process.own()
+    process.configure()
     try:
         written = write(name, config, run, plot, numbers, out)
     except GdjaxError as error:

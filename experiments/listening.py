@@ -8,4 +8,4 @@ from gdjax import interrupts
 # The handler is for the processes of experiments alone, since tests import experiments.
 _started = getattr(sys.modules["__main__"], "__file__", None)
 if _started and Path(_started).resolve().parent == Path(__file__).resolve().parent:
-    interrupts.own()
+    interrupts.end_at_ctrl_c()

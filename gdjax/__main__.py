@@ -5,7 +5,7 @@ from gdjax import interrupts
 
 def main() -> None:
     """Run the command line of this process."""
-    interrupts.own()
+    interrupts.end_at_ctrl_c()
     from gdjax import cli
 
     cli.main()

@@ -58,7 +58,7 @@ def interruptible() -> Generator[threading.Event]:
         _open.pop()
 
 
-def own() -> None:
+def end_at_ctrl_c() -> None:
     """Make Ctrl-C end this process at once, with a message and status 130.
 
     Commands call this before any slow import; a library never should. A process that ignores Ctrl-C

@@ -65,18 +65,18 @@ def streams(
         InputError: if a seed is not an integer in [0, 2^32), or is traced inside of `jit` or
             `vmap`.
     """
-    given = (
+    seeds = (
         ("root_seed", root_seed),
         ("seed", seed),
         ("data_seed", data_seed),
         ("noise_seed", noise_seed),
         ("perturbation_seed", perturbation_seed),
     )
-    for name, value in given:
+    for name, value in seeds:
         if isinstance(value, Tracer):
             raise InputError(
-                f"streams: {name} is traced, and seeds are checked; call streams outside of jit "
-                f"and vmap, with an array of seeds, and map over its keys"
+                f"streams: {name} is traced, but seeds must be concrete; call streams outside jit "
+                f"and vmap with an array of seeds, and map over its keys"
             )
         numbers = np.asarray(value)
         if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):

@@ -193,8 +193,8 @@ def _flow(flow, title):
 
     time, cost = np.asarray(flow.time), np.asarray(flow.cost)
     finite = cost[np.isfinite(cost)]
-    ends = f": cost {finite[0]:.3g} to {finite[-1]:.3g}" if finite.size else ""
-    return flows.flow_cost(time, cost, title=title or f"Gradient flow{ends}")
+    costs = f": cost {finite[0]:.3g} to {finite[-1]:.3g}" if finite.size else ""
+    return flows.flow_cost(time, cost, title=title or f"Gradient flow{costs}")
 
 
 def _flow_distance(result, title):
@@ -409,8 +409,8 @@ def _slice(dataset, title):
     if dimensions == ("a", "b"):
         return landscapes.planes({"": {title: dataset}})
     raise InputError(
-        f"plot: the cost is over {', '.join(map(str, dimensions))}, expected a line (a) or a plane "
-        f"(a, b); choose one value of the others: dataset.sel(c=..., method='nearest')"
+        f"plot: the cost has dimensions {', '.join(map(str, dimensions))}, expected a line (a) or "
+        f"a plane (a, b); choose one value of the others: dataset.sel(c=..., method='nearest')"
     )
 
 

@@ -228,7 +228,7 @@ def _check_jit():
     if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
         raise InputError(
             "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
-            "JAX_DISABLE_JIT, and look at single steps with gd.descent.step"
+            "JAX_DISABLE_JIT, and debug single steps with gd.descent.step"
         )
 
 
@@ -261,16 +261,16 @@ def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
     they run. If several devices compute them at once, no thread may be left. One device has the
     whole pool. For LAPACK's factorizations (QR, LU, Cholesky) no deadlock has been observed.
     """
-    placed = (getattr(array, "sharding", None) for array in leaves)
-    devices = {device for sharding in placed if sharding for device in sharding.device_set}
+    shardings = (getattr(array, "sharding", None) for array in leaves)
+    devices = {device for sharding in shardings if sharding for device in sharding.device_set}
     if len(devices) < 2 or all(device.platform != "cpu" for device in devices):
         return
     if DECOMPOSITIONS.search(text):
         raise InputError(
             f"devices: a program for {len(devices)} CPU devices uses LAPACK's eigenvalues or "
-            f"singular values, and several at once can wait for each other forever; take one "
-            f"device (devices=jax.local_devices()[:1], or jax_num_cpu_devices left at 1), or a "
-            f"solver that uses matrix products only"
+            f"singular values, which can deadlock on several devices; use one device "
+            f"(devices=jax.local_devices()[:1], or leave jax_num_cpu_devices at 1), or a solver "
+            f"that uses only matrix products"
         )
 
 

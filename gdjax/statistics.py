@@ -110,7 +110,10 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
     if not 0 <= successes <= runs or runs < 1:
-        raise InputError(f"share: {successes} of {runs} runs, expected 0 to all of at least one")
+        raise InputError(
+            f"share: successes = {successes} of runs = {runs}, expected 0 <= successes <= runs and "
+            f"runs >= 1"
+        )
     k, n, tail = int(successes), int(runs), (1 - level) / 2
     # Quantiles of the beta distribution need no root finder, which makes tests of coverage fast.
     low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
@@ -138,7 +141,7 @@ def paired(
     """
     a, b = np.asarray(first, float).ravel(), np.asarray(second, float).ravel()
     if a.shape != b.shape:
-        raise InputError(f"paired: {len(a)} and {len(b)} runs, expected as many")
+        raise InputError(f"paired: {len(a)} and {len(b)} runs, expected equal numbers")
     finite = np.isfinite(a) & np.isfinite(b)
     difference = (b - a)[finite]
     n = len(difference)
@@ -214,7 +217,7 @@ def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
     if len(numbers) < 2 or not np.isfinite(numbers).all():
         raise InputError(
             f"mean: {len(numbers)} values, {int(np.sum(np.isinf(numbers)))} of them infinite; "
-            f"expected at least 2, all finite: take the median, or leave out what diverged"
+            f"expected at least 2, all finite: use the median, or leave out diverged runs"
         )
     return paired(np.zeros_like(numbers), numbers, level=level)
 
@@ -228,16 +231,18 @@ def medians(
     """
     array = np.asarray(values, float)
     rows = array.reshape(-1, array.shape[-1])
-    found = [
+    intervals = [
         median(row, level=level)[:3] if np.any(~np.isnan(row)) else (np.nan,) * 3 for row in rows
     ]
-    value, low, high = (np.reshape(column, array.shape[:-1]) for column in zip(*found, strict=True))
+    value, low, high = (
+        np.reshape(column, array.shape[:-1]) for column in zip(*intervals, strict=True)
+    )
     return value, low, high
 
 
-def _numbers(what, values):
+def _numbers(name, values):
     numbers = np.sort(np.asarray(values, float).ravel())
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers) or numbers[0] == -np.inf:
-        raise InputError(f"{what}: {values!r:.80}, expected at least one number, none of them -inf")
+        raise InputError(f"{name}: {values!r:.80}, expected at least one number, none of them -inf")
     return numbers

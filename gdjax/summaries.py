@@ -112,8 +112,8 @@ def _array(value):
     if numbers.dtype.kind not in "biuf":
         return name
     if numbers.size <= FEW and numbers.ndim < 2:
-        told = [f"{x:.4g}" if numbers.dtype.kind == "f" else str(x) for x in numbers.ravel()]
-        return told[0] if numbers.ndim == 0 else f"[{', '.join(told)}]"
+        texts = [f"{x:.4g}" if numbers.dtype.kind == "f" else str(x) for x in numbers.ravel()]
+        return texts[0] if numbers.ndim == 0 else f"[{', '.join(texts)}]"
     finite = numbers[np.isfinite(numbers)]
     if not finite.size:
         return f"{name}, none finite" if numbers.size else name

@@ -80,7 +80,7 @@ def pytest_configure(config):
 @pytest.fixture
 def own_nothing(monkeypatch):
     """A command that is called in this process leaves its devices as they are: the suite's."""
-    monkeypatch.setattr("gdjax._runtime.process.own", lambda: None)
+    monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
 
 
 @pytest.fixture

@@ -143,19 +143,21 @@ def ended(done, advice):
 
 
 def test_ctrl_c_outside_of_work_ends_the_process_with_advice():
-    done = python("interrupts.own()", "print('so far')", "press()", "print('not reached')")
+    done = python(
+        "interrupts.end_at_ctrl_c()", "print('so far')", "press()", "print('not reached')"
+    )
     assert ended(done, "run the same command again"), done.stderr
     assert done.stdout == "so far\n"
 
 
 def test_ctrl_c_in_a_callback_is_not_swallowed():
-    done = python("interrupts.own()", "press_in_a_callback(lambda: True)", "gc.collect()")
+    done = python("interrupts.end_at_ctrl_c()", "press_in_a_callback(lambda: True)", "gc.collect()")
     assert ended(done, "run the same command again"), done.stderr
 
 
 def test_a_second_ctrl_c_within_work_ends_the_process():
     done = python(
-        "interrupts.own()",
+        "interrupts.end_at_ctrl_c()",
         "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
         "    press_in_a_callback(lambda: True)",
         "    gc.collect()",
@@ -168,7 +170,7 @@ def test_a_second_ctrl_c_within_work_ends_the_process():
 
 def test_work_that_ends_by_its_flag_says_how_to_go_on():
     done = python(
-        "interrupts.own()",
+        "interrupts.end_at_ctrl_c()",
         "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
         "    press()",
         "    if stop.is_set(): raise KeyboardInterrupt",
@@ -178,7 +180,7 @@ def test_work_that_ends_by_its_flag_says_how_to_go_on():
 
 def test_a_command_that_ignores_ctrl_c_goes_on_ignoring_it():
     ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
-    done = python(ignoring, "interrupts.own()", "press()", "print('reached')")
+    done = python(ignoring, "interrupts.end_at_ctrl_c()", "press()", "print('reached')")
     assert (done.returncode, done.stdout) == (0, "reached\n")
 
 
@@ -231,7 +233,7 @@ def test_ctrl_c_while_pictures_are_drawn_waits_for_them(tmp_path):
 @pytest.mark.long
 def test_ctrl_c_at_many_moments_of_train(tmp_path):
     """From the first import to the middle of the descent: status 130, one line, no traceback."""
-    listening = "interrupts.own()\nprint('listening', flush=True)"
+    listening = "interrupts.end_at_ctrl_c()\nprint('listening', flush=True)"
     for number, wait in enumerate(0.01 * 1.8**k for k in range(12)):
         arguments = ["train", "--num-steps", "2000000000", "--out", str(tmp_path / str(number))]
         run = subprocess.Popen(

@@ -280,7 +280,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
     """Run a stored sweep; print its seconds after compilation and the peak memory."""
     from gdjax._runtime import process
 
-    process.own()
+    process.configure()
     import gdjax as gd
 
     problem = gd.problems.digits("mnist5k")

@@ -5,7 +5,7 @@ import os
 from gdjax._runtime.folders import cache_folder
 
 
-def own() -> None:
+def configure() -> None:
     """Make each core of the CPU a device, and cache compiled programs on disk.
 
     Call this before JAX is used. Environment variables set by the user take precedence. For small

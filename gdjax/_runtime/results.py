@@ -55,7 +55,7 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"--out = {path}: cannot make this folder ({error.strerror}); choose another"
+            f"--out = {path}: cannot create this folder ({error.strerror}); choose another"
         ) from error
     if not os.access(path, os.W_OK):
         raise InputError(f"--out = {path}: no permission to write there; choose another folder")
@@ -71,9 +71,11 @@ def page(name: str, config: Any, out: Path | None) -> Path:
     if out is None:
         return folder(name, config, None) / "page.html"
     if out.suffix not in (".html", ".htm") or out.is_dir():
-        raise InputError(f"--out = {out}: expected the name of a file that ends in .html")
+        raise InputError(f"--out = {out}: expected the name of an .html file")
     if not out.parent.is_dir():
-        raise InputError(f"--out = {out}: there is no folder {out.parent}; make it, or choose one")
+        raise InputError(
+            f"--out = {out}: the folder {out.parent} does not exist; create it, or choose another"
+        )
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"--out = {out}: no permission to write there; choose another folder")
     return out

@@ -33,6 +33,6 @@ def only_of_store(store: str | None, problem: str | None, *, skip_damaged: bool)
     """
     problem_file.check(problem)
     if problem is not None and store is None:
-        raise InputError(f"--problem {problem}: needs --store, a sweep of it")
+        raise InputError(f"--problem {problem}: requires --store, the store of its sweep")
     if skip_damaged and store is None:
-        raise InputError("--skip-damaged: needs --store, which may be damaged")
+        raise InputError("--skip-damaged: requires --store, the store to read")

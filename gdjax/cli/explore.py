@@ -36,13 +36,13 @@ class Explore:
             if path is not None and not path.is_dir():
                 wrote = "landscape" if flag == "--planes" else "minima"
                 raise InputError(
-                    f"{flag} {path}: there is no such folder; give the one that `gdjax {wrote}` "
-                    f"wrote, which ends in .zarr"
+                    f"{flag} {path}: no such folder; pass the .zarr folder that `gdjax {wrote}` "
+                    f"wrote"
                 )
         from gdjax._runtime import process, results
 
         file = results.page("explore", self, self.out)
-        process.own()
+        process.configure()
         from gdjax import pages, stores
 
         runs = None
@@ -71,9 +71,9 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
         tree = xr.open_datatree(path, engine="zarr", zarr_format=3, consolidated=False).load()
     except Exception as error:  # an arbitrary folder can raise any exception in the reader
         raise InputError(
-            f"{flag} {path}: cannot be read as what `gdjax` writes ({type(error).__name__}); give "
-            f"the folder that ends in .zarr"
+            f"{flag} {path}: is not a folder written by `gdjax` ({type(error).__name__}); pass the "
+            f"folder that ends in .zarr"
         ) from None
-    found = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
+    datasets = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
     # Planes with a descent come first.
-    return dict(sorted(found.items(), key=lambda item: "path_a" not in item[1]))
+    return dict(sorted(datasets.items(), key=lambda item: "path_a" not in item[1]))

@@ -16,7 +16,7 @@ import math
 
 from gdjax.errors import InputError
 
-MOST = 10_000_000  # maximum number of values along an axis
+MAX_VALUES = 10_000_000  # maximum number of values along an axis
 GRAMMAR = "1  |  0.5,1,2  |  0:8  |  0:1:5  |  0.1:30:12:log"
 TRUTH = {"false": 0, "true": 1}
 
@@ -40,7 +40,7 @@ def parse(text: str, flag: str) -> list[int] | list[float]:
         values = _values(text.strip())
     except TooMany as error:
         raise InputError(
-            f"{flag} {text}: {error.args[0]:,} values, expected at most {MOST:,}; take fewer"
+            f"{flag} {text}: {error.args[0]:,} values, expected at most {MAX_VALUES:,}"
         ) from None
     except (ValueError, ZeroDivisionError, OverflowError):
         values = []
@@ -94,7 +94,7 @@ def _values(text):
 
 
 def _check_count(count):
-    if count > MOST:
+    if count > MAX_VALUES:
         raise TooMany(count)
 
 

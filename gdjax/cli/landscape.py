@@ -42,7 +42,7 @@ class Landscape:
         self._check()
         from gdjax._runtime import process, results
 
-        process.own()
+        process.configure()
         import jax
         import numpy as np
         import optax
@@ -55,19 +55,19 @@ class Landscape:
         problem, params = point.problem, point.params
         reach = self.reach or float(optax.tree.norm(params)) / 3 or 1.0
         side = np.linspace(-reach, reach, self.points)
-        found = {}
+        planes = {}
         for kind in kinds:
             if kind == TRAJECTORY:
-                found[kind] = landscape.trajectory_plane(
+                planes[kind] = landscape.trajectory_plane(
                     problem, point.snapshots, step=point.step, points=self.points
                 )
                 continue
             key = jax.random.key(self.direction_seed)
             two = landscape.plane_directions(problem, params, kind, key=key)
-            found[kind] = landscape.plane(problem, params, two, side, side).assign_attrs(
+            planes[kind] = landscape.plane(problem, params, two, side, side).assign_attrs(
                 kind=kind, direction_seed=self.direction_seed
             )
-        self._write(folder, point, found)
+        self._write(folder, point, planes)
 
     def _check(self):
         """Check the flags before JAX is imported."""
@@ -80,81 +80,85 @@ class Landscape:
             raise InputError(f"--reach {self.reach}: expected a distance above 0")
         checks.seed("--direction-seed", self.direction_seed)
         if len(set(self.directions)) < len(self.directions):
-            raise InputError(f"--directions {' '.join(self.directions)}: expected each once")
+            raise InputError(
+                f"--directions {' '.join(self.directions)}: expected each direction once"
+            )
 
     def _kinds(self, point):
         if point.snapshots is None and TRAJECTORY in self.directions:
             raise InputError(
-                "--directions trajectory: no snapshots were kept of this network's way; give a "
-                "store of a sweep with snapshot_every, or train on the spot"
+                "--directions trajectory: the descent of this network has no snapshots; pass the "
+                "store of a sweep with snapshot_every, or leave out --store and --params to train "
+                "a network"
             )
         usual = ("random", "neuron", "eigenvectors")
         return self.directions or (usual if point.snapshots is None else (TRAJECTORY, *usual))
 
-    def _write(self, folder: Path, point: Any, found: dict[str, Any]) -> None:
+    def _write(self, folder: Path, point: Any, planes: dict[str, Any]) -> None:
         import xarray as xr
 
         from gdjax._runtime import results
         from gdjax.plots import animations, landscapes
 
-        rows = {kind: row(seen) for kind, seen in found.items()}
-        results.save_data(xr.DataTree.from_dict(found), folder / "planes.zarr")
+        summaries = {kind: row(plane) for kind, plane in planes.items()}
+        results.save_data(xr.DataTree.from_dict(planes), folder / "planes.zarr")
         results.write_summary(
             folder,
             "landscape",
             self,
-            {"point": point.label, "problem": point.problem.provenance, "planes": rows},
+            {"point": point.label, "problem": point.problem.provenance, "planes": summaries},
         )
-        around = {kind: seen for kind, seen in found.items() if kind != TRAJECTORY}
-        pictures: dict[str, Any] = {}
-        if TRAJECTORY in found:
-            way = found[TRAJECTORY]
-            pictures |= {
-                "descent": landscapes.descents({point.label: way}),
-                "surface": landscapes.surface(way, title=point.label).figure,
-                "motion": animations.animation(way, title=point.label),
+        around = {kind: plane for kind, plane in planes.items() if kind != TRAJECTORY}
+        figures: dict[str, Any] = {}
+        if TRAJECTORY in planes:
+            trajectory = planes[TRAJECTORY]
+            figures |= {
+                "descent": landscapes.descents({point.label: trajectory}),
+                "surface": landscapes.surface(trajectory, title=point.label).figure,
+                "motion": animations.animation(trajectory, title=point.label),
             }
         if around:
             titled = {
-                kind.replace("neuron", "neuron-scaled"): seen for kind, seen in around.items()
+                kind.replace("neuron", "neuron-scaled"): plane for kind, plane in around.items()
             }
-            pictures["planes"] = landscapes.planes({"": titled}, title=point.label)
-        for name, figure in pictures.items():
+            figures["planes"] = landscapes.planes({"": titled}, title=point.label)
+        for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
         print(f"{'plane':>12}  lowest cost  highest cost  directions")
-        for kind, told in rows.items():
+        for kind, summary in summaries.items():
             print(
-                f"{kind:>12}  {told['lowest_cost']:>11.4g}  {told['highest_cost']:>12.4g}  "
-                f"{'; '.join(told['directions'])}"
+                f"{kind:>12}  {summary['lowest_cost']:>11.4g}  {summary['highest_cost']:>12.4g}  "
+                f"{'; '.join(summary['directions'])}"
             )
-        if TRAJECTORY in rows:
-            told = rows[TRAJECTORY]
+        if TRAJECTORY in summaries:
+            summary = summaries[TRAJECTORY]
             print(
-                f"the way: {told['explained']:.1%} explained by its plane, off it by "
-                f"{told['off_plane_most']:.3g} at most; its start costs {told['start_cost']:.4g}, "
-                f"in the plane {told['start_cost_in_plane']:.4g}"
+                f"trajectory: its plane explains {summary['explained']:.1%}; distance from the "
+                f"plane at most {summary['off_plane_most']:.3g}; initial cost "
+                f"{summary['start_cost']:.4g}, and {summary['start_cost_in_plane']:.4g} when "
+                f"projected onto the plane"
             )
         print(f"written to {folder}")
         print(results.next_command("explore", "--planes", folder / "planes.zarr"))
 
 
-def row(seen: Any) -> dict[str, Any]:
+def row(plane: Any) -> dict[str, Any]:
     """Return the summary of a plane; costs are NaN if none is finite."""
     import numpy as np
 
-    cost = seen.cost.values[np.isfinite(seen.cost.values)]
-    told = {
-        "directions": list(seen.attrs["directions"]),
+    cost = plane.cost.values[np.isfinite(plane.cost.values)]
+    summary = {
+        "directions": list(plane.attrs["directions"]),
         "lowest_cost": float(cost.min()) if cost.size else float("nan"),
         "highest_cost": float(cost.max()) if cost.size else float("nan"),
-        "evaluated": seen.attrs["evaluated"],
+        "evaluated": plane.attrs["evaluated"],
     }
-    if "path_cost" in seen:
-        told |= {
-            "explained": float(seen.explained[:2].sum()),
-            "off_plane_most": float(seen.path_off.max()),
-            "start_cost": float(seen.path_cost[0]),
-            "start_cost_in_plane": float(seen.path_cost_in_slice[0]),
-            "end_cost": float(seen.path_cost[-1]),
+    if "path_cost" in plane:
+        summary |= {
+            "explained": float(plane.explained[:2].sum()),
+            "off_plane_most": float(plane.path_off.max()),
+            "start_cost": float(plane.path_cost[0]),
+            "start_cost_in_plane": float(plane.path_cost_in_slice[0]),
+            "end_cost": float(plane.path_cost[-1]),
         }
-    return told
+    return summary

@@ -28,7 +28,7 @@ class Lesson:
         from gdjax._runtime import process, results
 
         file = results.page("lesson", self, self.out)
-        process.own()
+        process.configure()
         from gdjax import data, problems
         from gdjax.pages import lesson
 

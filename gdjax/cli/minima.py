@@ -90,13 +90,13 @@ class Minima:
         self._check()
         from gdjax._runtime import process, results
 
-        process.own()
+        process.configure()
         from gdjax.minima import count_stored_minima
 
         folder = results.folder("minima", self, self.out)
         with interrupts.resumable(f"gdjax minima with --out {folder} and these settings"):
             store = self.store or self._swept(folder / "runs.zarr")
-            found = count_stored_minima(
+            census = count_stored_minima(
                 store,
                 parse_at(self.at),
                 problem=problem_file.load(self.problem),
@@ -104,16 +104,16 @@ class Minima:
                 distance_tolerance=self.tolerance,
                 max_steps=self.polishing,
             )
-        self._write(folder, found)
+        self._write(folder, census)
 
     def _check(self):
         """Check the flags before JAX is imported."""
         origins = {"--store": self.store, "--function": self.function, "--data": self.data}
-        given = [flag for flag, value in origins.items() if value is not None]
-        if len(given) > 1:
-            raise InputError(f"{' and '.join(given)}: expected one of them")
+        sources = [flag for flag, value in origins.items() if value is not None]
+        if len(sources) > 1:
+            raise InputError(f"{' and '.join(sources)}: expected one of them")
         if self.at and self.store is None:
-            raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a part of")
+            raise InputError(f"--at {' '.join(self.at)}: requires --store, the store of the sweep")
         checks.only_of_store(self.store, self.problem, skip_damaged=self.skip_damaged)
         if self.store is not None:
             exists(self.store)
@@ -121,8 +121,8 @@ class Minima:
             for flag in ("seeds", "num_steps", "learning_rate"):
                 if getattr(self, flag) is not None:
                     raise InputError(
-                        f"--{flag.replace('_', '-')}: is of descents that are still to be made; "
-                        f"leave it out, --store has its own"
+                        f"--{flag.replace('_', '-')}: sets new descents, but --store has finished "
+                        f"ones; leave it out"
                     )
         whole = {
             "--seeds": self.seeds,
@@ -177,66 +177,68 @@ class Minima:
             return self.learning_rate
         return OF_LIMIT * float(learning_rate_limits(name).min(initial=NO_LIMIT))
 
-    def _write(self, folder: Path, found: Any) -> None:
+    def _write(self, folder: Path, census: Any) -> None:
         from gdjax._runtime import results
         from gdjax.minima import basins_of_attraction, count_kinds
         from gdjax.plots import minima
         from gdjax.plots.barriers import barrier_matrix
         from gdjax.plots.basin_maps import basin_maps
 
-        rows, told = table(found), numbers(found)
-        manifolds = table_of_manifolds(found)
-        results.save_data(found, folder / "data.zarr")
-        title = f"{len(rows)} minima and {len(manifolds)} manifolds of {found.sizes['run']} runs"
+        rows, summary = table(census), numbers(census)
+        manifolds = table_of_manifolds(census)
+        results.save_data(census, folder / "data.zarr")
+        title = f"{len(rows)} minima and {len(manifolds)} manifolds of {census.sizes['run']} runs"
         figures = {}
-        share = found.share.values
-        if len(rows) and found["count"].max() > 1:
+        share = census.share.values
+        if len(rows) and census["count"].max() > 1:
             rest = {
-                k: n / found.sizes["run"] for k, n in count_kinds(found).items() if k not in POINTS
+                k: n / census.sizes["run"]
+                for k, n in count_kinds(census).items()
+                if k not in POINTS
             }
             figures["shares"] = minima.frequencies(
                 share,
-                found.share_low.values,
-                found.share_high.values,
-                found.minimum_cost.values,
+                census.share_low.values,
+                census.share_high.values,
+                census.minimum_cost.values,
                 others=rest,
                 title=title,
             ).figure
-        if "barrier" in found:
-            compared = found.sizes["compared"]
+        if "barrier" in census:
+            compared = census.sizes["compared"]
             lowest = f", the {compared} lowest" if compared < len(rows) else ""
             figures["map"] = minima.embedding(
-                found.position.values,
-                float(found.position_share),
+                census.position.values,
+                float(census.position_share),
                 share[:compared],
-                found.minimum_cost.values[:compared],
+                census.minimum_cost.values[:compared],
                 title=title + lowest,
             ).figure
-            barriers = {"straight": found.barrier.values}
-            if "canonical" in found.attrs["compared"]:  # otherwise there is no matching
-                barriers["after matching"] = found.matched_barrier.values
+            barriers = {"straight": census.barrier.values}
+            if "canonical" in census.attrs["compared"]:  # otherwise there is no matching
+                barriers["after matching"] = census.matched_barrier.values
             figures["barriers"] = barrier_matrix(
                 barriers, unit="minimum", label="barrier in cost", title=title + lowest
             )
-        if self.function is not None and _coordinates(found) == 2:
-            seen = basins_of_attraction(self.function, found.learning_rate.values[:1])
-            results.save_data(seen, folder / "basins.zarr")
+        if self.function is not None and _coordinates(census) == 2:
+            basin_dataset = basins_of_attraction(self.function, census.learning_rate.values[:1])
+            results.save_data(basin_dataset, folder / "basins.zarr")
             figures["basins"] = basin_maps(
-                seen, title=f"{seen.attrs['formula']}: where a start ends"
+                basin_dataset, title=f"{basin_dataset.attrs['formula']}: where a start ends"
             )
         results.write_summary(
-            folder, "minima", self, {**told, "minima": rows, "manifolds": manifolds}
+            folder, "minima", self, {**summary, "minima": rows, "manifolds": manifolds}
         )
         for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
-        _print(rows, manifolds, told, found.attrs["distance_tolerance"])
+        _print(rows, manifolds, summary, census.attrs["distance_tolerance"])
         print(f"written to {folder}")
         print(results.next_command("explore", "--minima", folder / "data.zarr"))
 
 
-def table(found: Any) -> list[dict[str, Any]]:
+def table(census: Any) -> list[dict[str, Any]]:
     """Return one row per minimum, lowest cost first."""
-    metrics = [name for name in ("test_accuracy",) if name in found]
+    metrics = [name for name in ("test_accuracy",) if name in census]
     names = {
         "runs": "count",
         "share": "share",
@@ -247,46 +249,46 @@ def table(found: Any) -> list[dict[str, Any]]:
         "sharpness": "sharpness",
         "nullity": "minimum_nullity",
     }
-    columns = {name: found[variable].values.tolist() for name, variable in names.items()}
+    columns = {name: census[variable].values.tolist() for name, variable in names.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if 0 < _coordinates(found) <= 2:
-        places = found["params"].values.reshape(len(rows), _coordinates(found)).tolist()
-        rows = [{**row, "at": at} for row, at in zip(rows, places, strict=True)]
+    if 0 < _coordinates(census) <= 2:
+        positions = census["params"].values.reshape(len(rows), _coordinates(census)).tolist()
+        rows = [{**row, "at": at} for row, at in zip(rows, positions, strict=True)]
     return [{"minimum": number, **row} for number, row in enumerate(rows)]
 
 
-def table_of_manifolds(found: Any) -> list[dict[str, Any]]:
+def table_of_manifolds(census: Any) -> list[dict[str, Any]]:
     """Return one row per connected manifold of minima, lowest cost first."""
     names = ("count", "share", "share_low", "share_high", "cost", "sharpness", "nullity")
-    columns = [found[f"manifold_{name}"].values.tolist() for name in names]
+    columns = [census[f"manifold_{name}"].values.tolist() for name in names]
     return [
         {"manifold": number, "runs": count, **dict(zip(names[1:], row, strict=True))}
         for number, (count, *row) in enumerate(zip(*columns, strict=True))
     ]
 
 
-def _coordinates(found):
+def _coordinates(census):
     """Return the number of parameters if they are one array; 0 for other trees."""
-    return math.prod(found["params"].shape[1:]) if "params" in found else 0
+    return math.prod(census["params"].shape[1:]) if "params" in census else 0
 
 
-def numbers(found: Any) -> dict[str, Any]:
+def numbers(census: Any) -> dict[str, Any]:
     """Return the summary of a census without its table."""
     from gdjax.minima import count_kinds
 
-    told: dict[str, Any] = {"runs": found.sizes["run"], "ended": count_kinds(found)}
-    for name in found.data_vars:
+    summary: dict[str, Any] = {"runs": census.sizes["run"], "ended": count_kinds(census)}
+    for name in census.data_vars:
         if str(name).startswith("unseen_") or name in (
             "gap",
             "stable_from",
             "stable_to",
             "functions",
         ):
-            told[str(name)] = float(found[name])
+            summary[str(name)] = float(census[name])
     for name in ("barrier", "matched_barrier", "distance", "matched_distance"):
-        if name in found and not found[name].isnull().all():
-            told[f"{name}_median"] = _median(found[name].values)
-    return told
+        if name in census and not census[name].isnull().all():
+            summary[f"{name}_median"] = _median(census[name].values)
+    return summary
 
 
 def _median(matrix):
@@ -296,7 +298,7 @@ def _median(matrix):
     return float(np.median(matrix[np.triu_indices(len(matrix), 1)]))
 
 
-def _print(rows, manifolds, told, tolerance):
+def _print(rows, manifolds, summary, tolerance):
     accurate = bool(rows) and "test_accuracy" in rows[0]
     accuracy = "  test accuracy" if accurate else ""
     place = "  at" if rows and "at" in rows[0] else ""
@@ -313,30 +315,31 @@ def _print(rows, manifolds, told, tolerance):
             print(_row("manifold", row, ""))
         if len(manifolds) > ROWS:
             print(f"... and {len(manifolds) - ROWS} more, in summary.json")
-    ended = told["ended"]
+    ended = summary["ended"]
     points = sum(count for kind, count in ended.items() if kind in POINTS)
     others = ", ".join(
         f"{count} {kind}" for kind, count in ended.items() if kind not in (*POINTS, MANIFOLD)
     )
     print(
-        f"{points} of {told['runs']} runs ended in {len(rows)} minima, {ended.get(MANIFOLD, 0)} on "
-        f"{len(manifolds)} manifolds of minima; in none: {others or 'not one'}"
+        f"{points} of {summary['runs']} runs ended in {len(rows)} minima, "
+        f"{ended.get(MANIFOLD, 0)} on {len(manifolds)} manifolds of minima; other runs: "
+        f"{others or 'none'}"
     )
     if "no derivative" in ended:
         print(
-            "where the cost has no derivative nothing is certified: its lowest points may be "
-            "minima and are not counted"
+            "points where the cost has no derivative are not certified; its lowest points may be "
+            "minima, which are not counted"
         )
     if rows:
-        _print_unseen("minima", told, "unseen")
+        _print_unseen("minima", summary, "unseen")
         print(
-            f"as many minima for every tolerance from {told['stable_from']:.2g} to "
-            f"{told['stable_to']:.2g} (taken: {tolerance:g})"
+            f"the number of minima is the same for all tolerances from "
+            f"{summary['stable_from']:.2g} to {summary['stable_to']:.2g} (used: {tolerance:g})"
         )
     if manifolds:
-        _print_unseen("manifolds", told, "unseen_manifold")
-    if "functions" in told:
-        print(f"different functions computed: {told['functions']:.0f}")
+        _print_unseen("manifolds", summary, "unseen_manifold")
+    if "functions" in summary:
+        print(f"different functions computed: {summary['functions']:.0f}")
 
 
 def _row(name, row, accuracy):
@@ -347,13 +350,13 @@ def _row(name, row, accuracy):
     )
 
 
-def _print_unseen(what, told, prefix):
-    number = told[f"{prefix}_number"]
-    about = "" if math.isnan(number) else f", about {number:.0f} or more"
+def _print_unseen(kind, summary, prefix):
+    number = summary[f"{prefix}_number"]
+    estimate = "" if math.isnan(number) else f"; estimated number at least {number:.0f}"
+    mass, low, high = (summary[f"{prefix}_mass{end}"] for end in ("", "_low", "_high"))
     print(
-        f"{what} not seen yet: with {told[f'{prefix}_mass']:.1%} of such starts "
-        f"({told[f'{prefix}_mass_low']:.1%} - {told[f'{prefix}_mass_high']:.1%}){about}; at least "
-        f"{told[f'{prefix}_number_low']:.0f} (95 %)"
+        f"unseen {kind}: reached from {mass:.1%} of such starts ({low:.1%} - {high:.1%})"
+        f"{estimate}, with 95 % confidence at least {summary[f'{prefix}_number_low']:.0f}"
     )
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from gdjax.cli import checks, problem_file
 from gdjax.cli.problem_file import Given
-from gdjax.cli.store import exists, parse_at, told
+from gdjax.cli.store import exists, format_value, parse_at
 from gdjax.errors import InputError
 from gdjax.flags import FORMER_NAMES
 
@@ -77,14 +77,14 @@ class Origin:
         if self.store is not None and self.params is not None:
             raise InputError("--store and --params: expected one of them")
         if self.at and self.store is None:
-            raise InputError(f"--at {' '.join(self.at)}: needs --store, the sweep it is a run of")
+            raise InputError(f"--at {' '.join(self.at)}: requires --store, the store of the sweep")
         if self.store is not None:
             exists(self.store)
             parse_at(self.at)
         if self.params is not None and not self.params.is_file():
             raise InputError(
-                f"--params {self.params}: there is no such file; give the params.npz that "
-                f"`gdjax train` wrote"
+                f"--params {self.params}: no such file; pass the params.npz that `gdjax train` "
+                f"wrote"
             )
         for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
             if value < 1:
@@ -112,8 +112,8 @@ class Origin:
             InputError, DataError, StoreError: if the network, data set or store is unavailable.
         """
         if self.store is not None:
-            own = problem_file.load(self.problem)
-            return _of_store(self.store, parse_at(self.at), own, self.skip_damaged)
+            problem = problem_file.load(self.problem)
+            return _of_store(self.store, parse_at(self.at), problem, self.skip_damaged)
         if self.params is not None:
             return _of_file(self.params)
         return self._trained()
@@ -159,7 +159,9 @@ def _of_store(store, at, problem, skip_damaged):
     from gdjax.sweeps import run_of
 
     run = run_of(store, at, problem, skip_damaged=skip_damaged)
-    axes = ", ".join(f"{name.replace('_', ' ')} {told(value)}" for name, value in run.at.items())
+    axes = ", ".join(
+        f"{name.replace('_', ' ')} {format_value(value)}" for name, value in run.at.items()
+    )
     plain = run.optimizer["name"] == "optax.sgd"
     return Point(
         run.problem,
@@ -189,8 +191,8 @@ def _of_file(file):
             params = from_named("params", like, arrays)
     except Exception as error:  # a damaged file can raise any exception in NumPy
         raise InputError(
-            f"--params {file}: is not the parameters of the network in summary.json ({error}); "
-            f"train again"
+            f"--params {file}: does not contain the parameters of the network in summary.json "
+            f"({error}); train the network again"
         ) from None
     rate, held = trained["learning_rate"], trained["held"]
     return Point(
@@ -229,7 +231,7 @@ def _summary(file):
         why = ""
     if not right:
         raise InputError(
-            f"--params {file}: no summary.json of `gdjax train` beside it{why}, so the network is "
-            f"not known; train again, or keep both files together"
+            f"--params {file}: the folder has no valid summary.json of `gdjax train`{why}, which "
+            f"describes the network; keep both files in one folder, or train the network again"
         )
     return described, trained, outcome

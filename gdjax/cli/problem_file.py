@@ -31,7 +31,7 @@ def check(text: str | None) -> None:
     if not colon or not name.isidentifier() or Path(file).suffix != ".py":
         raise InputError(f"--problem {text}: expected {FORM}, such as my_file.py:problem")
     if not Path(file).is_file():
-        raise InputError(f"--problem {text}: there is no file {file}; check the path")
+        raise InputError(f"--problem {text}: no such file: {file}; check the path")
 
 
 def load(text: str | None) -> Any:
@@ -59,11 +59,11 @@ def load(text: str | None) -> Any:
         if not hasattr(module, name):
             names = [n for n, v in vars(module).items() if isinstance(v, Problem)]
             raise InputError(
-                f"--problem {text}: {file} has nothing of the name {name}; give one that it has"
+                f"--problem {text}: {file} does not define {name}; pass a name that it defines"
                 f"{', such as ' + names[0] if names else ''}"
             )
-        found = getattr(module, name)
-        found = found() if callable(found) and not isinstance(found, Problem) else found
+        problem = getattr(module, name)
+        problem = problem() if callable(problem) and not isinstance(problem, Problem) else problem
     except SystemExit as end:
         raise InputError(
             f"--problem {text}: {file} calls sys.exit({end.code!r}), expected a file that only "
@@ -76,11 +76,11 @@ def load(text: str | None) -> Any:
         where = f"{file}, line {frames[-1].lineno}" if frames else file
         raise InputError(
             f"--problem {text}: {where}: {type(error).__name__}: {error}; run `python {file}` "
-            f"to see where it comes from"
+            f"to see the traceback"
         ) from error
-    if not isinstance(found, Problem):
+    if not isinstance(problem, Problem):
         raise InputError(
-            f"--problem {text}: {name} is of type {type(found).__name__}, expected a gdjax.Problem "
-            f"or a function without arguments that makes one"
+            f"--problem {text}: {name} is of type {type(problem).__name__}, expected a "
+            f"gdjax.Problem or a function without arguments that returns one"
         )
-    return found
+    return problem

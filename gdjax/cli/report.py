@@ -20,9 +20,9 @@ def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
     """
     grid = runs.outcome.dims
     array = runs[name].transpose(*grid, ...).values
-    own = array.shape[len(grid) :]
+    inner = array.shape[len(grid) :]
     axis = next(n for n, c in runs.coords.items() if c.dims == (grid[0],))
-    return str(axis), runs[axis].values, array.reshape(array.shape[0], -1, *own)
+    return str(axis), runs[axis].values, array.reshape(array.shape[0], -1, *inner)
 
 
 def table(runs: Any) -> list[dict[str, Any]]:
@@ -36,13 +36,13 @@ def table(runs: Any) -> list[dict[str, Any]]:
     accuracy = _final_accuracy(runs)
     rows = []
     for i, value in enumerate(values):
-        ends = {name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)}
+        counts = {name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)}
         rows.append(
             {
                 axis: float(value),
                 **({} if accuracy is None else _middle("median_accuracy", accuracy[i])),
                 **_middle("median_cost", cost[i, ..., -1]),
-                **ends,
+                **counts,
             }
         )
     return rows
@@ -60,9 +60,9 @@ def _middle(name, values):
     return {name: half.value, f"{name}_interval": [half.low, half.high]}
 
 
-def interval(ends: list[float], form: str) -> str:
+def interval(bounds: list[float], form: str) -> str:
     """Return an interval in parentheses, or "" if it is infinite."""
-    return "" if np.isneginf(ends[0]) else "(" + " - ".join(form.format(e) for e in ends) + ")"
+    return "" if np.isneginf(bounds[0]) else "(" + " - ".join(form.format(e) for e in bounds) + ")"
 
 
 def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
@@ -127,10 +127,10 @@ def _print(rows, label):
     for row in rows:
         columns = ""
         if accurate:
-            ends = interval(row["median_accuracy_interval"], "{:.1%}")
-            columns = f"  {row['median_accuracy']:>6.1%} {ends:<17}"
-        ends = interval(row["median_cost_interval"], "{:.4f}")
+            bounds = interval(row["median_accuracy_interval"], "{:.1%}")
+            columns = f"  {row['median_accuracy']:>6.1%} {bounds:<17}"
+        bounds = interval(row["median_cost_interval"], "{:.4f}")
         print(
-            f"{next(iter(row.values())):>14.4g}{columns}  {row['median_cost']:>8.4f} {ends:<18}"
+            f"{next(iter(row.values())):>14.4g}{columns}  {row['median_cost']:>8.4f} {bounds:<18}"
             f"  {row['stalled']:>7}  {row['diverged']:>8}"
         )

@@ -14,11 +14,11 @@ from gdjax.errors import InputError
 SHARE = 6  # trace probes per density probe
 
 
-class Found(NamedTuple):
+class SpectrumResults(NamedTuple):
     """Eigenpairs of the Hessian and of its blocks, trace, density and certificate."""
 
     size: int
-    ends: Any
+    extremes: Any
     parts: dict[str, Any]
     trace: Any
     density: Any
@@ -50,7 +50,7 @@ class Spectrum:
         self._check()
         from gdjax._runtime import process, results
 
-        process.own()
+        process.configure()
         point = self.origin.find()
         folder = results.folder("spectrum", self, self.out)
         self._write(folder, point, self._find(point))
@@ -73,7 +73,7 @@ class Spectrum:
                 raise InputError(f"{flag} {number}: expected a number above 0")
         checks.seed("--probe-seed", self.probe_seed)
 
-    def _find(self, point: Any) -> Found:
+    def _find(self, point: Any) -> SpectrumResults:
         import jax
         import numpy as np
         import optax
@@ -88,7 +88,7 @@ class Spectrum:
             program = jax.jit(partial(function, **options))
             return jax.tree.map(np.asarray, program(problem, params, key=key))
 
-        def ends(operator, smallest):
+        def compute_extremes(operator, smallest):
             size = operator.shape[0]
             largest = min(self.largest, size)
             return at(
@@ -104,25 +104,31 @@ class Spectrum:
         names = {name: name for name in parts}
         if point.problem.network is not None:
             names = {name: f"layer {number}" for number, name in enumerate(parts, 1)}
-        return Found(
+        return SpectrumResults(
             size=optax.tree.size(params),
-            ends=ends(operator, self.smallest),
-            parts={names[name]: ends(part, 0) for name, part in parts.items() if len(parts) > 1},
+            extremes=compute_extremes(operator, self.smallest),
+            parts={
+                names[name]: compute_extremes(part, 0)
+                for name, part in parts.items()
+                if len(parts) > 1
+            },
             trace=at(curvature.hessian_trace, key_trace, probes=self.probes),
             density=at(curvature.spectral_density, key_density, probes=self.probes // SHARE),
             certificate=jax.tree.map(np.asarray, certificate),
         )
 
-    def _write(self, folder: Path, point: Any, found: Found) -> None:
+    def _write(self, folder: Path, point: Any, spectrum: SpectrumResults) -> None:
         from gdjax._runtime import results
         from gdjax.curvature.eigenpairs import EigenpairsStatus
 
-        summary = told(point, found)
-        results.save_data(dataset(found).assign_attrs(point=point.label), folder / "spectrum.zarr")
+        summary = build_summary(point, spectrum)
+        results.save_data(
+            dataset(spectrum).assign_attrs(point=point.label), folder / "spectrum.zarr"
+        )
         results.write_summary(folder, "spectrum", self, summary)
-        finite = found.ends.status != EigenpairsStatus.NOT_FINITE
+        finite = spectrum.extremes.status != EigenpairsStatus.NOT_FINITE
         if finite:
-            self._draw(folder, point, found, summary["stability_threshold"])
+            self._draw(folder, point, spectrum, summary["stability_threshold"])
         print(table(point.label, summary))
         print(
             ("" if finite else "nothing can be drawn of what is not finite; ")
@@ -130,20 +136,22 @@ class Spectrum:
         )
         print(results.next_command("landscape", *self.origin.flags()))
 
-    def _draw(self, folder: Path, point: Any, found: Found, threshold: float | None) -> None:
+    def _draw(
+        self, folder: Path, point: Any, spectrum: SpectrumResults, threshold: float | None
+    ) -> None:
         from gdjax._runtime import results
         from gdjax.plots import spectrum as plots
 
         spread = plots.DensityPanel(
             point.label,
-            *(found.density[:3]),
-            width=float(found.density.width),
-            size=found.size,
-            ends=found.ends.values,
-            residuals=found.ends.residuals,
+            *(spectrum.density[:3]),
+            width=float(spectrum.density.width),
+            size=spectrum.size,
+            ends=spectrum.extremes.values,
+            residuals=spectrum.extremes.residuals,
         )
-        ranked = {"whole": found.ends, **found.parts}
-        pictures = {
+        ranked = {"whole": spectrum.extremes, **spectrum.parts}
+        figures = {
             "density": plots.densities([spread]),
             "ranks": plots.ranks(
                 {
@@ -157,18 +165,18 @@ class Spectrum:
                 limit_label="limit of stability" if point.momentum else "2 / learning rate",
             ),
         }
-        for name, figure in pictures.items():
+        for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
 
 
-def told(point: Any, found: Found) -> dict[str, Any]:
+def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     """Return the content of summary.json."""
     from gdjax import curvature
     from gdjax.critical_points.classify import DENSE
     from gdjax.curvature.eigenpairs import EigenpairsStatus
 
-    ends, certificate = found.ends, found.certificate
-    top = float(ends.values[0])
+    extremes, certificate = spectrum.extremes, spectrum.certificate
+    top = float(extremes.values[0])
     threshold = None
     if point.learning_rate is not None:
         threshold = float(
@@ -177,20 +185,20 @@ def told(point: Any, found: Found) -> dict[str, Any]:
     return {
         "point": point.label,
         "problem": point.problem.provenance,
-        "parameters": found.size,
-        "eigenvalues": ends.values,
-        "residuals": ends.residuals,
-        "status": EigenpairsStatus(int(ends.status)).label,
-        "products": int(ends.num_hvps),
-        "trace": float(found.trace.value),
-        "trace_standard_error": float(found.trace.error),
+        "parameters": spectrum.size,
+        "eigenvalues": extremes.values,
+        "residuals": extremes.residuals,
+        "status": EigenpairsStatus(int(extremes.status)).label,
+        "products": int(extremes.num_hvps),
+        "trace": float(spectrum.trace.value),
+        "trace_standard_error": float(spectrum.trace.error),
         "parts": {
             name: {
                 "largest": float(pairs.values[0]),
                 "residual": float(pairs.residuals[0]),
                 "status": EigenpairsStatus(int(pairs.status)).label,
             }
-            for name, pairs in found.parts.items()
+            for name, pairs in spectrum.parts.items()
         },
         "stability_threshold": threshold,
         "share_of_threshold": None if threshold is None else top / threshold,
@@ -199,7 +207,7 @@ def told(point: Any, found: Found) -> dict[str, Any]:
             "kind": certificate.kind_name,
         },
         "advice": certificate.advice,
-        "nullity_is": "exactly" if found.size <= DENSE else "at least",
+        "nullity_is": "exactly" if spectrum.size <= DENSE else "at least",
     }
 
 
@@ -237,27 +245,27 @@ def table(label: str, summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def dataset(found: Found) -> Any:
+def dataset(spectrum: SpectrumResults) -> Any:
     """Return all results as a Dataset."""
     import numpy as np
     import xarray as xr
 
-    ends, density = found.ends, found.density
-    rank = np.arange(1, 1 + max((len(p.values) for p in found.parts.values()), default=0))
+    extremes, density = spectrum.extremes, spectrum.density
+    rank = np.arange(1, 1 + max((len(p.values) for p in spectrum.parts.values()), default=0))
     parts = {
         name: np.array(
             [
                 np.pad(values, (0, len(rank) - len(values)), constant_values=np.nan)
-                for pairs in found.parts.values()
+                for pairs in spectrum.parts.values()
                 for values in [getattr(pairs, name)]
             ]
-        ).reshape(len(found.parts), len(rank))
+        ).reshape(len(spectrum.parts), len(rank))
         for name in ("values", "residuals")
     }
     return xr.Dataset(
         {
-            "eigenvalue": ("end", ends.values, {"long_name": "eigenvalue of the Hessian"}),
-            "residual": ("end", ends.residuals, {"long_name": "|H v - eigenvalue v|"}),
+            "eigenvalue": ("end", extremes.values, {"long_name": "eigenvalue of the Hessian"}),
+            "residual": ("end", extremes.residuals, {"long_name": "|H v - eigenvalue v|"}),
             "part_eigenvalue": (("part", "rank"), parts["values"]),
             "part_residual": (("part", "rank"), parts["residuals"]),
             "density": ("at", density.value, {"long_name": "share of eigenvalues per unit"}),
@@ -267,9 +275,9 @@ def dataset(found: Found) -> Any:
         },
         {"at": ("at", density.at, {"long_name": "eigenvalue"}), "rank": rank},
         {
-            "parts": list(found.parts),
+            "parts": list(spectrum.parts),
             "density_width": float(density.width),
-            "trace": float(found.trace.value),
-            "trace_standard_error": float(found.trace.error),
+            "trace": float(spectrum.trace.value),
+            "trace_standard_error": float(spectrum.trace.error),
         },
     )

@@ -32,7 +32,7 @@ class Resume:
         problem_file.check(self.problem)
         from gdjax._runtime import process
 
-        process.own()
+        process.configure()
         from gdjax._runtime import results
         from gdjax.sweeps import resume
 
@@ -69,29 +69,29 @@ class Replay:
         at = parse_at(self.at)
         from gdjax._runtime import process
 
-        process.own()
+        process.configure()
         from gdjax._runtime import results
         from gdjax.sweeps import replay
 
-        own = problem_file.load(self.problem)
-        found = replay(self.store, at, problem=own, skip_damaged=self.skip_damaged)
-        run = " ".join(f"{axis}={told(value)}" for axis, value in found.at.items())
-        if found.equal:
+        problem = problem_file.load(self.problem)
+        comparison = replay(self.store, at, problem=problem, skip_damaged=self.skip_damaged)
+        run = " ".join(f"{axis}={format_value(value)}" for axis, value in comparison.at.items())
+        if comparison.equal:
             print(f"{run}: equal to the last bit")
         else:
             print(
-                f"{run}: differs from step {found.first_step} on; the largest difference is "
-                f"{found.largest_difference:.3g}"
+                f"{run}: differs from step {comparison.first_step} on; the largest difference is "
+                f"{comparison.largest_difference:.3g}"
             )
         mine = () if self.problem is None else ("--problem", self.problem)
         skip = ("--skip-damaged",) if self.skip_damaged else ()
         words = ("landscape", "--store", self.store, *mine, *skip, "--at", *run.split())
         print(results.next_command(*words))
-        if not found.equal:
+        if not comparison.equal:
             raise SystemExit(1)
 
 
-def told(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a value of an axis as text."""
     return f"{value:.8g}" if isinstance(value, int | float) else str(value)
 
@@ -129,6 +129,6 @@ def exists(store: str) -> None:
     """Check that the folder of a store exists, unless the store is a URL."""
     if "://" not in store and not Path(store).is_dir():
         raise InputError(
-            f"{store}: there is no store; give the folder or the URL of a sweep's store, such as "
+            f"{store}: no such store; pass the folder or URL of the store of a sweep, such as "
             f"results/sweep/<hash>/runs.zarr"
         )

@@ -79,7 +79,7 @@ class Sweep:
                 raise InputError(f"{flag} {value}: expected at least 1")
         from gdjax._runtime import process
 
-        process.own()
+        process.configure()
         from gdjax._runtime import results
         from gdjax.cli import optimizers
         from gdjax.descent import steps_for
@@ -116,7 +116,7 @@ class Sweep:
         report.sweep(runs, folder, self, store)
 
     def _axes(self):
-        given = {
+        texts = {
             "learning_rate": self.learning_rate,
             "seed": self.seed,
             "data_seed": self.data_seed,
@@ -124,7 +124,7 @@ class Sweep:
         }
         named: dict[str, Any] = {
             name: parse(text, "--" + name.replace("_", "-"))
-            for name, text in given.items()
+            for name, text in texts.items()
             if text is not None
         }
         for entry in self.axes:

@@ -46,7 +46,7 @@ class Train:
         from gdjax._runtime import process, results
         from gdjax.cli import optimizers
 
-        process.own()
+        process.configure()
         import jax
 
         from gdjax import data, keys, problems, slabs
@@ -99,13 +99,13 @@ class Train:
             }
             self._write(folder, problem, start, run, epoch, trained, recipe)
         if stop.is_set():
-            what = (
+            progress = (
                 f"after {run.num_steps} of {steps} steps; the parameters so far are in "
                 f"{folder / 'params.npz'}. Run the same command again for all of them"
                 if run.num_steps < steps
                 else f"when all {steps} steps were done; everything is in {folder}"
             )
-            print(f"interrupted {what}", file=sys.stderr)
+            print(f"interrupted {progress}", file=sys.stderr)
             raise SystemExit(interrupts.STATUS)
 
     def _check(self):
@@ -129,10 +129,10 @@ class Train:
         from gdjax.descent import RECIPES
 
         names = ("learning_rate", "batch_size", "epochs")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if given.get("batch_size") == "full":
-            given["batch_size"] = None
-        return dataclasses.replace(RECIPES[self.recipe], **given)
+        overrides = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if overrides.get("batch_size") == "full":
+            overrides["batch_size"] = None
+        return dataclasses.replace(RECIPES[self.recipe], **overrides)
 
     def _write(
         self,
@@ -179,7 +179,7 @@ class Train:
         )
         images, labels = problem.metrics["test_accuracy"].data
         predict = jax.jit(problem.predict)
-        pictures = training.training_figures(
+        figures = training.training_figures(
             epoch=run.recorded_steps / epoch,
             cost=run.cost,
             accuracy=accuracy,
@@ -190,7 +190,7 @@ class Train:
             after=np.asarray(predict(run.params, jnp.asarray(images))),
             weights=np.asarray(run.params[0].weights),
         )
-        for name, figure in pictures.items():
+        for name, figure in figures.items():
             results.save_figure(figure, folder / f"{name}.png")
         shown = np.unique(np.round(np.geomspace(1, len(run.recorded_steps), 8)).astype(int) - 1)
         print(f"{recipe}, seed {self.seed}")

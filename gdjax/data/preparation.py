@@ -155,13 +155,13 @@ def prepared(
         raise _unknown(name, data_folder(data_dir))
     if not writable(home):
         raise DataError(
-            f"{name} is not in {home.parent}, and that folder cannot be written to; name another "
-            f"one in data_dir or TFDS_DATA_DIR. mnist5k needs no preparation"
+            f"{name} is not in {home.parent}, which is not writable; set data_dir or TFDS_DATA_DIR "
+            f"to another folder. mnist5k needs no preparation"
         )
     if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
         raise DataError(
-            f"manual_dir = {str(manual_dir)!r} is no folder; expected one with the original files "
-            f"of {name}"
+            f"manual_dir = {str(manual_dir)!r} is not a folder; expected a folder with the "
+            f"original files of {name}"
         )
     made = [folder for folder in (home, *home.parents) if not folder.exists()]
     scratch = home / f".preparing-{uuid.uuid4().hex}"
@@ -219,9 +219,9 @@ def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> 
             packed = _downloaded(name, builder)
         except requests.RequestException as error:
             raise DataError(
-                f"{name} could not be downloaded from {builder.URL} ({type(error).__name__}). "
-                f"A prepared copy would be looked for in {scratch.parent}; `gdjax data prepare "
-                f"{name} --manual-dir DIR` takes the original files. mnist5k needs no network"
+                f"{name} could not be downloaded from {builder.URL} ({type(error).__name__}). Copy "
+                f"a prepared set into {scratch.parent}, or prepare the original files with `gdjax "
+                f"data prepare {name} --manual-dir DIR`. mnist5k needs no network connection"
             ) from error
     origin = manual_dir or builder.URL
     builder.originals = {
@@ -241,8 +241,8 @@ def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
     files = [file for pair in FILES.values() for file in pair]
     if missing := [f"{file}.gz" for file in files if not (folder / f"{file}.gz").is_file()]:
         raise DataError(
-            f"{folder} has no {', '.join(missing)}; expected the original files of {name}, as they "
-            f"lie at {url}"
+            f"{folder} has no {', '.join(missing)}; expected the original files of {name}, those "
+            f"at {url}"
         )
     return {file: (folder / f"{file}.gz").read_bytes() for file in files}
 
@@ -291,9 +291,9 @@ def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np
         ).hexdigest() == SOURCES[name].contents.get(file):
             return _idx(content)
     raise DataError(
-        f"{file}.gz of {name} from {origin} has the wrong checksum: it is damaged, or of another "
-        f"set. Fetch it again"
-        + ("" if name in ("mnist", "fashion_mnist") else ", as its authors have packed it")
+        f"{file}.gz of {name} from {origin} has the wrong checksum: it is damaged or belongs to "
+        f"another data set. Download it again"
+        + ("" if name in ("mnist", "fashion_mnist") else ", as packed by its authors")
     )
 
 

@@ -63,8 +63,8 @@ class Order:
     ):
         if not 1 <= batch_size <= samples:
             raise InputError(
-                f"batch_size = {batch_size}, expected 1 to {samples}, the number of samples; "
-                f"None takes the whole set at every step"
+                f"batch_size = {batch_size}, expected 1 to {samples}, the number of samples; None "
+                f"uses all samples in every step"
             )
         keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
         # A single descent runs on the first device, so orders are drawn on the last one.

@@ -445,8 +445,8 @@ def _compute(metric, settings, shared, at, point, carry):
         supplied["key"] = jax.random.fold_in(settings["probes"], at)
     keywords |= {name: supplied[name] for name in needed}
     before = (carry.metric_states[metric.name],) if metric.has_state else ()
-    found = metric.function(point, shared.metrics[metric.name], *before, **keywords)
-    value, *after = found if metric.has_state else (found,)
+    result = metric.function(point, shared.metrics[metric.name], *before, **keywords)
+    value, *after = result if metric.has_state else (result,)
     return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
 
 
@@ -473,6 +473,6 @@ def block_program(
     """
     block: Callable = partial(_block, config)
     if slab is not None:
-        own = (0 if own_order else None, 0 if own_noise else None)
-        block = over_runs(block, slab, (0, 0, *own, None, None))
+        run_axes = (0 if own_order else None, 0 if own_noise else None)
+        block = over_runs(block, slab, (0, 0, *run_axes, None, None))
     return Program(block, donate=(0,))

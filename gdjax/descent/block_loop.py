@@ -174,14 +174,14 @@ def run_blocks(
     """
     pending = deque(schedule.recorded_steps().tolist())
     step, controller = schedule.first, controller or BlockLengthController()
-    most = capacity.batches if order is not None else np.iinfo(np.int32).max
+    max_batches = capacity.batches if order is not None else np.iinfo(np.int32).max
     pause_at = schedule.last if before_last is not None else pause_at
     axis, stopped = int(run_axis), False
     while pending:
         if stopped:
             due, step, count = [schedule.last], schedule.last, 1
         else:
-            limit = min(controller.num_steps, most)
+            limit = min(controller.num_steps, max_batches)
             if pause_at is not None and step < pause_at:
                 limit = min(limit, pause_at - step)
             due, count = _due_records(pending, schedule, step, limit, capacity)
@@ -226,11 +226,11 @@ def _kept_steps(schedule, name, due):
 
 def _due_records(pending, schedule, step, limit, capacity):
     """Return the records of the block that begins at `step`, and its number of steps."""
-    due, kept = [], dict.fromkeys(capacity.buffers, 0)
+    due, counts = [], dict.fromkeys(capacity.buffers, 0)
     for target in pending:
-        for name in kept:
-            kept[name] += bool(schedule.is_kept(name, np.asarray(target)))
-        full = any(kept[name] > rows for name, rows in capacity.buffers.items())
+        for name in counts:
+            counts[name] += bool(schedule.is_kept(name, np.asarray(target)))
+        full = any(counts[name] > rows for name, rows in capacity.buffers.items())
         if target - step >= limit or len(due) == capacity.records or full:
             # The remaining records are due in a later block.
             return due, min(limit, target - step)
@@ -250,9 +250,10 @@ def _repeated(schedule, due, records, arrays, axis):
         name: np.where(schedule.is_measured(name, steps), values, np.nan).astype(values.dtype)
         for name, values in records.metrics.items()
     }
-    kept = {name: _kept_steps(schedule, name, due) for name in arrays}
+    kept_steps = {name: _kept_steps(schedule, name, due) for name in arrays}
     arrays = {
-        name: RecordedArrays(at, repeat(arrays[name].values, len(at))) for name, at in kept.items()
+        name: RecordedArrays(at, repeat(arrays[name].values, len(at)))
+        for name, at in kept_steps.items()
     }
     return records._replace(metrics=metrics), arrays
 
@@ -280,8 +281,8 @@ def _block_schedule(schedule, first, count, due, capacity):
     steps = np.asarray(due, int)
 
     def buffer_index(name, dummy):
-        kept = np.asarray(schedule.is_kept(name, steps))
-        return padded(np.where(kept, np.cumsum(kept) - 1, dummy), dummy, np.int32)
+        is_kept = np.asarray(schedule.is_kept(name, steps))
+        return padded(np.where(is_kept, np.cumsum(is_kept) - 1, dummy), dummy, np.int32)
 
     return BlockSchedule(
         first=np.asarray(first, np.int32),
@@ -307,17 +308,17 @@ def record_capacity(schedule: RecordSchedule, runs: int) -> int:
     It is a power of two, so that a few more steps need no new compilation.
     """
     records = len(schedule.recorded_steps())
-    most = min(MAX_BLOCK_RECORDS, MAX_SLAB_RECORDS // runs, records)
-    return max(MIN_BLOCK_RECORDS, 2 ** max(most - 1, 1).bit_length())
+    limit = min(MAX_BLOCK_RECORDS, MAX_SLAB_RECORDS // runs, records)
+    return max(MIN_BLOCK_RECORDS, 2 ** max(limit - 1, 1).bit_length())
 
 
 def buffer_capacity(
     params: PyTree, arrays: Mapping[str, PyTree], *, runs: int, schedule: RecordSchedule
 ) -> dict[str, int]:
     """Return the number of rows of each buffer of a block, limited by memory."""
-    kept = {SNAPSHOTS: params} if schedule.snapshot_every is not None else {}
+    snapshots = {SNAPSHOTS: params} if schedule.snapshot_every is not None else {}
     rows = {}
-    for name, tree in {**kept, **arrays}.items():
+    for name, tree in {**snapshots, **arrays}.items():
         leaves = jax.tree.leaves(tree)
         size = runs * sum(math.prod(a.shape) * a.dtype.itemsize for a in leaves)
         needed = int(schedule.is_kept(name, schedule.recorded_steps()).sum())

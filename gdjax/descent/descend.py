@@ -100,7 +100,7 @@ class Descent:
     baseline: float | None = None
 
     def __repr__(self) -> str:
-        ends = f"{self.cost[0]:.4g} to {self.cost[-1]:.4g}" if len(self.cost) else "not recorded"
+        costs = f"{self.cost[0]:.4g} to {self.cost[-1]:.4g}" if len(self.cost) else "not recorded"
         measured = "".join(
             f", {name} {values[-1]:.4g}" for name, values in self.metrics.items() if len(values)
         )
@@ -108,7 +108,7 @@ class Descent:
         how = str(self.outcome) + at + ", interrupted" * self.interrupted
         return (
             f"Descent({self.num_steps:,} steps, {how}; "
-            f"cost {ends}{measured}; params: {short(self.params)})"
+            f"cost {costs}{measured}; params: {short(self.params)})"
         )
 
 
@@ -285,10 +285,9 @@ def _check_memory(needed):
     limit = slabs.memory_limit(jax.local_devices()[0])
     if needed > limit:
         raise InputError(
-            f"problem: its cost takes all samples of a batch at once, since it couples them or has "
-            f"a state; that needs {needed / 2**20:,.0f} MiB, and there are "
-            f"{limit / 2**20:,.0f}; use mini-batches, batch_size=..., or smaller ones, and fewer "
-            f"samples per record, record_samples=..."
+            f"problem: the cost couples samples or has a state, so that a batch is evaluated at "
+            f"once, which needs {needed / 2**20:,.0f} MiB, but {limit / 2**20:,.0f} are available; "
+            f"pass a smaller batch_size and record_samples"
         )
 
 
@@ -309,8 +308,8 @@ def _continued_carry(start, fresh):
         a.shape for a in jax.tree.leaves(fresh.state)
     ]:
         raise InputError(
-            "start: its optimizer's state does not fit this optimizer; go on with the same kind, "
-            "or give start.params to begin afresh from there"
+            "start: its optimizer state does not match this optimizer; pass an optimizer of the "
+            "same kind, or start.params to start a new descent from its parameters"
         )
     states = {name: carry.metric_states.get(name, initial[name]) for name in initial}
     return carry._replace(metric_states=states)

@@ -124,7 +124,7 @@ def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
     bits = np.asarray(bits, np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
         raise InputError(
-            f"unpacked: samples = {samples}, and bits have the shape {bits.shape}; expected "
+            f"unpacked: samples = {samples}, but bits have shape {bits.shape}; expected "
             f"{-(-samples // 8)} bytes in the last axis"
         )
     return np.unpackbits(bits, axis=-1, count=samples).astype(bool)
@@ -147,7 +147,7 @@ def _packed(outputs, labels) -> UInt8[Array, " bytes"]:
 def _predict(name, problem):
     if not isinstance(problem, Problem) or problem.predict is None:
         raise InputError(
-            f"{name}: the problem has no `predict`; give one that has, such as "
+            f"{name}: the problem has no `predict`; pass a problem that has one, such as "
             f"gd.problems.supervised(...)"
         )
     return problem.predict
@@ -161,8 +161,8 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
     labels = data[1] if pair else None
     if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise InputError(
-            f"{name}: expected data (inputs, labels), labels one whole number per sample; give "
-            f"data=..."
+            f"{name}: expected data (inputs, labels), where labels are whole numbers, one per "
+            f"sample; pass data=..."
         )
     return tuple(data)
 
@@ -265,8 +265,8 @@ def _mini_batches(name, problem, key, batch_size, batches):
         raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
     if batch_size < 1 or batches < 2 or batches * batch_size > problem.samples:
         raise InputError(
-            f"{name}: batches = {batches} of batch_size = {batch_size}, expected at least 2 of at "
-            f"least 1 sample, and {problem.samples} samples at most"
+            f"{name}: batches = {batches} of batch_size = {batch_size}, expected at least 2 "
+            f"batches of at least 1 sample, with at most {problem.samples} samples in all"
         )
     chosen = jax.random.permutation(key, problem.samples)[: batches * batch_size]
     return jax.tree.map(

@@ -120,8 +120,8 @@ def objective(
             return *in_microbatches(jax.value_and_grad(value), microbatch)(
                 params, batch
             ), model_state
-        (found, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
-        return found, gradient, state
+        (cost_value, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
+        return cost_value, gradient, state
 
     return Objective(
         value=lambda params: in_microbatches(value, microbatch)(params, batch),
@@ -307,8 +307,8 @@ def update(
         _check_shapes("state", ahead, "state before", opt_state)
         return updates, ahead
     raise InputError(
-        f"optimizer: its update cannot be called with a gradient, a state and parameters, nor "
-        f"with {', '.join(extras)} besides: {_first_line(refusal)}"
+        f"optimizer: update(gradient, state, params) failed, also with {', '.join(extras)} as "
+        f"keywords: {_first_line(refusal)}"
     ) from refusal
 
 
@@ -316,16 +316,16 @@ def _first_line(error):
     return f"{(str(error).splitlines() or [''])[0]:.200}"
 
 
-def _check_shapes(what, made, like_what, like):
+def _check_shapes(name, made, like_what, like):
     before, after = (
         (jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)])
         for tree in (like, made)
     )
     if before != after:
         raise InputError(
-            f"optimizer: its update returned {what} of shapes {after[1]}, expected {before[1]}, "
-            f"those of the {like_what}; an optimizer that wants one gradient per sample, or pairs "
-            f"of parameters, cannot be used here"
+            f"optimizer: its update returned {name} of shapes {after[1]}, expected {before[1]}, "
+            f"those of the {like_what}; optimizers that need a gradient per sample, or pairs of "
+            f"parameters, are not supported"
         )
 
 
@@ -342,19 +342,19 @@ def default_eval_params_fn(
         InputError: if the state has more than one `ScheduleFreeState`, or one that covers only a
             part of the parameters.
     """
-    found = _schedule_free_states(opt_state)
-    if not found:
+    states = _schedule_free_states(opt_state)
+    if not states:
         return None
-    if len(found) > 1:
-        problem = f"has {len(found)} ScheduleFreeStates"
-    elif jax.tree.structure(found[0].z) != jax.tree.structure(params):
+    if len(states) > 1:
+        problem = f"has {len(states)} ScheduleFreeStates"
+    elif jax.tree.structure(states[0].z) != jax.tree.structure(params):
         problem = "has a ScheduleFreeState for a part of the parameters only"
     else:
         return schedule_free_params
     raise InputError(
-        f"optimizer: its state {problem}, so it is not clear at which parameters to record; give "
-        f"eval_params_fn=function of (opt_state, params), such as "
-        f"eval_params_fn=lambda opt_state, params: params for those of the run"
+        f"optimizer: its state {problem}, so that the parameters for evaluation are ambiguous; "
+        f"pass eval_params_fn, a function of (opt_state, params), such as lambda opt_state, "
+        f"params: params for the parameters of the run"
     )
 
 

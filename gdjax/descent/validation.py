@@ -66,11 +66,11 @@ def check_counts(
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
         check_whole(name, value, least)
         if value > MAX_STEPS:
-            raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}; take fewer")
+            raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}")
     if num_steps // record_every > MAX_RECORDS_PER_RUN:
         raise InputError(
             f"num_steps = {num_steps:,} with record_every = {record_every:,} make "
-            f"{num_steps // record_every:,} records, and at most {MAX_RECORDS_PER_RUN:,} are kept; "
+            f"{num_steps // record_every:,} records, expected at most {MAX_RECORDS_PER_RUN:,}; "
             f"choose record_every = {-(-num_steps // MAX_RECORDS_PER_RUN):,} or more"
         )
     if batch_size is not None and problem.data is None:
@@ -79,9 +79,9 @@ def check_counts(
         )
     if snapshot_every is not None and snapshot_every % record_every:
         raise InputError(
-            f"snapshot_every = {snapshot_every} is not a multiple of record_every = "
-            f"{record_every}, and every snapshot has its recorded cost; choose a multiple, such as "
-            f"{-(-snapshot_every // record_every) * record_every}"
+            f"snapshot_every = {snapshot_every}, expected a multiple of record_every = "
+            f"{record_every}, since the cost of each snapshot is recorded; choose a multiple, such "
+            f"as {-(-snapshot_every // record_every) * record_every}"
         )
 
 
@@ -166,7 +166,7 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
     if problem.stateful == (model_state is not None):
         return model_state
     raise InputError(
-        "model_state: none given, but the problem's cost declares it; give the initial one: "
+        "model_state: none given, but the problem's cost declares it; pass the initial one: "
         "params, model_state = problem.begin(key)"
         if problem.stateful
         else "model_state: given, but the problem's cost declares none; leave it out"

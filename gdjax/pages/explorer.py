@@ -98,8 +98,8 @@ def _sweep(runs, numbers):
     for variable in ("outcome", "cost"):
         if variable not in getattr(runs, "variables", ()):
             raise InputError(
-                f"explore: runs = {type(runs).__name__} without {variable!r}; give the Dataset "
-                f"of a sweep"
+                f"explore: runs = {type(runs).__name__} without {variable!r}; pass the Dataset of "
+                f"a sweep"
             )
     grid = tuple(str(dim) for dim in runs.outcome.dims)
     if "step" in grid or set(runs.cost.dims) != {*grid, "step"}:
@@ -112,7 +112,7 @@ def _sweep(runs, numbers):
         for key, variable in runs.data_vars.items()
         if set(variable.dims) == {*grid, "step"} and variable.dtype.kind == "f"
     ]
-    thin, told = _thinned({str(k): int(v) for k, v in runs.sizes.items()}, grid, names, numbers)
+    thin, notes = _thinned({str(k): int(v) for k, v in runs.sizes.items()}, grid, names, numbers)
     whole = {dim: int(runs.sizes[dim]) for dim in grid}
     runs = runs[[*names, "outcome"]].isel(thin)
     outcome = runs.outcome.transpose(*grid)
@@ -144,7 +144,7 @@ def _sweep(runs, numbers):
         ],
         "outcome": outcome.values.astype(np.int32),
         "outcomes": _meanings(outcome),
-        "told": told,
+        "told": notes,
         "about": _about(runs.attrs),
     }
 
@@ -152,28 +152,28 @@ def _sweep(runs, numbers):
 def _thinned(sizes, grid, names, numbers):
     """Return indices to keep along shortened dimensions, and notes for the page."""
     records = sizes["step"]
-    kept = {dim: np.arange(sizes[dim]) for dim in (*grid, "step")}
+    indices = {dim: np.arange(sizes[dim]) for dim in (*grid, "step")}
 
     def count():
-        return int(np.prod([len(kept[dim]) for dim in grid], initial=1))
+        return int(np.prod([len(indices[dim]) for dim in grid], initial=1))
 
     # Fewer records still show the course of a run, so they are reduced before values of axes.
     fitting = numbers // (count() * len(names)) if count() else records
-    most = min(records, RECORDS, max(fitting, FEWEST))
-    kept["step"] = np.unique(np.round(np.linspace(0, records - 1, most)).astype(int))
-    while count() > 1 and (count() * len(names) * len(kept["step"]) > numbers or count() > RUNS):
-        longest = max(grid, key=lambda dim: len(kept[dim]))
-        kept[longest] = kept[longest][::2]
-    told = []
-    if len(kept["step"]) < records:
-        told.append(f"Curves show {len(kept['step'])} of {records:,} records of each run.")
-    told += [
-        f"Of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} {len(kept[dim]):,} are "
+    records_shown = min(records, RECORDS, max(fitting, FEWEST))
+    indices["step"] = np.unique(np.round(np.linspace(0, records - 1, records_shown)).astype(int))
+    while count() > 1 and (count() * len(names) * len(indices["step"]) > numbers or count() > RUNS):
+        longest = max(grid, key=lambda dim: len(indices[dim]))
+        indices[longest] = indices[longest][::2]
+    notes = []
+    if len(indices["step"]) < records:
+        notes.append(f"Curves show {len(indices['step'])} of {records:,} records of each run.")
+    notes += [
+        f"Of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} {len(indices[dim]):,} are "
         f"shown, evenly chosen; the store has the others."
         for dim in grid
-        if len(kept[dim]) < sizes[dim]
+        if len(indices[dim]) < sizes[dim]
     ]
-    return {dim: index for dim, index in kept.items() if len(index) < sizes[dim]}, told
+    return {dim: index for dim, index in indices.items() if len(index) < sizes[dim]}, notes
 
 
 def _values(coordinate):
@@ -197,17 +197,17 @@ def _about(attributes):
     except (ValueError, TypeError, RecursionError):
         identity = {}
     identity = identity if isinstance(identity, Mapping) else {}
-    told = []
+    words = []
     tiles, finished = attributes.get("tiles"), attributes.get("tiles_finished")
     if isinstance(tiles, int) and isinstance(finished, int) and finished < tiles:
-        told.append(f"{finished} of {tiles} tiles are finished; the other runs are empty")
+        words.append(f"{finished} of {tiles} tiles are finished; the other runs are empty")
     batch = identity.get("batch_size")
     if isinstance(identity.get("samples"), int) and isinstance(batch, int | None):
-        told.append("whole training set each step" if batch is None else f"batches of {batch}")
+        words.append("whole training set each step" if batch is None else f"batches of {batch}")
     problem = identity.get("problem")
     if isinstance(problem, Mapping) and isinstance(problem.get("name"), str):
-        told.insert(0, problem["name"])
-    return {"words": told}
+        words.insert(0, problem["name"])
+    return {"words": words}
 
 
 def _planes(planes):
@@ -220,23 +220,23 @@ def _planes(planes):
             f"explore: planes = {planes!r:.80}, expected a Dataset of gd.landscape.plane, or a "
             f"mapping of titles to such Datasets"
         )
-    return [_plane(str(title), seen) for title, seen in planes.items() if len(seen.variables)]
+    return [_plane(str(title), plane) for title, plane in planes.items() if len(plane.variables)]
 
 
-def _plane(title, seen):
-    if "cost" not in seen or tuple(seen.cost.dims) != ("a", "b"):
+def _plane(title, dataset):
+    if "cost" not in dataset or tuple(dataset.cost.dims) != ("a", "b"):
         raise InputError(
-            f"explore: planes[{title!r:.80}] has no cost over a and b; give what "
-            f"landscape.plane or landscape.trajectory_plane makes"
+            f"explore: planes[{title!r:.80}] has no cost with dimensions a and b; pass the result "
+            f"of landscape.plane or landscape.trajectory_plane"
         )
-    every = {dim: slice(None, None, -(-seen.sizes[dim] // SIDE)) for dim in ("a", "b")}
-    told = []
+    every = {dim: slice(None, None, -(-dataset.sizes[dim] // SIDE)) for dim in ("a", "b")}
+    notes = []
     if any(step.step > 1 for step in every.values()):
-        told = [f"Every {every['a'].step}. point of the plane is shown."]
-    drawn = seen.isel(every)
+        notes = [f"Every {every['a'].step}. point of the plane is shown."]
+    drawn = dataset.isel(every)
     plane = {
         "title": title,
-        "told": told,
+        "told": notes,
         "cost": drawn.cost.values.astype(np.float32),
         **{
             axis: {
@@ -248,21 +248,23 @@ def _plane(title, seen):
         },
         "path": None,
     }
-    if "path_a" in seen:
+    if "path_a" in dataset:
         plane["path"] = {
-            name: seen[name].values.astype(np.float64)
+            name: dataset[name].values.astype(np.float64)
             for name in ("path_a", "path_b", "path_cost", "path_cost_in_slice", "path_off")
         } | {
-            "step": seen.snapshot_step.values.astype(np.float64),
-            "explained": _finite(seen.explained.values[:2].sum()) if "explained" in seen else None,
+            "step": dataset.snapshot_step.values.astype(np.float64),
+            "explained": _finite(dataset.explained.values[:2].sum())
+            if "explained" in dataset
+            else None,
         }
     return plane
 
 
-def _census(found):
+def _census(census):
     """Return the minima of a census, their positions, barriers and distances."""
-    if "minimum_cost" not in getattr(found, "variables", ()):
-        raise InputError("explore: minima is no census; give what minima.count_minima makes")
+    if "minimum_cost" not in getattr(census, "variables", ()):
+        raise InputError("explore: minima is no census; pass what minima.count_minima makes")
     columns = {
         "runs": "count",
         "share": "share",
@@ -270,18 +272,18 @@ def _census(found):
         "sharpness": "sharpness",
         "accuracy": "test_accuracy",
     }
-    told = {
-        name: found[variable].values.astype(np.float64)
+    summary = {
+        name: census[variable].values.astype(np.float64)
         for name, variable in columns.items()
-        if variable in found and found[variable].dims == ("minimum",)
+        if variable in census and census[variable].dims == ("minimum",)
     }
     for name in ("barrier", "matched_barrier", "distance", "matched_distance", "position"):
-        if name in found:
-            told[name] = found[name].values.astype(np.float64)
-    told["ended"] = int(found.sizes["run"])
-    told["matched"] = "canonical" in str(found.attrs.get("compared", ""))
-    told["shown"] = _finite(found.position_share) if "position_share" in found else None
-    return told
+        if name in census:
+            summary[name] = census[name].values.astype(np.float64)
+    summary["ended"] = int(census.sizes["run"])
+    summary["matched"] = "canonical" in str(census.attrs.get("compared", ""))
+    summary["shown"] = _finite(census.position_share) if "position_share" in census else None
+    return summary
 
 
 def _finite(value):

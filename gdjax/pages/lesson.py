@@ -106,8 +106,8 @@ def _many(problem, networks):
     model = {name: provenance.get(name) for name in ("activation", "cost")}
     if model["activation"] not in ACTIVATIONS or model["cost"] not in COSTS:
         raise InputError(
-            f"lesson: networks are of a problem with {model}, expected an activation of "
-            f"{', '.join(ACTIVATIONS)} and a cost of {', '.join(COSTS)}"
+            f"lesson: the networks belong to a problem with {model}, expected an activation among "
+            f"{', '.join(ACTIVATIONS)} and a cost among {', '.join(COSTS)}"
         )
     code, scale, bias = quantize(layers)
     return {
@@ -129,8 +129,8 @@ def _check(problem):
         or "test_accuracy" not in problem.metrics
     ):
         raise InputError(
-            "lesson: problem = a problem that does not read square images of bytes with at least "
-            'one hidden layer; pass problems.digits("mnist5k"), or other widths'
+            "lesson: problem is not a network with hidden layers that classifies square images of "
+            'bytes; pass problems.digits("mnist5k"), or other widths'
         )
     if problem.samples > MAX_TRAIN_IMAGES:
         raise InputError(

@@ -169,7 +169,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{type(value)} has no place in a page")
+        raise TypeError(f"{type(value)} cannot be embedded in a page")
     kind = value.dtype.str[1:]
     if kind not in KINDS:
         kind = "f8" if value.dtype.kind == "f" else "i4"

@@ -51,7 +51,7 @@ def bowl(
     if center.shape != spectrum.shape:
         raise InputError(
             f"bowl: minimum has {center.size} coordinates, but there are {spectrum.size} "
-            f"eigenvalues; expected as many"
+            f"eigenvalues; expected equal numbers"
         )
     rotation = None if basis is None else _orthogonal(basis, spectrum.size)
 
@@ -86,15 +86,15 @@ def _vector(name, values):
 def _orthogonal(basis, n):
     matrix = _numbers(basis)
     if matrix is None or matrix.shape != (n, n):
-        found = "is not made of real numbers" if matrix is None else f"has shape {matrix.shape}"
+        problem = "is not made of real numbers" if matrix is None else f"has shape {matrix.shape}"
         raise InputError(
-            f"bowl: basis {found}, expected a matrix of shape {(n, n)}, one column an eigenvalue"
+            f"bowl: basis {problem}, expected a matrix of shape {(n, n)}, one column per eigenvalue"
         )
     # float32 matrices are orthogonal to about 1e-6. The negated comparison also rejects NaN.
     error = np.abs(matrix.T @ matrix - np.eye(n)).max()
     if not error < 1e-4:
         raise InputError(
-            f"bowl: basis differs from an orthogonal matrix by {error:.3g}; take the Q of "
+            f"bowl: basis differs from an orthogonal matrix by {error:.3g}; pass the Q of "
             f"numpy.linalg.qr(basis), or jax.random.orthogonal(key, {n})"
         )
     return matrix

@@ -84,8 +84,8 @@ def digits(
     if samples is not None:
         remedy = f", the training images of {dataset.name}"
         check_whole("digits: samples", samples, 1, available, remedy=remedy)
-    for split, given in (("train", dataset.train_labels), ("test", dataset.test_labels)):
-        check_labels(given, dataset.classes, f"digits: {split}_labels of {dataset.name}")
+    for split, split_labels in (("train", dataset.train_labels), ("test", dataset.test_labels)):
+        check_labels(split_labels, dataset.classes, f"digits: {split}_labels of {dataset.name}")
     images, labels = dataset.train_images[:samples], dataset.train_labels[:samples]
     if distortion is not None:
         images, labels = distorted(images, distortion), np.tile(labels, distortion.copies)

@@ -54,25 +54,25 @@ def evaluation_of(
     check_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
-    given = dict(settings) if problem.evaluation is None else accepted(function, settings)
+    keywords = dict(settings) if problem.evaluation is None else accepted(function, settings)
     if "model_state" in needs:
         if model_state is None:
             raise InputError(
-                "problem: its cost has a model state, which differs between points; fix one: "
+                "problem: the cost has a model state, which differs between points; fix it: "
                 "gdjax.problems.frozen(problem, model_state=...)"
             )
-        given["model_state"] = model_state
+        keywords["model_state"] = model_state
     if "step" in needs:
         if step is None:
             raise InputError(
-                "problem: its cost depends on the step; say which one is meant: "
-                "gdjax.problems.frozen(problem, step=...), or give the Problem an evaluation"
+                "problem: the cost depends on the step; fix the step: "
+                "gdjax.problems.frozen(problem, step=...), or define an evaluation"
             )
-        given["step"] = jnp.asarray(step, jnp.int32)
+        keywords["step"] = jnp.asarray(step, jnp.int32)
 
     def evaluate(params, batch, **more):
         arguments = (params,) if batch is None else (params, batch)
-        value = function(*arguments, **given, **more)
+        value = function(*arguments, **keywords, **more)
         return value[0] if problem.evaluation is None and problem.stateful else value
 
     if "key" not in needs:
@@ -165,10 +165,10 @@ def frozen(
         4.0
     """
     cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
-    given = dict(settings) | ({} if model_state is None else {"model_state": model_state})
+    constants = dict(settings) | ({} if model_state is None else {"model_state": model_state})
 
     def fixed(function):
-        return None if function is None else bind(function, given)
+        return None if function is None else bind(function, constants)
 
     def init(key):
         return problem.begin(key)[0]

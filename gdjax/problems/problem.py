@@ -105,7 +105,7 @@ class Metric:
             check_callable("Metric: init", self.init, "init(params, data) -> state of the metric")
         texts = isinstance(self.dims, tuple | list) and all(isinstance(d, str) for d in self.dims)
         if not texts or len(set(self.dims)) < len(self.dims):
-            raise InputError(f"Metric: dims = {self.dims!r:.80}, expected names, each once")
+            raise InputError(f"Metric: dims = {self.dims!r:.80}, expected distinct names")
         object.__setattr__(self, "dims", tuple(self.dims))
         if self.dtype is not None:
             object.__setattr__(self, "dtype", _own_type(self.dtype))
@@ -227,8 +227,8 @@ class Problem:
             check_number("Problem: baseline", self.baseline, finite=False)
         if self.evaluation is not None and "key" in given_to(self.evaluation):
             raise InputError(
-                "Problem: evaluation declares `key`, expected a cost without random numbers; leave "
-                "it out and records are the mean of the cost over fixed keys"
+                "Problem: evaluation declares `key`, expected a cost without random numbers; "
+                "without an evaluation, records are means of the cost over fixed keys"
             )
         if self.evaluation is not None and "model_state" in set(given_to(self.evaluation)) - set(
             given_to(self.cost)
@@ -240,13 +240,13 @@ class Problem:
         """Return a summary without the data."""
         made = dict(self.provenance or {})
         name = made.pop("problem", None)
-        told = [f"{name} {short(made)}" if name else f"cost={short(self.cost)}"]
-        told += [f"{self.samples:,} samples"] if self.samples else []
+        parts = [f"{name} {short(made)}" if name else f"cost={short(self.cost)}"]
+        parts += [f"{self.samples:,} samples"] if self.samples else []
         if self.network is not None:
-            told.append("network " + "-".join(map(str, self.network.widths)))
-        told += [f"metrics {', '.join(self.metrics)}"] if self.metrics else []
-        told += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []
-        return f"Problem({', '.join(told)})"
+            parts.append("network " + "-".join(map(str, self.network.widths)))
+        parts += [f"metrics {', '.join(self.metrics)}"] if self.metrics else []
+        parts += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []
+        return f"Problem({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields alone, since `_known_shapes` is of no use in another process."""
@@ -346,7 +346,7 @@ def check_problem(problem: Any, name: str = "problem") -> None:
         return
     if callable(problem) and not isinstance(problem, type):
         raise InputError(
-            f"{name} is a bare cost, which has no starting points; expected a Problem: "
+            f"{name} is a cost function, which has no starting points; expected "
             f"gd.Problem(init=..., cost=...)"
         )
     raise InputError(f"{name} = {problem!r:.80}, expected a gdjax.Problem")
@@ -376,7 +376,7 @@ def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) ->
 
 def _no_start(key):
     raise InputError(
-        "init: a bare cost has no starting points; give gd.Problem(init=..., cost=...)"
+        "init: a cost function has no starting points; pass gd.Problem(init=..., cost=...)"
     )
 
 
@@ -418,8 +418,8 @@ def _check_data(data):
             )
         sizes[name] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
-        found = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+        lengths = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         raise InputError(
-            f"Problem: data has leading axes that differ ({found}); expected one row per "
-            f"sample in every array; cut them to the same number of samples"
+            f"Problem: data has leading axes of different lengths ({lengths}); expected one row "
+            f"per sample in every array"
         )

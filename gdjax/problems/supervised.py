@@ -87,26 +87,26 @@ def supervised(
     for name, pair in (("data", data), ("test", test)):
         if name == "data" or pair is not None:
             check_pair(f"supervised: {name}", pair)
-    settings, given = declared(apply), given_to(apply)
+    settings, extra = declared(apply), given_to(apply)
     trained = "train" in settings
     settings.pop("train", None)
-    stateful = "model_state" in given
+    stateful = "model_state" in extra
 
     def outputs(params, inputs, train, keywords):
         """Return the outputs of the model and its next state."""
         if trained:
             keywords = {**keywords, "train": train}
-        if not train and "key" in given:
+        if not train and "key" in extra:
             keywords = {**keywords, "key": jax.random.key(0)}
-        found = apply(params, inputs, **keywords)
-        return found if stateful else (found, None)
+        returned = apply(params, inputs, **keywords)
+        return returned if stateful else (returned, None)
 
     def mean_loss(outputs, targets):
         return jnp.mean(loss(outputs, jax.tree.map(jnp.asarray, targets)))
 
     def cost(params, batch, **keywords):
-        found, model_state = outputs(params, batch[0], True, keywords)
-        value = mean_loss(found, batch[1])
+        predictions, model_state = outputs(params, batch[0], True, keywords)
+        value = mean_loss(predictions, batch[1])
         return (value, model_state) if stateful else value
 
     def evaluation(params, batch, **keywords):
@@ -116,11 +116,11 @@ def supervised(
         return outputs(params, inputs, False, keywords)[0]
 
     def share_right(params, batch, **keywords):
-        found, _ = outputs(params, batch[0], False, keywords)
-        return accuracy(found, jnp.asarray(batch[1]))
+        predictions, _ = outputs(params, batch[0], False, keywords)
+        return accuracy(predictions, jnp.asarray(batch[1]))
 
-    frozen = tuple(name for name in given if name != "key")
-    _declare(cost, ("params", "batch"), given, settings)
+    frozen = tuple(name for name in extra if name != "key")
+    _declare(cost, ("params", "batch"), extra, settings)
     _declare(predict, ("params", "inputs"), frozen, settings)
     for function in (evaluation, share_right):
         _declare(function, ("params", "batch"), frozen, settings)
@@ -133,7 +133,7 @@ def supervised(
         init=init,
         cost=cost,
         data=tuple(data),
-        evaluation=evaluation if trained or (stateful and "key" not in given) else None,
+        evaluation=evaluation if trained or (stateful and "key" not in extra) else None,
         couples_samples=couples_samples,
         metrics=metrics,
         predict=predict,
@@ -141,10 +141,10 @@ def supervised(
     )
 
 
-def _declare(function, positional, given, settings):
+def _declare(function, positional, extra, settings):
     """Set the signature of a function that forwards its keywords."""
     function.__signature__ = signature(
-        positional, {**dict.fromkeys(given, inspect.Parameter.empty), **settings}
+        positional, {**dict.fromkeys(extra, inspect.Parameter.empty), **settings}
     )
 
 
@@ -160,8 +160,8 @@ def _classifies(init, predict, stateful, test):
         at = {"model_state": model_state, "step": 0}
         return predict(params, inputs, **{name: at[name] for name in given_to(predict)})
 
-    found = jax.eval_shape(start, jax.random.key(0), inputs)
-    shape = tuple(getattr(found, "shape", ()))
+    outputs = jax.eval_shape(start, jax.random.key(0), inputs)
+    shape = tuple(getattr(outputs, "shape", ()))
     return len(shape) == labels.ndim + 1 and shape[:-1] == labels.shape and shape[-1] > 1
 
 

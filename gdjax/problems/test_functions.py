@@ -297,12 +297,13 @@ def function(
         if not callable(name):
             raise InputError(
                 f"function: name = {name!r} is neither a name nor a function; expected one of "
-                f"{', '.join(FUNCTIONS)}, or your own f(x)"
+                f"{', '.join(FUNCTIONS)}, or a function f(x)"
             )
         if domain is None:
             raise InputError(
-                "function: domain = None, but a function of your own needs one to start in; give "
-                "domain=(lo, hi) where x is a scalar, or ((lo, hi), ...), one pair a coordinate"
+                "function: domain = None, but a user-defined function needs a domain of starting "
+                "points; pass domain=(lo, hi) for a scalar x, or ((lo, hi), ...) with one pair per "
+                "coordinate"
             )
         return Problem(init=_uniform(_bounds(domain)), cost=name)
 
@@ -315,8 +316,8 @@ def function(
         provenance["domain"] = bounds.tolist()
     if len(bounds) != dimensions:
         raise InputError(
-            f"function: domain = {domain!r} has {len(bounds)} pairs, but {name!r} has "
-            f"{dimensions} coordinates; give {dimensions} pairs (lo, hi)"
+            f"function: domain = {domain!r} has {len(bounds)} pairs, but {name!r} has {dimensions} "
+            f"coordinates; pass {dimensions} pairs (lo, hi)"
         )
     return Problem(
         init=_uniform(bounds[0] if dimensions == 1 else bounds), cost=known.f, provenance=provenance
@@ -340,7 +341,7 @@ def _bounds(domain):
     except (TypeError, ValueError):
         bounds = None
     if bounds is None or bounds.ndim not in (1, 2) or bounds.shape[-1] != 2 or not bounds.size:
-        raise InputError(f"function: domain = {domain!r:.80} is not made of pairs; {expected}")
+        raise InputError(f"function: domain = {domain!r:.80} does not consist of pairs; {expected}")
     lo, hi = bounds[..., 0], bounds[..., 1]
     if not np.isfinite(bounds).all() or not (lo < hi).all():
         raise InputError(f"function: domain = {domain!r:.80} is empty or not finite; {expected}")

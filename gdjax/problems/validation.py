@@ -86,19 +86,19 @@ def checking(
     settings = dict(settings or {})
     if problem.stateful and model_state is None:
         model_state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
-    given = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
+    available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
     roles, pending = {"cost": problem.cost}, []
     if problem.evaluation is not None:
         roles["evaluation"] = problem.evaluation
     for role, function in roles.items():
         fixed = settings if role == "cost" else accepted(function, settings)
-        value = _shape_of(role, function, problem, params, given, fixed)
+        value = _shape_of(role, function, problem, params, available, fixed)
         if role == "cost" and problem.stateful:
             value = _without_state(value, model_state)
         check_value(value, role)
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
-            pending += _mean_checks(role, function, problem, params, fixed, given)
+            pending += _mean_checks(role, function, problem, params, fixed, available)
 
     def rest():
         for compare in pending:
@@ -107,11 +107,11 @@ def checking(
     return rest
 
 
-def _shape_of(role, function, problem, params, given, settings):
+def _shape_of(role, function, problem, params, available, settings):
     """Return the shapes of the values of a cost; raise InputError if it cannot be called."""
     needs = given_to(function)
     data = () if problem.data is None else (problem.data,)
-    keywords = {name: given[name] for name in needs}
+    keywords = {name: available[name] for name in needs}
 
     def call(params, data, keywords):
         value = function(params, *data, **keywords, **settings)
@@ -171,8 +171,8 @@ def _without_state(value, model_state):
     differences = _differences(model_state, value[1])
     if differences:
         raise InputError(
-            f"cost: returned a model state of other arrays than the one it was given: "
-            f"{'; '.join(differences[:4])}; expected arrays of the same names, shapes and types"
+            f"cost: returned a model state with other arrays than its argument: "
+            f"{'; '.join(differences[:4])}; expected the same names, shapes and types"
         )
     return value[0]
 
@@ -189,15 +189,15 @@ def _differences(before, after):
         }
 
     old, new = leaves(before), leaves(after)
-    found = [
+    differences = [
         f"{name} was {old.get(name, 'not there')} and is {new.get(name, 'not there')}"
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]
     structures = [jax.tree.structure(tree) for tree in (before, after)]
-    if not found and structures[0] != structures[1]:
-        found = [f"its structure was {structures[0]} and is {structures[1]}"]
-    return found
+    if not differences and structures[0] != structures[1]:
+        differences = [f"its structure was {structures[0]} and is {structures[1]}"]
+    return differences
 
 
 def check_value(value: PyTree, role: str = "cost") -> None:
@@ -213,12 +213,12 @@ def check_value(value: PyTree, role: str = "cost") -> None:
     if not is_array(value) or value.shape != ():
         raise InputError(
             f"{role}: returned {_shapes(value)}, expected one scalar; take the mean over the "
-            f"batch, and leave what else is worth knowing to metrics"
+            f"batch, and record other values as metrics"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise InputError(
-            f"{role}: returned {value.dtype}, expected a real floating-point scalar; take a real "
-            f"part or an absolute value, or divide an integer count"
+            f"{role}: returned {value.dtype}, expected a real floating-point scalar; take the real "
+            f"part or the absolute value, or convert integers to floating point"
         )
 
 
@@ -238,14 +238,16 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
     check(problem, like)
     check_params(params)
-    found, wanted = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like))
-    runs = {shape[0] if shape else 0 for shape in found}
-    if [shape[1:] for shape in found] != wanted or len(runs) > 1 or 0 in runs:
+    shapes, wanted = (
+        [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like)
+    )
+    runs = {shape[0] if shape else 0 for shape in shapes}
+    if [shape[1:] for shape in shapes] != wanted or len(runs) > 1 or 0 in runs:
         raise InputError(
-            f"params: shapes {found}, expected a leading axis of at least one run before {wanted}, "
-            f"those of problem.init"
+            f"params: shapes {shapes}, expected a leading axis of at least one run before "
+            f"{wanted}, those of problem.init"
         )
-    return found[0][0]
+    return shapes[0][0]
 
 
 def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> bool:
@@ -302,20 +304,20 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
     needed = given_to(metric.function, GIVEN_TO_METRICS)
     if "model_state" in needed and model_state is None:
         raise InputError(
-            f"metrics: {name!r} declares `model_state`, but the cost does not; declare it there, "
-            f"too, or leave it out"
+            f"metrics: {name!r} declares `model_state`, but the cost does not; declare it in both, "
+            f"or in neither"
         )
     if "opt_state" in needed and opt_state is None:
         raise InputError(
-            f"metrics: {name!r} declares `opt_state`, the state of an optimizer, and there is none "
-            f"here; record it along a descent"
+            f"metrics: {name!r} declares `opt_state`, but there is no optimizer here; use the "
+            f"metric in a descent or a sweep"
         )
     states = {"model_state": model_state, "opt_state": opt_state}
     every = {"key": streams(0).noise, "step": np.int32(0), **states}
 
     def once(params, data, filled):
-        own = () if metric.init is None else (metric.init(params, data),)
-        return metric.function(params, data, *own, **filled, **settings)
+        state = () if metric.init is None else (metric.init(params, data),)
+        return metric.function(params, data, *state, **filled, **settings)
 
     filled = {name: every[name] for name in needed}
     try:
@@ -329,8 +331,8 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
             raise InputError(
-                f"metrics: {name!r} has an init and returned {_shapes(value)}, expected "
-                f"(value, own)"
+                f"metrics: {name!r} has an init and returned {_shapes(value)}, expected (value, "
+                f"metric_state)"
             )
         value = value[0]
     dtype = metric.dtype
@@ -338,21 +340,25 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
         raise InputError(f"metrics: {name!r} returned {_shapes(value)}, expected real numbers")
     if len(value.shape) != len(metric.dims):
         raise InputError(
-            f"metrics: {name!r} returned {_shapes(value)} and has dims = {metric.dims}; name "
-            f"each dimension of an array: gd.Metric(..., dims=('class',))"
+            f"metrics: {name!r} returned {_shapes(value)} and has dims = {metric.dims}; name each "
+            f"dimension: gd.Metric(..., dims=('class',))"
         )
     if dtype is not None and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise InputError(
-            f"metrics: {name!r} has dtype {dtype}, which JAX has under jax.enable_x64 only; "
-            f"choose a type of 32 bits"
+            f"metrics: {name!r} has dtype {dtype}, which requires jax.enable_x64; choose a 32-bit "
+            f"type"
         )
     if dtype is not None and dtype.kind != "f" and jnp.issubdtype(value.dtype, jnp.floating):
         raise InputError(
-            f"metrics: {name!r} returned {_shapes(value)} and has dtype {dtype}, which has no "
-            f"fractions and no NaN; round it in the function, or give a floating type"
+            f"metrics: {name!r} returned {_shapes(value)} and has dtype {dtype}, which cannot "
+            f"represent fractions and NaN; round the value in the function, or choose a floating "
+            f"type"
         )
     if 0 in value.shape:
-        raise InputError(f"metrics: {name!r} returned {_shapes(value)}, an array of nothing")
+        raise InputError(
+            f"metrics: {name!r} returned {_shapes(value)}, an empty array; expected at least one "
+            f"number"
+        )
     return tuple(value.shape)
 
 
@@ -379,9 +385,9 @@ def check_can_run(entry: str, *trees: PyTree) -> None:
     local_devices()
     if any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(trees), lax.full((), 0.0))):
         raise InputError(
-            f"{entry}: was called inside of jax.jit, jax.grad or jax.vmap, expected a call "
-            f"outside, since it compiles and runs programs of its own; use gd.sweep for many "
-            f"descents, and gd.descent.step inside of a function that is transformed"
+            f"{entry}: was called inside jax.jit, jax.grad or jax.vmap, expected a call outside, "
+            f"since it compiles and runs programs itself; use gd.sweep for many descents, and "
+            f"gd.descent.step inside a transformed function"
         )
 
 
@@ -397,15 +403,15 @@ def check_params(params: PyTree, source: str = "") -> None:
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
-        raise InputError(f"{source}params: no arrays in it; expected a pytree of real arrays")
+        raise InputError(f"{source}params: contains no arrays; expected a pytree of real arrays")
     for path, leaf in leaves:
         name = "params" + jax.tree_util.keystr(path)
         if not is_array(leaf) and not isinstance(leaf, int | float | complex):
             raise InputError(
                 f"{source}{name} = {leaf!r:.80} is not an array; keep functions, names and other "
-                f"settings out of params, in the cost's closure: of a module of Equinox, params "
-                f"are eqx.filter(model, eqx.is_inexact_array), and eqx.combine(params, model) "
-                f"applies them"
+                f"settings in the closure of the cost. For an Equinox module, params are "
+                f"eqx.filter(model, eqx.is_inexact_array), and eqx.combine(params, model) restores "
+                f"the module"
             )
         dtype = leaf.dtype if is_array(leaf) else jnp.result_type(type(leaf))
         if not jnp.issubdtype(dtype, jnp.floating):
@@ -419,19 +425,18 @@ def check_params(params: PyTree, source: str = "") -> None:
                 else f"use {name}.astype(float), or keep it out of params"
             )
             raise InputError(
-                f"{source}{name} has type {dtype}, expected a real float; gradient descent needs "
-                f"numbers that can change a little: {remedy}"
+                f"{source}{name} has type {dtype}, expected a real floating-point type; {remedy}"
             )
     if all(0 in jnp.shape(leaf) for _, leaf in leaves):
         raise InputError(f"{source}params: arrays without numbers; expected at least one number")
 
 
-def _mean_checks(role, function, problem, params, settings, given):
+def _mean_checks(role, function, problem, params, settings, available):
     """Return functions that compare the cost of a few samples with the mean over two microbatches.
 
     The list is empty if the cost is known to be a mean, or if values are traced.
     """
-    needs = {name: given[name] for name in given_to(function)}
+    needs = {name: available[name] for name in given_to(function)}
     leaves = jax.tree.leaves((params, problem.data, needs))
     known = all(
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
@@ -453,24 +458,24 @@ def _mean_checks(role, function, problem, params, settings, given):
     program.ahead(params, few, needs)
 
     def compare():
-        found = program(params, few, needs)
-        if _is_mean(role, found, count, cut):
+        values = program(params, few, needs)
+        if _is_mean(role, values, count, cut):
             with contextlib.suppress(TypeError):  # not hashable, or no weak references
                 _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
 
     return [compare]
 
 
-def _is_mean(role, found, count, cut):
+def _is_mean(role, values, count, cut):
     """Return whether a value is the mean of its parts; False if a value is not finite.
 
     Raises:
         InputError: if the values are finite and the first is not the mean.
     """
-    whole, first, second = (float(value) for value in found)
+    whole, first, second = (float(value) for value in values)
     mean = (cut * first + (count - cut) * second) / count
     size = max(abs(whole), abs(first), abs(second))
-    rounding = 8 * float(jnp.finfo(found[0].dtype).eps)
+    rounding = 8 * float(jnp.finfo(values[0].dtype).eps)
     if not np.isfinite(size):
         return False
     if abs(whole - mean) > max(1e-3, rounding) * size:
@@ -510,7 +515,7 @@ def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], 
     return ravel_pytree(params)
 
 
-def check_like(what: str, tree: Any, params: Any) -> None:
+def check_like(name: str, tree: Any, params: Any) -> None:
     """Check that a tree has the structure and shapes of the parameters.
 
     Raises:
@@ -520,6 +525,6 @@ def check_like(what: str, tree: Any, params: Any) -> None:
     shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]
     if not same or shapes[0] != shapes[1]:
         raise InputError(
-            f"{what} has {jax.tree.structure(tree)} with shapes {shapes[0]}, expected the tree of "
-            f"the parameters, {jax.tree.structure(params)} with shapes {shapes[1]}"
+            f"{name} has {jax.tree.structure(tree)} with shapes {shapes[0]}, expected the "
+            f"structure of the parameters, {jax.tree.structure(params)} with shapes {shapes[1]}"
         )

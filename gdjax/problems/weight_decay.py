@@ -59,10 +59,10 @@ def decayed(
             f"the cost of any other problem"
         )
     check_number("decayed: decay", decay, least=0)
-    for what, given in (("data", data), ("test", test)):
-        if given is not None or what == "data":
-            check_pair(f"decayed: {what}", given)
-            check_labels(given[1], network.widths[-1], f"decayed: {what}")
+    for name, pair in (("data", data), ("test", test)):
+        if pair is not None or name == "data":
+            check_pair(f"decayed: {name}", pair)
+            check_labels(pair[1], network.widths[-1], f"decayed: {name}")
 
     def apply(params, inputs):
         return network.apply(params, inputs)

@@ -85,10 +85,10 @@ class SearchSpec(SweepSpec):
         """
         after = len(self.rungs) - 1 - np.arange(self.num_brackets)
         sizes = float(self.reduction_factor) ** after / (after + 1)
-        ends = np.round(np.cumsum(sizes) / sizes.sum() * self.axes.runs)
+        last_runs = np.round(np.cumsum(sizes) / sizes.sum() * self.axes.runs)
         order = np.random.default_rng(self.root_seed).permutation(self.axes.runs)
         brackets = np.empty(self.axes.runs, int)
-        brackets[order] = np.searchsorted(ends, np.arange(self.axes.runs), side="right")
+        brackets[order] = np.searchsorted(last_runs, np.arange(self.axes.runs), side="right")
         return brackets
 
     def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:

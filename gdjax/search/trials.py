@@ -280,13 +280,16 @@ def _corners(space):
     static, numeric = {}, {}
     for name, distribution in space.items():
         choices = getattr(distribution, "choices", None)
-        ends = (distribution.low, distribution.high) if choices is None else choices
-        ends = list(dict.fromkeys(ends))
-        (static if is_static(name, np.asarray(ends)) else numeric)[name] = ends
+        extremes = (distribution.low, distribution.high) if choices is None else choices
+        extremes = list(dict.fromkeys(extremes))
+        (static if is_static(name, np.asarray(extremes)) else numeric)[name] = extremes
     if not numeric:
         return axes(**static)
     length = max(map(len, numeric.values()))
-    rows = {name: [ends[i % len(ends)] for i in range(length)] for name, ends in numeric.items()}
+    rows = {
+        name: [extremes[i % len(extremes)] for i in range(length)]
+        for name, extremes in numeric.items()
+    }
     return axes(**static, trial=zip_axes(**rows))
 
 
@@ -333,7 +336,7 @@ class _Group:
     def _advance_slab(self, first, rung, metric, should_stop):
         program, state, positions = self.program, self.state, np.array(list(self.trials))
         rows = np.arange(first, first + program.slab.runs)
-        own = np.arange(np.sum(rows < len(positions)))
+        real_rows = np.arange(np.sum(rows < len(positions)))
         rows = np.minimum(rows, len(positions) - 1)  # a slab is padded with copies of the last run
         records = SlabRecords(None if state is None else _rows(state, rows))
         values = program.spec.axes.values((positions[rows],))
@@ -350,8 +353,8 @@ class _Group:
         numbers = records.records if rung < last else slab_variables(program.spec, records)
         diverged = np.asarray(records.carry.state.diverged_at) >= 0
         outcome = numbers.get("outcome", np.full(len(rows), -1))
-        reached = _rows(records.checkpoint(), own)
-        return reached, numbers[metric][own], diverged[own], outcome[own]
+        reached = _rows(records.checkpoint(), real_rows)
+        return reached, numbers[metric][real_rows], diverged[real_rows], outcome[real_rows]
 
     def keep(self, trials: dict[int, list[Any]]) -> None:
         """Keep the runs of unfinished trials."""
@@ -432,12 +435,12 @@ def _tell(groups, study, rung, diverged, worst):
         for row, (position, trials) in enumerate(group.trials.items())
         for trial in trials
     ]
-    kept: list[dict[int, list]] = [{} for _ in groups]
+    trials_at: list[dict[int, list]] = [{} for _ in groups]
     numbers = {id(group): number for number, group in enumerate(groups)}
     for trial, group, row, position in sorted(rows, key=lambda entry: entry[0].number):
         if _continues(trial, group, row, rung, study, diverged, worst):
-            kept[numbers[id(group)]].setdefault(position, []).append(trial)
-    for group, trials in zip(groups, kept, strict=True):
+            trials_at[numbers[id(group)]].setdefault(position, []).append(trial)
+    for group, trials in zip(groups, trials_at, strict=True):
         group.keep({position: trials[position] for position in group.trials if position in trials})
 
 

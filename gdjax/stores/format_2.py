@@ -70,13 +70,15 @@ def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
         return {}, []
     if not is_whole(count, 1, MAX_WRITERS):
         raise StoreError(
-            f"{location}: num_parts = {count!r:.80}, expected a whole number of at least 1; take "
-            f"the store from where it was written"
+            f"{location}: num_parts = {count!r:.80}, expected a whole number of at least 1; "
+            f"restore the store from a copy"
         )
     is_folder = isinstance(location, Folder)
     for path in (location.path / PARTS, *location.path.glob(f"{PARTS}/*")) if is_folder else ():
         if path.is_symlink():
-            raise StoreError(f"{path} is a link, and a store has none; remove it")
+            raise StoreError(
+                f"{path} is a symbolic link, which a store must not contain; remove it"
+            )
     names = [name for name in location.sizes(PARTS) if re.fullmatch("[1-9][0-9]{0,4}", name)]
     parts, lost = {}, []
     for number in range(1, max([count - 1, *map(int, names)]) + 1):
@@ -111,7 +113,7 @@ def join_parts(parts: Sequence[Any]) -> Any:
             every[f"{name}_step"] = identity["record_every"] * measure["every"]
         whole = join(numbered, axes, every)
     except (KeyError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
-        raise StoreError(f"its parts are not sweeps ({error}); take it from its origin") from error
+        raise StoreError(f"its parts are not sweeps ({error}); restore it from a copy") from error
     counts = {
         name: sum(part.attrs[name] for part in parts)
         for name in ("tiles", "tiles_finished", "seconds")
@@ -144,13 +146,13 @@ def join(
     import xarray as xr
 
     first = parts[0]
-    own = [str(d) for d in first.dims if d not in axes and d in first.coords]
-    keys = {d: list(axes[d]) for d in axes} | {d: [d] for d in own}
+    inner = [str(d) for d in first.dims if d not in axes and d in first.coords]
+    keys = {d: list(axes[d]) for d in axes} | {d: [d] for d in inner}
     values = {}
     for dim, names in keys.items():
-        distance = (every or {}).get(dim) if dim in own else None
+        distance = (every or {}).get(dim) if dim in inner else None
         entries = [_entries(part, names) for part in parts]
-        values[dim] = _union(entries, sort=dim in own, every=distance)
+        values[dim] = _union(entries, sort=dim in inner, every=distance)
     variables = {}
     for name in (name for name in first.data_vars if all(name in part for part in parts)):
         like = first[name].variable
@@ -163,16 +165,16 @@ def join(
             if piece.dims != like.dims or piece.dtype != like.dtype or other:
                 raise StoreError(
                     f"{name} is {piece.dtype} of {dict(piece.sizes)} in one part and {like.dtype} "
-                    f"of {dict(like.sizes)} in another; take the store from its origin"
+                    f"of {dict(like.sizes)} in another; restore the store from a copy"
                 )
-            here, there = [], []
+            target, source = [], []
             for dim, size in piece.sizes.items():
                 position = {entry: i for i, entry in enumerate(values.get(dim, range(sizes[dim])))}
                 entries = _entries(part, keys[dim]) if dim in keys else range(size)
                 pairs = [(position[e], i) for i, e in enumerate(entries) if e in position]
-                here.append([i for i, _ in pairs])
-                there.append([i for _, i in pairs])
-            joined[np.ix_(*here)] = piece.values[np.ix_(*there)]
+                target.append([i for i, _ in pairs])
+                source.append([i for _, i in pairs])
+            joined[np.ix_(*target)] = piece.values[np.ix_(*source)]
         variables[name] = (like.dims, joined, like.attrs)
     coordinates: dict[Any, Any] = {}
     for dim, names in keys.items():

@@ -62,8 +62,8 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
         return Bucket(str(store), options or {})
     if options:
         raise InputError(
-            f"storage_options = {sorted(options)}, and store = {str(store)!r} is a folder; give a "
-            f"URL, such as s3://bucket/runs.zarr, or leave them out"
+            f"storage_options = {sorted(options)}, but store = {str(store)!r} is a folder; pass a "
+            f"URL, such as s3://bucket/runs.zarr, or leave storage_options out"
         )
     longest = max((len(os.fsencode(part)) for part in Path(store).parts), default=0)
     if longest > MAX_FILE_NAME_BYTES:
@@ -90,7 +90,9 @@ class Folder:
         for folder in folders:
             path /= folder
             if path.is_symlink():
-                raise OSError(errno.ELOOP, f"{path} is a link, and a store has none")
+                raise OSError(
+                    errno.ELOOP, f"{path} is a symbolic link, which a store must not contain"
+                )
         return path / name
 
     def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
@@ -184,7 +186,8 @@ class Bucket:
             from obstore.exceptions import BaseError
         except ImportError as error:
             raise InputError(
-                f"store = {url!r} is a URL, and obstore is not installed: pip install gdjax[cloud]"
+                f"store = {url!r} is a URL, but obstore is not installed; run pip install "
+                f"gdjax[cloud]"
             ) from error
         self._obstore, self._error = obstore, BaseError
         try:
@@ -259,7 +262,7 @@ class Bucket:
             # Callers handle a missing object, so this error means a missing bucket.
             if isinstance(error, FileNotFoundError) or "404 Not Found" in str(error):
                 raise StoreError(
-                    f"{self}: there is no such bucket or container; create it, or correct the URL"
+                    f"{self}: no such bucket or container; create it, or correct the URL"
                 ) from error
             raise StoreError(
                 f"{self} cannot be read or written ({_first_line(error)}); check the connection, "

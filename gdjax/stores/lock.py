@@ -56,7 +56,7 @@ class FileLock:
             self.close()
             raise StoreError(
                 f"{folder}: its file system cannot lock files ({error.strerror}); choose a folder "
-                f"of another file system"
+                f"on another file system"
             ) from error
         # The holder is written after the first byte, since Windows locks the first byte.
         os.lseek(self._descriptor, 1, os.SEEK_SET)
@@ -64,9 +64,8 @@ class FileLock:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip()
             self.close()
             raise StoreError(
-                f"{folder} is being written by {holder or 'another process'}; wait until it has "
-                f"ended, or end it, and start again: what is finished stays finished. To look at "
-                f"the store meanwhile, open it for reading"
+                f"{folder} is being written by {holder or 'another process'}; start again when it "
+                f"has ended, finished runs are kept. Meanwhile the store can be opened for reading"
             )
         with contextlib.suppress(OSError):  # the holder is only used in the message above
             os.ftruncate(self._descriptor, 1)
@@ -118,14 +117,16 @@ class Lease:
         until = until if isinstance(until, int | float) else math.inf
         if until <= time.time() and (version := self._write(version)) is not None:
             return version
-        ends = ""
+        expiry = ""
         if until < 1e11:
-            ends = f", whose lease lasts until {time.strftime('%H:%M:%S', time.gmtime(until))} UTC"
+            expiry = (
+                f", whose lease lasts until {time.strftime('%H:%M:%S', time.gmtime(until))} UTC"
+            )
         raise StoreError(
             f"{self.bucket} is being written by {lease.get('holder', 'another process')!s:.100}"
-            f"{ends}; wait until it has ended and start again: what is finished stays finished. If "
-            f"it has died, start again when its lease has expired, or remove the object {LOCK} to "
-            f"take over at once"
+            f"{expiry}; start again when it has ended, finished runs are kept. If it was killed, "
+            f"start again when its lease has expired, or remove the object {LOCK} to take over at "
+            f"once"
         )
 
     def _renew(self) -> None:
@@ -143,8 +144,8 @@ class Lease:
         """
         if self._lost:
             raise StoreError(
-                f"{self.bucket}: another process has taken over its lease, so this one stops "
-                f"writing; what is finished stays finished"
+                f"{self.bucket}: another process has taken over the lease, so this process stops "
+                f"writing; finished runs are kept"
             )
 
     def close(self) -> None:

@@ -159,8 +159,8 @@ def open_parts(
     locations, lost = find_parts(first)
     if lost:
         raise StoreError(
-            f"{first.location} is damaged: a part of it is missing ({', '.join(lost[:8])}). Take "
-            f"the part from a copy of the store"
+            f"{first.location} is damaged: a part of it is missing ({', '.join(lost[:8])}). "
+            f"Restore the part from a copy of the store"
         )
     return [first, *map(Stored, locations.values())]
 
@@ -198,16 +198,14 @@ def read_root(
     known = {name for name in names if not name.startswith(f"{ROOT}.")}
     others = known - {OWN, ROOT, *arrays} if arrays is not None else set()
     if others or (known and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
-        raise StoreError(
-            f"{location} holds something else than a store of gdjax; choose another store"
-        )
+        raise StoreError(f"{location} exists and is not a gdjax store; choose another path")
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
     if arrays is None:
         raise StoreError(f"{location}: {error}. {RESTORE} restores it")
     raise StoreError(
-        f"{location}: {error}, and nothing says whose the tiles are. Restore it from a backup, or "
-        f"choose another store"
+        f"{location}: {error}, so that the tiles cannot be attributed to a sweep. Restore the "
+        f"store from a copy, or choose another store"
     )
 
 
@@ -229,7 +227,7 @@ class Stored:
         self.location = locate(store)
         root = read_root(self.location)
         if root is None:
-            raise StoreError(f"{self.location}: there is no store here; check the path")
+            raise StoreError(f"{self.location}: there is no store at this path; check the path")
         self.root, self.schema = root
 
     @property
@@ -263,7 +261,7 @@ class Stored:
         if damages and not skip_damaged:
             raise StoreError(
                 f"{self.location}: tile {damages[0].tile} is damaged ({damages[0].file}: "
-                f"{damages[0].problem}). {RESTORE} computes it again. To go on without: "
+                f"{damages[0].problem}). {RESTORE} computes it again. To ignore it, pass "
                 f"skip_damaged=True (--skip-damaged)"
             )
         for damage in damages:
@@ -453,7 +451,9 @@ def with_names(dataset: Any) -> Any:
         codes = coordinate.values
         if meanings and codes.dtype.kind in "iu":
             if codes.min() < 0 or codes.max() >= len(meanings):
-                raise StoreError(f"{name}: has numbers without a meaning; the store is damaged")
+                raise StoreError(
+                    f"{name}: has values without a name in flag_meanings; the store is damaged"
+                )
             attrs = {k: v for k, v in coordinate.attrs.items() if not k.startswith("flag_")}
             # The dtype is object, since Zarr has no text of fixed length.
             named[name] = (coordinate.dims, np.array(meanings, object)[codes], attrs)

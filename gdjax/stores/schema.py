@@ -81,7 +81,7 @@ def check_name(name: Any, argument: str) -> None:
         >>> check_name("params.0.weights", "variables")
         >>> check_name("../x", "problems")
         Traceback (most recent call last):
-        gdjax.errors.InputError: problems: '../x' cannot be a name: expected text of letters...
+        gdjax.errors.InputError: problems: '../x' is not a valid name: expected letters...
     """
     valid = (
         isinstance(name, str)
@@ -95,9 +95,9 @@ def check_name(name: Any, argument: str) -> None:
     )
     if not valid:
         raise InputError(
-            f"{argument}: {name!r:.80} cannot be a name: expected text of letters, digits and "
-            f'signs other than / \\ : * ? " < > |, at most {MAX_NAME_BYTES} bytes, that does not '
-            f"start with '.' or '__' nor end with '.', and is not a device of Windows (aux, nul)"
+            f"{argument}: {name!r:.80} is not a valid name: expected letters, digits and signs "
+            f'other than / \\ : * ? " < > |, at most {MAX_NAME_BYTES} bytes, not starting with '
+            f"'.' or '__', not ending with '.', and not the name of a Windows device (aux, nul)"
         )
 
 
@@ -117,8 +117,8 @@ def check_distinct(names: Iterable[str], argument: str) -> None:
         other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
             raise InputError(
-                f"{argument}: {other!r} and {name!r} are one file on systems that ignore case; "
-                f"rename one of them"
+                f"{argument}: {other!r} and {name!r} are the same file on systems that ignore "
+                f"case; rename one of them"
             )
 
 
@@ -255,10 +255,12 @@ def _array(
     dims, dtype, attrs = tuple(variable.dims), np.dtype(variable.dtype), variable.attrs
     check_name(name, "array")
     if len(set(dims)) < len(dims) or not set(dims) <= set(sizes):
-        raise InputError(f"{name} has dims {dims}; expected each once, out of {tuple(sizes)}")
+        raise InputError(
+            f"{name} has dims {dims}; expected distinct dimensions among {tuple(sizes)}"
+        )
     if dtype.name not in DTYPES:
         raise InputError(
-            f"{name} has dtype {dtype}, which not every reader knows; cast to float32, or write "
+            f"{name} has dtype {dtype}, which not every reader supports; cast to float32, or store "
             f"names as integers with flag_values and flag_meanings"
         )
     for key, value in attrs.items():
@@ -270,8 +272,8 @@ def _array(
             )
     if (units := attrs.get("units")) in _DECODED_UNITS or " since " in str(units):
         raise InputError(
-            f"{name} has units {units!r}, which xarray would turn into time spans; write the "
-            f"symbol, such as 's'"
+            f"{name} has units {units!r}, which xarray would decode as a duration; use the symbol, "
+            f"such as 's'"
         )
     shape = tuple(sizes[d] for d in dims)
     chunk = tuple(min(tile.get(d, n), n) for d, n in zip(dims, shape, strict=True))
@@ -362,15 +364,14 @@ def _schema(
     for name, array in schema.variables.items():
         if array.dims[: len(grid)] != grid or name in sizes:
             raise InputError(
-                f"variable {name} has dims {array.dims}; expected a name that is not that of a "
-                f"dimension, and the grid's dimensions {grid} first"
+                f"variable {name} has dims {array.dims}; expected the dimensions {grid} of the "
+                f"grid first, and a name other than that of a dimension"
             )
     if spaced := [name for name in coordinates if " " in name]:
         raise InputError(f"coordinate {spaced[0]!r}: expected a name without spaces")
     if twice := [name for name, count in collections.Counter(names).items() if count > 1]:
         raise InputError(
-            f"{twice} are names of two arrays; rename one ({FLAGS} and {CHECKSUMS} are the "
-            f"store's own)"
+            f"{twice} are names of two arrays; rename one ({FLAGS} and {CHECKSUMS} are reserved)"
         )
     check_distinct(names, "variables")
     return schema
@@ -444,7 +445,7 @@ def parse_root(raw: bytes) -> Root:
     if type(version) is not int or version not in RESERVED:
         raise OtherFormat(
             f"has format {version!r:.20}, this gdjax writes {FORMAT} and reads 2 and 3; open it "
-            f"with the gdjax that wrote it, or run its sweep again on a new store"
+            f"with the version of gdjax that wrote it, or run its sweep again in a new store"
         )
     # Replacing bytes avoids serializing the root again, which takes ten times as long.
     digest = str(root["attributes"].get("digest"))
@@ -487,7 +488,7 @@ def _parse_schema(root, version):
         {"zarr_format": 3, "node_type": "group"},
         {"kind": "inline", "must_understand": False},
     ):
-        raise InputError(f"{ROOT} is not that of a store of gdjax")
+        raise InputError(f"{ROOT} is not that of a gdjax store")
     kinds = {"gdjax_format": int, "coordinates": str, "digest": str, "identity": dict}
     for name in RESERVED[version]:
         if not isinstance(attributes[name], kinds.get(name, list)):
@@ -497,10 +498,10 @@ def _parse_schema(root, version):
     writers = attributes[RESERVED[version][-2]]
     check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
     if not all(isinstance(writer, dict) for writer in writers):
-        raise InputError("attribute writers does not list what computed the tiles")
+        raise InputError("attribute writers does not describe the writers of the tiles")
     layout, coordinates = attributes["identity"]["layout"], attributes["coordinates"].split()
-    own = [FLAGS] if version == 2 else [FLAGS, CHECKSUMS]
-    variables = [name for name in documents if name not in (*coordinates, *own)]
+    bookkeeping = [FLAGS] if version == 2 else [FLAGS, CHECKSUMS]
+    variables = [name for name in documents if name not in (*coordinates, *bookkeeping)]
     schema = _schema(
         layout["sizes"],
         layout["tile"],
@@ -514,7 +515,7 @@ def _parse_schema(root, version):
             raise InputError(f"{name}: codecs or other metadata that are not of this format")
     described = {**schema.identity(), "coordinates": layout["coordinates"]}
     if layout != described or list(layout["coordinates"]) != coordinates:
-        raise InputError("its arrays are not those of its sweep")
+        raise InputError("its arrays do not match its sweep")
     return schema
 
 
@@ -557,8 +558,8 @@ class Layout:
             kind, fill = np.dtype(variable.dtype).kind, variable.fill_value
             if kind in "iu" and fill is None:
                 raise InputError(
-                    f"layout: integer variable {name} needs a fill_value: what is read where "
-                    f"nothing has been computed yet, such as -1"
+                    f"layout: integer variable {name} needs a fill_value, the value of runs that "
+                    f"have not been computed yet, such as -1"
                 )
             fill = {"b": False, "f": math.nan}.get(kind) if fill is None else fill
             attrs = plain(variable.attrs, name)
@@ -609,8 +610,8 @@ class Layout:
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
     """Return a text of type, ends, hash and dimensions of a coordinate's values."""
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
-    ends = f"{values.flat[0]} ... {values.flat[-1]}"
-    return f"{values.dtype.name} {ends}, sha256 {digest} ({', '.join(dims)})"
+    extremes = f"{values.flat[0]} ... {values.flat[-1]}"
+    return f"{values.dtype.name} {extremes}, sha256 {digest} ({', '.join(dims)})"
 
 
 def plain(value: Any, where: str = "attributes") -> Any:

@@ -122,8 +122,8 @@ class Tiles(Stored):
         """
         if self.is_finished(tile):
             raise StoreError(
-                f"{self.location}: tile {tile} is finished already, and a finished tile is never "
-                f"written again; ask finished() which are missing"
+                f"{self.location}: tile {tile} is already finished and is not overwritten; see "
+                f"finished() for the missing tiles"
             )
         if not 1 <= writer <= len(self.writers):
             raise InputError(
@@ -286,7 +286,7 @@ class Store(Tiles):
             InputError: if a name is reserved, or a value cannot be represented in JSON.
         """
         if taken := sorted(set(attributes) & set(RESERVED[3])):
-            raise InputError(f"annotate: {taken} are the store's own; choose other names")
+            raise InputError(f"annotate: {taken} are reserved; choose other names")
         self.attributes.update(plain(attributes))
         self._write_root()
 
@@ -333,7 +333,8 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
     """
     if listed := differences(stored, expected):
         raise StoreError(
-            f"{store} holds another sweep: {listed}. Choose another store, or set these back"
+            f"{store} contains another sweep: {listed}. Choose another store, or restore these "
+            f"settings"
         )
 
 

@@ -57,11 +57,11 @@ def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
         InputError: if no list is given, or the lists differ in length.
     """
     if not values:
-        raise InputError("zip_axes: none given; name at least one, such as learning_rate=[0.1]")
+        raise InputError("zip_axes: no axes; pass at least one, such as learning_rate=[0.1]")
     arrays = {name: _values(name, entries) for name, entries in values.items()}
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) != 1:
-        raise InputError(f"zip_axes: lengths differ ({lengths}); give equally many values")
+        raise InputError(f"zip_axes: lengths differ ({lengths}); pass equal numbers of values")
     return ZippedAxes(arrays)
 
 
@@ -152,14 +152,14 @@ class Axes:
             >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_position((1, 2))
             (1, (0, 2))
         """
-        numbers, own = [], []
+        numbers, inner = [], []
         for position, groups in zip(index, self.static_groups, strict=True):
             single = len(groups) == 1
             number = 0 if single else next(i for i, g in enumerate(groups) if position in g)
             numbers.append(number)
-            own.append(position if single else groups[number].tolist().index(position))
+            inner.append(position if single else groups[number].tolist().index(position))
         counts = [len(groups) for groups in self.static_groups]
-        return int(np.ravel_multi_index(numbers, counts)), tuple(own)
+        return int(np.ravel_multi_index(numbers, counts)), tuple(inner)
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """Return the value of each axis for runs at the given positions per dimension."""
@@ -180,24 +180,24 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
             reserved or given twice.
     """
     if not named:
-        raise InputError("axes: none given; name at least one, such as seed=range(8)")
+        raise InputError("axes: no axes; pass at least one, such as seed=range(8)")
     for name in named:
         check_name(name, "axes")
     dimensions = {
-        name: dict(given.values) if isinstance(given, ZippedAxes) else {name: _values(name, given)}
-        for name, given in named.items()
+        name: dict(value.values) if isinstance(value, ZippedAxes) else {name: _values(name, value)}
+        for name, value in named.items()
     }
     # A dimension with several axes also has a coordinate with the name of the dimension.
     flat = [axis for along in dimensions.values() for axis in along]
     flat += [name for name, along in dimensions.items() if name not in along]
     twice = {axis for axis in flat if flat.count(axis) > 1}
     if twice:
-        raise InputError(f"axes: {', '.join(sorted(twice))} is given on two dimensions; keep one")
+        raise InputError(f"axes: {', '.join(sorted(twice))} is on two dimensions; keep one")
     for name in RESERVED:
         if name in flat:
             raise InputError(
-                f"axes: {name} is a name that a sweep's Dataset has for itself; qualify a keyword, "
-                f"as in **{{'cost.{name}': [...]}}, or give the dimension another name"
+                f"axes: {name} is a reserved name in the Dataset of a sweep; qualify a keyword, as "
+                f"in **{{'cost.{name}': [...]}}, or rename the dimension"
             )
     for name, along in dimensions.items():
         _check_distinct(name, along)
@@ -218,7 +218,8 @@ def _check_distinct(dim, along):
         at = first[counts > 1][0]
         twice = ", ".join(f"{axis} = {values[at]}" for axis, values in along.items())
         raise InputError(
-            f"axes: {dim} has {twice} more than once; keep one: equal settings give equal runs"
+            f"axes: {dim} has {twice} more than once; keep one, since equal settings give equal "
+            f"runs"
         )
 
 
@@ -227,19 +228,19 @@ def is_static(axis: str, values: np.ndarray) -> bool:
     return axis in (BATCH_SIZE, BRANCH_STEP) or values.dtype.kind in "bU"
 
 
-def _values(name, given):
+def _values(name, entries):
     """Return the values of an axis as int64, float64, bool or strings."""
     check_name(name, "axes")
     is_list = not (
-        np.isscalar(given) or isinstance(given, Mapping) or getattr(given, "ndim", 1) == 0
+        np.isscalar(entries) or isinstance(entries, Mapping) or getattr(entries, "ndim", 1) == 0
     )
     try:
-        if isinstance(given, range) and len(given) <= MAX_AXIS_VALUES:
-            given = np.arange(given.start, given.stop, given.step)
-        if not hasattr(given, "dtype") and not np.isscalar(given):
-            given = list(itertools.islice(given, MAX_AXIS_VALUES + 1))
-        kinds = {isinstance(v, str) for v in given} if isinstance(given, list) else {False}
-        values = np.atleast_1d(np.asarray(given))
+        if isinstance(entries, range) and len(entries) <= MAX_AXIS_VALUES:
+            entries = np.arange(entries.start, entries.stop, entries.step)
+        if not hasattr(entries, "dtype") and not np.isscalar(entries):
+            entries = list(itertools.islice(entries, MAX_AXIS_VALUES + 1))
+        kinds = {isinstance(v, str) for v in entries} if isinstance(entries, list) else {False}
+        values = np.atleast_1d(np.asarray(entries))
         if len(values) > MAX_AXIS_VALUES:
             raise InputError(
                 f"axes: {name} has more than {MAX_AXIS_VALUES:,} values; expected at most that: "
@@ -258,15 +259,15 @@ def _values(name, given):
         valid = valid and kind in "biuf" and np.all(np.isfinite(values))
     if not valid:
         raise InputError(
-            f"axes: {name} = {given!r:.80}, expected a list of finite numbers, such as [0.1, 1.0], "
-            f"of truth values, or of names without spaces"
+            f"axes: {name} = {entries!r:.80}, expected a list of finite numbers, such as [0.1, "
+            f"1.0], of booleans, or of names without spaces"
         )
     if name.split(".")[-1] in SEEDS or name in (BATCH_SIZE, BRANCH_STEP):
         least = int(name == BATCH_SIZE)
         whole = values.astype(np.int64) if kind in "iuf" else np.full(len(values), -1)
         if np.any(whole < least) or np.any(whole >= 2**32) or np.any(whole != values):
             raise InputError(
-                f"axes: {name} = {given!r:.80}, expected whole numbers in [{least}, 2^32)"
+                f"axes: {name} = {entries!r:.80}, expected whole numbers in [{least}, 2^32)"
             )
         return whole
     return values if kind in "bU" else values.astype(np.float64 if kind == "f" else np.int64)
@@ -302,14 +303,14 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     for name, value in at.items():
         if name not in known or not _is_comparable(known[name], value):
             raise InputError(
-                f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}; a "
-                f"truth value or a name is one of those"
+                f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}; "
+                f"booleans and names must be values of the axis"
             )
-    found = {}
+    indices = {}
     for dim, along in grid.dimensions.items():
-        if given := {axis: at[axis] for axis in along if axis in at}:
-            found[dim] = _position_along(along, given, nearest)
-    return found
+        if along_axis := {axis: at[axis] for axis in along if axis in at}:
+            indices[dim] = _position_along(along, along_axis, nearest)
+    return indices
 
 
 def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
@@ -318,14 +319,14 @@ def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) 
     Raises:
         InputError: as in `positions`, or if a dimension has no value.
     """
-    found = positions(grid, at, nearest=nearest)
+    indices = positions(grid, at, nearest=nearest)
     for dim, along in grid.dimensions.items():
-        if dim not in found:
+        if dim not in indices:
             raise InputError(
                 f"at: no value for {' or '.join(along)}; expected a value on the dimension "
                 f"{dim}, of {_listed(grid)}"
             )
-    return tuple(found[dim] for dim in grid.dimensions)
+    return tuple(indices[dim] for dim in grid.dimensions)
 
 
 def _is_comparable(values, value):
@@ -336,11 +337,11 @@ def _is_comparable(values, value):
     return number.ndim == 0 and number.dtype.kind in "biuf" and bool(np.isfinite(number))
 
 
-def _position_along(along, given, nearest):
+def _position_along(along, wanted, nearest):
     """Return the position along one dimension with the given values of its axes."""
-    distance = sum(_distance(along[axis], value) for axis, value in given.items())
+    distance = sum(_distance(along[axis], value) for axis, value in wanted.items())
     fits = np.isfinite(distance)
-    for axis, value in given.items():
+    for axis, value in wanted.items():
         values, kind = along[axis], along[axis].dtype.kind
         if nearest and kind in "if" and axis.split(".")[-1] not in SEEDS:
             continue
@@ -353,16 +354,16 @@ def _position_along(along, given, nearest):
             order = np.argsort(_distance(values, value), kind="stable")
             raise InputError(
                 f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
-                f"{_texts(values[order][:4], 9)}; give one of the grid"
+                f"{_texts(values[order][:4], 9)}; pass one of them"
             )
-    shown = ", ".join(f"{axis} = {value!r:.80}" for axis, value in given.items())
+    shown = ", ".join(f"{axis} = {value!r:.80}" for axis, value in wanted.items())
     if not fits.any():
         raise InputError(f"at: no run has {shown}; expected values that vary together in the grid")
     first = int(np.argmin(np.where(fits, distance, np.inf)))
-    equal = [fits & (along[axis] == along[axis][first]) for axis in given]
+    equal = [fits & (along[axis] == along[axis][first]) for axis in wanted]
     if np.sum(np.logical_and.reduce(equal)) > 1:
-        others = [axis for axis in along if axis not in given]
-        raise InputError(f"at: several runs have {shown}; give {' or '.join(others)}, too")
+        others = [axis for axis in along if axis not in wanted]
+        raise InputError(f"at: several runs have {shown}; also pass {' or '.join(others)}")
     return first
 
 
@@ -402,7 +403,8 @@ def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
     if list(grid.dimensions) != list(smaller.dimensions):
         raise InputError(
             f"axes: the dimensions {', '.join(grid.dimensions)} differ from the stored ones, "
-            f"{', '.join(smaller.dimensions)}; a store grows along the axes that it has"
+            f"{', '.join(smaller.dimensions)}; expected the same dimensions, along which a store "
+            f"can be extended"
         )
     positions = []
     for dim, along in grid.dimensions.items():

@@ -86,17 +86,17 @@ def assign_roles(
         elif len(homes) > 1:
             choices = " or ".join(f"{home}.{keyword}" for home in homes)
             raise InputError(
-                f"axes: {axis} is a keyword of {' and of '.join(homes)}; say which: {choices}"
+                f"axes: {axis} is a keyword of {' and of '.join(homes)}; qualify it: {choices}"
             )
         elif not homes:
             near = difflib.get_close_matches(axis, valid, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"axes: unexpected axis {axis!r}; expected some of "
+                f"axes: unexpected axis {axis!r}; expected one of "
                 f"{', '.join(dict.fromkeys(valid))}.{hint}"
             )
-        elif any((homes[0], keyword) == given[:2] for given in assigned.values()):
-            raise InputError(f"axes: {axis} is given twice, as {keyword} too; keep one")
+        elif any((homes[0], keyword) == other[:2] for other in assigned.values()):
+            raise InputError(f"axes: {axis} is given twice, also as {keyword}; keep one")
         else:
             assigned[axis] = Role(homes[0], keyword, axis in static)
     return assigned
@@ -129,9 +129,9 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(make_optimizer).parameters.values()
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"make_optimizer = {make_optimizer!r:.80}, expected a function that makes a "
-            f"transformation, such as optax.sgd or functools.partial(optax.sgd, momentum=0.9): it "
-            f"is called inside the program, with the axes it names"
+            f"make_optimizer = {make_optimizer!r:.80}, expected a factory of Optax "
+            f"transformations, such as optax.sgd or functools.partial(optax.sgd, momentum=0.9); it "
+            f"is called inside the compiled program with the values of its axes"
         ) from error
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {p.name: p for p in parameters if p.kind in by_name}
@@ -222,7 +222,7 @@ def trace_axes(
     def trace(*names):
         fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
         return jax.make_jaxpr(
-            lambda given, *like: function(*like, **fixed, **given), return_shape=True
+            lambda settings, *like: function(*like, **fixed, **settings), return_shape=True
         )({k: jnp.asarray(example[axis_of[k]]) for k in names}, *like)
 
     def fails(*names):
@@ -241,12 +241,12 @@ def trace_axes(
         if _raised_by(error, "warmup_cosine_decay_schedule"):
             raise InputError(
                 f"axes: {culprits[0]} cannot be swept through optax.warmup_cosine_decay_schedule, "
-                f"which decides with its numbers how the program looks; use "
-                f"gd.descent.warmup_cosine, whose numbers can be swept"
+                f"whose program depends on the values of its arguments; use "
+                f"gd.descent.warmup_cosine, whose arguments can be swept"
             ) from error
         raise InputError(
             f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
-            f"on it; give truth values or names, or `gd.compare` problems that differ in it"
+            f"on it; pass booleans or names, or compare problems that differ in it with gd.compare"
         ) from error
     used = _used(program.jaxpr)
     # Keywords are the first inputs of the program, in the order of the leaves of a dict.
@@ -278,8 +278,8 @@ def check_factory(
             effect.
     """
 
-    def updated(params, **given):
-        made = make_optimizer(**given)
+    def updated(params, **settings):
+        made = make_optimizer(**settings)
         if not all(callable(getattr(made, name, None)) for name in ("init", "update")):
             raise InputError(
                 f"make_optimizer: {_name(make_optimizer)} returned {made!r:.80}, expected an Optax "
@@ -308,8 +308,8 @@ def check_effect(idle: tuple[str, ...], where: str) -> None:
     """
     if idle:
         raise InputError(
-            f"axes: {idle[0]} has no effect on what {where} computes; leave it out, or give the "
-            f"setting that it belongs to (nesterov needs a momentum)"
+            f"axes: {idle[0]} has no effect on what {where} computes; leave it out, or pass the "
+            f"setting that it modifies (nesterov requires momentum)"
         )
 
 

@@ -50,13 +50,13 @@ def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
 def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
     """Return parameters with one random element increased or decreased by `size`."""
     leaves, structure = jax.tree.flatten(params)
-    ends = np.cumsum([a.size for a in leaves])
+    offsets = np.cumsum([a.size for a in leaves])
     which, way = jax.random.split(key)
-    place = jax.random.randint(which, (), 0, int(ends[-1]))
+    place = jax.random.randint(which, (), 0, int(offsets[-1]))
     step = size * jax.random.rademacher(way, (), jnp.float32)
     moves = [
         jnp.where(jnp.arange(end - a.size, end) == place, step, 0.0).reshape(a.shape)
-        for a, end in zip(leaves, ends, strict=True)
+        for a, end in zip(leaves, offsets, strict=True)
     ]
     return _moved(structure, leaves, moves)
 
@@ -149,8 +149,8 @@ def validate_branches(spec: BranchSpec) -> None:
         raise InputError("axes: perturbation is a length; expected numbers of at least 0")
     if "seed" in along and along["seed"].tolist() != [spec.trunk.get("seed")]:
         raise InputError(
-            "axes: seed decides where a run starts, and branches start from one run; for several "
-            "pushes take perturbation_seed"
+            "axes: seed sets the starting point, but branches start from a stored run; use "
+            "perturbation_seed for several perturbations"
         )
 
 
@@ -200,8 +200,8 @@ def branch_carries(
     like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
     if like != [(a.shape, a.dtype) for a in trunk]:
         raise InputError(
-            "branch: its settings change the carry of a run from step to step (for example the "
-            "optimizer's state), so that it cannot go on from the run's; vary other settings"
+            "branch: its settings change the structure of a run's state (for example of the "
+            "optimizer state), so that it cannot continue from the stored run; vary other settings"
         )
     runs = len(next(iter(values.values())))
     whole = [np.broadcast_to(a, (runs, *a.shape)) for a in trunk]

@@ -107,10 +107,10 @@ def _slab_from_stored(arrays, meta):
         elif kind == "kept":
             metric, _, number = rest.rpartition(".")
             leaves_of[metric][number] = array
-    kept = {name: [by.get(str(i)) for i in range(len(by))] for name, by in leaves_of.items()}
-    if any(leaf is None for leaves in kept.values() for leaf in leaves):
+    recorded = {name: [by.get(str(i)) for i in range(len(by))] for name, by in leaves_of.items()}
+    if any(leaf is None for leaves in recorded.values() for leaf in leaves):
         return None
-    return SlabCheckpoint(step, carry, records, kept)
+    return SlabCheckpoint(step, carry, records, recorded)
 
 
 class SlabRecords:

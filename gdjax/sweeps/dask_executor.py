@@ -117,8 +117,8 @@ class Plugin(WorkerPlugin):
         here = jax.local_devices()
         if count is not None and len(here) < count:
             raise InputError(
-                f"client: a worker has {len(here)} devices, and the sweep's slabs are for "
-                f"{count}; start workers with equally many (on CPUs JAX_NUM_CPU_DEVICES)"
+                f"client: a worker has {len(here)} devices, expected {count}, as the slabs of the "
+                f"sweep have; start all workers with that number (on CPUs JAX_NUM_CPU_DEVICES)"
             )
         return tuple(here[:count])
 
@@ -182,8 +182,8 @@ def on_workers(
         if client.status == "running":
             raise
         raise GdjaxError(
-            f"client: the scheduler at {address} is not reached any more; what is finished stays "
-            f"finished: start a cluster, and the sweep again on its store"
+            f"client: the scheduler at {address} does not respond; finished runs are kept. Start a "
+            f"cluster, and run the sweep again with its store"
         ) from error
     finally:
         if client.status == "running":

@@ -128,7 +128,7 @@ def build_layout(
         sizes["snapshot_step"] = len(snapshots)
         coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
         trees.append(("snapshots", params, ("snapshot_step",), "parameters along the way"))
-    for prefix, tree, own, long_name in trees:
+    for prefix, tree, extra_dims, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
             is_params = prefix in ("params", "snapshots")  # which share dimensions
@@ -140,12 +140,14 @@ def build_layout(
             if plain.dtype != leaf.dtype:
                 attrs["comment"] = f"computed as {leaf.dtype}"
             dtype = np.dtype(plain.dtype)
-            variables[name] = Variable((*dims, *own, *inner), dtype, attrs, _fill_value(dtype))
+            variables[name] = Variable(
+                (*dims, *extra_dims, *inner), dtype, attrs, _fill_value(dtype)
+            )
     for name, value in array_metrics.items():
         metric, along = metrics[name], metric_step(name, metrics[name])
-        own = dict(zip(metric.dims, value.shape, strict=True))
-        _check_dims(name, own, sizes, {*coordinates, *dims})
-        sizes |= own
+        extra_dims = dict(zip(metric.dims, value.shape, strict=True))
+        _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
+        sizes |= extra_dims
         if along != "step":
             times = _steps(schedule, name, first_record)
             _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
@@ -171,18 +173,18 @@ def _metric_variables(name, metric, along, dtype):
     return made
 
 
-def _check_dims(name, own, sizes, taken):
+def _check_dims(name, lengths, sizes, taken):
     """Check that dimensions of a metric are new or match those of another metric."""
-    for dim, length in own.items():
+    for dim, length in lengths.items():
         if dim in taken:
             raise InputError(
-                f"metrics: {name!r} has the dimension {dim!r}, which the sweep has already; give "
-                f"it another name"
+                f"metrics: {name!r} has the dimension {dim!r}, which the sweep already has; rename "
+                f"it"
             )
         if sizes.get(dim, length) != length:
             raise InputError(
-                f"metrics: {name!r} is {length} long along {dim!r}, and another array is "
-                f"{sizes[dim]}; give one of the two dimensions another name"
+                f"metrics: {name!r} has length {length} along {dim!r}, but another array has "
+                f"length {sizes[dim]}; rename one of the two dimensions"
             )
 
 
@@ -206,12 +208,12 @@ def _numbers(dim, values, long_name):
 
 def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
     """Return an array with fill values prepended to reach a trailing shape."""
-    own = array.shape[array.ndim - len(shape) :]
-    if own == tuple(shape):
+    inner = array.shape[array.ndim - len(shape) :]
+    if inner == tuple(shape):
         return array
     fill = (np.nan if array.dtype.kind == "f" else 0) if fill_value is None else fill_value
     before = [(0, 0)] * (array.ndim - len(shape))
-    before += [(size - there, 0) for size, there in zip(shape, own, strict=True)]
+    before += [(size - length, 0) for size, length in zip(shape, inner, strict=True)]
     return np.pad(array, before, constant_values=fill)
 
 
@@ -278,13 +280,13 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
     """
     leaves = []
     for name, leaf in named_leaves(prefix, like).items():
-        own = np.shape(leaf)
+        expected = np.shape(leaf)
         values = np.asarray(stored[name]) if name in stored else None
-        if values is None or values.shape[values.ndim - len(own) :] != own:
+        if values is None or values.shape[values.ndim - len(expected) :] != expected:
             problem = "is missing" if values is None else f"has shape {values.shape}"
             raise InputError(
-                f"{name} {problem}, expected an array of shape {own}; give parameters of the same "
-                f"problem"
+                f"{name} {problem}, expected an array of shape {expected}; pass parameters of the "
+                f"same problem"
             )
         leaves.append(jnp.asarray(values, jnp.result_type(leaf)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -86,7 +86,7 @@ def extend(
     if to_storage_options is None and "://" in str(to):
         to_storage_options = storage_options
     if str(locate(to, to_storage_options)) == str(locate(store, storage_options)):
-        raise InputError(f"to = {str(to)!r} is the stored sweep; give the path of a new store")
+        raise InputError(f"to = {str(to)!r} is the stored sweep; pass the path of a new store")
     stored = open_sweep(store, storage_options=storage_options)
     if len(stored.parts) > 1:
         raise StoreError(
@@ -102,8 +102,8 @@ def extend(
     subgrid_positions(wider, spec.axes)
     if steps < spec.num_steps:
         raise InputError(
-            f"num_steps = {steps}, and the store has runs of {spec.num_steps}; give at least as "
-            f"many"
+            f"num_steps = {steps}, expected at least {spec.num_steps}, the number of steps of the "
+            f"stored runs"
         )
     larger = replace(spec, axes=_stored_first(spec.axes, wider), num_steps=steps)
     earlier = EarlierRuns(str(store), storage_options, spec.axes.shape, spec.num_steps)
@@ -225,14 +225,14 @@ class EarlierRuns:
             records = {name: read(name, len(steps)) for name in names}
             if record_equals_step:
                 records["batch_cost"] = np.full_like(records["cost"], np.nan)
-            kept = {name: {name: leaf} for name, leaf in shapes.array_metrics.items()}
+            leaves = {name: {name: leaf} for name, leaf in shapes.array_metrics.items()}
             if spec.sweep.snapshot_every is not None:
-                kept[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, shapes.params)
-            counts = {name: int(schedule.is_kept(name, steps).sum()) for name in kept}
+                leaves[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, shapes.params)
+            counts = {name: int(schedule.is_kept(name, steps).sum()) for name in leaves}
             state = SlabCheckpoint(
                 self.num_steps,
                 [read(name).astype(leaf.dtype) for name, leaf in carry],
                 records,
-                {n: read_leaves(names, counts[n]) for n, names in kept.items() if counts[n]},
+                {n: read_leaves(names, counts[n]) for n, names in leaves.items() if counts[n]},
             )
         return state if program.fits(state) else None

@@ -73,7 +73,7 @@ def describe(optimizer: Callable) -> dict[str, Any]:
     while isinstance(optimizer, partial) and _name(optimizer) is None:
         if optimizer.args:
             raise InputError(
-                "optimizer: functools.partial with positional arguments cannot be recorded; give "
+                "optimizer: functools.partial with positional arguments cannot be recorded; pass "
                 "them by keyword"
             )
         fixed = {**optimizer.keywords, **fixed}
@@ -111,9 +111,11 @@ def optimizer_from(described: Any, where: Any) -> Callable:
         if isinstance(described, Mapping)
         else (described, {})
     )
-    remedy = "give the one that was used: make_optimizer=..."
+    remedy = "pass the original one: make_optimizer=..."
     if not isinstance(name, str) or name not in OPTIMIZERS or not isinstance(keywords, Mapping):
-        raise StoreError(f"{where}: a record may not name its optimizer {name!r:.120}; {remedy}")
+        raise StoreError(
+            f"{where}: its optimizer {name!r:.120} cannot be rebuilt from a record; {remedy}"
+        )
     factory = OPTIMIZERS[name]
     known = factory_arguments(factory)
     fixed = {}
@@ -123,13 +125,13 @@ def optimizer_from(described: Any, where: Any) -> Callable:
             continue
         if isinstance(value, Mapping) and keyword in known:
             raise StoreError(
-                f"{where}: its optimizer {name} was made with {keyword} = "
-                f"{value.get('text')!r:.80}, which a record cannot hold; {remedy}"
+                f"{where}: its optimizer {name} has the argument {keyword} = "
+                f"{value.get('text')!r:.80}, which cannot be recorded; {remedy}"
             )
         if keyword not in known or not (_is_number(value) or value is None or value in TYPES):
             raise StoreError(
                 f"{where}: its optimizer {name} has the argument {keyword!r:.80} = {value!r:.80}, "
-                f"which it does not take; {remedy}"
+                f"which is not allowed in a record; {remedy}"
             )
         fixed[keyword] = float(value) if isinstance(value, str) and _is_number(value) else value
     return partial(factory, **fixed) if fixed else factory
@@ -236,25 +238,27 @@ def problem_from(described: Any, where: Any) -> Problem:
         StoreError: if the problem is user-defined or not listed in `PROBLEMS`, an argument is not
             allowed, or its data are unavailable or differ from the recorded data.
     """
-    remedy = "give the one that was used: problem=..., or --problem FILE.py:NAME of a command"
+    remedy = "pass the original one: problem=..., or --problem FILE.py:NAME of a command"
     if described is None or described == "user's own":
-        raise StoreError(f"{where}: is of a user's own problem; {remedy}")
+        raise StoreError(f"{where}: its problem is user-defined; {remedy}")
     kind = described.get("problem") if isinstance(described, Mapping) else described
     if not isinstance(kind, str) or kind not in PROBLEMS:
-        raise StoreError(f"{where}: a record may not name its problem {kind!r:.80}; {remedy}")
+        raise StoreError(
+            f"{where}: its problem {kind!r:.80} cannot be rebuilt from a record; {remedy}"
+        )
     make, allowed = PROBLEMS[kind]
     arguments = {k: v for k, v in described.items() if k not in ("problem", "hash")}
     for name, value in arguments.items():
         if allowed.get(name) is _is_prepared and not _is_prepared(value):
             raise StoreError(
-                f"{where}: its problem has the data set {value!r:.80}, which is not prepared here, "
-                f"and a record never starts a download; prepare it (gdjax data prepare), or "
-                f"{remedy}"
+                f"{where}: its problem has the data set {value!r:.80}, which is not prepared on "
+                f"this machine, and reading a store starts no download; prepare it (gdjax data "
+                f"prepare), or {remedy}"
             )
         if name not in allowed or not allowed[name](value):
             raise StoreError(
                 f"{where}: its problem {kind} has the argument {name!r:.80} = {value!r:.80}, which "
-                f"it does not take; {remedy}"
+                f"is not allowed in a record; {remedy}"
             )
     if "cost" in arguments:  # the recorded name of the loss
         arguments["loss"] = arguments.pop("cost")
@@ -267,8 +271,8 @@ def problem_from(described: Any, where: Any) -> Problem:
     for name, value in plain(problem.provenance).items():
         if described.get(name, value) != value or name not in described:
             raise StoreError(
-                f"{where}: its problem {kind} had {name} = {described.get(name)!r:.80}, and the "
-                f"one built from its record has {value!r:.80}"
+                f"{where}: its problem {kind} had {name} = {described.get(name)!r:.80}, but the "
+                f"rebuilt problem has {value!r:.80}"
                 + ("; the data set has changed" if name == "hash" else "")
                 + f"; {remedy}"
             )

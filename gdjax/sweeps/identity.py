@@ -108,12 +108,12 @@ def _program_texts_hash(structure, leaves, _config):
     text, (params, model_state) = _lowered(problem.begin, key, **settings["init"])
     texts = [text]
     sample = () if problem.data is None else (problem.data,)
-    given = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "model_state": model_state}
+    available = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "model_state": model_state}
     for function in (problem.cost, problem.evaluation):
         if function is not None:
             names = declared(function)
             swept = {name: v for name, v in settings["cost"].items() if name in names}
-            filled = {name: given[name] for name in given_to(function)}
+            filled = {name: available[name] for name in given_to(function)}
             texts.append(_lowered(function, params, *sample, **filled, **swept)[0])
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
@@ -164,8 +164,8 @@ def cpu_threads() -> int:
     Large matrix products are split among these threads, so that their rounding depends on this
     number, independently of the number of devices. No compiler option prevents it.
     """
-    given = os.environ.get("NPROC", "")  # XLA ignores values that are not numbers
-    cores = (int(given) if given.isdecimal() else 0) or machine.cores()
+    nproc = os.environ.get("NPROC", "")  # XLA ignores values that are not numbers
+    cores = (int(nproc) if nproc.isdecimal() else 0) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 
@@ -209,12 +209,12 @@ def numeric_flags() -> dict[str, Any]:
     text = os.environ.get("XLA_FLAGS", "").strip()
     if text and not text.startswith("-"):  # the path of a file with flags
         text = Path(text).read_text()
-    given = {}
+    flags = {}
     for entry in text.split():
         name, _, value = entry.lstrip("-").partition("=")
         if not WITHOUT_EFFECT.search(name):
-            given[name] = value or "true"
-    return {"xla": " ".join(f"{name}={given[name]}" for name in sorted(given)), **plain}
+            flags[name] = value or "true"
+    return {"xla": " ".join(f"{name}={flags[name]}" for name in sorted(flags)), **plain}
 
 
 def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:

@@ -79,14 +79,14 @@ class Target:
         if self.store is not None:
             locate(self.store, self.storage_options)  # raises unless it is a path or a URL
         elif self.storage_options is not None:
-            raise InputError("storage_options: there is no store; give store=..., a URL")
+            raise InputError("storage_options: requires a store; pass store=..., a URL")
         if self.width is not None:
             check_whole("width", self.width, 1)
         check_whole("max_param_bytes", self.max_param_bytes, remedy=" of bytes, such as 2**30")
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
-                "client: needs a store that all workers can reach, store=..., and the workers have "
-                "devices of their own: leave devices out"
+                "client: requires a store that all workers can reach, store=..., and uses the "
+                "devices of the workers; leave devices out"
             )
         if self.client is not None and not hasattr(self.client, "submit"):
             raise InputError(f"client = {self.client!r:.80}, expected a dask.distributed.Client")
@@ -110,11 +110,11 @@ def check_devices(devices: Any) -> None:
             f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
         )
     if not devices:
-        raise InputError("devices: none given; leave it out to take all local devices")
+        raise InputError("devices: no devices; leave it out to use all local devices")
     for device in devices:
         if not isinstance(device, jax.Device):
             raise InputError(
-                f"devices: {device!r:.80} is not a device; expected some of jax.local_devices()"
+                f"devices: {device!r:.80} is not a device; expected elements of jax.local_devices()"
             )
 
 
@@ -222,8 +222,8 @@ def preflight(
     if jax.process_count() > 1:
         raise InputError(
             f"sweep: this is one of {jax.process_count()} processes of jax.distributed, all of "
-            f"which would compute the same runs; start one process alone and give it the others "
-            f"as Dask workers: client=dask.distributed.Client(...)"
+            f"which would compute the same runs; start one process, and use the others as Dask "
+            f"workers: client=dask.distributed.Client(...)"
         )
     check_can_run("sweep", spec.problem.data)
     devices = tuple(jax.local_devices() if target.devices is None else target.devices)
@@ -285,8 +285,8 @@ def _check_program(program: ProgramSpec, limit: int) -> None:
         _CHECKED.add(shapes)
     if shapes.nbytes > limit:
         raise InputError(
-            f"optimizer: with its state a run needs {size(shapes.nbytes)}, and a device has "
-            f"{size(limit)}; choose an optimizer that keeps less"
+            f"optimizer: a run with the optimizer state needs {size(shapes.nbytes)}, but a device "
+            f"has {size(limit)}; choose an optimizer with a smaller state"
         )
 
 
@@ -343,7 +343,7 @@ def check_params(params: PyTree, limit: int) -> None:
     if need > limit:
         raise InputError(
             f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient need "
-            f"{size(need)}, and a device has {size(limit)}; choose a smaller problem, such as a "
+            f"{size(need)}, but a device has {size(limit)}; choose a smaller problem, such as a "
             f"network of smaller widths"
         )
 
@@ -369,8 +369,8 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
         count, stored = checked.stored["slab"]["devices"], checked.stored["slab"]["width"]
         if len(devices) < count:
             raise StoreError(
-                f"{checked.where}: was computed on {count} devices, and here are {len(devices)}; "
-                f"on a CPU set jax_num_cpu_devices before JAX is used"
+                f"{checked.where}: was computed on {count} devices, but {len(devices)} are "
+                f"available; on a CPU set jax_num_cpu_devices before JAX is used"
             )
         devices = devices[:count]
         if width is None and len(stored) == len(specs):  # otherwise the store does not match
@@ -384,10 +384,10 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
     for spec, n in zip(specs, widths, strict=True):
         programs.append(fit_one(spec, width=n, tile_shape=tile_shape, one_run=several))
     smallest = min((program.tile_shape for program in programs), key=math.prod)
-    most = -(-math.prod(smallest) // len(devices))
+    max_width = -(-math.prod(smallest) // len(devices))
     if any(program.tile_shape != smallest for program in programs):  # tiles must fit every program
         programs = [
-            fit_one(program.spec, width=min(program.slab.width, most), tile_shape=smallest)
+            fit_one(program.spec, width=min(program.slab.width, max_width), tile_shape=smallest)
             for program in programs
         ]
     plan = make_plan(checked.spec, programs, checked.stored)
@@ -430,12 +430,12 @@ def fit_program(
         budget = limit // 64
     if width is not None and width * run_bytes > limit:
         raise InputError(
-            f"width = {width}: a slab needs {width * run_bytes / 2**20:,.0f} MiB a device for "
-            f"its states alone, and a device has {limit / 2**20:,.0f}; choose a smaller width"
+            f"width = {width}: a slab needs {width * run_bytes / 2**20:,.0f} MiB per device for "
+            f"its states alone, but a device has {limit / 2**20:,.0f}; choose a smaller width"
         )
     fitting = 2 ** int(np.log2(max(budget // run_bytes, 1)))
-    most = width or min(fitting, spec.sweep.max_width(len(devices)) or MAX_WIDTH)
-    target = min(most, FIRST_WIDTH) if width is None else width
+    max_width = width or min(fitting, spec.sweep.max_width(len(devices)) or MAX_WIDTH)
+    target = min(max_width, FIRST_WIDTH) if width is None else width
     is_final = width is not None
     while True:
         tile = tile_shape or cut(shape, target * len(devices))
@@ -447,12 +447,12 @@ def fit_program(
             is_final = True
             if width is not None or wide == 1:
                 raise InputError(
-                    f"width = {wide}: a slab needs {total / 2**20:,.0f} MiB a device, which has "
+                    f"width = {wide}: a slab needs {total / 2**20:,.0f} MiB per device, which has "
                     f"{limit / 2**20:,.0f}; "
                     + (
                         "choose a smaller width"
                         if wide > 1
-                        else "take fewer samples, a smaller batch_size or fewer snapshots"
+                        else "use fewer samples, a smaller batch_size or fewer snapshots"
                     )
                 )
             target = wide // 2
@@ -462,9 +462,9 @@ def fit_program(
         # Runs with small states may have large activations: for 262,144 networks of two layers of
         # width 8, a slab width of 4,096 took 2.4 times as long as a width of 256.
         room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
-        if is_final or target == most or room == 1 or math.prod(tile) == math.prod(shape):
+        if is_final or target == max_width or room == 1 or math.prod(tile) == math.prod(shape):
             return _with_tiles(program, shape)
-        target, is_final = min(most, target * room), True
+        target, is_final = min(max_width, target * room), True
 
 
 def _with_tiles(program, shape):
@@ -477,36 +477,36 @@ def _with_tiles(program, shape):
     layout = dataclasses.replace(program, tile_shape=cut(shape, 2**20)).layout()
     run_bytes = nbytes(layout, layout.variables) // program.spec.axes.runs
     fewest = max(1, MAX_GATHERED_FILES // (len(layout.variables) + 2))
-    most = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
-    tile = gather(shape, program.tile_shape, fewest, most)
+    max_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
+    tile = gather(shape, program.tile_shape, fewest, max_runs)
     if tile != program.tile_shape:  # otherwise the program keeps its examples
         program = dataclasses.replace(program, tile_shape=tile)
     grid = program.spec.axes
     tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
     if tiles > MAX_TILES:
         raise InputError(
-            f"sweep: {grid.runs:,} runs are {tiles:,} tiles, and at most {MAX_TILES:,} are made; "
+            f"sweep: {grid.runs:,} runs are {tiles:,} tiles, expected at most {MAX_TILES:,}; "
             f"choose a larger width, or sweep fewer runs"
         )
     runs, memory = program.slab.runs, machine.memory()
     if run_bytes * runs > memory:
         raise InputError(
-            f"sweep: the arrays of a run are {size(run_bytes)}, and {runs:,} runs are computed "
-            f"together: {size(run_bytes * runs)}, of {size(memory)} of memory; choose a larger "
+            f"sweep: the arrays of {runs:,} runs that are computed together need "
+            f"{size(run_bytes * runs)}, but the memory has {size(memory)}; choose a larger "
             f"record_every or snapshot_every, or a smaller width"
         )
     return program
 
 
 def gather(
-    shape: tuple[int, ...], box: tuple[int, ...], most: int, largest: int
+    shape: tuple[int, ...], box: tuple[int, ...], max_tiles: int, largest: int
 ) -> tuple[int, ...]:
-    """Return the shape of a tile of several slabs that gives at most `most` tiles.
+    """Return the shape of a tile of several slabs that gives at most `max_tiles` tiles.
 
     Args:
         shape: shape of the grid.
         box: shape of one slab.
-        most: maximum number of tiles.
+        max_tiles: maximum number of tiles.
         largest: maximum number of runs of a tile of several slabs, which takes precedence.
 
     Examples:
@@ -516,16 +516,16 @@ def gather(
     lengths = list(box)
     while True:
         tiles = [-(-size // length) for size, length in zip(shape, lengths, strict=True)]
-        if math.prod(tiles) <= most or 2 * math.prod(lengths) > largest:
+        if math.prod(tiles) <= max_tiles or 2 * math.prod(lengths) > largest:
             return tuple(lengths)
         longest = max(range(len(tiles)), key=tiles.__getitem__)
         lengths[longest] = min(2 * lengths[longest], shape[longest])
 
 
-def cut(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """Return the shape of a box of at most `most` runs, by halving the longest side."""
+def cut(shape: tuple[int, ...], max_runs: int) -> tuple[int, ...]:
+    """Return the shape of a box of at most `max_runs` runs, by halving the longest side."""
     box = list(shape)
-    while math.prod(box) > most:
+    while math.prod(box) > max_runs:
         longest = max(range(len(box)), key=box.__getitem__)
         box[longest] = -(-box[longest] // 2)
     return tuple(box)
@@ -548,8 +548,8 @@ def _common_layout(spec, programs):
     for name in names:
         if any(described(other, name) != described(first, name) for other in others):
             raise InputError(
-                f"axes: {name} has another shape or type for another value of "
-                f"{' or '.join(spec.axes.static)}; sweep these values apart: gd.compare"
+                f"axes: {name} has different shapes or types for different values of "
+                f"{' or '.join(spec.axes.static)}; sweep these values separately: gd.compare"
             )
     return _restrict(first, names)
 
@@ -601,13 +601,13 @@ def _layout_in_memory(plan, max_param_bytes):
     need, limit = nbytes(layout, layout.variables), machine.memory()
     if need > limit:
         raise InputError(
-            f"sweep: the arrays of {_runs(layout):,} runs need {size(need)} of memory, and there "
-            f"are {size(limit)}; give a store, {FEWER}"
+            f"sweep: the arrays of {_runs(layout):,} runs need {size(need)} of memory, but "
+            f"{size(limit)} are available; pass a store, {FEWER}"
         )
     if param_bytes > max_param_bytes:
         warnings.warn(
             f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
-            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; give a store, or a larger "
+            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; pass a store, or a larger "
             f"max_param_bytes",
             stacklevel=4,
         )
@@ -642,8 +642,8 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     files = math.prod(layout.schema.tiles) * (len(layout.variables) + 2)
     if files > MAX_STORE_FILES:
         raise InputError(
-            f"store: {_runs(layout):,} runs would be {files:,} files, and at most "
-            f"{MAX_STORE_FILES:,} are made; choose a larger width, or sweep fewer runs"
+            f"store: {_runs(layout):,} runs need {files:,} files, expected at most "
+            f"{MAX_STORE_FILES:,}; choose a larger width, or sweep fewer runs"
         )
     need = nbytes(layout, layout.variables) * missing
     folders = (path.absolute(), *path.absolute().parents)
@@ -651,7 +651,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     free = shutil.disk_usage(existing).free
     if need > free:
         raise InputError(
-            f"store: {_runs(layout):,} runs need {size(need)} on disk, and {existing} has "
+            f"store: {_runs(layout):,} runs need {size(need)} on disk, but {existing} has "
             f"{size(free)} free; free some space, {FEWER}"
         )
 

@@ -100,7 +100,7 @@ def replay(
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)
-    there = stored.run(index)
+    stored_run = stored.run(index)
     devices = tuple(jax.local_devices() if devices is None else devices)[: setting.devices]
     spec = setting.program
     check(dataclasses.replace(setting.sweep, axes=spec.axes), devices)
@@ -111,26 +111,29 @@ def replay(
         tile_shape=setting.tile_shape,
         initial_carry=setting.sweep.initial_carry(),
     )
-    changed = require_recorded(stored, setting, there, program)
+    changed = require_recorded(stored, setting, stored_run, program)
     computed = run_slab(program, tuple(np.full(program.slab.runs, i) for i in setting.index))
     assert computed is not None  # without a monitor, no slab is stopped
     # The run keeps its slot, since rounding of matrix products may depend on it.
     within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
     slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
-    names = [str(name) for name in there.data_vars if name != "finished"]
+    names = [str(name) for name in stored_run.data_vars if name != "finished"]
     fills = {name: variable.fill_value for name, variable in program.layout().variables.items()}
-    own = {name: np.asarray(computed[name][slot]) for name in names}
-    own = {name: pad_before(a, there[name].shape, fills[name]) for name, a in own.items()}
-    again = there[names].copy(data=own)
+    arrays = {name: np.asarray(computed[name][slot]) for name in names}
+    arrays = {
+        name: pad_before(a, stored_run[name].shape, fills[name]) for name, a in arrays.items()
+    }
+    again = stored_run[names].copy(data=arrays)
     values = stored.axes.values(tuple(np.array([i]) for i in index))
     # The outcome is derived from the numbers by a rule that may differ between versions.
     compared = again.drop_vars("outcome")
-    first = _first_step(compared, there)
+    first = _first_step(compared, stored_run)
     return Replay(
         at={axis: value[0].item() for axis, value in values.items()},
         equal=first is None,
         largest_difference=max(
-            _difference(compared[name].values, there[name].values) for name in compared.data_vars
+            _difference(compared[name].values, stored_run[name].values)
+            for name in compared.data_vars
         ),
         first_step=first,
         changed=changed,
@@ -227,11 +230,11 @@ def _difference(a, b):
     return float(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)).max(initial=0))
 
 
-def _first_step(here, there):
+def _first_step(here, stored_run):
     """Return the first recorded step that differs; the last for other differences."""
     differs = np.zeros(here.sizes["step"], bool)
     for name in here.data_vars:
-        different = _differs(here[name].values, there[name].values)
+        different = _differs(here[name].values, stored_run[name].values)
         along = next(iter(here[name].dims), None)
         if along in here.coords:  # the dimension is `step`, `snapshot_step` or the step of a metric
             late = here[along].values[different.reshape(len(different), -1).any(axis=1)]

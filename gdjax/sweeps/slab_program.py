@@ -140,9 +140,9 @@ class SlabProgram:
         """Return the shape of the sample indices of a block; None for the whole set."""
         if self.spec.batch_size is None:
             return None
-        own = (self.slab.runs,) if self.has_own_order else ()
+        run_shape = (self.slab.runs,) if self.has_own_order else ()
         sharding = self.slab.sharding(slabs.RUNS) if self.has_own_order else None
-        shape = (*own, self.batch_capacity, self.spec.batch_size)
+        shape = (*run_shape, self.batch_capacity, self.spec.batch_size)
         return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
 
     def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:

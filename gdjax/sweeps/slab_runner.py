@@ -106,8 +106,8 @@ def run_tile(
         values = joined[name][: math.prod(shape)]
         values = values.reshape(*shape, *values.shape[1:])
         # Records of a branch program may begin later than those of other programs.
-        own = [plan.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
-        tiled[name] = dataset.pad_before(values, own, variable.fill_value)
+        inner = [plan.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
+        tiled[name] = dataset.pad_before(values, inner, variable.fill_value)
     return tiled
 
 

@@ -138,16 +138,16 @@ def validate_spec(spec: SweepSpec) -> None:
         check_flag("continuable", spec.continuable)
     if spec.metrics is not None:
         check_metric_names("metrics", spec.metrics)
-    if type(spec) is SweepSpec and (own := sorted(BRANCH_AXES & set(spec.axes.names))):
+    if type(spec) is SweepSpec and (branch_axes := sorted(BRANCH_AXES & set(spec.axes.names))):
         raise InputError(
-            f"axes: {own[0]} is an axis of branches, which leave a stored run; use "
-            f"gd.branch(store, at, axes)"
+            f"axes: {branch_axes[0]} is an axis of branches of a stored run; use gd.branch(store, "
+            f"at, axes)"
         )
     check_factory_arguments(spec.make_optimizer, spec.roles)
     _check_batches(spec)
     if "noise_seed" in spec.roles and not spec.problem.random:
         raise InputError(
-            "axes: noise_seed decides what a cost draws, but this one draws nothing; declare "
+            "axes: noise_seed sets the random numbers of a cost, but this cost has none; declare "
             "`key` in the cost or leave the axis out"
         )
     _check_learning_rates(spec)
@@ -368,14 +368,14 @@ def _check_batches(spec):
     for size in sizes:
         if spec.batch_size not in (None, size):
             raise InputError(
-                f"batch_size = {spec.batch_size}, and it is an axis; give one of the two"
+                f"batch_size = {spec.batch_size}, but batch_size is also an axis; pass one of them"
             )
         check_counts(spec.problem, spec.num_steps, size, spec.record_every, spec.snapshot_every)
         check_record_samples(spec.problem, spec.record_samples, size)
     if "data_seed" in spec.roles and spec.batch_size is None and not sizes:
         raise InputError(
-            "axes: data_seed decides the order of mini-batches, but batch_size is None; give a "
-            "batch size or leave the axis out"
+            "axes: data_seed sets the order of mini-batches, but batch_size is None; pass a batch "
+            "size or leave the axis out"
         )
 
 
@@ -385,10 +385,7 @@ def _check_learning_rates(spec):
         is_rate = spec.roles[axis][:2] == ("optimizer", "learning_rate")
         wrong = values <= 0 if values.dtype.kind in "if" else np.ones(len(values), bool)
         if is_rate and wrong.any():
-            raise InputError(
-                f"axes: {axis} = {values[wrong][0]}, expected numbers above 0: a step goes "
-                f"against the gradient"
-            )
+            raise InputError(f"axes: {axis} = {values[wrong][0]}, expected numbers above 0")
 
 
 def _check_dtypes(axes):
@@ -404,8 +401,8 @@ def _check_dtypes(axes):
             lost |= cast != values
         if lost.any():
             raise InputError(
-                f"axes: {name} = {values[lost][0]} does not fit in {dtype}; run the sweep under "
-                f"jax.enable_x64, or choose values of a more usual size"
+                f"axes: {name} = {values[lost][0]} is out of the range of {dtype}; run the sweep "
+                f"under jax.enable_x64, or choose other values"
             )
 
 
@@ -417,4 +414,4 @@ def _check_names(axes, metrics):
         argument, remedy = "metrics", "give the metric another name"
         if name in names:
             argument, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
-        raise InputError(f"{argument}: {name} is an array that the sweep has already; {remedy}")
+        raise InputError(f"{argument}: {name} is already an array of the sweep; {remedy}")

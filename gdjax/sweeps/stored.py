@@ -71,7 +71,7 @@ from gdjax.sweeps.identity import (
 from gdjax.sweeps.spec import ProgramSpec, SweepSpec
 
 MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
-ELSEWHERE = "take the store from where it was written"
+ELSEWHERE = "restore the store from a copy"
 
 EVAL_PARAMS_FNS = {
     f"{made.__module__}.{made.__qualname__}": made
@@ -163,20 +163,20 @@ class StoredSweep:
             grid = axes_of(identity, self.location)
             with contextlib.suppress(InputError):
                 run = whole.axes.box(tuple(np.array([i]) for i in index))
-                own = tuple(int(at[0]) for at in subgrid_positions(grid, run))
+                inner = tuple(int(at[0]) for at in subgrid_positions(grid, run))
                 break
         else:
-            raise StoreError(f"{self.location}: has no such run; go on with the sweep first")
+            raise StoreError(f"{self.location}: does not have this run yet; finish the sweep first")
         number, programs = 0, whole.programs()
         if len(self.parts) > 1:  # format 2, where each part has its own static values
             programs = dataclasses.replace(whole, axes=grid).programs()
         else:
-            number, own = grid.box_position(own)
+            number, inner = grid.box_position(inner)
         slab = identity["slab"]
         widths, hashes = listed(slab["width"]), listed(identity["program_hash"])
         if not len(widths) == len(hashes) == len(programs):
             raise StoreError(
-                f"{self.location}: its record has {len(hashes)} programs, and its axes need "
+                f"{self.location}: its record has {len(hashes)} programs, but its axes need "
                 f"another number; {ELSEWHERE}"
             )
         return RunSetting(
@@ -185,7 +185,7 @@ class StoredSweep:
             widths[number],
             slab["devices"],
             part.schema.flags.chunk,
-            own,
+            inner,
             hashes[number],
         )
 
@@ -198,9 +198,7 @@ class StoredSweep:
         with self.dataset as dataset:
             run = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
         if not int(run["finished"]):
-            raise StoreError(
-                f"{self.location}: this run is not finished; go on with the sweep first"
-            )
+            raise StoreError(f"{self.location}: this run is not finished; finish the sweep first")
         return run
 
     def writer(self, run: xr.Dataset) -> dict[str, Any]:
@@ -255,7 +253,7 @@ class StoredSweep:
             then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
         if different := differences(then, now):
             raise StoreError(
-                f"{self.location}: its sweep had another problem ({different}); give the problem "
+                f"{self.location}: its sweep used another problem ({different}); pass the problem "
                 f"of the sweep: problem=..."
             )
         return problem, doubt
@@ -264,8 +262,8 @@ class StoredSweep:
         here, recorded = hash_of(problem.data), self.identity.get("data_hash")
         if here != recorded:
             raise StoreError(
-                f"{self.location}: its sweep had other data than this problem (data_hash: stored "
-                f"{recorded!r:.80}, here {here!r}); give the problem with the data that were used: "
+                f"{self.location}: its sweep used other data than this problem (data_hash: stored "
+                f"{recorded!r:.80}, here {here!r}); pass the problem with the original data: "
                 f"problem=..."
             )
         return problem
@@ -273,10 +271,12 @@ class StoredSweep:
     @property
     def versions_changed(self) -> dict[str, tuple[Any, Any]]:
         """Versions and numeric flags that have changed since the store was created."""
-        begun = next(iter(self.parts[0].writers), {})
+        first_writer = next(iter(self.parts[0].writers), {})
         here = {**versions(), "revision": revision()}
         names = ("gdjax", "revision", "jax", "jaxlib", "optax")
-        changed = {n: (begun.get(n), here[n]) for n in names if begun.get(n) != here[n]}
+        changed = {
+            n: (first_writer.get(n), here[n]) for n in names if first_writer.get(n) != here[n]
+        }
         return changed | flags_changed(self.identity.get("flags"))
 
     def spec(
@@ -313,11 +313,11 @@ class StoredSweep:
         try:
             spec = kind(**{**settings, **read})
         except InputError as error:
-            raise StoreError(f"{where}: its record does not fit its problem: {error}") from error
+            raise StoreError(f"{where}: its record does not match its problem: {error}") from error
         here = {"make_optimizer": plain(describe(spec.make_optimizer))}
         if different := differences({"make_optimizer": identity["make_optimizer"]}, here):
             raise StoreError(
-                f"{where}: its sweep had another optimizer ({different}); give the one of the "
+                f"{where}: its sweep used another optimizer ({different}); pass the one of the "
                 f"sweep: make_optimizer=..."
             )
         return spec
@@ -361,7 +361,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     for name, is_valid in _EXPECTED.items():
         if not is_valid(identity.get(name)):
             raise StoreError(
-                f"{where}: its record has {name} = {identity.get(name)!r:.80}, which no sweep has; "
+                f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
                 f"{ELSEWHERE}"
             )
     layout = identity.get("layout")
@@ -414,15 +414,15 @@ def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
     try:
         return axes(**{dim: zip_axes(**along) for dim, along in identity["axes"].items()})
     except (InputError, TypeError, AttributeError) as error:
-        raise StoreError(f"{where}: its axes cannot be those of a sweep ({error})") from error
+        raise StoreError(f"{where}: its axes are not valid ({error})") from error
 
 
 def _eval_params_fn(recorded, where):
     if recorded is None or (isinstance(recorded, str) and recorded in EVAL_PARAMS_FNS):
         return recorded and EVAL_PARAMS_FNS[recorded]
     raise StoreError(
-        f"{where}: its sweep evaluated at parameters from {recorded!r:.80}, which no record may "
-        f"name; call gdjax.sweep with the arguments and the store of then to go on"
+        f"{where}: its sweep used eval_params_fn {recorded!r:.80}, which cannot be rebuilt from a "
+        f"record; to continue, call gdjax.sweep with the original arguments and this store"
     )
 
 
@@ -432,7 +432,7 @@ def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:
         if name not in problem.metrics:
             raise StoreError(
                 f"{where}: its sweep recorded {name!r:.80}, which is not a metric of the problem; "
-                f"give a problem that has it: dataclasses.replace(problem, metrics=...)"
+                f"pass a problem that has it: dataclasses.replace(problem, metrics=...)"
             )
         every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
         try:
@@ -529,7 +529,7 @@ def run_of(
     if not 0 <= outcome < len(Outcome):
         raise StoreError(
             f"{store}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
-            f"store is not as gdjax wrote it, compute the sweep again"
+            f"store has been modified, compute the sweep again"
         )
     by_axis = grid.box(tuple(np.array([i]) for i in index)).first_values
     params, model_state = jax.eval_shape(problem.begin, jax.random.key(0))

@@ -202,17 +202,17 @@ def compare(
             f"{{'narrow': problem, 'wide': other}}"
         )
     for name, value in problems.items():
-        problem, own = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+        problem, options = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
         check_problem(problem, f"problems[{name!r}]")
         check_name(name, "compare")
         check_distinct(problems, "compare")
-        if not isinstance(own, Mapping):
+        if not isinstance(options, Mapping):
             raise InputError(
-                f"problems[{name!r}]: settings = {own!r:.80}, expected keywords of sweep by name, "
-                f"such as {{'batch_size': 32}}"
+                f"problems[{name!r}]: settings = {options!r:.80}, expected keywords of sweep by "
+                f"name, such as {{'batch_size': 32}}"
             )
-        check_keywords(own)
-        settings: dict[str, Any] = {"problem": problem, **shared, **own}
+        check_keywords(options)
+        settings: dict[str, Any] = {"problem": problem, **shared, **options}
         if store is not None:
             settings["store"] = f"{str(store).rstrip('/')}/{name}"
         targeted = {n: settings.pop(n) for n in Target.__dataclass_fields__ if n in settings}

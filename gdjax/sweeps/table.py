@@ -47,8 +47,8 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
         return named.reset_index(drop=True)
     if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
         raise InputError(
-            f"runs = {type(runs).__name__}, expected what gd.sweep, gd.compare or gd.open_dataset "
-            f"returned"
+            f"runs = {type(runs).__name__}, expected the result of gd.sweep, gd.compare or "
+            f"gd.open_dataset"
         )
     count = runs.sizes["step"]
     if record is not None and not is_whole(record, -count, count - 1):

@@ -142,7 +142,7 @@ def test_from_a_file_there_is_no_way_to_be_seen(tmp_path, capsys):
         (["--points", "1"], "--points 1: expected at least 2"),
         (["--reach", "0"], "--reach 0.0: expected a distance above 0"),
         (["--direction-seed", "-1"], "--direction-seed -1: expected 0 to"),
-        (["--directions", "random", "random"], "random random: expected each once"),
+        (["--directions", "random", "random"], "random random: expected each direction once"),
         (["--epochs", "0"], "--epochs 0"),
         (["--at", "seed=0"], "needs --store"),
     ],

@@ -36,8 +36,8 @@ def numbers(dataset):
 def home(tmp_path, monkeypatch):
     """results/ elsewhere, and a process that stays as it is."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr("gdjax._runtime.process.own", lambda: None)
-    monkeypatch.setattr("gdjax.interrupts.own", lambda: None)
+    monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
+    monkeypatch.setattr("gdjax.interrupts.end_at_ctrl_c", lambda: None)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)

@@ -73,13 +73,13 @@ CALLS = (
     ("gd.axes(batch_size=[0])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(step=[1])", "step", "give the dimension another name"),
-    ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected text of letters, digits and signs other than /"),
+    ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and signs other than /"),
     (
         "gd.axes(**{'a\\x1b': [1.0]})",
         "a",
-        "expected text of letters, digits and signs other than /",
+        "expected letters, digits and signs other than /",
     ),
-    ("gd.axes(**{'': [1.0]})", "axes", "expected text of letters, digits and signs other than /"),
+    ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and signs other than /"),
     ("gd.zip_axes()", "zip_axes", "none given; name at least one"),
     ("gd.zip_axes(learning_rate=[0.1, 0.2], seed=[0])", "seed", "give equally many values"),
     (
@@ -97,7 +97,7 @@ CALLS = (
     (
         "gd.search.successive_halving(bowl, ax, rungs=[4, 1])",
         "rungs",
-        "sort them, and give each once",
+        "sort them, and pass each once",
     ),
     (
         "gd.search.successive_halving(bowl, ax, rungs=[4, 8.0])",
@@ -224,8 +224,8 @@ CALLS = (
     ("gd.Metric(None)", "function", "expected function(params, data) -> value"),
     ("gd.Metric(lambda w, d: w, every=0)", "every", "expected a whole number >= 1"),
     ("gd.Metric(lambda w, d: w, every=1.5)", "every", "expected a whole number >= 1"),
-    ("gd.Metric(lambda w, d: w, dims='ab')", "dims", "expected names, each once"),
-    ("gd.Metric(lambda w, d: w, dims=('a', 'a'))", "dims", "expected names, each once"),
+    ("gd.Metric(lambda w, d: w, dims='ab')", "dims", "expected distinct names"),
+    ("gd.Metric(lambda w, d: w, dims=('a', 'a'))", "dims", "expected distinct names"),
     (
         "gd.Metric(lambda w, d: w, dtype='text')",
         "dtype",
@@ -360,7 +360,7 @@ CALLS = (
     (
         "gd.sweep(lambda w: w, ax, 5)",
         "problem",
-        "expected a Problem: gd.Problem(init=..., cost=...)",
+        "expected gd.Problem(init=..., cost=...)",
     ),
     (
         "gd.sweep(bowl, {'learning_rate': [0.1]}, 5)",
@@ -382,62 +382,62 @@ CALLS = (
     (
         "gd.sweep(bowl, gd.axes(momentun=[0.5]), 5)",
         "momentun",
-        "expected some of seed, data_seed, noise",
+        "expected one of seed, data_seed, noise",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[-0.1]), 5)",
         "learning_rate",
-        "expected numbers above 0: a step goes against the",
+        "expected numbers above 0",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[1e300]), 5)",
         "learning_rate",
-        "choose values of a more usual size",
+        "choose other values",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=[0.0, 1.0]), 5)",
         "nesterov",
-        "give the setting that it belongs to (nesterov needs a",
+        "pass the setting that it modifies (nesterov requires",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=[False, True]), 5)",
         "nesterov",
-        "give the setting that it belongs to (nesterov needs a",
+        "pass the setting that it modifies (nesterov requires",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], data_seed=[0, 1]), 5)",
         "data_seed",
-        "give a batch size or leave the axis out",
+        "pass a batch size or leave the axis out",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 5)",
         "noise_seed",
-        "axes: noise_seed decides what a cost draws, but this",
+        "axes: noise_seed sets the random numbers of a cost, but",
     ),
     (
         "gd.sweep(bowl, gd.axes(branch_step=[0]), 5)",
         "branch_step",
-        "axes: branch_step is an axis of branches, which leave a",
+        "axes: branch_step is an axis of branches of a stored run",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], cost=[0.0]), 5)",
         "cost",
-        "expected some of seed, data_seed, noise",
+        "expected one of seed, data_seed, noise",
     ),
     (
         "gd.sweep(bowl, ax, 5, make_optimizer=optax.sgd(0.1))",
         "make_optimizer",
-        "expected a function that makes a transformation, such",
+        "expected a factory of Optax transformations, such",
     ),
     (
         "gd.sweep(bowl, ax, 5, make_optimizer='adam')",
         "make_optimizer",
-        "expected a function that makes a transformation, such",
+        "expected a factory of Optax transformations, such",
     ),
     (
         "gd.sweep(bowl, ax, 5, make_optimizer=lambda rate: optax.sgd(rate))",
         "learning_rate",
-        "expected some of seed, data_seed, noise",
+        "expected one of seed, data_seed, noise",
     ),
     (
         "gd.sweep(bowl, ax, 5, make_optimizer=lambda learning_rate: 3)",
@@ -464,7 +464,7 @@ CALLS = (
     (
         "gd.sweep(net, gd.axes(learning_rate=[0.1], batch_size=[2]), 5, batch_size=3)",
         "batch_size",
-        "give one of the two",
+        "pass one of them",
     ),
     ("gd.sweep(bowl, ax, 5, record_every=0)", "record_every", "expected a whole number >= 1"),
     ("gd.sweep(bowl, ax, 5, record_every=None)", "record_every", "expected a whole number >= 1"),
@@ -543,10 +543,10 @@ CALLS = (
     ("gd.sweep(bowl, ax, 5, continuable=1)", "continuable", "expected True or False"),
     ("gd.sweep(bowl, ax, 5, width=0)", "width", "expected a whole number >= 1"),
     ("gd.sweep(bowl, ax, 5, width=1.5)", "width", "expected a whole number >= 1"),
-    ("gd.sweep(bowl, ax, 5, devices=[])", "devices", "none given; leave it out"),
+    ("gd.sweep(bowl, ax, 5, devices=[])", "devices", "no devices; leave it out"),
     ("gd.sweep(bowl, ax, 5, devices='cpu')", "devices", "expected a list of devices, such as"),
-    ("gd.sweep(bowl, ax, 5, devices=[3])", "devices", "expected some of jax.local_devices()"),
-    ("gd.sweep(bowl, ax, 5, client=3)", "client", "client: needs a store"),
+    ("gd.sweep(bowl, ax, 5, devices=[3])", "devices", "expected elements of jax.local_devices()"),
+    ("gd.sweep(bowl, ax, 5, client=3)", "client", "client: requires a store"),
     (
         "gd.sweep(bowl, ax, 5, client=3, store=folder / 's')",
         "client",
@@ -572,8 +572,12 @@ CALLS = (
         "choose a larger record_every or snapshot_every, or",
     ),
     ("gd.sweep(bowl, ax, 5, store=folder / ('x' * 300))", "store", "expected at most 255"),
-    ("gd.sweep(bowl, ax, 4, store=store)", "axes", "s.zarr holds another sweep:"),
-    ("gd.extend(store, grid, 1, to=folder / 's')", "num_steps", "give at least as many"),
+    ("gd.sweep(bowl, ax, 4, store=store)", "axes", "s.zarr contains another sweep:"),
+    (
+        "gd.extend(store, grid, 1, to=folder / 's')",
+        "num_steps",
+        "the number of steps of the stored runs",
+    ),
     (
         "gd.sweep(gd.Problem(init=lambda key: 1, cost=lambda w: w * 1.0), ax, 5)",
         "init",
@@ -621,13 +625,13 @@ CALLS = (
     (
         "gd.compare({'a/b': bowl}, ax, 5)",
         "a/b",
-        "expected text of letters, digits and signs other than /",
+        "expected letters, digits and signs other than /",
     ),
     ("gd.compare({'a': (bowl, {'width': 0})}, ax, 5)", "width", "expected a whole number >= 1"),
     (
         "gd.compare({'a': bowl, 'A': bowl}, ax, 5)",
         "A",
-        "compare: 'a' and 'A' are one file on systems that",
+        "compare: 'a' and 'A' are the same file on systems that",
     ),
     ("gd.concat(runs, 'width')", "tree", "expected the DataTree of several sweeps"),
     ("gd.concat({'a': runs}, 'width')", "tree", "expected the DataTree of several sweeps"),
@@ -689,7 +693,7 @@ CALLS = (
         "expected a factory such as optax.adam",
     ),
     ("gd.find_learning_rate(bowl, batch_size=4)", "batch_size", "has no data"),
-    ("gd.table(3)", "runs", "expected what gd.sweep, gd.compare or gd.open_dataset"),
+    ("gd.table(3)", "runs", "expected the result of gd.sweep, gd.compare or"),
     ("gd.table(runs, record='x')", "record", "expected -5 to 4, or None for all"),
     ("gd.table(runs, record=99)", "record", "expected -5 to 4, or None for all"),
     (
@@ -701,23 +705,23 @@ CALLS = (
     (
         "gd.params_of(runs, w, {'learning_rate': 99, 'seed': 0})",
         "learning_rate",
-        "give one of the grid",
+        "pass one of them",
     ),
     (
         "gd.params_of(runs, {'a': w}, {'learning_rate': 0.1, 'seed': 0})",
         "params.a",
-        "expected an array of shape (2,); give",
+        "expected an array of shape (2,); pass",
     ),
     # Stores
     (
         "gd.open_dataset(folder)",
         "there is no store",
-        "empty: there is no store here; check the path",
+        "empty: there is no store at this path; check the path",
     ),
     (
         "gd.open_dataset(folder / 'nothing')",
         "nothing",
-        "empty/nothing: there is no store here; check the path",
+        "empty/nothing: there is no store at this path; check the path",
     ),
     ("gd.open_dataset(3)", "store", "expected the path of a folder, or a URL"),
     (
@@ -725,18 +729,30 @@ CALLS = (
         "cost",
         "damaged.zarr is damaged: cost/c.0.0.0: checksum",
     ),
-    ("gd.verify(folder)", "there is no store", "empty: there is no store here; check the path"),
+    (
+        "gd.verify(folder)",
+        "there is no store",
+        "empty: there is no store at this path; check the path",
+    ),
     ("gd.verify(None)", "store", "expected the path of a folder, or a URL"),
-    ("gd.resume(folder)", "there is no store", "empty: there is no store here; check the path"),
+    (
+        "gd.resume(folder)",
+        "there is no store",
+        "empty: there is no store at this path; check the path",
+    ),
     ("gd.resume(store, problem=3)", "problem", "expected a gdjax.Problem"),
     (
         "gd.resume(store, problem=gd.problems.bowl([7.0, 8.0]))",
         "problem",
-        "give the problem of the sweep: problem=...",
+        "pass the problem of the sweep: problem=...",
     ),
-    ("gd.resume(own)", "problem", "give the one that was used: problem=..., or --problem"),
+    ("gd.resume(own)", "problem", "pass the original one: problem=..., or --problem"),
     ("gd.resume(store, bowl)", "positional", "resume() takes 1 positional argument"),
-    ("gd.replay(folder, {})", "there is no store", "empty: there is no store here; check the path"),
+    (
+        "gd.replay(folder, {})",
+        "there is no store",
+        "empty: there is no store at this path; check the path",
+    ),
     ("gd.replay(store, None)", "at", "expected a run's values by axis, of learning_rate: 0.1"),
     ("gd.replay(store, {})", "learning_rate", "no value for learning_rate"),
     ("gd.replay(store, {'learning_rate': 0.1})", "seed", "no value for seed"),
@@ -758,7 +774,7 @@ CALLS = (
     (
         "gd.replay(store, {'learning_rate': 0.1, 'seed': 0}, devices=[])",
         "devices",
-        "none given; leave it out",
+        "no devices; leave it out",
     ),
     (
         "gd.replay(store, {'learning_rate': 0.1, 'seed': 0}, skip_damaged='yes')",
@@ -768,7 +784,7 @@ CALLS = (
     (
         "gd.replay(own, {'learning_rate': 0.1})",
         "problem",
-        "give the one that was used: problem=..., or --problem",
+        "pass the original one: problem=..., or --problem",
     ),
     (
         "gd.replay(damaged, {'learning_rate': 0.1, 'seed': 0})",
@@ -805,7 +821,7 @@ CALLS = (
     (
         "gd.sweeps.problem_of(own)",
         "problem",
-        "give the one that was used: problem=..., or --problem",
+        "pass the original one: problem=..., or --problem",
     ),
     # One descent
     ("gd.descend(3, sgd, w, 5, key=key)", "problem", "expected a Problem or a cost function"),
@@ -962,7 +978,7 @@ CALLS = (
     (
         "gd.landscape.plane(bowl, w, {'flat': flat, 'long': zeros(3)}, [0.0], [0.0])",
         "long",
-        "expected the tree of the parameters, PyTreeDef(*) with",
+        "expected the structure of the parameters, PyTreeDef(*) with",
     ),
     (
         "gd.flows.gradient_flow(bowl, w, times=[1.0, 0.5])",
@@ -1020,7 +1036,7 @@ CALLS = (
     (
         "gd.curvature.critical_sharpness(bowl, w, w[:1])",
         "direction",
-        "expected the tree of the parameters",
+        "expected the structure of the parameters",
     ),
     (
         "gd.curvature.critical_sharpness_metric(bowl, max_evaluations=0)",
@@ -1058,14 +1074,14 @@ CALLS = (
     (
         "gd.curvature.HessianOperator(bowl, w).mv(zeros(3))",
         "vector",
-        "expected the tree of the parameters, PyTreeDef(*) with",
+        "expected the structure of the parameters, PyTreeDef(*) with",
     ),
     # Minima, pictures, pages
     ("gd.minima.count_minima(None, w, key=key)", "problem", "expected a gdjax.Problem"),
     (
         "gd.minima.count_minima(lambda w: w[0], w[None], key=key)",
         "problem",
-        "expected a Problem: gd.Problem(init=..., cost=...)",
+        "expected gd.Problem(init=..., cost=...)",
     ),
     (
         "gd.minima.count_minima(bowl, w[None], key=key, distance_tolerance=-1.0)",
@@ -1075,7 +1091,7 @@ CALLS = (
     (
         "gd.minima.count_stored_minima(folder)",
         "there is no store",
-        "empty: there is no store here; check the path",
+        "empty: there is no store at this path; check the path",
     ),
     (
         "gd.minima.count_stored_minima(store, {'seeds': 1})",
@@ -1120,15 +1136,19 @@ CALLS = (
     ),
     ("gd.plot(3)", "result", "expected a Descent, the Dataset of a sweep, its store"),
     ("gd.plot(bowl)", "result", "expected a Descent, the Dataset of a sweep, its store"),
-    ("gd.plot(folder)", "there is no store", "empty: there is no store here; check the path"),
-    ("gd.explore(3)", "runs", "give the Dataset of a sweep"),
+    (
+        "gd.plot(folder)",
+        "there is no store",
+        "empty: there is no store at this path; check the path",
+    ),
+    ("gd.explore(3)", "runs", "pass the Dataset of a sweep"),
     (
         "gd.explore(runs, planes=3)",
         "planes",
         "expected a Dataset of gd.landscape.plane, or a mapping",
     ),
     ("gd.explore(runs, numbers=-5)", "numbers", "expected a whole number >= 1"),
-    ("gd.lesson(bowl, 3)", "problem", "lesson: problem = a problem that does not read square"),
+    ("gd.lesson(bowl, 3)", "problem", "lesson: problem is not a network with hidden layers that"),
     # What a substitution of each argument by values of other types came upon
     (
         "gd.problems.Network((2, 1)).init(key, init_scale=['a'])",
@@ -1287,12 +1307,12 @@ CALLS = (
     (
         "gd.sweep(bowl, ax, 5, eval_params_fn=lambda s, p: zeros(7))",
         "eval_params_fn",
-        "expected the tree of the parameters",
+        "expected the structure of the parameters",
     ),
     (
         "gd.descend(bowl, sgd, w, 5, key=key, eval_params_fn=lambda s, p: 3)",
         "eval_params_fn",
-        "expected the tree of the parameters",
+        "expected the structure of the parameters",
     ),
     ("gd.descend(bowl, sgd, [1.0, 2.0], 5, key=key)", "params", "expected those of the"),
     (
@@ -1443,7 +1463,7 @@ COMMANDS = (
     (
         "sweep --learning-rate -0.1 --seed 0 --widths 2 --num-steps 2 --out out",
         "learning_rate",
-        "expected numbers above 0: a step goes against the",
+        "expected numbers above 0",
     ),
     (
         "sweep --learning-rate 0.1,0.1 --seed 0 --widths 2 --num-steps 2 --out out",
@@ -1460,18 +1480,18 @@ COMMANDS = (
     ("sweep --axes momentum", "--axes", "expected NAME=VALUES with a new name and values 1 |"),
     ("sweep --axes =1", "--axes", "expected NAME=VALUES with a new name and values 1 |"),
     ("sweep --axes momentum=", "--axes", "expected one of 1 | 0.5,1,2 | 0:8 | 0:1:5 |"),
-    (f"sweep {SMALL} --axes momentun=0.9", "momentun", "expected some of seed, data_seed, noise"),
+    (f"sweep {SMALL} --axes momentun=0.9", "momentun", "expected one of seed, data_seed, noise"),
     (f"sweep {SMALL} --axes seed=1", "seed", "expected NAME=VALUES with a new name and values 1 |"),
     (f"sweep {SMALL} --axes", "--axes", "no value given; expected NAME=VALUES"),
     (
         f"sweep {SMALL} --axes a/b=1",
         "a/b",
-        "expected text of letters, digits and signs other than /",
+        "expected letters, digits and signs other than /",
     ),
     (
         f"sweep {SMALL} --axes nesterov=0,1",
         "nesterov",
-        "give the setting that it belongs to (nesterov needs a",
+        "pass the setting that it modifies (nesterov requires",
     ),
     (f"sweep {SMALL} --axes data_seed=-1", "data_seed", "expected whole numbers in [0, 2^32)"),
     (f"sweep {SMALL} --axes batch_size=0", "batch_size", "expected whole numbers in [1, 2^32)"),
@@ -1488,7 +1508,7 @@ COMMANDS = (
     (
         f"sweep {SMALL} --store s.zarr",
         "s.zarr",
-        "s.zarr holds another sweep: problem.problem: stored",
+        "s.zarr contains another sweep: problem.problem: stored",
     ),
     ("sweep --num-steps 0", "--num-steps", "expected at least 1"),
     ("sweep --record-every 0", "--record-every", "expected at least 1"),
@@ -1497,7 +1517,11 @@ COMMANDS = (
         "--problem",
         "expected FILE.py:NAME, such as my_file.py:problem",
     ),
-    (f"sweep {SMALL} --problem own.py:nothing", "nothing", "give one that it has, such as problem"),
+    (
+        f"sweep {SMALL} --problem own.py:nothing",
+        "nothing",
+        "pass a name that it defines, such as problem",
+    ),
     (
         f"sweep {SMALL} --problem own.py:number",
         "number",
@@ -1506,7 +1530,7 @@ COMMANDS = (
     (
         f"sweep {SMALL} --problem nothing.py:problem",
         "nothing.py",
-        "--problem nothing.py:problem: there is no file",
+        "--problem nothing.py:problem: no such file",
     ),
     (
         f"sweep {SMALL} --problem wrong.py:problem",
@@ -1523,21 +1547,21 @@ COMMANDS = (
     (
         "resume nothing.zarr",
         "nothing.zarr",
-        "give the folder or the URL of a sweep's store, such as",
+        "pass the folder or URL of the store of a sweep, such as",
     ),
-    ("resume own.py", "own.py", "give the folder or the URL of a sweep's store, such as"),
-    ("resume empty", "empty", "empty: there is no store here; check the path"),
-    ("resume own.zarr", "--problem", "give the one that was used: problem=..., or --problem"),
+    ("resume own.py", "own.py", "pass the folder or URL of the store of a sweep, such as"),
+    ("resume empty", "empty", "empty: there is no store at this path; check the path"),
+    ("resume own.zarr", "--problem", "pass the original one: problem=..., or --problem"),
     (
         "resume s.zarr --problem own.py:problem --out out",
         "problem",
-        "s.zarr: its sweep had another problem (problem.problem:",
+        "s.zarr: its sweep used another problem (problem.problem:",
     ),
     ("replay", "store", "Required options"),
     (
         "replay nothing.zarr",
         "nothing.zarr",
-        "give the folder or the URL of a sweep's store, such as",
+        "pass the folder or URL of the store of a sweep, such as",
     ),
     ("replay s.zarr", "learning_rate", "no value for learning_rate"),
     ("replay s.zarr --at learning_rate", "--at", "expected AXIS=VALUE, such as seed=3"),
@@ -1560,7 +1584,7 @@ COMMANDS = (
     (
         "replay own.zarr --at learning_rate=0.1",
         "--problem",
-        "give the one that was used: problem=..., or --problem",
+        "pass the original one: problem=..., or --problem",
     ),
     # Pictures of a point
     ("landscape --points 1", "--points", "expected at least 2"),
@@ -1570,7 +1594,7 @@ COMMANDS = (
     (
         "landscape --store nothing.zarr",
         "nothing.zarr",
-        "give the folder or the URL of a sweep's store, such as",
+        "pass the folder or URL of the store of a sweep, such as",
     ),
     (
         "landscape --store s.zarr --at rate=1",
@@ -1581,7 +1605,7 @@ COMMANDS = (
     (
         "landscape --params nothing.npz",
         "nothing.npz",
-        "give the params.npz that `gdjax train` wrote",
+        "pass the params.npz that `gdjax train` wrote",
     ),
     ("landscape --kind sphere", "--kind", "Unrecognized options"),
     ("spectrum --largest -1", "--largest", "expected at least 1"),
@@ -1591,7 +1615,7 @@ COMMANDS = (
     (
         "spectrum --store nothing.zarr",
         "nothing.zarr",
-        "give the folder or the URL of a sweep's store, such as",
+        "pass the folder or URL of the store of a sweep, such as",
     ),
     ("minima --seeds 0", "--seeds", "expected at least 1"),
     ("minima --decay -1", "--decay", "expected a number >= 0"),
@@ -1599,18 +1623,18 @@ COMMANDS = (
     (
         "minima --store nothing.zarr",
         "nothing.zarr",
-        "give the folder or the URL of a sweep's store, such as",
+        "pass the folder or URL of the store of a sweep, such as",
     ),
     ("minima --samples 0", "--samples", "expected at least 1"),
     (
         "explore nothing.zarr",
         "nothing.zarr",
-        "give the folder or the URL of a sweep's store, such as",
+        "pass the folder or URL of the store of a sweep, such as",
     ),
     (
         "explore --planes own.py --out out",
         "--planes",
-        "give the one that `gdjax landscape` wrote, which ends",
+        "pass the .zarr folder that `gdjax landscape` wrote",
     ),
     ("lesson --epochs 0", "--epochs", "Unrecognized options"),
     ("lesson --seed -1", "--seed", "Unrecognized options"),

@@ -11,7 +11,7 @@ from gdjax import machine
 REPORT = """
 import os
 from gdjax._runtime import process
-process.own()
+process.configure()
 import jax, matplotlib
 print(jax.local_device_count(), jax.config.jax_compilation_cache_dir, matplotlib.get_backend())
 print(os.environ["TF_CPP_MIN_LOG_LEVEL"])

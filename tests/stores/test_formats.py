@@ -79,7 +79,7 @@ def test_format_1_is_refused_in_one_line_and_left_as_it_is(copy_of):
             opened(path)
         assert str(caught.value) == (
             f"{path}: has format 1, this gdjax writes 3 and reads 2 and 3; open it with the "
-            f"gdjax that wrote it, or run its sweep again on a new store"
+            f"version of gdjax that wrote it, or run its sweep again in a new store"
         )
     assert stamps(path) == before
 
@@ -214,7 +214,7 @@ def test_a_part_that_is_a_link_is_refused(copy_of, tmp_path):
     path = copy_of("2/grown")
     (path / "parts").rename(tmp_path / "elsewhere")
     (path / "parts").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="is a link, and a store has none"):
+    with pytest.raises(StoreError, match="is a symbolic link, which a store must not contain"):
         gd.open_dataset(path)
 
 

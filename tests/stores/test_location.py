@@ -24,11 +24,11 @@ def test_links_are_not_followed(folder, tmp_path):
     assert folder.read("file", 100) == (b"", "is a link")
     data, problem = folder.read("cost/precious", 100)
     assert data == b""
-    assert "cost is a link, and a store has none" in problem
+    assert "cost is a symbolic link, which a store must not contain" in problem
     assert folder.sizes("cost") == {}
     assert folder.sizes() == {"cost": -1, "file": -1}
     for change in (lambda: folder.write("cost/new", b"other"), lambda: folder.remove("cost/new")):
-        with pytest.raises(StoreError, match="is a link, and a store has none"):
+        with pytest.raises(StoreError, match="is a symbolic link, which a store must not contain"):
             change()
     folder.write("file", b"mine")
     folder.remove("cost")

@@ -131,7 +131,7 @@ def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
     with pytest.raises(StoreError) as caught:
         open_store(tmp_path, config=config, data_hash="aaaa")
     assert str(caught.value) == (
-        f"{tmp_path} holds another sweep: config.steps: stored 300, expected 400; data_hash: "
+        f"{tmp_path} contains another sweep: config.steps: stored 300, expected 400; data_hash: "
         f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored 'nothing', expected 'adam'. "
         f"Choose another store, or set these back"
     )

@@ -297,7 +297,7 @@ def test_dimensions_that_are_taken_are_named(metrics, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: gd.Metric(drawn, dims=("a", "a")), "expected names, each once"),
+        (lambda: gd.Metric(drawn, dims=("a", "a")), "expected distinct names"),
         (lambda: gd.Metric(drawn, dtype="text"), "expected a boolean, integer or floating type"),
         (lambda: class_accuracy(gd.problems.bowl([1.0])), "has no `predict`"),
         (lambda: right_samples(PLAIN, data=(np.ones(3), np.ones(3))), "labels one whole number"),

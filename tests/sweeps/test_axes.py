@@ -124,7 +124,7 @@ def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
         sweep(network(), axes(learning_rat=[0.1]), 1)
     message = str(caught.value)
     assert message.startswith(
-        "axes: unexpected axis 'learning_rat'; expected some of seed, data_seed, "
+        "axes: unexpected axis 'learning_rat'; expected one of seed, data_seed, "
     )
     for name in ("scale", "decay", "learning_rate", "momentum", "nesterov"):
         assert f", {name}" in message

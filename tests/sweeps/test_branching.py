@@ -105,9 +105,7 @@ def test_branches_that_cannot_be_are_refused(store, axes, message):
 
 
 def test_branches_leave_a_run(store, tmp_path):
-    with pytest.raises(
-        InputError, match="branch_step is an axis of branches, which leave a stored run; use"
-    ):
+    with pytest.raises(InputError, match="branch_step is an axis of branches of a stored run; use"):
         gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
     with pytest.raises(StoreError, match="user's own problem"):
         gd.branch(store, AT, gd.axes(branch_step=[1]))

@@ -177,7 +177,7 @@ def test_float64_reaches_the_workers(client, tmp_path):
 
 def test_a_client_needs_a_store_and_no_devices(client, tmp_path):
     for wrong in ({"path": None}, {"path": tmp_path, "devices": jax.local_devices()}):
-        with pytest.raises(InputError, match="client: needs a store"):
+        with pytest.raises(InputError, match="client: requires a store"):
             run(client=client, **wrong)
 
 

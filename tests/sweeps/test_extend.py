@@ -216,14 +216,14 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
             {"seeds": [0, 2]},
         ),
         ("num_steps = 6, and the store has runs of 9", {"steps": 6}),
-        ("is the stored sweep; give the path of a new store", {"to": old}),
+        ("is the stored sweep; pass the path of a new store", {"to": old}),
     ):
         with pytest.raises(InputError, match=message):
             larger(**{"path": old, "to": new, "steps": 9, **given})
     with pytest.raises(InputError, match="a store grows along the axes that it has"):
         gd.extend(old, gd.axes(learning_rate=RATES), to=new, problem=LINE, make_optimizer=OPTIMIZER)
     grown(new, RATES, [5], 9)
-    with pytest.raises(StoreError, match="holds another sweep"):
+    with pytest.raises(StoreError, match="contains another sweep"):
         larger(old, new, steps=9)
     with pytest.raises(StoreError, match="no store here"):
         larger(tmp_path / "none", tmp_path / "newer")

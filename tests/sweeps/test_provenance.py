@@ -128,7 +128,7 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
     ],
 )
 def test_another_sweep_is_refused_with_the_differences(stored_sweep, computed, changed, difference):
-    with pytest.raises(StoreError, match="holds another sweep") as caught:
+    with pytest.raises(StoreError, match="contains another sweep") as caught:
         stored(stored_sweep, **changed)
     assert f" {difference}" in str(caught.value)
     assert not computed
@@ -151,7 +151,7 @@ def test_other_data_and_another_cost_are_another_sweep(stored_sweep):
         with pytest.raises(StoreError) as caught:
             stored(stored_sweep, problem=dataclasses.replace(problem, **changed))
         message = str(caught.value)
-        assert f"holds another sweep: {expected[0]}: stored" in message
+        assert f"contains another sweep: {expected[0]}: stored" in message
         assert re.findall(r"(\w+): stored", message) == expected
 
 
@@ -221,7 +221,7 @@ def test_what_cannot_come_back_is_an_error_that_says_so():
         factories.optimizer_from(masked, "s")
     with pytest.raises(InputError, match="positional arguments cannot be recorded"):
         factories.describe(partial(optax.sgd, 0.1))
-    with pytest.raises(StoreError, match="s: is of a user's own problem; give the one"):
+    with pytest.raises(StoreError, match="s: its problem is user-defined; pass the original one"):
         factories.problem_from("user's own", "s")
 
 

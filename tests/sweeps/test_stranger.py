@@ -138,7 +138,7 @@ def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
         factories.problem_from({**said, "hash": "0" * 16}, "s")
     says(data_hash="0" * 16)
     for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
-        with pytest.raises(StoreError, match="its sweep had other data than this problem"):
+        with pytest.raises(StoreError, match="its sweep used other data than this problem"):
             call(path, AT)
 
 
@@ -207,5 +207,5 @@ def test_a_given_problem_must_have_the_sweeps_data(tmp_path):
     gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     assert run_of(tmp_path, {"learning_rate": 0.1}, problem).step.tolist() == [1]
-    with pytest.raises(StoreError, match="its sweep had other data than this problem"):
+    with pytest.raises(StoreError, match="its sweep used other data than this problem"):
         run_of(tmp_path, {"learning_rate": 0.1}, other)

@@ -61,7 +61,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"width": 0}, "width = 0"),
         ({"root_seed": -1}, "root_seed = -1"),
         ({"devices": ()}, "devices: none given"),
-        ({"axes": axes(data_seed=[0], learning_rate=[0.1])}, "data_seed decides the order of"),
+        ({"axes": axes(data_seed=[0], learning_rate=[0.1])}, "data_seed sets the order of"),
         ({"axes": axes(learning_rate=[1e39])}, r"learning_rate = 1e\+39 does not fit in float32"),
         ({"axes": axes(learning_rate=[0.1, 1e-60])}, "learning_rate = 1e-60 does not fit"),
         ({"axes": axes(learning_rate=[2**40])}, "learning_rate = 1099511627776 does not fit"),
