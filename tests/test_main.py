@@ -15,7 +15,7 @@ def test_the_module_is_the_command():
 
 def test_ctrl_c_comes_first(monkeypatch):
     order = []
-    monkeypatch.setattr(interrupts, "own", lambda: order.append("Ctrl-C"))
+    monkeypatch.setattr(interrupts, "end_at_ctrl_c", lambda: order.append("Ctrl-C"))
     monkeypatch.setattr("gdjax.cli.main", lambda: order.append("command"))
     __main__.main()
     assert order == ["Ctrl-C", "command"]

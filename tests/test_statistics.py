@@ -107,9 +107,9 @@ def test_what_has_no_number():
     for values in ([], [np.nan], [-np.inf, 1.0]):
         with pytest.raises(InputError, match="median"):
             median(values)
-    with pytest.raises(InputError, match="3 of 2"):
+    with pytest.raises(InputError, match="successes = 3 of runs = 2"):
         share(3, 2)
-    with pytest.raises(InputError, match="take the median"):
+    with pytest.raises(InputError, match="use the median"):
         mean([1.0, np.inf])
     with pytest.raises(InputError, match="2 and 1 runs"):
         paired([1.0, 2.0], [1.0])

@@ -264,7 +264,7 @@ def _plane(title, dataset):
 def _census(census):
     """Return the minima of a census, their positions, barriers and distances."""
     if "minimum_cost" not in getattr(census, "variables", ()):
-        raise InputError("explore: minima is no census; pass what minima.count_minima makes")
+        raise InputError("explore: minima is not a census; pass the result of minima.count_minima")
     columns = {
         "runs": "count",
         "share": "share",

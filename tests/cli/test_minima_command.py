@@ -59,10 +59,10 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     }
     printed = capsys.readouterr().out
     assert (
-        "60 of 60 runs ended in 4 minima, 0 on 0 manifolds of minima; in none: not one" in printed
+        "60 of 60 runs ended in 4 minima, 0 on 0 manifolds of minima; other runs: none" in printed
     )
     assert "(3, 2)" in printed
-    assert "minima not seen yet: with 0.0% of such starts" in printed
+    assert "unseen minima: reached from 0.0% of such starts" in printed
     assert "(taken: 0.001)" in printed
 
 
@@ -70,7 +70,7 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
 def networks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "own", lambda: None)
+        patch.setattr(process, "configure", lambda: None)
         main(
             f"minima --samples 20 --widths 3 --decay 0.002 --seeds 6 --num-steps 1000 "
             f"--out {folder}".split()
@@ -113,7 +113,7 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
     store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=3"]
     main(["minima", *store, "--out", str(tmp_path / "out")])
     assert (
-        "0 of 8 runs ended in 0 minima, 0 on 0 manifolds of minima; in none: 8 diverged"
+        "0 of 8 runs ended in 0 minima, 0 on 0 manifolds of minima; other runs: 8 diverged"
         in capsys.readouterr().out
     )
     assert summary(tmp_path / "out")["minima"] == []
@@ -140,12 +140,12 @@ def test_functions_are_those_of_the_library():
     [
         ("--store nowhere --function beale", "--store and --function: expected one of them"),
         ("--function beale --data mnist", "--function and --data: expected one of them"),
-        ("--store nowhere", "nowhere: there is no store"),
-        ("--at seed=0", "needs --store"),
-        ("--skip-damaged", "--skip-damaged: needs --store"),
+        ("--store nowhere", "nowhere: no such store"),
+        ("--at seed=0", "requires --store"),
+        ("--skip-damaged", "--skip-damaged: requires --store"),
         (
             "--store . --learning-rate 1",
-            "--learning-rate: is of descents that are still to be made",
+            "--learning-rate: sets new descents",
         ),
         ("--function himelblau", "himmelblau"),
         ("--seeds 0", "--seeds 0: expected at least 1"),

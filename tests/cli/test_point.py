@@ -85,7 +85,9 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
 
     with np.load(tmp_path / "params.npz") as arrays:
         np.savez(tmp_path / "few.npz", **{name: a[:1] for name, a in arrays.items()})
-    with pytest.raises(InputError, match=r"few.npz: is not the parameters of the network"):
+    with pytest.raises(
+        InputError, match=r"few.npz: does not contain the parameters of the network"
+    ):
         Origin(params=tmp_path / "few.npz").find()
 
 
@@ -151,7 +153,7 @@ def test_a_summary_that_no_training_wrote(summary, tmp_path):
     if summary is not None:
         text = summary if isinstance(summary, str) else json.dumps(summary)
         (tmp_path / "summary.json").write_text(text)
-    with pytest.raises(InputError, match=r"no summary.json of `gdjax train` beside it") as caught:
+    with pytest.raises(InputError, match=r"no valid summary.json of `gdjax train`") as caught:
         Origin(params=tmp_path / "params.npz").find()
     assert str(caught.value).isprintable()
 
@@ -159,10 +161,10 @@ def test_a_summary_that_no_training_wrote(summary, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"at": ("seed=1",)}, "--at seed=1: needs --store"),
-        ({"skip_damaged": True}, "--skip-damaged: needs --store"),
-        ({"store": "none"}, "there is no store"),
-        ({"params": "none"}, "--params none: there is no such file"),
+        ({"at": ("seed=1",)}, "--at seed=1: requires --store"),
+        ({"skip_damaged": True}, "--skip-damaged: requires --store"),
+        ({"store": "none"}, "no such store"),
+        ({"params": "none"}, "--params none: no such file"),
         ({"store": "a", "params": "b"}, "expected one of them"),
         ({"epochs": 0}, "--epochs 0: expected at least 1"),
         ({"batch_size": 0}, "--batch-size 0: expected at least 1"),

@@ -43,7 +43,7 @@ def file(tmp_path_factory):
 def swept(file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "own", lambda: None)
+        patch.setattr(process, "configure", lambda: None)
         patch.setattr(results, "save_figure", lambda figure, file: file.touch())
         main(
             f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --num-steps 6 "
@@ -86,8 +86,8 @@ def test_a_store_does_not_say_which_file_is_run(swept):
     [
         ("my_line.py", "expected FILE.py:NAME"),
         ("my_line.txt:problem", "expected FILE.py:NAME"),
-        ("nowhere.py:problem", "there is no file nowhere.py"),
-        ("{file}:other", "has nothing of the name other"),
+        ("nowhere.py:problem", "no such file: nowhere.py"),
+        ("{file}:other", "does not define other"),
         ("{file}:number", "number is of type int, expected a gdjax.Problem"),
         ("{file}:ends", r"my_line.py calls sys.exit\(0\), expected a file that only defines ends"),
     ],

@@ -22,7 +22,7 @@ def swept(tmp_path_factory):
     """A finished small sweep and what it printed."""
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "own", lambda: None)
+        patch.setattr(process, "configure", lambda: None)
         main(
             "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --num-steps 20 --record-every 10 "
             f"--width 1 --out {folder}".split()
@@ -142,8 +142,8 @@ def test_resume_of_a_sweep_that_measured_no_accuracy(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["replay", "nowhere.zarr"], "nowhere.zarr: there is no store"),
-        (["resume", "nowhere.zarr"], "nowhere.zarr: there is no store"),
+        (["replay", "nowhere.zarr"], "nowhere.zarr: no such store"),
+        (["resume", "nowhere.zarr"], "nowhere.zarr: no such store"),
     ],
 )
 def test_a_store_that_is_not_there(arguments, message, capsys):

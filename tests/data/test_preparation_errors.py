@@ -70,7 +70,7 @@ def test_missing_original_files(data_dir, originals, tmp_path):
     (few / "t10k-images-idx3-ubyte.gz").unlink()
     with pytest.raises(DataError, match=r"few has no t10k-images-idx3-ubyte\.gz; expected the or"):
         prepare("tiny", data_dir=data_dir, manual_dir=few)
-    with pytest.raises(DataError, match="nowhere' is no folder"):
+    with pytest.raises(DataError, match="nowhere' is not a folder"):
         prepare("tiny", data_dir=data_dir, manual_dir=tmp_path / "nowhere")
 
 
@@ -98,7 +98,7 @@ def test_no_space_on_the_way(data_dir, originals, monkeypatch, kind):
 def test_a_read_only_folder_is_left_alone_even_by_the_superuser(data_dir, originals):
     data_dir.mkdir()
     data_dir.chmod(0o555)
-    with pytest.raises(DataError, match=r"tiny is not in .*data, and that folder cannot be"):
+    with pytest.raises(DataError, match=r"tiny is not in .*data, which is not"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
     assert list(data_dir.iterdir()) == []
 

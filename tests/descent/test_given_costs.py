@@ -322,7 +322,7 @@ def test_schedule_free_parts_have_to_be_told_apart():
     several = optax.chain(free, optax.contrib.schedule_free_sgd(0.2))
     part = optax.partition({"free": free, "plain": SGD}, {"a": "free", "b": "plain"})
     for optimizer, message in ((several, "2 ScheduleFreeStates"), (part, "part of the parameters")):
-        with pytest.raises(InputError, match=f"{message}.*eval_params_fn=lambda opt_state, params"):
+        with pytest.raises(InputError, match=f"{message}.*such as lambda opt_state, params"):
             gd.descend(bowl, optimizer, start, 1, key=KEYS_OF)
     run = gd.descend(bowl, part, start, 1, key=KEYS_OF, eval_params_fn=lambda _, params: params)
     np.testing.assert_array_equal(run.params["a"], run.carry.state.params["a"])

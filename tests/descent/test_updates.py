@@ -66,7 +66,7 @@ REFUSED = {
     "lookahead": (optax.lookahead(SGD, 5, 0.5), "has no attribute 'fast'"),  # wants pairs
     "dpsgd": (
         optax.chain(contrib.differentially_private_aggregate(1.0, 0.1, key=0), SGD),
-        "wants one gradient per sample",
+        "need a gradient per sample",
     ),
 }
 OPTIMIZERS = OTHERS | {

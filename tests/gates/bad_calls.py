@@ -10,7 +10,7 @@ problem), `damaged` (a store with a flipped bit), `folder` (an empty one), `flat
 
 CALLS = (
     # Axes
-    ("gd.axes()", "axes", "none given; name at least one"),
+    ("gd.axes()", "axes", "no axes; pass at least one"),
     (
         "gd.axes(learning_rate=[])",
         "learning_rate",
@@ -72,7 +72,7 @@ CALLS = (
     ),
     ("gd.axes(batch_size=[0])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
-    ("gd.axes(step=[1])", "step", "give the dimension another name"),
+    ("gd.axes(step=[1])", "step", "rename the dimension"),
     ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and signs other than /"),
     (
         "gd.axes(**{'a\\x1b': [1.0]})",
@@ -80,14 +80,14 @@ CALLS = (
         "expected letters, digits and signs other than /",
     ),
     ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and signs other than /"),
-    ("gd.zip_axes()", "zip_axes", "none given; name at least one"),
-    ("gd.zip_axes(learning_rate=[0.1, 0.2], seed=[0])", "seed", "give equally many values"),
+    ("gd.zip_axes()", "zip_axes", "no axes; pass at least one"),
+    ("gd.zip_axes(learning_rate=[0.1, 0.2], seed=[0])", "seed", "pass equal numbers of values"),
     (
         "gd.zip_axes(learning_rate=0.1)",
         "learning_rate",
         "expected a list of finite numbers, such as [0.1, 1.0]",
     ),
-    ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "given on two dimensions"),
+    ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "is on two dimensions"),
     # Searches
     ("gd.search.successive_halving(3, ax)", "problem", "expected a gdjax.Problem"),
     ("gd.search.successive_halving(bowl, 3)", "axes", "expected gd.axes(learning_rate=[0.1, 1])"),
@@ -97,7 +97,7 @@ CALLS = (
     (
         "gd.search.successive_halving(bowl, ax, rungs=[4, 1])",
         "rungs",
-        "sort them, and pass each once",
+        "sort them, and give each once",
     ),
     (
         "gd.search.successive_halving(bowl, ax, rungs=[4, 8.0])",
@@ -234,11 +234,11 @@ CALLS = (
     ("gd.problems.bowl([])", "eigenvalues", "expected a vector of finite real numbers"),
     ("gd.problems.bowl('abc')", "eigenvalues", "expected a vector of finite real numbers"),
     ("gd.problems.bowl([nan])", "eigenvalues", "expected a vector of finite real numbers"),
-    ("gd.problems.bowl([1.0, 2.0], minimum=[1.0])", "minimum", "expected as many"),
+    ("gd.problems.bowl([1.0, 2.0], minimum=[1.0])", "minimum", "expected equal numbers"),
     (
         "gd.problems.bowl([1.0, 2.0], basis=[[1.0]])",
         "basis",
-        "expected a matrix of shape (2, 2), one column an",
+        "expected a matrix of shape (2, 2), one column per",
     ),
     (
         "gd.problems.bowl([1.0, 2.0], basis=[[1.0, 1.0], [1.0, 1.0]])",
@@ -259,7 +259,7 @@ CALLS = (
     (
         "gd.problems.function(lambda w: w[0])",
         "domain",
-        "give domain=(lo, hi) where x is a scalar, or ((lo, hi)",
+        "pass domain=(lo, hi) for a scalar x, or ((lo, hi)",
     ),
     ("gd.problems.digits('mnis5k')", "mnis5k", "did you mean 'mnist5k'? Expected mnist5k, mnist"),
     ("gd.problems.digits(3)", "name", "expected the name of an image set, such as 'mnist5k'"),
@@ -565,7 +565,7 @@ CALLS = (
     ("gd.sweep(bowl, ax, 5, extend=True)", "extend", "unexpected keyword argument 'extend'"),
     ("gd.sweep(bowl, ax, 5, store=3)", "store", "expected the path of a folder, or a URL"),
     ("gd.sweep(bowl, ax, 5, store=__file__)", "store", "expected a folder. Choose another store"),
-    ("gd.sweep(bowl, ax, 5, store=Path(__file__).parent)", "store", "choose another store"),
+    ("gd.sweep(bowl, ax, 5, store=Path(__file__).parent)", "store", "choose another path"),
     (
         "gd.sweep(bowl, ax, 5, store='/proc/no/such')",
         "store",
@@ -635,7 +635,7 @@ CALLS = (
     ),
     ("gd.concat(runs, 'width')", "tree", "expected the DataTree of several sweeps"),
     ("gd.concat({'a': runs}, 'width')", "tree", "expected the DataTree of several sweeps"),
-    ("gd.concat(gd.compare({'a': bowl}, ax, 5), 3)", "3", "expected text of letters, digits"),
+    ("gd.concat(gd.compare({'a': bowl}, ax, 5), 3)", "3", "expected letters, digits"),
     ("gd.concat(gd.compare({'a': bowl}, ax, 5), 'cost')", "dim", "expected a new name"),
     (
         "gd.concat(gd.compare({'a': bowl, 'b': (bowl, {'num_steps': 3})}, ax, 5), 'width')",
@@ -1332,7 +1332,7 @@ CALLS = (
     ),
     ("gd.compare({'a': (bowl, 3)}, ax, 5)", "a", "expected keywords of sweep by name"),
     ("gd.compare({'a': bowl}, ax, 5, store=3)", "store", "expected the path of a folder, or a URL"),
-    ("gd.find_learning_rate(bowl, 3)", "make_optimizer", "expected a function that makes"),
+    ("gd.find_learning_rate(bowl, 3)", "make_optimizer", "expected a factory of Optax"),
     ("gd.find_learning_rate(bowl, root_seed=-1)", "root_seed", "expected a whole number from 0"),
     ("gd.params_of(runs, 3, {'learning_rate': 0.1, 'seed': 0})", "like", "expected a real float"),
     ("gd.extend(store, 3, to=folder / 's')", "axes", "expected gd.axes(learning_rate=[0.1, 1])"),
@@ -1386,7 +1386,7 @@ CALLS = (
         "learning_rate",
         "expected finite numbers",
     ),
-    ("gd.explore(runs, minima=3)", "minima", "give what minima.count_minima makes"),
+    ("gd.explore(runs, minima=3)", "minima", "pass the result of minima.count_minima"),
     ("gd.data.prepare(3)", "name", "expected mnist, fashion_mnist or kmnist"),
     ("gd.descent.warmup_cosine(0.1, 1, 'x')", "total_steps", "expected a finite number"),
 )

@@ -80,8 +80,8 @@ def test_what_does_not_fit_is_left_out_with_a_word():
         ({"runs": 3}, "runs = int without 'outcome'"),
         ({"runs": sweep().drop_vars("cost")}, "without 'cost'"),
         ({"runs": sweep().isel(step=0)}, "has the dimensions"),
-        ({"planes": {"one": sweep()}}, r"planes\['one'\] has no cost over a and b"),
-        ({"minima": sweep()}, "minima is no census"),
+        ({"planes": {"one": sweep()}}, r"planes\['one'\] has no cost with dimensions a and b"),
+        ({"minima": sweep()}, "minima is not a census"),
     ],
 )
 def test_what_is_not_what_it_should_be_is_refused(given, message):

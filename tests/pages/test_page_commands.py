@@ -93,7 +93,7 @@ def test_a_folder_of_format_2_is_not_read_and_nothing_in_it_unpickled(
     (folder / "cost" / ".zarray").write_text(json.dumps(described))
     (folder / "cost" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["a"]}')
     (folder / "cost" / "0").write_bytes(pickle.dumps(Harm(done)) if pickled else bytes(4))
-    assert "cannot be read as what `gdjax` writes" in refused(capsys, "explore", flag, str(folder))
+    assert "is not a folder written by `gdjax`" in refused(capsys, "explore", flag, str(folder))
     assert not done.exists()
 
 
@@ -102,17 +102,21 @@ def test_what_cannot_work_is_said_in_one_line(store, tmp_path, capsys):
     zarr.save(str(tmp_path / "other.zarr"), np.ones(3))
     (tmp_path / "taken.html").mkdir()
     out = ("--out", str(tmp_path / "page.html"))
-    assert "there is no store" in refused(capsys, "explore", str(tmp_path / "none"), *out)
-    assert "there is no store here" in refused(capsys, "explore", str(tmp_path / "empty"), *out)
+    assert "no such store" in refused(capsys, "explore", str(tmp_path / "none"), *out)
+    assert "there is no store at this path" in refused(
+        capsys, "explore", str(tmp_path / "empty"), *out
+    )
     assert refused(capsys, "explore", str(tmp_path / "other.zarr"), *out)
     for flag in ("--planes", "--minima"):
         assert "no such folder" in refused(capsys, "explore", flag, str(tmp_path / "none"), *out)
-        assert "cannot be read" in refused(capsys, "explore", flag, str(tmp_path / "empty"), *out)
+        assert "is not a folder written by" in refused(
+            capsys, "explore", flag, str(tmp_path / "empty"), *out
+        )
     for command in ("explore", "lesson"):
         for path, message in (
-            (tmp_path / "none" / "page.html", "there is no folder"),
-            (tmp_path / "page.txt", "ends in .html"),
-            (tmp_path / "taken.html", "ends in .html"),
+            (tmp_path / "none" / "page.html", "does not exist; create it"),
+            (tmp_path / "page.txt", "name of an .html file"),
+            (tmp_path / "taken.html", "name of an .html file"),
         ):
             assert message in refused(capsys, command, "--out", str(path))
     assert not (tmp_path / "page.html").exists()

@@ -304,7 +304,7 @@ def test_a_notebook_shows_a_figure_that_pyplot_never_saw():
         ({"x": 1}, "of type dict"),
         (xr.Dataset({"weight": 1}), "a Dataset of weight without attribute 'result'"),
         (SimpleNamespace(sizes={}), "of type SimpleNamespace"),
-        (plane().expand_dims(c=2), "the cost is over c, a, b"),
+        (plane().expand_dims(c=2), "the cost has dimensions c, a, b"),
     ],
 )
 def test_results_that_cannot_be_drawn_are_refused(result, reported):

@@ -55,7 +55,7 @@ def test_what_is_not_a_function_is_named(name):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ((np.zeros((5, 2)), np.zeros(4)), r"differ \(data\[0\]: 5, data\[1\]: 4\)"),
+        ((np.zeros((5, 2)), np.zeros(4)), r"lengths \(data\[0\]: 5, data\[1\]: 4\)"),
         ({"x": np.zeros(5), "y": np.float32(1)}, r"data\['y'\] .* leading sample axis"),
         (np.zeros((0, 3)), "leading sample axis"),
         ([1.0, 2.0], r"data\[0\] = 1.0, expected an array"),
@@ -192,7 +192,7 @@ def test_a_parameter_that_cannot_change_a_little_is_named(leaf, message):
 
 
 def test_no_parameters_at_all():
-    with pytest.raises(InputError, match="params: no arrays"):
+    with pytest.raises(InputError, match="params: contains no arrays"):
         check(problem(lambda p: jnp.zeros(())), {})
 
 
@@ -244,20 +244,26 @@ def test_good_metrics_pass():
             r"'m' returned float32\[2\] and has dims = \(\); name each",
         ),
         (gd.Metric(lambda w, data: w, dims=("a", "b")), r"'m' returned float32\[2\] and has dims"),
-        (gd.Metric(lambda w, data: w[:0], dims=("a",)), r"'m' returned .*, an array of nothing"),
-        (gd.Metric(lambda w, data: w[0], dtype="int8"), "has dtype int8, which has no fractions"),
-        (gd.Metric(lambda w, data: jnp.sum(w > 0), dtype="int64"), "under jax.enable_x64 only"),
+        (gd.Metric(lambda w, data: w[:0], dims=("a",)), r"'m' returned .*, an empty array"),
+        (
+            gd.Metric(lambda w, data: w[0], dtype="int8"),
+            "has dtype int8, which cannot represent fractions",
+        ),
+        (gd.Metric(lambda w, data: jnp.sum(w > 0), dtype="int64"), "requires jax.enable_x64"),
         (gd.Metric(lambda w, data: (w[0], w[1])), "'m' returned .*expected real numbers"),
         (gd.Metric(lambda w, data: w[0] + 0j), "'m' returned complex64"),
         (
             gd.Metric(lambda w, data, *, opt_state: w[0]),
-            "'m' declares `opt_state`, the state of an opt",
+            "'m' declares `opt_state`, but there is no opt",
         ),
         (
             gd.Metric(lambda w, data, *, model_state: w[0]),
             "'m' declares `model_state`, but the cost does",
         ),
-        (gd.Metric(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' has an init .*\(value, own"),
+        (
+            gd.Metric(lambda w, d, s: s, init=lambda w, d: w[0]),
+            r"'m' has an init .*\(value, metric_state",
+        ),
         (gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
@@ -294,7 +300,7 @@ def test_a_bare_cost_becomes_a_problem_once():
     assert jax.tree.structure(made) == jax.tree.structure(as_problem(parabola, X + 1))
     assert as_problem(made) is made
     assert as_problem(made, X[:5]).samples == 5
-    with pytest.raises(InputError, match="bare cost has no starting points"):
+    with pytest.raises(InputError, match="cost function has no starting points"):
         made.init(jax.random.key(0))
     with pytest.raises(InputError, match="problem = 3"):
         inspect.unwrap(as_problem)(3)
@@ -384,7 +390,7 @@ def test_a_random_counter_is_not_told_to_become_a_float(leaf):
         (lambda w, *, model_state: w[0], r"declares `model_state` and returned float32\[\]"),
         (
             lambda w, *, model_state: (w[0], jnp.zeros(2)),
-            r"than the one it was given: model_state was float32\[\] and is float32\[2\];",
+            r"than its argument: model_state was float32\[\] and is float32\[2\];",
         ),
         (
             lambda w, *, model_state: (w[0], {"mean": model_state}),

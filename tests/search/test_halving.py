@@ -334,9 +334,9 @@ def test_another_search_and_what_needs_a_sweep_are_refused(tmp_path):
     rates = gd.axes(learning_rate=[0.1, 0.2])
     settings = {"rungs": (2, 4), "reduction_factor": 2, "store": store}
     gd.search.successive_halving(BOWL, rates, **settings).close()
-    with pytest.raises(StoreError, match="holds another sweep: reduction_factor: stored 2, exp"):
+    with pytest.raises(StoreError, match="contains another sweep: reduction_factor: stored 2, exp"):
         gd.search.successive_halving(BOWL, rates, **{**settings, "reduction_factor": 3})
-    with pytest.raises(StoreError, match="holds another sweep: rungs: stored"):
+    with pytest.raises(StoreError, match="contains another sweep: rungs: stored"):
         gd.sweep(BOWL, rates, 4, store=store, record_every=2)
     for function in (gd.resume, lambda store: gd.replay(store, {"learning_rate": 0.1})):
         with pytest.raises(StoreError, match="holds a search, whose runs end at rungs"):

@@ -114,5 +114,5 @@ def test_numbers_with_meanings_are_names():
     assert named.attrs == {"long_name": "optimizer"}
     for codes in ([0, 2], [-1, 0]):
         wrong = xr.Dataset(coords={"kind": ("kind", np.array(codes), attrs)})
-        with pytest.raises(StoreError, match="kind: has numbers without a meaning"):
+        with pytest.raises(StoreError, match="kind: has values without a name"):
             with_names(wrong)

@@ -58,7 +58,7 @@ def test_what_is_neither_a_path_nor_a_url():
     for store in (3, None, "a\0b", b"s3://bucket"):
         with pytest.raises(InputError, match="expected the path of a folder, or a URL"):
             locate(store)
-    with pytest.raises(InputError, match=r"storage_options = \['region'\], and store = 'runs'"):
+    with pytest.raises(InputError, match=r"storage_options = \['region'\], but store = 'runs'"):
         locate("runs", {"region": "here"})
     with pytest.raises(InputError, match=r"store = 'gopher://x/y'"):
         locate("gopher://x/y")
@@ -68,7 +68,9 @@ def test_what_is_neither_a_path_nor_a_url():
 
 def test_a_url_without_obstore_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(InputError, match=r"obstore is not installed: pip install gdjax\[cloud\]"):
+    with pytest.raises(
+        InputError, match=r"obstore is not installed; run pip install gdjax\[cloud\]"
+    ):
         locate("s3://bucket/runs")
 
 

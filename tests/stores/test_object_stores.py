@@ -88,7 +88,7 @@ def test_damage_is_found_and_computed_again(url, server):
 def test_another_sweep_and_something_else_are_refused(url, server):
     bucket = locate(url, server.options)
     bucket.write("thesis.tex", b"all of it")
-    with pytest.raises(StoreError, match="holds something else than a store of gdjax"):
+    with pytest.raises(StoreError, match="exists and is not a gdjax store"):
         open_store(url, server)
     bucket.remove("thesis.tex")
     fill(url, server)
@@ -133,7 +133,7 @@ def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkey
         second.write((0, 0), part(second, (0, 0)))
         store._lock._closing.clear()
         store._lock._renew()  # the paused process goes on
-        with pytest.raises(StoreError, match="another process has taken over its lease"):
+        with pytest.raises(StoreError, match="another process has taken over the lease"):
             store.write((1, 1), part(store, (1, 1)))
         store.close()
         assert bucket.read(lock.LOCK, 999)[1] is None  # it is the second one's

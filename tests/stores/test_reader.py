@@ -144,5 +144,5 @@ def test_what_becomes_damaged_after_it_was_opened_is_an_error_too(tmp_path):
 
 
 def test_no_store_is_an_error(tmp_path):
-    with pytest.raises(StoreError, match="no store here"):
+    with pytest.raises(StoreError, match="no store at this path"):
         open_dataset(tmp_path / "none")

@@ -59,7 +59,7 @@ def test_a_finished_tile_is_not_written_again(tmp_path):
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
         before = stamps(tmp_path)
-        with pytest.raises(StoreError, match=r"tile \(0, 0\) is finished already"):
+        with pytest.raises(StoreError, match=r"tile \(0, 0\) is already finished"):
             store.write((0, 0), part(store, (0, 0)))
     assert stamps(tmp_path) == before
 
@@ -133,7 +133,7 @@ def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path} contains another sweep: config.steps: stored 300, expected 400; data_hash: "
         f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored 'nothing', expected 'adam'. "
-        f"Choose another store, or set these back"
+        f"Choose another store, or restore these settings"
     )
     assert stamps(tmp_path).keys() == before.keys()
     assert equals_whole(tmp_path)
@@ -167,7 +167,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, made):
     if made is not None:
         made(tmp_path / ".gdjax")
     before = stamps(tmp_path)
-    with pytest.raises(StoreError, match="holds something else"):
+    with pytest.raises(StoreError, match="exists and is not a gdjax store"):
         open_store(tmp_path)
     assert stamps(tmp_path) == before
     with pytest.raises(StoreError, match="is a file"):
@@ -213,7 +213,7 @@ def test_what_the_format_foresees_can_be_stored(tmp_path):
 def test_no_store_is_no_store(tmp_path):
     assert read_attributes(tmp_path / "none") is None
     for opened in (Tiles, verify):
-        with pytest.raises(StoreError, match="no store here"):
+        with pytest.raises(StoreError, match="no store at this path"):
             opened(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     with pytest.raises(InputError, match=r"store = 'gopher://bucket/sweep\.zarr'"):

@@ -285,7 +285,7 @@ def test_in_memory_too(whole):
         ({"m": gd.Metric(drawn, dims=("step",))}, "'m' has the dimension 'step', which the sw"),
         (
             {"m": gd.Metric(drawn, dims=("a",)), "n": gd.Metric(moment_of_biases, dims=("a",))},
-            "'n' is 4 long along 'a', and another array is 2",
+            "'n' has length 4 along 'a', but another array has length 2",
         ),
     ],
 )
@@ -300,7 +300,7 @@ def test_dimensions_that_are_taken_are_named(metrics, message):
         (lambda: gd.Metric(drawn, dims=("a", "a")), "expected distinct names"),
         (lambda: gd.Metric(drawn, dtype="text"), "expected a boolean, integer or floating type"),
         (lambda: class_accuracy(gd.problems.bowl([1.0])), "has no `predict`"),
-        (lambda: right_samples(PLAIN, data=(np.ones(3), np.ones(3))), "labels one whole number"),
+        (lambda: right_samples(PLAIN, data=(np.ones(3), np.ones(3))), "labels are whole numbers"),
         (lambda: unpacked(np.zeros(3, np.uint8), 25), "expected 4 bytes in the last axis"),
     ],
 )

@@ -74,11 +74,11 @@ def test_seeds_are_whole_numbers(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "none given"),
-        ({"seed": [0], "pair": zip_axes(seed=[0], scale=[1.0])}, "seed is given on two"),
-        ({"scale": zip_axes(rate=[1.0]), "pair": zip_axes(scale=[1.0])}, "scale is given on two"),
-        ({"step": [1, 2]}, r"step is a name .*'cost.step'"),
-        ({"finished": zip_axes(seed=[0])}, "finished is a name"),
+        ({}, "no axes"),
+        ({"seed": [0], "pair": zip_axes(seed=[0], scale=[1.0])}, "seed is on two"),
+        ({"scale": zip_axes(rate=[1.0]), "pair": zip_axes(scale=[1.0])}, "scale is on two"),
+        ({"step": [1, 2]}, r"step is a reserved name .*'cost.step'"),
+        ({"finished": zip_axes(seed=[0])}, "finished is a reserved name"),
         ({"rate": [0.1, 0.2, 0.1]}, "rate has rate = 0.1 more than once"),
         ({"p": zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
     ],
@@ -109,7 +109,7 @@ def test_a_qualified_name_says_whose_keyword_it_is():
 
 
 def test_a_name_that_two_things_take_has_to_be_qualified():
-    with pytest.raises(InputError, match=r"init and of cost; say which: init.scale or cost.scale"):
+    with pytest.raises(InputError, match=r"init and of cost; qualify it: init.scale or cost.scale"):
         assign_roles(two_scales(), axes(scale=[1.0]), optax.sgd)
 
 

@@ -96,7 +96,7 @@ def test_a_branch_takes_other_settings_and_another_order(store):
         ({"branch_step": [13]}, r"branch_step = \[13\], expected steps of the trunk"),
         ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to num_steps = 12, as axes"),
         ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a length"),
-        ({"branch_step": [1], "seed": [1, 2]}, "for several pushes take perturbation_seed"),
+        ({"branch_step": [1], "seed": [1, 2]}, "use perturbation_seed for several"),
     ],
 )
 def test_branches_that_cannot_be_are_refused(store, axes, message):
@@ -107,9 +107,9 @@ def test_branches_that_cannot_be_are_refused(store, axes, message):
 def test_branches_leave_a_run(store, tmp_path):
     with pytest.raises(InputError, match="branch_step is an axis of branches of a stored run; use"):
         gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
-    with pytest.raises(StoreError, match="user's own problem"):
+    with pytest.raises(StoreError, match="its problem is user-defined"):
         gd.branch(store, AT, gd.axes(branch_step=[1]))
-    with pytest.raises(StoreError, match="there is no store here"):
+    with pytest.raises(StoreError, match="there is no store at this path"):
         gd.branch(tmp_path, AT, gd.axes(branch_step=[1]), problem=LINE)
     with pytest.raises(InputError, match="perturb = 'sideways'"):
         gd.branch(

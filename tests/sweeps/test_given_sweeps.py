@@ -163,7 +163,7 @@ def test_a_mixing_cost_is_swept_whole():
 
 def test_an_axis_of_noise_needs_a_cost_that_draws():
     bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match="noise_seed decides what a cost draws"):
+    with pytest.raises(InputError, match="noise_seed sets the random numbers of a cost"):
         gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 1)
     with pytest.raises(InputError, match="unexpected axis 'key'"):
         gd.sweep(problem(), gd.axes(learning_rate=[0.1], key=[0, 1]), 1)

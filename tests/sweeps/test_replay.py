@@ -135,7 +135,7 @@ def test_a_run_that_is_not_there_yet(store):
     (store / "finished" / "c.0.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
         again_of(store, AT)
-    with pytest.raises(StoreError, match="no store here"):
+    with pytest.raises(StoreError, match="no store at this path"):
         again_of(store / "none", AT)
 
 
@@ -147,10 +147,13 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
 
     sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, make_optimizer=mine)
     at = {"learning_rate": 0.1}
-    with pytest.raises(StoreError, match=r"user's own problem; give the one .*: problem=..."):
+    with pytest.raises(
+        StoreError, match=r"its problem is user-defined; pass the original one: problem=..."
+    ):
         replay(tmp_path, at)
     with pytest.raises(
-        StoreError, match=r"a record may not name its optimizer .*; give .*: make_optimizer=..."
+        StoreError,
+        match=r"its optimizer .* cannot be rebuilt from a record; pass .*: make_optimizer=...",
     ):
         replay(tmp_path, at, problem=problem)
     assert replay(tmp_path, at, problem=problem, make_optimizer=mine).equal

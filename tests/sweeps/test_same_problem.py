@@ -214,7 +214,7 @@ def test_a_command_refuses_another_problem(users, tmp_path, own_nothing):
     given = {"store": str(users), "at": texts}
     assert Origin(**given, problem=own(tmp_path / "same")).find().params.shape == (2,)
     origin = Origin(**given, problem=own(tmp_path / "other", curvature=17.0))
-    with pytest.raises(StoreError, match="had another problem"):
+    with pytest.raises(StoreError, match="used another problem"):
         Landscape(origin=origin, out=tmp_path / "out").run()
 
 

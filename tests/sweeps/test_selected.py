@@ -72,9 +72,9 @@ def test_settings_of_the_cost_are_the_runs_own(tmp_path):
     gd.sweep(
         problem, axes(weight=[1.0, 3.0]), 0, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1)
     )
-    with pytest.raises(StoreError, match=r"user's own problem; give .*: problem="):
+    with pytest.raises(StoreError, match=r"its problem is user-defined; pass .*: problem="):
         run_of(tmp_path, {"weight": 3.0})
-    with pytest.raises(StoreError, match=r"user's own problem; give .*: problem="):
+    with pytest.raises(StoreError, match=r"its problem is user-defined; pass .*: problem="):
         problem_of(tmp_path)
     assert problem_of(tmp_path, problem) is problem
     run = run_of(tmp_path, {"weight": 3.0}, problem)
@@ -104,7 +104,7 @@ def test_without_snapshots_there_is_no_way_and_unfinished_runs_are_said(tmp_path
     (tmp_path / "finished" / "c.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
         run_of(tmp_path, at, network())
-    with pytest.raises(StoreError, match="no store here"):
+    with pytest.raises(StoreError, match="no store at this path"):
         problem_of(tmp_path / "none")
 
 
@@ -147,7 +147,7 @@ def test_the_nearest_numbers_are_taken_if_asked_for(at, index):
         ({"learning_rate": 0.5}, r"at: learning_rate = 0.5 is not .* nearest .* are 0.4, 0.1, 1.6"),
         ({"seed": 77}, r"at: seed = 77 is not in the grid; the nearest values are 8, 4, 1"),
         ({"a": 10, "b": 4}, r"at: no run has a = 10, b = 4; expected values that vary together"),
-        ({"b": 4}, r"at: several runs have b = 4; give a, too"),
+        ({"b": 4}, r"at: several runs have b = 4; also pass a"),
     ],
 )
 def test_no_other_run_is_taken_silently(at, message):

@@ -126,7 +126,9 @@ def test_nothing_is_downloaded_because_a_record_says_so(monkeypatch):
     monkeypatch.setattr(sets, "prepare", lambda *_, **__: pytest.fail("downloads"))
     monkeypatch.setattr(sets, "available", lambda *_: [])
     said = {"problem": "digits", "name": "fashion_mnist", "hash": "0" * 16}
-    with pytest.raises(StoreError, match="'fashion_mnist', which is not prepared here, and a rec"):
+    with pytest.raises(
+        StoreError, match="'fashion_mnist', which is not prepared on this machine, and r"
+    ):
         factories.problem_from(said, "s")
 
 

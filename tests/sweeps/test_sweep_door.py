@@ -57,16 +57,22 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"num_steps": -1}, "steps = -1"),
         ({"batch_size": 25}, "batch_size = 25, expected 1 to 24"),
         ({"record_every": 0}, "record_every = 0"),
-        ({"snapshot_every": 3, "record_every": 2}, "snapshot_every = 3 is not a multiple"),
+        ({"snapshot_every": 3, "record_every": 2}, "snapshot_every = 3, expected a multiple"),
         ({"width": 0}, "width = 0"),
         ({"root_seed": -1}, "root_seed = -1"),
-        ({"devices": ()}, "devices: none given"),
+        ({"devices": ()}, "devices: no devices"),
         ({"axes": axes(data_seed=[0], learning_rate=[0.1])}, "data_seed sets the order of"),
-        ({"axes": axes(learning_rate=[1e39])}, r"learning_rate = 1e\+39 does not fit in float32"),
-        ({"axes": axes(learning_rate=[0.1, 1e-60])}, "learning_rate = 1e-60 does not fit"),
-        ({"axes": axes(learning_rate=[2**40])}, "learning_rate = 1099511627776 does not fit"),
-        ({"metrics": {"cost": Metric(lambda w, d: 0.0)}}, "metrics: cost is an array"),
-        ({"metrics": {"decay": Metric(lambda w, d: 0.0)}}, "axes: decay is an array"),
+        (
+            {"axes": axes(learning_rate=[1e39])},
+            r"learning_rate = 1e\+39 is out of the range of float32",
+        ),
+        ({"axes": axes(learning_rate=[0.1, 1e-60])}, "learning_rate = 1e-60 is out of the range"),
+        (
+            {"axes": axes(learning_rate=[2**40])},
+            "learning_rate = 1099511627776 is out of the range",
+        ),
+        ({"metrics": {"cost": Metric(lambda w, d: 0.0)}}, "metrics: cost is already an array"),
+        ({"metrics": {"decay": Metric(lambda w, d: 0.0)}}, "axes: decay is already an array"),
         ({"metrics": {"m": Metric(lambda w, d: w)}}, "metrics: 'm' returned"),
         # Values that would decide nothing
         *(
@@ -85,7 +91,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
             "nesterov has no effect on what sgd computes",
         ),
         # Types that no door takes
-        ({"problem": lambda w: w}, "problem is a bare cost, .* expected a Problem"),
+        ({"problem": lambda w: w}, "problem is a cost function, .* expected gd.Problem"),
         ({"axes": {"seed": [0]}}, r"axes = {'seed': \[0\]}, expected gd.axes"),
         ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
         ({"width": 2.5}, "width = 2.5, expected a whole number >= 1"),
@@ -105,7 +111,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
             {"num_steps": 2**31 - 1},
             "make 2,147,483,647 records, .* choose record_every = 215 or more",
         ),
-        ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB a device .* smaller width"),
+        ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB per device .* smaller width"),
     ],
 )
 def test_what_cannot_work_is_an_error(changed, message):
@@ -130,7 +136,7 @@ def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
     problem = Problem(init=start, cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(64))
     monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13
-    with pytest.raises(InputError, match=r"width = 1: a slab needs .* take fewer samples"):
+    with pytest.raises(InputError, match=r"width = 1: a slab needs .* use fewer samples"):
         sweep(problem, grid, 3)
     monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**16)
     with pytest.raises(InputError, match=r"width = 16: a slab needs .* choose a smaller width"):
@@ -186,7 +192,7 @@ def test_a_keyword_that_there_is_not_is_named_with_those_there_are(tmp_path):
     with pytest.raises(InputError, match=r"unexpected keyword 'bach_size'; .* Did you mean batch_"):
         compare({"a": (BOWL, misspelt)}, axes(learning_rate=[0.1]), 1)
     for name in ("../x", "/x", "a/b", "", ".hidden", "a\nb", "c:x"):
-        with pytest.raises(InputError, match=r"compare: .* cannot be a name"):
+        with pytest.raises(InputError, match=r"compare: .* is not a valid name"):
             compare({name: BOWL}, axes(learning_rate=[0.1]), 1, store=tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
 
@@ -275,7 +281,7 @@ def test_an_equinox_module_as_it_is_and_taken_apart():
 
 
 def test_streams_inside_of_a_transformation_say_where_to_call_them():
-    with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside of jit"):
+    with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside jit"):
         jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
 
 
@@ -296,7 +302,7 @@ def test_grids_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch)
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**40, 2**40 - 2**33, 2**33))
     many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
     with pytest.raises(
-        InputError, match=r"1,000,000,000 runs need .* GiB of memory.* give a store"
+        InputError, match=r"1,000,000,000 runs need .* GiB of memory.* pass a store"
     ):
         sweep(BOWL, many, 100)
     with pytest.raises(InputError, match=r"1,000,000,000 runs need .* GiB on disk, .* 8.0 GiB"):
@@ -304,7 +310,7 @@ def test_grids_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch)
     few = axes(learning_rate=[0.1], seed=range(1000))
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**6, 10**6 - 9000, 9000))
     with pytest.raises(
-        InputError, match=r"1,000 runs need .* KiB on disk, and .* has 8.8 KiB free"
+        InputError, match=r"1,000 runs need .* KiB on disk, but .* has 8.8 KiB free"
     ):
         sweep(BOWL, few, 3, store=tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
