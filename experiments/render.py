@@ -55,7 +55,7 @@ GROUPS = {
         "basin_volumes",
     ),
     "Luck and generalization": ("seeds", "guessing"),
-    "Speed": ("speed",),
+    "Speed": ("speed", "roofline"),
 }
 MINUS = "\N{MINUS SIGN}"
 SUPERSCRIPTS = str.maketrans(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import common
-from benchmarks import bars, descents, first_call, landscape, peers, roofline
+from benchmarks import bars, descents, first_call, landscape, peers
 from benchmarks.timing import Clock
 
 
@@ -73,7 +73,6 @@ def run(config: Config) -> Any:
         lambda: landscape.planes(clock, config, dataset),
         lambda: landscape.eigenvalues(clock, config, dataset),
         lambda: landscape.paths(clock, config, dataset),
-        lambda: roofline.bounds(config.runs),
     ):
         found |= part()
     found["matrix_product_GFlops"] = max(clock.rates) / 1e9

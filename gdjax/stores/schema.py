@@ -110,7 +110,7 @@ def check_distinct(names: Iterable[str], argument: str) -> None:
     Examples:
         >>> check_distinct(["Cost", "cost"], "metrics")
         Traceback (most recent call last):
-        gdjax.errors.InputError: metrics: 'Cost' and 'cost' are one file on systems that ignore...
+        gdjax.errors.InputError: metrics: 'Cost' and 'cost' are the same file on systems that...
     """
     known: dict[str, str] = {}
     for name in names:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -251,11 +251,19 @@ class _Round:
     num_steps: int
     runs: Any
 
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """Recorded costs for each rate and start; infinite after divergence.
+
+        They are in float64, since the median of two large costs may overflow in float32.
+        """
+        costs = self.runs.cost.values.astype(np.float64)
+        return np.where(np.isnan(costs), np.inf, costs)
+
     @property
     def cost(self) -> np.ndarray:
-        """Final cost for each rate and start; infinite after divergence."""
-        cost = self.runs.cost.values[..., -1]
-        return np.where(np.isnan(cost), np.inf, cost)
+        """Final cost for each rate and start."""
+        return self.costs[..., -1]
 
     def share(self, outcome: Outcome) -> np.ndarray:
         """Return the fraction of starts with an outcome, per rate."""
@@ -265,7 +273,7 @@ class _Round:
     def works(self) -> np.ndarray:
         """Whether every start lowered its cost and none diverged or stalled, per rate."""
         failed = self.share(Outcome.DIVERGED) + self.share(Outcome.STALLED)
-        return np.all(self.cost < self.runs.cost.values[..., 0], axis=1) & (failed == 0)
+        return np.all(self.cost < self.costs[..., 0], axis=1) & (failed == 0)
 
     @property
     def best(self) -> int:
@@ -469,12 +477,9 @@ def _reason(search, critical_rate, status):
 def _trend(last):
     """Return a description of the best rate after half of the steps, and of what is unknown."""
     unknown = "for training that lasts much longer, the best rate may differ."
-    records = last.runs.cost.values
-    if records.shape[-1] < 3:
+    if last.costs.shape[-1] < 3:
         return unknown.capitalize()
-    middle = np.where(
-        last.works, np.median(np.nan_to_num(records[..., 1], nan=np.inf), axis=1), np.inf
-    )
+    middle = np.where(last.works, np.median(last.costs[..., 1], axis=1), np.inf)
     half, full = last.rates[int(np.argmin(middle))], last.rates[last.best]
     course = "the same" if half == full else f"{half:.3g}"
     return f"After half of the steps the best rate was {course}: {unknown}"

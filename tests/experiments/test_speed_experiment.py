@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import speed
-from benchmarks import descents, first_call, landscape, roofline, second_call
-from benchmarks.timing import PARAMETERS, Clock, share
+from benchmarks import descents, first_call, landscape, second_call
+from benchmarks.timing import Clock, share
 
 from gdjax.data import ImageSet
 
@@ -85,13 +85,3 @@ def test_second_calls_of_other_models_do_the_same_work(monkeypatch):
     found = second_call.ratios(1, seeds=2, steps=20)
     assert found["second_call_linen_ratio"] > 0
     assert found["second_call_linen_difference"] < 1e-4
-
-
-@pytest.mark.long
-def test_a_step_does_at_least_the_operations_of_its_products_and_moves_its_weights():
-    runs, batch_size = 4, 32
-    bounds = roofline.bounds(runs, [batch_size])
-    products = 4 * batch_size * PARAMETERS * runs
-    assert products < bounds["roofline_32_operations"] < 1.2 * products
-    assert bounds["roofline_32_bytes"] > 12 * PARAMETERS * runs
-    assert 0 < bounds["roofline_32_share"] < bounds["roofline_32_ideal_share"]

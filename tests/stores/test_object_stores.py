@@ -104,8 +104,8 @@ def test_a_second_writer_is_refused_until_the_first_one_ends(url, server):
     with open_store(url, server) as store:
         store.write((0, 0), part(store, (0, 0)))
         message = (
-            r"is being written by process \d+ on .*, whose lease lasts until ..:..:.. UTC; wait .*"
-            r"or remove the object .gdjax/lock to take over at once"
+            r"is being written by process \d+ on .*, whose lease lasts until ..:..:.. UTC; "
+            r"start again when .*or remove the object .gdjax/lock to take over at once"
         )
         with pytest.raises(StoreError, match=message):
             open_store(url, server)
@@ -143,7 +143,7 @@ def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkey
 def test_a_lease_that_is_removed_frees_the_store(url, server):
     bucket = locate(url, server.options)
     bucket.write(lock.LOCK, b"what nobody understands")
-    with pytest.raises(StoreError, match=r"is being written by another process; wait"):
+    with pytest.raises(StoreError, match=r"is being written by another process; start again"):
         open_store(url, server)
     bucket.remove(lock.LOCK)
     open_store(url, server).close()

@@ -1,0 +1,25 @@
+"""Figure of the bounds on the rate of a step on an accelerator."""
+
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gdjax.plots.style import BLUE, GREY, style
+
+
+def bounds(dataset: xr.Dataset) -> Figure:
+    """Draw the share of the peak rate against the batch size, by both bounds."""
+    with style():
+        figure = Figure(figsize=(7, 4.4))
+        axes = figure.subplots()
+        size = dataset.batch_size
+        axes.plot(size, dataset.weights_share, "--", color=GREY, label="only weights are moved")
+        axes.plot(size, dataset.share, "o-", color=BLUE, label="all that the program moves")
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1.05)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_xlabel("samples per step")
+        axes.set_ylabel("share of the peak rate, at most")
+        axes.set_title(f"Bounds by the memory of an {dataset.accelerator}")
+        axes.legend()
+    return figure

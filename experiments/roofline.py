@@ -1,0 +1,109 @@
+"""How fast could a step of many networks be on an accelerator?
+
+    share of the peak rate = min(1, (operations / bytes) / (peak rate / bandwidth))
+
+A step of gradient descent reads the weights twice, for the forward pass and for the update, and
+writes them once. With B samples per step and P parameters these are 12 P bytes for 4 B P
+operations, so that the share is at most (B / 3) / (peak rate / bandwidth) if nothing else is moved
+and the weights do not stay in a cache. The compiled program moves more: activations, gradients and
+the sums that detect divergence. Both are bounds, counted without an accelerator.
+
+    python experiments/roofline.py                (about 20 s)
+
+Expected: at 32 samples per step the weights alone bound the share to 53 %, and the program to less.
+Refuted by a step on an accelerator that is faster than the bound by the weights.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import common
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from benchmarks.timing import PARAMETERS
+from drawings import roofline as plots
+
+import gdjax as gd
+
+
+@dataclass(frozen=True)
+class Config:
+    """Work, and rates of the accelerator.
+
+    Args:
+        data: name of the data set.
+        runs: number of networks.
+        batch_sizes: samples per step, the same for all networks.
+        accelerator: name of the accelerator, whose data sheet states the rates.
+        peak: float32 operations per second without tensor cores, in units of 1e12.
+        bandwidth: bytes per second from and to the memory, in units of 1e12.
+        cache: bytes of the cache, in units of 1e6.
+    """
+
+    data: str = "mnist5k"
+    runs: int = 64
+    batch_sizes: tuple[int, ...] = (1, 8, 32, 128, 512, 4000)
+    accelerator: str = "H100 SXM"
+    peak: float = 67.0
+    bandwidth: float = 3.35
+    cache: float = 50.0
+
+
+def costs_of_a_step(problem: gd.Problem, runs: int, batch_size: int) -> tuple[float, float]:
+    """Return operations and bytes of a step of many networks, as the compiler counts them.
+
+    Args:
+        problem: problem whose networks share a mini-batch.
+        runs: number of networks.
+        batch_size: samples of the mini-batch.
+    """
+    params = jax.eval_shape(jax.vmap(problem.init), jax.random.split(jax.random.key(0), runs))
+    batch = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype), problem.data
+    )
+    optimizer = optax.sgd(0.1)
+
+    def step(params, batch):
+        state = gd.descent.init(optimizer, params)
+        return gd.descent.step(problem.cost, optimizer, state, batch)[0].params
+
+    program = jax.jit(jax.vmap(step, (0, None)), donate_argnums=0)
+    costs: Any = program.lower(params, batch).compile().cost_analysis()
+    return costs["flops"], costs["bytes accessed"]
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return operations, bytes and bounds by batch size."""
+    problem = gd.problems.digits(config.data)
+    counted = [costs_of_a_step(problem, config.runs, size) for size in config.batch_sizes]
+    operations, moved = np.transpose(counted)
+    balance = config.peak / config.bandwidth
+    ideal = np.array(config.batch_sizes) / 3
+    return xr.Dataset(
+        {
+            "operations": ("batch_size", operations),
+            "bytes": ("batch_size", moved),
+            "share": ("batch_size", np.minimum(1, operations / moved / balance)),
+            "weights_share": ("batch_size", np.minimum(1, ideal / balance)),
+        },
+        {"batch_size": list(config.batch_sizes)},
+        {"weights_bytes": 4 * PARAMETERS * config.runs, "accelerator": config.accelerator},
+    )
+
+
+def numbers(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return the entries of summary.json."""
+    names = ("batch_size", *map(str, dataset.data_vars))
+    columns = {name: dataset[name].values.tolist() for name in names}
+    return {"weights_bytes": dataset.weights_bytes, **columns}
+
+
+def plot(dataset: xr.Dataset) -> dict[str, Any]:
+    """Draw both bounds against the batch size."""
+    return {"roofline": plots.bounds(dataset)}
+
+
+if __name__ == "__main__":
+    common.main("roofline", Config, run, plot, numbers)

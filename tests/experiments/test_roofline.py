@@ -1,0 +1,18 @@
+"""A step does the operations of its products, and the memory bounds its rate."""
+
+import numpy as np
+import pytest
+import roofline
+from benchmarks.timing import PARAMETERS
+
+
+@pytest.mark.long
+def test_a_step_does_the_operations_of_its_products_and_moves_its_weights():
+    config = roofline.Config(runs=4, batch_sizes=(32, 100_000))
+    bounds = roofline.run(config)
+    products = 4 * bounds.batch_size * PARAMETERS * config.runs
+    assert (products < bounds.operations).all()
+    assert (bounds.operations < 1.2 * products).all()
+    assert (bounds.bytes > 12 * PARAMETERS * config.runs).all()
+    assert 0 < bounds.share[0] < bounds.weights_share[0]
+    np.testing.assert_allclose(bounds.weights_share, [0.5333, 1], rtol=1e-3)
