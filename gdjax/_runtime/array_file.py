@@ -81,7 +81,7 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
     Args:
         path: path of the file, in an existing folder.
         data: contents of the file.
-        durable: whether the file must survive a loss of power.
+        durable: whether the file must survive a power failure.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:

@@ -414,9 +414,10 @@ def serialize(document: Mapping[str, Any]) -> bytes:
 
 
 def seal(root: Mapping[str, Any]) -> bytes:
-    """Return a root as bytes; its digest is the SHA-256 of the same bytes with an empty one.
+    """Return a root as bytes, with its SHA-256 as digest.
 
-    Identity and writers are JSON text within the JSON, so that xarray can write them to netCDF.
+    The SHA-256 is that of the same bytes with an empty digest. Identity and writers are JSON text
+    within the JSON, so that xarray can write them to netCDF.
 
     Raises:
         InputError: if the root is longer than a reader would accept.

@@ -1,8 +1,9 @@
 """Specification of branches: descents that leave a run, the trunk, at a step.
 
-    w'_t = w_t + d,   |d| = perturbation;   other state and the order are those of the trunk
+    w'_t = w_t + d,   |d| = perturbation;   other state and order of batches as in the trunk
 
-The trunk is recomputed up to that step. With the same program and width it is bitwise equal.
+The trunk is recomputed up to that step. With the same program and width, it is bitwise equal to the
+stored run.
 """
 
 from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ def _perturb_runs(how: str) -> Callable:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BranchSpec(SweepSpec):
-    """Specification of a sweep whose runs branch off from a stored run at a given step.
+    """Specification of a sweep whose runs leave a stored run at a given step.
 
     Args:
         trunk: value of each axis for the run that branches share up to their `branch_step`.

@@ -1,4 +1,4 @@
-"""A comparison of problems as one Dataset, with a dimension for what the problems differ in.
+"""Concatenation of the sweeps of several problems along a new dimension.
 
     cost[width, axes, step] = tree[width].cost[axes, step]
 
@@ -25,8 +25,8 @@ def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
 
     Problems of different widths have the same records and metrics, and parameters of different
     shapes. The records and the metrics of all problems are joined. Parameters, snapshots and states
-    are left out, and so are metrics that some problems lack, or whose shapes differ; the attribute
-    `left_out` lists them, and they remain in `tree`.
+    are omitted, and so are metrics that are missing from some problems or differ in shape. The
+    attribute `left_out` lists the omitted arrays, which remain in `tree`.
 
     Args:
         tree: result of `compare`.
@@ -92,10 +92,10 @@ def _sweeps_of(tree):
 
 
 def _is_common(name, sweeps):
-    """Return whether all sweeps have an array of this name and shape that is not a parameter."""
+    """Return whether all sweeps have this array, in one shape, and it is not a parameter."""
     if name.split(".")[0] in PREFIXES:
         return False
-    # Axes and steps that differ are an error, and are not a reason to leave an array out.
+    # Lengths of axes and steps are not compared here: `_check_coordinates` raises if they differ.
     shapes = {
         tuple((d, None if d in runs.coords else runs.sizes[d]) for d in runs[name].dims)
         if name in runs
@@ -120,7 +120,7 @@ def _check_coordinates(parts):
 
 
 def _as_numbers(names):
-    """Return names as whole numbers, or as floats, if all of them are numbers."""
+    """Return names as integers or floats if all of them are numbers."""
     for kind in (int, float):
         try:
             return np.array([kind(name) for name in names])

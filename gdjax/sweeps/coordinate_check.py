@@ -1,11 +1,12 @@
-"""Coordinate check: how far activations move in the first steps, against the width.
+"""Coordinate check: change of activations in the first steps, by width.
 
     change_l(n, t) = rms over samples and neurons of h_l(w_t) - h_l(w_0),   width n
     slope_l(t)     = d log change_l / d log n
 
-In a parametrization whose best learning rate is the same at all widths, the change of each layer
-does not depend on the width: the slope is 0. A positive slope says that wide networks will be
-unstable at a rate that suits narrow ones, a negative one that a layer stops learning.
+If the best learning rate of a parametrization is the same at all widths, the change of each layer
+does not depend on the width, and the slope is 0. With a positive slope, wide networks become
+unstable at a learning rate that is suitable for narrow ones. With a negative slope, the change of a
+layer decreases to 0 as the width increases.
 
 One step of sign descent moves the first layer of a linear network by eta |x|_1 at every width:
 
@@ -63,7 +64,7 @@ def coordinate_check(
     num_seeds: int = 8,
     root_seed: int = 0,
 ) -> xr.Dataset:
-    """Return the change of the activations of each layer in the first steps, against the width.
+    """Return the change of each layer's activations in the first steps, by width.
 
     Args:
         problems: problems by width, at least two: `{"16": problem(16), "64": problem(64)}`. As in
@@ -82,8 +83,8 @@ def coordinate_check(
 
     Returns:
         Dataset with `change` (layer, step, width, seed), and `slope`, `slope_low` and `slope_high`
-        (layer, step): the mean over seeds of the slope of log change against log width, with its
-        95 % interval (Student's). The slope is NaN if a change is 0 or a run diverged.
+        (layer, step): the mean over seeds of the slope of log change against log width, with
+        Student's 95 % confidence interval. The slope is NaN if a change is 0 or a run diverged.
 
     Raises:
         InputError: if an argument has an invalid type or value, if a name is not a width, or if the
@@ -183,7 +184,7 @@ def _change(activations):
 def _slopes(
     widths: Float[np.ndarray, " widths"], change: Float[np.ndarray, "layers steps widths seeds"]
 ) -> dict[str, Float[np.ndarray, "layers steps"]]:
-    """Return the mean slope of log change against log width over seeds, with its interval."""
+    """Return the mean log-log slope over seeds, with its confidence interval."""
     x = np.log(widths) - np.mean(np.log(widths))
     y = np.log(np.where(change > 0, change, np.nan))
     slope = np.einsum("w,lswi->lsi", x, y) / np.sum(x**2)

@@ -234,7 +234,7 @@ def _hand_out(client: Client, task: Task, store: Store) -> int:
                 try:
                     answer = future.result()
                 except Exception as error:
-                    # The other tasks save and stop, since none may write after the store is free.
+                    # The other tasks save and stop: none may write after the lock is released.
                     failure = failure or _explained(error, tile)
                     stopping.set()
                     continue

@@ -227,7 +227,7 @@ def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]
     return {n: (stored[n], here[n]) for n in here if n in stored and stored[n] != here[n]}
 
 
-@lru_cache  # to read the metadata of five packages takes 4 ms
+@lru_cache  # reading the metadata of five packages takes 4 ms
 def _version(package):
     try:
         return metadata.version(package)

@@ -47,9 +47,9 @@ from gdjax.sweeps.sweep import sweep
 NUM_RATES = 7  # rates per round
 COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
 BELOW = 4  # rates of a round below its center; longer descents usually need lower rates
-SHORT, LONG = 16, 2  # the horizon over the numbers of steps of the first and the last round
+SHORT, LONG = 16, 2  # ratios of the horizon to the steps of the first and the last round
 MIN_STEPS = 4  # least number of steps of a round
-MAX_SHIFTS = 4  # sweeps of a round, which is repeated while its best rate is at an end
+MAX_SHIFTS = 4  # most sweeps of a round, which is repeated while its best rate is at an end
 MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
 GRADIENT, HESSIAN_PRODUCT = 3, 6  # costs in evaluations of the cost
 
@@ -58,8 +58,9 @@ class LearningRateStatus(IntEnum):
     """Status of a recommended learning rate.
 
     FOUND: a rate is recommended. NO_WORKING_RATE: at each rate, a start diverged, stalled or did
-    not lower its cost. NO_MINIMUM: the cost falls the further the larger the rate, so that no rate
-    is best. NOT_A_DESCENT_DIRECTION: the optimizer's first step goes uphill at most of the starts.
+    not lower its cost. NO_MINIMUM: the final cost decreases as the rate increases, so that no rate
+    is best. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a descent direction at more
+    than half of the starts.
     COST_NOT_FINITE: cost or gradient is not finite at a start. UPDATE_NOT_FINITE: the optimizer's
     update is not finite there.
     """
@@ -79,7 +80,7 @@ class LearningRateResult:
     Args:
         learning_rate: recommended rate; NaN unless the status is FOUND.
         low: smallest good rate. A rate is good if it works, its median final cost is at most the
-            highest final cost over starts at the recommended rate, and so it is for all tested
+            highest final cost over starts at the recommended rate, and both hold for all tested
             rates between the two.
         high: largest good rate.
         status: a `LearningRateStatus`.
@@ -127,25 +128,27 @@ def find_learning_rate(
     horizon: int = 256,
     batch_size: int | None = None,
 ) -> LearningRateResult:
-    """Recommend a learning rate for any optimizer, from short descents at several rates.
+    """Recommend a learning rate for any optimizer, from short descents.
 
     The search is centered at the rate at which the optimizer's first step reaches the lowest cost
-    along its direction (`critical_sharpness`), median over starts. The first round takes 1/16 of
-    the horizon at 7 rates with ratio 4, the last round half of the horizon at 7 rates with ratio 2
-    around the best one. A round is repeated at other rates if the best is at the end of its rates.
+    along its direction (`critical_sharpness`), median over starts. The first round consists of
+    descents of 1/16 of the horizon at 7 rates, adjacent ones with the ratio 4. The last round
+    consists of descents of half of the horizon at 7 rates with the ratio 2 around the best rate. A
+    round is repeated at other rates if its best rate is the smallest or the largest.
     The recommended rate has the lowest median final cost among those at which every start lowered
     its cost and none diverged or stalled.
 
-    The search does not know how long the training will be: the best rate of long descents may
-    differ, and for optimizers whose steps do not shrink with the gradient (Lion, Muon, sign
-    descent) it usually falls with their length. More starts may fail where these did not.
+    The longest descents of the search take half of the horizon, but at least 4 steps. The best rate
+    of longer descents may differ. For optimizers whose steps do not shrink with the gradient (Lion,
+    Muon, sign descent), it usually decreases with the number of steps. At the recommended rate,
+    descents from other starts may diverge or stall.
 
     Args:
         problem: problem to minimize.
         make_optimizer: factory that accepts a `learning_rate`, as in `sweep`.
         root_seed: seed of the starts and of the orders of mini-batches.
-        num_starts: number of starting points, each with another order of mini-batches, >= 1.
-        horizon: number of steps of the training for which the rate is meant, >= 1.
+        num_starts: number of starting points, each with its own order of mini-batches, >= 1.
+        horizon: number of steps of the training in which the rate will be used, >= 1.
         batch_size: samples per step; None for the whole training set.
 
     Returns:
@@ -183,7 +186,7 @@ def find_learning_rate(
 
 
 def _search_rates(search, center, horizon):
-    """Run the rounds of a search; return whether a working rate is below the end of all rates."""
+    """Run the rounds of a search; return whether the best rate works and is not the largest."""
     for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, LONG)):
         last = _round_around(search, center, ratio, max(MIN_STEPS, -(-horizon // share)))
         center = last.rates[last.best]
@@ -191,7 +194,7 @@ def _search_rates(search, center, horizon):
 
 
 def _round_around(search, center, ratio, num_steps):
-    """Run a round around a rate, and shift it while the best rate is at its end."""
+    """Run a round around a rate, and shift it while its best rate is at an end."""
     rates = center * ratio ** (np.arange(NUM_RATES) - float(BELOW))
     limits = np.finfo(np.float32)
     for _ in range(MAX_SHIFTS):
@@ -279,7 +282,8 @@ class _Round:
     def best(self) -> int:
         """Index of the working rate with the lowest median cost.
 
-        If none works, it is that of the lowest median cost, and of the largest rate among equals.
+        If none works, it is the index of the rate with the lowest median cost, of the largest such
+        rate if several are equal, and of the smallest rate if all costs are infinite.
         """
         median = np.median(self.cost, axis=1)
         if self.works.any():
@@ -288,9 +292,11 @@ class _Round:
 
     @property
     def falls_endlessly(self) -> bool:
-        """Whether the cost at the best rate fell by 10 |C(w_0)|, and no slower in the second half.
+        """Whether the cost at the best rate seems to decrease without bound.
 
-        A cost with the lower bound 0 does not fall by more than C(w_0).
+        It does if from all starts the cost decreased by more than 10 |C(w_0)|, and by at least 0.99
+        times as much in the second half of the records as in the first. A cost that is bounded from
+        below by 0 decreases by at most C(w_0).
         """
         costs = self.runs.cost.values[self.best]
         first, middle, last = costs[:, 0], costs[:, costs.shape[-1] // 2], costs[:, -1]
@@ -356,7 +362,7 @@ def _evaluations(first, problem, batch_size):
 
 
 def _refusal(first):
-    """Return the status if no descents are needed to see that no rate works, or None."""
+    """Return the status if the first steps show that no rate works; None otherwise."""
     at_start = first.sharpness.status
     if not np.all(first.cost_is_finite):
         return LearningRateStatus.COST_NOT_FINITE
@@ -475,7 +481,7 @@ def _reason(search, critical_rate, status):
 
 
 def _trend(last):
-    """Return a description of the best rate after half of the steps, and of what is unknown."""
+    """Return a description of the best rate after half of the steps, with a caveat."""
     unknown = "for training that lasts much longer, the best rate may differ."
     if last.costs.shape[-1] < 3:
         return unknown.capitalize()

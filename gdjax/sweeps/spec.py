@@ -205,7 +205,7 @@ class ProgramSpec:
 
     @cached_property
     def shapes(self) -> "RunShapes":
-        """Shapes of the arrays of one run; the same object for equal programs of a problem."""
+        """Shapes of the arrays of one run, one object for equal programs of a problem."""
         sweep = self.sweep
         key = (
             tuple(self.roles.items()),
