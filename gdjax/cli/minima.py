@@ -31,8 +31,9 @@ MANIFOLD = "manifold of minima"  # kind of an end point on a manifold of minima
 class Minima:
     """Count the distinct minima in which descents from many starts end.
 
-    Without --store or --function, digit networks are trained on a subset (--samples), so small that
-    gradients become small, with weight decay, without which their minima are not isolated.
+    Without --store or --function, digit networks are trained on a subset (--samples) that is small
+    enough for the gradients to become small. They are trained with weight decay, without which
+    their minima are not isolated.
     """
 
     store: str | None = None
@@ -86,7 +87,7 @@ class Minima:
     """Folder for results; by default results/minima/<hash of these settings>."""
 
     def run(self) -> None:
-        """Take the census, write data, summary and figures, and print a table."""
+        """Compute the census, write data, summary and figures, and print a table."""
         self._check()
         from gdjax._runtime import process, results
 

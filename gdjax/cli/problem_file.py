@@ -52,7 +52,7 @@ def load(text: str | None) -> Any:
     assert spec is not None
     assert spec.loader is not None  # since the suffix is .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # as by an import; dataclasses require it
+    sys.modules.setdefault(path.stem, module)  # as an import does; dataclasses require it
     sys.path.insert(0, str(path.parent))  # allows imports of files beside it
     try:
         spec.loader.exec_module(module)

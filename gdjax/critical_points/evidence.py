@@ -87,7 +87,7 @@ class KantorovichEvidence(NamedTuple):
 
 
 class HigherOrderEvidence(NamedTuple):
-    """Third and fourth derivatives along flat directions, and evidence for a manifold of minima.
+    """Derivatives along flat directions, and evidence for a manifold of minima.
 
     Signs are normalized such that the cost curves upwards in the other directions.
 
@@ -191,8 +191,8 @@ def kantorovich_evidence(
         jnp.concatenate([starts, starts, flat]),
         lambda vectors: jnp.where(among_flat, vectors @ basis @ basis.T, vectors * mask[None]),
     )
-    # Third derivatives miss kinks. Products with H therefore are compared in the last digits as
-    # well, and at twice the step, beyond the critical point.
+    # Third derivatives do not detect kinks. Products with H are therefore also compared in the last
+    # digits, and at twice the step, beyond the critical point.
     others = jnp.stack([w, gradient.displaced[1], gradient.displaced[3], w + 2 * step])
     directions = jnp.concatenate(
         [jnp.stack([curvature.flattest, curvature.steepest]), _unit(probes)]
@@ -294,7 +294,7 @@ def higher_order_evidence(
     )
     # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
     beside = cubic**2 / jnp.where(size > 0, size, 1)
-    # Known curvature that a quartic cannot have within the last digits decides by itself.
+    # Fourth derivatives are ignored if the curvature exceeds that of such a quartic.
     agrees = orders.second * jnp.sign(orders.fourth) > 0
     beside = orders.second_rounding + beside
     beside += jnp.where(agrees, size * gradient.displacement**2, 0)
@@ -310,7 +310,7 @@ def higher_order_evidence(
     )
     may_be_manifold = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     flat_length = jnp.zeros_like(gradient.cost)
-    if eps < MAX_FLAT_CURVATURE:  # float32 cannot tell flat from 1e-8
+    if eps < MAX_FLAT_CURVATURE:  # float32 cannot distinguish 0 from 1e-8
         along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
         followed = partial(
             constant_length,

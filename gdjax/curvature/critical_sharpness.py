@@ -1,4 +1,4 @@
-"""Critical sharpness: the curvature that the optimizer's own step meets.
+"""Critical sharpness: curvature along the step of an optimizer.
 
     eta_c = min {eta > 0 : C(w - eta D) > C(w)},   lambda_c = 2 / eta_c
 
@@ -7,7 +7,8 @@ D^T H D > 0,
 
     eta_c = 2 D . g / D^T H D,   lambda_c = D^T H D / D . g
 
-For gradient descent lambda_c is at most the sharpness. It needs only costs, no second derivatives:
+For gradient descent lambda_c is at most the sharpness. Its definition contains only costs, and no
+second derivatives:
 
 >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
 >>> result = critical_sharpness(bowl, jnp.array([0.0, 1.0]), jnp.array([0.0, 10.0]))
@@ -42,7 +43,7 @@ from gdjax.problems.validation import at_least_float32, check_like, check_params
 from gdjax.summaries import fields, fields_with
 
 LONGEST_STEP = 1e6  # longest step, relative to the norm of the parameters or to 1
-FIRST_STEP = 1e-2  # length of the first step without a guess, relative in the same way
+FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units
 GROWTH = 4.0  # factor of the rate while the cost has not risen
 SHRINKAGE = 1 / 8  # factor of the rate while the cost has risen everywhere
 ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
@@ -66,7 +67,7 @@ class CriticalSharpnessStatus(IntEnum):
 
 
 class CriticalSharpness(NamedTuple):
-    """Critical sharpness along a direction, with the interval that contains the crossing.
+    """Critical sharpness along a direction, with an interval around the crossing.
 
     Args:
         learning_rate: eta_c; infinite if there is no crossing, NaN if it is unknown.
@@ -188,12 +189,11 @@ def critical_sharpness(
 
         eta_c = min {eta > 0 : C(w - eta D) > C(w)},   lambda_c = 2 / eta_c
 
-    From the guess the rate grows or shrinks until the crossing lies between two rates, and then the
-    interval is shortened by secants of (C(w - eta D) - C(w)) / eta, which is linear in eta on a
-    quadratic, and by bisection. This finds *a* crossing, not provably the first: the cost may rise
-    and fall again between two rates that were evaluated. Rates are tried up to steps 1e6 times as
-    long as the parameters (as 1, if they are shorter), and a rise of at most 8 eps |C(w)| counts as
-    rounding.
+    Starting at the guess, the rate is increased or decreased until the crossing lies between two
+    rates. The interval is then shortened by secants of (C(w - eta D) - C(w)) / eta, which is linear
+    in eta on a quadratic, and by bisection. This finds *a* crossing, not provably the first: the
+    cost may rise and fall again between two rates that were evaluated. The longest step that is
+    evaluated is 1e6 max(1, |w|), and a rise of at most 8 eps |C(w)| counts as rounding.
 
     The relative critical sharpness, at which the step of one problem raises the cost of another,
     is obtained by passing the other problem with the direction of the first one.
@@ -308,7 +308,7 @@ def _ray(problem, params, direction):
 
     length = optax.tree.norm(direction).astype(dtype)
     scale = jnp.maximum(optax.tree.norm(params).astype(dtype), 1)
-    # The norm overflows for directions whose entries are finite, and the slope does then, too.
+    # If the norm of a direction with finite entries overflows, the slope is not valid either.
     finite = jnp.isfinite(value) & jnp.isfinite(length)
     slope = _dot(direction, gradient)
     unit = scale / jnp.where(length > 0, length, 1)
@@ -334,7 +334,7 @@ class _Bracket(NamedTuple):
         before: the previous `low`.
         at_before: value there.
         num_evaluations: number of evaluations.
-        num_bisections: number of evaluations since the interval is bounded.
+        num_bisections: number of evaluations since the interval became bounded.
     """
 
     low: Float[Array, ""]
@@ -388,7 +388,7 @@ def _bracket(function, guess, at_zero, *, largest, rtol, max_evaluations):
 
 
 def _next_rate(b, rtol):
-    """Return the next rate: beyond `low` if the interval has no end, and else within it."""
+    """Return the next rate: above `low`, and within the interval if it is bounded."""
     # A step past the estimated root encloses it with the next evaluation.
     margin = rtol / 3
     gradient = (b.at_low - b.at_before) / jnp.where(b.low > b.before, b.low - b.before, 1)
@@ -404,7 +404,7 @@ def _next_rate(b, rtol):
 
 
 def _root(b):
-    """Return the root of the secant through both ends; the middle if one value is infinite."""
+    """Return the root of the secant, or the middle if one value is infinite."""
     drop = b.at_high - b.at_low
     share = jnp.where(b.at_high < jnp.inf, -b.at_low / jnp.where(drop > 0, drop, 1), 0.5)
     return b.low + jnp.clip(share, 0, 1) * (b.high - b.low)
@@ -433,7 +433,7 @@ def critical_sharpness_metric(
     rtol: float = 5e-2,
     max_evaluations: int = 9,
 ) -> Metric:
-    """Return the critical sharpness of the optimizer's own steps as a metric of a descent.
+    """Return the critical sharpness of the optimizer's steps as a metric.
 
         lambda_c = 2 / eta_c,   eta_c = min {eta > 0 : C(w - eta D) > C(w)}
 

@@ -30,7 +30,7 @@ from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_value, first_line
 
 ITERATIONS = 30  # maximum number of power iterations for third derivatives
-SHIFT = 0.5  # multiple of the image's length added along u; without it the iteration may cycle
+SHIFT = 0.5  # multiple of |t| added along u, without which the iteration may cycle
 MIN_GROWTH = 1.01  # growth per iteration below which a value has converged
 NO_SECOND_DERIVATIVE = (
     "problem: second derivatives need the forward mode, or the reverse mode twice, and a part of "

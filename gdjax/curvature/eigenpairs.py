@@ -317,7 +317,7 @@ def extreme_inertia(
     rtol: ScalarLike,
     max_steps: int,
 ) -> Inertia:
-    """Return eigenpairs at both ends of the spectrum, from products alone.
+    """Return eigenpairs at both ends of the spectrum, from products with the operator.
 
     Args:
         operator: Hessian, as an operator on flat vectors.

@@ -1,4 +1,4 @@
-"""Eigenvalue solvers: Jacobi rotations for small matrices, block Lanczos for operators.
+"""Eigenvalue solvers: Jacobi rotations and block Lanczos.
 
     A <- J^T A J until A is diagonal;   basis S of V, A V, A^2 V, ...,   S^T A S y = theta y
 
@@ -10,11 +10,12 @@ can deadlock. `eigh` therefore decomposes small matrices by rotations, with JAX 
 [-1.0, 4.0]
 
 `extreme_ritz_pairs` computes extreme eigenvalues of a symmetric operator by thick-restart block
-Lanczos, from products with it alone. The block V starts as two random vectors, so that both copies
-of a double eigenvalue are found. A single vector would find only one. If equal eigenvalues fill the
-block and more are requested, a new random block finds further copies. Two products computed
-together share the samples and the activations of a network. Wider blocks are faster still for a
-single network, but they need more products in total and slow down 16 networks in one program.
+Lanczos, from products with it alone. The block V starts as two random vectors, so that both
+eigenvectors of a double eigenvalue are found; from a single vector, only one would be. If equal
+eigenvalues fill the block and more are requested, a new random block finds further copies. Two
+products computed together share the samples and the activations of a network. Wider blocks are
+faster still for a single network, but they need more products in total and slow down 16 networks in
+one program.
 
 If the eigenvectors of a similar operator are known, the block starts from them. This is how the
 sharpness is tracked along a descent with a few products per estimate.
@@ -251,7 +252,8 @@ def extreme_ritz_pairs(
             key, key_noise = jax.random.split(basis.key)
             images = products(basis.block)
             columns = _put(basis.columns, basis.block, number * width)
-            # Rounding would determine an image without a new direction, so add noise to it.
+            # If an image has no new direction, rounding would determine its orthogonal part, so
+            # random noise is added.
             length = jnp.linalg.norm(images) * jnp.finfo(mask.dtype).eps
             noise = random(key_noise) * (jnp.where(length > 0, length, 1) / mask.size**0.5)
             return _Basis(
@@ -340,7 +342,8 @@ def _orthonormal(block, columns):
     """Return the block, orthonormal and orthogonal to the columns (Gram-Schmidt).
 
     Passes end when the components that one of them removes are small. Two passes are enough unless
-    only rounding is left. QR by LAPACK took longer than the product with the operator.
+    only rounding is left. QR decomposition by LAPACK took longer than the product with the
+    operator.
     """
     close = jnp.sqrt(jnp.finfo(block.dtype).eps)
 

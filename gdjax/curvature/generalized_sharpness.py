@@ -213,7 +213,7 @@ def _steepest(flat, *, norm, unravel):
 
 
 def _ascent(flat, direction, *, norm, unravel):
-    """Return the steepest direction; signs of entries that are 0 remain those of `direction`."""
+    """Return the steepest direction; entries that are 0 keep the signs of `direction`."""
     steepest = _steepest(flat, norm=norm, unravel=unravel)
     return jnp.where(flat == 0, direction, steepest) if norm == "linf" else steepest
 
@@ -253,7 +253,7 @@ def _change_signs(H, direction):
         return direction
     image = H @ d
     for _ in range(10 * len(d)):
-        gain = np.diag(H) - d * image  # of d_i -> -d_i, over 4
+        gain = np.diag(H) - d * image  # a quarter of the gain of d_i -> -d_i
         i = int(np.argmax(gain))
         if gain[i] <= 1e-9 * np.abs(H).max():
             break
@@ -300,7 +300,7 @@ def _top_of_blocks(H, blocks):
 
 
 def _matrix_groups(params):
-    """Return the rows or columns of all matrices, whichever are fewer, as groups of radius 1."""
+    """Return rows or columns (whichever are fewer) of matrices as groups of radius 1."""
     groups, count = [], 0
     for leaf in jax.tree.leaves(params):
         if leaf.ndim < 2:
@@ -324,17 +324,17 @@ def generalized_sharpness_metric(
     every: int = 1,
     max_steps: int = 20,
 ) -> Metric:
-    """Return a lower bound of the generalized sharpness as a metric of a descent.
+    """Return a lower bound of the generalized sharpness as a metric.
 
         low = d^T H d <= max over |d| <= 1 of d^T H d
 
     The search starts from the direction found at the last record and from that of the optimizer's
-    step, so that the bound is at least the curvature along the step. Bounds from above need the
-    dense Hessian: see `generalized_sharpness`.
+    step, so that the bound is at least the curvature along the step. Upper bounds require the dense
+    Hessian; see `generalized_sharpness`.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`. For "l2" take `sharpness_metric`.
+        norm: norm of d, as for `generalized_sharpness`. For "l2", use `sharpness_metric`.
         data: data that replaces the problem's own.
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
@@ -360,7 +360,7 @@ def generalized_sharpness_metric(
 def step_curvature(
     problem: Problem | Callable, norm: str, *, data: PyTree = None, every: int = 1
 ) -> Metric:
-    """Return the curvature along the steepest direction in a norm as a metric of a descent.
+    """Return the curvature along the steepest direction as a metric.
 
         d^T H d,   d = argmax over |d| <= 1 of g . d
 
@@ -451,7 +451,7 @@ class _LowerBound:
             )
         )(jnp.stack([step, metric_state]))
         best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
-        # After a step from which nothing is finite, the search goes on from the last direction.
+        # If the best direction is not finite, the next search starts from the previous one.
         is_finite = jnp.all(jnp.isfinite(directions[best]))
         direction = jnp.where(is_finite, directions[best], metric_state)
         low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))

@@ -194,7 +194,7 @@ def gradient_summary(
 
 
 def largest_entries(gradient: PyTree, count: int) -> Entries:
-    """Return the `count` entries of largest absolute value; ties are broken by position.
+    """Return the `count` entries of largest absolute value, ties by position.
 
     Args:
         gradient: tree of arrays.

@@ -7,7 +7,7 @@ in the maximum norm, rows or columns of each matrix in the spectral norm, both w
 that satisfies the matrix inequality gives a bound. A good one is found from the semidefinite
 relaxation: maximize tr(H X) over X >= 0 with tr X_bb <= r_b, whose optimum has X = V V^T with few
 columns. In the maximum norm, that optimum is at most pi / 2 times the maximum, if H has no negative
-eigenvalue. For a diagonal H, the bound is the trace, and attained:
+eigenvalue. For a diagonal H, the bound is the trace, which is attained:
 
 >>> H = np.diag([1.0, 2.0, 3.0])
 >>> round(upper_bound(H, np.arange(3), np.ones(3))[0], 6)
@@ -67,7 +67,7 @@ def upper_bound(
 
 
 def _relaxation(H, groups, radii):
-    """Return V that maximizes tr(V^T H V) with |V_b|^2 = r_b, by passes over the groups."""
+    """Maximize tr(V^T H V) with |V_b|^2 = r_b, by passes over the groups."""
     n = len(H)
     columns = min(n, int(np.ceil(np.sqrt(2 * len(radii)))) + 1)
     members = [np.flatnonzero(groups == b) for b in range(len(radii))]
@@ -94,5 +94,5 @@ def _relaxation(H, groups, radii):
 
 
 def _others(H, V, i):
-    """Return the sum over j != i of H_ij v_j, of which the best v_i has the direction."""
+    """Return sum_{j != i} H_ij v_j, whose direction is that of the optimal v_i."""
     return (H[i] @ V - H[i, i] * V[i])[None]

@@ -1,4 +1,4 @@
-"""Sharpness along a descent: largest eigenvalue of the Hessian, and batch sharpness.
+"""Sharpness along a descent: largest Hessian eigenvalue, and batch sharpness.
 
     sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
 
@@ -98,13 +98,13 @@ def sharpness_metric(
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
     The algebraically largest eigenvalue is computed by block Lanczos from the last two
-    eigenvectors. The second is mixed with a random direction, so that an eigenvector that rises
-    from elsewhere is also found. Restarts end when |H v - sharpness v| is at most rtol |sharpness|
-    or within rounding. An eigenvalue then lies within that distance, and the error is of the order
-    of its square over the gap to the next one. That no other eigenvalue is larger is likely, but
-    not proven. Up to 8 parameters the dense Hessian is decomposed. The result is NaN if 19 restarts
-    are not enough or a value is not finite. On CPUs no LAPACK is called, so that runs on several
-    devices cannot deadlock in it.
+    eigenvectors. The second is mixed with a random direction, so that an eigenvector whose
+    eigenvalue becomes the largest later is found as well. Restarts end when |H v - sharpness v| is
+    at most rtol |sharpness| or within rounding. An eigenvalue then lies within that distance, and
+    the error is of the order of its square over the gap to the next one. That no other eigenvalue
+    is larger is likely, but not proven. Up to 8 parameters the dense Hessian is decomposed. The
+    result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no LAPACK is
+    called, so that runs on several devices cannot deadlock in it.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
@@ -168,7 +168,7 @@ def largest_eigenvalues_metric(
     Returns:
         A metric whose value is an array with the dimension `eigenvalue`, descending. With 10
         eigenvalues an estimate costs 20 Hessian-vector products, and 8 more for each restart. More
-        than 6 eigenvalues need LAPACK, which is refused on several CPU devices at once: pass
+        than 6 eigenvalues require LAPACK, which raises an error on several CPU devices: pass
         devices=jax.local_devices()[:1].
 
     Raises:

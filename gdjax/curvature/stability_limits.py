@@ -172,7 +172,7 @@ def _generalized_limit(caller, learning_rate, optimizer, settings):
 
 
 def _factory(optimizer):
-    """Return the function under all `functools.partial`."""
+    """Return the function inside nested `functools.partial` objects."""
     while isinstance(optimizer, partial):
         optimizer = optimizer.func
     return optimizer
@@ -233,7 +233,7 @@ def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, 
 
 
 def _hint(factory):
-    """Return how to find the limit of an optimizer whose steps have a fixed length in a norm."""
+    """Return a hint for optimizers whose steps have a fixed length in a norm."""
     norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
     if norm is None:
         return ""

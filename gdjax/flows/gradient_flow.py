@@ -8,8 +8,9 @@ On the bowl w^2 / 2 with w_0 = 1, the flow is e^-t:
 >>> [round(float(w), 4) for w in flow.params]
 [1.0, 0.3679]
 
-The flow has no learning rate and depends only on the cost. If descent behaves differently, such as
-by oscillation, divergence or a preference for flat regions, its finite steps are the reason.
+The flow has no learning rate and depends only on the cost. If descent behaves differently, for
+example by oscillation, divergence or convergence to flatter regions, the reason is the finite size
+of its steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -205,7 +206,8 @@ def solve_ode(
         saveat=diffrax.SaveAt(ts=times),
         # Steps end at the times, since the error of interpolation would not be controlled.
         stepsize_controller=diffrax.ClipStepSizeController(
-            # The smallest step ends diverging flows, whose steps would otherwise shrink forever.
+            # A minimum step size ends diverging flows, whose steps would otherwise shrink
+            # indefinitely.
             diffrax.PIDController(
                 rtol=rtol, atol=atol, dtmin=jnp.finfo(times.dtype).eps * times[-1]
             ),

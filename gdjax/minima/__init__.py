@@ -1,6 +1,6 @@
 """Distinct minima among the end points of many descents, and paths between them.
 
-The modules contain more than the names here, such as `gdjax.minima.symmetry.random_symmetry`.
+The modules contain further functions, such as `gdjax.minima.symmetry.random_symmetry`.
 """
 
 import lazy_loader

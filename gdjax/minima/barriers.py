@@ -42,7 +42,7 @@ from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
 
-SLAB_BYTES = {"cpu": 2**20}  # activations of a layer for all pairs of a slab: about a core's cache
+SLAB_BYTES = {"cpu": 2**20}  # activations of a layer for all pairs of a slab, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same limit for other devices
 CHECK_SAMPLES = 12  # samples for the comparison of a cost with loss(network(inputs), targets)
 
@@ -213,7 +213,7 @@ class _PathCost(NamedTuple):
 
 
 class _PathCostFromSums(NamedTuple):
-    """Cost along one path, from pre-activations of the first layer and other layers."""
+    """Cost along one path, computed from the pre-activations of the first layer."""
 
     loss: Callable
     network: Network

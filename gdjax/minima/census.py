@@ -279,7 +279,7 @@ def _check_symmetric(problem, key):
 def _canonical_points(problem, ends):
     """Return parameters in canonical form, and the points for distances.
 
-    Coordinates on which no run's cost depends are set to 0, since they keep their random start.
+    Coordinates on which no run's cost depends are set to 0, since they keep their initial values.
     """
     finite = ends.kind != EndPointKind.DIVERGED
     used = ends.live[finite].any(axis=0) if finite.any() else np.ones(ends.live.shape[1], bool)
@@ -334,7 +334,7 @@ def _number_by_cost(ends, runs, labels):
 
 
 def _merge_matched(ends, minima, distance, tolerance):
-    """Merge minima that matching makes equal; ties had given them different forms."""
+    """Merge minima that are equal after matching, which ties had separated."""
     near = connected_components(distance <= tolerance)[1]
     runs = np.flatnonzero(minima.labels >= 0)
     labels = minima.labels[runs]

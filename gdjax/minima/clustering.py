@@ -151,7 +151,7 @@ def classical_mds(
 
         B = -1/2 J D^2 J,   J = I - 1 1^T / n;   the two largest eigenvalues of B and their vectors
 
-    Euclidean distances of points in a plane come out exact.
+    Euclidean distances between points in a plane are reproduced exactly.
 
     Args:
         distances: symmetric matrix with zeros on the diagonal; it need not be Euclidean.

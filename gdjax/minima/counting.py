@@ -3,9 +3,9 @@
     mass of the unseen     about     f1 / n                                      (Good and Turing)
     number of the unseen   at least  (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))        (Chao), on average
 
-Here n runs ended at minima, of which f1 were found once and f2 twice. If every minimum was found
-many times, few are missing; if many were found only once, the next run is likely to find another.
-In the example, five runs found three minima, two of them once:
+Here n runs ended at minima; f1 of the minima were found once and f2 twice. If every minimum was
+found many times, few are missing; if many were found only once, the next run is likely to find
+another. In the example, five runs found three minima, two of them once:
 
 >>> unseen = estimate_unseen([3, 1, 1])
 >>> unseen.mass, unseen.number, unseen.number_low

@@ -4,9 +4,9 @@
 
 If a cost decreases towards infinity, such as towards infinite weights with which sigmoids return
 exactly 0 or 1, gradient and curvature both vanish, and a distant point resembles a minimum. Further
-polishing distinguishes the two: a minimum does not move, but such a point slides away. If a cost
-has no derivative at its lowest point, no gradient becomes small, but the cost rises in proportion
-to the distance in all directions.
+polishing distinguishes the two: a minimum does not move, but such a point moves on towards
+infinity. If a cost has no derivative at its lowest point, no gradient becomes small, but the cost
+rises in proportion to the distance in all directions.
 
 Many runs are polished by one program, in float64. The example has ten starting points on a bowl:
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 class EndPointKind(IntEnum):
     """Kind of point at which a run ended; extends `gdjax.critical_points.Kind`.
 
-    - SLIDING: polishing does not end, since the lowest point is at infinity or far away.
+    - SLIDING: polishing does not converge, since the lowest point is at infinity or far away.
     - DIVERGED: the run's parameters are not finite.
     - NO_DERIVATIVE: the gradient is discontinuous at the end point, or the cost rises in proportion
       to the distance in all directions that were probed.
@@ -84,7 +84,7 @@ MAX_STEPS = 200  # maximum number of steps of polishing
 DISTANCE_TOLERANCE = 1e-3
 TIP_DIRECTIONS = 16  # directions of probes around a tip of the cost, besides their opposites
 TIP_DISTANCES = (1e-4, 1e-6)  # distances of these probes from the tip
-SLOPE_POINTS = 48  # points down the slope, at distances from 1e-9 to 0.1
+SLOPE_POINTS = 48  # points along the negative gradient, at distances from 1e-9 to 0.1
 SLOPE_ROUNDS = 16  # number of moves to the lowest of these points
 MAX_HESSIAN_ENTRIES = 2**20  # entries of Hessians that a device stores at a time
 

@@ -50,7 +50,7 @@ from gdjax.summaries import fields
 
 RESTARTS = 2
 MAX_GATHERED = 2**24  # weights gathered at a time
-MAX_ROUNDS = 100  # safeguard: every round increases the sum, so the loop ends much earlier
+MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop ends much earlier
 
 
 class Matches(NamedTuple):
@@ -96,7 +96,7 @@ def match(
     key: Key[Array, ""],
     restarts: int = RESTARTS,
 ) -> Match:
-    """Find the equivalent form of a network whose weights are nearest to another network's.
+    """Find the equivalent form of a network with the nearest weights to another.
 
     Args:
         network: layers of both networks.
@@ -174,7 +174,7 @@ def match_activations(
     reference: Params,
     inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
 ) -> Match:
-    """Find the equivalent form of a network whose activations are nearest to another network's.
+    """Find the equivalent form of a network with the nearest activations to another.
 
         min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 

@@ -10,7 +10,7 @@ barrier between the minima -1 and 1 of the double well is 1:
 >>> float(path_barrier(linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0))))
 1.0
 
-`curve` returns a Problem with the mean cost along a path, so that any optimizer can bend the path.
+`curve` returns a Problem with the mean cost along a path, so that any optimizer can minimize it.
 """
 
 from collections.abc import Callable
@@ -260,7 +260,7 @@ def curve(
             has a model state (see `path_cost`).
 
     Examples:
-        A path leads around a hill on the straight line:
+        A curved path avoids the barrier on the straight line:
 
         >>> import optax
         >>> from gdjax.descent import descend

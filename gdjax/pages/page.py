@@ -6,7 +6,7 @@ Scripts are plain JavaScript on canvas and SVG, without a plotting library: page
 kilobytes instead of five megabytes, require neither WebGL nor `eval`, and all figures can be
 operated by keyboard.
 
-Content of a store is untrusted data: it is embedded as JSON in which no tag can begin, and scripts
+Content of a store is untrusted data: it is embedded as JSON in which tags are escaped, and scripts
 insert it as text only. The content security policy of the page allows only its script and its style
 sheet, by their hashes, so injected code can neither run nor access a network.
 """
@@ -140,7 +140,7 @@ def bundle(scripts: Sequence[str]) -> str:
         source = read(name)
         for imported in _IMPORT.findall(source):
             add(posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)))
-        del modules[name]  # moves the module behind its imports
+        del modules[name]  # moves the module after its imports
         modules[name] = _EXPORT.sub("", _IMPORT.sub("", source))
 
     for name in scripts:

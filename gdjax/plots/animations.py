@@ -98,7 +98,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         step, cost = dataset.snapshot_step.values, dataset.path_cost.values
         (dot,) = side.plot([], [], "o", color=VERMILLION, markeredgecolor=BLACK, markersize=9)
         axes.set_title(title)
-        canvas.draw()  # computes the layout once, so that only the ball moves
+        canvas.draw()  # computes the layout once, so that only the markers move
         figure.set_layout_engine("none")
         images = []
         for last in shown:

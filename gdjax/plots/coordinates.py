@@ -20,7 +20,7 @@ def coordinate_check(
     steps: Sequence[int] | Int[np.ndarray, " steps"],
     title: str = "",
 ) -> Figure:
-    """Draw the change of the activations of each layer against the width, one panel per layer.
+    """Draw the change of activations against the width, one panel per layer.
 
     Args:
         width: widths of the networks.

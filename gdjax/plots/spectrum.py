@@ -72,7 +72,7 @@ def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
     The axis of eigenvalues is linear within the widest Gaussian around 0 and logarithmic beyond, so
     that the bulk and the outliers are visible. The axis of densities is logarithmic. A dotted line
     is the peak height of a single eigenvalue; a dashed line is the density if all eigenvalues were
-    zero: where the density follows it, the width of the bulk is not resolved.
+    zero. Where the density follows the dashed line, the width of the bulk is not resolved.
 
     Args:
         panels: one or more densities, drawn on common axes.
@@ -223,7 +223,7 @@ def _draw_ranked(axes: Axes, ranked: RankedEigenvalues, color: str, shape: str) 
     axes.errorbar(
         rank[shown],
         value,
-        # A bar that reaches 0 has no end on a logarithmic axis.
+        # An error bar that reaches 0 has no lower end on a logarithmic axis.
         yerr=[np.minimum(residual, 0.999 * value), residual],
         fmt=f"-{shape}",
         color=color,

@@ -207,7 +207,7 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
         ):
             classes = len(matrix)
             share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-            # The square root makes few errors differ visibly from none.
+            # The square root makes small numbers of errors visible.
             axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
             if classes <= 20:
                 for row, column in np.argwhere(matrix > 0):

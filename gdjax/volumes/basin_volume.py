@@ -44,7 +44,7 @@ from gdjax.volumes.mcmc import Whitening
 
 DIRECTIONS = 1000
 TOGETHER = 64  # directions whose costs are computed together
-GROWTH = math.sqrt(2)  # factor of the distance per step of the search for the rim
+GROWTH = math.sqrt(2)  # factor of the distance per step of the search for the boundary
 TURNS = 64  # maximum number of steps of this search; basins that are larger count as open
 FEW = 30  # effective directions below which a volume is a lower bound
 ROUND = 0.999  # share of effective directions above which radii differ only by rounding
@@ -57,7 +57,7 @@ MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by defaul
 ALIKE = 1e4  # difference, in units of rounding, within which numbers count as equal
 WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks, checks per walk, steps between checks
 TRIES = 30  # maximum number of points on a line for one step of a walk
-BEGIN = 0.9  # start of a walk, as a fraction of the distance to the rim
+BEGIN = 0.9  # start of a walk, as a fraction of the distance to the boundary
 SEGMENTS = 8  # segments of the line from the minimum to a point of a walk; their ends are checked
 
 
@@ -94,7 +94,7 @@ class BasinVolume(NamedTuple):
         hidden: share of the points of random walks within the level that no straight line from the
             minimum reaches. A value of 0 does not prove that there are none, since walks are short.
         open_directions: number of directions along which the cost never rose by the level.
-        radii: distances to the rim in the units of the parameters, one for each direction.
+        radii: distances to the boundary in the units of the parameters, one for each direction.
     """
 
     log_volume: Float[Array, ""]
@@ -175,7 +175,7 @@ class Basin(NamedTuple):
     scale: Whitening
 
     def reach(self, u: Float[Array, " n"]):
-        """Return the distance to the rim along A u, in units of |A u| and of params."""
+        """Return the distance to the boundary along A u, in units of |A u| and of params."""
         along = self.scale.apply(u)
         dtype = self.center.dtype
         r = _radius(lambda r: self.inside(self.center + r * along), dtype)
@@ -186,9 +186,9 @@ class Basin(NamedTuple):
 
         Args:
             estimate: estimate of the logarithm of the mean of r^n.
-            radii: distances to the rim, in the units of the parameters.
+            radii: distances to the boundary, in the units of the parameters.
             u: directions of the starts of random walks.
-            reached: distances to the rim along these directions, in units of |A u|.
+            reached: distances to the boundary along these directions, in units of |A u|.
             key: random key for the walks.
         """
         half = self.center.size / 2
@@ -279,7 +279,7 @@ def basin_of(function: str, problem, params, level, data, preconditioner) -> Bas
 def _extent(problem, params, inside):
     """Return a preconditioner of the Hessian's eigenvectors and extents along them.
 
-    The extent is the geometric mean of the distances to the rim in both directions.
+    The extent is the geometric mean of the distances to the boundary in both directions.
     """
     flat, _ = ravel_params(params)
     matrix = HessianOperator(problem, params).as_matrix()
@@ -351,7 +351,7 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
 
 
 def _radius(inside, dtype):
-    """Return the distance to the rim by geometric search, then bisection."""
+    """Return the distance to the boundary by geometric search, then bisection."""
 
     def shrink(state):
         r, turn = state

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo in whitened coordinates, and diagnostics of Markov chains.
+"""Hamiltonian Monte Carlo in whitened coordinates, and its diagnostics.
 
     R-hat = sqrt(variance of all samples / mean variance within a chain),   1 if the chains agree
     effective sample size = samples / (1 + 2 sum of autocorrelations)
